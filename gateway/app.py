@@ -1,5 +1,4 @@
-"""The composition: a configuration and what is shared become an app. Every error of it is in the shape of the API whose
-path was called."""
+"""Builds the app of a configuration. Each of its errors has the shape of the API whose path was requested."""
 
 from functools import partial
 from ipaddress import ip_network
@@ -17,7 +16,7 @@ from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import metrics_routes
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all, imported
-from gateway.lifespan import add_life
+from gateway.lifespan import add_process_tasks
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
 from gateway.serving.fast_route import add_open_routes, has_path
@@ -37,31 +36,31 @@ def create_app(
     record: Path | None = None,
     readable: bool | None = None,
 ) -> App:
-    """The ASGI app of one worker. Serve it with ``gateway.serving.worker.serve``, or any trio ASGI server. It closes
-    ``store`` at its end; without one nothing is kept from one request to the next.
+    """Return the ASGI app of one worker. Serve it with ``gateway.serving.worker.serve``, or any trio ASGI server.
 
-    ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU.
-    ``record`` is a folder that exchanges are written to. ``readable``: the ledger's lines are for people; by default
-    where standard error is a terminal. Raises ``OSError`` for a folder that cannot be used."""
+    The app closes ``store`` when it ends; without a store no state outlives a request. ``check_streams`` logs a warning
+    about every stream that breaks its API's grammar; it is for debugging and costs CPU. ``record`` is a folder to which
+    exchanges are written. ``readable`` formats the ledger's lines for people, by default if standard error is a
+    terminal. Raises ``OSError`` for an unusable folder."""
     return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams, record, readable))
 
 
 def whole_app(config: Config, service: Service) -> App:
-    """The app of one configuration with the life of the process: its start opens, its end closes what lasts."""
+    """Return the first app of a process, whose start and end also start and end the process's own tasks."""
     app = app_of(config, service)
-    add_life(app, service)
+    add_process_tasks(app, service)
     app.start_soon(partial(import_all, parts_of(config)))
     return app
 
 
 def parts_of(config: Config) -> tuple[str, ...]:
-    """Return the modules with which the gateway speaks to the providers of ``config``."""
+    """Return the names of the modules for the APIs of the providers in ``config``."""
     spoken = {api for one in config.entries for api in (*one.speaks.values(), *one.provider.speaks.values())}
     return tuple(part for api in spoken if api in CODECS for part in CODECS[api].parts)
 
 
 def app_of(config: Config, service: Service) -> App:
-    """The app of one configuration. Several may answer side by side; ``service`` holds all that they share."""
+    """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
     relayed, cors = RelayedPaths(service), Cors(config.cors)
 
     def is_served(path: str) -> bool:
@@ -81,8 +80,7 @@ def app_of(config: Config, service: Service) -> App:
 
 
 class QuartPart:
-    """The app of Quart's for all that has no fast route. The first request for it waits while a thread imports it;
-    others go on."""
+    """The Quart app of a configuration, for every path without a fast route. Made for the first such request."""
 
     def __init__(self, config: Config, service: Service) -> None:
         self._config = config
@@ -91,6 +89,7 @@ class QuartPart:
         self._app: ASGIFramework | None = None
 
     async def app(self) -> ASGIFramework:
+        """Return the app. The first caller waits while a thread imports it; other tasks continue."""
         async with self._making:
             if self._app is None:
                 module = await imported("gateway.quart_app")
@@ -99,8 +98,10 @@ class QuartPart:
 
 
 def _limit_connections(lifecycle: Lifecycle, config: Config) -> None:
-    """Take over the limits on connections. Half of them may come from one address, but never fewer than requests at
-    once: a proxy in front has all of them, and one that is known has no limit of its own."""
+    """Set the limits on client connections in ``lifecycle``.
+
+    By default half of all connections may come from one address, but always as many as there may be requests: an
+    unknown proxy has the connections of all clients. Trusted proxies have no limit."""
     limits = config.limits
     most, of_one = limits.connections, limits.connections_per_address
     lifecycle.most_connections = most = default_connections(limits.in_flight) if most is None else most

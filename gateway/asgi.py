@@ -1,7 +1,7 @@
-"""For a server that wants an ASGI app: ``hypercorn -k trio 'gateway.asgi:application()'``.
+"""The app for another ASGI server: ``hypercorn -k trio 'gateway.asgi:application()'``.
 
-The app is whole, but its server is somebody else's, and so are its connections: the drain, the workers, the limit on
-connections and the write timeout on stalled clients of ``trigate serve`` are not there.
+The drain, the workers, the limit on connections and the write timeout on stalled clients belong to the server of
+``trigate serve``, so they are missing.
 """
 
 import os
@@ -17,7 +17,7 @@ from gateway.serving.http_app import App
 
 
 def application() -> App:
-    """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
+    """Return the app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
     log = Log(alone=False)  # Hypercorn's lines name its process
     path = discover(Path.cwd(), os.environ)
     config = load(path, os.environ, trust=trust_in(path, os.environ))

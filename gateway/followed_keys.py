@@ -1,8 +1,7 @@
-"""The clients of the state storage, as this process knows them: looked for again and again, so that a key that
-``trigate keys`` makes, rotates or revokes is so in every process within a second.
+"""Follows the clients in the state storage: a change by ``trigate keys`` applies in every process within a second.
 
-While the storage is away those that were read last go on; before they were read once, a key that the file does not have
-is answered with a 503, for nobody knows whether it is good."""
+While the storage is unavailable, the last known clients stay valid. Before the first read, a key that is not in the
+configuration gets a 503, because it may be valid."""
 
 import logging
 import time
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trigate.keys")
 
-LOOK: Final = 0.4
-"""Seconds between two looks."""
+POLL_SECONDS: Final = 0.4
+"""Seconds between two reads of the storage."""
 
 
 class FollowedKeys:
-    """What is in ``store``, which is ``None`` where the configuration has no place for keys. ``clock`` is monotonic."""
+    """The clients in ``store``, as last read. ``store`` is ``None`` if the configuration stores no keys. ``clock`` is
+    monotonic."""
 
     def __init__(self, store: "KeyStore | None", clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -36,51 +36,53 @@ class FollowedKeys:
         self._table: KeyTable | None = None
         self._known: dict[StoredItem, ClientKey | str] = {}
         self._reader: StoredReader | None = None
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._since: float | None = None
 
     @property
     def stale(self) -> float:
-        """The seconds since when they cannot be read; 0 while they can."""
+        """The seconds since the storage became unreadable; 0 while it is readable."""
         return 0.0 if self._since is None else self._clock() - self._since
 
-    def beside(self, config: Config) -> Config:
-        """``config`` with the clients that were read last, where it takes any."""
+    def with_clients(self, config: Config) -> Config:
+        """Return ``config`` with the last known clients, unless it allows no stored keys."""
         if config.stored_keys == "off" or self._table is None:
             return config
         found = self._stored(config, self._table)
-        self._tell(found)
+        self._log_refused(found)
         return found.beside(config)
 
-    async def first(self, config: Config) -> Config:
-        """``beside``, after the first look. Never raises: a storage that is away may come back."""
+    async def read(self, config: Config) -> Config:
+        """Read the storage, and return ``config`` with its clients. Never raises: an unavailable storage may return."""
         if config.stored_keys != "off":
-            await self.look()
-        return self.beside(config)
+            await self.poll()
+        return self.with_clients(config)
 
     async def follow(
         self,
         current: Callable[[], Config],
-        take: Callable[[Config, tuple[str, ...]], object],
-        tell: Callable[[float], object] = lambda _: None,
+        apply: Callable[[Config, tuple[str, ...]], object],
+        report_stale: Callable[[float], object] = lambda _: None,
     ) -> None:
-        """Look again and again, as long as the ``current`` configuration wants it, and have the next one ``take`` the
-        place of it, with who has changed the keys. ``tell`` is told of ``stale``."""
+        """Poll the storage until cancelled, while the configuration that ``current()`` returns allows stored keys.
+
+        After each change call ``apply(config, people)`` with the new configuration and the people who made the change.
+        After each read call ``report_stale(stale)``."""
         while self._store is not None:
-            await trio.sleep(LOOK)
+            await trio.sleep(POLL_SECONDS)
             if current().stored_keys == "off":
                 continue
             before = None if self._table is None else self._table.last
-            is_new = await self.look()
-            tell(self.stale)
+            is_new = await self.poll()
+            report_stale(self.stale)
             if is_new and self._table is not None:
-                made = [change.by for change in self._table.changes if before is not None]
-                take(self.beside(current()), tuple(dict.fromkeys(made)))
+                people = [change.by for change in self._table.changes if before is not None]
+                apply(self.with_clients(current()), tuple(dict.fromkeys(people)))
 
-    async def look(self) -> bool:
-        """Read what is there, if it is other than before: true if so. Never raises, but says once that it fails."""
+    async def poll(self) -> bool:
+        """Read the clients if they have changed, and return whether they had. Never raises; logs its first failure."""
         try:
-            return self._store is not None and await self._look(self._store)
+            return self._store is not None and await self._read_changes(self._store)
         except Unavailable as error:
             if self._since is None:
                 self._since = self._clock()
@@ -88,36 +90,36 @@ class FollowedKeys:
                 log.warning("the stored keys cannot be read; %s: %s", known, error)
             return False
 
-    async def _look(self, store: "KeyStore") -> bool:
+    async def _read_changes(self, store: "KeyStore") -> bool:
         if self._table is not None and await store.mark() == self._table.mark:
-            self._well()
+            self._note_success()
             return False
         self._table = await store.read(None if self._table is None else self._table.last)
-        self._well()
+        self._note_success()
         return True
 
-    def _well(self) -> None:
+    def _note_success(self) -> None:
         if self._since is not None:
             log.info("the stored keys can be read again")
         self._since = None
 
     def _stored(self, config: Config, table: "KeyTable") -> StoredClients:
-        self._known = {item: self._known.get(item) or _read(item) for item in table.clients}
+        self._known = {item: self._known.get(item) or _client_or_error(item) for item in table.clients}
         if self._reader is None or not self._reader.fits(config):
             self._reader = StoredReader(config)
         found = self._reader.read([raw for raw in self._known.values() if not isinstance(raw, str)])
         unreadable = {item.name: raw for item, raw in self._known.items() if isinstance(raw, str)}
         return attrs.evolve(found, refused={**unreadable, **found.refused})
 
-    def _tell(self, found: StoredClients) -> None:
+    def _log_refused(self, found: StoredClients) -> None:
         for name, why in found.refused.items():
-            if self._told.get(name) != why:
+            if self._logged.get(name) != why:
                 log.warning("the stored client %s is refused: %s", name, why)
-        self._told = dict(found.refused)
+        self._logged = dict(found.refused)
 
 
-def _read(item: "StoredItem") -> ClientKey | str:
-    """What an item says, or why it cannot be understood."""
+def _client_or_error(item: "StoredItem") -> ClientKey | str:
+    """Return the client that ``item`` stores, or the reason why it is invalid."""
     try:
         return read_item(item.name, kept_of(item.name, item.item)["client"])
     except ConfigError as error:

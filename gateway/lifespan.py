@@ -1,4 +1,4 @@
-"""Tasks that live as long as the app."""
+"""The tasks of a process that run as long as its app."""
 
 import logging
 from functools import partial
@@ -14,12 +14,12 @@ from gateway.stores.store import Store, Unavailable
 log = logging.getLogger("trigate")
 
 SWEEP: Final = 60.0
-"""Seconds between two looks for what is past its time."""
+"""Seconds between two removals of expired entries."""
 
 
-def add_life(app: App, service: Service) -> None:
-    """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics, probes and
-    the lists of providers."""
+def add_process_tasks(app: App, service: Service) -> None:
+    """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
+    state, metrics, probes, providers' model lists, counters and recordings."""
     store, background, recorder = service.store, service.background, service.recorder
     watching, keeping = trio.CancelScope(), trio.CancelScope()
 
@@ -76,14 +76,14 @@ def add_life(app: App, service: Service) -> None:
 
 
 async def _summarise(service: Service) -> None:
-    """Tell the audit now and then how often happened what was only counted."""
+    """Log the audit's counts once a minute."""
     while True:
         await trio.sleep(SWEEP)
         service.ledger.audit.summarise()
 
 
 async def _sweep(store: Store) -> None:
-    """Remove what is past its time, now and then. Never raises: its nursery is the app's."""
+    """Remove expired entries once a minute. Never raises, because an error would end the app's nursery."""
     while True:
         await trio.sleep(SWEEP)
         try:

@@ -1,8 +1,8 @@
-"""The lists of models that providers have given, kept for entries that stand for all models of a provider.
+"""The lists of models of providers, fetched for entries that include all models of a provider.
 
-A provider is asked when the first client wants a list of models, and again an hour later at the earliest: whoever asks
-for a model never waits for it. The first client's list waits a moment for it; what is not there by then, or cannot be
-had, is what the catalogue knows. Nothing is asked that no client has a use for (BerriAI/litellm#7000).
+A list is fetched when the first client requests ``/v1/models``, and again after an hour at the earliest; other requests
+never wait for it. The first client waits a moment. If a provider's list is late or fails, the catalog's models are
+listed instead. Without such a client the gateway sends no requests (BerriAI/litellm#7000).
 """
 
 import logging
@@ -31,14 +31,14 @@ from streams.events import Api
 
 LONGEST_NAME: Final = 200  # characters
 
-_SILENT: Final = frozenset(
+_NO_CHAT_TYPES: Final = frozenset(
     {"audio", "embedding", "embeddings", "image", "moderation", "rerank", "speech", "transcribe", "transcription",
      "video"}
 )  # fmt: skip
-"""Values of a row's ``type`` (Together's, LM Studio's) of what cannot be talked to."""
+"""Values of ``type`` in rows (of Together and LM Studio) for models that cannot chat."""
 
 
-class _Chat(msgspec.Struct):
+class _Capabilities(msgspec.Struct):
     completion_chat: bool = True
 
 
@@ -50,13 +50,13 @@ class _Row(msgspec.Struct):
     capabilities: msgspec.Raw = msgspec.Raw()
 
     @property
-    def talks(self) -> bool:
-        """False if the row itself says that the model is for something else."""
+    def can_chat(self) -> bool:
+        """Whether nothing in the row excludes that the model can chat."""
         methods = self.supportedGenerationMethods
-        if self.type in _SILENT or (methods and "generateContent" not in methods):
+        if self.type in _NO_CHAT_TYPES or (methods and "generateContent" not in methods):
             return False
         try:
-            return msgspec.json.decode(self.capabilities, type=_Chat).completion_chat  # Mistral's
+            return msgspec.json.decode(self.capabilities, type=_Capabilities).completion_chat  # Mistral's
         except msgspec.MsgspecError:
             return True
 
@@ -71,14 +71,14 @@ class _ListObject(msgspec.Struct):
 
 @attrs.frozen(eq=False, repr=False)
 class ModelPage:
-    """The names on a page, and the member of the query that gets the next; ``None`` at the end."""
+    """The model names on one page of a list, and the query parameter for the next page, ``None`` at the end."""
 
     names: tuple[str, ...]
     next: tuple[str, str] | None = None
 
 
 def read_page(body: bytes) -> ModelPage:
-    """Raises ``ValueError`` for what is no list of models."""
+    """Parse a provider's response. Raises ``ValueError`` if it is not a list of models."""
     found = msgspec.json.decode(body, type=_ListObject | list[_Row])
     if isinstance(found, list):
         return ModelPage(_names(found))
@@ -91,29 +91,30 @@ def read_page(body: bytes) -> ModelPage:
 
 
 def _names(rows: list[_Row]) -> tuple[str, ...]:
-    names = ((row.id or row.name).removeprefix("models/") for row in rows if row.talks)
+    names = ((row.id or row.name).removeprefix("models/") for row in rows if row.can_chat)
     return tuple(name for name in names if 0 < len(name) <= LONGEST_NAME and name.isprintable() and "*" not in name)
 
 
-MOST: Final = 2000
-"""Models of a provider that are kept."""
+MAX_MODELS: Final = 2000
+"""Models of one provider that are stored."""
 PAGES: Final = 20
 PAGE_BYTES: Final = 8 * 2**20
 
 
-class NoList(Exception):
-    """The provider has not listed its models; the message is why, as the end of a sentence."""
+class ListFailed(Exception):
+    """The list of a provider's models could not be fetched. The message is the reason, for the end of a sentence."""
 
 
 @attrs.frozen(eq=False, repr=False)
-class ListedPlace:
-    """The list of an ``entry`` for all models, at ``url``, signed as requests of ``api`` are."""
+class ModelListEndpoint:
+    """The endpoint with the models of a wildcard ``entry``. Its requests are signed as those of ``api``."""
 
     entry: ModelEntry
     url: str
     api: Api
 
     def request(self, more: tuple[str, str] | None, credential: Credential | None) -> UpstreamRequest:
+        """Return the signed request for a page; ``more`` is the query parameter for it, ``None`` for the first page."""
         entry, wire = self.entry, CODECS[self.api].wire
         url = self.url
         if more is not None:
@@ -134,118 +135,125 @@ class ListedPlace:
         return self.entry.provider.auth[self.api] if sign_in is None else sign_in.signer
 
 
-async def names_of(place: ListedPlace, upstream: Upstream, credential: Credential | None) -> tuple[str, ...]:
-    """The names of the provider's models, in its order. Raises ``NoList``."""
+async def fetch_names(
+    endpoint: ModelListEndpoint, upstream: Upstream, credential: Credential | None
+) -> tuple[str, ...]:
+    """Fetch the names of a provider's models, in its order. Raises ``ListFailed``."""
     names: dict[str, None] = {}
     more: tuple[str, str] | None = None
     for _ in range(PAGES):
-        body = await _page(place.request(more, credential), upstream)
+        body = await _fetch_page(endpoint.request(more, credential), upstream)
         try:
             page = await offload(len(body), read_page, body)
         except (ValueError, msgspec.MsgspecError, RecursionError):
-            raise NoList("the response is not a list of models") from None
+            raise ListFailed("the response is not a list of models") from None
         names.update(dict.fromkeys(page.names))
-        if page.next is None or page.next == more or len(names) >= MOST:
+        if page.next is None or page.next == more or len(names) >= MAX_MODELS:
             break
         more = page.next
-    return tuple(names)[:MOST]
+    return tuple(names)[:MAX_MODELS]
 
 
-async def _page(request: UpstreamRequest, upstream: Upstream) -> bytes:
+async def _fetch_page(request: UpstreamRequest, upstream: Upstream) -> bytes:
     try:
         async with await upstream.send(request) as response:
             if response.status != 200:
-                raise NoList(f"it returns status {response.status}")
+                raise ListFailed(f"it returns status {response.status}")
             return await response.read(PAGE_BYTES)
     except GatewayError as error:
-        raise NoList(error.info.message) from None
+        raise ListFailed(error.info.message) from None
 
 
 log = logging.getLogger("trigate.models")
 
 FRESH: Final = 3600.0
-"""Seconds for which a list is taken to be true."""
-AGAIN: Final = 300.0
-"""Seconds until a provider is asked again that has not answered with a list."""
-PATIENCE: Final = 1.0
-"""Seconds for which the first client's list waits for those of providers."""
-LONGEST: Final = 20.0
-"""Seconds for the whole list of a provider."""
-AT_ONCE: Final = 4
-"""Providers that are asked side by side."""
+"""Seconds before a list is fetched again."""
+RETRY_AFTER: Final = 300.0
+"""Seconds before a failed fetch is repeated."""
+FIRST_WAIT: Final = 1.0
+"""Seconds that a client waits for lists that were never fetched."""
+FETCH_TIMEOUT: Final = 20.0
+"""Seconds for all pages of a provider."""
+CONCURRENT: Final = 4
+"""Lists that are fetched at the same time."""
 
 
 @attrs.frozen(eq=False, repr=False)
-class Kept:
-    """The names of a list, as they were last heard, until they are ``due``; never before the first time."""
+class StoredList:
+    """The names of the last fetched list. It is fetched again when it is ``due``: at once if it never was."""
 
     names: tuple[str, ...] = ()
     due: float = -math.inf
 
 
 class ProviderLists:
-    """The lists of the configuration that holds. Those of a place that stays are kept over a reload."""
+    """The models of each wildcard entry as its provider lists them. Lists of unchanged entries survive a reload."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._places: Mapping[str, ListedPlace] = {}
+        self._endpoints: Mapping[str, ModelListEndpoint] = {}
         self._credentials: Mapping[str, CredentialSource] = {}
-        self._kept: dict[str, Kept] = {}
+        self._lists: dict[str, StoredList] = {}
         self._wanted, self._done = trio.Event(), trio.Event()
 
     def follow(self, config: Config, credentials: Mapping[str, CredentialSource]) -> None:
-        """Keep the lists of ``config`` from now on; ``credentials`` are those that no configuration holds, by entry."""
-        self._places = {_key(entry): place for entry in config.entries if (place := _place(entry, credentials))}
+        """Use the entries of ``config`` from now on. ``credentials`` are the fetched ones, by the names of entries."""
+        self._endpoints = {
+            _key(entry): endpoint for entry in config.entries if (endpoint := _endpoint_of(entry, credentials))
+        }
         self._credentials = credentials
-        self._kept = {key: self._kept.get(key, Kept()) for key in self._places}
+        self._lists = {key: self._lists.get(key, StoredList()) for key in self._endpoints}
 
     async def names(self) -> Mapping[str, tuple[str, ...]]:
-        """The names that providers have listed, by entry. Raises nothing."""
+        """Return the listed names by entry, and have outdated lists fetched. Waits only for the first fetch; never
+        raises."""
         if due := self._due():
             self._wanted.set()
-            if any(self._kept[key].due == -math.inf for key in due):
-                with trio.move_on_after(PATIENCE):
+            if any(self._lists[key].due == -math.inf for key in due):
+                with trio.move_on_after(FIRST_WAIT):
                     await self._done.wait()
-        return {place.entry.name: self._kept[key].names for key, place in self._places.items()}
+        return {endpoint.entry.name: self._lists[key].names for key, endpoint in self._endpoints.items()}
 
     async def run(self, upstream: Upstream) -> None:
-        """Ask those that are due whenever a list is wanted, until cancelled. Raises nothing else."""
+        """Fetch the lists that are due whenever a client needs them, until cancelled. Raises nothing else."""
         while True:
             await self._wanted.wait()
-            limit = trio.CapacityLimiter(AT_ONCE)
+            limit = trio.CapacityLimiter(CONCURRENT)
             async with trio.open_nursery() as nursery:
                 for key in self._due():
-                    nursery.start_soon(self._ask, key, self._places[key], upstream, limit)
+                    nursery.start_soon(self._fetch, key, self._endpoints[key], upstream, limit)
             self._wanted, done, self._done = trio.Event(), self._done, trio.Event()
             done.set()
 
     def _due(self) -> list[str]:
         now = self._clock()
-        return [key for key in self._places if self._kept[key].due <= now]
+        return [key for key in self._endpoints if self._lists[key].due <= now]
 
-    async def _ask(self, key: str, place: ListedPlace, upstream: Upstream, limit: trio.CapacityLimiter) -> None:
+    async def _fetch(
+        self, key: str, endpoint: ModelListEndpoint, upstream: Upstream, limit: trio.CapacityLimiter
+    ) -> None:
         async with limit:
-            names, seconds = self._kept[key].names, AGAIN
+            names, seconds = self._lists[key].names, RETRY_AFTER
             try:
-                with trio.fail_after(LONGEST):
-                    source = self._credentials.get(place.entry.name)
-                    credential = place.entry.key if source is None else await source.credential()
-                    names, seconds = await names_of(place, upstream, credential), FRESH
-            except (NoList, GatewayError, trio.TooSlowError) as error:
+                with trio.fail_after(FETCH_TIMEOUT):
+                    source = self._credentials.get(endpoint.entry.name)
+                    credential = endpoint.entry.key if source is None else await source.credential()
+                    names, seconds = await fetch_names(endpoint, upstream, credential), FRESH
+            except (ListFailed, GatewayError, trio.TooSlowError) as error:
                 why = error.info.loggable_message if isinstance(error, GatewayError) else str(error)
-                log.info("%s: could not list its models: %s", place.entry.name, why or "timeout")
-        if key in self._kept:  # no reload has taken it away meanwhile
-            self._kept[key] = Kept(names, self._clock() + seconds)
+                log.info("%s: could not list its models: %s", endpoint.entry.name, why or "timeout")
+        if key in self._lists:  # unless a reload removed it meanwhile
+            self._lists[key] = StoredList(names, self._clock() + seconds)
 
 
 def _key(entry: ModelEntry) -> str:
     return f"{entry.name} {Identity.of(entry, entry.model).place.hex()}"
 
 
-def _place(entry: ModelEntry, credentials: Mapping[str, CredentialSource]) -> ListedPlace | None:
-    """Where ``entry`` finds its list. There is none for one whose clients bring the key, or that has none at all."""
-    keyed = entry.key or entry.name in credentials or not entry.provider.key_required
-    if not (entry.wildcard and entry.lists_all and keyed) or entry.passthrough_auth:
+def _endpoint_of(entry: ModelEntry, credentials: Mapping[str, CredentialSource]) -> ModelListEndpoint | None:
+    """Return the endpoint with the models of ``entry``, ``None`` if it includes only some, or has no key of its own."""
+    has_key = entry.key or entry.name in credentials or not entry.provider.key_required
+    if not (entry.wildcard and entry.lists_all and has_key) or entry.passthrough_auth:
         return None
-    found = list_url(entry.base_url, entry.provider)
-    return None if found is None else ListedPlace(entry, *found)
+    url_and_api = list_url(entry.base_url, entry.provider)
+    return None if url_and_api is None else ModelListEndpoint(entry, *url_and_api)

@@ -56,26 +56,28 @@ def open_service(
     readable: bool | None = None,
     shared: "SharedTables | None" = None,
 ) -> Service:
-    """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else.
-    ``shared`` is what it knows in common with other workers. Raises as ``create_app`` does."""
+    """Make the objects that all exchanges of a process share.
+
+    Some of them outlive ``config``; ``next_service`` replaces the others at a reload. ``shared`` has the tables in the
+    memory that workers share. Raises as ``create_app`` does."""
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = Ledger(readable)
     ledger.mask.apply_config(config)
     recorder = ExchangeRecorder()
     if record is not None:
-        from gateway.telemetry.recording import Recorder  # who does not ask for it does not pay for it
+        from gateway.telemetry.recording import Recorder  # imported only where it is needed
 
         recorder = to_folder = Recorder(record, secrets_in(config))
         ledger.observers.append(to_folder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config, ledger.mask)
-    kept_ledger = _kept_ledger(config, ledger, store, lifecycle)
+    kept_ledger = _open_kept_ledger(config, ledger, store, lifecycle)
     if isinstance(metrics, Metrics):
         ledger.observers.append(metrics)
-    tracing = _tracing(config, metrics, ledger)
-    counters = _counters(config, shared)
-    allowances = Allowances(config, counters, queues=_queues(counters, shared))
+    tracing = _open_tracing(config, metrics, ledger)
+    counters = _open_counters(config, shared)
+    allowances = Allowances(config, counters, queues=_shared_queues(counters, shared))
     _seed_budgets(config, kept_ledger, allowances)
     authenticator, shares = Authenticator(config), Shares()
     health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
@@ -111,15 +113,15 @@ def open_service(
         tracing=tracing,
         credentials=credentials,
         provider_lists=provider_lists,
-        answer_cache=AnswerCache(config.cache, _answers(config)),
+        answer_cache=AnswerCache(config.cache, _open_answer_store(config)),
         cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config),
-        inventory=_inventory(config),
+        inventory=_open_inventory(config),
     )
 
 
-def _answers(config: Config) -> AnswerStore:
-    """The store of answers, encrypted where conversations are."""
+def _open_answer_store(config: Config) -> AnswerStore:
+    """Return the store of cached answers, encrypted if conversations are. Raises ``ConfigError``."""
     storage = config.state_storage
     try:
         return open_answers(config.cache, () if storage is None else storage.encryption_key)
@@ -129,8 +131,8 @@ def _answers(config: Config) -> AnswerStore:
         raise ConfigError((Mistake(str(config.path or ""), "cache.type", found, advice),)) from None
 
 
-def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerKeeping:
-    """What keeps the lines of ``ledger``, where there is a database for them."""
+def _open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerKeeping:
+    """Return the kept ledger, which stores the lines of ``ledger`` if the state storage is a database."""
     storage = config.state_storage
     if store is None or storage is None or storage.type not in KEEPING_KEYS:
         return LedgerKeeping()
@@ -143,14 +145,14 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle:
     kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
     kept.follow(config)
     ledger.observers.append(kept)
-    lifecycle.on_flush(kept.write_blocking)  # behind the ledger's own, which settles what is open
+    lifecycle.on_flush(kept.write_blocking)  # after the ledger's own, which settles open exchanges
     return kept
 
 
 def _seed_budgets(
     config: Config, kept_ledger: LedgerKeeping, allowances: Allowances, before: Allowances | None = None
 ) -> None:
-    """Raise the budgets that are new since ``before`` to the sums of the kept ledger."""
+    """Raise the spent part of budgets that are new since ``before`` to the sums of the kept ledger."""
     if kept_ledger.keeps:
         from gateway.allowances.seeds import budgets_of, seed_budgets
 
@@ -158,9 +160,10 @@ def _seed_budgets(
             kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
 
 
-def _tracing(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> ExchangeTracer:
-    """Return what traces exchanges, added to the observers of ``ledger``, if the configuration or the environment names
-    a collector."""
+def _open_tracing(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> ExchangeTracer:
+    """Return the tracer of exchanges and add it to the observers of ``ledger``.
+
+    It does nothing unless the configuration or the environment names a collector."""
     if config.tracing is None and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
         return ExchangeTracer()
     from gateway.telemetry.tracing import Tracing, open_tracing
@@ -171,8 +174,10 @@ def _tracing(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> Ex
     return tracing
 
 
-def _inventory(config: Config) -> Inventory | None:
-    """Return the inventory of what providers keep for clients. Raises ``ImportError`` for a missing package."""
+def _open_inventory(config: Config) -> Inventory | None:
+    """Return the inventory of files and other objects that providers store for clients.
+
+    Raises ``ImportError`` for a missing package."""
     storage, workers_file = config.state_storage, os.environ.get(WORKERS_FILE)
     if workers_file is None and (storage is None or storage.type == "memory"):
         return MemoryInventory()
@@ -181,7 +186,7 @@ def _inventory(config: Config) -> Inventory | None:
     return open_inventory(storage, workers_file)
 
 
-def _counters(config: Config, shared: "SharedTables | None") -> Counters:
+def _open_counters(config: Config, shared: "SharedTables | None") -> Counters:
     try:
         return open_counters(config.counters, shared)
     except ImportError:
@@ -190,8 +195,8 @@ def _counters(config: Config, shared: "SharedTables | None") -> Counters:
         raise ConfigError((Mistake(str(config.path or ""), "counters.type", found, advice),)) from None
 
 
-def _queues(counters: Counters, shared: "SharedTables | None") -> Queueing | None:
-    """The queues over all workers, where this is one of several."""
+def _shared_queues(counters: Counters, shared: "SharedTables | None") -> Queueing | None:
+    """Return the queues that all workers share, or ``None`` if this is the only process."""
     if shared is None:
         return None
     from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
@@ -202,8 +207,8 @@ def _queues(counters: Counters, shared: "SharedTables | None") -> Queueing | Non
 
 
 def next_service(config: Config, service: Service) -> Service:
-    """The service for another configuration of the same process."""
-    router = Router(config)  # first what may fail: then all stays as it was
+    """Return the service for a new configuration of the same process. If it raises, nothing has changed."""
+    router = Router(config)  # may fail, so it comes before any change
     router.hash_keys()
     service = service_of_clients(config, service)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
@@ -224,7 +229,7 @@ def next_service(config: Config, service: Service) -> Service:
 
 
 def service_of_clients(config: Config, service: Service) -> Service:
-    """The service for a configuration that has other clients, and is else the one of ``service``."""
+    """Return the service for a configuration that differs only in its clients."""
     authenticator = Authenticator(config)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
@@ -241,6 +246,6 @@ def service_of_clients(config: Config, service: Service) -> Service:
 
 
 def _max_chunk(config: Config) -> int:
-    """Bytes of a chunk beyond which no stream is read on: how long one may be in all nobody knows, and how large its
-    events may be the lane says."""
+    """Return the largest permitted chunk of a provider's stream in bytes. The length of a stream is unlimited, and the
+    lane limits its events."""
     return max(config.limits.answer, MAX_CHUNK)

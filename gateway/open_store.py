@@ -1,4 +1,4 @@
-"""The store that a configuration asks for."""
+"""Opens the stores of a configuration: conversations, and clients' keys."""
 
 import logging
 import os
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("trigate.state")
 
 WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
-"""The environment variable by which a supervisor names the file that its workers share."""
+"""The environment variable with the path of the file that a supervisor's workers share."""
 
 
 _NEEDS_PACKAGE: Final = ("postgres needs another package", "pip install 'trigate[postgres]'")
 
 
 async def open_store(config: Config) -> Store | None:
-    """The store of this process, ``None`` where state is switched off; ``aclose`` it at the end.
+    """Return the open store of conversations, or ``None`` if state is disabled. The caller closes it.
 
-    Raises ``ConfigError`` for what waiting does not cure: a file that cannot be used, a package that is missing. A
-    server that cannot be reached is a warning: it may come back."""
-    kept = _shared(config.state_storage or StateStorage(), os.environ)
+    Raises ``ConfigError`` for an unusable file or a missing package. An unreachable server is only a warning, because
+    it may return."""
+    kept = _with_shared_file(config.state_storage or StateStorage(), os.environ)
     store = await _store(config, kept)
     if store is None or not kept.encryption_key:
         return store
     return await _encrypted(config, store, kept.encryption_key)
 
 
-def _shared(storage: StateStorage, env: Mapping[str, str]) -> StateStorage:
-    """``storage``, in a file where workers share what would be in memory: it goes when their supervisor ends."""
+def _with_shared_file(storage: StateStorage, env: Mapping[str, str]) -> StateStorage:
+    """Return ``storage``, with the workers' shared file in place of memory. Their supervisor removes the file."""
     file = env.get(WORKERS_FILE)
     if file is None or storage.type != "memory":
         return storage
@@ -60,7 +60,7 @@ async def _store(config: Config, kept: StateStorage) -> Store | None:
 
 
 async def _sqlite(config: Config, kept: StateStorage) -> Store:
-    from gateway.stores.sqlite import SqliteStore  # a megabyte of memory that most have no use for
+    from gateway.stores.sqlite import SqliteStore  # takes a megabyte of memory, which most processes do not need
 
     assert kept.path is not None
     store = SqliteStore(kept.path, kept.ttl, kept.max_bytes)
@@ -87,13 +87,14 @@ async def _postgres(config: Config, kept: StateStorage) -> Store:
 
 
 def _cause(error: Unavailable) -> str:
-    """For the operator's log: the driver's words, which may name the server but hold no password."""
+    """Return the driver's message for the log. It may name the server, but contains no password."""
     return " ".join(str(error.__cause__ or "the gateway will try again").split())
 
 
 def open_key_store(config: Config) -> "KeyStore | None":
-    """The place for keys of clients, where the state storage has one; ``aclose`` it at the end. Connects on first
-    use. Raises ``ConfigError`` for a package that is missing."""
+    """Return the store of clients' keys, or ``None`` if the state storage cannot store keys. The caller closes it.
+
+    It connects when it is first used. Raises ``ConfigError`` for a missing package."""
     kept = config.state_storage
     if kept is None or kept.type not in KEEPING_KEYS:
         return None
@@ -126,8 +127,9 @@ def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:
 
 
 def shared_by_workers(config: Config, directory: Path | None) -> Mapping[str, str]:
-    """The variable that a supervisor adds to its workers' environment: the name of a file in the ``directory`` that
-    they share. None where state is not to be kept in memory."""
+    """Return what a supervisor adds to its workers' environment: the path of a file in their shared ``directory``.
+
+    Empty if the state storage is not memory, because workers then need no such file."""
     if config.state_storage is not None and config.state_storage.type != "memory":
         return {}
     if directory is None:

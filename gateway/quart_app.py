@@ -1,4 +1,4 @@
-"""The app of Quart's: every route that is no fast one, websockets, and the errors for all other paths."""
+"""The Quart app: all routes that are not fast routes, websockets, and the errors for unknown paths."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
@@ -32,7 +32,7 @@ from gateway.serving.quart_views import MatchedRule, add_view, has_route
 
 
 def quart_app(config: Config, service: Service) -> QuartTrio:
-    """Return the app for what the fast routes of ``config`` leave."""
+    """Return the Quart app of ``config``."""
     app = QuartTrio("trigate", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_rule_class = MatchedRule
@@ -51,7 +51,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     add_stored(app, service, ask_providers)
     add_conversations(app, service, ask_providers)
     if config.websocket:
-        add_websocket(app, service, partial(_memory, service))
+        add_websocket(app, service, partial(_connection_state, service))
         add_realtime(app, service)
         if service.router.passing():
             from gateway.relay.passed_websockets import add_passed_websockets
@@ -64,7 +64,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
 
 
 def _add_exchange(app: QuartTrio, path: str, answer: ModelRoute) -> str:
-    """Answer ``path``, and return the name of its view."""
+    """Handle ``path`` with ``answer``, and return the name of its view."""
 
     async def view(model: str | None = None) -> Response:
         return await answer(QuartRequest(), model)
@@ -74,7 +74,7 @@ def _add_exchange(app: QuartTrio, path: str, answer: ModelRoute) -> str:
 
 
 def _add_open_views(app: QuartTrio, routes: Iterable[OpenRoute]) -> tuple[str, ...]:
-    """Answer ``routes``, and return the names of their views."""
+    """Handle ``routes``, and return the names of their views."""
     for route in routes:
         add_view(app, route.paths, route.name, partial(_open_view, route.answer), ["GET"])
     return tuple(route.name for route in routes)
@@ -84,9 +84,9 @@ async def _open_view(answer: Callable[[QuartRequest], Awaitable[Response]]) -> R
     return await answer(QuartRequest())
 
 
-def _memory(service: Service, owner: str, named: bool) -> StateScope:
-    """The turns that one websocket connection remembers: also those that are not to be stored. Codex goes on from
-    nothing else."""
+def _connection_state(service: Service, owner: str, named: bool) -> StateScope:
+    """Return the stored turns that one websocket connection can refer to, including those sent with ``store: false``:
+    Codex continues only from these."""
     from gateway.stores.memory import MemoryStore
     from gateway.stores.overlay import OverlayStore
 

@@ -1,8 +1,8 @@
-"""A new configuration for a running process: read and judged first, then taken over at once, or not at all.
+"""Reloads: replaces the configuration of a running process, completely or not at all.
 
-A request belongs to the configuration that holds when it begins, to its end: every configuration has an app of its own,
-and whatever outlives them is common to all (``gateway.open_service``). Websockets, which would go on for hours, are
-closed once they have answered what they were asked, and their clients connect again.
+Each configuration has its own app, and a request stays with the app in which it started. The apps share everything that
+outlives a configuration (``gateway.open_service``). Websockets could last for hours, so they are closed when their
+current requests have ended; their clients connect again.
 """
 
 import contextlib
@@ -33,17 +33,17 @@ log = logging.getLogger("trigate.reload")
 UNCHANGED: Final = "the configuration was not reloaded; the previous one stays in use"
 
 
-class TellAudit(Protocol):
-    """Writes a line of the audit."""
+class LogAuditEvent(Protocol):
+    """Writes an event with its fields to the audit log."""
 
     def __call__(self, event: str, **fields: Any) -> None: ...
 
 
-class Served:
-    """The ASGI app that a server is given. Used from the trio thread only."""
+class ReloadableApp:
+    """An ASGI app that passes requests to the app of the current configuration. Used from the trio thread only."""
 
     def __init__(self, config: Config, service: Service, *, alone: bool = True) -> None:
-        """``alone``: there is no supervisor, which says for all its workers what is different."""
+        """``alone`` means that no supervisor logs the changes of a reload for all its workers."""
         self._config = config
         self._service = service
         self._alone = alone
@@ -56,10 +56,11 @@ class Served:
 
     @property
     def current(self) -> tuple[Config, Service]:
+        """The current configuration and its service."""
         return self._config, self._service
 
     def change(self, config: Config) -> tuple[Change, ...]:
-        """Answer from now on by ``config``, but for what only a restart changes; what is different now."""
+        """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
         found = changes(self._config, config)
         config = kept(self._config, config)
         service = next_service(config, self._service)
@@ -70,13 +71,14 @@ class Served:
         return found
 
     def change_clients(self, config: Config, by: tuple[str, ...] = ()) -> None:
-        """Answer from now on by ``config``, which has other clients, and is else as before. Websockets of those who are
-        as before go on. ``by`` are the people who have changed them. Never raises."""
+        """Use ``config`` for new requests; it may differ only in its clients, which the people ``by`` changed.
+
+        Websockets of unchanged clients stay open. Never raises."""
         old = self._config
         try:
             service = service_of_clients(config, self._service)
             app = app_of(config, service)
-        except Exception:  # the border, as in ``reload``
+        except Exception:  # the boundary, as in ``reload``
             log.exception("the changed keys could not be applied; the previous ones stay in use")
             return
         found = key_changes(old, config)
@@ -88,40 +90,42 @@ class Served:
             service.ledger.audit.log_event("keys_changed", **found, made_by=by)
 
     def reload(self, read: Callable[[], Config]) -> bool:
-        """``change`` to what ``read`` gives. It never raises: what is wrong is said in the log, and changes nothing."""
+        """Use the configuration that ``read()`` returns, and return whether it is valid.
+
+        Never raises: an error is logged and changes nothing."""
         old, audit = self._config, self._service.ledger.audit
         try:
             config = read()
             found = self.change(config)
         except (ConfigError, OSError) as error:
-            tell_refused(error, audit.log_event)
+            report_failed_reload(error, audit.log_event)
             return False
-        except Exception:  # the border: our own mistake must not end the streams of a process that works
+        except Exception:  # the boundary: a bug must not end the streams of a working process
             log.exception(UNCHANGED)
             return False
         if self._alone:
-            tell(found, config)
-            tell_auditor(found, key_changes(old, config), audit.log_event)
+            log_changes(found, config)
+            audit_changes(found, key_changes(old, config), audit.log_event)
         return True
 
 
-def tell(found: tuple[Change, ...], config: Config) -> None:
-    """One line on what is different now, and one for each warning."""
+def log_changes(found: tuple[Change, ...], config: Config) -> None:
+    """Log one line with all changes of a reload, and one for each warning of the new configuration."""
     words = "; ".join(str(change) for change in found) or "no changes"
     log.info("the configuration was reloaded: %s", words)
     for warning in config.warnings:
         log.warning("%s", warning)
 
 
-def tell_auditor(found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], audit: TellAudit) -> None:
-    """A line on the reload, and one on keys if any are other than before."""
+def audit_changes(found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], audit: LogAuditEvent) -> None:
+    """Write the changes of a reload to the audit log, and in a second event the changed ``keys``, if any."""
     audit("reloaded", changes=tuple(str(change) for change in found))
     if any(keys.values()):
         audit("keys_changed", **keys)
 
 
-def tell_refused(error: ConfigError | OSError, audit: TellAudit) -> None:
-    """A record of the log for each line, so that none is without its time and level."""
+def report_failed_reload(error: ConfigError | OSError, audit: LogAuditEvent) -> None:
+    """Write the reasons of a failed reload to the audit log and to the log, one record for each line."""
     found = f"{error.filename}: {(error.strerror or 'unreadable').lower()}" if isinstance(error, OSError) else error
     audit("reload_refused", reason=tuple(str(found).splitlines()))
     for part in f"{UNCHANGED}: {found}".splitlines():
@@ -133,108 +137,114 @@ def tell_refused(error: ConfigError | OSError, audit: TellAudit) -> None:
 
 @attrs.frozen(eq=False)
 class Snapshot:
-    """A configuration as it stood at one time: its file, and what the files of secrets held that it names."""
+    """The contents of a configuration file and of its secret files at one time."""
 
     data: bytes = attrs.field(repr=False)
     secrets: Mapping[str, str] = attrs.field(repr=False)
 
     def read(self, path: Path, env: Mapping[str, str]) -> Config:
-        """The configuration of ``path``. Raises ``ConfigError``."""
+        """Return the configuration. ``path`` is its file's name for messages. Raises ``ConfigError``."""
         return load(path, env, self.data, SecretFiles(self.secrets))
 
 
 @attrs.frozen(eq=False, repr=False)
-class _Held:
+class _CopiedSnapshots:
     first: Snapshot
     latest: Snapshot
 
 
 @attrs.frozen(eq=False, repr=False)
-class Copies:
-    """Copies of the configuration that workers read in place of the real files, which may be broken, or different and
-    not reloaded yet, when one of them has to be replaced: as the supervisor was started with it, and as it was good
-    last. They are in a file without a name, ``fd``, which workers inherit: they go with the last process that has it,
-    however that ends, and nobody else can open them."""
+class ConfigCopies:
+    """Copies of the configuration that workers read instead of the real files: the first one, and the last valid one.
+
+    When a worker is restarted, the real files may be invalid, or changed and not reloaded. The copies are in the
+    unnamed file ``fd``, which workers inherit. No other process can open it, and it disappears with the last worker."""
 
     fd: int
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, path: Path, env: Mapping[str, str], trust: Trust) -> Iterator["Copies"]:
-        """For as long as the block. Raises ``ConfigError`` and ``OSError``."""
+    def of(cls, path: Path, env: Mapping[str, str], trust: Trust) -> Iterator["ConfigCopies"]:
+        """Copy the configuration in ``path`` for the duration of the block. Raises ``ConfigError`` and ``OSError``."""
         with anonymous_file() as file:
             copies = cls(file.fileno())
-            copies.write(take(path, env, trust)[1], first=True)
+            copies.write(load_with_snapshot(path, env, trust)[1], first=True)
             yield copies
 
     def read(self, path: Path, env: Mapping[str, str]) -> Config:
-        """The configuration of ``path`` that holds. Raises ``ConfigError``."""
-        held = self._held()
-        return kept(held.first.read(path, env), held.latest.read(path, env))
+        """Return the current configuration: the last valid one, with the first one's settings that need a restart.
+
+        ``path`` is its file's name for messages. Raises ``ConfigError``."""
+        copied = self._snapshots()
+        return kept(copied.first.read(path, env), copied.latest.read(path, env))
 
     def write(self, snapshot: Snapshot, *, first: bool = False) -> None:
-        """Hand ``snapshot`` to every worker that reads from now on. Raises ``OSError``."""
-        data = msgspec.json.encode(_Held(snapshot if first else self._held().first, snapshot))
+        """Store ``snapshot`` as the last valid one, or with ``first`` as both. Raises ``OSError``."""
+        data = msgspec.json.encode(_CopiedSnapshots(snapshot if first else self._snapshots().first, snapshot))
         with self._locked(fcntl.LOCK_EX):
             os.ftruncate(self.fd, 0)
             while data:
                 data = data[os.pwrite(self.fd, data, os.fstat(self.fd).st_size) :]
 
-    def _held(self) -> _Held:
+    def _snapshots(self) -> _CopiedSnapshots:
         with self._locked(fcntl.LOCK_SH):
             data = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
-        return msgspec.json.decode(data, type=_Held)
+        return msgspec.json.decode(data, type=_CopiedSnapshots)
 
     @contextlib.contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        fcntl.lockf(self.fd, how)  # a lock of the process: flock's would be shared by all that inherited the file
+        fcntl.lockf(self.fd, how)  # flock's locks would be shared by all processes that inherited the file
         try:
             yield
         finally:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
 
 
-def take(path: Path, env: Mapping[str, str], trust: Trust) -> tuple[Config, Snapshot]:
-    """The configuration in ``path`` and what it was read from. Raises ``ConfigError`` and ``OSError``."""
+def load_with_snapshot(path: Path, env: Mapping[str, str], trust: Trust) -> tuple[Config, Snapshot]:
+    """Return the configuration in ``path`` and a snapshot of its files. Raises ``ConfigError`` and ``OSError``."""
     data, files = path.read_bytes(), SecretFiles()
     config = load(path, env, data, files, trust)
     return config, Snapshot(data, files.texts)
 
 
-class Original:
-    """The real file, which a supervisor judges before any worker hears of it. Its own log is to ``follow``, and the
-    ``audit`` is told; ``judge`` raises ``ConfigError`` for what may not hold though it is well written."""
+class ConfigFile:
+    """The configuration file of a supervisor, which checks each new version before its workers read it.
+
+    ``check`` raises ``ConfigError`` for a valid configuration that cannot be used, and ``apply`` uses a new one in the
+    supervisor itself."""
 
     def __init__(
         self,
         config: Config,
         path: Path,
-        copies: Copies,
+        copies: ConfigCopies,
         env: Mapping[str, str],
-        follow: Callable[[Config], object],
-        audit: TellAudit,
-        judge: Callable[[Config], object] = lambda _: None,
+        apply: Callable[[Config], object],
+        audit: LogAuditEvent,
+        check: Callable[[Config], object] = lambda _: None,
     ) -> None:
         self._config = config
         self._audit = audit
-        self._follow = follow
-        self._judge = judge
+        self._apply = apply
+        self._check = check
         self._path = path
         self._copies = copies
         self._env = env
 
     def reload(self) -> bool:
-        """True if workers should read anew. Never raises: what is wrong is said in the log, and changes nothing."""
+        """Copy a new version for the workers, and return whether they should read it.
+
+        Never raises: an error is logged and changes nothing."""
         try:
-            config, snapshot = take(self._path, self._env, self._config.trust)
-            self._judge(config)
-            self._follow(config)
+            config, snapshot = load_with_snapshot(self._path, self._env, self._config.trust)
+            self._check(config)
+            self._apply(config)
             self._copies.write(snapshot)
         except (ConfigError, OSError) as error:
-            tell_refused(error, self._audit)
+            report_failed_reload(error, self._audit)
             return False
         found = changes(self._config, config)
-        tell(found, config)
-        tell_auditor(found, key_changes(self._config, config), self._audit)
+        log_changes(found, config)
+        audit_changes(found, key_changes(self._config, config), self._audit)
         self._config = kept(self._config, config)
         return True

@@ -1,7 +1,7 @@
-"""Sign-ins: credentials that are fetched, and end.
+"""Sign-ins at AWS, Google and Azure: credentials that the clouds' own libraries fetch, and that expire.
 
-``RefreshedCredential`` keeps one and renews it in time, for all requests together. The libraries of AWS, Google and
-Azure fetch them, in threads; ``sources_of`` makes those that a configuration needs.
+``RefreshedCredential`` stores one credential for all requests, and renews it before it expires. The libraries run in
+threads. ``sources_of`` makes the sources that a configuration needs.
 """
 
 import logging
@@ -27,37 +27,38 @@ from streams.events import ErrorInfo
 log = logging.getLogger("trigate.sign_in")
 
 EARLY: Final = 300.0
-"""Seconds before its end from which a credential is renewed."""
+"""Seconds before its expiry at which a credential is renewed."""
 PATIENCE: Final = 20.0
 """Seconds that a fetch may take."""
-REST: Final = 10.0
-"""Seconds from the end of one fetch to the beginning of another that nobody has to wait for: what fetches may give the
-same credential until its end is near (Google's metadata server does), and what refuses may refuse every one."""
+PAUSE: Final = 10.0
+"""Seconds between two fetches, unless a request has no valid credential. Google's metadata server returns the same
+credential until it nearly expires, and a failing server would get a request for each of ours."""
 THREADS: Final = 2
-"""Fetches that may be under way though nobody waits any longer: they end when the vendor's library gives up."""
+"""Concurrent fetches of a credential. A fetch that timed out still occupies a thread until its library gives up."""
 LONGEST_MESSAGE: Final = 500  # characters of a library's message in the log
 
-Validity: TypeAlias = Literal["good", "due", "ended"]
+Validity: TypeAlias = Literal["good", "due", "expired"]
 
 
 @attrs.frozen(eq=False)
 class Fetched:
-    """A credential and its end in Unix seconds; ``None`` where nobody has said when that is."""
+    """A credential and its expiry in Unix seconds, ``None`` if that is unknown."""
 
     credential: Credential = attrs.field(repr=False)
-    until: float | None = None
+    expiry: float | None = None
 
     def validity(self, now: float) -> Validity:
-        """``due``: it holds, and is to be renewed."""
-        if self.until is None or now < self.until - EARLY:
+        """Return the validity at ``now`` (Unix seconds); ``due`` is valid, but needs a renewal."""
+        if self.expiry is None or now < self.expiry - EARLY:
             return "good"
-        return "due" if now < self.until else "ended"
+        return "due" if now < self.expiry else "expired"
 
 
 class RefreshedCredential:
-    """A ``CredentialSource`` over ``fetch``, which blocks, and is called in a thread, by nobody's task: who waits may
-    leave. ``sign_in`` is whose it is, ``clock`` tells Unix seconds. Whatever ``fetch`` raises
-    is a sign-in that failed."""
+    """A ``CredentialSource`` that calls ``fetch`` for its credential.
+
+    ``fetch`` may block, because it runs in a thread, and outside the requests, which may be cancelled meanwhile. Any
+    exception from it is a failed sign-in. ``clock`` returns Unix seconds."""
 
     def __init__(
         self,
@@ -70,76 +71,74 @@ class RefreshedCredential:
         self._fetch = fetch
         self.clock = clock
         self._patience = patience
-        self._held: Fetched | None = None
-        self._failed: ErrorInfo | None = None  # of the last fetch, if that failed
+        self._current: Fetched | None = None
+        self._error: ErrorInfo | None = None  # of the last fetch
         self._running: trio.Event | None = None
-        self._ended_at = float("-inf")  # the last fetch
+        self._fetch_ended = float("-inf")
         self._limiter = trio.CapacityLimiter(THREADS)
 
     async def credential(self) -> Credential:
-        """As ``CredentialSource`` says. One that still holds is given at once, also while it is being renewed."""
-        held, now = self._held, self.clock()
-        validity: Validity = "ended" if held is None else held.validity(now)
-        if held is None or validity == "ended":
-            return await self._fetched()
-        if validity == "due" and self._running is None and now >= self._ended_at + REST:
-            self._begin()
-        return held.credential
+        """Return the current credential without waiting while it is valid, also during its renewal."""
+        current, now = self._current, self.clock()
+        validity: Validity = "expired" if current is None else current.validity(now)
+        if current is None or validity == "expired":
+            return await self._await_fetch()
+        if validity == "due" and self._running is None and now >= self._fetch_ended + PAUSE:
+            self._start_fetch()
+        return current.credential
 
-    async def renewed(self, refused: Credential) -> Credential | None:
-        """As ``CredentialSource`` says."""
-        if self._is_other(refused) and self._held is not None:
-            return self._held.credential
-        if self._running is None and self.clock() < self._ended_at + REST:
+    async def renew(self, refused: Credential) -> Credential | None:
+        """Return another credential than ``refused``, or ``None`` if a fetch returned the same one or just ended."""
+        if self._current is not None and self._current.credential != refused:
+            return self._current.credential
+        if self._running is None and self.clock() < self._fetch_ended + PAUSE:
             return None
-        given = await self._fetched()
-        return None if given == refused else given
+        fetched = await self._await_fetch()
+        return None if fetched == refused else fetched
 
-    def _is_other(self, refused: Credential) -> bool:
-        return self._held is not None and self._held.credential != refused
+    async def _await_fetch(self) -> Credential:
+        """Return the credential of the running fetch, or of a new one. Raises ``GatewayError``."""
+        await (self._start_fetch() if self._running is None else self._running).wait()
+        if self._error is not None:
+            raise GatewayError.of(self._error)
+        assert self._current is not None
+        return self._current.credential
 
-    async def _fetched(self) -> Credential:
-        """What the fetch that is under way brings, or a new one. Raises ``GatewayError``."""
-        await (self._begin() if self._running is None else self._running).wait()
-        if self._failed is not None:
-            raise GatewayError.of(self._failed)
-        assert self._held is not None
-        return self._held.credential
-
-    def _begin(self) -> trio.Event:
+    def _start_fetch(self) -> trio.Event:
         self._running = done = trio.Event()
-        trio.lowlevel.spawn_system_task(self._refresh, done)
+        trio.lowlevel.spawn_system_task(self._run_fetch, done)
         return done
 
-    async def _refresh(self, done: trio.Event) -> None:
-        """Raises nothing: it is a task of the process."""
+    async def _run_fetch(self, done: trio.Event) -> None:
+        """Fetch a credential and set ``done``. Never raises, because an error in a system task ends the process."""
         try:
             with trio.fail_after(self._patience):
                 fetched = await trio.to_thread.run_sync(self._fetch, abandon_on_cancel=True, limiter=self._limiter)
             FETCHED.hide(secret_parts(fetched.credential))
-            self._held, self._failed = fetched, None
+            self._current, self._error = fetched, None
         except trio.TooSlowError:
             self._fail(f"no response within {self._patience:g} s")
-        except Exception as error:  # the border: a vendor's library raises what it likes
+        except Exception as error:  # the boundary: a cloud's library may raise anything
             self._fail(f"{type(error).__name__}: {error}")
         finally:
-            self._ended_at = self.clock()
+            self._fetch_ended = self.clock()
             self._running = None
             done.set()
 
     def _fail(self, words: str) -> None:
-        still = self._held is not None and self._held.validity(self.clock()) != "ended"
+        """Log a failed sign-in, and set the error for waiting requests."""
+        is_valid = self._current is not None and self._current.validity(self.clock()) != "expired"
         log.warning(
             "%s: sign-in failed%s: %s",
             self.sign_in.account.strip(),
-            ", so the current credential stays in use" if still else "",
+            ", so the current credential stays in use" if is_valid else "",
             " ".join(words.split())[:LONGEST_MESSAGE],
         )
-        self._failed = ErrorInfo(
+        self._error = ErrorInfo(
             "upstream",
             "the gateway could not sign in to the provider: see its log, and check sign_in of the entry",
             reason="credential",
-            wait=REST,
+            wait=PAUSE,
         )
 
 
@@ -147,24 +146,24 @@ TIMEOUT: Final = 10.0  # seconds for each of the library's requests
 
 
 class GoogleTokens:
-    """Fetches one token after the other. Credentials are looked for once, and again after a failure: their file may be
-    another one since."""
+    """Fetches tokens from Google. Finds the credentials once, and again after a failure, because their file may have
+    changed."""
 
     def __init__(self, sign_in: GoogleSignIn) -> None:
         self._sign_in = sign_in
-        self._found: Any = None
+        self._credentials: Any = None
 
     def __call__(self) -> Fetched:
-        """Blocks."""
-        request = _transport()
-        found, self._found = self._found or self._look(request), None
+        """Return a new token. Blocks."""
+        request = _request_with_timeout()
+        found, self._credentials = self._credentials or self._find_credentials(request), None
         found.refresh(request)
-        self._found = found
+        self._credentials = found
         project = getattr(found, "quota_project_id", None)
         token = ProjectToken(found.token, project) if project else found.token
         return Fetched(token, found.expiry.replace(tzinfo=UTC).timestamp() if found.expiry else None)
 
-    def _look(self, request: Any) -> Any:
+    def _find_credentials(self, request: Any) -> Any:
         import google.auth
 
         library: Any = google.auth
@@ -174,8 +173,8 @@ class GoogleTokens:
         return library.load_credentials_from_file(file, scopes=scopes, request=request)[0]
 
 
-def _transport() -> Any:
-    """The library's own, which waits for two minutes otherwise."""
+def _request_with_timeout() -> Any:
+    """Return Google's function for HTTP requests, with a timeout of 10 s instead of two minutes."""
     import google.auth.transport.requests
 
     library: Any = google.auth.transport.requests
@@ -187,30 +186,30 @@ def _transport() -> Any:
     return PatientRequest()
 
 
-_PATIENCE: Final = {"retry_total": 2, "connection_timeout": 5, "read_timeout": 10}
+_AZURE_TIMEOUTS: Final = {"retry_total": 2, "connection_timeout": 5, "read_timeout": 10}
 
 
 def fetch_azure(sign_in: AzureSignIn) -> Fetched:
-    """A token that no cache has given. Blocks."""
-    with _identity(sign_in) as identity:
+    """Fetch a new token from Azure, without a cache. Blocks."""
+    with _azure_credential(sign_in) as identity:
         token = identity.get_token(sign_in.scope)
     return Fetched(token.token, float(token.expires_on))
 
 
-def _identity(sign_in: AzureSignIn) -> Any:
+def _azure_credential(sign_in: AzureSignIn) -> Any:
     import azure.identity
 
     library: Any = azure.identity
-    # An authority that somebody has named is not to be vouched for by the public cloud's.
+    # The public cloud's servers need not confirm a configured authority.
     where = {} if sign_in.authority is None else {"authority": sign_in.authority, "disable_instance_discovery": True}
-    more: dict[str, Any] = {**_PATIENCE, **where}
+    more: dict[str, Any] = {**_AZURE_TIMEOUTS, **where}
     client = {} if sign_in.client_id is None else {"client_id": sign_in.client_id}
     tenant = {} if sign_in.tenant_id is None else {"tenant_id": sign_in.tenant_id}
     if sign_in.client_secret is not None:
         return library.ClientSecretCredential(sign_in.tenant_id, sign_in.client_id, sign_in.client_secret, **more)
     match sign_in.identity or "default":
         case "managed":
-            return library.ManagedIdentityCredential(**client, **_PATIENCE)
+            return library.ManagedIdentityCredential(**client, **_AZURE_TIMEOUTS)
         case "workload":
             return library.WorkloadIdentityCredential(**client, **tenant, **more)
         case "default":
@@ -219,7 +218,7 @@ def _identity(sign_in: AzureSignIn) -> Any:
             return library.DefaultAzureCredential(**own, **theirs, **more)
 
 
-LONGEST: Final = 7 * 86400  # seconds that keys are asked about; what lasts longer does not end
+LONGEST: Final = 7 * 86400  # seconds; keys that are valid for longer count as unlimited
 BEARER: Final = "AWS_BEARER_TOKEN_BEDROCK"
 _NOTHING: Final = (
     "found no AWS credentials in the environment, shared files, SSO, web identity, container or instance metadata"
@@ -227,11 +226,11 @@ _NOTHING: Final = (
 
 
 class NoAwsCredentials(Exception):
-    """Nothing in the vendor's chain has credentials."""
+    """AWS's credential chain found no credentials."""
 
 
 def fetch_aws(sign_in: AwsSignIn) -> Fetched:
-    """Keys, or the Bedrock API key of the environment, as the vendor's programs take it. Blocks."""
+    """Fetch AWS keys, or return the environment's Bedrock API key if ``sign_in`` sets no other account. Blocks."""
     if (token := os.environ.get(BEARER)) and not (sign_in.keys or sign_in.profile or sign_in.role_arn):
         return Fetched(token)
     import botocore.session
@@ -241,15 +240,15 @@ def fetch_aws(sign_in: AwsSignIn) -> Fetched:
         session.set_credentials(sign_in.keys.id, sign_in.keys.secret, sign_in.keys.token)
     region = sign_in.region or session.get_config_variable("region")
     if sign_in.role_arn is not None:
-        return _as_role(session, sign_in, region)
+        return _assume_role(session, sign_in, region)
     found = session.get_credentials()
     if found is None:
         raise NoAwsCredentials(_NOTHING)
     keys = found.get_frozen_credentials()
-    return Fetched(AwsKeys(keys.access_key, keys.secret_key, keys.token, region), _end(found))
+    return Fetched(AwsKeys(keys.access_key, keys.secret_key, keys.token, region), _expiry_of(found))
 
 
-def _as_role(session: Any, sign_in: AwsSignIn, region: str | None) -> Fetched:
+def _assume_role(session: Any, sign_in: AwsSignIn, region: str | None) -> Fetched:
     from botocore.config import Config
 
     timeouts = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
@@ -261,25 +260,26 @@ def _as_role(session: Any, sign_in: AwsSignIn, region: str | None) -> Fetched:
     return Fetched(keys, given["Expiration"].timestamp())
 
 
-def _end(found: Any) -> float | None:
-    """The end of credentials, which say of themselves only whether they end within so many seconds."""
+def _expiry_of(found: Any) -> float | None:
+    """Return the expiry of AWS credentials, found by bisection: they only report whether they expire within a time."""
     if not hasattr(found, "refresh_needed") or not found.refresh_needed(refresh_in=LONGEST):
         return None
     return time.time() + bisect_left(range(LONGEST), True, key=lambda seconds: found.refresh_needed(refresh_in=seconds))
 
 
 def sources_of(config: Config, before: Mapping[str, CredentialSource]) -> dict[str, CredentialSource]:
-    """The sources by the names of entries, one for all that sign in alike. Those of the configuration ``before`` go on
-    with what they have."""
+    """Return the credential sources by the names of entries; entries with equal sign-ins share one.
+
+    A sign-in that is also in ``before``, the sources of the previous configuration, keeps its source."""
     known = {one.sign_in: one for one in before.values() if isinstance(one, RefreshedCredential)}
     found: dict[str, CredentialSource] = {}
     for entry in config.entries:
         if (sign_in := entry.sign_in) is not None:
-            found[entry.name] = known.setdefault(sign_in, RefreshedCredential(sign_in, _fetch(sign_in)))
+            found[entry.name] = known.setdefault(sign_in, RefreshedCredential(sign_in, _fetch_function(sign_in)))
     return found
 
 
-def _fetch(sign_in: SignIn) -> Callable[[], Fetched]:
+def _fetch_function(sign_in: SignIn) -> Callable[[], Fetched]:
     match sign_in:
         case AwsSignIn():
             return partial(fetch_aws, sign_in)

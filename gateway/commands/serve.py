@@ -39,7 +39,7 @@ from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import open_key_store, open_store, shared_by_workers
-from gateway.reload import Copies, Original, Served
+from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
@@ -98,7 +98,7 @@ def run(
     if path is not None and copies is not None:  # a worker; the supervisor has done the rest
         from gateway.serving.supervisor import report_ready
 
-        read = partial(Copies(copies).read, path, os.environ)
+        read = partial(ConfigCopies(copies).read, path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
@@ -297,15 +297,15 @@ async def serve_config(
     store, alone = await open_store(config), read is None
     lifecycle = lifecycle or Lifecycle()
     keys = FollowedKeys(key_store := open_key_store(config))
-    config = await keys.first(config)
+    config = await keys.read(config)
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
-    served = Served(config, attrs.evolve(service, others=others), alone=alone)
+    served = ReloadableApp(config, attrs.evolve(service, others=others), alone=alone)
 
     def next_config() -> Config:
         config = read_again()
         judge(config)
         log.apply_config(config)
-        return keys.beside(config)
+        return keys.with_clients(config)
 
     def reload() -> None:
         good = served.reload(next_config) and reload_certificates(listeners)
@@ -354,7 +354,7 @@ def _supervise(
     assert config.path is not None
     with (
         shared_directory() as directory,
-        Copies.of(config.path, os.environ, config.trust) as copies,
+        ConfigCopies.of(config.path, os.environ, config.trust) as copies,
         SharedTables.make(workers) as tables,
     ):
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
@@ -366,10 +366,10 @@ def _supervise(
         command += [] if directory is None else ["--directory", str(directory)]
         command += [] if tables is None else ["--memory", str(tables.memory.fd)]
         audit = Audit()
-        original = Original(config, config.path, copies, os.environ, log.apply_config, audit.log_event, judge)
+        config_file = ConfigFile(config, config.path, copies, os.environ, log.apply_config, audit.log_event, judge)
 
         def reload() -> bool:
-            good = original.reload()
+            good = config_file.reload()
             if metrics.folder is not None:
                 tell_reload(metrics.folder, good)
             return good

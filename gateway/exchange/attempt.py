@@ -255,7 +255,7 @@ async def _renew_credential(
     source: CredentialSource, refused: Credential | None, refusal: Refusal
 ) -> Credential | None:
     """Return a new credential from ``source`` if the ``refused`` one has expired, otherwise ``None``."""
-    return await source.renewed(refused) if refused is not None and refusal.of_ended_credential else None
+    return await source.renew(refused) if refused is not None and refusal.of_ended_credential else None
 
 
 class _WatchedPieces:

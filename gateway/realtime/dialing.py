@@ -99,7 +99,7 @@ class ConnectionAttempt:
         response = await self._send(request, credential)
         if response.status != 101:
             failed, ended = await self._read_rejection(response)
-            renewed = await source.renewed(credential) if source and credential and ended else None
+            renewed = await source.renew(credential) if source and credential and ended else None
             if renewed is None:
                 raise GatewayError.of(failed)
             response = await self._send(request, renewed)

@@ -115,7 +115,7 @@ class CredentialSource(Protocol):
         there is no valid credential."""
         ...
 
-    async def renewed(self, refused: Credential) -> Credential | None:
+    async def renew(self, refused: Credential) -> Credential | None:
         """Return another credential than ``refused``, which the provider rejected, or ``None``.
 
         Waits and raises as ``credential`` does."""

@@ -37,11 +37,11 @@ async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
     store = opened(tmp_path / "state")
     await add(store, "ci")
     keys = FollowedKeys(store)
-    assert (await keys.first(file)).stored_keys == "read"
-    assert [client.name for client in keys.beside(file).client_keys] == ["ci"]
-    assert not await keys.look(), "nothing is new"
+    assert (await keys.read(file)).stored_keys == "read"
+    assert [client.name for client in keys.with_clients(file).client_keys] == ["ci"]
+    assert not await keys.poll(), "nothing is new"
     off = config(tmp_path / "state", stored_keys=False)
-    assert keys.beside(off) == off
+    assert keys.with_clients(off) == off
     await store.aclose()
 
 
@@ -50,12 +50,12 @@ async def test_a_storage_that_is_away_is_told_once_and_leaves_all_as_it_was(tmp_
     place = tmp_path / "folder"
     file, keys = config(place / "state"), FollowedKeys(opened(place / "state"), lambda: now)
     with caplog.at_level(logging.INFO, "trigate.keys"):
-        assert (await keys.first(file)).stored_keys == "unread"
+        assert (await keys.read(file)).stored_keys == "unread"
         now = 107.0
-        assert not await keys.look()
+        assert not await keys.poll()
         assert keys.stale == 7.0
         place.mkdir()
-        assert await keys.look()
+        assert await keys.poll()
     assert keys.stale == 0.0
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -65,7 +65,7 @@ async def test_what_a_later_version_has_written_lets_nobody_in_and_hurts_no_othe
     await add(store, "ci")
     await add(store, "later", {"client": {**ITEM["client"], "quantum": 1}})
     with caplog.at_level(logging.WARNING, "trigate.keys"):
-        config_then = await FollowedKeys(store).first(file)
+        config_then = await FollowedKeys(store).read(file)
     assert [client.name for client in config_then.client_keys] == ["ci"]
     assert "the stored client later is refused: quantum: unknown key" in caplog.text
     await store.aclose()
@@ -78,6 +78,6 @@ async def test_rows_that_nobody_here_has_written_let_nobody_in_and_end_nothing(t
         await store.change("added", f"bad{number}", None, text, at=1.0, by="mallory", about="{}")
     await add(store, "ci")
     keys = FollowedKeys(store)
-    assert [client.name for client in (await keys.first(file)).client_keys] == ["ci"]
+    assert [client.name for client in (await keys.read(file)).client_keys] == ["ci"]
     assert sum("is refused" in record.getMessage() for record in caplog.records) == 6
     await store.aclose()

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.model_lists import AGAIN, FRESH, MOST, ProviderLists, read_page
+from gateway.model_lists import FRESH, MAX_MODELS, RETRY_AFTER, ProviderLists, read_page
 from gateway.upstream.client import Upstream
 from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer
 from tests.support.harness import PATIENCE
@@ -110,7 +110,7 @@ async def test_lists_are_asked_for_again_when_they_are_old_and_kept_while_nobody
                 assert (await lists.names())["groq/*"] == ("a", "b")
                 await trio.sleep(0.01)
             place.says = named("c")
-            clock.now += AGAIN
+            clock.now += RETRY_AFTER
             await heard(lists, "groq/*", ("c",))
             lists.follow(from_mapping(content), {})
             assert (await lists.names())["groq/*"] == ("c",), "a reload keeps what it knows of a place that stays"
@@ -141,7 +141,7 @@ async def test_a_list_without_an_end_is_cut():
     async with listing(says) as place:
         content = config({"model": "openrouter/*", "base_url": f"{place.url}/v1", "access_key": "k"})
         async with running_lists(content) as (lists, _):
-            assert len((await lists.names())["openrouter/*"]) == MOST
+            assert len((await lists.names())["openrouter/*"]) == MAX_MODELS
 
 
 async def test_who_has_no_key_of_its_own_or_no_list_is_not_asked():

@@ -10,7 +10,7 @@ import trio
 from gateway.config.redaction import FETCHED
 from gateway.config.sign_ins import AwsSignIn
 from gateway.logs.masking import Mask
-from gateway.sign_in import EARLY, REST, Fetched, RefreshedCredential
+from gateway.sign_in import EARLY, PAUSE, Fetched, RefreshedCredential
 from providers.auth.credential import AwsKeys
 from streams.errors import GatewayError
 from tests.support.asgi_app import eventually
@@ -141,7 +141,7 @@ async def test_a_renewal_that_fails_leaves_the_one_that_holds(caplog):
     assert "the endpoint is down" in caplog.text
     assert await source.credential() == "token-number-1"
     assert vendor.fetches == 2  # not again at once
-    vendor.now += REST + 1
+    vendor.now += PAUSE + 1
     vendor.error = None
     await source.credential()
     await eventually(lambda: vendor.fetches == 3)
@@ -154,7 +154,7 @@ async def test_without_any_all_who_wait_hear_of_it_and_the_next_tries_again(capl
         with pytest.raises(GatewayError) as caught:
             await source.credential()
         failed = caught.value.info
-        assert (failed.kind, failed.reason, failed.wait) == ("upstream", "credential", REST)
+        assert (failed.kind, failed.reason, failed.wait) == ("upstream", "credential", PAUSE)
         assert "nobody is at home" not in failed.message
     assert "nobody is at home" in caplog.text
     vendor.error = None
@@ -180,7 +180,7 @@ async def test_a_refused_one_is_renewed_once_for_all_who_held_it():
     vendor.gate.clear()
 
     async def refused() -> None:
-        given.append(await source.renewed("token-number-1"))
+        given.append(await source.renew("token-number-1"))
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
@@ -188,8 +188,8 @@ async def test_a_refused_one_is_renewed_once_for_all_who_held_it():
         await eventually(lambda: vendor.fetches == 2)
         vendor.gate.set()
     assert given == ["token-number-2"] * 20
-    assert await source.renewed("token-number-1") == "token-number-2"  # who comes late
-    assert await source.renewed("token-number-2") is None  # not again so soon: it would be refused, too
+    assert await source.renew("token-number-1") == "token-number-2"  # who comes late
+    assert await source.renew("token-number-2") is None  # not again so soon: it would be refused, too
     assert vendor.fetches == 2
 
 
@@ -198,11 +198,11 @@ async def test_there_is_nothing_newer_where_the_vendor_gives_the_same():
     source = vendor.source()
     await source.credential()
     vendor.now += 60
-    assert await source.renewed("the-only-token") is None
+    assert await source.renew("the-only-token") is None
     vendor.error = OSError("down")
     vendor.now += 60
     with pytest.raises(GatewayError):
-        await source.renewed("the-only-token")
+        await source.renew("the-only-token")
     assert await source.credential() == "the-only-token"
 
 

@@ -28,7 +28,7 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from gateway.sign_in import REST, RefreshedCredential, sources_of
+from gateway.sign_in import PAUSE, RefreshedCredential, sources_of
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
 from tests.support.gateway_thread import app_thread
@@ -86,7 +86,7 @@ class Gateway:
 
     def rest(self) -> None:
         """As if the last fetch were a while ago."""
-        self.pass_time(REST + 1)
+        self.pass_time(PAUSE + 1)
 
     def pass_time(self, seconds: float) -> None:
         clock = self.source.clock

@@ -73,7 +73,7 @@ class Tokens:
             self._left -= 1
             return self.given[-1]
 
-    async def renewed(self, refused: Any) -> None:
+    async def renew(self, refused: Any) -> None:
         return None
 
 

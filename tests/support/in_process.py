@@ -15,7 +15,7 @@ from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.http.headers import Headers
 from gateway.open_service import open_service
-from gateway.reload import Served
+from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
@@ -114,7 +114,7 @@ class InProcess:
     """The gateway at ``url``, and its shared state."""
 
     url: str
-    served: Served
+    served: ReloadableApp
     clock: SetClock
 
     @property
@@ -180,7 +180,7 @@ async def gateway(
     health = Health(trio.current_time if real else clock)
     service = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)
     service.health.apply_config(config)
-    sock, ready, served = bind("127.0.0.1", 0), trio.Event(), Served(config, service)
+    sock, ready, served = bind("127.0.0.1", 0), trio.Event(), ReloadableApp(config, service)
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(served, [sock], state=service.lifecycle, ready=ready.set, signals=False))

@@ -56,7 +56,7 @@ def clients(folder: Path) -> dict[str, Any]:
     async def read() -> Config:
         store = open_key_store(config)
         assert store is not None
-        found = await FollowedKeys(store).first(config)
+        found = await FollowedKeys(store).read(config)
         await store.aclose()
         return found
 

@@ -14,7 +14,7 @@ import trio
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service
-from gateway.reload import Served
+from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
@@ -35,7 +35,7 @@ DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 class Running:
     port: int
     service: Service
-    served: Served
+    served: ReloadableApp
     lines: Callable[[], list[dict[str, Any]]]
 
     async def ask(self, api: str, stream: bool = False) -> Reply:
@@ -71,7 +71,7 @@ def gateway(configured, caplog) -> Callable[..., contextlib.AbstractAsyncContext
         if patience is not None:
             upstream = Upstream(max_connections=most, pool_timeout=patience, trust_env=False)
             service = attrs.evolve(service, upstream=upstream)
-        served, sock = Served(held, service), bind("127.0.0.1", 0)
+        served, sock = ReloadableApp(held, service), bind("127.0.0.1", 0)
         running = Running(sock.getsockname()[1], service, served, lines)
         with trio.fail_after(2 * PATIENCE):
             async with trio.open_nursery() as nursery:
