@@ -382,7 +382,7 @@ class Reservation:
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
             return
-        known = record.bill.whole or record.failed is not None  # no attempt is in progress
+        known = record.bill.is_complete or record.failed is not None  # no attempt is in progress
         consumption = self._charged(record) if known else None
         seen = self._allowances.visible_to(record.client)
         for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
@@ -414,9 +414,9 @@ class Reservation:
     def settle(self, record: Record) -> None:
         """Settle all open claims once the exchange has ended."""
         charges = record.bill.charges()
-        committed = next((one for one in charges if one.tried.committed), None)
+        committed = next((one for one in charges if one.attempt.committed), None)
         answered = record.cache != "hit" and record.bill.booked is None  # a model generated it, as one response
-        if committed is not None and record.bill.whole and record.target is not None and answered:
+        if committed is not None and record.bill.is_complete and record.target is not None and answered:
             output = committed.usage.output // self._requested.answers
             self._allowances.outputs.learn(record.client, record.target, output)
         for grant in tuple(self._grants):

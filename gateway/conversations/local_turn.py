@@ -91,23 +91,23 @@ class LocalTurn(TurnRecorder):
         if writer is not None:
             self._writer = cast("TurnWriter", writer)
 
-    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        self._is_id_known = self._is_id_known or seen.committed
+    def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
+        self._is_id_known = self._is_id_known or progress.committed
         if self._store is None:
             return True
         self._log.add(data)
-        return not (seen.over and self._is_id_known) or self._writer is None or self._writer.response is None
+        return not (progress.over and self._is_id_known) or self._writer is None or self._writer.response is None
 
-    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
         assert self._writer is not None, "it has said that there is something to be kept"
         assert self._writer.response is not None, "the answer is over"
         try:
             await self._write(self._writer.partial_response or self._writer.response, self._log.close())
         except GatewayError as error:
-            if seen.failed is not None:  # a more important error came first
+            if progress.failed is not None:  # a more important error came first
                 log.warning("response %s: %s", self.id, error.info.loggable_message)
             elif self._options.must_store:
-                seen.take_back(error.info)
+                progress.mark_failed(error.info)
                 return _replace_last_event(data, partial(self._failed_event, error.info))
             else:
                 log.warning("could not store response %s: %s", self.id, error.info.loggable_message)

@@ -67,9 +67,9 @@ class PassedTurn(TurnRecorder):
         state = {**reply.state, "store": False, "previous_response_id": self._parent}
         return attrs.evolve(reply, id=reply.id or own_id("resp_"), state=state)
 
-    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
+    def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
         self._room -= len(data)
-        if self._room >= 0 and (ITEM_DONE.encode() in data or seen.over):
+        if self._room >= 0 and (ITEM_DONE.encode() in data or progress.over):
             for event in _events(data):
                 if event.type == ITEM_DONE and event.item is not None:
                     self._items[event.output_index] = event.item
@@ -77,7 +77,7 @@ class PassedTurn(TurnRecorder):
                     self._final = event.response
         return self._final is None
 
-    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
         final, self._final = self._final, None
         if final is not None and final.id:
             output = final.output or [item for _, item in sorted(self._items.items())]

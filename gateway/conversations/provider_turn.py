@@ -44,14 +44,14 @@ class ProviderTurn(TurnRecorder):
     def record_target(self, target: Target, writer: Writer | None = None) -> None:
         self._entry = target.entry.name
 
-    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        return self._is_settled or not (seen.committed and (seen.over or self._is_due_early))
+    def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
+        return self._is_settled or not (progress.committed and (progress.over or self._is_due_early))
 
-    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
         self._is_due_early = False
-        is_stored = await self._store_owner(seen.start.id)
-        self._is_settled = is_stored or seen.over
-        return data if is_stored or not seen.over else await offload(len(data), _with_unstored_end, data)
+        is_stored = await self._store_owner(progress.start.id)
+        self._is_settled = is_stored or progress.over
+        return data if is_stored or not progress.over else await offload(len(data), _with_unstored_end, data)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         return body if await self._store_owner(answer.start.id) else await offload(len(body), _mark_unstored, body)

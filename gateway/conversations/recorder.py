@@ -58,13 +58,13 @@ class TurnRecorder:
         ``writer`` is the one that ``self.writer`` returned for its stream: a hedged request has two targets with a
         writer each."""
 
-    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        """Read whole events on their way to the client, in order; ``seen`` includes them.
+    def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
+        """Read whole events on their way to the client, in order; ``progress`` includes them.
 
         Return false if ``persist`` must be called with them before they are sent."""
         return True
 
-    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
         """Store the turn, and return the bytes for the client: ``data``, or other events if a failure to store
         matters."""
         return data

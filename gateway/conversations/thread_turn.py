@@ -56,19 +56,19 @@ class ThreadTurn(TurnRecorder):
         if isinstance(writer, _FoldingWriter):
             self._fold = writer.fold
 
-    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        if seen.end is None or self._persisted:
-            self._committed = seen.committed
+    def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
+        if progress.end is None or self._persisted:
+            self._committed = progress.committed
             return True
         return False
 
-    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
         self._persisted = True
         try:
             await self._write(self._fold.blocks())
         except GatewayError as error:
-            seen.end, seen.failed, seen.committed = None, error.info, self._committed
-            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.info, seen.start, 0)
+            progress.end, progress.failed, progress.committed = None, error.info, self._committed
+            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.info, progress.start, 0)
         return data
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:

@@ -50,11 +50,11 @@ def answering(view: View, ledger: Ledger) -> View:
         try:
             return await view(**variables)
         except GatewayError as error:
-            return refused(error.info, "responses", ledger)
+            return error_response(error.info, "responses", ledger)
         except Unavailable as error:
-            return refused(unavailable(str(error)).info, "responses", ledger)
+            return error_response(unavailable(str(error)).info, "responses", ledger)
         except RecursionError:
-            return refused(too_deep().info, "responses", ledger)
+            return error_response(too_deep().info, "responses", ledger)
 
     return answer
 
@@ -90,9 +90,9 @@ def object_answer(value: Any) -> Response:
     return Response(200, headers, msgspec.json.encode(value))
 
 
-def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
+def error_response(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
     """Record ``failed``, and return its response in the format of ``api``, the path's."""
-    return responding.refused(record_of(api, ledger), failed)
+    return responding.error_response(record_of(api, ledger), failed)
 
 
 def record_of(api: Api, ledger: Ledger) -> Record:

@@ -9,7 +9,7 @@ from gateway.access.body_memory import HeldBody
 from gateway.endpoints.bodies import decompressed
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.responding import open_record, refused
+from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.request.client_request import ClientRequest
@@ -47,11 +47,11 @@ async def serve(
     ``path`` are the parameters in its path. Never raises: failures are responses in the format of ``api``."""
     record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint)
     trace = service.tracing.begin(record, incoming.headers, route)
-    refuse: Callable[[ErrorInfo], Response] = partial(refused, record)
+    refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
         record.client = admit(service, incoming)
-        asked = ClientRequest(incoming.headers, incoming.query, record.client, path)
-        exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
+        client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
+        exchange = Exchange(service, api, client_request, incoming.scope, record, trace=trace)
         refuse = exchange.refuse
         return await answer(exchange)
     except GatewayError as error:
@@ -69,12 +69,12 @@ def whole_body(
     """Return the decompressed body of an admitted request. Raises ``GatewayError``.
 
     ``elements`` is the most JSON elements allowed, by default the configuration's limit."""
-    codings = [value for name, value in context.asked.headers if name == "content-encoding"]
+    codings = [value for name, value in context.client_request.headers if name == "content-encoding"]
     limits = context.service.limits.with_elements(elements)
     return decompressed(codings, incoming.read, held_body(context, incoming), limits)
 
 
 def held_body(context: ExchangeContext, incoming: IncomingRequest) -> HeldBody:
     """Return the memory account for the body of an admitted request."""
-    admission, asked = context.service.admission, context.asked
-    return admission.body(admission.holder(asked.client, asked.headers), incoming.scope)
+    admission, client_request = context.service.admission, context.client_request
+    return admission.body(admission.holder(client_request.client, client_request.headers), incoming.scope)

@@ -59,8 +59,8 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
         target_request, response, body = answer.source.target_request, answer.response, answer.body
         folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
-    exchange.record.bill.whole = True
-    return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.passed))
+    exchange.record.bill.is_complete = True
+    return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
 def _refers(incoming: Incoming) -> bool:
@@ -80,5 +80,5 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded.report(exchange.record)
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
-    exchange.record.reason, exchange.record.bill.whole = answer.end.reason, True
-    return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *whole.passed))
+    exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
+    return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *whole.client_headers))

@@ -30,7 +30,7 @@ async def count(exchange: Exchange, body: bytes) -> Response:
         tokens = await _provider_count(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
         return exchange.refuse(error.info)
-    exchange.record.bill.whole = True
+    exchange.record.bill.is_complete = True
     headers = JSON_HEADERS if tokens is not None else (*JSON_HEADERS, ("x-trigate-estimated", "1"))
     if tokens is None:
         tokens = await offload(incoming.size, estimate, request)

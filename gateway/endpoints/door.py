@@ -48,4 +48,4 @@ class GuardedDoor:
             return Response(failed.status, TEXT, f"{failed.message}\n".encode())
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()
-        return responding.refused(record, failed, headers=closing)
+        return responding.error_response(record, failed, headers=closing)

@@ -13,7 +13,7 @@ from gateway.allowances.levels import AllowanceLevel, allowance_levels, refresh_
 from gateway.config.loading import Config
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
-from gateway.exchange.responding import open_record, refused
+from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.fast_route import IncomingRequest, OpenRoute
@@ -59,7 +59,7 @@ class _HealthRoutes:
             try:
                 self._service.admission.authenticate_operator(incoming)
             except GatewayError as error:
-                return refused(open_record("chat", self._service.ledger, incoming.scope), error.info)
+                return error_response(open_record("chat", self._service.ledger, incoming.scope), error.info)
             targets = await self._targets()
         if self._service.lifecycle.draining:
             return _answered(incoming, {"status": "draining", **targets}, 503)

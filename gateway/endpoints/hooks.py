@@ -8,7 +8,7 @@ from quart import g, request
 from quart_trio import QuartTrio
 
 from gateway.access.page_guard import Cors
-from gateway.endpoints.answers import client_headers, ids, refused
+from gateway.endpoints.answers import client_headers, error_response, ids
 from gateway.endpoints.ui.paths import PREFIX
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
@@ -59,7 +59,7 @@ def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) 
             g.client = (service.admission.authenticate if at_once else service.admission.admit)(arrival)
             g.owner = service.admission.holder(g.client, arrival.headers)
         except GatewayError as error:
-            return through_quart(refused(error.info, api_of(request.path, client_headers()), service.ledger))
+            return through_quart(error_response(error.info, api_of(request.path, client_headers()), service.ledger))
         return None
 
     app.before_request(authenticate)

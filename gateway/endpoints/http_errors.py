@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
-from gateway.endpoints.answers import client_headers, refused
+from gateway.endpoints.answers import client_headers, error_response
 from gateway.endpoints.model_shapes import SERVED_METHODS, model_method
 from gateway.endpoints.unknown_paths import not_allowed, unknown_path
 from gateway.exchange.service import Service
@@ -38,7 +38,9 @@ def add_errors(
         if not has_request_context():  # an upgrade on a path without one
             return await upgrade()
         return through_quart(
-            refused(_http_failed(error, endpoints, methods), api_of(request.path, client_headers()), service.ledger)
+            error_response(
+                _http_failed(error, endpoints, methods), api_of(request.path, client_headers()), service.ledger
+            )
         )
 
     async def upgrade() -> QuartResponse:

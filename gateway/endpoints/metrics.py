@@ -11,7 +11,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import allowance_levels, refresh_levels
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF
-from gateway.exchange.responding import open_record, refused
+from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.fast_route import IncomingRequest, OpenRoute
@@ -51,7 +51,7 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
             if config.metrics != "open":
                 service.admission.authenticate_operator(incoming)
         except GatewayError as error:
-            return refused(open_record("chat", service.ledger, incoming.scope), error.info)
+            return error_response(open_record("chat", service.ledger, incoming.scope), error.info)
         _look(service, metrics)
         await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _look_at_limits(service.allowances, metrics)

@@ -50,14 +50,16 @@ class ProviderKept:
         keepers = tuple(target for target in await self._asked(id) if is_inside(target, wall))
         if not keepers:
             return None
-        body, asked = await plain_body(self._service), asked_by_client()
+        body, client_request = await plain_body(self._service), asked_by_client()
         refusal: Callable[[], Response] | None = None
         for target in keepers:
-            self._service.authenticator.check_credential(target.entry, asked.credential)
-            exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
+            self._service.authenticator.check_credential(target.entry, client_request.credential)
+            exchange = Exchange(self._service, "responses", client_request, current_scope(), self._record(target))
             try:
                 replace_ids = (
-                    client_id_replacer(self._service, owner(), asked.client) if self._service.accounts.wraps else None
+                    client_id_replacer(self._service, owner(), client_request.client)
+                    if self._service.accounts.wraps
+                    else None
                 )
                 return await _ask(exchange, attrs.evolve(_passed_on(target, body), replace_ids=replace_ids))
             except GatewayError as error:
@@ -104,8 +106,8 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
     answer = await walk.read_all()
-    exchange.record.bill.whole = True
-    headers = (*JSON_HEADERS, *PRIVATE, *answer.passed)
+    exchange.record.bill.is_complete = True
+    headers = (*JSON_HEADERS, *PRIVATE, *answer.client_headers)
     return exchange.respond(answer.public_body, answer.response.status, headers)
 
 

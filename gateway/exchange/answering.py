@@ -13,7 +13,7 @@ from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
-from gateway.streaming.progress import spoken
+from gateway.streaming.progress import count_characters
 from gateway.streaming.reframed import reframe_for_client
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
@@ -103,14 +103,14 @@ def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:
     wire = context.codec.wire
     if wire.unless_asked is None:
         return lane
-    return reframe_for_client(lane, wire.framing, wire.framing_for(context.asked.query))
+    return reframe_for_client(lane, wire.framing, wire.framing_for(context.client_request.query))
 
 
 class StampedLane:
     """A lane whose response takes its ids from ``ids``, so that a cached response repeats them."""
 
     def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
-        self.seen = lane.seen
+        self.progress = lane.progress
         self.source = lane.source
         self._lane = lane
         self._ids = ids
@@ -123,8 +123,8 @@ class StampedLane:
         with use_ids(self._ids):
             return self._lane.end(failed)
 
-    def rest(self) -> bytes:
-        return self._lane.rest()
+    def trailing_bytes(self) -> bytes:
+        return self._lane.trailing_bytes()
 
     def ping(self) -> bytes:
         return self._lane.ping()
@@ -149,15 +149,20 @@ def _stamped_lane(
 class FoldedAnswer:
     """A complete response as the fold of its events.
 
-    ``said`` is the number of its characters if the provider reported no usage, otherwise 0. ``lane`` is its lane."""
+    ``characters`` is the number of its characters if the provider reported no usage, otherwise 0. ``lane`` is its
+    lane."""
 
     fold: Fold
-    said: int
+    characters: int
     lane: LaneName
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""
-        record.opening, record.bill.usage, record.bill.said = self.fold.start, self.fold.usage, self.said
+        record.answer_start, record.bill.usage, record.bill.characters = (
+            self.fold.start,
+            self.fold.usage,
+            self.characters,
+        )
 
 
 def fold_answer(
@@ -177,19 +182,19 @@ def fold_answer(
 def _fold(target_request: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool) -> FoldedAnswer:
     lane = target_request.target.lane
     streamed = is_stream(target_request, response.header("content-type"))
-    folded, said = Fold(), 0
+    folded, characters = Fold(), 0
     codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
     events = _events(codec, body, framing, texts, checked=texts)
     if not any(isinstance(event, Usage) and event.prompt for event in events):
         events = events if texts else _events(codec, body, framing, checked=False)
-        said = sum(map(spoken, events))  # to estimate missing usage
+        characters = sum(map(count_characters, events))  # to estimate missing usage
     for event in events:
         event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
         folded.add(restored(event, target_request.prepared.names))
     if streamed:
         refuse_change_of_form(target_request)
         lane = "hub"
-    return FoldedAnswer(folded, said, lane)
+    return FoldedAnswer(folded, characters, lane)
 
 
 def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:

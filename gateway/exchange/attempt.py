@@ -7,11 +7,11 @@ import attrs
 
 from gateway.allowances.reservation import CountedAs
 from gateway.answer_cache.stored_answer import AnswerStamp
-from gateway.exchange.context import TriedLog, tried_at
+from gateway.exchange.context import AttemptLog, attempt_record
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
-from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Cause, Tried, TriedReason
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
 from gateway.request.public_errors import passthrough_error
 from gateway.request.wire import signature
 from gateway.routing.plan import Stage
@@ -68,7 +68,7 @@ class Attempt:
         self,
         target_request: TargetRequest,
         watch: Watch,
-        log: TriedLog,
+        log: AttemptLog,
         cause: Cause,
         resends: Resends,
         stamp: AnswerStamp | None = None,
@@ -115,21 +115,21 @@ class Attempt:
         """Release the request's text, which may have megabytes, while the response is read."""
         self.target_request = self.target_request.without_text()
 
-    def tried(
+    def to_record(
         self,
-        reason: TriedReason,
+        reason: AttemptOutcome,
         lane: LaneName,
         *,
         content: float = 0.0,
         committed: bool = False,
         usage: Usage | None = None,
-    ) -> Tried:
+    ) -> AttemptRecord:
         """Return the record of the attempt with its outcome ``reason``.
 
         ``content`` is the time of its first content, ``usage`` what the provider reported for a response that no client
         receives."""
         began, target = self._began, self.target
-        return tried_at(
+        return attempt_record(
             target, reason, lane, self.cause,
             status=self._status,
             head=self._head - began if self._head else None,
@@ -219,10 +219,10 @@ class Attempt:
         self.requests += 1
         self._log.sent()
 
-    def _note_resend(self, reason: TriedReason) -> None:
+    def _note_resend(self, reason: AttemptOutcome) -> None:
         """Note that a request of the attempt failed for ``reason`` and is sent again."""
         self._delivered = False
-        self._log.add(self.tried(reason, self.target.lane))
+        self._log.add(self.to_record(reason, self.target.lane))
         self.cause = "retry"
         self._status, self._head = None, 0.0
 

@@ -8,10 +8,10 @@ import attrs
 from gateway.allowances.reservation import Grant, QueuedAttempt
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_answer import A, AttemptAnswer
-from gateway.exchange.context import ExchangeContext, tried_at
+from gateway.exchange.context import ExchangeContext, attempt_record
 from gateway.exchange.target_request import TargetRequest
 from gateway.health.health import OpenAttempt
-from gateway.ledger.bill import Cause, Tried, TriedReason
+from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.routing.most_useful import all_out
 from gateway.routing.plan import Outage, Outcome, Stage
 from gateway.routing.target import LaneName
@@ -48,7 +48,7 @@ class AttemptAccount:
         self._request = planned.reports_target_health, planned.incoming.stream, planned.plan.route
         self._open = None
         self._began = self._content = 0.0
-        self._recorded: Tried | None = None
+        self._recorded: AttemptRecord | None = None
         self._lane_at_end = target_request.target.lane
 
     @property
@@ -114,7 +114,7 @@ class AttemptAccount:
         if self.cause == "hedge":  # other attempts reported it before they were sent
             attempt.target_request.report(self._context.record)
         self._record_response_facts()
-        self._record_attempt(self._tried("ok"))
+        self._record_attempt(self._attempt_record("ok"))
 
     def fail(self, failed: ErrorInfo, recorded_reason: FailureReason | None = None) -> None:
         """Report that the attempt failed, before or after its commit.
@@ -126,11 +126,11 @@ class AttemptAccount:
                 self._report_seconds(self.attempt.seconds, at_least=True)
         if self._request[0] and self._open is not None:
             self._open.mark_failed(failed)
-        self._record_attempt(self._tried(failed.reason or recorded_reason or "internal"))
+        self._record_attempt(self._attempt_record(failed.reason or recorded_reason or "internal"))
 
     def mark_lost(self) -> None:
         """Report that the attempt lost against a concurrent one."""
-        self._record_attempt(self._tried("hedge_lost"))
+        self._record_attempt(self._attempt_record("hedge_lost"))
         if self.attempt is not None:
             self._report_seconds(self.attempt.seconds, at_least=True)
 
@@ -138,7 +138,7 @@ class AttemptAccount:
         """Report the end of the attempt and release everything."""
         self._end()
         if self._recorded is None:
-            self._record_attempt(self._tried("client_left"))
+            self._record_attempt(self._attempt_record("client_left"))
         if isinstance(self.grant, Grant) and not self.committed:
             assert self._recorded is not None
             self.grant.end(self._context.record.bill.charge(self._recorded))
@@ -168,15 +168,17 @@ class AttemptAccount:
         record.lane = self._lane
         record.upstream_id = self._require_attempt().upstream_id
 
-    def _tried(self, reason: TriedReason) -> Tried:
+    def _attempt_record(self, reason: AttemptOutcome) -> AttemptRecord:
         usage = None if self.answer is None else self.answer.usage
         if self.attempt is not None:
-            return self.attempt.tried(reason, self._lane, content=self._content, committed=self.committed, usage=usage)
-        return tried_at(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
+            return self.attempt.to_record(
+                reason, self._lane, content=self._content, committed=self.committed, usage=usage
+            )
+        return attempt_record(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
 
-    def _record_attempt(self, tried: Tried) -> None:
+    def _record_attempt(self, tried: AttemptRecord) -> None:
         """Record ``tried``, and replace the earlier record if it failed after its commit."""
-        self._context.tried.add(tried, self._recorded)
+        self._context.attempt_log.add(tried, self._recorded)
         self._recorded = tried
 
     def _report_seconds(self, seconds: float, *, at_least: bool = False) -> None:

@@ -53,7 +53,7 @@ class CacheableAnswer(AttemptAnswer, Protocol):
     """A response that other requests may share, and that may be cached."""
 
     @property
-    def came(self) -> Pieces:
+    def read_pieces(self) -> Pieces:
         """The pieces that were read before it began. The first one is empty and has the time of the head."""
         ...
 
@@ -63,7 +63,7 @@ class CacheableAnswer(AttemptAnswer, Protocol):
         ...
 
     @property
-    def rest(self) -> UpstreamResponse | None:
+    def unread_response(self) -> UpstreamResponse | None:
         """The response with unread bytes, or ``None`` if everything was read."""
         ...
 
@@ -125,21 +125,21 @@ class UnchangedAnswer:
         return self.source.target_request.disclosure.body(self.body)
 
     @property
-    def passed(self) -> Headers:
+    def client_headers(self) -> Headers:
         """The response's headers for the client."""
         return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
 
-async def read_body(source: AnswerSource, response: UpstreamResponse, came: Pieces | None = None) -> bytes:
+async def read_body(source: AnswerSource, response: UpstreamResponse, read_pieces: Pieces | None = None) -> bytes:
     """Return the whole body of ``response`` and close it. Raises ``GatewayError``.
 
-    Adds its pieces to ``came``, for the cache."""
+    Adds its pieces to ``read_pieces``, for the cache."""
     context, watch = source.target_request.context, source.watch
     limit, size = context.service.limits.answer, 0
     parts: list[bytes] = []
     note = _nothing if response.has_arrived else watch.data_arrived  # a deadline only applies to a wait
     note()
-    pieces = None if source.stamp is None else came
+    pieces = None if source.stamp is None else read_pieces
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:

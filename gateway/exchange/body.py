@@ -85,11 +85,11 @@ class StreamBody(ResponseBody):
                 await self._store_rest()
 
     async def _store_rest(self) -> None:
-        seen = self._delivery.lane.seen
+        progress = self._delivery.lane.progress
         if (due := next((action for action in self._todo if isinstance(action, StoreTurn)), None)) is not None:
             self._todo.clear()
-            await self._turn.persist(due.data, seen)
-        elif not seen.over:
+            await self._turn.persist(due.data, progress)
+        elif not progress.over:
             await self._turn.persist_partial()
 
     # A response's body
@@ -120,7 +120,7 @@ class StreamBody(ResponseBody):
             case ():
                 return True
             case (bytes() as data,) if len(data) <= WRITE and self._write_now(data):
-                self._record.wrote()
+                self._record.mark_write_finished()
                 return True
         self._enqueue(actions)
         return False
@@ -140,10 +140,10 @@ class StreamBody(ResponseBody):
                 case Signal.CUT:
                     raise Truncated
                 case StoreTurn() as due:
-                    data = await self._turn.persist(due.data, self._delivery.lane.seen)
+                    data = await self._turn.persist(due.data, self._delivery.lane.progress)
                     self._enqueue(self._delivery.stored(due, data))
                 case _Mark.TAKEN:
-                    self._record.wrote()
+                    self._record.mark_write_finished()
                 case Signal.LINGER:
                     self._delivery.linger()
                 case _:

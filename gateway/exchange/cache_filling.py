@@ -151,8 +151,8 @@ class CachedOrigin:
             target_request = self._walk.target_request
             if not key:
                 key = await self._lookup.key(target_request) or b""
-            judge, rest = self._lookup.kind.judge(target_request, answer.content_type), answer.rest
-            flight.begin(answer.content_type, answer.came, whole=rest is None)
+            judge, rest = self._lookup.kind.judge(target_request, answer.content_type), answer.unread_response
+            flight.begin(answer.content_type, answer.read_pieces, whole=rest is None)
             if rest is not None:
                 answer.continue_from(local_response(flight.lead(), rest.headers, rest.status))
         except BaseException:

@@ -18,12 +18,12 @@ from gateway.config.cached_answers import CacheUse
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begin_answer
-from gateway.exchange.context import ExchangeContext, tried_at
+from gateway.exchange.context import ExchangeContext, attempt_record
 from gateway.exchange.origin import Make
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.offload import offload
 from gateway.http.passing import TO_PROVIDER, HeaderNames
-from gateway.ledger.bill import Tried, TriedReason
+from gateway.ledger.bill import AttemptOutcome, AttemptRecord
 from gateway.request.wire import upstream_request
 from gateway.routing.plan import Stage
 from gateway.routing.target import Target
@@ -115,7 +115,7 @@ class CacheHit:
         self._began = time.perf_counter()
         self._age = age
         self._has_begun = False
-        self._cached_attempt: Tried | None = None
+        self._cached_attempt: AttemptRecord | None = None
 
     async def send(self) -> UpstreamResponse:
         return self._response
@@ -135,7 +135,7 @@ class CacheHit:
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""
         context, turn = self.target_request.context, self.target_request.request.turn
         record = context.record
-        record.hits(self._age)
+        record.mark_cache_hit(self._age)
         self.target_request.report(record)
         try:
             answer = await begin_answer(context, self.watch, make(self))
@@ -160,17 +160,17 @@ class CacheHit:
         told = _cached_attempt(
             self.target_request, failed, committed=self._has_begun, content=time.perf_counter() - self._began
         )
-        self.target_request.context.tried.add(told, self._cached_attempt)
+        self.target_request.context.attempt_log.add(told, self._cached_attempt)
         self._cached_attempt = told
 
 
 def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind) -> "CacheLookup | None":
     """Return the cache lookup of an exchange, or ``None`` if caching is off for the client or for ``route``."""
-    client, uses = context.asked.client, context.service.cache_uses
+    client, uses = context.client_request.client, context.service.cache_uses
     use = None if uses is None else uses.use_of(client, route)
     if uses is None or use is None:
         return None
-    owner = uses.owner(use, client, context.service.admission.holder(client, context.asked.headers))
+    owner = uses.owner(use, client, context.service.admission.holder(client, context.client_request.headers))
     return CacheLookup(context, use, owner, kind)
 
 
@@ -180,7 +180,7 @@ class CacheLookup:
     ``owner`` is the name under which responses are cached: no other owner receives them."""
 
     def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, kind: AnswerKind) -> None:
-        self.wish = read_cache_control(context.asked.header("cache-control"))
+        self.wish = read_cache_control(context.client_request.header("cache-control"))
         self._context = context
         self._use = use
         self._owner = owner
@@ -205,7 +205,7 @@ class CacheLookup:
                 return hit
             failed = flight.failed
         assert failed is not None, "a flight that ended without a hit has failed"
-        self._context.tried.add(_cached_attempt(target_request, failed, committed=False))
+        self._context.attempt_log.add(_cached_attempt(target_request, failed, committed=False))
         return failed
 
     async def keep(self, key: bytes, answer: StoredAnswer) -> None:
@@ -234,9 +234,9 @@ class CacheLookup:
 
     def _key_parts(self, target_request: TargetRequest) -> Iterator[bytes]:
         """Yield the parts of the cache key: everything that the response depends on, as sent and as requested."""
-        target, asked, strict, incoming = (
+        target, client_request, strict, incoming = (
             target_request.target,
-            self._context.asked,
+            self._context.client_request,
             self._use.strict,
             target_request.request.incoming,
         )
@@ -249,7 +249,7 @@ class CacheLookup:
         yield repr((target.model, identity.endpoint, _with_sorted_sets(target.recipient.quirks))).encode()
         yield identity.place
         yield repr([pair for pair in out.headers if pair[0].lower() not in _VOLATILE]).encode()
-        yield repr([asked.header(name) for name in _ALWAYS]).encode()
+        yield repr([client_request.header(name) for name in _ALWAYS]).encode()
         excluded = self._excluded_members(target)
         yield canonical(out.body, excluded)
         yield canonical(incoming.body, excluded)
@@ -276,10 +276,12 @@ async def _follow(flight: Flight, target_request: TargetRequest) -> CacheHit | N
 
 def _cached_attempt(
     target_request: TargetRequest, failed: ErrorInfo | None, *, committed: bool, content: float | None = None
-) -> Tried:
+) -> AttemptRecord:
     """Return the record of an attempt that the cache answered without a request to the provider."""
-    reason: TriedReason = "ok" if failed is None else failed.reason or "internal"
-    return tried_at(target_request.target, reason, target_request.target.lane, content=content, committed=committed)
+    reason: AttemptOutcome = "ok" if failed is None else failed.reason or "internal"
+    return attempt_record(
+        target_request.target, reason, target_request.target.lane, content=content, committed=committed
+    )
 
 
 def _with_sorted_sets(value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class TargetConditions:
         self._health = context.service.health
         self._forwarded_credential = context.forwarded_credential
         self._plan = plan
-        self._tried = context.tried
+        self._tried = context.attempt_log
 
     @property
     def now(self) -> float:

@@ -179,7 +179,7 @@ class DeliveredAnswer(Generic[B]):
             self._client_gone.set()
             if self.origin.followers is not None:
                 self.origin.followers.leave()
-            if self.scope.left or not self.delivery.lane.seen.over:
+            if self.scope.left or not self.delivery.lane.progress.over:
                 self.context.record.abandoned = True
 
         with survival(left):

@@ -257,7 +257,7 @@ class Delivery:
     def stored(self, store: StoreTurn, data: bytes) -> Actions:
         """Continue after an attempt to store the turn: ``data`` goes to the client instead of ``store.data``."""
         self._update_record()
-        ended, failed = store.trigger is Trigger.END, self.lane.seen.failed is not None
+        ended, failed = store.trigger is Trigger.END, self.lane.progress.failed is not None
         return self._react(Trigger.FAILURE if ended and failed else store.trigger, data)
 
     def linger(self) -> None:
@@ -288,31 +288,35 @@ class Delivery:
         if self.state is DeliveryState.LINGERING:
             return self._react(Trigger.MORE, data)
         self._update_record()
-        trigger, seen = self._classify(data), self.lane.seen
-        if self._turn.records and not self._turn.may_pass(data, seen):
+        trigger, progress = self._classify(data), self.lane.progress
+        if self._turn.records and not self._turn.may_pass(data, progress):
             _, self.state = TRANSITIONS[self.state][Trigger.STORE_FIRST]
             return (StoreTurn(data, trigger),)
         return self._react(trigger, data)
 
     def _classify(self, data: bytes) -> Trigger:
-        seen = self.lane.seen
-        if seen.failed is not None:
-            return Trigger.FAILURE if seen.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
-        if seen.over:
-            return Trigger.PLAIN_END if seen.plain and self.state is DeliveryState.HELD else Trigger.END
-        if seen.committed:
+        progress = self.lane.progress
+        if progress.failed is not None:
+            return Trigger.FAILURE if progress.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
+        if progress.over:
+            return Trigger.PLAIN_END if progress.plain and self.state is DeliveryState.HELD else Trigger.END
+        if progress.committed:
             return Trigger.CONTENT
         return Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
 
     def _update_record(self) -> None:
-        seen, record = self.lane.seen, self._record
-        record.opening, record.bill.usage, record.bill.said = seen.start, seen.usage, seen.said
-        if seen.failed is not None and not self._has_failed and self.on_failure is not None:
+        progress, record = self.lane.progress, self._record
+        record.answer_start, record.bill.usage, record.bill.characters = (
+            progress.start,
+            progress.usage,
+            progress.characters,
+        )
+        if progress.failed is not None and not self._has_failed and self.on_failure is not None:
             self._has_failed = True
-            self.on_failure(seen.failed)
-        record.failed = seen.failed
-        if seen.end is not None:
-            record.reason, record.bill.whole = seen.end.reason, True
+            self.on_failure(progress.failed)
+        record.failed = progress.failed
+        if progress.end is not None:
+            record.reason, record.bill.is_complete = progress.end.reason, True
 
     # Reactions
 
@@ -333,7 +337,7 @@ class Delivery:
         if not data:
             return ()
         self.deadline = self._clock() + self._keep_alive
-        self._record.writes()
+        self._record.mark_write_started()
         if self._check is not None:
             self._check(data)
         return (data,)
@@ -362,7 +366,7 @@ class Delivery:
         return (Signal.OPEN, *self._ping(data))
 
     def _refuse(self, _: bytes) -> Actions:
-        failed = self.lane.seen.failed
+        failed = self.lane.progress.failed
         assert failed is not None, "only a failure is refused"
         return (Refuse(failed),)
 
@@ -370,8 +374,11 @@ class Delivery:
         """Write the last bytes, such as the LF of a CRLF whose CR ended the last event.
 
         A failure that no event can express cuts the body."""
-        seen = self.lane.seen
-        return (*self._write_behind(self.lane.rest()), *((Signal.CUT,) if seen.plain and seen.failed else ()))
+        progress = self.lane.progress
+        return (
+            *self._write_behind(self.lane.trailing_bytes()),
+            *((Signal.CUT,) if progress.plain and progress.failed else ()),
+        )
 
     def _respond(self, data: bytes) -> Actions:
         return (Whole(data),)

@@ -26,7 +26,7 @@ from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
 from gateway.exchange.reserving import expected_background_tokens, reserve_for
-from gateway.exchange.responding import refused, responded
+from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
 from gateway.exchange.walk import Walk
@@ -59,16 +59,16 @@ class Exchange:
         self,
         service: Service,
         api: Api,
-        asked: ClientRequest,
+        client_request: ClientRequest,
         scope: RequestScope,
         record: Record,
         memory: StateScope | None = None,
         trace: CallObserver = UNOBSERVED,
     ) -> None:
-        self._context = ExchangeContext(service, CODECS[api], asked, record, trace)
+        self._context = ExchangeContext(service, CODECS[api], client_request, record, trace)
         self._scope = scope
-        owner = service.admission.holder(asked.client, asked.headers)
-        self._memory = memory or StateScope(owner, service.store, named=asked.client is not None)
+        owner = service.admission.holder(client_request.client, client_request.headers)
+        self._memory = memory or StateScope(owner, service.store, named=client_request.client is not None)
         self.record = record
         self._reservation = None
 
@@ -83,7 +83,9 @@ class Exchange:
         The nursery's tasks continue a stream. Cancellation (the client disconnected) closes the upstream connection and
         propagates."""
         context = self._context
-        self._context = context.with_recording(context.service.recorder.begin(self.record, context.asked, body))
+        self._context = context.with_recording(
+            context.service.recorder.begin(self.record, context.client_request, body)
+        )
         try:
             request = await self.read(body)
             origin = await self.origin(request, ConversationAnswers(request.turn))
@@ -146,9 +148,9 @@ class Exchange:
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Record the size of the request."""
         incoming = request.incoming
-        self.record.bill.asked_size = incoming.size
+        self.record.bill.request_size = incoming.size
         if "background" in incoming.members and request.turn.background is None:
-            self.record.bill.goes_on = expected_background_tokens(incoming)
+            self.record.bill.expected_background_tokens = expected_background_tokens(incoming)
         if "n" in incoming.members:
             self.record.bill.answers = requested_output(incoming).answers
         return request
@@ -158,7 +160,7 @@ class Exchange:
         service = self._context.service
         limited, run = service.allowances.has_limits or request.budgets, None
         if limited or service.kept_ledger.keeps:
-            run = self.record.run = run_of(self._context.asked, request.incoming)
+            run = self.record.run = run_of(self._context.client_request, request.incoming)
         if not limited:
             return request
         if self._reservation is None:
@@ -177,17 +179,17 @@ class Exchange:
 
     def refuse(self, failed: ErrorInfo) -> Response:
         """Return the response for ``failed`` in the client's API, with the provider's own body if it fits."""
-        return refused(self.record, failed, self._context.recording)
+        return error_response(self.record, failed, self._context.recording)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
-        return responded(self.record, body, status, headers, self._context.recording)
+        return make_response(self.record, body, status, headers, self._context.recording)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         streamed = StreamedAnswer(self._context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
-        headers = stream_headers(self._context.codec.wire.framing_for(self._context.asked.query))
-        return self.respond(body, 200, (*headers, *streamed.passed, *origin.request.headers))
+        headers = stream_headers(self._context.codec.wire.framing_for(self._context.client_request.query))
+        return self.respond(body, 200, (*headers, *streamed.client_headers, *origin.request.headers))
 
     # Complete responses
 
@@ -214,7 +216,7 @@ class Exchange:
             if answer.failed is not None:
                 origin.fail(answer.failed)
         body = await answer.write_for_client(self.record)
-        return self.respond(body, 200, (*JSON_HEADERS, *answer.passed, *origin.request.headers))
+        return self.respond(body, 200, (*JSON_HEADERS, *answer.client_headers, *origin.request.headers))
 
     # Background turns
 

@@ -63,12 +63,12 @@ async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incomi
     """Return ``incoming`` with the gateway's ids replaced by the provider's.
 
     Raises ``GatewayError``: 404 for an id that does not belong to ``owner``, 400 for ids of two providers."""
-    ids = context.service.accounts.all_ids(owner, context.asked.client)
+    ids = context.service.accounts.all_ids(owner, context.client_request.client)
     read = await offload(len(incoming.body), ids.read_tagged, incoming.body, REQUEST_PLACES)
     if read.account is None:
         return LocatedRequest(incoming)
     body = read.native(_google_base(read.account))
-    again = await offload(len(body) // 2, read_incoming, incoming.api, body, context.asked.path)
+    again = await offload(len(body) // 2, read_incoming, incoming.api, body, context.client_request.path)
     return LocatedRequest(again, read.account)
 
 
@@ -90,7 +90,7 @@ def request_id_replacer(
     A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
     for word in _ID_SOURCES:  # a generator would take twice as long, for every request
         if word in incoming.body:
-            return client_id_replacer(context.service, owner, context.asked.client)
+            return client_id_replacer(context.service, owner, context.client_request.client)
     return None
 
 

@@ -56,7 +56,7 @@ class Planning:
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
-        api, path = self.context.codec.api, self.context.asked.path
+        api, path = self.context.codec.api, self.context.client_request.path
         self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
         for step in STEPS:
             await step(self)
@@ -76,10 +76,10 @@ async def note_wishes(planning: Planning) -> None:
     """Read the client's wishes for this request from headers, or from a body in another gateway's form."""
     context, incoming = planning.context, planning.incoming
     forms = context.service.router.client_routing
-    if not forms and WISH_HEADERS.isdisjoint(dict(context.asked.headers)):
+    if not forms and WISH_HEADERS.isdisjoint(dict(context.client_request.headers)):
         return
     size = len(incoming.body)
-    wishes = await offload(size // 2 if forms else 0, read_wishes, context.asked, incoming, forms)
+    wishes = await offload(size // 2 if forms else 0, read_wishes, context.client_request, incoming, forms)
     if wishes is not NO_WISHES:
         planning.incoming = await offload(size, wishes.stripped, incoming)
         planning.wishes, planning.context = wishes, context.with_strictness(wishes.strict)
@@ -104,7 +104,7 @@ async def find_targets(planning: Planning) -> None:
 async def check_further_models(planning: Planning) -> None:
     """Check the other models that a request refers to. Raises ``GatewayError`` (403) if the client may not use one."""
     context, incoming, targets = planning.context, planning.incoming, planning.plan.targets
-    if not context.service.authenticator.is_limited(context.asked.client):
+    if not context.service.authenticator.is_limited(context.client_request.client):
         return
     for at, name in await offload(len(incoming.body), further_models, incoming):
         for target in targets:
@@ -128,7 +128,9 @@ async def drop_unsuitable(planning: Planning) -> None:
     """Remove the targets that are known not to support the request. Raises ``GatewayError`` if none does."""
     plan, incoming = planning.plan, planning.incoming
     if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
-        planning.plan = await offload(incoming.size, _without_unsuitable, plan, incoming, planning.context.asked)
+        planning.plan = await offload(
+            incoming.size, _without_unsuitable, plan, incoming, planning.context.client_request
+        )
 
 
 async def order_groups(planning: Planning) -> None:
@@ -137,7 +139,7 @@ async def order_groups(planning: Planning) -> None:
     if plan.route is None or not has_choice(plan):
         return
     service = context.service
-    affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.asked.headers, incoming)
+    affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.client_request.headers, incoming)
     plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4)
     ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
     planning.plan, planning.affinity = plan.among(ordered), affinity
@@ -161,7 +163,7 @@ def _plan_targets(planning: Planning) -> Plan:
     """Return the plan for the model or models of a request, and record the first target. Raises ``GatewayError``."""
     context, incoming, wishes = planning.context, planning.incoming, planning.wishes
     record = context.record
-    record.asked, record.stream = incoming.model, incoming.stream
+    record.requested_model, record.stream = incoming.model, incoming.stream
     plan = _plan_for_names(context, incoming.model, wishes) if wishes.names else _plan_for_name(context, incoming.model)
     if "tools" in incoming.members:
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
@@ -175,7 +177,7 @@ def _plan_targets(planning: Planning) -> Plan:
 
 def _plan_for_name(context: ExchangeContext, name: str | None) -> Plan:
     """Return the plan for the model ``name``, with the targets that the client may use. Raises ``GatewayError``."""
-    service, client = context.service, context.asked.client
+    service, client = context.service, context.client_request.client
     may = partial(service.authenticator.can_use, client)
     return allowed_plan(context, service.router.plan(name, context.codec.api, may))
 
@@ -194,20 +196,20 @@ def _plan_for_names(context: ExchangeContext, model: str | None, wishes: Wishes)
             plans.append(_plan_for_name(context, name))
         except GatewayError as error:
             raise invalid(f"{at}: {error.info.message}", at) from None
-    context.record.asked = plans[0].first.asked
+    context.record.requested_model = plans[0].first.asked
     return joined(plans, context.service.router.several)
 
 
 def _check_further_model(context: ExchangeContext, at: str, name: str, target: Target) -> None:
     if name != target.model:
-        context.service.authenticator.check_additional_model(context.asked.client, at, name, target.entry)
+        context.service.authenticator.check_additional_model(context.client_request.client, at, name, target.entry)
 
 
 def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
     """Return ``plan`` with the targets that the client may use. Raises ``GatewayError`` if there are none, or if it may
     not use a model."""
-    authenticator, asked = context.service.authenticator, context.asked
-    context.record.asked = plan.first.asked
+    authenticator, asked = context.service.authenticator, context.client_request
+    context.record.requested_model = plan.first.asked
     candidates = plan.candidates
     if (wall := authenticator.wall(asked.client)) is not None:
         candidates = walled(candidates, wall, asked.client)

@@ -30,13 +30,13 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: st
     """Return the reservation of ``request``, which belongs to ``run``; nothing is reserved yet.
 
     Returns ``None`` if no limit applies, or if the request only fetches a stored object."""
-    allowances, client, incoming = context.service.allowances, context.asked.client, request.incoming
+    allowances, client, incoming = context.service.allowances, context.client_request.client, request.incoming
     by_header = _allowances_by_header(context, request.plan.first) if allowances.by_header else ()
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
     bill = context.record.bill
-    tokens = bill.tokens_asked()
+    tokens = bill.estimated_input()
     if len(incoming.body) > SEARCHED_SIZE:
         tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
     asks = requested_output(incoming) if request.asks is None else request.asks
@@ -47,7 +47,7 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: st
 def _allowances_by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:
     """Return the allowances of the request's headers that apply to the model of ``first``."""
     names = (first.asked, first.entry.name, first.name, first.model)
-    return context.service.allowances.by_header.of(names, context.asked.headers)
+    return context.service.allowances.by_header.of(names, context.client_request.headers)
 
 
 def expected_background_tokens(incoming: Incoming) -> int:

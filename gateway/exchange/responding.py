@@ -8,7 +8,7 @@ from typing import Final
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, Response, ResponseBody
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.telemetry.observer import NO_RECORDING, ExchangeRecording
@@ -27,7 +27,7 @@ def open_record(
     return record
 
 
-def responded(
+def make_response(
     record: Record,
     body: bytes | ResponseBody,
     status: int,
@@ -35,7 +35,7 @@ def responded(
     recording: ExchangeRecording = NO_RECORDING,
 ) -> Response:
     """Return the response to the request of ``record``, with the headers of every response."""
-    record.answered(status)
+    record.mark_answered(status)
     if record.cache not in (None, "off"):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
     recording.answers(status, headers, body if isinstance(body, bytes) else None)
@@ -45,7 +45,7 @@ def responded(
     return Response(status, (*headers, *own), body)
 
 
-def refused(
+def error_response(
     record: Record, failed: ErrorInfo, recording: ExchangeRecording = NO_RECORDING, *, headers: Headers = ()
 ) -> Response:
     """Record ``failed`` and return it in the client's API with ``headers`` added; the provider's own body if it fits
@@ -55,14 +55,14 @@ def refused(
     written = {name for name, _ in codec.wire.error_headers(failed)}
     own = tuple(pair for pair in failed.headers if pair[0] not in written)
     body = failed.body or codec.write_error(failed, record.id)
-    return responded(record, body, failed.status, (*own, *JSON_HEADERS, *headers), recording)
+    return make_response(record, body, failed.status, (*own, *JSON_HEADERS, *headers), recording)
 
 
 LONGEST_TRIED: Final = 1000
 """Characters of the attempts in a header."""
 
 
-def tried_header(tried: Sequence[Tried]) -> str | None:
+def tried_header(tried: Sequence[AttemptRecord]) -> str | None:
     """Return the attempts of an exchange in order, as ``place=reason``; only the last ones if there are many."""
     told = [f"{one.target}={one.reason}" for one in tried]
     while len(text := ", ".join(told)) > LONGEST_TRIED:
@@ -74,7 +74,7 @@ def cost_headers(record: Record) -> Headers:
     """Return the cost of all attempts of an exchange in dollars, and its grade.
 
     Returns nothing without a price, and only the grade if a subscription paid."""
-    cost = record.bill.cost() if record.bill.tried else None
+    cost = record.bill.cost() if record.bill.attempt_records else None
     if cost is None:
         return ()
     dollars = () if cost.grade == "subscription" else (("x-trigate-cost", cost.dollars),)
@@ -93,7 +93,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-target": record.target,
         "x-trigate-model": record.model,
         "x-trigate-attempts": str(record.attempts),
-        "x-trigate-tried": tried_header(record.bill.tried),
+        "x-trigate-tried": tried_header(record.bill.attempt_records),
         "x-trigate-cache": record.cache,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,

@@ -91,7 +91,7 @@ class BegunStream:
     response: UpstreamResponse
     usage: Usage | None
     writer: Writer | None
-    came: Pieces
+    read_pieces: Pieces
     is_held = False
 
     def __init__(
@@ -102,8 +102,8 @@ class BegunStream:
         self.lane_name = source.target_request.target.lane
         self.usage = self.writer = None
         self.first = b""
-        self.came = []
-        self.passed: list[tuple[bytes, bytes]] = []
+        self.read_pieces = []
+        self.forwarded_pieces: list[tuple[bytes, bytes]] = []
         self._form, self._turn = request.form, request.turn
         self._others = others
         self._first_lane = first_lane
@@ -123,7 +123,7 @@ class BegunStream:
         await self.response.aclose()
 
     @property
-    def rest(self) -> UpstreamResponse:
+    def unread_response(self) -> UpstreamResponse:
         return self.response
 
     @property
@@ -158,7 +158,7 @@ class BegunStream:
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
         follow. At most ``HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
-        kept = None if source.stamp is None else self.came
+        kept = None if source.stamp is None else self.read_pieces
         first: list[bytes] = []
         size = seen = 0
         if kept is not None:
@@ -173,16 +173,16 @@ class BegunStream:
                 size += len(out)
                 seen += len(chunk)
                 if seen <= HELD:
-                    self.passed.append((chunk, out))
-                if lane.seen.committed or lane.seen.failed is not None or size > HELD:
+                    self.forwarded_pieces.append((chunk, out))
+                if lane.progress.committed or lane.progress.failed is not None or size > HELD:
                     break
             else:
                 first.append(lane.end())
         except FramingError as error:
             first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
-        self.usage = lane.seen.usage
-        failed = lane.seen.failed or stream_doubt(lane.seen)
-        if failed is not None and (not lane.seen.committed or self._others.would_be_followed(source, failed)):
+        self.usage = lane.progress.usage
+        failed = lane.progress.failed or stream_doubt(lane.progress)
+        if failed is not None and (not lane.progress.committed or self._others.would_be_followed(source, failed)):
             raise GatewayError.of(source.target_request.disclosure.error_with(failed, response.headers, self.lane_name))
         return b"".join(first)
 
@@ -191,7 +191,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
     """The delivery of one streamed response. ``passed`` are the provider's headers for the client, none before its
     response."""
 
-    passed: Headers
+    client_headers: Headers
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         first_lane: FirstLane,
     ) -> None:
         service, turn = context.service, origin.request.turn
-        self.passed = ()
+        self.client_headers = ()
         self._turns = turn
         self._first_lane = first_lane
         check = _make_checker(context, origin) if service.check_streams else None
@@ -220,10 +220,10 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         return BegunStream(source, self.origin.request, self.origin, self._first_lane, self.delivery.lane)
 
     def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
-        self.passed = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
+        self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
         self._first_lane.release()
-        lane = caught_up(self.delivery.lane, answer.lane, answer.passed)
-        answer.passed.clear()
+        lane = caught_up(self.delivery.lane, answer.lane, answer.forwarded_pieces)
+        answer.forwarded_pieces.clear()
         return lane, answer.first
 
     async def refusing_lane(self) -> Lane | None:
@@ -235,7 +235,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
     def _connect_observers(self) -> None:
         """Connect the observers of the exchange to the stream."""
         context, targets = self.context, self.origin.request.plan.targets
-        secrets = _secret_finder(targets, context.asked.credential)
+        secrets = _secret_finder(targets, context.client_request.credential)
         context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
         context.recording.follow(self.delivery)
 
@@ -251,7 +251,7 @@ def _make_checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[b
     from providers.grammar import GRAMMARS, Judge  # imported only if it is used
 
     wire = context.codec.wire
-    if context.codec.api not in GRAMMARS or wire.framing_for(context.asked.query) is not wire.framing:
+    if context.codec.api not in GRAMMARS or wire.framing_for(context.client_request.query) is not wire.framing:
         return None
     judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in origin.request.plan.targets))
     splitter = wire.framing.splitter(context.service.limits.event)

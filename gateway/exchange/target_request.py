@@ -45,7 +45,7 @@ class Disclosure:
     @property
     def secrets(self) -> Secrets:
         """The credentials to remove. Most responses never need them."""
-        return secrets_of(self._target, self._context.asked.credential, self.sent_words)
+        return secrets_of(self._target, self._context.client_request.credential, self.sent_words)
 
     def error(self, failed: ErrorInfo) -> ErrorInfo:
         """Return ``failed`` for the client."""
@@ -110,7 +110,7 @@ class TargetRequest:
     @classmethod
     def of(cls, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared) -> "TargetRequest":
         """Return the request with the client's headers for the target of ``step``."""
-        target, sent = step.target, with_betas(context.asked, step.target.betas)
+        target, sent = step.target, with_betas(context.client_request, step.target.betas)
         dropped: tuple[str, ...] = ()
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
@@ -182,7 +182,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
     """Return the parts of a request that the target's provider rejected before."""
     learned = context.service.learned
-    paths = learned.of(RejectionKey.to(target, context.asked)) if learned else ()
+    paths = learned.of(RejectionKey.to(target, context.client_request)) if learned else ()
     return Omissions(paths=paths) if paths else NOTHING
 
 

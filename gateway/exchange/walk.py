@@ -224,7 +224,9 @@ class Walk:
             if account.step.after:
                 await self._wait_until_due(account)
             watch = Watch(account.target.entry.timeouts, self._content_limit(account))
-            attempt = Attempt(account.target_request, watch, context.tried, account.cause, account.resends, self._stamp)
+            attempt = Attempt(
+                account.target_request, watch, context.attempt_log, account.cause, account.resends, self._stamp
+            )
             return await begin_answer(context, watch, account.attach(attempt, make))
         except BaseException as error:
             if self._has_won:
@@ -423,5 +425,5 @@ class Walk:
     def _learn(self, target: Target) -> None:
         """Remember what the provider of ``target`` rejects in this client's requests."""
         if self._outcomes and (paths := learned_paths(self._outcomes, target)):
-            key = RejectionKey.to(target, self.context.asked)
+            key = RejectionKey.to(target, self.context.client_request)
             self.context.service.learned.add(key, paths)

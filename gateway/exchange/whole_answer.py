@@ -30,15 +30,15 @@ class WholeAnswer:
     """The ``AttemptAnswer`` of a complete response.
 
     ``failed`` is an error that the provider sent with a success status, in the client's API; it goes to the client if
-    no other attempt follows. ``came`` are its pieces with their times, if it may be cached."""
+    no other attempt follows. ``read_pieces`` are its pieces with their times, if it may be cached."""
 
     writer = None
-    rest: None = None
+    unread_response: None = None
     response: UpstreamResponse
     lane_name: LaneName
     usage: Usage | None
     failed: ErrorInfo | None
-    came: Pieces
+    read_pieces: Pieces
     _folded: FoldedAnswer
     _further: list[Answer]
 
@@ -47,7 +47,7 @@ class WholeAnswer:
         self.lane_name = source.target_request.target.lane
         self.usage = self.failed = None
         self.body = b""
-        self.came = []
+        self.read_pieces = []
         self._turn = turn
         self._others = others
         self._further = []
@@ -55,7 +55,7 @@ class WholeAnswer:
     async def begin(self) -> None:
         source = self.source
         self.response = response = await source.send()
-        self.body = body = await read_body(source, response, self.came)
+        self.body = body = await read_body(source, response, self.read_pieces)
         size, texts = len(body) + source.target_request.request.incoming.size, self.lane_name != "byte"
         read = size if texts else len(body) // UNREAD
         self._folded = folded = await offload(
@@ -88,7 +88,7 @@ class WholeAnswer:
         raise AssertionError("the whole response was read")
 
     @property
-    def passed(self) -> Headers:
+    def client_headers(self) -> Headers:
         """The response's headers for the client."""
         return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
@@ -109,5 +109,5 @@ class WholeAnswer:
             size = len(body) + target_request.request.incoming.size
             body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
         body = await turn.persist_whole(body, answer)
-        record.reason, record.bill.whole = answer.end.reason, True
+        record.reason, record.bill.is_complete = answer.end.reason, True
         return body

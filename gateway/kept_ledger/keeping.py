@@ -92,7 +92,7 @@ class KeptLedger(LedgerKeeping):
         """Keep a line of ``record``.
 
         Exchanges without a model are left out: they cost nothing, and rejected clients must not push out real lines."""
-        if record.asked is None and not record.bill.tried:
+        if record.requested_model is None and not record.bill.attempt_records:
             return
         reserved = record.reservation
         began = self._clock() - (time.perf_counter() - record.began) if reserved is None else reserved.at

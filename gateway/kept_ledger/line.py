@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.ledger.bill import Charge, Tried
+from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.record import Ended, Record
 from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
@@ -64,16 +64,16 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
     """Return the line of a settled ``record`` that began at a Unix time, for a client in ``group``.
 
     ``fields`` are those of its log line."""
-    charged = {id(charge.tried): charge for charge in record.bill.charges()}
+    charged = {id(charge.attempt): charge for charge in record.bill.charges()}
     return LedgerLine(
         int(began * 1e6),
         record.id,
         record.client,
         group,
         record.run,
-        record.asked and record.asked[:_LONGEST_IN_MEMORY],
+        record.requested_model and record.requested_model[:_LONGEST_IN_MEMORY],
         record.route,
-        tuple([_attempt(one, charged.get(id(one))) for one in record.bill.tried]),
+        tuple([_attempt(one, charged.get(id(one))) for one in record.bill.attempt_records]),
         fields["ended"],
         fields["status"],
         estimated=bool(fields.get("usage_estimated")),
@@ -82,7 +82,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
     )
 
 
-def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
+def _attempt(tried: AttemptRecord, charge: Charge | None) -> LineAttempt:
     target, model = tried.target[:_LONGEST_IN_MEMORY], tried.model and tried.model[:_LONGEST_IN_MEMORY]
     if charge is None:
         return LineAttempt(target, model, tried.reason)

@@ -11,7 +11,7 @@ from streams.events import Api, FailureReason, Usage
 CHARACTERS_PER_TOKEN: Final = 4
 """A typical ratio for English prose."""
 
-TriedReason: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_left", "internal"]
+AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_left", "internal"]
 """The outcome of an attempt.
 
 ``ok``: the client received its response. ``hedge_lost``: another attempt that ran at the same time won.
@@ -22,7 +22,7 @@ Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
-class Tried:
+class AttemptRecord:
     """One attempt of an exchange.
 
     ``target`` is the entry's name (for a wildcard ``provider/model``), ``provider`` the provider's id, ``model`` always
@@ -36,7 +36,7 @@ class Tried:
     provider: str
     api: Api
     lane: str
-    reason: TriedReason = "ok"
+    reason: AttemptOutcome = "ok"
     cause: Cause = "first"
     status: int | None = None
     head: float | None = None
@@ -53,7 +53,7 @@ class Tried:
 class Charge:
     """The billed usage of an attempt and its cost, which is ``None`` if the price is unknown."""
 
-    tried: Tried
+    attempt: AttemptRecord
     usage: Usage
     cost: Cost | None
 
@@ -66,8 +66,8 @@ class Booking:
     cost: Cost | None
 
 
-def _charge_at_least(tried: Tried, usage: Usage) -> Charge:
-    """Return the charge of an attempt that was cancelled during its response: ``usage`` is a lower bound."""
+def _charge_at_least(tried: AttemptRecord, usage: Usage) -> Charge:
+    """Return the charge of an attempt that was cancelled during its response, with ``usage`` as a lower bound."""
     if tried.price is None:
         return Charge(tried, usage, None)
     return Charge(tried, usage, _at_least(cost_of(tried.price, usage, estimated=True), tried.price))
@@ -84,38 +84,41 @@ def _at_least(cost: Cost, price: Price | None) -> Cost:
 class Bill:
     """The bill of one exchange.
 
-    Only the task that reads the response writes to it. ``usage`` and ``said`` (characters of the response) grow with
-    the response; ``whole``: the response ended well. ``asked_size`` is the size of the request in bytes. ``answers`` is
-    the number of requested choices; only the first one is read. ``goes_on`` is the expected usage of a response that
-    the provider continues by itself. ``billed`` is false for a request that only counts tokens or fetches a result that
-    another exchange paid for. ``booked`` replaces the exchange's own usage. ``from_cache``: no provider received the
-    request. ``settled``: the bill is final."""
+    Only the task that reads the response writes to it. ``usage`` and ``characters`` (of text, reasoning and arguments)
+    grow with the response; ``is_complete``: the response ended well. ``request_size`` is the size of the request in
+    bytes. ``answers`` is the number of requested choices; only the first one is read. ``expected_background_tokens`` is
+    the estimated output of a response that the provider continues in the background. ``billed`` is false for a request
+    that only counts tokens or fetches a result that another exchange paid for. ``booked`` replaces the exchange's own
+    usage. ``from_cache``: no provider received the request. ``settled``: the bill is final."""
 
-    tried: tuple[Tried, ...] = ()
+    attempt_records: tuple[AttemptRecord, ...] = ()
     usage: Usage | None = None
-    said: int = 0
-    whole: bool = False
-    asked_size: int = 0
+    characters: int = 0
+    is_complete: bool = False
+    request_size: int = 0
     answers: int = 1
-    goes_on: int = 0
+    expected_background_tokens: int = 0
     billed: bool = True
     booked: Booking | None = None
     from_cache: bool = False
     settled: bool = False
-    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] = ((), ())  # the attempts, and the charges computed for them
+    _charges: tuple[tuple[AttemptRecord, ...], tuple[Charge, ...]] = (
+        (),
+        (),
+    )  # the attempts, and the charges computed for them
 
     def charges(self) -> tuple[Charge, ...]:
         """Return the charge of each attempt that its provider bills.
 
         A provider bills an accepted request even if the client received nothing (QuantumNous/new-api#5235)."""
-        if self._charges[0] is self.tried:
+        if self._charges[0] is self.attempt_records:
             return self._charges[1]
-        found = tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
-        if self.settled or self.whole:  # the attempts are final
-            self._charges = self.tried, found
+        found = tuple([charge for one in self.attempt_records if (charge := self.charge(one)) is not None])
+        if self.settled or self.is_complete:  # the attempts are final
+            self._charges = self.attempt_records, found
         return found
 
-    def charge(self, tried: Tried) -> Charge | None:
+    def charge(self, tried: AttemptRecord) -> Charge | None:
         """Return the charge of one attempt, or ``None`` if it is not billed."""
         if not self.billed:
             return None
@@ -124,10 +127,10 @@ class Bill:
         if tried.committed and self.booked is not None:
             return Charge(tried, self.booked.usage, self.booked.cost)
         if tried.committed:
-            usage, estimated = self.counted()
-            if usage is None or (estimated and self.goes_on):
-                usage, estimated = usage or self._asked_usage(), True
-                usage = attrs.evolve(usage, output=max(usage.output, self.goes_on))
+            usage, estimated = self.usage_or_estimate()
+            if usage is None or (estimated and self.expected_background_tokens):
+                usage, estimated = usage or self._usage_with_estimated_input(), True
+                usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
             usage, estimated = tried.usage, not (tried.usage.output or tried.usage.units)
         elif tried.unknown_input is not None and tried.status is not None:
@@ -154,8 +157,8 @@ class Bill:
         cost = total_cost(known)
         return cost if len(known) == len(charges) else attrs.evolve(cost, grade="at_least")
 
-    def counted(self) -> tuple[Usage | None, bool]:
-        """Return the exchange's usage, and whether it is an estimate.
+    def usage_or_estimate(self) -> tuple[Usage | None, bool]:
+        """Return the usage of the committed response, and whether it is an estimate.
 
         An interrupted response is billed up to the interruption, but most providers report usage only at the end
         (BerriAI/litellm#33736) and some never do. A cached response and a response that another exchange paid for count
@@ -165,25 +168,25 @@ class Bill:
         if self.from_cache:
             return Usage(), False
         counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
-        if not self.said or (self.whole and counted):
+        if not self.characters or (self.is_complete and counted):
             return self.usage, self.usage is not None and self.usage.estimated
-        known = self.usage if self.usage is not None and self.usage.prompt else self._asked_usage()
-        output = -(-self.said * self.answers // CHARACTERS_PER_TOKEN)
+        known = self.usage if self.usage is not None and self.usage.prompt else self._usage_with_estimated_input()
+        output = -(-self.characters * self.answers // CHARACTERS_PER_TOKEN)
         estimated = not counted or known.output < output
         return attrs.evolve(known, output=max(known.output, output)), estimated
 
-    def _asked_usage(self) -> Usage:
-        """Return the usage with an estimated input."""
-        return attrs.evolve(self.usage or Usage(), input=self.tokens_asked())
+    def _usage_with_estimated_input(self) -> Usage:
+        """Return the usage with an input estimated from the request's size."""
+        return attrs.evolve(self.usage or Usage(), input=self.estimated_input())
 
-    def saved(self) -> Charge | None:
-        """Return the charge that a cached response saved, or ``None`` if the response is not cached."""
+    def saved_charge(self) -> Charge | None:
+        """Return the charge that the cached response avoided, or ``None`` if the response is not cached."""
         if not self.from_cache:
             return None
         asked = copy.copy(self)
         asked.from_cache = False
-        return next((asked.charge(one) for one in self.tried if one.committed), None)
+        return next((asked.charge(one) for one in self.attempt_records if one.committed), None)
 
-    def tokens_asked(self) -> int:
-        """Return the estimated tokens of the request."""
-        return max(1, self.asked_size // CHARACTERS_PER_TOKEN)
+    def estimated_input(self) -> int:
+        """Return the estimated input tokens of the request."""
+        return max(1, self.request_size // CHARACTERS_PER_TOKEN)

@@ -22,8 +22,8 @@ class Buckets:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def taken(self) -> tuple[list[int], float]:
-        """Return the counts and the total since the last call, and reset them."""
+    def take(self) -> tuple[list[int], float]:
+        """Return the counts and the total since the last call, and reset both."""
         found = self.counts, self.total
         self.counts, self.total = [0] * len(self.counts), 0.0
         return found

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import Ended, Record
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
@@ -32,7 +32,9 @@ class Observer(Protocol):
     """An observer of all exchanges, such as metrics, traces and the live view. The ledger calls it synchronously, so
     its methods must be cheap and must not raise."""
 
-    def opened(self, record: Record) -> None: ...
+    def opened(self, record: Record) -> None:
+        """Handle the start of an exchange."""
+        ...
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         """Handle the end of an exchange. ``line`` has the fields of its log line."""
@@ -71,7 +73,9 @@ class Ledger:
             self.settle(record, disconnected=True)
 
     def settle(self, record: Record, disconnected: bool) -> None:
-        """Settle ``record`` once. The caller is the one place that runs however a request ends."""
+        """Settle ``record``, write its log line and call the observers; nothing if it is settled already.
+
+        ``disconnected``: the client disconnected before the response was complete."""
         if record.settled:
             return
         record.settled = record.bill.settled = True
@@ -90,11 +94,11 @@ class Ledger:
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """Return the fields of the log line that have a value."""
-        failed, ended = record.failed, record.ended(disconnected)
-        usage, estimated = record.bill.counted()
+        failed, ended = record.failed, record.ending(disconnected)
+        usage, estimated = record.bill.usage_or_estimate()
         cached = record.cache == "hit"
         cost = record.bill.cost() if record.attempts or cached else None
-        saved = record.bill.saved() if cached else None
+        saved = record.bill.saved_charge() if cached else None
         fields = {
             "event": "exchange",
             "at": _at(int(time.time())),
@@ -103,7 +107,7 @@ class Ledger:
             "address": record.address,
             "api": record.api if record.served else "none",
             "endpoint": record.endpoint,
-            "model": self._short(record.asked, LONGEST_NAME),
+            "model": self._short(record.requested_model, LONGEST_NAME),
             "target": self._short(record.target, LONGEST_NAME),
             "provider_api": record.provider_api,
             "lane": record.lane,
@@ -118,7 +122,9 @@ class Ledger:
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
             "picture": record.picture or None,
-            "usage_complete": usage is not None and record.bill.whole and not estimated if record.attempts else None,
+            "usage_complete": usage is not None and record.bill.is_complete and not estimated
+            if record.attempts
+            else None,
             "usage_estimated": estimated or None,
             "cost_usd": None if cost is None or cost.grade == "subscription" else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,
@@ -131,8 +137,10 @@ class Ledger:
             "attempts": record.attempts,
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,
-            "tried": self._tried(record.bill.tried) if worth_telling(record.bill.tried) else None,
-            # Whether a client that stopped reading still received the error depends on timing.
+            "tried": self._attempts_fields(record.bill.attempt_records)
+            if adds_information(record.bill.attempt_records)
+            else None,
+            # If the client stopped reading, timing decides whether it still received the error.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
             "message": failed and self._message(failed),
             "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
@@ -145,11 +153,11 @@ class Ledger:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
         return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
 
-    def _tried(self, tried: tuple[Tried, ...]) -> list[dict[str, Any]]:
+    def _attempts_fields(self, tried: tuple[AttemptRecord, ...]) -> list[dict[str, Any]]:
         """Return the last ``MOST_TRIED`` attempts as fields."""
         return [self._attempt(one) for one in tried[-MOST_TRIED:]]
 
-    def _attempt(self, one: Tried) -> dict[str, Any]:
+    def _attempt(self, one: AttemptRecord) -> dict[str, Any]:
         fields = {
             "target": self._short(one.target, LONGEST_NAME),
             "api": one.api,
@@ -179,7 +187,7 @@ class Ledger:
         return ",".join(first_paths(paths))
 
 
-def worth_telling(tried: tuple[Tried, ...]) -> bool:
+def adds_information(tried: tuple[AttemptRecord, ...]) -> bool:
     """Return whether the attempts add information to the log line: a single successful attempt adds none."""
     return len(tried) > 1 or (bool(tried) and tried[0].reason != "ok")
 

@@ -16,7 +16,7 @@ Ended: TypeAlias = Literal[
 ]  # fmt: skip
 
 CacheOutcome: TypeAlias = Literal["hit", "miss", "bypass", "off"]
-"""What the response cache did. ``bypass``: the request skipped the cache. ``off``: the cache is disabled for this
+"""The outcome of the response cache. ``bypass``: the request skipped the cache. ``off``: the cache is disabled for this
 client and this name."""
 
 
@@ -44,7 +44,7 @@ class Record:
     served: bool = True  # the path exists; otherwise ``api`` only selects the error's shape
     began: float = attrs.field(factory=time.perf_counter)
     endpoint: str | None = None  # of a request that is not a conversation
-    asked: str | None = None  # the model's name in the request
+    requested_model: str | None = None
     target: str | None = None  # provider/model
     model: str | None = None  # the provider's name for the model
     provider_api: Api | None = None
@@ -58,7 +58,7 @@ class Record:
     first_write: float | None = None  # seconds from the request to the first event of a stream
     last_write: float = 0.0  # when the last write finished
     gaps: Buckets | None = None  # seconds between writes, of all streams
-    opening: AnswerStart | None = None  # the response's id and model, as the provider reported them
+    answer_start: AnswerStart | None = None  # the response's id and model, as the provider reported them
     picture: Mapping[str, str] | None = None  # the log fields of a request for images
     reason: str | None = None  # why the response ended
     failed: ErrorInfo | None = None
@@ -78,25 +78,27 @@ class Record:
 
     @property
     def delivered(self) -> bool:
-        """Return whether the client received a part of a response, other than an error or a keep-alive.
+        """Whether the client received a part of a response, other than an error or a keep-alive.
 
-        Booked work happened earlier, and another look at it is not booked again."""
+        Work that was booked happened earlier, such as a batch, and is not booked again."""
         bill = self.bill
         if bill.booked is not None:
             return True
-        return self.first_byte is not None and (bill.whole or (self.first_write is not None and bill.said > 0))
+        return self.first_byte is not None and (
+            bill.is_complete or (self.first_write is not None and bill.characters > 0)
+        )
 
-    def hits(self, age: int) -> None:
+    def mark_cache_hit(self, age: int) -> None:
         """Mark the response as cached. ``age`` is the number of seconds since the provider created it."""
         self.cache, self.cache_age, self.bill.from_cache = "hit", age, True
 
-    def answered(self, status: int) -> None:
-        """Record the first byte to the client."""
+    def mark_answered(self, status: int) -> None:
+        """Record the status of the response, and the time of its first byte."""
         self.status = status
         if self.first_byte is None:
             self.first_byte = time.perf_counter() - self.began
 
-    def writes(self) -> None:
+    def mark_write_started(self) -> None:
         """Record the start of a write of stream events."""
         now = time.perf_counter()
         if self.first_write is None:
@@ -104,12 +106,12 @@ class Record:
         elif self.gaps is not None:
             self.gaps.add(now - self.last_write)
 
-    def wrote(self) -> None:
+    def mark_write_finished(self) -> None:
         """Record the end of a write, whose duration depends on the client."""
         self.last_write = time.perf_counter()
 
-    def ended(self, disconnected: bool) -> Ended:
-        """Return how the exchange ended.
+    def ending(self, disconnected: bool) -> Ended:
+        """Return the kind of the exchange's end for its log line.
 
         A failure of the provider or the gateway outranks a later disconnect of the client, but not an earlier one."""
         if self.failed is not None and self.failed.kind == "internal":
@@ -117,12 +119,12 @@ class Record:
         if self.abandoned:
             return "client_disconnected"
         # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
-        if self.shut_down and not self.bill.whole and (self.failed is None or self.failed.kind == "overloaded"):
+        if self.shut_down and not self.bill.is_complete and (self.failed is None or self.failed.kind == "overloaded"):
             return "shutdown"
         if self.failed is not None:
             asked = self.attempts or self.cache == "miss"  # directly, or through the exchange that it shared
             return "upstream_error" if asked else "refused"
-        if self.bill.whole:
+        if self.bill.is_complete:
             return "complete"
         # No failure, no complete response, and the client is connected: a task of the gateway crashed.
         return "client_disconnected" if disconnected else "internal_error"

@@ -41,7 +41,7 @@ class CallIds:
 
     @classmethod
     def of(cls, context: ExchangeContext) -> "CallIds":
-        service, asked = context.service, context.asked
+        service, asked = context.service, context.client_request
         accounts = accounts_of(_entries_with_calls(service.router.entries_with(ENDPOINT)), (), several=True)
         owner = service.admission.holder(asked.client, asked.headers)
         return cls(context, OwnIds(accounts, owner))
@@ -59,7 +59,7 @@ class CallIds:
         With ``rest``, such as ``/hangup``, the URL is ``/calls/{id}{rest}``, else the endpoint's.
 
         Raises ``GatewayError`` (404) for a call of another client."""
-        authenticator, client = self.context.service.authenticator, self.context.asked.client
+        authenticator, client = self.context.service.authenticator, self.context.client_request.client
         found = self.ids.find(text)
         entry = None
         if found is not None:
@@ -150,7 +150,7 @@ def check_models(session: ExaminedObject, model_path: str, models: ModelRule) ->
 
 def require_calls(context: ExchangeContext) -> None:
     """Raise ``GatewayError`` (403) if the client may not make calls."""
-    client = context.asked.client
+    client = context.client_request.client
     if not context.service.authenticator.realtime_grant(client).calls:
         raise GatewayError("permission", _NO_KEY if client is None else _NOT_GRANTED.format(client))
 

@@ -85,7 +85,7 @@ class ConnectionAttempt:
         own = {*target.signer.names, *(name for name, _ in target.configured)}
         headers = (
             (name, value)
-            for name, value in upstream_headers(context.asked.headers, passing)
+            for name, value in upstream_headers(context.client_request.headers, passing)
             if name not in own and (self._shape.beta or name != BETA_HEADER or "realtime" not in value)
         )
         return (*headers, *target.configured)
@@ -128,7 +128,7 @@ class ConnectionAttempt:
         context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
 
     def _secrets(self) -> Secrets:
-        return secrets_of(self._target, self._context.asked.credential, self._sent_secrets)
+        return secrets_of(self._target, self._context.client_request.credential, self._sent_secrets)
 
     async def _read_rejection(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
         """Read a rejected handshake: return the client's error, and whether a new credential may fix it."""

@@ -12,7 +12,7 @@ import trio
 from gateway.allowances.expected import UNSPECIFIED
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.exchange.service import Service
-from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Tried
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptRecord
 from gateway.ledger.record import Record
 from gateway.realtime.notices import (
     FrameRejected,
@@ -74,12 +74,12 @@ class Meter:
         Raises ``GatewayError`` if a response starts without a request and a limit of the client is reached."""
         match notice:
             case ResponseStarted(id=id):
-                (await self._starting_record(id)).answered(200)
+                (await self._starting_record(id)).mark_answered(200)
             case OutputPiece(characters=characters):
                 record = await self._current_record()
-                record.bill.said += characters
-                record.writes()
-                record.wrote()
+                record.bill.characters += characters
+                record.mark_write_started()
+                record.mark_write_finished()
             case ResponseEnded(id=id, usage=usage, status=status):
                 if id is None or id not in self._ended_ids:
                     self._settle_ended(await self._take_ended_record(id), usage, status)
@@ -100,9 +100,9 @@ class Meter:
     def close(self) -> None:
         """Settle all open records at the end of the session."""
         for record in (*self._requested, *self._running.values()):
-            if not record.bill.said and record.first_byte is None:
-                record.bill.tried = ()
-            record.bill.asked_size = max(record.bill.asked_size, self._input_characters)
+            if not record.bill.characters and record.first_byte is None:
+                record.bill.attempt_records = ()
+            record.bill.request_size = max(record.bill.request_size, self._input_characters)
             self._service.ledger.settle(record, disconnected=True)
         self._requested.clear()
         self._running.clear()
@@ -131,17 +131,17 @@ class Meter:
         session, target = self._session, self._target
         record = self._service.ledger.open(f"{session.id}-{self._count}", session.api)
         record.endpoint = session.endpoint
-        record.client, record.address, record.asked = session.client, session.address, session.asked
+        record.client, record.address, record.requested_model = session.client, session.address, session.requested_model
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.route, record.lane, record.stream = session.route, "byte", True
-        record.bill.asked_size = self._prompt_tokens * CHARACTERS_PER_TOKEN + self._input_characters
+        record.bill.request_size = self._prompt_tokens * CHARACTERS_PER_TOKEN + self._input_characters
         return record
 
     def _mark_attempted(self, record: Record, model: str | None = None, price: Price | None = None) -> None:
         target = self._target
         record.attempts = 1
-        record.bill.tried = (
-            Tried(
+        record.bill.attempt_records = (
+            AttemptRecord(
                 target.place,
                 target.entry.provider.id,
                 target.api,
@@ -205,11 +205,11 @@ class Meter:
     def _settle_ended(self, record: Record, usage: Usage | None, status: str | None) -> None:
         record.bill.usage, record.reason = usage, status
         if record.first_byte is None:
-            record.answered(200)
+            record.mark_answered(200)
         if status == "failed":
             record.failed = ErrorInfo("upstream", "the provider's response failed")
         else:
-            record.bill.whole = True
+            record.bill.is_complete = True
         if usage is not None:
             self._prompt_tokens, self._input_characters = usage.prompt, 0
         self._settle(record)
@@ -218,16 +218,16 @@ class Meter:
         record = await self._open_anyway()
         if model is not None:
             self._mark_attempted(record, model, price_of(self._target.entry.provider.id, model))
-        record.answered(200)
-        record.bill.usage, record.reason, record.bill.whole = usage, "transcribed", True
+        record.mark_answered(200)
+        record.bill.usage, record.reason, record.bill.is_complete = usage, "transcribed", True
         self._service.ledger.settle(record, disconnected=False)
 
     def _settle_rejected(self, record: Record, rejected: FrameRejected) -> None:
         """Settle a requested response that the provider rejected, at no cost."""
-        record.bill.tried = ()
+        record.bill.attempt_records = ()
         message = rejected.message[:200] or "the provider rejected it"
         record.failed = ErrorInfo("invalid_request", message, log_message=rejected.log_message)
-        record.answered(record.failed.status)
+        record.mark_answered(record.failed.status)
         self._settle(record)
 
     def _settle(self, record: Record) -> None:

@@ -45,7 +45,7 @@ def session_target(context: ExchangeContext, model: str | None, shapes: Collecti
 
 
 def _plan(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Plan:
-    may = partial(context.service.authenticator.can_use, context.asked.client)
+    may = partial(context.service.authenticator.can_use, context.client_request.client)
     plan = allowed_plan(context, context.service.router.endpoint_plan(model, ENDPOINT, frozenset(shapes), may))
     candidates = tuple(
         one for one in plan.candidates
@@ -67,7 +67,7 @@ def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
 
 
 def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[Target]:
-    service, client = context.service, context.asked.client
+    service, client = context.service, context.client_request.client
     for model in service.router.models()[:MAX_SEARCHED]:
         if service.authenticator.can_use(client, model.id):
             try:
@@ -102,6 +102,6 @@ class SessionModels:
         raise invalid(_OTHER_MODEL.format(at, self.target.asked), at)
 
     def check_other(self, at: str, name: str) -> None:
-        authenticator, client = self.context.service.authenticator, self.context.asked.client
+        authenticator, client = self.context.service.authenticator, self.context.client_request.client
         if authenticator.is_limited(client):
             authenticator.check_additional_model(client, at, name, self.target.entry)

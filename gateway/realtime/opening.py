@@ -11,7 +11,7 @@ from quart import websocket
 
 from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, admit_websocket
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.responding import open_record, own_headers, refused
+from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.ledger.record import Record
@@ -62,7 +62,7 @@ class Opening:
 
     async def accept(self, chosen: str | None) -> None:
         """Accept the client's handshake with the subprotocol ``chosen``; afterwards, errors can only be closes."""
-        self.record.answered(101)
+        self.record.mark_answered(101)
         await websocket.accept(dict(own_headers(self.record)), chosen)
 
 
@@ -92,10 +92,10 @@ async def open_websocket(
         _connect_inbox(arrival, inbox)
         await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
     except GatewayError as error:
-        return through_quart(refused(record, error.info, headers=CLOSES))
+        return through_quart(error_response(record, error.info, headers=CLOSES))
     except Exception:  # a bug here becomes the client's error
         log.exception("realtime session %s failed before its start", arrival.scope.id)
-        return through_quart(refused(record, MISTAKE, headers=CLOSES))
+        return through_quart(error_response(record, MISTAKE, headers=CLOSES))
     return None
 
 
@@ -162,7 +162,7 @@ def _record_end(record: Record, session: RealtimeSession) -> None:
         record.failed = ErrorInfo(
             "upstream", UPSTREAM_LOST.reason if session.ended == "upstream_lost" else STALLED.reason
         )
-    record.bill.whole = record.failed is None and session.ended is not None and not record.shut_down
+    record.bill.is_complete = record.failed is None and session.ended is not None and not record.shut_down
 
 
 def _session_limits(opening: Opening, target: Target) -> SessionLimits:

@@ -44,7 +44,7 @@ def realtime_views(service: Service) -> Mapping[Api, Callable[[], Awaitable[Quar
 
 async def _serve_openai(opening: Opening) -> None:
     """Serve a session of an OpenAI client. Raises ``GatewayError`` before the handshake is answered."""
-    query = dict(parse_qsl(opening.context.asked.query))
+    query = dict(parse_qsl(opening.context.client_request.query))
     if "call_id" in query:
         await _serve_call(opening, query["call_id"])
         return
@@ -68,7 +68,7 @@ async def _serve_call(opening: Opening, id: str) -> None:
     require_calls(opening.context)
     target, native = CallIds.of(opening.context).find(id)
     record = opening.record
-    record.asked, record.target, record.model = target.asked, target.name, target.model
+    record.requested_model, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True)
 

@@ -42,7 +42,7 @@ async def _relayed_completion(relaying: Relaying, incoming: Incoming, client: Fi
     plan = relaying.plan(incoming.model or relaying.default_model, (client,))
     options = await offload(incoming.size, CompletionOptions.of, incoming, client)
     if options.token_ids:
-        relaying.context.record.bill.asked_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
+        relaying.context.record.bill.request_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, options)
     planned = relaying.plan_json(incoming, plan, prepare, options.output)
     limits = relaying.context.service.limits

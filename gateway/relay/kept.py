@@ -74,8 +74,8 @@ class KeptRequest:
         self.api = context.codec.api if context.codec.api in FORMS else "chat"
         self.form: KeptForm = FORMS[self.api]
         self.service = context.service
-        self.client = context.asked.client
-        self.owner = self.service.admission.holder(self.client, context.asked.headers)
+        self.client = context.client_request.client
+        self.owner = self.service.admission.holder(self.client, context.client_request.headers)
         self.ids: OwnIds = self.service.accounts.ids(self.owner, self.client, self.form.shapes)
         self.query = parse_qsl(relaying.arrival.query, keep_blank_values=True)
         self.path_ids = tuple(self.form.before_id + text.partition(":")[0] for text in path_ids)
@@ -215,7 +215,7 @@ class KeptRequest:
         entry = account.entry_for(self._is_usable)
         target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
-        self.service.authenticator.check_credential(target.entry, self.relaying.context.asked.credential)
+        self.service.authenticator.check_credential(target.entry, self.relaying.context.client_request.credential)
         path, mark, query = target.url.partition("?")
         natives = {one.text: one.native for one in found}
         rest = [self._native_step(step, natives) for step in self.steps_after_root()]
@@ -416,7 +416,7 @@ class KeptRequest:
                 "not_found", "there is no object with the id from which the list should continue", param="after"
             )
         exchange = self.relaying.exchange
-        exchange.record.bill.whole = True
+        exchange.record.bill.is_complete = True
         return exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
 
     def _belongs_to(self, id: str, among: tuple[Account, ...]) -> bool:

@@ -53,7 +53,7 @@ PASSED_STATUSES: Final = frozenset((301, 302, 303, 304, 307, 308))
 
 
 async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    service, asked, record = relaying.context.service, relaying.context.asked, relaying.context.record
+    service, asked, record = relaying.context.service, relaying.context.client_request, relaying.context.record
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(relaying.arrival.asgi["raw_path"], name)
     api = api_of("/" + rest, relaying.headers)
@@ -61,7 +61,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
         entry,
         api,
         entry.model,
-        url_below_base(entry, rest, query_without_credentials(relaying.context.asked.query, relaying.headers)),
+        url_below_base(entry, rest, query_without_credentials(relaying.context.client_request.query, relaying.headers)),
     )
     limited = service.authenticator.is_limited(asked.client)
     models = [*models_in_path(rest, limited=limited), *models_in_query(asked.query)]
@@ -71,7 +71,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
             service.authenticator.check_additional_model(asked.client, at, model, entry)
     if (model_name := incoming.model or next((model for _, model in models), None)) is not None:
         target = attrs.evolve(target, model=model_name)
-    record.asked = record.asked or target.asked
+    record.requested_model = record.requested_model or target.asked
     record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     outgoing = Outgoing(

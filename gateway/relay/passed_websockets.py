@@ -53,7 +53,7 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     """Connect to the provider and serve the session.
 
     Raises ``GatewayError`` only before the client's handshake is answered."""
-    service, asked, record = opening.service, opening.context.asked, opening.record
+    service, asked, record = opening.service, opening.context.client_request, opening.record
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
     query = query_without_credentials(asked.query, opening.arrival.headers)
@@ -62,7 +62,7 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     limited = service.authenticator.is_limited(asked.client)
     for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
         target = attrs.evolve(target, model=models.provider_name(at, model))
-    record.asked, record.target, record.model = target.asked, target.name, target.model
+    record.requested_model, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     reader, meter = _frame_reader(rest), Meter(service, record, target)
     if reader.is_metered:
@@ -101,6 +101,6 @@ class PassedModels:
         return name
 
     def check_other(self, at: str, name: str) -> None:
-        authenticator, client = self.context.service.authenticator, self.context.asked.client
+        authenticator, client = self.context.service.authenticator, self.context.client_request.client
         if authenticator.is_limited(client):
             authenticator.check_additional_model(client, at, name, self.target.entry)

@@ -46,7 +46,7 @@ async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequ
     require_calls(context)
     kind, body = relaying.header("content-type") or "", await relaying.read_body()
     media_type = kind.partition(";")[0].strip().lower()
-    asked = dict(parse_qsl(context.asked.query)).get("model")
+    asked = dict(parse_qsl(context.client_request.query)).get("model")
     if media_type not in (_SDP, "multipart/form-data"):
         raise GatewayError("invalid_request", f"send the offer as {_SDP}, or as multipart/form-data", status=415)
     session = read_session(body, kind) if media_type != _SDP else None
@@ -72,7 +72,7 @@ async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     action = relaying.arrival.asgi["path"].rpartition("/")[2]
     target, _ = CallIds.of(context).find(names["id"], f"/{action}")
     record = context.record
-    record.asked, record.target, record.model = target.asked, target.name, target.model
+    record.requested_model, record.target, record.model = target.asked, target.name, target.model
     record.provider_api = target.api
     body, kind = await relaying.read_body(), relaying.header("content-type") or JSON
     if action == "accept":
@@ -132,14 +132,14 @@ NO_KEY: Final = "only clients with a key may get credentials of the provider: se
 async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     """Read a request for a credential, with the session's model replaced by the provider's name."""
     context = relaying.context
-    client = context.asked.client
+    client = context.client_request.client
     if not context.service.authenticator.realtime_grant(client).client_secrets:
         raise GatewayError("permission", NO_KEY if client is None else NOT_GRANTED.format(client))
     incoming = await relaying.read_json()
     session = ExaminedObject(dict(incoming.members), _TREE)
     if not (model := session.texts.get(_MODEL)):
         raise invalid("session.model is required: it determines the provider of the credential", _MODEL)
-    context.record.asked = model
+    context.record.requested_model = model
     target = relaying.plan(model, OF_OPENAI).first
     models = SessionModels(context, target, OF_OPENAI)
     for at, name in session.texts.items():

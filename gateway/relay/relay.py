@@ -43,7 +43,7 @@ class RelayedAnswer:
     (``is_held``). ``status`` and ``headers`` are those of the client's response."""
 
     headers: Headers
-    came: Pieces
+    read_pieces: Pieces
     writer = None
     content_type = ""
 
@@ -56,7 +56,7 @@ class RelayedAnswer:
         self.is_held = False
         self.status = 200
         self.headers = ()
-        self.came = []
+        self.read_pieces = []
         self._on_whole = request.on_complete
         self._own_headers = made.request.headers
         self._later_bodies = iter(request.later_bodies(made.target))
@@ -75,7 +75,7 @@ class RelayedAnswer:
         return bool(self.filter.ping)
 
     @property
-    def rest(self) -> UpstreamResponse | None:
+    def unread_response(self) -> UpstreamResponse | None:
         return None if self._is_over else self._response
 
     def continue_from(self, response: UpstreamResponse) -> None:
@@ -87,7 +87,7 @@ class RelayedAnswer:
         try:
             await self._open(await self.source.send())
             while size <= self.filter.held and not self._is_over:
-                first.append(await self._next(self.came))
+                first.append(await self._next(self.read_pieces))
                 size += len(first[-1])
         except BaseException:
             await self.aclose()
@@ -110,7 +110,7 @@ class RelayedAnswer:
                     return out
         finally:  # also on cancellation: the client may have left before its lane has seen as much
             bill.usage = self.usage
-        bill.whole = True
+        bill.is_complete = True
         if self._on_whole is not None:
             await self._on_whole()
         raise StopAsyncIteration
@@ -123,7 +123,7 @@ class RelayedAnswer:
         source, self._response = self.source, response
         source.watch.data_arrived()
         if source.stamp is not None:
-            self.came.append((trio.current_time(), b""))
+            self.read_pieces.append((trio.current_time(), b""))
         self.content_type = response.header("content-type") or ""
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
         passed = source.target_request.disclosure.headers(response.headers, self.lane_name)
@@ -131,7 +131,7 @@ class RelayedAnswer:
         self._pieces = response.chunks()
 
     async def _next(self, came: Pieces | None = None) -> bytes:
-        """Return the filter's next bytes for the client, possibly none, and add the provider's to ``came``."""
+        """Return the filter's next bytes for the client, possibly none, and add the provider's to ``read_pieces``."""
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
@@ -169,8 +169,8 @@ class RelayedLane:
         most: int = 0,
     ) -> None:
         """``redact`` is set for a response that becomes an event."""
-        self.seen = StreamProgress()
-        self.seen.plain = answer is not None and not answer.is_stream and redact is None
+        self.progress = StreamProgress()
+        self.progress.plain = answer is not None and not answer.is_stream and redact is None
         self._last_event = last_event
         self._answer = answer
         self._public_error = public_error
@@ -181,11 +181,11 @@ class RelayedLane:
         self._last = b""
 
     def feed(self, data: bytes) -> bytes:
-        if self.seen.over:
+        if self.progress.over:
             return b""
         self._note_usage()
         if self._redact is None:
-            self.seen.committed = True
+            self.progress.committed = True
             self._last = data[-4:] if len(data) >= 4 else (self._last + data)[-4:]
             return data
         self._held.append(data)
@@ -196,27 +196,27 @@ class RelayedLane:
         return b""
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        if self.seen.over:
+        if self.progress.over:
             return b""
-        self.seen.over = True
+        self.progress.over = True
         self._note_usage()
         if failed is not None:
-            self.seen.failed = self._public_error(failed)
-            return b"" if self.seen.plain else self._last_event(self.seen.failed)
+            self.progress.failed = self._public_error(failed)
+            return b"" if self.progress.plain else self._last_event(self.progress.failed)
         if self._redact is None:
             return b""
         return SseEvents().event("", self._redact(b"".join(self._held)))
 
-    def rest(self) -> bytes:
+    def trailing_bytes(self) -> bytes:
         return b""
 
     def ping(self) -> bytes:
         is_between_events = not self._last or self._last.endswith(_EVENT_ENDS)
-        return SSE.comment if not self.seen.plain and is_between_events else b""
+        return SSE.comment if not self.progress.plain and is_between_events else b""
 
     def _note_usage(self) -> None:
         if self._answer is not None:
-            self.seen.usage = self._answer.filter.usage
+            self.progress.usage = self._answer.filter.usage
 
 
 class DeferredSurvival:

@@ -64,7 +64,7 @@ class Relaying:
         return self.arrival.headers
 
     def header(self, name: str) -> str | None:
-        return self.context.asked.header(name)
+        return self.context.client_request.header(name)
 
     # The body
 
@@ -105,14 +105,14 @@ class Relaying:
     def record_request(self, incoming: Incoming) -> Incoming:
         """Note the model, ``stream`` and size of ``incoming`` in the record, and return it."""
         record = self.context.record
-        record.asked, record.stream, record.bill.asked_size = incoming.model, incoming.stream, incoming.size
+        record.requested_model, record.stream, record.bill.request_size = incoming.model, incoming.stream, incoming.size
         return incoming
 
     # The target
 
     def model_of(self, incoming: Incoming) -> str:
         """Return the model of ``incoming``, else the endpoint's default. Raises ``GatewayError`` (400)."""
-        service, client = self.context.service, self.context.asked.client
+        service, client = self.context.service, self.context.client_request.client
         if incoming.model:
             return incoming.model
         return service.router.endpoint_default(self.endpoint.name, partial(service.authenticator.can_use, client))
@@ -120,14 +120,14 @@ class Relaying:
     @property
     def default_model(self) -> str | None:
         """The endpoint's configured default for requests that should have a model, if any."""
-        service, client = self.context.service, self.context.asked.client
+        service, client = self.context.service, self.context.client_request.client
         return service.router.marked_default(self.endpoint.name, partial(service.authenticator.can_use, client))
 
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
         """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane.
 
         Raises ``GatewayError``, also if the client may not use the model or no entry has the endpoint for it."""
-        service, client = self.context.service, self.context.asked.client
+        service, client = self.context.service, self.context.client_request.client
         may = partial(service.authenticator.can_use, client)
         plan = allowed_plan(
             self.context, service.router.endpoint_plan(model, self.endpoint.name, frozenset(shapes), may)

@@ -14,7 +14,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.endpoints.border import Admit, by_key, serve
 from gateway.endpoints.unknown_paths import not_allowed, unknown_path
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.responding import open_record, refused
+from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.paths import api_of
@@ -269,4 +269,4 @@ class _PrefixRoutes:
             failed = not_allowed(method, path, headers, incoming.asgi, allowed)
         else:
             failed = unknown_path(method, path, headers, incoming.asgi, PATHS)
-        return refused(record, failed)
+        return error_response(record, failed)

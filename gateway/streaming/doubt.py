@@ -1,4 +1,4 @@
-"""Complete responses that are doubtful because they are empty or refuse without an explanation.
+"""Checks for complete responses that may be failures: empty ones, and refusals without an explanation.
 
 A fallback provider may have a response; a second empty response may be what the model means (BerriAI/litellm#24462,
 Wei-Shaw/sub2api#7081). A response is not doubtful if the model spent tokens on hidden reasoning or ended its turn on
@@ -25,9 +25,9 @@ REFUSED: Final = ErrorInfo(
 )
 
 
-def stream_doubt(seen: StreamProgress) -> ErrorInfo | None:
+def stream_doubt(progress: StreamProgress) -> ErrorInfo | None:
     """Return the reason why a stream that ended well is doubtful, or ``None`` if it is not."""
-    return _doubt(seen.end, seen.usage) if seen.empty and seen.end is not None else None
+    return _doubt(progress.end, progress.usage) if progress.empty and progress.end is not None else None
 
 
 def answer_doubt(answer: Answer, size: int) -> ErrorInfo | None:
@@ -46,7 +46,7 @@ def _says_something(block: object) -> bool:
 
 
 def _doubt(end: AnswerEnd, usage: Usage | None) -> ErrorInfo | None:
-    """Return the doubt about a response without content."""
+    """Return the error for a response without content, or ``None`` if the model spent tokens on it."""
     if end.reason == "refusal":
         return REFUSED
     return None if usage is not None and usage.output > _BEGUN else EMPTY

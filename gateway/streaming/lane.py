@@ -24,7 +24,7 @@ def too_large(limit: int) -> ErrorInfo:
 class Lane(Protocol):
     """The conversion of one provider's stream: bytes in, whole events out. ``feed`` raises ``FramingError``."""
 
-    seen: StreamProgress
+    progress: StreamProgress
 
     @property
     def source(self) -> Framing:
@@ -42,8 +42,8 @@ class Lane(Protocol):
         A response that its API marks as complete stays complete, however the connection ended."""
         ...
 
-    def rest(self) -> bytes:
-        """Return the rest of the body after a complete response."""
+    def trailing_bytes(self) -> bytes:
+        """Return the client's bytes after the last event, such as the rest of a line end."""
         ...
 
     def ping(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The byte lane: the provider's unchanged stream for a client of the same API."""
+"""The byte lane: forwards the provider's stream unchanged to a client of the same API."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -31,7 +31,7 @@ class Passthrough:
         ``hides_usage``: the client did not request the event that only holds usage. ``source`` is the provider's
         framing if it differs from its API's; the events' data is then rewritten in the API's framing."""
         self._hides_usage = hides_usage
-        self.seen = StreamProgress()
+        self.progress = StreamProgress()
         self._codec = codec
         self._map_error = map_error
         self._redact = redact
@@ -41,7 +41,7 @@ class Passthrough:
         self._parse = framing.parse
         self._marks = framing.marks
         own = self._framing.writer
-        self._again = own().event if own is not None and framing is not self._framing else None
+        self._reframe_event = own().event if own is not None and framing is not self._framing else None
         self._reader = codec.reader(keeps=0)
         self._events = 0
         self._plain = True  # a comment is still harmless
@@ -49,84 +49,86 @@ class Passthrough:
         self._hidden = False  # the last event was hidden
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join(map(self._pass, self._splitter.feed(data)))
+        return b"".join(map(self._forward, self._splitter.feed(data)))
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
-        out = self._pass(rest) if rest else b""
+        out = self._forward(rest) if rest else b""
         passed: ErrorInfo | None = None  # reported by forwarded events; other errors set ``failed`` only
         for event in self._reader.close():
             if isinstance(event, ErrorInfo):
                 passed = event
             else:
-                self.seen.see(event)
+                self.progress.add(event)
         self._ended = True
         failed = failed or passed
-        if failed is None or self.seen.over:
+        if failed is None or self.progress.over:
             return out
-        return out + (self._accept(failed) if failed is passed and failed.native else self._tell(failed))
+        return out + (
+            self._note_forwarded_error(failed) if failed is passed and failed.native else self._error_event(failed)
+        )
 
-    def rest(self) -> bytes:
+    def trailing_bytes(self) -> bytes:
         """Return line ends after the last event, such as the LF of a CRLF whose CR ended the event."""
         rest = self._splitter.close()
-        return b"" if rest.strip() or self.seen.failed is not None or self._again is not None else rest
+        return b"" if rest.strip() or self.progress.failed is not None or self._reframe_event is not None else rest
 
     def ping(self) -> bytes:
-        if self.seen.over:
+        if self.progress.over:
             return b""
         own = self._codec.wire.ping
-        if own and self._events and self.seen.committed:
+        if own and self._events and self.progress.committed:
             return own
         return self._framing.comment if self._plain or own else b""  # a client that skips events skips comments, too
 
-    def _pass(self, raw: bytes) -> bytes:
-        """Read an event and return the client's bytes for it."""
+    def _forward(self, raw: bytes) -> bytes:
+        """Read an event of the provider, and return the client's bytes for it."""
         parsed = self._parse(raw)
-        if self._ended or self.seen.failed is not None:
+        if self._ended or self.progress.failed is not None:
             return self._after_error(raw, parsed)
         for mark in self._marks:
             if mark in raw:  # rare, and usually inside the JSON
                 self._plain = self._plain and self.source.is_plain(raw)
         if parsed is None:
-            return b"" if self._again is not None or (self._hidden and raw == b"\n") else raw
+            return b"" if self._reframe_event is not None or (self._hidden and raw == b"\n") else raw
         name, data = parsed
-        if self._again is not None:
-            raw = self._again(name, data)
+        if self._reframe_event is not None:
+            raw = self._reframe_event(name, data)
         self._events += 1
         for event in self._reader.take(name, data):
             if isinstance(event, ErrorInfo):
-                return self._failed(event, raw, name, data)
-            self.seen.see(event)
+                return self._forward_error(event, raw, name, data)
+            self.progress.add(event)
         if self._hides_usage:
             self._hidden = self._codec.is_usage_alone(data)
             return b"" if self._hidden else raw
         return raw
 
-    def _failed(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
+    def _forward_error(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
         if not words.may_forward_error(name, data):
-            return self._tell(failed)
+            return self._error_event(failed)
         out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):
-            self.seen.see(self._map_error(failed))
+            self.progress.add(self._map_error(failed))
             return out
-        return out + self._tell(failed)
+        return out + self._error_event(failed)
 
     def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
         """Return the client's bytes for an event after the error."""
         if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
             return b""
-        raw = raw if self._again is None else self._again(*parsed)
+        raw = raw if self._reframe_event is None else self._reframe_event(*parsed)
         return self._framing.change_payload(raw, self._redact)
 
-    def _accept(self, failed: ErrorInfo) -> bytes:
+    def _note_forwarded_error(self, failed: ErrorInfo) -> bytes:
         """Record a failure that the forwarded events already report to the client."""
-        self.seen.committed = True
-        self.seen.see(self._map_error(failed))
+        self.progress.committed = True
+        self.progress.add(self._map_error(failed))
         return b""
 
-    def _tell(self, failed: ErrorInfo) -> bytes:
+    def _error_event(self, failed: ErrorInfo) -> bytes:
         public = self._map_error(failed)
-        self.seen.see(public)
-        return self._codec.last_event(public, self.seen.start, self._events)
+        self.progress.add(public)
+        return self._codec.last_event(public, self.progress.start, self._events)

@@ -1,4 +1,4 @@
-"""A stream's progress: its start, its usage and its end, from the forwarded events."""
+"""The progress of a stream: its start, usage and end, collected from the events that the client receives."""
 
 from streams.events import (
     CONTENT,
@@ -13,24 +13,24 @@ from streams.events import (
     Usage,
 )
 
-_SAID = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
+_TEXT_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
 """The most frequent events; each is content or follows content."""
 
 
-def spoken(event: Event) -> int:
+def count_characters(event: Event) -> int:
     """Return the number of characters of text, reasoning and arguments in ``event``."""
-    return len(event.text) if isinstance(event, _SAID) else 0
+    return len(event.text) if isinstance(event, _TEXT_EVENTS) else 0
 
 
 class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
-    __slots__ = ("committed", "empty", "end", "failed", "over", "plain", "said", "start", "usage")
+    __slots__ = ("characters", "committed", "empty", "end", "failed", "over", "plain", "start", "usage")
 
     def __init__(self) -> None:
         self.start = AnswerStart()
         self.committed = False
-        self.said = 0  # characters of text, reasoning and arguments
+        self.characters = 0  # characters of text, reasoning and arguments
         self.usage: Usage | None = None
         self.end: AnswerEnd | None = None
         self.empty = False  # it ended well without content
@@ -38,9 +38,10 @@ class StreamProgress:
         self.over = False  # it ended, well or not
         self.plain = False  # not an event stream: it has a content length, and a failure cuts it
 
-    def see(self, event: Event) -> None:
-        if isinstance(event, _SAID):
-            self.said += len(event.text)
+    def add(self, event: Event) -> None:
+        """Update the progress with an event that goes to the client."""
+        if isinstance(event, _TEXT_EVENTS):
+            self.characters += len(event.text)
             self.committed = True
         elif isinstance(event, CONTENT):
             if isinstance(event, AnswerEnd):
@@ -53,6 +54,6 @@ class StreamProgress:
         elif isinstance(event, ErrorInfo):
             self.failed, self.over = event, True
 
-    def take_back(self, failed: ErrorInfo) -> None:
+    def mark_failed(self, failed: ErrorInfo) -> None:
         """Mark a complete response as failed because the client cannot receive its end."""
         self.end, self.failed = None, failed

@@ -10,7 +10,7 @@ class Reframed:
     is the keep-alive, if the framing has one."""
 
     def __init__(self, lane: Lane, own: Framing, writer: EventWriter, comment: bytes) -> None:
-        self.seen = lane.seen
+        self.progress = lane.progress
         self.source = lane.source
         self._lane = lane
         self._parse = own.parse
@@ -20,26 +20,26 @@ class Reframed:
         self._closed = False
 
     def feed(self, data: bytes) -> bytes:
-        return self._again(self._lane.feed(data))
+        return self._reframe(self._lane.feed(data))
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        return self._again(self._lane.end(failed)) + self._close()
+        return self._reframe(self._lane.end(failed)) + self._close()
 
-    def rest(self) -> bytes:
+    def trailing_bytes(self) -> bytes:
         return b""
 
     def ping(self) -> bytes:
         """Return the API's keep-alive as another event, otherwise the framing's comment."""
-        if self.seen.over:
+        if self.progress.over:
             return b""
-        return self._comment or self._again(self._lane.ping())
+        return self._comment or self._reframe(self._lane.ping())
 
-    def _again(self, out: bytes) -> bytes:
+    def _reframe(self, out: bytes) -> bytes:
         if self._closed:
             return b""
         parsed = map(self._parse, self._splitter.feed(out))
         again = b"".join([self._writer.event(*event) for event in parsed if event is not None])
-        return again + self._close() if self.seen.over else again
+        return again + self._close() if self.progress.over else again
 
     def _close(self) -> bytes:
         """Return the end of the stream, the first time."""

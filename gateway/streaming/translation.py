@@ -51,7 +51,7 @@ class Translation:
         ``most`` is the limit of the response's characters, ``None`` if no writer holds the response. ``keeps`` is the
         number of bytes that are always held, for content that comes out of order or again at the end."""
         self.source = framing or source.wire.framing
-        self.seen = StreamProgress()
+        self.progress = StreamProgress()
         self._most = math.inf if most is None else most
         self._names = names
         self._splitter = self.source.splitter(event_limit)
@@ -73,14 +73,14 @@ class Translation:
             events = [*(event for event in events if not isinstance(event, ErrorInfo)), failed]
         return b"".join([*out, *map(self._write, events)])
 
-    def rest(self) -> bytes:
+    def trailing_bytes(self) -> bytes:
         return b""
 
     def ping(self) -> bytes:
         """Return a keep-alive; before the response's first content only one that is not an event."""
-        if self.seen.over:
+        if self.progress.over:
             return b""
-        return self._writer.ping() if self.seen.committed else self._client.comment
+        return self._writer.ping() if self.progress.committed else self._client.comment
 
     def _take(self, raw: bytes) -> bytes:
         if (parsed := self._parse(raw)) is None:
@@ -107,13 +107,13 @@ class Translation:
                 self._held.spend(PLACE, "blocks")
 
     def _write(self, event: Event) -> bytes:
-        if self.seen.over:
+        if self.progress.over:
             return b""
         if isinstance(event, ErrorInfo):
             event = self._map_error(event)
         data = self._writer.send(restored(event, self._names) if self._names else event)
-        self.seen.see(event)
-        if self.seen.said > self._most and not self.seen.over:
+        self.progress.add(event)
+        if self.progress.characters > self._most and not self.progress.over:
             return data + self._write(too_large(int(self._most)))
         return data
 

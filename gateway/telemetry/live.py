@@ -349,7 +349,7 @@ def _measure(one: LiveExchange, seconds: float) -> None:
     """Update the rate of a stream. A new stream's rate is the mean of the measured time only."""
     if one.passing is None:
         return
-    said = one.passing.delivery.lane.seen.said
+    said = one.passing.delivery.lane.progress.characters
     if one.row and seconds > 0:  # otherwise the start is unknown
         newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
         one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
@@ -361,15 +361,16 @@ def _measure(one: LiveExchange, seconds: float) -> None:
 
 def _row(one: LiveExchange) -> Row:
     record = one.record
-    seen = None if one.passing is None else one.passing.delivery.lane.seen
+    seen = None if one.passing is None else one.passing.delivery.lane.progress
     counted = seen.usage.output if seen is not None and seen.usage is not None else 0
     return (
-        one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
+        one.number, record.id, phase(one), record.client, record.api,
+        record.requested_model and record.requested_model[:NAME],
         record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
         max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
         tuple(map(in_words, first_paths(record.dropped))),
-        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.tried[-MOST_TRIED:]], record.began,
+        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.attempt_records[-MOST_TRIED:]], record.began,
     )  # fmt: skip
 
 
@@ -383,7 +384,7 @@ def phase(one: LiveExchange) -> str:
         return "reading" if record.status is None else "ending"
     if passing is None:
         return "waiting" if record.status is None else "ending"
-    seen = passing.delivery.lane.seen
+    seen = passing.delivery.lane.progress
     if seen.over:
         return "ending"
     if passing.chunks.is_blocked:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gateway
 from gateway.config.loading import Config
-from gateway.ledger.bill import Charge, Tried
+from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
@@ -157,7 +157,7 @@ class Metrics:
         self._of(rows.IN_FLIGHT, (_asked_in(record),)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        if record.bill.whole:
+        if record.bill.is_complete:
             self._meet(record.target, record.client)
         provider, model = self.where(record.target)
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _asked_in(record)
@@ -176,7 +176,7 @@ class Metrics:
             self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))
 
     def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
-        for one in record.bill.tried:
+        for one in record.bill.attempt_records:
             self.add(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
         for charge in record.bill.charges():
             self._charged(charge, self._clients[record.client])
@@ -186,7 +186,7 @@ class Metrics:
             self.add(rows.ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.failed is not None:
             self.add(rows.UPSTREAM_ERRORS, provider, model, record.failed.kind)
-        usage, estimated = record.bill.counted()
+        usage, estimated = record.bill.usage_or_estimate()
         if estimated:
             self.add(rows.ESTIMATED, provider)
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
@@ -203,7 +203,7 @@ class Metrics:
             self.add(rows.CACHE_SAVED_TOKENS, client, by=tokens)
 
     def _charged(self, charge: Charge, client: str) -> None:
-        where, target = self.where(charge.tried.model), self._target(charge.tried)
+        where, target = self.where(charge.attempt.model), self._target(charge.attempt)
         if charge.cost is not None and charge.cost.grade == "subscription":
             self.add(rows.ON_SUBSCRIPTION, *where, target, client)
         elif charge.cost is not None:
@@ -215,16 +215,16 @@ class Metrics:
         """Count an exchange with several attempts, whose last one used ``provider``.
 
         An attempt sends a second request if its connection was closed before it carried anything."""
-        asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.tried]
+        asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.attempt_records]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
             self.add(rows.ATTEMPTS, name)
             if number:
                 self.add(rows.RETRIES, name)
         route = record.route if record.route in self._routes else NONE
-        causes = {one.cause: one for one in record.bill.tried}
+        causes = {one.cause: one for one in record.bill.attempt_records}
         if "fallback" in causes:
-            self.add(rows.FALLBACKS, route, "yes" if record.bill.tried[-1].reason == "ok" else "no")
+            self.add(rows.FALLBACKS, route, "yes" if record.bill.attempt_records[-1].reason == "ok" else "no")
         if (hedge := causes.get("hedge")) is not None:
             self.add(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
@@ -236,14 +236,14 @@ class Metrics:
             (route, landed), number = landings.popitem()
             self.add(rows.STICKY, route if route in self._routes else NONE, landed, by=number)
 
-    def _target(self, one: Tried) -> str:
+    def _target(self, one: AttemptRecord) -> str:
         return one.target if one.target in self._entries or one.target in self._models else OTHER
 
     def _timed(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
         self.see(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
             self.see(rows.FIRST_BYTE, record.first_byte, *labels)
-        wrote = record.bill.said or record.bill.whole  # otherwise an error was written
+        wrote = record.bill.characters or record.bill.is_complete  # otherwise an error was written
         if record.first_write is not None and wrote:
             self.see(rows.FIRST_TOKEN, record.first_write, *labels)
 
@@ -282,7 +282,7 @@ class Metrics:
         spent = sum(os.times()[:2])
         self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
-        self._made[rows.SILENCE].add(*self.gaps.taken())
+        self._made[rows.SILENCE].add(*self.gaps.take())
 
     def look_at_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
         """Report how many targets of each entry are ``out``, and count the new ``outages`` by entry and reason."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.http.headers import first_paths
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import Record
 from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
@@ -121,8 +121,8 @@ def operation_of(record: Record) -> str:
 def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attributes:
     """Return the attributes of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
-    usage, estimated = record.bill.counted()
-    where, opening = urlsplit(attempts[-1].url), record.opening or AnswerStart()
+    usage, estimated = record.bill.usage_or_estimate()
+    where, opening = urlsplit(attempts[-1].url), record.answer_start or AnswerStart()
     tokens = {} if usage is None else {
         "gen_ai.usage.input_tokens": usage.prompt,
         "gen_ai.usage.output_tokens": usage.output,
@@ -152,7 +152,7 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
     )
 
 
-def attempt_attributes(times: AttemptTimes, told: Tried | None) -> Attributes:
+def attempt_attributes(times: AttemptTimes, told: AttemptRecord | None) -> Attributes:
     """Return the attributes of one of several attempts, with its record ``told``."""
     where = urlsplit(times.url)
     own = {} if told is None else {

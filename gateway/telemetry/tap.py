@@ -32,7 +32,7 @@ class Transcribed:
 
     def __init__(self, lane: Lane, transcript: Transcript, *, waits: bool = False) -> None:
         self.lane = lane
-        self.seen = lane.seen
+        self.progress = lane.progress
         self.source = lane.source
         self.transcript = transcript
         self._waiting: list[tuple[bytes, bytes, str | None]] | None = [] if waits else None
@@ -50,8 +50,8 @@ class Transcribed:
         self._add(b"", out, "" if failed is None else failed.message[:LONGEST_NOTE])
         return out
 
-    def rest(self) -> bytes:
-        return self.lane.rest()
+    def trailing_bytes(self) -> bytes:
+        return self.lane.trailing_bytes()
 
     def ping(self) -> bytes:
         out = self.lane.ping()
@@ -96,7 +96,7 @@ class ObservedLane:
 
     def __init__(self, lane: Lane, listeners: list[StreamListener] | None = None, *, waits: bool = False) -> None:
         self.lane = lane
-        self.seen = lane.seen
+        self.progress = lane.progress
         self.source = lane.source
         self.listeners = [] if listeners is None else listeners
         self._waiting: list[tuple[bytes, bytes, str]] | None = [] if waits else None
@@ -115,8 +115,8 @@ class ObservedLane:
             self._tell(rest, out, "" if failed is None else failed.message)
         return out
 
-    def rest(self) -> bytes:
-        return self.lane.rest()
+    def trailing_bytes(self) -> bytes:
+        return self.lane.trailing_bytes()
 
     def ping(self) -> bytes:
         if out := self.lane.ping():

@@ -18,7 +18,7 @@ from gateway.config.collector import TracingSettings as Settings
 from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import Metrics, NoMetrics
@@ -123,9 +123,9 @@ class Trace(CallObserver):
             for name, since, until in attempt.phases(end):
                 self._phase(parent, name, since, until)
 
-    def _told(self) -> Sequence[Tried | None]:
+    def _told(self) -> Sequence[AttemptRecord | None]:
         """Return the record of each attempt in the order in which they started."""
-        tried = sorted(self._record.bill.tried, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
+        tried = sorted(self._record.bill.attempt_records, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
         return tried if len(tried) == len(self._attempts) else [None] * len(self._attempts)
 
     def _ends(self, ended: float) -> Iterator[float]:
@@ -139,7 +139,7 @@ class Trace(CallObserver):
             else:
                 yield min(ended, one.began + told.seconds)
 
-    def _attempt(self, call: "Span", times: AttemptTimes, told: Tried | None, end: float) -> "Span":
+    def _attempt(self, call: "Span", times: AttemptTimes, told: AttemptRecord | None, end: float) -> "Span":
         """Return the span of one of several attempts."""
         span = self._tracing.child(call, "attempt", times.began)
         span.set_attributes(self._masked(attempt_attributes(times, told)))

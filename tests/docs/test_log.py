@@ -7,7 +7,7 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from gateway.ledger.bill import Bill, Tried
+from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
@@ -46,11 +46,11 @@ def full() -> Record:
         "dropped": ("a",), "adapted": ("b",), "waited": 0.5,
         "bill": Bill(
             (
-                Tried("a", "openai", "chat", "byte", "timeout"),
-                Tried("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
+                AttemptRecord("a", "openai", "chat", "byte", "timeout"),
+                AttemptRecord("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
             ),
             Usage(1, 2, 3, output=4, reported_nanos=5, units=(("image", 1),)),
-            said=99, asked_size=9,
+            characters=99, request_size=9,
         ),
         "reservation": None,
     }  # fmt: skip
@@ -62,7 +62,7 @@ def full() -> Record:
 def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     """One out of the cache has taken nothing, and has saved something."""
     record, cached = full(), full()
-    cached.hits(0)
+    cached.mark_cache_hit(0)
     lines = [Ledger(readable=False).line(one, disconnected=False) for one in (record, cached)]
     for line in lines:
         assert list(line) == [name for name in names(EXCHANGE) if name in line]
@@ -70,15 +70,15 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
 
 
 def test_every_field_of_an_attempt_has_its_row():
-    failed = Tried("a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_input=9)
-    lost = Tried("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
-    told = Ledger(readable=False).line(Record("req_1", "chat", bill=Bill(tried=(failed, lost))), disconnected=False)[
-        "tried"
-    ]
+    failed = AttemptRecord("a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_input=9)
+    lost = AttemptRecord("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
+    told = Ledger(readable=False).line(
+        Record("req_1", "chat", bill=Bill(attempt_records=(failed, lost))), disconnected=False
+    )["tried"]
     assert list(told[0]) == [name for name in names(TRIED) if name != "output_tokens"]
     assert list(told[1]) == [name for name in names(TRIED) if name != "usage"]
-    gone = Tried("a", "openai", "chat", "byte", "gone")
-    least = Ledger(readable=False).line(Record("req_1", "chat", bill=Bill(tried=(gone,))), disconnected=False)
+    gone = AttemptRecord("a", "openai", "chat", "byte", "gone")
+    least = Ledger(readable=False).line(Record("req_1", "chat", bill=Bill(attempt_records=(gone,))), disconnected=False)
     assert list(least["tried"][0]) == names(TRIED, always=True)
 
 

@@ -330,7 +330,7 @@ def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent
 @pytest.mark.parametrize(
     ("before", "ended"),
     [
-        ({"bill": Bill(whole=True)}, "complete"),
+        ({"bill": Bill(is_complete=True)}, "complete"),
         ({"abandoned": True}, "client_disconnected"),
         ({"failed": ErrorInfo("upstream", "broke")}, "upstream_error"),
         ({"failed": ErrorInfo("internal", "a mistake")}, "internal_error"),

@@ -223,7 +223,7 @@ async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo
     seen, data = StreamProgress(), b""
     for said_of_it in (AnswerStart("x", "m", 1), TextDelta(0, "It is 7."), BlockEnd(0), AnswerEnd("stop")):
         data += writer.send(said_of_it)
-        seen.see(said_of_it)
+        seen.add(said_of_it)
 
     async def end() -> None:
         if stream:

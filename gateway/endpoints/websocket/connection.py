@@ -31,7 +31,7 @@ from gateway.endpoints.websocket.envelopes import (
 from gateway.endpoints.websocket.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
 from gateway.endpoints.websocket.prewarm import Prewarms, prewarm
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.responding import open_record, refused
+from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -133,7 +133,7 @@ def responses_view(service: Service, remembering: Remembering) -> Callable[[], A
             admitted = admit_websocket(service, arrival)
         except GatewayError as error:
             record = open_record("responses", service.ledger, arrival.scope)
-            return through_quart(refused(record, error.info, headers=CLOSES))
+            return through_quart(error_response(record, error.info, headers=CLOSES))
         await websocket.accept({"x-request-id": arrival.scope.id})
         asked = ClientRequest(_without_beta(arrival.headers), websocket.query_string.decode("latin-1"), admitted.client)
         closing = OUR_MISTAKE
@@ -174,7 +174,7 @@ class _Connection:
         remembered: RememberedBytes,
     ) -> None:
         self._service = service
-        self._asked = asked
+        self._client_request = asked
         self._memory = memory
         self._arrival = arrival
         self._holder = admitted.holder
@@ -276,9 +276,11 @@ class _Connection:
         try:
             async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
                 record = open_record("responses", self._service.ledger, scope)
-                record.client = self._asked.client
-                trace = self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
-                exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
+                record.client = self._client_request.client
+                trace = self._service.tracing.begin(record, self._client_request.headers, "/v1/responses")
+                exchange = Exchange(
+                    self._service, "responses", self._client_request, scope, record, self._memory, trace
+                )
                 envelope = Envelope({})
                 try:
                     self._service.admission.authenticate(self._arrival)  # the key may have expired
@@ -320,7 +322,7 @@ class _Connection:
         id = own_id("resp_")
         events = prewarm(id, planned.incoming, planned.plan.first)
         self._prewarms.remember(id, members)
-        exchange.record.bill.whole = True
+        exchange.record.bill.is_complete = True
         return exchange.respond(events, 200, STREAM_HEADERS)
 
 

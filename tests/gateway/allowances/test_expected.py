@@ -19,7 +19,7 @@ from gateway.allowances.expected import (
 )
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.config.loading import from_mapping
-from gateway.ledger.bill import Bill, Booking, Tried
+from gateway.ledger.bill import AttemptRecord, Bill, Booking
 from gateway.ledger.record import Record
 from gateway.request.parse import read_incoming
 from gateway.routing.router import Router
@@ -133,8 +133,8 @@ def test_a_name_of_megabytes_is_not_remembered():
 def test_a_batch_says_nothing_of_how_long_an_answer_is(batch):
     allowances, usage = Allowances(), Usage(input=1, output=9000)
     for number in range(ENOUGH):
-        record = Record(f"r{number}", "chat", target="openai/m", bill=Bill(whole=True, usage=usage))
-        record.bill.tried = (Tried("m", "openai", "chat", "byte", committed=True),)
+        record = Record(f"r{number}", "chat", target="openai/m", bill=Bill(is_complete=True, usage=usage))
+        record.bill.attempt_records = (AttemptRecord("m", "openai", "chat", "byte", committed=True),)
         record.bill.booked = Booking(usage, None) if batch else None
         Reservation(allowances, Payer(record.client), record.bill, 1).settle(record)
     assert allowances.outputs.tokens(None, "openai/m") == (AT_FIRST if batch else 9000)

@@ -83,7 +83,7 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
             assert chunks.offer(event)
         await wait_all_tasks_blocked()
         assert b"".join(got[1:]) == b"".join(events[:first])
-        assert await store.get("alice", lane.seen.start.id) is not None
+        assert await store.get("alice", lane.progress.start.id) is not None
         nursery.cancel_scope.cancel()
 
 
@@ -100,7 +100,7 @@ UNSTORED = LAST.replace(b'"store":true', b'"store":false')
 def seen(*events: Event) -> StreamProgress:
     found = StreamProgress()
     for event in events:
-        found.see(event)
+        found.add(event)
     return found
 
 

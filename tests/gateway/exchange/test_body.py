@@ -131,7 +131,7 @@ async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_c
 async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_clock):
     begun = trio.current_time()
     stream, writes = await delivered(OPENING + FIRST + b"".join(REST), 1e4)
-    assert stream.record.bill.whole
+    assert stream.record.bill.is_complete
     assert len(writes) == 1
     assert trio.current_time() - begun == pytest.approx(END_GRACE)
 
@@ -140,7 +140,7 @@ async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_
 async def test_what_an_upstream_says_behind_its_answer_does_not_hold_the_client(autojump_clock):
     begun = trio.current_time()
     stream, _ = await delivered(OPENING + FIRST + b"".join(REST), *[b": still here\n\n", 0.01] * 1000)
-    assert stream.record.bill.whole
+    assert stream.record.bill.is_complete
     assert trio.current_time() - begun < 2 * END_GRACE
 
 
@@ -159,7 +159,7 @@ async def test_what_was_counted_is_kept_when_the_client_leaves():
         stream.start(nursery)
         await stream.body.open()
         nursery.cancel_scope.cancel()
-    assert (stream.record.bill.whole, stream.record.failed) == (False, None)
+    assert (stream.record.bill.is_complete, stream.record.failed) == (False, None)
     assert stream.record.bill.usage.prompt == 11
 
 

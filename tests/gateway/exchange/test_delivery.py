@@ -107,7 +107,7 @@ class Client:
     def _stored(self, data: bytes) -> bytes:
         if self.fails is None:
             return data
-        self.lane.seen.take_back(self.fails)
+        self.lane.progress.mark_failed(self.fails)
         return ERROR
 
 
@@ -292,7 +292,7 @@ def test_a_stream_never_lies_whatever_happens(comes, due, stores):
         did = len(client.did)
         happen(client, [one])
         came += len(one) if isinstance(one, bytes) else 0
-        seen = client.lane.seen
+        seen = client.lane.progress
         if state is DeliveryState.HELD and not seen.committed and not silent and came <= HELD:
             assert not any(isinstance(action, bytes | Ping) for action in client.did[did:]), "nothing before content"
         if client.state in (DeliveryState.HELD, DeliveryState.OPEN):
@@ -302,7 +302,7 @@ def test_a_stream_never_lies_whatever_happens(comes, due, stores):
     assert len(refused) + client.did.count(LINGER) == 1, "it ends once"
     assert not (refused and client.wrote), "a refusal is the whole answer"
     assert refused or client.did.index(OPEN) < client.did.index(LINGER)
-    if client.lane.seen.failed is not None and not refused:
+    if client.lane.progress.failed is not None and not refused:
         failed = client.wrote.rindex(b'"error"')
         assert b"[DONE]" not in client.wrote[failed:], "no good end behind a failure"
     assert client.record.failed == (refused[0].failed if refused else client.record.failed)
@@ -317,7 +317,7 @@ def test_the_answer_arrives_whole_however_it_is_cut(places, silences):
         client.receive(answer[start:end])
     client.upstream_ends()
     assert client.wrote == answer
-    assert client.record.bill.whole
+    assert client.record.bill.is_complete
 
 
 def test_no_keep_alive_goes_before_what_is_there_already():

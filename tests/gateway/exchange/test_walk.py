@@ -203,5 +203,5 @@ async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_o
         with pytest.raises(ZeroDivisionError):
             await walk.run(Crashes)
         counts, target = stage.context.service.balancer.loads.counts, walk.target_request.target
-    assert [one.reason for one in stage.context.record.bill.tried] == ["internal"]
+    assert [one.reason for one in stage.context.record.bill.attempt_records] == ["internal"]
     assert counts.count(target.identity.place) == 0

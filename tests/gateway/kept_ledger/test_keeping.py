@@ -13,7 +13,7 @@ from gateway.config.loading import from_mapping
 from gateway.kept_ledger import keeping, overflow
 from gateway.kept_ledger.keeping import KeptLedger
 from gateway.kept_ledger.table import CutResult, LedgerTable, total
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.stores.sqlite import SqliteDatabase
@@ -83,9 +83,11 @@ each_end = pytest.mark.parametrize("how", ["finish", "write_here"])
 
 def settle(ledger: Ledger, output: int = 10, **given: Any) -> Record:
     record = ledger.open("req", "chat")
-    record.asked, record.client = "best", "alice"
-    record.bill.whole, record.bill.usage = True, Usage(7, 3, output=output)
-    record.bill.tried = (Tried("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),)
+    record.requested_model, record.client = "best", "alice"
+    record.bill.is_complete, record.bill.usage = True, Usage(7, 3, output=output)
+    record.bill.attempt_records = (
+        AttemptRecord("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),
+    )
     for name, value in given.items():
         setattr(record.bill if hasattr(record.bill, name) else record, name, value)
     ledger.settle(record, disconnected=False)
@@ -126,7 +128,7 @@ async def test_a_line_says_whose_it_was_and_who_answered(tmp_path):
 async def test_what_named_no_model_and_asked_nobody_leaves_no_line(tmp_path):
     """Else whoever may come in to nothing could push the bills of others out."""
     kept = kept_in(table_in(tmp_path))
-    settle(ledger_to(kept), asked=None, tried=())
+    settle(ledger_to(kept), requested_model=None, attempt_records=())
     await kept.finish()
     assert await table_in(tmp_path).bounds() is None
 
@@ -210,7 +212,11 @@ async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, 
     kept, ledger = keeping_in(table := table_in(tmp_path))
     for place in range(8):
         name = f"groq/{place}"
-        settle(ledger, client=f"c{place % 4}", tried=(Tried(name, "groq", "chat", "byte", committed=True, model=name),))
+        settle(
+            ledger,
+            client=f"c{place % 4}",
+            attempt_records=(AttemptRecord(name, "groq", "chat", "byte", committed=True, model=name),),
+        )
     assert kept.take_lost() == 2
     await kept.flush()
     (found,) = await table.sums(("key", "target"), EVER)
@@ -327,7 +333,11 @@ async def test_lines_that_wait_hold_no_names_of_megabytes(tmp_path):
     kept = kept_in(table_in(tmp_path))
     name = "openai/" + "m" * 10_000
     before = sys.getrefcount(name)
-    settle(ledger_to(kept), asked=name, tried=(Tried(name, "openai", "chat", "byte", committed=True, model=name),))
+    settle(
+        ledger_to(kept),
+        requested_model=name,
+        attempt_records=(AttemptRecord(name, "openai", "chat", "byte", committed=True, model=name),),
+    )
     gc.collect()
     assert sys.getrefcount(name) == before
     await kept.finish()

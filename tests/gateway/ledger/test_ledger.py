@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths, paths_header
-from gateway.ledger.bill import Bill, Tried
+from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIED, Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import MASKED, Mask, without_quotations
@@ -42,7 +42,8 @@ def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
     ledger, seen = Ledger(readable=False), []
     ledger.observers.append(type("Seen", (), {"settled": lambda _, record, line: seen.append(line)})())
     record = Record(
-        "req_1", "chat", asked=long, target=long, upstream_id=long, attempts=1, failed=ErrorInfo("upstream", long),
+        "req_1", "chat", requested_model=long, target=long, upstream_id=long, attempts=1,
+        failed=ErrorInfo("upstream", long),
         dropped=(long,) * 2000, adapted=tuple(f"{letter}{number}" for number in range(2000)),
     )  # fmt: skip
     ledger.settle(record, disconnected=False)
@@ -51,38 +52,40 @@ def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
     assert msgspec.json.decode(lines[0])["request_id"] == "req_1"
 
 
-def tried(target: str, **given: Any) -> Tried:
-    return Tried(target, "openai", "chat", "byte", **given)
+def tried(target: str, **given: Any) -> AttemptRecord:
+    return AttemptRecord(target, "openai", "chat", "byte", **given)
 
 
 def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
-    record = Record("req_1", "chat", bill=Bill(asked_size=4000, whole=True, usage=Usage(10, output=5)))
+    record = Record("req_1", "chat", bill=Bill(request_size=4000, is_complete=True, usage=Usage(10, output=5)))
     price = Price(input=2 * 10**9, output=8 * 10**9)
-    lost = tried("a", reason="hedge_lost", unknown_input=record.bill.tokens_asked(), price=price)
-    record.bill.tried = (lost, tried("b", cause="hedge", committed=True, price=price))
+    lost = tried("a", reason="hedge_lost", unknown_input=record.bill.estimated_input(), price=price)
+    record.bill.attempt_records = (lost, tried("b", cause="hedge", committed=True, price=price))
     first, second = record.bill.charges()
     assert (first.usage, first.cost) == (Usage(input=1000), Cost(2_000_000, "at_least"))
     assert record.bill.cost() == Cost(2_000_000 + 60_000, "at_least")
     assert second.cost == Cost(60_000, "exact")
-    unpriced = attrs.evolve(record.bill, tried=(attrs.evolve(lost, price=None), record.bill.tried[1]))
+    unpriced = attrs.evolve(
+        record.bill, attempt_records=(attrs.evolve(lost, price=None), record.bill.attempt_records[1])
+    )
     assert [charge.cost for charge in unpriced.charges()] == [None, Cost(60_000, "exact")]
 
 
 @pytest.mark.parametrize(("price", "grade"), [(FREE, "exact"), (SUBSCRIPTION, "subscription")])
 @pytest.mark.parametrize("reason", ["hedge_lost", "connection"])
 def test_nothing_is_missing_from_the_cost_of_an_unknown_attempt_whose_tokens_cost_nothing(price, grade, reason):
-    record = Record("req_1", "chat", bill=Bill(asked_size=4000))
-    record.bill.tried = (tried("a", reason=reason, unknown_input=1000, price=price),)
+    record = Record("req_1", "chat", bill=Bill(request_size=4000))
+    record.bill.attempt_records = (tried("a", reason=reason, unknown_input=1000, price=price),)
     assert record.bill.cost() == Cost(0, grade)
-    record.bill.tried = (attrs.evolve(record.bill.tried[0], price=Price(input=1, output=1)),)
+    record.bill.attempt_records = (attrs.evolve(record.bill.attempt_records[0], price=Price(input=1, output=1)),)
     assert getattr(record.bill.cost(), "grade", None) == "at_least"
 
 
 def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for_more_than_its_answer():
     """A ledger that says "exact" while a call that was cut off is billed: bircex/llmr#48."""
-    record = Record("req_1", "chat", attempts=2, bill=Bill(asked_size=4000), route="best", waited=0.25)
-    cut = tried("a", reason="timeout", seconds=1.5, unknown_input=record.bill.tokens_asked())
-    record.bill.tried = (cut, tried("b", cause="fallback", status=200, head=0.1, content=0.2))
+    record = Record("req_1", "chat", attempts=2, bill=Bill(request_size=4000), route="best", waited=0.25)
+    cut = tried("a", reason="timeout", seconds=1.5, unknown_input=record.bill.estimated_input())
+    record.bill.attempt_records = (cut, tried("b", cause="fallback", status=200, head=0.1, content=0.2))
     line = Ledger(readable=False).line(record, disconnected=False)
     assert (line["route"], line["waited_ms"], line["attempts"]) == ("best", 250.0, 2)
     first, second = line["tried"]
@@ -96,14 +99,14 @@ def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for
 
 @pytest.mark.parametrize(("reason", "told"), [("ok", False), ("connection", True)])
 def test_one_attempt_is_listed_only_where_it_failed(reason, told):
-    record = Record("req_1", "chat", attempts=1, bill=Bill(tried=(tried("a", reason=reason),)))
+    record = Record("req_1", "chat", attempts=1, bill=Bill(attempt_records=(tried("a", reason=reason),)))
     assert ("tried" in Ledger(readable=False).line(record, disconnected=False)) == told
 
 
 def test_attempts_without_end_do_not_make_lines_without_end(lines):
     ledger = Ledger(readable=False)
     record = Record("req_1", "chat", attempts=999)
-    record.bill.tried = tuple(tried("x" * 5000, reason="overloaded") for _ in range(999))
+    record.bill.attempt_records = tuple(tried("x" * 5000, reason="overloaded") for _ in range(999))
     ledger.settle(record, disconnected=False)
     assert len(lines[0].encode()) <= LONGEST_LINE
     assert len(msgspec.json.decode(lines[0])["tried"]) == MOST_TRIED
@@ -125,7 +128,9 @@ def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
     for before in range(LONGEST_PATH - len(KEY), LONGEST_PATH + 1):
         path = "x" * before + KEY + "x" * 50
         name = "x" * (before + LONGEST_NAME - LONGEST_PATH) + KEY
-        line = ledger.line(Record("req_1", "chat", asked=name + "x" * 300, dropped=(path,)), disconnected=False)
+        line = ledger.line(
+            Record("req_1", "chat", requested_model=name + "x" * 300, dropped=(path,)), disconnected=False
+        )
         for text in (line["model"], line["dropped"]):
             assert "key-of" not in text.replace(MASKED, "")
 

@@ -50,7 +50,7 @@ def reasons(events: Sequence[Event]) -> set[str | None]:
     """What is doubted of the stream, and of the whole answer of the same events."""
     seen = StreamProgress()
     for event in events:
-        seen.see(event)
+        seen.add(event)
     doubts = stream_doubt(seen), answer_doubt(fold(events), 100)
     return {None if doubt is None else doubt.reason for doubt in doubts}
 
@@ -70,7 +70,7 @@ def test_an_answer_that_says_anything_is_none(content, end):
 def test_an_answer_that_has_not_ended_well_is_not_doubted_but_failed():
     seen = StreamProgress()
     assert stream_doubt(seen) is None
-    seen.see(ErrorInfo("upstream", "m"))
+    seen.add(ErrorInfo("upstream", "m"))
     assert stream_doubt(seen) is None
 
 
@@ -88,7 +88,7 @@ def test_every_api_has_answers_of_nothing(source, client, stop):
         lane.feed(piece)
     lane.end()
     body = b"".join(render(script, source, {"model": "up"}).pieces)
-    doubts = stream_doubt(lane.seen), answer_doubt(fold(CODECS[source].read_answer(body)), len(body))
+    doubts = stream_doubt(lane.progress), answer_doubt(fold(CODECS[source].read_answer(body)), len(body))
     reason = "content_filter" if stop == "content_filter" else "bad_answer"
     assert {doubt and doubt.reason for doubt in doubts} == {reason}
 

@@ -35,8 +35,8 @@ def conversation(pieces: list[bytes]) -> bytes:
     lane = Passthrough(CODECS["chat"], masked_error, clean, 2**20, hides_usage=True)
     out = b"".join(map(lane.feed, pieces))
     out += lane.end()
-    assert lane.seen.usage.output == 2
-    return out + lane.rest()
+    assert lane.progress.usage.output == 2
+    return out + lane.trailing_bytes()
 
 
 def endpoint(pieces: list[bytes]) -> bytes:

@@ -91,7 +91,7 @@ _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 def test_a_stream_that_passes_is_not_held(api, shape):
     lane = byte_lane(api)
     assert held(lane, stream(api, shape)) <= PASSING
-    assert lane.seen.failed is None or lane.seen.failed.message.startswith("the provider sent too many ")
+    assert lane.progress.failed is None or lane.progress.failed.message.startswith("the provider sent too many ")
 
 
 @pytest.mark.parametrize("api", CODECS)
@@ -99,7 +99,7 @@ def test_any_stream_of_usual_length_passes_unchanged(api):
     for shape, made in STREAMS[api].items():
         lane, data = byte_lane(api), wire(api, made(5))
         assert (shape, lane.feed(data) + lane.end()) == (shape, data)
-        assert lane.seen.end is not None
+        assert lane.progress.end is not None
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client
     writer = CODECS[client].writer(reply_for(client))
     lane = Translation(CODECS[api], writer, SSE, masked_error, 2**20, most=KEPT, keeps=KEPT)
     assert held(lane, stream(api, shape)) <= PASSING + 2 * KEPT
-    failed = lane.seen.failed
+    failed = lane.progress.failed
     assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message
 
 

@@ -21,7 +21,7 @@ from gateway.config.redaction import redact
 from gateway.endpoints.ui.pages import admit
 from gateway.endpoints.ui.telling import event_maker
 from gateway.exchange.delivery import Delivery
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
@@ -234,7 +234,7 @@ async def test_who_listens_goes_on_when_the_provider_answers_whole():
     out = run(delivery.lane, [body])
     assert heard.came == body
     assert heard.went == out
-    assert delivery.lane.seen.over
+    assert delivery.lane.progress.over
 
 
 def test_how_the_provider_broke_off_is_told():
@@ -260,7 +260,7 @@ class Stage:
 
     def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
         record = self.ledger.open(id, api)
-        record.client, record.asked = client, "model"
+        record.client, record.requested_model = client, "model"
         return record
 
     def stream(self, record: Record, api: Api = "chat") -> Delivery:
@@ -271,7 +271,7 @@ class Stage:
         return delivery
 
     def end(self, record: Record) -> None:
-        self.ledger.settle(record, disconnected=not record.bill.whole)
+        self.ledger.settle(record, disconnected=not record.bill.is_complete)
 
     async def look(self, ago: float = 1.0) -> None:
         """As if the last look had been ``ago`` seconds before."""
@@ -299,7 +299,7 @@ async def test_an_exchange_goes_through_its_phases(stage):
     assert (await stage.row())["phase"] == "waiting"
     data = stream_of("chat")
     delivery.lane.feed(data[: data.index(b"wo")])
-    record.answered(200)
+    record.mark_answered(200)
     row = await stage.row()
     assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
     assert row["tokens"] > 0
@@ -320,11 +320,14 @@ async def test_a_row_says_what_came_of_the_attempts_so_far(stage):
     """Fallbacks that an operator does not see: BerriAI/litellm#25503."""
     record = stage.begin()
     assert (await stage.row())["tried"] == []
-    record.bill.tried = (Tried("vllm-a", "vllm", "chat", "byte", "connection"),)
+    record.bill.attempt_records = (AttemptRecord("vllm-a", "vllm", "chat", "byte", "connection"),)
     assert (await stage.row())["tried"] == ["vllm-a=connection"]
     view = View(stage.live_view, None)
     view.first()
-    record.bill.tried = (*record.bill.tried, Tried("claude", "anthropic", "messages", "hub", "overloaded"))
+    record.bill.attempt_records = (
+        *record.bill.attempt_records,
+        AttemptRecord("claude", "anthropic", "messages", "hub", "overloaded"),
+    )
     await stage.look()
     assert [change["tried"] for _, change in view.next()["changed"]] == [["vllm-a=connection", "claude=overloaded"]]
 
@@ -340,8 +343,8 @@ async def test_the_rate_follows_what_is_said(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     (await stage.row())
-    seen = delivery.lane.seen
-    seen.said = 400
+    seen = delivery.lane.progress
+    seen.characters = 400
     assert (await stage.row())["rate"] > 20
     for _ in range(20):  # nothing more is said
         row = await stage.row()
@@ -356,7 +359,7 @@ async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
     await stage.row()
     rates = []
     for tick in range(40):
-        delivery.lane.seen.said += 40 if tick % 4 == 0 else 0
+        delivery.lane.progress.characters += 40 if tick % 4 == 0 else 0
         await stage.look(0.5)
         rates.append(dict(zip(COLUMNS, stage.live_view.rows(None)[0], strict=False))["rate"])
     assert all(3 < rate < 7.5 for rate in rates[8:]), rates
@@ -373,7 +376,7 @@ async def test_news_hold_what_is_different_and_nothing_else(stage):
     assert (quiet["new"], quiet["changed"], quiet["gone"], quiet["recent"]) == ([], [], [], [])
 
     third = stage.begin("three")
-    second.asked = "another"
+    second.requested_model = "another"
     second.lane = "byte"
     stage.end(first)
     await stage.look()
@@ -383,7 +386,7 @@ async def test_news_hold_what_is_different_and_nothing_else(stage):
     assert news["gone"] == [1]
     assert [(line["request_id"], line["n"]) for line in news["recent"]] == [("one", 1)]
     assert news["in_flight"] == 2
-    third.asked = None
+    third.requested_model = None
     await stage.look()
     assert view.next()["changed"] == [(3, {"model": None})]
 
@@ -430,8 +433,8 @@ async def test_a_client_sees_its_own_exchanges_alone(stage):
 
 def test_the_charts_count_what_began_and_how_it_ended(stage):
     good, left, failed = stage.begin(), stage.begin(), stage.begin()
-    good.bill.whole = True
-    good.answered(200)
+    good.bill.is_complete = True
+    good.mark_answered(200)
     failed.failed = ErrorInfo("upstream", "broken")
     for record in (good, left, failed):
         stage.end(record)
@@ -444,7 +447,7 @@ def test_the_charts_count_what_began_and_how_it_ended(stage):
 async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answer_ends(stage):
     record = stage.begin(client="me")
     stage.stream(record)
-    record.answered(200)
+    record.mark_answered(200)
     for _ in range(2):
         await stage.look()
     ends = stage.live_view.timeline(None).points()
@@ -460,7 +463,7 @@ def firsts(stage, client: str | None) -> int:
 
 def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(stage, monkeypatch):
     record = stage.begin()
-    record.answered(200)
+    record.mark_answered(200)
     came = charts.current_step()
     monkeypatch.setattr(charts, "current_step", lambda: came + 10)
     stage.end(record)
@@ -471,7 +474,7 @@ def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(s
 
 def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     record = stage.begin()
-    record.answered(200)
+    record.mark_answered(200)
     later = charts.current_step() + charts.STEPS + 1
     monkeypatch.setattr(charts, "current_step", lambda: later)
     stage.end(record)
@@ -513,7 +516,7 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     assert found is not None
     tap, off = found
     delivery.lane.feed(stream_of("chat"))
-    record.bill.whole = True
+    record.bill.is_complete = True
     stage.end(record)
     passed = [one async for one in tap.events]
     assert "".join(one.came for one in passed) == stream_of("chat").decode()
@@ -737,7 +740,7 @@ async def test_nothing_is_kept_where_it_is_switched_off(stage):
 def used(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole: bool = True) -> None:
     record = stage.begin(client=client)
     record.target, bill = target, record.bill
-    bill.usage, bill.whole, bill.said = Usage(input=input, output=output), whole, 400
+    bill.usage, bill.is_complete, bill.characters = Usage(input=input, output=output), whole, 400
     stage.end(record)
 
 

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway.allowances.allowance import Holder
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.buckets import Buckets
 from gateway.ledger.ledger import Ledger
 from gateway.stores.memory import MemoryStore
@@ -120,7 +120,7 @@ def test_what_clients_make_up_is_bounded():
     ledger.observers.append(metrics)
     for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MOST_MET + 50))):
         record = ledger.open("id", "chat")
-        record.target, record.lane, record.attempts, record.bill.whole = target, "byte", 1, True
+        record.target, record.lane, record.attempts, record.bill.is_complete = target, "byte", 1, True
         ledger.settle(record, disconnected=False)
     assert metrics.where("nobody/m") == ("other", "other")
     assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
@@ -138,7 +138,12 @@ def test_no_client_takes_all_places_for_models_of_wildcards():
     for client in ("alice", "bob", "cleo"):
         for number in range(MOST_MET):
             record = ledger.open("id", "chat")
-            record.target, record.lane, record.attempts, record.bill.whole = f"groq/{client}-{number}", "byte", 1, True
+            record.target, record.lane, record.attempts, record.bill.is_complete = (
+                f"groq/{client}-{number}",
+                "byte",
+                1,
+                True,
+            )
             record.client = client
             ledger.settle(record, disconnected=False)
     places = {
@@ -177,7 +182,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     assert isinstance(metrics, Metrics)
     ledger.observers.append(metrics)
     record = ledger.open("id", "chat")
-    record.target, record.lane, record.attempts, record.bill.whole = f"groq/{name}", "byte", 1, True
+    record.target, record.lane, record.attempts, record.bill.is_complete = f"groq/{name}", "byte", 1, True
     ledger.settle(record, disconnected=False)
     page = metrics.page().decode()
     assert name not in page
@@ -464,8 +469,8 @@ def test_buckets_count_up_to_their_bounds_and_are_emptied():
     buckets = Buckets((1.0, 2.0))
     for value in (0.5, 1.0, 1.5, 2.5, 9.0):
         buckets.add(value)
-    assert buckets.taken() == ([2, 1, 2], 14.5)
-    assert buckets.taken() == ([0, 0, 0], 0.0)
+    assert buckets.take() == ([2, 1, 2], 14.5)
+    assert buckets.take() == ([0, 0, 0], 0.0)
 
 
 async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
@@ -531,13 +536,13 @@ def routed() -> tuple[Metrics, Ledger]:
     return metrics, ledger
 
 
-def attempt(target: str, reason: Any = "ok", cause: Any = "first", provider: str = "openai") -> Tried:
-    return Tried(target, provider, "chat", "byte", reason, cause)
+def attempt(target: str, reason: Any = "ok", cause: Any = "first", provider: str = "openai") -> AttemptRecord:
+    return AttemptRecord(target, provider, "chat", "byte", reason, cause)
 
 
 def settle(
     ledger: Ledger,
-    *tried: Tried,
+    *tried: AttemptRecord,
     attempts: int = 0,
     route: str | None = "best",
     waited: float = 0.0,
@@ -545,7 +550,7 @@ def settle(
 ) -> None:
     record = ledger.open("id", "chat")
     record.target, record.lane, record.attempts = f"{tried[-1].provider}/m", "byte", attempts or len(tried)
-    record.bill.tried, record.route, record.waited, record.bill.usage = tried, route, waited, usage
+    record.bill.attempt_records, record.route, record.waited, record.bill.usage = tried, route, waited, usage
     ledger.settle(record, disconnected=False)
 
 

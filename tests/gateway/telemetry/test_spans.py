@@ -10,6 +10,8 @@ def test_a_span_says_what_was_asked_for_and_what_is_billed_beside_tokens():
     """The names of operations are those of the conventions (open-telemetry/semantic-conventions-genai)."""
     names = {None: "chat", "embeddings": "embeddings", "completions": "text_completion", "speech": "speech"}
     assert {one: operation_of(Record("r", "chat", endpoint=one)) for one in names} == names
-    record = Record("r", "chat", endpoint="image_edits", bill=Bill(usage=Usage(units=(("image", 2),)), whole=True))
+    record = Record(
+        "r", "chat", endpoint="image_edits", bill=Bill(usage=Usage(units=(("image", 2),)), is_complete=True)
+    )
     found = call_attributes(record, [AttemptTimes("https://h/v1/images/edits")])
     assert (found["gen_ai.operation.name"], found["trigate.units.image"]) == ("image_edits", 2)
