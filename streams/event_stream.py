@@ -90,7 +90,7 @@ class FrameSplitter:
             if len(held) - start < size:
                 self._needs = size
                 break
-            frames.append(_verify(held[start : start + size]))
+            frames.append(_check_frame(held[start : start + size]))
             start += size
         if start < len(held):
             self._held.append(held[start:])
@@ -116,18 +116,18 @@ def _frame_size(held: bytes, start: int, limit: int) -> int:
     return int(size)
 
 
-def _verify(raw: bytes) -> bytes:
+def _check_frame(raw: bytes) -> bytes:
     if zlib.crc32(memoryview(raw)[:-4]) != _CHECKSUM.unpack_from(raw, len(raw) - 4)[0]:
         raise ChecksumError
-    if len(raw) > MAX_ELEMENTS and has_more_elements(payload(raw), MAX_ELEMENTS):
+    if len(raw) > MAX_ELEMENTS and has_more_elements(read_payload(raw), MAX_ELEMENTS):
         raise EventTooComplex
     return raw
 
 
-def headers(raw: bytes) -> dict[str, HeaderValue] | None:
+def read_headers(raw: bytes) -> dict[str, HeaderValue] | None:
     """Return the headers of a whole frame by name, or ``None`` if they are unreadable."""
     at, end = _PRELUDE, _payload_start(raw)
-    found: dict[str, HeaderValue] = {}
+    headers: dict[str, HeaderValue] = {}
     try:
         while at < end:
             name = raw[at + 1 : at + 1 + raw[at]].decode("utf-8", "replace")
@@ -137,14 +137,14 @@ def headers(raw: bytes) -> dict[str, HeaderValue] | None:
             if size is None:
                 size = int.from_bytes(raw[at : at + 2], "big")
                 at += 2
-            found[name] = read(raw[at : at + size])
+            headers[name] = read(raw[at : at + size])
             at += size
     except (KeyError, IndexError, ValueError):  # an unknown type, or a length beyond the frame
         return None
-    return found if at == end else None
+    return headers if at == end else None
 
 
-def payload(raw: bytes) -> bytes:
+def read_payload(raw: bytes) -> bytes:
     """Return the payload of a whole frame."""
     return raw[_payload_start(raw) : -4]
 
@@ -159,27 +159,29 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     For a failure, the name is ``EXCEPTION`` or ``ERROR`` and the data is a JSON object with ``type``, ``message`` and
     the payload's other members.
     """
-    said = headers(raw)
-    if said is None:
+    headers = read_headers(raw)
+    if headers is None:
         return ERROR, _failure_payload("", {"message": "the provider sent a frame whose headers cannot be read"})
-    match said.get(":message-type", "event"):
+    match headers.get(":message-type", "event"):
         case "event":
-            return _text_header(said, ":event-type"), payload(raw)
+            return _text_header(headers, ":event-type"), read_payload(raw)
         case "exception":
-            return EXCEPTION, _failure_payload(_text_header(said, ":exception-type"), _decode_object(payload(raw)))
+            return EXCEPTION, _failure_payload(
+                _text_header(headers, ":exception-type"), _decode_object(read_payload(raw))
+            )
         case _:
             return ERROR, _failure_payload(
-                _text_header(said, ":error-code"), {"message": _text_header(said, ":error-message")}
+                _text_header(headers, ":error-code"), {"message": _text_header(headers, ":error-message")}
             )
 
 
-def _text_header(said: Mapping[str, HeaderValue], name: str) -> str:
-    value = said.get(name)
+def _text_header(headers: Mapping[str, HeaderValue], name: str) -> str:
+    value = headers.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _failure_payload(kind: str, said: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode({"message": "", **said, "type": kind})
+def _failure_payload(kind: str, members: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode({"message": "", **members, "type": kind})
 
 
 def _decode_object(data: bytes) -> dict[str, Any]:
@@ -193,36 +195,36 @@ def _decode_object(data: bytes) -> dict[str, Any]:
 # Writing
 
 
-def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
+def build_frame(headers: Mapping[str, str], payload: bytes) -> bytes:
     """Return a frame with correct checksums.
 
     Header names may have up to 255 bytes, values up to 32,767.
     """
-    return _with_checksums(b"".join(_header(name, value) for name, value in headers.items()), payload)
+    return _add_checksums(b"".join(_encode_header(name, value) for name, value in headers.items()), payload)
 
 
-def event(name: str, payload: bytes) -> bytes:
+def event_frame(name: str, payload: bytes) -> bytes:
     """Return the frame of an event with a JSON payload."""
-    return frame({":event-type": name, ":content-type": _JSON, ":message-type": "event"}, payload)
+    return build_frame({":event-type": name, ":content-type": _JSON, ":message-type": "event"}, payload)
 
 
-def exception(kind: str, payload: bytes) -> bytes:
+def exception_frame(kind: str, payload: bytes) -> bytes:
     """Return the frame of a failure declared in the service's model, with a JSON payload; it ends the stream."""
-    return frame({":exception-type": kind, ":content-type": _JSON, ":message-type": "exception"}, payload)
+    return build_frame({":exception-type": kind, ":content-type": _JSON, ":message-type": "exception"}, payload)
 
 
 def change_payload(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """Return the frame with ``change`` applied to its payload and its headers unchanged."""
     start = _payload_start(raw)
-    return _with_checksums(raw[_PRELUDE:start], change(raw[start:-4]))
+    return _add_checksums(raw[_PRELUDE:start], change(raw[start:-4]))
 
 
-def _header(name: str, value: str) -> bytes:
+def _encode_header(name: str, value: str) -> bytes:
     label, text = name.encode(), value.encode()
     return bytes([len(label)]) + label + bytes([_STRING_TYPE]) + len(text).to_bytes(2, "big") + text
 
 
-def _with_checksums(block: bytes, payload: bytes) -> bytes:
+def _add_checksums(block: bytes, payload: bytes) -> bytes:
     lengths = (_MIN_FRAME + len(block) + len(payload)).to_bytes(4, "big") + len(block).to_bytes(4, "big")
     content = b"".join((lengths, _CHECKSUM.pack(zlib.crc32(lengths)), block, payload))
     return content + _CHECKSUM.pack(zlib.crc32(content))
@@ -232,16 +234,16 @@ class FrameWriter:
     """A writer of frames; an event that ``parse`` named a failure becomes a failure frame."""
 
     def event(self, name: str, data: bytes) -> bytes:
-        return _failure_frame(data) if name in (EXCEPTION, ERROR) else event(name, data)
+        return _failure_frame(data) if name in (EXCEPTION, ERROR) else event_frame(name, data)
 
     def close(self) -> bytes:
         return b""
 
 
 def _failure_frame(data: bytes) -> bytes:
-    said = _decode_object(data)
-    kind = said.pop("type", "")
-    return exception(kind if isinstance(kind, str) else "", msgspec.json.encode(said))
+    members = _decode_object(data)
+    kind = members.pop("type", "")
+    return exception_frame(kind if isinstance(kind, str) else "", msgspec.json.encode(members))
 
 
 EVENT_STREAM = Framing(

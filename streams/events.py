@@ -213,12 +213,12 @@ class Usage:
             input=self.input + other.input,
             cache_read=self.cache_read + other.cache_read,
             cache_write=self.cache_write + other.cache_write,
-            cache_write_5m=_sum(self.cache_write_5m, other.cache_write_5m),
-            cache_write_1h=_sum(self.cache_write_1h, other.cache_write_1h),
+            cache_write_5m=_sum_counts(self.cache_write_5m, other.cache_write_5m),
+            cache_write_1h=_sum_counts(self.cache_write_1h, other.cache_write_1h),
             output=self.output + other.output,
-            reasoning=_sum(self.reasoning, other.reasoning),
-            calls=_merged(self.calls, other.calls),
-            units=_merged(self.units, other.units),
+            reasoning=_sum_counts(self.reasoning, other.reasoning),
+            calls=_sum_by_name(self.calls, other.calls),
+            units=_sum_by_name(self.units, other.units),
             estimated=self.estimated or other.estimated,
         )
 
@@ -240,11 +240,11 @@ class Usage:
         )
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
+def _sum_counts(one: int | None, other: int | None) -> int | None:
     return other if one is None else one + (other or 0)
 
 
-def _merged(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+def _sum_by_name(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
     return tuple((Counter(dict(one)) + Counter(dict(other))).items()) if one and other else one or other
 
 

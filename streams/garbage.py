@@ -31,7 +31,7 @@ def freeze_startup_objects() -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_THRESHOLD, NEVER, NEVER)
     gc.enable()
-    _keep_pages()
+    _keep_free_memory()
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def frozen_startup_objects() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _keep_pages() -> None:
+def _keep_free_memory() -> None:
     """Make glibc keep free memory instead of returning it to the system.
 
     By default it returns memory as soon as a few hundred kilobytes are free, and each large response pays for its pages

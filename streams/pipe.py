@@ -38,22 +38,22 @@ class Watch:
     deadline therefore moves only once in a hundredth of the idle limit, which makes that limit exact to one percent.
     """
 
-    def __init__(self, timeouts: Timeouts, patience: float = math.inf) -> None:
-        """Start the watch; ``patience`` is the number of seconds until the first content must arrive (see
-        ``content_arrived``)."""
+    def __init__(self, timeouts: Timeouts, content_timeout: float = math.inf) -> None:
+        """Start the watch; ``content_timeout`` is the number of seconds until the first content must arrive (see
+        ``lift_content_limit``)."""
         now = trio.current_time()
         self._timeouts = timeouts
-        self._patience = patience
-        self._content_deadline = now + patience
-        self._total_deadline = now + _seconds(timeouts.total)
+        self._content_timeout = content_timeout
+        self._content_deadline = now + content_timeout
+        self._total_deadline = now + _seconds_or_infinity(timeouts.total)
         self.scope = trio.CancelScope(
-            deadline=min(self._total_deadline, self._content_deadline, now + _seconds(timeouts.first_byte))
+            deadline=min(self._total_deadline, self._content_deadline, now + _seconds_or_infinity(timeouts.first_byte))
         )
         self.reading = False
-        self._idle = _seconds(timeouts.idle)
+        self._idle = _seconds_or_infinity(timeouts.idle)
         self._next_move = -math.inf  # before this time the deadline stays
 
-    def data_arrived(self) -> None:
+    def restart_idle_limit(self) -> None:
         """Restart the idle limit because the upstream has sent something."""
         now = trio.current_time()
         if now >= self._next_move and not self.scope.cancel_called:  # an expired deadline cannot move
@@ -61,11 +61,11 @@ class Watch:
             self._next_move = now + self._idle / 100
             self.scope.deadline = min(self._total_deadline, self._content_deadline, self._next_move + self._idle)
 
-    def content_arrived(self) -> None:
+    def lift_content_limit(self) -> None:
         """Lift the limit of the first content, which has arrived."""
         if self._content_deadline < math.inf:
             self._content_deadline, self._next_move = math.inf, -math.inf
-            self.data_arrived()
+            self.restart_idle_limit()
 
     def renew_scope(self) -> trio.CancelScope:
         """Return a new scope with the same deadline, because a scope can be entered only once, by one task."""
@@ -73,15 +73,15 @@ class Watch:
         return self.scope
 
     def pause(self) -> None:
-        """Stop counting the upstream's silence until ``data_arrived``, because the client is the slow side."""
+        """Stop counting the upstream's silence until ``restart_idle_limit``, because the client is the slow side."""
         self._next_move = -math.inf
         if not self.scope.cancel_called:
             self.scope.deadline = min(self._total_deadline, self._content_deadline)
 
-    def request_sent(self) -> None:
+    def restart_first_byte_limit(self) -> None:
         """Restart the first-byte limit because more of the request was sent."""
         if not self.scope.cancel_called:
-            first = trio.current_time() + _seconds(self._timeouts.first_byte)
+            first = trio.current_time() + _seconds_or_infinity(self._timeouts.first_byte)
             self.scope.deadline = min(self._total_deadline, self._content_deadline, first)
 
     @property
@@ -97,13 +97,13 @@ class Watch:
             failed = ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
             return attrs.evolve(failed, reason=None) if self._is_paused else failed
         if trio.current_time() >= self._content_deadline:
-            return ErrorInfo("timeout", f"the provider did not begin its answer within {self._patience:g} s")
+            return ErrorInfo("timeout", f"the provider did not begin its answer within {self._content_timeout:g} s")
         if self.reading:
             return ErrorInfo("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
         return ErrorInfo("timeout", f"the provider did not respond within {self._timeouts.first_byte:g} s")
 
 
-def _seconds(limit: float | None) -> float:
+def _seconds_or_infinity(limit: float | None) -> float:
     return float("inf") if limit is None else limit
 
 
@@ -141,12 +141,12 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
 async def _forward(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:
     async for chunk in chunks:
         if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed chunk may have any size
-            await _queue(chunk, into, watch)
-        watch.data_arrived()
+            await _queue_chunk(chunk, into, watch)
+        watch.restart_idle_limit()
 
 
-async def _queue(chunk: bytes, into: Handoff[Chunk], watch: Watch) -> None:
-    for piece in _pieces(chunk):
+async def _queue_chunk(chunk: bytes, into: Handoff[Chunk], watch: Watch) -> None:
+    for piece in _split_chunk(chunk):
         try:
             into.send_nowait(piece)
         except trio.WouldBlock:
@@ -154,7 +154,7 @@ async def _queue(chunk: bytes, into: Handoff[Chunk], watch: Watch) -> None:
             await into.send(piece)
 
 
-def _pieces(chunk: bytes) -> Iterable[bytes]:
+def _split_chunk(chunk: bytes) -> Iterable[bytes]:
     if len(chunk) <= PIECE:
         return (chunk,)
     return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))

@@ -19,7 +19,7 @@ Decoding takes at most 20 MB of memory and less than a tenth of a second, in one
 answer of 20,000 tokens with their probabilities has as many.
 """
 
-ALWAYS_FEW: Final = MAX_ELEMENTS * 3 // 2
+UNSCANNED_BYTES: Final = MAX_ELEMENTS * 3 // 2
 """Size in bytes up to which JSON that a decoder reads has at most ``MAX_ELEMENTS``: the smallest, ``[],``, takes three
 bytes for two of them. Such data needs no scan."""
 
@@ -28,48 +28,48 @@ TOO_MANY_ELEMENTS: Final = f"of more than {MAX_ELEMENTS:,} JSON elements"
 _STRUCTURE: Final = b"[{,"
 
 
-def has_more_elements(data: bytes, most: int) -> bool:
-    """Return whether the JSON in ``data`` has more than ``most`` arrays, objects and commas outside strings.
+def has_more_elements(data: bytes, limit: int) -> bool:
+    """Return whether the JSON in ``data`` has more than ``limit`` arrays, objects and commas outside strings.
 
     That number is close to the number of values. ``data`` need not be valid. Work is linear and stops as soon as the
-    result is known; ``data`` of at most ``most`` bytes takes one comparison.
+    result is known; ``data`` of at most ``limit`` bytes takes one comparison.
     """
-    return _may_have_more_elements(data, most) and _count(data, most) > most
+    return _may_have_more_elements(data, limit) and _count_outside_strings(data, limit) > limit
 
 
-def _may_have_more_elements(data: bytes, most: int) -> bool:
-    """Return false if ``data`` has at most ``most`` such bytes, in strings or not.
+def _may_have_more_elements(data: bytes, limit: int) -> bool:
+    """Return false if ``data`` has at most ``limit`` such bytes, in strings or not.
 
-    Stops as soon as the remaining bytes are too few to exceed ``most``, as in a long text.
+    Stops as soon as the remaining bytes are too few to exceed ``limit``, as in a long text.
     """
     found, start, size = 0, 0, len(data)
-    while start < size and found <= most < found + size - start:
+    while start < size and found <= limit < found + size - start:
         piece = data[start : start + _CHECK_BYTES]
         found += _count_marks(piece)
         start += _CHECK_BYTES
-    return found > most
+    return found > limit
 
 
-def count(data: bytes, most: int, few: int) -> int:
-    """Return the number of arrays, objects and commas, counting little further than ``most``.
+def count_elements(data: bytes, limit: int, exact_above: int) -> int:
+    """Return the number of arrays, objects and commas, and stop counting soon after ``limit``.
 
-    If there are at most ``few`` including those in strings, returns that number, which is cheaper to determine.
+    If there are at most ``exact_above`` including those in strings, returns that number, which is cheaper to determine.
     """
-    upper_bound = _count_all(data, few)
-    return upper_bound if upper_bound <= few else _count(data, most)
+    upper_bound = _count_all_marks(data, exact_above)
+    return upper_bound if upper_bound <= exact_above else _count_outside_strings(data, limit)
 
 
-def _count_all(data: bytes, most: int) -> int:
+def _count_all_marks(data: bytes, limit: int) -> int:
     total, start = 0, 0
-    while start < len(data) and total <= most:
+    while start < len(data) and total <= limit:
         total += _count_marks(data[start : start + PIECE])
         start += PIECE
     return total
 
 
-def _count(data: bytes, most: int) -> int:
+def _count_outside_strings(data: bytes, limit: int) -> int:
     total, in_string, start = 0, False, 0
-    while start < len(data) and total <= most:
+    while start < len(data) and total <= limit:
         end = _end_after_escape(data, start + PIECE)
         bare = data[start:end].replace(rb"\\", b"").replace(rb"\"", b"")
         parts = bare.split(b'"')

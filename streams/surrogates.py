@@ -33,7 +33,7 @@ def find_lone_surrogate(json: bytes) -> int | None:
     return next((match.start() for match in _ESCAPE.finditer(json) if match[1]), None)
 
 
-def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
+def tolerate_lone_surrogates(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
     """Return msgspec's ``decode``, extended to read half of a surrogate pair as U+FFFD. Raises the same exceptions."""
 
     def read(json: bytes) -> T:
@@ -49,7 +49,7 @@ def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
     return read
 
 
-any_json: Callable[[bytes], Any] = reading(msgspec.json.Decoder().decode)
+any_json: Callable[[bytes], Any] = tolerate_lone_surrogates(msgspec.json.Decoder().decode)
 """Decode JSON of any shape to Python values. Raises one of ``NOT_JSON``."""
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)

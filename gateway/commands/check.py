@@ -15,7 +15,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
-from providers.neutral.fields import generic
+from providers.neutral.fields import generic_path
 
 
 def load_or_explain(config: Path | None, with_env: bool = True, within: Collection[str] | None = None) -> Config | None:
@@ -95,7 +95,7 @@ def _batch_size(entry: ModelEntry) -> str:
 
 def no_effect(config: Config) -> str | None:
     """Return a sentence that lists the settings without effect, ``None`` if there are none."""
-    names = tuple(dict.fromkeys(generic(setting.path) for setting in config.ineffective))
+    names = tuple(dict.fromkeys(generic_path(setting.path) for setting in config.ineffective))
     if not names:
         return None
     which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"

@@ -15,7 +15,7 @@ from providers.neutral.fields import expect
 from providers.neutral.hints import losses
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
-from providers.neutral.tool_names import shortened
+from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from streams.events import Api
 from streams.surrogates import NOT_JSON
@@ -56,7 +56,7 @@ def translated(value: Any, source: Api, target: Api, model: str | None, quirks: 
 
     Raises ``GatewayError`` for an invalid or unsupported request."""
     request = CODECS[source].read_request(expect(value, dict, "the request"))
-    call, _ = shortened(request, CODECS[target].wire.tool_naming)
+    call, _ = shorten_names(request, CODECS[target].wire.tool_naming)
     model = model or call.model
     return CODECS[target].write_request(call, Recipient(model, Issuer("", ""), quirks_of(quirks, model)))
 

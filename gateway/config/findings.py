@@ -6,7 +6,7 @@ from typing import TypeVar
 import attrs
 
 from configfile.document import Document, Mistake, Path, spell
-from providers.neutral.fields import generic
+from providers.neutral.fields import generic_path
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -53,7 +53,7 @@ class Findings:
     def no_effect(self, path: Path, why: str) -> None:
         """Report a setting without effect: a warning, and in strict checks an error."""
         self.ineffective.append(self._read.mistake(path, why, ""))
-        self.warn(f"{generic(spell(path))}: {why}")
+        self.warn(f"{generic_path(spell(path))}: {why}")
 
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)

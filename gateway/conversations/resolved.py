@@ -12,7 +12,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Store
-from providers.neutral.fields import parsed
+from providers.neutral.fields import parse_json
 from streams.errors import invalid
 
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -72,7 +72,7 @@ def read_options(incoming: Incoming) -> StateOptions:
 def decode_member(incoming: Incoming, name: str) -> Any:
     """Return the decoded member ``name``, ``None`` if it is missing."""
     raw = incoming.members.get(name)
-    return None if raw is None else parsed(raw, Any)
+    return None if raw is None else parse_json(raw, Any)
 
 
 _STORED_OBJECTS: Final[Mapping[bytes, re.Pattern[bytes]]] = {

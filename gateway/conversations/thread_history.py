@@ -20,7 +20,7 @@ from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from providers.messages.incoming import thread_unsupported
-from providers.neutral.fields import Fields, parsed
+from providers.neutral.fields import Fields, parse_json
 from streams.errors import GatewayError, invalid
 
 _NOTHING = msgspec.Raw(b"null")
@@ -65,7 +65,7 @@ def _keeps_threads(target: Target) -> bool:
 
 
 def _thread(incoming: Incoming) -> Fields | None:
-    value = parsed(incoming.members.get("thread", _NOTHING), Any)
+    value = parse_json(incoming.members.get("thread", _NOTHING), Any)
     return None if value is None else Fields.of(value, "thread")
 
 

@@ -24,7 +24,7 @@ from gateway.request.members import check_members
 from gateway.serving.quart_requests import read_body
 from gateway.serving.quart_views import View, add_view, current_scope
 from gateway.stores.store import Store, Unavailable
-from providers.neutral.fields import Fields, too_deep
+from providers.neutral.fields import Fields, too_deep_error
 from providers.responses.ids import is_own_id
 from providers.responses.kept_items import page
 from streams.errors import GatewayError, invalid
@@ -54,7 +54,7 @@ def answering(view: View, ledger: Ledger) -> View:
         except Unavailable as error:
             return error_response(unavailable(str(error)).info, "responses", ledger)
         except RecursionError:
-            return error_response(too_deep().info, "responses", ledger)
+            return error_response(too_deep_error().info, "responses", ledger)
 
     return answer
 
@@ -164,7 +164,7 @@ def _members(body: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid(f"the request body is not valid JSON: {error}") from None
     except RecursionError:
-        raise too_deep() from None
+        raise too_deep_error() from None
 
 
 async def plain_body(service: Service) -> bytes:

@@ -16,7 +16,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import IncomingRequest
-from providers.neutral.fields import too_deep
+from providers.neutral.fields import too_deep_error
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
 
@@ -57,7 +57,7 @@ async def serve(
     except GatewayError as error:
         return refuse(error.info)
     except RecursionError:
-        return refuse(too_deep().info)
+        return refuse(too_deep_error().info)
     except Exception:  # a bug in the gateway
         log.exception("request %s: unexpected error", incoming.scope.id)
         return refuse(MISTAKE)

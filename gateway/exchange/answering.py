@@ -19,9 +19,9 @@ from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.neutral.choices import further_choices, joined
+from providers.neutral.choices import join_choices, split_other_choices
 from providers.neutral.codec import Codec, Writer
-from providers.neutral.tool_names import restored
+from providers.neutral.tool_names import restore_name
 from streams.errors import invalid
 from streams.events import ErrorInfo, Event, Usage
 from streams.fold import Answer, Fold
@@ -190,7 +190,7 @@ def _fold(target_request: TargetRequest, response: UpstreamResponse, body: bytes
         characters = sum(map(count_characters, events))  # to estimate missing usage
     for event in events:
         event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-        folded.add(restored(event, target_request.prepared.names))
+        folded.add(restore_name(event, target_request.prepared.names))
     if streamed:
         refuse_change_of_form(target_request)
         lane = "hub"
@@ -210,11 +210,11 @@ def read_further_choices(target_request: TargetRequest, body: bytes) -> list[Ans
 
     Raises ``GatewayError`` (502) if one of them failed."""
     folds = []
-    for one in further_choices(body, target_request.target.api):
+    for one in split_other_choices(body, target_request.target.api):
         folded = Fold()
         for event in _events(CODECS[target_request.target.api], one, None):
             event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-            folded.add(restored(event, target_request.prepared.names))
+            folded.add(restore_name(event, target_request.prepared.names))
         folds.append(folded)
     return [folded.answer() for folded in folds]
 
@@ -227,7 +227,7 @@ def write_client_answer(
 
     def write() -> bytes:
         written = [codec.write_answer(answer, target_request.reply(turn, stamp)) for answer in answers]
-        return written[0] if len(written) == 1 else joined(written, codec.api)
+        return written[0] if len(written) == 1 else join_choices(written, codec.api)
 
     return with_stamped_ids(stamp, b"answer", write)
 

@@ -108,7 +108,7 @@ class Attempt:
         )
         self.stage = Stage.SENDING
         self._resends = Resends(1)
-        self.watch.request_sent()
+        self.watch.restart_first_byte_limit()
         return await self.send()
 
     def release(self) -> None:
@@ -278,7 +278,7 @@ class _WatchedPieces:
             self._call_before_end()
             raise
         finally:
-            self._watch.request_sent()
+            self._watch.restart_first_byte_limit()
         if self._left is not None:
             self._left -= len(piece)
             if self._left <= 0:

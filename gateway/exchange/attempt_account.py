@@ -107,7 +107,7 @@ class AttemptAccount:
         """Report that the response goes to the client."""
         attempt = self._require_attempt()
         self._content, self.committed = time.perf_counter(), True
-        attempt.watch.content_arrived()
+        attempt.watch.lift_content_limit()
         self._report_seconds(attempt.seconds)
         if self._request[0] and self._open is not None:
             self._open.mark_started()

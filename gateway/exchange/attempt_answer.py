@@ -137,7 +137,7 @@ async def read_body(source: AnswerSource, response: UpstreamResponse, read_piece
     context, watch = source.target_request.context, source.watch
     limit, size = context.service.limits.answer, 0
     parts: list[bytes] = []
-    note = _nothing if response.has_arrived else watch.data_arrived  # a deadline only applies to a wait
+    note = _nothing if response.has_arrived else watch.restart_idle_limit  # a deadline only applies to a wait
     note()
     pieces = None if source.stamp is None else read_pieces
     if pieces is not None:

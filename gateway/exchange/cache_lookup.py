@@ -144,7 +144,7 @@ class CacheHit:
             if isinstance(error, GatewayError):
                 self._record_attempt(error.info)
             raise
-        self.watch.content_arrived()
+        self.watch.lift_content_limit()
         self._has_begun = True
         record.lane = answer.lane_name
         if turn.records:

@@ -13,7 +13,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.telemetry.observer import NO_RECORDING, ExchangeRecording
 from providers.apis import CODECS
-from providers.neutral.hints import explained
+from providers.neutral.hints import with_explanation
 from streams.events import Api, ErrorInfo
 
 
@@ -97,7 +97,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-cache": record.cache,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": _paths(tuple(chain.from_iterable(map(explained, record.dropped)))),
+        "x-trigate-dropped": _paths(tuple(chain.from_iterable(map(with_explanation, record.dropped)))),
         "x-trigate-adapted": _paths(record.adapted),
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)

@@ -112,7 +112,7 @@ class BegunStream:
     async def begin(self) -> None:
         self.response = response = await self.source.send()
         try:
-            self.source.watch.data_arrived()
+            self.source.watch.restart_idle_limit()
             self.lane = beside(self._tap, await self._choose_lane(response))
             self.first = await self._read_first_content(response)
         except BaseException:
@@ -165,7 +165,7 @@ class BegunStream:
             kept.append((trio.current_time(), b""))
         try:
             async for chunk in response.chunks():
-                source.watch.data_arrived()
+                source.watch.restart_idle_limit()
                 if kept is not None:
                     kept.append((trio.current_time(), chunk))
                 out = lane.feed(chunk)

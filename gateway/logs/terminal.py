@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 import attrs
 
 from gateway.logs.masking import Mask, escape
-from providers.neutral.hints import in_words, losses
+from providers.neutral.hints import explain_path, losses
 
 EXCHANGES: Final = "trigate.exchange"
 """The logger of exchanges, whose lines are already formatted."""
@@ -189,7 +189,7 @@ def _losses(line: Mapping[str, Any]) -> str:
 def _listed(paths: Sequence[str]) -> str:
     """Return the first losses in words: a client may send thousands of unknown members."""
     more = ("…",) if len(paths) > LISTED else ()
-    return ", ".join((*map(in_words, paths[:LISTED]), *more))
+    return ", ".join((*map(explain_path, paths[:LISTED]), *more))
 
 
 # Columns

@@ -25,7 +25,7 @@ from providers.endpoints.usage import read_usage
 from providers.errors.reasons import log_message
 from streams.errors import invalid
 from streams.events import ErrorInfo
-from streams.surrogates import NOT_JSON, reading
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 _MODEL_PATHS: Final = ("model", "session.model", "response.model")
 """Paths of the session's own model; vLLM's ``session.update`` has it at the top."""
@@ -81,8 +81,8 @@ class _EventParts(msgspec.Struct):
     error: Any = None
 
 
-_decode_type: Final = reading(msgspec.json.Decoder(_NamedEvent).decode)
-_decode_parts: Final = reading(msgspec.json.Decoder(_EventParts).decode)
+_decode_type: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_NamedEvent).decode)
+_decode_parts: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_EventParts).decode)
 
 
 class OpenAiFrames(FrameReader):

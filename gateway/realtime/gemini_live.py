@@ -13,7 +13,7 @@ from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from streams.errors import invalid
 from streams.events import Usage
-from streams.surrogates import NOT_JSON, reading
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 PREFIX: Final = "models/"
 
@@ -54,7 +54,7 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
     usage_metadata: _Usage | None = None
 
 
-_decode_server_message: Final = reading(msgspec.json.Decoder(_ServerMessage).decode)
+_decode_server_message: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_ServerMessage).decode)
 
 
 def read_setup(message: Piece) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ import msgspec
 
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import reading
+from streams.surrogates import tolerate_lone_surrogates
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
 """The members to examine, by name: their own members, or ``None`` for a string."""
@@ -20,7 +20,7 @@ Members: TypeAlias = dict[str, msgspec.Raw]
 MIN_COUNTED: Final = 64 * 1024
 """The size in bytes from which on a frame's elements are counted before it is decoded."""
 
-_OBJECT: Final = reading(msgspec.json.Decoder(Members).decode)
+_OBJECT: Final = tolerate_lone_surrogates(msgspec.json.Decoder(Members).decode)
 _STRING: Final = msgspec.json.Decoder(str)
 
 

@@ -24,7 +24,7 @@ from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, is_own_sh
 from providers.endpoints.endpoint import BODY_SHAPES
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
-from providers.neutral.fields import parsed
+from providers.neutral.fields import parse_json
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
 
@@ -94,7 +94,7 @@ def _check_model_names(incoming: Incoming) -> None:
     inside = [("model", draft.raw("model"))]
     inside.extend((f"requests[{index}].model", one.get("model")) for index, one in draft.items("requests"))
     for at, raw in inside:
-        name: Any = None if raw is None else parsed(raw, Any)
+        name: Any = None if raw is None else parse_json(raw, Any)
         if isinstance(name, str) and name.removeprefix("models/") != incoming.model:
             raise invalid(f"{at} differs from the model in the path: send only one of them", at)
 

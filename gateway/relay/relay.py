@@ -121,7 +121,7 @@ class RelayedAnswer:
 
     async def _open(self, response: UpstreamResponse) -> None:
         source, self._response = self.source, response
-        source.watch.data_arrived()
+        source.watch.restart_idle_limit()
         if source.stamp is not None:
             self.read_pieces.append((trio.current_time(), b""))
         self.content_type = response.header("content-type") or ""
@@ -135,7 +135,7 @@ class RelayedAnswer:
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
-                source.watch.data_arrived()
+                source.watch.restart_idle_limit()
                 if came is not None and source.stamp is not None:
                     came.append((trio.current_time(), piece))
                 out = self.filter.take(piece)

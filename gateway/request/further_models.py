@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.request.parse import Incoming
-from providers.neutral.fields import join, too_deep
+from providers.neutral.fields import join_path, too_deep_error
 from streams.errors import GatewayError, invalid
 
 ROWS: Final[Mapping[str, str]] = {
@@ -78,7 +78,7 @@ def _check_once(member: str, raw: msgspec.Raw) -> None:
     try:
         json.loads(bytes(raw), object_pairs_hook=check, parse_int=_no_number, parse_float=_no_number)
     except RecursionError:
-        raise too_deep() from None
+        raise too_deep_error() from None
 
 
 def _no_number(_: str) -> int:
@@ -99,4 +99,4 @@ def _named(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
             if name not in _OTHERS:
                 # LiteLLM's {"a": ["b"]} has lists by model name.
                 listed = names and isinstance(item, list) and "model" not in value
-                yield from _named(join(at, name), item, listed or name.casefold() in _NAMES)
+                yield from _named(join_path(at, name), item, listed or name.casefold() in _NAMES)

@@ -11,7 +11,7 @@ from gateway.request.members import check_members
 from gateway.request.structure import check_text
 from providers.apis import CODECS
 from providers.neutral.draft import Body
-from providers.neutral.fields import malformed, parsed
+from providers.neutral.fields import malformed_error, parse_json
 from providers.neutral.request import Request
 from providers.neutral.wire_api import Conversation
 from providers.responses import read_continuation
@@ -83,7 +83,7 @@ class Incoming:
         try:
             return self.json.values()
         except GatewayError:
-            return parsed(self.body, dict[str, Any])  # raises the error with the position in the whole body
+            return parse_json(self.body, dict[str, Any])  # raises the error with the position in the whole body
 
 
 def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
@@ -119,7 +119,7 @@ def _top(body: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise malformed(error, body) from None
+        raise malformed_error(error, body) from None
     return members
 
 

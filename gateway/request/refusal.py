@@ -14,7 +14,7 @@ from providers.errors.failures import rejects_reasoning
 from providers.errors.named_alone import find_sole_rejected
 from providers.errors.protected import is_protected
 from providers.errors.rejected import BETA, ROUTE, Path, find_rejected, may_omit, remove_path
-from providers.neutral.fields import parsed
+from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -70,7 +70,7 @@ def _has_beta(sent: ClientRequest, path: Path) -> bool:
 def _has(prepared: Prepared, path: Path) -> bool:
     """Return whether the request contains ``path`` and can be sent without it."""
     try:
-        body = parsed(prepared.outgoing.body, dict[str, Any])
+        body = parse_json(prepared.outgoing.body, dict[str, Any])
     except GatewayError:  # it has no members: it was forwarded unchanged
         return False
     _, places = remove_path(body, path)

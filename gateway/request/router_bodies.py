@@ -18,7 +18,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, checked, read_headers
 from providers.catalog.prices import NANOS
-from providers.neutral.fields import Fields, expect, join
+from providers.neutral.fields import Fields, expect, join_path
 from streams.errors import invalid
 
 _SORTS: Final[Mapping[str, Balance]] = {
@@ -140,7 +140,7 @@ def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
     at, listed = fields.path(name), fields.array(name) or ()
     if len(listed) > MOST_WORDS:
         raise invalid(f"{at} has {len(listed)} names, but may have at most {MOST_WORDS}", at)
-    return tuple((join(at, i), expect(word, str, join(at, i))) for i, word in enumerate(listed)) or None
+    return tuple((join_path(at, i), expect(word, str, join_path(at, i))) for i, word in enumerate(listed)) or None
 
 
 def _models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:

@@ -10,9 +10,9 @@ from typing import Final
 
 import attrs
 
-from providers.neutral.fields import too_deep
+from providers.neutral.fields import too_deep_error
 from streams.errors import GatewayError, invalid
-from streams.structure import PIECE, count, has_more_elements
+from streams.structure import PIECE, count_elements, has_more_elements
 
 COUNTED: Final = 64 * 1024
 """Bytes from which a body is checked; a smaller one cannot have too many elements."""
@@ -40,10 +40,10 @@ def check_structure(body: bytes, wire: int, most: int) -> int:
     if size <= COUNTED:
         return size
     warranted = max(UNFOLDED, wire)
-    elements = count(body, min(most, warranted), min(most, UNFOLDED))
+    elements = count_elements(body, min(most, warranted), min(most, UNFOLDED))
     if elements > min(most, warranted):
         if _DEEP in body:
-            raise too_deep()
+            raise too_deep_error()
         raise _too_many_elements(most, warranted)
     if size > RARE and sum(map(_rare, _pieces(body))) > RARE:
         raise GatewayError(

@@ -63,7 +63,7 @@ def readers_first(candidates: tuple[Candidate, ...], incoming: Incoming) -> tupl
     at = max(map(text.rfind, _SEALS))
     if at < 0 or (made := sealed_by(text[at + 1 : at + 1000].partition(b'"')[0])) is None:
         return candidates
-    return tuple(sorted(candidates, key=lambda one: (one.group, not one.target.recipient.issuer.made(made))))
+    return tuple(sorted(candidates, key=lambda one: (one.group, not one.target.recipient.issuer.is_maker_of(made))))
 
 
 def _latest(incoming: Incoming) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from providers.errors.rejected import parse_path, use_other_form
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.request import Parameter, ReasoningPart, Request
-from providers.neutral.tool_names import shortened
+from providers.neutral.tool_names import shorten_names
 
 
 def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Prepared:
@@ -40,7 +40,7 @@ def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request
         changed = _unstored(changed)
     if changed.deferred and target.recipient.quirks.deferred_tools == "all":
         changed = attrs.evolve(changed, tools=(*changed.tools, *changed.deferred), deferred=())
-    return shortened(changed, CODECS[target.api].wire.tool_naming)
+    return shorten_names(changed, CODECS[target.api].wire.tool_naming)
 
 
 def _unstored(request: Request) -> Request:

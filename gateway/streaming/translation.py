@@ -7,9 +7,9 @@ from typing import Final
 from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
 from gateway.streaming.whole import read_whole
-from providers.neutral.bounds import ANSWER, ID, PLACE, Budget, TooMuch, memory_of
+from providers.neutral.bounds import ANSWER, ID, PLACE, AnswerTooLarge, Budget, memory_of
 from providers.neutral.codec import Codec, Writer
-from providers.neutral.tool_names import restored
+from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
 from streams.events import (
     BlockEnd,
@@ -92,12 +92,12 @@ class Translation:
                 return self._write(event)
         try:
             self._hold(events, raw)
-        except TooMuch as error:
+        except AnswerTooLarge as error:
             return self._write(error.info)
         return b"".join(map(self._write, events))
 
     def _hold(self, events: Sequence[Event], raw: bytes) -> None:
-        """Count the part of ``events`` from ``raw`` that a writer may hold. Raises ``TooMuch``."""
+        """Count the part of ``events`` from ``raw`` that a writer may hold. Raises ``AnswerTooLarge``."""
         if any(isinstance(event, _VALUES) or (type(event) is TextDelta and event.logprobs) for event in events):
             self._held.spend(memory_of(raw), "citations, log probabilities and items")
         for event in events:
@@ -111,7 +111,7 @@ class Translation:
             return b""
         if isinstance(event, ErrorInfo):
             event = self._map_error(event)
-        data = self._writer.send(restored(event, self._names) if self._names else event)
+        data = self._writer.send(restore_name(event, self._names) if self._names else event)
         self.progress.add(event)
         if self.progress.characters > self._most and not self.progress.over:
             return data + self._write(too_large(int(self._most)))

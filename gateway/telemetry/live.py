@@ -24,7 +24,7 @@ from gateway.telemetry.prompts import KeptPrompt, KeptPrompts
 from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
 from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
-from providers.neutral.hints import in_words
+from providers.neutral.hints import explain_path
 from streams.handoff import Handoff
 from streams.pipe import Chunk
 
@@ -225,7 +225,7 @@ class LiveView:
 
     def _remember(self, watched: LiveExchange, line: Line) -> None:
         if "dropped" in line:
-            line = {**line, "dropped": ", ".join(map(in_words, line["dropped"].split(",")))}
+            line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
         past = Past(line, watched.record.began, prompt=watched.prompt)
         if watched.passing is not None and watched.transcript is not None:
             self._transcripts.ended(watched.transcript)
@@ -369,7 +369,7 @@ def _row(one: LiveExchange) -> Row:
         record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
         max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
-        tuple(map(in_words, first_paths(record.dropped))),
+        tuple(map(explain_path, first_paths(record.dropped))),
         [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.attempt_records[-MOST_TRIED:]], record.began,
     )  # fmt: skip
 

@@ -154,7 +154,7 @@ def _has_seal(detail: Any) -> bool:
 def _unseal_members(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
     """Return the members that a seal represents; none for a seal of another issuer or API."""
     seal = unseal(data)
-    if seal is None or seal.api != "chat" or not issuer.made(seal):
+    if seal is None or seal.api != "chat" or not issuer.is_maker_of(seal):
         return {}
     members: dict[str, Any] = {}
     for item in seal.item if isinstance(seal.item, list) else [seal.item]:

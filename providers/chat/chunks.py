@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from providers.neutral.shapes import Shape, check_answer
-from streams.surrogates import any_json, reading
+from streams.surrogates import any_json, tolerate_lone_surrogates
 
 
 class Delta(msgspec.Struct):
@@ -84,8 +84,8 @@ _MESSAGE: Shape = {
 }
 _ANSWER: Shape = {"choices": [{"message": _MESSAGE, "delta": _MESSAGE}], "usage": {}}
 
-_decode_chunk = reading(msgspec.json.Decoder(Chunk).decode)
-_decode_textless_chunk = reading(msgspec.json.Decoder(_TextlessChunk).decode)
+_decode_chunk = tolerate_lone_surrogates(msgspec.json.Decoder(Chunk).decode)
+_decode_textless_chunk = tolerate_lone_surrogates(msgspec.json.Decoder(_TextlessChunk).decode)
 
 
 def decode(data: bytes, checked: bool = False) -> Chunk:

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from providers.neutral.fields import Drops, Fields, join
+from providers.neutral.fields import Drops, Fields, join_path
 from providers.neutral.media import file_type
 from providers.neutral.request import (
     AudioPart,
@@ -62,7 +62,7 @@ def _message(message: Fields, history: _History) -> Message:
     neutral_role, read = _READERS[role]
     name = None if role == "function" else message.string("name")
     parts = _mark_last(tuple(read(message, history)), read_marks(message), message.at)
-    history.drops.rest(message)
+    history.drops.add_unread(message)
     return Message(neutral_role, parts, at=message.at, name=name)
 
 
@@ -101,7 +101,7 @@ def _assistant(message: Fields, history: _History) -> Iterator[Part]:
         history.legacy_calls += 1  # counted, not random, so that prompt caches see the same prefix
         id = history.functions[name] = f"call_function_{history.legacy_calls}"
         yield ToolCallPart(id, name, function.string("arguments") or "", at=function.at)
-        history.drops.rest(function)
+        history.drops.add_unread(function)
 
 
 def _call(call: Fields, history: _History) -> ToolCallPart:
@@ -119,8 +119,8 @@ def _call(call: Fields, history: _History) -> ToolCallPart:
     else:
         history.kinds[id] = "function"
         part = ToolCallPart(id, name, inner.string("arguments") or "", at=call.at, marks=marks)
-    history.drops.rest(call)
-    history.drops.rest(inner)
+    history.drops.add_unread(call)
+    history.drops.add_unread(inner)
     return part
 
 
@@ -162,13 +162,13 @@ def _content(message: Fields, history: _History, readers: "_PartReaders") -> Ite
     if not isinstance(content, list):
         raise invalid(f"{at} must be a string or an array", at)
     for i, value in enumerate(content):
-        part = Fields.of(value, join(at, i))
+        part = Fields.of(value, join_path(at, i))
         kind = part.need("type", str)
         if kind not in readers:
             known = ", ".join(readers)
             raise invalid(f"{part.at} is a {kind!r} part; only {known} can be translated here", part.at)
         yield readers[kind](part, history.drops)
-        history.drops.rest(part)
+        history.drops.add_unread(part)
 
 
 def _text(part: Fields, drops: Drops) -> TextPart:
@@ -195,14 +195,14 @@ def _image(part: Fields, drops: Drops) -> ImagePart:
         )
     inner = Fields.of(part.need("image_url", dict), part.path("image_url"))
     source, detail = _url_source(inner.need("url", str), inner.path("url")), inner.string("detail")
-    drops.rest(inner)
+    drops.add_unread(inner)
     return ImagePart(source, detail, part.at, read_marks(part))
 
 
 def _audio(part: Fields, drops: Drops) -> AudioPart:
     inner = Fields.of(part.need("input_audio", dict), part.path("input_audio"))
     data, sort = inner.need("data", str), inner.need("format", str)
-    drops.rest(inner)
+    drops.add_unread(inner)
     return AudioPart(data, sort, part.at, read_marks(part))
 
 
@@ -215,7 +215,7 @@ def _file(part: Fields, drops: Drops) -> FilePart:
         source = MediaSource("file_id", id)
     else:
         raise invalid(f"{inner.at} needs file_data or file_id", inner.at)
-    drops.rest(inner)
+    drops.add_unread(inner)
     return FilePart(source, name, part.at, read_marks(part))
 
 
@@ -259,9 +259,9 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
         if not (isinstance(data, str) and data.startswith(PREFIX)):
             native.append(detail)
         elif (seal := unseal(data)) is None:
-            drops.add(join(at, i))
+            drops.add(join_path(at, i))
         else:
-            sealed.extend(ReasoningPart("", one, at=join(at, i)) for one in _split_seal(seal))
+            sealed.extend(ReasoningPart("", one, at=join_path(at, i)) for one in _split_seal(seal))
     if sealed:  # the readable text belongs to the sealed item
         yield attrs.evolve(sealed[0], text=text)
         yield from sealed[1:]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.chat.history import read_marks, read_messages
-from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.parameters import read_parameters
 from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, Request, Tool, ToolChoice
 from streams.errors import invalid
@@ -28,7 +28,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
         "format": _format(fields, drops),
         "parameters": _parameters(fields),
     }
-    drops.rest(fields)
+    drops.add_unread(fields)
     return Request(api="chat", source=body, dropped=drops.paths(), **members)
 
 
@@ -38,7 +38,7 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
         return False
     options.ignore("include_obfuscation")  # padding without effect
     include_usage = options.boolean("include_usage") or False
-    drops.rest(options)
+    drops.add_unread(options)
     return include_usage
 
 
@@ -105,9 +105,9 @@ def _custom(tool: Fields, drops: Drops) -> Tool:
 
 
 def _drop_rest(outer: Fields, inner: Fields, drops: Drops) -> None:
-    drops.rest(outer)
+    drops.add_unread(outer)
     if inner is not outer:
-        drops.rest(inner)
+        drops.add_unread(inner)
 
 
 def _unwrap_grammar(value: Any) -> Any:
@@ -159,7 +159,7 @@ def _function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
         return _mode(choice, at)
     chosen = Fields.of(choice, at)
     found = ToolChoice("tool", name=chosen.need("name", str), at=at)
-    drops.rest(chosen)
+    drops.add_unread(chosen)
     return found
 
 
@@ -186,7 +186,7 @@ def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
         return None
     member = Fields.of(fields.any("reasoning"), fields.path("reasoning"))
     effort, budget, enabled = member.string("effort"), member.integer("max_tokens"), member.boolean("enabled")
-    drops.rest(member)
+    drops.add_unread(member)
     if effort is not None:
         return _effort(effort, member.path("effort"))
     if budget is None and enabled is None:
@@ -206,10 +206,10 @@ def _format(fields: Fields, drops: Drops) -> Format | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        drops.rest(member)
+        drops.add_unread(member)
         return Format("json_object", at=member.at)
     if kind != "json_schema":
-        at = join(member.at, "type")
+        at = join_path(member.at, "type")
         raise invalid(f"{at} must be text, json_object or json_schema, not {kind!r}", at)
     inner = Fields.of(member.need("json_schema", dict), member.path("json_schema"))
     schema = inner.any("schema")

@@ -25,7 +25,7 @@ from providers.chat.settings import HANDLED, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.parameters import write_parameters
 from providers.neutral.request import (
     AudioPart,
@@ -157,7 +157,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
         body["stream"] = True
         if to.quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    drops.take_out(body, to.quirks.refused_fields)
+    drops.remove_members(body, to.quirks.refused_fields)
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 
@@ -186,7 +186,7 @@ def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict
             return dict(tool.item)
         drops.add(tool.at)
         return None
-    drops.add(*(join(tool.at, mark) for mark in tool.marks))
+    drops.add(*(join_path(tool.at, mark) for mark in tool.marks))
     definition: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         definition["description"] = tool.description
@@ -208,7 +208,7 @@ def _custom_tool(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_function_tool(tool: Tool, definition: dict[str, Any], drops: Drops) -> dict[str, Any]:
-    if (description := custom_tools.description(tool, drops)) is not None:
+    if (description := custom_tools.function_description(tool, drops)) is not None:
         definition["description"] = description
     return {"type": "function", "function": {**definition, "parameters": custom_tools.SCHEMA}}
 

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import attrs
 
 from providers.neutral.codec import Recipient
-from providers.neutral.custom_tools import wrapped
+from providers.neutral.custom_tools import wrap_text
 from providers.neutral.fields import Drops
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
@@ -183,7 +183,7 @@ def write_call(to: PartsTarget, part: ToolCallPart) -> dict[str, Any]:
     if part.kind == "custom" and sends_custom_tools(to.api):
         return {"id": id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
     if part.kind == "custom":
-        function = {"name": part.name, "arguments": wrapped(part.input)}
+        function = {"name": part.name, "arguments": wrap_text(part.input)}
         return {"id": id, "type": "function", "function": function}
     arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is not valid JSON
     return {"id": id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
@@ -248,7 +248,7 @@ def _native_reasoning(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
     """Return the reasoning as members of a Chat message, or ``{}`` if another provider issued it."""
     if part.seal is not None:
         seal = part.seal
-        return native_members(seal.item, part.text) if seal.api == "chat" and to.issuer.made(seal) else {}
+        return native_members(seal.item, part.text) if seal.api == "chat" and to.issuer.is_maker_of(seal) else {}
     if to.api != "chat" or not isinstance(part.native, dict):
         return {}
     native, field = dict(part.native), to.quirks.reasoning_field

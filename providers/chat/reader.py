@@ -12,8 +12,8 @@ import attrs
 from providers.chat.chunks import Choice, Chunk, decode, decode_textless
 from providers.chat.reading import OpenAnswer, take_delta
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
-from providers.neutral.bounds import ANSWER, TooMuch, bounded
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, settled_reason
+from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, corrected_reason
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
@@ -83,7 +83,7 @@ def read_failure(word: str) -> ErrorInfo | None:
 def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
     """Return the end of an answer; ``word`` is "" if the provider gave no reason."""
     if not word:  # Snowflake only sends [DONE]
-        return AnswerEnd(settled_reason("stop", called))
+        return AnswerEnd(corrected_reason("stop", called))
     reason = REASONS.get(finish_word(word), "stop")
     if reason == "stop" and stopped_by is not None:
         return AnswerEnd("stop_sequence", word, stopped_by)
@@ -121,7 +121,7 @@ class ChatReader:
         self._answer.arriving = data
         try:
             return self._read(chunk)
-        except TooMuch as error:
+        except AnswerTooLarge as error:
             return self._fail(error.info)
 
     def close(self) -> Sequence[Event]:
@@ -140,7 +140,7 @@ class ChatReader:
         out: list[Event] = []
         if chunk.usage and isinstance(chunk.usage, dict):
             self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
-        for choice in bounded(chunk.choices or (), "choices"):
+        for choice in check_length(chunk.choices or (), "choices"):
             if choice.index in (0, None):
                 if self._stage is WAITING:
                     self._begin(chunk, out)

@@ -8,7 +8,7 @@ from providers.catalog.effort import known_level, requested_level
 from providers.catalog.sampling import accepts_sampling
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.codec import Recipient
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.parameters import BY_NAME
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Parameter, Reasoning, Request
@@ -138,12 +138,12 @@ def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops:
     if options is None:
         return
     if options.value.get("prewarm"):
-        at = join(options.at, "prewarm")
+        at = join_path(options.at, "prewarm")
         raise invalid(f"{at}: this model's provider cannot warm a cache without a response; remove it", at)
     kept = {name: value for name, value in options.value.items() if name not in (*_RESPONSES_CACHE_OPTIONS, "prewarm")}
     if kept.get("ttl") == "12h":
         del kept["ttl"]
-    drops.add(*(join(options.at, name) for name in options.value if name not in kept and name != "prewarm"))
+    drops.add(*(join_path(options.at, name) for name in options.value if name not in kept and name != "prewarm"))
     if kept:
         body["prompt_cache_options"] = kept
 

@@ -9,7 +9,7 @@ calls are dropped.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.neutral.custom_tools import unwrapped
+from providers.neutral.custom_tools import unwrap_text
 from providers.neutral.request import Request, Tool
 from streams.events import ToolCallStart
 from streams.fold import ToolCallBlock
@@ -80,7 +80,7 @@ class ToolWriter:
         if call is None:
             return {}
         if call.held is not None:
-            return self._delta(call, unwrapped("".join(call.held)))
+            return self._delta(call, unwrap_text("".join(call.held)))
         return self._delta(call, "" if call.has_text or call.kind == "custom" else _NO_ARGUMENTS)
 
     def message_members(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
@@ -102,7 +102,7 @@ class ToolWriter:
 
     def _message_call(self, block: ToolCallBlock) -> dict[str, Any]:
         if self._must_unwrap(block):
-            return {"id": block.id, "type": "custom", "custom": {"name": block.name, "input": unwrapped(block.input)}}
+            return {"id": block.id, "type": "custom", "custom": {"name": block.name, "input": unwrap_text(block.input)}}
         text = block.input if block.input.strip() or block.kind == "custom" else _NO_ARGUMENTS
         inner = {"name": block.name, _TEXT[block.kind]: text}
         return {"id": block.id, "type": block.kind, block.kind: inner}

@@ -17,13 +17,13 @@ from providers.neutral.draft import Draft
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, event
+from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, event_frame
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.fold import Answer
 
 __all__ = ["CONVERSE", "Converse"]
 
-PING = event("ping", b"{}")
+PING = event_frame("ping", b"{}")
 """A keep-alive: SDKs skip frames of events that are not in their service model."""
 
 WIRE = WireApi(

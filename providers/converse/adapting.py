@@ -6,10 +6,10 @@ from typing import Any
 from providers.catalog.effort import lower_effort
 from providers.converse.families import FAMILIES, Place
 from providers.converse.history import restored_item
-from providers.neutral.block_edits import Changes, changed_messages, each_block
+from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
-from providers.neutral.fields import generic
+from providers.neutral.fields import generic_path
 from providers.neutral.seal import Issuer, is_sealed, unseal
 
 _UNKNOWN_FAMILY = FAMILIES["other"]
@@ -32,7 +32,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 def _drop_cache_points(draft: Draft, place: Place) -> None:
     if place == "messages":
-        draft.replace(*changed_messages({"messages": draft.value("messages")}, "messages", "content", _WITHOUT_POINTS))
+        draft.replace(*change_messages({"messages": draft.value("messages")}, "messages", "content", _WITHOUT_POINTS))
     elif place == "system":
         _remove_points(draft, "system", draft.value("system"), "system")
     elif isinstance(config := draft.value("toolConfig"), dict):
@@ -47,7 +47,7 @@ def _remove_points(
     if isinstance(blocks, list):
         kept, lost = _WITHOUT_POINTS(blocks, at)
         if lost:
-            draft.replace({member: holder(kept)}, tuple(dict.fromkeys(map(generic, lost))))
+            draft.replace({member: holder(kept)}, tuple(dict.fromkeys(map(generic_path, lost))))
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
@@ -61,7 +61,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
         item = None if seal is None else restored_item(seal, issuer)
         return [] if item is None else [{"reasoningContent": item}]
 
-    return changed_messages(body, "messages", "content", each_block(restore_block))
+    return change_messages(body, "messages", "content", each_block(restore_block))
 
 
 def _opaque(reasoning: Any) -> str:
@@ -76,4 +76,4 @@ def _opaque(reasoning: Any) -> str:
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
     """Remove all reasoning. See ``Codec.without_reasoning``."""
     drop_reasoning = each_block(lambda block: [] if "reasoningContent" in block else [block])
-    return changed_messages(body, "messages", "content", drop_reasoning)
+    return change_messages(body, "messages", "content", drop_reasoning)

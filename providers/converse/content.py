@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from providers.converse.media import DOCUMENT_FORMATS
-from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.request import (
     NO_MARKS,
     AudioPart,
@@ -48,16 +48,16 @@ def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Dro
     reader in ``known``."""
     parts: list[Part] = []
     for i, item in enumerate(expect(value, list, at)):
-        place = join(at, i)
+        place = join_path(at, i)
         for kind, inner in expect(item, dict, place).items():
             if inner is None:
                 continue
             if kind == "cachePoint":
-                _mark_last(parts, Fields.of(inner, join(place, kind)), drops)
+                _mark_last(parts, Fields.of(inner, join_path(place, kind)), drops)
             elif (read := known.get(kind)) is not None:
                 parts.extend(read(inner, place, drops))
             else:  # unknown types: whole, for a Converse provider
-                parts.append(NativePart("converse", kind, {kind: inner}, join(place, kind)))
+                parts.append(NativePart("converse", kind, {kind: inner}, join_path(place, kind)))
     return parts
 
 
@@ -70,28 +70,28 @@ def _mark_last(parts: list[Part], point: Fields, drops: Drops) -> None:
 
 
 def _text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    yield TextPart(expect(value, str, join(at, "text")), at)
+    yield TextPart(expect(value, str, join_path(at, "text")), at)
 
 
 # Media
 
 
 def _image(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "image"))
+    fields = Fields.of(value, join_path(at, "image"))
     format, source = fields.string("format"), _source(fields)
     fields.ignore("error")
-    drops.rest(fields)
+    drops.add_unread(fields)
     yield ImagePart(_media(source, format and f"image/{format}", drops), at=at)
 
 
 def _document(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "document"))
+    fields = Fields.of(value, join_path(at, "document"))
     format, source = fields.string("format") or "", _source(fields)
     media_type = _TYPES.get(format, "application/pdf")
     name = fields.string("name")
     title = f"{name}.{format}" if name and format and not name.endswith("." + format) else name
     marks = {mark: found for mark in ("citations", "context") if (found := fields.any(mark)) is not None}
-    drops.rest(fields)
+    drops.add_unread(fields)
     yield FilePart(_document_source(source, media_type, drops), title, at, marks or NO_MARKS)
 
 
@@ -101,7 +101,7 @@ def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSour
     if text is None and source.data.get("content") is not None:
         text = "\n\n".join(block.need("text", str) for block in source.objects("content"))
     if text is not None:
-        drops.rest(source)
+        drops.add_unread(source)
         return MediaSource("text", text, media_type if media_type.startswith("text/") else "text/plain")
     found = _media(source, media_type, drops)
     if found.kind == "base64" and media_type.startswith("text/") and (read := _decode_text(found.value)) is not None:
@@ -117,19 +117,19 @@ def _decode_text(data: str) -> str | None:
 
 
 def _video(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "video"))
+    fields = Fields.of(value, join_path(at, "video"))
     format = fields.need("format", str)
     source = _media(_source(fields), _TYPES.get(format, f"video/{format}"), drops)
-    drops.rest(fields)
+    drops.add_unread(fields)
     yield FilePart(source, f"video.{format}", at)
 
 
 def _audio(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "audio"))
+    fields = Fields.of(value, join_path(at, "audio"))
     format, source = fields.need("format", str), _source(fields)
     data = source.need("bytes", str)
     fields.ignore("error")
-    drops.rest(fields)
+    drops.add_unread(fields)
     yield AudioPart(data, format, at)
 
 
@@ -141,12 +141,12 @@ def _media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
     """Return the source of a medium: bytes, or an S3 address that only its owner's account can read."""
     data, place = source.string("bytes"), source.object("s3Location")
     if data is not None:
-        drops.rest(source)
+        drops.add_unread(source)
         return MediaSource("base64", data, media_type)
     if place is None:
         raise invalid(f"{source.at} must have bytes, text or s3Location", source.at)
     uri = place.need("uri", str)
-    drops.rest(place)
+    drops.add_unread(place)
     return MediaSource("url", uri, media_type)
 
 
@@ -154,7 +154,7 @@ def _media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
 
 
 def _tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "toolUse"))
+    fields = Fields.of(value, join_path(at, "toolUse"))
     if fields.string("type") == "server_tool_use":
         yield NativePart("converse", "toolUse", {"toolUse": value}, fields.at)
         return
@@ -162,11 +162,11 @@ def _tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     text = msgspec.json.encode({} if given is None else given).decode()
     yield ToolCallPart(fields.need("toolUseId", str), fields.need("name", str), text, at=at)
     fields.ignore("type")
-    drops.rest(fields)
+    drops.add_unread(fields)
 
 
 def _tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "toolResult"))
+    fields = Fields.of(value, join_path(at, "toolResult"))
     if str(fields.string("type") or "").endswith("_result") and fields.data["type"] != "tool_result":
         yield NativePart(
             "converse", "toolResult", {"toolResult": value}, fields.at
@@ -174,7 +174,7 @@ def _tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
         return
     parts = tuple(map(_result_part, read_blocks(fields.any("content") or [], fields.path("content"), RESULT, drops)))
     yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)
-    drops.rest(fields)
+    drops.add_unread(fields)
 
 
 def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
@@ -190,10 +190,10 @@ def _json(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "searchResult"))
+    fields = Fields.of(value, join_path(at, "searchResult"))
     title, source = fields.need("title", str), fields.need("source", str)
     texts = [block.need("text", str) for block in fields.objects("content")]
-    drops.rest(fields)
+    drops.add_unread(fields)
     yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), at)
 
 
@@ -201,7 +201,7 @@ def _search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    fields = Fields.of(value, join(at, "reasoningContent"))
+    fields = Fields.of(value, join_path(at, "reasoningContent"))
     reasoning, redacted = fields.object("reasoningText"), fields.string("redactedContent")
     text = (reasoning.string("text") if reasoning is not None else None) or ""
     opaque = (reasoning.string("signature") if reasoning is not None else redacted) or ""
@@ -215,20 +215,20 @@ def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 def _guarded_parts(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield content that a guardrail checks; for the model it is ordinary content."""
-    fields = Fields.of(value, join(at, "guardContent"))
+    fields = Fields.of(value, join_path(at, "guardContent"))
     if (text := fields.object("text")) is not None:
         yield TextPart(text.need("text", str), at)
-        drops.rest(text)
+        drops.add_unread(text)
     if (image := fields.any("image")) is not None:
         yield from _image(image, at, drops)
-    drops.rest(fields)
+    drops.add_unread(fields)
 
 
 def _cited_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield the text of an earlier answer without its citations, which are not news to the model."""
-    fields = Fields.of(value, join(at, "citationsContent"))
+    fields = Fields.of(value, join_path(at, "citationsContent"))
     text = "".join(block.need("text", str) for block in fields.objects("content"))
-    drops.rest(fields)
+    drops.add_unread(fields)
     yield TextPart(text, at)
 
 

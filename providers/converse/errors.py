@@ -86,7 +86,7 @@ def write_error(failed: ErrorInfo, request_id: str = "") -> bytes:
 def error_event(failed: ErrorInfo) -> bytes:
     """Return the exception frame that ends a stream. See ``Codec.last_event``."""
     kind = _STREAM_EXCEPTIONS.get(failed.kind, "validationException")
-    return event_stream.exception(kind, msgspec.json.encode({"message": failed.message}))
+    return event_stream.exception_frame(kind, msgspec.json.encode({"message": failed.message}))
 
 
 def phrase_error(failed: ErrorInfo) -> ErrorInfo:

@@ -14,7 +14,7 @@ from providers.converse.families import Family, Place
 from providers.converse.media import DocumentNames, document_block, image_block, sound_block
 from providers.converse.wording import tool_use_id
 from providers.neutral.arguments import call_input
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -75,7 +75,7 @@ class History:
     def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
         if message.name is not None:
-            self._drops.add(join(message.at, "name"))
+            self._drops.add(join_path(message.at, "name"))
         content: list[Block] = []
         if message.role in _INSTRUCTIONS:
             # Stays in place: moving it to `system` would invalidate the whole cached prefix.
@@ -184,7 +184,7 @@ class History:
     def _media(self, part: ImagePart | FilePart) -> Block:
         if isinstance(part, ImagePart):
             if part.detail not in (None, "auto"):
-                self._drops.add(join(part.at, "detail"))
+                self._drops.add(join_path(part.at, "detail"))
             return image_block(part)
         block = document_block(part, self._names)
         if isinstance(context := part.marks.get("context"), str) and context:
@@ -199,9 +199,9 @@ class History:
         ``handled`` ones."""
         for name, value in part.marks.items():
             if (mark := cache_control(name, value)) is not None:
-                self._points.append(content, mark, place, join(part.at, name))
+                self._points.append(content, mark, place, join_path(part.at, name))
             elif name not in handled:
-                self._drops.add(join(part.at, name))
+                self._drops.add(join_path(part.at, name))
 
 
 def _from_messages(block: Any) -> Block | None:
@@ -221,7 +221,7 @@ def _from_messages(block: Any) -> Block | None:
 
 def restored_item(seal: Seal, issuer: Issuer) -> Any:
     """Return the reasoning in a seal of ``issuer``; ``None`` for a seal of another issuer or API."""
-    if not issuer.made(seal) or seal.api != "converse" or not isinstance(seal.item, dict):
+    if not issuer.is_maker_of(seal) or seal.api != "converse" or not isinstance(seal.item, dict):
         return None
     return seal.item if any(name in seal.item for name in _REASONING) else None
 

@@ -12,7 +12,7 @@ import msgspec
 
 from providers.converse.content import CACHE_MARK, MESSAGE, SYSTEM, cache_mark, read_blocks
 from providers.converse.wording import STOP_SEQUENCE
-from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.parameters import BY_NAME, read_parameters
 from providers.neutral.request import Format, Message, NativeTool, Parameter, Reasoning, Request, Role, Tool, ToolChoice
 from streams.errors import invalid
@@ -36,7 +36,7 @@ def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Dro
     _read_scalars(fields, parameters)
     if (inference := fields.object("inferenceConfig")) is not None:  # Nova's
         _read_scalars(inference, parameters)
-        drops.rest(inference)
+        drops.add_unread(inference)
     reasoning = None
     for name in _THINKING:
         if (setting := fields.any(name)) is not None:
@@ -46,8 +46,8 @@ def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Dro
     if (config := fields.object("output_config")) is not None:  # Claude's
         if (effort := config.string("effort")) is not None:
             reasoning = read_effort(reasoning, effort, config.path("effort"))
-        drops.rest(config)
-    drops.rest(fields)
+        drops.add_unread(config)
+    drops.add_unread(fields)
     return reasoning
 
 
@@ -74,7 +74,7 @@ def _read_reasoning(setting: Any, at: str, drops: Drops) -> Reasoning:
     kind = fields.need("type", str)
     budget, effort = fields.integer("budget_tokens"), fields.string("maxReasoningEffort")
     summary = "auto" if fields.string("display") == "summarized" else None
-    drops.rest(fields)
+    drops.add_unread(fields)
     match kind:
         case "disabled":
             return Reasoning("disabled", at=at)
@@ -126,7 +126,7 @@ def _read(fields: Fields) -> Request:
     if effort is not None:
         reasoning = read_effort(reasoning, effort)
     _drop_response_paths(fields, drops)
-    drops.rest(fields)
+    drops.add_unread(fields)
     return Request(
         "converse", "", messages, tools=tools, tool_choice=choice, reasoning=reasoning, format=format,
         parameters=parameters, source=fields.data, dropped=drops.paths(),
@@ -153,7 +153,7 @@ def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
             at = message.path("role")
             raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
         parts = read_blocks(message.need("content", list), message.path("content"), MESSAGE, drops)
-        drops.rest(message)
+        drops.add_unread(message)
         yield Message(_ROLES[role], tuple(parts), message.at)
 
 
@@ -168,7 +168,7 @@ def _read_tools(fields: Fields, drops: Drops) -> tuple[tuple[Tool | NativeTool, 
     for item in config.objects("tools"):
         _read_tool(item, tools, drops)
     choice = _read_choice(config, drops)
-    drops.rest(config)
+    drops.add_unread(config)
     return tuple(tools), choice
 
 
@@ -178,7 +178,7 @@ def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> No
         json = None if schema is None else schema.any("json")
         name, description, strict = spec.need("name", str), spec.string("description"), spec.boolean("strict")
         tools.append(Tool(name, description, json, strict=strict, at=item.at))
-        drops.rest(spec)
+        drops.add_unread(spec)
     elif (point := item.object("cachePoint")) is not None:
         last = tools[-1] if tools else None
         if isinstance(last, Tool):
@@ -189,7 +189,7 @@ def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> No
         kind = next(iter(item.data), "")
         item.ignore(*item.data)
         tools.append(NativeTool("converse", kind, item.data, item.at))
-    drops.rest(item)
+    drops.add_unread(item)
 
 
 def _read_choice(config: Fields, drops: Drops) -> ToolChoice | None:
@@ -199,8 +199,8 @@ def _read_choice(config: Fields, drops: Drops) -> ToolChoice | None:
     for kind, mode in _CHOICES.items():
         if (chosen := choice.object(kind)) is not None:
             name = chosen.need("name", str) if kind == "tool" else None
-            drops.rest(chosen)
-            drops.rest(choice)
+            drops.add_unread(chosen)
+            drops.add_unread(choice)
             return ToolChoice(mode, name, at=choice.at)
     raise invalid(f"{choice.at} must have one of the members auto, any and tool", choice.at)
 
@@ -212,10 +212,10 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
     parameters: dict[str, Parameter] = {}
     if (inference := fields.object("inferenceConfig")) is not None:
         parameters = read_parameters(inference, "converse")
-        drops.rest(inference)
+        drops.add_unread(inference)
     if (tier := fields.object("serviceTier")) is not None:
         parameters["service_tier"] = Parameter(tier.need("type", str), tier.path("type"))
-        drops.rest(tier)
+        drops.add_unread(tier)
     for name, neutral in _REQUIRED.items():
         if found := fields.object(name):
             parameters[neutral] = Parameter(found.data, found.at)
@@ -228,7 +228,7 @@ def _read_output(fields: Fields, drops: Drops) -> tuple[Format | None, str | Non
     if config is None:
         return None, None
     effort, text = config.string("effort"), config.object("textFormat")
-    drops.rest(config)
+    drops.add_unread(config)
     return (None if text is None else _read_format(text, drops)), effort or None
 
 
@@ -247,7 +247,7 @@ def _read_format(text: Fields, drops: Drops) -> Format:
         "json_schema", definition.string("name"), schema, description=definition.string("description"), at=text.at
     )
     for read in (definition, structure, text):
-        drops.rest(read)
+        drops.add_unread(read)
     return format
 
 
@@ -256,4 +256,4 @@ def _drop_response_paths(fields: Fields, drops: Drops) -> None:
     name = "additionalModelResponseFieldPaths"
     for i, path in enumerate(fields.array(name) or ()):
         if path != STOP_SEQUENCE:
-            drops.add(join(fields.path(name), i))
+            drops.add(join_path(fields.path(name), i))

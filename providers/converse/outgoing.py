@@ -11,8 +11,8 @@ from providers.converse.history import History
 from providers.converse.settings import format_hint, own_fields, write_format, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of, raised
-from providers.neutral.fields import Drops, join
+from providers.neutral.edits import losses_of, raised_limit_edit
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.request import NativeTool, Request, Tool, ToolCallPart, ToolChoice, cache_control
 
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
@@ -80,16 +80,16 @@ def _spec(tool: Tool, family: Family, to: Recipient, drops: Drops) -> Block:
     if tool.strict and family.strict_tools and to.quirks.structured_output:
         spec["strict"] = True
     elif tool.strict:
-        drops.add(join(tool.at, "strict"))
+        drops.add(join_path(tool.at, "strict"))
     return spec
 
 
 def _mark_tool(tools: list[Block], tool: Tool, points: CachePoints, drops: Drops) -> None:
     for name, value in tool.marks.items():
         if (mark := cache_control(name, value)) is not None:
-            points.append(tools, mark, "tools", join(tool.at, name))
+            points.append(tools, mark, "tools", join_path(tool.at, name))
         else:
-            drops.add(join(tool.at, name))
+            drops.add(join_path(tool.at, name))
 
 
 def _write_choice(choice: ToolChoice, tools: list[Block], family: Family, to: Recipient, drops: Drops) -> Block | None:
@@ -119,7 +119,7 @@ _COUNT_FIELDS = ("messages", "system", "toolConfig", "additionalModelRequestFiel
 def write_request(request: Request, to: Recipient) -> Outgoing:
     """Return the provider's request. See ``Codec.write_request``."""
     body, drops = _write(request, to)
-    more = raised(request.parameters.get("max_tokens"), body.get("inferenceConfig", {}).get("maxTokens"))
+    more = raised_limit_edit(request.parameters.get("max_tokens"), body.get("inferenceConfig", {}).get("maxTokens"))
     return Outgoing(msgspec.json.encode(body), (), (*losses_of(drops.paths(), "translation"), *more))
 
 
@@ -151,7 +151,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     write_settings(request, family, to.quirks, body, drops)
     write_format(format, family, to.quirks, body)
     _merge_own(body, own)
-    drops.take_out(body, to.quirks.refused_fields)
+    drops.remove_members(body, to.quirks.refused_fields)
     return body, drops
 
 

@@ -14,7 +14,7 @@ from providers.converse.errors import read_stream_failure
 from providers.converse.reading import SERVER_TOOL, ContentReading
 from providers.converse.wording import read_end, read_usage
 from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answer, read_event_failure
-from providers.neutral.bounds import ANSWER, bounded
+from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_string
@@ -170,7 +170,7 @@ def _answer_events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
     if isinstance(end, ErrorInfo):
         return [*events, end]
     reading = ContentReading(ANSWER)
-    for index, block in enumerate(bounded(content, "content blocks")):
+    for index, block in enumerate(check_length(content, "content blocks")):
         if isinstance(block, dict):
             events += _block_events(reading, index, block)
     events += reading.finish_all()
@@ -200,9 +200,9 @@ def _deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "text" in block:
         yield {"text": block["text"]}
     if isinstance(cited := block.get("citationsContent"), dict):
-        for part in bounded(cited.get("content") or (), "texts"):
+        for part in check_length(cited.get("content") or (), "texts"):
             yield {"text": part.get("text") if isinstance(part, dict) else None}
-        for citation in bounded(cited.get("citations") or (), "citations"):
+        for citation in check_length(cited.get("citations") or (), "citations"):
             yield {"citation": citation}
     if isinstance(reasoning := block.get("reasoningContent"), dict):
         text = reasoning.get("reasoningText")

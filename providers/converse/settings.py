@@ -19,7 +19,7 @@ from providers.catalog.thinking import (
 from providers.converse.families import Family
 from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops
-from providers.neutral.formats import can_be_closed, closed, described, in_words
+from providers.neutral.formats import can_be_closed, close_objects, format_instruction, schema_with_description
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request
@@ -212,14 +212,14 @@ def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Dr
     if format is None or _is_enforceable(format, family, quirks):
         return None
     drops.add(format.at)
-    return in_words(format)
+    return format_instruction(format)
 
 
 def write_format(format: Format | None, family: Family, quirks: Quirks, body: Body) -> None:
     """Write ``outputConfig.textFormat``, whose schema is JSON in a string."""
     if format is None or not _is_enforceable(format, family, quirks):
         return
-    schema: Body = {"schema": msgspec.json.encode(closed(described(format))).decode()}
+    schema: Body = {"schema": msgspec.json.encode(close_objects(schema_with_description(format))).decode()}
     if format.name:
         schema["name"] = format.name
     if format.description:

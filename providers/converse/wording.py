@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.neutral.billing import MOST_TOKENS, tier_of
-from providers.neutral.bounds import bounded
-from providers.neutral.codec import settled_reason
+from providers.neutral.bounds import check_length
+from providers.neutral.codec import corrected_reason
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.tool_names import replacement_id
@@ -86,7 +86,7 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
 
 def _lifetimes(details: Any) -> Mapping[str, int]:
     """Return the tokens written to a cache by lifetime."""
-    found = bounded(details, "cache details") if isinstance(details, list) else ()
+    found = check_length(details, "cache details") if isinstance(details, list) else ()
     return {
         ttl: _count(one, "inputTokens")
         for one in found
@@ -129,7 +129,7 @@ def tool_use_id(id: str) -> str:
 
 def write_end(end: AnswerEnd, calls_tools: bool, request: Request) -> dict[str, Any]:
     """Return the members of an answer, or of ``messageStop``, about its end."""
-    word = STOP_REASONS[settled_reason(end.reason, calls_tools)]
+    word = STOP_REASONS[corrected_reason(end.reason, calls_tools)]
     members: dict[str, Any] = {"stopReason": _GUARDED if end.reason == "refusal" and end.raw == _GUARDED else word}
     paths = request.source.get("additionalModelResponseFieldPaths")
     if isinstance(paths, list) and STOP_SEQUENCE in paths:

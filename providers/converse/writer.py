@@ -79,7 +79,7 @@ def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
 
 
 def _frame(name: str, value: Mapping[str, Any]) -> bytes:
-    return event_stream.event(name, msgspec.json.encode(value))
+    return event_stream.event_frame(name, msgspec.json.encode(value))
 
 
 class ConverseWriter:
@@ -205,7 +205,7 @@ class ConverseWriter:
                 last = self._delta({"reasoningContent": {"signature": signed}})
             self._reasoning = None
         elif self._input is not None:
-            last = self._delta({"toolUse": {"input": self._input.rest()}})
+            last = self._delta({"toolUse": {"input": self._input.whole_json()}})
         self._input = None
         return last + self._stop()
 

@@ -15,7 +15,7 @@ from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
-from streams.surrogates import NOT_JSON, reading
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 CHARACTERS_PER_TOKEN: Final = 4  # approximately, in English prose
 
@@ -82,7 +82,7 @@ class _Chunk(msgspec.Struct):
     object: Any = None
 
 
-_chunk: Final = reading(msgspec.json.Decoder(_Chunk).decode)
+_chunk: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_Chunk).decode)
 
 
 class CompletionReader:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import MOST_TOKENS, is_count
-from providers.neutral.token_usage import ALL_SENSES, NEWER, OLDER, read_tokens
+from providers.neutral.billing import MOST_TOKENS, is_token_count
+from providers.neutral.token_usage import ALL_MEDIA, NEWER, OLDER, read_tokens
 from streams.events import Usage
 
 TOKENS_A_SECOND: Final = 10
@@ -21,11 +21,11 @@ def read_usage(usage: Any) -> Usage | None:
         return None
     if usage.get("type") == "duration":
         seconds: Any = usage.get("seconds")
-        return Usage(units=(("second", math.ceil(min(seconds, _MAX_SECONDS))),)) if is_count(seconds) else None
-    if not any(is_count(usage.get(name)) for name in _COUNTS):
+        return Usage(units=(("second", math.ceil(min(seconds, _MAX_SECONDS))),)) if is_token_count(seconds) else None
+    if not any(is_token_count(usage.get(name)) for name in _COUNTS):
         return None
-    found = read_tokens(usage, NEWER, senses=ALL_SENSES)
-    if not any(is_count(usage.get(name)) for name in _COUNTS[:-1]):  # Voyage's embeddings only report a total
+    found = read_tokens(usage, NEWER, media=ALL_MEDIA)
+    if not any(is_token_count(usage.get(name)) for name in _COUNTS[:-1]):  # Voyage's embeddings only report a total
         return attrs.evolve(found, input=found.output, output=0)
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from providers.neutral.fields import join
+from providers.neutral.fields import join_path
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
 
@@ -199,9 +199,9 @@ def remove_path(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
     if not isinstance(value, dict):
         return value, set()
     if not rest and name in value:
-        return {key: other for key, other in value.items() if key != name}, {join(at, name)}
+        return {key: other for key, other in value.items() if key != name}, {join_path(at, name)}
     if isinstance(value.get(name), dict | list):  # a text block also has a member named like the tag
-        changed, places = remove_path(value[name], rest, join(at, name))
+        changed, places = remove_path(value[name], rest, join_path(at, name))
         return ({**value, name: changed} if places else value), places
     return remove_path(value, rest, at) if rest and at and _has_type(name, value) else (value, set())
 
@@ -232,7 +232,7 @@ def _remove_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
     """Return ``value`` without array elements whose only member is ``name``."""
     places: set[str] = set()
     if isinstance(value, dict):
-        changed = {key: _remove_elements(one, name, join(at, key)) for key, one in value.items()}
+        changed = {key: _remove_elements(one, name, join_path(at, key)) for key, one in value.items()}
         places.update(*(found for _, found in changed.values()))
         return ({key: one for key, (one, _) in changed.items()} if places else value), places
     if not isinstance(value, list):

@@ -10,11 +10,11 @@ from providers.catalog.effort import known_level
 from providers.gemini.outgoing import check_cached_content
 from providers.gemini.spellings import find_member, snake
 from providers.gemini.turns import PLACEHOLDER
-from providers.neutral.block_edits import ChangeBlocks, Changes, changed_messages
+from providers.neutral.block_edits import ChangeBlocks, Changes, change_messages
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.fields import join, parsed
+from providers.neutral.fields import join_path, parse_json
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer, Seal, is_sealed, unseal
 
@@ -48,7 +48,7 @@ def _sign_calls(draft: Draft) -> None:
     for index, content in draft.items("contents"):
         raw = bytes(content.get("parts", b""))
         if raw.startswith(b"[") and any(f'"{name}"'.encode() in raw for name in _CALLS):
-            parts = parsed(raw, list[msgspec.Raw])
+            parts = parse_json(raw, list[msgspec.Raw])
             if (signed := _sign_first_call(parts)) is not None:
                 changed[index] = {**content, "parts": signed}
     if changed:
@@ -59,7 +59,7 @@ def _sign_calls(draft: Draft) -> None:
 def _sign_first_call(parts: list[msgspec.Raw]) -> list[Any] | None:
     """Return ``parts`` with a signature on the first call, or ``None`` if it has one or there is no call."""
     for place, raw in enumerate(parts):
-        part = parsed(raw, dict[str, msgspec.Raw]) if bytes(raw).startswith(b"{") else {}
+        part = parse_json(raw, dict[str, msgspec.Raw]) if bytes(raw).startswith(b"{") else {}
         if any(name in part for name in _CALLS):
             if any(name in part for name in _SIGNATURES):
                 return None
@@ -109,7 +109,7 @@ def without_reasoning(body: Mapping[str, Any]) -> Changes:
 def _change_parts(body: Mapping[str, Any], change: ChangeBlocks) -> Changes:
     contents = body.get("contents")
     listed = [_with_part_list(one) for one in (contents if isinstance(contents, list) else [contents])]
-    return changed_messages({"contents": listed}, "contents", "parts", change)
+    return change_messages({"contents": listed}, "contents", "parts", change)
 
 
 def _with_part_list(content: Any) -> Any:
@@ -135,7 +135,7 @@ class _SealRestorer:
             rest = {key: value for key, value in part.items() if key != name}
             item = _sealed_item(unseal(part[name]), self.issuer)
             if item is None:
-                lost.append(join(join(at, index), name))
+                lost.append(join_path(join_path(at, index), name))
                 _drop_thoughts(out)
                 out += [rest] if _has_content(rest) else []
             elif isinstance(item.get("native"), dict):
@@ -147,7 +147,7 @@ class _SealRestorer:
 
 def _sealed_item(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
     """Return the item of a seal that ``issuer`` made for this API, or ``None``."""
-    if seal is None or seal.api != "gemini" or not issuer.made(seal):
+    if seal is None or seal.api != "gemini" or not issuer.is_maker_of(seal):
         return None
     item = seal.item[0] if isinstance(seal.item, list) and seal.item else seal.item
     has = isinstance(item, dict) and (isinstance(item.get("signature"), str) or "native" in item)

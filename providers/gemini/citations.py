@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer
-from providers.neutral.bounds import ID, bounded
+from providers.neutral.bounds import ID, check_length
 from streams.events import Citation, Event
 
 _Source: TypeAlias = tuple[str, str, int | None, int | None]
@@ -43,7 +43,7 @@ def _grounding(metadata: Any) -> Iterator[_Source]:
     for support in supports:
         segment, numbers = support.get("segment"), support.get("groundingChunkIndices")
         start, end = _byte_range(segment if isinstance(segment, dict) else {})
-        for number in bounded(numbers, "citations") if isinstance(numbers, list) else ():
+        for number in check_length(numbers, "citations") if isinstance(numbers, list) else ():
             if type(number) is int and 0 <= number < len(sources) and (source := sources[number]) is not None:
                 yield (*source, start, end)
     if not supports:
@@ -71,7 +71,7 @@ def _byte_range(holder: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
-    items = bounded(value, "citations") if isinstance(value, list) else ()
+    items = check_length(value, "citations") if isinstance(value, list) else ()
     return [item for item in items if isinstance(item, dict)]
 
 

@@ -106,7 +106,7 @@ def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
     """Return the call in a ``functionCall``."""
     call = GeminiFields.of(part.any("functionCall"), part.path("functionCall"))
     name, id, args = call.need("name", str), call.string("id") or derived_id(part.at), call.any("args")
-    drops.rest(call)
+    drops.add_unread(call)
     calls.add(id, name)
     return ToolCallPart(id, name, msgspec.json.encode({} if args is None else args).decode(), at=call.at)
 
@@ -125,7 +125,7 @@ def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPar
             parts.append(media)
         else:
             drops.add(inner.at)
-    drops.rest(result)
+    drops.add_unread(result)
     call_id = calls.match_result(id, name, part.at)
     return None if call_id is None else ToolResultPart(call_id, tuple(parts), failed, at=result.at)
 
@@ -151,7 +151,7 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
         source = MediaSource("base64", standard_base64(data.need("data", str)), media_type)
     else:
         source = _file_source(data.need("fileUri", str), media_type)
-    drops.rest(data)
+    drops.add_unread(data)
     family, _, format = (media_type or "").partition("/")
     if family == "image":
         return ImagePart(source, at=part.at)
@@ -219,8 +219,8 @@ def read_instruction(fields: GeminiFields, drops: Drops) -> tuple[Message, ...]:
     for part in content.each("parts"):
         if text := part.string("text"):
             texts.append(TextPart(text, part.at))
-        drops.rest(part)
-    drops.rest(content)
+        drops.add_unread(part)
+    drops.add_unread(content)
     return (Message("system", tuple(texts), at),) if texts else ()
 
 
@@ -249,8 +249,8 @@ def _client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator
                 yield read_media(part, kind, drops)
             case kind:
                 yield native_part(part, kind)
-        drops.rest(part)
-    drops.rest(content)
+        drops.add_unread(part)
+    drops.add_unread(content)
 
 
 class _ModelTurn:
@@ -272,8 +272,8 @@ class _ModelTurn:
     def read(self, content: GeminiFields, calls: Calls, drops: Drops) -> None:
         for part in content.each("parts"):
             self._read(part, calls, drops)
-            drops.rest(part)
-        drops.rest(content)
+            drops.add_unread(part)
+        drops.add_unread(content)
 
     def _read(self, part: GeminiFields, calls: Calls, drops: Drops) -> None:
         kind, thought = kind_of_part(part), part.boolean("thought")

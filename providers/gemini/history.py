@@ -14,7 +14,7 @@ import attrs
 from providers.gemini.media import GeminiPart, media_of, media_part, result_media, result_part
 from providers.gemini.turns import ModelTurn
 from providers.neutral.codec import Recipient
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -112,7 +112,7 @@ class Contents:
         for holder in (*part.parts, part):
             self._drop_marks(holder)
             if isinstance(holder, FilePart) and holder.filename and not native:
-                self._drops.add(join(holder.at, _FILE_NAMES.get(self._request.api, "filename")))
+                self._drops.add(join_path(holder.at, _FILE_NAMES.get(self._request.api, "filename")))
         name = self._names.get(part.call_id, part.call_id)
         return result_part(part, name, self._ids.get(part.call_id), self._to.quirks, native)
 
@@ -142,9 +142,9 @@ class Contents:
 
     def _drop_marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> None:
         """Report marks and details that this API cannot express."""
-        self._drops.add(*(join(part.at, mark) for mark in part.marks))
+        self._drops.add(*(join_path(part.at, mark) for mark in part.marks))
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
-            self._drops.add(join(part.at, "detail"))
+            self._drops.add(join_path(part.at, "detail"))
 
     def _text(self, part: TextPart) -> list[GeminiPart]:
         self._drop_marks(part)
@@ -165,7 +165,7 @@ class Contents:
 
     def _drop_name(self, message: Message) -> None:
         if message.name is not None:
-            self._drops.add(join(message.at, "name"))
+            self._drops.add(join_path(message.at, "name"))
 
     # The model's turns
 

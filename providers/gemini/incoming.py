@@ -42,7 +42,7 @@ def _function(declaration: GeminiFields, drops: Drops) -> Tool:
     tool = Tool(
         declaration.need("name", str), declaration.string("description"), schema, at=declaration.at
     )  # fmt: skip
-    drops.rest(declaration)
+    drops.add_unread(declaration)
     return tool
 
 
@@ -53,11 +53,11 @@ def read_choice(fields: GeminiFields, drops: Drops) -> ToolChoice | None:
         return None
     calling = config.object("functionCallingConfig")
     config.ignore("includeServerSideToolInvocations", "include_server_side_tool_invocations")
-    drops.rest(config)
+    drops.add_unread(config)
     if calling is None:
         return None
     choice = _tool_choice(calling)
-    drops.rest(calling)
+    drops.add_unread(calling)
     return choice
 
 
@@ -113,9 +113,9 @@ def _read(body: Mapping[str, Any]) -> Request:
     config = GeminiFields.of(fields.any("generationConfig") or {}, fields.path("generationConfig"))
     reasoning, format = _reasoning(config, drops), _format(config, drops)
     parameters = _parameters(config)
-    drops.rest(config)
+    drops.add_unread(config)
     fields.ignore("model")  # the path contains it
-    drops.rest(fields)
+    drops.add_unread(fields)
     return Request(
         "gemini", "", messages, tools=tools, tool_choice=choice, reasoning=reasoning, format=format,
         parameters=parameters, source=body, dropped=drops.paths(),
@@ -141,7 +141,7 @@ def _reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
         return None
     budget, level = thinking.integer("thinkingBudget"), thinking.word("thinkingLevel")
     summary = "auto" if thinking.boolean("includeThoughts") else None
-    drops.rest(thinking)
+    drops.add_unread(thinking)
     if level is not None and level not in _UNSPECIFIED:
         return Reasoning("enabled", level.lower(), summary=summary, at=thinking.at)
     if budget is None or budget == _DYNAMIC:

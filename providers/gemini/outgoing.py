@@ -71,5 +71,5 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     body |= own
     if body.get("cachedContent"):
         check_cached_content(lambda name: name in body)
-    drops.take_out(body, to.quirks.refused_fields)
+    drops.remove_members(body, to.quirks.refused_fields)
     return body, drops

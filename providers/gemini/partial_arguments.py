@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from providers.neutral.bounds import VALUE, Budget, bounded
+from providers.neutral.bounds import VALUE, Budget, check_length
 from streams.errors import GatewayError
 from streams.events import Event, ToolCallDelta
 
@@ -44,7 +44,7 @@ class PartialArguments:
         """Add the pieces of ``partialArgs``. Raises ``GatewayError`` for a path that does not exist."""
         if not self._keeps or not isinstance(pieces, list):
             return
-        for piece in bounded(pieces, _WHAT):
+        for piece in check_length(pieces, _WHAT):
             if isinstance(piece, dict):
                 path = _steps(piece.get("jsonPath"))
                 text = piece.get("stringValue")

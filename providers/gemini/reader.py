@@ -17,7 +17,7 @@ from providers.gemini.citations import citation_events
 from providers.gemini.ends import FAILURES, answer_end, blocked_end, finish_reason, unusable_answer
 from providers.gemini.reading import UnfinishedAnswer, part_events
 from providers.neutral.billing import MOST_TOKENS, tier_of
-from providers.neutral.bounds import ANSWER, bounded
+from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
@@ -106,7 +106,7 @@ def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
 
 def _top(held: Any) -> list[dict[str, Any]]:
     candidates = held.get("candidates") if isinstance(held, dict) else None
-    several = bounded(candidates, "log probabilities") if isinstance(candidates, list) else []
+    several = check_length(candidates, "log probabilities") if isinstance(candidates, list) else []
     return [_token(one) for one in several if isinstance(one, dict)]
 
 
@@ -180,7 +180,7 @@ class ChunkReader:
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
         events: list[Event] = []
-        for part in bounded(parts, "parts") if isinstance(parts, list) else ():
+        for part in check_length(parts, "parts") if isinstance(parts, list) else ():
             if isinstance(part, dict):
                 events += part_events(self._answer, part)
         if (tokens := token_logprobs(candidate.get("logprobsResult"))) is not None:
@@ -197,7 +197,7 @@ class ChunkReader:
 
 def _candidate(candidates: Any) -> Mapping[str, Any]:
     """Return the first choice, the only one that the gateway requests."""
-    several = bounded(candidates, "candidates") if isinstance(candidates, list) else ()
+    several = check_length(candidates, "candidates") if isinstance(candidates, list) else ()
     return next((one for one in several if isinstance(one, dict) and not one.get("index")), {})
 
 

@@ -13,8 +13,8 @@ from providers.catalog.effort import budget_of, known_level, requested_level
 from providers.gemini.schemas import reduce_schema
 from providers.gemini.spellings import find_member
 from providers.neutral.choices import MOST, are_translated
-from providers.neutral.fields import Drops, join
-from providers.neutral.formats import described
+from providers.neutral.fields import Drops, join_path
+from providers.neutral.formats import schema_with_description
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request
@@ -196,18 +196,18 @@ def format_hint(format: Format, drops: Drops) -> str:
     drops.add(format.at)
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         return _JSON_HINT
-    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(described(format)).decode()}"
+    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(schema_with_description(format)).decode()}"
 
 
 def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         if format.description:  # only a schema can contain it, which Chat clients may omit
-            drops.add(join(format.at, "json_schema.description"))
+            drops.add(join_path(format.at, "json_schema.description"))
         return config
-    schema = described(format)
+    schema = schema_with_description(format)
     if quirks.schemas == "json":
         return config | {"responseJsonSchema": schema}
     smaller, removed = reduce_schema(schema)
-    drops.add(*(join(format.at, name) for name in removed))
+    drops.add(*(join_path(format.at, name) for name in removed))
     return config | {"responseSchema": smaller}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
-from providers.neutral.fields import Fields, expect, join
+from providers.neutral.fields import Fields, expect, join_path
 
 T = TypeVar("T")
 
@@ -58,4 +58,4 @@ class GeminiFields(Fields):
             yield type(self)(value, at)
             return
         for i, item in enumerate(expect([] if value is None else value, list, at)):
-            yield self.of(item, join(at, i))
+            yield self.of(item, join_path(at, i))

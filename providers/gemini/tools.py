@@ -10,7 +10,7 @@ import attrs
 
 from providers.gemini.schemas import reduce_schema
 from providers.neutral import custom_tools
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
 
@@ -67,9 +67,9 @@ def _function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
         function["description"] = description
     if isinstance(schema, dict) and schema:
         function |= _parameters(schema, tool.at, quirks, drops)
-    drops.add(*(join(tool.at, name) for name in tool.marks or NO_MARKS))
+    drops.add(*(join_path(tool.at, name) for name in tool.marks or NO_MARKS))
     if tool.strict and not quirks.mixed_tools:  # newer models enforce the schema
-        drops.add(join(tool.at, "strict"))
+        drops.add(join_path(tool.at, "strict"))
     return function
 
 
@@ -78,7 +78,7 @@ def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops
     if quirks.schemas == "json":
         return {"parametersJsonSchema": schema}
     smaller, removed = reduce_schema(schema)
-    drops.add(*(join(at, name) for name in removed))
+    drops.add(*(join_path(at, name) for name in removed))
     return {"parameters": smaller} if smaller.get("properties") else {}
 
 
@@ -92,12 +92,12 @@ def _hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
                 found[tool.kind] = tool.at
             elif tool.kind.startswith(_WEB_SEARCHES):
                 found.setdefault("googleSearch", tool.at)
-                drops.add(*(join(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
+                drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
             else:
                 drops.add(tool.at)
     if (search := request.parameters.get("web_search_options")) is not None:
         found.setdefault("googleSearch", search.at)
-        drops.add(*(join(search.at, name) for name in search.value))
+        drops.add(*(join_path(search.at, name) for name in search.value))
     return found
 
 

@@ -16,9 +16,9 @@ from providers.gemini.media import GeminiPart
 from providers.gemini.reading import REPLAYED
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.request import Part, ReasoningPart, Request, ToolCallPart
-from providers.neutral.tool_names import matched
+from providers.neutral.tool_names import match_ids
 from streams.events import Api
 
 PLACEHOLDER: Final = "skip_thought_signature_validator"
@@ -45,7 +45,7 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
         return []
     if part.seal is None:
         items = part.native if request.api == "gemini" else None
-    elif not to.issuer.made(part.seal):
+    elif not to.issuer.is_maker_of(part.seal):
         items = None
     elif part.seal.item is None:
         return []
@@ -130,7 +130,7 @@ class ModelTurn:
 
     def call(self, part: ToolCallPart) -> None:
         """Add a call. Of several parallel calls only the first is signed."""
-        self._drops.add(*(join(part.at, mark) for mark in part.marks))
+        self._drops.add(*(join_path(part.at, mark) for mark in part.marks))
         function: GeminiPart = {"name": part.name, "args": call_input(part.input, part.kind)}
         signed = self._signatures_by_call.get(part.id)
         if self._sends_ids and not _OWN_ID.fullmatch(part.id):
@@ -150,14 +150,14 @@ class ModelTurn:
         """
         if self._unsigned_call is not None and self._first_call is not None and self._quirks.signed_calls:
             self._first_call["thoughtSignature"] = PLACEHOLDER
-            self._drops.add(join(self._unsigned_call.at, "thoughtSignature"))
+            self._drops.add(join_path(self._unsigned_call.at, "thoughtSignature"))
         return _place_signatures(self._parts, self._waiting) if self._waiting else self._parts
 
 
 def _match_calls(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, SignedPart]:
     """Return the signatures by the client's id for their call, which may be a replacement of the provider's."""
     parts = {one.id: one for one in signed}
-    return {id: parts[original] for id, original in matched(ids, parts).items()}
+    return {id: parts[original] for id, original in match_ids(ids, parts).items()}
 
 
 def _place_signatures(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import lower_effort
-from providers.neutral.block_edits import Changes, changed_messages, each_block
+from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
@@ -174,18 +174,18 @@ def restore(body: Object, issuer: Issuer) -> Changes:
         seal = unseal(opaque)
         return [] if seal is None else restored_blocks(seal, issuer) or []
 
-    return changed_messages(body, "messages", "content", each_block(restore_block))
+    return change_messages(body, "messages", "content", each_block(restore_block))
 
 
 def without_reasoning(body: Object) -> Changes:
     """Remove all reasoning. See ``Codec.without_reasoning``."""
     drop_reasoning = each_block(lambda block: [] if block.get("type") in THINKING else [block])
-    return changed_messages(body, "messages", "content", drop_reasoning)
+    return change_messages(body, "messages", "content", drop_reasoning)
 
 
 def restored_blocks(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
     """Return the native blocks in a seal of ``issuer``; ``None`` for a seal of another issuer or API."""
-    if not issuer.made(seal) or seal.api != "messages":
+    if not issuer.is_maker_of(seal) or seal.api != "messages":
         return None
     items = seal.item if isinstance(seal.item, list) else [seal.item]
     return items if items and all(isinstance(item, dict) and item.get("type") in THINKING for item in items) else None

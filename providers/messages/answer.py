@@ -13,8 +13,8 @@ from providers.messages.blocks import tool_id
 from providers.messages.content import DIRECT_CALLER
 from providers.messages.usage import Counts, full_usage
 from providers.neutral.arguments import call_input
-from providers.neutral.bounds import bounded
-from providers.neutral.codec import Reply, new_id, settled_reason
+from providers.neutral.bounds import check_length
+from providers.neutral.codec import Reply, corrected_reason, new_id
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import as_string
@@ -73,7 +73,7 @@ def write_reason(end: AnswerEnd, calls_tools: bool) -> str:
     """Return the ``stop_reason`` for the end of an answer."""
     if end.raw in _OWN_REASONS and not calls_tools:
         return end.raw or ""
-    return _WORDS[settled_reason(end.reason, calls_tools)]
+    return _WORDS[corrected_reason(end.reason, calls_tools)]
 
 
 # Seals
@@ -123,7 +123,7 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
 def _text_events(number: int, text: str, citations: Any) -> list[Event]:
     if not text:
         return []
-    cited = bounded(citations, "citations") if isinstance(citations, list) else ()
+    cited = check_length(citations, "citations") if isinstance(citations, list) else ()
     return [TextDelta(number, text), *(Citation(number, "messages", item) for item in cited), BlockEnd(number)]
 
 
@@ -188,7 +188,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
         events.append(usage)
     ids: set[str] = set()
     number = 0
-    for item in bounded(value["content"], "content blocks"):
+    for item in check_length(value["content"], "content blocks"):
         if isinstance(item, dict) and (block := block_events(number, item, ids)):
             events.extend(block)
             number += 1

@@ -17,8 +17,8 @@ from providers.messages.adapting import THINKING, restored_blocks
 from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
-from providers.neutral.fields import Drops, join
-from providers.neutral.media import actual_type, embedded
+from providers.neutral.fields import Drops, join_path
+from providers.neutral.media import actual_type, parse_data_url
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -43,7 +43,7 @@ Block: TypeAlias = dict[str, Any]
 
 def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Block:
     """Return the ``source`` of an image or a document. Raises a 400 if the provider cannot receive it."""
-    source = embedded(source, at)
+    source = parse_data_url(source, at)
     match source.kind:
         case "base64":
             return _base64_source(source, image, at)
@@ -98,7 +98,7 @@ class Breakpoints:
         """Remove all but the last four marks: more are a 400, and later ones cover longer prefixes."""
         for block, at in self._marked_blocks[:-MAX_BREAKPOINTS]:
             del block["cache_control"]
-            drops.add(join(at, "cache_control"))
+            drops.add(join_path(at, "cache_control"))
 
 
 class Prompt:
@@ -131,7 +131,7 @@ class Prompt:
     def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
         if message.name is not None:
-            self._drops.add(join(message.at, "name"))
+            self._drops.add(join_path(message.at, "name"))
         if not self.messages or self.messages[-1]["role"] != role:
             self.messages.append({"role": role, "content": []})
         content: list[Block] = self.messages[-1]["content"]
@@ -183,7 +183,7 @@ class Prompt:
         for name, value in part.marks.items():
             control = cache_control(name, value)
             if control is None or not before or before[-1]["type"] in THINKING:
-                self._drops.add(join(part.at, name))
+                self._drops.add(join_path(part.at, name))
             elif "cache_control" not in before[-1]:
                 self._breakpoints.mark(before[-1], control, part.at)
         return []
@@ -196,7 +196,7 @@ class Prompt:
             elif name in names:
                 block[name] = value
             else:
-                self._drops.add(join(part.at, name))
+                self._drops.add(join_path(part.at, name))
         return block
 
     def _thinking(self, part: ReasoningPart) -> list[Block]:
@@ -246,7 +246,7 @@ class Prompt:
             if part.filename:
                 block["title"] = part.filename
         elif part.detail not in (None, "auto"):
-            self._drops.add(join(part.at, "detail"))
+            self._drops.add(join_path(part.at, "detail"))
         return [self._with_marks(block, part, IMAGE_MARKS if image else DOCUMENT_MARKS)]
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from providers.messages.adapting import reference_text
-from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.request import (
     NO_MARKS,
     FilePart,
@@ -35,14 +35,14 @@ DIRECT_CALLER = {"type": "direct"}  # the caller of nearly all calls: the model 
 def read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: Drops) -> list[Part]:
     parts: list[Part] = []
     for i, item in enumerate(expect(value, list, at)):
-        fields = Fields.of(item, join(at, i))
+        fields = Fields.of(item, join_path(at, i))
         kind = fields.need("type", str)
         read = known.get(kind)
         if read is None:  # server tools, container uploads, unknown types: whole, for a Messages provider
             parts.append(NativePart("messages", kind, item, fields.at))
             continue
         parts.extend(read(fields, drops))
-        drops.rest(fields)
+        drops.add_unread(fields)
     return parts
 
 
@@ -107,7 +107,7 @@ def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
 def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
     """Return the texts among ``parts``. They become one text, so their own marks are dropped."""
     texts = [part for part in parts if isinstance(part, TextPart)]
-    drops.add(*(join(text.at, mark) for text in texts for mark in text.marks))
+    drops.add(*(join_path(text.at, mark) for text in texts for mark in text.marks))
     return [text.text for text in texts]
 
 

@@ -66,10 +66,10 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     reasoning = _read_reasoning(fields, config, drops)
     format = _read_format(fields, config, drops)
     if config is not None:
-        drops.rest(config)
+        drops.add_unread(config)
     parameters = _read_settings(fields, drops)
     model, stream = fields.string("model") or "", fields.boolean("stream") or False
-    drops.rest(fields)
+    drops.add_unread(fields)
     return Request(
         "messages", model, messages, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
         reasoning=reasoning, format=format, parameters=parameters, source=body, dropped=drops.paths(),
@@ -122,7 +122,7 @@ def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
         if content is None:
             raise invalid(f"{at} is required", at)
         parts = [TextPart(content, at)] if isinstance(content, str) else read_blocks(content, at, BLOCKS, drops)
-        drops.rest(message)
+        drops.add_unread(message)
         yield Message(_ROLES[role], tuple(parts), message.at)
 
 
@@ -137,7 +137,7 @@ def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
         fields.need("name", str), fields.string("description"), fields.any("input_schema"),
         strict=fields.boolean("strict"), at=fields.at, marks=read_marks(fields, TOOL_MARKS),
     )  # fmt: skip
-    drops.rest(fields)
+    drops.add_unread(fields)
     return tool
 
 
@@ -168,7 +168,7 @@ def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Param
     name = choice.need("name", str) if kind == "tool" else None
     serial = choice.boolean("disable_parallel_tool_use")
     parallel = Parameter(False, choice.path("disable_parallel_tool_use")) if serial else None
-    drops.rest(choice)
+    drops.add_unread(choice)
     return ToolChoice(_CHOICES[kind], name, at=choice.at), parallel
 
 
@@ -183,7 +183,7 @@ def _read_reasoning(fields: Fields, config: Fields | None, drops: Drops) -> Reas
         return None if effort is None else Reasoning("adaptive", effort, at="output_config.effort")
     kind = thinking.need("type", str)
     budget, summary = thinking.integer("budget_tokens"), thinking.string("display") == "summarized"
-    drops.rest(thinking)
+    drops.add_unread(thinking)
     match kind:
         case "disabled":
             return Reasoning("disabled", at=thinking.at)
@@ -204,7 +204,7 @@ def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format 
         at = format.path("type")
         raise invalid(f'{at} must be json_schema, not "{kind}"', at)
     schema = format.need("schema", dict)
-    drops.rest(format)
+    drops.add_unread(format)
     return Format("json_schema", schema=schema, at=format.at)
 
 
@@ -217,7 +217,7 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
     if (metadata := fields.object("metadata")) is not None:
         if user := metadata.string("user_id"):
             parameters["user"] = Parameter(_user_id(user), metadata.path("user_id"))
-        drops.rest(metadata)
+        drops.add_unread(metadata)
     return parameters
 
 

@@ -12,8 +12,8 @@ from providers.messages.incoming import OWN_FIELDS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of, raised
-from providers.neutral.fields import Drops, join
+from providers.neutral.edits import losses_of, raised_limit_edit
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 
@@ -32,7 +32,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     """
     body, drops = _write(request, to)
     written = _outgoing(body, to, drops)
-    more = raised(request.parameters.get("max_tokens"), body["max_tokens"])
+    more = raised_limit_edit(request.parameters.get("max_tokens"), body["max_tokens"])
     return attrs.evolve(written, edits=(*written.edits, *more)) if more else written
 
 
@@ -74,7 +74,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     body |= own
     if request.stream:
         body["stream"] = True
-    drops.take_out(body, to.quirks.refused_fields)
+    drops.remove_members(body, to.quirks.refused_fields)
     return body, drops
 
 
@@ -123,7 +123,7 @@ def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpo
         elif name in known:  # `defer_loading` of another API relies on a search at its own provider
             block[name] = value
         else:
-            drops.add(join(tool.at, name))
+            drops.add(join_path(tool.at, name))
     return block
 
 

@@ -19,7 +19,7 @@ from providers.messages.reading import (
     stop_block,
 )
 from providers.messages.usage import Counts
-from providers.neutral.bounds import ANSWER, TooMuch
+from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.values import as_string
 from streams.events import AnswerStart, ErrorInfo, Event
@@ -50,7 +50,7 @@ class MessagesReader:
         try:
             if event == "content_block_delta" and (events := self._take_piece(data)) is not None:
                 return events if self._stage is ANSWERING else self._start_with(events)
-        except TooMuch as error:
+        except AnswerTooLarge as error:
             return self._fail(error.info)
         try:
             value = any_json(data)
@@ -62,7 +62,7 @@ class MessagesReader:
         self._answer.arriving = data
         try:
             return self._take_event(as_string(value.get("type")) or event, value)
-        except TooMuch as error:
+        except AnswerTooLarge as error:
             return self._fail(error.info)
 
     def close(self) -> Sequence[Event]:

@@ -11,10 +11,10 @@ import attrs
 import msgspec
 
 from providers.messages.answer import block_events, input_text, reasoning_events, tool_call_start
-from providers.neutral.bounds import PLACE, AnswerBudgets, bounded
+from providers.neutral.bounds import PLACE, AnswerBudgets, check_length
 from providers.neutral.values import as_string
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
-from streams.surrogates import NOT_JSON, any_json, reading
+from streams.surrogates import NOT_JSON, any_json, tolerate_lone_surrogates
 
 
 class Delta(msgspec.Struct):
@@ -35,7 +35,7 @@ class BlockDelta(msgspec.Struct):
     delta: Delta | None = None
 
 
-decode = reading(msgspec.json.Decoder(BlockDelta).decode)
+decode = tolerate_lone_surrogates(msgspec.json.Decoder(BlockDelta).decode)
 
 
 class OpenBlock:
@@ -156,7 +156,7 @@ def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """Return the events for the text and citations in the block's start."""
     events = [*take_text(answer, block, as_string(block.item.get("text")))]
     citations = block.item.get("citations")
-    for citation in bounded(citations, "citations") if isinstance(citations, list) else ():
+    for citation in check_length(citations, "citations") if isinstance(citations, list) else ():
         events += _cite(answer, block, citation)
     return events
 
@@ -293,7 +293,7 @@ def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
 def read_whole_blocks(answer: OpenAnswer, content: object) -> list[Event]:
     """Return the events of blocks that ``message_start`` carries whole, as in programmatic tool calling."""
     events: list[Event] = []
-    for item in bounded(content, "content blocks") if isinstance(content, list) else ():
+    for item in check_length(content, "content blocks") if isinstance(content, list) else ():
         if isinstance(item, dict) and (block := block_events(answer.opened, item, answer.call_ids)):
             answer.opened += 1
             events.extend(block)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from providers.catalog.effort import omits_thinking
 from providers.catalog.thinking import accepts_sampling_with, add_budget, effort_level, show_summary, stop_strings
 from providers.neutral.fields import Drops
-from providers.neutral.formats import can_be_closed, closed, described, in_words
+from providers.neutral.formats import can_be_closed, close_objects, format_instruction, schema_with_description
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request
@@ -164,13 +164,13 @@ def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | No
     if format is None or _is_enforceable(format, quirks):
         return None
     drops.add(format.at)
-    return in_words(format)
+    return format_instruction(format)
 
 
 def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
     """Write ``output_config.format``, the API's own structured output."""
     if format is not None and _is_enforceable(format, quirks):
-        schema = closed(described(format))
+        schema = close_objects(schema_with_description(format))
         body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.neutral.billing import MOST_TOKENS, reported_nanos, tier_of, tool_calls
-from providers.neutral.bounds import bounded
+from providers.neutral.bounds import check_length
 from streams.events import Usage, UsageStep
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -56,7 +56,7 @@ class Counts:
                 seen[name] = figure
         for name in _START_EXTRAS if begun else _EXTRAS:
             if name in usage and (extras := usage[name]) is not None:
-                self._extras[name] = bounded(extras, "steps") if isinstance(extras, list) else extras
+                self._extras[name] = check_length(extras, "steps") if isinstance(extras, list) else extras
 
     def usage(self) -> Usage | None:
         """Return the usage so far, or ``None`` if the provider has sent none."""

@@ -229,6 +229,6 @@ class MessagesWriter:
             last = open.delta(type="signature_delta", signature=signature(self._issuer, self._reasoning))
             self._reasoning = None
         elif self._input is not None and not self._input.is_empty:
-            last = open.delta(type="input_json_delta", partial_json=self._input.rest())
+            last = open.delta(type="input_json_delta", partial_json=self._input.whole_json())
         self._input = None
         return last + open.stop()

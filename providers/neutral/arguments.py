@@ -51,7 +51,7 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
 class StreamedInput:
     """The arguments of one streamed call, for clients that parse every prefix and accept only objects.
 
-    An object passes from its brace on. Other arguments (free text, ``null``) become an object at the end.
+    An object passes unchanged from its brace on. Other arguments (free text, ``null``) become an object at the end.
     """
 
     __slots__ = ("_kind", "_pieces", "passes")
@@ -74,9 +74,9 @@ class StreamedInput:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the call has no arguments; the empty text of a custom tool counts as one."""
+        """True if the call has no arguments; the empty text of a custom tool counts as one."""
         return not self._pieces and self._kind == "function"
 
-    def rest(self) -> str:
-        """Return the whole arguments as JSON, unless they have already passed."""
+    def whole_json(self) -> str:
+        """Return the whole arguments as JSON. Call it only if ``passes`` is false."""
         return msgspec.json.encode(call_input("".join(self._pieces), self._kind)).decode()

@@ -12,27 +12,27 @@ MOST_TOKENS: Final = 10**8
 
 _MOST_DOLLARS = 10**6  # for one answer; a higher cost is ignored
 _MOST_CALLS = 10**6  # of one tool in one answer
-_TOOLS_READ = 32
+_MAX_TOOLS = 32
 
 
 OPENAI_TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"))
 """The service tiers in OpenAI's APIs."""
 
 
-def count(value: Any) -> int:
+def token_count(value: Any) -> int:
     """Return ``value`` as a number of tokens, 0 for anything else (``null`` in Databricks' running usage)."""
     if type(value) is int and 0 <= value <= MOST_TOKENS:
         return value
-    return int(min(value, MOST_TOKENS)) if is_count(value) else 0
+    return int(min(value, MOST_TOKENS)) if is_token_count(value) else 0
 
 
-def is_count(value: Any) -> bool:
+def is_token_count(value: Any) -> bool:
     """Return whether ``value`` can be a number of tokens."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def tier_of(word: Any) -> str | None:
-    """Return the used service tier in the provider's word."""
+    """Return the service tier that a provider reports, or ``None`` if ``word`` is no text."""
     return word if isinstance(word, str) and word else None
 
 
@@ -43,7 +43,7 @@ def tool_calls(usage: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
             named = ((name.removesuffix(_SUFFIXES[name[-6:]]), min(count, _MOST_CALLS))
                      for name, count in counts.items()
                      if name[-6:] in _SUFFIXES and type(count) is int and count > 0)  # fmt: skip
-            return tuple(islice(named, _TOOLS_READ))
+            return tuple(islice(named, _MAX_TOOLS))
     return ()
 
 
@@ -56,8 +56,8 @@ _SUFFIXES = {"quests": "_requests", "_calls": "_calls"}
 
 
 def reported_nanos(usage: Mapping[str, Any]) -> int | None:
-    """Return the cost from the provider in nano-dollars, or ``None``."""
-    for member, read in _TOLD:
+    """Return the cost that ``usage`` reports, in nano-dollars, or ``None``."""
+    for member, read in _COST_READERS:
         if member in usage and (nanos := read(usage)) is not None:
             return nanos
     return None
@@ -76,27 +76,27 @@ def _cost(usage: Mapping[str, Any]) -> int | None:
     """
     cost = usage["cost"]
     if isinstance(cost, dict):
-        return _nanos(cost.get("total_cost"))
-    fee = _nanos(cost)
+        return _to_nanos(cost.get("total_cost"))
+    fee = _to_nanos(cost)
     if fee is None or usage.get("is_byok") is not True:
         return fee
     details = usage.get("cost_details")
-    billed = _nanos(details.get("upstream_inference_cost")) if isinstance(details, dict) else None
+    billed = _to_nanos(details.get("upstream_inference_cost")) if isinstance(details, dict) else None
     return None if billed is None else fee + billed
 
 
 def _estimated_cost(usage: Mapping[str, Any]) -> int | None:
     """Read DeepInfra's cost in dollars."""
-    return _nanos(usage["estimated_cost"])
+    return _to_nanos(usage["estimated_cost"])
 
 
-def _nanos(dollars: Any) -> int | None:
+def _to_nanos(dollars: Any) -> int | None:
     if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars <= _MOST_DOLLARS:
         return None
     return round(dollars * 10**9)
 
 
-_TOLD: tuple[tuple[str, Callable[[Mapping[str, Any]], int | None]], ...] = (
+_COST_READERS: tuple[tuple[str, Callable[[Mapping[str, Any]], int | None]], ...] = (
     ("cost_in_usd_ticks", _ticks),
     ("cost", _cost),
     ("estimated_cost", _estimated_cost),

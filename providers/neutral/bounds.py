@@ -34,8 +34,8 @@ VALUE: Final = 100
 _STRUCTURE: Final = b"[{,"
 
 
-class TooMuch(GatewayError):
-    """The error for an answer that exceeds a bound, with ``what`` exceeded it."""
+class AnswerTooLarge(GatewayError):
+    """The error for an answer with too many ``what``, such as "calls", to hold in memory."""
 
     def __init__(self, what: str) -> None:
         super().__init__("upstream", f"the provider sent too many {what} in one answer", reason=None)
@@ -50,19 +50,19 @@ class Budget:
         self._left = size
 
     def spend(self, size: int, what: str) -> None:
-        """Spend ``size`` bytes. Raises ``TooMuch`` with ``what`` if less is left."""
+        """Spend ``size`` bytes. Raises ``AnswerTooLarge`` with ``what`` if less is left."""
         self._left -= size
         if self._left < 0:
-            raise TooMuch(what)
+            raise AnswerTooLarge(what)
 
     def give_back(self, size: int) -> None:
         self._left += size
 
 
-def bounded(array: Array, what: str) -> Array:
-    """Return ``array``. Raises ``TooMuch`` if it has too many elements."""
+def check_length(array: Array, what: str) -> Array:
+    """Return ``array``. Raises ``AnswerTooLarge`` if it has too many elements."""
     if len(array) > PARTS:
-        raise TooMuch(what)
+        raise AnswerTooLarge(what)
     return array
 
 

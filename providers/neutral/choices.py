@@ -23,7 +23,7 @@ def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
     return client in MEMBERS and provider in MEMBERS and not stream
 
 
-def further_choices(body: bytes, api: Api) -> list[bytes]:
+def split_other_choices(body: bytes, api: Api) -> list[bytes]:
     """Return each choice of a whole answer after the first one, as an answer of its own."""
     value, member = any_json(body), MEMBERS[api]
     listed = value.get(member) if isinstance(value, dict) else None
@@ -31,7 +31,7 @@ def further_choices(body: bytes, api: Api) -> list[bytes]:
     return [msgspec.json.encode({**value, member: [{**one, "index": 0}]}) for one in choices if one.get("index")]
 
 
-def joined(answers: Sequence[bytes], api: Api) -> bytes:
+def join_choices(answers: Sequence[bytes], api: Api) -> bytes:
     """Join whole answers of one choice each; other members come from the first one."""
     member = MEMBERS[api]
     values: list[dict[str, Any]] = [any_json(one) for one in answers]

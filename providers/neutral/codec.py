@@ -16,7 +16,7 @@ import attrs
 
 from providers.neutral.bounds import ANSWER
 from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit, adapted, dropped
+from providers.neutral.edits import Edit, adapted_paths, dropped_paths
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
@@ -49,12 +49,12 @@ class Outgoing:
     @cached_property
     def dropped(self) -> tuple[str, ...]:
         """The client's paths that were lost, each once."""
-        return dropped(self.edits)
+        return dropped_paths(self.edits)
 
     @cached_property
     def adapted(self) -> tuple[str, ...]:
         """The client's paths that were sent in another form, with the form."""
-        return adapted(self.edits)
+        return adapted_paths(self.edits)
 
 
 @attrs.frozen(repr=False)
@@ -243,7 +243,7 @@ def new_id(prefix: str) -> str:
     return prefix + (secrets.token_hex(12) if given is None else given())
 
 
-def settled_reason(reason: Reason, called: bool) -> Reason:
+def corrected_reason(reason: Reason, called: bool) -> Reason:
     """Return ``reason`` corrected by whether a tool was called.
 
     Otherwise agent loops stop silently (vercel/ai#12218, strands-agents/harness-sdk#1827).

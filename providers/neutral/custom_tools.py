@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral.fields import Drops, join
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.request import Tool
 from streams.surrogates import NOT_JSON
 
@@ -29,12 +29,12 @@ class _Wrapped(msgspec.Struct):
     patch: msgspec.Raw = msgspec.Raw()
 
 
-def wrapped(text: str) -> str:
+def wrap_text(text: str) -> str:
     """Wrap the free text of a custom call as a function's arguments."""
     return msgspec.json.encode({"input": text}).decode()
 
 
-def unwrapped(arguments: str) -> str:
+def unwrap_text(arguments: str) -> str:
     """Return the free text in a function's arguments, also unwrapped or under another name."""
     try:
         value = msgspec.json.decode(arguments, type=_Wrapped | str)
@@ -45,7 +45,7 @@ def unwrapped(arguments: str) -> str:
         return arguments
 
 
-def description(tool: Tool, drops: Drops) -> str | None:
+def function_description(tool: Tool, drops: Drops) -> str | None:
     """Return the function's description, with the grammar in words.
 
     Nothing enforces the grammar, so that it is reported as lost.
@@ -53,14 +53,14 @@ def description(tool: Tool, drops: Drops) -> str | None:
     format = tool.format
     if not isinstance(format, dict) or format.get("type") != "grammar":
         return tool.description
-    drops.add(join(tool.at, "format"))
+    drops.add(join_path(tool.at, "format"))
     rule = f"The input must follow this {format.get('syntax')} grammar:\n{format.get('definition')}"
     return f"{tool.description or ''}\n\n{rule}".strip()
 
 
 def as_function(tool: Tool, drops: Drops) -> tuple[str | None, Any]:
     """Return the description and schema of ``tool`` as a function."""
-    return (description(tool, drops), SCHEMA) if tool.kind == "custom" else (tool.description, tool.schema)
+    return (function_description(tool, drops), SCHEMA) if tool.kind == "custom" else (tool.description, tool.schema)
 
 
 def object_schema(schema: Any) -> Any:

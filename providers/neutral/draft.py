@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from providers.neutral.edits import Edit, Why
-from providers.neutral.fields import generic, malformed, parsed
+from providers.neutral.fields import generic_path, malformed_error, parse_json
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY: Final = msgspec.json.Decoder()
@@ -43,7 +43,7 @@ class Body:
         try:
             value = self._values[name] = _ANY.decode(self.members[name])
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise malformed(error) from None
+            raise malformed_error(error) from None
         return value
 
     def values(self) -> dict[str, Any]:
@@ -86,8 +86,8 @@ class Draft:
         """
         value = self._members.get(name)
         if isinstance(value, msgspec.Raw):
-            return self._body.value(name) if value is self._body.members.get(name) else parsed(value, Any)
-        return parsed(msgspec.json.encode(value), Any) if isinstance(value, _Items) else value
+            return self._body.value(name) if value is self._body.members.get(name) else parse_json(value, Any)
+        return parse_json(msgspec.json.encode(value), Any) if isinstance(value, _Items) else value
 
     def raw(self, name: str) -> msgspec.Raw | None:
         """Return a member as undecoded JSON, ``None`` if it is absent."""
@@ -107,7 +107,7 @@ class Draft:
         """
         for index, item in enumerate(self._array(name)):
             if bytes(memoryview(item)[:1]) == b"{":
-                yield index, parsed(item, dict[str, msgspec.Raw])
+                yield index, parse_json(item, dict[str, msgspec.Raw])
 
     def put_items(self, name: str, changed: Mapping[int, Mapping[str, Any]]) -> None:
         """Replace the objects at the indices of ``changed`` in the array ``name``; others keep their bytes."""
@@ -116,7 +116,7 @@ class Draft:
     def _array(self, name: str) -> list[Any]:
         value = self._members.get(name)
         raw = value if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
-        return parsed(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
+        return parse_json(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
 
     def put(self, name: str, value: Any) -> None:
         """Set the member ``name`` in its place, or remove it with ``None``."""
@@ -148,7 +148,7 @@ class Draft:
         for name, value in changes.items():
             self.put(name, value)
         for path in lost:
-            self.note(Edit(generic(path), why=why))
+            self.note(Edit(generic_path(path), why=why))
 
     def note(self, edit: Edit) -> None:
         """Add an edit to the list."""

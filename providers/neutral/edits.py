@@ -38,18 +38,18 @@ def losses_of(paths: Iterable[str], why: Why) -> tuple[Edit, ...]:
     return tuple(Edit(path, why=why) for path in paths)
 
 
-def raised(limit: Parameter | None, sent: object) -> tuple[Edit, ...]:
+def raised_limit_edit(limit: Parameter | None, sent: object) -> tuple[Edit, ...]:
     """Return the edit of the client's token ``limit`` if ``sent`` is higher, to include the reasoning."""
     if limit is None or not isinstance(sent, int) or sent <= max(1, limit.value):
         return ()
     return (Edit(limit.at, lost=False, form=f"={sent}", why="translation"),)
 
 
-def dropped(edits: Iterable[Edit]) -> tuple[str, ...]:
+def dropped_paths(edits: Iterable[Edit]) -> tuple[str, ...]:
     """Return the lost paths, each once."""
     return Drops(edit.path for edit in edits if edit.lost).paths()
 
 
-def adapted(edits: Iterable[Edit]) -> tuple[str, ...]:
+def adapted_paths(edits: Iterable[Edit]) -> tuple[str, ...]:
     """Return paths with their new forms: ``max_tokens->max_completion_tokens``."""
     return tuple(dict.fromkeys(edit.path + edit.form for edit in edits if edit.form))

@@ -22,7 +22,7 @@ _JSON_NAMES = {
 }  # fmt: skip
 
 
-def join(at: str, name: str | int) -> str:
+def join_path(at: str, name: str | int) -> str:
     """Return the path of a member (``a.b``) or an element (``a[0]``) of the value at ``at``."""
     if isinstance(name, int):
         return f"{at}[{name}]"
@@ -60,7 +60,7 @@ class Fields:
     def _take(self, name: str, kind: type[T]) -> T | None:
         self._unread.pop(name, None)
         value = self.data.get(name)
-        return None if value is None else expect(value, kind, join(self.at, name))
+        return None if value is None else expect(value, kind, join_path(self.at, name))
 
     def any(self, name: str) -> Any:
         self._unread.pop(name, None)
@@ -89,7 +89,7 @@ class Fields:
         """Yield the elements of an array of objects, each with its path."""
         at = self.path(name)
         for i, value in enumerate(self._take(name, list) or ()):
-            yield self.of(value, join(at, i))
+            yield self.of(value, join_path(at, i))
 
     def need(self, name: str, kind: type[T]) -> T:
         """Return a required member: ``need("role", str)``."""
@@ -100,7 +100,7 @@ class Fields:
         return value
 
     def path(self, name: str) -> str:
-        return join(self.at, name)
+        return join_path(self.at, name)
 
     def ignore(self, *names: str) -> None:
         """Mark members as read that do not affect the answer, so that they are not reported."""
@@ -109,10 +109,10 @@ class Fields:
 
     def unread(self) -> list[str]:
         """Return the paths of unread members in order, without ``null`` ones."""
-        return [join(self.at, name) for name in self._unread if self.data[name] is not None]
+        return [join_path(self.at, name) for name in self._unread if self.data[name] is not None]
 
 
-KEPT = 1000
+MAX_PATHS = 1000
 """The most paths of losses, and again as many of those that strict mode refuses, so that one is always listed. Clients
 choose names and number."""
 LONGEST = 200  # characters of a path
@@ -129,15 +129,15 @@ class Drops:
 
     def add(self, *paths: str) -> None:
         for path in paths:
-            path, count = generic(path[:LONGEST]), len(self._paths)
-            if count < KEPT or (count < 2 * KEPT and is_loss(path)):
+            path, count = generic_path(path[:LONGEST]), len(self._paths)
+            if count < MAX_PATHS or (count < 2 * MAX_PATHS and is_loss(path)):
                 self._paths[path] = None
 
-    def rest(self, fields: Fields) -> None:
+    def add_unread(self, fields: Fields) -> None:
         """Add all unread members of ``fields``."""
         self.add(*fields.unread())
 
-    def take_out(self, body: dict[str, Any], names: Iterable[str]) -> None:
+    def remove_members(self, body: dict[str, Any], names: Iterable[str]) -> None:
         """Remove the members ``names`` from ``body``, and add the present ones."""
         self.add(*(name for name in names if body.pop(name, None) is not None))
 
@@ -148,12 +148,12 @@ class Drops:
 _INDEX = re.compile(r"\[\d+\]")
 
 
-def generic(path: str) -> str:
+def generic_path(path: str) -> str:
     """Return a path with ``[]`` for array indices, as in the report: ``messages[].content[]``."""
     return _INDEX.sub("[]", path) if "[" in path else path
 
 
-def too_deep() -> GatewayError:
+def too_deep_error() -> GatewayError:
     """Return the error for JSON that is nested too deeply.
 
     The limit depends on the caller's own depth, so that every reader expects it.
@@ -161,19 +161,19 @@ def too_deep() -> GatewayError:
     return invalid("the request body is nested too deeply")
 
 
-def malformed(error: Exception, body: bytes = b"") -> GatewayError:
+def malformed_error(error: Exception, body: bytes = b"") -> GatewayError:
     """Return the 400 for a decoding ``error``, with the position of half a surrogate pair in ``body``."""
     if isinstance(error, RecursionError):
-        return too_deep()
+        return too_deep_error()
     if (place := find_lone_surrogate(body)) is not None:
         half = body[place : place + 6].decode("ascii")
         return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
     return invalid(f"the request body is not valid JSON: {error}")
 
 
-def parsed(data: bytes | msgspec.Raw, kind: type[T]) -> T:
+def parse_json(data: bytes | msgspec.Raw, kind: type[T]) -> T:
     """Decode JSON of a client's request. Raises ``GatewayError`` (400) if it is invalid."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise malformed(error) from None
+        raise malformed_error(error) from None

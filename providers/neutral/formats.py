@@ -16,12 +16,16 @@ _LISTS: Final = ("anyOf", "allOf", "oneOf", "prefixItems")
 _MAPS: Final = ("properties", "$defs", "definitions")
 
 
-def in_words(format: Format) -> str:
+def format_instruction(format: Format) -> str:
     """Return ``format`` as an instruction in the prompt."""
-    return _JSON if format.kind == "json_object" else f"{_SCHEMA}\n\n{msgspec.json.encode(described(format)).decode()}"
+    return (
+        _JSON
+        if format.kind == "json_object"
+        else f"{_SCHEMA}\n\n{msgspec.json.encode(schema_with_description(format)).decode()}"
+    )
 
 
-def described(format: Format) -> Any:
+def schema_with_description(format: Format) -> Any:
     """Return the schema with OpenAI's separate description."""
     schema = format.schema if isinstance(format.schema, Mapping) else {}
     return {"description": format.description, **schema} if format.description else schema
@@ -32,10 +36,10 @@ def can_be_closed(format: Format) -> bool:
 
     ``strict`` means closed objects. Otherwise an object without named members could only be empty.
     """
-    return format.kind == "json_schema" and (format.strict is True or not _open(format.schema))
+    return format.kind == "json_schema" and (format.strict is True or not _has_open_object(format.schema))
 
 
-def _open(schema: Any) -> bool:
+def _has_open_object(schema: Any) -> bool:
     """Return whether an object in ``schema`` allows members that it does not name."""
     if not isinstance(schema, dict):
         return False
@@ -47,23 +51,23 @@ def _open(schema: Any) -> bool:
         inner += found if isinstance(found := schema.get(name), list) else []
     for name in _MAPS:
         inner += found.values() if isinstance(found := schema.get(name), dict) else []
-    return any(map(_open, inner))
+    return any(map(_has_open_object, inner))
 
 
-def closed(schema: Any) -> Any:
+def close_objects(schema: Any) -> Any:
     """Add ``additionalProperties: false`` to every object without it, as Anthropic requires."""
     if not isinstance(schema, dict):
         return schema
     found = dict(schema)
     for name in _INNER:
         if name in found:
-            found[name] = closed(found[name])
+            found[name] = close_objects(found[name])
     for name in _LISTS:
         if isinstance(found.get(name), list):
-            found[name] = [closed(item) for item in found[name]]
+            found[name] = [close_objects(item) for item in found[name]]
     for name in _MAPS:
         if isinstance(found.get(name), dict):
-            found[name] = {key: closed(value) for key, value in found[name].items()}
+            found[name] = {key: close_objects(value) for key, value in found[name].items()}
     if found.get("type") == "object":
         found.setdefault("additionalProperties", False)
     return found

@@ -82,15 +82,15 @@ _WIDER_THAN_LOST = frozenset(("system", "system[]"))
 """Paths with more than was lost: the instructions, although only Claude Code's billing line is dropped."""
 
 
-def explained(path: str) -> tuple[str, ...]:
+def with_explanation(path: str) -> tuple[str, ...]:
     """Return ``path``, and its explanation too if the path has more than was lost.
 
     Programs still find the path alone.
     """
-    return (path, in_words(path)) if path in _WIDER_THAN_LOST else (path,)
+    return (path, explain_path(path)) if path in _WIDER_THAN_LOST else (path,)
 
 
-def in_words(path: str) -> str:
+def explain_path(path: str) -> str:
     """Explain an unclear path of the drop report: ``system[]: billing line``."""
     words = next((words for hint, words in WORDS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
     return path if words is None else f"{path}: {words}"

@@ -35,10 +35,10 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     """
     name, data = event_stream.parse(raw) or ("", b"")
     if name in (event_stream.EXCEPTION, event_stream.ERROR):
-        return "error", _error(as_object(load(data)))
-    inner = _inner(data)
+        return "error", _error_event(as_object(load(data)))
+    inner = _unwrap_event(data)
     if has_more_elements(inner, MAX_ELEMENTS):  # the splitter has only seen its base64
-        return "error", _error({"message": f"the provider sent an event {TOO_MANY_ELEMENTS}"})
+        return "error", _error_event({"message": f"the provider sent an event {TOO_MANY_ELEMENTS}"})
     said = as_object(load(inner))
     kind = said.get("type")
     if METRICS in said:
@@ -46,12 +46,12 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     return (kind if isinstance(kind, str) else ""), inner
 
 
-def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
+def change_event(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """Return the frame with a changed event."""
-    return event_stream.change_payload(raw, lambda data: _outer(change(_inner(data))))
+    return event_stream.change_payload(raw, lambda data: _wrap_event(change(_unwrap_event(data))))
 
 
-def _inner(data: bytes) -> bytes:
+def _unwrap_event(data: bytes) -> bytes:
     """Return the event in a frame's payload, or the payload itself, which the reader then rejects."""
     try:
         return base64.b64decode(as_object(load(data))["bytes"], validate=True)
@@ -59,11 +59,11 @@ def _inner(data: bytes) -> bytes:
         return data
 
 
-def _outer(event: bytes) -> bytes:
+def _wrap_event(event: bytes) -> bytes:
     return msgspec.json.encode({"bytes": base64.b64encode(event).decode()})
 
 
-def _error(said: Mapping[str, Any]) -> bytes:
+def _error_event(said: Mapping[str, Any]) -> bytes:
     kind, message = said.get("type"), said.get("message")
     error = {"type": _KINDS.get(kind if isinstance(kind, str) else "", "api_error"), "message": message or kind or ""}
     return msgspec.json.encode({"type": "error", "error": error})
@@ -75,6 +75,6 @@ INVOKED = Framing(
     splitter=event_stream.FrameSplitter,
     parse=parse,
     complete=lambda rest: b"",  # the splitter's rest is never whole
-    change_payload=changed,
+    change_payload=change_event,
 )
 """The frames of ``invoke-with-response-stream``."""

@@ -49,7 +49,7 @@ def actual_type(source: MediaSource, image: bool) -> str:
     return (image and image_beginning(source.value)) or _IMAGE_NAMES.get(label, label)
 
 
-def embedded(source: MediaSource, at: str) -> MediaSource:
+def parse_data_url(source: MediaSource, at: str) -> MediaSource:
     """Parse a ``data:`` URL in ``source``. Raises a 400 if its content is not base64."""
     if source.kind != "url" or not source.value.startswith("data:"):
         return source

@@ -29,7 +29,7 @@ _PUBLIC: Final = 4  # public bytes of the value derived from a key
 
 
 @lru_cache(maxsize=1024)
-def _stretched(provider: str, key: str) -> bytes:
+def _derive_bytes(provider: str, key: str) -> bytes:
     """Derive bytes from a key in some 20 ms, once for each key; they are the same in every process."""
     return hashlib.scrypt(key.encode(), salt=f"trigate {provider}".encode(), n=2**13, r=8, p=1, dklen=_PUBLIC + 32)
 
@@ -39,7 +39,7 @@ def signing_secret(provider: str, key: str) -> bytes:
 
     The public bytes of an issuer reveal nothing of them.
     """
-    return _stretched(provider, key)[_PUBLIC:]
+    return _derive_bytes(provider, key)[_PUBLIC:]
 
 
 def _digest(key: str) -> str:
@@ -73,9 +73,9 @@ class Issuer:
 
         Clients see it, so that it is slow (20 ms for each key): a fast hash would reveal weak keys to guessing.
         """
-        return self._account if self._key is None else _stretched(self.provider, self._key)[:_PUBLIC].hex()
+        return self._account if self._key is None else _derive_bytes(self.provider, self._key)[:_PUBLIC].hex()
 
-    def made(self, seal: "Seal") -> bool:
+    def is_maker_of(self, seal: "Seal") -> bool:
         """Return whether this issuer made the item in ``seal``."""
         return seal.issuer.provider == self.provider and seal.issuer.account in (self.account, self.earlier)
 
@@ -107,7 +107,7 @@ def is_sealed(text: str) -> bool:
 def unseal(text: str) -> Seal | None:
     """Return the seal in ``text``, of either form, or ``None`` if it is invalid. Never raises."""
     if text.startswith(_IN_BASE64):
-        text = _inner(text)
+        text = _decode_seal(text)
     if not text.startswith(PREFIX):
         return None
     body = text[len(PREFIX) :]
@@ -121,7 +121,7 @@ def unseal(text: str) -> Seal | None:
     return Seal(Issuer(provider, account), api, item) if api in _APIS else None
 
 
-def _inner(text: str) -> str:
+def _decode_seal(text: str) -> str:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if "-" in text or "_" in text else None,
                                 validate=True).decode("ascii")  # fmt: skip
@@ -137,7 +137,7 @@ _ENOUGH = 400  # characters of a seal that contain its head
 def sealed_by(text: bytes) -> Seal | None:
     """Return the seal at the start of ``text`` without its item, or ``None``. Only its head is read."""
     if text.startswith(MARKS[1]):
-        text = _inner(text[:_ENOUGH].decode("ascii", "replace")).encode()
+        text = _decode_seal(text[:_ENOUGH].decode("ascii", "replace")).encode()
     body = text[len(PREFIX) : _ENOUGH]
     try:
         head = _HEAD.match(base64.urlsafe_b64decode(body[: len(body) // 4 * 4]))

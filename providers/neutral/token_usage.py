@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import count, reported_nanos, tier_of, tool_calls
+from providers.neutral.billing import reported_nanos, tier_of, token_count, tool_calls
 from streams.events import Usage
 
 
@@ -34,10 +34,10 @@ NEWER: Final = TokenWords(
     ("output_tokens_details", "output_token_details"),
 )
 
-SOUNDS: Final = ("audio",)
+AUDIO_ONLY: Final = ("audio",)
 """Content of conversations with its own price per token; images have the price of text."""
 
-ALL_SENSES: Final = ("audio", "image")
+ALL_MEDIA: Final = ("audio", "image")
 
 
 def read_tokens(
@@ -46,7 +46,7 @@ def read_tokens(
     *,
     tier: Any = None,
     calls: tuple[tuple[str, int], ...] = (),
-    senses: tuple[str, ...] = SOUNDS,
+    media: tuple[str, ...] = AUDIO_ONLY,
 ) -> Usage:
     """Read the counts in ``usage``, and the other items of its bill.
 
@@ -56,43 +56,45 @@ def read_tokens(
     """
     if not usage.get(words.input) and not usage.get(words.output):
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
-    asked, said = _object(usage, words.input_details), _object(usage, words.output_details)
-    prompt, total = count(usage.get(words.input)), count(usage.get("total_tokens"))
+    inputs, outputs = _object(usage, words.input_details), _object(usage, words.output_details)
+    prompt, total = token_count(usage.get(words.input)), token_count(usage.get("total_tokens"))
     # # DeepSeek and Moonshot have the cached part at the top level.
-    cached = asked.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
-    cache_read = min(count(cached), prompt)
-    cache_write = min(count(asked.get("cache_write_tokens")), prompt - cache_read)
+    cached = inputs.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
+    cache_read = min(token_count(cached), prompt)
+    cache_write = min(token_count(inputs.get("cache_write_tokens")), prompt - cache_read)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
-    output = max(count(usage.get(words.output)), total - prompt)
-    reasoning = said.get("reasoning_tokens")
+    output = max(token_count(usage.get(words.output)), total - prompt)
+    reasoning = outputs.get("reasoning_tokens")
     return Usage(
         input=prompt - cache_read - cache_write,
         cache_read=cache_read,
         cache_write=cache_write,
         output=output,
-        reasoning=None if reasoning is None else min(count(reasoning), output),
+        reasoning=None if reasoning is None else min(token_count(reasoning), output),
         tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
         calls=tool_calls(usage) or calls,
         reported_nanos=reported_nanos(usage),
-        units=_units(asked, said, senses, prompt + output),
+        units=_media_units(inputs, outputs, media, prompt + output),
     )
 
 
-def _units(
-    asked: Mapping[str, Any], said: Mapping[str, Any], senses: tuple[str, ...], most: int
+def _media_units(
+    inputs: Mapping[str, Any], outputs: Mapping[str, Any], media: tuple[str, ...], most: int
 ) -> tuple[tuple[str, int], ...]:
     """Return the tokens of sounds and images among the counted ones."""
     found: list[tuple[str, int]] = []
-    for sense in senses:
-        name = f"{sense}_tokens"
-        if not asked.get(name) and not said.get(name):
+    for medium in media:
+        name = f"{medium}_tokens"
+        if not inputs.get(name) and not outputs.get(name):
             continue
-        cached = count(_object(asked, ("cached_tokens_details",)).get(name))
+        cached = token_count(_object(inputs, ("cached_tokens_details",)).get(name))
         for kind, number in (
-            ("input", count(asked.get(name)) - cached), ("cached", cached), ("output", count(said.get(name))),
-        ):  # fmt: skip
+            ("input", token_count(inputs.get(name)) - cached),
+            ("cached", cached),
+            ("output", token_count(outputs.get(name))),
+        ):
             if number > 0:
-                found.append((f"{kind}_{sense}_token", min(number, most)))
+                found.append((f"{kind}_{medium}_token", min(number, most)))
     return tuple(found)
 
 

@@ -40,53 +40,55 @@ FORMAT = 200  # a provider's instructions about a schema
 
 def estimate(request: Request) -> int:
     """Estimate the input tokens of ``request``: its texts, tools, images and documents. Always above 0."""
-    size = sum(_part(part) for message in request.messages for part in message.parts) + _tools(request.tools)
+    size = sum(_part_tokens(part) for message in request.messages for part in message.parts) + _tools_tokens(
+        request.tools
+    )
     if request.format is not None and request.format.schema is not None:
-        size += FORMAT + _json(request.format.schema)
+        size += FORMAT + _json_tokens(request.format.schema)
     return round(BASE + TURN * len(request.messages) + size)
 
 
-def _part(part: Part) -> float:
-    return _plain(part) + (CITED if "citations" in getattr(part, "marks", ()) else 0)
+def _part_tokens(part: Part) -> float:
+    return _content_tokens(part) + (CITED if "citations" in getattr(part, "marks", ()) else 0)
 
 
-def _plain(part: Part) -> float:
+def _content_tokens(part: Part) -> float:
     match part:
         case TextPart(text=text) | RefusalPart(text=text):
-            return _text(text)
+            return _text_tokens(text)
         case ReasoningPart(text=text, native=native, seal=seal):
-            return _text(text) or _json(native if native is not None else seal and seal.item)
+            return _text_tokens(text) or _json_tokens(native if native is not None else seal and seal.item)
         case ImagePart():
             return IMAGE
         case FilePart(source=source):
             if source.kind == "text":
-                return _text(source.value)
+                return _text_tokens(source.value)
             return PAGE * max(1, len(source.value) * 0.75 / PAGE_BYTES) if source.kind == "base64" else PAGE
         case AudioPart(data=data):
             return len(data) * 0.75 / AUDIO_BYTES_PER_TOKEN
         case ToolCallPart(name=name, input=text, id=id):
-            return _text(name) + _text(text) + _text(id) + TURN
+            return _text_tokens(name) + _text_tokens(text) + _text_tokens(id) + TURN
         case ToolResultPart(parts=parts, call_id=id):
-            return sum(map(_part, parts)) + _text(id) + TURN
+            return sum(map(_part_tokens, parts)) + _text_tokens(id) + TURN
         case NativePart(item=item):
-            return _json(item)
+            return _json_tokens(item)
 
 
-def _tools(tools: Iterable[Tool | NativeTool]) -> float:
+def _tools_tokens(tools: Iterable[Tool | NativeTool]) -> float:
     size = 0.0
     for tool in tools:
         if isinstance(tool, NativeTool):
             size += 2000  # a server tool has its own instructions
         else:
-            size += TOOL + _text(tool.name) + _text(tool.description or "") + _json(tool.schema)
+            size += TOOL + _text_tokens(tool.name) + _text_tokens(tool.description or "") + _json_tokens(tool.schema)
     return size + TOOLS if size else 0
 
 
-def _text(text: str) -> float:
+def _text_tokens(text: str) -> float:
     return len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN
 
 
-def _json(value: Any) -> float:
+def _json_tokens(value: Any) -> float:
     return 0.0 if value is None else len(msgspec.json.encode(value)) / BYTES_PER_TOKEN
 
 

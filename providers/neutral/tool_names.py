@@ -21,7 +21,7 @@ def replacement_id(prefix: str, id: str) -> str:
     return prefix + _digest(id)
 
 
-def matched(ids: Iterable[str], originals: Iterable[str]) -> dict[str, str]:
+def match_ids(ids: Iterable[str], originals: Iterable[str]) -> dict[str, str]:
     """Map those of ``ids`` that equal or replace one of ``originals`` to that original."""
     known = {id: id for id in originals}
     known.update({_digest(id): id for id in known})
@@ -35,7 +35,7 @@ def _digest(id: str) -> str:
 
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
-_KEPT = 55  # characters of the name before "_" and 8 digits of its hash
+_PREFIX_LENGTH = 55  # characters of the name before "_" and 8 digits of its hash
 
 
 @attrs.frozen(repr=False)
@@ -54,8 +54,8 @@ def short_name(name: str, naming: ToolNaming = USUAL) -> str:
     if naming.fits.fullmatch(name):
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    short = f"{_OTHER.sub('_', name)[:_KEPT]}_{mark}"
-    return short if naming.fits.fullmatch(short) else f"_{short[: _KEPT - 1]}_{mark}"
+    short = f"{_OTHER.sub('_', name)[:_PREFIX_LENGTH]}_{mark}"
+    return short if naming.fits.fullmatch(short) else f"_{short[: _PREFIX_LENGTH - 1]}_{mark}"
 
 
 def short_call_id(id: str) -> str:
@@ -65,37 +65,37 @@ def short_call_id(id: str) -> str:
     return replacement_id("call_", id)
 
 
-def shortened(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:
+def shorten_names(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:
     """Return ``request`` with valid tool names, and the client's names by those that an answer may use."""
-    own = {name: short for name in _names(request) if (short := short_name(name, naming)) != name}
-    called = _called(request, own, naming) if naming.before else {}
+    own = {name: short for name in _tool_names(request) if (short := short_name(name, naming)) != name}
+    called = _prefixed_names(request, own, naming) if naming.before else {}
     if not own:
         return request, called
     changed = attrs.evolve(
         request,
         tools=tuple(attrs.evolve(tool, name=own.get(tool.name, tool.name)) if isinstance(tool, Tool) else tool
                     for tool in request.tools),
-        messages=tuple(_turn(message, own) for message in request.messages),
-        tool_choice=_choice(request.tool_choice, own),
+        messages=tuple(_rename_in_message(message, own) for message in request.messages),
+        tool_choice=_rename_in_choice(request.tool_choice, own),
     )  # fmt: skip
     return changed, called | {short: name for name, short in own.items()}
 
 
-def _called(request: Request, own: Mapping[str, str], naming: ToolNaming) -> dict[str, str]:
+def _prefixed_names(request: Request, own: Mapping[str, str], naming: ToolNaming) -> dict[str, str]:
     """Map the prefixed names of tools to the client's own; real names of other tools come first."""
     names = [tool.name for tool in request.tools if isinstance(tool, Tool)]
     made = {before + own.get(name, name): name for before in naming.before for name in names}
     return {called: name for called, name in made.items() if called not in names}
 
 
-def restored(event: Event, names: Mapping[str, str]) -> Event:
+def restore_name(event: Event, names: Mapping[str, str]) -> Event:
     """Return ``event`` with the client's own tool name."""
     if isinstance(event, ToolCallStart) and event.name in names:
         return attrs.evolve(event, name=names[event.name])
     return event
 
 
-def _names(request: Request) -> Iterable[str]:
+def _tool_names(request: Request) -> Iterable[str]:
     for tool in request.tools:
         if isinstance(tool, Tool):
             yield tool.name
@@ -105,15 +105,15 @@ def _names(request: Request) -> Iterable[str]:
                 yield part.name
 
 
-def _turn(message: Message, own: Mapping[str, str]) -> Message:
-    return attrs.evolve(message, parts=tuple(_part(part, own) for part in message.parts))
+def _rename_in_message(message: Message, own: Mapping[str, str]) -> Message:
+    return attrs.evolve(message, parts=tuple(_rename_in_part(part, own) for part in message.parts))
 
 
-def _part(part: Part, own: Mapping[str, str]) -> Part:
+def _rename_in_part(part: Part, own: Mapping[str, str]) -> Part:
     return attrs.evolve(part, name=own[part.name]) if isinstance(part, ToolCallPart) and part.name in own else part
 
 
-def _choice(choice: ToolChoice | None, own: Mapping[str, str]) -> ToolChoice | None:
+def _rename_in_choice(choice: ToolChoice | None, own: Mapping[str, str]) -> ToolChoice | None:
     if choice is None:
         return None
     allowed = None if choice.allowed is None else tuple(own.get(name, name) for name in choice.allowed)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from providers.neutral.bounds import bounded
+from providers.neutral.bounds import check_length
 from streams.surrogates import NOT_JSON, any_json
 
 Json: TypeAlias = Mapping[str, Any]
@@ -41,4 +41,4 @@ def few_objects(value: Any) -> list[dict[str, Any]]:
     """Return ``as_objects`` of an array to process. Raises ``TooMuch`` if it is too long."""
     if not isinstance(value, list):
         return []
-    return [item for item in bounded(value, "elements of an array") if isinstance(item, dict)]
+    return [item for item in check_length(value, "elements of an array") if isinstance(item, dict)]

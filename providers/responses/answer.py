@@ -206,7 +206,7 @@ def _item(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool], status:
             return reasoning_item(own_id("rs_"), text, own, status)
         case ToolCallBlock():
             tool, wrapped = find_called_tool(block, tools)
-            text = custom_tools.unwrapped(block.input) if wrapped else block.input
+            text = custom_tools.unwrap_text(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():
                 text = NO_ARGUMENTS
             return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)

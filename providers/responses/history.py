@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.media import file_type
 from providers.neutral.request import (
     NO_MARKS,
@@ -74,7 +74,7 @@ class History:
         if instructions := fields.string("instructions"):
             self._add("system", "instructions", TextPart(instructions, "instructions"))
         for i, before in enumerate(earlier):
-            self._item(Fields(before, join(EARLIER_PREFIX, i)))
+            self._item(Fields(before, join_path(EARLIER_PREFIX, i)))
         self._knows_all_calls = not any(fields.data.get(name) for name in CONTINUES)
         value = fields.any("input")
         if isinstance(value, str):
@@ -110,7 +110,7 @@ class History:
         if item.data.get("caller") == DIRECT:
             item.ignore("caller")
         reader(self, item)
-        self._drops.rest(item)
+        self._drops.add_unread(item)
 
     def _message(self, item: Fields) -> None:
         word = item.need("role", str)
@@ -204,7 +204,7 @@ class History:
         self.reasoning = read_reasoning(item, self._drops) or self.reasoning
         if (text := item.object("text")) is not None:
             self.format = read_format(text, self._drops) or self.format
-            self._drops.rest(text)
+            self._drops.add_unread(text)
 
 
 def _missing_call_error(item: Fields, call_id: str) -> GatewayError:
@@ -263,7 +263,7 @@ def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
             raise invalid(f"{part.at} is of type {type!r}, which messages cannot hold here", part.at)
         breakpoint = part.any("prompt_cache_breakpoint")
         yield reader(part, NO_MARKS if breakpoint is None else {"prompt_cache_breakpoint": breakpoint})
-        drops.rest(part)
+        drops.add_unread(part)
 
 
 def _result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:

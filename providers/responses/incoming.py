@@ -55,12 +55,12 @@ def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Requ
         format = read_format(text, drops)
         if (verbosity := text.string("verbosity")) is not None:
             controls["verbosity"] = Parameter(verbosity, text.path("verbosity"))
-        drops.rest(text)
+        drops.add_unread(text)
     reasoning = read_reasoning(fields, drops)
     parallel = fields.boolean("parallel_tool_calls")
     model, stream = fields.string("model") or "", fields.boolean("stream") or False
     choice = read_tool_choice(fields, drops)
-    drops.rest(fields)
+    drops.add_unread(fields)
     return Request(
         api="responses",
         model=model,
@@ -84,4 +84,4 @@ def _read_stream_options(fields: Fields, drops: Drops) -> None:
         return
     if options.boolean("include_obfuscation"):
         drops.add(options.path("include_obfuscation"))
-    drops.rest(options)
+    drops.add_unread(options)

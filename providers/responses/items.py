@@ -42,7 +42,7 @@ _LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic
 
 def unseal_items(seal: Seal, issuer: Issuer) -> list[Object]:
     """Return the reasoning items in ``seal``, none unless ``issuer`` made it for this API. A seal may hold several."""
-    if not issuer.made(seal) or seal.api != "responses":
+    if not issuer.is_maker_of(seal) or seal.api != "responses":
         return []
     items = seal.item if isinstance(seal.item, list) else [seal.item]
     return [item for item in items if isinstance(item, dict)]

@@ -12,7 +12,7 @@ from providers.neutral.bounds import ID, PLACE, PLACES, Budget
 from providers.neutral.values import Json, as_object, as_string
 from providers.responses.tools import custom_names
 from streams.events import BlockEnd, Event, ReasoningDelta, RefusalDelta, TextDelta, ToolKind
-from streams.surrogates import reading
+from streams.surrogates import tolerate_lone_surrogates
 
 
 class Wire(msgspec.Struct, gc=False):
@@ -39,7 +39,7 @@ class Wire(msgspec.Struct, gc=False):
     error: Any = None
 
 
-decode = reading(msgspec.json.Decoder(Wire).decode)
+decode = tolerate_lone_surrogates(msgspec.json.Decoder(Wire).decode)
 
 
 CALLS: dict[str, tuple[ToolKind, str]] = {

@@ -173,7 +173,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     write_tools(request, body, drops)
     _write_settings(request, to.quirks, body, drops)
     body["stream"] = request.stream
-    drops.take_out(body, to.quirks.refused_fields)
+    drops.remove_members(body, to.quirks.refused_fields)
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 

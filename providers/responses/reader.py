@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from providers.errors.failures import EARLY, array_failure, listed_failure, read_event_failure
-from providers.neutral.bounds import ANSWER, TooMuch
+from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
@@ -60,7 +60,7 @@ class ResponsesReader:
             step = _STEPS.get(name)
             if step is not None:
                 return step(self, wire)
-        except TooMuch as error:
+        except AnswerTooLarge as error:
             return self._fail(error.info)
         if name == "error" or wire.error:
             return self._fail(read_event_failure(load(data)))

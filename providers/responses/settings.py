@@ -38,7 +38,7 @@ def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
             yield _tool(tool, type == "custom", namespace, about)
         else:
             drops.add(tool.at)
-    drops.rest(fields)
+    drops.add_unread(fields)
 
 
 def _tool(fields: Fields, custom: bool, namespace: str | None = None, about: str | None = None) -> Tool:
@@ -122,7 +122,7 @@ def read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
         return None
     effort, summary = reasoning.string("effort"), reasoning.string("summary")
     old = reasoning.string("generate_summary")
-    drops.rest(reasoning)
+    drops.add_unread(reasoning)
     if effort is None and summary is None and old is None:
         return None
     if effort is None:  # only the visibility of reasoning; the model decides whether to reason
@@ -149,5 +149,5 @@ def read_format(text: Fields, drops: Drops) -> Format | None:
         fields.string("description"),
         fields.at,
     )
-    drops.rest(fields)
+    drops.add_unread(fields)
     return format

@@ -59,7 +59,7 @@ class OpenCall:
 
     def close(self) -> bytes:
         data = b""
-        if self._wrapped and (text := custom_tools.unwrapped("".join(self._held))):
+        if self._wrapped and (text := custom_tools.unwrap_text("".join(self._held))):
             data += self._deltas.write(text)
         if self._tool.kind == "function" and not self._deltas.text().strip():
             data += self._deltas.write(NO_ARGUMENTS)
@@ -77,7 +77,7 @@ class OpenCall:
         text = "".join(self._held) if self._wrapped else self._deltas.text()
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
             return None
-        text = custom_tools.unwrapped(text) if self._wrapped else text
+        text = custom_tools.unwrap_text(text) if self._wrapped else text
         return self.index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
 
 

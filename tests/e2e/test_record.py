@@ -209,7 +209,7 @@ async def test_a_recorded_answer_can_be_served(recorder):
     answer = b"".join(render(ANSWER, "chat", {"stream": True, "model": "up"}).pieces)
     recorded = RecordedExchange("x", "chat", None, answer, 200, "text/event-stream", (("x-ratelimit-limit", "1"),))
     error = attrs.evolve(recorded, response=b"{}", status=429, content_type="application/json")
-    frames = event_stream.event("messageStart", b"{}") + event_stream.event("messageStop", b"{}")
+    frames = event_stream.event_frame("messageStart", b"{}") + event_stream.event_frame("messageStop", b"{}")
     binary = attrs.evolve(recorded, api="converse", response=frames, content_type=event_stream.MEDIA_TYPE)
     array = attrs.evolve(recorded, api="gemini", response=b'[{"a": 1},\r\n{"b": 2}]', content_type="application/json")
     for one in (recorded, error, binary, array):

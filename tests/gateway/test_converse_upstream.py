@@ -23,7 +23,7 @@ UNCACHED = (
 
 
 def frame(name: str, **value: Any) -> bytes:
-    return event_stream.event(name, json.dumps(value).encode())
+    return event_stream.event_frame(name, json.dumps(value).encode())
 
 
 BEGIN = frame("messageStart", role="assistant")
@@ -37,7 +37,7 @@ WHOLE = json.dumps({
     "output": {"message": {"role": "assistant", "content": [{"text": "Hello world"}]}}, "stopReason": "end_turn",
     "usage": USAGE, "metrics": {"latencyMs": 7},
 }).encode()  # fmt: skip
-THROTTLED = event_stream.exception("throttlingException", b'{"message":"Too many tokens, please wait"}')
+THROTTLED = event_stream.exception_frame("throttlingException", b'{"message":"Too many tokens, please wait"}')
 
 GOOD_END = {"chat": "[DONE]", "messages": "message_stop", "responses": "response.completed"}
 

@@ -33,7 +33,7 @@ class Platform(CountingProvider):
             return head("text/event-stream", b"".join(messages_stream(script, asked)))
         if path.endswith("-stream"):
             events = [frame(one) for one in messages_stream(script, asked)]
-            broken = event_stream.exception("throttlingException", b'{"message":"Too many tokens"}')
+            broken = event_stream.exception_frame("throttlingException", b'{"message":"Too many tokens"}')
             return head(event_stream.MEDIA_TYPE, b"".join([*events[:4], broken] if self.breaks else events))
         return whole(messages_answer(script, "claude"))
 
@@ -52,7 +52,7 @@ def frame(event: bytes) -> bytes:
     if data["type"] == "message_stop":
         data["amazon-bedrock-invocationMetrics"] = METRICS
     inner = base64.b64encode(json.dumps(data).encode()).decode()
-    return event_stream.event("chunk", json.dumps({"bytes": inner, "p": "abcdef"}).encode())
+    return event_stream.event_frame("chunk", json.dumps({"bytes": inner, "p": "abcdef"}).encode())
 
 
 def config(place: CountingProvider) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from gateway.config.loading import from_mapping
 from gateway.http.headers import paths_header
 from gateway.logs.masking import Mask
 from gateway.routing.router import Router
-from providers.neutral.fields import KEPT, LONGEST, Drops
+from providers.neutral.fields import LONGEST, MAX_PATHS, Drops
 from providers.neutral.hints import HINTS, losses
 from streams.errors import GatewayError
 from tests.support.growth import assert_time_grows_linearly, steps
@@ -26,7 +26,7 @@ def test_hints_are_no_losses_and_what_only_begins_like_one_is():
 def test_paths_that_are_lost_are_bounded_where_they_are_collected():
     drops = Drops(f"m{i}" for i in range(100_000))
     drops.add("x" * 2**20)
-    assert len(drops.paths()) == 2 * KEPT
+    assert len(drops.paths()) == 2 * MAX_PATHS
     assert max(map(len, drops.paths())) <= LONGEST
     assert len(paths_header(drops.paths())) <= 2100
 

@@ -95,13 +95,13 @@ async def test_a_prompt_that_gemini_blocks_is_answered():
 
 @pytest.mark.parametrize("kind", ["throttlingException", "modelStreamErrorException", "serviceUnavailableException"])
 async def test_an_exception_of_converse_has_its_type_in_the_table_of_errors(kind):
-    body = event_stream.event("messageStart", b'{"role":"assistant"}')
-    body += event_stream.exception(kind, b'{"message":"Too many requests"}')
+    body = event_stream.event_frame("messageStart", b'{"role":"assistant"}')
+    body += event_stream.exception_frame(kind, b'{"message":"Too many requests"}')
     run = await run_of(body, api="converse")
     (failure,) = run.tally.failures
     assert (failure.kind, failure.example) == (f"error event: {kind}", "Too many requests")
 
 
 def test_an_error_frame_without_a_type_is_named_by_its_frame():
-    body = event_stream.frame({":message-type": "error", ":error-message": "gone"}, b"")
+    body = event_stream.build_frame({":message-type": "error", ":error-message": "gone"}, b"")
     assert read_answer("converse", body, streamed=True).error == "error"

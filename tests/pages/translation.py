@@ -14,7 +14,7 @@ import msgspec
 
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.fields import generic
+from providers.neutral.fields import generic_path
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
@@ -57,7 +57,7 @@ def outcome_of(sample: Sample, target: Api) -> Outcome:
 
 def is_reported(sample: Sample, outgoing: Outgoing) -> bool:
     """Return whether the report lists the field, or an object around it."""
-    path = generic(sample.path)
+    path = generic_path(sample.path)
     return any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in outgoing.dropped)
 
 

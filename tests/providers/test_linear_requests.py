@@ -12,7 +12,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.hints import losses
 from providers.neutral.quirks import Quirks
 from providers.neutral.tokens import estimate
-from providers.neutral.tool_names import shortened
+from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from streams.events import AnswerEnd
 from tests.support.cases import case
@@ -45,7 +45,7 @@ def translate_request(api: str, shape: str, n: int) -> Callable[[], None]:
         except GatewayError:
             return
         estimate(request)
-        changed, _ = shortened(request)
+        changed, _ = shorten_names(request)
         for codec in CODECS.values():
             for recipient in RECIPIENTS:
                 try:

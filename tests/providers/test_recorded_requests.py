@@ -20,7 +20,7 @@ from providers.catalog.providers import COMPATIBLE
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
-from providers.neutral.tool_names import shortened
+from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from streams.events import Api
 from tests.support.apis import OLDER
@@ -56,7 +56,7 @@ pairs = pytest.mark.parametrize(("client", "upstream"), [*itertools.product(OLDE
 
 
 def translated(request: Request, upstream: Api, to: Recipient) -> Outgoing:
-    call, _ = shortened(CODECS[request.api].read_request(request.body))
+    call, _ = shorten_names(CODECS[request.api].read_request(request.body))
     return CODECS[upstream].write_request(call, to)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from providers.neutral.arguments import LONGEST, MANY, call_input
-from providers.neutral.custom_tools import unwrapped
+from providers.neutral.custom_tools import unwrap_text
 from providers.neutral.seal import PREFIX, unseal
 
 LISTS = "[" + "[]," * 300_000 + "[]]"
@@ -25,8 +25,8 @@ SEALED = PREFIX + base64.urlsafe_b64encode(f'["p","a","responses",{LISTS}]'.enco
         (lambda text: call_input(text, "function"), LISTS, {"_raw": LISTS}),
         (lambda text: call_input(text, "function"), OBJECT[:-1], {"_raw": OBJECT[:-1]}),
         (lambda text: call_input(text, "function"), LONG, {"_raw": LONG}),
-        (unwrapped, OBJECT, OBJECT),
-        (unwrapped, f'{{"input":{LISTS}}}', f'{{"input":{LISTS}}}'),
+        (unwrap_text, OBJECT, OBJECT),
+        (unwrap_text, f'{{"input":{LISTS}}}', f'{{"input":{LISTS}}}'),
         (unseal, SEALED, None),
     ],
     ids=["arguments", "no object", "no JSON", "long", "free text", "wrapped", "seal"],
@@ -61,4 +61,4 @@ def test_many_arguments_go_on_as_they_are() -> None:
     ],
 )
 def test_free_text_is_taken_out_of_its_wrapping(arguments: str, text: str) -> None:
-    assert unwrapped(arguments) == text
+    assert unwrap_text(arguments) == text

@@ -56,10 +56,10 @@ FRAMES = st.builds(
     st.binary(max_size=60),
 )
 SAMPLE = (
-    event_stream.event("messageStart", b'{"role":"assistant"}'),
-    event_stream.event("contentBlockDelta", '{"delta":{"text":"é€😀"},"contentBlockIndex":0}'.encode()),
+    event_stream.event_frame("messageStart", b'{"role":"assistant"}'),
+    event_stream.event_frame("contentBlockDelta", '{"delta":{"text":"é€😀"},"contentBlockIndex":0}'.encode()),
     build_frame(b"", b""),
-    event_stream.exception("throttlingException", b'{"message":"Too many requests"}'),
+    event_stream.exception_frame("throttlingException", b'{"message":"Too many requests"}'),
 )
 
 
@@ -147,7 +147,7 @@ def test_the_limit_is_for_one_frame_not_for_the_stream():
 
 def test_a_frame_that_unfolds_to_too_much_is_refused():
     with pytest.raises(EventTooComplex):
-        FrameSplitter().feed(event_stream.event("metadata", b"[" + b"[]," * 210_000 + b"1]"))
+        FrameSplitter().feed(event_stream.event_frame("metadata", b"[" + b"[]," * 210_000 + b"1]"))
 
 
 @pytest.mark.parametrize("size", [3, 50, 4096])
@@ -170,8 +170,8 @@ def test_splitting_takes_work_in_proportion(size):
 @given(st.dictionaries(NAMES, VALUES, max_size=6), st.binary(max_size=60))
 def test_headers_of_every_type_are_read(said, payload):
     raw = build_frame(b"".join(header(name, value) for name, (value, _) in said.items()), payload)
-    assert event_stream.headers(raw) == {name: value for name, (_, value) in said.items()}
-    assert event_stream.payload(raw) == payload
+    assert event_stream.read_headers(raw) == {name: value for name, (_, value) in said.items()}
+    assert event_stream.read_payload(raw) == payload
 
 
 def test_an_event_is_named_by_its_type():
@@ -212,7 +212,7 @@ def test_an_event_is_named_by_its_type():
 def test_failures_in_mid_stream_have_a_name_of_their_own(headers, payload, name, said):
     """A failure that looked like an event without a known name was skipped, and half an answer was a whole one
     (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
-    found, data = event_stream.parse(event_stream.frame(headers, payload)) or ("", b"")
+    found, data = event_stream.parse(event_stream.build_frame(headers, payload)) or ("", b"")
     assert (found, json.loads(data)) == (name, said)
 
 
@@ -245,10 +245,10 @@ def test_headers_of_any_bytes_raise_nothing(block, payload):
 
 @given(st.dictionaries(NAMES, TEXTS, max_size=4), st.binary(max_size=60))
 def test_a_written_frame_reads_back(headers, payload):
-    raw = event_stream.frame(headers, payload)
+    raw = event_stream.build_frame(headers, payload)
     assert split([raw]) == [raw]
-    assert event_stream.headers(raw) == headers
-    assert event_stream.payload(raw) == payload
+    assert event_stream.read_headers(raw) == headers
+    assert event_stream.read_payload(raw) == payload
 
 
 def test_a_changed_frame_has_its_headers_and_right_checksums():
@@ -264,8 +264,8 @@ def test_frames_read_as_the_vendors_own_parser_reads_them(said, payload):
     buffer = botocore.EventStreamBuffer()
     buffer.add_data(raw)
     (message,) = list(buffer)
-    assert message.payload == event_stream.payload(raw)
-    read = event_stream.headers(raw) or {}
+    assert message.payload == event_stream.read_payload(raw)
+    read = event_stream.read_headers(raw) or {}
     assert message.headers == {name: as_botocore(value) for name, value in read.items()}
 
 
@@ -288,6 +288,6 @@ def test_recorded_streams_are_read_as_they_were_decoded():
         for size in (1, 7, 61, 4096, len(data)):
             frames = split([data[at : at + size] for at in range(0, len(data), size)])
             assert b"".join(frames) == data, (file.name, size)
-        assert [event_stream.headers(raw) for raw in frames] == [one["headers"] for one in decoded], file.name
-        payloads = [json.loads(event_stream.payload(raw)) for raw in frames]
+        assert [event_stream.read_headers(raw) for raw in frames] == [one["headers"] for one in decoded], file.name
+        payloads = [json.loads(event_stream.read_payload(raw)) for raw in frames]
         assert payloads == [one["payload"] for one in decoded], file.name

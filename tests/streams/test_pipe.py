@@ -140,7 +140,7 @@ async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shu
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):
             await trio.sleep(1.5)
-        watch.data_arrived()
+        watch.restart_idle_limit()
         watch.pause()
         await trio.lowlevel.checkpoint()
     assert watch.scope.cancelled_caught
@@ -152,11 +152,11 @@ async def test_a_client_that_does_not_read_is_no_failure_of_the_upstream(autojum
     """What a client does cools nothing (BerriAI/litellm#41223): it may read too slowly for ``total``."""
     watch = Watch(Timeouts(total=10))
     with watch.scope:
-        watch.data_arrived()
+        watch.restart_idle_limit()
         watch.pause()
         await trio.sleep(5)
         if slow == "upstream":
-            watch.data_arrived()
+            watch.restart_idle_limit()
         await trio.sleep_forever()
     assert (watch.failure().kind, watch.failure().reason) == ("timeout", reason)
 

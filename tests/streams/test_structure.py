@@ -37,7 +37,7 @@ DENSE = st.recursive(_EMPTY, lambda inner: st.lists(inner, max_size=40))
 def test_an_element_takes_a_byte_and_a_half_at_least(value: Any) -> None:
     """``ALWAYS_FEW`` relies on it."""
     data = json.dumps(value, separators=(",", ":")).encode()
-    assert count_by_pattern(data) <= len(data) * structure.MAX_ELEMENTS / structure.ALWAYS_FEW
+    assert count_by_pattern(data) <= len(data) * structure.MAX_ELEMENTS / structure.UNSCANNED_BYTES
 
 
 @pytest.mark.parametrize("piece", range(1, 12))
@@ -68,6 +68,6 @@ def test_no_more_is_counted_than_has_to_be() -> None:
 
 def test_the_number_is_told_exactly_where_it_is_not_small() -> None:
     data = json.dumps([{"text": "f(a, [b], {c})" * 100}] * 50).encode()
-    assert structure.count(data, 10_000, 50) == count_by_pattern(data)
-    assert structure.count(data, 10, 5) > 10
-    assert structure.count(data, 10_000, 30_000) == sum(data.count(mark) for mark in (b"[", b"{", b","))
+    assert structure.count_elements(data, 10_000, 50) == count_by_pattern(data)
+    assert structure.count_elements(data, 10, 5) > 10
+    assert structure.count_elements(data, 10_000, 30_000) == sum(data.count(mark) for mark in (b"[", b"{", b","))

@@ -41,7 +41,7 @@ WHOLE: dict[str, Any] = {
 }
 THROTTLED = ("throttlingException", {"message": "slow down"})
 HEADERS = {":event-type": "ping", ":content-type": "application/json", ":message-type": "event"}
-PING = event_stream.frame(HEADERS, b"{}")
+PING = event_stream.build_frame(HEADERS, b"{}")
 
 
 def start(index: int, **kind: Any) -> Any:
@@ -54,13 +54,15 @@ def delta(index: int, **kind: Any) -> Any:
 
 def frames(events: Events) -> list[bytes]:
     return [
-        (event_stream.exception if name.endswith("Exception") else event_stream.event)(name, json.dumps(value).encode())
+        (event_stream.exception_frame if name.endswith("Exception") else event_stream.event_frame)(
+            name, json.dumps(value).encode()
+        )
         for name, value in events
     ]
 
 
 def frame_with(headers: dict[str, str], payload: bytes = b"{}") -> bytes:
-    return event_stream.frame(headers, payload)
+    return event_stream.build_frame(headers, payload)
 
 
 def reseal(raw: bytes) -> bytes:

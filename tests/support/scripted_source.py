@@ -54,7 +54,7 @@ async def pump_from(upstream: Upstream, into: Handoff[Chunk], watch: Watch) -> E
     with watch.scope:
         try:
             upstream.opened.append(await upstream.connect())
-            watch.data_arrived()
+            watch.restart_idle_limit()
         except GatewayError as error:
             failed = error.info
     if failed is not None or watch.scope.cancelled_caught:

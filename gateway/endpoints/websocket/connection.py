@@ -43,7 +43,7 @@ from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.quart_views import through_quart
 from gateway.stores.nodes import OwnerBytes
-from providers.neutral.fields import too_deep
+from providers.neutral.fields import too_deep_error
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
 
@@ -290,7 +290,7 @@ class _Connection:
                 except GatewayError as error:
                     response = exchange.refuse(error.info)
                 except RecursionError:
-                    response = exchange.refuse(too_deep().info)
+                    response = exchange.refuse(too_deep_error().info)
                 await _send_response(response, envelope.stream_id, record)
         finally:
             lifecycle.in_flight -= 1

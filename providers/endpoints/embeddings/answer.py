@@ -21,7 +21,7 @@ import msgspec
 from providers.endpoints.embeddings.request import VectorType
 from streams.errors import GatewayError
 from streams.events import Usage
-from streams.surrogates import NOT_JSON, reading
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 _FLOATS: Final = msgspec.json.Decoder(list[float])
 _STRING: Final = msgspec.json.Decoder(str)
@@ -81,7 +81,7 @@ MAX_MARKS: Final = 10**6
 """The most strings, objects and arrays in one answer, each."""
 
 _VECTORS: Final = re.compile(rb'\s*+\[\s*+(?:(?:\[[^][{}"]*+\]|"[^"\\]*+")\s*+,?+\s*+)*+\]\s*+')
-_MEMBERS: Final = reading(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
+_MEMBERS: Final = tolerate_lone_surrogates(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, f
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.fields import parsed
+from providers.neutral.fields import parse_json
 from providers.neutral.tokens import BYTES_PER_TOKEN, IMAGE
 from streams.events import Usage
 
@@ -230,7 +230,7 @@ def _find_list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw
     for name in _LISTS[FAMILY[client]]:
         raw = draft.raw(name)
         if raw is not None and bytes(memoryview(raw)[:1]) == b"[":
-            return name, parsed(raw, list[msgspec.Raw])
+            return name, parse_json(raw, list[msgspec.Raw])
     return "", None
 
 

@@ -29,7 +29,7 @@ from providers.endpoints.embeddings.traits import COHERE, EmbeddingTraits, purpo
 from providers.neutral.billing import MOST_TOKENS
 from providers.neutral.codec import new_id
 from providers.neutral.edits import Edit
-from providers.neutral.fields import Fields, expect, join
+from providers.neutral.fields import Fields, expect, join_path
 from streams.errors import invalid
 from streams.events import Usage
 
@@ -67,16 +67,16 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
 def _types(types: list[Any] | None) -> tuple[VectorType, ...]:
     for index, type in enumerate(types or ()):
         if type not in TYPES:
-            at = join("embedding_types", index)
+            at = join_path("embedding_types", index)
             raise invalid(f"{at} must be one of {', '.join(TYPES)}", at)
     return tuple(dict.fromkeys(types)) if types else ("float",)
 
 
 def _inputs(fields: Fields) -> tuple[EmbeddingInput, ...]:
     texts, images = fields.array("texts"), fields.array("images")
-    found = [text_input(expect(text, str, join("texts", index))) for index, text in enumerate(texts or ())]
+    found = [text_input(expect(text, str, join_path("texts", index))) for index, text in enumerate(texts or ())]
     for index, image in enumerate(images or ()):
-        found.append(EmbeddedContent((EmbeddedImage(expect(image, str, join("images", index))),)))
+        found.append(EmbeddedContent((EmbeddedImage(expect(image, str, join_path("images", index))),)))
     found.extend(
         EmbeddedContent(tuple(_part(part) for part in one.objects("content"))) for one in fields.objects("inputs")
     )

@@ -38,7 +38,7 @@ from providers.endpoints.embeddings.traits import JINA, NIM, VOYAGE, EmbeddingTr
 from providers.errors.rejected import VECTOR_ENCODINGS
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.fields import Fields, join
+from providers.neutral.fields import Fields, join_path
 from streams.errors import invalid
 from streams.events import Usage
 
@@ -150,7 +150,7 @@ def read_inputs(value: Any, at: str) -> tuple[EmbeddingInput, ...]:
         raise invalid(f"{at} must be a string or an array" if value is not None else f"{at} is required", at)
     if value and all(type(one) is int for one in value):
         return (_token_ids(value),)
-    return tuple(_input(one, join(at, index)) for index, one in enumerate(value))
+    return tuple(_input(one, join_path(at, index)) for index, one in enumerate(value))
 
 
 def _input(value: Any, at: str) -> EmbeddingInput:

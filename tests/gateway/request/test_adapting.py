@@ -17,7 +17,7 @@ from providers.catalog.models import quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import Draft
-from providers.neutral.edits import dropped
+from providers.neutral.edits import dropped_paths
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.events import Api
@@ -237,7 +237,7 @@ def _lost(recording: Recording) -> tuple[str, ...]:
     model = draft.value("model") or ""
     to = Recipient(model, Issuer("x", ""), quirks_of(row.quirks, model), quirks_of(row.known, model))
     CODECS[recording.api].adapt(draft, to)
-    return dropped(draft.edits)
+    return dropped_paths(draft.edits)
 
 
 # Byte by byte

@@ -58,7 +58,7 @@ def endless(api: str, shape: str) -> bytes:
 
 
 def wire(api: str, events: list[tuple[str, dict]]) -> bytes:
-    write = event_stream.event if api == "converse" else SseEvents().event
+    write = event_stream.event_frame if api == "converse" else SseEvents().event
     return b"".join(write(name, msgspec.json.encode(value)) for name, value in events)
 
 

@@ -120,9 +120,9 @@ def same_ids(data: bytes) -> bytes:
 
 
 def test_what_is_shown_of_a_stream_is_text_in_any_framing():
-    frame = event_stream.event("contentBlockDelta", b'{"delta":{"text":"hi"}}')
+    frame = event_stream.event_frame("contentBlockDelta", b'{"delta":{"text":"hi"}}')
     assert text_of(frame) == b'event: contentBlockDelta\ndata: {"delta":{"text":"hi"}}\n\n'
-    invoked = event_stream.event("chunk", b'{"bytes":"%b"}' % base64.b64encode(b'{"type":"message_stop"}'))
+    invoked = event_stream.event_frame("chunk", b'{"bytes":"%b"}' % base64.b64encode(b'{"type":"message_stop"}'))
     assert text_of(invoked + frame[:20]) == b'event: message_stop\ndata: {"type":"message_stop"}\n\n: half a frame\n\n'
     assert text_of(b'[{"a":1}') + text_of(b',\r\n{"a":2}') + text_of(b"]") == b'data: {"a":1}\n\ndata: {"a":2}\n\n]'
     for plain in (b"data: {}\r\n\r\n", b": ping\n\n", b"", b'{"error": 1}'):
@@ -131,7 +131,7 @@ def test_what_is_shown_of_a_stream_is_text_in_any_framing():
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_transcript_of_frames_has_them_one_by_one(damaged):
-    frames = [event_stream.event("contentBlockDelta", b'{"delta":{"text":"%d"}}' % n) for n in range(3)]
+    frames = [event_stream.event_frame("contentBlockDelta", b'{"delta":{"text":"%d"}}' % n) for n in range(3)]
     transcript = Transcript(Transcripts())
     transcript.source = event_stream.EVENT_STREAM
     data = b"".join(frames)

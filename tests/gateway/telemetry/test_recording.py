@@ -32,7 +32,7 @@ from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
 from providers.neutral.invoked import INVOKED
 from providers.recordings import CUT_REQUEST, read_recording
-from streams.event_stream import EVENT_STREAM, event, exception
+from streams.event_stream import EVENT_STREAM, event_frame, exception_frame
 from tests.support.recordings import ABSENT, recordings
 
 KEY = 'sk-"very"-secret'
@@ -190,9 +190,10 @@ def test_no_file_repeats_a_credential(tmp_path):
 def test_frames_are_recorded_whole_without_credentials(tmp_path):
     """Their text has checksums, and Anthropic's events in InvokeModel's frames are in base64."""
     inner = base64.b64encode(b'{"type":"message_stop","note":"%b"}' % SECRET).decode()
-    frames = [event("messageStart", b'{"role":"assistant"}'), event("x", b'{"text":"\xc3\xa9 %b"}' % SECRET),
-              event("chunk", json.dumps({"bytes": inner}).replace(" ", "").encode()),
-              exception("throttlingException", b'{"message":"%b"}' % SECRET)]  # fmt: skip
+    frames = [event_frame("messageStart", b'{"role":"assistant"}'),
+              event_frame("x", b'{"text":"\xc3\xa9 %b"}' % SECRET),
+              event_frame("chunk", json.dumps({"bytes": inner}).replace(" ", "").encode()),
+              exception_frame("throttlingException", b'{"message":"%b"}' % SECRET)]  # fmt: skip
     for api, path in (("converse", "/model/a%3Ab/converse-stream"), ("messages", "/model/claude/invoke")):
         side = attrs.evolve(SIDE, api=api, path=path, request=b"{}", response=b"".join(frames), content_type=FRAMES)
         meta, same = Folder(tmp_path / api).write([side], LINE, (SECRET.decode(),)), side.response

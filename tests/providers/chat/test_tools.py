@@ -10,7 +10,7 @@ from providers.chat import CHAT
 from providers.chat.fragments import Nesting
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
-from providers.neutral.custom_tools import unwrapped, wrapped
+from providers.neutral.custom_tools import unwrap_text, wrap_text
 from providers.neutral.request import (
     ImagePart,
     MediaSource,
@@ -182,7 +182,7 @@ def test_a_server_of_its_own_kind_gets_its_ids_back_whole():
 
 @given(st.text())
 def test_wrapping_is_undone_by_unwrapping(text):
-    assert unwrapped(wrapped(text)) == text
+    assert unwrap_text(wrap_text(text)) == text
 
 
 def test_tools_keep_their_order_and_strict_only_where_it_was_given():

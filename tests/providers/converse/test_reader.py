@@ -40,7 +40,7 @@ def read(pieces: Iterable[bytes], keeps: int = 2**20) -> list[Event]:
 
 
 def frame(name: str, **value: Any) -> bytes:
-    return event_stream.event(name, json.dumps(value).encode())
+    return event_stream.event_frame(name, json.dumps(value).encode())
 
 
 def delta(index: int, **value: Any) -> bytes:
@@ -265,7 +265,7 @@ def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
 )
 def test_an_exception_in_mid_stream_fails_the_answer_by_its_type(kind, expected, reason):
     """It fell through a default case, and half an answer was a success (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
-    failing = event_stream.exception(kind, b'{"message":"no"}')
+    failing = event_stream.exception_frame(kind, b'{"message":"no"}')
     for before in ([BEGIN], [BEGIN, delta(0, text="Hi")], [BEGIN, delta(0, text="Hi"), stop(0), end()]):
         events = read([*before, failing, delta(0, text="more"), end(), USAGE])
         failed = events[-1]
@@ -276,7 +276,7 @@ def test_an_exception_in_mid_stream_fails_the_answer_by_its_type(kind, expected,
 
 def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
     headers = {":message-type": "error", ":error-code": "InternalFailure", ":error-message": "broken"}
-    failed = read([BEGIN, event_stream.frame(headers, b""), end(), USAGE])[-1]
+    failed = read([BEGIN, event_stream.build_frame(headers, b""), end(), USAGE])[-1]
     assert isinstance(failed, ErrorInfo)
     assert failed.message == "broken"
 
@@ -344,7 +344,7 @@ def test_whatever_else_comes_is_passed_over():
         start(3, toolUse=None), frame("contentBlockStart", contentBlockIndex="a", start=[]), stop(9),
     ]  # fmt: skip
     assert read([BEGIN, *odd, end(), USAGE]) == [AnswerStart(), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")]
-    failed = read([BEGIN, event_stream.event("messageStop", b"{no")])[-1]
+    failed = read([BEGIN, event_stream.event_frame("messageStop", b"{no")])[-1]
     assert isinstance(failed, ErrorInfo)
 
 
@@ -437,7 +437,7 @@ def test_an_answer_beyond_the_bounds_is_a_failure():
 def test_a_writer_of_frames_writes_what_was_read():
     writer = EVENT_STREAM.writer() if EVENT_STREAM.writer else None
     assert writer is not None
-    failing = event_stream.exception("throttlingException", b'{"message":"no"}')
+    failing = event_stream.exception_frame("throttlingException", b'{"message":"no"}')
     for raw in (BEGIN, delta(0, text="Hi"), failing):
         assert writer.event(*(EVENT_STREAM.parse(raw) or ("", b""))) == raw
     assert writer.close() == b""

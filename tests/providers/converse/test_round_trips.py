@@ -11,7 +11,7 @@ from providers.apis import CODECS
 from providers.converse import CONVERSE
 from providers.neutral.codec import Codec, Reply
 from providers.neutral.request import Request
-from providers.neutral.tool_names import shortened
+from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event
 from streams.fold import Answer, fold
@@ -103,7 +103,7 @@ def test_requests_of_real_programs_are_valid_for_bedrock():
 
 def refused(asked: Any, model: str) -> ErrorInfo | None:
     try:
-        request, _ = shortened(CODECS[asked.api].read_request(asked.body))
+        request, _ = shorten_names(CODECS[asked.api].read_request(asked.body))
         outgoing(attrs.evolve(request, parameters=drop_refused_settings(request)), model)
     except GatewayError as error:
         return error.info
@@ -140,6 +140,6 @@ def test_a_bad_name_in_the_history_is_shortened_like_those_of_tools():
     calls = [{"id": "c", "type": "function", "function": {"name": "mcp:a.b/c" * 9, "arguments": "{}"}}]
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": calls},
              {"role": "tool", "tool_call_id": "c", "content": "y"}]  # fmt: skip
-    request, names = shortened(CODECS["chat"].read_request({"model": "m", "messages": turns}))
+    request, names = shorten_names(CODECS["chat"].read_request({"model": "m", "messages": turns}))
     (tool,) = json.loads(outgoing(request).body)["toolConfig"]["tools"]
     assert names[tool["toolSpec"]["name"]] == "mcp:a.b/c" * 9

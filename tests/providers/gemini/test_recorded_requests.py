@@ -7,7 +7,7 @@ import pytest
 
 from providers.apis import CODECS
 from providers.neutral.request import TextPart, ToolCallPart, ToolResultPart
-from providers.neutral.tool_names import shortened
+from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from tests.support.gemini_answers import FLASH, OLD_FLASH, encode_request
 from tests.support.recordings import ABSENT, recordings
@@ -58,7 +58,7 @@ def test_what_was_asked_of_others_can_be_asked_of_gemini():
         except GatewayError:
             continue
         for model in (FLASH, OLD_FLASH):
-            changed, _ = shortened(request, CODECS["gemini"].wire.tool_naming)
+            changed, _ = shorten_names(request, CODECS["gemini"].wire.tool_naming)
             try:
                 sent, _ = encode_request(changed, model)
             except GatewayError as error:  # files by id, links that nobody follows

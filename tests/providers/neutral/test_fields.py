@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.neutral.fields import Drops, Fields, expect, generic, join
+from providers.neutral.fields import Drops, Fields, expect, generic_path, join_path
 from streams.errors import GatewayError
 
 
@@ -20,9 +20,9 @@ def complaint(action, *args):
 
 
 def test_paths():
-    assert join("", "model") == "model"
-    assert join("messages", 2) == "messages[2]"
-    assert join("messages[2]", "content") == "messages[2].content"
+    assert join_path("", "model") == "model"
+    assert join_path("messages", 2) == "messages[2]"
+    assert join_path("messages[2]", "content") == "messages[2].content"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_member_of_the_wrong_type_counts_as_read():
 def test_drops_name_each_path_once_and_in_order():
     drops = Drops(["messages[0].name"])
     drops.add("messages[12].name", "seed")
-    drops.rest(Fields({"b": 1, "a": None}, "tools[3]"))
+    drops.add_unread(Fields({"b": 1, "a": None}, "tools[3]"))
     drops.add("seed")
     assert drops.paths() == ("messages[].name", "seed", "tools[].b")
 
@@ -113,7 +113,7 @@ def test_drops_name_each_path_once_and_in_order():
     [("seed", "seed"), ("a[0].b[12].c", "a[].b[].c"), ("a[x]", "a[x]"), ("a[]", "a[]")],
 )
 def test_the_report_has_no_indices(path, form):
-    assert generic(path) == form
+    assert generic_path(path) == form
 
 
 @given(st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.integers())))
@@ -123,5 +123,5 @@ def test_reading_nothing_reports_everything_that_is_there(data):
 
 @given(st.text())
 def test_the_form_of_a_path_is_stable(path):
-    assert generic(generic(path)) == generic(path)
-    assert not re.search(r"\[\d+\]", generic(path))
+    assert generic_path(generic_path(path)) == generic_path(path)
+    assert not re.search(r"\[\d+\]", generic_path(path))

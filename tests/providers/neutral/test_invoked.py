@@ -3,12 +3,12 @@
 import base64
 import json
 
-from providers.neutral.invoked import INVOKED, changed, parse
+from providers.neutral.invoked import INVOKED, change_event, parse
 from streams import event_stream
 
 
 def framed(inner: bytes) -> bytes:
-    return event_stream.event("chunk", json.dumps({"bytes": base64.b64encode(inner).decode()}).encode())
+    return event_stream.event_frame("chunk", json.dumps({"bytes": base64.b64encode(inner).decode()}).encode())
 
 
 def test_an_event_comes_out_byte_for_byte():
@@ -27,7 +27,7 @@ def test_failures_are_errors_of_the_api():
         ("modelTimeoutException", "timeout_error"), ("validationException", "invalid_request_error"),
         ("internalServerException", "api_error"), ("somethingNew", "api_error"),
     ):  # fmt: skip
-        name, data = parse(event_stream.exception(kind, b'{"message":"no"}')) or ("", b"")
+        name, data = parse(event_stream.exception_frame(kind, b'{"message":"no"}')) or ("", b"")
         assert (name, json.loads(data)["error"]) == ("error", {"type": expected, "message": "no"}), kind
 
 
@@ -37,11 +37,11 @@ def test_what_unfolds_to_too_much_is_an_error_and_is_not_decoded():
 
 
 def test_a_payload_that_is_no_base64_is_left_to_the_reader():
-    assert parse(event_stream.event("chunk", b"{}")) == ("", b"{}")
-    assert parse(event_stream.event("chunk", b'{"bytes": 3}')) == ("", b'{"bytes": 3}')
+    assert parse(event_stream.event_frame("chunk", b"{}")) == ("", b"{}")
+    assert parse(event_stream.event_frame("chunk", b'{"bytes": 3}')) == ("", b'{"bytes": 3}')
 
 
 def test_an_event_is_changed_inside_its_frame():
-    raw = changed(framed(b'{"type":"ping"}'), lambda data: data.replace(b"ping", b"pong"))
+    raw = change_event(framed(b'{"type":"ping"}'), lambda data: data.replace(b"ping", b"pong"))
     assert INVOKED.splitter(2**20).feed(raw) == [raw]
     assert parse(raw) == ("pong", b'{"type":"pong"}')

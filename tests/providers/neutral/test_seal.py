@@ -96,7 +96,7 @@ def test_a_seal_of_an_earlier_version_is_still_its_makers():
     for account, own in ((earlier, True), (issuer, True), *((other, False) for other in others)):
         sealed = unseal(seal(account, "chat", {}))
         assert sealed is not None
-        assert issuer.made(sealed) is own
+        assert issuer.is_maker_of(sealed) is own
     keyless = unseal(seal(Issuer("ollama", ""), "chat", {}))
     assert keyless is not None
-    assert Issuer.of("ollama", None).made(keyless)
+    assert Issuer.of("ollama", None).is_maker_of(keyless)

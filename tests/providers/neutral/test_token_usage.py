@@ -2,7 +2,7 @@
 
 import pytest
 
-from providers.neutral.token_usage import ALL_SENSES, NEWER, OLDER, read_tokens
+from providers.neutral.token_usage import ALL_MEDIA, NEWER, OLDER, read_tokens
 from streams.events import Usage
 
 WORDS = {"older": (OLDER, "prompt", "completion"), "newer": (NEWER, "input", "output")}
@@ -50,4 +50,4 @@ def test_sounds_and_pictures_are_told_apart_by_what_they_cost():
     sounds = (("input_audio_token", 30), ("cached_audio_token", 20), ("output_audio_token", 91))
     assert read_tokens(SENSES, NEWER).units == sounds
     pictures = (("input_image_token", 13), ("output_image_token", 253))
-    assert read_tokens(SENSES, NEWER, senses=ALL_SENSES).units == (*sounds, *pictures)
+    assert read_tokens(SENSES, NEWER, media=ALL_MEDIA).units == (*sounds, *pictures)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.neutral.request import Message, NativeTool, Request, TextPart, Tool, ToolCallPart, ToolChoice
-from providers.neutral.tool_names import ToolNaming, restored, short_call_id, short_name, shortened
+from providers.neutral.tool_names import ToolNaming, restore_name, short_call_id, short_name, shorten_names
 from streams.events import TextDelta, ToolCallStart
 
 LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
@@ -34,11 +34,11 @@ def test_an_api_may_take_other_names(name):
 def test_a_call_by_what_models_put_before_a_name_is_one_of_the_tool():
     """Gemini's own errors name tools so (anomalyco/opencode#4832)."""
     call = Request("chat", "m", (), tools=(Tool("f"), Tool("1 g"), Tool("default_api.f")))
-    changed, names = shortened(call, GEMINI)
+    changed, names = shorten_names(call, GEMINI)
     short = changed.tools[1].name
     for said, meant in (("default_api:f", "f"), ("default_api.f", "default_api.f"), (short, "1 g"),
                         (f"default_api:{short}", "1 g"), ("default_api:h", "default_api:h"), ("f", "f")):  # fmt: skip
-        assert restored(ToolCallStart(0, "x", said), names).name == meant, said
+        assert restore_name(ToolCallStart(0, "x", said), names).name == meant, said
 
 
 def test_names_that_differ_late_stay_apart():
@@ -56,7 +56,7 @@ def test_ids_of_calls_fit_and_stay_apart(id, other):
 
 def test_a_call_without_long_names_is_left_alone():
     call = Request("chat", "m", (Message("user", (TextPart("hi"),)),), tools=(Tool("f"),))
-    same, names = shortened(call)
+    same, names = shorten_names(call)
     assert same is call
     assert names == {}
 
@@ -70,13 +70,13 @@ def test_tools_history_and_choice_change_together_and_the_answer_changes_back():
         tools=(Tool(LONG), Tool("f"), native),
         tool_choice=ToolChoice("tool", LONG, allowed=(LONG, "f")),
     )
-    changed, names = shortened(call)
+    changed, names = shorten_names(call)
     short = short_name(LONG)
     assert [tool.name for tool in changed.tools if isinstance(tool, Tool)] == [short, "f"]
     assert changed.tools[2] is native
     assert changed.messages[0].parts[1].name == short
     assert changed.messages[0].parts[2].name == short_name("gone.tool")
     assert changed.tool_choice == ToolChoice("tool", short, allowed=(short, "f"))
-    assert restored(ToolCallStart(0, "c", short), names) == ToolCallStart(0, "c", LONG)
-    assert restored(ToolCallStart(0, "c", "f"), names) == ToolCallStart(0, "c", "f")
-    assert restored(TextDelta(0, short), names) == TextDelta(0, short)
+    assert restore_name(ToolCallStart(0, "c", short), names) == ToolCallStart(0, "c", LONG)
+    assert restore_name(ToolCallStart(0, "c", "f"), names) == ToolCallStart(0, "c", "f")
+    assert restore_name(TextDelta(0, short), names) == TextDelta(0, short)

@@ -9,7 +9,7 @@ from providers.endpoints.embeddings.calling import EmbeddingCall, call
 from providers.endpoints.embeddings.shapes import ClientShape
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.draft import Draft
-from providers.neutral.edits import adapted, dropped
+from providers.neutral.edits import adapted_paths, dropped_paths
 from streams.errors import GatewayError
 
 TRAITS = EmbeddingTraits()
@@ -56,7 +56,7 @@ def test_base64_is_left_out_for_a_provider_that_refuses_it():
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
     found = called({"model": "m", "input": "x", "encoding_format": "base64"}, traits=EmbeddingTraits(base64=False))
     assert json.loads(found.bodies[0]) == {"model": "m", "input": "x"}
-    assert dropped(found.edits) == (), "the client gets base64 all the same"
+    assert dropped_paths(found.edits) == (), "the client gets base64 all the same"
 
 
 def test_members_have_the_provider_s_names():
@@ -104,18 +104,18 @@ def test_a_purpose_that_the_provider_has_no_word_for_is_lost_and_named():
         ({"input_type": "image"}, "gemini", TRAITS),
     ):
         found = called({"model": "m", "input": ["x"], **body}, shape, traits)
-        assert dropped(found.edits) == tuple(body), (body, shape)
+        assert dropped_paths(found.edits) == tuple(body), (body, shape)
 
 
 def test_a_purpose_that_is_required_is_the_entry_s_and_named():
     for shape, form in (("cohere", "input_type=search_document"), ("nim", "input_type=passage")):
         found = called({"model": "m", "input": ["x"]}, shape, EmbeddingTraits(takes_purpose="required"))
-        assert adapted(found.edits) == (form,), shape
+        assert adapted_paths(found.edits) == (form,), shape
     query = EmbeddingTraits(takes_purpose="required", purpose="query")
     assert sent({"model": "m", "input": "x"}, "cohere", query)["input_type"] == "search_query"
     assert sent({"model": "m", "input": "x"}, "nim", query)["input_type"] == "query"
     said = called({"model": "m", "input": "x", "input_type": "query"}, "nim", EmbeddingTraits(takes_purpose="required"))
-    assert adapted(said.edits) == ()
+    assert adapted_paths(said.edits) == ()
 
 
 def test_token_ids_pass_where_the_provider_has_their_tokenizer():
@@ -153,7 +153,7 @@ def test_a_gemini_client_s_parts_are_one_input():
     }  # fmt: skip
     assert sent(one, client="gemini_one") == {"model": "m", "input": ["ab"]}
     titled = called({**one, "title": "T"}, client="gemini_one")
-    assert dropped(titled.edits) == ("title",)
+    assert dropped_paths(titled.edits) == ("title",)
     two = {"requests": [one, {**one, "outputDimensionality": 8}]}
     assert refused(two, client="gemini_batch").info.param == "requests[1]"
 
@@ -176,7 +176,7 @@ def test_texts_go_to_cohere_with_all_that_it_requires():
         "model": "embed-v4.0", "texts": ["a"], "input_type": "search_document", "embedding_types": ["base64"],
         "output_dimension": 256,
     }  # fmt: skip
-    assert dropped(found.edits) == ("user",)
+    assert dropped_paths(found.edits) == ("user",)
 
 
 def test_a_cohere_client_s_request_goes_elsewhere():
@@ -187,7 +187,7 @@ def test_a_cohere_client_s_request_goes_elsewhere():
         assert json.loads(found.bodies[0]) == {
             "model": "m", "input": ["a", "b"], "output_dimension": 8, "input_type": "query",
         }, client  # fmt: skip
-        assert dropped(found.edits) == ("truncate",), client
+        assert dropped_paths(found.edits) == ("truncate",), client
     assert sent({**body, "embedding_types": ["int8"]}, "voyage", client="cohere_v2")["output_dtype"] == "int8"
     for shape in ("openai", "gemini"):
         failed = refused({**body, "embedding_types": ["float", "int8"]}, shape, client="cohere_v2").info
