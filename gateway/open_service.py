@@ -27,7 +27,7 @@ from gateway.counters.open_counters import open_counters
 from gateway.exchange.service import Replaced, Service
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
-from gateway.kept_ledger.ledger_keeping import LedgerKeeping
+from gateway.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.kept_objects.inventory import Inventory, MemoryInventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
@@ -131,29 +131,29 @@ def _open_answer_store(config: Config) -> AnswerStore:
         raise ConfigError((Mistake(str(config.path or ""), "cache.type", found, advice),)) from None
 
 
-def _open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerKeeping:
+def _open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerWriter:
     """Return the kept ledger, which stores the lines of ``ledger`` if the state storage is a database."""
     storage = config.state_storage
     if store is None or storage is None or storage.type not in KEEPING_KEYS:
-        return LedgerKeeping()
-    from gateway.kept_ledger.keeping import KeptLedger
-    from gateway.kept_ledger.table import BYTES, open_table
+        return LedgerWriter()
+    from gateway.kept_ledger.keeping import TableLedgerWriter
+    from gateway.kept_ledger.table import ROW_BYTES, open_table
 
     table = open_table(storage)
     if table is None:
-        return LedgerKeeping()
-    kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
-    kept.follow(config)
+        return LedgerWriter()
+    kept = TableLedgerWriter(table, storage.ledger.keep, storage.ledger.max_bytes // ROW_BYTES, ledger.mask)
+    kept.use_config(config)
     ledger.observers.append(kept)
     lifecycle.on_flush(kept.write_blocking)  # after the ledger's own, which settles open exchanges
     return kept
 
 
 def _seed_budgets(
-    config: Config, kept_ledger: LedgerKeeping, allowances: Allowances, before: Allowances | None = None
+    config: Config, kept_ledger: LedgerWriter, allowances: Allowances, before: Allowances | None = None
 ) -> None:
     """Raise the spent part of budgets that are new since ``before`` to the sums of the kept ledger."""
-    if kept_ledger.keeps:
+    if kept_ledger.keeps_lines:
         from gateway.allowances.seeds import budgets_of, seed_budgets
 
         if budgets := budgets_of(allowances, before):
@@ -235,7 +235,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
         service.store.limit_owners(storage_limits(config))
-    service.kept_ledger.follow(config)
+    service.kept_ledger.use_config(config)
     allowances = service.allowances.next(config)
     _seed_budgets(config, service.kept_ledger, allowances, service.allowances)
     return attrs.evolve(

@@ -36,7 +36,7 @@ class BatchReserves:
             self._sums = dict(sums)
             self.version += 1
 
-    def read_with(self, read: Callable[[float], Awaitable[None]]) -> None:
+    def set_reader(self, read: Callable[[float], Awaitable[None]]) -> None:
         """Set the function that reads the sums of other processes, unless they were read within the given seconds."""
         self._read = read
 

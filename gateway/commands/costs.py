@@ -21,16 +21,16 @@ from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
-from gateway.kept_ledger.columns import DAY_SUM, LOST, MARK_EVERY
+from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
 from gateway.kept_ledger.line import UNPRICED
 from gateway.kept_ledger.table import (
-    OF_ATTEMPTS,
+    ATTEMPT_DIMENSIONS,
     Dimension,
     FoldedPart,
     LedgerSum,
     LedgerTable,
-    by_cost,
     open_table,
+    sorted_by_cost,
     total,
 )
 from gateway.logs.masking import escape, escape_json
@@ -49,7 +49,7 @@ TIMEOUT: Final = 120.0
 LONGEST_KEEP: Final = 36525 * 86400.0
 """The longest supported ``ledger.keep`` in seconds, so that dates cannot overflow."""
 
-SILENT: Final = int(3 * MARK_EVERY * 1e6)
+SILENT: Final = int(3 * MARK_SECONDS * 1e6)
 """After so many microseconds without a mark, a process is assumed not to write its lines."""
 
 _AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
@@ -95,7 +95,7 @@ class CostReport:
 
     @property
     def counted(self) -> str:
-        return "attempts" if OF_ATTEMPTS.intersection(self.by) else "requests"
+        return "attempts" if ATTEMPT_DIMENSIONS.intersection(self.by) else "requests"
 
 
 def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form: Format) -> int:
@@ -209,13 +209,13 @@ async def report(
             days = await _days_with_lines(table, since, until, zone_of(timezone))
         found = await table.sums(dimensions, [period for _, period in days])
         parts = await table.folded_parts((_micro(since), _micro(until)))
-        broken = await table.broken_marks((_micro(since), _micro(until)), _micro(datetime.now(since.tzinfo)) - SILENT)
+        broken = await table.gap_starts((_micro(since), _micro(until)), _micro(datetime.now(since.tzinfo)) - SILENT)
     finally:
         await table.aclose()
     rows = [
         CostRow(_in_place(by, day, one.by), one)
         for (day, _), sums in zip(days, found, strict=True)
-        for one in by_cost(sums)
+        for one in sorted_by_cost(sums)
         if by != ("day",) or one.requests
     ]
     notes = notes_of(parts, by, since, until, kept_from, broken)
@@ -229,7 +229,7 @@ async def _days_with_lines(
     table: LedgerTable, since: datetime, until: datetime, zone: tzinfo
 ) -> list[tuple[str, Period]]:
     """Return the days that can have lines: a report may start in 1970."""
-    bounds = await table.bounds()
+    bounds = await table.time_bounds()
     if bounds is None:
         return []
     first, last = (datetime.fromtimestamp(at / 1e6, zone) for at in bounds)
@@ -448,7 +448,7 @@ def _notes(
     if since < kept_from:
         yield f"the ledger starts at {kept_from:%Y-%m-%d %H:%M} (ledger.keep)"
     for part in parts:
-        if part.level == LOST:
+        if part.level == LOST_COUNT:
             yield (
                 f"≥ {part.exchanges:,} requests from {_moment(part.first, since)} to {_moment(part.last, since)} are "
                 "missing: the database was unavailable. Their costs are in the log"
@@ -458,7 +458,7 @@ def _notes(
                 f"the row - includes {part.exchanges:,} requests up to {_moment(part.last, since)} whose runs were "
                 "deleted to save space (ledger.max_bytes)"
             )
-    if any(_micro(since) > part.first or _micro(until) <= part.last for part in parts if part.level != LOST):
+    if any(_micro(since) > part.first or _micro(until) <= part.last for part in parts if part.level != LOST_COUNT):
         yield (
             "the ledger has only sums for some requests (ledger.max_bytes): a sum across the start or end of this "
             "report counts at its end time"

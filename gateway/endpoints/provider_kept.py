@@ -58,7 +58,7 @@ class ProviderKept:
             try:
                 replace_ids = (
                     client_id_replacer(self._service, owner(), client_request.client)
-                    if self._service.accounts.wraps
+                    if self._service.accounts.changes_ids
                     else None
                 )
                 return await _ask(exchange, attrs.evolve(_passed_on(target, body), replace_ids=replace_ids))

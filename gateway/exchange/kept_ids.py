@@ -18,7 +18,7 @@ from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.id_texts import IdPlaces
-from gateway.kept_objects.owned_ids import OwnIds
+from gateway.kept_objects.owned_ids import OwnerIds
 from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -63,11 +63,11 @@ async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incomi
     """Return ``incoming`` with the gateway's ids replaced by the provider's.
 
     Raises ``GatewayError``: 404 for an id that does not belong to ``owner``, 400 for ids of two providers."""
-    ids = context.service.accounts.all_ids(owner, context.client_request.client)
-    read = await offload(len(incoming.body), ids.read_tagged, incoming.body, REQUEST_PLACES)
+    ids = context.service.accounts.all_ids_of(owner, context.client_request.client)
+    read = await offload(len(incoming.body), ids.find_tagged, incoming.body, REQUEST_PLACES)
     if read.account is None:
         return LocatedRequest(incoming)
-    body = read.native(_google_base(read.account))
+    body = read.with_native_ids(_google_base(read.account))
     again = await offload(len(body) // 2, read_incoming, incoming.api, body, context.client_request.path)
     return LocatedRequest(again, read.account)
 
@@ -98,11 +98,11 @@ def client_id_replacer(
     service: Service, owner: str, client: str | None
 ) -> Callable[[Target, UpstreamResponse], None] | None:
     """Return the function that puts the client's ids in every response; ``None`` if clients use the provider's ids."""
-    ids = service.accounts.all_ids(owner, client)
-    return None if ids.native else partial(_replace_ids, ids, service.limits)
+    ids = service.accounts.all_ids_of(owner, client)
+    return None if ids.are_native else partial(_replace_ids, ids, service.limits)
 
 
-def _replace_ids(ids: OwnIds, limits: Limits, target: Target, response: UpstreamResponse) -> None:
+def _replace_ids(ids: OwnerIds, limits: Limits, target: Target, response: UpstreamResponse) -> None:
     account = next((one for one in ids.accounts if target.entry in one.entries), None)
     kind = (response.header("content-type") or "").lower()
     if account is None or not account.secrets:
@@ -116,7 +116,7 @@ def _replace_ids(ids: OwnIds, limits: Limits, target: Target, response: Upstream
 class EventsWithClientIds:
     """Server-sent events with the client's ids."""
 
-    def __init__(self, ids: OwnIds, account: Account, most: int) -> None:
+    def __init__(self, ids: OwnerIds, account: Account, most: int) -> None:
         self._splitter = SSE.splitter(most)
         self._ids = ids
         self._account = account
@@ -131,7 +131,7 @@ class EventsWithClientIds:
         return self._splitter.close()
 
     def _with_client_ids(self, event: bytes) -> bytes:
-        return self._ids.show_all(event, RESPONSE_PLACES, self._account) if _ID_MEMBER.search(event) else event
+        return self._ids.with_client_ids(event, RESPONSE_PLACES, self._account) if _ID_MEMBER.search(event) else event
 
 
 class BodyWithClientIds:
@@ -139,7 +139,7 @@ class BodyWithClientIds:
 
     A response longer than ``most`` bytes passes unchanged, because its reader rejects it."""
 
-    def __init__(self, ids: OwnIds, account: Account, most: int) -> None:
+    def __init__(self, ids: OwnerIds, account: Account, most: int) -> None:
         self._ids = ids
         self._account = account
         self._left = most
@@ -151,7 +151,7 @@ class BodyWithClientIds:
         return b"" if self._left >= 0 else self._take_body()
 
     def close(self) -> bytes:
-        return self._ids.show_all(self._take_body(), RESPONSE_PLACES, self._account)
+        return self._ids.with_client_ids(self._take_body(), RESPONSE_PLACES, self._account)
 
     def _take_body(self) -> bytes:
         body = b"".join(self._parts)

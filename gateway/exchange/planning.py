@@ -90,14 +90,14 @@ async def find_targets(planning: Planning) -> None:
     context, owner = planning.context, planning.memory.owner
     accounts = context.service.accounts
     kept = None
-    if accounts.wraps and accounts.may_be_in(planning.incoming.body):
+    if accounts.changes_ids and accounts.may_contain_ids(planning.incoming.body):
         kept = await with_native_ids(context, owner, planning.incoming)
         planning.incoming = kept.incoming
     plan = _plan_targets(planning)
     if plan.retries.deadline < math.inf:
         plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
     planning.plan = plan if kept is None else kept.restrict(plan)
-    if accounts.wraps:
+    if accounts.changes_ids:
         planning.replace_ids = request_id_replacer(context, owner, planning.incoming)
 
 

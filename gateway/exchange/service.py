@@ -16,7 +16,7 @@ from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
-from gateway.kept_ledger.ledger_keeping import LedgerKeeping
+from gateway.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.kept_objects.inventory import Inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.kept_objects.pending import PendingBatches
@@ -94,7 +94,7 @@ class Service:
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
-    kept_ledger: LedgerKeeping = attrs.field(factory=LedgerKeeping)
+    kept_ledger: LedgerWriter = attrs.field(factory=LedgerWriter)
     allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)

@@ -6,13 +6,13 @@ from typing import Any, Final
 from gateway.kept_ledger.line import UNIT_COLUMNS
 
 UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit != "query"}
-"""The units of sums by column."""
+"""The columns of billed units, by unit."""
 
 AMOUNTS: Final = ("input", "cache_read", "cache_write", "output", "nanos", *UNITS.values())
 COUNTS: Final = ("exchanges", "failures", "attempts", "attempt_failures")
-"""The columns with a sum's counts, NULL in a line."""
+"""The columns with the counts of a sum; NULL in a line."""
 
-NAMES: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered")
+GROUP_BY: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered")
 """The columns whose values are equal for all lines of a sum."""
 
 QUARTER_SUM: Final = 1
@@ -21,13 +21,13 @@ QUARTER_SUM: Final = 1
 DAY_SUM: Final = 2
 """The ``level`` of a sum over a day, which has no ``run``."""
 
-LOST: Final = 3
+LOST_COUNT: Final = 3
 """The ``level`` of a row that counts exchanges with unknown tokens and costs."""
 
-OPEN: Final = 4
-"""The ``level`` of a process's mark; ``last`` is the time until which it has written all its lines."""
+MARK: Final = 4
+"""The ``level`` of a process's mark; until its time ``last``, the process has written all its lines."""
 
-MARK_EVERY: Final = 60.0
+MARK_SECONDS: Final = 60.0
 """Seconds between marks of a process."""
 
 QUARTER: Final = 900 * 10**6
@@ -36,10 +36,10 @@ QUARTER: Final = 900 * 10**6
 DAY: Final = 86_400 * 10**6
 """A day in microseconds."""
 
-OTHER: Final = "(other)"
-"""The name of targets and models without costs in a sum."""
+OTHER_NAME: Final = "(other)"
+"""The name that replaces targets and models in a sum to bound the number of sums."""
 
-FIELDS: Final[Mapping[str, str]] = {
+COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("began", "line"), "bigint"),
     "attempt": "integer",
     **dict.fromkeys(
@@ -53,7 +53,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "level": "integer",
     **dict.fromkeys(COUNTS, "bigint"),
 }
-"""The columns with their types."""
+"""The types of all columns, by column."""
 
 EXCHANGES: Final = "COALESCE(exchanges, CASE WHEN attempt = 0 THEN 1 ELSE 0 END)"
 FAILURES: Final = """COALESCE(failures, CASE
@@ -62,13 +62,13 @@ ATTEMPTS: Final = "COALESCE(attempts, CASE WHEN target IS NULL THEN 0 ELSE 1 END
 ATTEMPT_FAILURES: Final = """COALESCE(attempt_failures, CASE
     WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END)"""
 LAST: Final = "COALESCE(last, began)"
-"""The time at which the last exchange of a row began."""
+"""The SQL expression for the time at which the last exchange of a row began."""
 
 
 def empty_sum(level: int, began: int, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of ``level`` with zero counts and with those of ``NAMES`` that ``names`` has."""
+    """Return a row of ``level`` with zero counts and with those of ``GROUP_BY`` that ``names`` has."""
     return {
-        **{name: names.get(name) for name in NAMES}, "delivered": names.get("delivered", 0),
+        **{name: names.get(name) for name in GROUP_BY}, "delivered": names.get("delivered", 0),
         **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0), "began": began, "last": began,
         "request": "", "ended": "sum", "grade": None, "level": level,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Removal of lines from the kept ledger: old ones are deleted, those beyond its size are replaced by sums.
+"""Statements that bound the kept ledger: they delete old lines, and replace those beyond its size by sums.
 
 Lines become sums over quarters of an hour with their run, these become sums over days without it. Until a line is too
 old to keep, its tokens and costs remain in a sum."""
@@ -16,40 +16,40 @@ from gateway.kept_ledger.columns import (
     DAY_SUM,
     EXCHANGES,
     FAILURES,
+    GROUP_BY,
     LAST,
-    NAMES,
-    OTHER,
+    OTHER_NAME,
     QUARTER,
     QUARTER_SUM,
 )
 from gateway.stores.sql import Session, SqlNotation
 
-AT_ONCE: Final = 10_000
-"""Rows deleted per transaction, few because other writers wait for it."""
+DELETED_PER_STEP: Final = 10_000
+"""The most rows deleted in a transaction, because other writers wait for it."""
 
-FOLDED_AT_ONCE: Final = 2_500
-"""Rows replaced by sums per transaction, which is slower than deletion."""
+FOLDED_PER_STEP: Final = 2_500
+"""The most rows replaced by sums in a transaction, which is slower than deletion."""
 
-WITH_RUNS: Final = 7 * DAY
-"""Microseconds for which sums keep their runs."""
+KEEP_RUNS: Final = 7 * DAY
+"""Microseconds after which sums lose their runs."""
 
-SHARE_OF_SUMS: Final = 4
-"""Sums with runs may be a quarter as many as lines."""
+LINES_PER_SUM: Final = 4
+"""For every so many lines, one sum with a run may be kept."""
 
-LEAST_SUMS: Final = 10_000
-"""Sums with runs that are always kept."""
+MIN_SUMS: Final = 10_000
+"""The number of sums with runs that are kept in any case."""
 
 _COLUMNS: Final = (
-    "began", "line", "attempt", "request", "status", "ended", *NAMES, *AMOUNTS, "grade", "estimated", "last", "level",
-    *COUNTS,
+    "began", "line", "attempt", "request", "status", "ended", *GROUP_BY, *AMOUNTS, "grade", "estimated", "last",
+    "level", *COUNTS,
 )  # fmt: skip
 
 
 class LedgerFolding:
-    """The statements that shorten the table.
+    """The statements that shorten the table, in steps.
 
-    Each method does part of its work in the transaction of ``session`` and returns the number of rows, 0 when
-    finished."""
+    Each public method does one step in the transaction of ``session``, and returns the number of rows that it has
+    removed, 0 when nothing is left to do."""
 
     def __init__(self, notation: SqlNotation) -> None:
         self._sql = notation
@@ -59,7 +59,7 @@ class LedgerFolding:
         old = f"began < :before AND {LAST} < :before"
         oldest = f"SELECT began FROM {{ledger}} WHERE {old} ORDER BY began LIMIT :some"
         ((count, last),) = self._rows(
-            session, f"SELECT COUNT(*), MAX(began) FROM ({oldest}) AS gone", before=before, some=AT_ONCE
+            session, f"SELECT COUNT(*), MAX(began) FROM ({oldest}) AS gone", before=before, some=DELETED_PER_STEP
         )
         if count:
             self._rows(session, f"DELETE FROM {{ledger}} WHERE began <= :last AND {old}", last=last, before=before)
@@ -71,7 +71,7 @@ class LedgerFolding:
         if until is None:
             return 0
         session.rows(self._sql.lock_statement("ledger"))
-        count, first, last = self._oldest(session, "level IS NULL", until)
+        count, first, last = self._select_oldest(session, "level IS NULL", until)
         if count:
             rows = f"began >= :since AND began <= :last AND (level IS NULL OR level = {QUARTER_SUM})"
             values = {"since": first - first % QUARTER, "last": last}
@@ -79,38 +79,59 @@ class LedgerFolding:
         return count
 
     def fold_quarters(self, session: Session, before: int, most: int, zone: tzinfo) -> int:
-        """Replace some sums over quarters by sums over days of ``zone``: old ones, and those too many for ``most``
-        lines."""
+        """Replace some sums over quarters of an hour by sums over days of ``zone``.
+
+        These are sums from before ``before``, and the oldest of too many for a table with ``most`` lines."""
         condition = f"level = {QUARTER_SUM}"
-        beyond = self._newest_beyond(session, condition, max(most // SHARE_OF_SUMS, LEAST_SUMS))
+        beyond = self._newest_beyond(session, condition, max(most // LINES_PER_SUM, MIN_SUMS))
         until = max(before - 1, beyond or 0)
-        if not self._oldest(session, condition, until)[0]:
+        if not self._select_oldest(session, condition, until)[0]:
             return 0
         session.rows(self._sql.lock_statement("ledger"))
-        count, first, last = self._oldest(session, condition, until)
+        count, first, last = self._select_oldest(session, condition, until)
         if count:
-            since, end = day_around(first, zone)
+            since, end = day_bounds(first, zone)
             billed = "SELECT {0} FROM {{ledger}} WHERE began >= :since AND began < :end AND grade IS NOT NULL"
-            changed = {
-                name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) THEN {name} ELSE '{OTHER}' END"
+            expressions = {
+                name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) "
+                f"THEN {name} ELSE '{OTHER_NAME}' END"
                 for name in ("target", "model")
             }  # otherwise requests for nonexistent names would make a row each
             rows = f"began >= :since AND began <= :last AND level IN ({QUARTER_SUM}, {DAY_SUM})"
             values = {"since": since, "end": end, "last": min(last, end - 1)}
-            self._replace(session, DAY_SUM, rows, {**changed, "run": "CAST(NULL AS text)", "bucket": "0"}, **values)
+            self._replace(session, DAY_SUM, rows, {**expressions, "run": "CAST(NULL AS text)", "bucket": "0"}, **values)
         return count
 
     def _replace(
-        self, session: Session, level: int, rows: str, changed: dict[str, str], *, since: int, last: int, **more: int
+        self,
+        session: Session,
+        level: int,
+        rows: str,
+        expressions: dict[str, str],
+        *,
+        since: int,
+        last: int,
+        **more: int,
     ) -> None:
-        """Replace ``rows`` by their sums; ``changed`` has expressions that replace columns, and the one for
+        """Replace ``rows`` by their sums; ``expressions`` has expressions that replace columns, and the one for
         ``bucket``."""
         inner = ", ".join(
-            f"{changed[name]} AS {name}" if name in changed else name
-            for name in ("began", "last", "attempt", "ended", "reason", "grade", "estimated", *COUNTS, *NAMES, *AMOUNTS)
+            f"{expressions[name]} AS {name}" if name in expressions else name
+            for name in (
+                "began",
+                "last",
+                "attempt",
+                "ended",
+                "reason",
+                "grade",
+                "estimated",
+                *COUNTS,
+                *GROUP_BY,
+                *AMOUNTS,
+            )
         )
         fields = ", ".join((
-            "MIN(began)", ":number + ROW_NUMBER() OVER (ORDER BY MIN(began))", "0", "''", "0", "'sum'", *NAMES,
+            "MIN(began)", ":number + ROW_NUMBER() OVER (ORDER BY MIN(began))", "0", "''", "0", "'sum'", *GROUP_BY,
             *(f"CAST(SUM({name}) AS BIGINT)" for name in AMOUNTS), "MAX(grade)", "MAX(estimated)", f"MAX({LAST})",
             str(level),
             *(f"CAST(SUM({name}) AS BIGINT)" for name in (EXCHANGES, FAILURES, ATTEMPTS, ATTEMPT_FAILURES)),
@@ -120,8 +141,8 @@ class LedgerFolding:
         self._rows(
             session,
             f"INSERT INTO {{ledger}} ({', '.join(_COLUMNS)}) SELECT {fields} FROM ("
-            f"SELECT {inner}, {changed['bucket']} AS bucket FROM {{ledger}} WHERE {rows}"
-            f") AS folded GROUP BY {', '.join(NAMES)}, bucket",
+            f"SELECT {inner}, {expressions['bucket']} AS bucket FROM {{ledger}} WHERE {rows}"
+            f") AS folded GROUP BY {', '.join(GROUP_BY)}, bucket",
             since=since, last=last, number=number, **more,
         )  # fmt: skip
         self._rows(
@@ -131,7 +152,7 @@ class LedgerFolding:
         )  # fmt: skip
 
     def _newest_beyond(self, session: Session, condition: str, most: int) -> int | None:
-        """Return the time of the newest row that meets ``condition``, apart from the newest ``most``."""
+        """Return the time of the newest row to fold, ``None`` if at most ``most`` rows meet ``condition``."""
         found = self._rows(
             session,
             f"SELECT began FROM {{ledger}} WHERE {condition} ORDER BY began DESC LIMIT 1 OFFSET :most",
@@ -139,14 +160,14 @@ class LedgerFolding:
         )
         return found[0][0] if found else None
 
-    def _oldest(self, session: Session, condition: str, until: int) -> tuple[int, int, int]:
-        """Return how many rows to fold now, and the times of the first and the last."""
+    def _select_oldest(self, session: Session, condition: str, until: int) -> tuple[int, int, int]:
+        """Return the number of rows to fold in one step, and the times of the first and the last."""
         oldest = f"SELECT began FROM {{ledger}} WHERE {condition} AND began <= :until ORDER BY began LIMIT :some"
         (found,) = self._rows(
             session,
             f"SELECT COUNT(*), MIN(began), MAX(began) FROM ({oldest}) AS oldest",
             until=until,
-            some=FOLDED_AT_ONCE,
+            some=FOLDED_PER_STEP,
         )
         return found[0], found[1], found[2]
 
@@ -154,8 +175,8 @@ class LedgerFolding:
         return session.rows(self._sql.render(statement), **values)
 
 
-def day_around(at: int, zone: tzinfo) -> tuple[int, int]:
-    """Return the start of the day of ``zone`` that contains ``at``, and of the next day, in microseconds."""
+def day_bounds(at: int, zone: tzinfo) -> tuple[int, int]:
+    """Return the start of the day in ``zone`` that contains ``at``, and of the next day, in microseconds."""
     day = datetime.fromtimestamp(at / 1e6, zone).date()
     since, until = (datetime.combine(one, time(), zone) for one in (day, day + timedelta(days=1)))
     return round(since.timestamp() * 1e6), round(until.timestamp() * 1e6)

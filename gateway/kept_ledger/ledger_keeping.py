@@ -1,4 +1,4 @@
-"""The keeping of ledger lines in a process without a database."""
+"""The interface of writers of the kept ledger, which keeps nothing itself."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,25 +12,25 @@ Step: TypeAlias = Callable[["LedgerTable"], Awaitable[None]]
 """An operation on the table that never raises."""
 
 
-class LedgerKeeping:
-    """The writer of a process's lines. This base class is for a process without a database and keeps nothing."""
+class LedgerWriter:
+    """A writer of a process's ledger lines. This base class keeps nothing, for a process without a database."""
 
-    keeps = False
+    keeps_lines = False
     """Whether lines are kept."""
 
     def take_lost(self) -> int:
-        """Return how many exchanges since the last call are in no line and no sum."""
+        """Return the number of exchanges since the last call that are in no line and no sum."""
         return 0
 
     def take_folded(self) -> int:
-        """Return how many lines since the last call were replaced by sums."""
+        """Return the number of lines since the last call that were replaced by sums."""
         return 0
 
-    def follow(self, config: Config) -> None:
-        """Use the clients and groups of ``config``."""
+    def use_config(self, config: Config) -> None:
+        """Use the time zone, clients and groups of ``config`` from now on."""
 
     def schedule(self, step: Step) -> None:
-        """Schedule ``step`` for ``begin``, or for ``run`` after the current lines are written."""
+        """Schedule ``step`` to run on the table in ``begin``, or in ``run`` after the current lines are written."""
 
     async def begin(self) -> None:
         """Run the scheduled steps before the first request."""

@@ -13,9 +13,9 @@ from streams.events import Usage
 UNPRICED: Final = len(GRADES)
 """The grade of an attempt whose price is unknown, and whose cost no sum includes."""
 
-LONGEST: Final = 200  # characters of a text that a client chose
-_LONGEST_IN_MEMORY: Final = 4 * LONGEST  # the same in memory, longer so that long keys are found and masked
-_NOTHING: Final = Usage()
+MAX_TEXT: Final = 200  # characters of a text that a client chose
+_MAX_TEXT_IN_MEMORY: Final = 4 * MAX_TEXT  # the same in memory, longer so that long keys are found and masked
+_NO_USAGE: Final = Usage()
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
     "image": "images", "second": "seconds", "character": "characters", "search": "searches", "query": "searches",
@@ -26,21 +26,21 @@ UNIT_COLUMNS: Final[Mapping[str, str]] = {
 
 @attrs.frozen(eq=False, repr=False)
 class LineAttempt:
-    """An attempt of an exchange: its ``target`` as configured, the provider's ``model``, and its bill.
+    """An attempt of an exchange, with its cost: ``target`` is the configured name, ``model`` the provider's.
 
     ``grade`` is the rank of a ``GRADES`` entry or ``UNPRICED``, ``None`` if nothing was billed."""
 
     target: str
     model: str | None
     reason: str
-    usage: Usage = _NOTHING
+    usage: Usage = _NO_USAGE
     nanos: int = 0
     grade: int | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
 class LedgerLine:
-    """One exchange.
+    """The stored facts about one exchange.
 
     ``began`` is in microseconds since 1970. ``delivered`` means that the client got part of the response. ``endpoint``
     is the requested endpoint, for conversations their API."""
@@ -61,9 +61,9 @@ class LedgerLine:
 
 
 def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str | None = None) -> LedgerLine:
-    """Return the line of a settled ``record`` that began at a Unix time, for a client in ``group``.
+    """Return the ledger line of a settled ``record``.
 
-    ``fields`` are those of its log line."""
+    ``fields`` are those of its log line. ``began`` is its start in Unix seconds, ``group`` the group of its client."""
     charged = {id(charge.attempt): charge for charge in record.bill.charges()}
     return LedgerLine(
         int(began * 1e6),
@@ -71,7 +71,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         record.client,
         group,
         record.run,
-        record.requested_model and record.requested_model[:_LONGEST_IN_MEMORY],
+        record.requested_model and record.requested_model[:_MAX_TEXT_IN_MEMORY],
         record.route,
         tuple([_attempt(one, charged.get(id(one))) for one in record.bill.attempt_records]),
         fields["ended"],
@@ -83,7 +83,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
 
 
 def _attempt(tried: AttemptRecord, charge: Charge | None) -> LineAttempt:
-    target, model = tried.target[:_LONGEST_IN_MEMORY], tried.model and tried.model[:_LONGEST_IN_MEMORY]
+    target, model = tried.target[:_MAX_TEXT_IN_MEMORY], tried.model and tried.model[:_MAX_TEXT_IN_MEMORY]
     if charge is None:
         return LineAttempt(target, model, tried.reason)
     cost = charge.cost
@@ -98,7 +98,7 @@ def _attempt(tried: AttemptRecord, charge: Charge | None) -> LineAttempt:
 
 
 def rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> list[dict[str, Any]]:
-    """Return a line's rows in the table: one for each attempt, or one without.
+    """Return a line's rows in the table: one for each attempt, or a single one if there was none.
 
     ``mask`` masks keys in texts that a client chose."""
     common = {
@@ -108,11 +108,11 @@ def rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> 
         "status": line.status, "ended": line.ended, "endpoint": line.endpoint,
     }  # fmt: skip
     attempts = line.attempts or (None,)
-    return [{**common, "attempt": place, **_columns(one)} for place, one in enumerate(attempts)]
+    return [{**common, "attempt": place, **_attempt_columns(one)} for place, one in enumerate(attempts)]
 
 
-def _columns(attempt: LineAttempt | None) -> dict[str, Any]:
-    usage = _NOTHING if attempt is None else attempt.usage
+def _attempt_columns(attempt: LineAttempt | None) -> dict[str, Any]:
+    usage = _NO_USAGE if attempt is None else attempt.usage
     return {
         "target": attempt and _storable(attempt.target), "model": attempt and _storable(attempt.model),
         "reason": attempt and attempt.reason, "input": usage.input, "cache_read": usage.cache_read,
@@ -127,8 +127,8 @@ def _units(usage: Usage) -> dict[str, int]:
 
 
 def _storable(text: str | None, mask: Callable[[str], str] = str) -> str | None:
-    """Return a text that every database accepts: PostgreSQL rejects NUL and text outside UTF-8."""
+    """Return ``text`` masked, shortened, and without characters that PostgreSQL rejects."""
     if text is None:
         return None
-    text = mask(text[:_LONGEST_IN_MEMORY])[:LONGEST]
+    text = mask(text[:_MAX_TEXT_IN_MEMORY])[:MAX_TEXT]
     return text.replace("\0", "").encode(errors="replace").decode()

@@ -1,20 +1,29 @@
-"""The sums of lines that do not fit into memory while the database is unavailable."""
+"""Sums of ledger lines that do not fit into memory while the database is unavailable."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.kept_ledger.columns import AMOUNTS, DAY, LOST, NAMES, OTHER, QUARTER, QUARTER_SUM, empty_sum
+from gateway.kept_ledger.columns import (
+    AMOUNTS,
+    DAY,
+    GROUP_BY,
+    LOST_COUNT,
+    OTHER_NAME,
+    QUARTER,
+    QUARTER_SUM,
+    empty_sum,
+)
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, rows_of
 
-MOST: Final = 10_000
-"""Sums with names of targets and models in a process, and as many again without."""
+MAX_SUMS: Final = 10_000
+"""The most sums with names of targets and models in a process, and as many again without."""
 
-_GOOD: Final = ("complete", "client_disconnected")
-_GOOD_ATTEMPT: Final = ("ok", "hedge_lost", "client_left")
+_SUCCESSFUL_ENDS: Final = ("complete", "client_disconnected")
+_SUCCESSFUL_REASONS: Final = ("ok", "hedge_lost", "client_left")
 
 
 class OverflowSums:
-    """Sums over quarters of an hour, without runs, in bounded memory."""
+    """Sums of lines over quarters of an hour, without runs, in bounded memory."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -28,9 +37,9 @@ class OverflowSums:
         for row in rows_of(line, 0):
             row["run"] = None
             if (found := self._sum_for(row)) is not None:
-                _add(found, row)
+                _add_row(found, row)
             elif row["attempt"] == 0:
-                self.lose(line)
+                self.count_lost(line)
 
     def take_rows(self, number: int) -> list[Mapping[str, Any]]:
         """Return and remove the sums as table rows numbered after ``number``."""
@@ -41,40 +50,40 @@ class OverflowSums:
         return rows
 
     def _sum_for(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the sum that includes ``row``, a new one if there is room, else ``None``."""
-        if _key(row) not in self._sums and len(self._sums) >= MOST:
+        """Return the sum to which ``row`` belongs, a new one if there is room, else ``None``."""
+        if _sum_key(row) not in self._sums and len(self._sums) >= MAX_SUMS:
             for name in ("target", "model"):
-                row[name] = row[name] and OTHER
-        key = _key(row)
+                row[name] = row[name] and OTHER_NAME
+        key = _sum_key(row)
         if key not in self._sums:
-            if len(self._sums) >= 2 * MOST:
+            if len(self._sums) >= 2 * MAX_SUMS:
                 return None
             self._sums[key] = empty_sum(QUARTER_SUM, row["began"], row)
         return self._sums[key]
 
-    def lose(self, line: LedgerLine) -> None:
-        """Count ``line`` among the lost ones of its day."""
+    def count_lost(self, line: LedgerLine) -> None:
+        """Count ``line`` among the exchanges of its day with unknown usage."""
         self.lost += 1
         began, key = line.began, (line.began // DAY,)
         if key not in self._sums:
-            self._sums[key] = {**empty_sum(LOST, began, {}), "grade": UNPRICED}
+            self._sums[key] = {**empty_sum(LOST_COUNT, began, {}), "grade": UNPRICED}
         found = self._sums[key]
         found["exchanges"] += 1
         found["began"], found["last"] = min(found["began"], began), max(found["last"], began)
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row["began"] // QUARTER, *[row[name] for name in NAMES])
+def _sum_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["began"] // QUARTER, *[row[name] for name in GROUP_BY])
 
 
-def _add(found: dict[str, Any], row: Mapping[str, Any]) -> None:
+def _add_row(found: dict[str, Any], row: Mapping[str, Any]) -> None:
     for name in AMOUNTS:
         found[name] += row[name]
     first, attempted = row["attempt"] == 0, row["target"] is not None
     found["exchanges"] += first
-    found["failures"] += first and row["ended"] not in _GOOD
+    found["failures"] += first and row["ended"] not in _SUCCESSFUL_ENDS
     found["attempts"] += attempted
-    found["attempt_failures"] += attempted and row["reason"] not in _GOOD_ATTEMPT
+    found["attempt_failures"] += attempted and row["reason"] not in _SUCCESSFUL_REASONS
     found["estimated"] |= row["estimated"]
     found["grade"] = max((one for one in (found["grade"], row["grade"]) if one is not None), default=None)
     found["began"], found["last"] = min(found["began"], row["began"]), max(found["last"], row["began"])

@@ -1,6 +1,4 @@
-"""The kept ledger in a database table that grows at one end and shrinks at the other.
-
-The database computes sums, in integers, so a month's lines never pass through this process."""
+"""The kept ledger in a database table, which also computes the sums for reports and budgets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
@@ -15,44 +13,44 @@ from gateway.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,
     ATTEMPTS,
+    COLUMN_TYPES,
     EXCHANGES,
     FAILURES,
-    FIELDS,
     LAST,
-    LOST,
-    OPEN,
+    LOST_COUNT,
+    MARK,
     UNITS,
     empty_sum,
 )
-from gateway.kept_ledger.folding import WITH_RUNS, LedgerFolding, day_around
+from gateway.kept_ledger.folding import KEEP_RUNS, LedgerFolding, day_bounds
 from gateway.kept_ledger.line import LedgerLine, rows_of
 from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
 Dimension: TypeAlias = Literal["key", "group", "model", "target", "run", "endpoint"]
-"""The criteria by which lines can be summed."""
+"""The name of a property by which lines can be grouped into sums."""
 
 _COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
     "endpoint": "endpoint",
 }  # fmt: skip
-OF_ATTEMPTS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
-"""Criteria in which attempts of one exchange may differ; with them, sums count attempts instead of exchanges."""
+ATTEMPT_DIMENSIONS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
+"""Dimensions in which attempts of one exchange may differ; with them, sums count attempts, not exchanges."""
 
-BYTES: Final = 256
+ROW_BYTES: Final = 256
 """Approximate size of a row with its index entries."""
 
 _EXCHANGES: Final = f"CAST(COALESCE(SUM({EXCHANGES}), 0) AS BIGINT), CAST(COALESCE(SUM({FAILURES}), 0) AS BIGINT)"
 _ATTEMPTS: Final = f"CAST(COALESCE(SUM({ATTEMPTS}), 0) AS BIGINT), CAST(COALESCE(SUM({ATTEMPT_FAILURES}), 0) AS BIGINT)"
 _AMOUNTS: Final = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in AMOUNTS)
 
-_MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level = {OPEN}"
-_UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {OPEN}"
+_MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level = {MARK}"
+_UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {MARK}"
 
 LONGEST_SUM: Final = 25 * 3600 * 10**6
 """The longest time in microseconds between the first and the last exchange of a sum."""
 
-_NO_MARK: Final = f"(level IS NULL OR level <> {OPEN})"
+_NO_MARK: Final = f"(level IS NULL OR level <> {MARK})"
 _PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until AND {_NO_MARK}"
 """The condition of rows in a period. A sum belongs to the time of its last exchange, so that no budget forgets it too
 early."""
@@ -60,10 +58,10 @@ early."""
 
 @attrs.frozen(repr=False)
 class LedgerSum:
-    """A sum over lines: ``requests``, ``failed`` ones, tokens and nano-dollars.
+    """A sum over lines: the number of ``requests``, and of ``failed`` ones, their usage and cost in nano-dollars.
 
-    ``by`` has the common values of the requested dimensions. ``grade`` is the worst grade of the costs (an index into
-    ``GRADES``, or ``UNPRICED``), ``None`` if nothing was billed."""
+    ``by`` has the values of the dimensions that the lines have in common. ``grade`` is the worst grade of the costs
+    (an index into ``GRADES``, or ``UNPRICED``), ``None`` if nothing was billed."""
 
     by: tuple[str | None, ...]
     requests: int
@@ -75,8 +73,9 @@ class LedgerSum:
 
 @attrs.frozen(repr=False)
 class RunSum:
-    """The usage of a run of ``holder`` in a period; ``first`` and ``last`` are when its first and last requests there
-    began."""
+    """The usage of one run of ``holder`` in a period.
+
+    ``first`` and ``last`` are the times at which its first and last requests in the period began."""
 
     holder: str | None
     name: str
@@ -87,8 +86,9 @@ class RunSum:
 
 @attrs.frozen(repr=False)
 class FoldedPart:
-    """The sums in a period: their ``level``, the number of ``exchanges``, and when the first and last of these
-    began."""
+    """The part of a period's lines that sums of one ``level`` have replaced.
+
+    ``exchanges`` counts them; ``first`` and ``last`` are the times at which the first and last of them began."""
 
     level: int
     exchanges: int
@@ -97,33 +97,35 @@ class FoldedPart:
 
 
 @attrs.frozen(repr=False)
-class CutResult:
-    """The number of rows that ``cut`` deleted for their age, and of those that it replaced by sums."""
+class ShrinkResult:
+    """The number of rows that ``shrink`` deleted because of their age, and that it replaced by sums."""
 
     removed: int
     folded: int
 
 
 class LedgerTable:
-    """The lines in ``database``, with times in microseconds since 1970. Every method may raise ``Unavailable``."""
+    """The table of lines and sums in ``database``. Times are in microseconds since 1970.
+
+    Every method may raise ``Unavailable``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = database.notation
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str] = str) -> None:
-        """Write ``lines`` with their numbers, all or none. Existing lines stay unchanged, so writing again is safe."""
-        await self._database.write(self._writing(lambda: _rows_of_all(lines, mask)))
+        """Write numbered ``lines``, all or none. Writing a line again changes nothing."""
+        await self._database.write(self._insertion(lambda: _rows_of_lines(lines, mask)))
 
-    def add_here(
+    def add_blocking(
         self,
         lines: Sequence[tuple[int, LedgerLine]],
         mask: Callable[[str], str] = str,
         rows: Sequence[Mapping[str, Any]] = (),
         mark: int = 0,
     ) -> None:
-        """Write ``lines`` and ``rows`` and remove the ``mark`` in this thread, because the process is about to exit."""
-        write = self._writing(lambda: [*_rows_of_all(lines, mask), *rows])
+        """Write ``lines`` and ``rows``, and remove the ``mark``, in this thread because the process exits."""
+        write = self._insertion(lambda: [*_rows_of_lines(lines, mask), *rows])
 
         def work(session: Session) -> None:
             write(session)
@@ -132,12 +134,14 @@ class LedgerTable:
         self._database.write_blocking(work)
 
     async def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write ``rows`` that are sums, as ``add`` does."""
-        await self._database.write(self._writing(lambda: rows))
+        """Write ``rows``, which are sums, all or none. Writing a row again changes nothing."""
+        await self._database.write(self._insertion(lambda: rows))
 
-    def _writing(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
-        rows_of = self._sql.json_rows(FIELDS)
-        statement = self._sql.render(f"INSERT INTO {{ledger}} ({', '.join(FIELDS)}) {rows_of} ON CONFLICT DO NOTHING")
+    def _insertion(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
+        rows_of = self._sql.json_rows(COLUMN_TYPES)
+        statement = self._sql.render(
+            f"INSERT INTO {{ledger}} ({', '.join(COLUMN_TYPES)}) {rows_of} ON CONFLICT DO NOTHING"
+        )
 
         def work(session: Session) -> None:
             session.rows(statement, rows=msgspec.json.encode(rows()).decode())
@@ -145,9 +149,9 @@ class LedgerTable:
         return work
 
     async def mark(self, number: int, began: int, last: int) -> None:
-        """Store that the process started at ``began`` has written all lines up to ``last``."""
-        row = {**empty_sum(OPEN, began, {}), "line": number, "ended": "mark", "last": last}
-        insert = self._writing(lambda: [row])
+        """Set the mark ``number`` of a process: it started at ``began`` and has written all lines up to ``last``."""
+        row = {**empty_sum(MARK, began, {}), "line": number, "ended": "mark", "last": last}
+        insert = self._insertion(lambda: [row])
 
         def work(session: Session) -> None:
             insert(session)
@@ -156,15 +160,15 @@ class LedgerTable:
         await self._database.write(work)
 
     async def unmark(self, number: int) -> None:
-        """Remove the mark of a process that has written all its lines and ends."""
+        """Remove the mark ``number`` of a process that has written all its lines and exits."""
         await self._database.write(lambda session: session.rows(self._sql.render(_UNMARK), line=number))
 
-    async def broken_marks(self, period: tuple[int, int], before: int) -> list[int]:
-        """Return the times in ``period`` after which processes did not write their lines.
+    async def gap_starts(self, period: tuple[int, int], before: int) -> list[int]:
+        """Return the times in ``period`` at which gaps start: a process ended there without writing its last lines.
 
-        They are those of remaining marks older than ``before``."""
+        A mark that was last updated before ``before`` belongs to such a process."""
         statement = self._sql.render(
-            f"SELECT last FROM {{ledger}} WHERE level = {OPEN} AND began < :until AND last >= :since AND last < :until "
+            f"SELECT last FROM {{ledger}} WHERE level = {MARK} AND began < :until AND last >= :since AND last < :until "
             "AND last < :before ORDER BY last"
         )
         since, until = period
@@ -176,26 +180,29 @@ class LedgerTable:
     async def sums(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
     ) -> list[list[LedgerSum]]:
-        """Return the sums by ``by`` of each of ``periods`` (start, and exclusive end)."""
-        statement = self._sql.render(_sums(by, delivered_only))
+        """Return the sums, grouped by ``by``, in each of ``periods`` (start, and exclusive end)."""
+        statement = self._sql.render(_sums_statement(by, delivered_only))
 
         def work(session: Session) -> list[list[LedgerSum]]:
-            return [[_sum(row, len(by)) for row in session.rows(statement, **_bounds(period))] for period in periods]
+            return [
+                [_read_sum(row, len(by)) for row in session.rows(statement, **_period_values(period))]
+                for period in periods
+            ]
 
         return await self._database.read(work, limited=False)
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
-        """Return the sums of each run in ``period`` by ``by``, over requests that were sent to a provider."""
-        statement = self._sql.render(_run_sums(by, delivered_only))
+        """Return the sum of each run in ``period``, grouped by ``by``, over requests that were sent to a provider."""
+        statement = self._sql.render(_run_sums_statement(by, delivered_only))
 
         def work(session: Session) -> list[RunSum]:
-            rows = session.rows(statement, **_bounds(period))
-            return [RunSum(row[0], row[1], row[-2], row[-1], _sum(row[:-2], 2)) for row in rows]
+            rows = session.rows(statement, **_period_values(period))
+            return [RunSum(row[0], row[1], row[-2], row[-1], _read_sum(row[:-2], 2)) for row in rows]
 
         return await self._database.read(work, limited=False)
 
-    async def bounds(self) -> tuple[int, int] | None:
-        """Return when the first and the last exchange began, ``None`` without any."""
+    async def time_bounds(self) -> tuple[int, int] | None:
+        """Return the times at which the first and the last exchange began, ``None`` without any."""
         statement = self._sql.render(
             f"SELECT (SELECT MIN(began) FROM {{ledger}} WHERE {_NO_MARK}), MAX({LAST}) FROM {{ledger}} "
             f"WHERE began >= (SELECT MAX(began) FROM {{ledger}} WHERE {_NO_MARK}) - :longest AND {_NO_MARK}"
@@ -204,30 +211,31 @@ class LedgerTable:
         return None if row[0] is None else (row[0], row[1])
 
     async def folded_parts(self, period: tuple[int, int]) -> list[FoldedPart]:
-        """Return the sums that overlap ``period``, by level."""
+        """Return the parts of ``period`` of which only sums exist, by level."""
         statement = self._sql.render(
             f"SELECT level, {_EXCHANGES.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
-            f"WHERE level IS NOT NULL AND level <> {OPEN} AND began >= :early AND began < :until AND {LAST} >= :since "
+            f"WHERE level IS NOT NULL AND level <> {MARK} AND began >= :early AND began < :until AND {LAST} >= :since "
             "GROUP BY level ORDER BY level"
         )
-        rows = await self._database.read(lambda session: session.rows(statement, **_bounds(period)), limited=False)
+        rows = await self._database.read(
+            lambda session: session.rows(statement, **_period_values(period)), limited=False
+        )
         return [FoldedPart(*row) for row in rows]
 
-    async def cut(self, before: int, most: int, zone: tzinfo = UTC) -> CutResult:
-        """Delete rows that ended before ``before``, and replace the oldest lines by sums if there are more than
-        ``most``.
+    async def shrink(self, before: int, most: int, zone: tzinfo = UTC) -> ShrinkResult:
+        """Delete rows from before ``before``, and replace the oldest of more than ``most`` lines by sums.
 
-        Sums keep their runs for some days, and then cover days of ``zone``."""
+        After some days, sums lose their runs and cover days of ``zone``."""
         folding = LedgerFolding(self._sql)
-        newest = await self.bounds()
-        with_runs = 0 if newest is None else day_around(newest[1] - WITH_RUNS, zone)[0]
+        newest = await self.time_bounds()
+        with_runs = 0 if newest is None else day_bounds(newest[1] - KEEP_RUNS, zone)[0]
         removed = await self._repeat(partial(folding.delete_old, before=before))
         folded = await self._repeat(partial(folding.fold_lines, most=most))
         await self._repeat(partial(folding.fold_quarters, before=with_runs, most=most, zone=zone))
-        return CutResult(removed, folded)
+        return ShrinkResult(removed, folded)
 
     async def _repeat(self, work: Callable[[Session], int]) -> int:
-        """Repeat ``work`` in separate transactions until nothing is left, and return the total."""
+        """Repeat ``work`` in separate transactions until it returns 0, and return the total."""
         done = 0
         while count := await self._database.write(work, limited=False):
             done += count
@@ -237,22 +245,22 @@ class LedgerTable:
         await self._database.aclose()
 
 
-def _rows_of_all(lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str]) -> list[Mapping[str, Any]]:
+def _rows_of_lines(lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str]) -> list[Mapping[str, Any]]:
     return [row for number, line in lines for row in rows_of(line, number, mask)]
 
 
-def _bounds(period: tuple[int, int]) -> dict[str, int]:
+def _period_values(period: tuple[int, int]) -> dict[str, int]:
     """Return the parameters of ``_PERIOD``."""
     since, until = period
     return {"early": since - LONGEST_SUM, "since": since, "until": until}
 
 
-def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
+def _sums_statement(by: Sequence[Dimension], delivered_only: bool) -> str:
     columns = [_COLUMNS[name] for name in by]
-    attempts = bool(OF_ATTEMPTS.intersection(by))
+    attempts = bool(ATTEMPT_DIMENSIONS.intersection(by))
     conditions = [
         _PERIOD,
-        *([f"(target IS NOT NULL OR level = {LOST})"] if attempts else []),
+        *([f"(target IS NOT NULL OR level = {LOST_COUNT})"] if attempts else []),
         *(["delivered = 1"] if delivered_only else []),
     ]
     fields = ", ".join((*columns, _ATTEMPTS if attempts else _EXCHANGES, _AMOUNTS, "MAX(grade)"))
@@ -260,7 +268,7 @@ def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
     return f"SELECT {fields} FROM {{ledger}} WHERE {' AND '.join(conditions)}{grouped}"
 
 
-def _run_sums(by: Dimension, delivered_only: bool) -> str:
+def _run_sums_statement(by: Dimension, delivered_only: bool) -> str:
     column, delivered = _COLUMNS[by], " AND delivered = 1" if delivered_only else ""
     return (
         f"SELECT {column}, run, {_EXCHANGES}, {_AMOUNTS}, MAX(grade), MIN(began), MAX({LAST}) FROM {{ledger}} "
@@ -268,7 +276,7 @@ def _run_sums(by: Dimension, delivered_only: bool) -> str:
     )
 
 
-def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:
+def _read_sum(row: tuple[Any, ...], width: int) -> LedgerSum:
     requests, failed, input, cache_read, cache_write, output, nanos, *amounts, grade = row[width:]
     units = tuple((unit, number) for unit, number in zip(UNITS, amounts, strict=True) if number)
     usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output, units=units)
@@ -289,8 +297,8 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
     return LedgerSum((), requests, failed, usage, sum([one.nanos for one in sums]), max(grades, default=None))
 
 
-def by_cost(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
-    """Yield ``sums`` by descending cost."""
+def sorted_by_cost(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
+    """Yield ``sums`` in the order of descending cost."""
     yield from sorted(sums, key=lambda one: (-one.nanos, -one.requests, tuple(word or "" for word in one.by)))
 
 

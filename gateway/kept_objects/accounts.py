@@ -14,20 +14,20 @@ from gateway.routing.identity import Identity
 from providers.catalog.providers import find
 from providers.neutral.seal import signing_secret
 
-_OPEN = b"every id is one owner's, or the provider asks for the client's own key"
+_PUBLIC_SECRET = b"every id is one owner's, or the provider asks for the client's own key"
 
 
 @attrs.frozen(slots=False)
 class Account:
-    """The entries of one account, in the order of the file.
+    """One account at a provider: the entries that share it, in the order of the configuration.
 
-    Ids are signed with the first of ``keys`` and verified with all; without keys, with a secret derived from the
-    account's own key."""
+    The first of ``keys`` signs ids, and all verify them. Without keys, a secret derived from the account's own key
+    does both."""
 
     entries: tuple[ModelEntry, ...]
     keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
-    several: bool = True
-    """Whether there may be several owners."""
+    has_several_owners: bool = True
+    """Whether its objects may have several owners."""
 
     @property
     def entry(self) -> ModelEntry:
@@ -38,12 +38,12 @@ class Account:
         return AccountMark(short_digest(self.entry.provider.id), short_digest(self.entry.name))
 
     @cached_property
-    def names(self) -> frozenset[bytes]:
+    def entry_digests(self) -> frozenset[bytes]:
         return frozenset(short_digest(entry.name) for entry in self.entries)
 
     @cached_property
     def secrets(self) -> tuple[bytes, ...]:
-        """The secrets that sign its ids; empty if nothing is secret enough."""
+        """The secrets that sign and verify the account's ids; empty if it has none but several owners."""
         if self.keys:
             return self.keys
         key = self.entry.key
@@ -51,19 +51,19 @@ class Account:
             key = "\n".join(self.entry.sign_in.secrets)
         if key:
             return (signing_secret(self.entry.provider.id, key),)
-        return () if self.several and not self.entry.passthrough_auth else (_OPEN,)
+        return () if self.has_several_owners and not self.entry.passthrough_auth else (_PUBLIC_SECRET,)
 
     @property
     def has_secret(self) -> bool:
-        """Whether only the gateway can sign its ids."""
-        return bool(self.secrets) and self.secrets != (_OPEN,)
+        """Whether only the gateway can sign the account's ids."""
+        return bool(self.secrets) and self.secrets != (_PUBLIC_SECRET,)
 
-    def entry_for(self, may: Callable[[ModelEntry], bool]) -> ModelEntry | None:
-        """Return the first of its entries that ``may`` allows."""
+    def first_entry(self, may: Callable[[ModelEntry], bool]) -> ModelEntry | None:
+        """Return the first entry for which ``may`` returns true."""
         return next(filter(may, self.entries), None)
 
     def is_called(self, word: str) -> bool:
-        """Return whether ``word`` is the name of one of its entries, or of its provider."""
+        """Return whether ``word`` is the name of the provider or of one of the entries."""
         provider = find(word)
         return any(
             word in (entry.name, entry.provider.id) or (provider is not None and provider.id == entry.provider.id)
@@ -71,12 +71,14 @@ class Account:
         )
 
 
-def accounts_of(entries: Iterable[ModelEntry], keys: tuple[bytes, ...], *, several: bool) -> tuple[Account, ...]:
-    """Return the accounts of ``entries``, in their order."""
+def accounts_of(
+    entries: Iterable[ModelEntry], keys: tuple[bytes, ...], *, has_several_owners: bool
+) -> tuple[Account, ...]:
+    """Group ``entries`` by account, in their order."""
     grouped: dict[object, list[ModelEntry]] = {}
     for entry in entries:
         grouped.setdefault((Identity.of(entry, "").account, entry.passthrough_auth), []).append(entry)
-    return tuple(Account(tuple(group), keys, several) for group in grouped.values())
+    return tuple(Account(tuple(group), keys, has_several_owners) for group in grouped.values())
 
 
 def account_of_mark(accounts: Sequence[Account], mark: AccountMark) -> Account | None:
@@ -85,5 +87,5 @@ def account_of_mark(accounts: Sequence[Account], mark: AccountMark) -> Account |
     The entry's name decides only between several accounts of a provider, because entries may be renamed."""
     found = [one for one in accounts if one.mark.provider == mark.provider]
     if len(found) > 1:
-        found = [one for one in found if mark.entry in one.names]
+        found = [one for one in found if mark.entry in one.entry_digests]
     return found[0] if len(found) == 1 else None

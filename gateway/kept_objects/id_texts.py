@@ -1,4 +1,4 @@
-"""Finding and replacing ids of stored objects in JSON without changing any other byte.
+"""Functions that find and replace ids of stored objects in JSON without changing any other byte.
 
 The text is tokenised rather than decoded: of duplicate members, a provider may use either (RFC 8259, section 4), so
 each is examined, however its name is escaped."""
@@ -11,19 +11,19 @@ import attrs
 import msgspec
 
 _STRUCTURE: Final = re.compile(rb'["{}\[\]:,]')
-_PIECE: Final = 2**20  # bytes searched per step
-_DEEPEST: Final = 2000
+_SEARCH_BYTES: Final = 2**20  # bytes searched per step
+_MAX_DEPTH: Final = 2000
 """Deeper than any decoder accepts; paths at greater depths would take quadratic time."""
-_LONGEST_NAME: Final = 64
-_LONGEST_ID: Final = 4096  # bytes between the quotes, also of a URL; real ids are shorter
+_MAX_NAME: Final = 64
+_MAX_ID: Final = 4096  # bytes between the quotes, also of a URL; real ids are shorter
 
-FREE: Final = frozenset(
+FREE_FORM_MEMBERS: Final = frozenset(
     (
         "arguments", "args", "attributes", "filters", "functioncall", "functionresponse", "input_schema", "json_schema",
         "metadata", "parameters", "schema", "function_response",
     )
 )  # fmt: skip
-"""Members, in lower case, whose objects contain arbitrary data of programs and models, so no ids."""
+"""Members, in lower case, that contain arbitrary data of programs and models, in which nothing is an id."""
 
 FREE_FORM_OBJECTS: Final = frozenset(("input",))
 """Members that contain arbitrary data if their value is an object, a tool's input; a list is a conversation."""
@@ -31,10 +31,10 @@ FREE_FORM_OBJECTS: Final = frozenset(("input",))
 
 @attrs.frozen(eq=False, repr=False)
 class IdText:
-    """A string in JSON.
+    """A string found in JSON, which may be an id.
 
-    ``path`` has the lower-case names of the enclosing members, without lists. ``start`` and ``end`` delimit its bytes
-    with the quotes. ``text`` is its value."""
+    ``path`` has the lower-case names of the enclosing members, without lists. ``start`` and ``end`` delimit the string
+    with its quotes in the body. ``text`` is the decoded string."""
 
     path: tuple[str, ...]
     start: int
@@ -54,48 +54,54 @@ class IdPlaces:
     ends: frozenset[tuple[str, str]] = frozenset()
     addresses: frozenset[str] = frozenset()
 
-    def has(self, path: tuple[str, ...]) -> bool:
+    def contain(self, path: tuple[str, ...]) -> bool:
         return path[-1] in self.names or path in self.paths or path[-2:] in self.ends or path[-1] in self.addresses
 
 
 def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
-    """Yield the strings of ``body`` in ``places``. Invalid JSON ends the search early; later checks reject it."""
+    """Yield the strings in the JSON ``body`` at ``places``.
+
+    Invalid JSON ends the search early; later checks reject it."""
     stack: list[tuple[str, ...]] = []  # the path of each open object or list
     path: tuple[str, ...] = ()  # the path of the next value
     lists: list[bool] = []
-    free = 0  # the depth from which on nothing is an id
+    free_depth = 0  # the depth from which on nothing is an id
     at = 0
-    while len(stack) <= _DEEPEST and (found := _next(body, at)) is not None:
+    while len(stack) <= _MAX_DEPTH and (found := _next_token(body, at)) is not None:
         at = found.end()
         mark = found[0]
         if mark == b'"':
-            end = _end_of_text(body, at)
+            end = _end_of_string(body, at)
             if end < 0:
                 return
-            if lists and not lists[-1] and _is_name(body, end):
-                path = (*stack[-1], _name(body, at, end))
-            elif path and not free and places.has(path):
-                yield IdText(path, at - 1, end, _text(body, at, end))
+            if lists and not lists[-1] and _is_member_name(body, end):
+                path = (*stack[-1], _member_name(body, at, end))
+            elif path and not free_depth and places.contain(path):
+                yield IdText(path, at - 1, end, _decode_string(body, at, end))
             at = end
         elif mark in (b"{", b"["):
             member = mark == b"{" and not (lists and lists[-1])
             stack.append(path)
             lists.append(mark == b"[")
-            if not free and path and (path[-1] in FREE or (member and path[-1] in FREE_FORM_OBJECTS)):
-                free = len(stack)
+            if (
+                not free_depth
+                and path
+                and (path[-1] in FREE_FORM_MEMBERS or (member and path[-1] in FREE_FORM_OBJECTS))
+            ):
+                free_depth = len(stack)
         elif mark in (b"}", b"]"):
             if not stack:
                 return
-            if free == len(stack):
-                free = 0
+            if free_depth == len(stack):
+                free_depth = 0
             stack.pop()
             lists.pop()
         elif mark == b"," and lists and lists[-1]:
             path = stack[-1]
 
 
-def with_texts(body: bytes, changes: Iterable[tuple[IdText, str]]) -> bytes:
-    """Return ``body`` with some strings replaced; ``changes`` are in the order of the text."""
+def replace_texts(body: bytes, changes: Iterable[tuple[IdText, str]]) -> bytes:
+    """Return ``body`` with new strings; ``changes`` are in the order of the body."""
     parts: list[bytes] = []
     done = 0
     for place, text in changes:
@@ -104,39 +110,39 @@ def with_texts(body: bytes, changes: Iterable[tuple[IdText, str]]) -> bytes:
     return b"".join((*parts, body[done:])) if parts else body
 
 
-def _next(body: bytes, at: int) -> re.Match[bytes] | None:
-    """Return the next token from ``at`` on, in steps: a single search of megabytes would block the interpreter."""
+def _next_token(body: bytes, at: int) -> re.Match[bytes] | None:
+    """Return the next token at or after ``at``, searching in steps because a search of megabytes blocks the process."""
     while at < len(body):
-        if (found := _STRUCTURE.search(body, at, at + _PIECE)) is not None:
+        if (found := _STRUCTURE.search(body, at, at + _SEARCH_BYTES)) is not None:
             return found
-        at += _PIECE
+        at += _SEARCH_BYTES
     return None
 
 
-def _end_of_text(body: bytes, at: int) -> int:
+def _end_of_string(body: bytes, at: int) -> int:
     """Return the position after the closing quote of the string that starts at ``at``, -1 without one."""
     while (end := body.find(b'"', at)) >= 0:
-        back = end - 1
-        while body[back] == 0x5C and back >= at:
-            back -= 1
-        if (end - back) % 2:
+        before_backslashes = end - 1
+        while body[before_backslashes] == 0x5C and before_backslashes >= at:
+            before_backslashes -= 1
+        if (end - before_backslashes) % 2:
             return end + 1
         at = end + 1
     return -1
 
 
-def _is_name(body: bytes, at: int) -> bool:
+def _is_member_name(body: bytes, at: int) -> bool:
     while body[at : at + 1] in (b" ", b"\t", b"\r", b"\n"):
         at += 1
     return body[at : at + 1] == b":"
 
 
-def _name(body: bytes, at: int, end: int) -> str:
-    return _text(body, at, end, _LONGEST_NAME * 6).casefold()
+def _member_name(body: bytes, at: int, end: int) -> str:
+    return _decode_string(body, at, end, _MAX_NAME * 6).casefold()
 
 
-def _text(body: bytes, at: int, end: int, most: int = _LONGEST_ID) -> str:
-    """Return the string between the quotes, "" if it is too long or invalid."""
+def _decode_string(body: bytes, at: int, end: int, most: int = _MAX_ID) -> str:
+    """Decode the JSON string from ``at`` to ``end``; return "" if it is too long or invalid."""
     if end - at > most:
         return ""
     try:

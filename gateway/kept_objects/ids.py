@@ -24,24 +24,23 @@ PREFIXES: Final = (
 )  # fmt: skip
 """Prefixes of providers' ids, by which clients recognise kinds; other ids get their tag at the front."""
 
-_PLAIN: Final = 0x4C  # a form: the rest after the tag is unchanged
+_UNCHANGED: Final = 0x4C  # a form: the rest after the tag is unchanged
 _ENCODED: Final = 0x4D  # a form: the rest is in base64url
-_SHORT: Final = 4
-_SIGNATURE: Final = 12
-_TAG: Final = 28  # characters
-_LONGEST: Final = 512  # characters of an id
-_WORD: Final = re.compile(r"[A-Za-z0-9_-]*")
+_DIGEST_BYTES: Final = 4
+_SIGNATURE_BYTES: Final = 12
+_TAG_LENGTH: Final = 28  # characters
+_MAX_ID: Final = 512  # characters of an id
+_URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def short_digest(*words: str) -> bytes:
-    """Return a short digest that identifies an account within a configuration."""
-    return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).digest()[:_SHORT]
+    """Return a digest of four bytes that identifies a provider or an entry within a configuration."""
+    return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).digest()[:_DIGEST_BYTES]
 
 
 @attrs.frozen(repr=False)
 class AccountMark:
-    """The account in an id: short digests of the provider and the entry's name, which decides between several
-    accounts."""
+    """The account in an id: short digests of the provider and of the name of the account's first entry."""
 
     provider: bytes
     entry: bytes
@@ -49,7 +48,7 @@ class AccountMark:
 
 @attrs.frozen(eq=False)
 class TaggedId:
-    """A client's id in parts, not yet verified."""
+    """The parts of a client's id, whose signature is not yet verified."""
 
     text: str
     mark: AccountMark
@@ -64,39 +63,39 @@ class TaggedId:
 
 
 def tagged_id(native: str, owner: str, mark: AccountMark, secret: bytes) -> str:
-    """Return the id that ``owner`` gets for the ``native`` id at the account with ``mark``."""
+    """Return the signed id that ``owner`` gets for a provider's id ``native`` in the account with ``mark``."""
     prefix = _prefix(native)
     rest = native[len(prefix) :]
-    form = _PLAIN if _WORD.fullmatch(rest) else _ENCODED
+    form = _UNCHANGED if _URL_SAFE.fullmatch(rest) else _ENCODED
     signature = _signature(secret, form, mark, owner, native)
     if form == _ENCODED:
         rest = _encode(rest.encode("utf-8", "surrogatepass"))
     return prefix + _encode(bytes((form,)) + mark.provider + mark.entry + signature) + rest
 
 
-def read_tag(text: str) -> TaggedId | None:
-    """Return the parts of ``text`` if it has the form of a tagged id, else ``None``. Never raises."""
-    if len(text) > _LONGEST or not text.isascii():
+def parse_tagged_id(text: str) -> TaggedId | None:
+    """Split ``text`` into the parts of a tagged id; return ``None`` if it has another form. Never raises."""
+    if len(text) > _MAX_ID or not text.isascii():
         return None
     prefix = _prefix(text)
-    tag, rest = text[len(prefix) : len(prefix) + _TAG], text[len(prefix) + _TAG :]
-    data = _decode(tag) if len(tag) == _TAG else b""
-    if not data or data[0] not in (_PLAIN, _ENCODED) or not _WORD.fullmatch(rest):
+    tag, rest = text[len(prefix) : len(prefix) + _TAG_LENGTH], text[len(prefix) + _TAG_LENGTH :]
+    data = _decode(tag) if len(tag) == _TAG_LENGTH else b""
+    if not data or data[0] not in (_UNCHANGED, _ENCODED) or not _URL_SAFE.fullmatch(rest):
         return None
     try:
-        native = prefix + (rest if data[0] == _PLAIN else _decode(rest).decode("utf-8", "surrogatepass"))
+        native = prefix + (rest if data[0] == _UNCHANGED else _decode(rest).decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
         return None
-    provider, entry = data[1 : 1 + _SHORT], data[1 + _SHORT : 1 + 2 * _SHORT]
-    found = TaggedId(text, AccountMark(provider, entry), native, data[-_SIGNATURE:], data[0])
+    provider, entry = data[1 : 1 + _DIGEST_BYTES], data[1 + _DIGEST_BYTES : 1 + 2 * _DIGEST_BYTES]
+    found = TaggedId(text, AccountMark(provider, entry), native, data[-_SIGNATURE_BYTES:], data[0])
     return found if _is_canonical(found, prefix, rest, tag) else None
 
 
 def _is_canonical(found: TaggedId, prefix: str, rest: str, tag: str) -> bool:
-    """Return whether the id has its only valid spelling: base64 has unused bits."""
+    """Return whether the id has its only valid spelling, because base64 can spell the same bytes differently."""
     coded = found.native[len(prefix) :].encode("utf-8", "surrogatepass")
     data = bytes((found.form,)) + found.mark.provider + found.mark.entry + found.signature
-    return tag == _encode(data) and (found.form == _PLAIN or rest == _encode(coded))
+    return tag == _encode(data) and (found.form == _UNCHANGED or rest == _encode(coded))
 
 
 def _prefix(id: str) -> str:
@@ -106,7 +105,7 @@ def _prefix(id: str) -> str:
 def _signature(secret: bytes, form: int, mark: AccountMark, owner: str, native: str) -> bytes:
     parts = [text.encode("utf-8", "surrogatepass") for text in (owner, native)]
     data = b"".join((b"trigate id", bytes((form,)), mark.provider, mark.entry, len(parts[0]).to_bytes(4), *parts))
-    return hmac.digest(secret, data, "sha256")[:_SIGNATURE]
+    return hmac.digest(secret, data, "sha256")[:_SIGNATURE_BYTES]
 
 
 def _encode(data: bytes) -> str:
@@ -125,17 +124,17 @@ GOOD_FOR: Final = 24 * 3600
 
 SecretsOf: TypeAlias = Callable[[str], Iterable[bytes]]
 
-_LONGEST_TOKEN: Final = 8192
-_TOKEN_SIGNATURE: Final = 32
+_MAX_TOKEN: Final = 8192
+_TOKEN_SIGNATURE_BYTES: Final = 32
 
 
 @attrs.frozen(eq=False, repr=False)
 class UploadToken:
-    """An upload in several steps of ``owner``, whose client name is ``client``, valid until ``until`` (Unix seconds).
+    """A permission to continue one upload of ``owner`` until ``until`` (Unix seconds).
 
-    It continues at ``path`` of the account whose first entry is ``entry``. Google's clients send file bytes to the URL
-    that they received, without a key (google-genai 3.4, googleapis/java-genai#817): the token in the URL identifies the
-    upload, and permits nothing else."""
+    The upload continues at ``path`` of the account whose first entry is ``entry``. Google's clients send file bytes to
+    the URL that they received, without a key (google-genai 3.4, googleapis/java-genai#817), so the URL contains this
+    token."""
 
     owner: str
     client: str | None
@@ -145,15 +144,17 @@ class UploadToken:
 
 
 def write_token(token: UploadToken, secret: bytes) -> str:
-    """Return ``token`` as text for a URL, signed with ``secret``."""
+    """Encode ``token`` for a URL, signed with ``secret``."""
     data = msgspec.json.encode(attrs.astuple(token))
     return _encode(_token_signature(secret, data) + data)
 
 
 def read_token(text: str, secrets_of: SecretsOf, now: float) -> UploadToken | None:
-    """Return the token in ``text`` if its signature and time are valid; ``secrets_of`` returns an entry's secrets."""
-    data = _decode(text) if len(text) <= _LONGEST_TOKEN else b""
-    signature, signed = data[:_TOKEN_SIGNATURE], data[_TOKEN_SIGNATURE:]
+    """Decode an upload token; return ``None`` if its signature is invalid or it has expired at ``now``.
+
+    ``secrets_of`` returns the secrets of an entry."""
+    data = _decode(text) if len(text) <= _MAX_TOKEN else b""
+    signature, signed = data[:_TOKEN_SIGNATURE_BYTES], data[_TOKEN_SIGNATURE_BYTES:]
     try:
         token = UploadToken(*msgspec.json.decode(signed, type=tuple[str, str | None, str, str, int]))
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -20,30 +20,30 @@ Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
     "gemini batches", "paid batches", "batch outputs", "batch files", "pending batches",
 ]  # fmt: skip
-"""What is listed together: the objects of one path in one API, or a collection for internal use."""
+"""The name of a collection: the objects that one path of one API lists, or records for internal use."""
 
-PAID: Final[Collection] = "paid batches"
+BILLED_BATCHES: Final[Collection] = "paid batches"
 """Batches whose cost was billed; not listed."""
 
-OUTPUTS: Final[Collection] = "batch outputs"
-"""The batches whose results a file contains; not listed."""
+BATCH_OUTPUTS: Final[Collection] = "batch outputs"
+"""Notes which batch's results a file contains; not listed."""
 
 BATCH_FILES: Final[Collection] = "batch files"
-"""The models in input files of batches; not listed."""
+"""Summaries of input files of batches; not listed."""
 
-PENDING: Final[Collection] = "pending batches"
+PENDING_BATCHES: Final[Collection] = "pending batches"
 """The expected cost of running batches; not listed."""
 
-MOST: Final = 10_000
-"""Objects in one list of one owner; beyond it, the oldest are dropped."""
+MAX_IN_LIST: Final = 10_000
+"""The most objects in one collection of one owner; beyond it, the oldest are dropped."""
 
-MOST_IN_ALL: Final = 20_000
-"""The same for all owners, in memory."""
+MAX_TOTAL: Final = 20_000
+"""The most objects of all owners in a ``MemoryInventory``."""
 
-LARGEST: Final = 16 * 1024
+MAX_OBJECT: Final = 16 * 1024
 """The largest stored object in bytes."""
 
-AT_ONCE: Final = 500
+PAGE_SIZE: Final = 500
 """Objects read per step of a list."""
 
 Order: TypeAlias = Literal["asc", "desc"]
@@ -51,7 +51,7 @@ Order: TypeAlias = Literal["asc", "desc"]
 
 @attrs.frozen(eq=False)
 class KeptObject:
-    """An object of ``owner`` with the owner's ``id``.
+    """A stored object of ``owner``; ``id`` is the client's id.
 
     ``body`` is the provider's JSON with that id; ``until`` is the expiry in Unix seconds, 0 if it does not expire."""
 
@@ -68,18 +68,18 @@ class KeptObject:
 
 @attrs.frozen(eq=False, repr=False)
 class NumberedObject:
-    """An object with its number in the order of creation."""
+    """A stored object with its number in the order of creation."""
 
     number: int
     kept: KeptObject
 
 
 class Inventory(Protocol):
-    """The inventory. Every method may raise ``Unavailable``."""
+    """The stored objects of all owners. Every method may raise ``Unavailable``."""
 
     @property
-    def at_once(self) -> int:
-        """The most objects that ``some`` returns."""
+    def page_size(self) -> int:
+        """The most objects that one call of ``read_some`` returns."""
         ...
 
     async def put(self, kept: KeptObject) -> None:
@@ -90,14 +90,14 @@ class Inventory(Protocol):
 
     async def remove(self, owner: str, collection: Collection, id: str) -> None: ...
 
-    async def some(
-        self, owner: str, collection: Collection, behind: int | None, order: Order
+    async def read_some(
+        self, owner: str, collection: Collection, after_number: int | None, order: Order
     ) -> Sequence[NumberedObject]:
-        """Return up to ``at_once`` objects after the number ``behind``, in ``order``."""
+        """Return up to ``page_size`` objects of a collection in ``order``, starting after ``after_number``, if set."""
         ...
 
     async def claim(self, owner: str, id: str) -> bool:
-        """Return whether this is the first claim of the batch ``id``, whose cost is billed once."""
+        """Claim the right to bill the batch ``id``; return whether this is the first claim."""
         ...
 
     async def aclose(self) -> None: ...
@@ -105,20 +105,21 @@ class Inventory(Protocol):
 
 @attrs.frozen(repr=False)
 class ListRequest:
-    """A client's list request: at most ``limit`` objects after the id ``after`` or before ``before`` that ``shown``
-    accepts."""
+    """A client's request for up to ``limit`` objects of a collection.
+
+    The page starts after the id ``after``, or ends before the id ``before``. ``is_shown`` selects objects."""
 
     collection: Collection
     limit: int
     order: Order = "desc"
     after: str | None = None
     before: str | None = None
-    shown: Callable[[KeptObject], bool] = lambda kept: True
+    is_shown: Callable[[KeptObject], bool] = lambda kept: True
 
 
 @attrs.frozen(eq=False, repr=False)
 class ObjectPage:
-    """A page of a list; ``more`` means that another follows."""
+    """A page of a list; ``more`` tells whether another page follows."""
 
     objects: tuple[KeptObject, ...]
     more: bool
@@ -131,31 +132,30 @@ async def read_page(
     backwards = request.before is not None and request.after is None
     order: Order = request.order if not backwards else ("asc" if request.order == "desc" else "desc")
     cursor = request.before if backwards else request.after
-    behind = None
+    after_number = None
     if cursor is not None:
         if (found := await inventory.get(owner, request.collection, cursor)) is None:
             return None
-        behind = found.number
+        after_number = found.number
     objects: list[KeptObject] = []
     while len(objects) <= request.limit:
-        some = await inventory.some(owner, request.collection, behind, order)
+        objects_read = await inventory.read_some(owner, request.collection, after_number, order)
         now = clock()
-        objects += [one.kept for one in some if _is_there(one.kept, now) and request.shown(one.kept)]
-        if len(some) < inventory.at_once:
+        objects += [one.kept for one in objects_read if _has_not_expired(one.kept, now) and request.is_shown(one.kept)]
+        if len(objects_read) < inventory.page_size:
             break
-        behind = some[-1].number
+        after_number = objects_read[-1].number
     page = objects[: request.limit]
     return ObjectPage(tuple(reversed(page) if backwards else page), len(objects) > request.limit)
 
 
-def _is_there(kept: KeptObject, now: float) -> bool:
+def _has_not_expired(kept: KeptObject, now: float) -> bool:
     return not kept.until or kept.until > now
 
 
-def kept_object(owner: str, collection: Collection, body: bytes, id_member: str = "id") -> KeptObject | None:
-    """Return the object in a provider's response ``body``, whose ids are already the owner's, ``None`` if it is
-    unsuitable."""
-    if len(body) > LARGEST:
+def parse_object(owner: str, collection: Collection, body: bytes, id_member: str = "id") -> KeptObject | None:
+    """Return the object in a response ``body`` that has the client's ids, ``None`` if it cannot be stored."""
+    if len(body) > MAX_OBJECT:
         return None
     try:
         value = msgspec.json.decode(body)
@@ -170,12 +170,12 @@ def kept_object(owner: str, collection: Collection, body: bytes, id_member: str 
 
 
 class MemoryInventory:
-    """An inventory in memory that ends with the process."""
+    """An inventory in the process's memory."""
 
-    def __init__(self, most: int = MOST, in_all: int = MOST_IN_ALL, at_once: int = AT_ONCE) -> None:
-        self.at_once = at_once
+    def __init__(self, most: int = MAX_IN_LIST, max_total: int = MAX_TOTAL, page_size: int = PAGE_SIZE) -> None:
+        self.page_size = page_size
         self._most = most
-        self._in_all = in_all
+        self._max_total = max_total
         self._lists: dict[tuple[str, Collection], OrderedDict[str, NumberedObject]] = {}
         self._number = 0
         self._count = 0
@@ -193,19 +193,19 @@ class MemoryInventory:
         self._count += 1
         own[kept.id] = NumberedObject(self._number, kept)
         if len(own) > self._most:
-            self._forget_oldest(own)
-        elif self._count > self._in_all:
-            self._forget_oldest(max(self._lists.values(), key=len))
+            self._drop_oldest(own)
+        elif self._count > self._max_total:
+            self._drop_oldest(max(self._lists.values(), key=len))
 
-    def _forget_oldest(self, own: OrderedDict[str, NumberedObject]) -> None:
+    def _drop_oldest(self, own: OrderedDict[str, NumberedObject]) -> None:
         own.popitem(last=False)
         self._count -= 1
 
     async def claim(self, owner: str, id: str) -> bool:
         await trio.lowlevel.checkpoint()
-        if id in self._lists.get((owner, PAID), ()):
+        if id in self._lists.get((owner, BILLED_BATCHES), ()):
             return False
-        self._put(KeptObject(owner, PAID, id, b"{}"))  # no checkpoint in between: several may claim it
+        self._put(KeptObject(owner, BILLED_BATCHES, id, b"{}"))  # no checkpoint in between: several may claim it
         return True
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
@@ -221,14 +221,18 @@ class MemoryInventory:
             if not own:
                 del self._lists[owner, collection]
 
-    async def some(
-        self, owner: str, collection: Collection, behind: int | None, order: Order
+    async def read_some(
+        self, owner: str, collection: Collection, after_number: int | None, order: Order
     ) -> Sequence[NumberedObject]:
         await trio.lowlevel.checkpoint()
         own = self._lists.get((owner, collection), OrderedDict()).values()
         if order == "asc":
-            return list(islice((one for one in own if behind is None or one.number > behind), self.at_once))
-        return list(islice((one for one in reversed(own) if behind is None or one.number < behind), self.at_once))
+            return list(
+                islice((one for one in own if after_number is None or one.number > after_number), self.page_size)
+            )
+        return list(
+            islice((one for one in reversed(own) if after_number is None or one.number < after_number), self.page_size)
+        )
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

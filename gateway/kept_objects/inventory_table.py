@@ -6,9 +6,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
-    AT_ONCE,
-    MOST,
-    PAID,
+    BILLED_BATCHES,
+    MAX_IN_LIST,
+    PAGE_SIZE,
     Collection,
     Inventory,
     KeptObject,
@@ -29,67 +29,67 @@ _CLAIM: Final = """
     INSERT INTO {kept_objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, 0, :body)
     ON CONFLICT (owner, id) DO NOTHING RETURNING id
 """
-_CUT: Final = """
+_DROP_OLDEST: Final = """
     DELETE FROM {kept_objects} WHERE owner = :owner AND collection = :collection AND number <= (
         SELECT number FROM {kept_objects} WHERE owner = :owner AND collection = :collection
         ORDER BY number DESC LIMIT 1 OFFSET :most
     )
 """
-_FOUND: Final = "SELECT number, id, until, body FROM {kept_objects} WHERE owner = :owner AND collection = :collection"
-_GET: Final = _FOUND + " AND id = :id"
+_SELECT: Final = "SELECT number, id, until, body FROM {kept_objects} WHERE owner = :owner AND collection = :collection"
+_GET: Final = _SELECT + " AND id = :id"
 _REMOVE: Final = "DELETE FROM {kept_objects} WHERE owner = :owner AND id = :id AND collection = :collection"
-_SOME: Final[Mapping[Order, str]] = {
-    "asc": _FOUND + " AND number > :behind ORDER BY number LIMIT :most",
-    "desc": _FOUND + " AND number < :behind ORDER BY number DESC LIMIT :most",
+_READ_SOME: Final[Mapping[Order, str]] = {
+    "asc": _SELECT + " AND number > :after_number ORDER BY number LIMIT :most",
+    "desc": _SELECT + " AND number < :after_number ORDER BY number DESC LIMIT :most",
 }
-_ENDS: Final[Mapping[Order, int]] = {"asc": -1, "desc": 2**62}
+_STARTS: Final[Mapping[Order, int]] = {"asc": -1, "desc": 2**62}
 
 
 class Cipher(Protocol):
-    """Encryption of bodies, each bound to its context."""
+    """A cipher for bodies; each can be decrypted only with the ``context`` it was encrypted with."""
 
     def encrypt(self, body: bytes, context: bytes) -> bytes: ...
 
-    def decrypt(self, encrypt: bytes, context: bytes) -> bytes | None:
+    def decrypt(self, encrypted: bytes, context: bytes) -> bytes | None:
         """Return the decrypted body, ``None`` if it is unreadable."""
         ...
 
 
 class NoCipher:
-    """A cipher that changes nothing."""
+    """A cipher that returns bodies unencrypted."""
 
     def encrypt(self, body: bytes, context: bytes) -> bytes:
         return body
 
-    def decrypt(self, encrypt: bytes, context: bytes) -> bytes | None:
-        return encrypt
+    def decrypt(self, encrypted: bytes, context: bytes) -> bytes | None:
+        return encrypted
 
 
 class InventoryTable:
-    """The inventory in ``database``, common to all its processes, with ``most`` objects in a list."""
+    """An inventory in ``database``, which all processes share, with ``most`` objects in a collection of an owner."""
 
-    def __init__(self, database: Database, cipher: Cipher, most: int = MOST, at_once: int = AT_ONCE) -> None:
-        self.at_once = at_once
+    def __init__(self, database: Database, cipher: Cipher, most: int = MAX_IN_LIST, page_size: int = PAGE_SIZE) -> None:
+        self.page_size = page_size
         self._database = database
         self._cipher = cipher
         self._most = most
 
     async def put(self, kept: KeptObject) -> None:
         body = self._cipher.encrypt(kept.body, _context_of(kept.owner, kept.collection, kept.id))
-        of = {"owner": kept.owner, "collection": kept.collection}
+        list_key = {"owner": kept.owner, "collection": kept.collection}
 
         def work(run: Callable[..., list[tuple[Any, ...]]]) -> None:
-            run(_PUT, **of, id=kept.id, until=kept.until, body=body)
-            run(_CUT, **of, most=self._most)
+            run(_PUT, **list_key, id=kept.id, until=kept.until, body=body)
+            run(_DROP_OLDEST, **list_key, most=self._most)
 
         await self._write(work)
 
     async def claim(self, owner: str, id: str) -> bool:
-        of = {"owner": owner, "collection": PAID}
+        list_key = {"owner": owner, "collection": BILLED_BATCHES}
 
         def work(run: Callable[..., list[tuple[Any, ...]]]) -> bool:
-            run(_CUT, **of, most=self._most)
-            return bool(run(_CLAIM, **of, id=f"{PAID} {id}", body=b""))
+            run(_DROP_OLDEST, **list_key, most=self._most)
+            return bool(run(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=b""))
 
         return await self._write(work)
 
@@ -100,19 +100,21 @@ class InventoryTable:
     async def remove(self, owner: str, collection: Collection, id: str) -> None:
         await self._write(lambda run: run(_REMOVE, owner=owner, collection=collection, id=id))
 
-    async def some(
-        self, owner: str, collection: Collection, behind: int | None, order: Order
+    async def read_some(
+        self, owner: str, collection: Collection, after_number: int | None, order: Order
     ) -> Sequence[NumberedObject]:
-        start = _ENDS[order] if behind is None else behind
-        rows = await self._read(_SOME[order], owner=owner, collection=collection, behind=start, most=self.at_once)
+        start = _STARTS[order] if after_number is None else after_number
+        rows = await self._read(
+            _READ_SOME[order], owner=owner, collection=collection, after_number=start, most=self.page_size
+        )
         return [self._numbered_object(owner, collection, row) for row in rows]
 
     async def aclose(self) -> None:
         await self._database.aclose()
 
     def _numbered_object(self, owner: str, collection: Collection, row: tuple[Any, ...]) -> NumberedObject:
-        number, id, until, encrypt = row
-        body = self._cipher.decrypt(bytes(encrypt), _context_of(owner, collection, id))
+        number, id, until, encrypted = row
+        body = self._cipher.decrypt(bytes(encrypted), _context_of(owner, collection, id))
         if body is None:
             raise Unavailable("the inventory cannot be decrypted: it was written with another encryption_key")
         return NumberedObject(number, KeptObject(owner, collection, id, body, until))
@@ -134,14 +136,14 @@ def _context_of(owner: str, collection: Collection, id: str) -> bytes:
 
 
 CONNECTIONS, SECONDS = 2, 5.0
-"""The number of connections to a server, and its time limit in seconds."""
+"""The number of connections to PostgreSQL, and the time limit in seconds."""
 
 
 def open_inventory(storage: StateStorage | None, workers_file: str | None) -> Inventory | None:
-    """Return the inventory in the state storage's database, ``None`` if nothing is stored.
+    """Return the inventory for the configured state storage, ``None`` for ``none``.
 
-    ``workers_file`` is the file that the workers of a machine share if the storage is in memory. It connects on first
-    use. Raises ``ImportError`` for a missing package."""
+    If the storage is in memory, ``workers_file`` is the file that several workers share. A database is connected on
+    first use. Raises ``ImportError`` for a missing package."""
     storage = storage or StateStorage()
     match storage.type:
         case "memory" if workers_file is None:
@@ -151,18 +153,18 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None) -> In
 
             path = storage.path if storage.type == "sqlite" else Path(workers_file or "")
             assert path is not None
-            return InventoryTable(SqliteDatabase(path), _cipher(storage.encryption_key))
+            return InventoryTable(SqliteDatabase(path), _cipher_for(storage.encryption_key))
         case "postgres":
             from gateway.stores.postgres import PostgresDatabase
 
             assert storage.connection_string is not None
             database = PostgresDatabase(storage.connection_string, CONNECTIONS, SECONDS)
-            return InventoryTable(database, _cipher(storage.encryption_key))
+            return InventoryTable(database, _cipher_for(storage.encryption_key))
         case "none":
             return None
 
 
-def _cipher(keys: Sequence[bytes]) -> Cipher:
+def _cipher_for(keys: Sequence[bytes]) -> Cipher:
     if not keys:
         return NoCipher()
     from gateway.stores.encrypted import BodyCipher

@@ -1,4 +1,4 @@
-"""The ids of one owner, in its requests and in responses to it."""
+"""Translation between clients' and providers' ids, in the requests and responses of one owner."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,19 +8,19 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.kept_objects.accounts import Account, account_of_mark, accounts_of
-from gateway.kept_objects.id_texts import IdPlaces, IdText, id_texts, with_texts
-from gateway.kept_objects.ids import read_tag, tagged_id
+from gateway.kept_objects.id_texts import IdPlaces, IdText, id_texts, replace_texts
+from gateway.kept_objects.ids import parse_tagged_id, tagged_id
 from providers.endpoints.endpoint import EndpointName, Place
 from streams.errors import GatewayError, invalid
 
-_SHOWN: Final = 200  # characters of an id in a message
-_ADDRESS: Final = re.compile(r"https?://[^/?#]+/v1(?:beta|alpha)?/(files/[A-Za-z0-9_-]+)(.*)")
-"""The URL of a Gemini file."""
+_MAX_SHOWN: Final = 200  # characters of an id in a message
+_FILE_URL: Final = re.compile(r"https?://[^/?#]+/v1(?:beta|alpha)?/(files/[A-Za-z0-9_-]+)(.*)")
+"""The pattern of a Gemini file's URL."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class FoundId:
-    """An owner's id: its ``account``, its ``native`` form there, and the client's ``text``."""
+    """A verified id: the client's ``text``, the ``account`` of its object, and the provider's id ``native``."""
 
     text: str
     account: Account
@@ -28,87 +28,90 @@ class FoundId:
 
 
 @attrs.frozen(eq=False, repr=False)
-class OwnIds:
-    """The ids of ``owner`` at ``accounts``.
+class OwnerIds:
+    """A translator of the ids of ``owner`` in ``accounts``.
 
-    ``native`` means that clients use providers' ids unchanged, because there is no other owner."""
+    ``are_native`` means that the owner uses providers' ids unchanged."""
 
     accounts: tuple[Account, ...]
     owner: str
-    native: bool = False
+    are_native: bool = False
 
     def find(self, text: str) -> FoundId | None:
-        """Return the meaning of ``text`` if the gateway made this id for the owner, else ``None``."""
-        tag = read_tag(text)
+        """Verify the id ``text``; return ``None`` if the gateway did not make it for the owner."""
+        tag = parse_tagged_id(text)
         account = None if tag is None else account_of_mark(self.accounts, tag.mark)
         if tag is None or account is None or not tag.is_signed(self.owner, account.secrets):
             return None
         return FoundId(text, account, tag.native)
 
-    def read(self, text: str, param: str | None = None) -> FoundId | None:
-        """Return the meaning of ``text``, ``None`` if it is a native id. Raises ``GatewayError`` (404) for unknown
-        ids."""
+    def resolve(self, text: str, param: str | None = None) -> FoundId | None:
+        """Verify the id ``text``; return ``None`` for a native id if ``are_native``.
+
+        Raises ``GatewayError`` (404) for any other unknown id."""
         found = self.find(text)
-        if found is None and not self.native:
+        if found is None and not self.are_native:
             raise unknown_id_error(text, param)
         return found
 
-    def shown(self, native: str, account: Account) -> str:
-        """Return the owner's id for ``native``. Raises ``GatewayError`` if nothing can sign it."""
-        if self.native:
+    def client_id(self, native: str, account: Account) -> str:
+        """Return the client's id for the provider's id ``native``. Raises ``GatewayError`` without a signing secret."""
+        if self.are_native:
             return native
         if not account.secrets:
             raise unsigned_error(account)
         return tagged_id(native, self.owner, account.mark, account.secrets[0])
 
-    def read_all(self, body: bytes, places: IdPlaces) -> "ReadIds":
-        """Return all ids in ``body``. Raises ``GatewayError`` (404) for ids of others."""
+    def find_all(self, body: bytes, places: IdPlaces) -> "FoundIds":
+        """Find and verify all ids in ``body``. Raises ``GatewayError`` (404) for an unknown id."""
         found = []
         for place in id_texts(body, places):
             id = place.text
             if place.path[-1] in places.addresses:
-                if (address := _ADDRESS.fullmatch(id)) is None:
+                if (address := _FILE_URL.fullmatch(id)) is None:
                     continue  # the URL of something outside providers
                 id = address[1]
-            if (one := self.read(id, place.path[-1])) is not None:
+            if (one := self.resolve(id, place.path[-1])) is not None:
                 found.append((place, one))
-        return ReadIds(body, tuple(found), places.addresses)
+        return FoundIds(body, tuple(found), places.addresses)
 
-    def read_tagged(self, body: bytes, places: IdPlaces) -> "ReadIds":
-        """Return the ids in ``body`` that the gateway made; others are native. Raises ``GatewayError`` (404) for ids of
-        others."""
+    def find_tagged(self, body: bytes, places: IdPlaces) -> "FoundIds":
+        """Find and verify the ids in ``body`` that have the gateway's form, and ignore others.
+
+        Raises ``GatewayError`` (404) for an id of another owner."""
         found = []
         for place in id_texts(body, places):
             id = place.text
             if place.path[-1] in places.addresses:
-                address = _ADDRESS.fullmatch(id)
+                address = _FILE_URL.fullmatch(id)
                 id = "" if address is None else address[1]
-            if read_tag(id) is None:
+            if parse_tagged_id(id) is None:
                 continue
             if (one := self.find(id)) is None:
                 raise unknown_id_error(id, place.path[-1])
             found.append((place, one))
-        return ReadIds(body, tuple(found), places.addresses)
+        return FoundIds(body, tuple(found), places.addresses)
 
-    def show_all(self, body: bytes, places: IdPlaces, account: Account, origin: str = "") -> bytes:
-        """Return ``body``, a response of ``account``, with the owner's ids and URLs at ``origin``, the gateway's
-        address."""
-        if self.native:
+    def with_client_ids(self, body: bytes, places: IdPlaces, account: Account, origin: str = "") -> bytes:
+        """Return ``body``, a response of ``account``, with the client's ids; URLs of files start with ``origin``."""
+        if self.are_native:
             return body
 
-        def shown(one: IdText) -> str:
+        def client_text(one: IdText) -> str:
             if one.path[-1] not in places.addresses:
-                return self.shown(one.text, account)
-            if (address := _ADDRESS.fullmatch(one.text)) is None:
+                return self.client_id(one.text, account)
+            if (address := _FILE_URL.fullmatch(one.text)) is None:
                 return one.text
-            return f"{origin}/v1beta/{self.shown(address[1], account)}{address[2]}"
+            return f"{origin}/v1beta/{self.client_id(address[1], account)}{address[2]}"
 
-        return with_texts(body, ((one, shown(one)) for one in id_texts(body, places) if one.text))
+        return replace_texts(body, ((one, client_text(one)) for one in id_texts(body, places) if one.text))
 
 
 @attrs.frozen(eq=False)
-class ReadIds:
-    """The ids in the ``body`` of a request with their positions."""
+class FoundIds:
+    """The verified ids in a request's ``body``, with their positions.
+
+    Members in ``addresses`` contain URLs."""
 
     body: bytes = attrs.field(repr=False)
     found: tuple[tuple[IdText, FoundId], ...] = ()
@@ -119,9 +122,9 @@ class ReadIds:
         """The single account of all ids, ``None`` without ids. Raises ``GatewayError`` (400) for several."""
         return only_account(one for _, one in self.found)
 
-    def native(self, base: str = "") -> bytes:
-        """Return the body with native ids for that account; URLs begin with ``base``."""
-        return with_texts(
+    def with_native_ids(self, base: str = "") -> bytes:
+        """Return the body with the providers' ids; URLs of files start with ``base``."""
+        return replace_texts(
             self.body,
             (
                 (place, f"{base}/{one.native}" if place.path[-1] in self.addresses else one.native)
@@ -138,7 +141,7 @@ def only_account(ids: Iterable[FoundId]) -> Account | None:
             first = one
         elif one.account.mark != first.account.mark:
             text = (
-                f"{first.text[:_SHOWN]} is stored at {first.account.entry.name} and {one.text[:_SHOWN]} at "
+                f"{first.text[:_MAX_SHOWN]} is stored at {first.account.entry.name} and {one.text[:_MAX_SHOWN]} at "
                 f"{one.account.entry.name}: a request can use only one provider, so create both there"
             )
             raise invalid(text, code="ids_of_two_providers")
@@ -146,8 +149,8 @@ def only_account(ids: Iterable[FoundId]) -> Account | None:
 
 
 def unknown_id_error(text: str, param: str | None = None) -> GatewayError:
-    """Return the error for an unknown id, equal whether or not it exists for another owner."""
-    message = f"there is no object with the id {text[:_SHOWN]!r}: it does not exist, or another key created it"
+    """Return a 404 for the id ``text``, which does not reveal whether another owner has it."""
+    message = f"there is no object with the id {text[:_MAX_SHOWN]!r}: it does not exist, or another key created it"
     return GatewayError("not_found", message, param=param)
 
 
@@ -159,44 +162,46 @@ def unsigned_error(account: Account) -> GatewayError:
     )
 
 
-def choices(accounts: Sequence[Account]) -> str:
-    """Return the entry names by which ``accounts`` can be selected."""
+def entry_names(accounts: Sequence[Account]) -> str:
+    """Return a list of ``accounts`` for an error message: the names of their first entries."""
     return ", ".join(one.entry.name for one in accounts)
 
 
 STORING_ENDPOINTS: Final[tuple[EndpointName, ...]] = (
     "files", "uploads", "vector_stores", "containers", "batches", "message_batches", "videos",
 )  # fmt: skip
-"""Endpoints whose objects outlive a request."""
+"""Endpoints that store objects at a provider."""
 
-OPENAI: Final = frozenset(("openai", "mistral", "azure"))
+OPENAI_SHAPES: Final = frozenset(("openai", "mistral", "azure"))
 """The shapes of endpoints with OpenAI's requests for stored objects."""
 
-SHAPES: Final = OPENAI | {"anthropic", "gemini"}
+STORING_SHAPES: Final = OPENAI_SHAPES | {"anthropic", "gemini"}
 """All shapes of endpoints with stored objects."""
 
-MARKS: Final = tuple(f"{prefix}T".encode() for prefix in ("file-", "file_", "files/", "vs_", "cntr_", "container_"))
-"""The beginnings of gateway ids that conversations may contain."""
+ID_BEGINNINGS: Final = tuple(
+    f"{prefix}T".encode() for prefix in ("file-", "file_", "files/", "vs_", "cntr_", "container_")
+)
+"""The first bytes of gateway ids that conversations may contain."""
 
 
 class AccountDirectory:
-    """The accounts of a configuration, and the owners of their ids; none without a configuration."""
+    """The accounts of a configuration, and the rules for ids of their objects."""
 
     def __init__(self, config: Config | None = None) -> None:
         config = config or Config("", (), ())
         self.public_url = None if config.public_url is None else config.public_url.rstrip("/")
         """The gateway's address for clients, if configured."""
-        self._closed = config.asks_for_key
-        self._foreign = frozenset(key.name for key in config.client_keys if key.foreign_ids)
-        self._accounts = accounts_of(config.entries, config.signing_key, several=config.asks_for_key)
-        self.wraps = self._closed or len(self._storing_accounts(frozenset(SHAPES))) > 1
-        """Whether clients get different ids than the provider's."""
+        self._has_owners = config.asks_for_key
+        self._clients_with_native_ids = frozenset(key.name for key in config.client_keys if key.foreign_ids)
+        self._accounts = accounts_of(config.entries, config.signing_key, has_several_owners=config.asks_for_key)
+        self.changes_ids = self._has_owners or len(self._storing_accounts(frozenset(STORING_SHAPES))) > 1
+        """Whether clients get the gateway's ids instead of the providers'."""
 
-    def may_be_in(self, body: bytes) -> bool:
-        """Return whether ``body`` may contain a gateway id, by a byte search."""
-        return any(mark in body for mark in MARKS)
+    def may_contain_ids(self, body: bytes) -> bool:
+        """Return whether ``body`` may contain a gateway id: a fast search that may find too much."""
+        return any(mark in body for mark in ID_BEGINNINGS)
 
-    def with_endpoint(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
+    def accounts_with(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
         """Return the accounts that have ``endpoint`` in one of ``shapes``."""
         return tuple(one for one in self._accounts if _place(one, endpoint, frozenset(shapes)) is not None)
 
@@ -205,18 +210,18 @@ class AccountDirectory:
         return next((one for one in self._accounts if one.entry.name == name), None)
 
     def is_forgeable(self, account: Account) -> bool:
-        """Return whether someone without access could sign ids of ``account``."""
-        return self._closed and not account.has_secret
+        """Return whether a client could forge ids of ``account``, because they have no secret but several owners."""
+        return self._has_owners and not account.has_secret
 
-    def ids(self, owner: str, client: str | None, shapes: Iterable[str]) -> OwnIds:
-        """Return the ids of ``owner`` for objects stored in one of ``shapes``, as ``client`` writes them."""
+    def ids_of(self, owner: str, client: str | None, shapes: Iterable[str]) -> OwnerIds:
+        """Return the translator of ids that ``client`` uses for objects of ``owner`` at endpoints in ``shapes``."""
         accounts = self._storing_accounts(frozenset(shapes))
-        alone = not self._closed and len(accounts) <= 1
-        return OwnIds(accounts, owner, native=alone or client in self._foreign)
+        alone = not self._has_owners and len(accounts) <= 1
+        return OwnerIds(accounts, owner, are_native=alone or client in self._clients_with_native_ids)
 
-    def all_ids(self, owner: str, client: str | None) -> OwnIds:
-        """Return the ids of ``owner`` for objects stored in any shape."""
-        return self.ids(owner, client, SHAPES)
+    def all_ids_of(self, owner: str, client: str | None) -> OwnerIds:
+        """Return the translator of ids that ``client`` uses for all objects of ``owner``."""
+        return self.ids_of(owner, client, STORING_SHAPES)
 
     def _storing_accounts(self, shapes: frozenset[str]) -> tuple[Account, ...]:
         return tuple(

@@ -1,4 +1,4 @@
-"""The expected cost of running batches, stored so that every process reserves it from the budgets that will pay.
+"""The expected cost of running batches, stored so that every process reserves it in the budgets that will pay.
 
 A batch is removed once it is billed or has ended without cost, or when its time has passed."""
 
@@ -13,25 +13,25 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
-from gateway.kept_objects.inventory import PENDING, Inventory, KeptObject
+from gateway.kept_objects.inventory import PENDING_BATCHES, Inventory, KeptObject
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.state")
 
-EVERY: Final = 5.0
+READ_SECONDS: Final = 5.0
 """Seconds between reads of other processes' batches."""
 
-LONGEST: Final = 2 * 86_400.0
-"""Seconds until a batch is forgotten: providers give up after one day, and its owner has another to query it."""
+MAX_AGE_SECONDS: Final = 2 * 86_400.0
+"""Seconds until a batch is dropped: providers give up after one day, and its owner has one more to query it."""
 
-_PATIENCE: Final = 10.0  # seconds for the database
+_DATABASE_SECONDS: Final = 10.0  # seconds for the database
 _OWNER: Final = "set aside"  # the common owner: lists of clients never show these
 
 
 class PendingBatch(msgspec.Struct, frozen=True):
-    """A running batch: the holders whose budgets will pay for it (kind and name), and its expected cost.
+    """The expected cost of a running batch, in nano-dollars (``usd``) and in ``tokens``.
 
-    The cost is in nano-dollars and in tokens."""
+    ``holders`` have the budgets that will pay for it, each as kind and name."""
 
     holders: tuple[tuple[str, str], ...]
     usd: int
@@ -39,22 +39,24 @@ class PendingBatch(msgspec.Struct, frozen=True):
 
 
 class ReserveSink(Protocol):
-    """The receiver of sums to reserve; ``is_wanted`` says whether any budget needs them."""
+    """A receiver of the amounts to reserve in budgets; ``is_wanted`` tells whether there are budgets."""
 
     @property
     def is_wanted(self) -> bool: ...
 
-    def read_with(self, read: Callable[[float], Awaitable[None]]) -> None:
-        """Set the function that refreshes the sums, unless they are newer than the given seconds."""
+    def set_reader(self, read: Callable[[float], Awaitable[None]]) -> None:
+        """Set the function that refreshes the amounts unless they are newer than the given seconds."""
         ...
 
     def replace(self, sums: Mapping[tuple[str, str], tuple[int, int]]) -> None:
-        """Replace the sums by holder, in nano-dollars and in tokens."""
+        """Replace the amounts to reserve, by holder, in nano-dollars and in tokens."""
         ...
 
 
 class PendingBatches:
-    """The running batches in ``inventory``; without one, nothing is reserved. Never raises: failures are logged."""
+    """The store of running batches, in ``inventory``; without one, nothing is reserved.
+
+    Its methods raise nothing: failures are logged."""
 
     def __init__(
         self, inventory: Inventory | None, reserves: ReserveSink, clock: Callable[[], float] = time.time
@@ -63,28 +65,28 @@ class PendingBatches:
         self._reserves = reserves
         self._clock = clock
         self._reading = trio.Lock()
-        self._is_away = False
+        self._is_unavailable = False
         self._read_at = -math.inf
-        reserves.read_with(self.read)
+        reserves.set_reader(self.read)
 
     async def add(self, owner: str, batch: str, pending: PendingBatch) -> None:
         """Store a new ``batch`` of ``owner``."""
-        until = self._clock() + LONGEST
-        row = KeptObject(_OWNER, PENDING, _id_of(owner, batch), msgspec.json.encode(pending), until)
+        until = self._clock() + MAX_AGE_SECONDS
+        row = KeptObject(_OWNER, PENDING_BATCHES, _id_of(owner, batch), msgspec.json.encode(pending), until)
         await self._write(lambda inventory: inventory.put(row))
 
     async def remove(self, owner: str, batch: str) -> None:
         """Remove a batch that is billed or costs nothing."""
-        await self._write(lambda inventory: inventory.remove(_OWNER, PENDING, _id_of(owner, batch)))
+        await self._write(lambda inventory: inventory.remove(_OWNER, PENDING_BATCHES, _id_of(owner, batch)))
 
     async def run(self) -> None:
-        """Read other processes' batches periodically, until cancelled."""
+        """Refresh the reserved amounts periodically, until cancelled."""
         while True:
-            await trio.sleep(EVERY)
+            await trio.sleep(READ_SECONDS)
             await self.read()
 
     async def read(self, fresh: float = 0.0) -> None:
-        """Reserve the stored sums if a budget needs them, unless they were read in the last ``fresh`` seconds."""
+        """Read all running batches and reserve their cost, unless this was done in the last ``fresh`` seconds."""
         if self._inventory is not None and self._reserves.is_wanted:
             async with self._reading:
                 if (now := trio.current_time()) - self._read_at >= fresh:
@@ -100,38 +102,38 @@ class PendingBatches:
         self, step: Callable[[Inventory], Awaitable[None]], inventory: Inventory, *, shield: bool
     ) -> None:
         try:
-            with trio.fail_after(_PATIENCE, shield=shield):
+            with trio.fail_after(_DATABASE_SECONDS, shield=shield):
                 await step(inventory)
         except (Unavailable, trio.TooSlowError) as error:
-            if not self._is_away:
+            if not self._is_unavailable:
                 log.warning("the amounts reserved for batches are unknown: %s", error or "timeout")
-            self._is_away = True
+            self._is_unavailable = True
         else:
-            self._is_away = False
+            self._is_unavailable = False
 
     async def _read(self, inventory: Inventory) -> None:
         sums: defaultdict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
-        now, behind = self._clock(), None
+        now, after_number = self._clock(), None
         while True:
-            rows = await inventory.some(_OWNER, PENDING, behind, "asc")
+            rows = await inventory.read_some(_OWNER, PENDING_BATCHES, after_number, "asc")
             for one in rows:
-                behind = one.number
+                after_number = one.number
                 if one.kept.until <= now:
-                    await inventory.remove(_OWNER, PENDING, one.kept.id)
+                    await inventory.remove(_OWNER, PENDING_BATCHES, one.kept.id)
                     continue
                 try:
-                    pending = _ROW.decode(one.kept.body)
+                    pending = _PENDING_BATCH.decode(one.kept.body)
                 except msgspec.MsgspecError:  # from another version, which handles it
                     continue
                 for holder in pending.holders:
                     usd, tokens = sums[holder]
                     sums[holder] = usd + pending.usd, tokens + pending.tokens
-            if len(rows) < inventory.at_once:
+            if len(rows) < inventory.page_size:
                 break
         self._reserves.replace(sums)
 
 
-_ROW: Final = msgspec.json.Decoder(PendingBatch)
+_PENDING_BATCH: Final = msgspec.json.Decoder(PendingBatch)
 
 
 def _id_of(owner: str, batch: str) -> str:

@@ -11,7 +11,7 @@ import attrs
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
 from gateway.kept_objects.accounts import Account, accounts_of
-from gateway.kept_objects.owned_ids import OwnIds, unknown_id_error
+from gateway.kept_objects.owned_ids import OwnerIds, unknown_id_error
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import ENDPOINT
 from gateway.realtime.notices import ModelRule
@@ -37,18 +37,18 @@ class CallIds:
     """The signed ids of one client's calls; each contains its owner and provider."""
 
     context: ExchangeContext
-    ids: OwnIds
+    ids: OwnerIds
 
     @classmethod
     def of(cls, context: ExchangeContext) -> "CallIds":
         service, asked = context.service, context.client_request
-        accounts = accounts_of(_entries_with_calls(service.router.entries_with(ENDPOINT)), (), several=True)
+        accounts = accounts_of(_entries_with_calls(service.router.entries_with(ENDPOINT)), (), has_several_owners=True)
         owner = service.admission.holder(asked.client, asked.headers)
-        return cls(context, OwnIds(accounts, owner))
+        return cls(context, OwnerIds(accounts, owner))
 
-    def shown(self, native: str, entry: ModelEntry) -> str:
+    def client_id(self, native: str, entry: ModelEntry) -> str:
         """Return the client's id for ``native`` at ``entry``. Raises ``GatewayError`` if nothing can sign it."""
-        return self.ids.shown(native, self._account(entry))
+        return self.ids.client_id(native, self._account(entry))
 
     def _account(self, entry: ModelEntry) -> Account:
         return next(one for one in self.ids.accounts if entry in one.entries)
@@ -63,7 +63,7 @@ class CallIds:
         found = self.ids.find(text)
         entry = None
         if found is not None:
-            entry = found.account.entry_for(lambda one: authenticator.can_use(client, one.name))
+            entry = found.account.first_entry(lambda one: authenticator.can_use(client, one.name))
         if found is None or entry is None:
             raise unknown_id_error(text, "call_id")
         place = entry.place_of(ENDPOINT, entry.model)

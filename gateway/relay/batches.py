@@ -16,7 +16,7 @@ from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
-from gateway.kept_objects.inventory import BATCH_FILES, OUTPUTS, Collection, Inventory, KeptObject
+from gateway.kept_objects.inventory import BATCH_FILES, BATCH_OUTPUTS, Collection, Inventory, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
 from gateway.relay.answers import AnswerFilter, ObjectAnswer
@@ -136,7 +136,7 @@ class BatchRequest(KeptRequest):
             self._summary, models = read_summary(found.kept.body), BatchModels(self, None, self.usable())
             for model, url in self._summary.named:
                 models.resolve(model, url, b"{}")
-        if self.ids.native or (file and self.ids.find(file) is None):
+        if self.ids.are_native or (file and self.ids.find(file) is None):
             return  # native, or unknown
         if (self._summary is None or not self._summary.tokens) and self.has_budget:
             raise invalid(
@@ -204,7 +204,7 @@ class BatchRequest(KeptRequest):
 
     async def _store_output_note(self, file: str, known: OutputNote) -> None:
         """Store that the lines of ``file`` report usage of a batch that is still to be billed."""
-        note = KeptObject(self.owner, OUTPUTS, _note_id(OUTPUTS, file), msgspec.json.encode(known))
+        note = KeptObject(self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, file), msgspec.json.encode(known))
         if self.service.inventory is not None:
             await self.write_inventory(partial(self.service.inventory.put, note))
 
@@ -229,7 +229,9 @@ class ContentRequest(BatchRequest):
     async def answer(self) -> Response:
         if self.service.inventory is not None and self.path_ids:
             with contextlib.suppress(Unavailable):
-                found = await self.service.inventory.get(self.owner, OUTPUTS, _note_id(OUTPUTS, self.path_ids[0]))
+                found = await self.service.inventory.get(
+                    self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, self.path_ids[0])
+                )
                 self._results = None if found is None else read_output_note(found.kept.body)
         return await super().answer()
 

@@ -21,8 +21,8 @@ from gateway.http.offload import offload
 from gateway.http.paths import origin_of
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.kept_objects.accounts import Account
-from gateway.kept_objects.inventory import Inventory, kept_object, read_page
-from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account
+from gateway.kept_objects.inventory import Inventory, parse_object, read_page
+from gateway.kept_objects.owned_ids import FoundId, OwnerIds, entry_names, only_account
 from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
 from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
@@ -76,7 +76,7 @@ class KeptRequest:
         self.service = context.service
         self.client = context.client_request.client
         self.owner = self.service.admission.holder(self.client, context.client_request.headers)
-        self.ids: OwnIds = self.service.accounts.ids(self.owner, self.client, self.form.shapes)
+        self.ids: OwnerIds = self.service.accounts.ids_of(self.owner, self.client, self.form.shapes)
         self.query = parse_qsl(relaying.arrival.query, keep_blank_values=True)
         self.path_ids = tuple(self.form.before_id + text.partition(":")[0] for text in path_ids)
 
@@ -93,21 +93,21 @@ class KeptRequest:
     async def answer(self) -> Response:
         """Send the request to its account, or list from the inventory. Raises ``GatewayError``."""
         self.relaying.context.record.bill.billed = False
-        if self.is_list and not self.ids.native:
+        if self.is_list and not self.ids.are_native:
             return await self._list_response()
         found = self._find_path_ids()
         if self.method == "POST" and not self.is_json and self.may_include_file:
             return await self._send_to(self._account(found), found)
         body = await self._read_body()
-        read = await offload(len(body), self.ids.read_all, body, self.form.request_ids) if body else None
+        read = await offload(len(body), self.ids.find_all, body, self.form.request_ids) if body else None
         account = self._account((*found, *(() if read is None else (one for _, one in read.found))))
-        return await self._send_to(account, found, b"" if read is None else read.native())
+        return await self._send_to(account, found, b"" if read is None else read.with_native_ids())
 
     # The account
 
     def _find_path_ids(self) -> tuple[FoundId, ...]:
         try:
-            return tuple(one for text in self.path_ids if (one := self.ids.read(text)) is not None)
+            return tuple(one for text in self.path_ids if (one := self.ids.resolve(text)) is not None)
         except GatewayError:
             raise self._not_found_error() from None
 
@@ -124,8 +124,8 @@ class KeptRequest:
 
     def usable(self) -> tuple[Account, ...]:
         """Return the accounts that have the endpoint and that the client may use."""
-        with_endpoint = self.service.accounts.with_endpoint(self.endpoint, self.form.shapes)
-        return tuple(one for one in with_endpoint if one.entry_for(self._is_usable) is not None)
+        with_endpoint = self.service.accounts.accounts_with(self.endpoint, self.form.shapes)
+        return tuple(one for one in with_endpoint if one.first_entry(self._is_usable) is not None)
 
     @property
     def chosen_provider(self) -> str | None:
@@ -156,7 +156,7 @@ class KeptRequest:
             if named is None
             else f"{named[:200]!r} matches {len(called)} of them"
         )
-        raise invalid(f"{which}: choose one with the header {PROVIDER} or ?provider=: {choices(usable)}", PROVIDER)
+        raise invalid(f"{which}: choose one with the header {PROVIDER} or ?provider=: {entry_names(usable)}", PROVIDER)
 
     @property
     def may_include_file(self) -> bool:
@@ -212,7 +212,7 @@ class KeptRequest:
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Return the target in ``account``, whose URL has the client's path with native ids."""
-        entry = account.entry_for(self._is_usable)
+        entry = account.first_entry(self._is_usable)
         target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
         self.service.authenticator.check_credential(target.entry, self.relaying.context.client_request.credential)
@@ -241,7 +241,7 @@ class KeptRequest:
         twice = CODECS[target.api].wire.query_members
         kept = []
         for name, value in self.query:
-            if name in _CURSORS and value and (one := self.ids.read(value, name)) is not None:
+            if name in _CURSORS and value and (one := self.ids.resolve(value, name)) is not None:
                 value = one.native
             if name not in WITHHELD_PARAMETERS and name not in twice:
                 kept.append((name, value))
@@ -249,8 +249,8 @@ class KeptRequest:
 
     async def _send_to(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
         """Send the request to ``account``, and return its response with the client's ids."""
-        if not self.ids.native:
-            self.ids.shown("", account)  # fails before creating an object whose id could not be signed
+        if not self.ids.are_native:
+            self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
         target = self._target(account, found)
         filter = self._filter(account)
         request = self.relayed_request(await self._planned(target, body), filter)
@@ -285,7 +285,7 @@ class KeptRequest:
         )
 
     def shown(self, account: Account, body: bytes) -> bytes:
-        return self.ids.show_all(body, self.form.response_ids, account, self.origin)
+        return self.ids.with_client_ids(body, self.form.response_ids, account, self.origin)
 
     def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
         return ()
@@ -330,14 +330,14 @@ class KeptRequest:
         """Return the client's body, to be passed on as it arrives."""
         pieces, length = self.relaying.arrival.pieces(self.relaying.max_body), self.relaying.stated_length
         kind = self.relaying.header("content-type") or ""
-        if self.ids.native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
+        if self.ids.are_native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)
         ids = IdReplacer(parse_boundary(kind), partial(self._native_id, target))
         return UploadedBody(EditedPieces(pieces, ids.feed, ids.close))
 
     def _native_id(self, target: Target, text: str) -> str:
         """Return the provider's id for an owner's id in a field. Raises ``GatewayError``."""
-        found = self.ids.read(text, "file_id")
+        found = self.ids.resolve(text, "file_id")
         if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
             raise invalid(f"{text[:200]} is stored at {found.account.entry.name}, but the container is not", "file_id")
         return text if found is None else found.native
@@ -347,7 +347,7 @@ class KeptRequest:
     async def _public_error(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
         """Return a provider's error without native ids; a 404 also removes the object from the inventory."""
         failed = error.info
-        if self.ids.native:
+        if self.ids.are_native:
             return error
         if failed.status == 404 and self.path_ids:
             if len(self.path_ids) == 1:
@@ -361,7 +361,7 @@ class KeptRequest:
 
     @property
     def _inventory(self) -> Inventory | None:
-        return None if self.ids.native else self.service.inventory
+        return None if self.ids.are_native else self.service.inventory
 
     async def store_object(self, body: bytes) -> None:
         """Update the inventory with ``body``, the response to a successful request."""
@@ -374,7 +374,7 @@ class KeptRequest:
             return
         if self.method == "DELETE":
             await self._remove_object(self.path_ids[0])
-        elif (kept := kept_object(self.owner, collection, body, self.form.id_member)) is not None:
+        elif (kept := parse_object(self.owner, collection, body, self.form.id_member)) is not None:
             await self.write_inventory(partial(self._inventory.put, kept))
 
     async def _remove_object(self, id: str) -> None:
@@ -407,8 +407,8 @@ class KeptRequest:
         if self.chosen_provider is not None or usable:
             account = self._account(()) if self.chosen_provider is not None else None
             among = (account,) if account is not None else usable
-            before = wanted.shown
-            wanted = attrs.evolve(wanted, shown=lambda kept: before(kept) and self._belongs_to(kept.id, among))
+            before = wanted.is_shown
+            wanted = attrs.evolve(wanted, is_shown=lambda kept: before(kept) and self._belongs_to(kept.id, among))
         with store_deadline("read the list"):
             page = await read_page(self._inventory, self.owner, wanted)
         if page is None:

@@ -12,7 +12,7 @@ import msgspec
 from gateway.http.headers import Headers
 from gateway.kept_objects.id_texts import IdPlaces
 from gateway.kept_objects.inventory import Collection, KeptObject, ListRequest, ObjectPage
-from gateway.kept_objects.owned_ids import OPENAI
+from gateway.kept_objects.owned_ids import OPENAI_SHAPES
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import invalid
 from streams.events import Api
@@ -68,7 +68,7 @@ class KeptForm:
 
 FORMS: Final[Mapping[Api, KeptForm]] = {
     "chat": KeptForm(
-        OPENAI,
+        OPENAI_SHAPES,
         {
             "files": "files", "vector_stores": "vector_stores", "containers": "containers", "batches": "batches",
             "videos": "videos",

@@ -35,7 +35,7 @@ class UploadRequest(KeptRequest):
         self.token = token
         self.owner = token.owner
         self.query = []
-        self.ids = self.service.accounts.ids(token.owner, token.client, self.form.shapes)
+        self.ids = self.service.accounts.ids_of(token.owner, token.client, self.form.shapes)
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:

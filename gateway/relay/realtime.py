@@ -114,7 +114,7 @@ class _CallAnswer(PassedAnswer):
 
     def _gateway_location(self, location: str) -> str:
         native = location.partition("?")[0].rstrip("/").rpartition("/")[2]
-        return f"{CALLS}/{self._ids.shown(native, self._target.entry)}"
+        return f"{CALLS}/{self._ids.client_id(native, self._target.entry)}"
 
 
 # Credentials

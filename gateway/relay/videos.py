@@ -24,8 +24,8 @@ class VideoRequest(KeptRequest):
     async def answer(self) -> Response:
         planned = await (self._plan_json() if self.is_json else self._plan_form())
         account = self._account_of(planned.plan.first)
-        if not self.ids.native:
-            self.ids.shown("", account)  # fails before creating an object whose id could not be signed
+        if not self.ids.are_native:
+            self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
         filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
         return await relay(self.relaying.exchange, self.relaying.scope, self.relayed_request(planned, filter))
 

@@ -8,5 +8,5 @@ def one_account() -> Account:
     """Return an account at OpenAI with several owners."""
     entry = {"model": "openai/gpt-5", "access_key": "sk-of-the-account"}
     config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
-    (account,) = accounts_of(config.entries, (), several=True)
+    (account,) = accounts_of(config.entries, (), has_several_owners=True)
     return account

@@ -65,7 +65,7 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
         table = LedgerTable(SqliteDatabase(folder / "state.sqlite"))
         await table.add(list(enumerate(lines)))
         if most is not None:
-            await table.cut(0, most, BERLIN)
+            await table.shrink(0, most, BERLIN)
         allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
         for _ in range(2):  # told twice it is no more
             await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
@@ -107,7 +107,7 @@ def test_a_budget_is_the_same_however_few_lines_are_left(tmp_path, most):
 
 
 def test_runs_of_which_only_sums_by_day_are_left_are_a_warning(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(folding, "LEAST_SUMS", 0)
+    monkeypatch.setattr(folding, "MIN_SUMS", 0)
     lines = [at(place, 10, run=f"alice/{place}") for place in range(9)]
     seeded(tmp_path, config(**keys("9 usd/run")), *lines, most=1)
     assert "budgets of runs start without some of the earlier spending" in caplog.text

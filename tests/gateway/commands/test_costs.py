@@ -134,7 +134,7 @@ def cut(config: Path, most: int) -> None:
 
     async def shorten() -> None:
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
-        await table.cut(0, most)
+        await table.shrink(0, most)
         await table.aclose()
 
     trio.run(shorten)
@@ -188,7 +188,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         overflow = OverflowSums()
         for _ in range(3):
-            overflow.lose(line(began=AT + 60_000_000))
+            overflow.count_lost(line(began=AT + 60_000_000))
         await table.add_rows(overflow.take_rows(100))
         await table.aclose()
 

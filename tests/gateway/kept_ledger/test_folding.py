@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.kept_ledger import folding
-from gateway.kept_ledger.columns import DAY_SUM, OTHER, QUARTER, QUARTER_SUM
-from gateway.kept_ledger.folding import day_around
+from gateway.kept_ledger.columns import DAY_SUM, OTHER_NAME, QUARTER, QUARTER_SUM
+from gateway.kept_ledger.folding import day_bounds
 from gateway.kept_ledger.table import FoldedPart, LedgerSum, LedgerTable
 from gateway.stores.sqlite import MIGRATIONS, SqliteDatabase
 from streams.events import Usage
@@ -40,11 +40,11 @@ async def test_sums_are_the_same_however_few_lines_are_left(table, delivered_onl
     hours = [(MIDNIGHT + place * DAY // 24, MIDNIGHT + (place + 1) * DAY // 24) for place in range(6 * 24)]
     before = [await sums_of(table, by, *days, *hours, delivered_only=delivered_only) for by in EVERY_WAY]
     for most in (500, 40):
-        await table.cut(0, most)
+        await table.shrink(0, most)
         after = [await sums_of(table, by, *days, *hours, delivered_only=delivered_only) for by in EVERY_WAY]
         assert after == before, "each hour is exact"
-    monkeypatch.setattr(folding, "LEAST_SUMS", 20)
-    await table.cut(0, 40)
+    monkeypatch.setattr(folding, "MIN_SUMS", 20)
+    await table.shrink(0, 40)
     for by, was in zip(EVERY_WAY, before, strict=True):
         if "run" not in by:
             found = await sums_of(table, by, *days, delivered_only=delivered_only)
@@ -59,7 +59,7 @@ def _money(found: dict[Any, LedgerSum]) -> dict[Any, Any]:
 async def test_a_sum_keeps_its_runs_for_a_week_and_its_days_for_ever(table):
     lines = [line(attempt(1), began=AT + place * DAY // 4, run=f"run {place}") for place in range(60)]
     await table.add(list(enumerate(lines)))
-    await table.cut(0, 20)
+    await table.shrink(0, 20)
     quarters, days = await table.folded_parts(EVER)
     assert (quarters.level, days.level) == (QUARTER_SUM, DAY_SUM)
     assert quarters.exchanges + days.exchanges == 40
@@ -75,7 +75,7 @@ async def test_runs_go_on_from_sums(table):
     lines = [line(attempt(10**place), began=AT + place * QUARTER // 3, run="alice/one") for place in range(9)]
     await table.add(list(enumerate(lines)))
     (before,) = await table.runs("key", EVER)
-    await table.cut(0, 4)
+    await table.shrink(0, 4)
     assert await table.runs("key", EVER) == [before]
     assert (before.first, before.last, before.sum.nanos) == (AT, AT + 8 * QUARTER // 3, 111_111_111)
     await table.aclose()
@@ -83,10 +83,10 @@ async def test_runs_go_on_from_sums(table):
 
 async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of_the_lines(table, monkeypatch):
     """Whoever names another run in each request makes no row of each."""
-    monkeypatch.setattr(folding, "LEAST_SUMS", 10)
+    monkeypatch.setattr(folding, "MIN_SUMS", 10)
     lines = [line(attempt(1), began=AT + place * 1000, run=f"run {place}") for place in range(400)]
     await table.add(list(enumerate(lines)))
-    await table.cut(0, 40)
+    await table.shrink(0, 40)
     quarters, days = await table.folded_parts(EVER)
     assert (quarters.exchanges, days.exchanges) == (10, 350)
     (found,) = await sums_of(table, ("run",))
@@ -103,18 +103,21 @@ async def test_names_of_models_that_nobody_has_are_one_row_of_a_day(table):
     ]
     late = line(attempt(1), began=AT + 20 * DAY)
     await table.add(list(enumerate((*good, *made_up, late))))
-    await table.cut(0, 1)
+    await table.shrink(0, 1)
     (found,) = await sums_of(table, ("target",))
-    assert {by: (one.requests, one.failed) for by, one in found.items()} == {("gpt",): (3, 1), (OTHER,): (100, 100)}
+    assert {by: (one.requests, one.failed) for by, one in found.items()} == {
+        ("gpt",): (3, 1),
+        (OTHER_NAME,): (100, 100),
+    }
     await table.aclose()
 
 
 async def test_sums_go_when_they_are_old(table):
     await table.add(list(enumerate(line(attempt(1), began=AT + place * DAY) for place in range(30))))
-    await table.cut(0, 3)
-    await table.cut(AT + 20 * DAY, 3)
+    await table.shrink(0, 3)
+    await table.shrink(AT + 20 * DAY, 3)
     assert (await sums_of(table, ()))[0][()].nanos == 10
-    assert (await table.bounds()) == (AT + 20 * DAY, AT + 29 * DAY)
+    assert (await table.time_bounds()) == (AT + 20 * DAY, AT + 29 * DAY)
     await table.aclose()
 
 
@@ -127,15 +130,15 @@ async def test_processes_that_cut_and_write_at_once_count_each_line_once(table):
             await table.add(lines[first : first + 100])
             await table.add(lines[first : first + 100])
 
-    async def cut() -> None:
+    async def shrink() -> None:
         for _ in range(10):
-            await table.cut(0, 200)
+            await table.shrink(0, 200)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
-        nursery.start_soon(cut)
-        nursery.start_soon(cut)
-    await table.cut(0, 200)
+        nursery.start_soon(shrink)
+        nursery.start_soon(shrink)
+    await table.shrink(0, 200)
     (found,) = await sums_of(table, ())
     assert (found[()].requests, found[()].nanos) == (3000, 3000)
     await table.aclose()
@@ -145,7 +148,7 @@ async def test_a_sum_that_crosses_a_bound_belongs_to_its_end(table):
     """A budget whose time rolls would forget it too soon else."""
     await table.add(list(enumerate(line(attempt(1), began=MIDNIGHT + place * DAY // 8) for place in range(8))))
     await table.add([(9, line(attempt(1), began=MIDNIGHT + 30 * DAY))])
-    await table.cut(0, 1)
+    await table.shrink(0, 1)
     noon = MIDNIGHT + DAY // 2
     first, second = await sums_of(table, (), (MIDNIGHT, noon), (noon, MIDNIGHT + DAY))
     assert (first[()].nanos, second[()].nanos) == (0, 8)
@@ -168,9 +171,9 @@ def test_days_of_every_zone_keep_their_money(tmp_path_factory, drawn, most, zone
     async def days() -> tuple[list[int], list[int]]:
         table = LedgerTable(SqliteDatabase(file))
         await table.add(list(enumerate(lines)))
-        periods = list(dict.fromkeys(day_around(one.began, zone) for one in lines))
+        periods = list(dict.fromkeys(day_bounds(one.began, zone) for one in lines))
         before = [sum(one.nanos for one in found) for found in await table.sums((), periods)]
-        await table.cut(0, most, zone)
+        await table.shrink(0, most, zone)
         after = [sum(one.nanos for one in found) for found in await table.sums((), periods)]
         await table.aclose()
         return before, after
@@ -182,7 +185,7 @@ def test_days_of_every_zone_keep_their_money(tmp_path_factory, drawn, most, zone
 
 def test_a_day_has_the_hours_of_its_zone():
     def hours(day: str) -> float:
-        since, until = day_around(int(datetime.fromisoformat(day).timestamp() * 1e6), ZoneInfo("Europe/Berlin"))
+        since, until = day_bounds(int(datetime.fromisoformat(day).timestamp() * 1e6), ZoneInfo("Europe/Berlin"))
         return (until - since) / 3600e6
 
     assert [hours(f"{day}T12:00+01:00") for day in ("2026-03-29", "2026-10-25", "2026-11-20")] == [23, 25, 24]
@@ -201,7 +204,7 @@ async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
         database.execute(f"PRAGMA user_version = {LEDGER_SUMS - 1}")
         database.commit()
     table = LedgerTable(SqliteDatabase(file))
-    await table.cut(0, 2)
+    await table.shrink(0, 2)
     (found,) = await sums_of(table, ("key",))
     assert (found["alice",].nanos, found["alice",].requests) == (111_111, 6)
     await table.aclose()

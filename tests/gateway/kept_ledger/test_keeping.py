@@ -11,8 +11,8 @@ import trio
 
 from gateway.config.loading import from_mapping
 from gateway.kept_ledger import keeping, overflow
-from gateway.kept_ledger.keeping import KeptLedger
-from gateway.kept_ledger.table import CutResult, LedgerTable, total
+from gateway.kept_ledger.keeping import TableLedgerWriter
+from gateway.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
@@ -44,8 +44,8 @@ class Telling(LedgerTable):
         await super().add(*given)
         self.added.set()
 
-    async def cut(self, *given: Any) -> CutResult:
-        gone = await super().cut(*given)
+    async def shrink(self, *given: Any) -> ShrinkResult:
+        gone = await super().shrink(*given)
         self.was_cut.set()
         return gone
 
@@ -54,23 +54,23 @@ def table_in(folder: Any, kind: type[LedgerTable] = LedgerTable) -> Any:
     return kind(SqliteDatabase(folder / "state.sqlite"))
 
 
-def kept_in(table: LedgerTable, **given: Any) -> KeptLedger:
-    return KeptLedger(table, **{"keep": 1e9, "most": 10**6, "clock": lambda: AT / 1e6, **given})
+def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:
+    return TableLedgerWriter(table, **{"keep": 1e9, "most": 10**6, "clock": lambda: AT / 1e6, **given})
 
 
-def ledger_to(kept: KeptLedger) -> Ledger:
+def ledger_to(kept: TableLedgerWriter) -> Ledger:
     ledger = Ledger(readable=False)
     ledger.observers.append(kept)
     return ledger
 
 
-def keeping_in(table: LedgerTable, **given: Any) -> tuple[KeptLedger, Ledger]:
+def keeping_in(table: LedgerTable, **given: Any) -> tuple[TableLedgerWriter, Ledger]:
     """A ledger whose lines ``table`` keeps, and the task that writes them."""
     kept = kept_in(table, **given)
     return kept, ledger_to(kept)
 
 
-async def end(kept: KeptLedger, how: str) -> None:
+async def end(kept: TableLedgerWriter, how: str) -> None:
     """End the process, in order or immediately."""
     if how == "finish":
         await kept.finish()
@@ -112,7 +112,7 @@ async def test_a_line_says_whose_it_was_and_who_answered(tmp_path):
     groups = [{"name": "search"}]
     keys = [{"name": "alice", "key": "k" * 32, "group": "search"}, {"name": "ben", "key": "b" * 32}]
     entry = {"model": "openai/gpt-5", "access_key": "k"}
-    kept.follow(from_mapping({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys,
+    kept.use_config(from_mapping({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys,
                               "client_groups": groups}))  # fmt: skip
     ledger = ledger_to(kept)
     settle(ledger, run="a-run")
@@ -130,11 +130,11 @@ async def test_what_named_no_model_and_asked_nobody_leaves_no_line(tmp_path):
     kept = kept_in(table_in(tmp_path))
     settle(ledger_to(kept), requested_model=None, attempt_records=())
     await kept.finish()
-    assert await table_in(tmp_path).bounds() is None
+    assert await table_in(tmp_path).time_bounds() is None
 
 
 async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(keeping, "EVERY", 0.01)
+    monkeypatch.setattr(keeping, "WRITE_SECONDS", 0.01)
     kept, ledger = keeping_in(table := table_in(tmp_path, Telling))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
@@ -167,7 +167,7 @@ async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
 
 async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplog, monkeypatch):
     """A database that is away for long costs lines, and no cent."""
-    monkeypatch.setattr(keeping, "MOST", 3)
+    monkeypatch.setattr(keeping, "MAX_WAITING", 3)
     kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
     for place in range(9):
         settle(ledger, client=("alice", "ben")[place % 2], run="a-run")
@@ -196,7 +196,7 @@ async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch)
             monkeypatch.setattr(Breaking, "add_rows", LedgerTable.add_rows)
             raise Unavailable("the connection broke")
 
-    monkeypatch.setattr(keeping, "MOST", 0)
+    monkeypatch.setattr(keeping, "MAX_WAITING", 0)
     kept, ledger = keeping_in(table := table_in(tmp_path, Breaking))
     settle(ledger)
     await kept.flush()
@@ -207,8 +207,8 @@ async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch)
 
 
 async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(keeping, "MOST", 0)
-    monkeypatch.setattr(overflow, "MOST", 2)
+    monkeypatch.setattr(keeping, "MAX_WAITING", 0)
+    monkeypatch.setattr(overflow, "MAX_SUMS", 2)
     kept, ledger = keeping_in(table := table_in(tmp_path))
     for place in range(8):
         name = f"groq/{place}"
@@ -229,7 +229,7 @@ async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, 
 
 @each_end
 async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, how):
-    monkeypatch.setattr(keeping, "MOST", 1)
+    monkeypatch.setattr(keeping, "MAX_WAITING", 1)
     kept, ledger = keeping_in(table_in(tmp_path))
     for _ in range(3):
         settle(ledger)
@@ -237,7 +237,7 @@ async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, how):
     assert await nanos(table_in(tmp_path)) == 3 * 97_000
 
 
-async def marked(kept: KeptLedger, table: Telling) -> None:
+async def marked(kept: TableLedgerWriter, table: Telling) -> None:
     """Run until the mark of the process is written."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
@@ -249,10 +249,10 @@ async def marked(kept: KeptLedger, table: Telling) -> None:
 async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_path, how):
     kept = kept_in(table := table_in(tmp_path, Telling))
     await marked(kept, table)
-    assert await table_in(tmp_path).broken_marks(EVER[0], 2**62) == [AT]
+    assert await table_in(tmp_path).gap_starts(EVER[0], 2**62) == [AT]
     settle(ledger_to(kept))
     await end(kept, how)
-    assert await table_in(tmp_path).broken_marks(EVER[0], 2**62) == []
+    assert await table_in(tmp_path).gap_starts(EVER[0], 2**62) == []
     assert await nanos(table_in(tmp_path)) == 97_000
 
 
@@ -265,8 +265,8 @@ async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp
     await kept.finish()
     assert "could not store 1 lines of the ledger" in caplog.text
     found = table_in(tmp_path)
-    assert await found.broken_marks(EVER[0], 2**62) == [AT]
-    assert await found.broken_marks(EVER[0], AT) == [], "a mark that is fresh is no gap"
+    assert await found.gap_starts(EVER[0], 2**62) == [AT]
+    assert await found.gap_starts(EVER[0], AT) == [], "a mark that is fresh is no gap"
     assert (await found.sums(("key",), EVER), await found.folded_parts(EVER[0])) == ([[]], []), "a mark is no line"
 
 
@@ -319,12 +319,12 @@ async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_
     for age in (61.0, 59.0):
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
     await kept.flush()
-    assert await table.bounds() == (AT - 61_000_000, AT - 59_000_000)
+    assert await table.time_bounds() == (AT - 61_000_000, AT - 59_000_000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
         with trio.fail_after(10):
             await table.was_cut.wait()
-        assert await table.bounds() == (AT - 59_000_000, AT - 59_000_000)
+        assert await table.time_bounds() == (AT - 59_000_000, AT - 59_000_000)
         nursery.cancel_scope.cancel()
     await kept.finish()
 

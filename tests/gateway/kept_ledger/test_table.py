@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from gateway.kept_ledger.line import LedgerLine
-from gateway.kept_ledger.table import CutResult, LedgerSum, LedgerTable, by_cost, total
+from gateway.kept_ledger.table import LedgerSum, LedgerTable, ShrinkResult, sorted_by_cost, total
 from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
@@ -71,20 +71,20 @@ async def test_a_period_begins_with_its_first_moment_and_ends_before_the_next_on
     await add(table, *(line(attempt(1), began=AT + after) for after in (-1, 0, DAY - 1, DAY)))
     first, second = await table.sums((), [(AT, AT + DAY), (AT + DAY, AT + 2 * DAY)])
     assert (total(first).requests, total(second).requests) == (2, 1)
-    assert await table.bounds() == (AT - 1, AT + DAY)
+    assert await table.time_bounds() == (AT - 1, AT + DAY)
     await table.aclose()
 
 
 async def test_an_empty_ledger_has_no_bounds_and_sums_of_nothing(table):
-    assert await table.bounds() is None
+    assert await table.time_bounds() is None
     assert await table.sums(("key",), EVER) == [[]]
     assert total((await table.sums((), EVER))[0]).requests == 0
     await table.aclose()
 
 
 async def test_lines_can_be_written_in_the_same_thread(table):
-    table.add_here([(1, line(attempt(3)))])
-    table.add_here([(1, line(attempt(3)))])
+    table.add_blocking([(1, line(attempt(3)))])
+    table.add_blocking([(1, line(attempt(3)))])
     assert (await sums(table))[()].nanos == 3
     await table.aclose()
 
@@ -99,10 +99,10 @@ async def test_what_is_written_twice_counts_once(table):
 
 async def test_old_lines_go_and_the_oldest_beyond_their_number_become_sums(table):
     await add(table, *(line(attempt(10**place), began=AT + place) for place in range(6)))
-    assert await table.cut(AT + 2, 100) == CutResult(removed=2, folded=0)
+    assert await table.shrink(AT + 2, 100) == ShrinkResult(removed=2, folded=0)
     assert (await sums(table))[()].nanos == 111_100
-    assert await table.cut(0, 3) == CutResult(removed=0, folded=1)
-    assert await table.cut(0, 3) == CutResult(removed=0, folded=0)
+    assert await table.shrink(0, 3) == ShrinkResult(removed=0, folded=1)
+    assert await table.shrink(0, 3) == ShrinkResult(removed=0, folded=0)
     assert (await sums(table))[()].nanos == 111_100
     await table.aclose()
 
@@ -123,7 +123,7 @@ async def test_large_sums_are_exact(table, nanos):
 
 def test_the_dearest_come_first():
     found = [LedgerSum((name,), 1, 0, Usage(), nanos, 0) for name, nanos in (("a", 1), ("b", 3), ("c", 3), (None, 2))]
-    assert [one.by[0] for one in by_cost(found)] == ["b", "c", None, "a"]
+    assert [one.by[0] for one in sorted_by_cost(found)] == ["b", "c", None, "a"]
 
 
 async def test_what_reached_no_client_can_be_left_out(table):

@@ -7,16 +7,16 @@ from gateway.kept_objects.inventory_table import InventoryTable, NoCipher
 from gateway.stores.encrypted import BodyCipher
 from gateway.stores.sqlite import SqliteDatabase
 
-MOST, AT_ONCE = 12, 4
+MOST, PAGE_SIZE = 12, 4
 
 
 @pytest.fixture(params=["memory", "sqlite", "encrypted", pytest.param("postgres", marks=pytest.mark.process)])
 def inventory(request, tmp_path) -> Inventory:
     if request.param == "memory":
-        return MemoryInventory(MOST, at_once=AT_ONCE)
+        return MemoryInventory(MOST, page_size=PAGE_SIZE)
     if request.param != "postgres":
         cipher = BodyCipher([b"k" * 32]) if request.param == "encrypted" else NoCipher()
-        return InventoryTable(SqliteDatabase(tmp_path / "state.sqlite"), cipher, MOST, AT_ONCE)
+        return InventoryTable(SqliteDatabase(tmp_path / "state.sqlite"), cipher, MOST, PAGE_SIZE)
     from gateway.stores.postgres import PostgresDatabase
 
-    return InventoryTable(PostgresDatabase(request.getfixturevalue("database")), NoCipher(), MOST, AT_ONCE)
+    return InventoryTable(PostgresDatabase(request.getfixturevalue("database")), NoCipher(), MOST, PAGE_SIZE)

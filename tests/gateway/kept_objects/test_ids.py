@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kept_objects.id_texts import IdPlaces, id_texts, with_texts
-from gateway.kept_objects.ids import PREFIXES, AccountMark, read_tag, short_digest, tagged_id
+from gateway.kept_objects.id_texts import IdPlaces, id_texts, replace_texts
+from gateway.kept_objects.ids import PREFIXES, AccountMark, parse_tagged_id, short_digest, tagged_id
 
 HERE = AccountMark(short_digest("openai"), short_digest("main"))
 SECRET = b"s" * 32
@@ -26,7 +26,7 @@ def test_an_id_keeps_its_prefix_and_comes_back_for_its_owner_alone():
         assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-/"), native
         prefix = next((one for one in PREFIXES if native.startswith(one)), "")
         assert text.startswith(prefix + "T"), native
-        found = read_tag(text)
+        found = parse_tagged_id(text)
         assert found is not None, native
         assert (found.native, found.mark) == (native, HERE)
         assert found.is_signed("team-a", (b"another" * 5, SECRET)), native
@@ -37,7 +37,7 @@ def test_an_id_keeps_its_prefix_and_comes_back_for_its_owner_alone():
 
 def test_an_id_of_a_provider_has_no_tag():
     for native in NATIVE:
-        found = read_tag(native)
+        found = parse_tagged_id(native)
         assert found is None or not found.is_signed("", (SECRET,)), native
 
 
@@ -46,35 +46,35 @@ def test_every_changed_character_makes_it_nobodys():
     for at in range(len(text)):
         for other in "AQgwx-_9z":
             changed = text[:at] + other + text[at + 1 :]
-            found = read_tag(changed)
+            found = parse_tagged_id(changed)
             assert changed == text or found is None or not found.is_signed("team-a", (SECRET,)), changed
     for changed in (text + "A", text[:-1], text.replace("file-", "vs_"), text.replace("file-", "file_"), text + "="):
-        found = read_tag(changed)
+        found = parse_tagged_id(changed)
         assert found is None or not found.is_signed("team-a", (SECRET,)), changed
 
 
 def test_owner_and_id_cannot_be_shifted_into_one_another():
     text = tagged_id("file-abc", "team", HERE, SECRET)
-    other = read_tag(tagged_id("file-abc", "teamfile-", HERE, SECRET))
+    other = parse_tagged_id(tagged_id("file-abc", "teamfile-", HERE, SECRET))
     assert not other.is_signed("team", (SECRET,))
     assert text != other.text
 
 
 @given(st.text(max_size=60), st.text(max_size=10))
 def test_any_text_is_an_id(native, owner):
-    found = read_tag(tagged_id(native, owner, HERE, SECRET))
+    found = parse_tagged_id(tagged_id(native, owner, HERE, SECRET))
     assert found.native == native
     assert found.is_signed(owner, (SECRET,))
 
 
 @given(st.text(max_size=80))
 def test_what_is_no_id_raises_nothing(text):
-    assert read_tag(text) is None or not read_tag(text).is_signed("", (SECRET,))
+    assert parse_tagged_id(text) is None or not parse_tagged_id(text).is_signed("", (SECRET,))
 
 
 @pytest.mark.parametrize("text", ["", "file-", "T" * 28, "file-" + "T" * 28, "vs_" + "T" * 2000, "file-TÄ" + "A" * 40])
 def test_texts_that_look_a_little_like_one_are_none(text):
-    found = read_tag(text)
+    found = parse_tagged_id(text)
     assert found is None or not found.is_signed("", (SECRET,))
 
 
@@ -135,10 +135,10 @@ def test_what_programs_put_into_a_schema_or_a_call_is_theirs():
 def test_every_other_byte_stays():
     body = b' {"a" : 1.0,"file_id":\t"x" , "id":"y","b":"\\u00e9\\/", "file_ids":["p","q"]}\n'
     changes = [(one, one.text.upper() + '"') for one in id_texts(body, PLACES)]
-    assert with_texts(body, changes) == (
+    assert replace_texts(body, changes) == (
         b' {"a" : 1.0,"file_id":\t"X\\"" , "id":"Y\\"","b":"\\u00e9\\/", "file_ids":["P\\"","Q\\""]}\n'
     )
-    assert with_texts(body, []) is body
+    assert replace_texts(body, []) is body
 
 
 VALUES = st.recursive(

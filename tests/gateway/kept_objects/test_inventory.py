@@ -6,12 +6,12 @@ import pytest
 import trio
 
 from gateway.kept_objects.inventory import (
-    LARGEST,
+    MAX_OBJECT,
     Inventory,
     KeptObject,
     ListRequest,
     MemoryInventory,
-    kept_object,
+    parse_object,
     read_page,
 )
 from gateway.kept_objects.inventory_table import InventoryTable, NoCipher
@@ -19,11 +19,11 @@ from gateway.stores.encrypted import BodyCipher
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Unavailable
 
-MOST, AT_ONCE = 12, 4  # as the inventory of these tests are bounded
+MAX_IN_LIST, PAGE_SIZE = 12, 4  # as the inventory of these tests are bounded
 
 
 def of(owner: str, id: str, collection="files", **members) -> KeptObject:
-    made = kept_object(owner, collection, json.dumps({"id": id, **members}).encode())
+    made = parse_object(owner, collection, json.dumps({"id": id, **members}).encode())
     assert made is not None
     return made
 
@@ -72,20 +72,21 @@ async def test_what_has_ended_or_is_not_wanted_is_not_listed(inventory):
     await inventory.put(of("a", "ends", expires_at=1001, purpose="batch"))
     await inventory.put(of("a", "stays", expires_at=None, purpose="user_data"))
     assert await listed(inventory, "a") == (["stays", "ends"], False)
-    assert await listed(inventory, "a", 1, shown=lambda one: one.value.get("purpose") == "batch") == (["ends"], False)
+    for_batches = await listed(inventory, "a", 1, is_shown=lambda one: one.value.get("purpose") == "batch")
+    assert for_batches == (["ends"], False)
     await inventory.aclose()
 
 
 async def test_of_too_many_the_oldest_are_forgotten(inventory):
-    for number in range(MOST + 3):
+    for number in range(MAX_IN_LIST + 3):
         await inventory.put(of("a", f"f{number}"))
-    assert await listed(inventory, "a") == ([f"f{number}" for number in range(MOST + 2, 2, -1)], False)
-    assert (await listed(inventory, "a", AT_ONCE))[1]
+    assert await listed(inventory, "a") == ([f"f{number}" for number in range(MAX_IN_LIST + 2, 2, -1)], False)
+    assert (await listed(inventory, "a", PAGE_SIZE))[1]
     await inventory.aclose()
 
 
 async def test_memory_is_bounded_for_one_and_for_all():
-    inventory = MemoryInventory(most=5, in_all=8)
+    inventory = MemoryInventory(most=5, max_total=8)
     for number in range(20):
         await inventory.put(of("a", f"f{number}"))
     assert await listed(inventory, "a") == (["f19", "f18", "f17", "f16", "f15"], False)
@@ -118,9 +119,9 @@ def test_what_is_no_object_is_not_kept():
         b'{"id": 3}',
         b'{"id": ""}',
         b'{"id": "a\\u0000"}',
-        b'{"id":"a","x":"' + b"y" * LARGEST,
+        b'{"id":"a","x":"' + b"y" * MAX_OBJECT,
     ):
-        assert kept_object("a", "files", body) is None, body[:40]
+        assert parse_object("a", "files", body) is None, body[:40]
     assert NoCipher().decrypt(b"x", b"") == b"x"
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces
-from gateway.kept_objects.owned_ids import OwnIds, only_account, unknown_id_error
+from gateway.kept_objects.owned_ids import OwnerIds, only_account, unknown_id_error
 from streams.errors import GatewayError
 
 PLACES = IdPlaces(frozenset(("file_id", "file_ids", "vector_store_ids")), frozenset((("id",), ("data", "id"))))
@@ -19,9 +19,9 @@ ENTRIES = (
 )
 
 
-def accounts(*entries: dict, keys: tuple[bytes, ...] = (), several: bool = True) -> tuple[Account, ...]:
+def accounts(*entries: dict, keys: tuple[bytes, ...] = (), has_several_owners: bool = True) -> tuple[Account, ...]:
     config = from_mapping({"version": "v0.4.0", "model_providers": list(entries or ENTRIES)})
-    return accounts_of(config.entries, keys, several=several)
+    return accounts_of(config.entries, keys, has_several_owners=has_several_owners)
 
 
 def test_entries_of_one_provider_address_and_key_are_one_account():
@@ -37,60 +37,64 @@ def test_entries_of_one_provider_address_and_key_are_one_account():
 
 def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
     here = accounts()
-    ids = OwnIds(here, "a")
+    ids = OwnerIds(here, "a")
     for account in here:
-        text = ids.shown("file-abc", account)
+        text = ids.client_id("file-abc", account)
         found = ids.find(text)
         assert found is not None, account.entry.name
         assert (found.account, found.native) == (account, "file-abc")
-        for other in (OwnIds(here, "b"), OwnIds(here, ""), OwnIds(tuple(one for one in here if one != account), "a")):
+        for other in (
+            OwnerIds(here, "b"),
+            OwnerIds(here, ""),
+            OwnerIds(tuple(one for one in here if one != account), "a"),
+        ):
             with pytest.raises(GatewayError) as raised:
-                other.read(text, "file_id")
+                other.resolve(text, "file_id")
             assert raised.value.info == unknown_id_error(text, "file_id").info
         with pytest.raises(GatewayError, match="does not exist"):
-            ids.read("file-abc")
+            ids.resolve("file-abc")
 
 
 def test_an_id_outlives_a_restart_another_model_and_another_name_of_its_entry():
-    text = OwnIds(accounts(), "a").shown("file-abc", accounts()[1])
-    assert OwnIds(accounts(*ENTRIES[:1]), "a").find(text) is None  # signed with another key: that account is gone
+    text = OwnerIds(accounts(), "a").client_id("file-abc", accounts()[1])
+    assert OwnerIds(accounts(*ENTRIES[:1]), "a").find(text) is None  # signed with another key: that account is gone
     renamed = {**ENTRIES[2], "name": "second", "model": "openai/gpt-6"}
-    assert OwnIds(accounts(renamed), "a").find(text) is not None
-    assert OwnIds(accounts(ENTRIES[0], renamed), "a").find(text) is None, "one of two, and its name is gone"
+    assert OwnerIds(accounts(renamed), "a").find(text) is not None
+    assert OwnerIds(accounts(ENTRIES[0], renamed), "a").find(text) is None, "one of two, and its name is gone"
 
 
 def test_the_signing_key_outlives_the_provider_key_and_can_be_rotated():
     first, second = b"1" * 32, b"2" * 32
-    text = OwnIds(accounts(keys=(first,)), "a").shown("file-abc", accounts(keys=(first,))[1])
+    text = OwnerIds(accounts(keys=(first,)), "a").client_id("file-abc", accounts(keys=(first,))[1])
     changed = {**ENTRIES[2], "access_key": "sk-a-new-one-for-it"}
-    assert OwnIds(accounts(changed, keys=(second, first)), "a").find(text) is not None
-    assert OwnIds(accounts(changed, keys=(second,)), "a").find(text) is None
+    assert OwnerIds(accounts(changed, keys=(second, first)), "a").find(text) is not None
+    assert OwnerIds(accounts(changed, keys=(second,)), "a").find(text) is None
 
 
 def test_without_any_secret_nothing_is_signed_unless_there_is_one_owner():
     server = {"model": "local/m", "base_url": "http://localhost:9/v1"}
     (account,) = accounts(server)
     with pytest.raises(GatewayError, match="signing_key"):
-        OwnIds((account,), "a").shown("file-abc", account)
-    (account,) = accounts(server, several=False)
-    assert OwnIds((account,), "").find(OwnIds((account,), "").shown("file-abc", account)) is not None
+        OwnerIds((account,), "a").client_id("file-abc", account)
+    (account,) = accounts(server, has_several_owners=False)
+    assert OwnerIds((account,), "").find(OwnerIds((account,), "").client_id("file-abc", account)) is not None
 
 
 def test_a_body_is_read_and_an_answer_is_shown_with_every_other_byte_kept():
     here = accounts()
-    ids = OwnIds(here, "a")
-    one, two = ids.shown("file-1", here[0]), ids.shown("vs_2", here[0])
-    read = ids.read_all(f'{{"x": 1.0, "file_id" : "{one}", "vector_store_ids":["{two}"]}}'.encode(), PLACES)
+    ids = OwnerIds(here, "a")
+    one, two = ids.client_id("file-1", here[0]), ids.client_id("vs_2", here[0])
+    read = ids.find_all(f'{{"x": 1.0, "file_id" : "{one}", "vector_store_ids":["{two}"]}}'.encode(), PLACES)
     assert read.account == here[0]
-    assert read.native() == b'{"x": 1.0, "file_id" : "file-1", "vector_store_ids":["vs_2"]}'
-    answer = ids.show_all(b'{ "id":"file-1","data":[{"id":"vs_2","n":1e2}], "text":"file-1"}', PLACES, here[0])
+    assert read.with_native_ids() == b'{"x": 1.0, "file_id" : "file-1", "vector_store_ids":["vs_2"]}'
+    answer = ids.with_client_ids(b'{ "id":"file-1","data":[{"id":"vs_2","n":1e2}], "text":"file-1"}', PLACES, here[0])
     assert answer == f'{{ "id":"{one}","data":[{{"id":"{two}","n":1e2}}], "text":"file-1"}}'.encode()
 
 
 def test_ids_of_two_providers_in_one_request_are_refused():
     here = accounts()
-    ids = OwnIds(here, "a")
-    found = [ids.find(ids.shown("file-1", one)) for one in (here[0], here[2])]
+    ids = OwnerIds(here, "a")
+    found = [ids.find(ids.client_id("file-1", one)) for one in (here[0], here[2])]
     with pytest.raises(GatewayError, match="is stored at openai/gpt-5 and") as raised:
         only_account([one for one in found if one])
     assert raised.value.info.status == 400
@@ -98,14 +102,14 @@ def test_ids_of_two_providers_in_one_request_are_refused():
 
 
 def test_one_owner_and_one_account_keep_the_ids_of_the_provider():
-    (account, *_) = here = accounts(ENTRIES[0], several=False)
-    ids = OwnIds(here, "", native=True)
-    assert ids.read("file-abc") is None
-    assert ids.shown("file-abc", account) == "file-abc"
-    assert ids.show_all(b'{"id":"file-1"}', PLACES, account) == b'{"id":"file-1"}'
-    assert ids.read_all(b'{"file_id":"file-1"}', PLACES).found == ()
-    tagged_id = OwnIds(here, "").shown("file-abc", account)
-    found = ids.read(tagged_id)
+    (account, *_) = here = accounts(ENTRIES[0], has_several_owners=False)
+    ids = OwnerIds(here, "", are_native=True)
+    assert ids.resolve("file-abc") is None
+    assert ids.client_id("file-abc", account) == "file-abc"
+    assert ids.with_client_ids(b'{"id":"file-1"}', PLACES, account) == b'{"id":"file-1"}'
+    assert ids.find_all(b'{"file_id":"file-1"}', PLACES).found == ()
+    tagged_id = OwnerIds(here, "").client_id("file-abc", account)
+    found = ids.resolve(tagged_id)
     assert found.native == "file-abc"
 
 

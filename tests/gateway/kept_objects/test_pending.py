@@ -3,12 +3,12 @@
 import pytest
 
 from gateway.allowances.budgets import BatchReserves
-from gateway.kept_objects.inventory import PENDING, Inventory, KeptObject
-from gateway.kept_objects.pending import LONGEST, PendingBatch, PendingBatches
+from gateway.kept_objects.inventory import PENDING_BATCHES, Inventory, KeptObject
+from gateway.kept_objects.pending import MAX_AGE_SECONDS, PendingBatch, PendingBatches
 from gateway.stores.store import Unavailable
 from tests.support.set_clock import SetClock
 
-ALICE, AGENTS, PAID = ("client_keys", "alice"), ("client_groups", "agents"), ("model_providers", "paid")
+ALICE, AGENTS, BILLED_BATCHES = ("client_keys", "alice"), ("client_groups", "agents"), ("model_providers", "paid")
 
 
 def of(inventory: Inventory | None, clock: SetClock | None = None) -> tuple[PendingBatches, BatchReserves]:
@@ -21,9 +21,9 @@ async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(invento
     pending, batch_reserves = of(inventory)
     for number in range(6):  # more than are read at once
         await pending.add("a", f"b{number}", PendingBatch((ALICE, AGENTS), 100, 7))
-    await pending.add("b", "b1", PendingBatch((AGENTS, PAID), 1000, 1))
-    assert [batch_reserves.of(one, "usd") for one in (ALICE, AGENTS, PAID)] == [600, 1600, 1000]
-    assert [batch_reserves.of(one, "tokens") for one in (ALICE, AGENTS, PAID)] == [42, 43, 1]
+    await pending.add("b", "b1", PendingBatch((AGENTS, BILLED_BATCHES), 1000, 1))
+    assert [batch_reserves.of(one, "usd") for one in (ALICE, AGENTS, BILLED_BATCHES)] == [600, 1600, 1000]
+    assert [batch_reserves.of(one, "tokens") for one in (ALICE, AGENTS, BILLED_BATCHES)] == [42, 43, 1]
     other, seen = of(inventory)  # another process, or the next one
     assert seen.of(AGENTS, "usd") == 0
     await other.read()
@@ -31,7 +31,7 @@ async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(invento
     await other.remove("a", "b1")
     await other.remove("a", "b1")
     await other.remove("a", "never made")
-    assert (seen.of(ALICE, "usd"), seen.of(AGENTS, "usd"), seen.of(PAID, "usd")) == (500, 1500, 1000)
+    assert (seen.of(ALICE, "usd"), seen.of(AGENTS, "usd"), seen.of(BILLED_BATCHES, "usd")) == (500, 1500, 1000)
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 500
     await inventory.aclose()
@@ -41,7 +41,7 @@ async def test_nothing_is_set_aside_for_ever(inventory):
     clock = SetClock()
     pending, batch_reserves = of(inventory, clock)
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
-    clock.now += LONGEST - 1
+    clock.now += MAX_AGE_SECONDS - 1
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 100
     clock.now += 1
@@ -56,19 +56,19 @@ async def test_nothing_is_set_aside_for_ever(inventory):
 async def test_a_row_of_another_version_keeps_none_of_the_others_from_being_read(inventory):
     pending, batch_reserves = of(inventory)
     for id, body in (("a", b"[]"), ("b", b'{"usd": 1}'), ("c", b"")):
-        await inventory.put(KeptObject("set aside", PENDING, id, body, 1e12))
+        await inventory.put(KeptObject("set aside", PENDING_BATCHES, id, body, 1e12))
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
     assert batch_reserves.of(ALICE, "usd") == 100
     await inventory.aclose()
 
 
 class Away:
-    at_once = 1
+    page_size = 1
 
-    async def some(self, *asked: object) -> object:
+    async def read_some(self, *asked: object) -> object:
         raise Unavailable("away")
 
-    put = remove = some
+    put = remove = read_some
 
 
 async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog):

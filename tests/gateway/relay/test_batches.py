@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gateway.kept_objects.inventory import BATCH_FILES
-from gateway.kept_objects.pending import EVERY
+from gateway.kept_objects.pending import READ_SECONDS
 from tests.support.asgi_app import Client, eventually
 from tests.support.cases import case
 from tests.support.http2_client import Http2Client
@@ -496,7 +496,7 @@ async def test_gateways_that_share_a_record_know_of_a_batch_when_it_matters(tmp_
             first.openai().batches.retrieve(batch.id)
 
         await run(steps)
-        with trio.fail_after(EVERY / 2):  # less than until it is read anyhow
+        with trio.fail_after(READ_SECONDS / 2):  # less than until it is read anyhow
             while await run(lambda: asked(second)) == 402:
                 pass
 
