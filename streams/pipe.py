@@ -99,7 +99,9 @@ class Watch:
         if trio.current_time() >= self._content_deadline:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._content_timeout:g} s")
         if self.reading:
-            return ErrorInfo("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
+            return ErrorInfo(
+                "timeout", f"the provider sent nothing for {self._timeouts.idle:g} s in the middle of its answer"
+            )
         return ErrorInfo("timeout", f"the provider did not respond within {self._timeouts.first_byte:g} s")
 
 

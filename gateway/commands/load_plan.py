@@ -301,7 +301,7 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
         return names[0]
     if not names:
-        raise _mistake(f"missing, and {mask_url(place)} lists no models (status {status})", EXPECTED)
+        raise _mistake(f"missing, and {mask_url(place)} returned status {status} and no list of models", EXPECTED)
     words = SecretWords.among((key or "", *url_secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")

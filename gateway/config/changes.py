@@ -114,7 +114,7 @@ def _plain(old: str, new: str) -> Iterator[str]:
 def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
     yield from _members(old, new, without=(*_DERIVED, "default"))
     if old.pinned != new.pinned and old.speaks == new.speaks:
-        yield f"speaks is the {'file' if new.pinned else 'provider'}'s own now"
+        yield f"speaks is now set by the {'file' if new.pinned else 'provider'}"
     if (old.provider, old.model) != (new.provider, new.model) and old.written == new.written:
         yield "another provider"
 

@@ -45,7 +45,9 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
     if n is not None and n.value > 1:
         other = "without streaming" if incoming.stream else "only with streaming"
         raise invalid(
-            f"{n.at} must be 1: the provider responds {other}, and trigate then translates only one choice", n.at
+            f"{n.at} must be 1: the provider responds {other}, so trigate converts the response, which "
+            "supports only one choice",
+            n.at,
         )
 
 

@@ -56,7 +56,7 @@ def _of_word(word: str, width: int) -> tuple[float, ...]:
 
 AnswerCall: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
 
-SAID: Final = f"{words.WHO} It heard nothing."
+SAID: Final = f"{words.WHO} It does not listen."
 _MOST_CHOICES: Final = 32
 _MOST_PICTURES: Final = 10
 _PIECE: Final = 4096  # bytes of audio per write
@@ -217,7 +217,7 @@ def fill_in(call: EndpointCall) -> ScriptedAnswer:
     first = {"id": new_id(""), "created": int(time.time()), "model": call.model}
     used = {"prompt_tokens": tokens(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
     used["total_tokens"] = sum(used.values())
-    said = "    pass  # a stand-in writes nothing better\n"
+    said = "    pass  # the stand-in writes no real code\n"
     if call.stream:
         events: list[dict[str, Any]] = [
             {**first, "object": "chat.completion.chunk", "choices": [
@@ -260,7 +260,7 @@ def labels(call: EndpointCall) -> ScriptedAnswer:
 
 def pages(call: EndpointCall) -> ScriptedAnswer:
     """Return a document of one page in Mistral's OCR shape."""
-    page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt reads nothing.", "images": [], "dimensions": None}
+    page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt does not read documents.", "images": [], "dimensions": None}
     return json_answer(
         {"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 0}}
     )

@@ -37,7 +37,7 @@ def _mistake(message: str, code: str | None = None) -> ErrorInfo:
 REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
     "rate_limited": ("429 with retry-after: 2", FAULTS["429"].refusals),
     "quota": (
-        "429, insufficient_quota; Messages: 400, an empty account",
+        "429 insufficient_quota; Messages: 400 for an account without credit",
         _for_all_apis(
             ErrorInfo("rate_limited", "You exceeded your current quota", code="insufficient_quota"),
             messages=_mistake(_NO_CREDIT),
@@ -52,13 +52,19 @@ REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
     "server_error": ("500", FAULTS["500"].refusals),
     "timeout": ("504", _for_all_apis(ErrorInfo("timeout", "Gateway timeout"))),
     "credential": ("401", _for_all_apis(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
-    "gone": ("404, model_not_found", _for_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found"))),
-    "context_too_long": ("400, in the words for a prompt that is too long", FAULTS["context-overflow"].refusals),
-    "content_filter": (
-        "400, content_policy_violation; Messages: in words",
-        _for_all_apis(_mistake("It was rejected", "content_policy_violation"), messages=_mistake(_BLOCKED)),
+    "gone": ("404 model_not_found", _for_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found"))),
+    "context_too_long": (
+        "400 with the provider's message for a prompt that is too long",
+        FAULTS["context-overflow"].refusals,
     ),
-    "invalid": ("400, for a mistake in the request", _for_all_apis(_mistake("The stand-in takes it for a mistake"))),
+    "content_filter": (
+        "400 content_policy_violation; Messages: 400 with a message only",
+        _for_all_apis(
+            _mistake("The request was rejected by the content filter", "content_policy_violation"),
+            messages=_mistake(_BLOCKED),
+        ),
+    ),
+    "invalid": ("400 for an invalid request", _for_all_apis(_mistake("The stand-in treats this request as invalid"))),
 }
 """The status and messages by reason."""
 
@@ -77,11 +83,15 @@ def _faults_for(reason: FailureReason) -> Mapping[str, Fault]:
     found = {
         reason: Fault(f"status {says}", 0, refusals=refusals, counted=True),
         f"{reason}-array": Fault(
-            f"status {says}; the body is an array", 0, refusals=refusals, body=lambda body: b"[%b]" % body, counted=True
+            f"status {says}; the error is in an array",
+            0,
+            refusals=refusals,
+            body=lambda body: b"[%b]" % body,
+            counted=True,
         ),
     }
     if reason not in _NO_EVENT:
-        says = f"status 200; in the first event, or in the whole body, the error of status {says}"
+        says = f"status 200; the first event, or the body without streaming, has the error of status {says}"
         found[f"{reason}-event"] = Fault(says, 0, told=refusals, counted=True)
     return found
 
@@ -93,20 +103,20 @@ def _empty_answer(reason: Reason) -> Callable[[Sequence[Event], int], Sequence[E
 FAILURES: Final[Mapping[str, Fault]] = {
     **{name: fault for reason in REFUSALS for name, fault in _faults_for(reason).items()},
     "quota-window": Fault(
-        "status 429, a plan's window that is used up for 5 seconds",
+        "status 429: the limit of a plan, which resets after 5 seconds",
         0,
         refusals=_for_all_apis(_WINDOW),
         counted=True,
     ),
     "connection": Fault(
-        "the connection closes before there is any content",
+        "the connection closes before the first content",
         0,
         answer=lambda answer, _: cut_before_content(answer),
         counted=True,
     ),
-    "bad_answer": Fault("status 200 and a page of HTML", 0, answer=FAULTS["html"].answer, counted=True),
-    "empty": Fault("an answer that ends well, with nothing in it", 0, events=_empty_answer("stop"), counted=True),
-    "refusal": Fault("an answer that is refused without a word", 0, events=_empty_answer("refusal"), counted=True),
+    "bad_answer": Fault("status 200 and an HTML page", 0, answer=FAULTS["html"].answer, counted=True),
+    "empty": Fault("a complete but empty answer", 0, events=_empty_answer("stop"), counted=True),
+    "refusal": Fault("an empty answer that ends with a refusal", 0, events=_empty_answer("refusal"), counted=True),
 }
 
 
@@ -128,7 +138,7 @@ def fault_of(model: str) -> tuple[str, Fault, int] | None:
             return stem, fault, int(number or fault.number or 0)
     if model.startswith(PREFIX):
         raise GatewayError(
-            "not_found", f"there is no {model}; there are {', '.join(fault_descriptions())}", param="model"
+            "not_found", f"unknown fault {model}; use one of {', '.join(fault_descriptions())}", param="model"
         )
     return None
 

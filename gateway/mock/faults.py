@@ -92,7 +92,10 @@ def _with_error(events: Sequence[Event], words: int) -> list[Event]:
     said = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
         :words
     ]
-    return [*events[: said[-1] + 1 if said else 0], ErrorInfo("upstream", "the stand-in provider fails on request")]
+    return [
+        *events[: said[-1] + 1 if said else 0],
+        ErrorInfo("upstream", "the stand-in provider fails, as the model name requires"),
+    ]
 
 
 def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
@@ -256,23 +259,25 @@ _TOO_LONG = ErrorInfo(
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "cut-after": Fault(
-        "the connection closes (FIN) after N words, without the end of the body", WORDS, answer=_stop_with("cut")
+        "the connection closes (FIN) after N words, in the middle of the body", WORDS, answer=_stop_with("cut")
     ),
     "reset-after": Fault("the connection is reset (RST) after N words", WORDS, answer=_stop_with("reset")),
-    "half-an-event": Fault("the body ends, well by HTTP, in the middle of an event", answer=_half_an_event),
-    "stall": Fault("silent after 3 words, until you leave", answer=_stall),
-    "slow-first-byte": Fault("N seconds of silence, then a good answer", 20, answer=_delayed),
-    "silent": Fault("no answer at all, until you leave", answer=_never),
-    "garbage": Fault("after 3 words an event that is not JSON, then the rest", answer=_garbage),
-    "html": Fault("status 200 and a page of HTML", answer=_html),
+    "half-an-event": Fault("the body ends in the middle of an event; as HTTP it is complete", answer=_half_an_event),
+    "stall": Fault("silence after 3 words, until you disconnect", answer=_stall),
+    "slow-first-byte": Fault("N seconds of silence, then a normal answer", 20, answer=_delayed),
+    "silent": Fault("no response, until you disconnect", answer=_never),
+    "garbage": Fault("after 3 words, an event that is not JSON; then the rest", answer=_garbage),
+    "html": Fault("status 200 and an HTML page", answer=_html),
     "empty-stream": Fault("status 200 and an empty body", answer=_empty),
-    "wrong-content-type": Fault("a good answer that says it is text/plain", answer=_as_text),
+    "wrong-content-type": Fault("a normal answer with the content-type text/plain", answer=_as_text),
     "error-event": Fault(
-        "an error event after 3 words; whole: 200 with an error", events=lambda e, _: _with_error(e, 3)
+        "an error event after 3 words; without streaming, status 200 with an error",
+        events=lambda e, _: _with_error(e, 3),
     ),
-    "error-first": Fault("an error in place of the first event, status 200", events=lambda e, _: _with_error(e, 0)),
+    "error-first": Fault("status 200, and an error instead of the first event", events=lambda e, _: _with_error(e, 0)),
     "no-finish": Fault(
-        "a stream that ends, well by HTTP, behind its last word; whole: a good answer", answer=_without_end
+        "a stream that stops after its last word; as HTTP it is complete; without streaming, a normal answer",
+        answer=_without_end,
     ),
     "429": Fault(
         "status 429 with retry-after: 2",
@@ -281,16 +286,18 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "500": Fault("status 500", refusals=_refuse(ErrorInfo("upstream", "Internal server error", status=500))),
     "503": Fault("status 503", refusals=_refuse(ErrorInfo("overloaded", "Service unavailable"))),
     "529": Fault("status 529", refusals=_OVERLOADED),
-    "529-then-ok": Fault("status 529, for the first of every two requests", refusals=_OVERLOADED, once=True),
+    "529-then-ok": Fault(
+        "status 529 for every first of two requests, then a normal answer", refusals=_OVERLOADED, once=True
+    ),
     "401": Fault("status 401", refusals=_refuse(ErrorInfo("authentication", "Invalid API key"))),
     "context-overflow": Fault(
-        "status 400, in the words for a prompt that is too long",
+        "status 400 with the provider's message for a prompt that is too long",
         refusals=_refuse(_TOO_LONG)
         | {"messages": ErrorInfo("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")},
     ),
-    "gzip": Fault("a good answer, compressed though nobody asked for that", answer=_gzip),
-    "big-event": Fault("a good answer with one event of N MiB", 8, events=_large),
-    "crlf": Fault("a good stream whose lines end in CR LF", answer=_each(_crlf)),
-    "comments": Fault("a good stream with a comment before each event", answer=_each(_with_comment)),
-    "no-usage": Fault("a good answer that counts no tokens", answer=_without_usages),
+    "gzip": Fault("a normal answer, compressed although the request does not accept that", answer=_gzip),
+    "big-event": Fault("a normal answer with one event of N MiB", 8, events=_large),
+    "crlf": Fault("a normal stream whose lines end in CR LF", answer=_each(_crlf)),
+    "comments": Fault("a normal stream with a comment before each event", answer=_each(_with_comment)),
+    "no-usage": Fault("a normal answer without token counts", answer=_without_usages),
 }

@@ -8,26 +8,26 @@ from providers.neutral.request import Message, Request, TextPart, ToolResultPart
 
 WHO: Final = "This is the stand-in model of trigate."
 GREETING: Final = "Hello from the stand-in model of trigate"
-POINT: Final = "Point a provider of your configuration at a real address and this very client will talk to it."
+POINT: Final = "Give a provider in your configuration a real address, and this client will get real answers."
 ANSWER: Final = (
-    f"{WHO} It got your request and answers it word by word, as a real model would, so that you can see a stream "
-    f"arrive; it understands nothing of it. You said: “{{said}}”. {POINT}"
+    f"{WHO} It streams its answer word by word, as a real model does, but it does not understand your request. You "
+    f"said: “{{said}}”. {POINT}"
 )
 CALLED: Final = (
-    f"{WHO} You said: “{{said}}”. It understands nothing of that, but it can show a call of a tool: your program ran "
+    f"{WHO} You said: “{{said}}”. It does not understand that, but it can demonstrate a tool call: your program ran "
     f"{{tool}} with `{{input}}`, {{result}}\n\n{POINT}"
 )
 NOT_CALLED: Final = (
-    f"{WHO} It was offered {{tools}}, and by itself it calls only what looks and changes nothing; `tool_choice` makes "
-    f"it call one all the same. You said: “{{said}}”. {POINT}"
+    f"{WHO} Your program offered {{tools}}. The stand-in calls only read-only tools, unless `tool_choice` requires "
+    f"a call. You said: “{{said}}”. {POINT}"
 )
 THINKING: Final = (
-    "Here a real model would think. A stand-in has no thoughts; these words show where you would see them."
+    "Here a real model would think. The stand-in does not think; this text shows where its thoughts would appear."
 )
 
 EXAMPLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("answer", "result", "response", "text", "summary", "message", "content", "reply", "output"), WHO),
-    **dict.fromkeys(("reason", "reasoning", "explanation", "justification", "thought"), "A stand-in has no reasons."),
+    **dict.fromkeys(("reason", "reasoning", "explanation", "justification", "thought"), "The stand-in has no reasons."),
     **dict.fromkeys(("city", "location", "place", "destination"), "Paris"),
     "country": "France",
     "address": "1 Example Street, Paris",
@@ -128,8 +128,8 @@ def result_sentence(result: ToolResultPart) -> str:
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # Codex adds its report before the output
     if not text:
-        return "which gave back nothing."
-    how = "which failed" if result.is_error else "which gave back"
+        return "which returned nothing."
+    how = "which failed" if result.is_error else "which returned"
     return f"{how}:\n\n```\n{shortened(text, MOST_RESULT_TEXT)}\n```"
 
 

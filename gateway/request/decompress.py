@@ -35,7 +35,7 @@ def read_coding(value: str) -> str | None:
     if len(codings) == 1 and codings[0] in DECODERS:
         return codings[0]
     known = ", ".join(name for name in DECODERS if not name.startswith("x-"))
-    message = f"content-encoding {value[:60]!r} is not supported: send the body uncompressed or in one of {known}"
+    message = f"content-encoding {value[:60]} is not supported: send the body uncompressed, or with one of {known}"
     raise GatewayError("invalid_request", message, status=415, headers=(("accept-encoding", known),))
 
 

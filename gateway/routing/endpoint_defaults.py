@@ -36,15 +36,14 @@ def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May 
     if len(chosen) == 1:
         return chosen[0].name
     if len(chosen) > 1:
-        raise _required(
-            endpoint, f"{', '.join(entry.name for entry in chosen[:_SHOWN])} support it: choose one of them"
-        )
+        raise _required(endpoint, f"choose one of {', '.join(entry.name for entry in chosen[:_SHOWN])}")
     found = _of_provider(having, endpoint, may)
     if found is not None:
         return found
     raise _required(
         endpoint,
-        "no configured model supports it: add an entry for one, with `type` if its name does not show it",
+        "no configured model supports this endpoint; add an entry for one, with `type` if its name does not show "
+        "its purpose",
     )
 
 
@@ -70,4 +69,4 @@ def _is_made_for(entry: ModelEntry, endpoint: EndpointName) -> bool:
 
 
 def _required(endpoint: EndpointName, why: str) -> GatewayError:
-    return invalid(f"model is required at {endpoint}: {why}", "model")
+    return invalid(f"model is required for {endpoint}: {why}", "model")

@@ -145,7 +145,7 @@ class Router:
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
     ) -> Plan:
         if not model:
-            raise invalid(f"model is required: the configuration has no default for {endpoint}", "model")
+            raise invalid(f"model is required: the configuration has no default model for {endpoint}", "model")
         meaning = self._names.meaning(model, may)
         places = ((0, None),) if meaning.route is None else meaning.route.places
         candidates = []

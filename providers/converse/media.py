@@ -98,7 +98,7 @@ def document_block(part: FilePart, names: DocumentNames) -> Block:
     if format is None and type.startswith("text/"):
         format = "txt"
     if format is None:
-        message = f"{part.at} is {type}, which this model's provider does not take: send {_ACCEPTED}"
+        message = f"{part.at} is {type}, which this model's provider does not support: send {_ACCEPTED}"
         raise invalid(message, part.at)
     return {"document": {"format": format, "name": names.name(part.filename), "source": _source(source, part.at)}}
 

@@ -81,7 +81,7 @@ class BatchLines:
             return line
         self.count += 1
         if self.count > MAX_LINES:
-            raise invalid(f"the file has more than {MAX_LINES} lines: make several batches of it", "file")
+            raise invalid(f"the file has more than {MAX_LINES} lines: split it into several batches", "file")
         if has_more_elements(line, MAX_ELEMENTS):
             raise self._line_error("has too many JSON values")
         members = self._object(line, "is not a JSON object")
@@ -93,7 +93,7 @@ class BatchLines:
         url = self._text(members.get("url"), "has no `url`")
         self.urls.add(url)
         if len(self.urls) > 1:
-            raise self._line_error(f"has another `url` than the earlier lines, {url[:100]!r}: a batch has only one")
+            raise self._line_error(f"has another `url` than the earlier lines, {url[:100]}: a batch can have only one")
         try:
             name = self._resolve(model, url, body)
         except GatewayError as error:
@@ -117,7 +117,7 @@ class BatchLines:
         id = self._text(members.get("custom_id"), "has no `custom_id`")
         digest = hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=16).digest()
         if digest in self._ids:
-            raise self._line_error(f"has the `custom_id` {id[:100]!r} of a line before it")
+            raise self._line_error(f"repeats the `custom_id` {id[:100]} of an earlier line")
         self._ids.add(digest)
 
     def _object(self, text: bytes, fault: str) -> dict[str, msgspec.Raw]:

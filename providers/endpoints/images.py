@@ -24,7 +24,7 @@ _USAGE: Final = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _COMPLETED: Final = re.compile(rb'"type"\s*:\s*"image_(?:generation|edit)\.completed"')
 _ERROR: Final = re.compile(rb'\s*\{\s*"(?:error|message)"\s*:|"type"\s*:\s*"error"')
 
-EARLY: Final = ErrorInfo("upstream", "the provider ended the stream before the picture was done", reason="bad_answer")
+EARLY: Final = ErrorInfo("upstream", "the provider ended the stream before the image was complete", reason="bad_answer")
 
 
 _ALWAYS_INLINE: Final = re.compile(r"(?:chat)?gpt-image")

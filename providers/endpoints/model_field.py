@@ -113,7 +113,7 @@ class MultipartEditor:
         if part.name != "model":
             return
         if self._phase is not ModelPhase.AWAITED:
-            raise _model_error("stands twice in the multipart body: send it once")
+            raise _model_error("appears twice in the multipart body: send it once")
         if part.file_name is not None or part.encoding not in _PLAIN:
             raise _model_error("is a file in the multipart body, or encoded: send it as a plain field")
         self._phase = ModelPhase.READ

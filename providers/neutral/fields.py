@@ -167,7 +167,10 @@ def malformed_error(error: Exception, body: bytes = b"") -> GatewayError:
         return too_deep_error()
     if (place := find_lone_surrogate(body)) is not None:
         half = body[place : place + 6].decode("ascii")
-        return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
+        return invalid(
+            f"the request body has half of a surrogate pair ({half} at byte {place}), which is not "
+            "valid text: remove it"
+        )
     return invalid(f"the request body is not valid JSON: {error}")
 
 

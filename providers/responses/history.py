@@ -260,7 +260,7 @@ def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
         type = part.need("type", str)
         reader = _PARTS.get(type)
         if reader is None:
-            raise invalid(f"{part.at} is of type {type!r}, which messages cannot hold here", part.at)
+            raise invalid(f"{part.at} is of type {type}, which is not supported in messages here", part.at)
         breakpoint = part.any("prompt_cache_breakpoint")
         yield reader(part, NO_MARKS if breakpoint is None else {"prompt_cache_breakpoint": breakpoint})
         drops.add_unread(part)

@@ -233,7 +233,7 @@ def check_status(cell: Cell, reply: Reply) -> None:
 
 
 def is_whole(said: str) -> bool:
-    return said.startswith(("This is the stand-in", "xxx")) and said.endswith(("talk to it.", "xxx"))
+    return said.startswith(("This is the stand-in", "xxx")) and said.endswith(("get real answers.", "xxx"))
 
 
 def check_whole(cell: Cell, reply: Reply) -> None:

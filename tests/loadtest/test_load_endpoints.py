@@ -235,8 +235,8 @@ async def test_the_only_model_of_a_server_needs_no_name():
         (b'{"data": [{"id": "a"}, {"id": "b\\u202e"}]}', "2 (a, b\\u202e"),
         (b'{"data": [{"id": "\\u001b[2J"}]}', "1 (\\x1b[2J"),
         (b'{"data": [{"id": "%b"}]}' % (b"m" * 300), "1 (mmm"),
-        (b'{"data": []}', "lists no models"),
-        (b"<html>", "lists no models"),
+        (b'{"data": []}', "no list of models"),
+        (b"<html>", "no list of models"),
     ):
         refused = await listing(body, lambda url: only_model(url, "chat", None))
         (mistake,) = refused.mistakes

@@ -89,7 +89,7 @@ CHANGES = [
     ("model_providers.0.quirks", {"stream_usage": False},
      ["~ model openai/gpt-4o: quirks {} → {stream_usage: false}"]),
     ("model_providers.0.on_disconnect", "finish", ["~ model openai/gpt-4o: on_disconnect cancel → finish"]),
-    ("model_providers.0.speaks", {"messages": "chat"}, ["~ model openai/gpt-4o: speaks is the file's own now"]),
+    ("model_providers.0.speaks", {"messages": "chat"}, ["~ model openai/gpt-4o: speaks is now set by the file"]),
     ("model_providers.1.headers", {"x-a": "hush-new"}, ["~ model groq/*: headers changed"]),
     ("model_providers.1.base_url", "http://u.example/x", ["~ model groq/*: base_url the provider's own → http://u.example/x"]),
     ("model_providers.2.base_url", "https://h.example/p?k=query-new", ["~ model azure_openai/x: base_url changed"]),

@@ -124,7 +124,7 @@ async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_c
     stream, writes = await delivered(OPENING + FIRST, 1e4, keep_alive=2, idle=9)
     assert stream.record.failed.kind == "timeout"
     assert [data for _, data in writes[1:-1]] == [sse.COMMENT_PING] * 4
-    assert b"went silent for 9 s" in writes[-1][1]
+    assert b"sent nothing for 9 s" in writes[-1][1]
 
 
 @pytest.mark.usefixtures("way")

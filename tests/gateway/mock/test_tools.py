@@ -226,10 +226,10 @@ def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said
 @pytest.mark.parametrize(
     ("result", "is_error", "shown"),
     [
-        ("a.txt\nb.txt", False, "which gave back:\n\n```\na.txt\nb.txt\n```"),
-        ("", False, "which gave back nothing."),
+        ("a.txt\nb.txt", False, "which returned:\n\n```\na.txt\nb.txt\n```"),
+        ("", False, "which returned nothing."),
         ("no such command", True, "which failed:\n\n```\nno such command\n```"),
-        ("Chunk ID: 1\nProcess exited with code 0\nOutput:\n", False, "which gave back nothing."),
+        ("Chunk ID: 1\nProcess exited with code 0\nOutput:\n", False, "which returned nothing."),
         ("x" * 5000, False, "xx…\n```"),
     ],
     ids=["text", "nothing", "failure", "codex", "long"],

@@ -135,7 +135,7 @@ async def test_the_sdk_reads_partial_pictures():
 async def test_a_stream_ends_well_with_the_picture_alone():
     half = event("image_generation.partial_image", b64_json="AAAA", partial_image_index=0)
     for answer, said in (
-        (events(half), "before the picture was done"),
+        (events(half), "before the image was complete"),
         (events(half, cut=True), ""),
         (events(half, event("error", error={"message": "against the rules"})), "against the rules"),
         (events(half, b'data: {"error": {"message": "against the rules"}}\n\n'), "against the rules"),

@@ -252,7 +252,7 @@ def test_heads_have_one_line_for_each_header_and_one_disposition():
 
 def test_model_stands_once_as_a_plain_short_text():
     model = part("model", b"a")
-    assert "stands twice" in refusal(multipart([model, FILE, model]))
+    assert "appears twice" in refusal(multipart([model, FILE, model]))
     assert "is a file" in refusal(multipart([part("model", b"a", "model.txt")]))
     assert "or encoded" in refusal(multipart([part("model", b"YQ==", None, "Content-Transfer-Encoding: base64")]))
     assert "more than 1024 bytes" in refusal(multipart([part("model", b"a" * (FIELD_BYTES + 1))]))
