@@ -276,7 +276,7 @@ def guide(text: str) -> str:
         for target in APIS
         if target != api
     ]
-    return with_tables(text, {"Members that are lost": "\n".join(rows)})
+    return with_tables(text, {"Lost fields by API": "\n".join(rows)})
 
 
 def _members(api: str, target: Api, word: str) -> str:
