@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from loadtest.reports.page import STYLE
-from loadtest.reports.plots import HEIGHT, WIDTH, Point, Series, chart, linear, seconds
+from loadtest.reports.plots import HEIGHT, WIDTH, Point, Series, chart, linear_axis, seconds_axis
 
 NAN = float("nan")
 DOTS = """
@@ -75,9 +75,9 @@ class Plot(NamedTuple):
         # A gap after each, so that they are not joined.
         dots = [each for point in self.points for each in (point, (point[0], NAN))]
         fitted = [(x, line.offset + line.slope * x) for x in (0.0, most)]
-        top = linear(max(y for _, y in (*self.points, *fitted)), self.show)
+        top = linear_axis(max(y for _, y in (*self.points, *fitted)), self.show)
         series = (Series(self.cost, fitted, 1), Series("measured", dots, 0))
-        return chart(self.title, seconds(most, "{:g}".format), top, series, self.x_label)
+        return chart(self.title, seconds_axis(most, "{:g}".format), top, series, self.x_label)
 
 
 def page(plots: Sequence[Plot], heading: str, note: str) -> str:

@@ -30,7 +30,7 @@ from gateway.routing.fallback import may_go_on
 from gateway.routing.plan import GiveUp, Outage, Outcome, Plan, Send
 from gateway.routing.router import Router
 from gateway.routing.target import Target
-from loadtest.reports.plots import HEIGHT, WIDTH, Axis, Series, chart, linear
+from loadtest.reports.plots import HEIGHT, WIDTH, Axis, Series, chart, linear_axis
 from streams.events import ErrorInfo, FailureReason
 
 Mode: TypeAlias = Literal["none", "retries", "route"]
@@ -379,7 +379,7 @@ class Panel:
 
 def drawing(heading: str, panels: Sequence[Panel], minutes: int) -> str:
     """Return an SVG that looks the same inside an ``<img>``, for light and dark mode."""
-    x = linear(minutes, "{:g}".format)
+    x = linear_axis(minutes, "{:g}".format)
     x = attrs.evolve(x, high=minutes, ticks=[tick for tick in x.ticks if tick <= minutes])
     wide, high = WIDTH + 2 * MARGIN + GAP, HEIGHT + TOP + MARGIN + GAP
     drawn = [panel.draw(x, (i % COLUMNS * wide, i // COLUMNS * high)) for i, panel in enumerate(panels)]
@@ -410,10 +410,10 @@ def hour_drawn(found: dict[Mode, dict[int, Minute]], minutes: int) -> str:
     hits = lines(found, lambda one: 100 * one.hits / one.follow_ups if one.follow_ups else math.nan)
     most_late = max((y for one in late for _, y in one.points if not math.isnan(y)), default=1.0)
     panels = (
-        Panel("Answered", linear(100, percent), answered),
-        Panel("Provider requests for each client request", linear(4, "{:g}".format), sent),
-        Panel("Added delay of the first content, 95th percentile", linear(most_late, "{:g} s".format), late),
-        Panel("Follow-ups whose prompt was in the cache", linear(100, percent), hits),
+        Panel("Answered", linear_axis(100, percent), answered),
+        Panel("Provider requests for each client request", linear_axis(4, "{:g}".format), sent),
+        Panel("Added delay of the first content, 95th percentile", linear_axis(most_late, "{:g} s".format), late),
+        Panel("Follow-ups whose prompt was in the cache", linear_axis(100, percent), hits),
     )
     return drawing("One hour of provider trouble", panels, minutes)
 
@@ -424,8 +424,8 @@ def away_drawn(found: dict[Mode, dict[int, Minute]], minutes: int) -> str:
     most = max(y for one in (offered, *sent) for _, y in one.points)
     answered = lines(found, lambda one: 100 * one.answered / one.offered if one.offered else math.nan)
     panels = (
-        Panel("Requests a second that reach providers", linear(most, "{:g}".format), (offered, *sent)),
-        Panel("Answered", linear(100, "{:.0f} %".format), answered),
+        Panel("Requests a second that reach providers", linear_axis(most, "{:g}".format), (offered, *sent)),
+        Panel("Answered", linear_axis(100, "{:.0f} %".format), answered),
     )
     return drawing("All providers away for four minutes", panels, minutes)
 

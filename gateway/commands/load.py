@@ -15,7 +15,7 @@ from configfile.document import ConfigError, sentence
 from gateway.commands.load_outputs import LoadOutputs, OutputOptions, write_files
 from gateway.commands.load_plan import LoadOptions, check_alone, check_questions, input_error, planned, wait_before
 from gateway.commands.terminal import say
-from loadtest.crew.channel import NoCrew
+from loadtest.crew.channel import CrewFailed
 from loadtest.crew.opening import capacity_notes, open_load_starter
 from loadtest.figures.conditions import Condition, ConditionVerdict, judge_conditions, parse_condition
 from loadtest.figures.result import RunResult
@@ -25,17 +25,17 @@ from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
 from loadtest.reports import text
 from loadtest.reports.live import Screen, SearchLines
-from loadtest.reports.live import screen as screen_for
+from loadtest.reports.live import choose_screen as screen_for
 from loadtest.reports.parts import PlanPart, part_of_plan
-from loadtest.reports.report_file import NoReport
+from loadtest.reports.report_file import InvalidReport
 from loadtest.requests.estimate import describe_files, token_estimate
-from loadtest.requests.keys import Credential, advice, credential, describe_key
+from loadtest.requests.keys import Credential, credential_for, describe_key, key_advice
 from loadtest.run.early_ends import EarlyEnds, end_early
 from loadtest.run.overhead import SelfTest, self_test
-from loadtest.run.readiness import NotReady, check_exact, until_ready
+from loadtest.run.readiness import NotReady, check_exact, wait_until_ready
 from loadtest.run.running import Unreachable
-from loadtest.run.searching import rule_of, runs_of
-from loadtest.run.under_way import LoadUnderWay, TooLate, Watching, watch_nothing
+from loadtest.run.searching import make_runs, rule_of
+from loadtest.run.under_way import LoadUnderWay, StartTimePassed, Watching, watch_nothing
 from streams.garbage import frozen_startup_objects
 
 REFUSED: Final = "status 401"  # the kind of failure in a tally
@@ -70,7 +70,7 @@ def run(options: LoadOptions) -> int:
         with LoadOutputs.opened(options.outputs) as outputs:
             runs = _run_load(plan, keys, outputs, ends, wait)
             runs = runs and outputs.with_remarks(runs)
-    except (ConfigError, NoReport, Unreachable, NoCrew, UnknownPart, NotReady, TooLate) as error:
+    except (ConfigError, InvalidReport, Unreachable, CrewFailed, UnknownPart, NotReady, StartTimePassed) as error:
         click.echo(_message(error), err=True)
         return UNUSABLE
     if not runs:
@@ -81,7 +81,7 @@ def run(options: LoadOptions) -> int:
     conditions = () if part is not None else tuple(map(parse_condition, plan.fail_if))
     status = finish(runs, options.outputs, conditions, ends.verdicts, part=part)
     _advise(runs, plan, keys)
-    return UNUSABLE if ends.refused and status != INTERRUPTED else status
+    return UNUSABLE if ends.was_refused and status != INTERRUPTED else status
 
 
 def _message(error: Exception) -> str:
@@ -96,7 +96,7 @@ def _overhead_text(test: SelfTest) -> str:
 
 def _keys(plan: Scenario) -> dict[str, Credential]:
     """Return the key of each target. Raises ``ConfigError``."""
-    found = {target: credential(url, plan.key_env, os.environ) for target, url in plan.targets.items()}
+    found = {target: credential_for(url, plan.key_env, os.environ) for target, url in plan.targets.items()}
     if plan.key_env is not None and not all(key.value for key in found.values()):
         unset = f"the environment variable {plan.key_env} is not set" if plan.key_env else "the variable name is empty"
         raise input_error("key_env", unset, f"set {plan.key_env}" if plan.key_env else "give the name of a variable")
@@ -119,7 +119,7 @@ def _run_load(
 ) -> tuple[RunResult, ...] | None:
     """Run the load; return None after an interrupt without a report.
 
-    Raises ``Unreachable``, ``NoCrew``, ``NotReady`` and ``TooLate``."""
+    Raises ``Unreachable``, ``CrewFailed``, ``NotReady`` and ``StartTimePassed``."""
     runs: tuple[RunResult, ...] | None = None
     failed: list[Exception] = []
     try:
@@ -128,7 +128,7 @@ def _run_load(
             runs = trio.run(_load, plan, keys, outputs, ends, wait, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted; no report", err=True)
-    except* (Unreachable, NoCrew, NotReady, TooLate, ConfigError) as group:
+    except* (Unreachable, CrewFailed, NotReady, StartTimePassed, ConfigError) as group:
         failed += _leaves(group)
     if failed:
         raise failed[0]
@@ -169,13 +169,13 @@ async def _load(
 
         for target in plan.targets if wait is not None else ():
             try:
-                if await until_ready(plan, target, wait or 0.0, run_unwatched) is not None:
+                if await wait_until_ready(plan, target, wait or 0.0, run_unwatched) is not None:
                     return ()
             except NotReady as error:
                 raise NotReady(_with_advice(error, keys[target], plan), error.kind) from None
         await check_exact(plan, run_unwatched)
         for target in plan.targets:
-            found += await runs_of(plan, target, once, partial(rule_of, plan), SearchLines(sys.stderr))
+            found += await make_runs(plan, target, once, partial(rule_of, plan), SearchLines(sys.stderr))
             if found[-1].interrupted or ends.is_spent:
                 break
     return tuple(found)
@@ -205,7 +205,7 @@ async def _stop_on_signal(running: LoadUnderWay, *, task_status: trio.TaskStatus
 
 
 def _load_both(before: Path, after: Path) -> tuple[RunResult, ...]:
-    return report.compared(report.load(before), report.load(after), (before.stem, after.stem))
+    return report.side_by_side(report.load(before), report.load(after), (before.stem, after.stem))
 
 
 def finish(
@@ -267,11 +267,11 @@ def _is_unreached(tally: Tally) -> bool:
 
 
 def _with_advice(error: NotReady, key: Credential, plan: Scenario) -> str:
-    return f"{error}\n{sentence(advice(key, plan))}" if error.kind == REFUSED else str(error)
+    return f"{error}\n{sentence(key_advice(key, plan))}" if error.kind == REFUSED else str(error)
 
 
 def _advise(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:
     """Print advice on rejected keys."""
     for single in runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):
-            say(sentence(f"{REFUSED}: {single.name}: {advice(keys[single.target], plan)}"))
+            say(sentence(f"{REFUSED}: {single.name}: {key_advice(keys[single.target], plan)}"))

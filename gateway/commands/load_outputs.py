@@ -18,7 +18,7 @@ from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
-from loadtest.reports.otlp import MetricsSoFar, NoSdk, OtlpReceiver, RunMetrics, exporting
+from loadtest.reports.otlp import MetricsSoFar, MissingSdk, OtlpReceiver, RunMetrics, exporting
 from loadtest.reports.report_file import write_atomically
 from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
 from loadtest.run.under_way import LoadUnderWay, RecordSink
@@ -95,7 +95,7 @@ class LoadOutputs:
         """Open the outputs until the end of the block. Raises ``ConfigError``."""
         try:
             receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
-        except NoSdk:
+        except MissingSdk:
             raise _wrong("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
         with contextlib.ExitStack() as stack:
             yield cls(options, receivers, stack)
@@ -104,7 +104,7 @@ class LoadOutputs:
         """Return the receivers of the records of the next run."""
         found: list[RecordSink] = []
         if self._options.log is not None:
-            found.append(self._opened_log(self._options.log).log_of_run(target, SecretWords.of(plan, target, key)))
+            found.append(self._opened_log(self._options.log).log_of_run(target, SecretWords.of_load(plan, target, key)))
         if self._receivers:
             self._of_runs[target] = metrics = RunMetrics(self._metrics, plan, target)
             found.append(metrics)
@@ -125,10 +125,10 @@ class LoadOutputs:
             return
         try:
             while True:
-                metrics.under_way(running.in_flight)
+                metrics.set_under_way(running.in_flight)
                 await trio.sleep(INTERVAL)
         finally:
-            metrics.under_way(running.in_flight)
+            metrics.set_under_way(running.in_flight)
 
     @contextlib.asynccontextmanager
     async def exported(self) -> AsyncIterator[None]:

@@ -32,9 +32,9 @@ from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.requested_loads import OF_SEARCHES
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import format_start, parse_part, parse_processes, parse_start
-from loadtest.reports.parts import digest
-from loadtest.requests.bodies import api_of, headers
-from loadtest.requests.keys import credential
+from loadtest.reports.parts import plan_digest
+from loadtest.requests.bodies import api_of, request_headers
+from loadtest.requests.keys import credential_for
 from streams.surrogates import NOT_JSON
 
 _LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
@@ -129,7 +129,7 @@ def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
     plan = attrs.evolve(plan, **given)
     if plan.part.of == 1:
         return plan
-    mark = hashlib.sha256(f"{digest(plan)} {plan.start_at}".encode()).hexdigest()[:16]
+    mark = hashlib.sha256(f"{plan_digest(plan)} {plan.start_at}".encode()).hexdigest()[:16]
     return attrs.evolve(plan, mark=mark)  # the same for all parts: their prompts share prefixes
 
 
@@ -230,7 +230,7 @@ def _is_good(content: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
 
 def _only_model(url: str, api: LoadApi, options: LoadOptions) -> str:
     """Return and print the only model of the server. Raises ``ConfigError``."""
-    key = credential(url, options.load.get("key_env"), os.environ)
+    key = credential_for(url, options.load.get("key_env"), os.environ)
     model = only_model(url, api, key.value)
     say(sentence(f"{mask_url(url)}: using {plain_text(model)}, the only model that it lists"))
     return model
@@ -302,14 +302,14 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
         return names[0]
     if not names:
         raise _mistake(f"missing, and {mask_url(place)} returned status {status} and no list of models", EXPECTED)
-    words = SecretWords.among((key or "", *url_secrets(url)))
+    words = SecretWords.from_values((key or "", *url_secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
     raise _mistake(f"missing; models at {mask_url(url)}: {len(names)} ({listed})", "choose one with --model MODEL")
 
 
 def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:
-    return {name: value for name, value in headers(api, key, ()) if name != "content-type"}
+    return {name: value for name, value in request_headers(api, key, ()) if name != "content-type"}
 
 
 def _names(body: bytes) -> Sequence[str]:

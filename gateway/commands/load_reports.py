@@ -14,10 +14,10 @@ from gateway.commands.load_outputs import OutputOptions
 from loadtest.figures.conditions import parse_condition
 from loadtest.plan.kinds import parse_percentiles
 from loadtest.reports import comparison_text, report_file
-from loadtest.reports.compared_runs import LoadComparison, Question, comparison
+from loadtest.reports.compared_runs import LoadComparison, Question, compare_reports
 from loadtest.reports.comparing import MARGIN, PERCENTILES
 from loadtest.reports.parts import merge_parts
-from loadtest.reports.report_file import NoReport, write_atomically
+from loadtest.reports.report_file import InvalidReport, write_atomically
 
 GOOD, FAILED, UNUSABLE = 0, 1, 2
 _MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")
@@ -33,13 +33,13 @@ def compare(
         shares = PERCENTILES if percentiles is None else parse_percentiles(percentiles)
         wide = _margin(margin)
         with report_file.reject_misread(before, after):
-            found = comparison(before, after, margin=wide, percentiles=shares)
+            found = compare_reports(before, after, margin=wide, percentiles=shares)
             if not found.targets:
-                raise NoReport(f"{before} and {after} have no common target: compare runs of the same target")
+                raise InvalidReport(f"{before} and {after} have no common target: compare runs of the same target")
             click.echo(comparison_text.text(found))
             if html is not None:
                 write_atomically(html, _page(before, after, found).encode())
-    except (NoReport, Wrong) as error:
+    except (InvalidReport, Wrong) as error:
         return _unusable(error)
     except OSError as error:
         click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
@@ -50,7 +50,7 @@ def compare(
     return FAILED if failures else GOOD
 
 
-def _unusable(error: NoReport | Wrong) -> int:
+def _unusable(error: InvalidReport | Wrong) -> int:
     click.echo(f"{error.found}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
     return UNUSABLE
 
@@ -69,8 +69,8 @@ def _page(before: Path, after: Path, found: LoadComparison) -> str:
     from loadtest.reports.page import page
 
     try:
-        runs = report_file.compared(report_file.load(before), report_file.load(after), (before.stem, after.stem))
-    except NoReport:  # logs have no runs to show
+        runs = report_file.side_by_side(report_file.load(before), report_file.load(after), (before.stem, after.stem))
+    except InvalidReport:  # logs have no runs to show
         runs = ()
     return page(runs, above=comparison_text.html(found))
 
@@ -93,6 +93,6 @@ def merge(paths: Sequence[Path], outputs: OutputOptions, fail_if: Sequence[str],
     except ConfigError as error:
         click.echo(error.list_mistakes("mistakes"), err=True)
         return UNUSABLE
-    except (NoReport, Wrong) as error:
+    except (InvalidReport, Wrong) as error:
         return _unusable(error)
     return FAILED if whole.interrupted else status

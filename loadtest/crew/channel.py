@@ -190,7 +190,7 @@ PATIENCE: Final = 2.0
 """Seconds that a process has to end after its standard input ends."""
 
 
-class NoCrew(Exception):
+class CrewFailed(Exception):
     """The processes cannot make the load together. The message names the process that failed and the reason."""
 
 
@@ -202,14 +202,14 @@ class CrewMember:
     channel: MessageChannel
 
     async def order(self, order: Order) -> None:
-        """Send an order. Raises ``NoCrew``."""
+        """Send an order. Raises ``CrewFailed``."""
         try:
             await self.channel.send(order)
         except PeerGone:
             self.fail("it has exited")
 
     async def report(self, within: float = SILENT) -> Any:
-        """Return the next report of the process. Raises ``NoCrew``."""
+        """Return the next report of the process. Raises ``CrewFailed``."""
         try:
             with trio.fail_after(within):
                 return await self.channel.receive()
@@ -219,8 +219,8 @@ class CrewMember:
             self.fail(f"it has not responded for {within:.0f} s")
 
     def fail(self, why: str) -> NoReturn:
-        """Raise ``NoCrew`` with the name of the process."""
-        raise NoCrew(f"{self.name}: {why}")
+        """Raise ``CrewFailed`` with the name of the process."""
+        raise CrewFailed(f"{self.name}: {why}")
 
 
 @contextlib.asynccontextmanager

@@ -35,24 +35,24 @@ _IPV4: Final = Path("/proc/sys/net/ipv4")
 class PortRange:
     """The local ports for connections to one address: ``least`` to ``most``.
 
-    A port is reusable ``wait`` seconds after its connection closed.
+    A port is reusable ``reuse_delay`` seconds after its connection closed.
     """
 
     least: int
     most: int
-    wait: float = TIME_WAIT
+    reuse_delay: float = TIME_WAIT
 
     @property
     def count(self) -> int:
         return self.most - self.least + 1
 
     @property
-    def rate(self) -> float:
+    def connections_per_second(self) -> float:
         """The number of new connections a second for which a free port is always available."""
-        return self.count / self.wait
+        return self.count / self.reuse_delay
 
     @classmethod
-    def here(cls, address: str, system: Path = _IPV4) -> "PortRange | None":
+    def of_this_machine(cls, address: str, system: Path = _IPV4) -> "PortRange | None":
         """Return the port range of this machine for ``address``, or ``None`` if the system does not report one."""
         try:
             least, most = map(int, (system / "ip_local_port_range").read_text().split())
@@ -79,7 +79,7 @@ def new_connections(plan: Scenario) -> float:
     if plan.connections == "new":
         return highest
     weights = sum(request.weight for request in plan.requests)
-    ended = sum(request.weight * min(1.0, request.cancels + request.slows) for request in plan.requests)
+    ended = sum(request.weight * min(1.0, request.cancel_share + request.slow_share) for request in plan.requests)
     return highest * ended / weights
 
 
@@ -87,13 +87,13 @@ def port_note(plan: Scenario, ports: PortRange | None, addresses: int, machines:
     """Return a warning if the load may run out of ports. ``addresses`` is the number of addresses of the target."""
     if ports is None:
         return None
-    rate, least = new_connections(plan) / machines, ports.rate * max(1, addresses)
+    rate, least = new_connections(plan) / machines, ports.connections_per_second * max(1, addresses)
     if rate <= least:
         return None
     lasts = ports.count * max(1, addresses) / rate
     return (
         f"{rate:.0f} new connections per second to one address need more ports than this machine has: its "
-        f"{ports.count} ports ({ports.least} to {ports.most}), each blocked for {ports.wait:.0f} s after use, "
+        f"{ports.count} ports ({ports.least} to {ports.most}), each blocked for {ports.reuse_delay:.0f} s after use, "
         f"allow {int(least)} per second. After {lasts:.0f} s, none may be free. Keep connections open, widen "
         "net.ipv4.ip_local_port_range, or use several machines."
     )
@@ -131,7 +131,7 @@ Starting: TypeAlias = Callable[[Scenario, str, Sequence[RecordSink]], LoadUnderW
 async def open_load_starter(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
     """Yield a function that starts loads, one after another. ``keys`` maps target names to API keys.
 
-    Raises ``Unreachable``, ``NoCrew`` and ``TooLate``; a load may raise them too.
+    Raises ``Unreachable``, ``CrewFailed`` and ``StartTimePassed``; a load may raise them too.
     """
     if plan.processes > 1:
         async with crew(plan.processes) as members:
@@ -154,7 +154,7 @@ async def open_load_starter(plan: Scenario, keys: Mapping[str, str | None]) -> A
 def concurrency_mistake(plan: Scenario) -> tuple[str, str] | None:
     """Return a problem and its solution if the processes of this machine cannot serve so many clients, or if the cap is
     too low to give each process a request."""
-    if plan.part.of == 1 and plan.open_loop and 0 < plan.concurrency < plan.processes:
+    if plan.part.of == 1 and plan.is_open_loop and 0 < plan.concurrency < plan.processes:
         found = f"{plan.concurrency} concurrent requests are too few for {plan.processes} processes"
         return found, f"use at least {plan.processes}, or fewer processes"
     return file_limit_mistake(plan.part.count(plan.concurrency), plan.processes, open_file_limit())
@@ -168,6 +168,6 @@ async def capacity_notes(plan: Scenario) -> Sequence[str]:
 
 def _port_notes(plan: Scenario, address: ServerAddress) -> Iterator[str]:
     addresses = {str(address[0]) for _, address in address.addresses}
-    ports = PortRange.here(min(addresses)) if addresses else None
+    ports = PortRange.of_this_machine(min(addresses)) if addresses else None
     if (note := port_note(plan, ports, len(addresses), plan.part.of)) is not None:
         yield note

@@ -12,10 +12,10 @@ from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
     Begun,
+    CrewFailed,
     CrewMember,
     Finished,
     Halt,
-    NoCrew,
     Order,
     Prepare,
     Progress,
@@ -60,7 +60,7 @@ class MemberShare:
     cpu: float = 0.0
     self_test: SelfTest | None = None
     lost_at: float = 0.0
-    why: str = ""
+    loss_reason: str = ""
 
     @property
     def overhead(self) -> Overhead:
@@ -68,7 +68,8 @@ class MemberShare:
 
     @property
     def loss(self) -> str:
-        return f"{self.why}, {format_duration(max(0.0, self.lost_at))} after the start; its unreported results are lost"
+        after = format_duration(max(0.0, self.lost_at))
+        return f"{self.loss_reason}, {after} after the start; its unreported results are lost"
 
     def lost_requests(self, plan: Scenario, seconds: float) -> int:
         """Return the number of requests with an unknown end: those planned until ``seconds`` that have not ended.
@@ -77,7 +78,7 @@ class MemberShare:
         """
         if self.state != "lost":
             return 0
-        if not plan.open_loop and plan.count is None:
+        if not plan.is_open_loop and plan.count is None:
             return self.in_flight
         ended = sum(tally.counts["started"] for cell, tally in self.figures.cells.items() if cell.turn == 1)
         planned = planned_counts(plan, self.share.of, seconds)
@@ -110,7 +111,7 @@ class SharedRun(LoadUnderWay):
         self._ending: Halt | BeginNoMore | None = None
         self._began = False
         self._nursery: trio.Nursery
-        self._unable: NoCrew | None = None
+        self._unable: CrewFailed | None = None
         self._dropped = 0
 
     # Observation
@@ -158,27 +159,27 @@ class SharedRun(LoadUnderWay):
 
     def stop(self, reason: str = "") -> None:
         self.interrupted = self.interrupted or not reason
-        self._send_end(Halt(reason))
+        self._end_all(Halt(reason))
 
     def finish(self, reason: str) -> None:
-        self._send_end(BeginNoMore(reason))
+        self._end_all(BeginNoMore(reason))
 
-    def _send_end(self, order: Halt | BeginNoMore) -> None:
+    def _end_all(self, order: Halt | BeginNoMore) -> None:
         """Send ``order`` to all processes, or remember it until the run has begun."""
         self.stopped = self.stopped or order.reason
         self.end = min(self.end, max(self.begin, trio.current_time()))
         self._ending = order
         if self._began:
-            self._order_all(order)
+            self._send_order_to_all(order)
 
-    def _order_all(self, order: Halt | BeginNoMore) -> None:
+    def _send_order_to_all(self, order: Halt | BeginNoMore) -> None:
         for share in self._active_shares:
-            self._nursery.start_soon(self._order, share, order)
+            self._nursery.start_soon(self._send_order, share, order)
 
     # The run
 
     async def run(self) -> RunResult:
-        """Run the whole load. Raises ``NoCrew`` if a process cannot prepare."""
+        """Run the whole load. Raises ``CrewFailed`` if a process cannot prepare."""
         async with trio.open_nursery() as nursery:
             for share in self._shares:
                 nursery.start_soon(self._prepare, share)
@@ -197,17 +198,17 @@ class SharedRun(LoadUnderWay):
         async with trio.open_nursery() as self._nursery:
             for share in self._shares:
                 share.state = "making"
-                await self._order(share, begin)
+                await self._send_order(share, begin)
                 self._nursery.start_soon(self._follow, share)
             self._began = True
             if self._ending is not None:
-                self._order_all(self._ending)
+                self._send_order_to_all(self._ending)
 
     async def _prepare(self, share: MemberShare) -> None:
         try:
             await self._prepare_share(share)
-        except NoCrew as error:
-            self._unable = self._unable or NoCrew(f"{error}, before the start of the load")
+        except CrewFailed as error:
+            self._unable = self._unable or CrewFailed(f"{error}, before the start of the load")
 
     async def _prepare_share(self, share: MemberShare) -> None:
         member = share.member
@@ -225,10 +226,10 @@ class SharedRun(LoadUnderWay):
             return "figures"
         return "bodies" if any(sink.reads_bodies for sink in self._sinks) else "records"
 
-    async def _order(self, share: MemberShare, order: Order) -> None:
+    async def _send_order(self, share: MemberShare, order: Order) -> None:
         try:
             await share.member.order(order)
-        except NoCrew as error:
+        except CrewFailed as error:
             self._mark_lost(share, error)
 
     async def _follow(self, share: MemberShare) -> None:
@@ -236,19 +237,19 @@ class SharedRun(LoadUnderWay):
         while share.state == "making":
             try:
                 self._apply_report(share, await share.member.report())
-            except NoCrew as error:
+            except CrewFailed as error:
                 self._mark_lost(share, error)
 
-    def _mark_lost(self, share: MemberShare, error: NoCrew) -> None:
+    def _mark_lost(self, share: MemberShare, error: CrewFailed) -> None:
         if share.state == "making":
-            share.state, share.lost_at, share.why = "lost", trio.current_time() - self.begin, str(error)
+            share.state, share.lost_at, share.loss_reason = "lost", trio.current_time() - self.begin, str(error)
 
     def _apply_report(self, share: MemberShare, report: Report) -> None:
         match report:
             case Begun(at):
                 share.begun = at
             case Progress(figures, in_flight, in_judging, unfinished):
-                share.figures.follow(figures)
+                share.figures.add_later(figures)
                 share.in_flight, share.in_judging, share.unfinished = in_flight, in_judging, unfinished
             case Records(rows, dropped):
                 self._dropped += dropped
@@ -256,7 +257,7 @@ class SharedRun(LoadUnderWay):
                     for sink in self._sinks:
                         sink.add(row.record, row.missed, row.body)
             case Finished(figures, cpu):
-                share.figures.follow(figures)
+                share.figures.add_later(figures)
                 share.cpu, share.state, share.in_flight, share.in_judging = cpu, "finished", 0, 0
             case Unable(reason):
                 share.member.fail(reason)

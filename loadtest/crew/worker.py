@@ -186,7 +186,7 @@ class LoadWorker:
         for sink in sinks:
             if (last := sink.take()) is not None:
                 await self._report(last)
-        await self._report(Finished(running.take(), result.overhead.cpu))
+        await self._report(Finished(running.take_figures(), result.overhead.cpu))
 
     async def _report_begin(self, begin: float) -> None:
         await trio.sleep_until(begin)
@@ -195,7 +195,7 @@ class LoadWorker:
     async def _report_progress(self, running: ActiveRun) -> None:
         while True:
             await trio.sleep(PROGRESS)
-            progress = Progress(running.take(), running.in_flight, running.in_judging, running.unfinished())
+            progress = Progress(running.take_figures(), running.in_flight, running.in_judging, running.unfinished())
             await self._report(progress)
 
     async def _send_records(self, sink: OutgoingRecords) -> None:

@@ -278,15 +278,15 @@ class AnswerContent:
     """The content of an answer. Events are numbered in the order of their arrival.
 
     ``first`` is the first event that is not empty, ``contents`` are the events with generated content, ``output`` is
-    the first of them that is not reasoning, and ``end`` is the end event of the API. ``says`` is True if the answer has
-    more than an end. ``error`` is the name of an error in it, and ``message`` its text.
+    the first of them that is not reasoning, and ``end`` is the end event of the API. ``has_content`` is True if the
+    answer has more than an end. ``error`` is the name of an error in it, and ``message`` its text.
     """
 
     first: int | None = None
     contents: tuple[int, ...] = ()
     output: int | None = None
     end: int | None = None
-    says: bool = False
+    has_content: bool = False
     tokens: AnswerTokens = attrs.field(factory=AnswerTokens)
     finish: str = ""
     error: str | None = None
@@ -329,7 +329,7 @@ def _combine_events(events: Iterable[EventContent]) -> AnswerContent:
     return AnswerContent(
         **found,
         contents=tuple(contents),
-        says=says,
+        has_content=says,
         tokens=tokens,
         finish=finish,
         error=failed.error,

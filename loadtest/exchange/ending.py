@@ -50,7 +50,7 @@ def end_of(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[E
     problem = exchange.problem
     if problem is not None:
         return ("unfinished", problem) if problem.kind == "unfinished" else ("error", problem)
-    if exchange.left:
+    if exchange.client_left:
         return "cancelled", None
     if judged is None:
         return "interrupted", None
@@ -59,7 +59,7 @@ def end_of(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[E
     if judged.outcome == "failed":
         said = judged.reading
         return "error", Problem(f"error event: {said.error or 'error'}", exchange.phase, said.message)
-    if exchange.request.stream and not judged.reading.says:
+    if exchange.request.stream and not judged.reading.has_content:
         shown = f": {text}" if (text := error_message(exchange.body)) else ""
         return "error", Problem(
             "no stream", exchange.phase, f"the HTTP response ended normally, but without an answer{shown}"

@@ -77,12 +77,12 @@ class TimedExchange:
     ``planned`` is the planned begin and ``began`` the real one, after ``queued`` seconds of waiting for other requests.
     ``sent`` is the time when the request was written, ``ended`` when reading stopped. ``body`` is the received answer.
 
-    ``complete`` means status 200 and read to the end. ``left`` means that the client disconnected early, as planned.
-    ``left_open`` means that the end event arrived but HTTP did not end. ``heard`` is the time of the last event, or of
-    the begin.
+    ``complete`` means status 200 and read to the end. ``client_left`` means that the client disconnected early, as
+    planned. ``left_open`` means that the end event arrived but HTTP did not end. ``last_event_at`` is the time of the
+    last event, or of the begin.
 
-    ``contents`` are the times of the events with generated content. During the exchange it has only the first; ``read``
-    adds the others, and sets ``first_output``, ``tokens`` and ``finish``.
+    ``contents`` are the times of the events with generated content. During the exchange it has only the first;
+    ``apply_reading`` adds the others, and sets ``first_output``, ``tokens`` and ``finish``.
     """
 
     request: LoadRequest
@@ -97,7 +97,7 @@ class TimedExchange:
     contents: list[float] = attrs.field(init=False, factory=list)
     first_output: float | None = attrs.field(init=False, default=None)
     end_event: float | None = attrs.field(init=False, default=None)
-    heard: float = attrs.field(init=False)
+    last_event_at: float = attrs.field(init=False)
     ended: float = attrs.field(init=False, default=0.0)
     status: int = attrs.field(init=False, default=0)
     headers: "Mapping[str, str]" = attrs.field(init=False, factory=dict)
@@ -105,10 +105,10 @@ class TimedExchange:
     received: int = attrs.field(init=False, default=0)
     tokens: AnswerTokens = attrs.field(init=False, factory=AnswerTokens)
     finish: str = attrs.field(init=False, default="")
-    failed: bool = attrs.field(init=False, default=False)  # the answer is an error
+    has_error: bool = attrs.field(init=False, default=False)  # the answer is an error
     problem: Problem | None = attrs.field(init=False, default=None)
     complete: bool = attrs.field(init=False, default=False)
-    left: bool = attrs.field(init=False, default=False)
+    client_left: bool = attrs.field(init=False, default=False)
     left_open: bool = attrs.field(init=False, default=False)
     resent: bool = attrs.field(init=False, default=False)
     version: str = attrs.field(init=False, default="")
@@ -117,7 +117,7 @@ class TimedExchange:
     _times: "array[float]" = attrs.field(init=False, factory=lambda: array("d"))  # of each event
     _splitter: EventSplitter | None = attrs.field(init=False, default=None)
     _marks: tuple[bytes, ...] = attrs.field(init=False)
-    _leaves: float = attrs.field(init=False)  # seconds after the begin
+    _leaves_after: float = attrs.field(init=False)  # seconds after the begin
     _tokens_seen: int = attrs.field(init=False)  # or events with content
     _fault: WireError | None = attrs.field(init=False, default=None)
     _answer_ended: trio.Event = attrs.field(init=False, factory=trio.Event)  # the end event arrived
@@ -126,11 +126,11 @@ class TimedExchange:
     _sending: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
-        self.heard = self.began
+        self.last_event_at = self.began
         self._marks = end_marks_of(self.request.api)
         cancel = self.request.cancel if self.manner == "cancels" else None
         leaving = math.inf if cancel is None else cancel.after
-        self._leaves, self._tokens_seen = (
+        self._leaves_after, self._tokens_seen = (
             (math.inf, leaving.count) if isinstance(leaving, TokensSeen) else (leaving, sys.maxsize)
         )
 
@@ -151,15 +151,15 @@ class TimedExchange:
     async def run(self, server: LoadTarget, request: OutgoingRequest) -> None:
         """Send the request and read its answer to the end. Only a cancellation raises; ``ended`` is always set."""
         timeout, expires = self.began + server.timeout, self.planned + server.deadline
-        leaves = self.began + self._leaves
+        leaves = self.began + self._leaves_after
         self._scope.deadline = min(timeout, expires, leaves)
         try:
             with self._scope:
                 await self._run(server, request)
             if not self._scope.cancelled_caught:
-                self.complete = self.problem is None and not self.left
+                self.complete = self.problem is None and not self.client_left
             elif self.problem is None and leaves < min(timeout, expires):
-                self.left = True
+                self.client_left = True
             elif self.problem is None and expires < timeout:
                 self.fail("expired", f"not finished {server.deadline:g} s after its planned start")
             elif self.problem is None:
@@ -179,7 +179,7 @@ class TimedExchange:
         """Record an error in the present phase."""
         self.problem = Problem(kind, self.phase, detail)
 
-    def read(self, reading: AnswerContent) -> None:
+    def apply_reading(self, reading: AnswerContent) -> None:
         """Set the times, tokens and finish reason according to the parsed answer."""
         times = self._times
         if self.request.stream:
@@ -201,7 +201,7 @@ class TimedExchange:
         connection = await self._acquire_connection(server)
         reused = connection.used
         try:
-            await self._exchange(server, connection, request)
+            await self._send_and_receive(server, connection, request)
         except WireError:
             if not (server.resend and reused and connection.unread):
                 raise
@@ -209,12 +209,12 @@ class TimedExchange:
             self.resent, self._fault = True, None
         if self.resent:
             connection = await self._connect(server)
-            await self._exchange(server, connection, request)
+            await self._send_and_receive(server, connection, request)
 
     async def _run_over_websocket(self, server: LoadTarget, request: OutgoingRequest) -> None:
         self.phase = "connect"
         try:
-            await server.sockets.ask(request, self)
+            await server.sockets.exchange(request, self)
         except HandshakeRefused as error:
             if error.status == HTTP_OK:  # neither an error nor a WebSocket
                 raise
@@ -234,14 +234,14 @@ class TimedExchange:
         self.connected = trio.current_time() - since
         return connection
 
-    async def _exchange(self, server: LoadTarget, connection: Channel, request: OutgoingRequest) -> None:
+    async def _send_and_receive(self, server: LoadTarget, connection: Channel, request: OutgoingRequest) -> None:
         self.phase = "send"
         self._answer_ended, self._response_ended, self._sending = trio.Event(), trio.Event(), trio.CancelScope()
         self.ended = 0.0
         try:
             with self._sending:
                 await connection.ask(request, self)
-            self.has_sent()
+            self.note_sent()
             await self._wait_for_end(connection)
             if self._fault is not None:
                 raise self._fault
@@ -255,10 +255,10 @@ class TimedExchange:
     def is_answer_over(self) -> bool:
         return self._answer_ended.is_set()
 
-    def sends(self) -> None:
+    def note_sending(self) -> None:
         self.phase = "send"
 
-    def has_sent(self) -> None:
+    def note_sent(self) -> None:
         self.sent = trio.current_time()
         if self.phase == "send":
             self.phase = "first byte"
@@ -268,7 +268,7 @@ class TimedExchange:
         if self.manner == "reads slowly" and self.request.slow is not None:
             await self._read_slowly(connection, self.request.slow.rate)
         await self._answer_ended.wait()
-        if not self._response_ended.is_set() and not self.left:
+        if not self._response_ended.is_set() and not self.client_left:
             with trio.move_on_after(HTTP_END_WAIT):
                 await self._response_ended.wait()
             self.left_open = self.status == HTTP_OK and not self._response_ended.is_set()
@@ -286,7 +286,7 @@ class TimedExchange:
             self.phase = "first byte"
             self.fail(f"status {self.status}", error_message(self.body))
         elif not self.request.stream and len(self._body) <= SHORT:
-            self.failed = read_whole_answer(self.request.api, self.body).error is not None
+            self.has_error = read_whole_answer(self.request.api, self.body).error is not None
 
     # Callbacks of the task that reads the answer
 
@@ -304,7 +304,7 @@ class TimedExchange:
         if len(body) + len(data) > MAX_ANSWER:
             self.take_fault(WireError("too large", f"the answer is larger than {MAX_ANSWER // 2**20} MiB"), at)
             return
-        self.heard = at
+        self.last_event_at = at
         if splitter is None:
             self._take_whole(data)
             return
@@ -333,7 +333,7 @@ class TimedExchange:
             raise WireError("too large", f"the answer has more than {MAX_EVENTS} events")
         for raw in events:
             times.append(at)
-            if not self.contents or self._tokens_seen < sys.maxsize or self._is_marked(raw):
+            if not self.contents or self._tokens_seen < sys.maxsize or self._has_end_mark(raw):
                 self._inspect_event(raw, at)
 
     def take_end(self, at: float) -> None:
@@ -346,7 +346,7 @@ class TimedExchange:
         self._fault = self._fault or error
         self.take_end(at)
 
-    def _is_marked(self, raw: bytes) -> bool:
+    def _has_end_mark(self, raw: bytes) -> bool:
         for mark in self._marks:  # noqa: SIM110  # faster than a generator
             if mark in raw:
                 return True
@@ -365,9 +365,9 @@ class TimedExchange:
             if self.first_output is None and not said.reasoning:
                 self.first_output = at
         if len(self.contents) >= self._tokens_seen:
-            self.left = True
+            self.client_left = True
             self._answer_ended.set()
-        self.failed = self.failed or said.error is not None
+        self.has_error = self.has_error or said.error is not None
         if said.last:
             self.end_event = at
             self._answer_ended.set()
@@ -392,15 +392,15 @@ class WebSocketPool:
         self._connections = connections
         self._idle: list[TimedWebSocket] = []
 
-    async def ask(self, request: OutgoingRequest, taker: TimedExchange) -> None:
+    async def exchange(self, request: OutgoingRequest, taker: TimedExchange) -> None:
         """Send a request and pass its answer to ``taker``, until its end. Raises ``WireError``."""
         socket = self._reusable_socket() or await self._open_socket(request, taker)
         whole = False
         before = socket.reads, socket.received
         try:
-            taker.sends()
+            taker.note_sending()
             await socket.send((CREATE_PREFIX + request.body.lstrip()[1:]).decode())
-            taker.has_sent()
+            taker.note_sent()
             await self._receive_answer(socket, taker)
             whole = taker.is_answer_over
         finally:

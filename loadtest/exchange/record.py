@@ -121,7 +121,7 @@ class ExchangeRecord:
         return self.tokens.output or len(self.contents)
 
     @property
-    def short(self) -> bool:
+    def is_short(self) -> bool:
         """True if the answer is whole and has fewer tokens than requested, by its own count."""
         counted, asked = self.tokens.output, self.asked_output
         return self.end == "whole" and counted is not None and asked is not None and counted < asked

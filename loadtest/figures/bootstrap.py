@@ -53,22 +53,22 @@ class Interval:
 class Estimate:
     """A figure of a run that can be computed for a resample.
 
-    The figure is ``value`` of the sum of ``above`` divided by the sum of ``below``, which have a number for each
-    block.
+    The figure is ``value`` of the sum of ``numerators`` divided by the sum of ``denominators``, which have a number for
+    each block.
     """
 
-    above: Sequence[float]
-    below: Sequence[float]
+    numerators: Sequence[float]
+    denominators: Sequence[float]
     value: Callable[[float], float]
 
     @property
-    def now(self) -> float:
+    def of_run(self) -> float:
         """The figure of the run itself."""
-        return self.value(_ratio(sum(self.above), sum(self.below)))
+        return self.value(_ratio(sum(self.numerators), sum(self.denominators)))
 
     def resample(self, draw: Draw) -> float:
         """Return the figure of a resample."""
-        return self.value(_ratio(sum(draw(self.above)), sum(draw(self.below))))
+        return self.value(_ratio(sum(draw(self.numerators)), sum(draw(self.denominators))))
 
 
 def _ratio(above: float, below: float) -> float:
@@ -111,15 +111,15 @@ class Pair:
     scale: Callable[[float], float]
 
     @property
-    def now(self) -> float:
-        return self.scale(self.after.now) - self.scale(self.before.now)
+    def difference(self) -> float:
+        return self.scale(self.after.of_run) - self.scale(self.before.of_run)
 
 
 def intervals(pairs: Sequence[Pair], confidence: float, rng: random.Random) -> list[Interval]:
     """Return the interval of each pair. All intervals hold jointly with this confidence."""
     if not pairs:
         return []
-    sizes = len(pairs[0].before.above), len(pairs[0].after.above)
+    sizes = len(pairs[0].before.numerators), len(pairs[0].after.numerators)
     draws = [tuple(itemgetter(*rng.choices(range(size), k=size)) for size in sizes) for _ in range(RESAMPLES)]
     drawn = [
         [pair.scale(pair.after.resample(after)) - pair.scale(pair.before.resample(before)) for before, after in draws]
@@ -137,7 +137,7 @@ def intervals(pairs: Sequence[Pair], confidence: float, rng: random.Random) -> l
         max(apart[_rank(RESAMPLES - 1, confidence)], NormalDist().inv_cdf((1 + confidence) / 2)), sizes
     )
     return [
-        Interval(pair.now, pair.now - wide * error * memory, pair.now + wide * error * memory)
+        Interval(pair.difference, pair.difference - wide * error * memory, pair.difference + wide * error * memory)
         for pair, error in zip(pairs, errors, strict=True)
         for memory in (_autocorrelation_factor(pair),)
     ]
@@ -159,8 +159,8 @@ def _autocorrelation_factor(pair: Pair) -> float:
 
 def _autocorrelation(estimate: Estimate) -> float:
     """Return the autocorrelation of successive blocks, 0 to 1, corrected for few blocks (Kendall: (1 + 4 r) / n)."""
-    now = _ratio(sum(estimate.above), sum(estimate.below))
-    apart = [above - now * below for above, below in zip(estimate.above, estimate.below, strict=True)]
+    now = _ratio(sum(estimate.numerators), sum(estimate.denominators))
+    apart = [above - now * below for above, below in zip(estimate.numerators, estimate.denominators, strict=True)]
     squares = sum(one * one for one in apart)
     like = sum(map(mul, apart, apart[1:])) / squares if squares else 0.0
     return like + (1 + 4 * like) / len(apart) if like > 0 else 0.0

@@ -158,7 +158,7 @@ def parse_condition(text: str) -> Condition:
     read = parse_comparison(text)
     if read.name in _OF_RUN:
         _reject_statistic(read)
-        read.plain("remove it: this figure has no unit")
+        read.require_plain_number("remove it: this figure has no unit")
         return Condition(read, _OF_RUN[read.name], format_number)
     value, show = figure_reader(read)
     return Condition(read, lambda _, tally: value(tally), show)
@@ -204,9 +204,9 @@ def _measure_reader(read: Comparison) -> tuple[TallyReader, Formatter]:
         raise InvalidCondition(read.text, found, f"add a statistic, such as {read.name}.p95: {STATISTICS}")
     timed = MEASURES[read.name].unit == "s"
     if timed:
-        read.in_time()
+        read.require_time()
     else:
-        read.plain()
+        read.require_plain_number()
     take = _statistic(read)
 
     def value(tally: Tally) -> float | None:
@@ -231,7 +231,7 @@ def _statistic(read: Comparison) -> Callable[[Histogram], float]:
 def _count_reader(read: Comparison, name: str) -> tuple[TallyReader, Formatter]:
     if read.unit == "%":
         return lambda tally: _share(tally, name), format_percentage
-    read.plain("a count has no unit, or % for the share of all started requests", "after a number")
+    read.require_plain_number("a count has no unit, or % for the share of all started requests", "after a number")
     return lambda tally: float(tally.counts[name]), format_number
 
 

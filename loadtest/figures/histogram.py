@@ -106,7 +106,7 @@ class Histogram:
                 return float(math.floor(found)) if self._whole else found
         return self.most
 
-    def above(self, limit: float) -> int:
+    def count_above(self, limit: float) -> int:
         """Return the number of values above ``limit``, to the width of a bucket."""
         last = bucket_of(limit)
         return sum(number for bucket, number in self._buckets.items() if bucket > last)

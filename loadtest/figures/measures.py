@@ -28,11 +28,11 @@ NOT_MEASURED: Final = Measured()
 
 @attrs.frozen
 class Measure:
-    """One row of the table. ``of`` returns the values of a record, none if it has no such measure."""
+    """One row of the table. ``values_of`` returns the values of a record, none if it has no such measure."""
 
     label: str
     unit: Unit
-    of: Callable[[ExchangeRecord], Measured]
+    values_of: Callable[[ExchangeRecord], Measured]
 
 
 def _one_value(value: float | None) -> Measured:

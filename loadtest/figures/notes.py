@@ -46,7 +46,7 @@ class Drift:
     surely: bool
 
     @property
-    def steep(self) -> bool:
+    def is_steep(self) -> bool:
         """True if the change exceeds the tolerance between windows."""
         return self.surely and not _are_close((self.before, self.after))
 
@@ -92,7 +92,7 @@ def steadiness(seconds: Sequence[Second], ended: float) -> Steadiness | None:
             return Steadiness(found[number].begin)
     third = len(found) // 3 * (found[1].begin - found[0].begin)
     drifts = _drifts(seconds[:third], seconds[int(ended) - third : int(ended)])
-    return Steadiness(None, tuple(drift for drift in drifts if drift.steep))
+    return Steadiness(None, tuple(drift for drift in drifts if drift.is_steep))
 
 
 def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Drift]:

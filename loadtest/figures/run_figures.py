@@ -19,12 +19,12 @@ STATUSES: Final = (400, 401, 403, 404)
 class RefusedAnswers:
     """The numbers of ``refused`` and ``others`` answers, including the warm-up.
 
-    ``said`` is the text of the first refusal.
+    ``first_text`` is the text of the first refusal.
     """
 
     refused: int = 0
     others: int = 0
-    said: str = ""
+    first_text: str = ""
 
     def add(self, record: ExchangeRecord) -> None:
         if record.end == "interrupted":
@@ -33,17 +33,17 @@ class RefusedAnswers:
             self.others += 1
             return
         self.refused += 1
-        if not self.said and record.problem is not None:
-            self.said = f"{record.problem.kind}: {record.problem.detail}"
+        if not self.first_text and record.problem is not None:
+            self.first_text = f"{record.problem.kind}: {record.problem.detail}"
 
     def merge(self, other: "RefusedAnswers") -> None:
         """Add the counts of another process."""
         self.refused += other.refused
         self.others += other.others
-        self.said = self.said or other.said
+        self.first_text = self.first_text or other.first_text
 
     @property
-    def are_all(self) -> bool:
+    def are_all_answers(self) -> bool:
         return self.refused >= MANY and not self.others
 
 
@@ -92,22 +92,22 @@ class RunFigures:
 
     @property
     def requests(self) -> Mapping[str, Tally]:
-        return self._by(lambda cell: cell.request)
+        return self._merge_cells_by(lambda cell: cell.request)
 
     @property
     def turns(self) -> Mapping[int, Tally]:
-        return self._by(lambda cell: cell.turn)
+        return self._merge_cells_by(lambda cell: cell.turn)
 
     @property
     def conversations(self) -> Mapping[int, Tally]:
         """The tallies by turn, of conversations only."""
-        return self._by(lambda cell: cell.turn, lambda cell: cell.request in self.conversing)
+        return self._merge_cells_by(lambda cell: cell.turn, lambda cell: cell.request in self.conversing)
 
     @property
     def steps(self) -> Mapping[int, Tally]:
-        return self._by(lambda cell: cell.step)
+        return self._merge_cells_by(lambda cell: cell.step)
 
-    def _by(
+    def _merge_cells_by(
         self, key: Callable[[FigureCell], Key], takes: Callable[[FigureCell], bool] = lambda cell: True
     ) -> Mapping[Key, Tally]:
         found: defaultdict[Key, Tally] = defaultdict(Tally)
@@ -143,9 +143,9 @@ class RunFigures:
         self.timeline.merge(other.timeline)
         self._add(other)
 
-    def follow(self, later: "RunFigures") -> None:
+    def add_later(self, later: "RunFigures") -> None:
         """Add later figures of the same process."""
-        self.timeline.follow(later.timeline)
+        self.timeline.add_later(later.timeline)
         self._add(later)
 
     def _add(self, other: "RunFigures") -> None:

@@ -22,12 +22,13 @@ _CHEAPEST: Final = Decimal(10) ** -12  # US dollars: the resolution of costs, wh
 class RouteFigures:
     """The sums of the route headers of many answers.
 
-    ``costed`` answers reported their ``cost`` in US dollars, and ``told`` answers their number of ``attempts``.
+    ``cost_told`` answers reported their ``cost`` in US dollars, and ``attempts_told`` answers their number of
+    ``attempts``.
     """
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED.values()}
-        self.attempts = self.told = self.costed = 0
+        self.attempts = self.attempts_told = self.cost_told = 0
         self.cost = Decimal(0)
 
     def add(self, route: Mapping[str, str]) -> None:
@@ -41,9 +42,9 @@ class RouteFigures:
                 self._count(name, value)
         attempts, cost = route.get(f"{_PREFIX}attempts", ""), _parse_amount(route.get(f"{_PREFIX}cost", ""))
         if not refused and attempts.isascii() and attempts.isdigit() and len(attempts) < 5:
-            self.attempts, self.told = self.attempts + int(attempts), self.told + 1
+            self.attempts, self.attempts_told = self.attempts + int(attempts), self.attempts_told + 1
         if cost is not None:
-            self.cost, self.costed = self.cost + cost, self.costed + 1
+            self.cost, self.cost_told = self.cost + cost, self.cost_told + 1
 
     def _count(self, name: str, value: str, number: int = 1) -> None:
         counts = self.counts[name]
@@ -55,22 +56,22 @@ class RouteFigures:
             for value, number in counts.items():
                 self._count(name, value, number)
         self.attempts += other.attempts
-        self.told += other.told
+        self.attempts_told += other.attempts_told
         self.cost += other.cost
-        self.costed += other.costed
+        self.cost_told += other.cost_told
 
     @property
-    def hits(self) -> int:
+    def cache_hits(self) -> int:
         """Answers from the gateway's own cache."""
         return self.counts["cache"]["hit"]
 
     def dump(self) -> dict[str, Any]:
         """Return the sums as JSON values, without those that no answer reported."""
         found: dict[str, Any] = {name: dict(counts.most_common()) for name, counts in self.counts.items() if counts}
-        if self.told:
-            found |= {"attempts": self.attempts, "attempts_told": self.told}
-        if self.costed:
-            found |= {"cost_usd": f"{self.cost.normalize():f}", "cost_told": self.costed}
+        if self.attempts_told:
+            found |= {"attempts": self.attempts, "attempts_told": self.attempts_told}
+        if self.cost_told:
+            found |= {"cost_usd": f"{self.cost.normalize():f}", "cost_told": self.cost_told}
         return found
 
     @classmethod
@@ -79,22 +80,28 @@ class RouteFigures:
         self = cls()
         for name, counts in self.counts.items():
             counts.update({str(key): int(number) for key, number in value.get(name, {}).items()})
-        self.attempts, self.told = int(value.get("attempts", 0)), int(value.get("attempts_told", 0))
-        self.cost, self.costed = Decimal(value.get("cost_usd", 0)), int(value.get("cost_told", 0))
+        self.attempts, self.attempts_told = int(value.get("attempts", 0)), int(value.get("attempts_told", 0))
+        self.cost, self.cost_told = Decimal(value.get("cost_usd", 0)), int(value.get("cost_told", 0))
         return self
 
     def lines(self) -> list[str]:
         """Return the sums as text, without those that no answer reported."""
         found = []
         if targets := self.counts["targets"]:
-            each = f", in {count_with_noun(round(self.attempts / self.told, 2), 'attempt')} each" if self.told else ""
+            each = (
+                f", in {count_with_noun(round(self.attempts / self.attempts_told, 2), 'attempt')} each"
+                if self.attempts_told
+                else ""
+            )
             found.append(f"answered by {_join_counts(targets)}{each}")
         if cache := self.counts["cache"]:
-            found.append(f"the gateway's cache: {_join_counts(cache)} ({100 * self.hits / cache.total():.3g} % hits)")
+            found.append(
+                f"the gateway's cache: {_join_counts(cache)} ({100 * self.cache_hits / cache.total():.3g} % hits)"
+            )
         if limits := self.counts["limits"]:
             found.append(f"rejected by its limits: {_join_counts(limits)}")
-        if self.costed:
-            found.append(f"cost {self.cost.normalize():f} USD, reported by {self.costed} responses")
+        if self.cost_told:
+            found.append(f"cost {self.cost.normalize():f} USD, reported by {self.cost_told} responses")
         return found
 
 
@@ -230,7 +237,7 @@ class Tally:
         self.reads += record.reads
         self.received += record.received
         for name, measure in MEASURES.items():
-            found = measure.of(record)
+            found = measure.values_of(record)
             if found.values:
                 self.measures[name].extend(found.values)
                 self.measures[name].censored += found.censored

@@ -39,7 +39,7 @@ class Second:
         self.lag = max(self.lag, other.lag)
         self.ttft.merge(other.ttft)
 
-    def follow(self, later: "Second") -> None:
+    def add_later(self, later: "Second") -> None:
         """Add later events of the same second and process."""
         in_flight = max(self.in_flight, later.in_flight)
         self.merge(later)
@@ -68,11 +68,11 @@ class LoadTimeline:
     def seconds(self) -> list[Second]:
         return [self._eventful.get(number) or Second() for number in range(max(self._eventful, default=-1) + 1)]
 
-    def at(self, time: float) -> Second | None:
+    def second_at(self, time: float) -> Second | None:
         """Return the second of ``time``, or ``None`` before the begin."""
-        return self._second(int(time)) if time >= 0 else None
+        return self._second_number(int(time)) if time >= 0 else None
 
-    def _second(self, number: int) -> Second:
+    def _second_number(self, number: int) -> Second:
         found = self._eventful.get(number)
         if found is None:
             found = self._eventful[number] = Second()
@@ -85,15 +85,15 @@ class LoadTimeline:
         for number in sorted(self._eventful):
             first = number - number % self.together
             if first != number and (moved := self._eventful[number].ttft).count:
-                self._second(first).ttft.merge(moved)
+                self._second_number(first).ttft.merge(moved)
                 self._eventful[number].ttft = Histogram()
 
     def _first_tokens(self, number: int) -> Histogram:
         """Return the histogram of times to the first token for this second."""
-        return self._second(number - number % self.together).ttft
+        return self._second_number(number - number % self.together).ttft
 
     def record_begin(self, planned: float) -> None:
-        if second := self.at(planned):
+        if second := self.second_at(planned):
             second.started += 1
 
     def record_token_times(self, record: ExchangeRecord) -> None:
@@ -102,33 +102,33 @@ class LoadTimeline:
             return
         tokens = record.tokens_seen / len(record.contents) if record.end == "whole" else 1.0
         for number, events in Counter(map(math.floor, record.contents)).items():
-            if second := self.at(number):
+            if second := self.second_at(number):
                 second.tokens += tokens * events
 
     def record_end(self, record: ExchangeRecord, good: bool) -> None:
         if record.contents and record.is_counted:
             self._first_tokens(int(record.planned)).add(record.contents[0] - record.planned)
-        if record.end in ("whole", "error", "unfinished") and (second := self.at(record.ended)):
+        if record.end in ("whole", "error", "unfinished") and (second := self.second_at(record.ended)):
             second.whole += record.end == "whole"
             second.good += good
             second.failed += record.end != "whole"
 
-    def note(self, now: float, in_flight: int, lag: float) -> None:
+    def record_state(self, now: float, in_flight: int, lag: float) -> None:
         """Record the requests under way and the lag of the event loop."""
-        if second := self.at(now):
+        if second := self.second_at(now):
             second.in_flight = max(second.in_flight, in_flight)
             second.lag = max(second.lag, lag)
 
     def merge(self, other: "LoadTimeline") -> None:
         """Add the seconds of another process."""
         for number, second in other._eventful.items():
-            self._second(number).merge(second)
+            self._second_number(number).merge(second)
         self._merge_histograms()
 
-    def follow(self, later: "LoadTimeline") -> None:
+    def add_later(self, later: "LoadTimeline") -> None:
         """Add later seconds of the same process."""
         for number, second in later._eventful.items():
-            self._second(number).follow(second)
+            self._second_number(number).add_later(second)
         self._merge_histograms()
 
     def rate(self, name: str, seconds: float) -> float:

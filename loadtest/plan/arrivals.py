@@ -30,7 +30,7 @@ class RateStep:
     def _end(self) -> float:
         return self.rate if self.to is None else self.to
 
-    def when(self, number: float) -> float:
+    def time_of_arrival(self, number: float) -> float:
         """Return the seconds from the step's start until ``number`` arrivals, at most ``expected_arrivals``."""
         growth = (self._end - self.rate) / self.seconds
         # number = rate·t + growth·t²/2, solved without cancellation for small growth.
@@ -76,7 +76,7 @@ def arrivals(steps: Iterable[RateStep], distances: Iterator[float]) -> Iterator[
     position = 0.0
     for step in steps:
         while position < expected_before + step.expected_arrivals - 1e-9:
-            yield begun + step.when(max(0.0, position - expected_before))
+            yield begun + step.time_of_arrival(max(0.0, position - expected_before))
             position += next(distances)
         begun += step.seconds
         expected_before += step.expected_arrivals
@@ -87,7 +87,7 @@ def seconds_until_count(steps: Iterable[RateStep], count: int) -> float:
     begun = expected = 0.0
     for step in steps:
         if expected + step.expected_arrivals >= count:
-            return begun + step.when(count - expected)
+            return begun + step.time_of_arrival(count - expected)
         begun += step.seconds
         expected += step.expected_arrivals
     return math.inf
@@ -131,10 +131,10 @@ class ClientStep:
     to: int | None = None
 
     @property
-    def most(self) -> int:
+    def most_clients(self) -> int:
         return max(self.clients, self.to or 0)
 
-    def first(self, client: int, since: float) -> float | None:
+    def first_active_time(self, client: int, since: float) -> float | None:
         """Return the first time at or after ``since``, in seconds of the step, when the client with this number is
         active, or ``None``."""
         end = self.clients if self.to is None else self.to
@@ -155,7 +155,7 @@ def next_active_time(steps: Sequence[ClientStep], client: int, now: float) -> fl
     for number, step in enumerate(steps):
         if now < begun + step.seconds:
             early = now < 0 and not number
-            found = step.first(client, max(0.0, now - begun))
+            found = step.first_active_time(client, max(0.0, now - begun))
             if found is not None:
                 return now if early and not found else begun + found
         begun += step.seconds

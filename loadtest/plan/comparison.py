@@ -66,7 +66,7 @@ class Comparison:
         return self.number * SECONDS.get(self.unit, 1.0)
 
     @property
-    def upper(self) -> bool:
+    def is_upper_bound(self) -> bool:
         """True if the limit is an upper bound."""
         return self.sign in ("<", "<=")
 
@@ -74,12 +74,12 @@ class Comparison:
     def figure(self) -> str:
         return f"{self.name}.{self.statistic}" if self.statistic else self.name
 
-    def in_time(self) -> None:
+    def require_time(self) -> None:
         """Raise ``InvalidCondition`` unless the limit is a time."""
         if self.unit not in SECONDS:
             raise InvalidCondition(self.text, f"{self.unit or 'no unit'}, but a time is expected", "use ms, s or us")
 
-    def plain(self, expected: str = "remove it", place: str = "after a plain number") -> None:
+    def require_plain_number(self, expected: str = "remove it", place: str = "after a plain number") -> None:
         """Raise ``InvalidCondition`` if the limit has a unit."""
         if self.unit:
             raise InvalidCondition(self.text, f"{self.unit} {place}", expected)

@@ -103,9 +103,9 @@ def _unused_request_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[s
         yield "prompt", (f"prompt does not work with {beside}", "remove it: the lengths come from there")
     if request.images and request.requests:
         yield "images", ("images does not work with requests", "remove it: only generated prompts can have images")
-    if request.tool_results != RESULTS and not (request.turns.several or request.requests or traced):
+    if request.tool_results != RESULTS and not (request.turns.has_several or request.requests or traced):
         yield "tool_results", ("tool_results needs turns", "only conversations continue after a tool call: set turns")
-    if request.think_cap != EVER and not (request.think.some or request.requests or traced):
+    if request.think_cap != EVER and not (request.think.has_pauses or request.requests or traced):
         yield "think_cap", ("think_cap needs think", "set think: without it, there are no pauses")
 
 
@@ -175,7 +175,7 @@ def _request_mistakes(
         found += [((*path, "prefix"), *said) for said in _prefix_mistakes(raw, request)]
         if not (request.model or request.requests or wrong & {path, (*path, "model")}):
             found.append(((*path, "model"), "missing", "this is required"))
-        if request.cancels + request.slows > 1:
+        if request.cancel_share + request.slow_share > 1:
             found.append(((*path, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"))
         if wrong & {path, *((*path, part) for part in _NAMING)}:
             continue
@@ -189,13 +189,13 @@ def _turn_mistakes(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str
     """Return the mistakes in keys about turns."""
     found: dict[str, tuple[str, str]] = {}
     closed = "concurrency" in given and not {"rate", "steps", "trace"} & given
-    several = request.turns.several
+    several = request.turns.has_several
     if several and request.requests:
         found["turns"] = (
             "turns does not work with requests",
             "remove it: the conversations of a file have their own turns",
         )
-    if request.think.some and not closed and not (several or request.requests):
+    if request.think.has_pauses and not closed and not (several or request.requests):
         told = "only concurrency and conversations have pauses: set concurrency or turns"
         found["think"] = "think needs concurrency or turns", told
     if request.follow_up.lengths is not None and not several:
@@ -211,7 +211,7 @@ def _turn_mistakes(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str
 def _api_mistakes(request: LoadRequest) -> dict[str, tuple[str, str]]:
     """Return the mistakes for features that the API does not have."""
     found: dict[str, tuple[str, str]] = {}
-    if request.api in LOAD_ENDPOINTS and request.turns.several:
+    if request.api in LOAD_ENDPOINTS and request.turns.has_several:
         found["turns"] = f"turns does not work with {request.api}", "only conversations have several turns"
     if request.api in LOAD_ENDPOINTS and request.images:
         found["images"] = f"images does not work with {request.api}", "only conversations can have images"

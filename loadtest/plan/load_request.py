@@ -44,7 +44,7 @@ class Turns:
     texts: tuple[str, ...] = ()
 
     @property
-    def several(self) -> bool:
+    def has_several(self) -> bool:
         return bool(self.texts) or self.count != ONE
 
 
@@ -62,7 +62,7 @@ class ThinkTime:
     milliseconds: Lengths = NO_TIME
 
     @property
-    def some(self) -> bool:
+    def has_pauses(self) -> bool:
         return self.milliseconds != NO_TIME
 
     @property
@@ -81,7 +81,7 @@ class ToolResults:
 
     by_name: Mapping[str, str | Lengths] = attrs.field(factory=lambda: {OTHERS: "done"})
 
-    def of(self, tool: str) -> str | Lengths:
+    def result_of(self, tool: str) -> str | Lengths:
         """Return the text, or its length."""
         return self.by_name.get(tool, self.by_name.get(OTHERS, "done"))
 
@@ -288,16 +288,16 @@ class LoadRequest:
     websocket: bool = False
     slo: tuple[str, ...] = ()
 
-    def think_before(self, rng: random.Random) -> float:
+    def draw_think_time(self, rng: random.Random) -> float:
         """Return the seconds before the next request."""
         return min(self.think.draw(rng), self.think_cap)
 
     @property
-    def cancels(self) -> float:
+    def cancel_share(self) -> float:
         """The share of clients that cancel."""
         return self.cancel.share if self.cancel else 0.0
 
     @property
-    def slows(self) -> float:
+    def slow_share(self) -> float:
         """The share of clients that read slowly."""
         return self.slow.share if self.slow else 0.0

@@ -38,7 +38,7 @@ class Objective:
 
     text: str
     of: str
-    take: Callable[[Sequence[float]], float]
+    select_value: Callable[[Sequence[float]], float]
     comparison: Comparison
 
     @property
@@ -46,12 +46,12 @@ class Objective:
         return self.comparison.figure
 
     @property
-    def about(self) -> tuple[str, bool]:
+    def figure_and_direction(self) -> tuple[str, bool]:
         """The figure and the direction of the limit.
 
         A more specific objective replaces a general one with the same value.
         """
-        return self.figure, self.comparison.upper
+        return self.figure, self.comparison.is_upper_bound
 
     def is_met(self, record: ExchangeRecord) -> bool:
         """Return whether the record meets the objective.
@@ -60,8 +60,8 @@ class Objective:
         value is missing is not met, such as the first token of an empty stream (as in AIPerf).
         """
         measure = self.comparison.name
-        values = MEASURES[measure].of(record).values
-        return self.comparison(self.take(values)) if values else _cannot_apply(measure, record)
+        values = MEASURES[measure].values_of(record).values
+        return self.comparison(self.select_value(values)) if values else _cannot_apply(measure, record)
 
 
 def _cannot_apply(measure: str, record: ExchangeRecord) -> bool:
@@ -103,9 +103,9 @@ def _parse_objective(of: str, text: str) -> Objective:
     if read.name not in MEASURES:
         raise unknown_figure(text, read.name, MEASURES, MEASURES_ELSEWHERE)
     if MEASURES[read.name].unit == "s":
-        read.in_time()
+        read.require_time()
     else:
-        read.plain()
+        read.require_plain_number()
     return Objective(text, of or read.of, _selector(read), read)
 
 
@@ -148,8 +148,8 @@ def objectives_by_request(
 
 def _most_specific(parts: Iterable[tuple[LoadPart, Objective]], target: str, request: str) -> tuple[Objective, ...]:
     there = [(part.rank, one) for part, one in parts if part.contains(target, request)]
-    ranks = {one.about: rank for rank, one in sorted(there, key=lambda pair: pair[0])}
-    return tuple(one for rank, one in there if rank == ranks[one.about])
+    ranks = {one.figure_and_direction: rank for rank, one in sorted(there, key=lambda pair: pair[0])}
+    return tuple(one for rank, one in there if rank == ranks[one.figure_and_direction])
 
 
 def missed_by(record: ExchangeRecord, among: Iterable[Objective]) -> tuple[str, ...]:

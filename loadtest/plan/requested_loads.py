@@ -34,11 +34,11 @@ class SearchBounds:
     first: float
     most: float | None = None
 
-    def near(self, low: float, high: float) -> bool:
+    def are_near(self, low: float, high: float) -> bool:
         """Return whether the search between two loads is finished."""
         return high - low <= max(1.0 if self.unit == "clients" else 0.0, RESOLUTION * low) + 1e-9
 
-    def between(self, low: float, high: float) -> float:
+    def middle_load(self, low: float, high: float) -> float:
         return self.round_load((low + high) / 2)
 
     def round_load(self, load: float) -> float:

@@ -148,19 +148,19 @@ class Scenario(ScenarioKeys):
     mark: str = ""
 
     @property
-    def open_loop(self) -> bool:
+    def is_open_loop(self) -> bool:
         return bool(self.steps)
 
     @property
     def planned_sessions(self) -> float:
         """The planned number of sessions after the warm-up, or infinity if only time ends a closed loop."""
-        expected = sum(step.expected_arrivals for step in self.steps) if self.open_loop else math.inf
+        expected = sum(step.expected_arrivals for step in self.steps) if self.is_open_loop else math.inf
         return expected if self.count is None else min(expected, self.count)
 
     @property
-    def at_random(self) -> bool:
+    def has_random_arrivals(self) -> bool:
         """True if arrivals are independent of each other."""
-        return self.open_loop and (self.burstiness is not None or self.spacing == "poisson")
+        return self.is_open_loop and (self.burstiness is not None or self.spacing == "poisson")
 
     def distances(self, rng: random.Random) -> Iterator[float]:
         """Return the distances between arrivals, in expected arrivals."""
@@ -170,10 +170,10 @@ class Scenario(ScenarioKeys):
             return gamma_distances(self.burstiness, rng)
         return poisson_distances(rng) if self.spacing == "poisson" else even_distances()
 
-    def at(self, load: float) -> "Scenario":
+    def with_load(self, load: float) -> "Scenario":
         """Return the scenario with a single load: requests a second, or clients."""
         single = attrs.evolve(self, loads=(), search=None, repeat=1)
-        if self.open_loop:
+        if self.is_open_loop:
             seconds = self.seconds if self.count is None else self.count / load
             return attrs.evolve(single, steps=(RateStep(load, seconds),), seconds=seconds)
         return attrs.evolve(single, concurrency=int(load))
@@ -221,7 +221,7 @@ def arrival_times(scenario: Scenario) -> Iterator[float]:
 def planned_counts(plan: Scenario, of: int, seconds: float) -> list[int] | None:
     """Return the number of sessions that each of ``of`` shares starts in the first ``seconds``, or ``None`` if the
     server sets the pace."""
-    if not plan.open_loop:
+    if not plan.is_open_loop:
         return None if plan.count is None else [PlanShare(index, of).count(plan.count) for index in range(of)]
     found = [0] * of
     for number, start in enumerate(arrival_times(plan)):

@@ -133,7 +133,7 @@ def _scenario(raw: RawScenario, asked: RequestedLoads) -> Scenario:
         "burstiness": raw.burstiness if raw.burstiness is not None and math.isfinite(raw.burstiness) else None,
         "loads": asked.loads,
         "search": asked.search,
-        "concurrency": max((step.most for step in clients), default=raw.concurrency or 0),
+        "concurrency": max((step.most_clients for step in clients), default=raw.concurrency or 0),
         "client_steps": clients,
         "trace": trace,
         "headers": tuple(raw.headers.items()),

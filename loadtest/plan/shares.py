@@ -24,7 +24,7 @@ class PlanShare:
     index: int = 0
     of: int = 1
 
-    def has(self, number: int) -> bool:
+    def contains(self, number: int) -> bool:
         return number % self.of == self.index
 
     def count(self, number: int) -> int:

@@ -37,7 +37,7 @@ class LineMistakes:
         if len(self._told) < TOLD:
             self._told.append(Mistake(self._file, "", found, expected, line))
 
-    def check(self) -> None:
+    def raise_if_any(self) -> None:
         """Raise ``ConfigError`` if there are mistakes."""
         if self._lines > TOLD:
             more = f"{self._lines - TOLD} more lines like these"
@@ -45,7 +45,7 @@ class LineMistakes:
         if self._told:
             raise ConfigError(tuple(self._told))
 
-    def only(self, found: str, expected: str) -> ConfigError:
+    def file_error(self, found: str, expected: str) -> ConfigError:
         """Return an error about the whole file."""
         return ConfigError((Mistake(self._file, "", found, expected),))
 
@@ -73,8 +73,8 @@ class TraceRow:
 class LoadTrace:
     """The usable rows of a trace in the order of their times, stored as columns because traces may have millions.
 
-    ``left_out`` counts the other rows by reason. ``firsts`` are rows that stand alone or start a conversation, and
-    ``behind`` maps them to the rows of later turns. Both are empty without conversations.
+    ``left_out`` counts the other rows by reason. ``first_rows`` are rows that stand alone or start a conversation, and
+    ``later_turns`` maps them to the rows of later turns. Both are empty without conversations.
     """
 
     name: str
@@ -83,28 +83,28 @@ class LoadTrace:
     times: "array[float]" = attrs.field(repr=False)
     inputs: "array[int]" = attrs.field(repr=False)
     outputs: "array[int]" = attrs.field(repr=False)
-    others: Sequence[tuple[str, float, tuple[int, ...]]] = attrs.field(repr=False)
+    other_columns: Sequence[tuple[str, float, tuple[int, ...]]] = attrs.field(repr=False)
     left_out: Mapping[str, int] = attrs.field(factory=dict)
-    firsts: "array[int]" = attrs.field(factory=lambda: array("l"), repr=False)
-    behind: Mapping[int, Sequence[int]] = attrs.field(factory=dict, repr=False)
+    first_rows: "array[int]" = attrs.field(factory=lambda: array("l"), repr=False)
+    later_turns: Mapping[int, Sequence[int]] = attrs.field(factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.times)
 
     def row(self, number: int) -> TraceRow:
         """Return the row ``number``, from 0."""
-        others = self.others[number] if self.others else ()
+        others = self.other_columns[number] if self.other_columns else ()
         return TraceRow(self.times[number], self.inputs[number], self.outputs[number], *others)
 
     @property
-    def arriving(self) -> int:
+    def arrival_count(self) -> int:
         """The number of rows that stand alone or start a conversation."""
-        return len(self.firsts) or len(self)
+        return len(self.first_rows) or len(self)
 
-    def first(self, number: int) -> int:
+    def row_of_arrival(self, number: int) -> int:
         """Return the row of arrival ``number``, from 0. After the last row, the first follows again."""
-        place = number % self.arriving
-        return self.firsts[place] if self.firsts else place
+        place = number % self.arrival_count
+        return self.first_rows[place] if self.first_rows else place
 
     @property
     def seconds(self) -> float:
@@ -113,15 +113,15 @@ class LoadTrace:
 
     def arrivals(self, speed: float) -> Iterator[float]:
         """Return the start times in seconds from the first, ``speed`` times as fast as in the trace."""
-        return (self.times[self.first(number)] / speed for number in range(self.arriving))
+        return (self.times[self.row_of_arrival(number)] / speed for number in range(self.arrival_count))
 
     def describe(self, speed: float) -> str:
         """Return a summary for the user."""
         seconds = self.seconds / speed
-        rate = f", {_format_number(self.arriving / seconds)} a second" if seconds else ", all at once"
+        rate = f", {_format_number(self.arrival_count / seconds)} a second" if seconds else ", all at once"
         fast = f" at speed {speed:g}" if speed != 1 else ""
         skipped = "".join(f"; {_count_rows(count)} skipped: {why}" for why, count in self.left_out.items())
-        talks = f" of {_count_with_noun(self.arriving, 'conversation')}" if self.behind else ""
+        talks = f" of {_count_with_noun(self.arrival_count, 'conversation')}" if self.later_turns else ""
         found = f"{_count_with_noun(len(self), 'request')}{talks} in {_format_span(seconds)}"
         return f"{self.name}: {self.form} form (times in {self.unit}), {found}{rate}{fast}{skipped}"
 
@@ -291,14 +291,14 @@ def read_trace(path: Path) -> LoadTrace:
             return _read(file, path.name, mistakes)
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
-        raise mistakes.only(f"cannot be read: {reason}", "give a readable file") from None
+        raise mistakes.file_error(f"cannot be read: {reason}", "give a readable file") from None
 
 
 def _read(file: Iterable[str], name: str, mistakes: LineMistakes) -> LoadTrace:
     lines = iter(file)
     first = next((line for line in lines if line.strip()), "")
     if not first:
-        raise mistakes.only("the file is empty", "give a trace in the form of Azure, BurstGPT or Mooncake")
+        raise mistakes.file_error("the file is empty", "give a trace in the form of Azure, BurstGPT or Mooncake")
     if first.lstrip().startswith(("{", "[")):
         return _trace(name, MOONCAKE, _objects(itertools.chain([first], lines), mistakes), mistakes)
     columns = [column.strip() for column in next(csv.reader([first]))]
@@ -307,7 +307,7 @@ def _read(file: Iterable[str], name: str, mistakes: LineMistakes) -> LoadTrace:
         found = f"this is not a trace: the columns are {', '.join(columns)}"[:200]
         forms = " or ".join(", ".join(form.required_columns) for form in (AZURE, BURSTGPT))
         mistakes.add(1, found, f"give one with {forms}, or JSONL with {', '.join(MOONCAKE.required_columns)}")
-        mistakes.check()
+        mistakes.raise_if_any()
         raise AssertionError
     return _trace(name, form, _records(columns, lines, mistakes), mistakes)
 
@@ -353,9 +353,9 @@ def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: Lin
         outputs.append(row.output)
         if form.blocks or form.session in cells:
             others.append((row.session, row.elapsed, row.blocks))
-    mistakes.check()
+    mistakes.raise_if_any()
     if not times:
-        raise mistakes.only("no row can be sent", "give a trace with tokens in and out")
+        raise mistakes.file_error("no row can be sent", "give a trace with tokens in and out")
     return _sort_rows(LoadTrace(name, form.name, form.unit, times, inputs, outputs, others, left_out))
 
 
@@ -377,7 +377,7 @@ def _sort_rows(trace: LoadTrace) -> LoadTrace:
         times=array("d", (trace.times[i] - begin for i in order)),
         inputs=array("l", (trace.inputs[i] for i in order)),
         outputs=array("l", (trace.outputs[i] for i in order)),
-        others=[trace.others[i] for i in order] if trace.others else (),
+        other_columns=[trace.other_columns[i] for i in order] if trace.other_columns else (),
     )
     return _group_conversations(ordered)
 
@@ -387,10 +387,10 @@ def _group_conversations(trace: LoadTrace) -> LoadTrace:
     opened: dict[str, int] = {}
     behind: dict[int, list[int]] = {}
     firsts = array("l")
-    for number, (session, *_) in enumerate(trace.others):
+    for number, (session, *_) in enumerate(trace.other_columns):
         first = opened.setdefault(session, number) if session else number
         if first == number:
             firsts.append(number)
         else:
             behind.setdefault(first, []).append(number)
-    return attrs.evolve(trace, firsts=firsts, behind=behind) if behind else trace
+    return attrs.evolve(trace, first_rows=firsts, later_turns=behind) if behind else trace

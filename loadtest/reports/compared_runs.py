@@ -23,8 +23,8 @@ from loadtest.reports.comparing import (
     SideFigures,
     compared_load,
 )
-from loadtest.reports.report_file import NoReport
-from loadtest.reports.words import load_of
+from loadtest.reports.report_file import InvalidReport
+from loadtest.reports.words import describe_run_load
 
 MOST_LISTED: Final = 8  # most differences of plans to list
 LENGTHS: Final = ("input_tokens", "output_tokens")
@@ -100,10 +100,10 @@ class LoadComparison:
     unmatched: tuple[str, ...]
 
 
-def comparison(
+def compare_reports(
     before: Path, after: Path, *, margin: float = MARGIN, percentiles: Sequence[float] = PERCENTILES
 ) -> LoadComparison:
-    """Compare two files, which are reports or request logs. Raises ``NoReport``.
+    """Compare two files, which are reports or request logs. Raises ``InvalidReport``.
 
     If a report has its log next to it, the intervals come from its lines.
     """
@@ -134,7 +134,7 @@ def _compare_target(
 
     return ComparedTarget(
         before.name,
-        tuple(differences(before, after)),
+        tuple(run_differences(before, after)),
         of("", before.total, after.total, confidence),
         tuple(of(kind, before.kinds[kind], after.kinds[kind], each) for kind in shared),
         (before.notes, after.notes),
@@ -144,7 +144,7 @@ def _compare_target(
 # Plans
 
 
-def differences(before: ReadRun, after: ReadRun) -> Iterator[str]:
+def run_differences(before: ReadRun, after: ReadRun) -> Iterator[str]:
     """Yield the differences between the two loads, which limit the meaning of a comparison."""
     if before.plan is not None and after.plan is not None:
         yield from plan_differences(before.plan, after.plan)
@@ -210,24 +210,25 @@ def _format_value(value: Any) -> str:
 
 
 def read_runs(path: Path) -> list[ReadRun]:
-    """Return the runs in a report or a request log. Raises ``NoReport``."""
+    """Return the runs in a report or a request log. Raises ``InvalidReport``."""
     try:
         report = report_file.read(path)
-    except NoReport as error:
-        if (lines := _lines(path)) is None:
+    except InvalidReport as error:
+        if (lines := _read_lines(path)) is None:
             raise error from None
         return [_run_of_log(name, found) for name, found in _group_by(lines, "target").items()]
     logged = list(_group_by(_find_log(path, report.log), "run").values())
-    found = [_run_of_report(run, _lines_of(run, logged)) for run in report.runs]
+    found = [_run_of_report(run, _take_lines_of(run, logged)) for run in report.runs]
     if len({run.name for run in found}) == len(found):
         return found
     # Several loads of one target are distinguished by their plans.
     return [
-        attrs.evolve(run, name=f"{run.name}, {load_of(result)}") for run, result in zip(found, report.runs, strict=True)
+        attrs.evolve(run, name=f"{run.name}, {describe_run_load(result)}")
+        for run, result in zip(found, report.runs, strict=True)
     ]
 
 
-def _lines_of(run: RunResult, logged: list[list[LoggedLine]]) -> Sequence[LoggedLine]:
+def _take_lines_of(run: RunResult, logged: list[list[LoggedLine]]) -> Sequence[LoggedLine]:
     """Remove and return the lines of a run from the logs of a command. Their number is that of the run's requests."""
     for lines in logged:
         if lines[0].target == run.target and len(lines) == run.tally.counts["started"]:
@@ -239,10 +240,10 @@ def _lines_of(run: RunResult, logged: list[list[LoggedLine]]) -> Sequence[Logged
 def _find_log(path: Path, named: str) -> Sequence[LoggedLine]:
     """Return the lines of the log that a report refers to, or of the log with its name."""
     places = ([path.parent / Path(named).name] if named else []) + [path.with_suffix(".jsonl")]
-    return next((lines for place in places if place != path and (lines := _lines(place))), ())
+    return next((lines for place in places if place != path and (lines := _read_lines(place))), ())
 
 
-def _lines(path: Path) -> Sequence[LoggedLine] | None:
+def _read_lines(path: Path) -> Sequence[LoggedLine] | None:
     """Return the measured lines of a log, or ``None`` for another file.
 
     A killed load may leave half a line at the end.

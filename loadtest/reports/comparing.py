@@ -214,16 +214,16 @@ def _compare_blocks(
     for name in _common_measures(before, after):
         one, other = before.values[name], after.values[name]
         rows.append((name, "mean"))
-        pairs.append(Pair(mean_of(one), mean_of(other), _log))
+        pairs.append(Pair(mean_of(one), mean_of(other), _logarithm))
         for percent in _supported_percentiles(percentiles, min(before.number(name), after.number(name))):
             rows.append((name, f"p{percent:g}"))
-            pairs.append(Pair(percentile_of(one, percent), percentile_of(other, percent), _log))
+            pairs.append(Pair(percentile_of(one, percent), percentile_of(other, percent), _logarithm))
     if any(map(sum, before.failed)) or any(map(sum, after.failed)):
         rows.append(ERRORS)
         pairs.append(Pair(mean_of(before.failed), mean_of(after.failed), float))
     found = intervals(pairs, confidence, random.Random(1))
     return tuple(
-        _figure(row, pair.before.now, pair.after.now, interval, margin)
+        _make_figure(row, pair.before.of_run, pair.after.of_run, interval, margin)
         for row, pair, interval in zip(rows, pairs, found, strict=True)
     )
 
@@ -246,7 +246,7 @@ def _supported_percentiles(percentiles: Sequence[float], count: int) -> list[flo
     return [percent for percent in percentiles if count * min(percent, 100 - percent) / 100 >= ENOUGH]
 
 
-def _log(value: float) -> float:
+def _logarithm(value: float) -> float:
     return math.log(max(value, 1e-6))
 
 
@@ -273,11 +273,11 @@ def _compare_histograms(
         errors = [_error_of_share(side.failed, side.begun) for side in (before, after)]
         found.append((ERRORS, *shares, math.hypot(*errors)))
     wide = NormalDist().inv_cdf(1 - (1 - confidence) / 2 / max(1, len(found)))  # all hold jointly (Bonferroni)
-    return tuple(_figure(row, a, b, _interval(row, a, b, wide * error), margin) for row, a, b, error in found)
+    return tuple(_make_figure(row, a, b, _interval(row, a, b, wide * error), margin) for row, a, b, error in found)
 
 
 def _interval(row: tuple[str, str], before: float, after: float, width: float) -> Interval:
-    value = after - before if row == ERRORS else _log(after) - _log(before)
+    value = after - before if row == ERRORS else _logarithm(after) - _logarithm(before)
     return Interval(value, value - width, value + width)
 
 
@@ -297,7 +297,7 @@ def _error_at(histogram: Histogram, percent: float, count: int) -> float:
     and above."""
     error = 100 * math.sqrt(percent / 100 * (1 - percent / 100) / count)
     low, high = (histogram.percentile(min(100.0, max(0.0, percent + side * error))) for side in (-1, 1))
-    return (_log(high) - _log(low)) / 2
+    return (_logarithm(high) - _logarithm(low)) / 2
 
 
 def _error_of_share(failed: int, begun: int) -> float:
@@ -308,7 +308,9 @@ def _error_of_share(failed: int, begun: int) -> float:
 # Single figures
 
 
-def _figure(row: tuple[str, str], before: float, after: float, interval: Interval, margin: float) -> ComparedFigure:
+def _make_figure(
+    row: tuple[str, str], before: float, after: float, interval: Interval, margin: float
+) -> ComparedFigure:
     if row == ERRORS:
         change: Change = "no difference seen"
         if interval.excludes_zero:

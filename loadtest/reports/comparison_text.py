@@ -7,7 +7,7 @@ from typing import Final
 from loadtest.figures.measures import MEASURES, formatter_of
 from loadtest.reports.compared_runs import ComparedTarget, LoadComparison
 from loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
-from loadtest.reports.tables import FigureTable, fit_table, fits, html_table, wrap_line
+from loadtest.reports.tables import FigureTable, fit_table, fits_terminal, html_table, wrap_line
 
 TOGETHER: Final = (
     f"All intervals of a table hold together: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} "
@@ -56,7 +56,7 @@ def _target_lines(target: ComparedTarget, names: tuple[str, str]) -> Iterator[st
 
 def _load_table(load: ComparedLoad, names: tuple[str, str]) -> Sequence[str]:
     table = _table(load, names)
-    return fit_table(table if fits(table) else _table(load, ("first", "second")))
+    return fit_table(table if fits_terminal(table) else _table(load, ("first", "second")))
 
 
 def notes(target: ComparedTarget, names: tuple[str, str]) -> Iterable[str]:
@@ -72,18 +72,18 @@ def _table(load: ComparedLoad, names: tuple[str, str]) -> FigureTable:
     rows = []
     for figure in load.figures:
         change = "" if figure.change == "no difference seen" else figure.change
-        rows.append([label(figure), *values(figure), *_ratio(figure), change])
+        rows.append([row_label(figure), *format_values(figure), *_format_ratio(figure), change])
     return FigureTable(load.name, ("", *names, "ratio", "interval", ""), rows)
 
 
-def label(figure: ComparedFigure) -> str:
+def row_label(figure: ComparedFigure) -> str:
     """Return the label of a row."""
     if (figure.name, figure.statistic) == ERRORS:
         return "errors"
     return f"{MEASURES[figure.name].label}, {figure.statistic}"
 
 
-def values(figure: ComparedFigure) -> tuple[str, str]:
+def format_values(figure: ComparedFigure) -> tuple[str, str]:
     """Return the formatted values of both runs."""
     if figure.name == ERRORS[0]:
         return f"{100 * figure.before:.3g} %", f"{100 * figure.after:.3g} %"
@@ -91,7 +91,7 @@ def values(figure: ComparedFigure) -> tuple[str, str]:
     return show(figure.before), show(figure.after)
 
 
-def _ratio(figure: ComparedFigure) -> tuple[str, str]:
+def _format_ratio(figure: ComparedFigure) -> tuple[str, str]:
     if figure.name == ERRORS[0]:
         return f"{100 * figure.ratio:+.3g} %", f"{100 * figure.low:+.3g} to {100 * figure.high:+.3g} %"
     return f"×{figure.ratio:.3f}", f"{figure.low:.3f} to {figure.high:.3f}"
@@ -109,5 +109,5 @@ def _target_html(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str
         if load.name:
             yield f"<h3>{escape(load.name)}</h3>"
         table = _table(load, names)
-        yield html_table(table.head, table.rows, table.words)
+        yield html_table(table.head, table.rows, table.text_columns)
     yield from (f'<p class="soft">{escape(note)}</p>' for note in notes(target, names))

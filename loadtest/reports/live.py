@@ -16,7 +16,7 @@ from loadtest.figures.measures import MEASURES, count_with_noun, format_duration
 from loadtest.figures.tally import Tally
 from loadtest.plan.requested_loads import RESOLUTION, SearchBounds
 from loadtest.reports.words import COUNTED, describe_count, describe_load
-from loadtest.run.search import SearchStep, Trial, head
+from loadtest.run.search import SearchStep, Trial, column_names
 from loadtest.run.under_way import LoadUnderWay
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Screen(Protocol):
         ...
 
 
-class Lines:
+class PlainLines:
     """A display of plain lines for a log."""
 
     async def watch(self, running: LoadUnderWay) -> None:
@@ -43,10 +43,10 @@ class Lines:
         while True:
             print(f"{running.target or running.url}: {said}", file=sys.stderr, flush=True)
             await trio.sleep(LINE_EVERY)
-            said = status(running)
+            said = status_line(running)
 
 
-class Terminal:
+class TerminalTable:
     """A table for a person, which disappears at the end of each run, before the summary.
 
     ``console`` defaults to standard error, and the table is drawn every ``every`` seconds.
@@ -65,44 +65,44 @@ class Terminal:
         try:
             with self._live:
                 while True:
-                    self._live.update(table(running))
+                    self._live.update(status_table(running))
                     await trio.to_thread.run_sync(self._live.refresh)
                     await trio.sleep(self._every)
         finally:
             sys.setswitchinterval(interval)
 
 
-def screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
+def choose_screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
     """Return a display for ``out``: plain lines if it cannot draw, or if the user wants no colour (no-color.org)."""
     plain_lines = not out.isatty() or environ.get("TERM") == "dumb" or environ.get("NO_COLOR")
-    return Lines() if plain_lines else Terminal()
+    return PlainLines() if plain_lines else TerminalTable()
 
 
-def status(running: LoadUnderWay) -> str:
+def status_line(running: LoadUnderWay) -> str:
     """Return the state of a run in one line."""
     total = running.figures.total
-    counts, ttft = total.counts, _including(total.measures["ttft"], running.unfinished().ttft)
+    counts, ttft = total.counts, _with_unfinished(total.measures["ttft"], running.unfinished().ttft)
     first = (
         f", first token p50 {format_duration(ttft.percentile(50))} p99 {format_duration(ttft.percentile(99))}"
         if ttft.count
         else ""
     )
     return (
-        f"{phase(running)}, {running.in_flight} under way, {counts['whole']} whole, {counts['error']} errors{first}, "
-        f"lag p99 {format_duration(running.figures.lag.percentile(99))}"
+        f"{describe_phase(running)}, {running.in_flight} under way, {counts['whole']} whole, "
+        f"{counts['error']} errors{first}, lag p99 {format_duration(running.figures.lag.percentile(99))}"
     )
 
 
-def phase(running: LoadUnderWay) -> str:
+def describe_phase(running: LoadUnderWay) -> str:
     ahead = running.begin - running.scenario.warmup - trio.current_time()
     if ahead > 0.5 and running.scenario.start_at is not None:
         return f"starting in {ahead:.0f} s"
     if running.warming_up:
         return "warming up"
     if running.scenario.count and running.progress < 1:
-        return f"{running.measured:.0f} s, {100 * running.progress:.0f} % of {running.scenario.count} begun"
+        return f"{running.measured_seconds:.0f} s, {100 * running.progress:.0f} % of {running.scenario.count} begun"
     if running.progress < 1:
-        return f"{running.measured:.0f} of {running.scenario.seconds:.0f} s"
+        return f"{running.measured_seconds:.0f} of {running.scenario.seconds:.0f} s"
     return (
         "waiting for the last answers"
         if running.in_flight
@@ -110,14 +110,14 @@ def phase(running: LoadUnderWay) -> str:
     )
 
 
-def table(running: LoadUnderWay) -> "Table":
+def status_table(running: LoadUnderWay) -> "Table":
     """Return the display as a table."""
     from rich.table import Table
 
     total, unfinished = running.figures.total, running.unfinished()
     done = round(BAR * running.progress)
     grid = Table(
-        title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {phase(running)}",
+        title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {describe_phase(running)}",
         caption=_counts(running, total, unfinished.events),
         box=None,
         padding=(0, 0, 0, 2),
@@ -130,8 +130,8 @@ def table(running: LoadUnderWay) -> "Table":
         grid.add_column(name, justify="right" if name else "left", min_width=7, no_wrap=True)
     measures = {
         **total.measures,
-        "ttfb": _including(total.measures["ttfb"], unfinished.ttfb),
-        "ttft": _including(total.measures["ttft"], unfinished.ttft),
+        "ttfb": _with_unfinished(total.measures["ttfb"], unfinished.ttfb),
+        "ttft": _with_unfinished(total.measures["ttft"], unfinished.ttft),
     }
     for name in ("ttfb", "ttft", "gap", "tokens_per_second", "duration"):
         histogram = measures[name]
@@ -140,7 +140,7 @@ def table(running: LoadUnderWay) -> "Table":
     return grid
 
 
-def _including(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
+def _with_unfinished(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
     """Return the measure including the answers under way, which otherwise count at their end."""
     found = Histogram()
     found.merge(measured)
@@ -150,7 +150,7 @@ def _including(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
 
 def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
     """Return the caption with the counts. ``under_way`` is the number of events in unfinished answers."""
-    seconds = running.measured or 1
+    seconds = running.measured_seconds or 1
     ended = tally.counts["started"]  # requests count at their end
     tokens = tally.tokens + under_way
     kinds = [name for name in COUNTED if name != "started" and tally.counts[name]]
@@ -187,26 +187,26 @@ class SearchLines:
             f"Searching for the highest number of {what} at which {rule}: doubling from {bounds.first:g} until "
             f"that fails{most}, then narrowing to {100 * RESOLUTION:g} %."
         )
-        longest = _time(2.5 * seconds)
+        longest = _format_roughly(2.5 * seconds)
         self._write_wrapped(
-            f"This takes {_time(seconds)} to {longest}, depending on the response time. Ctrl-C stops it."
+            f"This takes {_format_roughly(seconds)} to {longest}, depending on the response time. Ctrl-C stops it."
         )
         self._write("")
 
     def report_trial(self, trial: Trial, seconds: float) -> None:
         if self._out.isatty():
             why = {"confirm": ", longer, to be sure", "again": " once more"}.get(trial.purpose, "")
-            self._out.write(f"{trial.load:>{_WIDTHS[0]}g}  trying{why}: {_time(seconds)} or more …\r")
+            self._out.write(f"{trial.load:>{_WIDTHS[0]}g}  trying{why}: {_format_roughly(seconds)} or more …\r")
             self._out.flush()
 
     def report_step(self, step: SearchStep) -> None:
         if not self._headed:
             self._headed = True
-            self._row(head(self._bounds.unit, step.ttft_p50 is not None))
+            self._row(column_names(self._bounds.unit, step.ttft_p50 is not None))
         self._row(step.cells)
 
     def report_bounds(self, low: float, high: float, seconds: float) -> None:
-        self._write_wrapped(f"It lies between {low:g} and {high:g}: about {_time(seconds)} more.")
+        self._write_wrapped(f"It lies between {low:g} and {high:g}: about {_format_roughly(seconds)} more.")
 
     def _row(self, cells: list[str]) -> None:
         figures = "  ".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=False))
@@ -220,7 +220,7 @@ class SearchLines:
         print(f"{clear}{line}", file=self._out, flush=True)
 
 
-def _time(seconds: float) -> str:
+def _format_roughly(seconds: float) -> str:
     """Format a duration roughly."""
     if seconds < 20:
         return f"{math.ceil(seconds)} s"

@@ -101,12 +101,12 @@ class MetricsSoFar:
         for value in values:
             found.add(value)
 
-    def count(self, name: str, unit: Unit, labels: Labels, number: float = 1) -> None:
+    def add_to_counter(self, name: str, unit: Unit, labels: Labels, number: float = 1) -> None:
         """Add to a counter."""
         key = name, unit, labels
         self._counts[key] = self._counts.get(key, 0) + number
 
-    def set(self, name: str, unit: Unit, labels: Labels, value: float) -> None:
+    def set_gauge(self, name: str, unit: Unit, labels: Labels, value: float) -> None:
         """Set a gauge."""
         self._gauges[name, unit, labels] = value
 
@@ -141,18 +141,18 @@ class RunMetrics:
         self._count(record, missed, base)
         self._observe_conventions(record, (*self._convention_labels(record), *base))
         for name, own in _OWN_NAMES.items():
-            if name not in _THEIRS and (found := MEASURES[name].of(record).values):
+            if name not in _THEIRS and (found := MEASURES[name].values_of(record).values):
                 timed = MEASURES[name].unit == "s"
                 self._so_far.observe(own, "s" if timed else "{token}/s", base, TIMES if timed else SPEEDS, found)
 
-    def under_way(self, count: int) -> None:
+    def set_under_way(self, count: int) -> None:
         """Set the number of exchanges under way."""
-        self._so_far.set("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
+        self._so_far.set_gauge("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
 
     def _count(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
-        self._so_far.count("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
+        self._so_far.add_to_counter("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
         good = record.end == "whole" and not missed
-        self._so_far.count("trigate_load_good_requests", "{request}", base, float(good))
+        self._so_far.add_to_counter("trigate_load_good_requests", "{request}", base, float(good))
 
     def _convention_labels(self, record: ExchangeRecord) -> Labels:
         operation, provider = _OPERATIONS.get(record.api, (record.api, record.api))
@@ -186,28 +186,28 @@ PATIENCE: Final = 3.0
 _PATH: Final = "/v1/metrics"
 
 
-class NoSdk(Exception):
+class MissingSdk(Exception):
     """The OpenTelemetry SDK is not installed."""
 
 
 class OtlpReceiver:
     """A collector at ``url``, which may include a password, and the results of the exports to it.
 
-    OpenTelemetry's environment variables set its headers and certificates. Raises ``NoSdk``.
+    OpenTelemetry's environment variables set its headers and certificates. Raises ``MissingSdk``.
     """
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         try:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         except ImportError as error:
-            raise NoSdk from error
+            raise MissingSdk from error
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the report notes failures
         self.patience = patience
         self.sent = self.lost = 0
         self._failure = ""
-        self._shown = mask_url(url_of(url))
+        self._shown = mask_url(export_url(url))
         self._last = ""  # the failure of the last request
-        self._exporter = OTLPMetricExporter(url_of(url), session=_session(self._note), timeout=patience)
+        self._exporter = OTLPMetricExporter(export_url(url), session=_session(self._note), timeout=patience)
 
     def _note(self, failure: str) -> None:
         self._last = failure
@@ -242,7 +242,7 @@ def _session(note: Callable[[str], None]) -> Any:
             try:
                 response = super().send(*args, **more)
             except requests.ConnectionError as error:
-                note(_reason(error))
+                note(_system_reason(error))
                 raise
             note("" if response.ok else f"status {response.status_code}")
             return response
@@ -254,7 +254,7 @@ def _session(note: Callable[[str], None]) -> Any:
     return session
 
 
-def _reason(error: BaseException | None) -> str:
+def _system_reason(error: BaseException | None) -> str:
     """Return the operating system's message for a failure, which libraries wrap in exceptions, or ""."""
     while error is not None:
         if isinstance(error, ConnectionRefusedError):
@@ -265,7 +265,7 @@ def _reason(error: BaseException | None) -> str:
     return ""
 
 
-def url_of(url: str) -> str:
+def export_url(url: str) -> str:
     """Return the URL to post to. ``url`` is a collector's, as in OTEL_EXPORTER_OTLP_ENDPOINT, or already complete."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")

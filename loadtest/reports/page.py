@@ -10,20 +10,20 @@ from loadtest.figures.measures import MEASURES, format_duration, format_number, 
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.reports.plots import curves, over_time
-from loadtest.reports.tables import html_table, percent, tables
+from loadtest.reports.plots import distribution_charts, timeline_charts
+from loadtest.reports.tables import format_share, html_table, tables
 from loadtest.reports.words import (
     ALWAYS,
     COUNTED,
     HEADINGS,
-    conversations,
+    compared_rows,
     describe_answers,
+    describe_conversations,
     describe_counts,
     describe_course,
     describe_overhead,
     describe_probes,
-    lines,
-    load_of,
+    describe_run_load,
     shown_measures,
     turn_rows,
 )
@@ -114,10 +114,10 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
         *(
             part
             for found in tables(runs)
-            for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.words))
+            for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.text_columns))
         ),
         *(_all_runs(runs) if len(runs) > 1 else ()),
-        *(part for run in runs for part in _section(run, alone=len(runs) == 1)),
+        *(part for run in runs for part in _run_section(run, alone=len(runs) == 1)),
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -139,10 +139,10 @@ def _all_runs(runs: Sequence[RunResult]) -> Iterable[str]:
         yield "<h2>Side by side</h2>"
         yield _comparison(runs)
     yield "<h2>Distributions</h2>"
-    yield _charts(curves(runs, _names(runs)))
+    yield _charts(distribution_charts(runs, _short_names(runs)))
 
 
-def _names(runs: Sequence[RunResult]) -> list[str]:
+def _short_names(runs: Sequence[RunResult]) -> list[str]:
     """Return the shortest distinct names of the runs."""
     one_target = len({run.target or run.url for run in runs}) == 1
     return [run.label if one_target and run.label else run.name for run in runs]
@@ -151,7 +151,7 @@ def _names(runs: Sequence[RunResult]) -> list[str]:
 def _comparison(runs: Sequence[RunResult]) -> str:
     first, *others = runs
     head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
-    return html_table(head, [line.cells for line in lines(runs)])
+    return html_table(head, [line.cells for line in compared_rows(runs)])
 
 
 def _charts(found: Iterable[str]) -> str:
@@ -161,20 +161,20 @@ def _charts(found: Iterable[str]) -> str:
 # One run
 
 
-def _section(run: RunResult, alone: bool) -> Iterable[str]:
+def _run_section(run: RunResult, alone: bool) -> Iterable[str]:
     yield f"<h2>{escape(run.name)}</h2>"
     address = f"{run.url} · " if run.target else ""
-    yield f'<p class="soft">{escape(f"{address}{run.started} · {load_of(run)}")}</p>'
+    yield f'<p class="soft">{escape(f"{address}{run.started} · {describe_run_load(run)}")}</p>'
     if run.interrupted:
         yield '<p class="note">The run was interrupted.</p>'
     if run.stopped:
         yield f'<p class="note">The run ended early: {escape(run.stopped)}</p>'
     yield _cards(run)
-    yield _measures(run.tally, run.percentiles)
+    yield _measures_table(run.tally, run.percentiles)
     yield from (f'<p class="note">{escape(note)}</p>' for note in notes(run))
     if run.turns:
         yield "<h3>Conversations, turn by turn</h3>"
-        yield from (f"<p>{escape(line)}.</p>" for line in conversations(run))
+        yield from (f"<p>{escape(line)}.</p>" for line in describe_conversations(run))
         yield html_table(HEADINGS, turn_rows(run))
     if run.tally.failures:
         yield "<h3>Errors</h3>"
@@ -184,12 +184,12 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
         for name, tally in run.requests.items():
             yield f"<h3>{escape(name)}</h3>"
             yield f"<p>{escape(describe_counts(tally))}</p>"
-            yield _measures(tally, run.percentiles)
-    yield _charts((*(curves([run], [run.name]) if alone else ()), *over_time(run)))
+            yield _measures_table(tally, run.percentiles)
+    yield _charts((*(distribution_charts([run], [run.name]) if alone else ()), *timeline_charts(run)))
     if more := [*describe_course(run), *describe_answers(run.tally), *describe_probes(run)]:
         yield "<h3>The answers</h3>"
         yield from (f"<p>{escape(line)}</p>" for line in more)
-    yield _loader(run)
+    yield _loader_section(run)
     scenario = escape(msgspec.json.format(msgspec.json.encode(run.scenario), indent=2).decode())
     yield f"<details><summary>Scenario</summary><pre>{scenario}</pre></details>"
 
@@ -205,8 +205,8 @@ def _cards(run: RunResult) -> str:
         (format_number(counts["error"]), "errors", ""),
     ]
     if run.tally.goodput is not None:
-        cards.append((percent(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
-    cards += [_percentiles(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
+        cards.append((format_share(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
+    cards += [_percentile_card(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
     if run.tally.tokens_seen or run.tally.tokens:
         steady = f"{format_number(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
         if (each := run.tally.tokens_per_event) is not None:
@@ -214,8 +214,8 @@ def _cards(run: RunResult) -> str:
         cards.append((format_number(run.tokens_per_second), "tokens a second", steady))
     elif run.tally.input_tokens:
         cards.append((format_number(run.input_tokens_per_second), "input tokens a second", ""))
-    if run.tally.routes.costed:
-        cards.append((f"{run.tally.routes.cost.normalize():f} USD", "cost", f"of {run.tally.routes.costed} answers"))
+    if run.tally.routes.cost_told:
+        cards.append((f"{run.tally.routes.cost.normalize():f} USD", "cost", f"of {run.tally.routes.cost_told} answers"))
     cards += [
         (format_number(counts[name]), label, "")
         for name, label in COUNTED.items()
@@ -224,7 +224,7 @@ def _cards(run: RunResult) -> str:
     return f'<ul class="cards">{"".join(_card(*card) for card in cards)}</ul>'
 
 
-def _percentiles(run: RunResult, name: str) -> tuple[str, str, str]:
+def _percentile_card(run: RunResult, name: str) -> tuple[str, str, str]:
     found, show = run.tally.measures[name], formatter_of(name)
     first, *others = run.percentiles
     more = " · ".join(f"p{at:g} {show(found.percentile(at))}".replace(" ", "\N{NO-BREAK SPACE}") for at in others)
@@ -240,7 +240,7 @@ def _card(value: str, label: str, more: str) -> str:
 _WRONG: Final = ("errors", COUNTED["not_whole"], COUNTED["lost"])
 
 
-def _measures(tally: Tally, shares: Sequence[float]) -> str:
+def _measures_table(tally: Tally, shares: Sequence[float]) -> str:
     head = ["", *(f"p{share:g}" for share in shares), "max", "mean", "min", "count"]
     rows = []
     for name in shown_measures(tally):
@@ -250,7 +250,7 @@ def _measures(tally: Tally, shares: Sequence[float]) -> str:
     return html_table(head, rows) if rows else "<p>Nothing was measured.</p>"
 
 
-def _loader(run: RunResult) -> str:
+def _loader_section(run: RunResult) -> str:
     own = run.overhead
     lag = [format_duration(own.lag.percentile(percent)) for percent in (50, 99)]
     sentences = [

@@ -16,7 +16,7 @@ from loadtest.figures.timeline import LoadTimeline
 from loadtest.plan.scenario import Scenario, planned_counts
 from loadtest.plan.shares import format_start
 from loadtest.reports.compared_runs import plan_differences
-from loadtest.reports.report_file import MISREAD, NoReport, read
+from loadtest.reports.report_file import MISREAD, InvalidReport, read
 from loadtest.run.overhead import Overhead
 
 _OF_A_MACHINE = ("processes", "percentiles", "key_env")
@@ -57,10 +57,10 @@ def part_of_plan(plan: Scenario) -> PlanPart | None:
     if plan.part.of == 1 or plan.start_at is None:
         return None
     planned = planned_counts(plan, plan.part.of, plan.seconds)
-    return PlanPart(plan.part.index + 1, plan.part.of, plan.start_at, digest(plan), planned)
+    return PlanPart(plan.part.index + 1, plan.part.of, plan.start_at, plan_digest(plan), planned)
 
 
-def digest(plan: Scenario) -> str:
+def plan_digest(plan: Scenario) -> str:
     """Return a digest of everything that the parts of a plan share.
 
     Files count by their content, not by their path.
@@ -68,13 +68,13 @@ def digest(plan: Scenario) -> str:
     found = plan.describe()
     for name in _OF_A_MACHINE:
         del found[name]
-    found["trace"] = _content(plan.trace)
+    found["trace"] = _path_digest(plan.trace)
     for described, request in zip(found["requests"], plan.requests, strict=True):
-        described["requests"] = _content(request.requests)
+        described["requests"] = _path_digest(request.requests)
     return hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()
 
 
-def _content(path: Path | None) -> str:
+def _path_digest(path: Path | None) -> str:
     """Return a digest of a file, or of all files in a directory, or ""."""
     if path is None:
         return ""
@@ -100,15 +100,15 @@ class _PartReport:
 def merge_parts(paths: Sequence[Path]) -> RunResult:
     """Merge the parts in these reports into one result, with a remark for each missing part.
 
-    Raises ``NoReport`` if they are not parts of one load.
+    Raises ``InvalidReport`` if they are not parts of one load.
     """
     found = sorted(map(_load, paths), key=lambda one: one.part.number)
     first = found[0]
     for one, other in pairwise(found):
         if one.part.number == other.part.number:
-            raise NoReport(f"{one.path} and {other.path}: both are part {one.part.number} of {one.part.of}")
+            raise InvalidReport(f"{one.path} and {other.path}: both are part {one.part.number} of {one.part.of}")
     for one in found[1:]:
-        _check_same(first, one)
+        _check_same_load(first, one)
     there = {one.part.number for one in found}
     missing = [number for number in range(1, first.part.of + 1) if number not in there]
     return _merge(found, missing)
@@ -117,16 +117,16 @@ def merge_parts(paths: Sequence[Path]) -> RunResult:
 def _load(path: Path) -> _PartReport:
     value = read(path)
     if value.part is None:
-        raise NoReport(f"{path} is the report of a whole load; merge needs reports of trigate load --part K/N")
+        raise InvalidReport(f"{path} is the report of a whole load; merge needs reports of trigate load --part K/N")
     try:
         (run,) = value.runs
         return _PartReport(path, PlanPart.load(value.part), run)
     except MISREAD as error:
-        raise NoReport(f"{path} is not a report of trigate load --part") from error
+        raise InvalidReport(f"{path} is not a report of trigate load --part") from error
 
 
-def _check_same(first: _PartReport, other: _PartReport) -> None:
-    """Raise ``NoReport`` if two reports are not of one load."""
+def _check_same_load(first: _PartReport, other: _PartReport) -> None:
+    """Raise ``InvalidReport`` if two reports are not of one load."""
     why = ""
     if (first.part.of, first.part.plan) != (other.part.of, other.part.plan):
         unlike = list(plan_differences(first.run.scenario, other.run.scenario))
@@ -136,7 +136,7 @@ def _check_same(first: _PartReport, other: _PartReport) -> None:
         starts = format_start(first.part.start_at), format_start(other.part.start_at)
         why = f"is from a different run than {first.path}: that started at {starts[0]}, this one at {starts[1]}"
     if why:
-        raise NoReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")
+        raise InvalidReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")
 
 
 def _merge(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
@@ -158,9 +158,9 @@ def _merge(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
         interrupted=any(run.interrupted for run in runs),
         stopped="; ".join(f"part {one.part.number}: {one.run.stopped}" for one in found if one.run.stopped),
         tally=total,
-        requests=_by_key([run.requests for run in runs]),
-        turns=_by_key([run.turns for run in runs]),
-        steps=_by_key([run.steps for run in runs]),
+        requests=_merge_by_key([run.requests for run in runs]),
+        turns=_merge_by_key([run.turns for run in runs]),
+        steps=_merge_by_key([run.steps for run in runs]),
         unbegun=sum(run.unbegun for run in runs),
         cut_off=sum(run.cut_off for run in runs),
         retry_waits=waits,
@@ -171,7 +171,7 @@ def _merge(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
     )
 
 
-def _by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
+def _merge_by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
     found: dict[Any, Tally] = {}
     for part in parts:
         for key, tally in part.items():

@@ -66,26 +66,26 @@ class Axis:
         return (self.place(value) - low) / (high - low) if high > low else 0.5
 
 
-def linear(high: float, show: Callable[[float], str], least: float = 0.0) -> Axis:
+def linear_axis(high: float, show: Callable[[float], str], least: float = 0.0) -> Axis:
     """Return an axis from 0 to a round number >= ``high``, in steps >= ``least``."""
-    step = max(least, _step(high / 4))
+    step = max(least, _round_step(high / 4))
     count = max(1, math.ceil(high / step - 1e-9))
     return Axis(0, count * step, [i * step for i in range(count + 1)], show)
 
 
-def seconds(high: float, show: Callable[[float], str]) -> Axis:
+def seconds_axis(high: float, show: Callable[[float], str]) -> Axis:
     """Return a linear axis that ends at the last value."""
-    axis = linear(high, show)
+    axis = linear_axis(high, show)
     return attrs.evolve(axis, high=max(high, 1e-9), ticks=[tick for tick in axis.ticks if tick <= high])
 
 
-def logarithmic(low: float, high: float, show: Callable[[float], str]) -> Axis:
+def logarithmic_axis(low: float, high: float, show: Callable[[float], str]) -> Axis:
     """Return a logarithmic axis over at most three decades below ``high``; smaller values are drawn at the edge.
 
     If all values are near 0, it is linear.
     """
     if high < _NOTHING:
-        return linear(1e-3, show)
+        return linear_axis(1e-3, show)
     low = max(low, high / 1000, 1e-6)
     high = max(high, low * 1.01)
     inside: list[float] = []
@@ -100,14 +100,14 @@ def logarithmic(low: float, high: float, show: Callable[[float], str]) -> Axis:
     return Axis(inside[0], inside[-1], inside, show, math.log10)
 
 
-def percentiles(most: float) -> Axis:
+def percentile_axis(most: float) -> Axis:
     """Return an axis of percentiles on which each additional nine takes the same space."""
     most = max(most, 50)
     ticks = [tick for tick in (0, 50, 90, 99, 99.9, 99.99, 99.999) if tick <= most and (tick or most < 99.9)]
     return Axis(0, most, ticks, lambda value: f"{value:g} %", lambda value: -math.log10(1 - value / 100))
 
 
-def _step(wanted: float) -> float:
+def _round_step(wanted: float) -> float:
     power = 10.0 ** math.floor(math.log10(wanted))
     return next(step * power for step in _STEPS if step * power >= wanted * 0.9999)
 
@@ -153,7 +153,7 @@ def _grid(x: Axis, y: Axis) -> str:
 
 def _line(series: Series, x: Axis, y: Axis) -> str:
     gaps = groupby(series.points, key=lambda point: math.isnan(point[1]))
-    pieces = [[_place(point, x, y) for point in points] for gap, points in gaps if not gap]
+    pieces = [[_svg_point(point, x, y) for point in points] for gap, points in gaps if not gap]
     line = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
     ends = [piece[0] for piece in pieces if len(piece) == 1]  # an isolated point is drawn as a dot
     ends += [pieces[-1][-1]] if series.end and pieces else []
@@ -163,7 +163,7 @@ def _line(series: Series, x: Axis, y: Axis) -> str:
     return drawn + ("".join(_hover_circles(series, x, y)) if len(series.points) <= _HOVERED else "")
 
 
-def _place(point: Point, x: Axis, y: Axis) -> str:
+def _svg_point(point: Point, x: Axis, y: Axis) -> str:
     return f"{_x(x, point[0]):.1f} {_y(y, min(max(point[1], y.low), y.high)):.1f}"
 
 
@@ -171,7 +171,7 @@ def _hover_circles(series: Series, x: Axis, y: Axis) -> Iterator[str]:
     """Yield circles that show their value under the pointer."""
     for point in series.points:
         if not math.isnan(point[1]):
-            cx, cy = _place(point, x, y).split()
+            cx, cy = _svg_point(point, x, y).split()
             said = escape(f"{series.label}: {y.show(point[1])} at {x.show(point[0])}")
             yield f'<circle cx="{cx}" cy="{cy}" r="6"><title>{said}</title></circle>'
 
@@ -182,32 +182,32 @@ _POINTS: Final = 600
 """The most points of a line: more are invisible, and would make the page as large as its report."""
 
 
-def curves(runs: Sequence[RunResult], names: Sequence[str]) -> Iterable[str]:
+def distribution_charts(runs: Sequence[RunResult], names: Sequence[str]) -> Iterable[str]:
     """Yield charts of the distributions: each percentile, and the greatest value."""
     for name in _CURVES:
         histograms = [run.tally.measures[name] for run in runs]
         firsts = [run.tally.measures["ttft"] for run in runs]
         repeats = name == "ttfb" and all(a.buckets == b.buckets for a, b in zip(histograms, firsts, strict=True))
         if any(histogram.count for histogram in histograms) and not repeats:
-            yield _curve(name, histograms, names)
+            yield _distribution_chart(name, histograms, names)
 
 
-def _curve(name: str, histograms: Sequence[Histogram], names: Sequence[str]) -> str:
+def _distribution_chart(name: str, histograms: Sequence[Histogram], names: Sequence[str]) -> str:
     # Numbered before those without data are dropped, so that a run has one colour in all charts.
     show = formatter_of(name)
     series = [
-        Series(label, _points(histogram), i % COLOURS, f"max {show(histogram.most)}")
+        Series(label, _percentile_points(histogram), i % COLOURS, f"max {show(histogram.most)}")
         for i, (label, histogram) in enumerate(zip(names, histograms, strict=True))
         if histogram.count
     ]
     values = [y for one in series for _, y in one.points]
-    x = percentiles(max(one.points[-1][0] for one in series))
+    x = percentile_axis(max(one.points[-1][0] for one in series))
     return chart(
-        MEASURES[name].label.capitalize(), x, logarithmic(min(values), max(values), show), series, "percentile"
+        MEASURES[name].label.capitalize(), x, logarithmic_axis(min(values), max(values), show), series, "percentile"
     )
 
 
-def _points(histogram: Histogram) -> list[tuple[float, float]]:
+def _percentile_points(histogram: Histogram) -> list[tuple[float, float]]:
     """Return the percentiles of a histogram, closer together towards the end, as far as there are values.
 
     The last point is the greatest value.
@@ -235,7 +235,7 @@ class TimelineSpan:
         return self.ttft.percentile(percent) if self.ttft.count else math.nan
 
 
-def spans(timeline: LoadTimeline) -> tuple[int, list[TimelineSpan]]:
+def timeline_spans(timeline: LoadTimeline) -> tuple[int, list[TimelineSpan]]:
     """Return the length of a span in seconds, which is a power of 2 as in the timeline, and the spans."""
     every = timeline.seconds
     size = 1
@@ -256,12 +256,12 @@ def _span(begin: int, found: Sequence[Second]) -> TimelineSpan:
 _MEANS: Final = ("started", "whole", "failed", "tokens")
 
 
-def over_time(run: RunResult) -> Iterable[str]:
+def timeline_charts(run: RunResult) -> Iterable[str]:
     """Yield charts of the course of a run."""
-    size, found = spans(run.timeline)
+    size, found = timeline_spans(run.timeline)
     if not found:
         return
-    x = _time(max(1.0, found[-1].begin))
+    x = _time_axis(max(1.0, found[-1].begin))
     each = "each second" if size == 1 else f"a second, mean of {size} s"
 
     def line(label: str, colour: int, value: Callable[[TimelineSpan], float]) -> Series:
@@ -272,18 +272,18 @@ def over_time(run: RunResult) -> Iterable[str]:
         line("ended whole", 1, lambda one: one.whole),
         line("failed", 2, lambda one: one.failed),
     ]
-    yield chart(f"Requests, {each}", x, linear(_highest(flow), format_number, least=1), flow)
+    yield chart(f"Requests, {each}", x, linear_axis(_highest(flow), format_number, least=1), flow)
     under_way = [line("under way", 0, lambda one: one.in_flight)]
-    yield chart("Under way", x, linear(_highest(under_way), format_number, least=1), under_way)
+    yield chart("Under way", x, linear_axis(_highest(under_way), format_number, least=1), under_way)
     if run.tally.measures["ttft"].count:
         first = [line(f"p{at}", i, partial(TimelineSpan.first_token, percent=at)) for i, at in enumerate(_OVER_TIME)]
         title = "Time to the first token, by when the request was to start"
-        yield chart(title, x, linear(_highest(first), format_duration), first)
+        yield chart(title, x, linear_axis(_highest(first), format_duration), first)
     if any(one.tokens for one in found):
         tokens = [line("tokens", 3, lambda one: one.tokens)]
-        yield chart(f"Tokens, {each}", x, linear(_highest(tokens), format_number, least=1), tokens)
+        yield chart(f"Tokens, {each}", x, linear_axis(_highest(tokens), format_number, least=1), tokens)
     lag = [line("greatest lag", 5, lambda one: one.lag)]
-    yield chart("Lateness of the loader itself", x, linear(_highest(lag), format_duration), lag)
+    yield chart("Lateness of the loader itself", x, linear_axis(_highest(lag), format_duration), lag)
 
 
 def _highest(series: Sequence[Series]) -> float:
@@ -293,8 +293,8 @@ def _highest(series: Sequence[Series]) -> float:
 _UNITS: Final = ((3 * 3600, 3600, "h"), (180, 60, "min"), (0, 1, "s"))
 
 
-def _time(high: float) -> Axis:
+def _time_axis(high: float) -> Axis:
     """Return a time axis in seconds, minutes or hours."""
     size, unit = next((size, unit) for least, size, unit in _UNITS if high >= least)
-    axis = seconds(high / size, lambda value: f"{value / size:.4g} {unit}")
+    axis = seconds_axis(high / size, lambda value: f"{value / size:.4g} {unit}")
     return attrs.evolve(axis, high=axis.high * size, ticks=[tick * size for tick in axis.ticks])

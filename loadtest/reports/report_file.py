@@ -47,7 +47,7 @@ READABLE = (1, 2)
 MISREAD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-class NoReport(Exception):
+class InvalidReport(Exception):
     """A file is not a report. The message has its path and the reason."""
 
 
@@ -89,28 +89,28 @@ def _dump_run(run: RunResult) -> dict[str, Any]:
 
 
 def load(path: Path) -> tuple[RunResult, ...]:
-    """Return the runs in a report. Raises ``NoReport``."""
+    """Return the runs in a report. Raises ``InvalidReport``."""
     return read(path).runs
 
 
 def read(path: Path) -> ReadReport:
-    """Return the content of a report. Raises ``NoReport``."""
+    """Return the content of a report. Raises ``InvalidReport``."""
     try:
         value = plain_value(msgspec.json.decode(path.read_bytes()))  # the file may come from another person
         if value["format"] not in READABLE:
-            raise NoReport(f"{path} has the report format {value['format']}, but this version reads {FORMAT}")
+            raise InvalidReport(f"{path} has the report format {value['format']}, but this version reads {FORMAT}")
         part = value.get("part")
         runs = tuple(RunResult.load(run) for run in value["runs"])
         return ReadReport(runs, str(value.get("log") or ""), None if part is None else dict(part))
     except OSError as error:
-        raise NoReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
+        raise InvalidReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
     except (msgspec.MsgspecError, *MISREAD) as error:
-        raise NoReport(f"{path} is not a report of trigate load --json") from error
+        raise InvalidReport(f"{path} is not a report of trigate load --json") from error
 
 
 @contextlib.contextmanager
 def reject_misread(*paths: Path) -> Iterator[None]:
-    """Convert a failure to show these reports to ``NoReport``.
+    """Convert a failure to show these reports to ``InvalidReport``.
 
     Their plans are not validated before, and may be forged.
     """
@@ -120,10 +120,12 @@ def reject_misread(*paths: Path) -> Iterator[None]:
         raise
     except MISREAD as error:
         files = " or ".join(map(str, paths))
-        raise NoReport(f"{files}: the report has an invalid value ({error})") from error
+        raise InvalidReport(f"{files}: the report has an invalid value ({error})") from error
 
 
-def compared(before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]) -> tuple[RunResult, ...]:
+def side_by_side(
+    before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]
+) -> tuple[RunResult, ...]:
     """Return the runs of two reports as those of one, those of a target next to each other, labelled with
     ``names``."""
     labels = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")

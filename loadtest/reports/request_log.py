@@ -49,7 +49,7 @@ class LoggedRun:
     begin: float
 
 
-def line(
+def log_line(
     record: ExchangeRecord, missed: Sequence[str], body: bytes, run: LoggedRun, secret: SecretWords, form: LineForm
 ) -> dict[str, Any]:
     """Return one exchange as JSON values."""
@@ -60,7 +60,7 @@ def line(
 
     values, censored = _values(record)
     found: dict[str, Any] = {
-        "time": _clock(run.begin + planned),
+        "time": _format_time(run.begin + planned),
         "run": run.number,
         "target": run.target,
         "kind": record.request,
@@ -107,7 +107,7 @@ def _values(record: ExchangeRecord) -> tuple[dict[str, Any], list[str]]:
     for name, measure in MEASURES.items():
         if measure.unit == "tokens":
             continue
-        found = measure.of(record)
+        found = measure.values_of(record)
         if name == "gap":
             values[name] = _gaps(found.values)
         else:
@@ -126,7 +126,7 @@ def _gaps(values: Sequence[float]) -> dict[str, float] | None:
     return {"mean": round(gaps.mean, 6), **{name: round(value, 6) for name, value in told.items()}}
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -212,4 +212,4 @@ class RunLog:
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
         if self._run is None:  # read once, so that all lines use the same clock
             self._run = LoggedRun(self._number, self._target, time() - record.ended)
-        self._log.add(line(record, missed, body, self._run, self._secret, self._log.form))
+        self._log.add(log_line(record, missed, body, self._run, self._secret, self._log.form))

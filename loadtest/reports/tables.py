@@ -25,10 +25,10 @@ class FigureTable:
 
     @property
     def lines(self) -> list[str]:
-        return align([self.head, *self.rows], self.words)
+        return align([self.head, *self.rows], self.text_columns)
 
     @property
-    def words(self) -> list[int]:
+    def text_columns(self) -> list[int]:
         """The columns with text instead of figures."""
         return [i for i, name in enumerate(self.head) if not i or not name]
 
@@ -45,14 +45,14 @@ def align(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> list[s
     ]
 
 
-def percent(share: float | None) -> str:
+def format_share(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.3g} %"
 
 
 _HEAD = ("begun", "errors", "good", "whole/s", "ttft p50", "p99", "duration p50", "p99")
 
 
-def _row(name: str, tally: Tally, completed: float | None) -> list[str]:
+def _load_row(name: str, tally: Tally, completed: float | None) -> list[str]:
     def at(measure: str, percentile: float) -> str:
         histogram = tally.measures[measure]
         return format_duration(histogram.percentile(percentile)) if histogram.count else "–"
@@ -61,7 +61,7 @@ def _row(name: str, tally: Tally, completed: float | None) -> list[str]:
         name,
         str(tally.counts["started"]),
         str(tally.counts["error"]),
-        percent(tally.goodput),
+        format_share(tally.goodput),
         "–" if completed is None else format_number(round(completed, 2)),
         *(at(measure, percentile) for measure in ("ttft", "duration") for percentile in (50, 99)),
     ]
@@ -82,7 +82,7 @@ def tables(runs: Sequence[RunResult]) -> list[FigureTable]:
 
 def loads_table(target: str, runs: Sequence[RunResult]) -> FigureTable:
     """Return a table with a row for each load on one target."""
-    return FigureTable(target, ("load", *_HEAD), [_row(run.label, run.tally, run.completed) for run in runs])
+    return FigureTable(target, ("load", *_HEAD), [_load_row(run.label, run.tally, run.completed) for run in runs])
 
 
 def steps_table(run: RunResult) -> FigureTable | None:
@@ -94,7 +94,7 @@ def steps_table(run: RunResult) -> FigureTable | None:
     for number, step in enumerate(steps):
         seconds = step["seconds"] or 0.0
         tally = run.steps.get(number, Tally())
-        rows.append(_row(describe_step(step), tally, _completion_rate(run, begin, begin + seconds)))
+        rows.append(_load_row(describe_step(step), tally, _completion_rate(run, begin, begin + seconds)))
         begin += seconds
     return FigureTable(f"{run.name}, step by step", ("load", *_HEAD), rows)
 
@@ -127,27 +127,27 @@ def repeat_tables(target: str, runs: Iterable[RunResult]) -> list[FigureTable]:
         FigureTable(
             f"{target} {load}".rstrip() + f", {len(several)} runs",
             ("", "mean", "least", "most", "95 % of the mean"),
-            [*_means(several)],
+            [*_mean_rows(several)],
         )
         for load, several in by_load.items()
         if len(several) > 1 and not any(run.interrupted for run in several)
     ]
 
 
-def _means(runs: Sequence[RunResult]) -> Iterable[list[str]]:
-    yield _mean("completed a second", format_number, [run.completed for run in runs])
-    yield _mean("good", percent, [run.tally.goodput for run in runs])
+def _mean_rows(runs: Sequence[RunResult]) -> Iterable[list[str]]:
+    yield _mean_row("completed a second", format_number, [run.completed for run in runs])
+    yield _mean_row("good", format_share, [run.tally.goodput for run in runs])
     if any(run.steady_tokens_per_second for run in runs):
-        yield _mean("tokens a second", format_number, [run.steady_tokens_per_second for run in runs])
+        yield _mean_row("tokens a second", format_number, [run.steady_tokens_per_second for run in runs])
     for name, percentiles in REPEATED.items():
         histograms = [run.tally.measures[name] for run in runs]
         if all(histogram.count for histogram in histograms):
             for at in percentiles:
                 values = [histogram.percentile(at) for histogram in histograms]
-                yield _mean(f"{MEASURES[name].label}, p{at:g}", formatter_of(name), values)
+                yield _mean_row(f"{MEASURES[name].label}, p{at:g}", formatter_of(name), values)
 
 
-def _mean(label: str, show: Formatter, values: Sequence[float | None]) -> list[str]:
+def _mean_row(label: str, show: Formatter, values: Sequence[float | None]) -> list[str]:
     known = [value for value in values if value is not None]
     if not known:
         return [label, *["–"] * 4]
@@ -202,17 +202,17 @@ def fit_table(table: FigureTable) -> Sequence[str]:
     If it is too wide, its last column moves to separate lines if it is text, or else the columns are split, with
     percentiles of one measure in pairs.
     """
-    if fits(table):
+    if fits_terminal(table):
         return table.lines
     without = FigureTable(table.title, table.head[:-1], [row[:-1] for row in table.rows])
-    if table.head[-1] or not fits(without):
+    if table.head[-1] or not fits_terminal(without):
         return stack_columns([table.head, *table.rows], together=2)
     rows = without.lines
     return [rows[0], *(part for line, row in zip(rows[1:], table.rows, strict=True)
                        for part in (line, *wrap_line(f"    {row[-1]}")) if part.strip())]  # fmt: skip
 
 
-def fits(table: FigureTable) -> bool:
+def fits_terminal(table: FigureTable) -> bool:
     """Return whether the table fits into a terminal."""
     return all(len(line) <= COLUMNS for line in table.lines)
 

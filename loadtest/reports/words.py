@@ -20,7 +20,7 @@ def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
             "" if scenario.get("speed", 1) == 1 else f" at speed {format_number(scenario['speed'])}"
         )
     elif steps := scenario.get("steps"):
-        text = f"{', '.join(map(describe_step, steps))} ({_spacing(scenario)})"
+        text = f"{', '.join(map(describe_step, steps))} ({_describe_spacing(scenario)})"
         if cap := scenario.get("concurrency"):
             text += f", at most {cap} simultaneously"
     elif steps := scenario.get("client_steps"):
@@ -35,7 +35,7 @@ def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
     return f"{text}, {long}" + (f" after {format_number(warmup)} s of warm-up" if warmup else "")
 
 
-def _spacing(scenario: Mapping[str, Any]) -> str:
+def _describe_spacing(scenario: Mapping[str, Any]) -> str:
     if burst := scenario.get("burst"):
         return f"{burst['size']} at once every {format_number(burst['seconds'])} s"
     if burstiness := scenario.get("burstiness"):
@@ -76,11 +76,11 @@ def describe_answers(tally: Tally) -> list[str]:
     if tally.unseen:
         said.append(f"{tally.unseen} hidden reasoning tokens are not included in speeds")
     if tally.versions:
-        said.append(_connections(tally))
+        said.append(_describe_connections(tally))
     return said + tally.routes.lines()
 
 
-def _connections(tally: Tally) -> str:
+def _describe_connections(tally: Tally) -> str:
     versions = " and ".join(
         f"HTTP/{version}" if version[:1].isdigit() else version for version, _ in tally.versions.most_common()
     )
@@ -97,7 +97,7 @@ def _join_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in counts.items())
 
 
-def load_of(run: RunResult) -> str:
+def describe_run_load(run: RunResult) -> str:
     """Describe the load of a run."""
     return describe_load(run.scenario, run.seconds)
 
@@ -160,7 +160,7 @@ def describe_overhead(own: Overhead) -> str:
 
 
 @attrs.frozen
-class Line:
+class ComparedRow:
     """One row of a comparison. ``values`` are those of the runs, ``None`` without a measurement."""
 
     label: str
@@ -179,37 +179,39 @@ class Line:
         return [f"×{value / first:.2f}" if first and value is not None else "" for value in self.values[1:]]
 
 
-def _percent(share: float) -> str:
+def _format_share(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def lines(runs: Sequence[RunResult]) -> list[Line]:
+def compared_rows(runs: Sequence[RunResult]) -> list[ComparedRow]:
     """Return the rows of a table that compares runs."""
     found = [
-        Line("requests begun a second", format_number, tuple(run.rate for run in runs)),
+        ComparedRow("requests begun a second", format_number, tuple(run.rate for run in runs)),
         *(
-            Line(label, format_number, tuple(float(run.tally.counts[name]) for run in runs))
+            ComparedRow(label, format_number, tuple(float(run.tally.counts[name]) for run in runs))
             for name, label in COUNTED.items()
             if name in ALWAYS or any(run.tally.counts[name] for run in runs)
         ),
-        Line("goodput", _percent, tuple(run.tally.goodput for run in runs)),
-        Line("good answers a second", format_number, tuple(run.goodput_rate for run in runs)),
-        Line("tokens a second, all requests", format_number, tuple(run.tokens_per_second for run in runs)),
+        ComparedRow("goodput", _format_share, tuple(run.tally.goodput for run in runs)),
+        ComparedRow("good answers a second", format_number, tuple(run.goodput_rate for run in runs)),
+        ComparedRow("tokens a second, all requests", format_number, tuple(run.tokens_per_second for run in runs)),
     ]
     tallies = [run.tally for run in runs]
     for name in shown_measures(*tallies):
         if any(tally.measures[name].count for tally in tallies):
             found += [
-                Line(
+                ComparedRow(
                     f"{MEASURES[name].label}, {'max' if percent == 100 else f'p{percent:g}'}",
                     formatter_of(name),
-                    tuple(_at(tally, name, percent) for tally in tallies),
+                    tuple(_percentile_or_none(tally, name, percent) for tally in tallies),
                 )
                 for percent in (*runs[0].percentiles, 100)
             ]
-    found.append(Line("loader: CPU, share of a core", lambda value: f"{100 * value:.0f} %",
+    found.append(ComparedRow("loader: CPU, share of a core", lambda value: f"{100 * value:.0f} %",
                       tuple(run.overhead.cpu for run in runs)))  # fmt: skip
-    found.append(Line("loader: lag, p99", format_duration, tuple(run.overhead.lag.percentile(99) for run in runs)))
+    found.append(
+        ComparedRow("loader: lag, p99", format_duration, tuple(run.overhead.lag.percentile(99) for run in runs))
+    )
     return found
 
 
@@ -233,7 +235,7 @@ _ONE: Final = {
 }  # fmt: skip
 
 
-def _at(tally: Tally, name: str, percent: float) -> float | None:
+def _percentile_or_none(tally: Tally, name: str, percent: float) -> float | None:
     histogram = tally.measures[name]
     return histogram.percentile(percent) if histogram.count else None
 
@@ -244,7 +246,7 @@ ALONE: Final = 8
 HEADINGS: Final = ("turn", "begun", "whole", "ttft p50", "p95", "duration p50", "p95", "input", "cached")
 
 
-def conversations(run: RunResult) -> Sequence[str]:
+def describe_conversations(run: RunResult) -> Sequence[str]:
     """Describe the number of conversations, and of skipped turns."""
     begun = run.turns[1].counts["started"] if 1 in run.turns else 0
     turns = sum(tally.counts["started"] for tally in run.turns.values())

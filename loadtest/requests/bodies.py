@@ -31,7 +31,7 @@ _IMAGE: Final = "TRIGATEIMAGE"  # valid base64, too
 _PLACEHOLDERS: Final = re.compile(f"({_PROMPT}|{_LIMIT}|{_IMAGE})".encode())
 
 
-def address(url: str, request: LoadRequest) -> str:
+def request_url(url: str, request: LoadRequest) -> str:
     """Return the URL to post to. ``url`` is the server, the API up to its version, or the whole URL."""
     parts, wire = urlsplit(url), wire_of(request.api)
     if request.api in LOAD_ENDPOINTS:
@@ -65,7 +65,7 @@ def api_of(url: str) -> str | None:
     return max(found, key=lambda api: len(_ENDINGS[api]), default=None)
 
 
-def headers(api: LoadApi, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def request_headers(api: LoadApi, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return the headers of a request, without those of HTTP itself. ``extra`` headers take precedence."""
     found = {"content-type": "application/json", "user-agent": "trigate-load"}
     if api == "messages":
@@ -185,7 +185,7 @@ class RequestTemplate:
 
     def __init__(self, request: LoadRequest, url: str, headers: tuple[tuple[str, str], ...]) -> None:
         self._headers = headers
-        parts = urlsplit(address(url, request))
+        parts = urlsplit(request_url(url, request))
         self._path = parts.path + (f"?{parts.query}" if parts.query else "")
 
     def outgoing(self, request: PreparedRequest) -> OutgoingRequest:

@@ -46,7 +46,7 @@ _FIRST: Final = Message("user", (TextPart("-"),))
 _TEXTS_OF_REASONING: Final = ("reasoning_content", "reasoning")  # in Chat, the usual one first
 
 
-class NoNextTurn(ValueError):
+class CannotContinue(ValueError):
     """The reason why a conversation cannot continue."""
 
 
@@ -60,15 +60,15 @@ class TurnAnswer:
 
     @classmethod
     def read(cls, api: Api, body: bytes, streamed: bool) -> "TurnAnswer":
-        """Parse the answer in ``body``. Raises ``NoNextTurn``."""
+        """Parse the answer in ``body``. Raises ``CannotContinue``."""
         if len(body) > LONGEST or (not streamed and has_more_elements(body, MAX_ELEMENTS)):
-            raise NoNextTurn("the answer is too long to continue")
+            raise CannotContinue("the answer is too long to continue")
         try:
             answer = fold(_events(api, body, streamed))
         except GatewayError as error:
-            raise NoNextTurn(error.info.message) from None
+            raise CannotContinue(error.info.message) from None
         except FramingError as error:
-            raise NoNextTurn(str(error)) from None
+            raise CannotContinue(str(error)) from None
         names = _TEXTS_OF_REASONING if api == "chat" else ()
         return cls(api, answer, next((name for name in names if b'"%b"' % name.encode() in body), ""))
 
@@ -81,20 +81,20 @@ class TurnAnswer:
 def next_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken: Sequence[bytes] = ()) -> bytes:
     """Return the body of the next turn: ``before``, the answer, and the new parts ``said``.
 
-    ``spoken`` are additional messages in the API's format. Raises ``NoNextTurn``.
+    ``spoken`` are additional messages in the API's format. Raises ``CannotContinue``.
     """
     members = _members(before)
     member = CODECS[answered.api].wire.conversation.member
     new = [*_messages(answered, said), *map(msgspec.Raw, spoken)]
-    members[member] = _extend_array(_array(answered.api, members.get(member)), new)
+    members[member] = _extend_array(_messages_array(answered.api, members.get(member)), new)
     return msgspec.json.encode(members)
 
 
 def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken: Sequence[bytes] = ()) -> bytes:
     """Return the body of the next turn for a Responses server that keeps the earlier ones: it refers to the answer
-    by its id. Raises ``NoNextTurn``."""
+    by its id. Raises ``CannotContinue``."""
     if not answered.answer.start.id:
-        raise NoNextTurn("the answer has no id for the next turn")
+        raise CannotContinue("the answer has no id for the next turn")
     new = _write_messages("responses", (Message("user", tuple(said)),)) if said else []
     return msgspec.json.encode({
         **_members(before),
@@ -107,7 +107,7 @@ def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], sp
 def stored_body(body: bytes) -> bytes:
     """Return the body of a first turn that a Responses server must store.
 
-    Raises ``NoNextTurn`` if it is not an object.
+    Raises ``CannotContinue`` if it is not an object.
     """
     return msgspec.json.encode({**_members(body), "store": True})
 
@@ -148,7 +148,7 @@ def _events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
     yield from reader.close()
 
 
-def _parts(answered: TurnAnswer) -> Iterator[Part]:
+def _answer_parts(answered: TurnAnswer) -> Iterator[Part]:
     """Yield the parts of the answer in the form in which a client returns them."""
     for block in answered.answer.blocks:
         match block:
@@ -171,7 +171,7 @@ def _parts(answered: TurnAnswer) -> Iterator[Part]:
 
 def _messages(answered: TurnAnswer, said: Sequence[Part]) -> list[Object]:
     api = answered.api
-    answer = Message("assistant", tuple(_parts(answered)))
+    answer = Message("assistant", tuple(_answer_parts(answered)))
     behind = Message("user", tuple(said))
     written = _write_messages(api, (_FIRST, answer, behind))
     if written[:1] != _write_messages(api, (_FIRST,)):  # no message is between the two
@@ -199,16 +199,16 @@ def _members(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise NoNextTurn("the previous request is not a JSON object") from None
+        raise CannotContinue("the previous request is not a JSON object") from None
 
 
-def _array(api: Api, value: Any) -> bytes:
-    """Return the earlier messages as an array; some APIs accept a single text instead. Raises ``NoNextTurn``."""
+def _messages_array(api: Api, value: Any) -> bytes:
+    """Return the earlier messages as an array; some APIs accept a single text instead. Raises ``CannotContinue``."""
     written = bytes(value or b"")
     if written.startswith(b"["):
         return written
     if not written.startswith(b'"'):
-        raise NoNextTurn("the previous request has no messages")
+        raise CannotContinue("the previous request has no messages")
     return msgspec.json.encode(_write_messages(api, (Message("user", (TextPart(msgspec.json.decode(written)),)),)))
 
 
@@ -235,13 +235,13 @@ ResultsCome: TypeAlias = Literal["in turns", "between turns"]
 class UserTurn:
     """A message of the user after an answer.
 
-    ``said`` is a text, a number of words, or parts. ``native`` are messages in the API's format. ``think`` is the
-    pause before the message in seconds, ``None`` if it was not recorded. ``output`` is the token limit of the answer,
-    if it differs from the first.
+    ``content`` is a text, a number of words, or parts. ``api_messages`` are messages in the API's format. ``think`` is
+    the pause before the message in seconds, ``None`` if it was not recorded. ``output`` is the token limit of the
+    answer, if it differs from the first.
     """
 
-    said: str | int | tuple[Part, ...] = ""
-    native: tuple[bytes, ...] = ()
+    content: str | int | tuple[Part, ...] = ""
+    api_messages: tuple[bytes, ...] = ()
     think: float | None = None
     output: int | None = None
 
@@ -274,12 +274,12 @@ class ConversationSession:
             self.unbegun = len(self._following)
             return self._opening
         try:
-            return self._next(before)
-        except NoNextTurn:
+            return self._next_request(before)
+        except CannotContinue:
             return None
 
-    def _next(self, before: bytes) -> PreparedRequest | None:
-        """Return the next request. Raises ``NoNextTurn``."""
+    def _next_request(self, before: bytes) -> PreparedRequest | None:
+        """Return the next request. Raises ``CannotContinue``."""
         answered = TurnAnswer.read(self._request.api, before, self._request.stream)
         results = [self._result(call.id, call.name, call.kind) for call in answered.calls]
         between = self._results_come == "between turns" and self._rounds < ROUNDS
@@ -295,7 +295,7 @@ class ConversationSession:
         alone = results and (between or self._results_come == "in turns")
         said = results if alone else [*results, *self._parts(turn)]
         write = referring_body if self._request.history == "server" else next_body
-        self._body = write(self._body, answered, said, () if alone else turn.native)
+        self._body = write(self._body, answered, said, () if alone else turn.api_messages)
         if turn.output is not None:
             self._body = limited_body(self._request.api, self._body, turn.output)
         think = self._request.think.draw(self._chance) if turn.think is None else turn.think
@@ -304,13 +304,13 @@ class ConversationSession:
         return attrs.evolve(_with_body(self._opening, self._body), think=think, asked_output=asked)
 
     def _parts(self, turn: UserTurn) -> tuple[Part, ...]:
-        if isinstance(turn.said, tuple):
-            return turn.said
-        text = self._words(turn.said, self._chance) if isinstance(turn.said, int) else turn.said
+        if isinstance(turn.content, tuple):
+            return turn.content
+        text = self._words(turn.content, self._chance) if isinstance(turn.content, int) else turn.content
         return (TextPart(text),) if text else ()
 
     def _result(self, id: str, tool: str, kind: Any) -> ToolResultPart:
-        wanted = self._request.tool_results.of(tool)
+        wanted = self._request.tool_results.result_of(tool)
         text = wanted if isinstance(wanted, str) else self._words(wanted.draw(self._chance), self._chance)
         return ToolResultPart(id, (TextPart(text),), kind=kind)
 
@@ -331,7 +331,7 @@ class MadeConversations:
 
     def session(self, number: int, rng: random.Random) -> LoadSession:
         session = self._openings.session(number, rng)
-        following, seed = list(self._following(rng)), rng.getrandbits(32)
+        following, seed = list(self._later_turns(rng)), rng.getrandbits(32)
         return LazySession(lambda: self._start(session, following, seed))
 
     def _start(self, session: LoadSession, following: Sequence[UserTurn], seed: int) -> LoadSession:
@@ -343,7 +343,7 @@ class MadeConversations:
         results: ResultsCome = "between turns" if self._request.turns.texts else "in turns"
         return ConversationSession(opening, following, results, self._words, seed)
 
-    def _following(self, rng: random.Random) -> Iterator[UserTurn]:
+    def _later_turns(self, rng: random.Random) -> Iterator[UserTurn]:
         request = self._request
         lengths = as_lengths(request.follow_up.lengths or request.prompt)
         said = request.turns.texts[1:]
@@ -366,8 +366,8 @@ class TracedConversations:
 
     def session(self, number: int, rng: random.Random) -> LoadSession:
         session, seed = self._openings.session(number, rng), rng.getrandbits(32)
-        first = self._trace.first(number)
-        rows = [first, *self._trace.behind.get(first, ())]
+        first = self._trace.row_of_arrival(number)
+        rows = [first, *self._trace.later_turns.get(first, ())]
         return LazySession(lambda: self._start(session, rows, seed)) if len(rows) > 1 else session
 
     def _start(self, session: LoadSession, rows: Sequence[int], seed: int) -> LoadSession:
@@ -396,7 +396,7 @@ def conversation_of(
 def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
     """Split the body of a whole conversation into its opening and the later messages of the user.
 
-    Answers and tool results are dropped. Raises ``NoNextTurn`` if there is no conversation.
+    Answers and tool results are dropped. Raises ``CannotContinue`` if there is no conversation.
     """
     member = CODECS[api].wire.conversation.member
     try:
@@ -404,7 +404,7 @@ def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
         messages = msgspec.json.decode(members[member], type=list[msgspec.Raw])
         said = [_user_part(bytes(message)) for message in messages]
     except (*NOT_JSON, KeyError):
-        raise NoNextTurn(f"{member} is not a list of messages") from None
+        raise CannotContinue(f"{member} is not a list of messages") from None
     runs: list[list[bytes]] = [[]]
     for message in said:
         if message is None and runs[-1]:
@@ -412,10 +412,10 @@ def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
         elif message:
             runs[-1].append(message)
     if not runs[0]:
-        raise NoNextTurn(f"{member} has no text")
+        raise CannotContinue(f"{member} has no text")
     opening, *following = filter(None, runs)
     members[member] = msgspec.Raw(b"[%b]" % b",".join(opening))
-    return msgspec.json.encode(members), tuple(UserTurn(native=tuple(run)) for run in following)
+    return msgspec.json.encode(members), tuple(UserTurn(api_messages=tuple(run)) for run in following)
 
 
 _ANSWERS: Final = frozenset(("assistant", "model"))  # roles of a message
@@ -435,11 +435,11 @@ def _user_part(message: bytes) -> bytes | None:
     if role in _ANSWERS or kind != "message":  # Responses: a call, or reasoning
         return None
     for member in ("content", "parts"):
-        if isinstance(parts := value.get(member), list) and any(map(_is_result, parts)):
-            left = [part for part in parts if not _is_result(part)]
+        if isinstance(parts := value.get(member), list) and any(map(_is_tool_result, parts)):
+            left = [part for part in parts if not _is_tool_result(part)]
             return msgspec.json.encode({**value, member: left}) if left else b""
     return message
 
 
-def _is_result(part: Any) -> bool:
+def _is_tool_result(part: Any) -> bool:
     return isinstance(part, dict) and (part.get("type") in _RESULT_BLOCKS or not _RESULT_BLOCKS.isdisjoint(part))

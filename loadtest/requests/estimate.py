@@ -72,7 +72,7 @@ def _sessions(plan: Scenario) -> float:
     """Return the number of sessions of all runs on one target, infinite if it depends on their results."""
     if plan.search is not None:
         return math.inf
-    loads = [plan.at(load) for load in plan.loads] or [plan]
+    loads = [plan.with_load(load) for load in plan.loads] or [plan]
     return plan.repeat * sum(map(_sessions_of_run, loads))
 
 
@@ -91,27 +91,27 @@ def _format_tokens(tokens: float) -> str:
 
 def describe_files(plan: Scenario) -> tuple[str, ...]:
     """Return a summary of each file. Raises ``ConfigError`` with the invalid lines."""
-    return tuple(_sentences(plan))
+    return tuple(_file_summaries(plan))
 
 
-def _sentences(plan: Scenario) -> Iterator[str]:
+def _file_summaries(plan: Scenario) -> Iterator[str]:
     if plan.trace is not None:
         yield trace_of(plan.trace).describe(plan.speed)
     whole = sum(request.weight for request in plan.requests)
     for request in plan.requests:
         if request.requests is None or request.requests == plan.trace:
             continue
-        planned = plan.planned_sessions * request.weight / whole if plan.open_loop or plan.count else 0.0
+        planned = plan.planned_sessions * request.weight / whole if plan.is_open_loop or plan.count else 0.0
         if is_recorded(request.requests):
             recorded = recorded_load(request.requests)
-            yield recorded.describe() + _rounds(planned, len(recorded.requests))
+            yield recorded.describe() + _describe_rounds(planned, len(recorded.requests))
             continue
         file = request_file(str(request.requests), request.api)
         _check_model(request, file)
-        yield file.describe() + _rounds(planned, len(file))
+        yield file.describe() + _describe_rounds(planned, len(file))
 
 
-def _rounds(planned: float, lines: int) -> str:
+def _describe_rounds(planned: float, lines: int) -> str:
     """Return how often each line is sent, because a server may cache repeated ones."""
     often = planned / lines
     return f"; {round(planned):,} requests are planned, so each is sent about {often:.3g} times" if often > 1 else ""

@@ -31,7 +31,7 @@ Members: TypeAlias = Mapping[str, msgspec.Raw]
 Object: TypeAlias = dict[str, Any]
 
 
-class LeftOut(ValueError):
+class NothingToSend(ValueError):
     """A valid line without anything to send. The text is the reason, the same for all such lines."""
 
 
@@ -47,19 +47,19 @@ class WholeBody:
 
 
 @attrs.frozen
-class SpokenRequest:
+class MessagesRequest:
     """A request in Chat's format; the kind of request determines the rest of its body.
 
-    ``said`` are the texts of later turns.
+    ``later_texts`` are the texts of later turns.
     """
 
     messages: tuple[Object, ...]
     tools: tuple[Object, ...] = ()
     output: int | None = None
-    said: tuple[str, ...] = ()
+    later_texts: tuple[str, ...] = ()
 
 
-FileRequest: TypeAlias = WholeBody | SpokenRequest
+FileRequest: TypeAlias = WholeBody | MessagesRequest
 
 EXPECTED: Final = (
     'give a body of an API, {"prompt": …, "output_tokens": …}, {"messages": […]} or '
@@ -70,21 +70,21 @@ EXPECTED: Final = (
 def read_request(line: bytes, api: LoadApi) -> FileRequest:
     """Parse the request in ``line``.
 
-    If several APIs could read the body, ``api`` counts. Raises ``Wrong`` and ``LeftOut``.
+    If several APIs could read the body, ``api`` counts. Raises ``Wrong`` and ``NothingToSend``.
     """
     try:
         members: Members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         raise Wrong("this is not a JSON object", EXPECTED) from None
     except NOT_JSON as error:
-        raise Wrong(f"this is not JSON ({_where(error)})", EXPECTED) from None
+        raise Wrong(f"this is not JSON ({_error_position(error)})", EXPECTED) from None
     read = next((read for name, read in _READERS.items() if _has_format(members, name)), None)
     if read is None and api in LOAD_ENDPOINTS:
-        return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, asked_limit(members, api))
+        return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, token_limit_of(members, api))
     return read(members) if read else _read_body(line, members, api)
 
 
-def _where(error: Exception) -> str:
+def _error_position(error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ")[:80]
 
 
@@ -102,43 +102,43 @@ def _has_format(members: Members, name: str) -> bool:
     return name in members and (name == "conversations" or not (_SETTINGS | _BODIES_ALONE) & members.keys())
 
 
-def _read_prompt(members: Members) -> SpokenRequest:
-    text = _value(members["prompt"])
+def _read_prompt(members: Members) -> MessagesRequest:
+    text = _decode_value(members["prompt"])
     if not isinstance(text, str):
         raise Wrong(f"prompt: {describe(text)}", "expected text")
     if not text:
-        raise LeftOut("the prompt has no text")
-    return SpokenRequest(({"role": "user", "content": text},), output=_output(members))
+        raise NothingToSend("the prompt has no text")
+    return MessagesRequest(({"role": "user", "content": text},), output=_token_limit(members))
 
 
-def _read_messages(members: Members) -> SpokenRequest:
-    messages = _objects("messages", members["messages"])
+def _read_messages(members: Members) -> MessagesRequest:
+    messages = _decode_objects("messages", members["messages"])
     if not messages:
-        raise LeftOut("there is no message")
-    tools = _objects("tools", members["tools"]) if "tools" in members else ()
+        raise NothingToSend("there is no message")
+    tools = _decode_objects("tools", members["tools"]) if "tools" in members else ()
     try:
         CODECS["chat"].read_request({"model": "", "messages": [*messages], **({"tools": [*tools]} if tools else {})})
     except GatewayError as error:
         raise Wrong(error.info.message, "messages and tools must have the form of Chat Completions") from None
-    return SpokenRequest(messages, tools, _output(members))
+    return MessagesRequest(messages, tools, _token_limit(members))
 
 
 _PEOPLE: Final = frozenset(("human", "user"))
 _MODELS: Final = frozenset(("gpt", "assistant", "chatgpt", "bard", "bing", "model"))
 
 
-def _read_talk(members: Members) -> SpokenRequest:
+def _read_talk(members: Members) -> MessagesRequest:
     """Read a ShareGPT conversation: the texts of the person, and the length of the first answer, at 4 characters a
     token."""
-    turns = [_read_turn(turn) for turn in _objects("conversations", members["conversations"])]
+    turns = [_read_turn(turn) for turn in _decode_objects("conversations", members["conversations"])]
     system = [text for who, text in turns if who == "system" and text]
     said = [text for who, text in turns if who in _PEOPLE and text]
     if not said:
-        raise LeftOut("the conversation has no text of a user")
+        raise NothingToSend("the conversation has no text of a user")
     answers = [text for who, text in turns if who in _MODELS and text]
     first = [{"role": "system", "content": text} for text in system[:1]] + [{"role": "user", "content": said[0]}]
-    output = _output(members) or (max(1, len(answers[0]) // TOKENS) if answers else None)
-    return SpokenRequest(tuple(first), output=output, said=tuple(said[1:]))
+    output = _token_limit(members) or (max(1, len(answers[0]) // TOKENS) if answers else None)
+    return MessagesRequest(tuple(first), output=output, later_texts=tuple(said[1:]))
 
 
 def _read_turn(turn: Object) -> tuple[str, str]:
@@ -149,28 +149,28 @@ def _read_turn(turn: Object) -> tuple[str, str]:
     return who.lower(), text
 
 
-_READERS: Final[Mapping[str, Callable[[Members], SpokenRequest]]] = {
+_READERS: Final[Mapping[str, Callable[[Members], MessagesRequest]]] = {
     "conversations": _read_talk,
     "messages": _read_messages,
     "prompt": _read_prompt,
 }
 
 
-def _value(raw: msgspec.Raw) -> Any:
+def _decode_value(raw: msgspec.Raw) -> Any:
     return any_json(bytes(raw))
 
 
-def _objects(name: str, raw: msgspec.Raw) -> tuple[Object, ...]:
-    value = _value(raw)
+def _decode_objects(name: str, raw: msgspec.Raw) -> tuple[Object, ...]:
+    value = _decode_value(raw)
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise Wrong(f"{name}: {describe(value)}", "expected a list of objects")
     return tuple(value)
 
 
-def _output(members: Members) -> int | None:
+def _token_limit(members: Members) -> int | None:
     if "output_tokens" not in members:
         return None
-    value = _value(members["output_tokens"])
+    value = _decode_value(members["output_tokens"])
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_OUTPUT:
         return value
     raise Wrong(f"output_tokens: {describe(value)}", "expected a whole number, 1 or more")
@@ -193,13 +193,13 @@ _UNTYPED: Final = re.compile(rb'"content"\s*:\s*\[\s*\{\s*"(?:text|toolUse|toolR
 def _read_body(line: bytes, members: Members, api: LoadApi) -> WholeBody:
     able = _possible_apis(line, members)
     if not able:
-        raise Wrong(_unknown(members), EXPECTED)
+        raise Wrong(_unknown_members_error(members), EXPECTED)
     spoken = api if api in able else able[0]
     wire = CODECS[spoken].wire
     stream = None if wire.stream_member is None else bytes(members.get(wire.stream_member, b"")) == b"true"
-    options = _value(members["stream_options"]) if "stream_options" in members else None
+    options = _decode_value(members["stream_options"]) if "stream_options" in members else None
     usage = spoken != "chat" or (isinstance(options, dict) and options.get("include_usage") is True)
-    return WholeBody(spoken, line, stream, usage, asked_limit(members, spoken))
+    return WholeBody(spoken, line, stream, usage, token_limit_of(members, spoken))
 
 
 def _possible_apis(line: bytes, members: Members) -> tuple[LoadApi, ...]:
@@ -217,17 +217,17 @@ def _possible_apis(line: bytes, members: Members) -> tuple[LoadApi, ...]:
     return ("chat", "messages")
 
 
-def _unknown(members: Members) -> str:
+def _unknown_members_error(members: Members) -> str:
     if "prompt" in members:
         return "a body of the old Completions API"
     return plain_text(f"an object with {', '.join(members)}", 120) if members else "an empty object"
 
 
-def asked_limit(members: Members, api: LoadApi) -> int | None:
+def token_limit_of(members: Members, api: LoadApi) -> int | None:
     """Return the token limit of a body, or ``None``."""
     for path in _LIMITS.get(api, ("max_tokens",)):
         outer, _, inner = path.partition(".")
-        value = _value(members[outer]) if outer in members else None
+        value = _decode_value(members[outer]) if outer in members else None
         found = value.get(inner) if inner and isinstance(value, dict) else value
         if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST_OUTPUT:
             return found
@@ -317,7 +317,7 @@ def request_file(path: str, api: LoadApi) -> RequestFile:
 
 def _unreadable(path: Path, error: OSError) -> Exception:
     reason = (error.strerror or "unreadable").lower()
-    return LineMistakes(path).only(f"cannot be read: {reason}", "give a readable file")
+    return LineMistakes(path).file_error(f"cannot be read: {reason}", "give a readable file")
 
 
 @functools.lru_cache(maxsize=8)
@@ -332,25 +332,25 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
     starts, ends = array("Q"), array("Q")
     forms: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    for line, start, end in _pieces(data, mistakes):
+    for line, start, end in _request_ranges(data, mistakes):
         try:
             found = _validate(data[start:end], api)
         except Wrong as error:
             mistakes.add(line, error.found, error.expected)
-        except LeftOut as error:
+        except NothingToSend as error:
             left_out[str(error)] += 1
         else:
             starts.append(start)
             ends.append(end)
-            forms[_form_of(found)] += 1
-    mistakes.check()
+            forms[_format_of(found)] += 1
+    mistakes.raise_if_any()
     if not starts:
-        raise mistakes.only("the file has no requests", EXPECTED)
+        raise mistakes.file_error("the file has no requests", EXPECTED)
     return RequestFile(name, api, data, starts, ends, forms, left_out)
 
 
 def _validate(line: bytes, api: LoadApi) -> FileRequest:
-    """Return the request in a line that can be sent. Raises ``Wrong`` and ``LeftOut``."""
+    """Return the request in a line that can be sent. Raises ``Wrong`` and ``NothingToSend``."""
     try:
         line.decode()  # the JSON decoder does not validate texts that are not decoded
     except UnicodeDecodeError as error:
@@ -359,7 +359,7 @@ def _validate(line: bytes, api: LoadApi) -> FileRequest:
     match found:
         case WholeBody():
             with_model(found.body, "")
-        case SpokenRequest() if api != "chat":
+        case MessagesRequest() if api != "chat":
             try:
                 chat_like_body(LoadRequest("", api=api), found.messages, found.tools, 1)
             except GatewayError as error:
@@ -372,26 +372,26 @@ def _singular(form: str) -> str:
     return form.replace("bodies", "body").replace("talks", "talk").replace("prompts", "prompt")
 
 
-def _form_of(found: FileRequest) -> str:
+def _format_of(found: FileRequest) -> str:
     match found:
         case WholeBody(api=api):
             return f"bodies of {api}"
-        case SpokenRequest(said=(_, *_)):
+        case MessagesRequest(later_texts=(_, *_)):
             return "talks of several turns"
-        case SpokenRequest(tools=(_, *_)):
+        case MessagesRequest(tools=(_, *_)):
             return "with tools"
     return "prompts"
 
 
-def _pieces(data: mmap.mmap | bytes, mistakes: LineMistakes) -> Iterator[tuple[int, int, int]]:
+def _request_ranges(data: mmap.mmap | bytes, mistakes: LineMistakes) -> Iterator[tuple[int, int, int]]:
     """Return the line (from 1), begin and end of each request."""
     begin = len(_MARK) if data[: len(_MARK)] == _MARK else 0
     first = _BLANK.match(data, begin)
     at = begin if first is None else first.end()
-    return _elements(data, at, mistakes) if data[at : at + 1] == b"[" else _lines(data, begin)
+    return _element_ranges(data, at, mistakes) if data[at : at + 1] == b"[" else _line_ranges(data, begin)
 
 
-def _lines(data: mmap.mmap | bytes, start: int) -> Iterator[tuple[int, int, int]]:
+def _line_ranges(data: mmap.mmap | bytes, start: int) -> Iterator[tuple[int, int, int]]:
     line = 1
     while start < len(data):
         end = data.find(b"\n", start)
@@ -402,7 +402,7 @@ def _lines(data: mmap.mmap | bytes, start: int) -> Iterator[tuple[int, int, int]
         line, start = line + 1, end + 1
 
 
-def _elements(data: mmap.mmap | bytes, begin: int, mistakes: LineMistakes) -> Iterator[tuple[int, int, int]]:
+def _element_ranges(data: mmap.mmap | bytes, begin: int, mistakes: LineMistakes) -> Iterator[tuple[int, int, int]]:
     try:
         sizes = [len(element) for element in msgspec.json.decode(memoryview(data)[begin:], type=list[msgspec.Raw])]
     except NOT_JSON as error:

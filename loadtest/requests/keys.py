@@ -28,15 +28,15 @@ OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
 class Credential:
     """The key for a target: the ``value`` of ``variable``, if known and set.
 
-    ``named``: the user chose the variable.
+    ``is_chosen``: the user chose the variable.
     """
 
     variable: str | None = None
     value: str | None = attrs.field(default=None, repr=False)
-    named: bool = False
+    is_chosen: bool = False
 
 
-def credential(url: str, key_env: str | None, env: Mapping[str, str]) -> Credential:
+def credential_for(url: str, key_env: str | None, env: Mapping[str, str]) -> Credential:
     """Return the key for the server at ``url``. ``key_env`` is the variable that the user chose."""
     variable = key_env or _provider_variable(url)
     value = env.get(variable, "").strip() if variable else ""
@@ -54,7 +54,7 @@ def describe_key(url: str, found: Credential, plan: Scenario) -> str:
     where = mask_url(url)
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return f"{where}: using the key in the scenario's headers"
-    if found.value and not found.named:
+    if found.value and not found.is_chosen:
         return f"{where}: using the key in ${found.variable}, because this is the provider's own host"
     if found.value:
         return f"{where}: using the key in ${found.variable}"
@@ -62,7 +62,7 @@ def describe_key(url: str, found: Credential, plan: Scenario) -> str:
     return f"{where}: sending no key{missing} (--key-env NAME sends the key in $NAME)"
 
 
-def advice(found: Credential, plan: Scenario) -> str:
+def key_advice(found: Credential, plan: Scenario) -> str:
     """Return advice on a rejected key."""
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return "the server rejects the key in the scenario's headers: correct it there"

@@ -41,11 +41,11 @@ class Calibration:
         self._rate = 1 / TOKENS
         self._common = 0.0
 
-    def characters(self, tokens: int) -> int:
+    def prompt_length(self, tokens: int) -> int:
         """Return the characters of a prompt with ``tokens`` tokens."""
         return max(1, round((tokens - self._common) / self._rate))
 
-    def piece(self, tokens: int) -> int:
+    def part_length(self, tokens: int) -> int:
         """Return the characters of a part of a prompt."""
         return max(1, round(tokens / self._rate))
 
@@ -53,7 +53,7 @@ class Calibration:
     def characters_a_token(self) -> float:
         return 1 / self._rate
 
-    def learn(self, characters: int, tokens: int) -> None:
+    def add_count(self, characters: int, tokens: int) -> None:
         """Use an answer that counted ``tokens`` for a prompt of ``characters``.
 
         Only the first 20 answers count, so that all later prompts follow one rule. Implausible counts, such as a
@@ -104,7 +104,7 @@ _WORDS: Final = 20_000  # in the text from which all others are cut
 
 
 @functools.cache
-def _pool() -> str:
+def _text_pool() -> str:
     return " ".join(random.Random("words").choices(_VOCABULARY.split(), k=_WORDS)) + " "
 
 
@@ -113,7 +113,7 @@ class PromptTexts:
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
-        _pool()  # created before the load, because it would delay the first request
+        _text_pool()  # created before the load, because it would delay the first request
 
     def prompt(self, number: int, size: int, rng: random.Random) -> str:
         """Return a text of ``size`` characters, or of the mark if that is longer, for the request ``number``."""
@@ -125,12 +125,12 @@ class PromptTexts:
 
     def _text(self, name: str, size: int, place: float) -> str:
         begin = f"{blake2b(f'{self._mark} {name}'.encode(), digest_size=5).hexdigest()}: "
-        return begin + _piece(place, size - len(begin))
+        return begin + _pool_text(place, size - len(begin))
 
 
-def _piece(place: float, size: int) -> str:
+def _pool_text(place: float, size: int) -> str:
     """Return ``size`` characters of the pool, from a word at the relative position ``place``."""
-    pool = _pool()
+    pool = _text_pool()
     start = pool.index(" ", int(place * (len(pool) - 1))) + 1
     if start + size <= len(pool):
         return pool[start : start + max(0, size)]
@@ -151,20 +151,20 @@ class NoiseImages:
         # Each row begins with the number of its filter; 0 is none (https://www.w3.org/TR/png-3/#9Filters).
         self._rest = b"".join(b"\0" + noise.randbytes(self._first) for _ in range(height - 1))
         header = struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)
-        self._before = _SIGNATURE + _chunk(b"IHDR", header)
-        self._after = _chunk(b"IEND", b"")
+        self._before = _SIGNATURE + _png_chunk(b"IHDR", header)
+        self._after = _png_chunk(b"IEND", b"")
 
     def png(self, rng: random.Random) -> bytes:
         """Return the next image as PNG."""
         rows = b"".join((b"\0", rng.randbytes(self._first), self._rest))
-        return b"".join((self._before, _chunk(b"IDAT", zlib.compress(rows, 0)), self._after))
+        return b"".join((self._before, _png_chunk(b"IDAT", zlib.compress(rows, 0)), self._after))
 
     def base64(self, rng: random.Random) -> bytes:
         """Return the next image in base64."""
         return b2a_base64(self.png(rng), newline=False)
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def _png_chunk(name: bytes, data: bytes) -> bytes:
     return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))))
 
 
@@ -200,13 +200,13 @@ class MadeRequests:
 
     def words(self, tokens: int, rng: random.Random) -> str:
         """Return a text of about ``tokens`` tokens."""
-        size = self._calibration.characters(tokens)
+        size = self._calibration.prompt_length(tokens)
         return self._texts.prompt(rng.getrandbits(64), size, rng)
 
     def _plan(self, number: int, rng: random.Random) -> PlannedPrompt:
         trace = self._setting.trace
         if trace is not None:
-            row = trace.row(trace.first(number))
+            row = trace.row(trace.row_of_arrival(number))
             return PlannedPrompt(number, row.input, row.output, rng.getrandbits(64), blocks=row.blocks)
         tokens, output = self._request.prompt.draw(rng), self._request.output.draw(rng)
         return PlannedPrompt(number, tokens, output, rng.getrandbits(64), self._prefix(rng))
@@ -240,12 +240,12 @@ class MadeRequests:
             asked_input=tokens * self._request.texts,
             asked_output=planned.output,
             characters=None if images else size,
-            learn=partial(self._calibration.learn, size) if learns else None,
+            learn=partial(self._calibration.add_count, size) if learns else None,
         )
 
     def _prompt(self, planned: PlannedPrompt, tokens: int, rng: random.Random) -> str:
         """Return the shared text and the request's own text, with ``tokens`` tokens in all."""
-        size = self._calibration.characters(tokens)
+        size = self._calibration.prompt_length(tokens)
         begin = self._shared_text(planned)
         own = self._texts.prompt(planned.number, size - len(begin), rng) if len(begin) < size else ""
         return begin[:size] + own
@@ -253,11 +253,13 @@ class MadeRequests:
     def _shared_text(self, planned: PlannedPrompt) -> str:
         """Return the shared text. Its length is the same in all requests."""
         if planned.blocks:
-            each = self._calibration.piece(BLOCK)
+            each = self._calibration.part_length(BLOCK)
             return " ".join(self._texts.shared(f"block {block}", each - 1) for block in planned.blocks)
         if planned.prefix is None or self._request.prefix is None:
             return ""
-        return self._texts.shared(f"prefix {planned.prefix}", self._calibration.piece(self._request.prefix.tokens))
+        return self._texts.shared(
+            f"prefix {planned.prefix}", self._calibration.part_length(self._request.prefix.tokens)
+        )
 
 
 PROBE = "probe"

@@ -28,8 +28,8 @@ from loadtest.requests.conversation import (
 from loadtest.requests.file_requests import (
     FileRequest,
     WholeBody,
-    asked_limit,
     request_file,
+    token_limit_of,
     with_model,
     with_settings_of,
 )
@@ -68,12 +68,12 @@ class SoundRequests:
         self._after = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
     def session(self, number: int, rng: random.Random) -> LoadSession:
-        body = b"".join((self._before, silence(rng.getrandbits(32)), self._after))
+        body = b"".join((self._before, silent_wav(rng.getrandbits(32)), self._after))
         headers = (("content-type", f"multipart/form-data; boundary={_BOUNDARY}"),)
         return SingleRequest(PreparedRequest(self._request, body, headers=headers, asked_input=0))
 
 
-def silence(seed: int) -> bytes:
+def silent_wav(seed: int) -> bytes:
     """Return a WAV file of one second that is unique to ``seed``."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -131,7 +131,7 @@ def repeat_request(request: LoadRequest, recorded: RecordedRequest, body: bytes)
     )
     headers = tuple((name, value) for name, value in recorded.headers if name in HEADERS)
     sent = body if changed == members else msgspec.json.encode(changed)
-    return PreparedRequest(kind, sent, headers=headers, asked_output=asked_limit(members, api))
+    return PreparedRequest(kind, sent, headers=headers, asked_output=token_limit_of(members, api))
 
 
 class FileRequests:
@@ -154,7 +154,7 @@ class FileRequests:
         opening = self._prepare(found, output)
         if isinstance(found, WholeBody):
             return SingleRequest(opening)
-        following = [UserTurn(text) for text in found.said]
+        following = [UserTurn(text) for text in found.later_texts]
         if not following:
             body, recorded = split_turns(opening.request.api, opening.body)
             opening, following = attrs.evolve(opening, body=body), [*recorded]
@@ -195,7 +195,7 @@ class Mix:
         return rng.choices(self._sources, self._weights)[0].session(number, rng)
 
 
-def _source(request: LoadRequest, setting: SourceSetting) -> RequestSource:
+def _source_of_kind(request: LoadRequest, setting: SourceSetting) -> RequestSource:
     """Return the source of one kind of request."""
     if is_recorded(request.requests):
         return RecordedRequests(request)
@@ -204,14 +204,14 @@ def _source(request: LoadRequest, setting: SourceSetting) -> RequestSource:
     if request.api == "transcriptions":
         return SoundRequests(request)
     made, trace = MadeRequests(request, setting), setting.trace
-    if request.turns.several:
+    if request.turns.has_several:
         return MadeConversations(request, made, made.words)
-    if trace is not None and trace.behind:
+    if trace is not None and trace.later_turns:
         return TracedConversations(trace, setting.speed, made, made.words)
     return made
 
 
 def source_of(requests: Sequence[LoadRequest], setting: SourceSetting) -> RequestSource:
     """Return the source for the mix of a scenario."""
-    made = [(request.weight, _source(request, setting)) for request in requests]
+    made = [(request.weight, _source_of_kind(request, setting)) for request in requests]
     return made[0][1] if len(made) == 1 else Mix(made)

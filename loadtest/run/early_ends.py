@@ -37,7 +37,7 @@ class EarlyEnd(Protocol):
         ...
 
 
-class LastEnds:
+class RecentEnds:
     """The exchanges that ended in the last seconds, and the conditions of ``--until`` on them. ``now`` is a clock."""
 
     reads_bodies = False
@@ -119,8 +119,8 @@ class Refusals:
 
     def reason(self, figures: RunFigures) -> str:
         found = figures.refusals
-        self.refused = found.are_all
-        return f"the server rejected all of the first {MANY} requests: {found.said}" if self.refused else ""
+        self.refused = found.are_all_answers
+        return f"the server rejected all of the first {MANY} requests: {found.first_text}" if self.refused else ""
 
 
 async def end_early(running: LoadUnderWay, ends: Sequence[EarlyEnd]) -> None:
@@ -139,12 +139,12 @@ class EarlyEnds:
         self._conditions = tuple(map(parse_until, plan.until))
         self._budget = TokenBudget(plan.max_tokens or math.inf)
         self._counts_tokens = plan.max_tokens is not None
-        self._runs: list[tuple[str, LastEnds, Refusals]] = []
+        self._runs: list[tuple[str, RecentEnds, Refusals]] = []
 
     def of_run(self, plan: Scenario, target: str) -> tuple[Sequence[EarlyEnd], Sequence[RecordSink]]:
         """Return the conditions for the next run, and those among them that receive its records."""
         kinds = tuple(request.name for request in plan.requests)
-        last = LastEnds(self._conditions, target, tuple(plan.targets), kinds)
+        last = RecentEnds(self._conditions, target, tuple(plan.targets), kinds)
         refusals = Refusals()
         self._runs.append((target or mask_url(plan.targets[target]), last, refusals))
         told: list[RecordSink] = [
@@ -164,6 +164,6 @@ class EarlyEnds:
         return [attrs.evolve(last.verdict, run=name) for name, last, _ in self._runs if last.verdict]
 
     @property
-    def refused(self) -> bool:
+    def was_refused(self) -> bool:
         """True if a run ended because of refusals."""
         return any(refusals.refused for _, _, refusals in self._runs)

@@ -33,7 +33,7 @@ class Lag:
         self.histogram = Histogram()
         self._worst = 0.0
 
-    def worst(self) -> float:
+    def take_worst(self) -> float:
         """Return the greatest lag since the last call."""
         worst, self._worst = self._worst, 0.0
         return worst
@@ -83,7 +83,9 @@ async def _measure_streams(events: int) -> tuple[float, Histogram]:
         ahead = trio.current_time() - time.perf_counter()
         exchanges = [TimedExchange(LoadRequest("self-test"), "reads", trio.current_time()) for _ in range(_STREAMS)]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: trio.to_thread.run_sync(_serve, listening, events, abandon_on_cancel=True))
+            nursery.start_soon(
+                lambda: trio.to_thread.run_sync(_serve_streams, listening, events, abandon_on_cancel=True)
+            )
             cpu = time.thread_time()
             async with trio.open_nursery() as clients:
                 for exchange in exchanges:
@@ -91,19 +93,19 @@ async def _measure_streams(events: int) -> tuple[float, Histogram]:
             cpu = time.thread_time() - cpu
     delays = Histogram()
     for exchange in exchanges:
-        exchange.read(read_answer("chat", exchange.body, streamed=True))
+        exchange.apply_reading(read_answer("chat", exchange.body, streamed=True))
         sent = map(float, _STAMP.findall(exchange.body))
         delays.extend([seen - ahead - at for seen, at in zip(exchange.contents, sent, strict=False)])
     return cpu, delays
 
 
-def _chunk() -> bytes:
+def _timed_event() -> bytes:
     """Return an event with its time of creation."""
     event = b'data: {"choices":[{"index":0,"delta":{"content":"%.7f"}}]}\n\n' % time.perf_counter()
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-def _serve(listening: socket.socket, events: int) -> None:
+def _serve_streams(listening: socket.socket, events: int) -> None:
     """Send all streams in parallel, one event at a time."""
     peers: list[socket.socket] = []
     try:
@@ -117,7 +119,7 @@ def _serve(listening: socket.socket, events: int) -> None:
         for _ in range(events):
             time.sleep(_PAUSE)
             for peer in peers:
-                peer.sendall(_chunk())
+                peer.sendall(_timed_event())
         for peer in peers:
             peer.sendall(b"0\r\n\r\n")
     except OSError:

@@ -30,7 +30,7 @@ class NotReady(Exception):
         self.kind = kind
 
 
-def single(plan: Scenario, request: LoadRequest, timeout: float) -> Scenario:
+def single_request_load(plan: Scenario, request: LoadRequest, timeout: float) -> Scenario:
     """Return a load of a single request of this kind."""
     asked = attrs.evolve(request, cancel=None, slow=None, think=NO_THINKING, turns=ONE_TURN, weight=EVEN)
     return attrs.evolve(
@@ -40,7 +40,7 @@ def single(plan: Scenario, request: LoadRequest, timeout: float) -> Scenario:
     )  # fmt: skip
 
 
-async def until_ready(plan: Scenario, target: str, wait: float, ask: Asking) -> RunResult | None:
+async def wait_until_ready(plan: Scenario, target: str, wait: float, ask: Asking) -> RunResult | None:
     """Request one answer of each kind, and repeat until it is whole, for up to ``wait`` seconds. Raises ``NotReady``.
 
     Returns the result of an interrupted request, or else ``None``.
@@ -51,7 +51,9 @@ async def until_ready(plan: Scenario, target: str, wait: float, ask: Asking) -> 
             continue
         while True:
             left = end - trio.current_time()
-            result = await ask(single(plan, request, min(plan.timeout, max(LEAST, left) if wait else math.inf)), target)
+            result = await ask(
+                single_request_load(plan, request, min(plan.timeout, max(LEAST, left) if wait else math.inf)), target
+            )
             if result.interrupted:
                 return result
             if result.tally.counts["whole"]:
@@ -83,11 +85,11 @@ async def check_exact(plan: Scenario, ask: Asking) -> None:
         for request in plan.requests:
             if request.exact and not request.requests:
                 short = attrs.evolve(request, prompt=1, output=1, prefix=None)
-                result = await ask(single(plan, short, plan.timeout), target)
-                _check(target or plan.targets[target], result.tally.failures)
+                result = await ask(single_request_load(plan, short, plan.timeout), target)
+                _check_failures(target or plan.targets[target], result.tally.failures)
 
 
-def _check(target: str, failures: Iterable[Failures]) -> None:
+def _check_failures(target: str, failures: Iterable[Failures]) -> None:
     for failure in failures:
         if failure.kind == "status 400" and any(name in failure.example for name in EXTENSIONS):
             found = f"{target} refuses {' and '.join(EXTENSIONS)}: {failure.example}"

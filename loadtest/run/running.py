@@ -75,7 +75,7 @@ class ActiveRun(LoadUnderWay):
     """A run in this process, or the ``share`` of one, that can be observed while it runs.
 
     ``key`` is the key of the target. ``begin`` is the trio time at which the measurement begins. By default it follows
-    from the plan's start, or the warm-up begins now. Raises ``TooLate``.
+    from the plan's start, or the warm-up begins now. Raises ``StartTimePassed``.
     """
 
     figures: RunFigures
@@ -105,7 +105,7 @@ class ActiveRun(LoadUnderWay):
         self.in_flight = 0
         self.in_judging = 0
         self._under_way: dict[TimedExchange, PlanPosition] = {}
-        self._cap = _cap(scenario, share)
+        self._cap = _session_limiter(scenario, share)
         self._left = scenario.count and share.count(scenario.count)  # sessions left in a closed loop
         self._sessions = 0  # after the warm-up
         kinds = tuple(request.name for request in scenario.requests)
@@ -116,7 +116,7 @@ class ActiveRun(LoadUnderWay):
         self._share = share
         self._sinks = sinks
         self._self_test = self_test
-        self._secrets = SecretWords.of(scenario, target, key)
+        self._secrets = SecretWords.of_load(scenario, target, key)
         self._key = key
         self._has_fixed_end = has_fixed_end(scenario)
         self._templates: dict[tuple[str, str, str, bool], RequestTemplate] = {}
@@ -168,7 +168,7 @@ class ActiveRun(LoadUnderWay):
         if self._ending is not None:
             self._ending.deadline = self.end + self.scenario.grace
 
-    def take(self) -> RunFigures:
+    def take_figures(self) -> RunFigures:
         """Return the figures since the last call, and reset them. For processes whose figures are merged."""
         found, self.figures = self.figures, RunFigures()
         self.figures.lag = self._lag.histogram = Histogram()
@@ -189,7 +189,7 @@ class ActiveRun(LoadUnderWay):
             async with trio.open_nursery() as self._settling:
                 try:
                     with self._scope:
-                        await (self._open_loop() if self.scenario.open_loop else self._closed_loop())
+                        await (self._open_loop() if self.scenario.is_open_loop else self._closed_loop())
                     cpu = (time.process_time() - cpu) / max(SAMPLE_INTERVAL, time.perf_counter() - since)
                 finally:
                     self._server.close()
@@ -207,7 +207,7 @@ class ActiveRun(LoadUnderWay):
         def prepare(planned: float) -> Callable[[], None]:
             number = next(numbers)
             session, manner = self._source.session(number, drawn), drawn.random()
-            arrival = SessionArrival.of(number, session, manner) if self._share.has(number) else None
+            arrival = SessionArrival.of(number, session, manner) if self._share.contains(number) else None
 
             def start() -> None:
                 nonlocal last
@@ -230,11 +230,11 @@ class ActiveRun(LoadUnderWay):
         async with trio.open_nursery() as nursery:
             self._ending = nursery.cancel_scope
             nursery.cancel_scope.deadline = self.end + self.scenario.grace
-            for client in filter(self._share.has, range(self.scenario.concurrency)):
+            for client in filter(self._share.contains, range(self.scenario.concurrency)):
                 nursery.start_soon(self._run_client, client, self.begin - self.scenario.warmup + client * apart)
                 await trio.lowlevel.checkpoint()  # lets reads run before the next client
 
-    def _may_begin(self, now: float) -> bool:
+    def _claim_session(self, now: float) -> bool:
         """Return whether a client may send another request. If so, a session is subtracted from the count."""
         if now >= self.end or self._left == 0:
             return False
@@ -252,12 +252,12 @@ class ActiveRun(LoadUnderWay):
         number = client
         while await self._wait_for_step(client):
             arrival = SessionArrival.of(number, self._source.session(number, rng), rng.random())
-            if not self._may_begin(now := trio.current_time()):  # the time to prepare it does not count
+            if not self._claim_session(now := trio.current_time()):  # the time to prepare it does not count
                 break
             exchange = await self._run_session(arrival, now)
             number += self.scenario.concurrency
             asked = self._requested_wait(exchange)
-            think = exchange.request.think_before(rng)
+            think = exchange.request.draw_think_time(rng)
             await trio.sleep(max(think, AFTER_ERROR if exchange.problem else 0.0, asked))
 
     async def _wait_for_step(self, client: int) -> bool:
@@ -302,7 +302,7 @@ class ActiveRun(LoadUnderWay):
         """Count a session that ended before its turn."""
         prepared = arrival.first
         self._end_session(prepared, planned, arrival.session.unbegun, expired)
-        exchange = TimedExchange(prepared.request, _manner(prepared.request, arrival.manner), planned, queued)
+        exchange = TimedExchange(prepared.request, _choose_manner(prepared.request, arrival.manner), planned, queued)
         exchange.ended, exchange.phase = exchange.began, "turn"
         if expired:
             exchange.fail("expired", f"not sent {self._server.deadline:g} s after its planned start")
@@ -347,14 +347,14 @@ class ActiveRun(LoadUnderWay):
 
     def _position(self, number: int, turn: int, planned: float, prepared: PreparedRequest) -> PlanPosition:
         asked = prepared.asked_input, prepared.asked_output, prepared.characters
-        return PlanPosition(number, turn, self._step(planned), *asked)
+        return PlanPosition(number, turn, self._step_at(planned), *asked)
 
     async def _run_exchange(
         self, position: PlanPosition, planned: float, prepared: PreparedRequest, manner: float, queued: float
     ) -> tuple[TimedExchange, bool]:
         """Return the finished exchange, and whether it seems whole. The verdict follows later."""
         request = self._template(prepared.request).outgoing(prepared)
-        exchange = TimedExchange(prepared.request, _manner(prepared.request, manner), planned, queued)
+        exchange = TimedExchange(prepared.request, _choose_manner(prepared.request, manner), planned, queued)
         self.figures.record_begin(planned - self.begin, max(0.0, exchange.began - planned - queued))
         self._under_way[exchange] = position
         self.in_flight += 1
@@ -368,13 +368,13 @@ class ActiveRun(LoadUnderWay):
             self.in_flight -= 1
             del self._under_way[exchange]
             self._settling.start_soon(self._settle, exchange, position, prepared.learn)
-        return exchange, exchange.complete and not exchange.failed
+        return exchange, exchange.complete and not exchange.has_error
 
     def _template(self, request: LoadRequest) -> RequestTemplate:
         """Return the template of a kind. One file may have requests of several APIs and models."""
         kind = request.name, request.api, request.model, request.stream
         if kind not in self._templates:
-            headers = bodies.headers(request.api, self._key, self.scenario.headers)
+            headers = bodies.request_headers(request.api, self._key, self.scenario.headers)
             url = self.scenario.targets[self.target]
             self._templates[kind] = RequestTemplate(request, url, headers)
         return self._templates[kind]
@@ -392,7 +392,7 @@ class ActiveRun(LoadUnderWay):
         waived = judged.waived if judged else ()
         record = self._secrets.mask_record(record_of(exchange, position, self.begin, end, problem, waived))
         missed = missed_by(record, self._objectives.get(record.request, ()))
-        if exchange.request.exact and record.short:
+        if exchange.request.exact and record.is_short:
             missed = (*missed, EXACT)
         self.figures.add(record, missed)
         for sink in self._sinks:
@@ -428,10 +428,10 @@ class ActiveRun(LoadUnderWay):
         self.in_judging += 1
         judged = await self._judge(_answer_to_judge(exchange.request, body, exchange.complete))
         self.in_judging -= 1
-        exchange.read(judged.reading)
+        exchange.apply_reading(judged.reading)
         return judged
 
-    def _step(self, planned: float) -> int:
+    def _step_at(self, planned: float) -> int:
         """Return the number of the step that includes ``planned``."""
         since = planned - self.begin
         steps: Sequence[RateStep | ClientStep] = self.scenario.steps or self.scenario.client_steps
@@ -444,7 +444,7 @@ class ActiveRun(LoadUnderWay):
     async def _watch(self) -> None:
         while True:
             now = trio.current_time()
-            self.figures.timeline.note(now - self.begin, self.in_flight, self._lag.worst())
+            self.figures.timeline.record_state(now - self.begin, self.in_flight, self._lag.take_worst())
             if self.scenario.idle is not None:
                 self._end_stalled(now, self.scenario.idle)
             await trio.sleep(SAMPLE_INTERVAL)
@@ -455,13 +455,13 @@ class ActiveRun(LoadUnderWay):
         A periodic check costs less than a deadline that moves with every event.
         """
         for exchange in self._under_way:
-            if now - exchange.heard > idle and exchange.problem is None:
+            if now - exchange.last_event_at > idle and exchange.problem is None:
                 exchange.give_up("stalled", f"no event for {idle:g} s")
 
 
-def _cap(scenario: Scenario, share: PlanShare) -> trio.CapacityLimiter | None:
+def _session_limiter(scenario: Scenario, share: PlanShare) -> trio.CapacityLimiter | None:
     """Return the limit of simultaneous sessions of an open loop, if there is one."""
-    if not (scenario.open_loop and scenario.concurrency):
+    if not (scenario.is_open_loop and scenario.concurrency):
         return None
     return trio.CapacityLimiter(max(1, share.count(scenario.concurrency)))
 
@@ -477,10 +477,10 @@ async def _acquire_turn(cap: trio.CapacityLimiter) -> float:
     return 0.0
 
 
-def _manner(request: LoadRequest, draw: float) -> Manner:
-    if draw < request.cancels:
+def _choose_manner(request: LoadRequest, draw: float) -> Manner:
+    if draw < request.cancel_share:
         return "cancels"
-    return "reads slowly" if draw < request.cancels + request.slows else "reads"
+    return "reads slowly" if draw < request.cancel_share + request.slow_share else "reads"
 
 
 async def address_of(scenario: Scenario, target: str) -> ServerAddress:

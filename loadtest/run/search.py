@@ -80,20 +80,20 @@ def next_trial(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | Foun
         return _try_lower(bounds, tried)
     if high is None:
         if bounds.most is None or low < bounds.most:
-            return Trial(_limit(2 * low, bounds), "climb")
-        return _confirm(last[low], bounds, None, tried)
-    if last[high].verdict != "loader" and not bounds.near(low, high):
-        return Trial(bounds.between(low, high), "narrow")
+            return Trial(_limit_load(2 * low, bounds), "climb")
+        return _confirm_load(last[low], bounds, None, tried)
+    if last[high].verdict != "loader" and not bounds.are_near(low, high):
+        return Trial(bounds.middle_load(low, high), "narrow")
     if _needs_repeat(high, tried):
         return Trial(high, "again")
-    return _confirm(last[low], bounds, last[high], tried)
+    return _confirm_load(last[low], bounds, last[high], tried)
 
 
-def _limit(load: float, bounds: SearchBounds) -> float:
+def _limit_load(load: float, bounds: SearchBounds) -> float:
     return load if bounds.most is None else min(load, bounds.most)
 
 
-def _confirm(
+def _confirm_load(
     low: TriedLoad, bounds: SearchBounds, high: TriedLoad | None, tried: Sequence[TriedLoad]
 ) -> Trial | FoundLoad:
     if low.purpose != "confirm":
@@ -207,13 +207,13 @@ class SearchReport:
     def head(self) -> list[str]:
         """The column names. Without streams, the times are durations."""
         streams = any(step.ttft_p50 is not None for step in self.steps)
-        return head(self.unit, streams)
+        return column_names(self.unit, streams)
 
     @property
     def answer(self) -> str:
         """The result as a sentence."""
-        load, above = _loads(self.found.load, self.unit), self.found.above
-        then = "" if above is None else f"; {_loads(above, self.unit)} failed"
+        load, above = _format_load(self.found.load, self.unit), self.found.above
+        then = "" if above is None else f"; {_format_load(above, self.unit)} failed"
         match self.found.outcome:
             case "found":
                 return f"{load} is the highest load that passed{then}"
@@ -223,7 +223,7 @@ class SearchReport:
             case "undecided":
                 return f"{load} is the highest load that seems to pass, but with too few answers to be sure{then}"
             case "none":
-                return f"no load passed, not even {_loads(above or 0, self.unit)}"
+                return f"no load passed, not even {_format_load(above or 0, self.unit)}"
             case "interrupted":
                 return f"interrupted; {load} had passed" if self.found.load else "interrupted before any load passed"
 
@@ -242,13 +242,13 @@ class SearchReport:
         )
 
 
-def head(unit: LoadUnit, streams: bool = True) -> list[str]:
+def column_names(unit: LoadUnit, streams: bool = True) -> list[str]:
     """Return the column names of a table of steps."""
     what = "ttft" if streams else "duration"
     return ["a second" if unit == "rate" else "clients", "begun", "good", f"{what} p50", "p99", ""]
 
 
-def _loads(load: float, unit: LoadUnit) -> str:
+def _format_load(load: float, unit: LoadUnit) -> str:
     if unit == "rate":
         return f"{format_number(load)} requests per second" if load != 1 else "1 request per second"
     return f"{format_number(load)} clients" if load != 1 else "1 client"

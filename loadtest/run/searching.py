@@ -18,7 +18,7 @@ from loadtest.plan.requested_loads import SearchBounds
 from loadtest.plan.scenario import Scenario
 from loadtest.run.overhead import Overhead
 from loadtest.run.search import FoundLoad, Purpose, SearchReport, SearchStep, Trial, TriedLoad, Verdict, next_trial
-from loadtest.run.step_watch import BLOCKS, LimitEvidence, StepLength, StepState, StepWatch, state
+from loadtest.run.step_watch import BLOCKS, LimitEvidence, StepLength, StepState, StepWatch, step_state
 from loadtest.run.under_way import LoadUnderWay, Runner
 
 CHECKS: Final = 4  # in each block of a step
@@ -68,13 +68,13 @@ class _WatchedStep:
             await trio.sleep(min(self._length.least / BLOCKS / CHECKS, LONGEST_PAUSE))
             if running.warming_up:
                 continue
-            at, tally = running.measured, running.figures.total
-            ends = _waits(tally)
+            at, tally = running.measured_seconds, running.figures.total
+            ends = _waiting_times(tally)
             self.watch.count_under_way(at, running.in_flight)
             self.watch.count_ends(at, ends.total - waited, ends.count - seen)
             seen, waited = ends.count, ends.total
             shown = evidence(self._rule, running.target, {**running.figures.requests, "": tally}, self.watch)
-            self.state = state(at, self._length, shown, self._trial.purpose, self.watch)
+            self.state = step_state(at, self._length, shown, self._trial.purpose, self.watch)
         running.finish(self.reason)
 
     @property
@@ -82,7 +82,7 @@ class _WatchedStep:
         return f"a step of a search: {self.state}"
 
 
-def _waits(tally: Tally) -> Histogram:
+def _waiting_times(tally: Tally) -> Histogram:
     """Return the times to the first token, or the durations if there are no streams."""
     firsts = tally.measures["ttft"]
     return firsts if firsts.count else tally.measures["duration"]
@@ -90,8 +90,8 @@ def _waits(tally: Tally) -> Histogram:
 
 def evidence(rule: LoadRule, target: str, tallies: TalliesByKind, watch: StepWatch) -> Sequence[LimitEvidence]:
     """Return the evidence of a step so far."""
-    alike = watch.alike(_waits(tallies[""]).deviation)
-    return [attrs.evolve(one, alike=alike) for one in rule.evidence(target, tallies)]
+    alike = watch.dependent_answers(_waiting_times(tallies[""]).deviation)
+    return [attrs.evolve(one, dependent=alike) for one in rule.evidence(target, tallies)]
 
 
 _CLIMBING: Final = 5  # steps up to the limit of a fast server
@@ -100,26 +100,26 @@ _CLIMBING: Final = 5  # steps up to the limit of a fast server
 def _time_to_narrow(bounds: SearchBounds, low: float, high: float, plan: Scenario, typical: float) -> float:
     """Return the approximate seconds to narrow the bounds and confirm the result."""
     steps = 1
-    while not bounds.near(low, high):
+    while not bounds.are_near(low, high):
         high, steps = (low + high) / 2, steps + 1
-    patience = PATIENCE["confirm"] if plan.at_random else 1
+    patience = PATIENCE["confirm"] if plan.has_random_arrivals else 1
     return (steps + LENGTHS["confirm"] * patience) * max(plan.seconds, 2 * typical) + 2 * (steps + 1) * typical
 
 
-def step_of(plan: Scenario, trial: Trial, typical: float) -> tuple[Scenario, StepLength]:
+def plan_step(plan: Scenario, trial: Trial, typical: float) -> tuple[Scenario, StepLength]:
     """Return the load and the length of a trial. Steps are longer if answers are slow (``typical`` seconds) or
     arrivals rare.
 
     Except on the way up, the server is filled for the duration of an answer before the measurement.
     """
-    rate = trial.load if plan.open_loop else trial.load / max(typical, 1e-3)
+    rate = trial.load if plan.is_open_loop else trial.load / max(typical, 1e-3)
     length = plan.seconds * LENGTHS[trial.purpose]
     least = max(length, 2 * typical * LENGTHS[trial.purpose], 2 * FEW * LENGTHS[trial.purpose] / rate)
-    lead = 0.0 if trial.purpose == "climb" and plan.open_loop else min(max(typical, plan.warmup), LONGEST_LEAD)
+    lead = 0.0 if trial.purpose == "climb" and plan.is_open_loop else min(max(typical, plan.warmup), LONGEST_LEAD)
     most = least * PATIENCE[trial.purpose]
     step = attrs.evolve(plan, warmup=max(lead, plan.warmup), seconds=most)
-    crowd = max(FEW, CROWD * trial.load * typical) if typical and plan.open_loop else math.inf
-    return step.at(trial.load), StepLength(least, most, crowd)
+    crowd = max(FEW, CROWD * trial.load * typical) if typical and plan.is_open_loop else math.inf
+    return step.with_load(trial.load), StepLength(least, most, crowd)
 
 
 class SearchReporter(Protocol):
@@ -150,7 +150,7 @@ async def search(
         bounds, rule.text, _CLIMBING * plan.seconds / 2 + _time_to_narrow(bounds, 1.0, 2.0, plan, 0.0)
     )
     while isinstance(todo := next_trial(bounds, tried), Trial):
-        scenario, length = step_of(plan, todo, typical)
+        scenario, length = plan_step(plan, todo, typical)
         scenario = attrs.evolve(scenario, seed=plan.seed + len(tried))
         step = _WatchedStep(todo, length, rule)
         reporter.report_trial(todo, scenario.warmup + length.least + typical)
@@ -163,7 +163,7 @@ async def search(
             break
         verdict, why = judge_step(result, step.state, step.watch, rule)
         tried.append(TriedLoad(todo.load, todo.purpose, verdict, step.watch.most_under_way > 1))
-        steps.append(_step(result, tried[-1], why, step.watch.most_under_way))
+        steps.append(_search_step(result, tried[-1], why, step.watch.most_under_way))
         results.append(result)
         reporter.report_step(steps[-1])
         if tried[-1].holds and (durations := result.tally.measures["duration"]).count:
@@ -177,7 +177,7 @@ async def search(
     return attrs.evolve(results[-1], search=report, remarks=(*results[-1].remarks, *unsure))
 
 
-def _step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchStep:
+def _search_step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchStep:
     def at(name: str, percent: float) -> float | None:
         histogram = run.tally.measures[name]
         return histogram.percentile(percent) if histogram.count else None
@@ -214,7 +214,7 @@ def judge_step(run: RunResult, ended_by: StepState, watch: StepWatch, rule: Load
         sure = ended_by == "backlog" or not shown or any(one.is_missed() for one in shown)
         return ("failed" if sure else "seems to fail"), failures[0]
     unsure = [one for one in shown if not one.is_kept]
-    return ("seems to hold", unsure[0].too_few) if unsure else ("held", "")
+    return ("seems to hold", unsure[0].missing_values_text) if unsure else ("held", "")
 
 
 def loader_is_the_limit(overhead: Overhead) -> bool:
@@ -242,17 +242,17 @@ def rule_of(plan: Scenario) -> LoadRule:
 
     def failures(run: RunResult) -> Sequence[str]:
         found = [(one.comparison.text, failure) for one in conditions if (failure := one.failure(run))]
-        return [_cause(run.tally) or failure if text == GOOD else failure for text, failure in found]
+        return [_most_frequent_failure(run.tally) or failure if text == GOOD else failure for text, failure in found]
 
     def evidence(target: str, tallies: TalliesByKind) -> Sequence[LimitEvidence]:
         parts = [(one.comparison, part_of(one.comparison.of, plan.targets, kinds)) for one in conditions]
         there = [(asked, part.request) for asked, part in parts if part.target in ("", target)]
-        return [found for asked, kind in there if (found := _evidence(asked, tallies.get(kind, Tally())))]
+        return [found for asked, kind in there if (found := _comparison_evidence(asked, tallies.get(kind, Tally())))]
 
-    return LoadRule(_text(plan, conditions), failures, evidence)
+    return LoadRule(_describe_rule(plan, conditions), failures, evidence)
 
 
-def _cause(tally: Tally) -> str:
+def _most_frequent_failure(tally: Tally) -> str:
     """Return the most frequent error or missed objective."""
     errors = [(failure.count, failure.kind) for failure in tally.failures[:1]]
     missed = [(count, f"missed {name}") for name, count in tally.missed.most_common(1)]
@@ -260,7 +260,7 @@ def _cause(tally: Tally) -> str:
     return f"{count} {what}" if count else ""
 
 
-def _text(plan: Scenario, conditions: Sequence[Condition]) -> str:
+def _describe_rule(plan: Scenario, conditions: Sequence[Condition]) -> str:
     rule = " and ".join(f"not {one.comparison.text}" for one in conditions if one.comparison.text != GOOD)
     if conditions[0].comparison.text != GOOD:
         return rule
@@ -269,22 +269,22 @@ def _text(plan: Scenario, conditions: Sequence[Condition]) -> str:
     return f"{good}, {rule}" if rule else good
 
 
-def _evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
+def _comparison_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
     """Return the evidence for a percentile or a share, ``None`` for other figures."""
-    if asked.name == SHARE and asked.upper:
+    if asked.name == SHARE and asked.is_upper_bound:
         return LimitEvidence(asked.limit / 100, tally.judged, tally.judged - tally.counts["good"])
     name = ALIASES.get(asked.name, asked.name)
-    if name in COUNTS and asked.unit == "%" and not asked.upper and asked.limit > 0:
+    if name in COUNTS and asked.unit == "%" and not asked.is_upper_bound and asked.limit > 0:
         return LimitEvidence(1 - asked.limit / 100, tally.counts["started"], tally.counts[name])
     return _percentile_evidence(asked, tally)
 
 
 def _percentile_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
-    if asked.name not in MEASURES or not asked.statistic.startswith("p") or asked.upper:
+    if asked.name not in MEASURES or not asked.statistic.startswith("p") or asked.is_upper_bound:
         return None
     share = parse_percentile(asked.text, asked.statistic) / 100
     histogram = tally.measures[asked.name]
-    return LimitEvidence(share, histogram.count, histogram.above(asked.limit)) if 0 < share < 1 else None
+    return LimitEvidence(share, histogram.count, histogram.count_above(asked.limit)) if 0 < share < 1 else None
 
 
 # The runs of a scenario
@@ -305,7 +305,7 @@ def planned_runs(plan: Scenario) -> Iterator[PlannedRun]:
     """
     for turn in range(plan.repeat):
         for load in plan.loads or (None,):
-            once = attrs.evolve(plan, repeat=1) if load is None else plan.at(load)
+            once = attrs.evolve(plan, repeat=1) if load is None else plan.with_load(load)
             labels = [label_of(plan, load)] if load is not None else []
             labels += [f"run {turn + 1}"] if plan.repeat > 1 else []
             yield PlannedRun(attrs.evolve(once, seed=plan.seed + turn), ", ".join(labels))
@@ -313,12 +313,12 @@ def planned_runs(plan: Scenario) -> Iterator[PlannedRun]:
 
 def label_of(plan: Scenario, load: float) -> str:
     """Return a short text for a load."""
-    if plan.open_loop:
+    if plan.is_open_loop:
         return f"{format_number(load)}/s"
     return count_with_noun(load, "client")
 
 
-async def runs_of(
+async def make_runs(
     plan: Scenario, target: str, run: Runner, rule: Callable[[], LoadRule], reporter: SearchReporter
 ) -> list[RunResult]:
     """Make all runs until one is interrupted. ``rule`` returns the condition of a search."""

@@ -42,13 +42,13 @@ StepState: TypeAlias = Literal["go on", "enough", "missed", "backlog"]
 class LimitEvidence:
     """The number of ``values``, and how many are ``over`` a limit that a ``share`` of all must keep.
 
-    ``alike`` is the number of successive values that count as one, because they depend on each other.
+    ``dependent`` is the number of successive values that count as one, because they depend on each other.
     """
 
     share: float
     values: int
     over: int
-    alike: float = 1.0
+    dependent: float = 1.0
 
     @property
     def is_decided(self) -> bool:
@@ -57,27 +57,30 @@ class LimitEvidence:
 
     @property
     def is_kept(self) -> bool:
-        return surely_kept(*self._independent, self.share)
+        return surely_kept(*self._independent_counts, self.share)
 
     def is_missed(self, confidence: float = CONFIDENCE) -> bool:
-        return surely_missed(*self._independent, self.share, confidence)
+        return surely_missed(*self._independent_counts, self.share, confidence)
 
     @property
-    def too_few(self) -> str:
+    def missing_values_text(self) -> str:
         """A text about the certainty so far, and the values needed for more."""
-        sure, needed = 100 * sure_share(*self._independent), values_needed(self.share, self._independent[1])
-        return f"sure of {sure:.3g} %, for {100 * self.share:g} % it takes {math.ceil(needed * self.alike)} answers"
+        sure, needed = (
+            100 * sure_share(*self._independent_counts),
+            values_needed(self.share, self._independent_counts[1]),
+        )
+        return f"sure of {sure:.3g} %, for {100 * self.share:g} % it takes {math.ceil(needed * self.dependent)} answers"
 
     @property
-    def _independent(self) -> tuple[int, int]:
+    def _independent_counts(self) -> tuple[int, int]:
         """The number of independent values, and of those over the limit."""
-        values = int(self.values / self.alike)
-        return values, min(values, round(self.over / self.alike))
+        values = int(self.values / self.dependent)
+        return values, min(values, round(self.over / self.dependent))
 
 
 @attrs.define
 class _Block:
-    looks: int = 0
+    observations: int = 0
     under_way: int = 0
     ends: int = 0
     waited: float = 0.0
@@ -107,24 +110,24 @@ class StepWatch:
         """Record the requests under way, ``at`` seconds after the begin."""
         self.under_way = under_way
         self.most_under_way = max(self.most_under_way, under_way)
-        if (block := self._at(at)) is not None:
-            block.looks += 1
+        if (block := self._block_at(at)) is not None:
+            block.observations += 1
             block.under_way += under_way
 
     def count_ends(self, at: float, waited: float, ends: int = 1) -> None:
         """Record the ends of requests, and the sum of their waiting for the first token, or for the whole answer
         without a stream."""
-        if (block := self._at(at)) is not None:
+        if (block := self._block_at(at)) is not None:
             block.ends += ends
             block.waited += waited
 
-    def _at(self, time: float) -> _Block | None:
+    def _block_at(self, time: float) -> _Block | None:
         number = int(time / self._seconds) if time >= 0 else -1
         while len(self._blocks) <= number:
             self._blocks.append(_Block())
         return self._blocks[number] if number >= 0 else None
 
-    def alike(self, deviation: float) -> float:
+    def dependent_answers(self, deviation: float) -> float:
         """Return how many successive answers count as one, because they waited in the same queue.
 
         ``deviation`` is the standard deviation of all waiting. The means of blocks deviate more than that of
@@ -154,7 +157,7 @@ class StepWatch:
 
         A server that slows down with each request ends too few of them to show their waiting.
         """
-        under_way = [block.under_way / block.looks for block in self._merged_blocks() if block.looks]
+        under_way = [block.under_way / block.observations for block in self._merged_blocks() if block.observations]
         return _rises(under_way[len(under_way) // 2 :])
 
     @property
@@ -162,13 +165,16 @@ class StepWatch:
         """The growth of a backlog. Only call it for one."""
         under_way, waited = self._series()
         if not waited:
-            under_way, waited = [block.under_way / block.looks for block in self._merged_blocks() if block.looks], [0.0]
+            under_way, waited = (
+                [block.under_way / block.observations for block in self._merged_blocks() if block.observations],
+                [0.0],
+            )
         return BacklogGrowth((under_way[0], under_way[-1]), (waited[0], waited[-1]))
 
     def _series(self) -> tuple[list[float], list[float]]:
         """Return the means of the requests under way and of their waiting, block by block."""
-        whole = [block for block in self._merged_blocks() if block.looks and block.ends]
-        return [block.under_way / block.looks for block in whole], [block.waited / block.ends for block in whole]
+        whole = [block for block in self._merged_blocks() if block.observations and block.ends]
+        return [block.under_way / block.observations for block in whole], [block.waited / block.ends for block in whole]
 
     def _merged_blocks(self) -> list[_Block]:
         """Return the blocks, merged to at most twice ``BLOCKS``."""
@@ -193,7 +199,7 @@ class StepLength:
     crowd: float = math.inf
 
 
-def state(
+def step_state(
     elapsed: float, length: StepLength, evidence: Iterable[LimitEvidence], purpose: Purpose, watch: StepWatch
 ) -> StepState:
     """Return the state of a step after ``elapsed`` measured seconds.

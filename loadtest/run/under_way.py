@@ -82,7 +82,7 @@ class LoadUnderWay:
         return min(1.0, max(self.begun_share, 1 - (self.end - trio.current_time()) / whole))
 
     @property
-    def measured(self) -> float:
+    def measured_seconds(self) -> float:
         """Seconds of measured arrivals so far."""
         return max(0.0, min(trio.current_time(), self.end) - self.begin)
 
@@ -111,7 +111,7 @@ class LoadUnderWay:
         figures, scenario = self.figures, self.scenario
         parts = figures.requests
         seconds = max(0.0, self.end - self.begin)
-        if scenario.count is not None and not scenario.open_loop:
+        if scenario.count is not None and not scenario.is_open_loop:
             seconds = min(seconds, figures.last)  # the clients continue until the last of them has its answer
         return RunResult(
             target=self.target,
@@ -149,14 +149,14 @@ class Runner(Protocol):
     async def __call__(self, scenario: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult: ...
 
 
-class TooLate(Exception):
+class StartTimePassed(Exception):
     """The start time of a load has passed."""
 
 
 def start_time(start_at: float) -> float:
-    """Return the trio time of a start. Raises ``TooLate`` if it has passed."""
+    """Return the trio time of a start. Raises ``StartTimePassed`` if it has passed."""
     ahead = start_at - time.time()
     if ahead < 0:
         late = f"the start time {format_start(start_at)} was {-ahead:.3g} s ago"
-        raise TooLate(f"--start-at: {late}; give all parts a later time, at which each is ready")
+        raise StartTimePassed(f"--start-at: {late}; give all parts a later time, at which each is ready")
     return trio.current_time() + ahead

@@ -49,7 +49,7 @@ async def look_up(host: str, port: int) -> tuple[SocketAddress, ...]:
     return tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
-class AddressTurns:
+class AddressRotation:
     """Rotates over the addresses of a name.
 
     All addresses of the preferred family take turns, so that each server of a name gets its part of the load. The

@@ -108,7 +108,7 @@ class AnswerTaker(Protocol):
         ...
 
 
-class Unpacker:
+class Decompressor:
     """A decoder for compressed answers, which some servers send unrequested."""
 
     def __init__(self, coding: str) -> None:
@@ -131,7 +131,7 @@ class Unpacker:
 _WINDOWS: Final = {"gzip": 47, "x-gzip": 47, "deflate": 15}
 
 
-def unpacker(head: ResponseHead) -> Unpacker | None:
+def decompressor_for(head: ResponseHead) -> Decompressor | None:
     """Return a decoder for the answer, or ``None``. Raises ``WireError`` for an unknown coding."""
     coding = head.headers.get("content-encoding", "identity").lower()
-    return None if coding == "identity" else Unpacker(coding)
+    return None if coding == "identity" else Decompressor(coding)

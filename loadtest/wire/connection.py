@@ -13,7 +13,15 @@ import h11
 import trio
 
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, ResponseHead, Unpacker, WireError, unpacker
+from loadtest.wire.answers import (
+    AnswerTaker,
+    Decompressor,
+    Fields,
+    OutgoingRequest,
+    ResponseHead,
+    WireError,
+    decompressor_for,
+)
 from loadtest.wire.transport import TimedTransport
 
 HEAD: Final = 64 * 1024  # bytes of a head
@@ -41,9 +49,9 @@ class TimedConnection:
         self._transport = transport
         self._address = address
         self._taker: AnswerTaker | None = None
-        self._head = HeadOfAnswer()
-        self._body: BodyOfAnswer | None = None
-        self._unpack: Unpacker | None = None
+        self._head = HeadParser()
+        self._body: BodyParser | None = None
+        self._unpack: Decompressor | None = None
         self._usable = True  # for another request after the present answer
         self.reads = 0
         self.received = 0
@@ -60,7 +68,7 @@ class TimedConnection:
         if not self._usable:
             taker.take_fault(WireError("closed", "before the request"), 0.0)
             return
-        self._taker, self._body, self._unpack, self._head = taker, None, None, HeadOfAnswer()
+        self._taker, self._body, self._unpack, self._head = taker, None, None, HeadParser()
         head = _request_head(self._address, request.method, request.path, request.headers)
         try:
             await self._transport.send((b"%b%d\r\n\r\n" % (head, len(request.body)), request.body))
@@ -110,18 +118,20 @@ class TimedConnection:
         if (found := reader.feed(data, at)) is None:
             return
         head, body = found
-        self._usable = reader.lasts
-        self._body, self._unpack = body, unpacker(head)
+        self._usable = reader.is_persistent
+        self._body, self._unpack = body, decompressor_for(head)
         self.used = True
         taker.take_head(head, reader.first)
         self._receive_body(taker, body, body.read_rest(), at)
 
-    def _receive_body(self, taker: AnswerTaker, body: "BodyOfAnswer", content: bytes, at: float) -> None:
+    def _receive_body(self, taker: AnswerTaker, body: "BodyParser", content: bytes, at: float) -> None:
         if content:
             taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
-        if body.over and self._taker is taker:  # the taker may have closed the connection during ``take_content``
+        if (
+            body.is_complete and self._taker is taker
+        ):  # the taker may have closed the connection during ``take_content``
             self._taker = None
-            self._usable = self._usable and not body.extra
+            self._usable = self._usable and not body.has_extra_data
             taker.take_end(at)
 
     def _connection_broke(self, error: OSError, at: float) -> None:
@@ -142,14 +152,14 @@ class TimedConnection:
         In that case its system acknowledged no byte, or reset the connection immediately. A later close is a failure
         of the server.
         """
-        return self._transport.undelivered or (error.fault == "reset" and at - self._transport.begun <= RESET_WITHIN)
+        return self._transport.is_undelivered or (error.fault == "reset" and at - self._transport.begun <= RESET_WITHIN)
 
 
-class HeadOfAnswer:
+class HeadParser:
     """A parser for the head of an answer.
 
-    ``first`` is the arrival of its first byte, after any interim answers (1xx). ``lasts`` is True if the server keeps
-    the connection open.
+    ``first`` is the arrival of its first byte, after any interim answers (1xx). ``is_persistent`` is True if the server
+    keeps the connection open.
     """
 
     def __init__(self) -> None:
@@ -159,9 +169,9 @@ class HeadOfAnswer:
         self._begun = b""
         self._interim = 0
         self.first = 0.0
-        self.lasts = False
+        self.is_persistent = False
 
-    def feed(self, data: bytes, at: float) -> "tuple[ResponseHead, BodyOfAnswer] | None":
+    def feed(self, data: bytes, at: float) -> "tuple[ResponseHead, BodyParser] | None":
         """Return the head that ``data`` completes, and its body. Raises ``WireError``."""
         reader = self._reader
         if len(self._begun) < SHOWN:
@@ -188,14 +198,14 @@ class HeadOfAnswer:
             return None
         return self._head_and_body(event)
 
-    def _head_and_body(self, event: h11.Response) -> "tuple[ResponseHead, BodyOfAnswer]":
+    def _head_and_body(self, event: h11.Response) -> "tuple[ResponseHead, BodyParser]":
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         version = event.http_version.decode("ascii")
         closes = "close" in [word.strip() for word in headers.get("connection", "").lower().split(",")]
         chunked = "transfer-encoding" in headers  # h11 accepts no other coding than "chunked"
         ends = chunked or "content-length" in headers or event.status_code in _BODILESS
-        self.lasts = version >= "1.1" and not closes and ends
-        return ResponseHead(event.status_code, headers, version), BodyOfAnswer(self._reader, chunked)
+        self.is_persistent = version >= "1.1" and not closes and ends
+        return ResponseHead(event.status_code, headers, version), BodyParser(self._reader, chunked)
 
     def _fault(self, error: h11.RemoteProtocolError) -> WireError:
         if self._reader.trailing_data[1]:
@@ -208,22 +218,22 @@ class HeadOfAnswer:
         return WireError("not http", f"it sent {self._begun.partition(CRLF)[0][:SHOWN]!r}")
 
 
-class BodyOfAnswer:
-    """A parser for the body of an answer. ``over`` means that it is complete, ``extra`` that more data followed."""
+class BodyParser:
+    """A parser for the body of an answer. ``has_extra_data`` means that more data followed."""
 
-    __slots__ = ("_between", "_chunked", "_reader", "extra", "over")
+    __slots__ = ("_between", "_chunked", "_reader", "has_extra_data", "is_complete")
 
     def __init__(self, reader: h11.Connection, chunked: bool) -> None:
         self._reader = reader
         self._chunked = chunked
         self._between = False  # between two chunks, with nothing of the next one
-        self.over = self.extra = False
+        self.is_complete = self.has_extra_data = False
 
     def feed(self, data: bytes) -> bytes:
         """Return the content in ``data``. Empty ``data`` is the end of the connection. Raises ``WireError``."""
         if self._between:
             line = data.find(CRLF, 0, SIZE)
-            if line > 0 and 0 < _size_of(data[:line]) == len(data) - line - 4 and data.endswith(CRLF):
+            if line > 0 and 0 < _chunk_size(data[:line]) == len(data) - line - 4 and data.endswith(CRLF):
                 return data[line + 2 : -2]
         try:
             self._reader.receive_data(data)
@@ -246,13 +256,13 @@ class BodyOfAnswer:
             raise WireError("not http", str(error)) from error
         rest, _ = self._reader.trailing_data
         if isinstance(event, h11.EndOfMessage):
-            self.over, self.extra = True, bool(rest)
+            self.is_complete, self.has_extra_data = True, bool(rest)
         self._between = self._between and self._chunked and not rest
         return b"".join(pieces)
 
 
 @lru_cache(maxsize=1024)
-def _size_of(line: bytes) -> int:
+def _chunk_size(line: bytes) -> int:
     """Return the size of a chunk, or -1 if h11 must parse it."""
     return int(line, 16) if re.fullmatch(rb"[0-9A-Fa-f]+", line) else -1
 

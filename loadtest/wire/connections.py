@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
-from loadtest.wire.address import AddressTurns, ServerAddress, look_up
+from loadtest.wire.address import AddressRotation, ServerAddress, look_up
 from loadtest.wire.answers import WireError
 from loadtest.wire.connection import TimedConnection
 from loadtest.wire.http2 import Http2Stream, SharedConnection
@@ -43,7 +43,7 @@ class Connections:
         if tls is not None and rules.http == 2:
             tls.set_alpn_protocols(["h2"])
         self._idle: list[TimedConnection] = []  # the newest is used first
-        self._turns = AddressTurns(address.addresses)
+        self._turns = AddressRotation(address.addresses)
         self._looked_up = trio.current_time()
 
     @property
@@ -55,7 +55,7 @@ class Connections:
         while self._idle:
             if (connection := self._idle.pop()).is_reusable:  # the server has not closed it, as far as known
                 return connection
-        self._close_where(lambda shared: shared.useless)
+        self._close_where(lambda shared: shared.is_useless)
         return next(filter(None, (shared.stream() for shared in self._shared)), None)
 
     async def new(self, pace: Pace = "as it comes") -> Channel:
@@ -87,7 +87,7 @@ class Connections:
         if isinstance(connection, Http2Stream):
             connection.close()
             if not self._rules.keep:
-                self._close_where(lambda shared: shared.idle)
+                self._close_where(lambda shared: shared.is_idle)
         elif self._rules.keep and not connection.is_paced and connection.is_reusable:
             self._idle.append(connection)
         else:
@@ -96,7 +96,7 @@ class Connections:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
-        self._close_where(lambda shared: shared.idle)
+        self._close_where(lambda shared: shared.is_idle)
 
     def _close_where(self, wanted: Callable[[SharedConnection], bool]) -> None:
         for shared in [shared for shared in self._shared if wanted(shared)]:

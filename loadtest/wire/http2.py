@@ -17,7 +17,15 @@ import h2.settings
 import trio
 
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import AnswerTaker, Fault, OutgoingRequest, ResponseHead, Unpacker, WireError, unpacker
+from loadtest.wire.answers import (
+    AnswerTaker,
+    Decompressor,
+    Fault,
+    OutgoingRequest,
+    ResponseHead,
+    WireError,
+    decompressor_for,
+)
 from loadtest.wire.transport import TimedTransport
 
 WINDOW: Final = 2**24  # bytes that a stream may send before an acknowledgement
@@ -93,13 +101,13 @@ class SharedConnection:
             raise self._fault
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         return not self._open and not self._reserved
 
     @property
-    def useless(self) -> bool:
+    def is_useless(self) -> bool:
         """True if no stream is open and none can begin."""
-        return self.idle and not self._has_room
+        return self.is_idle and not self._has_room
 
     @property
     def _has_room(self) -> bool:
@@ -127,7 +135,7 @@ class SharedConnection:
         self._reserved -= 1
         number = stream.number = self._frames.get_next_available_stream_id()
         try:
-            self._frames.send_headers(number, _fields(self._address, request), end_stream=not request.body)
+            self._frames.send_headers(number, _request_fields(self._address, request), end_stream=not request.body)
         except h2.exceptions.ProtocolError as error:
             stream.unread = True
             stream.end(WireError("closed", f"the server accepts no more streams: {error}"), trio.current_time())
@@ -206,7 +214,7 @@ class SharedConnection:
             number: self._open[number] for event in events if (number := _stream_number(event)) in self._open
         }.values():
             stream.reads += 1
-        self._idle_bytes = 0 if any(map(_is_of_an_answer, events)) else self._idle_bytes + len(data)
+        self._idle_bytes = 0 if any(map(_belongs_to_answer, events)) else self._idle_bytes + len(data)
         for event in events:
             self._handle_event(event, at)
         if self._idle_bytes > IDLE_BYTES:
@@ -232,7 +240,7 @@ class SharedConnection:
                     stream.take_data(event.data, at)
             case h2.events.ResponseReceived() if stream is not None:
                 self.answered = True
-                stream.take_head({_as_text(name): _as_text(value) for name, value in event.headers}, at)
+                stream.take_head({_decode_text(name): _decode_text(value) for name, value in event.headers}, at)
             case h2.events.StreamEnded() if stream is not None:
                 del self._open[event.stream_id]
                 if stream.unsent:  # it would otherwise stay half open and count against the limit of streams
@@ -277,7 +285,7 @@ class Http2Stream:
     def __init__(self, connection: SharedConnection) -> None:
         self._connection = connection
         self._taker: AnswerTaker | None = None
-        self._unpack: Unpacker | None = None
+        self._unpack: Decompressor | None = None
         self.number = 0
         self.used = connection.answered
         self.unread = False  # the server stated that it did not process the request
@@ -299,8 +307,8 @@ class Http2Stream:
 
     def take_head(self, headers: Mapping[str, str], at: float) -> None:
         try:
-            head = ResponseHead(_status(headers[":status"]), headers, "2")
-            self._unpack = unpacker(head)
+            head = ResponseHead(_parse_status(headers[":status"]), headers, "2")
+            self._unpack = decompressor_for(head)
         except WireError as error:
             self.end(error, at)
             return
@@ -336,7 +344,7 @@ _OF_ANSWERS: Final = (
 )
 
 
-def _is_of_an_answer(event: h2.events.Event) -> bool:
+def _belongs_to_answer(event: h2.events.Event) -> bool:
     return isinstance(event, _OF_ANSWERS) and not (isinstance(event, h2.events.DataReceived) and not event.data)
 
 
@@ -351,7 +359,7 @@ def _stream_number(event: h2.events.Event) -> int:
     return getattr(event, "stream_id", 0) or 0
 
 
-def _status(said: str) -> int:
+def _parse_status(said: str) -> int:
     """Parse a status, which h2 does not check. Raises ``WireError``."""
     if not (len(said) == 3 and said.isascii() and said.isdigit()):
         raise WireError("not http", f"its status is {said[:SHOWN]!r}")
@@ -362,7 +370,7 @@ def _error_code_name(code: object) -> str:
     return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)
 
 
-def _fields(address: ServerAddress, request: OutgoingRequest) -> list[tuple[str, str]]:
+def _request_fields(address: ServerAddress, request: OutgoingRequest) -> list[tuple[str, str]]:
     own = [
         (":method", request.method),
         (":scheme", "https" if address.secure else "http"),
@@ -374,5 +382,5 @@ def _fields(address: ServerAddress, request: OutgoingRequest) -> list[tuple[str,
     return own + [(name.lower(), value) for name, value in request.headers if name.lower() not in _HOP_BY_HOP]
 
 
-def _as_text(value: str | bytes) -> str:
+def _decode_text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")

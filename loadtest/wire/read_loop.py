@@ -32,8 +32,8 @@ class WatchedSocket:
     """A socket and the callbacks for its data. A paced socket is not read again until ``ReadLoop.resume``."""
 
     socket: socket.socket
-    take: DataCallback
-    broke: ErrorCallback
+    on_data: DataCallback
+    on_error: ErrorCallback
     is_paced: bool = False
 
     def read(self) -> bytes | OSError | None:
@@ -49,11 +49,11 @@ class WatchedSocket:
         """Pass one read to the callback. At the end or after an error, the socket leaves ``loop``."""
         if isinstance(found, OSError):
             loop.remove(self)
-            self.broke(found, at)
+            self.on_error(found, at)
             return
         if not found:
             loop.remove(self)
-        self.take(found, at)
+        self.on_data(found, at)
 
 
 class ReadLoop(Protocol):
@@ -80,11 +80,11 @@ if sys.platform == "linux":
         def add(self, watched: WatchedSocket) -> None:
             fd = watched.socket.fileno()
             self._watched[fd] = watched
-            self._poll.register(fd, _interest(watched))
+            self._poll.register(fd, _epoll_events(watched))
 
         def resume(self, watched: WatchedSocket) -> None:
             if self._watched.get(fd := watched.socket.fileno()) is watched:
-                self._poll.modify(fd, _interest(watched))
+                self._poll.modify(fd, _epoll_events(watched))
 
         def remove(self, watched: WatchedSocket) -> None:
             fd = watched.socket.fileno()
@@ -120,7 +120,7 @@ if sys.platform == "linux":
                     break
             return bool(read)
 
-    def _interest(watched: WatchedSocket) -> int:
+    def _epoll_events(watched: WatchedSocket) -> int:
         return select.EPOLLIN | (select.EPOLLONESHOT if watched.is_paced else 0)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import trio
 
-from loadtest.wire.address import AddressTurns
+from loadtest.wire.address import AddressRotation
 from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.read_loop import READ, DataCallback, ErrorCallback, WatchedSocket, read_loop
 
@@ -77,7 +77,7 @@ class TimedTransport:
 
     async def _send(self, data: Sequence[Data]) -> None:
         self.begun, self._written = trio.current_time(), 0
-        for piece in _pieces(data):
+        for piece in _split_pieces(data):
             if self._written:
                 await trio.lowlevel.checkpoint()
             rest = memoryview(self._tls.encrypt(piece) if self._tls else piece)
@@ -87,12 +87,12 @@ class TimedTransport:
                 rest = rest[taken:]
 
     @property
-    def undelivered(self) -> bool:
+    def is_undelivered(self) -> bool:
         """True if surely no byte of the last send reached the server's system."""
-        waiting = self._waiting()
+        waiting = self._unacknowledged_bytes()
         return waiting is not None and waiting >= self._written
 
-    def _waiting(self) -> int | None:
+    def _unacknowledged_bytes(self) -> int | None:
         """Return the number of unacknowledged bytes, or ``None`` if unknown."""
         if sys.platform != "linux":
             return None
@@ -128,7 +128,7 @@ class TlsLayer:
     async def shake_hands(self, sock: socket.socket) -> None:
         """Do the handshake. Raises ``WireError``."""
         try:
-            while not self._is_shaken():
+            while not self._try_handshake():
                 await _send_some(sock, self._outgoing.read())  # a few kilobytes, which always fit into a new connection
                 await trio.lowlevel.wait_readable(sock)
                 with contextlib.suppress(BlockingIOError):
@@ -139,7 +139,7 @@ class TlsLayer:
                 sock.send(self._outgoing.read())  # the alert, which informs the server
             raise WireError("tls", str(error) or "the server closed the connection") from error
 
-    def _is_shaken(self) -> bool:
+    def _try_handshake(self) -> bool:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -194,7 +194,7 @@ async def _send_some(sock: socket.socket, data: Data) -> int:
             await trio.lowlevel.wait_writable(sock)
 
 
-def _pieces(data: Sequence[Data]) -> Iterator[Data]:
+def _split_pieces(data: Sequence[Data]) -> Iterator[Data]:
     """Yield ``data`` in pieces: small items joined, large ones split without a copy."""
     if sum(map(len, data)) <= PIECE:
         yield b"".join(data)
@@ -205,7 +205,7 @@ def _pieces(data: Sequence[Data]) -> Iterator[Data]:
 
 
 async def open_transport(
-    turns: AddressTurns, host: str, tls: ssl.SSLContext | None, pace: Pace = "as it comes"
+    turns: AddressRotation, host: str, tls: ssl.SSLContext | None, pace: Pace = "as it comes"
 ) -> TimedTransport:
     """Connect to the next address in turn, or to the first after it that accepts. Raises ``WireError``."""
     sock = await _connect_any(turns, pace)
@@ -220,7 +220,7 @@ async def open_transport(
     return TimedTransport(sock, pace, layer)
 
 
-async def _connect_any(turns: AddressTurns, pace: Pace) -> socket.socket:
+async def _connect_any(turns: AddressRotation, pace: Pace) -> socket.socket:
     last: OSError | None = None
     for family, address in turns:
         try:

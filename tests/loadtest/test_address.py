@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import trio
 
-from loadtest.wire.address import AddressTurns, ServerAddress, look_up
+from loadtest.wire.address import AddressRotation, ServerAddress, look_up
 from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.connections import ConnectionRules, Connections
 
@@ -17,14 +17,14 @@ V6 = [(int(socket.AF_INET6), ("::1", 80, 0, 0))]
 
 
 def test_connections_take_turns_among_the_addresses_of_a_name():
-    turns = AddressTurns((*V4, *V6))
+    turns = AddressRotation((*V4, *V6))
     tried = [list(turns) for _ in range(300)]
     assert Counter(first[0] for first in tried) == dict.fromkeys(V4, 100)
     assert all(len(set(order)) == 4 and order[-1] == V6[0] for order in tried)  # the others stay as a way out
 
 
 def test_turns_go_on_where_they_were_unless_the_addresses_have_changed():
-    turns = AddressTurns(tuple(V4))
+    turns = AddressRotation(tuple(V4))
     next(iter(turns))
     turns.renew(tuple(V4))
     assert next(iter(turns)) == V4[1]

@@ -7,7 +7,7 @@ import pytest
 from loadtest.exchange.content import NOTHING, EventContent, error_message, read_event, read_whole_answer
 from loadtest.exchange.record import AnswerTokens
 from loadtest.plan.load_request import LoadRequest, PromptImages
-from loadtest.requests.bodies import Bodies, address, api_of, chat_like_body, headers
+from loadtest.requests.bodies import Bodies, api_of, chat_like_body, request_headers, request_url
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Tool
@@ -85,7 +85,7 @@ def test_messages_of_a_file_are_said_in_every_api(api):
     ],
 )
 def test_the_path_is_added_as_far_as_it_is_missing(url, whole):
-    assert address(url, LoadRequest("m", api="messages")) == whole
+    assert request_url(url, LoadRequest("m", api="messages")) == whole
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_path_is_added_as_far_as_it_is_missing(url, whole):
     ],
 )
 def test_a_path_may_name_the_model(api, stream, url, whole):
-    assert address(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
+    assert request_url(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
 
 
 @pytest.mark.parametrize("api", CODECS)
@@ -128,9 +128,9 @@ def test_a_whole_url_says_its_api():
 
 
 def test_keys_go_where_the_api_has_them_and_given_headers_win():
-    assert dict(headers("messages", "k", ()))["x-api-key"] == "k"
-    assert dict(headers("responses", "k", ()))["authorization"] == "Bearer k"
-    assert dict(headers("chat", "k", (("Authorization", "mine"),)))["authorization"] == "mine"
+    assert dict(request_headers("messages", "k", ()))["x-api-key"] == "k"
+    assert dict(request_headers("responses", "k", ()))["authorization"] == "Bearer k"
+    assert dict(request_headers("chat", "k", (("Authorization", "mine"),)))["authorization"] == "mine"
 
 
 @pytest.mark.parametrize(

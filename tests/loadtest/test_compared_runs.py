@@ -13,8 +13,8 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.reports import report_file
-from loadtest.reports.compared_runs import comparison
-from loadtest.reports.request_log import LineForm, LoggedRun, line
+from loadtest.reports.compared_runs import compare_reports
+from loadtest.reports.request_log import LineForm, LoggedRun, log_line
 from loadtest.run.overhead import Overhead
 from tests.support.load_records import exchange_record, shift_record
 from tests.support.load_servers import scenario
@@ -57,7 +57,7 @@ def report(path, found, log=True, targets=("",), **plan):
 
 def write_log(path, found, target=""):
     run, none = LoggedRun(1, target, 0.0), SecretWords(())
-    path.write_text("".join(json.dumps(line(record, (), b"", run, none, LineForm())) + "\n" for record in found))
+    path.write_text("".join(json.dumps(log_line(record, (), b"", run, none, LineForm())) + "\n" for record in found))
     return path
 
 
@@ -130,17 +130,17 @@ def test_a_log_that_is_another_runs_is_not_believed(tmp_path):
     before = report(tmp_path / "a.json", records(1))
     after = report(tmp_path / "b.json", records(2))
     write_log(tmp_path / "b.log", records(3)[:-1])
-    assert comparison(before, after).targets[0].total.evidence == "buckets"
+    assert compare_reports(before, after).targets[0].total.evidence == "buckets"
     write_log(tmp_path / "b.log", records(2))
-    assert comparison(before, after).targets[0].total.evidence == "lines"
+    assert compare_reports(before, after).targets[0].total.evidence == "lines"
     (tmp_path / "b.log").rename(tmp_path / "b.jsonl")  # of the report's own name
-    assert comparison(before, after).targets[0].total.evidence == "lines"
+    assert compare_reports(before, after).targets[0].total.evidence == "lines"
 
 
 def test_half_a_line_at_the_end_of_a_log_is_left_out(tmp_path, capsys):
     one, other = write_log(tmp_path / "a.jsonl", records(1)), write_log(tmp_path / "b.jsonl", records(2))
     other.write_bytes(other.read_bytes()[:-40])
-    assert comparison(one, other).targets[0].total.evidence == "lines"
+    assert compare_reports(one, other).targets[0].total.evidence == "lines"
     for wrong in (
         '{"planned": 1}\n',
         "[1]\n",
@@ -176,7 +176,7 @@ def test_kinds_and_targets_are_compared_each_with_its_own(tmp_path, capsys):
         report(tmp_path / f"{n}.json", records(n, slower=1 + n, kinds=both["kinds"]), targets=both["targets"])
         for n in (0, 1)
     )
-    found = comparison(before, after)
+    found = compare_reports(before, after)
     assert [(target.name, target.total.evidence, [kind.name for kind in target.kinds]) for target in found.targets] == [
         ("x", "buckets", ["one", "other"]), ("y", "lines", ["one", "other"])]  # fmt: skip
     assert {target.verdict for target in found.targets} == {"slower"}
@@ -195,7 +195,7 @@ def test_several_loads_of_one_target_are_compared_each_with_its_like(tmp_path):
 
     before = written(tmp_path / "a.json", (10, records(1)), (20, records(2)))
     after = written(tmp_path / "b.json", (20, records(3)), (10, records(4, slower=2)))
-    found = comparison(before, after).targets
+    found = compare_reports(before, after).targets
     assert [(target.name, target.verdict, target.differences) for target in found] == [
         ("http://h, 10/s (evenly spaced), for 15 s", "slower", ()),
         ("http://h, 20/s (evenly spaced), for 15 s", "no difference seen", ()),

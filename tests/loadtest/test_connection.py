@@ -21,7 +21,7 @@ IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3;
 class FedTransport:
     """A transport that brings what it is told to."""
 
-    undelivered = False
+    is_undelivered = False
 
     def listen(self, take, broke):
         self.take = take

@@ -11,8 +11,8 @@ from loadtest.plan.load_request import FollowUp, LoadRequest, ThinkTime, ToolRes
 from loadtest.plan.traces import load_trace
 from loadtest.requests.conversation import (
     ROUNDS,
+    CannotContinue,
     MadeConversations,
-    NoNextTurn,
     TracedConversations,
     UserTurn,
     conversation_of,
@@ -239,10 +239,10 @@ def test_a_recorded_conversation_is_what_its_user_says():
         value = msgspec.json.decode(opening)
         first = next(n for n, one in enumerate(messages) if one.get("role") != "assistant")
         assert value == {"x": 1, member: messages[first : first + opens]}, api
-        said = [msgspec.json.decode(b"[%b]" % b",".join(turn.native)) for turn in following]
-        assert b'"b"' in following[0].native[0], api
-        assert b"21" not in following[0].native[0], api
+        said = [msgspec.json.decode(b"[%b]" % b",".join(turn.api_messages)) for turn in following]
+        assert b'"b"' in following[0].api_messages[0], api
+        assert b"21" not in following[0].api_messages[0], api
         assert [len(run) for run in said] == ([2] if api == "chat" else [1]), api
     for body in (b"no", b"{}", b'{"messages": 1}', b'{"messages": [1]}', b'{"messages": []}'):
-        with pytest.raises(NoNextTurn):
+        with pytest.raises(CannotContinue):
             split_turns("chat", body)

@@ -8,7 +8,7 @@ from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.figures.conditions import parse_until
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.comparison import InvalidCondition
-from loadtest.run.early_ends import EarlyEnds, LastEnds, Refusals, TokenBudget, end_early
+from loadtest.run.early_ends import EarlyEnds, RecentEnds, Refusals, TokenBudget, end_early
 from tests.support.load_records import record
 from tests.support.load_servers import scenario
 
@@ -26,7 +26,7 @@ class Clock:
 
 def last_ends(*conditions, target="", targets=("",), requests=("chat m",)):
     clock = Clock()
-    return LastEnds(map(parse_until, conditions), target, targets, requests, clock), clock
+    return RecentEnds(map(parse_until, conditions), target, targets, requests, clock), clock
 
 
 def test_a_condition_is_of_the_last_seconds_alone():

@@ -33,7 +33,7 @@ async def asked(target: LoadTarget, request: OutgoingRequest = REQUEST, **kind) 
     """One exchange to its end, read."""
     exchange = TimedExchange(LoadRequest("m", **kind), "reads", trio.current_time())
     await exchange.run(target, request)
-    exchange.read(read_answer(exchange.request.api, exchange.body, streamed=exchange.request.stream))
+    exchange.apply_reading(read_answer(exchange.request.api, exchange.body, streamed=exchange.request.stream))
     return exchange
 
 
@@ -69,7 +69,7 @@ async def test_what_looks_like_the_end_in_a_text_is_none():
         exchange = await asked(target)
     assert exchange.complete
     assert not exchange.left_open
-    assert not exchange.failed
+    assert not exchange.has_error
     assert len(exchange.contents) == 2
     assert 0.1 < exchange.contents[1] - exchange.contents[0] < 0.5
 
@@ -100,7 +100,7 @@ async def test_only_the_first_content_is_known_while_an_answer_runs_and_all_of_i
                 await trio.lowlevel.checkpoint()
         assert exchange.first_event == exchange.contents[0] == exchange.first_output
         on.set()
-    exchange.read(read_answer("chat", exchange.body, streamed=True))
+    exchange.apply_reading(read_answer("chat", exchange.body, streamed=True))
     assert len(exchange.contents) == 2
     assert exchange.tokens.output == 2
     assert exchange.finish == "stop"
@@ -126,7 +126,7 @@ async def test_an_event_that_is_too_large_ends_the_answer():
     large = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 2**24)
     whole.take_content(large[:-1], 1.0)
     whole.take_content(large[-1:], 2.0)
-    whole.read(read_answer("chat", whole.body, streamed=True))  # all concurrent requests it is an event
+    whole.apply_reading(read_answer("chat", whole.body, streamed=True))  # all concurrent requests it is an event
     assert whole.contents == []
 
 
@@ -139,7 +139,7 @@ async def test_an_answer_that_goes_on_and_on_is_not_kept_for_ever():
             exchange.take_content(piece, float(at))
         assert len(exchange.body) == 2**26, stream
         assert exchange.is_answer_over
-        assert exchange.heard == 63.0
+        assert exchange.last_event_at == 63.0
 
 
 async def test_a_small_answer_that_unpacks_to_a_large_one_is_too_large():
@@ -273,7 +273,7 @@ async def test_an_answer_ends_when_its_end_is_read_and_not_when_others_have_let_
             await trio.lowlevel.checkpoint()
             if exchange.body:
                 break
-        while trio.current_time() < exchange.heard + 0.05:
+        while trio.current_time() < exchange.last_event_at + 0.05:
             pass
 
     async with serving(serve) as url, target_at(url) as target, trio.open_nursery() as nursery:
@@ -281,7 +281,7 @@ async def test_an_answer_ends_when_its_end_is_read_and_not_when_others_have_let_
         for exchange in exchanges:
             nursery.start_soon(is_busy, exchange)
             nursery.start_soon(exchange.run, target, REQUEST)
-    assert [exchange.ended for exchange in exchanges] == [exchange.heard for exchange in exchanges]
+    assert [exchange.ended for exchange in exchanges] == [exchange.last_event_at for exchange in exchanges]
 
 
 @pytest.mark.parametrize("fault", ["refused", "cut", "timeout", "none"])

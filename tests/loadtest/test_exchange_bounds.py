@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.exchange.exchange import MAX_EVENTS
 from loadtest.exchange.judging import ReceivedAnswer, judge_answer
-from loadtest.requests.conversation import NoNextTurn, TurnAnswer
+from loadtest.requests.conversation import CannotContinue, TurnAnswer
 from tests.support.load_servers import HEAD, chunk, load, serving
 
 
@@ -47,7 +47,7 @@ def test_a_whole_answer_that_unfolds_is_not_read():
     assert (verdict.outcome, verdict.found) == ("too large", "the answer has more than 200,000 JSON elements")
     vectors = b'{"data":[{"embedding":[' + b"0," * 300_000 + b"0]}]}"
     assert judge_answer(ReceivedAnswer("embeddings", False, None, vectors), False).outcome == "complete"
-    with pytest.raises(NoNextTurn, match="too long to continue"):
+    with pytest.raises(CannotContinue, match="too long to continue"):
         TurnAnswer.read("chat", lists, streamed=False)
 
 

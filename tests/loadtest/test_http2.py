@@ -41,7 +41,7 @@ async def asked(target: LoadTarget, number: int, request: OutgoingRequest = REQU
         for exchange in exchanges:
             nursery.start_soon(exchange.run, target, request)
     for exchange in exchanges:
-        exchange.read(read_answer("chat", exchange.body, streamed=True))
+        exchange.apply_reading(read_answer("chat", exchange.body, streamed=True))
     return exchanges
 
 
@@ -151,7 +151,7 @@ async def test_a_server_that_is_leaving_gets_no_more_and_ends_what_it_has():
                     await trio.lowlevel.checkpoint()
             await asked(target, 1, cancel=Cancelling(1.0, 0.1))
         assert len(peers) == 2
-        assert first.left
+        assert first.client_left
 
 
 async def test_a_client_that_leaves_resets_its_stream_alone():
@@ -163,7 +163,7 @@ async def test_a_client_that_leaves_resets_its_stream_alone():
     async with http2_server(serve) as (url, peers), target_at(url) as target:
         (left,) = await asked(target, 1, cancel=Cancelling(1.0, 0.1))
         (whole,) = await asked(target, 1)
-    assert left.left
+    assert left.client_left
     assert whole.complete
     assert peers[0].resets == [1]
     assert len(peers) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.requests.keys import OWN_KEYS, advice, credential, describe_key
+from loadtest.requests.keys import OWN_KEYS, credential_for, describe_key, key_advice
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import run
 from tests.support.load_servers import scenario
@@ -32,12 +32,12 @@ REFUSAL = Raw(401, (("content-type", "application/json"),), (b'{"error": {"messa
     ],
 )
 def test_a_providers_own_host_alone_gets_that_providers_key(url, value):
-    assert credential(url, None, ENVIRONMENT).value == value
+    assert credential_for(url, None, ENVIRONMENT).value == value
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:12000", "https://api.openai.com"])
 def test_a_key_that_is_named_goes_everywhere(url):
-    assert credential(url, "MINE", ENVIRONMENT).value == "sk-mine"
+    assert credential_for(url, "MINE", ENVIRONMENT).value == "sk-mine"
 
 
 def test_every_provider_with_a_host_and_a_variable_is_known():
@@ -60,16 +60,16 @@ def test_every_provider_with_a_host_and_a_variable_is_known():
 )  # fmt: skip
 def test_what_is_sent_is_said_and_what_to_do_where_it_is_refused(url, more, env: Mapping[str, str], said, advised):
     plan = scenario(url, concurrency=1, **more)
-    found = credential(url, plan.key_env, env)
+    found = credential_for(url, plan.key_env, env)
     assert said in describe_key(url, found, plan)
-    assert advised in advice(found, plan)
+    assert advised in key_advice(found, plan)
     if "headers" not in more:
-        assert "$TRIGATE_API_KEY" in advice(found, plan)
+        assert "$TRIGATE_API_KEY" in key_advice(found, plan)
 
 
 def test_a_url_with_a_key_in_it_is_shown_without():
     plan = scenario("http://h:1/v1?key=sk-secret", concurrency=1)
-    said = describe_key(plan.targets[""], credential(plan.targets[""], plan.key_env, {}), plan)
+    said = describe_key(plan.targets[""], credential_for(plan.targets[""], plan.key_env, {}), plan)
     assert "sk-secret" not in said
 
 

@@ -11,8 +11,8 @@ from gateway.commands.load_plan import only_model
 from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS
 from loadtest.plan.load_request import LoadRequest
-from loadtest.requests.bodies import address, api_of
-from loadtest.requests.mix import silence
+from loadtest.requests.bodies import api_of, request_url
+from loadtest.requests.mix import silent_wav
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
@@ -98,9 +98,9 @@ def test_endpoints_are_found_by_their_addresses():
         whole = f"http://h{endpoint.path}"
         assert api_of(whole) == api, api
         for url in ("http://h", "http://h/v1", whole):
-            assert address(url, LoadRequest("m", api=api)) == whole, (api, url)
+            assert request_url(url, LoadRequest("m", api=api)) == whole, (api, url)
     assert api_of("http://h/v1/chat/completions") == "chat"
-    assert address("http://h/rerank", LoadRequest("m", api="rerank")) == "http://h/rerank"
+    assert request_url("http://h/rerank", LoadRequest("m", api="rerank")) == "http://h/rerank"
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_what_an_endpoint_has_not_got_is_a_mistake(request_, said):
 
 
 def test_no_two_sounds_are_alike():
-    assert silence(1)[:4] == b"RIFF"
-    assert len(silence(1)) == len(silence(2))
-    assert silence(1) != silence(2)
+    assert silent_wav(1)[:4] == b"RIFF"
+    assert len(silent_wav(1)) == len(silent_wav(2))
+    assert silent_wav(1) != silent_wav(2)
 
 
 # Responses over WebSockets

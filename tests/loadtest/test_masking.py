@@ -10,7 +10,7 @@ from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.scenario import Scenario
 
 KEY = "sk-proj-Ab9+/=xyzQRS~tuv1"
-WORDS = SecretWords.among([f"Bearer {KEY}"])
+WORDS = SecretWords.from_values([f"Bearer {KEY}"])
 IN_JSON = "".join(f"\\u{ord(one):04x}" for one in KEY)
 IN_URL = urllib.parse.quote(KEY, safe="")
 ENCODED = [
@@ -52,12 +52,12 @@ def test_what_only_begins_like_a_key_is_left_alone():
 
 
 def test_one_secret_may_be_the_beginning_of_another():
-    words = SecretWords.among(["secret-1111%262222", "secret-1111&2222"])
+    words = SecretWords.from_values(["secret-1111%262222", "secret-1111&2222"])
     assert words.mask("\\u0073ecret-1111\\u00262222 x") == "*** x"
 
 
 def test_user_and_password_are_masked_where_a_header_has_them_as_one():
-    words = SecretWords.among(["Basic " + base64.b64encode(b"my-user-name:pass-word-1").decode()])
+    words = SecretWords.from_values(["Basic " + base64.b64encode(b"my-user-name:pass-word-1").decode()])
     assert words.mask("no pass-word-1 for my-user-name") == "no *** for ***"
 
 
@@ -69,7 +69,7 @@ def test_credentials_in_bodies_are_masked_too(tmp_path):
     extra = {"tools": [{"headers": {"x-api-key": "in-extra-1"}}], "metadata": {"keyboard": "qwertyuiop"}}
     requests = (LoadRequest("m", requests=file), LoadRequest("m", extra=extra))
     plan = Scenario({"t": "http://127.0.0.1:1"}, requests, 1.0)
-    words = SecretWords.of(plan, "t", None)
+    words = SecretWords.of_load(plan, "t", None)
     assert words.mask("no tok-abcd-7, in-extra-1: qwertyuiop") == "no ***, ***: qwertyuiop"
     assert len(words.words) < 10 * MOST
     described = plan.describe()["requests"][1]["extra"]

@@ -20,7 +20,7 @@ WHOLE = ExchangeRecord(
 
 
 def measured(name, **changes):
-    return list(MEASURES[name].of(attrs.evolve(WHOLE, **changes)).values)
+    return list(MEASURES[name].values_of(attrs.evolve(WHOLE, **changes)).values)
 
 
 def test_a_role_reasoning_and_text_are_three_first_moments():
@@ -71,7 +71,7 @@ def test_a_whole_answer_has_no_first_token():
 
 def test_what_was_waited_in_vain_counts_and_is_known_to():
     late = {"end": "error", "problem": Problem("timeout", "stream"), "ended": 31.0}
-    found = MEASURES["duration"].of(attrs.evolve(WHOLE, **late))
+    found = MEASURES["duration"].values_of(attrs.evolve(WHOLE, **late))
     assert (list(found.values), found.censored) == ([30.0], True)
 
 
@@ -106,7 +106,7 @@ def test_tokens_count_in_the_second_in_which_they_came():
 def test_a_timeline_is_read_as_it_was_written():
     timeline = LoadTimeline()
     timeline.record_begin(2.5)
-    timeline.note(3.1, 7, 0.2)
+    timeline.record_state(3.1, 7, 0.2)
     assert LoadTimeline.load(timeline.dump()).dump() == timeline.dump()
 
 

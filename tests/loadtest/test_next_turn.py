@@ -6,8 +6,8 @@ import pytest
 
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.bodies import Bodies
-from loadtest.requests.conversation import NoNextTurn, TurnAnswer, limited_body, next_body, referring_body
-from loadtest.requests.file_requests import asked_limit
+from loadtest.requests.conversation import CannotContinue, TurnAnswer, limited_body, next_body, referring_body
+from loadtest.requests.file_requests import token_limit_of
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request, TextPart, ToolResultPart
@@ -209,7 +209,7 @@ def test_the_limit_of_an_answer_may_be_another_for_each_turn():
     for api in CODECS:
         request = LoadRequest("m", api=api, output=99)
         body = limited_body(api, Bodies(request).make_body("Hi", 99), 7)
-        assert asked_limit(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), api) == 7
+        assert token_limit_of(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), api) == 7
         assert b"99" not in body, api
         assert limited_body(api, b'{"x":1}', 7) == b'{"x":1}', api
 
@@ -227,9 +227,9 @@ def test_no_turn_follows_what_failed():
     for api in CODECS:
         whole = answer_of(api, streamed=True)
         for body, streamed in ((whole[: len(whole) // 2], True), (b"", True), (b"no", False), (b"{}", False)):
-            with pytest.raises(NoNextTurn):
+            with pytest.raises(CannotContinue):
                 TurnAnswer.read(api, body, streamed)
     answered = TurnAnswer.read("chat", answer_of("chat", streamed=True), True)
     for before in (b"", b"[]", b"{}", b'{"messages": 1}'):
-        with pytest.raises(NoNextTurn):
+        with pytest.raises(CannotContinue):
             next_body(before, answered, [TextPart("Go on.")])

@@ -3,7 +3,7 @@
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from loadtest.reports.otlp import OPERATION, TIMES, TOKENS, BucketCounts, MetricsSoFar, metrics_data, url_of
+from loadtest.reports.otlp import OPERATION, TIMES, TOKENS, BucketCounts, MetricsSoFar, export_url, metrics_data
 
 LABELS = (("gen_ai.request.model", "m"), ("trigate.load.target", "a"))
 
@@ -24,8 +24,8 @@ def test_bounds_hold_what_is_not_above_them():
 def test_otlp_is_cumulative_with_the_names_and_bounds_of_the_load():
     metrics = MetricsSoFar()
     metrics.observe("gen_ai.client.operation.duration", "s", LABELS, OPERATION, (0.005, 0.01, 0.5, 500))
-    metrics.count("trigate_load_requests", "{request}", LABELS, 4)
-    metrics.set("trigate_load_in_flight", "{request}", LABELS, 2)
+    metrics.add_to_counter("trigate_load_requests", "{request}", LABELS, 4)
+    metrics.set_gauge("trigate_load_in_flight", "{request}", LABELS, 2)
     (resource,) = encode_metrics(metrics_data(metrics.series(), 100.5, 200.25)).resource_metrics
     assert [(one.key, one.value.string_value) for one in resource.resource.attributes] == [
         ("service.name", "trigate-load")]  # fmt: skip
@@ -52,4 +52,4 @@ def test_otlp_is_cumulative_with_the_names_and_bounds_of_the_load():
     ],
 )
 def test_otlp_goes_where_collectors_and_prometheus_listen(given, posted):
-    assert url_of(given) == posted
+    assert export_url(given) == posted

@@ -13,7 +13,17 @@ from loadtest.figures.measures import format_duration, format_number
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports.page import page
-from loadtest.reports.plots import Axis, Series, chart, curves, linear, logarithmic, over_time, percentiles, spans
+from loadtest.reports.plots import (
+    Axis,
+    Series,
+    chart,
+    distribution_charts,
+    linear_axis,
+    logarithmic_axis,
+    percentile_axis,
+    timeline_charts,
+    timeline_spans,
+)
 from loadtest.reports.words import describe_course, describe_probes
 from loadtest.run.search import FoundLoad, SearchReport, SearchStep
 from tests.support.load_records import exchange_record, record, result, shift_record
@@ -64,7 +74,7 @@ def test_a_distribution_is_drawn_to_its_greatest_value(waits):
     """Whatever the values are: one, none but zero, all alike, many."""
     contents = [(1 + wait, 1.1 + wait) for wait in waits]
     run = result(*(exchange_record(contents=at, first_output=at[0], end_event=None, ended=4.0) for at in contents))
-    first = next(found for found in curves([run], ["x"]) if "Time to the first token" in found)
+    first = next(found for found in distribution_charts([run], ["x"]) if "Time to the first token" in found)
     assert f"<small>max {format_duration(max(waits))}</small>" in first
     path, mark = re.search(
         r'<path class="s0" d="([^"]*)"/>(?:<circle.*?</circle>)*<path class="s0 end" d="M([\d. ]+)h', first
@@ -87,9 +97,9 @@ def test_axes_make_sense_whatever_there_is_to_show():
         (0.0, 5.0),
         (36e-3, 36.1e-3),
     ]
-    axes: list[tuple[object, Axis]] = [(case, logarithmic(*case, format_duration)) for case in cases]
-    axes += [(high, linear(high, format_duration)) for high in (1e-3, 7.0, 1e6)] + [
-        (most, percentiles(most)) for most in (0, 50, 99.9999)
+    axes: list[tuple[object, Axis]] = [(case, logarithmic_axis(*case, format_duration)) for case in cases]
+    axes += [(high, linear_axis(high, format_duration)) for high in (1e-3, 7.0, 1e6)] + [
+        (most, percentile_axis(most)) for most in (0, 50, 99.9999)
     ]
     for case, axis in axes:
         written = [axis.show(tick) for tick in axis.ticks]
@@ -100,7 +110,7 @@ def test_axes_make_sense_whatever_there_is_to_show():
 
 
 def test_a_point_without_neighbours_is_a_dot():
-    nan, axis = math.nan, linear(1, format_number)
+    nan, axis = math.nan, linear_axis(1, format_number)
     found = chart("of a second", axis, axis, [Series("one", [(0.0, 1.0)], 1), Series("none", [(0.0, nan)], 2),
                                               Series("some", [(0, 1), (0.2, nan), (0.4, 1), (0.6, 0)], 3)])  # fmt: skip
     assert len(re.findall(r'<path class="s1 end" d="M[\d. ]+h.01"/>', found)) == 1
@@ -113,18 +123,18 @@ def test_a_run_of_hours_is_drawn_in_few_points_that_lose_no_peak():
     timeline, wait = LoadTimeline(), Histogram()
     wait.add(0.1)
     for number in range(4 * 3600):
-        second = timeline.at(number)
+        second = timeline.second_at(number)
         second.started = second.whole = 5
         second.in_flight, second.lag = 3 + 90 * (number == 777), 0.5 * (number == 5001)
         second.ttft = wait if number % 2 else Histogram()
     timeline.merge(LoadTimeline())
     run = attrs.evolve(RUN, timeline=timeline, seconds=4 * 3600.0)
-    size, found = spans(run.timeline)
+    size, found = timeline_spans(run.timeline)
     assert (size, len(found)) == (32, 450)
     assert {one.started for one in found} == {5}
     assert (max(one.in_flight for one in found), max(one.lag for one in found)) == (93, 0.5)
     assert not any(math.isnan(one.first_token(50)) for one in found)
-    charts = "".join(over_time(run))
+    charts = "".join(timeline_charts(run))
     assert "Requests, a second, mean of 32 s" in charts
     assert ">2 h</text>" in charts
     assert len(page([run])) < 200_000

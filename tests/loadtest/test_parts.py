@@ -13,10 +13,10 @@ from gateway.__main__ import main
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.plan.shares import PlanShare
 from loadtest.reports import report_file
-from loadtest.reports.parts import digest, merge_parts, part_of_plan
-from loadtest.reports.report_file import NoReport
+from loadtest.reports.parts import merge_parts, part_of_plan, plan_digest
+from loadtest.reports.report_file import InvalidReport
 from loadtest.run.running import ActiveRun, address_of
-from loadtest.run.under_way import TooLate
+from loadtest.run.under_way import StartTimePassed
 from tests.support.load_records import record, result
 from tests.support.load_servers import answer, judge, scenario, serving
 
@@ -80,7 +80,7 @@ async def test_parts_make_exactly_the_plan_of_the_whole(of, tmp_path):
 
 async def test_a_part_does_not_begin_after_its_start():
     plan = attrs.evolve(scenario("http://127.0.0.1:9", **PLAN), part=PlanShare(0, 2), start_at=time.time() - 1.5)
-    with pytest.raises(TooLate, match=r"1\.5 s ago; give all parts a later time"):
+    with pytest.raises(StartTimePassed, match=r"1\.5 s ago; give all parts a later time"):
         await made(plan, Kept())
 
 
@@ -163,7 +163,7 @@ def test_what_are_no_parts_of_one_load_is_refused(tmp_path):
             "from a different run .*started at 2026-11-23T12:00:00Z",
         ),
     ):
-        with pytest.raises(NoReport, match=why):
+        with pytest.raises(InvalidReport, match=why):
             merge_parts([first, other])
 
 
@@ -175,7 +175,7 @@ def test_a_plan_is_the_same_wherever_its_files_lie(tmp_path):
         scenario("http://a", [{"model": "m", "requests": str(tmp_path / name / "requests.jsonl")}], rate=1)
         for name in ("a", "b", "c")
     ]
-    named = [digest(attrs.evolve(plan, processes=number + 1)) for number, plan in enumerate(plans)]
+    named = [plan_digest(attrs.evolve(plan, processes=number + 1)) for number, plan in enumerate(plans)]
     assert named[0] == named[1] != named[2]
 
 

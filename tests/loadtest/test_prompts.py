@@ -103,9 +103,9 @@ async def test_a_file_of_requests_is_in_the_report_by_its_name(tmp_path):
 
 def test_short_is_what_an_answer_says_of_itself():
     asked = exchange_record(asked_output=128, tokens=AnswerTokens(output=10))
-    assert asked.short
-    assert not exchange_record(asked_output=128).short  # it does not say how many there are
-    assert not exchange_record(asked_output=10, tokens=AnswerTokens(output=10)).short
+    assert asked.is_short
+    assert not exchange_record(asked_output=128).is_short  # it does not say how many there are
+    assert not exchange_record(asked_output=10, tokens=AnswerTokens(output=10)).is_short
     tally = Tally()
     tally.add(asked, (EXACT,))
     assert (tally.counts["short"], tally.counts["good"]) == (1, 0)

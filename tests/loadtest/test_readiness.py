@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.__main__ import main
-from loadtest.run.readiness import NotReady, until_ready
+from loadtest.run.readiness import NotReady, wait_until_ready
 from tests.support.harness import PATIENCE
 from tests.support.load_servers import answer, load, prepared, scenario, serving
 
@@ -36,7 +36,7 @@ async def test_a_check_asks_once_and_says_what_was_answered():
     serve, seen = refusing(1000)
     async with serving(serve) as url:
         try:
-            await until_ready(scenario(url, rate=100, seconds=60), "", 0.0, asked)
+            await wait_until_ready(scenario(url, rate=100, seconds=60), "", 0.0, asked)
         except NotReady as error:
             said = str(error)
     assert said == f"{url}: not ready: chat m: status 404, waiting for first byte: The model m does not exist"
@@ -51,7 +51,7 @@ async def test_each_kind_that_is_asked_for_is_tried_as_a_plain_request():
     ]
     serve, seen = refusing(0)
     async with serving(serve) as url:
-        assert await until_ready(scenario(url, kinds, rate=100, seconds=60, warmup="5s"), "", 0.0, asked) is None
+        assert await wait_until_ready(scenario(url, kinds, rate=100, seconds=60, warmup="5s"), "", 0.0, asked) is None
     assert len(seen) == 2
 
 
@@ -59,7 +59,7 @@ async def test_a_server_that_starts_is_waited_for():
     """vLLM's benchmark waits likewise: a model takes minutes to load."""
     serve, seen = refusing(1, b"503 Later")
     async with serving(serve) as url:
-        assert await until_ready(scenario(url, rate=100, seconds=60), "", 20.0, asked) is None
+        assert await wait_until_ready(scenario(url, rate=100, seconds=60), "", 20.0, asked) is None
         run = await load(url, rate=100, count=3)
     assert len(seen) == 5
     assert run.tally.counts["started"] == 3  # what was asked before is in no figure

@@ -23,7 +23,7 @@ from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports import live, text
 from loadtest.reports import report_file as report
 from loadtest.reports.page import page
-from loadtest.reports.report_file import NoReport
+from loadtest.reports.report_file import InvalidReport
 from loadtest.run.overhead import self_test
 from tests.support.command_line import COMMAND, environment, run, running_command
 from tests.support.harness import PATIENCE, ROOT, eventually
@@ -126,15 +126,15 @@ def test_a_report_of_somebody_elses_is_shown_as_text_that_no_terminal_obeys(bad,
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format": 1, "runs": [{}]}', b'{"format": 1, "runs": 3}'])
 def test_what_is_no_report_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(NoReport, match=r"x\.json is not a report"):
+    with pytest.raises(InvalidReport, match=r"x\.json is not a report"):
         report.load(tmp_path / "x.json")
-    with pytest.raises(NoReport, match=r"nowhere\.json: cannot be read: no such file"):
+    with pytest.raises(InvalidReport, match=r"nowhere\.json: cannot be read: no such file"):
         report.load(tmp_path / "nowhere.json")
 
 
 def test_two_reports_stand_side_by_side_with_their_ratio(good):
     slower = attrs.evolve(good, seconds=good.seconds * 2)
-    lines = text.comparison(report.compared([good], [slower], ("before", "after"))).splitlines()
+    lines = text.comparison(report.side_by_side([good], [slower], ("before", "after"))).splitlines()
     assert lines[0].split() == ["before", "after"]
     assert lines[1].split() == ["requests", "begun", "a", "second", "20", "10", "×0.50"]
     assert any(line.startswith("time to the first token, p99") and line.endswith("×1.00") for line in lines)
@@ -152,9 +152,9 @@ def test_reports_of_several_loads_are_put_side_by_side_too(good, tmp_path, capsy
 
 def test_reports_of_several_targets_are_compared_target_by_target(good):
     one, other = attrs.evolve(good, target="one"), attrs.evolve(good, target="other")
-    found = report.compared([one, other], [one, other], ("a", "b"))
+    found = report.side_by_side([one, other], [one, other], ("a", "b"))
     assert [run.name for run in found] == ["one a", "one b", "other a", "other b"]
-    assert len({run.name for run in report.compared([good], [good], ("same", "same"))}) == 2
+    assert len({run.name for run in report.side_by_side([good], [good], ("same", "same"))}) == 2
 
 
 class Elements(HTMLParser):
@@ -182,7 +182,7 @@ class Elements(HTMLParser):
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(good, bad):
-    runs = report.compared([good], [bad], ("good", "bad"))
+    runs = report.side_by_side([good], [bad], ("good", "bad"))
     html = page(runs, ["bad: ttft.p95>1s: nothing was measured"])
     found = Elements()
     found.feed(html)
@@ -272,7 +272,7 @@ async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behin
     screen = Console(width=80, height=40, force_terminal=True, file=io.StringIO())
     async with serving(sometimes) as url, trio.open_nursery() as nursery:
         running = await prepared(scenario(url, rate=20, seconds=60, headers={"x-refused": "1"}))
-        nursery.start_soon(live.Terminal(screen, every=0.05).watch, running)
+        nursery.start_soon(live.TerminalTable(screen, every=0.05).watch, running)
         nursery.start_soon(running.run)
         with trio.fail_after(PATIENCE):
             while "× status 503, waiting for first byte" not in screen.file.getvalue():  # noqa: ASYNC110  # a picture
@@ -293,12 +293,12 @@ def test_lines_are_written_where_nothing_can_be_drawn():
             return True
 
     for out, environ, shown in (
-        (OnTerminal(), {"TERM": "xterm"}, live.Terminal),
-        (OnTerminal(), {"TERM": "dumb"}, live.Lines),
-        (OnTerminal(), {"TERM": "xterm", "NO_COLOR": "1"}, live.Lines),
-        (io.StringIO(), {"TERM": "xterm"}, live.Lines),
+        (OnTerminal(), {"TERM": "xterm"}, live.TerminalTable),
+        (OnTerminal(), {"TERM": "dumb"}, live.PlainLines),
+        (OnTerminal(), {"TERM": "xterm", "NO_COLOR": "1"}, live.PlainLines),
+        (io.StringIO(), {"TERM": "xterm"}, live.PlainLines),
     ):
-        assert type(live.screen(out, environ)) is shown, environ
+        assert type(live.choose_screen(out, environ)) is shown, environ
 
 
 async def never_ending(stream, head):
@@ -315,13 +315,13 @@ async def test_the_first_tokens_of_answers_that_go_on_are_shown():
                 await trio.sleep(0.02)
         assert re.search(r"first byte .* 3\b", shown)
         assert "3 under way, 0 ended" in shown
-        assert "first token p50" in live.status(running)
+        assert "first token p50" in live.status_line(running)
         running.stop()
 
 
 def drawn_at_last(running) -> str:
     console = Console(width=80, file=io.StringIO())
-    console.print(live.table(running))
+    console.print(live.status_table(running))
     return console.file.getvalue()
 
 

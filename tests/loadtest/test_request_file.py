@@ -9,7 +9,7 @@ from configfile.document import ConfigError
 from configfile.wording import Wrong
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.file_requests import (
-    SpokenRequest,
+    MessagesRequest,
     WholeBody,
     read_request,
     request_file,
@@ -43,13 +43,15 @@ def read(tmp_path):
 
 def test_each_form_of_a_line_is_known():
     """Those of guidellm's and vLLM's files of their users, and ShareGPT's talks."""
-    assert read_request(line(prompt="Hi", output_tokens=7, id=3), "chat") == SpokenRequest((
+    assert read_request(line(prompt="Hi", output_tokens=7, id=3), "chat") == MessagesRequest((
         {"role": "user", "content": "Hi"},), output=7)  # fmt: skip
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     found = read_request(line(messages=[{"role": "system", "content": "Be brief."}, USER], tools=[tool]), "messages")
-    assert found == SpokenRequest(({"role": "system", "content": "Be brief."}, USER), (tool,))
+    assert found == MessagesRequest(({"role": "system", "content": "Be brief."}, USER), (tool,))
     found = read_request(line(id="x", conversations=TALK), "chat")
-    assert found == SpokenRequest(({"role": "user", "content": "What is a bolt?"},), output=30, said=("And a nut?",))
+    assert found == MessagesRequest(
+        ({"role": "user", "content": "What is a bolt?"},), output=30, later_texts=("And a nut?",)
+    )
     roles = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert read_request(line(conversations=roles), "chat").messages == ({"role": "user", "content": "a"},)
 

@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.record import AnswerTokens, Problem
-from loadtest.reports.request_log import HELD, LineForm, LoggedRun, RequestLog, line
+from loadtest.reports.request_log import HELD, LineForm, LoggedRun, RequestLog, log_line
 from tests.support.load_records import exchange_record
 
 NOTHING = SecretWords(())
@@ -21,7 +21,7 @@ RUN = LoggedRun(2, "a", 1_000_000.0)
 
 
 def said(record, missed=(), body=b"", secret=NOTHING, **form):
-    return json.loads(json.dumps(line(record, missed, body, RUN, secret, LineForm(**form)), allow_nan=False))
+    return json.loads(json.dumps(log_line(record, missed, body, RUN, secret, LineForm(**form)), allow_nan=False))
 
 
 def test_a_line_has_each_time_from_the_planned_begin():
@@ -75,7 +75,7 @@ def test_times_of_events_and_bodies_come_on_demand():
 
 
 def test_no_secret_and_no_control_character_is_in_a_line():
-    secret = SecretWords.among(["Bearer sk-secret-key"])
+    secret = SecretWords.from_values(["Bearer sk-secret-key"])
     record = exchange_record(request_id="for sk-secret-key", route=(("x-trigate-note", "sk-secret-key"),),
                        finish="sk-secret-key")  # fmt: skip
     file = io.BytesIO()

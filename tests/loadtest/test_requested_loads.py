@@ -45,7 +45,7 @@ def test_a_search_begins_at_one_and_has_short_steps_where_nothing_else_is_said()
     assert plan(find_rate=True, rate=8, max_rate=50, seconds=10).search == SearchBounds("rate", 8, 50)
     assert plan(find_rate=True, max_rate=0.5).search == SearchBounds("rate", 0.5, 0.5)
     found = plan(find_concurrency=True, concurrency="2", max_concurrency=64)
-    assert (found.search, found.open_loop) == (SearchBounds("clients", 2, 64), False)
+    assert (found.search, found.is_open_loop) == (SearchBounds("clients", 2, 64), False)
 
 
 def test_bursts_have_a_rate_of_their_own():

@@ -43,7 +43,7 @@ def filled(records, late=()) -> RunFigures:
         figures.record_begin(one.planned, 0.001)
         figures.add(one, ["ttft<1s"] if one.ended > 5 else [])
     for at, in_flight in late:
-        figures.timeline.note(at, in_flight, 0.01)
+        figures.timeline.record_state(at, in_flight, 0.01)
     return figures
 
 
@@ -92,7 +92,7 @@ def test_what_one_process_says_in_parts_is_not_counted_twice():
     looks = [(1.1, 5), (1.4, 7), (1.8, 6), (2.2, 3)]
     found = RunFigures()
     for part in range(4):
-        found.follow(through(filled(records[10 * part : 10 * part + 10], looks[part : part + 1])))
+        found.add_later(through(filled(records[10 * part : 10 * part + 10], looks[part : part + 1])))
     assert plain(found) == plain(filled(records, looks))
     both = RunFigures()
     both.merge(found)

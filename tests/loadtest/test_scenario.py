@@ -37,7 +37,7 @@ def test_a_scenario_is_read_with_its_defaults():
     plan = built(GOOD, TOKEN="t0ps3cret")
     assert plan.targets == {"one": "http://127.0.0.1:1", "other": "http://127.0.0.1:2"}
     assert plan.steps == (RateStep(10, 5), RateStep(10, 60, 100))
-    assert (plan.seconds, plan.warmup, plan.spacing, plan.open_loop) == (65, 2, "poisson", True)
+    assert (plan.seconds, plan.warmup, plan.spacing, plan.is_open_loop) == (65, 2, "poisson", True)
     first, second = plan.requests
     assert (first.name, first.api, first.stream, first.prompt) == ("chat fast", "chat", True, constant_length(20))
     assert first.cancel == Cancelling(0.1, 0.5)
@@ -246,7 +246,7 @@ def test_a_trace_takes_the_place_of_a_rate(tmp_path):
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)
     text = f"url: http://x\ntrace: {path}\nrequests: [{{model: m}}]\n"
     plan = built(text)
-    assert plan.open_loop
+    assert plan.is_open_loop
     assert (plan.seconds, [*recorded_starts(plan)]) == (18, [*range(0, 20, 2)])
     assert sum(step.expected_arrivals for step in plan.steps) == pytest.approx(10)
     fast = built(text + "speed: 2\nwarmup: 3s\nseconds: 4s\n")

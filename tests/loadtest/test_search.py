@@ -155,7 +155,7 @@ def test_every_search_ends_whatever_comes_of_its_trials():
 
 
 def test_bounds_are_near_at_5_percent_or_one_client():
-    assert RATES.near(100, 105)
-    assert not RATES.near(100, 106)
-    assert SearchBounds("clients", 1.0).near(3, 4)
-    assert RATES.between(15.5, 16.5) == pytest.approx(16)
+    assert RATES.are_near(100, 105)
+    assert not RATES.are_near(100, 106)
+    assert SearchBounds("clients", 1.0).are_near(3, 4)
+    assert RATES.middle_load(15.5, 16.5) == pytest.approx(16)

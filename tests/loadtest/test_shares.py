@@ -39,7 +39,7 @@ def test_starts():
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(0, 60))
 def test_divided_shares_are_all_of_a_plan_once(parts, processes, count):
     shares = [PlanShare(part, parts).divide(index, processes) for part in range(parts) for index in range(processes)]
-    assert sorted(number for share in shares for number in range(count) if share.has(number)) == list(range(count))
+    assert sorted(number for share in shares for number in range(count) if share.contains(number)) == list(range(count))
     assert sum(share.count(count) for share in shares) == count
 
 

@@ -6,7 +6,7 @@ from statistics import pstdev
 
 import attrs
 
-from loadtest.run.step_watch import LimitEvidence, StepLength, StepWatch, state
+from loadtest.run.step_watch import LimitEvidence, StepLength, StepWatch, step_state
 from tests.support.simulated_queue import SimulatedQueue, starts
 
 SECONDS = 5.0
@@ -92,19 +92,19 @@ def test_a_step_has_values_enough_or_goes_on():
         (5, [], "confirm", "enough"),  # conditions that need no number of values
     ]
     for elapsed, evidence, purpose, wanted in cases:
-        assert state(elapsed, length, evidence, purpose, watch) == wanted, (elapsed, evidence, purpose)
+        assert step_state(elapsed, length, evidence, purpose, watch) == wanted, (elapsed, evidence, purpose)
 
 
 def test_a_backlog_ends_any_step():
     _, watch = watched(EIGHT, 32)
-    assert state(2, StepLength(5, 30), [], "climb", watch) == "backlog"
+    assert step_state(2, StepLength(5, 30), [], "climb", watch) == "backlog"
 
 
 def test_a_look_on_the_way_up_goes_on_where_more_are_under_way_than_there_should_be():
     watch, length = StepWatch(1), StepLength(2, 8, crowd=24)
     for at, under_way, wanted in ((1, 48, "go on"), (2, 48, "go on"), (2, 16, "enough"), (8, 48, "enough")):
         watch.count_under_way(at, under_way)
-        assert state(at, length, [], "climb", watch) == wanted, (at, under_way)
+        assert step_state(at, length, [], "climb", watch) == wanted, (at, under_way)
 
 
 def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_nothing_has_ended():
@@ -114,8 +114,8 @@ def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_not
         watch = StepWatch(1)
         for at in range(9):
             watch.count_under_way(at, 100 + fills * at)
-        assert state(7, length, [], "climb", watch) == "go on", fills
-        assert state(8, length, [], "climb", watch) == wanted, fills
+        assert step_state(7, length, [], "climb", watch) == "go on", fills
+        assert step_state(8, length, [], "climb", watch) == wanted, fills
         assert watch.growth.under_way == (100, 100 + 7 * fills), fills
 
 
@@ -128,7 +128,7 @@ def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothi
         waits = [one.wait_seconds for one in answers]
         evidence = LimitEvidence(0.99, len(waits), sum(wait > 1 for wait in waits))
         lucky += evidence.is_kept
-        sure += attrs.evolve(evidence, alike=alike(answers)).is_kept
+        sure += attrs.evolve(evidence, dependent=alike(answers)).is_kept
     assert lucky >= 6
     assert sure <= 3  # of 60, as 95 % confidence allows
     even = [attrs.evolve(one, ended=one.ended + random.Random(one.planned).uniform(0, 0.05)) for one in
@@ -140,13 +140,13 @@ def alike(answers) -> float:
     watch = StepWatch(10 / 12)
     for one in answers:
         watch.count_ends(one.ended, one.wait_seconds)
-    return watch.alike(pstdev(one.wait_seconds for one in answers))
+    return watch.dependent_answers(pstdev(one.wait_seconds for one in answers))
 
 
 def test_what_is_left_of_many_alike_says_how_many_it_takes():
-    few = LimitEvidence(0.99, 600, 0, alike=10)
+    few = LimitEvidence(0.99, 600, 0, dependent=10)
     assert not few.is_decided
-    assert few.too_few == "sure of 95.1 %, for 99 % it takes 2990 answers"
-    assert LimitEvidence(0.99, 2990, 0, alike=10).is_kept
-    assert not LimitEvidence(0.99, 300, 9, alike=10).is_missed()  # one clump
-    assert LimitEvidence(0.99, 300, 60, alike=10).is_missed()
+    assert few.missing_values_text == "sure of 95.1 %, for 99 % it takes 2990 answers"
+    assert LimitEvidence(0.99, 2990, 0, dependent=10).is_kept
+    assert not LimitEvidence(0.99, 300, 9, dependent=10).is_missed()  # one clump
+    assert LimitEvidence(0.99, 300, 60, dependent=10).is_missed()

@@ -4,7 +4,7 @@ import random
 
 from loadtest.figures.result import RunResult
 from loadtest.reports.tables import tables
-from loadtest.run.searching import rule_of, runs_of
+from loadtest.run.searching import make_runs, rule_of
 from tests.support.load_servers import scenario
 from tests.support.simulated_load import simulate
 from tests.support.simulated_queue import SimulatedQueue
@@ -13,7 +13,7 @@ from tests.support.simulated_queue import SimulatedQueue
 async def tables_of(**keys):
     plan = scenario("http://127.0.0.1:1", **keys)
     run, plans = simulate(SimulatedQueue(8, lambda rng: random.Random(rng.random()).uniform(0.4, 0.6)))
-    found = await runs_of(plan, "", run, lambda: rule_of(plan), reporter=None)
+    found = await make_runs(plan, "", run, lambda: rule_of(plan), reporter=None)
     return tables([RunResult.load(one.dump()) for one in found]), plans
 
 

@@ -67,9 +67,9 @@ def learned(server, asked):
     """What a server counts, by ``server(characters)``, where prompts of ``asked`` tokens are made for it."""
     calibration, counted = Calibration(), []
     for tokens in asked:
-        characters = calibration.characters(tokens)
+        characters = calibration.prompt_length(tokens)
         counted.append(server(characters))
-        calibration.learn(characters, counted[-1])
+        calibration.add_count(characters, counted[-1])
     return calibration, counted
 
 
@@ -104,10 +104,10 @@ def test_an_uneven_tokenizer_is_met_on_average():
 
 def test_answers_that_count_nothing_teach_nothing():
     calibration, _ = learned(lambda characters: 0, [100] * 5)
-    assert (calibration.answers, calibration.characters(100)) == (0, 400)
+    assert (calibration.answers, calibration.prompt_length(100)) == (0, 400)
 
 
 def test_prompts_do_not_grow_for_a_server_that_says_the_same_of_each():
     for said in (1, 10**9):
         calibration, _ = learned(lambda characters, said=said: said, [20] * 50)
-        assert (calibration.answers, calibration.characters(20)) == (0, 80), said
+        assert (calibration.answers, calibration.prompt_length(20)) == (0, 80), said

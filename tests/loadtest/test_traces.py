@@ -58,8 +58,8 @@ def test_burstgpts_rows_without_response_tokens_are_failures_left_out_and_counte
 def test_burstgpts_rows_of_one_session_are_known_as_such(read):
     trace = read(BURST_SESSIONS)
     assert [(row.session, row.elapsed) for row in map(trace.row, range(3))] == [("17", 3.5), ("", 1.0), ("17", 2.0)]
-    assert [trace.first(number) for number in range(3)] == [0, 1, 0]
-    assert trace.behind == {0: [2]}
+    assert [trace.row_of_arrival(number) for number in range(3)] == [0, 1, 0]
+    assert trace.later_turns == {0: [2]}
     assert len([*trace.arrivals(1)]) == 2
     assert "3 requests of 2 conversations in " in trace.describe(1)
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from loadtest.wire import read_loop as loops
-from loadtest.wire.address import AddressTurns, ServerAddress
+from loadtest.wire.address import AddressRotation, ServerAddress
 from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connections import ConnectionRules, Connections
 from loadtest.wire.read_loop import WatchedSocket
@@ -172,6 +172,6 @@ async def test_a_server_without_tls_is_named():
         listeners = await nursery.start(trio.serve_tcp, serve, 0)
         address = await ServerAddress.resolve(f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
         with pytest.raises(WireError) as caught:
-            await open_transport(AddressTurns(address.addresses), "127.0.0.1", ssl.create_default_context())
+            await open_transport(AddressRotation(address.addresses), "127.0.0.1", ssl.create_default_context())
         nursery.cancel_scope.cancel()
     assert caught.value.fault == "tls"

@@ -48,10 +48,14 @@ def test_times_to_think_are_spelled_as_times_in_a_file_and_in_an_option():
 
 def test_results_of_tools_go_by_a_rule():
     assert kind(turns=2, tool_results="21 degrees").tool_results == ToolResults({OTHERS: "21 degrees"})
-    assert kind(turns=2, tool_results="500").tool_results.of("f") == constant_length(500)
+    assert kind(turns=2, tool_results="500").tool_results.result_of("f") == constant_length(500)
     rule = kind(turns=2, tool_results={"look_up": "21 degrees", "read": [100, 2000]}).tool_results
-    assert [rule.of(tool) for tool in ("look_up", "read", "else")] == ["21 degrees", UniformLengths(100, 2000), "done"]
-    assert kind(turns=2, tool_results={"look_up": 5, "*": "ok"}).tool_results.of("else") == "ok"
+    assert [rule.result_of(tool) for tool in ("look_up", "read", "else")] == [
+        "21 degrees",
+        UniformLengths(100, 2000),
+        "done",
+    ]
+    assert kind(turns=2, tool_results={"look_up": 5, "*": "ok"}).tool_results.result_of("else") == "ok"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from loadtest.wire.address import AddressTurns, ServerAddress
+from loadtest.wire.address import AddressRotation, ServerAddress
 from loadtest.wire.answers import WireError
 from loadtest.wire.transport import open_transport
 from loadtest.wire.websocket import HandshakeRefused, TimedWebSocket
@@ -13,7 +13,7 @@ from tests.support.websocket_server import websocket_server
 
 async def opened(url, path="/v1/responses", headers=(("authorization", "Bearer k"),)) -> TimedWebSocket:
     address = await ServerAddress.resolve(url)
-    transport = await open_transport(AddressTurns(address.addresses), address.host, None)
+    transport = await open_transport(AddressRotation(address.addresses), address.host, None)
     return await TimedWebSocket.open(transport, address, path, headers)
 
 

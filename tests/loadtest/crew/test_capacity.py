@@ -32,7 +32,7 @@ def test_connections_that_are_opened_anew_each_second():
 def test_too_few_ports_are_told_with_what_helps():
     """28,232 ports, each for 60 s: kubernetes-sigs/inference-perf#50, mzbench/mzbench#32."""
     assert LINUX.count == 28232
-    assert LINUX.rate == pytest.approx(470.5, abs=0.1)
+    assert LINUX.connections_per_second == pytest.approx(470.5, abs=0.1)
     many = plan(rate=471, connections="new")
     note = port_note(many, LINUX, 1, 1)
     assert note is not None
@@ -44,13 +44,13 @@ def test_too_few_ports_are_told_with_what_helps():
 
 
 def test_ports_as_the_system_says_them(tmp_path):
-    assert PortRange.here("10.0.0.1", tmp_path) is None
+    assert PortRange.of_this_machine("10.0.0.1", tmp_path) is None
     (tmp_path / "ip_local_port_range").write_text("40000\t40099\n")
     for reuse, address, wait in (
         (0, "127.0.0.1", 60), (1, "10.0.0.1", 1), (2, "127.0.0.1", 1), (2, "::1", 1), (2, "10.0.0.1", 60),
     ):  # fmt: skip
         (tmp_path / "tcp_tw_reuse").write_text(f"{reuse}\n")
-        assert PortRange.here(address, tmp_path) == PortRange(40000, 40099, wait), (reuse, address)
+        assert PortRange.of_this_machine(address, tmp_path) == PortRange(40000, 40099, wait), (reuse, address)
 
 
 def test_more_clients_than_files_are_a_mistake():

@@ -11,9 +11,9 @@ import trio.testing
 from loadtest.crew.channel import (
     Begin,
     Begun,
+    CrewFailed,
     CrewMember,
     MessageChannel,
-    NoCrew,
     Prepare,
     Progress,
     ShareReady,
@@ -113,7 +113,7 @@ def test_shares_of_a_plan_are_all_of_it():
     plan = scenario("http://a", rate=50, spacing="poisson", seconds=20, warmup=2, seed=7)
     times = list(enumerate(arrival_times(plan)))
     for of in (1, 2, 4, 7):
-        shares = [[one for one in times if PlanShare(index, of).has(one[0])] for index in range(of)]
+        shares = [[one for one in times if PlanShare(index, of).contains(one[0])] for index in range(of)]
         assert sorted(one for share in shares for one in share) == times
         assert [PlanShare(index, of).count(len(times)) for index in range(of)] == [len(share) for share in shares]
 
@@ -289,7 +289,7 @@ async def test_what_cannot_be_prepared_is_told_before_the_load(autojump_clock):
 
     for script, why in ((unable, "worker 2: no address"), (silent, "worker 2: it has not responded for 60 s")):
         async with scripted(obedient, script) as members:
-            with pytest.raises(NoCrew, match=why):
+            with pytest.raises(CrewFailed, match=why):
                 await SharedRun(members, scenario("http://a", rate=1), "", None).run()
 
 
@@ -297,9 +297,9 @@ async def test_a_worker_tells_its_commander_of_its_own_faults_too():
     async with workers(1) as members:
         run = SharedRun(members, scenario("http://127.0.0.1:9", rate=1), "", None)
         run.target = "a target that the plan does not have"
-        with pytest.raises(NoCrew, match=r"process 1: KeyError: .*, before the start of the load"):
+        with pytest.raises(CrewFailed, match=r"process 1: KeyError: .*, before the start of the load"):
             await run.run()
-        with pytest.raises(NoCrew, match=r"process 1: .*nowhere\.invalid.*, before the start of the load"):
+        with pytest.raises(CrewFailed, match=r"process 1: .*nowhere\.invalid.*, before the start of the load"):
             await SharedRun(members, scenario("http://nowhere.invalid", rate=1), "", None).run()
 
 
