@@ -47,9 +47,9 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))
     add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))
-    ask_providers = ProviderKept(service)
-    add_stored(app, service, ask_providers)
-    add_conversations(app, service, ask_providers)
+    query_providers = ProviderKept(service)
+    add_stored(app, service, query_providers)
+    add_conversations(app, service, query_providers)
     if config.websocket:
         add_websocket(app, service, partial(_connection_state, service))
         add_realtime(app, service)

@@ -48,10 +48,10 @@ async def read(store: Store, owner: str, id: str) -> StoredConversation:
 
 async def items_of(store: Store, owner: str, id: str) -> list[Object]:
     """Return all items of the conversation, the oldest first. Raises ``GatewayError`` (404)."""
-    return [item for node in await _nodes(store, owner, id) for item in (await turn_of(node)).items]
+    return [item for node in await _nodes(store, owner, id) for item in (await read_node_turn(node)).items]
 
 
-async def turn_of(node: Node) -> StoredTurn:
+async def read_node_turn(node: Node) -> StoredTurn:
     """Return the turn in ``node``. Raises ``Unavailable`` as ``read_turn`` does."""
     return await offload(unpacked_size((node.body,)), read_turn, node.body)
 
@@ -90,7 +90,7 @@ async def remove_item(store: Store, owner: str, id: str, item_id: str) -> None:
         node = next((node for node in await _nodes(store, owner, id) if item_id in node.items), None)
         if node is None:
             raise unknown_item_error(item_id)
-        kept = [item for item in (await turn_of(node)).items if item["id"] != item_id]
+        kept = [item for item in (await read_node_turn(node)).items if item["id"] != item_id]
         await store.put([attrs.evolve(node, body=items_body(kept), items=_ids(kept))], expect=node)
 
     await _retry_on_conflict(write)
@@ -113,7 +113,7 @@ async def items_to_add(store: Store, owner: str, items: Sequence[Object]) -> lis
     nodes = await store.find(owner, [item["id"] for item in items])
     stored: dict[str, Object] = {}
     for node in nodes.values():
-        stored |= {item["id"]: item for item in (await turn_of(node)).items if item["id"] in nodes}
+        stored |= {item["id"]: item for item in (await read_node_turn(node)).items if item["id"] in nodes}
     found, unknown = resolve_references(items, stored)
     if unknown:
         raise invalid(f"items refers to ids that are not stored here: {', '.join(unknown)[:200]}", "items")

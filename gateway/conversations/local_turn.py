@@ -56,7 +56,7 @@ class LocalTurn(TurnRecorder):
         self._has_target = False
         self._is_id_known = options.background  # to the client, which may request the turn by it
         self.is_persisted = False
-        """Whether the final turn is stored."""
+        """True once the complete turn is stored."""
 
     @property
     def records(self) -> bool:
@@ -99,7 +99,7 @@ class LocalTurn(TurnRecorder):
         return not (progress.over and self._is_id_known) or self._writer is None or self._writer.response is None
 
     async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
-        assert self._writer is not None, "it has said that there is something to be kept"
+        assert self._writer is not None, "may_pass returned false"
         assert self._writer.response is not None, "the answer is over"
         try:
             await self._write(self._writer.partial_response or self._writer.response, self._log.close())

@@ -31,7 +31,7 @@ class ProviderTurn(TurnRecorder):
     the client may know the id, because the client may come back after losing its connection. If storing fails, the
     client still gets its response, with ``"store": false``."""
 
-    # The request's members say what it continues and go to the provider, which runs background turns itself.
+    # Members such as previous_response_id go to the provider, which also runs background turns.
     records = True
 
     def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:

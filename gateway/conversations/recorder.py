@@ -15,7 +15,7 @@ class DetachableTurn(Protocol):
 
     id: str
     is_persisted: bool
-    """Whether the final turn is stored."""
+    """True once the complete turn is stored."""
 
     async def nodes(self, response: Mapping[str, Any], events: bytes) -> tuple[list[Node], list[Any]]:
         """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
@@ -26,7 +26,7 @@ class DetachableTurn(Protocol):
 class TurnRecorder:
     """The recorder of one turn, which stores it while its response goes to the client. This base class stores nothing.
 
-    Nothing is stored before the client knows an id to request it by. Methods raise nothing unless they say so; a
+    Nothing is stored before the client knows an id to request it by. Methods raise nothing unless documented; a
     cancelled method has stored the turn completely or not at all."""
 
     @property
@@ -45,7 +45,7 @@ class TurnRecorder:
         return None
 
     def reply(self, reply: Reply) -> Reply:
-        """Return ``reply`` with the gateway's own parts: the response's id, and its storage."""
+        """Return ``reply`` with the response's id and its storage options."""
         return reply
 
     def writer(self, writer: Writer) -> Writer:
@@ -78,7 +78,7 @@ class TurnRecorder:
         return body
 
     async def persist_failure(self, id: str) -> None:
-        """Store what is needed about a provider's failed response ``id``, which goes to the client unchanged."""
+        """Store the facts that later requests for a provider's failed response ``id`` need."""
 
 
 UNRECORDED: Final = TurnRecorder()

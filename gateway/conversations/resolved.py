@@ -29,8 +29,8 @@ OWN_MEMBERS = tuple(_KINDS)
 class StateOptions:
     """The state options of one request.
 
-    ``store`` is ``None`` if unset, which means yes. ``refers`` means that it may refer to items of earlier turns,
-    ``compacts`` that it may request a compaction, which only providers with state support."""
+    ``store`` is ``None`` if unset; the turn is then stored. ``refers``: it may refer to items of earlier turns.
+    ``compacts``: it may request a compaction, which only providers with state support."""
 
     previous: str | None = None
     conversation: str | None = None
@@ -41,6 +41,7 @@ class StateOptions:
 
     @property
     def stores(self) -> bool:
+        """Whether the turn is to be stored."""
         return self.store is not False
 
     @property
@@ -53,20 +54,20 @@ class StateOptions:
 
 def read_options(incoming: Incoming) -> StateOptions:
     """Return the options of a Responses request. Raises ``GatewayError`` (400)."""
-    given = {name: decode_member(incoming, name) for name in OWN_MEMBERS}
-    if isinstance(conversation := given["conversation"], dict):
+    options = {name: decode_member(incoming, name) for name in OWN_MEMBERS}
+    if isinstance(conversation := options["conversation"], dict):
         # Without a readable id, it may have one that another server would accept, such as a duplicate or ``Id``.
-        given["conversation"] = conversation.get("id") or False
+        options["conversation"] = conversation.get("id") or False
     for name, (kind, word) in _KINDS.items():
-        if given[name] is not None and not isinstance(given[name], kind):
+        if options[name] is not None and not isinstance(options[name], kind):
             raise invalid(f"{name} must be {word}", name)
-    previous, conversation, store = given["previous_response_id"], given["conversation"], given["store"]
+    previous, conversation, store = options["previous_response_id"], options["conversation"], options["store"]
     if previous and conversation:
         raise invalid("send either previous_response_id or conversation, not both", "previous_response_id")
-    if given["background"] and store is False:
+    if options["background"] and store is False:
         raise invalid("background requires store: otherwise you could not fetch the response later", "background")
     refers, compacts = (word in incoming.body for word in (b'"item_reference"', b'"compaction_trigger"'))
-    return StateOptions(previous or None, conversation or None, store, bool(given["background"]), refers, compacts)
+    return StateOptions(previous or None, conversation or None, store, bool(options["background"]), refers, compacts)
 
 
 def decode_member(incoming: Incoming, name: str) -> Any:

@@ -1,8 +1,8 @@
 """The earlier turns of a Responses request, stored by the gateway so that ``previous_response_id`` works with every
 provider.
 
-A stored turn uses the hub lane even to Responses providers: its response gets a gateway id, and the provider is told
-not to store it. Conversations that start here continue here, whatever ``state`` the entry has. State at a provider
+A stored turn uses the hub lane even to Responses providers: its response gets a gateway id, and the provider receives
+``store: false``. Conversations that start here continue here, whatever ``state`` the entry has. State at a provider
 passes through, and the gateway stores only its owner."""
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ import msgspec
 from gateway.conversations import conversation_store
 from gateway.conversations.background import no_state_error
 from gateway.conversations.bodies import unpack, unpacked_size
-from gateway.conversations.conversation_store import turn_of
+from gateway.conversations.conversation_store import read_node_turn
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.passed_turn import PassedTurn
@@ -61,7 +61,7 @@ async def load_responses(
     options = await offload(incoming.size, read_options, incoming)
     if scope.local is not None and _may_pass(options, candidates):
         return await _resolve_passed(scope, scope.local, incoming, candidates, options, bounds)
-    ours = await offload(incoming.size, _is_ours, scope, incoming, options) or await _is_only_here(scope, options)
+    ours = await offload(incoming.size, _belongs_here, scope, incoming, options) or await _is_only_here(scope, options)
     here = [ours or one.target.lane == "hub" or one.target.entry.keeps_own for one in candidates]
     if not all(here):
         elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)
@@ -143,7 +143,7 @@ async def _is_local(scope: StateScope, options: StateOptions) -> bool:
     return await scope.store.get(scope.owner, options.previous) is None
 
 
-def _is_ours(scope: StateScope, incoming: Incoming, options: StateOptions) -> bool:
+def _belongs_here(scope: StateScope, incoming: Incoming, options: StateOptions) -> bool:
     """Return whether the request continues a gateway turn, or its turn can only be kept here."""
     if is_own_id(options.previous) or is_own_id(options.conversation):
         return True
@@ -187,7 +187,7 @@ async def _load_earlier(
     chain = await store.chain(owner, options.previous)
     if not chain or chain[-1].kind != "response":
         raise unknown_response_error(options.previous)
-    if (status := (await turn_of(chain[-1])).status) in WITHOUT_ANSWER:
+    if (status := (await read_node_turn(chain[-1])).status) in WITHOUT_ANSWER:
         message = f"Previous response with id '{options.previous}' cannot be continued: its status is {status}."
         raise unknown_response_error(options.previous, message)
     return options.previous, *await _load_items(chain, incoming, bounds)
@@ -222,7 +222,7 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
         return None
     known: dict[str, dict[str, Any]] = {}
     for id, node in (await store.find(owner, ids)).items():
-        known |= {item["id"]: item for item in (await turn_of(node)).items if item.get("id") == id}
+        known |= {item["id"]: item for item in (await read_node_turn(node)).items if item.get("id") == id}
     there = {item["id"] for item in earlier if "id" in item}
     items, unknown = await offload(incoming.size, resolve_references, value, known, there)
     if unknown:

@@ -35,7 +35,9 @@ class ThreadTurn(TurnRecorder):
     def __init__(
         self, store: Store, owner: str, previous: str | None, own_members: Mapping[str, msgspec.Raw], issuer: Issuer
     ) -> None:
-        """``own_members`` are the request's members without the thread's; ``issuer`` is the expected source of the
+        """Prepare the recorder.
+
+        ``own_members`` are the request's members without the thread's; ``issuer`` is the expected source of the
         response."""
         self._store = store
         self._node = Node(new_id("msg_"), owner, "message", b"", previous)
@@ -84,7 +86,7 @@ class ThreadTurn(TurnRecorder):
 
 
 class _FoldingWriter:
-    """A writer that also folds the events that it is sent."""
+    """A writer that also folds its events, for the stored turn."""
 
     def __init__(self, writer: Writer, fold: Fold) -> None:
         self._writer = writer

@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from gateway.conversations.deadline import unavailable
-from gateway.endpoints.bodies import decompressed
+from gateway.endpoints.bodies import read_decompressed
 from gateway.endpoints.plain_answers import PRIVATE, json_response, request_ids
 from gateway.exchange import responding
 from gateway.exchange.service import Service
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _OFF = "this gateway stores no state (state_storage: {type: none} in its configuration)"
 
-AskProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
+QueryProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """A function that returns the response of the provider that stores an id, ``None`` if none does.
 
 It concerns the current request of Quart, and may raise ``GatewayError``."""
@@ -43,8 +43,8 @@ Route: TypeAlias = tuple[str, View, str]
 """The path after an id, its view and its method."""
 
 
-def answering(view: View, ledger: Ledger) -> View:
-    """Return ``view`` with failures in OpenAI's format: ``GatewayError``, and ``Unavailable`` as 503."""
+def with_error_responses(view: View, ledger: Ledger) -> View:
+    """Return ``view`` with its exceptions as error responses in OpenAI's format; ``Unavailable`` is a 503."""
 
     async def answer(**variables: str) -> Response:
         try:
@@ -59,29 +59,30 @@ def answering(view: View, ledger: Ledger) -> View:
     return answer
 
 
-def answering_by_id(view: View, ledger: Ledger, ask_providers: AskProviders | None) -> View:
-    """Return ``view`` for objects with an ``id``, sent to the providers if they store it; failures as in
-    ``answering``."""
+def with_provider_lookup(view: View, ledger: Ledger, query_providers: QueryProviders | None) -> View:
+    """Return ``view`` of an object, which first queries the providers for an ``id`` that the gateway did not make.
+
+    Failures are handled as in ``with_error_responses``."""
 
     async def answer(id: str, **variables: str) -> Response:
-        if ask_providers is not None and not is_own_id(id) and (response := await ask_providers(id)) is not None:
+        if query_providers is not None and not is_own_id(id) and (response := await query_providers(id)) is not None:
             return response
         return await view(id=id, **variables)
 
-    return answering(answer, ledger)
+    return with_error_responses(answer, ledger)
 
 
 def add_routes(
-    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, ask_providers: AskProviders | None
+    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, query_providers: QueryProviders | None
 ) -> None:
     """Add views of objects whose ``id`` follows ``place`` in the path."""
     name = place.rpartition("/")[2]
     for path, view, method in routes:
-        answer = answering_by_id(view, ledger, ask_providers)
+        answer = with_provider_lookup(view, ledger, query_providers)
         add_view(app, f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
 
 
-def object_answer(value: Any) -> Response:
+def object_response(value: Any) -> Response:
     """Return ``value`` of the Responses or Conversations API as JSON with status 200.
 
     The request's id has OpenAI's header name alone, because the path is OpenAI's, whichever client sends the
@@ -92,11 +93,11 @@ def object_answer(value: Any) -> Response:
 
 def error_response(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
     """Record ``failed``, and return its response in the format of ``api``, the path's."""
-    return responding.error_response(record_of(api, ledger), failed)
+    return responding.error_response(current_record(api, ledger), failed)
 
 
-def record_of(api: Api, ledger: Ledger) -> Record:
-    """Return the only record of the current request, settled when its last task ends."""
+def current_record(api: Api, ledger: Ledger) -> Record:
+    """Return the record of the current request, opened by the first call and settled when the request's tasks end."""
     record: Record | None = g.get("record")
     if record is None:
         served = not isinstance(request.routing_exception, NotFound)
@@ -106,7 +107,7 @@ def record_of(api: Api, ledger: Ledger) -> Record:
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
-    """Return ``value`` as JSON on a path of no API, with the request's id under the names of the client's API."""
+    """Return ``value`` as the JSON response on a path that belongs to no API, with the headers of the request's id."""
     return json_response(value, current_scope().id, client_headers(), status)
 
 
@@ -115,8 +116,8 @@ def is_anthropic() -> bool:
     return paths.is_anthropic(client_headers())
 
 
-def ids() -> Headers:
-    """Return the request's id headers, for Anthropic clients also under the name that their SDK reads."""
+def id_headers() -> Headers:
+    """Return the headers with the current request's id, for Anthropic clients also under their SDK's name."""
     return request_ids(current_scope().id, client_headers())
 
 
@@ -128,12 +129,12 @@ def client_headers() -> Headers:
     return as_text(request.scope["headers"])
 
 
-def asked_by_client() -> ClientRequest:
-    """Return headers, query and client of the current request."""
+def current_client_request() -> ClientRequest:
+    """Return the current request's headers, query and client."""
     return ClientRequest(client_headers(), request.query_string.decode("latin-1"), g.get("client"))
 
 
-def owner() -> str:
+def current_owner() -> str:
     """Return the name under which the client's objects are stored."""
     return g.get("owner") or ""
 
@@ -149,7 +150,7 @@ async def read_members(service: Service, read: Callable[[Fields], T]) -> T:
     """Return the result of ``read`` for the members of the request's JSON body, which may be missing.
 
     Raises ``GatewayError`` (400, 408, 413, 415)."""
-    body = await plain_body(service)
+    body = await read_plain_body(service)
     return await offload(len(body), lambda: read(Fields(_members(body))))
 
 
@@ -167,19 +168,19 @@ def _members(body: bytes) -> dict[str, Any]:
         raise too_deep_error() from None
 
 
-async def plain_body(service: Service) -> bytes:
+async def read_plain_body(service: Service) -> bytes:
     """Return the request's body, decompressed. Raises ``GatewayError``."""
-    held = service.admission.body(owner(), current_scope())
-    return await decompressed(request.headers.getlist("content-encoding"), read_body, held, service.limits)
+    held = service.admission.body(current_owner(), current_scope())
+    return await read_decompressed(request.headers.getlist("content-encoding"), read_body, held, service.limits)
 
 
 Object: TypeAlias = dict[str, Any]
 
 _TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
-_LAST = 2**53  # the largest integer that every JSON reader knows
+_LAST = 2**53  # every JSON reader represents integers up to here exactly
 
 
-def listed(items: Iterable[Object]) -> Object:
+def list_page(items: Iterable[Object]) -> Object:
     """Return the page of ``items`` that the current request selects. Raises ``GatewayError`` (400).
 
     Duplicate items are listed once, because a cursor at the second would lead back to the first. ``include`` is

@@ -14,7 +14,7 @@ ReadBody: TypeAlias = Callable[[Arriving], Awaitable[bytes]]
 """A function that reads a request's body, and reports how much has arrived."""
 
 
-async def decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
+async def read_decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
     """Return the body that ``read`` returns, decompressed, within the limits on elements and memory (``held``).
 
     ``codings`` are its ``content-encoding`` values. Raises ``GatewayError`` and errors of ``read``."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeAlias
 
 from gateway.access.body_memory import HeldBody
-from gateway.endpoints.bodies import decompressed
+from gateway.endpoints.bodies import read_decompressed
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
@@ -26,7 +26,7 @@ Admit: TypeAlias = Callable[[Service, IncomingRequest], str | None]
 """A function that admits a request and returns its client's name. Raises ``GatewayError``."""
 
 
-def by_key(service: Service, incoming: IncomingRequest) -> str | None:
+def admit_by_key(service: Service, incoming: IncomingRequest) -> str | None:
     """Admit a request by its client's key."""
     return service.admission.admit(incoming)
 
@@ -40,7 +40,7 @@ async def serve(
     *,
     path: PathParameters = NO_PARAMETERS,
     endpoint: str | None = None,
-    admit: Admit = by_key,
+    admit: Admit = admit_by_key,
 ) -> Response:
     """Admit ``incoming`` on ``route`` in ``api``, and return the response of ``answer`` to its exchange.
 
@@ -63,7 +63,7 @@ async def serve(
         return refuse(MISTAKE)
 
 
-def whole_body(
+def read_whole_body(
     context: ExchangeContext, incoming: IncomingRequest, elements: int | None = None
 ) -> Coroutine[None, None, bytes]:
     """Return the decompressed body of an admitted request. Raises ``GatewayError``.
@@ -71,10 +71,10 @@ def whole_body(
     ``elements`` is the most JSON elements allowed, by default the configuration's limit."""
     codings = [value for name, value in context.client_request.headers if name == "content-encoding"]
     limits = context.service.limits.with_elements(elements)
-    return decompressed(codings, incoming.read, held_body(context, incoming), limits)
+    return read_decompressed(codings, incoming.read, body_memory(context, incoming), limits)
 
 
-def held_body(context: ExchangeContext, incoming: IncomingRequest) -> HeldBody:
-    """Return the memory account for the body of an admitted request."""
+def body_memory(context: ExchangeContext, incoming: IncomingRequest) -> HeldBody:
+    """Return the account that counts the memory of an admitted request's body."""
     admission, client_request = context.service.admission, context.client_request
     return admission.body(admission.holder(client_request.client, client_request.headers), incoming.scope)

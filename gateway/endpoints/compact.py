@@ -36,7 +36,7 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
         if (
             target is not None
             and target.lane == "byte"
-            and (response := await _native(exchange, planned, target)) is not None
+            and (response := await _provider_compaction(exchange, planned, target)) is not None
         ):
             return response
         return await _summarise(exchange, planned)
@@ -44,15 +44,17 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
         return exchange.refuse(error.info)
 
 
-async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
-    """Return the provider's own compaction, ``None`` if it has none, or failed and others could make a summary."""
+async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
+    """Return the provider's own compaction.
+
+    Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
     once = attrs.evolve(planned, plan=Plan.to(target, ONCE), suffix="/compact")
     walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
         answer = await walk.read_all()
     except GatewayError as error:
         several = len(planned.plan.candidates) > 1 and error.info.reason in UNAVAILABLE
-        if (several or error.info.status in NO_SUCH_PATH) and not _refers(planned.incoming):
+        if (several or error.info.status in NO_SUCH_PATH) and not _needs_stored_turns(planned.incoming):
             return None
         raise
     with suppress(GatewayError):  # only its cost needs to be readable
@@ -63,8 +65,8 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
     return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
-def _refers(incoming: Incoming) -> bool:
-    """Return whether the provider has part of the conversation, so that a summary would be incomplete."""
+def _needs_stored_turns(incoming: Incoming) -> bool:
+    """Return whether the provider stores a part of the conversation, without which a summary is incomplete."""
     named = (incoming.members.get(name, b"null") for name in CONTINUES)
     return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
 

@@ -10,15 +10,15 @@ from gateway.conversations import conversation_store as stored
 from gateway.conversations.bodies import Object, StoredConversation
 from gateway.conversations.deadline import store_deadline
 from gateway.endpoints.answers import (
-    AskProviders,
+    QueryProviders,
     Route,
     add_routes,
-    answering,
-    listed,
-    object_answer,
-    owner,
+    current_owner,
+    list_page,
+    object_response,
     read_members,
     require_store,
+    with_error_responses,
 )
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -34,12 +34,14 @@ MOST_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
 
-def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProviders | None = None) -> None:
-    """Add the routes. ``ask_providers`` handles ids that the gateway did not make.
+def add_conversations(app: QuartTrio, service: Service, query_providers: QueryProviders | None = None) -> None:
+    """Add the routes of conversations. ``query_providers`` handles ids that the gateway did not make.
 
-    New conversations are always stored here, because the request does not say which models will be used in them."""
+    New conversations are always stored here, because the request does not name the models that will be used in them."""
     views = Conversations(service.store, service)
-    add_view(app, "/v1/conversations", "conversations.create", answering(views.create, service.ledger), ["POST"])
+    add_view(
+        app, "/v1/conversations", "conversations.create", with_error_responses(views.create, service.ledger), ["POST"]
+    )
     routes: tuple[Route, ...] = (
         ("", views.retrieve, "GET"),
         ("", views.update, "POST"),
@@ -49,13 +51,14 @@ def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProvid
         ("/items/<item_id>", views.item, "GET"),
         ("/items/<item_id>", views.delete_item, "DELETE"),
     )
-    add_routes(app, "/v1/conversations", routes, service.ledger, ask_providers)
+    add_routes(app, "/v1/conversations", routes, service.ledger, query_providers)
 
 
 @attrs.frozen
 class Conversations:
-    """The views. Each raises ``GatewayError``: 404 for unknown objects, 400 for invalid requests, 409 after write
-    conflicts."""
+    """The views of conversations and their items.
+
+    Each raises ``GatewayError``: 404 for unknown objects, 400 for invalid requests, 409 after write conflicts."""
 
     _store: Store | None
     _service: Service
@@ -65,26 +68,26 @@ class Conversations:
         metadata, items = await read_members(self._service, _conversation)
         conversation = StoredConversation(int(time.time()), metadata)
         with store_deadline("read or write the conversation"):
-            items = await stored.items_to_add(store, owner(), items)
-            id = await stored.create(store, owner(), conversation, items)
+            items = await stored.items_to_add(store, current_owner(), items)
+            id = await stored.create(store, current_owner(), conversation, items)
         return _conversation_response(id, conversation)
 
     async def retrieve(self, id: str) -> Response:
         with store_deadline("read or write the conversation"):
-            conversation = await stored.read(require_store(self._store), owner(), id)
+            conversation = await stored.read(require_store(self._store), current_owner(), id)
         return _conversation_response(id, conversation)
 
     async def update(self, id: str) -> Response:
         """Replace the conversation's metadata."""
         store, metadata = require_store(self._store), await read_members(self._service, _other_metadata)
         with store_deadline("read or write the conversation"):
-            conversation = await stored.set_metadata(store, owner(), id, metadata)
+            conversation = await stored.set_metadata(store, current_owner(), id, metadata)
         return _conversation_response(id, conversation)
 
     async def delete(self, id: str) -> Response:
         with store_deadline("read or write the conversation"):
-            await stored.remove(require_store(self._store), owner(), id)
-        return object_answer({"id": id, "object": "conversation.deleted", "deleted": True})
+            await stored.remove(require_store(self._store), current_owner(), id)
+        return object_response({"id": id, "object": "conversation.deleted", "deleted": True})
 
     # Items
 
@@ -92,33 +95,33 @@ class Conversations:
         """Add items, and return them in order."""
         store, items = require_store(self._store), await read_members(self._service, _more_items)
         with store_deadline("read or write the conversation"):
-            items = await stored.items_to_add(store, owner(), items)
-            await stored.append(store, owner(), id, items)
-        return object_answer(page(items, limit=len(items), order="asc"))
+            items = await stored.items_to_add(store, current_owner(), items)
+            await stored.append(store, current_owner(), id, items)
+        return object_response(page(items, limit=len(items), order="asc"))
 
     async def items(self, id: str) -> Response:
-        return object_answer(listed(await self._items(id)))
+        return object_response(list_page(await self._items(id)))
 
     async def item(self, id: str, item_id: str) -> Response:
         found = next((item for item in await self._items(id) if item.get("id") == item_id), None)
         if found is None:
             raise stored.unknown_item_error(item_id)
-        return object_answer(found)
+        return object_response(found)
 
     async def delete_item(self, id: str, item_id: str) -> Response:
         """Delete an item, and return its conversation."""
         with store_deadline("read or write the conversation"):
-            await stored.remove_item(require_store(self._store), owner(), id, item_id)
+            await stored.remove_item(require_store(self._store), current_owner(), id, item_id)
         return await self.retrieve(id)
 
     async def _items(self, id: str) -> list[Object]:
         with store_deadline("read or write the conversation"):
-            return await stored.items_of(require_store(self._store), owner(), id)
+            return await stored.items_of(require_store(self._store), current_owner(), id)
 
 
 def _conversation_response(id: str, conversation: StoredConversation) -> Response:
     """Return a conversation in the API's form."""
-    return object_answer(
+    return object_response(
         {
             "id": id,
             "object": "conversation",

@@ -20,7 +20,7 @@ from streams.errors import GatewayError
 from streams.events import UNAVAILABLE
 
 
-async def count(exchange: Exchange, body: bytes) -> Response:
+async def count_tokens(exchange: Exchange, body: bytes) -> Response:
     """Return the response to ``body``: the provider's count if it has one, else a high estimate marked as such."""
     exchange.record.bill.billed = False
     try:

@@ -21,7 +21,7 @@ from streams.errors import GatewayError
 
 ALIVE: Final = ("/healthz", "/health", "/health/liveliness", "/health/liveness")
 READY: Final = ("/readyz", "/health/readiness")
-"""Paths of liveness and readiness; the longer ones are LiteLLM's. None contacts a provider."""
+"""Paths of liveness and readiness; the longer ones are LiteLLM's. No probe contacts a provider."""
 ROOT: Final = ("/", "/api/hello")
 """Paths that Claude Code requests with HEAD first: 2.1.197 the shorter one, 2.1.329 the longer."""
 
@@ -40,7 +40,7 @@ def health_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
 
 
 class _HealthRoutes:
-    """The probes' responses. States of targets concern all clients, and require the permission to see them."""
+    """The responses of the probes. The states of targets require an operator's permission."""
 
     def __init__(self, service: Service, config: Config) -> None:
         self._service = service
@@ -48,7 +48,7 @@ class _HealthRoutes:
         self._unread = config.stored_keys == "unread"
 
     async def alive(self, incoming: IncomingRequest) -> Response:
-        return _answered(incoming, {"status": "ok"})
+        return _json_response(incoming, {"status": "ok"})
 
     async def ready(self, incoming: IncomingRequest) -> Response:
         """Return whether the process takes requests.
@@ -62,10 +62,10 @@ class _HealthRoutes:
                 return error_response(open_record("chat", self._service.ledger, incoming.scope), error.info)
             targets = await self._targets()
         if self._service.lifecycle.draining:
-            return _answered(incoming, {"status": "draining", **targets}, 503)
+            return _json_response(incoming, {"status": "draining", **targets}, 503)
         if self._unread:
-            return _answered(incoming, {"status": "starting", "missing": "stored_keys", **targets}, 503)
-        return _answered(incoming, {"status": "ready", **targets})
+            return _json_response(incoming, {"status": "starting", "missing": "stored_keys", **targets}, 503)
+        return _json_response(incoming, {"status": "ready", **targets})
 
     async def _targets(self) -> dict[str, Any]:
         """Return the state of each target, and of limits and counters if there are any."""
@@ -73,16 +73,16 @@ class _HealthRoutes:
         states, allowances = service.health.target_states(), service.allowances
         counters = allowances.counters.remote
         found: dict[str, Any] = {
-            "targets": [{**one.fields(time.time()), **self._scores(one.key)} for one in states],
+            "targets": [{**one.fields(time.time()), **self._balancing_figures(one.key)} for one in states],
         }
         if counters is not None:
             found["counters"] = counters.state()
         if allowances.has_limits:
-            found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_TOLD)]
+            found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_PROBE_LIMITS)]
         return found
 
-    def _scores(self, key: bytes) -> dict[str, Any]:
-        """Return the figures of the target ``key`` on which balancing decides."""
+    def _balancing_figures(self, key: bytes) -> dict[str, Any]:
+        """Return the open requests and the time to first content of the target ``key``, used by balancing."""
         loads = self._service.balancer.loads
         (first,) = loads.first_contents([key], self._service.health.clock())
         measured = {"first_content_ms": round(first * 1000)} if first else {}  # 0 means that there were no streams
@@ -93,10 +93,10 @@ class _HealthRoutes:
         if self._page is not None and wants_page:
             own = request_ids(incoming.scope.id, incoming.headers)
             return Response(303, (("location", self._page), ("vary", "accept"), *own), b"")
-        return _answered(incoming, {"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
+        return _json_response(incoming, {"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
 
 
-def _answered(incoming: IncomingRequest, value: Any, status: int = 200) -> Response:
+def _json_response(incoming: IncomingRequest, value: Any, status: int = 200) -> Response:
     return json_response(value, incoming.scope.id, incoming.headers, status)
 
 
@@ -106,7 +106,7 @@ LIMITS_PER_STEP: Final = 200
 MOST_LIMITS: Final = 100
 """Limits shown to a viewer, those used most."""
 
-MOST_TOLD: Final = 10_000
+MOST_PROBE_LIMITS: Final = 10_000
 """Limits returned to a probe."""
 
 

@@ -8,7 +8,7 @@ from quart import g, request
 from quart_trio import QuartTrio
 
 from gateway.access.page_guard import Cors
-from gateway.endpoints.answers import client_headers, error_response, ids
+from gateway.endpoints.answers import client_headers, error_response, id_headers
 from gateway.endpoints.ui.paths import PREFIX
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
@@ -17,7 +17,7 @@ from gateway.serving.quart_requests import QuartRequest
 from gateway.serving.quart_views import through_quart
 from streams.errors import GatewayError
 
-AT_ONCE: Final = ("models", "model")
+IMMEDIATE_ROUTES: Final = ("models", "model")
 """Routes that respond immediately and do not count as requests in flight."""
 
 
@@ -30,19 +30,19 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
         if request.method != "OPTIONS" or not request.path.startswith("/v1/"):
             return None
         wished = request.headers.get("access-control-request-headers", "")
-        response = through_quart(Response(204, (*cors.preflight(request.headers.get("origin"), wished), *ids())))
+        response = through_quart(Response(204, (*cors.preflight(request.headers.get("origin"), wished), *id_headers())))
         for name in ("content-type", "content-length"):  # RFC 9110, section 8.6: not with a 204
             response.headers.pop(name, None)
         return response
 
-    async def share(response: QuartResponse) -> QuartResponse:
+    async def add_cors_headers(response: QuartResponse) -> QuartResponse:
         if request.method != "OPTIONS" and request.path.startswith("/v1/"):
             for name, value in cors.response_headers(request.headers.get("origin"), response.headers.keys()):
                 response.headers.add(name, value)
         return response
 
     app.before_request(preflight)
-    app.after_request(share)
+    app.after_request(add_cors_headers)
 
 
 def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) -> None:
@@ -53,10 +53,10 @@ def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) 
     async def authenticate() -> QuartResponse | None:
         if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
             return None
-        at_once = request.endpoint in AT_ONCE or request.routing_exception is not None
+        is_immediate = request.endpoint in IMMEDIATE_ROUTES or request.routing_exception is not None
         try:
             arrival = QuartRequest()
-            g.client = (service.admission.authenticate if at_once else service.admission.admit)(arrival)
+            g.client = (service.admission.authenticate if is_immediate else service.admission.admit)(arrival)
             g.owner = service.admission.holder(g.client, arrival.headers)
         except GatewayError as error:
             return through_quart(error_response(error.info, api_of(request.path, client_headers()), service.ledger))

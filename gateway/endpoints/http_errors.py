@@ -11,7 +11,7 @@ from werkzeug.routing.exceptions import WebsocketMismatch
 
 from gateway.endpoints.answers import client_headers, error_response
 from gateway.endpoints.model_shapes import SERVED_METHODS, model_method
-from gateway.endpoints.unknown_paths import not_allowed, unknown_path
+from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_path_error
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of, shown
 from gateway.http.response import JSON_HEADERS, Response
@@ -29,7 +29,7 @@ def add_errors(
     endpoints: Sequence[str] = (),
     methods: Callable[[str], Sequence[str]] = lambda path: (),
 ) -> None:
-    """Answer requests without a route in the format of the API that their path resembles.
+    """Add error handlers, which respond in the format of the API that a request's path resembles.
 
     ``websocket`` means that upgrades are supported; ``endpoints`` are the paths other than conversations, ``methods``
     returns the methods of such a path."""
@@ -39,7 +39,7 @@ def add_errors(
             return await upgrade()
         return through_quart(
             error_response(
-                _http_failed(error, endpoints, methods), api_of(request.path, client_headers()), service.ledger
+                _http_error_info(error, endpoints, methods), api_of(request.path, client_headers()), service.ledger
             )
         )
 
@@ -51,41 +51,43 @@ def add_errors(
         body = CODECS["responses"].write_error(failed, "")
         return through_quart(Response(426, (*JSON_HEADERS, ("connection", "close")), body))
 
-    async def our_mistake(error: Exception) -> QuartResponse:
+    async def internal_error(error: Exception) -> QuartResponse:
         app.logger.exception("unexpected error", exc_info=error)
         return await http_error(HTTPException(MISTAKE.message))
 
     app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(Exception, our_mistake)
+    app.register_error_handler(Exception, internal_error)
     if not websocket:
         app.add_websocket("/v1/responses", "upgrade", upgrade)
 
 
-def _http_failed(error: HTTPException, endpoints: Sequence[str], methods: Callable[[str], Sequence[str]]) -> ErrorInfo:
+def _http_error_info(
+    error: HTTPException, endpoints: Sequence[str], methods: Callable[[str], Sequence[str]]
+) -> ErrorInfo:
     status = error.code or 500
     if status == 404 and (allowed := methods(request.path)):
-        return not_allowed(request.method, request.path, client_headers(), request.scope, allowed)
+        return method_not_allowed_error(request.method, request.path, client_headers(), request.scope, allowed)
     if status == 404:
-        return unknown_path(request.method, request.path, client_headers(), request.scope, endpoints)
+        return unknown_path_error(request.method, request.path, client_headers(), request.scope, endpoints)
     if isinstance(error, WebsocketMismatch):
         message = f"{shown(request.path)} is a WebSocket: connect to it with an upgrade"
         return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
-    if status == 405 and (failed := _model_method_failed(request.method, request.path, request.scope)) is not None:
+    if status == 405 and (failed := _model_method_error(request.method, request.path, request.scope)) is not None:
         return failed
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or ())
-        return not_allowed(request.method, request.path, client_headers(), request.scope, allowed)
+        return method_not_allowed_error(request.method, request.path, client_headers(), request.scope, allowed)
     message = error.description or "the gateway cannot handle this request"
     return ErrorInfo("invalid_request" if status < 500 else "internal", message, status=status)
 
 
-def _model_method_failed(method: str, path: str, asgi: Mapping[str, Any]) -> ErrorInfo | None:
-    """Return the error for a path that ends in a Gemini method (``…/models/NAME:predict``), which is no model name."""
+def _model_method_error(method: str, path: str, asgi: Mapping[str, Any]) -> ErrorInfo | None:
+    """Return the error for a path with a Gemini method instead of a model (``…/models/NAME:predict``)."""
     called = model_method(path)
     if called is None:
         return None
     if called in SERVED_METHODS:
-        return not_allowed(method, path, client_headers(), asgi, ("POST",))
+        return method_not_allowed_error(method, path, client_headers(), asgi, ("POST",))
     if method != "POST":
         return None
     served = ", ".join(f":{name}" for name in SERVED_METHODS)

@@ -5,9 +5,9 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
-from gateway.endpoints.border import serve, whole_body
+from gateway.endpoints.border import read_whole_body, serve
 from gateway.endpoints.compact import compact
-from gateway.endpoints.count_tokens import count
+from gateway.endpoints.count_tokens import count_tokens
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
@@ -21,7 +21,7 @@ from streams.events import Api
 
 Answer: TypeAlias = Callable[[Exchange, bytes], Awaitable[Response]]
 
-ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count, "compact": compact}
+ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count_tokens, "compact": compact}
 """The handler of a request by its operation."""
 
 ROUTES: Final[Mapping[str, Api]] = {
@@ -34,7 +34,7 @@ MODEL: Final = "{model}"
 
 
 def add_exchanges(app: App, service: Service) -> tuple[str, ...]:
-    """Serve all paths of all APIs, and return them."""
+    """Add the routes of all paths of all APIs, and return the paths."""
     routes = tuple(exchange_routes(service))
     for path, answer in routes:
         before, named, behind = path.partition(MODEL)
@@ -46,7 +46,7 @@ def add_exchanges(app: App, service: Service) -> tuple[str, ...]:
 
 
 def exchange_routes(service: Service) -> Iterator[tuple[str, "ModelRoute"]]:
-    """Return each path of each API, with what answers requests on it. These check a client's key themselves."""
+    """Yield each path of each API with its handler, which checks the client's key itself."""
     for codec in CODECS.values():
         for route in codec.wire.routes():
             yield route.path, _exchange(service, codec.api, route)
@@ -65,7 +65,7 @@ def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
 
     def answer_route(incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
-            return await answer(exchange, await whole_body(exchange.context, incoming))
+            return await answer(exchange, await read_whole_body(exchange.context, incoming))
 
         path = unnamed if name is None else attrs.evolve(unnamed, model=name)
         return serve(service, api, incoming, route.path, read_and_answer, path=path)

@@ -41,7 +41,7 @@ STORE_EVERY: Final = 10.0
 
 
 def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
-    """Add ``/metrics`` unless metrics are off."""
+    """Return the route of ``/metrics``, none if metrics are off."""
     metrics = service.metrics
     if not isinstance(metrics, Metrics):
         return ()
@@ -52,9 +52,9 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
                 service.admission.authenticate_operator(incoming)
         except GatewayError as error:
             return error_response(open_record("chat", service.ledger, incoming.scope), error.info)
-        _look(service, metrics)
+        _collect_figures(service, metrics)
         await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
-        _look_at_limits(service.allowances, metrics)
+        _collect_limits(service.allowances, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # slow with many models
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
@@ -62,7 +62,7 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
 
 
 async def watch(service: Service) -> None:
-    """Measure the event loop and collect figures until cancelled."""
+    """Measure the event loop's lag, and collect figures for ``/metrics``, until cancelled."""
     metrics = service.metrics
     if not isinstance(metrics, Metrics):
         return
@@ -85,10 +85,10 @@ async def watch_store(store: Store, metrics: Metrics, every: float = STORE_EVERY
 
 def _collect(service: Service, metrics: Metrics, seconds: float) -> None:
     metrics.see(LAG, seconds)
-    _look(service, metrics)
+    _collect_figures(service, metrics)
 
 
-def _look(service: Service, metrics: Metrics) -> None:
+def _collect_figures(service: Service, metrics: Metrics) -> None:
     refused = service.admission.shares.refused
     while refused:
         share, number = refused.popitem()
@@ -113,7 +113,7 @@ def _look(service: Service, metrics: Metrics) -> None:
     metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)
 
 
-def _look_at_limits(allowances: Allowances, metrics: Metrics) -> None:
+def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
     """Set the usage of limits when the page is requested: there may be thousands, and workers count together."""
     shares: dict[tuple[MetricRow, str, str, str], float] = {}
     for one in allowance_levels(allowances.all(), allowances.counters, allowances.now()):

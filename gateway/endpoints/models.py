@@ -12,7 +12,7 @@ from quart import g, request
 from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
-from gateway.endpoints.answers import client_headers, ids, is_anthropic, json_answer
+from gateway.endpoints.answers import client_headers, id_headers, is_anthropic, json_answer
 from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
 from gateway.exchange.service import Service
 from gateway.http.paths import shown
@@ -42,8 +42,8 @@ def add_models(app: QuartTrio, service: Service) -> None:
     """Add the list of models that can be requested by name, and each model."""
     models = ModelList(service.router, service.authenticator, service.provider_lists)
     for path, name in (("/v1/models", "models"), (GEMINI, "gemini_models")):
-        add_view(app, path, name, models.all, ["GET"])
-        add_view(app, f"{path}/<path:model_id>", name.removesuffix("s"), models.one, ["GET"])
+        add_view(app, path, name, models.list_models, ["GET"])
+        add_view(app, f"{path}/<path:model_id>", name.removesuffix("s"), models.show_model, ["GET"])
     add_view(app, "/v1/audio/voices", "voices", models.voices, ["GET"])
     add_view(app, "/v1/audio/models", "speech_models", models.speech_models, ["GET"])
 
@@ -57,20 +57,20 @@ class ModelList:
         self._authenticator = authenticator
         self._started = int(time.time())
 
-    async def all(self) -> Response:
-        shape = _shape()
+    async def list_models(self) -> Response:
+        shape = _requested_shape()
         try:
-            return json_answer(self._list(self._visible(await self._lists.names()), shape))
+            return json_answer(self._list_json(self._visible(await self._lists.names()), shape))
         except GatewayError as error:
-            return _failed(error, shape)
+            return _error_response(error, shape)
 
-    async def one(self, model_id: str) -> Response:
-        shape = _shape()
+    async def show_model(self, model_id: str) -> Response:
+        shape = _requested_shape()
         try:
-            owner = self._owner(model_id, "messages" if shape == "anthropic" else "chat")
+            owner = self._provider_name(model_id, "messages" if shape == "anthropic" else "chat")
         except GatewayError as error:
             is_method = model_id.rpartition(":")[2] in SERVED_METHODS
-            return _failed(_only_post() if is_method else error, shape)
+            return _error_response(_post_only_error() if is_method else error, shape)
         return json_answer(self._model_json(Model(model_id, owner), shape))
 
     async def voices(self) -> Response:
@@ -88,11 +88,11 @@ class ModelList:
         return json_answer({"models": [{"id": name} for name, _ in self._speech_models()]})
 
     def _speech_models(self) -> Iterator[tuple[str, Description]]:
-        for model in self._allowed(self._router.models()):
+        for model in self._allowed_models(self._router.models()):
             if (known := self._router.description(model.id)) is not None and known.type == "speech":
                 yield model.id, known
 
-    def _owner(self, name: str, api: Api) -> str:
+    def _provider_name(self, name: str, api: Api) -> str:
         """Return the owner of a model. Raises ``GatewayError`` for an unknown or forbidden name."""
         client = g.client
         plan = self._router.plan(name, api, partial(self._authenticator.can_use, client))
@@ -100,7 +100,7 @@ class ModelList:
             self._authenticator.check(client, name, one.target.entry, one.target.model, None)
         return plan.targets[0].entry.provider.display_name
 
-    def _list(self, models: Sequence[Model], shape: Shape) -> dict[str, Any]:
+    def _list_json(self, models: Sequence[Model], shape: Shape) -> dict[str, Any]:
         """Return the requested page of the list. Raises ``GatewayError`` for an invalid page."""
         match shape:
             case "gemini":
@@ -117,14 +117,14 @@ class ModelList:
                 return {"object": "list", "data": data, "models": []}
 
     def _visible(self, listed: Mapping[str, tuple[str, ...]]) -> list[Model]:
-        visible, wanted = self._allowed(self._router.models(listed)), request.args.get("type")
+        visible, wanted = self._allowed_models(self._router.models(listed)), request.args.get("type")
         if not wanted:
             return visible
         if wanted not in MODEL_TYPES:
             raise invalid(f"type must be one of {', '.join(MODEL_TYPES)}", "type")
         return [model for model in visible if self._type(model) == wanted]
 
-    def _allowed(self, models: Sequence[Model]) -> list[Model]:
+    def _allowed_models(self, models: Sequence[Model]) -> list[Model]:
         names = self._authenticator.allowed(g.client, (model.id for model in models))
         return [model for model in models if model.id in names]
 
@@ -144,7 +144,7 @@ class ModelList:
                 return openai_model(model, known, self._started)
 
 
-def _shape() -> Shape:
+def _requested_shape() -> Shape:
     if request.path.startswith(GEMINI):
         return "gemini"
     if is_anthropic():
@@ -152,13 +152,13 @@ def _shape() -> Shape:
     return "gemini" if any(name == "x-goog-api-key" for name, _ in client_headers()) else "openai"
 
 
-def _failed(error: GatewayError, shape: Shape) -> Response:
+def _error_response(error: GatewayError, shape: Shape) -> Response:
     codec = CODECS.get(_ERRORS[shape], CODECS["chat"])
     body = codec.write_error(error.info, current_scope().id)
-    return Response(error.info.status, (*JSON_HEADERS, *error.info.headers, *ids()), body)
+    return Response(error.info.status, (*JSON_HEADERS, *error.info.headers, *id_headers()), body)
 
 
-def _only_post() -> GatewayError:
+def _post_only_error() -> GatewayError:
     """Return the 405 for a GET of a model's method (``…:generateContent``)."""
     message = f"{request.method} is not allowed on {shown(request.path)}; use POST"
     return GatewayError("invalid_request", message, status=405, headers=(("allow", "POST"),))
@@ -171,12 +171,12 @@ def _anthropic_page(models: Sequence[Model]) -> tuple[Sequence[Model], bool]:
     """Return the page that ``limit``, ``after_id`` and ``before_id`` select, and whether more follow in that direction.
 
     Without parameters, return all. Raises ``GatewayError``."""
-    limit = _number("limit", len(models), MOST_ON_PAGE)
+    limit = _page_size("limit", len(models), MOST_ON_PAGE)
     if (before := request.args.get("before_id")) is not None:
-        rest = models[: _place(models, before, "before_id")]
+        rest = models[: _position(models, before, "before_id")]
         return rest[-limit:] if limit else rest, len(rest) > limit
     after = request.args.get("after_id")
-    rest = models if after is None else models[_place(models, after, "after_id") + 1 :]
+    rest = models if after is None else models[_position(models, after, "after_id") + 1 :]
     return rest[:limit], len(rest) > limit
 
 
@@ -185,13 +185,13 @@ def _gemini_page(models: Sequence[Model]) -> tuple[Sequence[Model], str | None]:
 
     A token is the name of the last model before the page, so that a growing list loses none. Raises
     ``GatewayError``."""
-    size = _number("pageSize", GEMINI_PAGE, MOST_ON_PAGE)
+    size = _page_size("pageSize", GEMINI_PAGE, MOST_ON_PAGE)
     token = request.args.get("pageToken")
-    rest = models[_place(models, token, "pageToken") + 1 :] if token else models
+    rest = models[_position(models, token, "pageToken") + 1 :] if token else models
     return rest[:size], rest[size - 1].id if len(rest) > size else None
 
 
-def _number(name: str, usual: int, most: int) -> int:
+def _page_size(name: str, usual: int, most: int) -> int:
     text = request.args.get(name)
     if not text:
         return usual
@@ -200,7 +200,7 @@ def _number(name: str, usual: int, most: int) -> int:
     return min(int(text), most)
 
 
-def _place(models: Sequence[Model], id: str, name: str) -> int:
+def _position(models: Sequence[Model], id: str, name: str) -> int:
     at = next((at for at, model in enumerate(models) if model.id == id), None)
     if at is None:
         raise invalid(f"{name} is not the name of a listed model", name)

@@ -12,7 +12,7 @@ from quart import request
 
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_storing_entry
-from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
+from gateway.endpoints.answers import current_client_request, current_owner, current_record, read_plain_body
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import client_id_replacer
@@ -34,64 +34,66 @@ _RESPONSES = "/responses"  # the end of the Responses API's URL, before its quer
 
 
 class ProviderKept:
-    """Queries the configured providers about an id; an ``AskProviders``."""
+    """A ``QueryProviders`` for all configured providers that store responses."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._by_entry = {target.entry.name: target for target in service.router.keepers()}
-        self._keepers = tuple(_accounts(self._by_entry.values()))
+        self._keepers = tuple(_one_per_account(self._by_entry.values()))
 
     async def __call__(self, id: str) -> Response | None:
-        """Return the first success, else the first failure other than 404, so that an unavailable provider does not
-        hide another.
+        """Send the current request to each provider that may store ``id``, until one responds with success.
+
+        Otherwise return the first failure other than 404, so that an unavailable provider is not reported as an unknown
+        id.
 
         Raises ``GatewayError`` only for invalid requests."""
-        wall = self._service.authenticator.wall(asked_by_client().client)
-        keepers = tuple(target for target in await self._asked(id) if is_inside(target, wall))
+        wall = self._service.authenticator.wall(current_client_request().client)
+        keepers = tuple(target for target in await self._permitted_keepers(id) if is_inside(target, wall))
         if not keepers:
             return None
-        body, client_request = await plain_body(self._service), asked_by_client()
+        body, client_request = await read_plain_body(self._service), current_client_request()
         refusal: Callable[[], Response] | None = None
         for target in keepers:
             self._service.authenticator.check_credential(target.entry, client_request.credential)
             exchange = Exchange(self._service, "responses", client_request, current_scope(), self._record(target))
             try:
                 replace_ids = (
-                    client_id_replacer(self._service, owner(), client_request.client)
+                    client_id_replacer(self._service, current_owner(), client_request.client)
                     if self._service.accounts.changes_ids
                     else None
                 )
-                return await _ask(exchange, attrs.evolve(_passed_on(target, body), replace_ids=replace_ids))
+                return await _send(exchange, attrs.evolve(_forwarded_request(target, body), replace_ids=replace_ids))
             except GatewayError as error:
                 if error.info.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.info)
         return None if refusal is None else refusal()
 
-    async def _asked(self, id: str) -> tuple[Target, ...]:
-        wall = self._service.authenticator.wall(asked_by_client().client)
+    async def _permitted_keepers(self, id: str) -> tuple[Target, ...]:
+        wall = self._service.authenticator.wall(current_client_request().client)
         return tuple(target for target in await self._keepers_of(id) if is_inside(target, wall))
 
     async def _keepers_of(self, id: str) -> tuple[Target, ...]:
         # A client's own key is for one provider; with several, it is unknown which.
         alone = len(self._keepers) == 1
-        if not owner():
+        if not current_owner():
             return tuple(one for one in self._keepers if alone or not one.entry.passthrough_auth)
-        if alone and asked_by_client().client is None and self._keepers[0].entry.passthrough_auth:
+        if alone and current_client_request().client is None and self._keepers[0].entry.passthrough_auth:
             return self._keepers
         if self._service.store is None:  # the owner is unknown
             return ()
         with store_deadline("look up its owner"):
-            entry = await find_storing_entry(self._service.store, owner(), id)
+            entry = await find_storing_entry(self._service.store, current_owner(), id)
         return () if entry not in self._by_entry else (self._by_entry[entry],)
 
     def _record(self, target: Target) -> Record:
-        record = record_of("responses", self._service.ledger)
+        record = current_record("responses", self._service.ledger)
         record.target = target.entry.provider.id
         record.bill.billed = False
         return record
 
 
-def _passed_on(target: Target, body: bytes) -> PlannedRequest:
+def _forwarded_request(target: Target, body: bytes) -> PlannedRequest:
     """Return the current request for ``target`` with its body unchanged; it is sent once."""
     incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
     plan = Plan.to(attrs.evolve(target, url=_address(target)), ONCE)
@@ -100,8 +102,8 @@ def _passed_on(target: Target, body: bytes) -> PlannedRequest:
     return PlannedRequest(incoming, plan, prepare, method=method, form=Form.AS_ASKED)
 
 
-async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
-    """Return the provider's response. Raises ``GatewayError``."""
+async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:
+    """Send the ``planned`` request, and return the provider's response. Raises ``GatewayError``."""
     walk = await exchange.walk(planned)
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
@@ -111,7 +113,7 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     return exchange.respond(answer.public_body, answer.response.status, headers)
 
 
-def _accounts(keepers: Iterable[Target]) -> Iterator[Target]:
+def _one_per_account(keepers: Iterable[Target]) -> Iterator[Target]:
     """Yield one target for each account."""
     seen = set()
     for target in keepers:

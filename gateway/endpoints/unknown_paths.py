@@ -13,7 +13,9 @@ _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))
 """The first path of each API."""
 
 
-def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]) -> ErrorInfo:
+def method_not_allowed_error(
+    method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]
+) -> ErrorInfo:
     """Return the error for a path with a wrong method; ``allowed`` are the right ones."""
     help = advice(path, headers, origin_of(asgi, headers))
     listed = ", ".join(allowed)
@@ -21,7 +23,7 @@ def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any
     return ErrorInfo("invalid_request", message, status=405, headers=(("allow", listed),))
 
 
-def unknown_path(
+def unknown_path_error(
     method: str, path: str, headers: Headers, asgi: Mapping[str, Any], endpoints: Sequence[str]
 ) -> ErrorInfo:
     """Return the error for an unknown path, with the path that was probably meant, else with the conversations' paths.

@@ -8,7 +8,7 @@ import attrs
 
 from gateway.access.body_memory import HeldBody
 from gateway.allowances.expected import RequestedOutput
-from gateway.endpoints.border import held_body, whole_body
+from gateway.endpoints.border import body_memory, read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation
 from gateway.exchange.planning import allowed_plan
@@ -70,11 +70,11 @@ class Relaying:
 
     async def read_body(self) -> bytes:
         """Read the whole body, decompressed. Raises ``GatewayError``."""
-        return await whole_body(self.context, self.arrival, self.endpoint.elements)
+        return await read_whole_body(self.context, self.arrival, self.endpoint.elements)
 
     def held_body(self) -> HeldBody:
         """Return the account of the memory that the body occupies."""
-        return held_body(self.context, self.arrival)
+        return body_memory(self.context, self.arrival)
 
     @property
     def max_body(self) -> int:

@@ -11,8 +11,8 @@ import attrs
 
 from gateway.access.page_guard import Cors
 from gateway.config.model_entry import ModelEntry
-from gateway.endpoints.border import Admit, by_key, serve
-from gateway.endpoints.unknown_paths import not_allowed, unknown_path
+from gateway.endpoints.border import Admit, admit_by_key, serve
+from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_path_error
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
@@ -242,7 +242,7 @@ class _ServedRoute:
             return response
 
         api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
-        admit: Admit = by_key if route.admit is None else _imported_function(route.admit)
+        admit: Admit = admit_by_key if route.admit is None else _imported_function(route.admit)
         return await serve(service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=admit)
 
 
@@ -266,7 +266,7 @@ class _PrefixRoutes:
         record = open_record(api, service.ledger, incoming.scope, served=False)
         method, headers = incoming.asgi["method"], incoming.headers
         if allowed := self._paths.methods(path):
-            failed = not_allowed(method, path, headers, incoming.asgi, allowed)
+            failed = method_not_allowed_error(method, path, headers, incoming.asgi, allowed)
         else:
-            failed = unknown_path(method, path, headers, incoming.asgi, PATHS)
+            failed = unknown_path_error(method, path, headers, incoming.asgi, PATHS)
         return error_response(record, failed)

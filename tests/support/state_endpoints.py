@@ -20,7 +20,7 @@ from gateway.conversations.background import Background, BackgroundTurn, NoBackg
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.resolved import StateOptions
-from gateway.endpoints.answers import AskProviders
+from gateway.endpoints.answers import QueryProviders
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.responses import add_stored
 from gateway.exchange.service import Service
@@ -78,7 +78,7 @@ class Served:
 LEDGER = Ledger(readable=False)
 
 
-def make_app(store: Store | None, background: Background | NoBackground, elsewhere: AskProviders | None) -> QuartTrio:
+def make_app(store: Store | None, background: Background | NoBackground, elsewhere: QueryProviders | None) -> QuartTrio:
     app = QuartTrio(__name__)
     configure(app, MAX_BODY)
     authenticator, upstream = Authenticator(CONFIG), Upstream()
@@ -111,7 +111,7 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
 
 @contextlib.asynccontextmanager
 async def serving(
-    store: Store | None, background: Background | None = None, elsewhere: AskProviders | None = None
+    store: Store | None, background: Background | None = None, elsewhere: QueryProviders | None = None
 ) -> AsyncIterator[Served]:
     sock = bind("127.0.0.1", 0)
     ready = trio.Event()

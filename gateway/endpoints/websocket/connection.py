@@ -29,7 +29,7 @@ from gateway.endpoints.websocket.envelopes import (
     read_envelope,
 )
 from gateway.endpoints.websocket.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
-from gateway.endpoints.websocket.prewarm import Prewarms, prewarm
+from gateway.endpoints.websocket.prewarm import Prewarms, write_prewarm_response
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
@@ -195,10 +195,10 @@ class _Connection:
         The client leaving cancels it."""
         async with trio.open_nursery() as nursery:
             if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
-                cast("OnArriving", on_arriving)(partial(self._arrives, nursery.cancel_scope))
-            nursery.start_soon(self._listen, nursery.cancel_scope)
-            nursery.start_soon(self._stop, self._service.lifecycle.closing, GOING_AWAY)
-            nursery.start_soon(self._stop, self._replaced, REPLACED)
+                cast("OnArriving", on_arriving)(partial(self._count_arriving, nursery.cancel_scope))
+            nursery.start_soon(self._receive_frames, nursery.cancel_scope)
+            nursery.start_soon(self._end_on, self._service.lifecycle.closing, GOING_AWAY)
+            nursery.start_soon(self._end_on, self._replaced, REPLACED)
             await self._answer_all(nursery.cancel_scope)
             nursery.cancel_scope.cancel()
         return self._closing
@@ -212,9 +212,9 @@ class _Connection:
                     self._closing = IDLE
                     return
                 self._waiting_size -= len(frame or b"")
-                self._hold(scope)
+                self._count_memory(scope)
                 await self._answer(frame)
-                self._hold(scope)
+                self._count_memory(scope)
                 await self._remember()
         self._closing = self._ended_by
 
@@ -228,27 +228,27 @@ class _Connection:
         self._ended_by = OUT_OF_MEMORY
         self._put.close()
 
-    def _arrives(self, scope: trio.CancelScope, size: int) -> None:
+    def _count_arriving(self, scope: trio.CancelScope, size: int) -> None:
         """Count the bytes of the next frame that have arrived."""
         self._arriving_size = size
         if size:
-            self._hold(scope)
+            self._count_memory(scope)
 
-    def _hold(self, scope: trio.CancelScope) -> None:
+    def _count_memory(self, scope: trio.CancelScope) -> None:
         """Count the memory of arriving and waiting frames and of prewarms, or end the connection if it is exceeded."""
         try:
             self._held.arrive(self._arriving_size + self._waiting_size + self._prewarms.size)
         except GatewayError as error:
             self._end(scope, (TRY_AGAIN, error.info.message))
 
-    async def _listen(self, scope: trio.CancelScope) -> None:
-        """Receive continuously: a disconnect is only visible after frames in front of it were taken."""
+    async def _receive_frames(self, scope: trio.CancelScope) -> None:
+        """Receive frames continuously, because a disconnect is only visible after all earlier frames."""
         while True:
             frame: str | bytes | None = await websocket.receive()
             if is_processed(frame):
                 continue
             self._waiting_size += len(frame or b"")
-            self._hold(scope)
+            self._count_memory(scope)
             try:
                 if self._waiting_size > self._service.limits.request_body:
                     raise trio.WouldBlock
@@ -263,7 +263,7 @@ class _Connection:
         self._scope.left = True
         scope.cancel()
 
-    async def _stop(self, event: trio.Event, ended_by: tuple[int, str]) -> None:
+    async def _end_on(self, event: trio.Event, ended_by: tuple[int, str]) -> None:
         await event.wait()
         self._ended_by = ended_by
         self._put.close()
@@ -320,7 +320,7 @@ class _Connection:
     async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
         planned = await exchange.read(body)
         id = own_id("resp_")
-        events = prewarm(id, planned.incoming, planned.plan.first)
+        events = write_prewarm_response(id, planned.incoming, planned.plan.first)
         self._prewarms.remember(id, members)
         exchange.record.bill.is_complete = True
         return exchange.respond(events, 200, STREAM_HEADERS)

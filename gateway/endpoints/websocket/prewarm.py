@@ -61,12 +61,12 @@ class Prewarms:
             previous = _STRING.decode(members.get("previous_response_id", b"null"))
         except msgspec.ValidationError:
             return members  # rejected later
-        prewarm_found = self._prewarms.get(previous or "")
-        if prewarm_found is None:
+        prewarm = self._prewarms.get(previous or "")
+        if prewarm is None:
             return members
         own = {name: raw for name, raw in members.items() if name != "previous_response_id"}
-        items = (*_items({"input": prewarm_found.input}), *_items(members))
-        return {**prewarm_found.context, **own, "input": _array(items)}
+        items = (*_items({"input": prewarm.input}), *_items(members))
+        return {**prewarm.context, **own, "input": _array(items)}
 
     def remember(self, id: str, members: Members) -> None:
         """Remember the prewarm with ``members``. Raises ``GatewayError`` (400)."""
@@ -77,7 +77,7 @@ class Prewarms:
     @property
     def size(self) -> int:
         """The size of all prewarms in bytes."""
-        return sum(prewarm_found.size for prewarm_found in self._prewarms.values())
+        return sum(prewarm.size for prewarm in self._prewarms.values())
 
     def _is_too_much(self) -> bool:
         return len(self._prewarms) > MOST or self.size > self._limit
@@ -99,9 +99,10 @@ def _items(members: Members) -> tuple[msgspec.Raw, ...]:
     return tuple(value or ())
 
 
-def prewarm(id: str, incoming: Incoming, target: Target) -> bytes:
-    """Return the events of a response without output, made without a provider or cost. Raises ``GatewayError``
-    (400)."""
+def write_prewarm_response(id: str, incoming: Incoming, target: Target) -> bytes:
+    """Return the events of the response to a prewarm: no output, no provider, no cost.
+
+    Raises ``GatewayError`` (400)."""
     call = attrs.evolve(incoming.request, model=target.asked)
     writer = CODECS["responses"].writer(Reply(call, target.recipient.issuer, int(time.time()), id=id))
     events: tuple[Event, ...] = (AnswerStart(), Usage(), AnswerEnd("stop"))
