@@ -153,7 +153,7 @@ class Simulation:
         self._routed = mode == "route"
         self._plan = self._plan_for(CONFIG, mode)
         self._random = random.Random(f"{mode} {rate}")
-        self._balancer = Balancer(rng=self._random.random)
+        self._balancer = Balancer(chance=self._random.random)
 
     @staticmethod
     def _plan_for(config: Config, mode: Mode) -> Plan:
