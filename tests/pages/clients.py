@@ -106,13 +106,13 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
         parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}:")
         parts.append(_code_block(HIGHLIGHT.get(file.format, file.format), settings_text(file.format, plain)))
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
-        rows = ", ".join(f"`{'.'.join(path)}` {_describe_value(value)}" for path, value in more)
-        parts.append(f"If the gateway requires a key, {rows}.")
+        rows = " and ".join(f"`{'.'.join(path)}` to {_describe_value(value)}" for path, value in more)
+        parts.append(f"If the gateway requires a key, set {rows}.")
     return parts
 
 
 def _describe_value(value: object) -> str:
-    return "is your key" if value == KEY else f"is `{value}`"
+    return "your key" if value == KEY else f"`{value}`"
 
 
 def _code_block(language: str, text: str) -> str:
