@@ -78,7 +78,7 @@ class RunningTurn:
     def add(self, data: bytes) -> None:
         """Add a write of the stream, which may end within an event. Keep-alives are dropped."""
         self.events += [raw for raw in self._splitter.feed(data) if not raw.startswith(b":")]
-        self._wake()
+        self._notify_followers()
 
     @property
     def has_ended(self) -> bool:
@@ -87,9 +87,9 @@ class RunningTurn:
 
     def end(self) -> None:
         self.over = True
-        self._wake()
+        self._notify_followers()
 
-    def _wake(self) -> None:
+    def _notify_followers(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
@@ -150,7 +150,7 @@ class Background:
         assert self.nursery is not None
         with store_deadline("store the response"):
             nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
-            await self._store.put([*nodes, _mark(run)])
+            await self._store.put([*nodes, _alive_mark(run)])
         live = self._live[run.owner, run.turn.id] = RunningTurn(run.scope.detach())
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self.nursery.start_soon(self._run, run, live)
@@ -188,7 +188,7 @@ class Background:
         while True:
             await trio.sleep(MARK_INTERVAL)
             try:
-                await self._store.put([_mark(run)])
+                await self._store.put([_alive_mark(run)])
                 if await self._store.get(run.owner, _cancel_id(run.turn.id)) is not None:
                     live.scope.cancel()
             except Unavailable as error:
@@ -196,7 +196,7 @@ class Background:
 
     async def _end(self, run: BackgroundTurn, live: RunningTurn) -> None:
         if not run.turn.is_persisted:
-            await self._put(run, _interrupted_response(run, live))
+            await self._store_response(run, _interrupted_response(run, live))
         if not live.has_ended:
             live.add(await self._missing_end(run, len(live.events)))
         live.end()
@@ -221,7 +221,7 @@ class Background:
             log.warning("response %s: could not send its last events to clients that read its stream: %s", id, error)
             return b""
 
-    async def _put(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:
+    async def _store_response(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:
         try:
             with store_deadline("store the response"):
                 nodes, _ = await run.turn.nodes(response, b"")
@@ -311,7 +311,7 @@ def _cancel_id(id: str) -> str:
     return f"{id}/cancel"
 
 
-def _mark(run: BackgroundTurn) -> Node:
+def _alive_mark(run: BackgroundTurn) -> Node:
     return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
 
 

@@ -162,14 +162,14 @@ class Attempt:
         source = context.service.credentials.get(self.target.entry.name)
         credential = context.credential_for(self.target) if source is None else await source.credential()
         response = await self._sign_and_send(out, credential)
-        if not self._is_good(response):
+        if not self._is_success(response):
             refusal = await self._read_refusal(response)
             renewed = None if source is None else await _renew_credential(source, credential, refusal)
             if renewed is None or request.upload is not None:  # a streamed upload cannot be sent again
                 raise GatewayError.of(refusal.failed)
             self._note_resend(refusal.failed.reason or "credential")
             response = await self._sign_and_send(out, renewed)
-            if not self._is_good(response):
+            if not self._is_success(response):
                 raise GatewayError.of((await self._read_refusal(response)).failed)
         self.stage = Stage.ANSWERING
         if request.replace_ids is not None:
@@ -178,7 +178,7 @@ class Attempt:
             context.service.health.reported_limits.record(self.target.identity.place, predict_outage(response.headers))
         return response
 
-    def _is_good(self, response: UpstreamResponse) -> bool:
+    def _is_success(self, response: UpstreamResponse) -> bool:
         return 200 <= response.status < 300 or response.status in self.target_request.request.answers
 
     async def _sign_and_send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
@@ -244,7 +244,7 @@ class Attempt:
         target_request.context.observer.received(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, read, response.headers)
-        failed = self._disclosure.error(self._disclosure.error_with(read, response.headers, self.target.lane))
+        failed = self._disclosure.error(self._disclosure.error_with_headers(read, response.headers, self.target.lane))
         if failed.status != response.status:
             return Refusal(failed, ended)
         own = passthrough_error(body, target_request.context.codec.api, self.target, self._disclosure.secrets)

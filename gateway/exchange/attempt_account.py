@@ -108,7 +108,7 @@ class AttemptAccount:
         attempt = self._require_attempt()
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.lift_content_limit()
-        self._report_seconds(attempt.seconds)
+        self._report_time_to_content(attempt.seconds)
         if self._request[0] and self._open is not None:
             self._open.mark_started()
         if self.cause == "hedge":  # other attempts reported it before they were sent
@@ -123,7 +123,7 @@ class AttemptAccount:
         if not self.committed and self.attempt is not None:
             self._record_response_facts()
             if failed.reason == "timeout":
-                self._report_seconds(self.attempt.seconds, at_least=True)
+                self._report_time_to_content(self.attempt.seconds, at_least=True)
         if self._request[0] and self._open is not None:
             self._open.mark_failed(failed)
         self._record_attempt(self._attempt_record(failed.reason or recorded_reason or "internal"))
@@ -132,7 +132,7 @@ class AttemptAccount:
         """Report that the attempt lost against a concurrent one."""
         self._record_attempt(self._attempt_record("hedge_lost"))
         if self.attempt is not None:
-            self._report_seconds(self.attempt.seconds, at_least=True)
+            self._report_time_to_content(self.attempt.seconds, at_least=True)
 
     def close(self) -> None:
         """Report the end of the attempt and release everything."""
@@ -181,7 +181,7 @@ class AttemptAccount:
         self._context.attempt_log.add(tried, self._recorded)
         self._recorded = tried
 
-    def _report_seconds(self, seconds: float, *, at_least: bool = False) -> None:
+    def _report_time_to_content(self, seconds: float, *, at_least: bool = False) -> None:
         """Report the ``seconds`` to a stream's first content, by which balancing compares targets."""
         tells, streams, route = self._request
         if route is not None and tells and streams and not self.step.after:

@@ -32,16 +32,16 @@ class Audience(enum.Enum):
 
 @contextlib.contextmanager
 def survive_disconnect(
-    nursery: trio.Nursery, target: Target, left: Callable[[], object], deserted: trio.Event | None = None
+    nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object], deserted: trio.Event | None = None
 ) -> Iterator[None]:
     """Return a context whose block outlives the cancellation of ``nursery``, in one of whose tasks it runs.
 
-    When the nursery is cancelled, ``left()`` is called. The cancellation reaches the block when the response of
-    ``target`` is overdue, or once ``deserted`` is set. The nursery stays open until the block has ended."""
+    When the nursery is cancelled, ``on_disconnect()`` is called. The cancellation reaches the block when the response
+    of ``target`` is overdue, or once ``deserted`` is set. The nursery stays open until the block has ended."""
     grace = _grace(target) if deserted is None else math.inf
     done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
-        nursery.start_soon(_wait, shield, done, grace, left)
+        nursery.start_soon(_postpone_cancellation, shield, done, grace, on_disconnect)
         try:
             yield
         finally:
@@ -50,7 +50,7 @@ def survive_disconnect(
 
 @contextlib.contextmanager
 def survive_disconnect_later(
-    nursery: trio.Nursery, target: Target, left: Callable[[], object]
+    nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object]
 ) -> Iterator[Callable[[], None]]:
     """Return a context whose block outlives ``nursery`` only after it calls the function that it receives.
 
@@ -62,7 +62,7 @@ def survive_disconnect_later(
     if timeouts.total is None:
         grace += timeouts.first_byte or Timeouts().first_byte or 0.0
     with trio.CancelScope() as scope:
-        nursery.start_soon(_wait, scope, done, grace, left)
+        nursery.start_soon(_postpone_cancellation, scope, done, grace, on_disconnect)
 
         def survive() -> None:
             if not nursery.cancel_scope.cancel_called:  # a later call changes nothing
@@ -80,12 +80,14 @@ def _grace(target: Target) -> float:
     return GRACE if total is None else total + MARGIN
 
 
-async def _wait(shield: trio.CancelScope, done: trio.Event, grace: float, left: Callable[[], object]) -> None:
+async def _postpone_cancellation(
+    shield: trio.CancelScope, done: trio.Event, grace: float, on_disconnect: Callable[[], object]
+) -> None:
     try:
         await trio.sleep_forever()
     finally:  # cancelled
         if not done.is_set():
-            left()
+            on_disconnect()
             with trio.move_on_after(grace, shield=True):
                 await done.wait()
             shield.shield = False

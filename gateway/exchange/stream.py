@@ -183,7 +183,9 @@ class BegunStream:
         self.usage = lane.progress.usage
         failed = lane.progress.failed or stream_doubt(lane.progress)
         if failed is not None and (not lane.progress.committed or self._others.would_be_followed(source, failed)):
-            raise GatewayError.of(source.target_request.disclosure.error_with(failed, response.headers, self.lane_name))
+            raise GatewayError.of(
+                source.target_request.disclosure.error_with_headers(failed, response.headers, self.lane_name)
+            )
         return b"".join(first)
 
 

@@ -51,7 +51,7 @@ class Disclosure:
         """Return ``failed`` for the client."""
         return public_error(failed, self._context.codec.api, self._target, self.secrets)
 
-    def error_with(self, failed: ErrorInfo, headers: Headers, lane: LaneName) -> ErrorInfo:
+    def error_with_headers(self, failed: ErrorInfo, headers: Headers, lane: LaneName) -> ErrorInfo:
         """Return ``failed`` for the client, with the client's headers from the response that reported it."""
         return with_passed(failed, self.headers(headers, lane))
 

@@ -67,7 +67,7 @@ class WholeAnswer:
             is_answer = folded.lane == "byte" and failed.native  # for a client of its API
             if not is_answer or self._others.would_be_followed(source, failed):
                 raise GatewayError.of(
-                    source.target_request.disclosure.error_with(failed, response.headers, self.lane_name)
+                    source.target_request.disclosure.error_with_headers(failed, response.headers, self.lane_name)
                 )
         elif self._others.may_be_followed(source):
             doubt = answer_doubt(folded.fold.answer(), len(body))

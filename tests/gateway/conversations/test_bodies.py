@@ -1,4 +1,4 @@
-"""What is in stored nodes: back as it went in, and never something else for bytes that are not whole."""
+"""The contents of stored nodes: they round-trip, and incomplete bytes are an error."""
 
 import json
 

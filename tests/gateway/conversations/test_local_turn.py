@@ -1,4 +1,4 @@
-"""What is written down of a turn, and where: the work of a large one is done beside the event loop."""
+"""The recorder of turns that the gateway stores: their nodes, and large ones encoded in a thread."""
 
 import json
 import threading

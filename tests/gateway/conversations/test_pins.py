@@ -1,4 +1,4 @@
-"""Which of several targets can go on from what a request refers to."""
+"""The targets that can continue the turns that a request refers to."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is stored of a turn that its provider keeps: whose it is, and where it can be asked for."""
+"""The recorder of turns that their provider stores: the owner, and the entry that has the turn."""
 
 import pytest
 import trio

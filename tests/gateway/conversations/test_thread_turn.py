@@ -1,4 +1,4 @@
-"""Messages threads that the gateway keeps: what a request becomes, what is kept of its answer, and what fails how."""
+"""Messages threads stored by the gateway: the complete request, the stored answer, and failures."""
 
 import json
 from collections.abc import Mapping, Sequence

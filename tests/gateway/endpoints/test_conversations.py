@@ -1,4 +1,4 @@
-"""``/v1/conversations`` by the official SDK over a real socket, and what many do to one conversation at once."""
+"""``/v1/conversations`` with the official SDK over a real socket, and concurrent writes to one conversation."""
 
 import contextlib
 from typing import Any

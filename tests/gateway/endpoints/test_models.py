@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and Gemini's path in the shape of each API's clients, with what is known of each model."""
+"""``GET /v1/models`` and Gemini's path, in the form of each API's clients, with the known facts of each model."""
 
 from typing import Any
 

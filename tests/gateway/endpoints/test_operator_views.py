@@ -1,4 +1,4 @@
-"""``/metrics`` and ``/readyz?verbose`` show what all clients do and spend: who may read them."""
+"""``/metrics`` and ``/readyz?verbose``: the clients that may read them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is asked of the provider that keeps a response, from socket to socket."""
+"""Requests about a response that a provider stores, from socket to socket."""
 
 import httpx2
 import trio

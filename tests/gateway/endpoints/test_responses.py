@@ -1,4 +1,4 @@
-"""``/v1/responses/{id}`` and what is below it, by the official SDK over a real socket."""
+"""``/v1/responses/{id}`` and the paths below it, with the official SDK over a real socket."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where targets stand, as operators see it: ``/readyz?verbose``, the metrics, the live view."""
+"""The states of targets that operators see: ``/readyz?verbose``, the metrics, the live view."""
 
 import json
 import re

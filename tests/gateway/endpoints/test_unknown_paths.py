@@ -1,4 +1,4 @@
-"""Paths that nobody serves: a 404 that says where to go, in the shape of the API whose path it looks like."""
+"""Paths without a route: a 404 with advice, in the format of the API that the path resembles."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The lists that Open WebUI asks a speech server for (``routers/audio.py`` there)."""
+"""The lists that Open WebUI requests from a speech server (``routers/audio.py`` there)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The course of a stream as a table: what happens to it, in any order, and what is done about it."""
+"""The state machine of a stream: its actions for triggers in any order."""
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Thinking that Bedrock does not take as Claude's is refused once, and the turn goes on without it."""
+"""Thinking that Bedrock rejects: the turn continues without it after one rejection."""
 
 import json
 

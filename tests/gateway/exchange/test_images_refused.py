@@ -1,4 +1,4 @@
-"""Images for models that certainly take none, on real sockets."""
+"""Requests with images for models that are known not to support them, on real sockets."""
 
 from tests.support.in_process import gateway, providers
 

@@ -1,4 +1,4 @@
-"""Conversations that name files which were uploaded through here: they go where those are, under the provider's ids."""
+"""Conversations that refer to uploaded files: they go to the provider that stores the files, with its ids."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A model that a provider has at another of its addresses: asked for there in the same request, and from then on."""
+"""A model at another address of its provider: the same request continues there, and later ones start there."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the plan of a route with 100 targets costs, in calls of functions, which are the same on every machine."""
+"""The cost of planning a route with 100 targets, in function calls, which are equal on every machine."""
 
 import json
 from typing import Any

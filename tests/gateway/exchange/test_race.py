@@ -1,4 +1,4 @@
-"""Two attempts beside each other: what the one that loses leaves behind, on real sockets."""
+"""Two concurrent attempts on real sockets: the effects of the one that loses."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""Who hears that another configuration holds."""
+"""The clients that learn about a new configuration."""
 
 from gateway.exchange.service import Replaced
 

@@ -1,4 +1,4 @@
-"""What is expected of a request's size."""
+"""The tokens estimated from a request's size."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a route records of its requests: how often it sent one, to whom, and what each may have cost."""
+"""The record of a route's requests: how many were sent, to which target, and their possible cost."""
 
 import contextlib
 from collections.abc import AsyncIterator

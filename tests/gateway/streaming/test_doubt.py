@@ -1,4 +1,4 @@
-"""Answers that are whole and that another provider should be asked about, streamed and in one piece."""
+"""Complete responses that may be failures, so that another provider is tried; streamed and not."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Streams whose client, or whose provider, has another framing than the API's own."""
+"""Streams whose client or provider uses another framing than the API's own."""
 
 import json
 from collections.abc import Sequence
