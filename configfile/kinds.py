@@ -75,13 +75,13 @@ def word_reader(words: Collection[str]) -> Callable[[Any], str]:
     return read
 
 
-def secret_text(value: Any) -> Any:
+def read_secret(value: Any) -> Any:
     """Return the text of a secret, also from a file. Raises ``Wrong``."""
     return value.text() if isinstance(value, SecretFile) else value
 
 
-def _secret(value: Any) -> str:
-    value = secret_text(value)
+def _read_secret(value: Any) -> str:
+    value = read_secret(value)
     if not isinstance(value, str):
         raise Wrong("not text", "expected text (put it in quotes)")
     if isinstance(value, Unresolved):
@@ -95,7 +95,7 @@ def _secret(value: Any) -> str:
 # Numbers
 
 
-def _boolean(value: Any) -> bool:
+def _read_boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     raise Wrong(describe(value), "expected true or false")
@@ -135,7 +135,7 @@ _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 
 _BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
-def _duration(value: Any) -> float:
+def _read_duration(value: Any) -> float:
     return read_amount(value, _SECONDS, "expected a duration such as 30s, 0.5s or 5m")
 
 
@@ -144,21 +144,21 @@ def read_positive_duration(value: Any) -> float:
     return read_amount(value, _SECONDS, "expected a duration above 0, such as 30s, 0.5s or 5m", 0.001)
 
 
-def _size(value: Any) -> int:
+def _read_size(value: Any) -> int:
     return int(read_amount(value, _BYTES, "expected a size such as 64MiB, 500kB or a number of bytes", 1))
 
 
 _SHARE: Final = r"(100|[0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%"
 
 
-def _share(value: Any) -> float:
+def _read_share(value: Any) -> float:
     match = re.fullmatch(_SHARE, value) if isinstance(value, str) else None
     if match is None:
         raise Wrong(describe(value), "expected a share such as 20%")
     return float(match[1]) / 100
 
 
-def _weight(value: Any) -> float:
+def _read_weight(value: Any) -> float:
     return read_amount(value, {"": 1.0}, "expected a number, 0 or more")
 
 
@@ -179,7 +179,7 @@ def spell_size(size: int) -> str:
 # URLs
 
 
-def _url(value: Any) -> str:
+def _read_url(value: Any) -> str:
     text = read_text(value)
     if isinstance(value, Unresolved):
         return text
@@ -222,7 +222,7 @@ DECIMAL_SHAPE: Final = any_of(number_shape(0), text_shape(rf"{_DECIMAL}\s*"))
 
 PLAIN: Final[Mapping[Any, Kind]] = {
     str: Kind("text", read_text, {"type": "string"}, takes_text=True),
-    bool: Kind("true or false", _boolean, {"type": "boolean"}, spell=lambda value: str(value).lower()),
+    bool: Kind("true or false", _read_boolean, {"type": "boolean"}, spell=lambda value: str(value).lower()),
     int: whole_number(0, None, "a whole number", "whole number", r"[0-9]{1,12}"),
 }
 """The kinds of types without an annotation."""
@@ -237,16 +237,16 @@ Natural: TypeAlias = Annotated[
 Port: TypeAlias = Annotated[int, whole_number(1, 65535, "a port, 1 to 65535", "1 to 65535", _PORT)]
 Percent: TypeAlias = Annotated[int, whole_number(0, 100, "a percentage, 0 to 100", "0 to 100", r"0*(?:[0-9]{1,2}|100)")]
 Share: TypeAlias = Annotated[
-    float, Kind("percentage", _share, any_of(text_shape(_SHARE)), spell=lambda share: f"{share * 100:g}%")
+    float, Kind("percentage", _read_share, any_of(text_shape(_SHARE)), spell=lambda share: f"{share * 100:g}%")
 ]
 """0 to 1, written in percent."""
 
-Weight: TypeAlias = Annotated[float, Kind("number", _weight, DECIMAL_SHAPE, spell=lambda weight: f"{weight:g}")]
+Weight: TypeAlias = Annotated[float, Kind("number", _read_weight, DECIMAL_SHAPE, spell=lambda weight: f"{weight:g}")]
 
 _DURATION_SHAPE: Final = any_of(number_shape(0), text_shape(rf"{_DECIMAL}\s*(?:[mM]?[sS]|[mMhHdD])?"))
 Duration: TypeAlias = Annotated[
     float,
-    Kind("duration", _duration, _DURATION_SHAPE, spell=spell_duration),
+    Kind("duration", _read_duration, _DURATION_SHAPE, spell=spell_duration),
 ]
 """Seconds."""
 
@@ -265,7 +265,7 @@ TimeLimit: TypeAlias = Annotated[
     float | None,
     Kind(
         "duration",
-        lambda value: _duration(value) or None,
+        lambda value: _read_duration(value) or None,
         _DURATION_SHAPE,
         spell=lambda time: spell_duration(time or 0),
     ),
@@ -276,7 +276,7 @@ Size: TypeAlias = Annotated[
     int,
     Kind(
         "size",
-        _size,
+        _read_size,
         any_of(number_shape(1), text_shape(rf"{_ONE}\s*[bB]?|{_SOME}\s*[kKmMgG][iI]?[bB]")),
         spell=spell_size,
     ),
@@ -285,7 +285,9 @@ Size: TypeAlias = Annotated[
 
 Secret: TypeAlias = Annotated[
     str,
-    Kind("text or file", _secret, {"anyOf": [text_shape(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]}, takes_text=True),
+    Kind(
+        "text or file", _read_secret, {"anyOf": [text_shape(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]}, takes_text=True
+    ),
 ]
 """Text that no message repeats."""
 
@@ -293,7 +295,7 @@ Url: TypeAlias = Annotated[
     str,
     Kind(
         "URL",
-        _url,
+        _read_url,
         any_of(
             text_shape(
                 r"[hH][tT][tT][pP][sS]?://(?:\[[0-9A-Fa-f:.]+\]|[!-\"$-.0-9;<=>A-Z^-~]+)"

@@ -18,8 +18,8 @@ from configfile.kinds import (
     HeaderName,
     any_of,
     read_amount,
+    read_secret,
     read_text,
-    secret_text,
     text_matching,
     text_reader,
     text_shape,
@@ -40,7 +40,7 @@ UNIX: Final = "unix"
 
 
 def _digest(value: Any) -> str:
-    value = secret_text(value)
+    value = read_secret(value)
     if isinstance(value, Unresolved):
         return value
     text = value.strip().lower() if isinstance(value, str) else ""
@@ -68,7 +68,7 @@ def _sealing_keys(value: Any) -> tuple[Any, ...]:
 
 
 def _sealing_key(value: Any) -> Any:
-    value = secret_text(value)
+    value = read_secret(value)
     if isinstance(value, Unresolved):
         return value
     try:

@@ -51,10 +51,10 @@ def read_messages(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     if not fields.need("messages", list):
         raise invalid("messages must not be empty", "messages")
     history = _History(drops)
-    return tuple(_message(message, history) for message in fields.objects("messages"))
+    return tuple(_read_message(message, history) for message in fields.objects("messages"))
 
 
-def _message(message: Fields, history: _History) -> Message:
+def _read_message(message: Fields, history: _History) -> Message:
     role = message.need("role", str)
     if role not in _READERS:
         at = message.path("role")
@@ -78,24 +78,24 @@ def _mark_last(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tu
     return (*parts[:-1], attrs.evolve(last, at=place, marks={**last.marks, **marks}))
 
 
-def _instruction(message: Fields, history: _History) -> Iterator[Part]:
-    yield from _content(message, history, {"text": _text})
+def _read_instruction(message: Fields, history: _History) -> Iterator[Part]:
+    yield from _read_content(message, history, {"text": _read_text})
 
 
-def _user(message: Fields, history: _History) -> Iterator[Part]:
-    yield from _content(message, history, _PARTS)
+def _read_user(message: Fields, history: _History) -> Iterator[Part]:
+    yield from _read_content(message, history, _PARTS)
 
 
-def _assistant(message: Fields, history: _History) -> Iterator[Part]:
+def _read_assistant(message: Fields, history: _History) -> Iterator[Part]:
     message.ignore("annotations")  # clients send them back with an earlier answer
-    yield from _reasoning(message, history.drops)
+    yield from _read_reasoning(message, history.drops)
     if message.data.get("content") is not None:
-        yield from _content(message, history, _ASSISTANT_PARTS)
+        yield from _read_content(message, history, _ASSISTANT_PARTS)
     message.ignore("content")
     if refusal := message.string("refusal"):
         yield RefusalPart(refusal, message.path("refusal"))
     for call in message.objects("tool_calls"):
-        yield _call(call, history)
+        yield _read_call(call, history)
     if (function := message.object("function_call")) is not None:
         name = function.need("name", str)
         history.legacy_calls += 1  # counted, not random, so that prompt caches see the same prefix
@@ -104,7 +104,7 @@ def _assistant(message: Fields, history: _History) -> Iterator[Part]:
         history.drops.add_unread(function)
 
 
-def _call(call: Fields, history: _History) -> ToolCallPart:
+def _read_call(call: Fields, history: _History) -> ToolCallPart:
     kind = call.string("type") or ("custom" if "custom" in call.data else "function")
     if kind not in ("function", "custom"):
         raise invalid(f"{call.path('type')} must be function or custom, not {kind!r}", call.path("type"))
@@ -124,36 +124,36 @@ def _call(call: Fields, history: _History) -> ToolCallPart:
     return part
 
 
-def _tool(message: Fields, history: _History) -> Iterator[Part]:
+def _read_tool(message: Fields, history: _History) -> Iterator[Part]:
     id = message.need("tool_call_id", str)
-    yield ToolResultPart(id, _result(message, history), kind=history.kinds.get(id, "function"), at=message.at)
+    yield ToolResultPart(id, _read_result(message, history), kind=history.kinds.get(id, "function"), at=message.at)
 
 
-def _function(message: Fields, history: _History) -> Iterator[Part]:
+def _read_function(message: Fields, history: _History) -> Iterator[Part]:
     """Yield the result of a legacy call, which is matched by name."""
     name = message.need("name", str)
-    yield ToolResultPart(history.functions.get(name, f"call_{name}"), _result(message, history), at=message.at)
+    yield ToolResultPart(history.functions.get(name, f"call_{name}"), _read_result(message, history), at=message.at)
 
 
-def _result(message: Fields, history: _History) -> tuple[TextPart | ImagePart | FilePart, ...]:
+def _read_result(message: Fields, history: _History) -> tuple[TextPart | ImagePart | FilePart, ...]:
     if message.data.get("content") is None:
         message.ignore("content")
         return ()
-    parts = tuple(_content(message, history, _RESULT_PARTS))
+    parts = tuple(_read_content(message, history, _RESULT_PARTS))
     return tuple(part for part in parts if isinstance(part, TextPart | ImagePart | FilePart))
 
 
 _READERS: Mapping[str, tuple[Role, Callable[[Fields, _History], Iterator[Part]]]] = {
-    "system": ("system", _instruction),
-    "developer": ("developer", _instruction),
-    "user": ("user", _user),
-    "assistant": ("assistant", _assistant),
-    "tool": ("user", _tool),
-    "function": ("user", _function),
+    "system": ("system", _read_instruction),
+    "developer": ("developer", _read_instruction),
+    "user": ("user", _read_user),
+    "assistant": ("assistant", _read_assistant),
+    "tool": ("user", _read_tool),
+    "function": ("user", _read_function),
 }
 
 
-def _content(message: Fields, history: _History, readers: "_PartReaders") -> Iterator[Part]:
+def _read_content(message: Fields, history: _History, readers: "_PartReaders") -> Iterator[Part]:
     """Yield the parts of ``content``, a string or an array. Raises a 400 for a part that the role cannot have."""
     content, at = message.any("content"), message.path("content")
     if isinstance(content, str):
@@ -171,15 +171,15 @@ def _content(message: Fields, history: _History, readers: "_PartReaders") -> Ite
         history.drops.add_unread(part)
 
 
-def _text(part: Fields, drops: Drops) -> TextPart:
+def _read_text(part: Fields, drops: Drops) -> TextPart:
     return TextPart(part.need("text", str), part.at, read_marks(part))
 
 
-def _refusal(part: Fields, drops: Drops) -> RefusalPart:
+def _read_refusal(part: Fields, drops: Drops) -> RefusalPart:
     return RefusalPart(part.need("refusal", str), part.at)
 
 
-def _thinking(part: Fields, drops: Drops) -> ReasoningPart:
+def _read_thinking(part: Fields, drops: Drops) -> ReasoningPart:
     """Return Mistral's reasoning, which is a content part."""
     pieces = part.any("thinking")
     texts = [piece.get("text") for piece in pieces if isinstance(piece, dict)] if isinstance(pieces, list) else [pieces]
@@ -188,7 +188,7 @@ def _thinking(part: Fields, drops: Drops) -> ReasoningPart:
     return ReasoningPart(text, native={"content": [part.data]}, at=part.at)
 
 
-def _image(part: Fields, drops: Drops) -> ImagePart:
+def _read_image(part: Fields, drops: Drops) -> ImagePart:
     if isinstance(part.data.get("image_url"), str):  # several servers accept a string
         return ImagePart(
             _url_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part)
@@ -199,14 +199,14 @@ def _image(part: Fields, drops: Drops) -> ImagePart:
     return ImagePart(source, detail, part.at, read_marks(part))
 
 
-def _audio(part: Fields, drops: Drops) -> AudioPart:
+def _read_audio(part: Fields, drops: Drops) -> AudioPart:
     inner = Fields.of(part.need("input_audio", dict), part.path("input_audio"))
     data, sort = inner.need("data", str), inner.need("format", str)
     drops.add_unread(inner)
     return AudioPart(data, sort, part.at, read_marks(part))
 
 
-def _file(part: Fields, drops: Drops) -> FilePart:
+def _read_file(part: Fields, drops: Drops) -> FilePart:
     inner = Fields.of(part.need("file", dict), part.path("file"))
     name, data, id = inner.string("filename"), inner.string("file_data"), inner.string("file_id")
     if data is not None:
@@ -220,9 +220,9 @@ def _file(part: Fields, drops: Drops) -> FilePart:
 
 
 _PartReaders: TypeAlias = Mapping[str, Callable[[Fields, Drops], Part]]
-_RESULT_PARTS: _PartReaders = {"text": _text, "image_url": _image, "file": _file}
-_PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _audio}
-_ASSISTANT_PARTS: _PartReaders = {"text": _text, "refusal": _refusal, "thinking": _thinking}
+_RESULT_PARTS: _PartReaders = {"text": _read_text, "image_url": _read_image, "file": _read_file}
+_PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _read_audio}
+_ASSISTANT_PARTS: _PartReaders = {"text": _read_text, "refusal": _read_refusal, "thinking": _read_thinking}
 
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
 
@@ -246,7 +246,7 @@ def _file_source(data: str, name: str | None, at: str) -> MediaSource:
     return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 
-def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
+def _read_reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
     """Yield the reasoning that the client sends back: unsealed, or as native Chat members."""
     texts = {name: text for name in ("reasoning_content", "reasoning") if (text := message.string(name))}
     text = next(iter(texts.values()), "")

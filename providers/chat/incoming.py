@@ -20,19 +20,19 @@ def read_request(body: Mapping[str, Any]) -> Request:
         "model": fields.string("model") or "",
         "messages": read_messages(fields, drops),
         "stream": fields.boolean("stream") or False,
-        "include_usage": _include_usage(fields, drops),
-        "tools": tuple(_tools(fields, drops)),
-        "tool_choice": _tool_choice(fields, drops),
-        "parallel_tools": _parallel(fields),
-        "reasoning": _reasoning(fields, drops),
-        "format": _format(fields, drops),
-        "parameters": _parameters(fields),
+        "include_usage": _read_include_usage(fields, drops),
+        "tools": tuple(_read_tools(fields, drops)),
+        "tool_choice": _read_tool_choice(fields, drops),
+        "parallel_tools": _read_parallel(fields),
+        "reasoning": _read_reasoning(fields, drops),
+        "format": _read_format(fields, drops),
+        "parameters": _read_parameters(fields),
     }
     drops.add_unread(fields)
     return Request(api="chat", source=body, dropped=drops.paths(), **members)
 
 
-def _include_usage(fields: Fields, drops: Drops) -> bool:
+def _read_include_usage(fields: Fields, drops: Drops) -> bool:
     options = fields.object("stream_options")
     if options is None:
         return False
@@ -42,7 +42,7 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
     return include_usage
 
 
-def _parameters(fields: Fields) -> dict[str, Parameter]:
+def _read_parameters(fields: Fields) -> dict[str, Parameter]:
     """Return the settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
     older = fields.integer("max_tokens")
     parameters = read_parameters(fields, "chat")
@@ -51,7 +51,7 @@ def _parameters(fields: Fields) -> dict[str, Parameter]:
     return parameters
 
 
-def _parallel(fields: Fields) -> Parameter | None:
+def _read_parallel(fields: Fields) -> Parameter | None:
     """Return ``parallel_tool_calls``.
 
     It is false for clients of ``functions``, whose answers have space for one call only.
@@ -62,20 +62,20 @@ def _parallel(fields: Fields) -> Parameter | None:
     return None if parallel is None else Parameter(parallel, "parallel_tool_calls")
 
 
-def _tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
+def _read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
     for tool in fields.objects("tools"):
         kind = tool.string("type") or ("custom" if "custom" in tool.data else "function")
         if kind == "function":
-            yield _function(tool, drops)
+            yield _read_function(tool, drops)
         elif kind == "custom":
-            yield _custom(tool, drops)
+            yield _read_custom(tool, drops)
         else:
             yield NativeTool("chat", kind, tool.data, tool.at)
     for tool in fields.objects("functions"):  # the older form of tools
-        yield _function(tool, drops)
+        yield _read_function(tool, drops)
 
 
-def _function(tool: Fields, drops: Drops) -> Tool:
+def _read_function(tool: Fields, drops: Drops) -> Tool:
     inner = tool.object("function") or tool
     found = Tool(
         name=inner.need("name", str),
@@ -89,7 +89,7 @@ def _function(tool: Fields, drops: Drops) -> Tool:
     return found
 
 
-def _custom(tool: Fields, drops: Drops) -> Tool:
+def _read_custom(tool: Fields, drops: Drops) -> Tool:
     """Return a custom tool; clients also send it flat, as in Responses (BerriAI/litellm#34029)."""
     inner = tool.object("custom") or tool
     found = Tool(
@@ -120,16 +120,16 @@ def _unwrap_grammar(value: Any) -> Any:
 _MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # `any` is Mistral's
 
 
-def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
+def _read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     choice, at = fields.any("tool_choice"), fields.path("tool_choice")
     if choice is None:
-        return _function_choice(fields, drops)
+        return _read_function_choice(fields, drops)
     if isinstance(choice, str):
-        return _mode(choice, at)
+        return _read_mode(choice, at)
     chosen = Fields.of(choice, at)
     kind = chosen.string("type") or "function"  # Hugging Face's client omits it
     if kind == "allowed_tools":
-        return _allowed_choice(chosen, drops)
+        return _read_allowed_choice(chosen, drops)
     if kind not in ("function", "custom"):
         raise invalid(f"{at}.type must be function, custom or allowed_tools, not {kind!r}", f"{at}.type")
     inner = chosen.object(kind) or chosen
@@ -138,7 +138,7 @@ def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     return found
 
 
-def _mode(word: str, at: str) -> ToolChoice:
+def _read_mode(word: str, at: str) -> ToolChoice:
     match _MODES.get(word):
         case "none":
             return ToolChoice("none", at=at)
@@ -150,55 +150,55 @@ def _mode(word: str, at: str) -> ToolChoice:
             raise invalid(f"{at} must be none, auto, required or an object, not {word!r}", at)
 
 
-def _function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
+def _read_function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     """Return the choice in ``function_call``, the older ``tool_choice``."""
     choice, at = fields.any("function_call"), fields.path("function_call")
     if choice is None:
         return None
     if isinstance(choice, str):
-        return _mode(choice, at)
+        return _read_mode(choice, at)
     chosen = Fields.of(choice, at)
     found = ToolChoice("tool", name=chosen.need("name", str), at=at)
     drops.add_unread(chosen)
     return found
 
 
-def _allowed_choice(chosen: Fields, drops: Drops) -> ToolChoice:
+def _read_allowed_choice(chosen: Fields, drops: Drops) -> ToolChoice:
     inner = chosen.object("allowed_tools") or chosen
-    mode = _mode(inner.need("mode", str), inner.path("mode"))
-    names = tuple(_allowed_name(tool) for tool in inner.objects("tools"))
+    mode = _read_mode(inner.need("mode", str), inner.path("mode"))
+    names = tuple(_read_allowed_name(tool) for tool in inner.objects("tools"))
     _drop_rest(chosen, inner, drops)
     return ToolChoice(mode.mode, allowed=names, at=chosen.at)
 
 
-def _allowed_name(tool: Fields) -> str:
+def _read_allowed_name(tool: Fields) -> str:
     kind = tool.string("type") or "function"
     inner = tool.object(kind) if isinstance(tool.data.get(kind), dict) else tool
     return (inner or tool).need("name", str)
 
 
-def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
+def _read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
     """Return the reasoning of ``reasoning_effort``, or else of OpenRouter's ``reasoning`` object."""
     effort = fields.string("reasoning_effort")
     if effort is not None:
-        return _effort(effort, fields.path("reasoning_effort"))
+        return _read_effort(effort, fields.path("reasoning_effort"))
     if not isinstance(fields.data.get("reasoning"), dict):
         return None
     member = Fields.of(fields.any("reasoning"), fields.path("reasoning"))
     effort, budget, enabled = member.string("effort"), member.integer("max_tokens"), member.boolean("enabled")
     drops.add_unread(member)
     if effort is not None:
-        return _effort(effort, member.path("effort"))
+        return _read_effort(effort, member.path("effort"))
     if budget is None and enabled is None:
         return None
     return Reasoning("disabled" if enabled is False else "enabled", budget=budget, at=member.at)
 
 
-def _effort(effort: str, at: str) -> Reasoning:
+def _read_effort(effort: str, at: str) -> Reasoning:
     return Reasoning("disabled" if effort == "none" else "enabled", effort=effort, at=at)
 
 
-def _format(fields: Fields, drops: Drops) -> Format | None:
+def _read_format(fields: Fields, drops: Drops) -> Format | None:
     member = fields.object("response_format")
     if member is None:
         return None

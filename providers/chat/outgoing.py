@@ -150,7 +150,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     body: dict[str, Any] = {"model": to.model, "messages": write_messages(request, to, drops)}
     _write_tools(request, body, drops)
     if request.format is not None:
-        body["response_format"] = _format(request.format, infer_strict=request.api == "messages")
+        body["response_format"] = _write_format(request.format, infer_strict=request.api == "messages")
     write_settings(request, to, body, drops)
     write_parameters(request, "chat", body, drops, HANDLED)
     if request.stream:
@@ -164,14 +164,14 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
     """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
     custom = sends_custom_tools(request.api)
-    tools = [item for tool in request.tools if (item := _tool(tool, request.api, custom, drops)) is not None]
+    tools = [item for tool in request.tools if (item := _write_tool(tool, request.api, custom, drops)) is not None]
     if tools:
         body["tools"] = tools
     choice = request.tool_choice
     kinds: dict[str, ToolKind] = {
         tool.name: tool.kind if custom else "function" for tool in request.tools if isinstance(tool, Tool)
     }
-    written = None if choice is None else _tool_choice(choice, kinds)
+    written = None if choice is None else _write_tool_choice(choice, kinds)
     if tools and written is not None:
         body["tool_choice"] = written
     elif choice is not None and request.tools and (choice.mode in ("required", "tool") or choice.allowed is not None):
@@ -180,7 +180,7 @@ def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
         body["parallel_tool_calls"] = request.parallel_tools.value
 
 
-def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict[str, Any] | None:
+def _write_tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict[str, Any] | None:
     if isinstance(tool, NativeTool):
         if tool.api == "chat":
             return dict(tool.item)
@@ -191,14 +191,14 @@ def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict
     if tool.description is not None:
         definition["description"] = tool.description
     if tool.kind == "custom":
-        return _custom_tool(tool, definition) if custom else _as_function_tool(tool, definition, drops)
+        return _write_custom_tool(tool, definition) if custom else _write_function_tool(tool, definition, drops)
     definition["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
     if (strict := provider_strict(tool, api, drops)) is not None:
         definition["strict"] = strict
     return {"type": "function", "function": definition}
 
 
-def _custom_tool(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:
+def _write_custom_tool(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:
     """Return a custom tool; Chat nests a grammar one level deeper than Responses."""
     format = tool.format
     if isinstance(format, dict) and format.get("type") == "grammar" and "grammar" not in format:
@@ -207,16 +207,18 @@ def _custom_tool(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:
     return {"type": "custom", "custom": definition if format is None else {**definition, "format": format}}
 
 
-def _as_function_tool(tool: Tool, definition: dict[str, Any], drops: Drops) -> dict[str, Any]:
+def _write_function_tool(tool: Tool, definition: dict[str, Any], drops: Drops) -> dict[str, Any]:
     if (description := custom_tools.function_description(tool, drops)) is not None:
         definition["description"] = description
     return {"type": "function", "function": {**definition, "parameters": custom_tools.SCHEMA}}
 
 
-def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
+def _write_tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
     """Return the choice, or None if its tool is missing. ``kinds`` are the written tools by name."""
     if choice.allowed is not None and choice.mode != "none":
-        return _allowed_choice(choice, [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds])
+        return _write_allowed_choice(
+            choice, [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds]
+        )
     match choice.mode:
         case "auto" | "none" | "required":
             return choice.mode
@@ -227,7 +229,7 @@ def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
             assert_never(choice.mode)
 
 
-def _allowed_choice(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
+def _write_allowed_choice(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
     mode = "required" if choice.mode == "required" else "auto"
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}} if tools else None
 
@@ -236,7 +238,7 @@ def _tool_reference(kind: str, name: str) -> dict[str, Any]:
     return {"type": kind, kind: {"name": name}}
 
 
-def _format(format: Format, infer_strict: bool) -> dict[str, Any]:
+def _write_format(format: Format, infer_strict: bool) -> dict[str, Any]:
     """Return ``response_format``.
 
     ``infer_strict``: the client's API has neither a name nor ``strict``, so ``strict`` follows from the schema.

@@ -69,24 +69,24 @@ def _mark_last(parts: list[Part], point: Fields, drops: Drops) -> None:
         drops.add(point.at)
 
 
-def _text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     yield TextPart(expect(value, str, join_path(at, "text")), at)
 
 
 # Media
 
 
-def _image(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_image(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "image"))
-    format, source = fields.string("format"), _source(fields)
+    format, source = fields.string("format"), _read_source(fields)
     fields.ignore("error")
     drops.add_unread(fields)
-    yield ImagePart(_media(source, format and f"image/{format}", drops), at=at)
+    yield ImagePart(_read_media(source, format and f"image/{format}", drops), at=at)
 
 
-def _document(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_document(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "document"))
-    format, source = fields.string("format") or "", _source(fields)
+    format, source = fields.string("format") or "", _read_source(fields)
     media_type = _TYPES.get(format, "application/pdf")
     name = fields.string("name")
     title = f"{name}.{format}" if name and format and not name.endswith("." + format) else name
@@ -103,7 +103,7 @@ def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSour
     if text is not None:
         drops.add_unread(source)
         return MediaSource("text", text, media_type if media_type.startswith("text/") else "text/plain")
-    found = _media(source, media_type, drops)
+    found = _read_media(source, media_type, drops)
     if found.kind == "base64" and media_type.startswith("text/") and (read := _decode_text(found.value)) is not None:
         return MediaSource("text", read, media_type)
     return found
@@ -116,28 +116,28 @@ def _decode_text(data: str) -> str | None:
         return None
 
 
-def _video(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_video(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "video"))
     format = fields.need("format", str)
-    source = _media(_source(fields), _TYPES.get(format, f"video/{format}"), drops)
+    source = _read_media(_read_source(fields), _TYPES.get(format, f"video/{format}"), drops)
     drops.add_unread(fields)
     yield FilePart(source, f"video.{format}", at)
 
 
-def _audio(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_audio(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "audio"))
-    format, source = fields.need("format", str), _source(fields)
+    format, source = fields.need("format", str), _read_source(fields)
     data = source.need("bytes", str)
     fields.ignore("error")
     drops.add_unread(fields)
     yield AudioPart(data, format, at)
 
 
-def _source(fields: Fields) -> Fields:
+def _read_source(fields: Fields) -> Fields:
     return Fields.of(fields.need("source", dict), fields.path("source"))
 
 
-def _media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
+def _read_media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
     """Return the source of a medium: bytes, or an S3 address that only its owner's account can read."""
     data, place = source.string("bytes"), source.object("s3Location")
     if data is not None:
@@ -153,7 +153,7 @@ def _media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
 # Tools
 
 
-def _tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "toolUse"))
     if fields.string("type") == "server_tool_use":
         yield NativePart("converse", "toolUse", {"toolUse": value}, fields.at)
@@ -165,7 +165,7 @@ def _tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     drops.add_unread(fields)
 
 
-def _tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "toolResult"))
     if str(fields.string("type") or "").endswith("_result") and fields.data["type"] != "tool_result":
         yield NativePart(
@@ -185,11 +185,11 @@ def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
     return part
 
 
-def _json(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_json(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     yield TextPart(msgspec.json.encode(value).decode(), at)
 
 
-def _search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "searchResult"))
     title, source = fields.need("title", str), fields.need("source", str)
     texts = [block.need("text", str) for block in fields.objects("content")]
@@ -200,7 +200,7 @@ def _search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 # The rest
 
 
-def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "reasoningContent"))
     reasoning, redacted = fields.object("reasoningText"), fields.string("redactedContent")
     text = (reasoning.string("text") if reasoning is not None else None) or ""
@@ -213,18 +213,18 @@ def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
         drops.add(fields.at)
 
 
-def _guarded_parts(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_guarded_parts(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield content that a guardrail checks; for the model it is ordinary content."""
     fields = Fields.of(value, join_path(at, "guardContent"))
     if (text := fields.object("text")) is not None:
         yield TextPart(text.need("text", str), at)
         drops.add_unread(text)
     if (image := fields.any("image")) is not None:
-        yield from _image(image, at, drops)
+        yield from _read_image(image, at, drops)
     drops.add_unread(fields)
 
 
-def _cited_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _read_cited_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield the text of an earlier answer without its citations, which are not news to the model."""
     fields = Fields.of(value, join_path(at, "citationsContent"))
     text = "".join(block.need("text", str) for block in fields.objects("content"))
@@ -232,25 +232,25 @@ def _cited_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     yield TextPart(text, at)
 
 
-SYSTEM: Final[Mapping[str, _ReadBlock]] = {"text": _text, "guardContent": _guarded_parts}
+SYSTEM: Final[Mapping[str, _ReadBlock]] = {"text": _read_text, "guardContent": _read_guarded_parts}
 RESULT: Final[Mapping[str, _ReadBlock]] = {
-    "text": _text,
-    "json": _json,
-    "image": _image,
-    "document": _document,
-    "video": _video,
-    "searchResult": _search_result,
+    "text": _read_text,
+    "json": _read_json,
+    "image": _read_image,
+    "document": _read_document,
+    "video": _read_video,
+    "searchResult": _read_search_result,
 }
 MESSAGE: Final[Mapping[str, _ReadBlock]] = {
-    "text": _text,
-    "image": _image,
-    "document": _document,
-    "video": _video,
-    "audio": _audio,
-    "searchResult": _search_result,
-    "toolUse": _tool_use,
-    "toolResult": _tool_result,
-    "reasoningContent": _reasoning,
-    "guardContent": _guarded_parts,
-    "citationsContent": _cited_text,
+    "text": _read_text,
+    "image": _read_image,
+    "document": _read_document,
+    "video": _read_video,
+    "audio": _read_audio,
+    "searchResult": _read_search_result,
+    "toolUse": _read_tool_use,
+    "toolResult": _read_tool_result,
+    "reasoningContent": _read_reasoning,
+    "guardContent": _read_guarded_parts,
+    "citationsContent": _read_cited_text,
 }

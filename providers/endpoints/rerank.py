@@ -272,11 +272,11 @@ def translate_answer(
         raise GatewayError("upstream", f"the provider sent a response {TOO_MANY_ELEMENTS}", reason=None)
     ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
     results = [_result(one, wanted) for one in ranked[: wanted.most]]
-    costs = _costs(body)
+    costs = _read_costs(body)
     return msgspec.json.encode(_write_body(results, wanted.shape, costs, model, id)), costs
 
 
-def _costs(body: bytes) -> RerankCosts:
+def _read_costs(body: bytes) -> RerankCosts:
     try:
         return read_costs(any_json(body))
     except NOT_JSON:  # invalid text in members that are not used

@@ -192,7 +192,7 @@ def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
     calls = Calls()
     turn: _ModelTurn | None = None
     for content in fields.each("contents"):
-        role = _role(content)
+        role = _read_role(content)
         if role == "assistant":
             turn = turn or _ModelTurn(content.at)
             turn.read(content, calls, drops)
@@ -200,7 +200,7 @@ def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
         if turn is not None:
             yield from turn.messages()
             turn = None
-        if parts := tuple(_client_parts(content, calls, drops)):
+        if parts := tuple(_read_client_parts(content, calls, drops)):
             yield Message(role, parts, content.at)
     if turn is not None:
         yield from turn.messages()
@@ -224,7 +224,7 @@ def read_instruction(fields: GeminiFields, drops: Drops) -> tuple[Message, ...]:
     return (Message("system", tuple(texts), at),) if texts else ()
 
 
-def _role(content: GeminiFields) -> Role:
+def _read_role(content: GeminiFields) -> Role:
     word = content.string("role") or "user"
     if word not in _ROLES:
         at = content.path("role")
@@ -232,7 +232,7 @@ def _role(content: GeminiFields) -> Role:
     return _ROLES[word]
 
 
-def _client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator[Part]:
+def _read_client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator[Part]:
     """Yield the parts of a turn that is not the model's."""
     for part in content.each("parts"):
         part.ignore("thoughtSignature", "thought_signature", "thought")
@@ -281,7 +281,7 @@ class _ModelTurn:
             self._add_unsigned_thoughts(part.at)
             self._add(native_part(part, kind))
             return
-        mark = _signature(part, drops)
+        mark = _read_signature(part, drops)
         if kind == "functionCall":
             call = read_call(part, calls, drops)
             self._add_signature(mark, {"part": kind, "id": call.id}, part.at)
@@ -342,7 +342,7 @@ class _ModelTurn:
         self._thoughts.clear()
 
 
-def _signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
+def _read_signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
     """Return the signature of a part: our seal, Gemini's own, or ``None``. A damaged seal is dropped."""
     text = part.string("thoughtSignature")
     if not text or text in UNSIGNED:

@@ -24,18 +24,18 @@ _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
 
 def read_tools(fields: GeminiFields, drops: Drops) -> tuple[Tool | NativeTool, ...]:
     """Return the functions of all elements of ``tools``, and each of Google's own tools."""
-    return tuple(tool for group in fields.each("tools") for tool in _group(group, drops))
+    return tuple(tool for group in fields.each("tools") for tool in _read_group(group, drops))
 
 
-def _group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool]:
+def _read_group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool]:
     for declaration in group.each("functionDeclarations"):
-        yield _function(declaration, drops)
+        yield _read_function(declaration, drops)
     for name, value in group.data.items():
         if name not in _FUNCTIONS and value is not None:
             yield NativeTool("gemini", name, {name: value}, f"{group.at}.{name}")
 
 
-def _function(declaration: GeminiFields, drops: Drops) -> Tool:
+def _read_function(declaration: GeminiFields, drops: Drops) -> Tool:
     """Return a function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` is Google's subset of OpenAPI."""
     openapi_schema, native = declaration.any("parameters"), declaration.any("parametersJsonSchema")
     schema = native if native is not None else json_schema(openapi_schema)
@@ -56,13 +56,13 @@ def read_choice(fields: GeminiFields, drops: Drops) -> ToolChoice | None:
     drops.add_unread(config)
     if calling is None:
         return None
-    choice = _tool_choice(calling)
+    choice = _read_tool_choice(calling)
     drops.add_unread(calling)
     return choice
 
 
-def _tool_choice(calling: GeminiFields) -> ToolChoice | None:
-    word, names = calling.word("mode") or "MODE_UNSPECIFIED", _strings(calling.array("allowedFunctionNames"))
+def _read_tool_choice(calling: GeminiFields) -> ToolChoice | None:
+    word, names = calling.word("mode") or "MODE_UNSPECIFIED", _read_strings(calling.array("allowedFunctionNames"))
     if word == "MODE_UNSPECIFIED":
         return None
     mode = _MODES.get(word)
@@ -76,7 +76,7 @@ def _tool_choice(calling: GeminiFields) -> ToolChoice | None:
     return ToolChoice(mode, allowed=names, at=calling.at)
 
 
-def _strings(values: list[Any] | None) -> tuple[str, ...]:
+def _read_strings(values: list[Any] | None) -> tuple[str, ...]:
     return tuple(name for name in values or () if isinstance(name, str))
 
 
@@ -111,8 +111,8 @@ def _read(body: Mapping[str, Any]) -> Request:
     messages = (*read_instruction(fields, drops), *read_contents(fields, drops))
     tools, choice = read_tools(fields, drops), read_choice(fields, drops)
     config = GeminiFields.of(fields.any("generationConfig") or {}, fields.path("generationConfig"))
-    reasoning, format = _reasoning(config, drops), _format(config, drops)
-    parameters = _parameters(config)
+    reasoning, format = _read_reasoning(config, drops), _read_format(config, drops)
+    parameters = _read_parameters(config)
     drops.add_unread(config)
     fields.ignore("model")  # the path contains it
     drops.add_unread(fields)
@@ -122,7 +122,7 @@ def _read(body: Mapping[str, Any]) -> Request:
     )  # fmt: skip
 
 
-def _parameters(config: GeminiFields) -> dict[str, Parameter]:
+def _read_parameters(config: GeminiFields) -> dict[str, Parameter]:
     """Return the settings.
 
     Programs send 40 as 40.0 (``topK`` is a number in google-genai), and 64-bit integers as strings.
@@ -135,7 +135,7 @@ def _parameters(config: GeminiFields) -> dict[str, Parameter]:
     return read_parameters(config, "gemini")
 
 
-def _reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
+def _read_reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
     thinking = config.object("thinkingConfig")
     if thinking is None:
         return None
@@ -151,7 +151,7 @@ def _reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
     return Reasoning("enabled", budget=budget, summary=summary, at=thinking.at)
 
 
-def _format(config: GeminiFields, drops: Drops) -> Format | None:
+def _read_format(config: GeminiFields, drops: Drops) -> Format | None:
     kind = (config.string("responseMimeType") or _TEXT).lower()
     native = config.any("responseJsonSchema")
     schema, at = config.any("responseSchema"), config.path("responseSchema")

@@ -71,7 +71,7 @@ def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: D
     _write_logprobs(request, config, drops)
     _write_tier(request, drops)
     if enforced and request.format is not None:
-        config |= _format(request.format, quirks, drops)
+        config |= _format_config(request.format, quirks, drops)
     if thinking := thinking_config(request, quirks, drops):
         config["thinkingConfig"] = thinking
     return config
@@ -135,7 +135,7 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
             drops.add(reasoning.at)
         return {}
     off = reasoning.mode == "disabled" or reasoning.effort == "none"
-    config = _budget(reasoning, off, quirks, drops) if quirks.thinking_control == "budget" else _level(
+    config = _budget_config(reasoning, off, quirks, drops) if quirks.thinking_control == "budget" else _level_config(
         reasoning, off, quirks, drops
     )  # fmt: skip
     if not off and _is_shown(request, reasoning):
@@ -150,7 +150,7 @@ def _is_shown(request: Request, reasoning: Reasoning) -> bool:
     return reasoning.summary is not None or request.api not in ("responses", "gemini")
 
 
-def _budget(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+def _budget_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     least, most = quirks.thinking_budgets
     if off:
         if quirks.thinking_off == "lowest_effort":
@@ -164,7 +164,7 @@ def _budget(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> di
     return {"thinkingBudget": min(max(requested, least), most)}
 
 
-def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+def _level_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     if off:
         if quirks.thinking_levels[0] != "minimal":
             drops.add(reasoning.at)
@@ -199,7 +199,7 @@ def format_hint(format: Format, drops: Drops) -> str:
     return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(schema_with_description(format)).decode()}"
 
 
-def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+def _format_config(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         if format.description:  # only a schema can contain it, which Chat clients may omit

@@ -32,8 +32,8 @@ class GeminiTools:
 
 def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops: Drops) -> GeminiTools:
     """Return the written tools of ``request``; ``own`` is the ``toolConfig`` of a client of this API."""
-    functions = [_function(tool, quirks, drops) for tool in request.tools if isinstance(tool, Tool)]
-    hosted = _hosted_tools(request, drops)
+    functions = [_write_function(tool, quirks, drops) for tool in request.tools if isinstance(tool, Tool)]
+    hosted = _find_hosted_tools(request, drops)
     if functions and hosted and not quirks.mixed_tools:
         # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
         drops.add(*hosted.values())
@@ -43,7 +43,7 @@ def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops:
         tools.append({"functionDeclarations": functions})
     config = {name: value for name, value in own.items() if name not in _HANDLED}
     mixed = bool(functions and hosted)
-    if calling := _calling_config(request.tool_choice, functions, mixed, drops):
+    if calling := _write_calling_config(request.tool_choice, functions, mixed, drops):
         config["functionCallingConfig"] = calling
     if mixed and quirks.server_tool_invocations:
         config["includeServerSideToolInvocations"] = True
@@ -60,20 +60,20 @@ _HANDLED: Final = (
 )  # fmt: skip
 
 
-def _function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+def _write_function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     description, schema = custom_tools.as_function(tool, drops)
     if description:
         function["description"] = description
     if isinstance(schema, dict) and schema:
-        function |= _parameters(schema, tool.at, quirks, drops)
+        function |= _write_parameters(schema, tool.at, quirks, drops)
     drops.add(*(join_path(tool.at, name) for name in tool.marks or NO_MARKS))
     if tool.strict and not quirks.mixed_tools:  # newer models enforce the schema
         drops.add(join_path(tool.at, "strict"))
     return function
 
 
-def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+def _write_parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     """Return a tool's schema unchanged, or in Google's own form, which requires a property."""
     if quirks.schemas == "json":
         return {"parametersJsonSchema": schema}
@@ -82,7 +82,7 @@ def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops
     return {"parameters": smaller} if smaller.get("properties") else {}
 
 
-def _hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
+def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
     """Return Google's own tools, each with the path in the client's request; other APIs' web searches
     become Google's."""
     found: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _declarations(request: Request, hosted: Mapping[str, str]) -> list[tuple[str
     return [(kind, own.get(kind) or {}) for kind in hosted]
 
 
-def _calling_config(
+def _write_calling_config(
     choice: ToolChoice | None, functions: list[dict[str, Any]], mixed: bool, drops: Drops
 ) -> dict[str, Any] | None:
     """Return ``functionCallingConfig``.

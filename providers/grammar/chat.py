@@ -194,7 +194,7 @@ class ChatStream:
             if wrong := find_misfit(choice, CHOICE, "choice"):
                 yield "chat.choice.shape", wrong
                 continue
-            yield from _choice(self.choices.setdefault(choice["index"], ChoiceState()), choice)
+            yield from _check_choice(self.choices.setdefault(choice["index"], ChoiceState()), choice)
         if kind == "usage":
             yield from self._unfinished()
             if self._include_usage is False:
@@ -203,7 +203,7 @@ class ChatStream:
             yield "chat.choice.none", "choices is empty and there is no usage"
         elif value.get("usage") is not None:
             yield "chat.usage.alone", "usage beside choices"
-        yield from _usage(value.get("usage"))
+        yield from _check_usage(value.get("usage"))
 
     def _check_head(self, value: Mapping[str, Any]) -> Iterator[Finding]:
         if wrong := find_misfit(value, CHUNK):
@@ -228,7 +228,7 @@ def _kind(value: Any) -> str:
     return "usage" if value.get("choices") == [] and isinstance(value.get("usage"), dict) else "chunk"
 
 
-def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
     delta, reason = choice["delta"], choice.get("finish_reason")
     if "finish_reason" not in choice:
         yield "chat.choice.keys", "choice.finish_reason is missing"
@@ -238,11 +238,11 @@ def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
     if delta.get("reasoning") and delta.get("reasoning_content"):
         yield "chat.delta.reasoning", "reasoning and reasoning_content"
     for fragment in elements(delta.get("tool_calls")):
-        yield from _fragment(state, members(fragment))
+        yield from _check_fragment(state, members(fragment))
     if reason is not None:
         if any(value for name, value in delta.items() if name != "role"):
             yield "chat.finish.alone", f"{', '.join(delta)} beside finish_reason"
-        yield from _finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])
+        yield from _check_finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])
 
 
 def _check_order(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Finding]:
@@ -257,7 +257,7 @@ def _check_order(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterat
             state.position = CHOICE_STATES[state.position][kind]
 
 
-def _fragment(state: ChoiceState, fragment: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_fragment(state: ChoiceState, fragment: Mapping[str, Any]) -> Iterator[Finding]:
     index, id = fragment.get("index"), string_or_empty(fragment.get("id"))
     kind = "custom" if "custom" in fragment and "function" not in fragment else "function"
     inner = members(fragment.get(kind))
@@ -290,7 +290,7 @@ def _check_first_fragment(state: ChoiceState, fragment: Mapping[str, Any], call:
         yield "chat.tool.begin", wrong
 
 
-def _finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
+def _check_finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
     """Check the rules for the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its calls."""
     if not isinstance(reason, str) or reason not in FINISH:
         yield "chat.finish.known", f"finish_reason {show(reason)}"
@@ -301,7 +301,7 @@ def _finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
             yield "chat.tool.json", f"the arguments {show(text)}"
 
 
-def _usage(usage: Any) -> Iterator[Finding]:
+def _check_usage(usage: Any) -> Iterator[Finding]:
     if usage is None:
         return
     if wrong := find_misfit(usage, USAGE, "usage") or _find_misfit_details(usage):
@@ -361,14 +361,14 @@ def whole(value: Any) -> Iterator[Finding]:
     if wrong := find_misfit(value, WHOLE_KEYS):
         yield "chat.whole.keys", wrong
     for choice in value["choices"]:
-        yield from _whole_choice(choice["message"], choice["finish_reason"])
-    yield from _usage(value.get("usage"))
+        yield from _check_whole_choice(choice["message"], choice["finish_reason"])
+    yield from _check_usage(value.get("usage"))
 
 
-def _whole_choice(message: Mapping[str, Any], reason: str) -> Iterator[Finding]:
+def _check_whole_choice(message: Mapping[str, Any], reason: str) -> Iterator[Finding]:
     if "tool_calls" in message and not message["tool_calls"]:
         yield "chat.whole.calls", f"tool_calls is {show(message['tool_calls'])}"
     state = ChoiceState()
     for fragment in elements(message.get("tool_calls")):
-        yield from _fragment(state, {"index": len(state.calls), **members(fragment)})
-    yield from _finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])
+        yield from _check_fragment(state, {"index": len(state.calls), **members(fragment)})
+    yield from _check_finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])

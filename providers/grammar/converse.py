@@ -240,7 +240,7 @@ def _only_member(value: Mapping[str, Any]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _block_start(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_block_start(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     kind = _only_member(value["start"])
     if kind is None:
         yield "converse.union", f"a start with {', '.join(value['start']) or 'nothing'}"
@@ -266,7 +266,7 @@ def _check_id(id: str, ids: set[str]) -> Iterator[Finding]:
     ids.add(id)
 
 
-def _block_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_block_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     if value["contentBlockIndex"] != stream.blocks - 1:
         yield "converse.block.open", f"a delta of block {value['contentBlockIndex']} while {stream.blocks - 1} is open"
     delta = value["delta"]
@@ -291,10 +291,10 @@ def _block_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[F
     if piece == "toolUse":
         stream.pieces.append(delta[piece]["input"])
     elif piece == "reasoningContent":
-        yield from _reasoning_delta(stream, delta[piece])
+        yield from _check_reasoning_delta(stream, delta[piece])
 
 
-def _reasoning_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_reasoning_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     member = _only_member(value)
     if member is None:
         yield "converse.union", f"reasoningContent with {', '.join(value) or 'nothing'}"
@@ -307,7 +307,7 @@ def _reasoning_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterat
     stream.has_signature = stream.has_signature or member == "signature"
 
 
-def _block_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_block_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     if value["contentBlockIndex"] != stream.blocks - 1:
         yield "converse.block.open", f"a stop of block {value['contentBlockIndex']} while {stream.blocks - 1} is open"
     if stream.kind not in STARTS and not stream.has_text:
@@ -317,24 +317,24 @@ def _block_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Fi
         stream.unparsed = text
 
 
-def _message_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _reason(value["stopReason"], stream.calls_tools)
+def _check_message_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _check_reason(value["stopReason"], stream.calls_tools)
     if stream.unparsed is not None and value["stopReason"] not in CUT_SHORT:
         yield "converse.input.json", f"the input {show(stream.unparsed)}"
 
 
-def _reason(reason: str, calls_tools: bool) -> Iterator[Finding]:
+def _check_reason(reason: str, calls_tools: bool) -> Iterator[Finding]:
     if reason not in REASONS:
         yield "converse.reason.known", f"stopReason {show(reason)}"
     if (calls_tools and reason == "end_turn") or (reason == "tool_use" and not calls_tools):
         yield "converse.reason.calls", f"stopReason {reason}, with{'' if calls_tools else 'out'} calls"
 
 
-def _metadata(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _usage(value["usage"])
+def _check_metadata(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _check_usage(value["usage"])
 
 
-def _usage(usage: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_usage(usage: Mapping[str, Any]) -> Iterator[Finding]:
     if wrong := find_misfit(usage, COUNTS, "usage"):
         yield "converse.usage.ints", wrong
         return
@@ -345,11 +345,11 @@ def _usage(usage: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 _CHECKS: Mapping[str, Check] = {
-    "contentBlockStart": _block_start,
-    "contentBlockDelta": _block_delta,
-    "contentBlockStop": _block_stop,
-    "messageStop": _message_stop,
-    "metadata": _metadata,
+    "contentBlockStart": _check_block_start,
+    "contentBlockDelta": _check_block_delta,
+    "contentBlockStop": _check_block_stop,
+    "messageStop": _check_message_stop,
+    "metadata": _check_metadata,
 }
 
 
@@ -378,14 +378,14 @@ def whole(value: Any) -> Iterator[Finding]:
     calls_tools = False
     ids: set[str] = set()
     for block in elements(value["output"]["message"]["content"]):
-        yield from _block(block, ids)
+        yield from _check_block(block, ids)
         call = members(members(block).get("toolUse"))
         calls_tools = calls_tools or bool(call and string_or_empty(call.get("type")) != "server_tool_use")
-    yield from _reason(value["stopReason"], calls_tools)
-    yield from _usage(value["usage"])
+    yield from _check_reason(value["stopReason"], calls_tools)
+    yield from _check_usage(value["usage"])
 
 
-def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
+def _check_block(block: Any, ids: set[str]) -> Iterator[Finding]:
     kind = _only_member(members(block))
     if kind is None:
         yield "converse.union", f"a block with {', '.join(members(block)) or 'nothing'}"

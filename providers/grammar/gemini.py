@@ -136,14 +136,14 @@ def answer(value: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
         if not candidate["content"]["parts"]:
             yield "gemini.candidate.shape", "candidate.content.parts is empty"
         for part in candidate["content"]["parts"]:
-            yield from _part(members(part), ids)
+            yield from _check_part(members(part), ids)
         reason = candidate.get("finishReason")
         if reason is not None and (not isinstance(reason, str) or reason not in FINISH):
             yield "gemini.finish.known", f"finishReason {show(reason)}"
-    yield from _usage(value.get("usageMetadata"))
+    yield from _check_usage(value.get("usageMetadata"))
 
 
-def _part(part: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
+def _check_part(part: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
     kinds = [kind for kind in PARTS if kind in part]
     if len(kinds) != 1:
         yield "gemini.part.union", f"a part of {', '.join(part) or 'nothing'}"
@@ -168,7 +168,7 @@ def _is_base64(value: Any) -> bool:
     return bool(value)
 
 
-def _usage(usage: Any) -> Iterator[Finding]:
+def _check_usage(usage: Any) -> Iterator[Finding]:
     if usage is None:
         return
     if wrong := find_misfit(usage, COUNTS, "usageMetadata"):

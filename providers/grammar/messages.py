@@ -247,14 +247,14 @@ class MessagesStream:
             yield order_violation(MISPLACED, self.position, kind)
 
 
-def _message_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_message_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     message = value["message"]
-    yield from _message(message)
+    yield from _check_message(message)
     if wrong := find_misfit(message, EMPTY, "message"):
         yield "messages.start.empty", wrong
 
 
-def _message(message: Any) -> Iterator[Finding]:
+def _check_message(message: Any) -> Iterator[Finding]:
     if wrong := find_misfit(message, MESSAGE, "message"):
         yield "messages.message.shape", wrong
         return
@@ -262,12 +262,12 @@ def _message(message: Any) -> Iterator[Finding]:
         yield "messages.message.keys", wrong
     if not message["id"].startswith("msg_"):
         yield "messages.message.id", f"id {show(message['id'])}"
-    yield from _usage(message["usage"])
+    yield from _check_usage(message["usage"])
     if wrong := find_misfit(message["usage"], USAGE_KEYS, "usage"):
         yield "messages.usage.keys", wrong
 
 
-def _usage(usage: Mapping[str, Any], shape: Shape = COUNTS) -> Iterator[Finding]:
+def _check_usage(usage: Mapping[str, Any], shape: Shape = COUNTS) -> Iterator[Finding]:
     parts = {name: inner for name, inner in PARTS.items() if usage.get(name) is not None}
     if wrong := find_misfit(usage, shape, "usage") or find_misfit(usage, parts, "usage"):
         yield "messages.usage.ints", wrong
@@ -277,20 +277,20 @@ def _usage(usage: Mapping[str, Any], shape: Shape = COUNTS) -> Iterator[Finding]
         yield "messages.usage.thinking", f"{thinking} thinking_tokens of {usage['output_tokens']} output_tokens"
 
 
-def _block_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_block_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     block = stream.block = value["content_block"]
     if value["index"] != stream.blocks:
         yield "messages.block.index", f"index {value['index']} where {stream.blocks} is next"
     stream.blocks += 1
     stream.pieces, stream.has_text, stream.has_signature = [], bool(block.get("text")), bool(block.get("signature"))
-    yield from _block(block, stream.ids)
+    yield from _check_block(block, stream.ids)
     kind = block["type"]
     stream.calls_tools = stream.calls_tools or kind == "tool_use"
     if (wrong := find_misfit(block, BLANK.get(kind, "any"), kind)) or (kind == "tool_use" and block.get("input")):
         yield "messages.block.empty", wrong or f"input is {show(block['input'])}"
 
 
-def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
+def _check_block(block: Any, ids: set[str]) -> Iterator[Finding]:
     """Check the rules of every block, streamed or not; ``ids`` are the ids of earlier calls."""
     kind = string_or_empty(members(block).get("type"))
     if kind not in BLOCKS:
@@ -309,7 +309,7 @@ def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
         ids.add(block["id"])
 
 
-def _block_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_block_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     delta, block = value["delta"], stream.block
     if value["index"] != stream.blocks - 1:
         yield "messages.block.open", f"a delta of block {value['index']} while {stream.blocks - 1} is open"
@@ -333,7 +333,7 @@ def _block_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[F
             yield "messages.input.empty", "an input_json_delta of no text"
 
 
-def _block_stop(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_block_stop(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     if value["index"] != stream.blocks - 1:
         yield "messages.block.open", f"a stop of block {value['index']} while {stream.blocks - 1} is open"
     match stream.block.get("type"):
@@ -346,19 +346,19 @@ def _block_stop(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Fi
         stream.unparsed = text
 
 
-def _message_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_message_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     delta, usage = value["delta"], value["usage"]
     if wrong := find_misfit(delta, DELTA_KEYS, "delta"):
         yield "messages.delta.keys", wrong
-    yield from _reason(delta, stream.calls_tools)
+    yield from _check_reason(delta, stream.calls_tools)
     if stream.unparsed is not None and delta["stop_reason"] not in CUT_SHORT:
         yield "messages.input.json", f"the input {show(stream.unparsed)}"
     if "input_tokens" not in usage:
         yield "messages.usage.input", "usage.input_tokens is missing"
-    yield from _usage({"input_tokens": 0, **usage})
+    yield from _check_usage({"input_tokens": 0, **usage})
 
 
-def _reason(said: Mapping[str, Any], calls_tools: bool) -> Iterator[Finding]:
+def _check_reason(said: Mapping[str, Any], calls_tools: bool) -> Iterator[Finding]:
     reason, sequence = said["stop_reason"], said.get("stop_sequence")
     if reason not in REASONS:
         yield "messages.reason.known", f"stop_reason {show(reason)}"
@@ -370,7 +370,7 @@ def _reason(said: Mapping[str, Any], calls_tools: bool) -> Iterator[Finding]:
         yield "messages.reason.sequence", f"stop_reason {show(reason)} with stop_sequence {show(sequence)}"
 
 
-def _error(stream: MessagesStream | None, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_error(stream: MessagesStream | None, value: Mapping[str, Any]) -> Iterator[Finding]:
     if wrong := find_misfit(value, ERROR):
         yield "messages.error.shape", wrong
         return
@@ -379,12 +379,12 @@ def _error(stream: MessagesStream | None, value: Mapping[str, Any]) -> Iterator[
 
 
 _CHECKS: Mapping[str, Check] = {
-    "message_start": _message_start,
-    "content_block_start": _block_start,
-    "content_block_delta": _block_delta,
-    "content_block_stop": _block_stop,
-    "message_delta": _message_delta,
-    "error": _error,
+    "message_start": _check_message_start,
+    "content_block_start": _check_block_start,
+    "content_block_delta": _check_block_delta,
+    "content_block_stop": _check_block_stop,
+    "message_delta": _check_message_delta,
+    "error": _check_error,
 }
 
 
@@ -406,18 +406,18 @@ def outcome(value: Any) -> Outcome | None:
 def whole(value: Any) -> Iterator[Finding]:
     """Check a ``Message``, or the body of an error."""
     if members(value).get("type") == "error" or members(value).get("error") is not None:
-        yield from _error(None, value)
+        yield from _check_error(None, value)
         if wrong := find_misfit(value, {"request_id": "string|null"}):
             yield "messages.error.request_id", wrong
         return
-    yield from _message(value)
+    yield from _check_message(value)
     ids: set[str] = set()
     blocks = elements(members(value).get("content"))
     for block in blocks:
-        yield from _block(block, ids)
+        yield from _check_block(block, ids)
         if members(block).get("type") == "thinking" and "signature" not in block:
             yield "messages.signature.there", "a thinking block without a signature"
     if wrong := find_misfit(value, {"stop_reason": "text"}):
         yield "messages.whole.ended", wrong
         return
-    yield from _reason(value, any(members(block).get("type") == "tool_use" for block in blocks))
+    yield from _check_reason(value, any(members(block).get("type") == "tool_use" for block in blocks))

@@ -191,11 +191,11 @@ class ResponsesStream:
 def _check(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:
     base, _, last = kind.rpartition(".")
     if kind in STATUS:
-        yield from _response_event(stream, kind, value["response"])
+        yield from _check_response_event(stream, kind, value["response"])
     elif kind == "error":
         yield "responses.error.event", f"error: {show(value.get('message') or value.get('error'))}"
     elif kind == "response.output_item.added":
-        yield from _item_added(stream, value)
+        yield from _check_item_added(stream, value)
     elif "output_index" in EVENTS[kind]:
         item = stream.items.get(value["output_index"])
         if item is None or item.done is not None:
@@ -204,11 +204,11 @@ def _check(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iter
         if "item_id" in value and value["item_id"] != item.added.get("id"):
             yield "responses.item.id", f"item_id {show(value['item_id'])} in {show(item.added.get('id'))}"
         if kind == "response.output_item.done":
-            yield from _item_done(stream, item, value["item"])
+            yield from _check_item_done(stream, item, value["item"])
         elif base in PARTS:
-            yield from _part(item, base, last, value)
+            yield from _check_part(item, base, last, value)
         elif base in TEXTS:
-            yield from _text(item, TEXTS[base], last, value)
+            yield from _check_text(item, TEXTS[base], last, value)
         elif base.removeprefix("response.") in ITEMS and base.removeprefix("response.") != item.type:
             yield "responses.event.fits", f"{kind} in an item of type {item.type}"
 
@@ -216,8 +216,8 @@ def _check(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iter
 # The response
 
 
-def _response_event(stream: ResponsesStream, kind: str, response: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _response(response)
+def _check_response_event(stream: ResponsesStream, kind: str, response: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _check_response(response)
     id = response.get("id")
     if stream.id is None:
         stream.id = string_or_empty(id)
@@ -229,7 +229,7 @@ def _response_event(stream: ResponsesStream, kind: str, response: Mapping[str, A
         yield from _check_end(stream, kind, response)
 
 
-def _response(response: Any) -> Iterator[Finding]:
+def _check_response(response: Any) -> Iterator[Finding]:
     if wrong := find_misfit(response, RESPONSE, "response"):
         yield "responses.response.shape", wrong
         return
@@ -241,7 +241,7 @@ def _response(response: Any) -> Iterator[Finding]:
         yield "responses.response.prefix", f"id {show(response['id'])}"
     if wrong := find_misfit(response, WHY.get(response["status"], "any"), "response"):
         yield "responses.response.why", wrong
-    yield from _usage(response.get("usage"), response["status"])
+    yield from _check_usage(response.get("usage"), response["status"])
 
 
 def _find_misfit_repeated(response: Mapping[str, Any]) -> str | None:
@@ -258,7 +258,7 @@ def _find_misfit_repeated(response: Mapping[str, Any]) -> str | None:
     return next(filter(None, found), None)
 
 
-def _usage(usage: Any, status: str) -> Iterator[Finding]:
+def _check_usage(usage: Any, status: str) -> Iterator[Finding]:
     if usage is None:
         if status in ("completed", "incomplete"):
             yield "responses.usage.there", "usage is missing or null"
@@ -292,17 +292,17 @@ def _check_end(stream: ResponsesStream, kind: str, response: Mapping[str, Any]) 
 # Items
 
 
-def _item_added(stream: ResponsesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_item_added(stream: ResponsesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     index, item = value["output_index"], value["item"]
     if index != len(stream.items):
         yield "responses.item.index", f"output_index {index} where {len(stream.items)} is next"
-    yield from _item(item, stream.ids)
+    yield from _check_item(item, stream.ids)
     stream.items[index] = ItemState(item)
 
 
-def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
+def _check_item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
     """Check the rules of every item; ``ids`` are the ids of earlier items."""
-    yield from _item_shape(item)
+    yield from _check_item_shape(item)
     kind = string_or_empty(members(item).get("type"))
     # A call and its output share the call_id, so it is only unique among items of one type.
     for place, id in (("id", members(item).get("id")), (kind, members(item).get("call_id"))):
@@ -312,7 +312,7 @@ def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
             ids.add((place, id))
 
 
-def _item_shape(item: Any) -> Iterator[Finding]:
+def _check_item_shape(item: Any) -> Iterator[Finding]:
     kind = string_or_empty(members(item).get("type"))
     if kind not in ITEMS:
         yield "responses.item.known", f"an item of type {show(members(item).get('type'))}"
@@ -329,15 +329,15 @@ def _item_shape(item: Any) -> Iterator[Finding]:
         yield "responses.item.prefix", f"id {show(id)} of a {kind}"
     for member in ("content", "summary"):
         for part in elements(item.get(member)):
-            yield from _part_shape(part)
+            yield from _check_part_shape(part)
 
 
-def _item_done(stream: ResponsesStream, item: ItemState, done: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_item_done(stream: ResponsesStream, item: ItemState, done: Mapping[str, Any]) -> Iterator[Finding]:
     item.done = done
     for name in ("type", "id", "call_id"):
         if done.get(name) != item.added.get(name):
             yield "responses.item.same", f"{name} {show(done.get(name))} after {show(item.added.get(name))}"
-    yield from _item_shape(done)
+    yield from _check_item_shape(done)
     if item.open:
         yield "responses.part.closed", f"output_item.done while {len(item.open)} part is open"
     begun = {name for (name, _), said in item.texts.items() if said.whole is None}
@@ -365,12 +365,12 @@ def _final_text(done: Mapping[str, Any], text: Text, index: int) -> Any:
 # Parts and texts
 
 
-def _part(item: ItemState, base: str, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_part(item: ItemState, base: str, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
     place, fitting = PARTS[base]
     part, key = value["part"], (place, value[place])
     if part["type"] not in fitting.get(item.type, ()):
         yield "responses.event.fits", f"a part {show(part['type'])} in an item of type {item.type}"
-    yield from _part_shape(part)
+    yield from _check_part_shape(part)
     if last == "added":
         following = sum(1 for other, _ in item.parts if other == place)
         if value[place] != following:
@@ -389,13 +389,13 @@ def _part(item: ItemState, base: str, last: str, value: Mapping[str, Any]) -> It
                 yield "responses.item.whole", f"a part with {show(part.get(TEXTS[name].member))}"
 
 
-def _part_shape(part: Any) -> Iterator[Finding]:
+def _check_part_shape(part: Any) -> Iterator[Finding]:
     kind = string_or_empty(members(part).get("type"))
     if wrong := find_misfit(part, PART.get(kind, {"type": "text"}), kind or "part"):
         yield "responses.part.shape", wrong
 
 
-def _text(item: ItemState, text: Text, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_text(item: ItemState, text: Text, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
     if text.item != item.type:
         yield "responses.event.fits", f"{text.name}.{last} in an item of type {item.type}"
         return
@@ -440,12 +440,12 @@ def whole(value: Any) -> Iterator[Finding]:
     if members(value).get("object") != "response" and members(value).get("error"):
         yield from chat.error(value, "responses")
         return
-    yield from _response(value)
+    yield from _check_response(value)
     if members(value).get("status") not in WHY:
         yield "responses.whole.ended", f"status {show(members(value).get('status'))}"
     ids: set[tuple[str, str]] = set()
     for item in elements(members(value).get("output")):
-        yield from _item(item, ids)
+        yield from _check_item(item, ids)
         arguments = string_or_empty(members(item).get("arguments"))
         completed = members(value).get("status") == "completed"
         if completed and members(item).get("type") == "function_call" and not is_object(arguments):

@@ -51,35 +51,35 @@ def read_marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
     return found or NO_MARKS
 
 
-def _text(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_text(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore("citations")
     known = (mark for mark in TEXT_MARKS if fields.data.get(mark) != [])  # an earlier answer may have an empty list
     yield TextPart(fields.need("text", str), fields.at, read_marks(fields, tuple(known)))
 
 
-def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_image(fields: Fields, drops: Drops) -> Iterator[Part]:
     source = Fields.of(fields.need("source", dict), fields.path("source"))
-    found = _media(source)
+    found = _read_media(source)
     if found is None:
         raise _unknown_source_error(source)
     yield ImagePart(found, at=fields.at, marks=read_marks(fields, IMAGE_MARKS))
 
 
-def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_document(fields: Fields, drops: Drops) -> Iterator[Part]:
     source = Fields.of(fields.need("source", dict), fields.path("source"))
     title, marks = fields.string("title"), read_marks(fields, DOCUMENT_MARKS)
-    if (found := _media(source)) is not None:
+    if (found := _read_media(source)) is not None:
         yield FilePart(found, title, fields.at, marks)
         return
     if source.string("type") != "content":
         raise _unknown_source_error(source)
-    parts = _content(source, drops)
+    parts = _read_content(source, drops)
     text = "\n\n".join(_texts(parts, drops))
     yield FilePart(MediaSource("text", text, "text/plain"), title, fields.at, marks)
     yield from (part for part in parts if not isinstance(part, TextPart))
 
 
-def _media(source: Fields) -> MediaSource | None:
+def _read_media(source: Fields) -> MediaSource | None:
     """Return the source of an image or document, or ``None`` for an unknown type."""
     match source.need("type", str):
         case "base64":
@@ -98,9 +98,9 @@ def _unknown_source_error(source: Fields) -> GatewayError:
     return invalid(f'{at} "{source.data["type"]}" is not known: use base64, url or file', at)
 
 
-def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
     title, source = fields.need("title", str), fields.need("source", str)
-    texts = _texts(_content(fields, drops), drops)
+    texts = _texts(_read_content(fields, drops), drops)
     yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), fields.at, read_marks(fields, ("cache_control",)))
 
 
@@ -111,11 +111,11 @@ def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
     return [text.text for text in texts]
 
 
-def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
     yield TextPart(reference_text(fields.need("tool_name", str)), fields.at, read_marks(fields, ("cache_control",)))
 
 
-def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
+def _read_content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
     """Return the ``content`` of a block: a string, a list of blocks or nothing."""
     value, at = fields.any("content"), fields.path("content")
     if value is None:
@@ -133,17 +133,17 @@ def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
     return part
 
 
-def _thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore(*fields.data)
-    yield from _reasoning_part(fields, fields.string("thinking") or "", fields.string("signature") or "", drops)
+    yield from _read_reasoning_part(fields, fields.string("thinking") or "", fields.string("signature") or "", drops)
 
 
-def _redacted_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_redacted_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore(*fields.data)
-    yield from _reasoning_part(fields, "", fields.need("data", str), drops)
+    yield from _read_reasoning_part(fields, "", fields.need("data", str), drops)
 
 
-def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Iterator[Part]:
+def _read_reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Iterator[Part]:
     if not opaque.startswith(PREFIX):
         yield ReasoningPart(text, native=fields.data, at=fields.at)
     elif (found := unseal(opaque)) is not None:
@@ -152,7 +152,7 @@ def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Ite
         drops.add(fields.at)
 
 
-def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     value = fields.any("input")
     text = msgspec.json.encode({} if value is None else value).decode()
     fields.ignore("caller")
@@ -161,25 +161,25 @@ def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     yield ToolCallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
 
 
-def _tool_result(fields: Fields, drops: Drops) -> Iterator[Part]:
+def _read_tool_result(fields: Fields, drops: Drops) -> Iterator[Part]:
     yield ToolResultPart(
-        fields.need("tool_use_id", str), tuple(_content(fields, drops)), fields.boolean("is_error") or False,
+        fields.need("tool_use_id", str), tuple(_read_content(fields, drops)), fields.boolean("is_error") or False,
         at=fields.at, marks=read_marks(fields, RESULT_MARKS),
     )  # fmt: skip
 
 
 _ReadBlock: TypeAlias = Callable[[Fields, Drops], Iterator[Part]]
 INNER: Mapping[str, _ReadBlock] = {
-    "text": _text,
-    "image": _image,
-    "document": _document,
-    "search_result": _search_result,
-    "tool_reference": _tool_reference,
+    "text": _read_text,
+    "image": _read_image,
+    "document": _read_document,
+    "search_result": _read_search_result,
+    "tool_reference": _read_tool_reference,
 }
 BLOCKS: Mapping[str, _ReadBlock] = {
     **INNER,
-    "thinking": _thinking,
-    "redacted_thinking": _redacted_thinking,
-    "tool_use": _tool_use,
-    "tool_result": _tool_result,
+    "thinking": _read_thinking,
+    "redacted_thinking": _read_redacted_thinking,
+    "tool_use": _read_tool_use,
+    "tool_result": _read_tool_result,
 }

@@ -53,7 +53,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     own = _own_fields(request)
     drops = Drops(path for path in request.dropped if path.partition(".")[0] not in own)
     breakpoints = Breakpoints()
-    tools = _tools(request, drops, breakpoints)
+    tools = _write_tools(request, drops, breakpoints)
     prompt = Prompt(request, to, drops, breakpoints)
     prompt.write()
     breakpoints.limit(drops)
@@ -66,7 +66,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     body["messages"] = prompt.messages
     if tools:
         body["tools"] = tools
-    if choice := _tool_choice(request, tools, to.quirks, drops):
+    if choice := _write_tool_choice(request, tools, to.quirks, drops):
         body["tool_choice"] = choice
     write_reasoning(request, to.quirks, body, drops)
     write_format(request.format, to.quirks, body)
@@ -88,7 +88,7 @@ def _own_fields(request: Request) -> dict[str, Any]:
 # Tools
 
 
-def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
+def _write_tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
     """Return the tools.
 
     Drops and reports hosted tools of other APIs: their results could not be sent back on the next turn, and not every
@@ -105,11 +105,11 @@ def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Blo
             else:
                 drops.add(tool.at)
         elif allowed is None or tool.name in allowed:
-            tools.append(_tool(tool, known, drops, breakpoints))
+            tools.append(_write_tool(tool, known, drops, breakpoints))
     return tools
 
 
-def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:
+def _write_tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:
     block: Block = {"name": tool.name}
     description, schema = custom_tools.as_function(tool, drops)
     if description:
@@ -127,7 +127,7 @@ def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpo
     return block
 
 
-def _tool_choice(request: Request, tools: list[Block], quirks: Quirks, drops: Drops) -> Block | None:
+def _write_tool_choice(request: Request, tools: list[Block], quirks: Quirks, drops: Drops) -> Block | None:
     choice, parallel = request.tool_choice, request.parallel_tools
     serial = parallel is not None and parallel.value is False
     if not tools:

@@ -119,7 +119,7 @@ class History:
             raise invalid(
                 f"{item.path('role')} {word!r} is not known: use one of {', '.join(ROLES)}", item.path("role")
             )
-        parts = list(_content(item, "content", self._drops))
+        parts = list(_read_content(item, "content", self._drops))
         if role == "assistant" and (phase := item.string("phase")):  # other APIs have no phases
             parts = [attrs.evolve(part, phase=phase) if isinstance(part, TextPart) else part for part in parts]
             self._drops.add(item.path("phase"))
@@ -150,7 +150,7 @@ class History:
         call_id = item.need("call_id", str)
         if self._knows_all_calls and call_id not in self._calls:
             raise _missing_call_error(item, call_id)
-        parts = tuple(_result_parts(item, self._drops))
+        parts = tuple(_read_result_parts(item, self._drops))
         self._add("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
 
     def _reasoning(self, item: Fields) -> None:
@@ -247,7 +247,7 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
 # Content
 
 
-def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
+def _read_content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
     """Yield the parts of ``content`` or ``output``: a string or a list."""
     value = fields.any(name)
     if value is None:
@@ -266,20 +266,20 @@ def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
         drops.add_unread(part)
 
 
-def _result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
-    for part in _content(item, "output", drops):
+def _read_result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
+    for part in _read_content(item, "output", drops):
         if not isinstance(part, TextPart | ImagePart | FilePart):
             raise invalid(f"{part.at} is not supported in a tool's output: send text, images or files", part.at)
         yield part
 
 
-def _text(part: Fields, marks: Mapping[str, Any]) -> Part:
+def _read_text(part: Fields, marks: Mapping[str, Any]) -> Part:
     part.ignore("parsed")  # added by OpenAI's SDK
     own = {name: value for name in ANSWER_MARKS if (value := part.array(name))}
     return TextPart(part.need("text", str), part.at, {**marks, **own} if own else marks)
 
 
-def _image(part: Fields, marks: Mapping[str, Any]) -> Part:
+def _read_image(part: Fields, marks: Mapping[str, Any]) -> Part:
     url, file_id = part.string("image_url"), part.string("file_id")
     if url is not None:
         source = _url_source(url, part.path("image_url"))
@@ -290,7 +290,7 @@ def _image(part: Fields, marks: Mapping[str, Any]) -> Part:
     return ImagePart(source, part.string("detail"), part.at, marks)
 
 
-def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
+def _read_file(part: Fields, marks: Mapping[str, Any]) -> Part:
     data, url, file_id = part.string("file_data"), part.string("file_url"), part.string("file_id")
     name = part.string("filename")
     if (detail := part.string("detail")) is not None:
@@ -309,23 +309,23 @@ def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
     return FilePart(source, name, part.at, marks)
 
 
-def _audio(part: Fields, marks: Mapping[str, Any]) -> Part:
+def _read_audio(part: Fields, marks: Mapping[str, Any]) -> Part:
     audio = Fields.of(part.need("input_audio", dict), part.path("input_audio"))
     return AudioPart(audio.need("data", str), audio.need("format", str), part.at, marks)
 
 
-def _refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
+def _read_refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
     return RefusalPart(part.need("refusal", str), part.at)
 
 
 _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
-    "input_text": _text,
-    "output_text": _text,
-    "text": _text,
-    "input_image": _image,
-    "input_file": _file,
-    "input_audio": _audio,
-    "refusal": _refusal,
+    "input_text": _read_text,
+    "output_text": _read_text,
+    "text": _read_text,
+    "input_image": _read_image,
+    "input_file": _read_file,
+    "input_audio": _read_audio,
+    "refusal": _read_refusal,
 }
 
 

@@ -133,7 +133,7 @@ class _InputWriter:
                 self._add_content(part, message)
             case ToolCallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
-                self._item(_call(part, self._id(part.id)) | own, part.at, message)
+                self._item(_write_call(part, self._id(part.id)) | own, part.at, message)
                 self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
             case ToolResultPart():
                 self._item(self._result(part), part.at, message)
@@ -214,8 +214,8 @@ class _InputWriter:
         if source.kind == "file_id" and not self._native:
             raise invalid(f"{part.at} is a file id of another provider: send the data itself", part.at)
         if isinstance(part, ImagePart):
-            return _image(source, part)
-        return _file(source, part)
+            return _write_image(source, part)
+        return _write_file(source, part)
 
     # Results and reasoning
 
@@ -267,7 +267,7 @@ def _is_model_item(item: Object) -> bool:
     return not str(item.get("type")).endswith("_output")
 
 
-def _call(part: ToolCallPart, id: str) -> Object:
+def _write_call(part: ToolCallPart, id: str) -> Object:
     if part.kind == "custom":
         return {"type": "custom_tool_call", "call_id": id, "name": part.name, "input": part.input}
     arguments = part.input if part.input.strip() else "{}"
@@ -280,7 +280,7 @@ def _as_error(content: list[Object]) -> list[Object]:
     return [{"type": "input_text", "text": "Error: "}, *content]
 
 
-def _image(source: MediaSource, part: ImagePart) -> Object:
+def _write_image(source: MediaSource, part: ImagePart) -> Object:
     item: Object = {"type": "input_image", "detail": part.detail or "auto"}
     match source.kind:
         case "url":
@@ -296,7 +296,7 @@ def _image(source: MediaSource, part: ImagePart) -> Object:
     return item
 
 
-def _file(source: MediaSource, part: FilePart) -> Object:
+def _write_file(source: MediaSource, part: FilePart) -> Object:
     item: Object = {"type": "input_file"}
     match source.kind:
         case "text":

@@ -43,12 +43,12 @@ WEB_SEARCHES = ("web_search_20250305", "web_search_20260209", "web_search_202603
 
 def write_tools(request: Request, body: Object, drops: Drops) -> None:
     """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
-    tools = [item for tool in request.tools if (item := _tool(tool, request, drops)) is not None]
+    tools = [item for tool in request.tools if (item := _write_tool(tool, request, drops)) is not None]
     if (options := request.parameters.get("web_search_options")) is not None:
-        tools.append(_chat_search(options.value, options.at, drops))
+        tools.append(_write_chat_search(options.value, options.at, drops))
     choice, requested = None, request.tool_choice
     if requested is not None:
-        choice = _tool_choice(requested, request, tools)
+        choice = _write_tool_choice(requested, request, tools)
         demands = request.tools and (requested.mode in ("required", "tool") or requested.allowed is not None)
         if choice is None and (demands or requested.hosted):
             drops.add(requested.at)  # the tools that it refers to were dropped
@@ -61,9 +61,9 @@ def write_tools(request: Request, body: Object, drops: Drops) -> None:
         body["parallel_tool_calls"] = request.parallel_tools.value
 
 
-def _tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | None:
+def _write_tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | None:
     if isinstance(tool, NativeTool):
-        return _native(tool, drops)
+        return _write_native(tool, drops)
     item: Object = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         item["description"] = tool.description
@@ -81,16 +81,16 @@ def _tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | N
     return item
 
 
-def _native(tool: NativeTool, drops: Drops) -> Object | None:
+def _write_native(tool: NativeTool, drops: Drops) -> Object | None:
     if tool.api == "responses":
         return dict(tool.item)
     if tool.api == "messages" and tool.kind in WEB_SEARCHES:
-        return _messages_search(tool, drops)
+        return _write_messages_search(tool, drops)
     drops.add(tool.at)
     return None
 
 
-def _messages_search(tool: NativeTool, drops: Drops) -> Object:
+def _write_messages_search(tool: NativeTool, drops: Drops) -> Object:
     rest = {name: value for name, value in tool.item.items() if value is not None and name not in ("type", "name")}
     item: Object = {"type": "web_search"}
     if domains := rest.pop("allowed_domains", None):
@@ -101,7 +101,7 @@ def _messages_search(tool: NativeTool, drops: Drops) -> Object:
     return item
 
 
-def _chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
+def _write_chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
     rest = {name: value for name, value in options.items() if value is not None}
     item: Object = {"type": "web_search"}
     if size := rest.pop("search_context_size", None):
@@ -117,21 +117,21 @@ def _chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
     return item
 
 
-def _tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> str | Object | None:
+def _write_tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> str | Object | None:
     """Return the choice, or ``None`` if it only refers to missing tools."""
     if not tools:
         return None
     kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in request.tools if isinstance(tool, Tool)}
     hosted = [dict(tool) for tool in choice.hosted]
     if choice.mode == "tool":
-        return _forced_tool(choice.name or "", kinds, tools)
+        return _write_forced_tool(choice.name or "", kinds, tools)
     if choice.allowed is None or choice.mode == "none":
         return hosted[0] if hosted else choice.mode
     allowed = [{"type": kinds[name], "name": name} for name in choice.allowed if name in kinds] + hosted
     return {"type": "allowed_tools", "mode": choice.mode, "tools": allowed} if allowed else None
 
 
-def _forced_tool(name: str, kinds: Mapping[str, ToolKind], tools: list[Object]) -> Object | None:
+def _write_forced_tool(name: str, kinds: Mapping[str, ToolKind], tools: list[Object]) -> Object | None:
     if name in kinds:
         return {"type": kinds[name], "name": name}
     if any(tool["type"] == name for tool in tools):  # Anthropic refers to server tools by name, like functions
@@ -165,7 +165,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     drops = Drops(_dropped_paths(request))
     count = count_instructions(request, to)
     body: Object = {"model": to.model}
-    if instructions := _instructions(request.messages[:count], drops):
+    if instructions := _write_instructions(request.messages[:count], drops):
         body["instructions"] = instructions
     items = write_items(request, request.messages[count:], to, drops)
     if items or not any(name in request.parameters for name in CONTINUES):
@@ -194,7 +194,7 @@ def _dropped_paths(request: Request) -> Iterator[str]:
             yield path
 
 
-def _instructions(turns: tuple[Message, ...], drops: Drops) -> str:
+def _write_instructions(turns: tuple[Message, ...], drops: Drops) -> str:
     texts = []
     for turn in turns:
         if turn.name is not None:
@@ -211,7 +211,7 @@ def _write_settings(request: Request, quirks: Quirks, body: Object, drops: Drops
     level = _write_reasoning(request.reasoning, quirks, body, drops)
     logprobs = _write_sampling(request, quirks, level, body, drops)
     _write_limit(request, quirks, body)
-    text = {} if request.format is None else {"format": _format(request.format, request)}
+    text = {} if request.format is None else {"format": _write_format(request.format, request)}
     if (verbosity := request.parameters.get("verbosity")) is not None:
         text["verbosity"] = verbosity.value
     if text:
@@ -327,7 +327,7 @@ def _wants_encrypted(request: Request, quirks: Quirks) -> bool:
     return request.reasoning.mode != "disabled"
 
 
-def _format(format: Format, request: Request) -> Object:
+def _write_format(format: Format, request: Request) -> Object:
     """Return the text format.
 
     Messages has no ``strict``, but always enforces formats, so ``strict`` is set if the schema supports it.

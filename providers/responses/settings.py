@@ -22,26 +22,26 @@ def read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
     for tool in fields.objects("tools"):
         type = tool.need("type", str)
         if type in ("function", "custom"):
-            yield _tool(tool, type == "custom")
+            yield _read_tool(tool, type == "custom")
         elif type == "namespace":
-            yield from _namespace(tool, drops)
+            yield from _read_namespace(tool, drops)
         else:
             yield NativeTool("responses", type, tool.data, tool.at)
 
 
-def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
+def _read_namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
     """Yield the tools of a namespace. Its description is added to each of them, because no other API has namespaces."""
     namespace, about = fields.need("name", str), fields.string("description")
     for tool in fields.objects("tools"):
         type = tool.need("type", str)
         if type in ("function", "custom"):
-            yield _tool(tool, type == "custom", namespace, about)
+            yield _read_tool(tool, type == "custom", namespace, about)
         else:
             drops.add(tool.at)
     drops.add_unread(fields)
 
 
-def _tool(fields: Fields, custom: bool, namespace: str | None = None, about: str | None = None) -> Tool:
+def _read_tool(fields: Fields, custom: bool, namespace: str | None = None, about: str | None = None) -> Tool:
     """Return a tool of the client's own. Members of this API only become marks."""
     description = fields.string("description")
     return Tool(
@@ -75,13 +75,13 @@ def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
             name = flat_name(choice.string("namespace"), choice.need("name", str))
             return ToolChoice("tool", name, kind, at=choice.at)
         case "allowed_tools":
-            return _allowed_choice(choice, drops)
+            return _read_allowed_choice(choice, drops)
         case _:  # a hosted tool, which only its own API can force
             drops.add(choice.at)
             return ToolChoice("auto", at=choice.at, hosted=(choice.data,))
 
 
-def _allowed_choice(choice: Fields, drops: Drops) -> ToolChoice:
+def _read_allowed_choice(choice: Fields, drops: Drops) -> ToolChoice:
     mode = choice.string("mode") or "auto"
     if mode not in ("auto", "required"):
         raise invalid(f"{choice.path('mode')} must be auto or required", choice.path("mode"))

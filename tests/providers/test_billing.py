@@ -103,7 +103,7 @@ def test_the_tier_that_was_used_stands_beside_the_usage(tier: str) -> None:
     assert read_usage("responses", {}, service_tier=tier).tier == tier
 
 
-def test_mistral_says_its_tier_within_the_usage() -> None:
+def test_mistrals_tier_is_in_its_usage() -> None:
     assert read_usage("chat", {"service_tier": "standard"}).tier == "standard"
 
 
@@ -126,7 +126,7 @@ def test_what_else_changes_the_price_of_messages_is_part_of_the_tier(said: dict[
 
 
 @pytest.mark.parametrize("tier", [None, "", 7, []])
-def test_a_tier_that_is_no_word_is_none(tier: Any) -> None:
+def test_a_tier_that_is_no_text_is_ignored(tier: Any) -> None:
     assert read_usage("chat", {}, service_tier=tier).tier is None
     assert read_usage("messages", {"service_tier": tier}).tier is None
     assert read_usage("responses", {}, service_tier=tier).tier is None
@@ -211,7 +211,7 @@ def test_a_cost_that_the_provider_states_is_read(usage: dict[str, Any], nanos: i
         assert read_usage(api, usage).reported_nanos == nanos
 
 
-def test_a_cost_so_far_is_no_cost() -> None:
+def test_a_running_cost_is_ignored() -> None:
     """Perplexity's running usage says 0 until the last chunk, which a stream that breaks off never sends."""
     reader = CODECS["chat"].reader()
     chunk = {
@@ -264,7 +264,7 @@ def test_the_only_step_of_an_answer_is_the_answer() -> None:
 
 
 @pytest.mark.parametrize("steps", [None, [], {}, "no", [7], [{}, "no"]])
-def test_steps_that_are_none_are_left_alone(steps: Any) -> None:
+def test_malformed_steps_are_ignored(steps: Any) -> None:
     used = read_usage("messages", {"iterations": steps})
     assert parts(used) == (Usage(5, output=2), None, (), None, ())
 
@@ -285,7 +285,7 @@ def test_what_all_steps_have_taken_is_added_up() -> None:
     assert plain.with_all_steps is plain
 
 
-def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
+def test_a_cost_in_message_start_is_ignored() -> None:
     reader = CODECS["messages"].reader()
     start = {"type": "message_start", "message": MESSAGE | {"content": [], "usage": {"input_tokens": 5, "cost": 0}}}
     (_, usage) = reader.take("message_start", json.dumps(start).encode())
@@ -298,7 +298,7 @@ def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("source", ["chat", "responses"])
-def test_a_client_of_responses_is_told_the_tier_that_was_used(source: Api, stream: bool) -> None:
+def test_a_responses_client_receives_the_used_service_tier(source: Api, stream: bool) -> None:
     """Not the one that it asked for: programs add up what they spend by it."""
     assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
     assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (

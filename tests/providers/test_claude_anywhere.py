@@ -88,7 +88,7 @@ def test_from_bedrock_to_anthropic_in_the_middle_of_a_loop(model: str):
      ("messages", "converse", "anthropic.claude-3-opus-20240229-v1:0"), ("converse", "messages", "MiniMax-M2"),
      ("messages", "chat", "claude-sonnet-4-5"), ("messages", "gemini", "gemini-3-pro")],
 )  # fmt: skip
-def test_no_other_model_gets_it(client: str, provider: str, model: str):
+def test_no_other_model_gets_the_setting(client: str, provider: str, model: str):
     asked = from_messages(SIGNED, REDACTED) if client == "messages" else from_converse(*AS_CONVERSE.values())
     _, written = write(client, asked, provider, model)
     assert b"EqkE" not in written.body

@@ -27,7 +27,7 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
         ("blob", "application/octet-stream", "AAAA", "application/octet-stream"),
     ],
 )  # fmt: skip
-def test_a_name_says_the_type_where_a_label_does_not(name: str, label: str, data: str, expected: str):
+def test_a_file_name_gives_the_type_if_the_label_is_vague(name: str, label: str, data: str, expected: str):
     assert file_type(name, label, data) == expected
 
 

@@ -378,7 +378,7 @@ def test_nothing_of_a_recorded_request_is_lost_in_silence(client: Api, upstream:
 
 
 @pairs
-def test_what_is_named_as_dropped_stands_in_the_request(client: Api, upstream: Api) -> None:
+def test_every_dropped_path_is_in_the_request(client: Api, upstream: Api) -> None:
     for one, to in cells(client, upstream):
         try:
             dropped = translated(one, upstream, to).dropped

@@ -55,7 +55,7 @@ def test_a_truncated_body_is_reported(tmp_path, note):
     assert read_client_request(meta).cut
 
 
-def test_what_cannot_be_read_is_told_by_its_name(tmp_path):
+def test_an_unreadable_recording_is_reported_by_name(tmp_path):
     (meta,) = Folder(tmp_path).write([CLIENT], LINE, ())
     for damaged in (b"{", b'{"features": 1}', b'{"api": "soap"}', b'{"request_headers": {"a b": "c"}}'):
         meta.write_bytes(damaged)

@@ -98,7 +98,7 @@ def test_a_choice_has_the_words_of_its_api(api):
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_choice_of_what_is_gone_is_left_out_and_named(api):
+def test_a_choice_of_a_dropped_tool_is_dropped_and_listed(api):
     for choice, messages in WITHOUT:
         with case(choice):
             names, written = remaining_tools(api, choice), {**UNNAMED, "messages": messages}.get(api)

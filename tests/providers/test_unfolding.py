@@ -41,7 +41,7 @@ def test_what_is_not_looked_into_is_not_unfolded(read: Callable[[str], Any], tex
     assert most < 6 * len(text)
 
 
-def test_many_arguments_go_on_as_they_are() -> None:
+def test_long_arguments_pass_unchanged() -> None:
     text = msgspec.json.encode({"rows": list(range(2 * MANY)), "text": "x\n"}).decode()
     assert call_input(text, "function") == msgspec.Raw(text.encode())
 

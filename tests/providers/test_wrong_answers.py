@@ -27,7 +27,7 @@ NO_ANSWERS: dict[str, tuple[bytes, ...]] = {
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_what_is_no_answer_is_a_502(api):
+def test_an_invalid_answer_is_a_502(api):
     for body in (b"", b"<html>", *NO_ANSWERS[api]):
         with case(body), pytest.raises(GatewayError) as caught:
             CODECS[api].read_answer(body)
@@ -97,6 +97,6 @@ def test_a_member_of_a_wrong_type_is_a_502_for_a_client_of_another_api(api, answ
         ("responses", RESPONSE | {"output": {"a": 1}, "usage": [1]}),
     ],
 )
-def test_an_answer_that_goes_on_as_it_came_may_have_any_members(api, answer):
+def test_an_answer_that_passes_unchanged_may_have_any_members(api, answer):
     folded = fold(CODECS[api].read_answer(json.dumps(answer).encode(), checked=False))
     assert (folded.blocks, folded.end.reason) == ((), "stop")

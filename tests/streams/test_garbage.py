@@ -46,7 +46,7 @@ async def tidied(registry: ConnectionRegistry, spare: int = 0):
         nursery.cancel_scope.cancel()
 
 
-async def test_all_is_collected_when_nobody_waits(autojump_clock):
+async def test_a_full_collection_runs_when_no_request_is_in_flight(autojump_clock):
     registry = ConnectionRegistry()
     registry.in_flight = 1
     async with tidied(registry):
@@ -59,7 +59,7 @@ async def test_all_is_collected_when_nobody_waits(autojump_clock):
 
 
 @pytest.mark.parametrize(("spare", "held"), [(0, 100), (300, 100)])
-async def test_all_is_collected_when_memory_has_doubled(spare, held, autojump_clock, monkeypatch):
+async def test_a_full_collection_runs_when_memory_has_doubled(spare, held, autojump_clock, monkeypatch):
     monkeypatch.setattr(garbage, "_peak_memory", lambda: held)
     registry = ConnectionRegistry()
     registry.in_flight = 1

@@ -46,7 +46,7 @@ async def give(handoff: Handoff[int], item: int) -> None:
         await handoff.send(item)
 
 
-async def test_an_item_is_taken_on_the_spot_while_the_consumer_waits():
+async def test_a_waiting_consumer_takes_an_item_immediately():
     handoff = Handoff[int](2)
     reader = Reader(handoff)
     async with trio.open_nursery() as nursery:
@@ -70,7 +70,7 @@ async def test_nothing_is_taken_from_a_consumer_that_waits_without_taking():
         handoff.send_nowait(1)
 
 
-async def test_an_item_behind_one_that_is_on_the_way_has_to_queue():
+async def test_an_item_after_a_queued_one_must_queue():
     handoff = Handoff[int](2)
     reader = Reader(handoff)
     async with trio.open_nursery() as nursery:
@@ -84,7 +84,7 @@ async def test_an_item_behind_one_that_is_on_the_way_has_to_queue():
     assert reader.taken == []
 
 
-async def test_what_is_queued_when_the_consumer_comes_is_not_overtaken():
+async def test_queued_items_are_not_overtaken():
     handoff = Handoff[int](3)
     reader = Reader(handoff)
     for item in (1, 2):
@@ -129,7 +129,7 @@ async def test_the_consumer_can_have_itself_woken_by_what_it_takes():
     assert reader.got == [1, 2, 3]
 
 
-async def test_the_producer_waits_for_room():
+async def test_the_producer_waits_for_space():
     handoff = Handoff[int](2)
     handoff.send_nowait(1)
     handoff.send_nowait(2)
@@ -147,7 +147,7 @@ async def test_the_producer_waits_for_room():
     assert handoff.is_empty
 
 
-async def test_what_is_queued_is_received_before_the_end():
+async def test_queued_items_are_received_before_the_end():
     handoff = Handoff[int](2)
     with handoff:
         handoff.send_nowait(1)
@@ -171,7 +171,7 @@ async def test_the_end_wakes_a_consumer_that_waits():
     assert reader.ended
 
 
-async def test_a_producer_whose_consumer_is_gone_is_told():
+async def test_sending_to_a_closed_consumer_raises():
     handoff = Handoff[int](1)
     async with trio.open_nursery() as nursery:
 
@@ -210,7 +210,7 @@ async def test_a_consumer_that_was_cancelled_has_lost_nothing(mock_clock):
     assert reader.got == [1, 2, 3, 4]
 
 
-async def test_a_consumer_is_woken_though_it_was_cancelled_meanwhile():
+async def test_a_consumer_that_takes_an_item_after_its_cancellation_is_woken():
     """It takes an item after its cancellation and before it runs, and has then something to do."""
     handoff = Handoff[int](1)
     reader = Reader(handoff, lambda _: False)
@@ -232,7 +232,7 @@ async def test_a_consumer_is_woken_though_it_was_cancelled_meanwhile():
     assert reader.got == [1]
 
 
-async def test_a_producer_that_was_cancelled_has_sent_nothing():
+async def test_a_cancelled_send_queues_nothing():
     handoff = Handoff[int](1)
     handoff.send_nowait(1)
     with trio.CancelScope() as scope:
@@ -244,7 +244,7 @@ async def test_a_producer_that_was_cancelled_has_sent_nothing():
     assert handoff.is_empty
 
 
-async def test_a_mistake_in_taking_is_the_producers_to_hear_of():
+async def test_an_exception_in_take_is_raised_in_the_producer():
     handoff = Handoff[int](1)
 
     def fail(_: int) -> bool:

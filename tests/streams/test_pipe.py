@@ -72,13 +72,13 @@ async def test_limits_on_silence(autojump_clock, upstream, failed, seconds):
         assert failed in last.message
 
 
-async def test_no_limit_is_no_limit(autojump_clock):
+async def test_none_means_no_limit(autojump_clock):
     never = Timeouts(first_byte=None, idle=None, total=None)
     assert await pump_items(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]
 
 
 @pytest.mark.parametrize("pause", [0.0, 3.0], ids=["at_once", "slow_client"])
-async def test_a_failure_comes_after_all_that_was_said(autojump_clock, pause):
+async def test_a_failure_follows_all_earlier_content(autojump_clock, pause):
     words = [b"%d" % i for i in range(200)]
     assert await pump_items(Upstream(*words, BROKEN), Timeouts(idle=5), pause) == [*words, BROKEN.info]
 
@@ -89,7 +89,7 @@ async def test_a_slow_client_does_not_make_its_upstream_look_silent(autojump_clo
     assert await pump_items(Upstream(*words), Timeouts(idle=5), pause=7) == words
 
 
-async def test_the_watch_goes_on_once_the_client_has_caught_up(autojump_clock):
+async def test_the_idle_limit_resumes_when_the_client_has_caught_up(autojump_clock):
     words = [b"%d" % i for i in range(2 * PIECES_QUEUED)]
     items = await pump_items(Upstream(*words, 1e4), Timeouts(idle=5), pause=1)
     assert items[:-1] == words
@@ -107,7 +107,7 @@ async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
 
 
 @pytest.mark.parametrize("capacity", [2, 5000], ids=["while_it_waits", "while_it_reads"])
-async def test_a_pump_that_nobody_reads_from_ends(autojump_clock, capacity):
+async def test_a_pump_ends_when_its_consumer_closes(autojump_clock, capacity):
     upstream = Upstream(*[b"a"] * 10, 1.0, *[b"a"] * 1000)
     handoff = Handoff[Chunk](capacity)
     async with trio.open_nursery() as nursery:
@@ -118,7 +118,7 @@ async def test_a_pump_that_nobody_reads_from_ends(autojump_clock, capacity):
     assert upstream.given < 20
 
 
-async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
+async def test_the_end_of_the_drain_is_reported_as_a_shutdown(autojump_clock):
     handoff = Handoff[Chunk](2)
     watch = Watch(LIMITS)
     async with trio.open_nursery() as nursery:
@@ -133,7 +133,7 @@ async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
     assert "shutting down" in items[-1].message
 
 
-async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shutdown(autojump_clock):
+async def test_data_at_the_deadline_does_not_turn_a_timeout_into_a_shutdown(autojump_clock):
     """The deadline has passed and the read has returned: to move it now would hide why the scope is cancelled."""
     watch = Watch(Timeouts(first_byte=1, idle=5))
     with watch.scope:
@@ -178,7 +178,7 @@ async def test_batches_take_what_is_queued_and_never_wait_for_more():
         await receive_batch(handoff)
 
 
-async def test_a_batch_is_empty_where_what_was_taken_on_the_spot_ends_the_waiting():
+async def test_a_batch_is_empty_if_take_ends_the_wait():
     handoff = Handoff[Chunk](1)
     async with trio.open_nursery() as nursery:
 

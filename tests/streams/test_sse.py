@@ -163,7 +163,7 @@ def test_events_are_those_of_the_standard(lines):
         (b"\r\n", None),
     ],
 )
-def test_one_event(raw, event):
+def test_one_event_is_parsed(raw, event):
     assert sse.parse(raw) == event
 
 

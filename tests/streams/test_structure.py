@@ -22,7 +22,7 @@ def count_by_pattern(data: bytes) -> int:
 
 
 @given(value=JSON, ascii=st.booleans())
-def test_what_stands_in_strings_does_not_count(value: Any, ascii: bool) -> None:
+def test_marks_in_strings_do_not_count(value: Any, ascii: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii).encode()
     expected = count_by_pattern(data)
     assert not has_more_elements(data, expected)
@@ -53,7 +53,7 @@ def test_what_is_no_json_is_counted_all_the_same(data: bytes) -> None:
     assert has_more_elements(data, 98) is (data == b"[" * 99)
 
 
-def test_no_more_is_counted_than_has_to_be() -> None:
+def test_counting_stops_at_the_limit() -> None:
     class Watched(bytes):
         sliced = 0
 

@@ -49,10 +49,10 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
         raise invalid(f"input_type must be one of {', '.join(COHERE.values())}", "input_type")
     types = fields.array("embedding_types")
     dimensions, truncate = fields.integer("output_dimension"), fields.string("truncate")
-    inputs = _inputs(fields)
+    inputs = _read_inputs(fields)
     return EmbeddingRequest(
         inputs,
-        _types(types),
+        _read_types(types),
         dimensions,
         purpose,
         truncate,
@@ -64,7 +64,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
     )  # fmt: skip
 
 
-def _types(types: list[Any] | None) -> tuple[VectorType, ...]:
+def _read_types(types: list[Any] | None) -> tuple[VectorType, ...]:
     for index, type in enumerate(types or ()):
         if type not in TYPES:
             at = join_path("embedding_types", index)
@@ -72,20 +72,20 @@ def _types(types: list[Any] | None) -> tuple[VectorType, ...]:
     return tuple(dict.fromkeys(types)) if types else ("float",)
 
 
-def _inputs(fields: Fields) -> tuple[EmbeddingInput, ...]:
+def _read_inputs(fields: Fields) -> tuple[EmbeddingInput, ...]:
     texts, images = fields.array("texts"), fields.array("images")
     found = [text_input(expect(text, str, join_path("texts", index))) for index, text in enumerate(texts or ())]
     for index, image in enumerate(images or ()):
         found.append(EmbeddedContent((EmbeddedImage(expect(image, str, join_path("images", index))),)))
     found.extend(
-        EmbeddedContent(tuple(_part(part) for part in one.objects("content"))) for one in fields.objects("inputs")
+        EmbeddedContent(tuple(_read_part(part) for part in one.objects("content"))) for one in fields.objects("inputs")
     )
     if not found and texts is None and images is None and fields.data.get("inputs") is None:
         raise invalid("texts, images or inputs is required", "texts")
     return tuple(found)
 
 
-def _part(part: Fields) -> str | EmbeddedImage:
+def _read_part(part: Fields) -> str | EmbeddedImage:
     match part.string("type"):
         case "text":
             return part.need("text", str)

@@ -105,7 +105,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
     dimensions_at, dimensions = _first(fields, DIMENSIONS, int)
     encoding_at, encoding = _first(fields, ENCODINGS, str)
     dtype = fields.string(DTYPE)
-    purpose_at, purpose = _purpose(fields)
+    purpose_at, purpose = _read_purpose(fields)
     types_at, type = (DTYPE, dtype) if dtype not in (None, "float") else (encoding_at, encoding)
     if type is not None and type not in _TYPES:
         raise invalid(f"{types_at} must be one of {', '.join(sorted(_TYPES))}", types_at)
@@ -129,7 +129,7 @@ def _first(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, 
     return names[0], None
 
 
-def _purpose(fields: Fields) -> tuple[str, Purpose | None]:
+def _read_purpose(fields: Fields) -> tuple[str, Purpose | None]:
     """Return the purpose and its member. An unknown word stays unread."""
     for name in PURPOSES:
         word = fields.data.get(name)
@@ -150,10 +150,10 @@ def read_inputs(value: Any, at: str) -> tuple[EmbeddingInput, ...]:
         raise invalid(f"{at} must be a string or an array" if value is not None else f"{at} is required", at)
     if value and all(type(one) is int for one in value):
         return (_token_ids(value),)
-    return tuple(_input(one, join_path(at, index)) for index, one in enumerate(value))
+    return tuple(_read_input(one, join_path(at, index)) for index, one in enumerate(value))
 
 
-def _input(value: Any, at: str) -> EmbeddingInput:
+def _read_input(value: Any, at: str) -> EmbeddingInput:
     match value:
         case str():
             return text_input(value)
@@ -297,7 +297,7 @@ def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
     (502) for other answers.
     """
     answer = members(data)
-    vectors = tuple(item.vector for item in _in_order(_items(answer), count))
+    vectors = tuple(item.vector for item in _in_order(_read_items(answer), count))
     kind: VectorType = type
     if vectors and type in ("float", "base64"):
         kind = "base64" if is_text(vectors[0]) else "float"
@@ -317,7 +317,7 @@ def check_answer(data: bytes, type: VectorType, count: int | None) -> tuple[byte
     """
     answer = members(data)
     usage = read_usage(answer.get("usage"))
-    received = _items(answer)
+    received = _read_items(answer)
     items = _in_order(received, count)
     encodes = type == "base64" and any(is_array(item.vector) for item in items)
     if items == received and not encodes:
@@ -326,11 +326,11 @@ def check_answer(data: bytes, type: VectorType, count: int | None) -> tuple[byte
     return msgspec.json.encode({**answer, "data": written}), usage
 
 
-def _items(answer: Mapping[str, msgspec.Raw]) -> list[NumberedVector]:
-    return [_item(one, place) for place, one in enumerate(objects(answer.get("data")))]
+def _read_items(answer: Mapping[str, msgspec.Raw]) -> list[NumberedVector]:
+    return [_read_item(one, place) for place, one in enumerate(objects(answer.get("data")))]
 
 
-def _item(found: Mapping[str, msgspec.Raw], place: int) -> NumberedVector:
+def _read_item(found: Mapping[str, msgspec.Raw], place: int) -> NumberedVector:
     vector = found.get("embedding", found.get("embeddings"))
     if vector is None:
         raise bad_answer_error(f"has no embedding in data[{place}]")

@@ -129,7 +129,7 @@ def test_the_newer_endpoint_is_a_service_of_its_own():
     assert "/bedrock-mantle/aws4" in signed(local, by=SigV4("us-east-2", "bedrock-mantle"))["authorization"]
 
 
-def test_a_bedrock_api_key_goes_out_as_it_is():
+def test_a_bedrock_api_key_is_sent_unchanged():
     assert SigV4().sign(unsigned("/"), "bedrock-api-key", 0) == (("authorization", "Bearer bedrock-api-key"),)
 
 

@@ -30,14 +30,14 @@ from providers.neutral.quirks import Quirks
         ("kimi-k2.6", 262_144),
     ],
 )
-def test_windows(model, window):
+def test_models_have_their_context_windows(model, window):
     assert quirks_of(Quirks(), model).context_window == window
 
 
 @pytest.mark.parametrize(
     "model", ["claude-saga-7", "gpt-9", "gpt-4-0125-preview", "Qwen/Qwen3-32B", "my-deployment", ""]
 )
-def test_what_no_row_knows_is_not_guessed(model):
+def test_models_without_rows_are_not_guessed_at(model):
     quirks = quirks_of(Quirks(), model)
     assert (quirks.context_window, quirks.cannot) == (None, ())
 

@@ -26,12 +26,12 @@ from providers.neutral.quirks import Quirks
         ("vllm", "my-own", None, None),
     ],
 )
-def test_windows_and_longest_answers(provider, model, window, longest):
+def test_models_have_their_windows_and_longest_answers(provider, model, window, longest):
     facts = find_facts(provider, model)
     assert (facts.window, facts.max_output) == (window, longest)
 
 
-def test_a_model_that_nobody_knows_keeps_its_quirks_as_they_are():
+def test_an_unknown_model_keeps_its_quirks():
     quirks = Quirks(context_window=5)
     assert find_facts("openai", "x" * 10**6) is NOTHING
     assert with_facts(quirks, "nobody", "my-own") is quirks

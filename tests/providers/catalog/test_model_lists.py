@@ -21,7 +21,7 @@ from providers.catalog.providers import CATALOG, generic
         ("amazon_bedrock", None, None),
     ],
 )
-def test_where_a_list_is(provider, base_url, found):
+def test_each_provider_has_the_url_of_its_model_list(provider, base_url, found):
     assert list_url(base_url, CATALOG[provider]) == found
 
 
@@ -36,5 +36,5 @@ def test_every_row_has_an_address_or_a_reason_to_have_none():
             assert api in row.auth, row.id
 
 
-def test_a_provider_that_nobody_knows_is_asked_as_openai_is():
+def test_an_unknown_provider_gets_openais_requests():
     assert list_url("http://gpu:8000/v1", generic("mine")) == ("http://gpu:8000/v1/models", "chat")

@@ -43,7 +43,7 @@ def test_claude_by_generation(model, adaptive, sampling, limit):
         (("claude-opus-6", "claude-saga-7"), "lowest_effort", False),
     ],
 )
-def test_claude_that_always_thinks_and_is_not_to_be_forced(models, thinking_off, forced_tools):
+def test_a_claude_that_always_thinks_is_not_forced_to_call_a_tool(models, thinking_off, forced_tools):
     for model in models:
         quirks = quirks_of(Quirks(), model)
         assert (quirks.thinking_off, quirks.forced_tools) == (thinking_off, forced_tools), model
@@ -62,7 +62,7 @@ def test_claude_that_always_thinks_and_is_not_to_be_forced(models, thinking_off,
         ("gpt-oss:20b", ("low", "medium", "high")),
     ],
 )
-def test_efforts_of_others(model, efforts):
+def test_efforts_of_other_apis_become_claudes_levels(model, efforts):
     assert quirks_of(Quirks(), model).efforts == efforts
 
 
@@ -143,7 +143,7 @@ def test_a_level_the_model_lacks_becomes_the_nearest_lower_one(level, known, tak
     assert known_level(level, known) == taken
 
 
-def test_what_was_asked_by_name_or_by_number():
+def test_the_requested_level_comes_from_a_name_or_a_budget():
     assert requested_level(Reasoning(effort="high", budget=1)) == "high"
     assert requested_level(Reasoning(budget=5000)) == "medium"
     assert requested_level(Reasoning("adaptive")) is None

@@ -204,7 +204,7 @@ def test_a_schedule_holds_by_the_clock():
     assert nanos == [1, 2, 2, 1, 3]
 
 
-def test_hours_over_midnight():
+def test_a_schedule_may_cross_midnight():
     night = Validity(start=23 * 3600, end=3600)
     assert [night.includes(hour * 3600) for hour in (22, 23, 24, 25, 47)] == [False, True, True, False, True]
 

@@ -45,7 +45,7 @@ def test_units_are_added_to_tokens(row, usage, dollars, grade):
     assert (found.dollars, found.grade) == (dollars, grade)
 
 
-def test_what_is_free_costs_nothing_whatever_is_counted():
+def test_a_free_model_costs_nothing_for_any_usage():
     assert cost_of(FREE, Usage(units=(("image", 2),))) == Cost(0, "exact")
 
 

@@ -152,7 +152,7 @@ def test_log_probabilities_of_a_whole_answer_are_those_of_its_text():
     assert answer.blocks == (TextBlock("a", logprobs=(token,)),)
 
 
-def test_cached_tokens_are_told_in_streams_and_whole():
+def test_cached_tokens_are_reported_in_streams_and_whole_answers():
     """2455 of 2459 tokens were billed in full when streaming (BerriAI/litellm#35127)."""
     usage = {"prompt_tokens": 2459, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 2455}}
     streamed = fold(read([chunk({"content": "a"}, "stop") + sse.data({"choices": [], "usage": usage}) + DONE]))
@@ -220,7 +220,7 @@ def test_a_stream_of_one_whole_answer_says_what_the_answer_says():
 
 
 @pytest.mark.parametrize("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
-def test_a_whole_message_beside_deltas_or_behind_them_is_not_said_again(delta):
+def test_a_whole_message_next_to_deltas_is_not_repeated(delta):
     """Perplexity repeats what it has said so far."""
     last = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **delta}
     said = "a" if delta.get("delta") else "ab"
@@ -242,13 +242,13 @@ def test_an_error_inside_a_good_status_is_a_failure(body):
 
 
 @pytest.mark.parametrize("texts", [True, False])
-def test_an_error_inside_a_choice_is_told_as_what_it_is(texts):
+def test_an_error_inside_a_choice_keeps_its_kind(texts):
     choice = {"index": 0, "message": {"content": ""}, "finish_reason": "error", "error": QUOTA}
     failed = CHAT.read_answer(json.dumps({"choices": [choice], "x": "x" * LAZY_FROM}).encode(), texts)[-1]
     assert (failed.kind, failed.status, failed.message) == ("rate_limited", 429, "quota")
 
 
-def test_an_error_beside_a_good_end_does_not_undo_it():
+def test_an_error_next_to_a_good_end_does_not_undo_it():
     body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop","error":{"message":"m"}}]}'
     assert fold(CHAT.read_answer(body)).blocks == (TextBlock("a"),)
 

@@ -172,7 +172,7 @@ def test_arguments_go_through_unparsed():
         )
 
 
-def test_an_interrupted_turn_is_forwarded_as_it_is():
+def test_an_interrupted_turn_is_forwarded_unchanged():
     """Repairing a history is for the config to ask for (querymt/querymt#944)."""
     turns = (
         assistant(ToolCallPart("a", "f", "{}")),
@@ -218,7 +218,7 @@ def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, ex
     assert dropped == (f"x.{next(iter(marks))}",)
 
 
-def test_a_cache_mark_beside_the_role_stands_on_the_last_part():
+def test_a_cache_mark_next_to_the_role_moves_to_the_last_part():
     """OpenCode puts it there."""
     content = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
     body, dropped = encode_request(

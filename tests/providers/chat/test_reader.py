@@ -291,7 +291,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_tells_its_blocks_and_its_end_wherever_it_is_cut(name):
+def test_a_stream_has_its_blocks_and_end_for_any_split(name):
     stream, blocks, end = STREAMS[name]
     events = read([stream])
     check_order(events)

@@ -108,7 +108,7 @@ def test_the_members_come_in_a_sensible_order():
         (Reasoning(), None),
     ],
 )
-def test_a_budget_comes_to_an_effort(reasoning, expected):
+def test_a_budget_becomes_an_effort(reasoning, expected):
     call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
     body, dropped = encode_request(call)
     assert body.get("reasoning_effort") == expected
@@ -169,7 +169,7 @@ def test_an_effort_of_messages_is_named_in_both_its_places():
     assert encode_request(call, efforts=("low", "high"))[1] == ("thinking", "output_config.effort")
 
 
-def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():
+def test_top_logprobs_without_logprobs_is_dropped():
     assert encode_request(chat_request(top_logprobs=2, logprobs=False)) == (
         encode_request(chat_request())[0],
         ("top_logprobs",),

@@ -226,7 +226,7 @@ def test_an_object_is_whole_at_its_last_brace_and_not_before(value, data):
 
 
 @pytest.mark.parametrize("mark", ['"', "[", "{}", "\\\\", '\\"', '"]"'])
-def test_marks_are_not_looked_at_one_by_one(mark):
+def test_brackets_are_not_scanned_one_by_one(mark):
     """A provider may send megabytes of them in one event, while which no other stream moves (CWE-407)."""
     text = mark * 50_000
     assert sum(steps(lambda: Nesting().add(text)).values()) < 2 * len(text)

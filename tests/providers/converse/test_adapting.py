@@ -17,7 +17,7 @@ def adapted(body: Any, model: str) -> tuple[bytes, tuple[str, ...]]:
     return draft.encode(), tuple(edit.path for edit in draft.edits)
 
 
-def test_nothing_is_touched_where_nothing_is_known():
+def test_without_known_facts_a_request_stays_unchanged():
     body = {"system": [{"text": "a"}, POINT], "messages": [{"role": "user", "content": [{"text": "b"}, POINT]}]}
     for model in (CLAUDE, "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc"):
         assert adapted(body, model) == (json.dumps(body).encode(), ())

@@ -120,7 +120,7 @@ def test_media_go_as_bytes_or_from_s3(part, written):
         (AudioPart("AAAA", "midi", at="messages[0].content[0]"), "midi"),
     ],
 )
-def test_media_that_nobody_can_have_are_refused_by_name(part, words):
+def test_media_that_no_provider_accepts_are_refused_with_their_path(part, words):
     with pytest.raises(GatewayError, match=words) as raised:
         write(chat(user(part)))
     assert raised.value.info.param == "messages[0].content[0]"
@@ -129,7 +129,7 @@ def test_media_that_nobody_can_have_are_refused_by_name(part, words):
 # Cache marks
 
 
-def test_cache_marks_stand_behind_what_they_mark():
+def test_cache_points_follow_the_marked_block():
     """Portkey-AI/gateway#1762, strands-agents/sdk-typescript#1089."""
     marked = attrs.evolve(RESULT, parts=(TextPart("rain", marks=MARK),))
     body, dropped = write(

@@ -48,12 +48,12 @@ def test_errors_are_known_by_their_type(status, kind, message, expected, reason)
     assert failed.wait == 3.0 or reason == "context_too_long"
 
 
-def test_a_quota_that_is_used_up_is_no_mistake_of_the_clients():
+def test_an_exhausted_quota_is_not_the_clients_fault():
     assert read(400, "ServiceQuotaExceededException", "no").status == 429
 
 
 @pytest.mark.skipif(not ERRORS, reason=ABSENT)
-def test_recorded_errors():
+def test_recorded_errors_have_their_reason():
     found = {}
     for file in ERRORS:
         meta = json.loads(file.read_bytes())
@@ -68,7 +68,7 @@ def test_recorded_errors():
     assert found["pydantic-ai", 400] == "invalid"
 
 
-def test_whatever_else_answers_raises_nothing():
+def test_other_responses_raise_nothing():
     for body in (b"", b"<html>", b"[]", b'{"Message": "x"}', b'{"__type": "a#ThrottlingException"}', b"\xff"):
         assert CONVERSE.read_error(403, body, ()).status >= 400
     assert CONVERSE.read_error(400, b'{"Message": "capital"}', ()).message == "capital"
@@ -105,6 +105,6 @@ def test_a_model_that_caches_nothing_is_asked_again_without_cache_points():
     assert remove_path(left, CACHE_POINTS) == (left, set())
 
 
-def test_a_quotation_of_that_teaches_nothing():
+def test_a_quoted_rejection_teaches_nothing():
     failed = read(400, "ValidationException", f"messages.0: {UNCACHED}")
     assert find_sole_rejected(failed) == ()

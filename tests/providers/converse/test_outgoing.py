@@ -116,7 +116,7 @@ def test_tools_are_forced_where_the_family_can_be(choice, model, written, droppe
         assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["get_weather"]
 
 
-def test_no_tools_may_be_called_is_said_by_leaving_them_out():
+def test_tool_choice_none_omits_the_tools():
     """There is no word for it (boto/boto3#4687): with calls in the history the tools stay, and that is named."""
     none = ToolChoice("none", at="tool_choice")
     body, dropped = write(chat(tools=(WEATHER,), tool_choice=none))
@@ -128,7 +128,7 @@ def test_no_tools_may_be_called_is_said_by_leaving_them_out():
     assert dropped == ("tool_choice",)
 
 
-def test_serial_calls_are_no_setting_here():
+def test_parallel_tool_calls_is_dropped_and_listed():
     fields = {"tools": (WEATHER,), "parallel_tools": Parameter(False, "parallel_tool_calls")}
     assert write(chat(**fields))[1] == ("parallel_tool_calls",)
 
@@ -145,7 +145,7 @@ def test_roles_alternate_and_the_first_is_the_user():
     assert turns[2]["content"] == [{"text": "a"}, {"text": "<system>\nNew rules.\n</system>"}, {"text": "b"}]
 
 
-def test_instructions_alone_are_said_by_the_user():
+def test_instructions_alone_become_a_user_message():
     body, _ = write(chat(system("Say hi.")))
     assert body == {"messages": [{"role": "user", "content": [{"text": "Say hi."}]}]}
 
@@ -292,7 +292,7 @@ def test_an_effort_alone_turns_no_thinking_on(model):
     assert json.loads(outgoing(request, ADAPTIVE).body)["outputConfig"] == {"effort": "high"}
 
 
-def test_who_is_made_to_call_a_tool_does_not_think():
+def test_a_forced_tool_call_turns_thinking_off():
     fields = {"tools": (WEATHER,), "tool_choice": ToolChoice("required"), "reasoning": Reasoning(budget=2000, at="r")}
     body, dropped = write(chat(**fields))
     assert body["toolConfig"]["toolChoice"] == {"any": {}}
@@ -300,7 +300,7 @@ def test_who_is_made_to_call_a_tool_does_not_think():
     assert dropped == ("r",)
 
 
-def test_a_turn_that_went_on_without_its_reasoning_does_not_think():
+def test_a_turn_that_continues_without_its_reasoning_does_not_think():
     turns = (user("a"), assistant(CALL), user(RESULT))
     body, dropped = write(chat(*turns, tools=(WEATHER,), reasoning=Reasoning(budget=2000, at="r")))
     assert "additionalModelRequestFields" not in body

@@ -131,11 +131,11 @@ def test_the_stop_does_not_end_the_answer_and_the_counts_come_behind_it():
     assert events == [AnswerStart(), *text_events(0, "Hi"), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")]
 
 
-def test_without_counts_the_answer_is_whole():
+def test_an_answer_without_counts_is_complete():
     assert read([BEGIN, delta(0, text="Hi"), end("max_tokens")])[-1] == AnswerEnd("length", "max_tokens")
 
 
-def test_a_stream_that_breaks_off_is_none():
+def test_a_stream_that_breaks_off_is_no_answer():
     for pieces in ([], [BEGIN], [BEGIN, delta(0, text="Hi"), stop(0)], [BEGIN, USAGE]):
         failed = read(pieces)[-1]
         assert isinstance(failed, ErrorInfo)
@@ -173,7 +173,7 @@ def test_interleaved_texts_and_reasoning_are_blocks_one_by_one():
     ]
 
 
-def test_arguments_are_passed_as_they_are():
+def test_arguments_are_passed_unchanged():
     """Garbled pieces of some models' calls are for the client to judge (aws/bedrock-agentcore-sdk-python#425)."""
     events = read([
         BEGIN, start(0, toolUse={"toolUseId": "a", "name": "one"}), delta(0, toolUse={"input": '{"a": 1'}),
@@ -293,7 +293,7 @@ def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
         ("something_new", "stop"),
     ],
 )
-def test_stop_reasons(word, reason):
+def test_stop_reasons_have_a_neutral_word(word, reason):
     answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
     assert (answer.end.reason, answer.end.raw, content_blocks(answer)) == (reason, word, [("text", "Sorry.", [])])
 
@@ -338,7 +338,7 @@ def test_an_answer_without_content_ends_with_its_reason():
     assert CONVERSE.read_answer(encoded(whole)) == [AnswerStart(), AnswerEnd("length", "max_tokens")]
 
 
-def test_whatever_else_comes_is_passed_over():
+def test_other_events_are_ignored():
     odd = [
         frame("brandNew", x=1), delta(0), delta(0, text=None), delta(0, text=""), delta(0, video={"x": 1}),
         start(3, toolUse=None), frame("contentBlockStart", contentBlockIndex="a", start=[]), stop(9),
@@ -412,7 +412,7 @@ def test_whatever_a_whole_answer_holds_it_is_one_or_it_is_not(content):
             check_event_order(list(CONVERSE.read_answer(encoded(whole), checked=checked)))
 
 
-def test_who_only_follows_holds_nothing():
+def test_a_reader_with_keeps_0_holds_nothing():
     call = {"toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use"}
     pieces = [
         BEGIN, delta(0, reasoningContent={"text": "hm"}), delta(0, reasoningContent={"signature": "s"}), stop(0),

@@ -263,7 +263,7 @@ def test_an_error_response_has_its_type(named_by):
     }
 
 
-def test_a_conversation_that_is_too_long_is_told_in_bedrocks_words():
+def test_an_overflow_has_bedrocks_message():
     failed = ErrorInfo("invalid_request", "prompt is too long: 9 tokens > 8 maximum", code="context_length_exceeded")
     told = CONVERSE.phrase_error(failed)
     assert told.message == "Input is too long for requested model: prompt is too long: 9 tokens > 8 maximum"

@@ -51,7 +51,7 @@ def test_another_file_is_taken_for_compressed_speech():
         assert length(data) == max(1, 1000 * len(data) // DEFAULT_RATE)
 
 
-def test_a_header_that_lies_makes_no_recording_free():
+def test_a_false_header_does_not_make_a_recording_free():
     """Nor one that lasts for years, from a file that was cut."""
     data = b"\x00" * 4_000_000
     short = files.mp4(1000, told=0.001, early=True)
@@ -68,7 +68,7 @@ def test_a_header_that_lies_makes_no_recording_free():
     size=st.sampled_from((1, 5, 64)),
 )
 @settings(max_examples=examples(100), deadline=None)
-def test_a_broken_header_is_read_the_same_however_it_comes(name, at, noise, size):
+def test_a_broken_header_is_read_the_same_for_any_reads(name, at, noise, size):
     data = FILES[name][:3000]
     data = data[:at] + noise + data[at + len(noise) :]
     whole = length(data)

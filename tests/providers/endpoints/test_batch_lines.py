@@ -74,7 +74,7 @@ def test_what_stands_before_the_model_is_not_gone_through():
         assert time.process_time() - begun < 1
 
 
-def test_mistakes_are_told_with_the_number_of_their_line():
+def test_errors_state_the_line_number():
     good = line("a")
     wrong = {
         "no JSON": b"{", "a list": b"[]", "no body": b'{"custom_id":"x","url":"/v1/x"}', "no id": line("").replace(

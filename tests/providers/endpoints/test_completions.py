@@ -121,7 +121,7 @@ def test_usage_of_a_stream_is_asked_for_where_the_client_has_not():
         assert asked(body) == (body, False)
 
 
-def test_what_nobody_counts_is_estimated():
+def test_missing_counts_are_estimated():
     """A stream that breaks off has been paid for as far as it came (BerriAI/litellm#33736)."""
     reader = CompletionReader(2, prompt_tokens=7)
     assert reader.usage is None

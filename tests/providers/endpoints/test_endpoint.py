@@ -32,7 +32,7 @@ def test_a_provider_that_no_row_knows_has_all_of_openais_endpoints():
     assert endpoint_url("http://h:1/x", row, STANDARD_PLACES["speech"], "m") == "http://h:1/x/audio/speech"
 
 
-def test_a_vendor_has_what_its_row_mentions():
+def test_a_vendor_has_the_features_of_its_row():
     assert CATALOG["openai"].place_of("embeddings") == Place("/embeddings")
     for name in ("rerank", "image_variations", "message_batches", "score"):
         assert CATALOG["openai"].place_of(name) is None, name
@@ -51,7 +51,7 @@ def test_a_vendor_has_what_its_row_mentions():
         ("http://h", Place("https://other/embed?c=1"), "/x", "https://other/embed/x?c=1"),
     ],
 )
-def test_the_address_of_a_place(base_url, place, rest, url):
+def test_a_place_gives_its_url(base_url, place, rest, url):
     assert endpoint_url(base_url, CATALOG["cohere"], place, "org/m:1", rest) == url
 
 

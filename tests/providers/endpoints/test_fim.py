@@ -76,7 +76,7 @@ def _events(chunks: list[dict[str, Any]], client: FimShape, *, usage: bool = Fal
     return [json.loads(line) for line in lines]
 
 
-def test_streams_go_both_ways():
+def test_streams_are_translated_both_ways():
     head = {"id": "1", "object": "chat.completion.chunk", "created": 5, "model": "codestral"}
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     mistral = [
@@ -97,7 +97,7 @@ def test_streams_go_both_ways():
     assert back[-1]["usage"] == usage
 
 
-def test_half_a_character_is_passed_as_one_that_is_unknown():
+def test_half_a_surrogate_pair_becomes_the_replacement_character():
     data = rb'{"choices": [{"index": 0, "delta": {"content": "\ud83d"}, "finish_reason": null}]}'
     out = translate_event(data, "openai", usage=False)
     assert json.loads(out.removeprefix(b"data: "))["choices"][0]["text"] == "\N{REPLACEMENT CHARACTER}"

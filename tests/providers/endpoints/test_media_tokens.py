@@ -33,7 +33,7 @@ def test_what_a_request_leaves_open_takes_the_most(size, quality):
 
 
 @pytest.mark.parametrize("fields", [{"n": "-1", "size": "0x0"}, {"n": "9" * 9, "size": "99999x99999"}, {"n": "many"}])
-def test_no_request_takes_nothing_or_more_than_any_model_gives(fields):
+def test_image_estimates_are_bounded(fields):
     wanted = WantedPictures.of({**fields, "partial_images": "999999"}, inputs=10**6)
     assert 1 <= wanted.number <= MAX_IMAGES
     assert 0 < wanted.usage("gpt-image-1", most=True).output < 10**9
@@ -50,7 +50,7 @@ def test_the_parts_of_a_sum_are_units_that_have_prices():
         assert all(number <= usage.input + usage.output for _, number in usage.units)
 
 
-def test_a_minute_of_speech_takes_what_it_costs():
+def test_a_minute_of_speech_costs_its_price():
     """1.5 cents at 12 dollars for a million tokens (https://platform.openai.com/docs/pricing)."""
     assert speech_usage("x" * 900, 1.0).output == 1260
     assert speech_usage("x" * 900, 0.25).output == 4 * 1260

@@ -111,7 +111,7 @@ def test_only_the_value_of_model_changes_however_the_body_comes(name):
         assert edit_body(pieces(body, size)) == expected, size
 
 
-def test_a_cut_at_every_place_changes_nothing():
+def test_any_split_gives_the_same_events():
     body = multipart(BODIES["repeated fields around it"])
     whole = edit_body([body])
     for at in range(len(body)):
@@ -207,7 +207,7 @@ def test_what_stands_before_the_first_boundary_means_nothing(preamble, size):
 
 @given(preamble=st.binary(max_size=40), cuts=CUTS)
 @settings(max_examples=examples(50), deadline=None)
-def test_a_body_with_a_preamble_is_the_body_without(preamble, cuts):
+def test_a_preamble_is_skipped(preamble, cuts):
     body = multipart([part("model", b"a"), FILE])
     assert edit_body(cut(preamble + b"\r\n" + body, cuts), "a") == body
 
@@ -330,7 +330,7 @@ def test_fields_are_noted_and_files_watched():
     assert editor.model is None
 
 
-def test_a_body_without_model_gets_one_before_all_else():
+def test_a_body_without_model_gets_one_as_its_first_part():
     editor = MultipartEditor(BOUNDARY)
     body = multipart([FILE])
     assert editor.feed(body) == body

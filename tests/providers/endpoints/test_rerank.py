@@ -152,7 +152,7 @@ def test_members_that_the_other_shape_lacks_are_named():
         ({"scores": [0.1, 0.2, 0.3, 0.4]}, DEEPINFRA),
     ],
 )
-def test_an_answer_that_ranks_something_else_is_none(answer: object, source: RerankShape):
+def test_an_answer_with_wrong_indices_is_invalid(answer: object, source: RerankShape):
     wanted = _wanted(CLIENTS["jina"][1], JINA)
     with pytest.raises(GatewayError) as raised:
         translate_answer(json.dumps(answer).encode(), source, wanted, "m", "id")
@@ -160,7 +160,7 @@ def test_an_answer_that_ranks_something_else_is_none(answer: object, source: Rer
     assert raised.value.info.reason == "bad_answer"
 
 
-def test_bytes_that_are_no_answer_at_all_are_none():
+def test_bytes_that_are_no_answer_are_an_error():
     wanted = _wanted(CLIENTS["jina"][1], JINA)
     deep = b'{"results": [{"index": 0, "relevance_score": 1, "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}]}"
     for body in (b"", b"\xff", b"[" * 10_000, b'{"results": [\xff]}', deep, b"[" + b"{}," * 300_000 + b"{}]"):

@@ -11,7 +11,7 @@ from streams.errors import GatewayError
 from streams.events import Usage
 
 
-def test_tokens_are_told_with_those_of_pictures_and_sound_among_them():
+def test_token_counts_include_image_and_audio_tokens():
     for usage, expected in (
         ({"input_tokens": 5, "output_tokens": 7}, (5, 0, 7, ())),
         ({"prompt_tokens": 5, "completion_tokens": 7}, (5, 0, 7, ())),
@@ -37,7 +37,7 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def test_what_counts_nothing_is_no_usage():
+def test_usage_without_counts_is_no_usage():
     for usage in ODD:
         assert token_usage(usage) is None, usage
     found = token_usage(
@@ -46,7 +46,7 @@ def test_what_counts_nothing_is_no_usage():
     assert found == Usage(input=10**8)
 
 
-def test_an_answer_says_tokens_or_seconds():
+def test_an_answer_reports_tokens_or_seconds():
     for usage, expected in (
         ({"type": "duration", "seconds": 2.1}, Usage(units=(("second", 3),))),
         ({"type": "duration", "seconds": "2"}, None),

@@ -110,12 +110,12 @@ def test_a_short_text_is_the_message(kind):
         (b" \n", "text/plain"),
     ],
 )
-def test_pages_and_long_texts_are_no_message(body, kind):
+def test_html_pages_and_long_texts_are_no_error_message(body, kind):
     failed = read_failure(502, body, (("content-type", kind),))
     assert failed.message == "the provider returned status 502 without a readable error"
 
 
-def test_only_telling_headers_are_kept():
+def test_only_useful_headers_are_kept():
     headers = (("retry-after", "3"), ("set-cookie", "a=b"), ("x-should-retry", "false"), ("retry-after-ms", "9"))
     assert dict(read_failure(429, b"", headers).headers) == {
         "retry-after": "3",
@@ -152,7 +152,7 @@ def test_an_error_inside_a_stream_takes_its_status_from_its_words(error, kind, s
     assert (failed.kind, failed.status, failed.message) == (kind, status, "m")
 
 
-def test_code_says_more_than_type():
+def test_the_code_decides_before_the_type():
     assert kind_of({"code": "model_not_found", "type": "invalid_request_error"}, "upstream") == "not_found"
 
 

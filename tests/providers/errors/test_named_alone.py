@@ -86,7 +86,7 @@ def test_members_of_vectors_are_those_of_their_shapes():
         "",
     ],
 )
-def test_a_text_in_which_anything_else_stands_names_nothing(message):
+def test_a_message_with_other_words_names_no_member(message):
     assert named(message) == ()
 
 
@@ -110,5 +110,5 @@ def test_members_about_privacy_safety_identity_and_storage_are_protected_with_al
 
 
 @pytest.mark.parametrize("path", ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"])
-def test_other_members_are_not(path):
+def test_other_members_are_not_protected(path):
     assert not is_protected(parse_path(path))

@@ -137,7 +137,7 @@ def test_without_figures_the_sentence_goes_on_in_the_providers_words(words):
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("words", [words for words, _ in WITH_FIGURES] + WITHOUT_FIGURES)
-def test_openai_clients_get_the_code_with_the_providers_words(api, words):
+def test_openai_clients_get_the_code_with_the_providers_message(api, words):
     failed = CODECS[api].phrase_error(read_failure(500, openai(words)))
     assert failed.status == 400
     assert openai_error(failed) == {
@@ -156,7 +156,7 @@ def test_openai_clients_get_the_code_with_the_providers_words(api, words):
         {"code": "tokens_limit_reached", "message": "m"},
     ],
 )
-def test_a_code_says_it_whatever_the_words(error):
+def test_a_code_decides_whatever_the_message(error):
     for failed in (read_failure(413, json.dumps({"error": error}).encode()), read_event_failure({"error": error})):
         assert (failed.kind, failed.status, failed.code) == ("invalid_request", 400, CODE)
         assert told_to_messages(failed).startswith("prompt is too long: ")

@@ -91,7 +91,7 @@ def test_a_status_alone_is_a_reason():
         (424, {"__type": "com.amazonaws#ModelNotReadyException", "message": "m"}, "overloaded"),
     ],
 )  # fmt: skip
-def test_codes_say_more_than_the_status(status, error, reason):
+def test_codes_decide_before_the_status(status, error, reason):
     for value in ({"error": error}, [{"error": error}], {"type": "error", "error": error}):
         assert read_failure(status, json.dumps(value).encode()).reason == reason
 
@@ -132,7 +132,7 @@ def test_sentences_that_a_provider_has_no_code_for_are_known(status, message, re
     assert any(re.match(words, message) for words, _ in SENTENCES)
 
 
-def test_a_quoted_sentence_takes_nothing_out():
+def test_a_quoted_sentence_removes_no_member():
     """A refusal may quote the request, and its client could put every provider out of use for everybody."""
     for words in ("Your credit balance is too low", "API key not valid", "Model Not Exist"):
         body = json.dumps({"error": {"message": f"messages[0]: unexpected text '{words}'"}}).encode()
@@ -181,7 +181,7 @@ def test_googles_refused_key_is_no_mistake_of_the_client():
         ((("retry-after", "7"),), "rate_limited"),
     ],
 )  # fmt: skip
-def test_a_used_up_window_of_a_plan_is_told_by_headers(headers, reason):
+def test_headers_report_an_exhausted_plan_window(headers, reason):
     """The body is that of a short limit (manaflow-ai/subrouter#24, griffinwork40/agent-afk#488)."""
     assert read_failure(429, b'{"error":{"type":"rate_limit_error","message":"m"}}', headers).reason == reason
     assert read_failure(503, b"", headers).reason == "overloaded"
@@ -249,7 +249,7 @@ def test_a_code_inside_of_a_stream_gives_the_client_a_status(code, kind, status)
     assert (failed.kind, failed.status) == (kind, status)
 
 
-def test_codes_of_trouble_are_never_the_requests_fault():
+def test_codes_of_server_trouble_are_never_the_requests_fault():
     assert set(REASON_OF_WORD.values()) - UNAVAILABLE == {"content_filter"}
 
 

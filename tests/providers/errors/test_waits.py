@@ -92,7 +92,7 @@ def test_headers_tell_when_a_limit_ends(headers, wait):
         ({}, None),
     ],
 )  # fmt: skip
-def test_bodies_tell_when_a_limit_ends(error, wait):
+def test_bodies_state_when_a_limit_ends(error, wait):
     """Wait as long as Codex' plans and Google say (openai/codex#32341, router-for-me/CLIProxyAPI#1666)."""
     told = find_delay("rate_limited", error, (), NOW)
     assert told == (wait if wait is None else pytest.approx(wait, abs=1e-6))
@@ -134,6 +134,6 @@ def test_failures_carry_their_wait():
         ({"x-codex-other-primary-used-percent": "100", "x-codex-other-primary-reset-after-seconds": "60"}, None),
     ],
 )  # fmt: skip
-def test_a_provider_may_say_that_it_is_going_to_refuse(headers, outage):
+def test_a_provider_may_announce_that_it_will_refuse(headers, outage):
     """What it says of its limits is used before it refuses (openai/codex#32341)."""
     assert predict_outage(tuple(headers.items()), NOW) == outage

@@ -85,7 +85,7 @@ def test_lines_may_end_in_any_way():
     assert CRLF_SSE.parse(b"\r\n\r\n") is None
 
 
-def test_a_keep_alive_is_an_event_in_which_nothing_is_said():
+def test_a_keep_alive_is_an_event_without_content():
     """google-genai for Python reads every line without `data:` as JSON, so that a comment would end the stream."""
     assert KEEP_ALIVE.startswith(b"data: {")
     assert CRLF_SSE.parse(KEEP_ALIVE) is not None

@@ -79,7 +79,7 @@ def test_both_spellings_are_read_also_mixed():
     assert request.dropped == ("tool_config",)
 
 
-def test_a_lone_object_stands_for_an_array_of_one():
+def test_a_lone_object_counts_as_an_array_of_one():
     """Google's own examples leave the brackets out."""
     body = {"contents": {"parts": {"text": "hi"}}, "system_instruction": {"parts": {"text": "Be kind."}},
             "tools": {"function_declarations": {"name": "f"}}}  # fmt: skip
@@ -119,7 +119,7 @@ def test_ids_that_are_missing_are_the_same_at_every_turn():
     assert again[1][1] == calls
 
 
-def test_ids_that_are_there_stay():
+def test_existing_ids_stay():
     call = {"functionCall": {"id": "toolu_1", "name": "f", "args": {}}}
     (_, (found,)), (_, (result,)) = turns(HI, model(call), user({"functionResponse": {"id": "toolu_1", "name": "f"}}))[
         1:
@@ -127,7 +127,7 @@ def test_ids_that_are_there_stay():
     assert (found.id, result.call_id, result.parts) == ("toolu_1", "toolu_1", ())
 
 
-def test_a_result_that_is_said_again_is_left_out():
+def test_a_repeated_result_is_omitted():
     """Gemini CLI sends the results of a session that it resumes twice, and no other API takes two of one call."""
     call = {"functionCall": {"id": "c1", "name": "f"}}
     result = {"functionResponse": {"id": "c1", "name": "f", "response": {"output": "x"}}}
@@ -233,13 +233,13 @@ def test_what_stands_for_a_lost_signature_is_none():
         ({"includeThoughts": True}, ("adaptive", None, None, "auto")),
     ],
 )
-def test_the_wish_for_thoughts_is_read(thinking, told):
+def test_the_request_for_thoughts_is_read(thinking, told):
     reasoning = read(generationConfig={"thinkingConfig": thinking}).reasoning
     assert reasoning is not None
     assert (reasoning.mode, reasoning.effort, reasoning.budget, reasoning.summary) == told
 
 
-def test_nothing_said_of_thoughts_is_no_wish():
+def test_a_request_without_thinking_settings_requests_no_thinking():
     assert read(generationConfig={"thinkingConfig": {"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}}).reasoning is None
 
 
@@ -271,7 +271,7 @@ def test_settings_are_read_as_programs_write_them():
     assert type(found["top_k"].value) is int
 
 
-def test_what_only_gemini_knows_is_named():
+def test_members_that_only_gemini_has_are_listed():
     request = read(
         safetySettings=[{"category": "X"}], generationConfig={"speechConfig": {}, "responseModalities": ["TEXT"]},
         labels={"a": "b"}, tools=[{"functionDeclarations": [{"name": "f", "behavior": "NON_BLOCKING"}]}],

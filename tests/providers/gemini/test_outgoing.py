@@ -61,7 +61,7 @@ def refused(request, model=FLASH):
 # Roles and texts
 
 
-def test_instructions_stand_apart_and_neighbours_of_one_role_are_one_content():
+def test_instructions_are_separate_and_adjacent_messages_of_one_role_are_one_content():
     system = Message("system", (TextPart("be kind"), TextPart("")), "messages[0]")
     body, dropped = encode_request(chat(system, user("a"), user("b"), assistant("c"), assistant("d"), user("e")))
     assert body["systemInstruction"] == {"parts": [{"text": "be kind"}]}
@@ -163,7 +163,7 @@ def test_very_many_signatures_take_no_time():
     assert all(part["text"] == "t" or "thoughtSignature" in part for part in parts)
 
 
-def test_nothing_forged_goes_out():
+def test_forged_seals_are_never_sent():
     call = {"functionCall": {}}
     foreign = ({"part": "toolCall", "native": {"text": "x"}}, {"part": "functionCall", "native": call})
     for item in (*foreign, {"part": 5}, {"signature": "s"}, [], "x", 5):
@@ -369,7 +369,7 @@ def test_thoughts_are_shown_to_those_who_ask_for_them():
 # Scalars
 
 
-def test_scalars_by_their_names_there():
+def test_scalars_have_the_names_of_each_api():
     parameters = controls(max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, seed=7, frequency_penalty=0.1,
                           presence_penalty=0.2, stop=["a"], logprobs=True, top_logprobs=3, n=1)  # fmt: skip
     body, dropped = encode_request(chat(parameters=parameters))
@@ -380,7 +380,7 @@ def test_scalars_by_their_names_there():
     assert dropped == ()
 
 
-def test_what_is_too_much_is_cut_and_named():
+def test_values_above_a_limit_are_cut_and_listed():
     parameters = controls(stop=list("abcdef"), top_logprobs=30, logit_bias={"1": 2}, service_tier="flex")
     body, dropped = encode_request(chat(parameters=parameters))
     assert body["generationConfig"]["stopSequences"] == list("abcde")

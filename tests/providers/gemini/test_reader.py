@@ -163,7 +163,7 @@ def test_a_reason_does_not_end_the_stream_and_an_error_may_follow():
 
 
 @pytest.mark.parametrize("broken", [b'{"candidates": [', b"<html>", b'[{"error": {"message": "no", "code": 503}}]'])
-def test_what_cannot_be_read_is_a_failure(broken):
+def test_an_unreadable_event_is_a_failure(broken):
     """praxis-proxy/ai#1000: it was logged, and the client got a good end."""
     events = read_chunks(candidate(text("a"), **STOP), broken, candidate(text("b"), **STOP))
     assert isinstance(events[-1], ErrorInfo)
@@ -200,7 +200,7 @@ def test_arguments_in_pieces_are_put_together():
 
 
 @pytest.mark.parametrize("path", ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"])
-def test_a_piece_for_no_place_is_a_failure(path):
+def test_a_piece_with_an_invalid_path_is_a_failure(path):
     begun = candidate(call("f", args={"a": "text"}, willContinue=True))
     events = read_chunks(begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP))
     assert isinstance(events[-1], ErrorInfo)

@@ -38,7 +38,7 @@ CASES = (
 )  # fmt: skip
 
 
-def test_what_cannot_be_said_is_left_out_and_named():
+def test_unsupported_parts_are_dropped_and_listed():
     """pizza-bot-app/pizza-bot#62, router-for-me/CLIProxyAPI#97, Wei-Shaw/sub2api#795, promptfoo/promptfoo#6902"""
     for schema, smaller, removed in CASES:
         assert reduce_schema(schema) == (smaller, removed), schema

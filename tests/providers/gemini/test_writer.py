@@ -54,7 +54,7 @@ def test_a_stream_is_pieces_of_one_answer():
     }  # fmt: skip
 
 
-def test_a_whole_answer_says_what_its_stream_says():
+def test_a_whole_answer_has_the_content_of_its_stream():
     events: list[Event] = [*THOUGHT, *CALL, TextDelta(2, "a"), TextDelta(2, "b"), BlockEnd(2), *END]
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
     streamed = chunks(write_stream(events))
@@ -65,7 +65,7 @@ def test_a_whole_answer_says_what_its_stream_says():
     assert (candidate["finishReason"], whole["usageMetadata"]) == ("STOP", streamed[-1]["usageMetadata"])
 
 
-def test_a_call_goes_out_whole_and_bears_the_seal():
+def test_a_call_is_sent_whole_with_its_seal():
     """Clients read no pieces of arguments, and Gemini CLI sends back of a turn what is signed, but no thoughts."""
     said = parts(write_stream([*THOUGHT, *CALL, *END]))
     assert said[0] == {"text": "Hm.", "thought": True}
@@ -169,7 +169,7 @@ def test_why_an_answer_ended_is_said_in_the_apis_words(end, word):
     assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
 
 
-def test_an_answer_of_nothing_is_whole():
+def test_an_empty_answer_is_complete():
     """A client that looks into the first part of every answer finds one."""
     found = chunks(write_stream([AnswerEnd("stop")]))
     assert found[0]["candidates"][0]["content"]["parts"] == [{"text": ""}]
@@ -226,7 +226,7 @@ def test_errors_are_in_the_shape_of_google_s_apis():
     assert not GEMINI.is_own_error({"error": {"message": "x", "type": "y"}})
 
 
-def test_a_conversation_that_is_too_long_is_said_in_google_s_words():
+def test_an_overflow_has_googles_message():
     failed = ErrorInfo(
         "invalid_request", "prompt is too long: 200 tokens > 100 maximum", code="context_length_exceeded"
     )
@@ -238,7 +238,7 @@ def test_a_conversation_that_is_too_long_is_said_in_google_s_words():
     assert GEMINI.phrase_error(wordless) == wordless
 
 
-def test_a_keep_alive_says_nothing():
+def test_a_keep_alive_has_no_content():
     ping = GEMINI.writer(gemini_reply()).ping()
     assert ping == GEMINI.wire.framing.comment == GEMINI.wire.ping
     assert parts(ping) == []

@@ -89,7 +89,7 @@ def test_comments_and_either_line_end_are_fine(one):
 
 
 @pytest.mark.parametrize("one", [one for one in CASES.values() if one.half_said], ids=lambda one: one.api)
-def test_arguments_may_be_half_said_when_the_answer_was_cut_short(one):
+def test_arguments_may_be_incomplete_if_the_answer_was_cut_short(one):
     assert broken_rule(one.api, change_stream(one, one.half_said)) is None
 
 
@@ -189,7 +189,7 @@ def test_other_bytes_are_of_no_api():
 
 
 @each_older
-def test_a_live_stream_is_told_at_the_event_that_breaks_it(one):
+def test_a_live_stream_reports_a_violation_at_its_event(one):
     live = Judge(one.api)
     said = [live.feed(raw) for raw in one.frames(add(5, {"type": "?"})(one.stream))]
     assert [i for i, broken in enumerate(said) if broken is not None] == [5]

@@ -24,13 +24,13 @@ def test_a_count_needs_no_limit():
 
 
 @pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": [{"role": "user"}]}])
-def test_a_count_of_nothing_is_refused(body):
+def test_an_invalid_count_request_is_refused(body):
     with pytest.raises(GatewayError) as raised:
         read_count_request(body)
     assert raised.value.info.status == 400
 
 
-def test_only_what_is_counted_is_asked():
+def test_count_requests_have_only_counted_members():
     """Anything else is a 400 there (types of the anthropic SDK)."""
     call = chat(
         user("hello"), tools=(Tool("f"),), tool_choice=ToolChoice("auto"), stream=True,

@@ -94,7 +94,7 @@ def test_a_search_result_keeps_its_words():
     assert part.text == "T\nhttps://a.example\n\nfound"
 
 
-def test_a_call_that_the_model_itself_has_made_is_one_like_any_other():
+def test_a_call_with_a_direct_caller_is_an_ordinary_call():
     """Anthropic says so of every call, and clients send it back; only a program as caller would be lost elsewhere."""
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
     program = {"type": "code_execution_20250825", "tool_id": "srvtoolu_1"}
@@ -251,7 +251,7 @@ def test_a_long_user_id_becomes_a_stable_hash():
     assert len(read(metadata={"user_id": "x" * 65}).parameters["user"].value) == 64
 
 
-def test_what_only_this_api_has_is_named():
+def test_members_that_only_this_api_has_are_listed():
     """No other API has a twin of these."""
     call = read(
         container="c", context_management={"edits": []}, mcp_servers=[], service_tier="standard_only",

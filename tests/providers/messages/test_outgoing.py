@@ -40,7 +40,7 @@ def test_tools_are_written_in_order_with_a_schema():
         (ToolChoice("none"), {"type": "none"}),
     ],
 )
-def test_serial_calls_are_said_with_the_choice(choice, written):
+def test_parallel_tool_calls_is_part_of_the_tool_choice(choice, written):
     parallel = Parameter(False, "parallel_tool_calls")
     body, _ = write(chat(tools=(Tool("f"),), tool_choice=choice, parallel_tools=parallel))
     assert body.get("tool_choice") == written
@@ -225,7 +225,7 @@ def test_a_schema_becomes_native_structured_output_beside_the_users_tools():
     assert dropped == ()
 
 
-def test_json_mode_is_asked_for_in_words():
+def test_json_mode_becomes_an_instruction():
     """Nothing enforces it there, which is said (BerriAI/litellm#28899)."""
     system = attrs.evolve(user("Be brief."), role="system")
     call = chat(system, user("hello"), format=Format("json_object", at="response_format"))
@@ -295,7 +295,7 @@ def test_stop_strings_of_white_space_are_left_out():
 
 
 @pytest.mark.parametrize("value", ["bob@a.example", "+49 170 1234567"])
-def test_a_user_who_could_be_recognised_is_not_told(value):
+def test_an_identifying_user_id_is_not_sent(value):
     """Addresses and numbers are no pseudonyms (BerriAI/litellm#10106)."""
     body, dropped = write(chat(parameters=controls(user=value)))
     assert ("metadata" in body, dropped) == (False, ("user",))
@@ -314,7 +314,7 @@ def test_settings_without_a_twin_are_named():
     assert set(body) == {"model", "max_tokens", "messages"}
 
 
-def test_the_limit_is_the_clients_or_the_models_own():
+def test_max_tokens_is_the_clients_limit_or_the_models():
     """Messages wants one; a low one of ours would cut answers (anomalyco/opencode#37964, maximhq/bifrost#6457)."""
     assert write(chat(parameters=controls(max_tokens=7)), default_max_tokens=64000)[0]["max_tokens"] == 7
     assert write(chat(), default_max_tokens=64000)[0]["max_tokens"] == 64000

@@ -45,7 +45,7 @@ def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
         assert isinstance(events[-1], ErrorInfo)
 
 
-def test_a_text_stream_is_told_piece_by_piece():
+def test_a_text_stream_is_written_piece_by_piece():
     assert read_events(*FIXTURES["text"]) == [
         AnswerStart("msg_1", "claude"), Usage(15, 3, output=1), *text_events(0, "pi", "ng"), Usage(15, 3, output=9),
         AnswerEnd("stop", "end_turn"),
@@ -93,7 +93,7 @@ def test_a_signature_in_the_start_of_the_block_counts():
     assert block.state.item["signature"] == "c2ln"
 
 
-def test_a_call_that_has_its_input_in_the_start_is_told_as_if_streamed():
+def test_a_call_with_its_input_in_the_start_reads_as_if_streamed():
     """Programmatic tool calling sends it so (recorded)."""
     start = block_start(0, type="tool_use", id="toolu_1", name="f", input={"a": [1, 2]})
     block = fold(read_events(message_start(), start, block_stop(0), message_delta("tool_use"))).blocks[0]
@@ -265,7 +265,7 @@ WHOLE = START | {
 }
 
 
-def test_a_whole_answer_says_the_same_events_as_its_stream():
+def test_a_whole_answer_reads_as_the_events_of_its_stream():
     events = MESSAGES.read_answer(json.dumps(WHOLE).encode())
     check_order(events)
     assert fold(events) == fold(read(stream_of(WHOLE)))

@@ -32,7 +32,7 @@ from tests.support.provider_streams import check_order, without_places
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_what_is_written_is_read_again_as_it_was(name):
+def test_a_written_request_reads_back_the_same(name):
     once = fold(read_events(*FIXTURES[name]))
     again = fold(read(write(read_events(*FIXTURES[name]))))
     assert again.blocks == once.blocks

@@ -26,7 +26,7 @@ from tests.support.block_events import call_events, refusal_events, text_events,
 from tests.support.messages_streams import OURS, check_grammar, frames, reply, sdk_message, write
 
 
-def test_a_stream_obeys_the_grammar_and_says_who_was_asked():
+def test_a_stream_obeys_the_grammar_and_has_the_requested_model():
     """The name that the client asked for, whoever answers; no `[DONE]` (BerriAI/litellm#32357)."""
     out = write(
         [AnswerStart("chatcmpl-1", "gpt"), *text_events(0, "ping"), Usage(12, 3, 0, output=5), AnswerEnd("stop")]
@@ -57,7 +57,7 @@ def test_an_own_id_of_the_api_is_kept():
     assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
 
 
-def test_interleaved_calls_are_told_one_after_the_other():
+def test_interleaved_calls_are_written_one_after_another():
     """Fragments were put together with the wrong call (QwenLM/Qwen-Agent#943, mcowger/plexus#691)."""
     out = write([
         AnswerStart(), ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'),
@@ -102,7 +102,7 @@ def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, inpu
         assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
 
 
-def test_arguments_go_out_as_they_come():
+def test_arguments_are_sent_as_they_arrive():
     """From their brace on; those that begin as an object and are none can be known only when it is too late."""
     writer = MESSAGES.writer(reply())
     writer.send(ToolCallStart(0, "a", "f"))
@@ -336,7 +336,7 @@ def test_the_first_block_is_what_comes_first():
                         "content_block": {"type": "thinking", "thinking": "", "signature": ""}}  # fmt: skip
 
 
-def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
+def test_arguments_that_arrive_whole_are_sent_as_deltas():
     """Tools ran with empty input (BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318)."""
     arguments = '{"path": "/tmp/é", "n": 1.0}'
     out = write([AnswerStart(), *call_events(0, arguments, id="a"), AnswerEnd("tool_calls")])
@@ -347,7 +347,7 @@ def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
     assert "".join(pieces) == arguments
 
 
-def test_a_second_beginning_starts_no_second_message():
+def test_a_second_start_starts_no_second_message():
     """It empties what the SDK has collected (BerriAI/litellm#32357)."""
     out = write(
         [AnswerStart("msg_1"), TextDelta(0, "a"), AnswerStart("msg_1"), *text_events(0, "b"), AnswerEnd("stop")]
@@ -360,7 +360,7 @@ def test_a_second_beginning_starts_no_second_message():
     Citation(0, "chat", {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}),
     Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
 ])  # fmt: skip
-def test_citations_of_other_apis_cannot_be_said(cited):
+def test_citations_of_other_apis_are_omitted(cited):
     """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
     events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
     assert sdk_message(write(events)).content[0].citations == []

@@ -19,7 +19,7 @@ def complaint(action, *args):
     return failed.message, failed.param
 
 
-def test_paths():
+def test_paths_are_parsed():
     assert join_path("", "model") == "model"
     assert join_path("messages", 2) == "messages[2]"
     assert join_path("messages[2]", "content") == "messages[2].content"
@@ -51,27 +51,27 @@ def test_each_accessor_takes_its_own_type_and_names_any_other(accessor, good, ba
     assert getattr(fields, accessor)("absent") is None
 
 
-def test_the_complaint_says_what_was_expected_and_what_came():
+def test_an_error_states_the_expected_and_the_actual_type():
     assert complaint(expect, "x", int, "n") == ("n must be an integer, not a string", "n")
     assert complaint(expect, None, dict, "a[0]") == ("a[0] must be an object, not null", "a[0]")
     assert complaint(expect, True, float, "t") == ("t must be a number, not a boolean", "t")
 
 
-def test_an_integer_stays_an_integer_where_a_number_is_expected():
+def test_an_integer_read_as_a_number_stays_an_integer():
     taken = Fields({"temperature": 1}).number("temperature")
     assert taken == 1
     assert isinstance(taken, int)
 
 
 @pytest.mark.parametrize("data", [{}, {"role": None}])
-def test_what_is_needed_and_missing_is_named(data):
+def test_a_missing_required_member_is_reported(data):
     assert complaint(Fields(data, "messages[0]").need, "role", str) == (
         "messages[0].role is required",
         "messages[0].role",
     )
 
 
-def test_what_is_needed_and_wrong_is_named():
+def test_a_required_member_of_the_wrong_type_is_reported():
     assert complaint(Fields({"messages": "hi"}).need, "messages", list)[1] == "messages"
 
 

@@ -65,7 +65,7 @@ def test_a_default_that_is_left_out_is_not_reported():
     assert translate("chat", body, "messages") == ({"service_tier": "auto"}, ())
 
 
-def test_null_is_as_good_as_absent():
+def test_null_counts_as_absent():
     assert read_parameters(Fields({"temperature": None, "seed": None}), "chat") == {}
 
 

@@ -61,7 +61,7 @@ GENUINE = seal(ISSUER, "messages", {"signature": "ErUB"})
         "tg2." + GENUINE[4:],
     ],
 )
-def test_what_is_no_seal_is_none(text):
+def test_text_that_is_no_seal_is_not_unsealed(text):
     assert unseal(text) is None
 
 

@@ -31,7 +31,7 @@ def test_an_api_may_take_other_names(name):
     assert (short == name) is (GEMINI.fits.fullmatch(name) is not None)
 
 
-def test_a_call_by_what_models_put_before_a_name_is_one_of_the_tool():
+def test_a_call_with_a_models_name_prefix_is_a_call_of_the_tool():
     """Gemini's own errors name tools so (anomalyco/opencode#4832)."""
     call = Request("chat", "m", (), tools=(Tool("f"), Tool("1 g"), Tool("default_api.f")))
     changed, names = shorten_names(call, GEMINI)

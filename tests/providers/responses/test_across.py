@@ -66,13 +66,13 @@ def test_what_only_a_server_with_state_can_do_is_refused(codec: Codec, member: d
 
 
 @TRANSLATED
-def test_a_background_that_is_not_wanted_is_no_trouble(codec: Codec) -> None:
+def test_harmless_defaults_are_not_reported(codec: Codec) -> None:
     members = {"background": False, "truncation": "disabled", "include": [], "stream_options": {}}
     assert send(codec, {"model": "m", "input": "x", **members})[1] == ()
 
 
 @TRANSLATED
-def test_what_only_this_api_has_is_named(codec: Codec) -> None:
+def test_members_that_only_this_api_has_are_listed(codec: Codec) -> None:
     members = {
         "truncation": "auto", "max_tool_calls": 3, "context_management": [{"type": "compaction"}],
         "include": ["file_search_call.results"], "client_metadata": {"a": "b"},

@@ -110,7 +110,7 @@ def test_anything_else_is_no_compaction(value: Any) -> None:
     assert not is_compaction({"input": value})
 
 
-def test_a_trigger_that_was_answered_is_no_part_of_the_talk() -> None:
+def test_an_answered_trigger_is_no_part_of_the_conversation() -> None:
     assert [message.role for message in read(input=[TRIGGER, {"role": "user", "content": "x"}]).messages] == ["user"]
 
 
@@ -161,7 +161,7 @@ def test_the_whole_answer_is_the_same_response() -> None:
         [AnswerStart(), ToolCallStart(0, "c", "f"), ToolCallDelta(0, "{}"), BlockEnd(0), AnswerEnd("tool_calls")],
     ],
 )
-def test_no_notes_or_half_of_them_are_a_failure(events: list[Event]) -> None:
+def test_a_missing_or_incomplete_summary_is_a_failure(events: list[Event]) -> None:
     """What is cut off must not look whole: the client would throw the conversation away for it."""
     last = stream(events)[-1]
     assert (last["type"], last["response"]["output"]) == ("response.failed", [])
@@ -179,7 +179,7 @@ def test_a_failure_stays_a_failure_and_nothing_follows_it() -> None:
     assert writer.response == writer.interrupted_response("cancelled")
 
 
-def test_a_provider_that_can_do_it_itself_is_believed() -> None:
+def test_a_providers_own_compaction_is_used() -> None:
     events: list[Event] = [AnswerStart(), NativeItem(0, "responses", "compaction", NATIVE), AnswerEnd("stop")]
     assert stream(events)[-1]["response"]["output"] == [NATIVE]
     assert find_compaction(fold(events)) == NATIVE
@@ -194,7 +194,7 @@ def test_whatever_the_model_does_the_stream_is_well_formed(events: list[Event]) 
     assert found[-1]["type"] in ("response.completed", "response.failed")
 
 
-def test_broken_off_there_is_no_item_yet() -> None:
+def test_a_broken_off_compaction_has_no_item() -> None:
     writer = RESPONSES.writer(reply())
     for event in NOTES:
         writer.send(event)

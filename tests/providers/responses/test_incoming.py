@@ -122,7 +122,7 @@ def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
     assert call.dropped == ("input[]",)
 
 
-def test_references_to_what_nobody_keeps_are_dropped_by_name() -> None:
+def test_references_to_unstored_items_are_dropped_and_listed() -> None:
     """A 404 ends the AI SDK's turn."""
     call = read(input=[{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}])
     assert call.dropped == ("input[]",)
@@ -321,7 +321,7 @@ def test_an_output_may_answer_a_call_of_any_kind(call: dict[str, Any], type: str
 @pytest.mark.parametrize("elsewhere", [
     {"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}},
 ])  # fmt: skip
-def test_a_call_may_stand_where_only_the_provider_sees_it(elsewhere: dict[str, Any]) -> None:
+def test_a_call_may_be_in_an_item_that_only_the_provider_can_read(elsewhere: dict[str, Any]) -> None:
     assert read(input=[OUTPUT], **elsewhere).messages[-1].parts[0].call_id == "c1"
 
 
@@ -329,7 +329,7 @@ def test_a_call_may_be_in_a_compaction() -> None:
     assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
 
 
-def test_a_call_of_an_earlier_turn_counts_and_what_is_stored_is_not_judged() -> None:
+def test_earlier_calls_count_and_stored_items_are_not_judged() -> None:
     """What stands in a stored conversation cannot be mended by who goes on with it."""
     call = read_continuation({"model": "m", "input": [OUTPUT]}, [CALL])
     assert call.messages[-1].parts[0].call_id == "c1"

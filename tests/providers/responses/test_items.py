@@ -37,7 +37,7 @@ def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> No
     assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
 
 
-def test_something_is_always_left_to_answer() -> None:
+def test_the_last_instruction_stays_an_input_item() -> None:
     """Without ``input`` OpenAI refuses the request, whatever its instructions (pydantic/pydantic-ai#3470)."""
     first, second = (Message("system", (TextPart(text),), f"messages[{i}]") for i, text in enumerate("AB"))
     body, _ = send(foreign(first, second))

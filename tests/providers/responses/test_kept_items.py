@@ -257,7 +257,7 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "queued", "in_progress"])
-def test_nothing_of_a_turn_that_did_not_end_well_is_said_again(status: str) -> None:
+def test_failed_turns_are_not_repeated(status: str) -> None:
     assert previous_items([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
 
 
@@ -273,7 +273,7 @@ def test_of_an_incomplete_turn_only_answered_calls_are_said_again() -> None:
     )  # the client's own mistake, told by its API
 
 
-def test_after_a_compaction_only_the_notes_and_the_rules_are_said() -> None:
+def test_after_a_compaction_only_the_summary_and_instructions_remain() -> None:
     rules = {"type": "message", "role": "developer", "content": "be brief"}
     notes = compaction_item("all of it")
     chain = [kept(input=[rules, USER], output=[SAID]), kept(output=[notes]), kept(input=[USER], output=[SAID])]

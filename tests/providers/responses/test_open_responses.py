@@ -142,7 +142,7 @@ def test_the_failure_of_another_ones_stream_is_valid(sequence):
 
 
 @pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
-def test_an_answer_that_was_stored_is_told_again_validly(answer):
+def test_a_stored_answer_is_replayed_validly(answer):
     told = write_events(answer, asked_with(ASKED["tools"]))[-1]["response"]
     events = [json.loads(found[1]) for raw in Splitter().feed(replay(told)) if (found := parse(raw))]
     assert misfits_of_stream(events) == []

@@ -210,7 +210,7 @@ def test_what_chat_and_responses_share_keeps_its_name_and_value() -> None:
     assert outgoing.dropped == ()
 
 
-def test_what_only_chat_has_is_named() -> None:
+def test_members_that_only_chat_has_are_listed() -> None:
     only = {
         "frequency_penalty": 0.5, "presence_penalty": 0.5, "logit_bias": {"1": 2}, "seed": 7, "stop": "END",
         "prediction": {"type": "content", "content": "x"}, "modalities": ["text", "audio"],
@@ -220,7 +220,7 @@ def test_what_only_chat_has_is_named() -> None:
     assert set(send(call)[1].dropped) == set(only)
 
 
-def test_penalties_go_to_whom_their_client_knows() -> None:
+def test_penalties_go_only_to_providers_of_the_clients_api() -> None:
     """OpenAI's API does not document them; other servers of this API do (openai/openai-python#3040)."""
     penalties = {"presence_penalty": 0.5, "frequency_penalty": 0}
     body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "x", **penalties}))

@@ -49,7 +49,7 @@ TEXT_STREAM = stream(
 )
 
 
-def test_text_is_told_once_although_it_comes_four_times() -> None:
+def test_text_that_arrives_four_times_is_read_once() -> None:
     assert read(TEXT_STREAM) == [
         AnswerStart("resp_1", "gpt-5", 17), *text_events(0, "Grüße,\u2028 ", "Welt 🌍"), Usage(input=9, output=3),
         AnswerEnd("stop", "completed"),
@@ -62,7 +62,7 @@ def test_a_stream_reads_the_same_in_whatever_pieces_it_comes() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_text_that_no_delta_told_is_taken_from_where_it_stands(named: bool) -> None:
+def test_text_without_deltas_is_read_from_the_whole_part(named: bool) -> None:
     text_done = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
     part_done = {
         "type": "response.content_part.done", "output_index": 0, "content_index": 0,
@@ -290,7 +290,7 @@ FAILED = ended_event("failed", error={"code": "rate_limit_exceeded", "message": 
 
 
 @pytest.mark.parametrize("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]])
-def test_an_error_is_told_once(told: list[dict[str, Any]]) -> None:
+def test_an_error_is_reported_once(told: list[dict[str, Any]]) -> None:
     """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
     events = read(stream(created_event(), *told))
     assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]

@@ -48,7 +48,7 @@ WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(legal_events())
-def test_a_kept_response_is_told_in_full_grammar(events: list[Event]) -> None:
+def test_a_stored_response_is_replayed_with_all_events(events: list[Event]) -> None:
     """`GET …?stream=true` of what was never streamed (SamSaffron/term-llm#460). What the model itself did wrong (words
     where arguments should be) is as wrong as it was."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
@@ -82,13 +82,13 @@ def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_a_response_that_is_not_over_cannot_be_told(status: str) -> None:
+def test_an_unfinished_response_cannot_be_replayed(status: str) -> None:
     writer = RESPONSES.writer(reply())
     with pytest.raises(ValueError, match=status):
         replay({**plain(writer.interrupted_response("cancelled")), "status": status})
 
 
-def test_items_of_other_servers_are_told_too() -> None:
+def test_items_of_other_servers_are_replayed_too() -> None:
     thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
                "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
     response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {"output": [thought, WEB, SAID]}
@@ -146,7 +146,7 @@ def test_a_client_gets_the_events_that_it_has_not_seen(number: int) -> None:
 @settings(max_examples=examples(12), deadline=None)
 @given(st.integers(2, 500))
 @example(1)
-def test_a_log_tells_the_same_however_many_events_came_at_once(step: int) -> None:
+def test_a_log_is_the_same_for_any_batches_of_events(step: int) -> None:
     assert events_after(log_events(PLAIN, step)) == PLAIN
 
 
@@ -182,6 +182,6 @@ def test_a_changed_byte_does_not_go_unseen() -> None:
             events_after(LOG[:at] + bytes([LOG[at] ^ 0x5A]) + LOG[at + 1 :])
 
 
-def test_what_does_not_compress_is_kept_as_well() -> None:
+def test_incompressible_events_are_kept_too() -> None:
     data = stream_with_pings(os.urandom(3000).hex(), 30)
     assert events_after(log_events(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")

@@ -57,7 +57,7 @@ def kept(status: str = "completed", input: list[Item] | None = None, output: lis
 # What the gateway knows of a response
 
 
-def test_the_response_has_the_id_and_the_state_that_it_is_told() -> None:
+def test_the_response_has_the_given_id_and_state() -> None:
     """The id of `response.created` is the one that works next (vllm-project/vllm#43244, ENTERPILOT/GoModel#939)."""
     state = {"store": True, "previous_response_id": "resp_0", "conversation": {"id": "conv_1"}, "background": False}
     to = attrs.evolve(reply(), id="resp_tg1.mine", state=state)
@@ -77,7 +77,7 @@ def test_where_nothing_is_kept_the_response_says_so() -> None:
     assert "conversation" not in response
 
 
-def test_a_message_has_the_id_that_it_is_told() -> None:
+def test_a_message_has_the_given_id() -> None:
     to = attrs.evolve(reply(api="messages"), id="msg_mine")
     answer = fold([AnswerStart("msg_upstream"), *HELLO[1:], AnswerEnd("stop")])
     assert json.loads(MESSAGES.write_answer(answer, to))["id"] == "msg_mine"
@@ -86,7 +86,7 @@ def test_a_message_has_the_id_that_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("last", [AnswerEnd("stop"), AnswerEnd("length"), ErrorInfo("upstream", "gone")])
-def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
+def test_the_response_exists_after_the_terminal_event(last: Event) -> None:
     writer = RESPONSES.writer(reply())
     for event in HELLO:
         writer.send(event)

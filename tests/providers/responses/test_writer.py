@@ -30,7 +30,7 @@ from tests.support.responses_requests import assistant, items
 from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
 
-def test_text_is_told_in_full_grammar() -> None:
+def test_a_text_has_all_events() -> None:
     """Codex: "OutputTextDelta without active item" (BerriAI/litellm#22102, Oaklight/llm-rosetta#56); every event
     is numbered (BerriAI/litellm#28899), which ``written`` checks here and everywhere."""
     events = write_events([*HELLO, AnswerEnd("stop")])
@@ -69,7 +69,7 @@ def test_line_separators_in_text_are_escaped() -> None:
         (AnswerEnd("length", "steered"), "incomplete", {"reason": "steered"}),
     ],
 )
-def test_the_terminal_event_tells_how_it_ended(end: AnswerEnd, status: str, details: Any) -> None:
+def test_the_terminal_event_states_how_the_answer_ended(end: AnswerEnd, status: str, details: Any) -> None:
     """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
     response = write_events([*HELLO, end])[-1]["response"]
     assert (response["status"], response["incomplete_details"]) == (status, details)
@@ -98,7 +98,7 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
             assert [item.get("status") for item in output] == ["completed", last]
 
 
-def test_a_call_that_something_follows_was_whole() -> None:
+def test_a_call_followed_by_another_event_is_complete() -> None:
     """Also where the client does not see what follows."""
     call = [AnswerStart(), *call_events(0, "{}", id="c0")]
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
@@ -292,7 +292,7 @@ def test_reasoning_then_text_are_items_one_after_the_other() -> None:
     assert {event["summary_index"] for event in reasoning if "summary_index" in event} == {0}
 
 
-def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
+def test_a_call_has_all_events_and_repeats_its_name_at_the_end() -> None:
     """BerriAI/litellm#20711; openai Node's types want the name there."""
     events = [AnswerStart(), *call_events(0, '{"a"', ":1}", id="c"), AnswerEnd("stop")]
     found = write_events(events)
@@ -348,7 +348,7 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
         (ErrorInfo("rate_limited", "m", code="insufficient_quota"), "insufficient_quota"),
     ],
 )
-def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(failed: ErrorInfo, code: str) -> None:
+def test_a_failure_has_the_providers_code_or_one_that_the_sdk_knows(failed: ErrorInfo, code: str) -> None:
     """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
     last = write_events([AnswerStart(), TextDelta(0, "x"), failed])[-1]
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
@@ -357,7 +357,7 @@ def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(fa
     assert failed.code or code in known
 
 
-def test_nothing_that_is_not_kept_is_promised() -> None:
+def test_a_response_claims_no_state_that_is_not_stored() -> None:
     body = {"model": "m", "input": "x", "store": True, "previous_response_id": "resp_1", "background": True}
     response = write_events([*HELLO, AnswerEnd("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
     assert (response["store"], response["previous_response_id"], response["background"]) == (False, None, False)

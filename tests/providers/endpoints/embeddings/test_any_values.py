@@ -76,7 +76,7 @@ def outcome(number: int) -> str:
     return "passed" if reading.usage.input >= 0 else "less than nothing"
 
 
-def test_any_values_are_an_answer_or_an_error_of_whoever_sent_them():
+def test_any_values_are_an_answer_or_a_providers_error():
     found: dict[str, int] = {outcome(number): number for number in range(3000)}
     assert found.keys() == {"request 400", "answer 502", "passed"}, found
 

@@ -204,7 +204,7 @@ def test_a_cohere_client_s_request_for_cohere_passes():
     }  # fmt: skip
 
 
-def test_pictures_go_where_they_can_be_read():
+def test_images_are_written_for_providers_that_accept_them():
     url = "data:image/png;base64,AAAA"
     jina = {"model": "m", "input": [{"text": "a"}, {"image": url}]}
     assert sent(jina, "jina") == jina

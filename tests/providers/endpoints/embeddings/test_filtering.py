@@ -280,7 +280,7 @@ def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
     assert "in the middle" in refused(called(body), long_answer(1500, vector)[:-3])
 
 
-def test_no_more_is_held_than_the_bound():
+def test_buffered_bytes_stay_within_the_limit():
     reading = EmbeddingAnswer(called({"input": ["x"] * 1500}).answer)
     data, behind = long_answer(1500, [0.123456789] * 100), 0
     for at in range(0, len(data), 4096):
