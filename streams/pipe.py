@@ -73,7 +73,10 @@ class Watch:
         return self.scope
 
     def pause(self) -> None:
-        """Stop counting the upstream's silence until ``restart_idle_limit``, because the client is the slow side."""
+        """Stop counting the upstream's silence, because the client is the slow side.
+
+        ``restart_idle_limit`` resumes the count.
+        """
         self._next_move = -math.inf
         if not self.scope.cancel_called:
             self.scope.deadline = min(self._total_deadline, self._content_deadline)

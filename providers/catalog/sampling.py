@@ -1,4 +1,4 @@
-"""The rule which requests may carry sampling parameters and log probabilities."""
+"""The rule for which requests may carry sampling parameters and log probabilities."""
 
 from typing import assert_never
 

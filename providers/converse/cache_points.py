@@ -28,7 +28,8 @@ class CachePoints:
     def append(self, blocks: list[Block], mark: Mapping[str, Any], place: Place, path: str) -> None:
         """Append a cache point to ``blocks`` if the model accepts one there.
 
-        None follows another cache point, reasoning, or an empty list. ``path`` is the client's path to the mark.
+        Appends nothing after another cache point, after reasoning, or to an empty list. ``path`` is the client's
+        path to the mark.
         """
         if place not in self._places or not blocks or "reasoningContent" in blocks[-1]:
             self._drops.add(path)

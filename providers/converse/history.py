@@ -133,7 +133,7 @@ class History:
                 assert_never(part)
 
     def _add_text(self, content: list[Block], part: TextPart, text: str) -> None:
-        """Add a text that is not blank; the mark of a blank one goes to the block before.
+        """Add a text that is not blank; the mark of a blank one goes to the previous block.
 
         White space as a placeholder used to be accepted, then conversations were lost (NousResearch/hermes-agent#63983,
         archestra-ai/archestra#4220).

@@ -48,11 +48,11 @@ class MultipartEditor:
         self.model: str | None = None
         self.fields: dict[str, str] = {}
         self.difference = 0
-        """By how many bytes the edited body is longer than what came."""
+        """The number of bytes by which the edited body is longer than the received one."""
         self.has_file = False
-        """Whether a file has begun."""
+        """True if a file has begun."""
         self.waiting = 0
-        """Bytes that are held behind ``model``."""
+        """The number of buffered bytes after ``model``."""
         self._parser = MultipartParser(boundary)
         self._wanted_fields = wanted_fields
         self._on_file = on_file

@@ -49,7 +49,7 @@ class _Reduction:
         self._sizes: dict[str, int] = {}  # sizes of definitions by reference
 
     def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
-        """Return the subschema ``value`` reduce_schema; ``inside`` are the references that led to it."""
+        """Return the subschema ``value`` in Google's form; ``inside`` are the references that led to it."""
         self._schemas_left -= 1
         if not isinstance(value, dict) or self._schemas_left < 0:
             return dict(_ANYTHING) if value is not True else {}

@@ -149,7 +149,7 @@ def _is_reference(item: Mapping[str, Any]) -> bool:
 def previous_items(chain: Iterable[bytes], own: Any = None) -> Items:
     """Return the items of the stored turns in ``chain``, the first turn first, for a request with the input ``own``.
 
-    Omits failed and cancelled turns. Of incomplete turns, omits calls without an output, later or in ``own``, and
+    Omits failed and cancelled turns. From incomplete turns, omits calls without an output, later or in ``own``, and
     reasoning that only led to them. Omits items that an own compaction replaces, except instructions and settings.
     Raises ``ValueError`` for a damaged turn.
     """

@@ -48,8 +48,10 @@ class TurnWriter(Writer, Protocol):
 
     @property
     def partial_response(self) -> Object | None:
-        """The answer so far if it failed, as ``interrupted`` returns it, else ``None``; the terminal event only has
-        whole items."""
+        """The answer so far if it failed, as ``interrupted_response`` returns it, else ``None``.
+
+        The terminal event only has whole items.
+        """
         ...
 
     def interrupted_response(self, status: Interruption, error: ErrorInfo | None = None) -> Object:

@@ -99,7 +99,7 @@ class OpenMessage:
         return self._out.item_done(self.index, message_item(self.id, self.parts, status, self.phase))
 
     def item_so_far(self, *parts: Object) -> tuple[int, Any]:
-        """Return the message so far as ``OpenBlock.cut`` does; ``parts`` follow the finished ones."""
+        """Return the message so far as ``OpenBlock.item_so_far`` does; ``parts`` follow the finished ones."""
         return self.index, message_item(self.id, [*self.parts, *parts], "incomplete", self.phase)
 
 

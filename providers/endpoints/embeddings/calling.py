@@ -121,7 +121,7 @@ class AnswerPlan:
     def read(self, place: int, data: bytes) -> Embeddings:
         """Return the answer to the request at ``place``, with only the vectors that the client wants.
 
-        Raises as ``passed`` does.
+        Raises as ``checked_answer`` does.
         """
         check_size(data)
         found = shapes.read_answer(self.shape, data, self.request, self.counts[place])
