@@ -36,7 +36,7 @@ from streams.surrogates import NOT_JSON
 
 MODELS = ("mock-small", "mock-large")
 ISSUER = Issuer("mock", "")
-NO_FAULT = Fault("a good answer")
+NO_FAULT = Fault("a normal answer")
 
 
 def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) -> QuartTrio:

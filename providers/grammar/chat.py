@@ -29,11 +29,11 @@ RULES: Mapping[str, Rule] = table(
     Rule("chat.chunk.id", "the id begins with chatcmpl-", SPEC, OTHERS),
     Rule("chat.chunk.same", "id, created and model are the same in every chunk", SPEC, AZURE),
     Rule("chat.choice.shape", "a choice has index and delta", TYPES),
-    Rule("chat.choice.keys", "finish_reason is there, null before the end", "openai Node types", OTHERS),
+    Rule("chat.choice.keys", "every choice has finish_reason, null before the end", "openai Node types", OTHERS),
     Rule("chat.choice.none", "only the usage chunk has no choices", "digitalocean/langchain-gradient#27", AZURE),
     Rule("chat.delta.shape", "content, reasoning and refusal are strings, tool_calls an array", TYPES,
          "Mistral: content is an array; others: null"),
-    Rule("chat.delta.reasoning", "reasoning goes out under one name", "BerriAI/litellm#29600", OTHERS),
+    Rule("chat.delta.reasoning", "reasoning has one member name", "BerriAI/litellm#29600", OTHERS),
     # Order
     Rule("chat.role.first", "the first chunk of a choice has the role assistant", "Portkey-AI/gateway#1399", OTHERS),
     Rule("chat.role.once", "no later chunk has a role", "Portkey-AI/gateway#1000", "OpenRouter, Ollama, Perplexity"),
@@ -41,25 +41,27 @@ RULES: Mapping[str, Rule] = table(
     Rule("chat.finish.last", "nothing of a choice follows its finish_reason", SPEC, OTHERS),
     Rule("chat.finish.alone", "the chunk with the finish_reason has an empty delta", SPEC, "Mistral, Moonshot"),
     Rule("chat.finish.there", "every choice has its finish_reason before the usage chunk and the end",
-         "OpenCode asks again for ever without", "Snowflake"),
+         "OpenCode repeats the request forever without it", "Snowflake"),
     Rule("chat.done.last", "nothing follows [DONE], which comes once", SPEC),
-    Rule("chat.error.last", "nothing follows an error, [DONE] neither", "BerriAI/litellm#40578"),
+    Rule("chat.error.last", "nothing follows an error, not even [DONE]", "BerriAI/litellm#40578"),
     Rule("chat.end", "the stream ends with [DONE] or an error", SPEC, "Perplexity, Hugging Face router"),
     # Ends
     Rule("chat.finish.known", "finish_reason is one of the API's five", "Portkey-AI/gateway#857", OTHERS),
-    Rule("chat.finish.calls", "finish_reason is tool_calls if there are calls and stop would be said, never without",
+    Rule("chat.finish.calls", "finish_reason is tool_calls instead of stop if there are calls, and never without "
+                              "calls",
          "vercel/ai#12218", OTHERS),
     # Tool calls
-    Rule("chat.tool.index", "calls have the numbers 0, 1, 2, … in each choice", "langchain-ai/langchain#34807",
+    Rule("chat.tool.index", "calls have the indexes 0, 1, 2, … in each choice", "langchain-ai/langchain#34807",
          "Mistral: none; Ollama: all 0"),
     Rule("chat.tool.begin", "the first fragment of a call has name and arguments", "vercel/ai#9579"),
     Rule("chat.tool.type", "the first fragment of a call has its type", "vercel/ai#9579", "Mistral"),
-    Rule("chat.tool.id", "a call has an id, and no other has it", "mcowger/plexus#691", "Google, Alibaba: empty"),
-    Rule("chat.tool.repeat", "id, type and name stand in the first fragment only", "langchain-ai/langchain#35281",
+    Rule("chat.tool.id", "a call has a unique id", "mcowger/plexus#691", "Google, Alibaba: empty"),
+    Rule("chat.tool.repeat", "only the first fragment of a call has id, type and name", "langchain-ai/langchain#35281",
          OTHERS),
-    Rule("chat.tool.json", "the arguments of a function are together an object", "su-kaka/gcli2api#406"),
+    Rule("chat.tool.json", "the joined arguments of a function are a JSON object", "su-kaka/gcli2api#406"),
     # Usage
-    Rule("chat.usage.asked", "the usage chunk comes if it was asked for, and only then", "awslabs/llmeter#34", OTHERS),
+    Rule("chat.usage.asked", "the usage chunk is sent if and only if the request "
+                             "asks for it", "awslabs/llmeter#34", OTHERS),
     Rule("chat.usage.last", "the usage chunk comes once, and only [DONE] follows", SPEC),
     Rule("chat.usage.alone", "no other chunk has usage", "microsoft/foundry-local#905", "Mistral, DeepSeek"),
     Rule("chat.usage.ints", "token counts are integers ≥ 0, in the details too", "openai/openai-agents-python#760",
@@ -68,11 +70,11 @@ RULES: Mapping[str, Rule] = table(
     Rule("chat.usage.parts", "cached and reasoning tokens are part of their sums", "BerriAI/litellm#10667", OTHERS),
     # Errors and whole answers
     Rule("chat.error.shape", "an error is {error: {message, type, param, code}}", "openai SDKs", OTHERS),
-    Rule("chat.error.code", "an error's code is a word, no number", "anthropics/claude-code#51700", "OpenRouter"),
+    Rule("chat.error.code", "an error's code is text, not a number", "anthropics/claude-code#51700", "OpenRouter"),
     Rule("chat.whole.json", "the body is JSON", SPEC),
     Rule("chat.whole.shape", "an answer has id, object, created, model and choices with message", TYPES),
     Rule("chat.whole.object", "object is chat.completion, the id begins with chatcmpl-", SPEC, OTHERS),
-    Rule("chat.whole.keys", "logprobs, content and refusal are there, as null if need be",
+    Rule("chat.whole.keys", "logprobs, content and refusal are present, possibly null",
          "openai Node types", OTHERS),
     Rule("chat.whole.calls", "tool_calls is absent, not empty or null, where there are none",
          "openai/openai-agents-python#2190", OTHERS),
@@ -183,7 +185,7 @@ class ChatStream:
 
     def _unfinished(self) -> Iterator[Finding]:
         if not self.choices:
-            yield "chat.finish.there", "no choice at all"
+            yield "chat.finish.there", "no choice"
         for index, choice in self.choices.items():
             if choice.position != "finished":
                 yield "chat.finish.there", f"choice {index} is in state {choice.position}"
@@ -198,11 +200,11 @@ class ChatStream:
         if kind == "usage":
             yield from self._unfinished()
             if self._include_usage is False:
-                yield "chat.usage.asked", "a usage chunk that nobody asked for"
+                yield "chat.usage.asked", "a usage chunk without a request for it"
         elif value.get("choices") == []:
             yield "chat.choice.none", "choices is empty and there is no usage"
         elif value.get("usage") is not None:
-            yield "chat.usage.alone", "usage beside choices"
+            yield "chat.usage.alone", "usage in a chunk with choices"
         yield from _check_usage(value.get("usage"))
 
     def _check_head(self, value: Mapping[str, Any]) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("converse.block.late", "no block opens after messageStop", BEDROCK),
     Rule("converse.stop.blocks", "every block has stopped before messageStop", BEDROCK),
     Rule("converse.stop.once", "messageStop comes once", BEDROCK),
-    Rule("converse.metadata.last", "metadata comes once, behind messageStop, and nothing follows it", BEDROCK),
+    Rule("converse.metadata.last", "metadata comes once, after messageStop, and nothing follows it", BEDROCK),
     Rule("converse.error.last", "nothing follows an exception", "aaif-goose/goose#9579"),
     Rule("converse.end", "the stream ends with metadata or an exception", BEDROCK),
     # Blocks
@@ -44,13 +44,13 @@ RULES: Mapping[str, Rule] = table(
     Rule("converse.block.shape", "the block has the members that its kind needs", ANSWER),
     Rule("converse.block.started", "a call starts with its name and id; texts and reasoning have no start", BEDROCK,
          "some models of Bedrock's"),
-    Rule("converse.block.said", "a block says something", "langchain-ai/langchain-aws#130", BEDROCK),
+    Rule("converse.block.said", "a block is not empty", "langchain-ai/langchain-aws#130", BEDROCK),
     Rule("converse.piece.fits", "the delta's kind fits the block's", MODEL),
     Rule("converse.piece.shape", "the delta has the member that its kind needs", MODEL),
-    Rule("converse.input.json", "the pieces of an input are together an object",
+    Rule("converse.input.json", "the joined pieces of an input are a JSON object",
          "aws/bedrock-agentcore-sdk-python#425", "Bedrock: calls without arguments have no piece"),
     Rule("converse.tool.id", "a call's id is 1 to 64 letters, digits, _ . : or -", "Amazon's service model, ToolUseId"),
-    Rule("converse.tool.unique", "no two calls have one id", "huggingface/smolagents#1958"),
+    Rule("converse.tool.unique", "each call has its own id", "huggingface/smolagents#1958"),
     Rule("converse.signature.last", "the signature is the last delta of its block, and the only one", BEDROCK),
     # Ends
     Rule("converse.reason.known", "stopReason is one of the API's", MODEL, NEW),
@@ -59,7 +59,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("converse.usage.ints", "token counts are integers ≥ 0", MODEL),
     Rule("converse.usage.total", "the parts of the usage add up to totalTokens", "crmne/ruby_llm#832",
          "OpenAI's models on Bedrock (maximhq/bifrost#6942)"),
-    Rule("converse.exception.known", "the exception is one that a stream of the API has",
+    Rule("converse.exception.known", "the exception is one of the API's stream exceptions",
          "botocore shows neither type nor message of any other", NEW),
     Rule("converse.exception.shape", "an exception has a message", MODEL),
     # Errors and whole answers
@@ -397,7 +397,7 @@ def _check_block(block: Any, ids: set[str]) -> Iterator[Finding]:
     if wrong := find_misfit(inner, BLOCKS[kind], kind):
         yield "converse.block.shape", wrong
     elif kind == "text" and not inner:
-        yield "converse.block.said", "a text of nothing"
+        yield "converse.block.said", "an empty text"
     elif kind == "toolUse":
         yield from _check_id(inner["toolUseId"], ids)
         if not isinstance(inner["input"], dict):

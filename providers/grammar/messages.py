@@ -37,40 +37,40 @@ RULES: Mapping[str, Rule] = table(
     Rule("messages.delta.once", "message_delta comes once", SPEC),
     Rule("messages.stop.delta", "message_delta comes before message_stop", "Anthropic SDKs lose the stop reason"),
     Rule("messages.stop.last", "nothing follows message_stop", SPEC),
-    Rule("messages.error.last", "nothing follows an error, least of all message_stop", "BerriAI/litellm#40578"),
+    Rule("messages.error.last", "nothing follows an error, not even message_stop", "BerriAI/litellm#40578"),
     Rule("messages.end", "the stream ends with message_stop or an error", "maximhq/bifrost#5546"),
     # The message
     Rule("messages.message.shape", "a message has id, type, role, model, content and usage", TYPES),
-    Rule("messages.message.keys", "what a message does not have is there as null", "types of @anthropic-ai/sdk", OLD),
+    Rule("messages.message.keys", "missing members of a message are null", "types of @anthropic-ai/sdk", OLD),
     Rule("messages.message.id", "the id begins with msg_", SPEC, OTHERS),
     Rule("messages.start.empty", "a message that starts has no content and no stop_reason", SPEC,
          "Anthropic, programmatic tool calling"),
     Rule("messages.usage.ints", "token counts are integers ≥ 0", "BerriAI/litellm#12924"),
-    Rule("messages.usage.keys", "what usage does not have is there as null", "types of @anthropic-ai/sdk", OLD),
+    Rule("messages.usage.keys", "missing members of usage are null", "types of @anthropic-ai/sdk", OLD),
     Rule("messages.usage.thinking", "thinking_tokens are part of output_tokens", TYPES),
-    Rule("messages.usage.input", "message_delta.usage has input_tokens too: some clients read nothing else",
+    Rule("messages.usage.input", "message_delta.usage has input_tokens, too: some clients read only that",
          "router-for-me/CLIProxyAPI#1700", OLD),
-    Rule("messages.delta.keys", "what message_delta does not say is there as null", "types of @anthropic-ai/sdk", OLD),
+    Rule("messages.delta.keys", "missing members of message_delta are null", "types of @anthropic-ai/sdk", OLD),
     Rule("messages.reason.known", "stop_reason is one of the API's", TYPES, "Anthropic: new ones come unannounced"),
     Rule("messages.reason.calls", "stop_reason is tool_use if the client's tools are called, and only then",
          "vllm-project/agentic-api#296", OTHERS),
-    Rule("messages.reason.sequence", "stop_sequence is there exactly if it is the stop_reason", SPEC),
+    Rule("messages.reason.sequence", "stop_sequence is set if and only if it is the stop_reason", SPEC),
     # Blocks
     Rule("messages.block.known", "the block's type is one of the API's", TYPES, "Anthropic: new ones come unannounced"),
     Rule("messages.block.shape", "the block has the members that its type needs", TYPES),
     Rule("messages.block.members", "a text has citations, a call its caller", TYPES,
          "Anthropic: texts without citations have none; calls had no caller before 2026"),
-    Rule("messages.block.empty", "text, thinking, signature and input are there and empty when a block starts", SPEC,
+    Rule("messages.block.empty", "text, thinking, signature and input are present and empty when a block starts", SPEC,
          "Anthropic, programmatic tool calling; thinking of 2025 starts without signature"),
-    Rule("messages.text.said", "a text block says something", "agentjido/req_llm#763", OTHERS),
+    Rule("messages.text.said", "a text block is not empty", "agentjido/req_llm#763", OTHERS),
     Rule("messages.piece.known", "the delta's type is one of the API's", TYPES, "Anthropic: new ones come unannounced"),
     Rule("messages.piece.fits", "the delta's type fits the block's", "BerriAI/litellm#33224"),
     Rule("messages.piece.shape", "the delta has the member that its type needs", TYPES),
     Rule("messages.input.empty", "no input_json_delta is empty", "theopenco/llmgateway#2468", "Anthropic itself"),
-    Rule("messages.input.json", "the pieces of an input are together an object, or there are none",
+    Rule("messages.input.json", "the joined pieces of an input are a JSON object, or there are no pieces",
          "BerriAI/litellm#24355"),
     Rule("messages.tool.id", "a call's id is 1 to 64 letters, digits, _ or -", "huggingface/smolagents#1958"),
-    Rule("messages.tool.unique", "no two calls have one id", "huggingface/smolagents#1958"),
+    Rule("messages.tool.unique", "each call has its own id", "huggingface/smolagents#1958"),
     Rule("messages.signature.last", "the signature is the last delta of its thinking block, and the only one",
          "8monkey-ai/hebo-gateway#132"),
     Rule("messages.signature.there", "a thinking block has a signature", "8monkey-ai/hebo-gateway#132", OTHERS),
@@ -330,7 +330,7 @@ def _check_block_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iter
     if kind == "input_json_delta":
         stream.pieces.append(delta["partial_json"])
         if not delta["partial_json"]:
-            yield "messages.input.empty", "an input_json_delta of no text"
+            yield "messages.input.empty", "an empty input_json_delta"
 
 
 def _check_block_stop(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:

@@ -54,19 +54,22 @@ RULES: Mapping[str, Rule] = table(
     Rule("responses.in_progress", "response.in_progress comes once, right after created and queued", SPEC),
     Rule("responses.end.last", "nothing follows the terminal event", "router-for-me/CLIProxyAPI#1407"),
     Rule("responses.end", "the stream ends with completed, incomplete or failed", "router-for-me/CLIProxyAPI#2358"),
-    Rule("responses.error.event", "a failure is response.failed, no error event", "openai Python raises on the latter",
+    Rule("responses.error.event", "a failure is response.failed, not an "
+                                  "error event", "openai Python raises on the latter",
          "OpenAI: error, then response.failed"),
     # The response
     Rule("responses.response.shape", "a response has id, object, status and output", TYPES),
-    Rule("responses.response.members", "a response has all its members, as null if need be",
+    Rule("responses.response.members", "a response has all its members, possibly null",
          "Oaklight/llm-rosetta#56", OTHERS),
-    Rule("responses.response.open", "a response has what Open Responses wants beyond that", "openresponses.org",
+    Rule("responses.response.open", "a response has the members that Open Responses requires "
+                                    "in addition", "openresponses.org",
          "OpenAI of before 2026, other servers"),
     Rule("responses.response.id", "all events name the same response", SPEC),
     Rule("responses.response.prefix", "the id begins with resp_ and has at most 64 characters", SPEC, OTHERS),
-    Rule("responses.response.status", "the status is the event's own", SPEC),
-    Rule("responses.response.why", "incomplete says its reason, failed its error, and nobody else", SPEC),
-    Rule("responses.usage.there", "an answer that ended has usage", "OpenCode asks again for ever without"),
+    Rule("responses.response.status", "the status matches the event", SPEC),
+    Rule("responses.response.why", "incomplete has a reason, failed has an error, and other statuses have "
+                                   "neither", SPEC),
+    Rule("responses.usage.there", "a finished response has usage", "OpenCode repeats the request forever without it"),
     Rule("responses.usage.ints", "token counts are integers ≥ 0, in the details too", "BerriAI/litellm#28899"),
     Rule("responses.usage.writes", "input_tokens_details has cache_write_tokens", TYPES, OLD),
     Rule("responses.usage.total", "total_tokens is input_tokens + output_tokens", SPEC),
@@ -81,9 +84,9 @@ RULES: Mapping[str, Rule] = table(
     Rule("responses.item.open", "an event of an item comes between its added and its done", "BerriAI/litellm#22102"),
     Rule("responses.item.id", "item_id is the id in added", "BerriAI/litellm#32777"),
     Rule("responses.item.same", "type, id and call_id stay the same from added to done", "openai Python: identity"),
-    Rule("responses.item.whole", "a finished item holds the texts that were said", SPEC, OTHERS),
+    Rule("responses.item.whole", "a finished item contains all streamed texts", SPEC, OTHERS),
     Rule("responses.end.items", "every item is done before the terminal event", "openai Python: unfinished items"),
-    Rule("responses.end.output", "the terminal event's output is the items that are done, in order", TYPES, OTHERS),
+    Rule("responses.end.output", "the terminal event's output lists all done items in order", TYPES, OTHERS),
     # Parts and texts
     Rule("responses.event.fits", "the event fits the item, the delta the part", SPEC),
     Rule("responses.part.index", "parts have the index 0, 1, 2, … in their item", SPEC, "bedrock-mantle"),
@@ -92,15 +95,15 @@ RULES: Mapping[str, Rule] = table(
     Rule("responses.part.closed", "every part is done before its item", SPEC),
     Rule("responses.text.logprobs", "output_text events have logprobs, an array", "Oaklight/llm-rosetta#56", OLD),
     Rule("responses.text.empty", "no delta is empty", "Wei-Shaw/sub2api#2875", OTHERS),
-    Rule("responses.text.same", "the text of done is the deltas put together", SPEC, OTHERS),
-    Rule("responses.text.last", "nothing of a text follows its done", SPEC),
-    Rule("responses.text.closed", "a text that was begun is done before its part and its item, a call's input always",
+    Rule("responses.text.same", "the text of done equals the joined deltas", SPEC, OTHERS),
+    Rule("responses.text.last", "no delta of a text follows its done", SPEC),
+    Rule("responses.text.closed", "a started text, and every call's input, is done before its part and item",
          SPEC, OTHERS),
     Rule("responses.call.name", "function_call_arguments.done has the function's name", "openai Node types", "OpenAI"),
-    Rule("responses.call.json", "the arguments of a function are an object", "su-kaka/gcli2api#406"),
+    Rule("responses.call.json", "the arguments of a function are a JSON object", "su-kaka/gcli2api#406"),
     # Errors and whole answers
     Rule("responses.error.shape", "an error is {error: {message, type, param, code}}", "openai SDKs", OTHERS),
-    Rule("responses.error.code", "an error's code is a word, no number", "anthropics/claude-code#51700", OTHERS),
+    Rule("responses.error.code", "an error's code is text, not a number", "anthropics/claude-code#51700", OTHERS),
     Rule("responses.whole.json", "the body is JSON", SPEC),
     Rule("responses.whole.ended", "the status is completed, incomplete or failed", SPEC, "OpenAI: queued, cancelled"),
 )  # fmt: skip
@@ -413,7 +416,7 @@ def _check_text(item: ItemState, text: Text, last: str, value: Mapping[str, Any]
     if last == "delta":
         said.pieces.append(value["delta"])
         if not value["delta"]:
-            yield "responses.text.empty", f"{text.name}.delta of no text"
+            yield "responses.text.empty", f"an empty {text.name}.delta"
         return
     said.whole = value[text.member]
     if "".join(said.pieces) != said.whole:
