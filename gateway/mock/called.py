@@ -13,7 +13,7 @@ from streams.surrogates import NOT_JSON
 
 @attrs.frozen
 class UploadedFile:
-    """A file in a form."""
+    """An uploaded file in a form."""
 
     name: str
     content: bytes
@@ -21,41 +21,41 @@ class UploadedFile:
 
 @attrs.frozen
 class EndpointCall:
-    """A request to an endpoint.
+    """A parsed request to an endpoint.
 
-    ``members`` are those of its JSON or form, ``files`` the form's files by field, ``named`` the parameters in its
-    path. ``origin`` is the server's address; ``is_anthropics`` says that the client is Anthropic's."""
+    ``members`` are those of its JSON or form, ``files`` the form's files by field. ``origin`` is the server's
+    address, such as ``http://127.0.0.1``."""
 
     members: Mapping[str, Any]
     files: Mapping[str, Sequence[UploadedFile]] = attrs.field(factory=dict)
-    named: Mapping[str, str] = attrs.field(factory=dict)
+    path_parameters: Mapping[str, str] = attrs.field(factory=dict)
     path: str = ""
     origin: str = "http://127.0.0.1"
-    is_anthropics: bool = False
+    is_from_anthropic_client: bool = False
 
     @property
     def model(self) -> str:
-        return str(self.named.get("model") or self.members.get("model") or "mock-small")
+        return str(self.path_parameters.get("model") or self.members.get("model") or "mock-small")
 
     @property
     def stream(self) -> bool:
         return self.members.get("stream") in (True, "true")
 
     def texts(self, member: str) -> list[str]:
-        """Return the texts in ``member``, a text or a list; token ids become text."""
+        """Return the texts in ``member``, which is a text, a list or token ids."""
         value = self.members.get(member, "")
         if not isinstance(value, list) or (value and all(isinstance(one, int) for one in value)):
             value = [value]
-        return [_text(one) for one in value]
+        return [_input_text(one) for one in value]
 
-    def number(self, member: str, usual: int, most: int) -> int:
+    def number(self, member: str, default: int, most: int) -> int:
         try:
-            return max(1, min(most, int(self.members.get(member) or usual)))
+            return max(1, min(most, int(self.members.get(member) or default)))
         except (TypeError, ValueError):
             raise invalid(f"{member} must be a whole number", member) from None
 
 
-def _text(value: Any) -> str:
+def _input_text(value: Any) -> str:
     """Return an input of any shape as text: ``{"text"}``, parts of Gemini and Cohere, token ids."""
     if isinstance(value, str):
         return value
@@ -63,27 +63,27 @@ def _text(value: Any) -> str:
         inner = next(
             (value[name] for name in ("text", "content", "parts", "image", "inline_data") if name in value), ""
         )
-        return _text(inner)
-    return " ".join(map(_text, value)) if isinstance(value, list) else str(value)
+        return _input_text(inner)
+    return " ".join(map(_input_text, value)) if isinstance(value, list) else str(value)
 
 
-def read_call(body: bytes, content_type: str, named: Mapping[str, str], path: str) -> EndpointCall:
-    """Return the request in ``body``. Raises ``GatewayError`` (400)."""
+def read_call(body: bytes, content_type: str, path_parameters: Mapping[str, str], path: str) -> EndpointCall:
+    """Parse the JSON or form in ``body``. Raises ``GatewayError`` (400)."""
     if content_type.startswith("multipart/"):
-        members, files = _form(body, content_type)
-        return EndpointCall(members, files, named, path)
+        members, files = _read_form(body, content_type)
+        return EndpointCall(members, files, path_parameters, path)
     if not body:
-        return EndpointCall({}, named=named, path=path)
+        return EndpointCall({}, path_parameters=path_parameters, path=path)
     try:
         value = msgspec.json.decode(body)
     except NOT_JSON:
         raise invalid("the request body is not valid JSON") from None
     if not isinstance(value, dict):
         raise invalid("the request body must be a JSON object")
-    return EndpointCall(value, {}, named, path)
+    return EndpointCall(value, {}, path_parameters, path)
 
 
-def _form(body: bytes, content_type: str) -> tuple[dict[str, Any], dict[str, list[UploadedFile]]]:
+def _read_form(body: bytes, content_type: str) -> tuple[dict[str, Any], dict[str, list[UploadedFile]]]:
     parser = MultipartParser(parse_boundary(content_type))
     parts: list[tuple[MultipartHead, list[bytes]]] = []
     for event in parser.feed(body):

@@ -24,16 +24,16 @@ from streams.errors import invalid
 from streams.sse import SSE
 
 WIDTH: Final = 64
-MOST: Final = 4096  # the longest vector
+MAX_WIDTH: Final = 4096  # the longest vector
 _WORD: Final = re.compile(r"\w+")
 
 
 def vector(text: str, width: int = WIDTH) -> list[float]:
-    """Return the vector of ``text`` with length 1: the sum of its words' vectors."""
+    """Return an embedding of ``text`` with length 1, so that texts with common words are similar."""
     counted = Counter(_WORD.findall(text.lower())) or Counter([text])
     total = [0.0] * width
     for word, times in counted.items():
-        for place, value in enumerate(_of_word(word, width)):
+        for place, value in enumerate(_word_vector(word, width)):
             total[place] += times * value
     length = math.sqrt(sum(value * value for value in total)) or 1.0
     return [value / length for value in total]
@@ -44,22 +44,22 @@ def similarity_of(one: str, other: str) -> float:
     return max(0.0, sum(a * b for a, b in zip(vector(one), vector(other), strict=True)))
 
 
-def in_base64(values: Sequence[float]) -> str:
-    """Return ``values`` in OpenAI's format: single-precision floats, little-endian."""
+def to_base64(values: Sequence[float]) -> str:
+    """Encode ``values`` in OpenAI's base64 format: little-endian single-precision floats."""
     return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
 
 
 @lru_cache(maxsize=2048)
-def _of_word(word: str, width: int) -> tuple[float, ...]:
+def _word_vector(word: str, width: int) -> tuple[float, ...]:
     return tuple(byte / 127.5 - 1 for byte in hashlib.shake_128(word.encode(errors="replace")).digest(width))
 
 
 AnswerCall: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
 
-SAID: Final = f"{words.WHO} It does not listen."
+TRANSCRIPT: Final = f"{words.WHO} It does not listen."
 _MOST_CHOICES: Final = 32
 _MOST_PICTURES: Final = 10
-_PIECE: Final = 4096  # bytes of audio per write
+_WRITE_BYTES: Final = 4096  # bytes of audio per write
 
 
 def json_answer(value: object) -> ScriptedAnswer:
@@ -73,17 +73,17 @@ def bytes_answer(content: bytes, type: str) -> ScriptedAnswer:
 def event_answer(events: Iterable[Mapping[str, Any]], *, named: bool = True, done: bool = False) -> ScriptedAnswer:
     """Return a stream of ``events``, with event names if ``named``, and Chat's ``[DONE]`` if ``done``."""
     pieces = [
-        Piece(b"".join((*_name(one, named), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
+        Piece(b"".join((*_event_line(one, named), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
         for one in events
     ]
     return ScriptedAnswer(SSE, (*pieces, *([Piece(b"data: [DONE]\n\n")] if done else [])), STREAM_HEADERS)
 
 
-def _name(event: Mapping[str, Any], named: bool) -> tuple[bytes, ...]:
+def _event_line(event: Mapping[str, Any], named: bool) -> tuple[bytes, ...]:
     return (f"event: {event['type']}\n".encode(),) if named else ()
 
 
-def tokens(texts: Sequence[str]) -> int:
+def token_count(texts: Sequence[str]) -> int:
     return sum(max(1, len(text) // 4) for text in texts)
 
 
@@ -94,46 +94,46 @@ def embeddings(call: EndpointCall) -> ScriptedAnswer:
     """Return embeddings in the shape of OpenAI, Mistral, Voyage and Jina, which differ in the member for the
     dimensions."""
     texts, base64_asked = call.texts("input"), call.members.get("encoding_format") == "base64"
-    width = call.number("output_dimension" if "output_dimension" in call.members else "dimensions", WIDTH, MOST)
+    width = call.number("output_dimension" if "output_dimension" in call.members else "dimensions", WIDTH, MAX_WIDTH)
     vectors = [vector(text, width) for text in texts]
     data = [
-        {"object": "embedding", "index": at, "embedding": in_base64(one) if base64_asked else one}
+        {"object": "embedding", "index": at, "embedding": to_base64(one) if base64_asked else one}
         for at, one in enumerate(vectors)
     ]
-    used = tokens(texts)
+    used = token_count(texts)
     usage = {"prompt_tokens": used, "total_tokens": used}
     return json_answer({"object": "list", "data": data, "model": call.model, "usage": usage})
 
 
-def embed(call: EndpointCall) -> ScriptedAnswer:
+def embed_cohere(call: EndpointCall) -> ScriptedAnswer:
     """Return embeddings in the shape of Cohere, versions 1 and 2."""
     texts = call.texts("texts" if "texts" in call.members else "inputs")
-    width = call.number("output_dimension", WIDTH, MOST)
+    width = call.number("output_dimension", WIDTH, MAX_WIDTH)
     vectors = [vector(text, width) for text in texts]
     kinds = call.members.get("embedding_types") or (["float"] if call.path.startswith("/v2") else None)
     found: Any = vectors
     if kinds is not None:
-        found = {kind: [in_base64(one) if kind == "base64" else one for one in vectors] for kind in kinds}
-    meta = {"api_version": {"version": call.path[2:3]}, "billed_units": {"input_tokens": tokens(texts)}}
+        found = {kind: [to_base64(one) if kind == "base64" else one for one in vectors] for kind in kinds}
+    meta = {"api_version": {"version": call.path[2:3]}, "billed_units": {"input_tokens": token_count(texts)}}
     return json_answer({"id": new_id(""), "texts": texts, "embeddings": found, "meta": meta})
 
 
-def embed_content(call: EndpointCall) -> ScriptedAnswer:
+def embed_gemini(call: EndpointCall) -> ScriptedAnswer:
     """Return the embedding of one text in Gemini's shape."""
-    return json_answer({"embedding": {"values": _of_content(call.members)}})
+    return json_answer({"embedding": {"values": _gemini_vector(call.members)}})
 
 
-def batch_embed_contents(call: EndpointCall) -> ScriptedAnswer:
+def embed_gemini_batch(call: EndpointCall) -> ScriptedAnswer:
     """Return the embeddings of several texts in Gemini's shape."""
-    return json_answer({"embeddings": [{"values": _of_content(one)} for one in call.members.get("requests", [])]})
+    return json_answer({"embeddings": [{"values": _gemini_vector(one)} for one in call.members.get("requests", [])]})
 
 
-def _of_content(request: Mapping[str, Any]) -> list[float]:
+def _gemini_vector(request: Mapping[str, Any]) -> list[float]:
     (text,) = EndpointCall({"content": request.get("content", "")}).texts("content")
-    return vector(text, EndpointCall(request).number("outputDimensionality", WIDTH, MOST))
+    return vector(text, EndpointCall(request).number("outputDimensionality", WIDTH, MAX_WIDTH))
 
 
-def embed_bare(call: EndpointCall) -> ScriptedAnswer:
+def embed_tei(call: EndpointCall) -> ScriptedAnswer:
     """Return embeddings in TEI's shape, a list of vectors."""
     return json_answer([vector(text) for text in call.texts("inputs")])
 
@@ -151,7 +151,7 @@ def rerank(call: EndpointCall) -> ScriptedAnswer:
     results: list[dict[str, Any]] = [{"index": -at, "relevance_score": score} for score, at in scored[:most]]
     if call.members.get("return_documents") is True:
         results = [{**one, "document": {"text": documents[one["index"]]}} for one in results]
-    used = tokens([query, *documents])
+    used = token_count([query, *documents])
     if "top_k" in call.members:
         return json_answer({"object": "list", "data": results, "model": call.model, "usage": {"total_tokens": used}})
     meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
@@ -166,17 +166,17 @@ def score(call: EndpointCall) -> ScriptedAnswer:
     pairs = zip(first * len(second) if len(first) == 1 else first, second, strict=False)
     data = [{"index": at, "object": "score", "score": similarity_of(*pair)} for at, pair in enumerate(pairs)]
     return json_answer({"id": new_id("score-"), "object": "list", "model": call.model, "data": data, "usage": {
-        "prompt_tokens": tokens(first + second), "total_tokens": tokens(first + second),
+        "prompt_tokens": token_count(first + second), "total_tokens": token_count(first + second),
     }})  # fmt: skip
 
 
 def classify(call: EndpointCall) -> ScriptedAnswer:
     """Return classifications in the shape of vLLM or TEI: two classes by the length of the text."""
     texts = call.texts("input" if "input" in call.members else "inputs")
-    labels = ["short" if len(text) < 80 else "long" for text in texts]
+    lengths = ["short" if len(text) < 80 else "long" for text in texts]
     if call.path.endswith("/predict"):
-        return json_answer([[{"label": label, "score": 1.0}] for label in labels])
-    data = [{"index": at, "label": label, "probs": [1.0, 0.0], "num_classes": 2} for at, label in enumerate(labels)]
+        return json_answer([[{"label": label, "score": 1.0}] for label in lengths])
+    data = [{"index": at, "label": label, "probs": [1.0, 0.0], "num_classes": 2} for at, label in enumerate(lengths)]
     return json_answer({"id": new_id("classify-"), "object": "list", "model": call.model, "data": data})
 
 
@@ -196,7 +196,7 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
     places = range(min(_MOST_CHOICES, len(prompts) * each))
     said = f" and so on. {words.WHO}"
     first = {"id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": call.model}
-    used = {"prompt_tokens": tokens(prompts), "completion_tokens": len(places) * len(said.split())}
+    used = {"prompt_tokens": token_count(prompts), "completion_tokens": len(places) * len(said.split())}
     usage = {**used, "total_tokens": sum(used.values())}
     end = {"logprobs": None, "finish_reason": "stop"}
     if not call.stream:
@@ -215,7 +215,7 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
 def fill_in(call: EndpointCall) -> ScriptedAnswer:
     """Return a fill-in-the-middle completion in Mistral's shape, as a message."""
     first = {"id": new_id(""), "created": int(time.time()), "model": call.model}
-    used = {"prompt_tokens": tokens(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
+    used = {"prompt_tokens": token_count(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
     used["total_tokens"] = sum(used.values())
     said = "    pass  # the stand-in writes no real code\n"
     if call.stream:
@@ -249,7 +249,7 @@ def moderations(call: EndpointCall) -> ScriptedAnswer:
     return json_answer({"id": new_id("modr-"), "model": call.model, "results": results})
 
 
-def labels(call: EndpointCall) -> ScriptedAnswer:
+def classify_mistral(call: EndpointCall) -> ScriptedAnswer:
     """Return classifications in Mistral's shape: long or short."""
     texts = call.texts("input")
     results = [
@@ -258,7 +258,7 @@ def labels(call: EndpointCall) -> ScriptedAnswer:
     return json_answer({"id": new_id(""), "model": call.model, "results": results})
 
 
-def pages(call: EndpointCall) -> ScriptedAnswer:
+def read_pages(call: EndpointCall) -> ScriptedAnswer:
     """Return a document of one page in Mistral's OCR shape."""
     page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt does not read documents.", "images": [], "dimensions": None}
     return json_answer(
@@ -275,7 +275,7 @@ def images(call: EndpointCall) -> ScriptedAnswer:
     kind = "image_edit" if call.path.endswith("edits") else "image_generation"
     encoded = base64.b64encode(picture(prompt)).decode()
     count = call.number("n", 1, _MOST_PICTURES)
-    used = {"input_tokens": tokens([prompt]), "output_tokens": 100 * count}
+    used = {"input_tokens": token_count([prompt]), "output_tokens": 100 * count}
     usage = {**used, "total_tokens": sum(used.values()), "input_tokens_details": {
         "text_tokens": used["input_tokens"], "image_tokens": 0}}  # fmt: skip
     if not call.stream:
@@ -301,9 +301,9 @@ def speech(call: EndpointCall) -> ScriptedAnswer:
         raise invalid("input is required: the text to speak", "input")
     samples = tone(text)
     sound = samples if call.members.get("response_format") == "pcm" else wav(samples)
-    pieces = [sound[at : at + _PIECE] for at in range(0, len(sound), _PIECE)]
+    pieces = [sound[at : at + _WRITE_BYTES] for at in range(0, len(sound), _WRITE_BYTES)]
     if call.members.get("stream_format") == "sse":
-        used = {"input_tokens": tokens([text]), "output_tokens": len(pieces)}
+        used = {"input_tokens": token_count([text]), "output_tokens": len(pieces)}
         events: list[dict[str, Any]] = [
             {"type": "speech.audio.delta", "audio": base64.b64encode(one).decode()} for one in pieces
         ]
@@ -316,9 +316,9 @@ def speech(call: EndpointCall) -> ScriptedAnswer:
 
 def transcript(call: EndpointCall) -> ScriptedAnswer:
     """Return a transcript in OpenAI's shape, in the requested format."""
-    file = _file(call)
+    file = _uploaded_file(call)
     seconds = max(1, len(file.content) // (2 * RATE))
-    text = f"{SAID} The file {file.name} has {len(file.content)} bytes."
+    text = f"{TRANSCRIPT} The file {file.name} has {len(file.content)} bytes."
     usage = {"type": "duration", "seconds": seconds}
     if call.stream:
         events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": f"{word} "} for word in text.split()]
@@ -327,9 +327,13 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
         case "text":
             return bytes_answer(text.encode() + b"\n", "text/plain; charset=utf-8")
         case "srt":
-            return bytes_answer(f"1\n{_clock(0, ',')} --> {_clock(seconds, ',')}\n{text}\n\n".encode(), "text/plain")
+            return bytes_answer(
+                f"1\n{_format_time(0, ',')} --> {_format_time(seconds, ',')}\n{text}\n\n".encode(), "text/plain"
+            )
         case "vtt":
-            return bytes_answer(f"WEBVTT\n\n{_clock(0)} --> {_clock(seconds)}\n{text}\n\n".encode(), "text/vtt")
+            return bytes_answer(
+                f"WEBVTT\n\n{_format_time(0)} --> {_format_time(seconds)}\n{text}\n\n".encode(), "text/vtt"
+            )
         case "verbose_json" | "diarized_json":
             segment = {"id": 0, "start": 0.0, "end": float(seconds), "text": text}
             about = {"task": "transcribe", "language": "english", "duration": float(seconds)}
@@ -338,13 +342,13 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
             return json_answer({"text": text, "usage": usage})
 
 
-def _file(call: EndpointCall) -> UploadedFile:
+def _uploaded_file(call: EndpointCall) -> UploadedFile:
     if not call.files.get("file"):
         raise invalid("file is required: send a recording as a file in multipart/form-data", "file")
     return call.files["file"][0]
 
 
-def _clock(seconds: int, mark: str = ".") -> str:
+def _format_time(seconds: int, mark: str = ".") -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}000"
 
 
@@ -370,17 +374,17 @@ def client_secret(call: EndpointCall) -> ScriptedAnswer:
     )
 
 
-ANSWERS: Final[Mapping[str, AnswerCall]] = {
+POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
     "/v1/embeddings": embeddings, "/v1beta/openai/embeddings": embeddings,
-    **dict.fromkeys(("/v1/embed", "/v2/embed"), embed), "/embed": embed_bare,
-    **dict.fromkeys(("/v1/models/{model}:embedContent", "/v1beta/models/{model}:embedContent"), embed_content),
+    **dict.fromkeys(("/v1/embed", "/v2/embed"), embed_cohere), "/embed": embed_tei,
+    **dict.fromkeys(("/v1/models/{model}:embedContent", "/v1beta/models/{model}:embedContent"), embed_gemini),
     **dict.fromkeys(
-        ("/v1/models/{model}:batchEmbedContents", "/v1beta/models/{model}:batchEmbedContents"), batch_embed_contents
+        ("/v1/models/{model}:batchEmbedContents", "/v1beta/models/{model}:batchEmbedContents"), embed_gemini_batch
     ),
     **dict.fromkeys(("/v1/pooling", "/pooling"), embeddings),
     "/v1/completions": completions, "/beta/completions": completions, "/v1/fim/completions": fill_in,
     **dict.fromkeys(("/v1/moderations", "/v1/chat/moderations"), moderations),
-    **dict.fromkeys(("/v1/classifications", "/v1/chat/classifications"), labels), "/v1/ocr": pages,
+    **dict.fromkeys(("/v1/classifications", "/v1/chat/classifications"), classify_mistral), "/v1/ocr": read_pages,
     **dict.fromkeys(("/v1/rerank", "/v2/rerank", "/rerank"), rerank),
     **dict.fromkeys(("/v1/score", "/score"), score),
     **dict.fromkeys(("/v1/classify", "/classify", "/predict"), classify), "/similarity": similarity,
@@ -392,5 +396,5 @@ ANSWERS: Final[Mapping[str, AnswerCall]] = {
 }  # fmt: skip
 """Responses to ``POST`` by path."""
 
-TOLD: Final[Mapping[str, AnswerCall]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
+GET_ANSWERS: Final[Mapping[str, AnswerCall]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
 """Responses to ``GET`` by path."""

@@ -26,11 +26,11 @@ def _for_all_apis(failed: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorIn
     return {api: other.get(api, failed) for api in CODECS}
 
 
-def _full(code: str) -> ErrorInfo:
+def _overload_error(code: str) -> ErrorInfo:
     return ErrorInfo("overloaded", "Service unavailable", code=code)
 
 
-def _mistake(message: str, code: str | None = None) -> ErrorInfo:
+def _request_error(message: str, code: str | None = None) -> ErrorInfo:
     return ErrorInfo("invalid_request", message, code=code)
 
 
@@ -40,13 +40,15 @@ REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
         "429 insufficient_quota; Messages: 400 for an account without credit",
         _for_all_apis(
             ErrorInfo("rate_limited", "You exceeded your current quota", code="insufficient_quota"),
-            messages=_mistake(_NO_CREDIT),
+            messages=_request_error(_NO_CREDIT),
         ),
     ),
     "overloaded": (
         "503; Messages: 529",
         _for_all_apis(
-            _full("overloaded"), messages=FAULTS["529"].refusals["messages"], responses=_full("server_is_overloaded")
+            _overload_error("overloaded"),
+            messages=FAULTS["529"].refusals["messages"],
+            responses=_overload_error("server_is_overloaded"),
         ),
     ),
     "server_error": ("500", FAULTS["500"].refusals),
@@ -60,11 +62,14 @@ REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
     "content_filter": (
         "400 content_policy_violation; Messages: 400 with a message only",
         _for_all_apis(
-            _mistake("The request was rejected by the content filter", "content_policy_violation"),
-            messages=_mistake(_BLOCKED),
+            _request_error("The request was rejected by the content filter", "content_policy_violation"),
+            messages=_request_error(_BLOCKED),
         ),
     ),
-    "invalid": ("400 for an invalid request", _for_all_apis(_mistake("The stand-in treats this request as invalid"))),
+    "invalid": (
+        "400 for an invalid request",
+        _for_all_apis(_request_error("The stand-in treats this request as invalid")),
+    ),
 }
 """The status and messages by reason."""
 
@@ -81,18 +86,18 @@ def _faults_for(reason: FailureReason) -> Mapping[str, Fault]:
     """Return the faults for ``reason`` by name."""
     says, refusals = REFUSALS[reason]
     found = {
-        reason: Fault(f"status {says}", 0, refusals=refusals, counted=True),
+        reason: Fault(f"status {says}", 0, refusals=refusals, is_counted=True),
         f"{reason}-array": Fault(
             f"status {says}; the error is in an array",
             0,
             refusals=refusals,
             body=lambda body: b"[%b]" % body,
-            counted=True,
+            is_counted=True,
         ),
     }
     if reason not in _NO_EVENT:
         says = f"status 200; the first event, or the body without streaming, has the error of status {says}"
-        found[f"{reason}-event"] = Fault(says, 0, told=refusals, counted=True)
+        found[f"{reason}-event"] = Fault(says, 0, error_events=refusals, is_counted=True)
     return found
 
 
@@ -106,17 +111,17 @@ FAILURES: Final[Mapping[str, Fault]] = {
         "status 429: the limit of a plan, which resets after 5 seconds",
         0,
         refusals=_for_all_apis(_WINDOW),
-        counted=True,
+        is_counted=True,
     ),
     "connection": Fault(
         "the connection closes before the first content",
         0,
         answer=lambda answer, _: cut_before_content(answer),
-        counted=True,
+        is_counted=True,
     ),
-    "bad_answer": Fault("status 200 and an HTML page", 0, answer=FAULTS["html"].answer, counted=True),
-    "empty": Fault("a complete but empty answer", 0, events=_empty_answer("stop"), counted=True),
-    "refusal": Fault("an empty answer that ends with a refusal", 0, events=_empty_answer("refusal"), counted=True),
+    "bad_answer": Fault("status 200 and an HTML page", 0, answer=FAULTS["html"].answer, is_counted=True),
+    "empty": Fault("a complete but empty answer", 0, events=_empty_answer("stop"), is_counted=True),
+    "refusal": Fault("an empty answer that ends with a refusal", 0, events=_empty_answer("refusal"), is_counted=True),
 }
 
 
@@ -146,5 +151,6 @@ def fault_of(model: str) -> tuple[str, Fault, int] | None:
 def fault_descriptions() -> dict[str, str]:
     """Return the models of all faults with their descriptions."""
     return {
-        f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number else ""): fault.says for name, fault in MODELS.items()
+        f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number else ""): fault.description
+        for name, fault in MODELS.items()
     }

@@ -25,8 +25,8 @@ from streams.events import (
 )
 from streams.framing import Framing
 
-WORDS: Final = 3  # pieces of content before a fault within a response
-LONGEST: Final = 2**34  # bytes of one of the stand-in's events
+DEFAULT_WORDS: Final = 3  # pieces of content before a fault within a response
+MAX_EVENT: Final = 2**34  # bytes of one of the stand-in's events
 _USAGE: Final = ("usage", "usageMetadata")
 _COUNT_ALONE: Final = b'"choices":[]'  # marks a Chat event that only has usage
 
@@ -67,28 +67,29 @@ Change: TypeAlias = Callable[[ScriptedAnswer, int], ScriptedAnswer]
 
 @attrs.frozen
 class Fault:
-    """One fault.
+    """A way to change a response or reject a request.
 
-    ``number`` is the default of ``-N`` at the end of the model's name. ``told`` has errors that replace the events,
-    ``refusals`` those that replace the response, with bodies changed by ``body``. If ``counted``, the number is how
-    many requests fail before one succeeds (0: all fail); with ``once`` it is 1."""
+    ``number`` is the default of ``-N`` at the end of the model's name. ``error_events`` has errors that replace the
+    events,
+    ``refusals`` those that replace the response, with bodies changed by ``body``. If ``is_counted``, the number is how
+    many requests fail before one succeeds (0: all fail); with ``fails_once`` it is 1."""
 
-    says: str
+    description: str
     number: int | None = None
     events: Events = lambda events, _: events
     answer: Change = lambda answer, _: answer
-    told: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
+    error_events: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
     refusals: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
     body: Callable[[bytes], bytes] = lambda body: body
-    counted: bool = False
-    once: bool = False
+    is_counted: bool = False
+    fails_once: bool = False
 
 
 # Changed events
 
 
-def _with_error(events: Sequence[Event], words: int) -> list[Event]:
-    """Return the events up to ``words`` pieces of content, then an error."""
+def _fail_after(events: Sequence[Event], words: int) -> list[Event]:
+    """Return the first ``words`` pieces of content, followed by an error event."""
     said = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
         :words
     ]
@@ -98,7 +99,7 @@ def _with_error(events: Sequence[Event], words: int) -> list[Event]:
     ]
 
 
-def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
+def _with_large_event(events: Sequence[Event], mebibytes: int) -> list[Event]:
     first = next(iter(events))
     return [first, TextDelta(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), AnswerEnd("stop")]
 
@@ -106,95 +107,95 @@ def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
 # Changed bytes
 
 
-def _pieces_up_to(answer: ScriptedAnswer, words: int) -> int:
-    """Return the number of pieces up to ``words`` pieces of content."""
+def _piece_count(answer: ScriptedAnswer, words: int) -> int:
+    """Return how many pieces contain the first ``words`` pieces of content."""
     said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
     return said[-1] + 1 if said else 0
 
 
-def _stop_with(end: Ending) -> Change:
-    """Return a change that stops after some pieces of content, or after half of a whole response, with ``end``."""
+def _stopping(end: Ending) -> Change:
+    """Return a change that ends a response with ``end``, after some words or after half of a whole response."""
 
     def stop(answer: ScriptedAnswer, words: int) -> ScriptedAnswer:
         if answer.stream:
-            return attrs.evolve(answer, pieces=answer.pieces[: _pieces_up_to(answer, words)], end=end)
-        return attrs.evolve(answer, pieces=(_half(answer.pieces[0]),), end=end)
+            return attrs.evolve(answer, pieces=answer.pieces[: _piece_count(answer, words)], end=end)
+        return attrs.evolve(answer, pieces=(_first_half(answer.pieces[0]),), end=end)
 
     return stop
 
 
 def cut_before_content(answer: ScriptedAnswer) -> ScriptedAnswer:
-    """Return ``answer`` with its head and no content; half of a whole response."""
-    return _stop_with("cut")(answer, 0)
+    """Cut the connection before the first content of a stream, or after half of a whole response."""
+    return _stopping("cut")(answer, 0)
 
 
-def _half(piece: Piece) -> Piece:
+def _first_half(piece: Piece) -> Piece:
     return Piece(piece.data[: len(piece.data) // 2])
 
 
-def _next_piece(answer: ScriptedAnswer) -> int:
-    """Return the index of the first piece after ``WORDS`` pieces of content, in a whole response of the only one."""
-    at = _pieces_up_to(answer, WORDS)
+def _index_after_words(answer: ScriptedAnswer) -> int:
+    """Return the index of the piece after ``DEFAULT_WORDS`` pieces of content, 0 in a whole response."""
+    at = _piece_count(answer, DEFAULT_WORDS)
     return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
 
 
 def _stall(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return _stop_with("silence")(answer, WORDS)
+    return _stopping("silence")(answer, DEFAULT_WORDS)
 
 
-def _half_an_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    at = _next_piece(answer)
-    return attrs.evolve(answer, pieces=(*answer.pieces[:at], _half(answer.pieces[at])))
+def _cut_within_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+    at = _index_after_words(answer)
+    return attrs.evolve(answer, pieces=(*answer.pieces[:at], _first_half(answer.pieces[at])))
 
 
-def _garbage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    at = _next_piece(answer)
-    broken = b"".join(_each_event(answer, answer.pieces[at], _without_brace))
+def _break_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+    at = _index_after_words(answer)
+    broken = b"".join(_changed_events(answer, answer.pieces[at], _drop_brace))
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
 
 
-def _without_brace(data: bytes) -> bytes:
+def _drop_brace(data: bytes) -> bytes:
     return data.rstrip()[:-1] + b"\n\n"
 
 
-def _each_event(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], bytes]) -> Iterator[bytes]:
+def _changed_events(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], bytes]) -> Iterator[bytes]:
     """Yield the events of ``piece`` with changed payloads, without empty ones."""
     if answer.framing is None:
         yield change(piece.data)
         return
-    for raw in answer.framing.splitter(LONGEST).feed(piece.data):
-        if _COUNT_ALONE not in raw or change is not _without_usage:
+    for raw in answer.framing.splitter(MAX_EVENT).feed(piece.data):
+        if _COUNT_ALONE not in raw or change is not _drop_usage:
             yield answer.framing.change_payload(raw, change)
 
 
-def _without_end(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    """Return a stream up to its last word."""
-    pieces = answer.pieces[: _pieces_up_to(answer, len(answer.pieces))] if answer.stream else answer.pieces
+def _drop_end(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+    """Remove everything after the last word of a stream."""
+    pieces = answer.pieces[: _piece_count(answer, len(answer.pieces))] if answer.stream else answer.pieces
     return attrs.evolve(answer, pieces=pieces)
 
 
-def _delayed(answer: ScriptedAnswer, seconds: int) -> ScriptedAnswer:
+def _delay(answer: ScriptedAnswer, seconds: int) -> ScriptedAnswer:
     return attrs.evolve(answer, wait=seconds)
 
 
-def _never(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _never_respond(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, wait=math.inf)
 
 
-def _html(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _replace_by_html(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
     return attrs.evolve(answer, framing=None, pieces=(Piece(page),), headers=(("content-type", "text/html"),))
 
 
-def _empty(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _drop_pieces(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, pieces=())
 
 
-def _as_text(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _label_as_text(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, headers=(("content-type", "text/plain; charset=utf-8"),))
 
 
-def _gzip(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _compress(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     packer = zlib.compressobj(wbits=31)
     pieces = [
         attrs.evolve(piece, data=packer.compress(piece.data) + packer.flush(zlib.Z_SYNC_FLUSH))
@@ -204,7 +205,7 @@ def _gzip(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, pieces=(*pieces, Piece(packer.flush())), headers=headers)
 
 
-def _each(change: Callable[[bytes], bytes]) -> Change:
+def _for_each_piece(change: Callable[[bytes], bytes]) -> Change:
     """Return a change that applies ``change`` to every piece of a text stream, and to nothing else."""
 
     def apply(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
@@ -216,21 +217,23 @@ def _each(change: Callable[[bytes], bytes]) -> Change:
     return apply
 
 
-def _with_comment(data: bytes) -> bytes:
+def _add_comment(data: bytes) -> bytes:
     return b": one moment\n\n" + data if data else data
 
 
-def _crlf(data: bytes) -> bytes:
+def _use_crlf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def _without_usages(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    pieces = (attrs.evolve(piece, data=b"".join(_each_event(answer, piece, _without_usage))) for piece in answer.pieces)
+def _drop_all_usage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+    pieces = (
+        attrs.evolve(piece, data=b"".join(_changed_events(answer, piece, _drop_usage))) for piece in answer.pieces
+    )
     return attrs.evolve(answer, pieces=tuple(pieces))
 
 
-def _without_usage(data: bytes) -> bytes:
-    """Return an event without the usage in its JSON."""
+def _drop_usage(data: bytes) -> bytes:
+    """Remove the usage from the JSON of an event."""
     text = data.rstrip()
     begin = text.find(b"{")
     if begin < 0 or not text.endswith(b"}"):
@@ -246,11 +249,11 @@ def _without_usage(data: bytes) -> bytes:
 # Rejections
 
 
-def _refuse(failed: ErrorInfo) -> dict[Api, ErrorInfo]:
+def _in_all_apis(failed: ErrorInfo) -> dict[Api, ErrorInfo]:
     return dict.fromkeys(CODECS, failed)
 
 
-_OVERLOADED = _refuse(ErrorInfo("overloaded", "Overloaded", status=529))
+_OVERLOADED = _in_all_apis(ErrorInfo("overloaded", "Overloaded", status=529))
 _TOO_LONG = ErrorInfo(
     "invalid_request",
     "This model's maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens.",
@@ -259,45 +262,45 @@ _TOO_LONG = ErrorInfo(
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "cut-after": Fault(
-        "the connection closes (FIN) after N words, in the middle of the body", WORDS, answer=_stop_with("cut")
+        "the connection closes (FIN) after N words, in the middle of the body", DEFAULT_WORDS, answer=_stopping("cut")
     ),
-    "reset-after": Fault("the connection is reset (RST) after N words", WORDS, answer=_stop_with("reset")),
-    "half-an-event": Fault("the body ends in the middle of an event; as HTTP it is complete", answer=_half_an_event),
+    "reset-after": Fault("the connection is reset (RST) after N words", DEFAULT_WORDS, answer=_stopping("reset")),
+    "half-an-event": Fault("the body ends in the middle of an event; as HTTP it is complete", answer=_cut_within_event),
     "stall": Fault("silence after 3 words, until you disconnect", answer=_stall),
-    "slow-first-byte": Fault("N seconds of silence, then a normal answer", 20, answer=_delayed),
-    "silent": Fault("no response, until you disconnect", answer=_never),
-    "garbage": Fault("after 3 words, an event that is not JSON; then the rest", answer=_garbage),
-    "html": Fault("status 200 and an HTML page", answer=_html),
-    "empty-stream": Fault("status 200 and an empty body", answer=_empty),
-    "wrong-content-type": Fault("a normal answer with the content-type text/plain", answer=_as_text),
+    "slow-first-byte": Fault("N seconds of silence, then a normal answer", 20, answer=_delay),
+    "silent": Fault("no response, until you disconnect", answer=_never_respond),
+    "garbage": Fault("after 3 words, an event that is not JSON; then the rest", answer=_break_event),
+    "html": Fault("status 200 and an HTML page", answer=_replace_by_html),
+    "empty-stream": Fault("status 200 and an empty body", answer=_drop_pieces),
+    "wrong-content-type": Fault("a normal answer with the content-type text/plain", answer=_label_as_text),
     "error-event": Fault(
         "an error event after 3 words; without streaming, status 200 with an error",
-        events=lambda e, _: _with_error(e, 3),
+        events=lambda e, _: _fail_after(e, 3),
     ),
-    "error-first": Fault("status 200, and an error instead of the first event", events=lambda e, _: _with_error(e, 0)),
+    "error-first": Fault("status 200, and an error instead of the first event", events=lambda e, _: _fail_after(e, 0)),
     "no-finish": Fault(
         "a stream that stops after its last word; as HTTP it is complete; without streaming, a normal answer",
-        answer=_without_end,
+        answer=_drop_end,
     ),
     "429": Fault(
         "status 429 with retry-after: 2",
-        refusals=_refuse(ErrorInfo("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
+        refusals=_in_all_apis(ErrorInfo("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
     ),
-    "500": Fault("status 500", refusals=_refuse(ErrorInfo("upstream", "Internal server error", status=500))),
-    "503": Fault("status 503", refusals=_refuse(ErrorInfo("overloaded", "Service unavailable"))),
+    "500": Fault("status 500", refusals=_in_all_apis(ErrorInfo("upstream", "Internal server error", status=500))),
+    "503": Fault("status 503", refusals=_in_all_apis(ErrorInfo("overloaded", "Service unavailable"))),
     "529": Fault("status 529", refusals=_OVERLOADED),
     "529-then-ok": Fault(
-        "status 529 for every first of two requests, then a normal answer", refusals=_OVERLOADED, once=True
+        "status 529 for every first of two requests, then a normal answer", refusals=_OVERLOADED, fails_once=True
     ),
-    "401": Fault("status 401", refusals=_refuse(ErrorInfo("authentication", "Invalid API key"))),
+    "401": Fault("status 401", refusals=_in_all_apis(ErrorInfo("authentication", "Invalid API key"))),
     "context-overflow": Fault(
         "status 400 with the provider's message for a prompt that is too long",
-        refusals=_refuse(_TOO_LONG)
+        refusals=_in_all_apis(_TOO_LONG)
         | {"messages": ErrorInfo("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")},
     ),
-    "gzip": Fault("a normal answer, compressed although the request does not accept that", answer=_gzip),
-    "big-event": Fault("a normal answer with one event of N MiB", 8, events=_large),
-    "crlf": Fault("a normal stream whose lines end in CR LF", answer=_each(_crlf)),
-    "comments": Fault("a normal stream with a comment before each event", answer=_each(_with_comment)),
-    "no-usage": Fault("a normal answer without token counts", answer=_without_usages),
+    "gzip": Fault("a normal answer, compressed although the request does not accept that", answer=_compress),
+    "big-event": Fault("a normal answer with one event of N MiB", 8, events=_with_large_event),
+    "crlf": Fault("a normal stream whose lines end in CR LF", answer=_for_each_piece(_use_crlf)),
+    "comments": Fault("a normal stream with a comment before each event", answer=_for_each_piece(_add_comment)),
+    "no-usage": Fault("a normal answer without token counts", answer=_drop_all_usage),
 }

@@ -1,4 +1,4 @@
-"""A simple value that matches a JSON Schema.
+"""Construction of a simple value that matches a JSON Schema.
 
 Values are constructed by type and bounds. Unsupported are keywords that schemas of tools and structured outputs hardly
 use: ``not``, ``if``, dependencies between members, and the uniqueness rule of ``oneOf``."""
@@ -9,76 +9,78 @@ from itertools import count
 from typing import Any, Final, TypeAlias
 
 from gateway.mock.schemas import (
-    DEEP,
+    MAX_OPTIONAL_DEPTH,
     Flat,
-    Meanings,
     Path,
+    SchemaResolver,
     TooManySteps,
-    listed,
+    are_equal,
+    item_schema,
+    list_in,
     matches,
-    members,
     number,
-    place,
-    same,
+    object_in,
     text_of,
 )
 
-Say: TypeAlias = Callable[[str], str]
+TextFor: TypeAlias = Callable[[str], str]
 """A function that returns the text for a member's name."""
 
-LONGEST: Final = 100_000  # characters of a string
+MAX_STRING: Final = 100_000  # characters of a string
 
 
-class Unfillable(Exception):
-    """An error: no value exists, or none was found."""
+class NoMatchingValue(Exception):
+    """An error: the builder finds no value that matches the schema."""
 
 
-def fill(schema: object, say: Say, *, complete: bool = True) -> Any:
-    """Return a value for ``schema``; with ``complete``, optional members and items are included. Raises
-    ``Unfillable``."""
+def fill(schema: object, say: TextFor, *, complete: bool = True) -> Any:
+    """Return a value that matches ``schema``, with optional members and items if ``complete``.
+
+    Raises ``NoMatchingValue``."""
     try:  # keywords may have arbitrary values
-        return _Filling(Meanings(schema), say, complete).value(schema, "", 0, ())
+        return _ValueBuilder(SchemaResolver(schema), say, complete).value(schema, "", 0, ())
     except (TooManySteps, RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
-        raise Unfillable from None
+        raise NoMatchingValue from None
 
 
-class _Filling:
-    """The construction of one value, with a method for each type.
+class _ValueBuilder:
+    """A builder of one value, with a method for each type.
 
-    ``name`` is the member of a value, ``nth`` its number among values that must differ."""
+    In its methods, ``flat`` is the resolved schema, ``name`` the member of the value, ``nth`` its number among values
+    that must differ, and ``path`` the references that led to the schema."""
 
-    def __init__(self, meanings: Meanings, say: Say, complete: bool) -> None:
-        self._meanings = meanings
+    def __init__(self, meanings: SchemaResolver, say: TextFor, complete: bool) -> None:
+        self._resolver = meanings
         self._say = say
         self._complete = complete
 
     def value(self, schema: object, name: str, nth: int, path: Path) -> Any:
-        for flat, inside in self._meanings.of(schema, path):
+        for flat, inside in self._resolver.resolve(schema, path):
             for make in _makers(flat):
                 try:
                     return make(self, flat, name, nth, inside)
-                except Unfillable:
+                except NoMatchingValue:
                     continue
-        raise Unfillable
+        raise NoMatchingValue
 
     def _omits_optional(self, path: Path) -> bool:
         """Return whether optional parts are left out."""
-        return not self._complete or len(path) >= DEEP
+        return not self._complete or len(path) >= MAX_OPTIONAL_DEPTH
 
     # By type
 
     def fixed(self, flat: Flat, name: str, nth: int, path: Path) -> Any:
-        """Return one of the values that the schema lists."""
-        values = [flat["const"]] if "const" in flat else listed(flat, "enum")
-        fitting = [value for value in values if _allowed(flat, value)]
+        """Return a value that the schema lists in ``const`` or ``enum``."""
+        values = [flat["const"]] if "const" in flat else list_in(flat, "enum")
+        fitting = [value for value in values if _is_allowed(flat, value)]
         if not fitting:
-            raise Unfillable
+            raise NoMatchingValue
         return fitting[nth % len(fitting)]
 
     def object(self, flat: Flat, name: str, nth: int, path: Path) -> dict[str, Any]:
-        known, least = members(flat, "properties"), number(flat, "minProperties", 0)
-        needed = [one for one in listed(flat, "required") if isinstance(one, str)]
-        found = {one: self.value(_member(flat, one), one, nth, path) for one in needed}
+        known, least = object_in(flat, "properties"), number(flat, "minProperties", 0)
+        needed = [one for one in list_in(flat, "required") if isinstance(one, str)]
+        found = {one: self.value(_member_schema(flat, one), one, nth, path) for one in needed}
         wanted = least if self._omits_optional(path) else number(flat, "maxProperties", math.inf)
         for one in known:
             if one not in found and len(found) < wanted:
@@ -86,59 +88,59 @@ class _Filling:
         for extra in count(1):
             if len(found) >= least:
                 break
-            found[f"key{extra}"] = self.value(_member(flat, f"key{extra}"), "", nth, path)
+            found[f"key{extra}"] = self.value(_member_schema(flat, f"key{extra}"), "", nth, path)
         return {one: found[one] for one in dict.fromkeys((*known, *found)) if one in found}
 
     def _add(self, found: dict[str, Any], flat: Flat, name: str, nth: int, path: Path) -> None:
         """Add an optional member if a value exists."""
         try:
-            found[name] = self.value(_member(flat, name), name, nth, path)
-        except Unfillable:
+            found[name] = self.value(_member_schema(flat, name), name, nth, path)
+        except NoMatchingValue:
             return
 
     def array(self, flat: Flat, name: str, nth: int, path: Path) -> list[Any]:
         least, most = number(flat, "minItems", 0), number(flat, "maxItems", math.inf)
         least = max(least, 1 if "contains" in flat else 0)
-        wanted = least if self._omits_optional(path) else min(most, max(least, len(listed(flat, "prefixItems")), 1))
+        wanted = least if self._omits_optional(path) else min(most, max(least, len(list_in(flat, "prefixItems")), 1))
         found: dict[str, Any] = {}
         while len(found) < wanted:
             try:
                 key, value = self._item(flat, found, name, nth, path)
                 found[key] = value
-            except Unfillable:
+            except NoMatchingValue:
                 break
         if len(found) < least:
-            raise Unfillable
+            raise NoMatchingValue
         return list(found.values())
 
     def _item(self, flat: Flat, found: Mapping[str, Any], name: str, nth: int, path: Path) -> tuple[str, Any]:
         """Return the next item after ``found``, and a key: if items must differ, the item as JSON."""
         index = len(found)
-        schema = place(flat, index)
+        schema = item_schema(flat, index)
         if not found and "contains" in flat:
             schema = {"allOf": [schema, flat["contains"]]}
-        first = nth if index < len(listed(flat, "prefixItems")) else nth + index
+        first = nth if index < len(list_in(flat, "prefixItems")) else nth + index
         for other in range(first, nth + 2 * index + 1):
             value = self.value(schema, name, other, path)
             key = text_of(value) if flat.get("uniqueItems") else str(index)
             if key not in found:
                 return key, value
-        raise Unfillable
+        raise NoMatchingValue
 
     def string(self, flat: Flat, name: str, nth: int, path: Path) -> str:
-        least, most = number(flat, "minLength", 0), min(number(flat, "maxLength", LONGEST), LONGEST)
+        least, most = number(flat, "minLength", 0), min(number(flat, "maxLength", MAX_STRING), MAX_STRING)
         template = FORMATS.get(str(flat.get("format")))
         if template is not None:
             own = template.format(nth % 28 + 1)
         else:
             plain = f"{self._say(name)} {nth + 1}" if nth else self._say(name)
-            own = (plain + "." * min(int(least) - len(plain), LONGEST))[: int(most)]
+            own = (plain + "." * min(int(least) - len(plain), MAX_STRING))[: int(most)]
         samples = SAMPLES if "pattern" in flat else ()
         offered = _proposed_values(flat, nth) if template is None else ()
         candidates = (*offered, own, *samples)
-        text = next((text for text in candidates if isinstance(text, str) and _is_text(flat, text)), None)
+        text = next((text for text in candidates if isinstance(text, str) and _is_valid_string(flat, text)), None)
         if text is None and (template is not None or not least <= len(own) <= most):
-            raise Unfillable
+            raise NoMatchingValue
         return own if text is None else text
 
     def integer(self, flat: Flat, name: str, nth: int, path: Path) -> int:
@@ -153,9 +155,9 @@ class _Filling:
         if math.isfinite(high - low):
             candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
         for value in candidates:
-            if type(value) in (int, float) and _is_number(flat, value):
+            if type(value) in (int, float) and _is_valid_number(flat, value):
                 return _plain(value)
-        raise Unfillable
+        raise NoMatchingValue
 
     def boolean(self, flat: Flat, name: str, nth: int, path: Path) -> bool:
         return (flat.get("default") is True) != bool(nth % 2)
@@ -164,11 +166,12 @@ class _Filling:
         return None
 
 
-Make: TypeAlias = Callable[[_Filling, Flat, str, int, Path], Any]
+Make: TypeAlias = Callable[[_ValueBuilder, Flat, str, int, Path], Any]
 
 MAKERS: Final[Mapping[str, Make]] = {
-    "object": _Filling.object, "array": _Filling.array, "string": _Filling.string, "integer": _Filling.integer,
-    "number": _Filling.number, "boolean": _Filling.boolean, "null": _Filling.null,
+    "object": _ValueBuilder.object, "array": _ValueBuilder.array, "string": _ValueBuilder.string,
+    "integer": _ValueBuilder.integer, "number": _ValueBuilder.number, "boolean": _ValueBuilder.boolean,
+    "null": _ValueBuilder.null,
 }  # fmt: skip
 
 
@@ -179,7 +182,7 @@ _PYTHON: Final[Mapping[str, tuple[type, ...]]] = {
     "boolean": (bool,), "null": (type(None),),
 }  # fmt: skip
 
-_SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
+_TYPE_KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "object": ("properties", "required", "additionalProperties", "patternProperties", "minProperties"),
     "array": ("items", "prefixItems", "minItems", "contains"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -188,43 +191,47 @@ _SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _makers(flat: Flat) -> list[Make]:
-    """Return the constructors for a value, null last."""
+    """Return the builder's methods for the types that the schema allows, null last."""
     if "const" in flat or "enum" in flat:
-        return [_Filling.fixed]
+        return [_ValueBuilder.fixed]
     return [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
 
 
 def _types(flat: Flat) -> list[str]:
     given = flat.get("type")
     if given is None:
-        return [next((type for type, signs in _SIGNS.items() if any(sign in flat for sign in signs)), "string")]
+        return [next((type for type, signs in _TYPE_KEYWORDS.items() if any(sign in flat for sign in signs)), "string")]
     return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
 
 
-def _allowed(flat: Flat, value: object) -> bool:
-    """Return whether a listed value has the schema's type and is in its other list, too."""
-    if "enum" in flat and not any(same(value, one) for one in listed(flat, "enum")):
+def _is_allowed(flat: Flat, value: object) -> bool:
+    """Return whether a value that the schema lists also has its type and bounds."""
+    if "enum" in flat and not any(are_equal(value, one) for one in list_in(flat, "enum")):
         return False
     if value is None and flat.get("nullable") is True:
         return True
     if "type" in flat and type(value) not in {kind for one in _types(flat) for kind in _PYTHON.get(one, ())}:
         return False
-    return _is_text(flat, value) if isinstance(value, str) else type(value) is bool or _is_number(flat, value)
+    return (
+        _is_valid_string(flat, value)
+        if isinstance(value, str)
+        else type(value) is bool or _is_valid_number(flat, value)
+    )
 
 
 def _proposed_values(flat: Flat, nth: int) -> list[Any]:
     """Return the value that the schema proposes, if any."""
-    return [] if nth else list(filter(None, (flat.get("default"), *listed(flat, "examples"))))
+    return [] if nth else list(filter(None, (flat.get("default"), *list_in(flat, "examples"))))
 
 
 # Members and items
 
 
-def _member(flat: Flat, name: str) -> object:
-    """Return the schema of a member."""
-    own = members(flat, "properties")
+def _member_schema(flat: Flat, name: str) -> object:
+    """Return the schema of the member ``name``."""
+    own = object_in(flat, "properties")
     found = [own[name]] if name in own else []
-    found += [schema for pattern, schema in members(flat, "patternProperties").items() if matches(pattern, name)]
+    found += [schema for pattern, schema in object_in(flat, "patternProperties").items() if matches(pattern, name)]
     return {"allOf": found} if found else flat.get("additionalProperties", {})
 
 
@@ -263,17 +270,17 @@ SAMPLES: Final = (
 """Candidate strings for patterns; if none matches, the pattern is ignored."""
 
 
-def _is_text(flat: Flat, text: str) -> bool:
+def _is_valid_string(flat: Flat, text: str) -> bool:
     """Return whether a string has the required length and pattern."""
-    least, most = number(flat, "minLength", 0), number(flat, "maxLength", LONGEST)
+    least, most = number(flat, "minLength", 0), number(flat, "maxLength", MAX_STRING)
     return least <= len(text) <= most and matches(flat.get("pattern"), text)
 
 
 # Numbers
 
 
-def _is_number(flat: Flat, value: object) -> bool:
-    """Return whether a number meets bounds and multiple; other values pass."""
+def _is_valid_number(flat: Flat, value: object) -> bool:
+    """Return whether ``value`` is in the bounds and a multiple of ``multipleOf``, or no number."""
     if not isinstance(value, int | float):
         return True
     (low, above), (high, below) = _limits(flat)

@@ -17,8 +17,8 @@ from providers.neutral.codec import new_id
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
 
-MOST: Final = 200  # objects
-MOST_BYTES: Final = 64 * 2**20  # bytes of their contents
+MAX_OBJECTS: Final = 200  # objects
+MAX_BYTES: Final = 64 * 2**20  # bytes of their contents
 
 AnswerLine = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
 """A function that answers a request to a path with a status and JSON."""
@@ -26,14 +26,16 @@ AnswerLine = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
 
 @attrs.frozen
 class MockObject:
-    """An object: its JSON and its content."""
+    """A stored object: ``about`` is its JSON, ``content`` its bytes."""
 
     about: dict[str, Any]
     content: bytes = b""
 
 
-class MockShelf:
-    """All stored objects; ``answer_line`` answers lines of batches."""
+class MockObjects:
+    """The store of the stand-in's objects, with a method for each kind of request.
+
+    ``answer_line`` answers lines of batches."""
 
     def __init__(self, answer_line: AnswerLine) -> None:
         self._objects: dict[str, MockObject] = {}
@@ -47,17 +49,17 @@ class MockShelf:
             raise invalid("file is required: send it as a file in multipart/form-data", "file")
         file = call.files["file"][0]
         purpose = call.members.get("purpose")
-        return json_answer(self._file(file, "file-" if purpose else "file_", purpose).about)
+        return json_answer(self._store_file(file, "file-" if purpose else "file_", purpose).about)
 
-    def _file(self, file: UploadedFile, prefix: str, purpose: Any) -> MockObject:
+    def _store_file(self, file: UploadedFile, prefix: str, purpose: Any) -> MockObject:
         about: dict[str, Any] = {"id": new_id(prefix), "filename": file.name}
         if purpose:
             about |= {"object": "file", "bytes": len(file.content), "created_at": int(time.time()), "purpose": purpose,
                       "status": "processed"}  # fmt: skip
         else:
-            about |= {"type": "file", "size_bytes": len(file.content), "created_at": _moment(), "downloadable": True,
+            about |= {"type": "file", "size_bytes": len(file.content), "created_at": _timestamp(), "downloadable": True,
                       "mime_type": "application/octet-stream"}  # fmt: skip
-        return self._put(MockObject(about, file.content))
+        return self._store(MockObject(about, file.content))
 
     def start_upload(self, call: EndpointCall) -> ScriptedAnswer:
         members = {name: call.members.get(name) for name in ("filename", "purpose", "bytes", "mime_type")}
@@ -68,18 +70,18 @@ class MockShelf:
             "status": "pending",
             "parts": [],
         }
-        return json_answer(self._put(MockObject(about)).about)
+        return json_answer(self._store(MockObject(about)).about)
 
     def add_part(self, call: EndpointCall) -> ScriptedAnswer:
         upload = self._get(call)
         part = {"id": new_id("part_"), "object": "upload.part", "upload_id": upload.about["id"]}
         content = b"".join(file.content for file in call.files.get("data", ()))
-        return json_answer(self._put(MockObject(part, content)).about)
+        return json_answer(self._store(MockObject(part, content)).about)
 
-    def end_upload(self, call: EndpointCall) -> ScriptedAnswer:
+    def complete_upload(self, call: EndpointCall) -> ScriptedAnswer:
         upload, parts = self._get(call), call.members.get("part_ids", [])
         content = b"".join(self._objects[id].content for id in parts if id in self._objects)
-        file = self._file(
+        file = self._store_file(
             UploadedFile(upload.about["filename"], content), "file-", upload.about["purpose"] or "user_data"
         )
         upload.about.update(status="completed", file=file.about)
@@ -87,11 +89,11 @@ class MockShelf:
 
     # All kinds
 
-    def make(self, prefix: str, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+    def creator(self, prefix: str, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
         def answer(call: EndpointCall) -> ScriptedAnswer:
             about = {"id": new_id(prefix), "object": kind, "created_at": int(time.time()), "status": "completed"}
             known = {name: call.members[name] for name in ("name", "model", "prompt") if name in call.members}
-            return json_answer(self._put(MockObject({**about, **known}, picture(call.model))).about)
+            return json_answer(self._store(MockObject({**about, **known}, picture(call.model))).about)
 
         return answer
 
@@ -103,8 +105,8 @@ class MockShelf:
 
     def remove(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
-        del self._objects[call.named["id"]]
-        if call.is_anthropics:
+        del self._objects[call.path_parameters["id"]]
+        if call.is_from_anthropic_client:
             return json_answer({"id": about["id"], "type": f"{about.get('type', 'file')}_deleted"})
         return json_answer({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
 
@@ -113,20 +115,20 @@ class MockShelf:
         about.update({"processing_status": "canceling"} if "processing_status" in about else {"status": "cancelled"})
         return json_answer(about)
 
-    def list_of(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+    def lister(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
         within = any("/" in prefix for prefix in prefixes)
 
         def answer(call: EndpointCall) -> ScriptedAnswer:
             kept = reversed(self._objects.items())
             data = [one.about for id, one in kept if id.startswith(prefixes) and within == ("/" in id)]
             if len(prefixes) > 1:  # files: the client's API selects which
-                data = [about for about in data if call.is_anthropics == ("type" in about)]
+                data = [about for about in data if call.is_from_anthropic_client == ("type" in about)]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
             return json_answer({"object": "list", "data": data, "has_more": False, **ends})
 
         return answer
 
-    def change(self, call: EndpointCall) -> ScriptedAnswer:
+    def update(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
         about.update({name: call.members[name] for name in ("name", "metadata") if name in call.members})
         return json_answer(about)
@@ -138,40 +140,42 @@ class MockShelf:
 
     # Files within a vector store or container
 
-    def put_within(self, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+    def adder_within(self, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
         """Return a function that adds a stored file by its ``file_id``, or a new one from a form."""
 
         def answer(call: EndpointCall) -> ScriptedAnswer:
             outer = self._get(call).about["id"]
             if "file" in call.files:
-                file = self._file(call.files["file"][0], "cfile_", "user")
+                file = self._store_file(call.files["file"][0], "cfile_", "user")
             else:
-                file = self._get(attrs.evolve(call, named={"id": str(call.members.get("file_id"))}))
+                file = self._get(attrs.evolve(call, path_parameters={"id": str(call.members.get("file_id"))}))
             about = {
                 "id": file.about["id"], "object": kind, "created_at": int(time.time()), "status": "completed",
                 "vector_store_id": outer, "container_id": outer, "path": f"/mnt/data/{file.about['filename']}",
                 "bytes": len(file.content), "usage_bytes": len(file.content), "source": "user", "last_error": None,
             }  # fmt: skip
-            return json_answer(self._put(MockObject(about, file.content), _within(outer, about["id"])).about)
+            return json_answer(self._store(MockObject(about, file.content), _id_within(outer, about["id"])).about)
 
         return answer
 
     def list_within(self, call: EndpointCall) -> ScriptedAnswer:
-        return self.list_of(_within(self._get(call).about["id"], ""))(call)
+        return self.lister(_id_within(self._get(call).about["id"], ""))(call)
 
-    def one_within(
-        self, answering: Callable[[EndpointCall], ScriptedAnswer]
-    ) -> Callable[[EndpointCall], ScriptedAnswer]:
-        """Return a function that applies ``answering`` to one of them."""
+    def within(self, answering: Callable[[EndpointCall], ScriptedAnswer]) -> Callable[[EndpointCall], ScriptedAnswer]:
+        """Return a function that applies ``answering`` to one file within a vector store or container."""
 
         def answer(call: EndpointCall) -> ScriptedAnswer:
-            return answering(attrs.evolve(call, named={"id": _within(call.named["id"], call.named["part"])}))
+            return answering(
+                attrs.evolve(
+                    call, path_parameters={"id": _id_within(call.path_parameters["id"], call.path_parameters["part"])}
+                )
+            )
 
         return answer
 
     # Batches
 
-    def batch(self, call: EndpointCall) -> ScriptedAnswer:
+    def create_batch(self, call: EndpointCall) -> ScriptedAnswer:
         """Create an OpenAI batch, completed at the next query."""
         file = self._objects.get(str(call.members.get("input_file_id")))
         if file is None:
@@ -180,9 +184,9 @@ class MockShelf:
                 "there is no file with the id in input_file_id: upload the file first",
                 param="input_file_id",
             )
-        answers = [self._line(line) for line in file.content.splitlines() if line.strip()]
+        answers = [self._answer_batch_line(line) for line in file.content.splitlines() if line.strip()]
         content = b"\n".join(map(msgspec.json.encode, answers)) + b"\n"
-        out = self._file(UploadedFile("output.jsonl", content), "file-", "batch_output")
+        out = self._store_file(UploadedFile("output.jsonl", content), "file-", "batch_output")
         about = {
             "id": new_id("batch_"), "object": "batch", "endpoint": call.members.get("endpoint"),
             "input_file_id": file.about["id"], "completion_window": "24h", "created_at": int(time.time()),
@@ -193,14 +197,14 @@ class MockShelf:
             "usage": {"input_tokens": len(file.content) // 4, "output_tokens": len(content) // 4,
                       "total_tokens": (len(file.content) + len(content)) // 4},
         }  # fmt: skip
-        kept = self._put(MockObject(about))
+        kept = self._store(MockObject(about))
         return json_answer({**kept.about, "status": "validating", "output_file_id": None})
 
-    def _line(self, line: bytes) -> dict[str, Any]:
+    def _answer_batch_line(self, line: bytes) -> dict[str, Any]:
         try:
-            asked = msgspec.json.decode(line)
-            status, body = self._answer_line(asked["url"], asked["body"])
-            id = asked["custom_id"]
+            request = msgspec.json.decode(line)
+            status, body = self._answer_line(request["url"], request["body"])
+            id = request["custom_id"]
         except (*NOT_JSON, KeyError, TypeError):
             id, status, body = (
                 "",
@@ -210,22 +214,22 @@ class MockShelf:
         response = {"status_code": status, "request_id": new_id("req_"), "body": body}
         return {"id": new_id("batch_req_"), "custom_id": id, "response": response, "error": None}
 
-    def message_batch(self, call: EndpointCall) -> ScriptedAnswer:
+    def create_message_batch(self, call: EndpointCall) -> ScriptedAnswer:
         """Create an Anthropic batch, ended at the next query."""
         results = []
-        for asked in call.members.get("requests", []):
-            status, body = self._answer_line("/v1/messages", asked["params"])
+        for request in call.members.get("requests", []):
+            status, body = self._answer_line("/v1/messages", request["params"])
             result = {"type": "succeeded", "message": body} if status == 200 else {"type": "errored", "error": body}
-            results.append({"custom_id": asked["custom_id"], "result": result})
+            results.append({"custom_id": request["custom_id"], "result": result})
         content = b"\n".join(map(msgspec.json.encode, results)) + b"\n"
         counts = {"processing": 0, "succeeded": len(results), "errored": 0, "canceled": 0, "expired": 0}
         id = new_id("msgbatch_")
         about = {
             "id": id, "type": "message_batch", "processing_status": "ended", "request_counts": counts,
-            "created_at": _moment(), "ended_at": _moment(), "expires_at": _moment(), "archived_at": None,
+            "created_at": _timestamp(), "ended_at": _timestamp(), "expires_at": _timestamp(), "archived_at": None,
             "cancel_initiated_at": None, "results_url": f"{call.origin}/v1/messages/batches/{id}/results",
         }  # fmt: skip
-        kept = self._put(MockObject(about, content))
+        kept = self._store(MockObject(about, content))
         begun = {"processing": len(results), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         return json_answer({
             **kept.about, "processing_status": "in_progress", "request_counts": begun, "ended_at": None,
@@ -234,14 +238,14 @@ class MockShelf:
 
     # Storage
 
-    def _put(self, made: MockObject, key: str | None = None) -> MockObject:
+    def _store(self, made: MockObject, key: str | None = None) -> MockObject:
         self._objects[key or made.about["id"]] = made
-        while len(self._objects) > MOST or _bytes(self._objects.values()) > MOST_BYTES:
+        while len(self._objects) > MAX_OBJECTS or _total_size(self._objects.values()) > MAX_BYTES:
             del self._objects[next(iter(self._objects))]
         return made
 
     def _get(self, call: EndpointCall) -> MockObject:
-        id = call.named.get("id", "")
+        id = call.path_parameters.get("id", "")
         if id not in self._objects:
             raise GatewayError(
                 "not_found", f"there is no object {id[:80]}; the stand-in loses its objects when it ends", param="id"
@@ -249,13 +253,13 @@ class MockShelf:
         return self._objects[id]
 
 
-def _bytes(objects: Iterable[MockObject]) -> int:
+def _total_size(objects: Iterable[MockObject]) -> int:
     return sum(len(one.content) for one in objects)
 
 
-def _within(outer: str, id: str) -> str:
+def _id_within(outer: str, id: str) -> str:
     return f"{outer}/{id}"
 
 
-def _moment() -> str:
+def _timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -13,7 +13,7 @@ _TONE: Final = 440  # Hz
 
 
 def tone(text: str) -> bytes:
-    """Return 16-bit samples for ``text``."""
+    """Return a tone as 16-bit samples, about as long as ``text`` is when spoken."""
     count = RATE * max(1, min(MOST_SECONDS, len(text) // SPEED))
     period = [int(8000 * math.sin(2 * math.pi * _TONE * at / RATE)) for at in range(RATE // 20)]
     return (struct.pack(f"<{len(period)}h", *period) * (count // len(period) + 1))[: 2 * count]

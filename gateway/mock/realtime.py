@@ -12,7 +12,7 @@ from providers.neutral.codec import new_id
 from streams.surrogates import NOT_JSON
 
 PATH: Final = "/v1/realtime"
-_PIECE: Final = 8192  # bytes of audio per event
+_AUDIO_BYTES: Final = 8192  # bytes of audio per event
 _SOUND_TOKENS: Final = 20
 
 
@@ -25,7 +25,7 @@ class MockSession:
             "output_modalities": ["audio"],
         }  # fmt: skip
 
-    def opened(self) -> str:
+    def created_event(self) -> str:
         return _event("session.created", session=self._session)
 
     def take(self, message: bytes | str) -> Iterator[str]:
@@ -53,32 +53,34 @@ class MockSession:
             case _:
                 yield _error(f"unknown event {str(kind)[:80]}")
 
-    def _answer(self, asked: Mapping[str, Any]) -> Iterator[str]:
-        without_program_text = "audio" in (asked.get("output_modalities") or self._session["output_modalities"])
+    def _answer(self, options: Mapping[str, Any]) -> Iterator[str]:
+        with_audio = "audio" in (options.get("output_modalities") or self._session["output_modalities"])
         response: dict[str, Any] = {"id": new_id("resp_"), "object": "realtime.response", "status": "in_progress"}
         item = {"id": new_id("item_"), "object": "realtime.item", "type": "message", "role": "assistant"}
         place = {"response_id": response["id"], "item_id": item["id"], "output_index": 0, "content_index": 0}
-        said = "output_audio_transcript" if without_program_text else "output_text"
+        kind_of_text = "output_audio_transcript" if with_audio else "output_text"
         yield _event("response.created", response={**response, "output": []})
         yield _event("response.output_item.added", item=item, response_id=response["id"], output_index=0)
         for word in words.WHO.split():
-            yield _event(f"response.{said}.delta", delta=f"{word} ", **place)
-        if without_program_text:
+            yield _event(f"response.{kind_of_text}.delta", delta=f"{word} ", **place)
+        if with_audio:
             sound = tone(words.WHO)
-            for at in range(0, len(sound), _PIECE):
+            for at in range(0, len(sound), _AUDIO_BYTES):
                 yield _event(
-                    "response.output_audio.delta", delta=base64.b64encode(sound[at : at + _PIECE]).decode(), **place
+                    "response.output_audio.delta",
+                    delta=base64.b64encode(sound[at : at + _AUDIO_BYTES]).decode(),
+                    **place,
                 )
             yield _event("response.output_audio.done", **place)
-        yield _event(f"response.{said}.done", **place, **{"transcript" if without_program_text else "text": words.WHO})
+        yield _event(f"response.{kind_of_text}.done", **place, **{"transcript" if with_audio else "text": words.WHO})
         yield _event(
             "response.done",
-            response={**response, "status": "completed", "output": [item], "usage": _usage(without_program_text)},
+            response={**response, "status": "completed", "output": [item], "usage": _usage(with_audio)},
         )
 
 
-def _usage(without_program_text: bool) -> dict[str, Any]:
-    text, sound = len(words.WHO.split()), _SOUND_TOKENS if without_program_text else 0
+def _usage(with_audio: bool) -> dict[str, Any]:
+    text, sound = len(words.WHO.split()), _SOUND_TOKENS if with_audio else 0
     return {
         "total_tokens": 10 + text + sound, "input_tokens": 10, "output_tokens": text + sound,
         "input_token_details": {"text_tokens": 10, "audio_tokens": 0, "cached_tokens": 0},

@@ -1,5 +1,4 @@
-"""The meanings of a JSON Schema: references, ``allOf`` and one choice of ``anyOf`` and ``oneOf`` merged into types and
-bounds."""
+"""Resolution of JSON Schemas into flat ones, without references, ``allOf``, ``anyOf`` and ``oneOf``."""
 
 import json
 import re
@@ -12,61 +11,61 @@ Flat: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str, ...]
 """The references that led to a schema."""
 
-STEPS: Final = 20_000  # schemas examined for one value before giving up
-DEEP: Final = 3  # depth of references from which on optional parts are left out
-TWICE: Final = 2  # how often a reference may occur within itself
+MAX_STEPS: Final = 20_000  # schemas examined for one value before giving up
+MAX_OPTIONAL_DEPTH: Final = 3  # depth of references from which on optional parts are left out
+MAX_RECURSION: Final = 2  # how often a reference may occur within itself
 
 _COMBINING: Final = {"$ref", "allOf", "anyOf", "oneOf", "$defs", "definitions"}
 
 
 class TooManySteps(Exception):
-    """An error: more than ``STEPS`` steps were needed."""
+    """An error: more than ``MAX_STEPS`` steps were needed."""
 
 
-class Meanings:
-    """The meanings of a schema's parts, whose references lead into ``root``."""
+class SchemaResolver:
+    """A resolver of schemas within the document ``root``, into which their references point."""
 
     def __init__(self, root: object) -> None:
         self._root = root
         self._steps = 0
 
-    def of(self, schema: object, path: Path) -> Iterator[tuple[Flat, Path]]:
-        """Yield the flat schemas that ``schema`` can mean, the first choice first. Raises ``TooManySteps``."""
+    def resolve(self, schema: object, path: Path) -> Iterator[tuple[Flat, Path]]:
+        """Yield a flat schema for each choice that ``schema`` allows. Raises ``TooManySteps``."""
         self._steps += 1
-        if self._steps > STEPS:
+        if self._steps > MAX_STEPS:
             raise TooManySteps
         if schema is False:
             return
         if not isinstance(schema, Mapping):
             yield {}, path
             return
-        groups = [[one] for one in listed(schema, "allOf")]
-        groups += [found for key in ("anyOf", "oneOf") if (found := listed(schema, key))]
+        groups = [[one] for one in list_in(schema, "allOf")]
+        groups += [found for key in ("anyOf", "oneOf") if (found := list_in(schema, key))]
         if isinstance(ref := schema.get("$ref"), str):
-            if path.count(ref) >= TWICE:
+            if path.count(ref) >= MAX_RECURSION:
                 return
             path = (*path, ref)
-            groups.insert(0, [self._target(ref)])
-        if len(path) >= DEEP:
-            groups = [sorted(group, key=_refers) for group in groups]
+            groups.insert(0, [self._referenced(ref)])
+        if len(path) >= MAX_OPTIONAL_DEPTH:
+            groups = [sorted(group, key=_is_reference) for group in groups]
         own = {key: value for key, value in schema.items() if key not in _COMBINING}
         if isinstance(own.get("items"), list):  # as in drafts before 2020-12
             own |= {"prefixItems": own["items"], "items": own.get("additionalItems", True)}
-        yield from self._with(own, groups, path)
+        yield from self._merge_choices(own, groups, path)
 
-    def _with(self, flat: Flat, groups: Sequence[Sequence[object]], path: Path) -> Iterator[tuple[Flat, Path]]:
-        """Yield ``flat`` merged with one schema of each of ``groups``."""
+    def _merge_choices(self, flat: Flat, groups: Sequence[Sequence[object]], path: Path) -> Iterator[tuple[Flat, Path]]:
+        """Yield ``flat`` merged with each combination of one schema from every group."""
         if not groups:
             yield flat, path
             return
         for choice in groups[0]:
-            for found, inside in self.of(choice, path):
-                merged = both(flat, found)
+            for found, inside in self.resolve(choice, path):
+                merged = merge(flat, found)
                 if merged is not None:
-                    yield from self._with(merged, groups[1:], inside)
+                    yield from self._merge_choices(merged, groups[1:], inside)
 
-    def _target(self, ref: str) -> object:
-        """Return the schema that a reference leads to; outside ``root``, one that nothing matches."""
+    def _referenced(self, ref: str) -> object:
+        """Return the schema to which a reference points, or ``False``, which matches nothing, if there is none."""
         found = self._root
         mark, *parts = unquote(ref).split("/")
         for part in parts if mark == "#" else [ref]:
@@ -78,19 +77,19 @@ class Meanings:
         return found
 
 
-def _refers(schema: object) -> bool:
+def _is_reference(schema: object) -> bool:
     return isinstance(schema, Mapping) and "$ref" in schema
 
 
 # Tolerant reading of keywords
 
 
-def listed(schema: Mapping[str, Any], key: str) -> list[Any]:
+def list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
     found = schema.get(key)
     return found if isinstance(found, list) else []
 
 
-def members(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def object_in(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = schema.get(key)
     return found if isinstance(found, Mapping) else {}
 
@@ -105,7 +104,7 @@ def text_of(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def same(one: object, other: object) -> bool:
+def are_equal(one: object, other: object) -> bool:
     """Return whether two values are the same JSON."""
     return text_of(one) == text_of(other)
 
@@ -121,8 +120,8 @@ def matches(pattern: object, text: str) -> bool:
 # Merging
 
 
-def both(one: Flat, other: Flat) -> Flat | None:
-    """Return the schema that fits both, ``None`` if evidently nothing does."""
+def merge(one: Flat, other: Flat) -> Flat | None:
+    """Merge two schemas into one that fits both; return ``None`` if evidently nothing does."""
     found = {**other, **one}
     for key in one.keys() & other.keys():
         merged = _MERGE.get(key, _first)(one[key], other[key])
@@ -131,24 +130,24 @@ def both(one: Flat, other: Flat) -> Flat | None:
         found[key] = merged
     if properties := _all_of(_constrained_members(one, other), _constrained_members(other, one)):
         found["properties"] = properties
-    first = range(max(len(listed(each, "prefixItems")) for each in (one, other)))
+    first = range(max(len(list_in(each, "prefixItems")) for each in (one, other)))
     if first:
-        found["prefixItems"] = [{"allOf": [place(one, index), place(other, index)]} for index in first]
+        found["prefixItems"] = [{"allOf": [item_schema(one, index), item_schema(other, index)]} for index in first]
     return found
 
 
-def place(flat: Flat, index: int) -> object:
-    """Return the schema of an item."""
-    first = listed(flat, "prefixItems")
+def item_schema(flat: Flat, index: int) -> object:
+    """Return the schema of the array item at ``index``."""
+    first = list_in(flat, "prefixItems")
     return first[index] if index < len(first) else flat.get("items", True)
 
 
 def _constrained_members(one: Flat, other: Flat) -> Mapping[str, Any]:
-    """Return the members of ``one`` with the constraints that ``other`` sets for unlisted members."""
-    own, rest = members(one, "properties"), other.get("additionalProperties", True)
+    """Return the members of ``one`` with the constraints that ``other`` sets for members it does not list."""
+    own, rest = object_in(one, "properties"), other.get("additionalProperties", True)
     if rest is True:
         return own
-    named, patterns = members(other, "properties"), members(other, "patternProperties")
+    named, patterns = object_in(other, "properties"), object_in(other, "patternProperties")
     strange = {name for name in own if name not in named and not any(matches(each, name) for each in patterns)}
     return {name: {"allOf": [schema, rest]} if name in strange else schema for name, schema in own.items()}
 
@@ -167,15 +166,15 @@ def _types(one: object, other: object) -> list[str] | None:
     return sorted(common - ({"number"} if "integer" in common else set())) or None
 
 
-def _shared(one: list[Any], other: list[Any]) -> list[Any] | None:
-    return [value for value in one if any(same(value, each) for each in other)] or None
+def _common_values(one: list[Any], other: list[Any]) -> list[Any] | None:
+    return [value for value in one if any(are_equal(value, each) for each in other)] or None
 
 
-def _step(one: float, other: float) -> float:
+def _common_multiple(one: float, other: float) -> float:
     return one if one % other == 0 else other if other % one == 0 else one * other
 
 
-def _either(one: object, other: object) -> object:
+def _both_schemas(one: object, other: object) -> object:
     return {"allOf": [one, other]}
 
 
@@ -185,17 +184,17 @@ def _first(one: object, other: object) -> object:
 
 _MERGE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "type": _types,
-    "enum": _shared,
-    "const": lambda one, other: _shared([one], [other]) and one,
+    "enum": _common_values,
+    "const": lambda one, other: _common_values([one], [other]) and one,
     "required": lambda one, other: [*one, *other],
     "examples": lambda one, other: [*one, *other],
     "pattern": lambda one, other: f"(?=[\\s\\S]*?(?:{one}))(?=[\\s\\S]*?(?:{other}))",
     "format": lambda one, other: one if one == other else None,
-    "multipleOf": _step,
+    "multipleOf": _common_multiple,
     "patternProperties": _all_of,
     "uniqueItems": lambda one, other: bool(one or other),
     **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"), max),
     **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"), min),
-    **dict.fromkeys(("items", "additionalProperties", "contains"), _either),
+    **dict.fromkeys(("items", "additionalProperties", "contains"), _both_schemas),
 }
 """How two values of a keyword merge; ``None`` means that nothing fits both."""

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 
 from gateway.mock import words
-from gateway.mock.filling import Unfillable, fill
-from gateway.mock.tools import Pick, choose, offered
+from gateway.mock.filling import NoMatchingValue, fill
+from gateway.mock.tools import ToolPick, available_tools, choose
 from providers.neutral.codec import new_id
 from providers.neutral.request import Format, Request, ToolCallPart, ToolResultPart
 from streams.errors import GatewayError
@@ -49,7 +49,7 @@ def _events(request: Request, api: Api) -> Iterator[Event]:
         yield from _call_events(block, pick)
         reason, tokens = "tool_calls", 12
     else:
-        said = _tokens(_text(request))
+        said = _tokens(_answer_text(request))
         yield from (TextDelta(block, token) for token in said)
         yield BlockEnd(block)
         reason, tokens = "stop", len(said)
@@ -58,24 +58,24 @@ def _events(request: Request, api: Api) -> Iterator[Event]:
     yield AnswerEnd(reason)
 
 
-def _call_events(block: int, pick: Pick) -> Iterator[Event]:
+def _call_events(block: int, pick: ToolPick) -> Iterator[Event]:
     yield ToolCallStart(block, new_id("call_"), pick.tool.name, pick.tool.kind)
     half = len(pick.input) // 2
     yield from (ToolCallDelta(block, piece) for piece in (pick.input[:half], pick.input[half:]) if piece)
     yield BlockEnd(block)
 
 
-def _text(request: Request) -> str:
+def _answer_text(request: Request) -> str:
     if request.format is not None:
-        return _json(request, request.format)
+        return _json_text(request, request.format)
     if words.wants_title(request):
         return words.title(request)
-    said = words.shortened(words.user_text(request))
-    if (called := _result(request)) is not None:
+    said = words.shorten(words.user_text(request))
+    if (called := _last_result(request)) is not None:
         asked, result = called
-        input = words.shortened(asked.input)
+        input = words.shorten(asked.input)
         return words.CALLED.format(said=said, tool=asked.name, input=input, result=words.result_sentence(result))
-    mode, tools = offered(request)
+    mode, tools = available_tools(request)
     if (
         mode == "auto"
         and tools
@@ -85,18 +85,18 @@ def _text(request: Request) -> str:
     return words.ANSWER.format(said=said)
 
 
-def _json(request: Request, format: Format) -> str:
+def _json_text(request: Request, format: Format) -> str:
     schema = format.schema if format.kind == "json_schema" else {"properties": {"answer": {"type": "string"}}}
     try:
-        found = fill(schema, lambda name: words.text_for(name, request))
-    except Unfillable:
+        found = fill(schema, lambda name: words.example_text(name, request))
+    except NoMatchingValue:
         raise GatewayError(
             "invalid_request", "the stand-in cannot find a value that fits this JSON schema", param=format.at
         ) from None
     return json.dumps(found, ensure_ascii=False)
 
 
-def _result(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
+def _last_result(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
     """Return the tool call whose result ends the conversation, with that result."""
     for turn in reversed(request.messages):
         results = [part for part in turn.parts if isinstance(part, ToolResultPart)]

@@ -14,10 +14,10 @@ from quart_trio import QuartTrio
 
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
 from gateway.mock.called import EndpointCall
-from gateway.mock.endpoint_answers import ANSWERS, AnswerCall
+from gateway.mock.endpoint_answers import POST_ANSWERS, AnswerCall
 from gateway.mock.endpoints import add_endpoints
 from gateway.mock.failures import fault_descriptions, fault_of
-from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
+from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
 from gateway.mock.script import script
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_requests import read_body
@@ -63,11 +63,11 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
                 call = codec.read_request(expect(_decode(body), dict, "the request body"))
                 if model is not None:
                     call = attrs.evolve(call, model=model, stream=bool(route.streamed))
-                fault, number = _fault(call.model, codec.api, failures)
+                fault, number = _select_fault(call.model, codec.api, failures)
                 if (refusal := fault.refusals.get(codec.api)) is not None:
                     return _error(codec, refusal, fault.body)
-                told = fault.told.get(codec.api)
-                events = fault.events(script(call, codec.api), number) if told is None else [told]
+                error_event = fault.error_events.get(codec.api)
+                events = fault.events(script(call, codec.api), number) if error_event is None else [error_event]
             except GatewayError as error:
                 return _error(codec, error.info)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
@@ -100,7 +100,7 @@ async def _call_endpoint(
     codec = CODECS["chat"]
     try:
         call = read()
-        fault, number = _fault(call.model, codec.api, failures)
+        fault, number = _select_fault(call.model, codec.api, failures)
         if (refusal := fault.refusals.get(codec.api)) is not None:
             return _error(codec, refusal, fault.body)
         answer = fault.answer(answering(call), number)
@@ -122,10 +122,12 @@ def _error(codec: Codec, failed: ErrorInfo, change: Callable[[bytes], bytes] = b
     return Response(failed.status, (*failed.headers, *codec.wire.error_headers(failed), *JSON_HEADERS), body)
 
 
-def _fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
-    """Return the fault for this request to ``model``, and its number. Raises ``GatewayError`` for an unknown fault."""
+def _select_fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
+    """Return the fault that ``model`` selects for this request, and its number.
+
+    ``failures`` counts the requests that have failed. Raises ``GatewayError`` for an unknown fault."""
     name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
-    times = 1 if fault.once else number if fault.counted else 0
+    times = 1 if fault.fails_once else number if fault.is_counted else 0
     key = (api, name, number)
     if times and failures[key] >= times:
         del failures[key]
@@ -135,7 +137,7 @@ def _fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tup
 
 
 def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnswer:
-    """Return the response without any fault."""
+    """Return the response to a conversation, before a fault changes it."""
     if reply.request.stream:
         writer = codec.writer(reply)
         pieces = tuple(
@@ -153,8 +155,8 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
 
 def _answer_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
     """Return the response to a line of a batch: a conversation or embeddings."""
-    if path in ANSWERS:
-        answer = ANSWERS[path](EndpointCall(body, path=path))
+    if path in POST_ANSWERS:
+        answer = POST_ANSWERS[path](EndpointCall(body, path=path))
         return 200, msgspec.json.decode(answer.pieces[0].data)
     codec = next((one for one in CODECS.values() if one.wire.root + one.wire.path == path), CODECS["chat"])
     try:
@@ -166,9 +168,9 @@ def _answer_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
 
 
 def _reframe(answer: ScriptedAnswer, own: Framing, framing: Framing) -> ScriptedAnswer:
-    """Return the same events in another framing."""
+    """Return ``answer`` with its events in another framing."""
     assert framing.writer is not None
-    splitter, writer = own.splitter(LONGEST), framing.writer()
+    splitter, writer = own.splitter(MAX_EVENT), framing.writer()
     pieces = [
         attrs.evolve(piece, data=b"".join(writer.event(*event) for event in map(own.parse, raws) if event is not None))
         for piece, raws in ((piece, splitter.feed(piece.data)) for piece in answer.pieces)
@@ -182,11 +184,11 @@ async def _send(answer: ScriptedAnswer, pace: float, reset: Callable[[], None]) 
         return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
     send, receive = trio.open_memory_channel[bytes](0)
     body = ChannelBody(receive)
-    current_scope().nursery.start_soon(_play, answer, pace, send, body, reset)
+    current_scope().nursery.start_soon(_send_pieces, answer, pace, send, body, reset)
     return Response(200, answer.headers, body)
 
 
-async def _play(
+async def _send_pieces(
     answer: ScriptedAnswer,
     pace: float,
     send: trio.MemorySendChannel[bytes],

@@ -7,11 +7,11 @@ from typing import Final
 
 import attrs
 
-from gateway.mock.filling import Unfillable, fill
-from gateway.mock.words import GREETING, last_of, text_for, words_of
+from gateway.mock.filling import NoMatchingValue, fill
+from gateway.mock.words import GREETING, example_text, last_word, split_words
 from providers.neutral.request import Request, Tool, ToolCallPart, ToolResultPart
 
-AVOIDED: Final = frozenset((
+AVOIDED_WORDS: Final = frozenset((
     # They start other agents.
     "agent", "agents", "subagent", "subagents", "task", "tasks", "team", "teammate", "spawn", "delegate", "handoff",
     "transfer", "workflow",
@@ -25,17 +25,17 @@ AVOIDED: Final = frozenset((
 ))  # fmt: skip
 """Words in the names of tools that are never called."""
 
-LOOKS: Final = frozenset((
+READING_WORDS: Final = frozenset((
     "get", "list", "read", "search", "find", "look", "lookup", "query", "show", "describe", "count", "check", "fetch",
     "view", "calculate", "compute", "grep",
 ))  # fmt: skip
-CHANGES: Final = frozenset((
+CHANGING_WORDS: Final = frozenset((
     "write", "edit", "create", "update", "delete", "remove", "move", "rename", "apply", "patch", "insert", "replace",
     "set", "put", "send", "post", "add", "save", "drop", "install", "deploy", "publish", "commit", "push", "merge",
     "upload", "sync", "notify", "message", "email", "pay", "buy", "charge", "refund", "report", "execute", "exec",
     "start", "restart",
 ))  # fmt: skip
-"""Words in the names of tools that are called only if ``LOOKS`` also has a word of the name."""
+"""Words in the names of tools that are called only if ``READING_WORDS`` also has a word of the name."""
 
 FINAL: Final = frozenset(("final", "finish", "completion", "structured"))
 """Words in the names of tools with which programs expect the final answer."""
@@ -44,7 +44,7 @@ SHELL: Final = frozenset((
     "bash", "shell", "sh", "zsh", "powershell", "terminal", "exec", "execute", "run", "command", "cmd",
 ))  # fmt: skip
 COMMAND: Final = frozenset(("command", "cmd"))
-PLACE: Final = frozenset((
+LOCATION_WORDS: Final = frozenset((
     "file", "files", "filename", "filepath", "path", "paths", "url", "urls", "uri", "image",
 ))  # fmt: skip
 """Last words of members that locate something: the stand-in knows no existing file or URL."""
@@ -68,31 +68,31 @@ CUSTOM: Final = (
 
 
 @attrs.frozen
-class Pick:
-    """A tool call; ``input`` is JSON for a function, else text."""
+class ToolPick:
+    """A tool to call; ``input`` is JSON for a function, else text."""
 
     tool: Tool
     input: str
 
 
-def choose(request: Request) -> Pick | None:
-    """Return the tool call that answers ``request``, ``None`` if text does."""
-    mode, tools = offered(request)
+def choose(request: Request) -> ToolPick | None:
+    """Choose a tool call as the response to ``request``; return ``None`` to respond with text."""
+    mode, tools = available_tools(request)
     if mode == "none":
         return None
     if mode == "tool":
-        return _first(tools, request, forced=True)
+        return _first_possible_call(tools, request, forced=True)
     called = {part.name for message in request.messages for part in message.parts if isinstance(part, ToolCallPart)}
     fresh = [tool for tool in tools if tool.name not in called]
     looking = [] if _has_called_tool(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
     answering = [tool for tool in fresh if _is_final(tool)]
-    found = _first([*sorted(looking, key=rank), *answering], request)
+    found = _first_possible_call([*sorted(looking, key=rank), *answering], request)
     if found is None and mode == "required":
-        return _first(sorted(fresh or tools, key=rank), request, forced=True)
+        return _first_possible_call(sorted(fresh or tools, key=rank), request, forced=True)
     return found
 
 
-def offered(request: Request) -> tuple[str, list[Tool]]:
+def available_tools(request: Request) -> tuple[str, list[Tool]]:
     """Return the mode of the choice (``ToolChoice.mode``) and the available tools."""
     tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     choice = request.tool_choice
@@ -121,18 +121,18 @@ NEVER: Final = 100
 
 def rank(tool: Tool) -> int:
     """Return a tool's rank: lower ones are called first, ``NEVER`` only when required."""
-    words, needed = _words(tool), _needed(tool)
+    words, needed = _name_words(tool), _required_words(tool)
     script = _script(tool) if tool.kind == "custom" else None
-    if words & AVOIDED or _is_final(tool) or (script is None and _has_grammar(tool)):
+    if words & AVOIDED_WORDS or _is_final(tool) or (script is None and _has_grammar(tool)):
         return NEVER
     lists = "ls" in words or ("list" in words and not words.isdisjoint(("files", "dir", "directory")))
-    reaches = bool(needed & PLACE)
+    reaches = bool(needed & LOCATION_WORDS)
     order = (
         lists and not needed,
         bool(words & SHELL and needed & COMMAND) or script is not None,
         lists or "glob" in words,
-        bool(words & LOOKS) and not reaches,
-        not words & CHANGES and not reaches,
+        bool(words & READING_WORDS) and not reaches,
+        not words & CHANGING_WORDS and not reaches,
     )
     if True not in order:
         return NEVER
@@ -141,56 +141,56 @@ def rank(tool: Tool) -> int:
 
 
 def _is_final(tool: Tool) -> bool:
-    words = _words(tool)
-    return bool(words & FINAL) and not words & AVOIDED
+    words = _name_words(tool)
+    return bool(words & FINAL) and not words & AVOIDED_WORDS
 
 
-def _words(tool: Tool) -> set[str]:
+def _name_words(tool: Tool) -> set[str]:
     """Return the words of a tool's name without its server or namespace."""
-    return set(words_of(tool.name.rpartition("__")[2]))
+    return set(split_words(tool.name.rpartition("__")[2]))
 
 
-def _needed(tool: Tool) -> set[str]:
+def _required_words(tool: Tool) -> set[str]:
     """Return the last words of the members that its schema requires."""
     names = tool.schema.get("required") if isinstance(tool.schema, Mapping) else None
-    return {last_of(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    return {last_word(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 # Arguments
 
 
-def _first(tools: Iterable[Tool], request: Request, forced: bool = False) -> Pick | None:
+def _first_possible_call(tools: Iterable[Tool], request: Request, forced: bool = False) -> ToolPick | None:
     """Return a call of the first of ``tools`` that has a possible input; a ``forced`` call needs none."""
     for tool in tools:
         try:
-            return Pick(tool, _input(tool, request))
-        except Unfillable:
+            return ToolPick(tool, _input(tool, request))
+        except NoMatchingValue:
             if forced:
-                return Pick(tool, "{}")
+                return ToolPick(tool, "{}")
     return None
 
 
 def _input(tool: Tool, request: Request) -> str:
-    """Return the input for a call. Raises ``Unfillable``."""
+    """Return the input for a call. Raises ``NoMatchingValue``."""
     if tool.kind == "custom":
         return _script(tool) or GREETING
     schema = tool.schema if isinstance(tool.schema, Mapping) else {}
-    found = fill({"type": "object", **schema}, partial(_say, tool, request), complete=_is_final(tool))
+    found = fill({"type": "object", **schema}, partial(_argument_text, tool, request), complete=_is_final(tool))
     return json.dumps(found, ensure_ascii=False)
 
 
 def _script(tool: Tool) -> str | None:
     """Return a text that a free-form tool can run, ``None`` if unknown."""
     about = tool.description or ""
-    return next((text for words, mark, text in CUSTOM if words & _words(tool) and mark in about), None)
+    return next((text for words, mark, text in CUSTOM if words & _name_words(tool) and mark in about), None)
 
 
 def _has_grammar(tool: Tool) -> bool:
     return isinstance(tool.format, Mapping) and tool.format.get("type") == "grammar"
 
 
-def _say(tool: Tool, request: Request, name: str) -> str:
-    last = last_of(name)
+def _argument_text(tool: Tool, request: Request, name: str) -> str:
+    last = last_word(name)
     if last == "pattern":
-        return "*" if "glob" in _words(tool) else "example"
-    return HARMLESS.get(last) or text_for(name, request)
+        return "*" if "glob" in _name_words(tool) else "example"
+    return HARMLESS.get(last) or example_text(name, request)

@@ -59,25 +59,25 @@ _TITLE: Final = re.compile(
 # Names
 
 
-def words_of(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Return the words of a name such as ``getWeather``, ``get_weather`` or ``get-weather``."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
-def last_of(name: str) -> str:
+def last_word(name: str) -> str:
     """Return the last word of a name, which usually says what it is."""
-    return next(reversed(words_of(name)), "")
+    return next(reversed(split_words(name)), "")
 
 
-def text_for(name: str, request: Request) -> str:
+def example_text(name: str, request: Request) -> str:
     """Return a text for the member ``name`` of the JSON that ``request`` demands."""
-    match last_of(name):
+    match last_word(name):
         case "title" | "topic" | "subject" | "headline":
             return title(request)
         case "query" | "question" | "prompt":
             return user_text(request) or GREETING
         case last:
-            return EXAMPLES.get(last) or " ".join(["example", *words_of(name)])
+            return EXAMPLES.get(last) or " ".join(["example", *split_words(name)])
 
 
 # The user
@@ -102,22 +102,20 @@ def without_program_text(text: str) -> str:
     return _PROGRAM_TEXT.sub("", quote[2] if quote else text).strip().strip('"')
 
 
-def shortened(text: str, most: int = MOST_USER_TEXT) -> str:
+def shorten(text: str, most: int = MOST_USER_TEXT) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def title(request: Request) -> str:
     """Return a title for the user's words."""
     first = next(iter(user_text(request).splitlines()), "").rstrip(" .?!:")
-    return shortened(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
+    return shorten(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
 
 
 def wants_title(request: Request) -> bool:
     """Return whether a program requests only a title for a conversation."""
-    result_sentence = (
-        part.text for message in request.messages for part in message.parts if isinstance(part, TextPart)
-    )
-    return not request.tools and any(map(_TITLE.search, result_sentence))
+    texts = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
+    return not request.tools and any(map(_TITLE.search, texts))
 
 
 # Tools
@@ -130,7 +128,7 @@ def result_sentence(result: ToolResultPart) -> str:
     if not text:
         return "which returned nothing."
     how = "which failed" if result.is_error else "which returned"
-    return f"{how}:\n\n```\n{shortened(text, MOST_RESULT_TEXT)}\n```"
+    return f"{how}:\n\n```\n{shorten(text, MOST_RESULT_TEXT)}\n```"
 
 
 def names(tools: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.mock.called import EndpointCall, UploadedFile, read_call
-from gateway.mock.endpoint_answers import ANSWERS, TOLD, similarity_of, vector
+from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, similarity_of, vector
 from gateway.mock.faults import ScriptedAnswer
-from gateway.mock.kept import MOST, MockShelf
+from gateway.mock.kept import MAX_OBJECTS, MockObjects
 from gateway.mock.realtime import PATH, MockSession
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
@@ -24,14 +24,14 @@ def content(answer: ScriptedAnswer) -> bytes:
 
 
 def ask(path: str, files: Any = None, **members: Any) -> Any:
-    answer = ANSWERS[path](EndpointCall(members, files or {}, path=path))
+    answer = POST_ANSWERS[path](EndpointCall(members, files or {}, path=path))
     return json.loads(content(answer)) if answer.headers[0][1] == "application/json" else content(answer)
 
 
 def test_every_endpoint_is_served_at_one_of_its_paths():
     """But what passes whatever it is."""
-    served = {*ANSWERS, *TOLD, PATH, "/v1/files", "/v1/uploads", "/v1/vector_stores", "/v1/containers", "/v1/videos",
-              "/v1/batches", "/v1/messages/batches"}  # fmt: skip
+    served = {*POST_ANSWERS, *GET_ANSWERS, PATH, "/v1/files", "/v1/uploads", "/v1/vector_stores", "/v1/containers",
+              "/v1/videos", "/v1/batches", "/v1/messages/batches"}  # fmt: skip
     assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == {"passthrough"}
 
 
@@ -77,7 +77,7 @@ def test_a_transcript_in_each_format():
     }  # fmt: skip
     for format, start in starts.items():
         call = EndpointCall({"response_format": format}, SOUND, path="/v1/audio/transcriptions")
-        assert content(ANSWERS[call.path](call)).decode().startswith(start), format
+        assert content(POST_ANSWERS[call.path](call)).decode().startswith(start), format
     assert ask("/v1/audio/transcriptions", SOUND)["usage"] == {"type": "duration", "seconds": 2}
     with pytest.raises(GatewayError, match="file is required"):
         ask("/v1/audio/transcriptions")
@@ -95,47 +95,47 @@ def test_a_form_is_read_with_its_files():
 
 
 def test_a_batch_is_answered_line_by_line():
-    shelf = MockShelf(lambda path, body: (200, {"of": path, **body}))
+    shelf = MockObjects(lambda path, body: (200, {"of": path, **body}))
     lines = b'{"custom_id":"a","url":"/v1/x","body":{"n":1}}\nno json\n'
     file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
-    begun = made(shelf.batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+    begun = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
     assert (begun["status"], begun["output_file_id"]) == ("validating", None)
-    done = made(shelf.show(EndpointCall({}, named={"id": begun["id"]})))
-    out = content(shelf.content(EndpointCall({}, named={"id": done["output_file_id"]}))).splitlines()
+    done = made(shelf.show(EndpointCall({}, path_parameters={"id": begun["id"]})))
+    out = content(shelf.content(EndpointCall({}, path_parameters={"id": done["output_file_id"]}))).splitlines()
     first, second = map(json.loads, out)
     assert (first["custom_id"], first["response"]["body"]) == ("a", {"of": "/v1/x", "n": 1})
     assert second["response"]["status_code"] == 400
     asked = {"requests": [{"custom_id": "b", "params": {"n": 2}}]}
-    batch = made(shelf.message_batch(EndpointCall(asked)))
+    batch = made(shelf.create_message_batch(EndpointCall(asked)))
     assert batch["processing_status"] == "in_progress"
-    ended = made(shelf.show(EndpointCall({}, named={"id": batch["id"]})))
+    ended = made(shelf.show(EndpointCall({}, path_parameters={"id": batch["id"]})))
     assert ended["results_url"] == f"http://127.0.0.1/v1/messages/batches/{batch['id']}/results", (
         "absolute, as the maker's"
     )
-    (result,) = content(shelf.content(EndpointCall({}, named={"id": batch["id"]}))).splitlines()
+    (result,) = content(shelf.content(EndpointCall({}, path_parameters={"id": batch["id"]}))).splitlines()
     assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
 
 
 def test_an_upload_is_put_together_in_the_order_that_is_said():
-    shelf = MockShelf(lambda path, body: (200, {}))
+    shelf = MockObjects(lambda path, body: (200, {}))
     upload = made(shelf.start_upload(EndpointCall({"filename": "f", "purpose": "user_data"})))
     named = {"id": upload["id"]}
     parts = [
         made(shelf.add_part(EndpointCall({}, {"data": [UploadedFile("", one)]}, named)))["id"] for one in (b"b", b"a")
     ]
-    done = made(shelf.end_upload(EndpointCall({"part_ids": parts[::-1]}, named=named)))
-    assert content(shelf.content(EndpointCall({}, named={"id": done["file"]["id"]}))) == b"ab"
+    done = made(shelf.complete_upload(EndpointCall({"part_ids": parts[::-1]}, path_parameters=named)))
+    assert content(shelf.content(EndpointCall({}, path_parameters={"id": done["file"]["id"]}))) == b"ab"
 
 
 def test_what_is_kept_is_bounded():
-    shelf = MockShelf(lambda path, body: (200, {}))
-    make = shelf.make("vs_", "vector_store")
-    ids = [made(make(EndpointCall({})))["id"] for _ in range(MOST + 1)]
+    shelf = MockObjects(lambda path, body: (200, {}))
+    make = shelf.creator("vs_", "vector_store")
+    ids = [made(make(EndpointCall({})))["id"] for _ in range(MAX_OBJECTS + 1)]
     with pytest.raises(GatewayError, match="there is no object vs_"):
-        shelf.show(EndpointCall({}, named={"id": ids[0]}))
-    assert len(made(shelf.list_of("vs_")(EndpointCall({})))["data"]) == MOST
-    made(shelf.remove(EndpointCall({}, named={"id": ids[-1]})))
-    assert len(made(shelf.list_of("vs_")(EndpointCall({})))["data"]) == MOST - 1
+        shelf.show(EndpointCall({}, path_parameters={"id": ids[0]}))
+    assert len(made(shelf.lister("vs_")(EndpointCall({})))["data"]) == MAX_OBJECTS
+    made(shelf.remove(EndpointCall({}, path_parameters={"id": ids[-1]})))
+    assert len(made(shelf.lister("vs_")(EndpointCall({})))["data"]) == MAX_OBJECTS - 1
 
 
 def made(answer: ScriptedAnswer) -> Any:
@@ -144,7 +144,7 @@ def made(answer: ScriptedAnswer) -> Any:
 
 def test_a_realtime_session_speaks_and_says_what_it_used():
     session = MockSession("m")
-    assert json.loads(session.opened())["session"]["model"] == "m"
+    assert json.loads(session.created_event())["session"]["model"] == "m"
     spoken = [json.loads(one) for one in session.take(b'{"type":"response.create"}')]
     assert {"response.output_audio.delta", "response.output_audio_transcript.delta"} < {one["type"] for one in spoken}
     assert spoken[-1]["response"]["usage"]["output_token_details"]["audio_tokens"] == 20

@@ -15,7 +15,7 @@ from tests.support.cases import case
 from tests.support.lanes import reply_for
 from tests.support.provider_streams import read_stream
 
-SAYS_IT = [(name, row) for name, row in FAILURES.items() if row.refusals or row.told]
+SAYS_IT = [(name, row) for name, row in FAILURES.items() if row.refusals or row.error_events]
 
 
 def read(api: str, row: Fault, *, stream: bool) -> ErrorInfo | None:
@@ -25,9 +25,9 @@ def read(api: str, row: Fault, *, stream: bool) -> ErrorInfo | None:
         sent = row.refusals[api]
         return codec.read_error(sent.status, row.body(codec.write_error(sent, "req_1")), sent.headers)
     if not stream:
-        found = codec.read_answer(codec.write_error(row.told[api], "req_1"))[-1]
+        found = codec.read_answer(codec.write_error(row.error_events[api], "req_1"))[-1]
         return found if isinstance(found, ErrorInfo) else None
-    events = read_stream(codec, codec.writer(reply_for(api)).send(row.told[api]))
+    events = read_stream(codec, codec.writer(reply_for(api)).send(row.error_events[api]))
     return next((event for event in events if isinstance(event, ErrorInfo)), None)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mock.filling import FORMATS, SAMPLES, Unfillable, fill
+from gateway.mock.filling import FORMATS, SAMPLES, NoMatchingValue, fill
 from tests.support.examples import examples
 
 
@@ -114,7 +114,7 @@ def test_what_may_be_left_out_is_where_that_is_asked_for():
     ids=str,
 )
 def test_what_nothing_fits_is_unfillable(schema):
-    with pytest.raises(Unfillable):
+    with pytest.raises(NoMatchingValue):
         fill(schema, say)
 
 
@@ -122,7 +122,7 @@ def test_schemas_that_lead_to_each_other_are_given_up_soon():
     names = "abcdefghij"
     refs = {name: {"$ref": f"#/$defs/{name}"} for name in names}
     defs = {name: {"type": "object", "properties": refs, "required": list(names)} for name in names}
-    with pytest.raises(Unfillable):
+    with pytest.raises(NoMatchingValue):
         fill({"$ref": "#/$defs/a", "$defs": defs}, say)
     defs = {name: {"type": "object", "properties": refs} for name in names}
     assert set(filled({"$ref": "#/$defs/a", "$defs": defs})) == set(names)
@@ -239,7 +239,7 @@ def test_where_parts_may_contradict_each_other_a_value_fits_or_none_is_made(part
     schema = {how: parts}
     try:
         value = fill(schema, say)
-    except Unfillable:
+    except NoMatchingValue:
         return
     if how == "oneOf":  # that another alternative fits too is not looked at
         schema = {"anyOf": parts}
@@ -271,8 +271,8 @@ def test_references_end_where_they_lead_back_to_themselves(root, one, other):
     schema = {"$defs": {"a": one, "b": other}, "allOf": [root]}
     try:
         filled(schema)
-    except Unfillable:
-        with pytest.raises(Unfillable):  # nothing that is left out helps
+    except NoMatchingValue:
+        with pytest.raises(NoMatchingValue):  # nothing that is left out helps
             fill(schema, say, complete=False)
 
 
@@ -294,5 +294,5 @@ ANYTHING = st.recursive(
 def test_what_is_no_schema_is_a_value_or_unfillable(schema):
     try:
         json.dumps(fill(schema, say))
-    except Unfillable:
+    except NoMatchingValue:
         return

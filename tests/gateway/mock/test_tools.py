@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from gateway.mock.script import script
-from gateway.mock.tools import AVOIDED, Pick, choose
-from gateway.mock.words import words_of
+from gateway.mock.tools import AVOIDED_WORDS, ToolPick, choose
+from gateway.mock.words import split_words
 from providers.apis import CODECS
 from providers.neutral.request import (
     Format,
@@ -46,7 +46,7 @@ def needing(name: str, **members: str) -> Tool:
     return Tool(name, schema={"type": "object", "properties": properties, "required": list(members)})
 
 
-def continued(request: Request, pick: Pick, result: str = "two files", is_error: bool = False) -> Request:
+def continued(request: Request, pick: ToolPick, result: str = "two files", is_error: bool = False) -> Request:
     """The next request of the conversation: the tool has been called."""
     back = ToolResultPart("call_1", (TextPart(result),), is_error)
     made: tuple[Part, ...] = (ToolCallPart("call_1", pick.tool.name, pick.input),)
@@ -311,7 +311,7 @@ RECORDED = dict(readable())
 recorded = pytest.mark.skipif(not RECORDED, reason=ABSENT)
 
 
-def picks(request: Request) -> Iterator[Pick]:
+def picks(request: Request) -> Iterator[ToolPick]:
     """The calls of a conversation whose results come back, three at most."""
     for _ in range(3):
         pick = choose(request)
@@ -335,7 +335,9 @@ def test_recorded_programs_are_asked_for_one_harmless_call_at_most():
                     judge(pick.tool.schema or {}, pick.input)
             if call.tool_choice is None or call.tool_choice.mode == "auto":
                 assert len([pick for pick in made if "final" not in pick.tool.name]) <= 1
-                assert not AVOIDED & {word for pick in made for word in words_of(pick.tool.name.rpartition("__")[2])}
+                assert not AVOIDED_WORDS & {
+                    word for pick in made for word in split_words(pick.tool.name.rpartition("__")[2])
+                }
 
 
 FORMATS = {key: call for key, call in RECORDED.items() if call.format and call.format.kind == "json_schema"}
