@@ -17,7 +17,7 @@ import paths  # noqa: F401  # makes the next ones importable
 
 from tests.clients.rows import ROWS
 from tests.support.harness import running
-from tests.support.session_replay import FOLDER, Replay, given_out, read_session
+from tests.support.session_replay import FOLDER, Replay, issued_values, read_session
 from tests.support.stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, StandIn
 from tests.support.upstreams import serve_upstream
 
@@ -112,7 +112,7 @@ class Scrub:
         """A request as it is kept; ``answer`` is what it was answered."""
         clean = self._clean(value)
         number = len(self._bodies) + 1
-        for label, values in given_out(answer).items():
+        for label, values in issued_values(answer).items():
             for i, text in enumerate(values):
                 self._given.setdefault(text, f"<answer {number} {label} {i}>")
         self._bodies.append(clean)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from tests.support.endpoint_provider import Asked, Told, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, json_answer
 
 Embedder: TypeAlias = Callable[[Sequence[str]], list[list[float]]]
 
@@ -23,7 +23,7 @@ def by_words(texts: Sequence[str]) -> list[list[float]]:
     return [[0.25, *(float(_words(text).count(word)) for word in _WORDS)] for text in texts]
 
 
-def fixed(asked: Asked) -> Told:
+def fixed(asked: ReceivedRequest) -> ScriptedAnswer:
     """What a server of the shape in which it is asked would say."""
     if "rerank" in asked.path and "texts" in asked.json:
         return json_answer([{"index": 0, "score": 0.25}, {"index": 2, "score": 0.9}, {"index": 1, "score": 0.1}])
@@ -37,7 +37,7 @@ def fixed(asked: Asked) -> Told:
     return embedded(asked, by_place)
 
 
-def reading(asked: Asked) -> Told:
+def reading(asked: ReceivedRequest) -> ScriptedAnswer:
     """What a server says that knows words: vectors and ranks by them, and an answer out of what it was shown."""
     if "rerank" in asked.path:
         wanted = set(_words(asked.json["query"]))
@@ -53,7 +53,7 @@ def reading(asked: Asked) -> Told:
     return embedded(asked, by_words)
 
 
-def embedded(asked: Asked, embed: Embedder) -> Told:
+def embedded(asked: ReceivedRequest, embed: Embedder) -> ScriptedAnswer:
     """Vectors in the shape in which they are asked for."""
     if asked.path.endswith(":batchEmbedContents"):
         found = embed([one["content"]["parts"][0]["text"] for one in asked.json["requests"]])

@@ -25,7 +25,6 @@ from tests.support.harness import Gateway, Listening, Wire, complaint, config, e
 from tests.support.processes import peers, workers
 from tests.support.raw_call import END, answer_stream, check_log, chunks, line, lines, whole
 from tests.support.responses_api import (
-    becomes,
     both_ways,
     check_stream,
     each_api,
@@ -38,6 +37,7 @@ from tests.support.responses_api import (
     stored,
     text_of,
     turn,
+    wait_for_status,
 )
 from tests.support.upstreams import Raw, Script
 
@@ -98,7 +98,7 @@ def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, 
         waiting = stored(gateway, id, "/input_items").json["data"]
         assert lines(gateway, own) == []
         up.send(whole(api))
-        found = becomes(gateway, id, "completed")
+        found = wait_for_status(gateway, id, "completed")
     assert text_of(found) == "one two three"
     assert found["background"] is True
     assert stored(gateway, id, "/input_items").json["data"] == waiting
@@ -110,7 +110,7 @@ def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, 
 def test_what_ended_in_the_background_is_gone_on_from(gateway, upstream):
     upstream.script(Script(text="It is 7."), Script(text="Yes."))
     id = begin(gateway, "on-messages", "continued")["id"]
-    becomes(gateway, id, "completed")
+    wait_for_status(gateway, id, "completed")
     assert turn(gateway, "on-chat", "Sure?", previous_response_id=id).status == 200
     assert "It is 7." in json.dumps(sent_bodies(upstream)[1])
 
@@ -129,7 +129,7 @@ def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, 
         id = last["response"]["id"]
     else:
         id = begin(gateway, f"on-{api}", own)["id"]
-    found = becomes(gateway, id, "failed")
+    found = wait_for_status(gateway, id, "failed")
     assert "not so fast" in found["error"]["message"]
     assert found["error"]["code"]
     assert line(gateway, own)["ended"] == "upstream_error"
@@ -375,7 +375,7 @@ def test_a_follower_has_the_keep_alive_of_the_configuration_that_let_it_in(upstr
             client.read_until(b"one t")
             client.read_until(b"\n:")  # a comment
         up.send(chunks(*answer_stream("chat").rest) + END)
-        becomes(process, id, "completed")
+        wait_for_status(process, id, "completed")
 
 
 # Two workers on one file

@@ -24,7 +24,7 @@ from tests.support.harness import (
     refusing_port,
 )
 from tests.support.raw_call import TOKENS, answer_stream, line
-from tests.support.responses_api import becomes
+from tests.support.responses_api import wait_for_status
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, event, render, responses_answer
 from tests.support.websocket_client import Client
 from tests.support.websocket_client import lines as socket_lines
@@ -279,7 +279,7 @@ def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream
     reply = gateway.request("POST", PATHS["responses"], asked, {"x-request-id": id})
     assert "x-trigate-cost" not in reply.headers
     response = reply.events()[-1][1]["response"] if stream else reply.json
-    becomes(gateway, response["id"], "completed")
+    wait_for_status(gateway, response["id"], "completed")
     for rest in ("", "?stream=true"):  # what is kept costs nothing
         again = gateway.request("GET", f"{PATHS['responses']}/{response['id']}{rest}")
         assert "x-trigate-cost" not in again.headers
@@ -372,7 +372,7 @@ def test_a_budget_is_the_sum_of_all_ways_in(upstream):
         )
         post_json("/v1/responses", question("responses", "theirs", background=True), unfinished(False))
         own = post_json("/v1/responses", question("responses", "on-chat", background=True), ANSWER).json
-        becomes(gateway, own["id"], "completed", key=KEY)
+        wait_for_status(gateway, own["id"], "completed", key=KEY)
         with Client.connect(gateway.port, bearer) as client:
             upstream.script(ANSWER)
             client.ask("on-chat")

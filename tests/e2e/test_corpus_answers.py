@@ -32,7 +32,17 @@ from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, complaint, config, free_port, provider
-from tests.support.recordings import ABSENT, Call, Recording, Said, answers, content_of, errors, events, parse_content
+from tests.support.recordings import (
+    ABSENT,
+    Call,
+    RecordedContent,
+    Recording,
+    answers,
+    content_of,
+    errors,
+    events,
+    parse_content,
+)
 from tests.support.upstreams import PATHS
 
 pytestmark = pytest.mark.skipif(not answers(), reason=ABSENT)
@@ -280,7 +290,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def stop_word(recorded: Said, api: str, client: str) -> str:
+def stop_word(recorded: RecordedContent, api: str, client: str) -> str:
     """How the answer must end for ``client``: whoever called a tool ended because of it, and nobody else did."""
     means = MEANS[api][recorded.stop]
     if recorded.calls and means == "stop":
@@ -288,7 +298,7 @@ def stop_word(recorded: Said, api: str, client: str) -> str:
     return WORDS[client]["stop" if means == "called" and not recorded.calls else means]
 
 
-def words(one: Said, client: str) -> Any:
+def words(one: RecordedContent, client: str) -> Any:
     """Text, refusals, reasoning and calls as ``client`` can have them: in their order, in Chat each kind for itself. A
     Messages client reads a refusal as text; ids that a client's API refuses are made anew."""
     if client == "chat":

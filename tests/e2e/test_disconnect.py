@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, Wire, eventually, given_attempts, post
+from tests.support.harness import Gateway, Listening, Wire, eventually, post, retried_when_late
 from tests.support.raw_call import (
     H2,
     SSE,
@@ -95,7 +95,7 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how)
 
 @shows("disconnects before the provider's first byte")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
@@ -104,7 +104,7 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cel
 @shows("disconnects before the first content")
 @leave
 @pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how, opened):
     with call(gateway, by_hand, cell) as one:
         one.up.send(SSE + (chunks(*answer_stream(cell.model_api).opening) if opened else b""))
@@ -113,7 +113,7 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
 
 @shows("disconnects while the gateway resends its request after a dead pooled connection")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as first:
         first.up.send(answer_stream(cell.model_api).whole if cell.stream else whole(cell.model_api))
@@ -142,7 +142,7 @@ def mid_stream(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[Cal
 
 @shows("disconnects between two events of a stream")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
         found = one.check_cut(one.leave(how))
@@ -153,7 +153,7 @@ def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
 
 @shows("disconnects in the middle of an event")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
         next_event = answer_stream(cell.model_api).rest[0]
@@ -161,7 +161,7 @@ def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
         one.check_cut(one.leave(how))
 
 
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
     for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in OLDER):
         with mid_stream(gateway, by_hand, cell) as one:
@@ -171,7 +171,7 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
 
 @shows("disconnects during an answer that is not streamed")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
         one.up.send(whole(cell.model_api)[:-20])
@@ -180,7 +180,7 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cel
 
 @shows("disconnects after pipelining a second request")
 @leave
-@given_attempts
+@retried_when_late
 def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
         id = new_id()
@@ -192,7 +192,7 @@ def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, 
 
 
 @shows("closes its sending side and continues to read (half-closed)")
-@given_attempts
+@retried_when_late
 def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
     with (mid_stream if cell.stream else call)(gateway, by_hand, cell) as one:
         left = time.perf_counter()
@@ -210,7 +210,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
 
 @shows("disconnects after the last event of its answer")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_client_leaves_behind_the_end(gateway, by_hand, cell, how):
     """Also a provider that holds its connection then is not waited for."""
     with call(gateway, by_hand, cell) as one:
@@ -253,7 +253,7 @@ def h2_calls(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[tuple
 
 
 @shows("resets its HTTP/2 stream")
-@given_attempts
+@retried_when_late
 def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, by_hand, cell):
     with h2_calls(gateway, by_hand, cell) as (client, [(stream, one), (other, stays)]):
         left = time.perf_counter()
@@ -267,7 +267,7 @@ def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, by_hand, cell):
 
 @shows("closes its HTTP/2 connection with all its calls")
 @leave
-@given_attempts
+@retried_when_late
 def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, by_hand, cell, how):
     with h2_calls(gateway, by_hand, cell) as (_, [(_, one), (_, other)]):
         left = one.leave(how)
@@ -284,7 +284,7 @@ streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 
 
 @streamed
-@given_attempts
+@retried_when_late
 def test_leaving_costs_nobody_else_their_stream(gateway, by_hand, cell):
     """And with nobody leaving, nothing is cut."""
     with mid_stream(gateway, by_hand, cell) as stays:

@@ -21,9 +21,9 @@ from tests.support.raw_call import (
     call,
     check_log,
     chunks,
-    fill,
+    connect_with_small_buffer,
+    fill_buffers,
     line,
-    narrow,
     new_id,
     request_body,
     settings,
@@ -68,7 +68,9 @@ def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, wha
             client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id})[:-5])
             yield Call(gateway, cell, id, client, client)
             continue
-        one = stack.enter_context(call(gateway, by_hand, cell, narrow if what == STALLED else Wire.connect))
+        one = stack.enter_context(
+            call(gateway, by_hand, cell, connect_with_small_buffer if what == STALLED else Wire.connect)
+        )
         if what != WAITING and cell.stream:
             one.up.send(answer_stream(cell.model_api).half)
             one.client.read_until(b"one t")
@@ -83,7 +85,7 @@ def finish(one: Call) -> None:
 def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: int) -> Ends:
     with contextlib.ExitStack() as stack:
         calls = {(what, one.cell.id): one for what in whats for one in begin(gateway, by_hand, stack, what)}
-        fill([one for (what, _), one in calls.items() if what == STALLED])
+        fill_buffers([one for (what, _), one in calls.items() if what == STALLED])
         begun = time.perf_counter()
         gateway.stop()
         if signals == 2:

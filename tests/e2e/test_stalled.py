@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Late, Listening, Wire, given_attempts
+from tests.support.harness import Gateway, Late, Listening, Wire, retried_when_late
 from tests.support.raw_call import (
     END,
     FLOOD,
@@ -21,9 +21,9 @@ from tests.support.raw_call import (
     answer_stream,
     call,
     check_log,
-    fill,
+    connect_with_small_buffer,
+    fill_buffers,
     lines,
-    narrow,
     new_id,
     settings,
 )
@@ -39,7 +39,7 @@ SHUTS_WINDOW = "keeps its HTTP/2 window closed for the write timeout (30 s)"
 
 
 def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell) -> Call:
-    one = stack.enter_context(call(gateway, by_hand, cell, narrow))
+    one = stack.enter_context(call(gateway, by_hand, cell, connect_with_small_buffer))
     one.up.send(answer_stream(cell.model_api).half)
     one.client.read_until(b"one t")
     return one
@@ -64,7 +64,7 @@ class Full:
             one = self.calls.pop((cell.id, how), None)
             if one is None:
                 one = begin(self.gateway, self.by_hand, stack, cell)
-                fill([one])
+                fill_buffers([one])
             yield one
 
 
@@ -74,12 +74,12 @@ def full(by_hand) -> Iterator[Full]:
     with gateway_thread(settings(by_hand)) as process:
         with contextlib.ExitStack() as stack:
             calls = {(cell.id, how): begin(process, by_hand, stack, cell) for cell, how in ways}
-            yield Full(process, by_hand, calls, fill(list(calls.values())))
+            yield Full(process, by_hand, calls, fill_buffers(list(calls.values())))
         check_log(process)
 
 
 @shows("does not read")
-@given_attempts
+@retried_when_late
 def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
     one = full.calls[cell.id, "FIN"]
     assert cell.sees == "its writes block"
@@ -96,7 +96,7 @@ def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
 
 @shows("disconnects without reading, all buffers full")
 @pytest.mark.parametrize("how", HOWS)
-@given_attempts
+@retried_when_late
 def test_a_client_leaves_with_full_buffers(full, cell, how):
     with full.take(cell, how) as one:
         one.check_cut(one.leave(how))
@@ -127,7 +127,7 @@ def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
     with gateway_thread(settings(by_hand, **patience)) as gateway, contextlib.ExitStack() as stack:
         calls = {(what, c.id): begin(gateway, by_hand, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)}
         windows = {(SHUTS_WINDOW, c.id): shut_window(gateway, by_hand, stack, c) for c in cells(SHUTS_WINDOW)}
-        fill([*calls.values(), *(one for _, _, one in windows.values())])
+        fill_buffers([*calls.values(), *(one for _, _, one in windows.values())])
         for (what, _), one in calls.items():
             if what == HALF_CLOSES:
                 with contextlib.suppress(OSError):  # cut by then, on a slow machine
@@ -137,7 +137,7 @@ def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
 
 
 @shows("closes its sending side, all buffers full")
-@given_attempts
+@retried_when_late
 def test_a_half_closed_client_does_not_read(full, stalled, cell):
     assert cell.sees == "closed by the gateway"
     with full.take(cell, "half") as one:

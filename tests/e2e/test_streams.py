@@ -31,8 +31,8 @@ from tests.support.harness import (
     config,
     eventually,
     free_port,
-    given_attempts,
     provider,
+    retried_when_late,
     running,
 )
 from tests.support.raw_call import SUCCESS
@@ -231,7 +231,7 @@ def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-@given_attempts
+@retried_when_late
 def test_content_is_passed_on_at_once(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api) as (client, provider_end):
         provider_end.send(SSE + half(model_api))
@@ -422,7 +422,7 @@ def resident(pid: int) -> int:
 @pytest.mark.process
 @pytest.mark.parametrize("gateway", [running], indirect=True)
 @pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
-@given_attempts
+@retried_when_late
 def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_hand, api, size):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
     flood = chunk(event) * (40 * 2**20 // len(event))

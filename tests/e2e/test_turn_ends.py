@@ -15,7 +15,6 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
 from tests.support.raw_call import END, answer_stream, chunks, lines, whole
 from tests.support.responses_api import (
-    becomes,
     both_ways,
     check_stream,
     each_api,
@@ -31,6 +30,7 @@ from tests.support.responses_api import (
     stored_ids,
     text_of,
     turn,
+    wait_for_status,
 )
 from tests.support.upstreams import Raw, Script, ToolCall, event
 
@@ -200,7 +200,7 @@ def test_a_turn_whose_client_leaves_is_stored_as_cancelled_with_what_was_said(ga
     with speaking(gateway, by_hand, api) as (client, up, id):
         client.reset() if how == "RST" else client.close()
         up.closed_after(time.perf_counter(), 5)
-        found = becomes(gateway, id, "cancelled")
+        found = wait_for_status(gateway, id, "cancelled")
     assert text_of(found) == "one t"
     assert [item["content"][0]["text"] for item in stored(gateway, id, "/input_items").json["data"]] == ["hi"]
     check_unusable(gateway, id, "cancelled")

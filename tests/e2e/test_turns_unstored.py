@@ -31,7 +31,7 @@ from tests.support.responses_api import (
     each_api,
     entries,
     final,
-    passing,
+    forwarded_data,
     read_chunks,
     speaking,
     sqlite_at,
@@ -227,7 +227,7 @@ async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo
 
     async def end() -> None:
         if stream:
-            await passing(own, data, seen)
+            await forwarded_data(own, data, seen)
         else:
             await own.persist_whole(json.dumps({**RESPONSE, "id": own.id}).encode(), None)
 

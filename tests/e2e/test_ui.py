@@ -31,7 +31,19 @@ from tests.support.harness import (
     refusing_port,
     running,
 )
-from tests.support.raw_call import SSE, Call, answer_stream, call, chunks, fill, line, lines, narrow, new_id, settings
+from tests.support.raw_call import (
+    SSE,
+    Call,
+    answer_stream,
+    call,
+    chunks,
+    connect_with_small_buffer,
+    fill_buffers,
+    line,
+    lines,
+    new_id,
+    settings,
+)
 from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Raw
 from tests.support.websocket_client import Client
@@ -154,7 +166,7 @@ def test_a_viewer_that_does_not_read_holds_nobody_up(gateway, by_hand):
 
 
 def narrow_viewer(gateway: Gateway, path: str = "/ui/events") -> contextlib.AbstractContextManager[Wire]:
-    return viewer(gateway, path, narrow(gateway.port).sock)
+    return viewer(gateway, path, connect_with_small_buffer(gateway.port).sock)
 
 
 def rows_of(gateway: Gateway) -> list[dict[str, Any]]:
@@ -170,9 +182,9 @@ def number_of(gateway: Gateway, one: Call) -> int:
 
 
 def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, by_hand):
-    with call(gateway, by_hand, BYTE, narrow) as one:
+    with call(gateway, by_hand, BYTE, connect_with_small_buffer) as one:
         one.up.send(SSE)
-        fill([one])
+        fill_buffers([one])
 
         def phase() -> str | None:
             return next((row["phase"] for row in rows_of(gateway) if row["id"] == one.id), None)

@@ -17,8 +17,8 @@ from tests.support.harness import (
     Wire,
     config,
     eventually,
-    given_attempts,
     provider,
+    retried_when_late,
 )
 from tests.support.raw_call import LIMIT, SSE, answer_stream, chunks
 from tests.support.upstreams import STREAM, Raw, Script, ToolCall, Upstream
@@ -359,7 +359,7 @@ def leave(client: Client, how: str) -> float:
 @pytest.mark.parametrize("how", ["close", "fin", "rst"])
 @pytest.mark.parametrize("when", ["before", "within"])
 @pytest.mark.parametrize("waiting", [0, 20])
-@given_attempts
+@retried_when_late
 def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, waiting):
     """However many frames of the client nobody has taken yet."""
     with Client.connect(gateway.port) as client, called(client, by_hand) as up:
@@ -376,7 +376,7 @@ def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, wa
     assert (line["ended"], line["status"]) == ("client_disconnected", 499)
 
 
-@given_attempts
+@retried_when_late
 def test_a_client_that_does_not_read_holds_up_its_own_provider_only(gateway, by_hand, upstream):
     upstream.script(Script(text="quick"))
     with Client.connect(gateway.port) as idle, called(idle, by_hand) as up:

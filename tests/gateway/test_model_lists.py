@@ -11,7 +11,7 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.model_lists import FRESH, MAX_MODELS, RETRY_AFTER, ProviderLists, read_page
 from gateway.upstream.client import Upstream
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import SetClock, gateway
 
@@ -20,7 +20,7 @@ from tests.support.in_process import SetClock, gateway
 async def listing(says: Callable[[str], Any]) -> AsyncIterator[Any]:
     """A provider that answers with what ``says`` makes of the path, and nothing while it is not ``free``."""
 
-    async def answering(asked: Asked) -> Told:
+    async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         await provider.free.wait()
         status, value = provider.says(asked.path)
         return json_answer(value, status)

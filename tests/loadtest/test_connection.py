@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
-from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_far
+from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_peer
 
 REQUEST = OutgoingRequest("/v1", (("x-one", "1"),), b"{}")
 EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
@@ -172,7 +172,7 @@ def test_a_body_in_chunks_is_what_h11_reads_too(body, places):
 
 
 async def test_a_connection_takes_one_request_after_the_other():
-    connection, far = connection_and_far()
+    connection, far = connection_and_peer()
     for wire, content in ((EARLY + SIZED, b"hello"), (IN_CHUNKS, b"hi he")):
         answer = TakenAnswer()
         await connection.ask(REQUEST, answer)
@@ -188,7 +188,7 @@ async def test_a_connection_takes_one_request_after_the_other():
 
 
 async def test_an_idle_connection_that_the_server_closes_is_not_used_again():
-    connection, far = connection_and_far()
+    connection, far = connection_and_peer()
     answer = TakenAnswer()
     await connection.ask(REQUEST, answer)
     await far.send_all(SIZED)
@@ -201,7 +201,7 @@ async def test_an_idle_connection_that_the_server_closes_is_not_used_again():
 
 async def test_an_answer_that_comes_before_the_request_is_read_is_an_answer():
     """As a server does that refuses what is too large: it says so and closes."""
-    connection, far = connection_and_far()
+    connection, far = connection_and_peer()
     answer = TakenAnswer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.ask, OutgoingRequest("/", (), bytes(10**7)), answer)

@@ -13,12 +13,12 @@ from loadtest.wire.connections import ConnectionRules, Connections
 from loadtest.wire.read_loop import WatchedSocket
 from loadtest.wire.transport import PIECE, open_transport
 from tests.support.load_servers import answer, serving
-from tests.support.timed_wire import TakenAnswer, near_and_far
+from tests.support.timed_wire import TakenAnswer, connection_ends
 
 
 async def test_a_large_request_goes_out_in_pieces_between_which_others_have_their_turn():
     """Else the streams beside it would be measured late (vllm-project/vllm#39963)."""
-    near, far = near_and_far()
+    near, far = connection_ends()
     turns = 0
 
     async def others():
@@ -43,7 +43,7 @@ async def test_a_large_request_goes_out_in_pieces_between_which_others_have_thei
 
 
 async def test_what_is_small_goes_out_at_once():
-    near, far = near_and_far()
+    near, far = connection_ends()
     step = near.send((b"head ", b"body"))
     with pytest.raises(StopIteration):  # without a turn of anybody else
         step.send(None)
@@ -113,7 +113,7 @@ async def test_every_loop_reads_to_the_end_and_slowly_where_that_is_asked_for(ki
 
 
 async def test_a_connection_that_is_closed_tells_nothing_more():
-    near, far = near_and_far()
+    near, far = connection_ends()
     taken = []
     near.listen(lambda data, at: taken.append(data), lambda error, at: taken.append(error))
     await far.send_all(b"one")

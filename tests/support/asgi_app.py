@@ -90,7 +90,7 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
     async def flood():
         scope = witness.watch()
         body = witness.stream(2)
-        scope.nursery.start_soon(pour, witness.feed)
+        scope.nursery.start_soon(send_without_end, witness.feed)
         return through_quart(Response(200, HTML, body))
 
     @app.get("/pumped")
@@ -127,7 +127,7 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
     return app
 
 
-async def pour(feed: trio.MemorySendChannel[bytes]) -> None:
+async def send_without_end(feed: trio.MemorySendChannel[bytes]) -> None:
     while True:
         await feed.send(b"x" * 65536)
 
@@ -257,7 +257,7 @@ async def eventually(condition) -> None:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise ``Late`` if the block takes longer. Use it in tests with ``given_attempts``."""
+    """Raise ``Late`` if the block takes longer. Use it in tests with ``retried_when_late``."""
     begun = trio.current_time()
     yield
     if (took := trio.current_time() - begun) >= seconds:

@@ -148,7 +148,7 @@ def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
         route["hedge"] = {"after": _AFTER[case["hedge"]], "at_most": "100%"}
     if case["cache"] != "off":
         route["cache"] = {"ttl": "1h"}
-    more = kept_in(case, servers)
+    more = storage_config(case, servers)
     key = {"name": "alice", "key": KEY, **limits}
     return {
         "version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, "client_keys": [key],
@@ -156,7 +156,7 @@ def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def kept_in(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
+def storage_config(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
     """Return the configuration of what the gateway keeps, and where."""
     more: dict[str, Any] = {}
     if servers.redis is not None:
@@ -172,7 +172,7 @@ def kept_in(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
     return more
 
 
-def acts(case: Mapping[str, str]) -> dict[str, str]:
+def provider_acts(case: Mapping[str, str]) -> dict[str, str]:
     """Return what the provider does with the requests for each model."""
     if case["leaves"] != "stays":
         act = "silent" if case["leaves"] == "before the head" else "stall"
@@ -196,7 +196,7 @@ async def play(case: Mapping[str, str], servers: Servers) -> Played:
         playing = _Playing(case, servers, running)
         with without_lost_redis(case, servers):
             for _ in range(2 if case["cache"] != "off" and case["leaves"] == "stays" else 1):
-                provider.reset(**acts(case))
+                provider.reset(**provider_acts(case))
                 await playing.once(written)
         played = Played(tuple(playing.readings), tuple(playing.lines), tuple(playing.asked))
         await playing.check_end(played)

@@ -14,7 +14,7 @@ import trio
 
 from gateway.config.loading import from_mapping
 from gateway.open_store import open_store
-from tests.support.combined import BUDGET, FACTORS, KEY, Servers, check_budget, kept_in, without_lost_redis
+from tests.support.combined import BUDGET, FACTORS, KEY, Servers, check_budget, storage_config, without_lost_redis
 from tests.support.covering import Case
 from tests.support.endpoint_provider import endpoint_provider
 from tests.support.harness import PATIENCE
@@ -67,7 +67,7 @@ def _content(case: Mapping[str, str], servers: Servers, url: str) -> dict[str, A
     limits = {} if case["limits"] == "none" else {"budgets": [BUDGET], "ratelimits": {"concurrent": 30}}
     entry = {"model": "openai/gpt-5", "access_key": "sk-of-the-provider-123", "base_url": f"{url}/v1", "price": PRICE}
     return {
-        "version": "v0.4.0", "model_providers": [{**entry, **limits}], **kept_in(case, servers),
+        "version": "v0.4.0", "model_providers": [{**entry, **limits}], **storage_config(case, servers),
         "client_keys": [{"name": "alice", "key": KEY, **limits}],
     }  # fmt: skip
 

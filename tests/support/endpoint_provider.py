@@ -15,7 +15,7 @@ from tests.support.upstreams import STREAM
 
 
 @attrs.frozen
-class Asked:
+class ReceivedRequest:
     """A received request, with header names in lower case."""
 
     method: str
@@ -29,7 +29,7 @@ class Asked:
 
 
 @attrs.frozen
-class Told:
+class ScriptedAnswer:
     """An answer in pieces, each written separately.
 
     ``cut`` closes the connection before its end. With ``length`` it has a ``content-length``, otherwise it is chunked.
@@ -42,17 +42,19 @@ class Told:
     length: bool = False
 
 
-def json_answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> Told:
+def json_answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> ScriptedAnswer:
     """Return a JSON answer with the content ``value``."""
-    return Told((json.dumps(value).encode(),), status, (("content-type", "application/json"), *headers), length=True)
+    return ScriptedAnswer(
+        (json.dumps(value).encode(),), status, (("content-type", "application/json"), *headers), length=True
+    )
 
 
-def events(*pieces: bytes, cut: bool = False) -> Told:
+def events(*pieces: bytes, cut: bool = False) -> ScriptedAnswer:
     """Return server-sent events, unchanged."""
-    return Told(pieces, headers=STREAM, cut=cut)
+    return ScriptedAnswer(pieces, headers=STREAM, cut=cut)
 
 
-Answering: TypeAlias = Callable[[Asked], Told | Awaitable[Told]]
+Answering: TypeAlias = Callable[[ReceivedRequest], ScriptedAnswer | Awaitable[ScriptedAnswer]]
 
 
 class EndpointProvider:
@@ -65,7 +67,7 @@ class EndpointProvider:
 
     def __init__(self, answering: Answering) -> None:
         self.url = ""
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.heads: list[tuple[str, str]] = []
         self.left = 0
         self.left_now = trio.Event()
@@ -105,13 +107,13 @@ class EndpointProvider:
                 return False
         assert head is not None
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
-        asked = Asked(head.method.decode(), head.target.decode(), headers, bytes(body))
+        asked = ReceivedRequest(head.method.decode(), head.target.decode(), headers, bytes(body))
         self.asked.append(asked)
         whole = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, stream, nursery.cancel_scope)
             found = self._answering(asked)
-            answer = found if isinstance(found, Told) else await found
+            answer = found if isinstance(found, ScriptedAnswer) else await found
             with contextlib.suppress(trio.BrokenResourceError):  # here, because a nursery would raise a group
                 whole = await self._tell(stream, connection, answer)
             nursery.cancel_scope.cancel()
@@ -128,7 +130,7 @@ class EndpointProvider:
         self.left += 1
         self.left_now.set()
 
-    async def _tell(self, stream: trio.SocketStream, connection: h11.Connection, answer: Told) -> bool:
+    async def _tell(self, stream: trio.SocketStream, connection: h11.Connection, answer: ScriptedAnswer) -> bool:
         headers = list(answer.headers)
         if answer.length:
             headers.append(("content-length", str(sum(map(len, answer.pieces)))))

@@ -55,7 +55,7 @@ def _frame(api: str, value: Any, number: int) -> bytes:
     return sse.event(value["type"], {"sequence_number": number, **value} if api == "responses" else value)
 
 
-def named_otherwise(frames: list[bytes], line: bytes) -> bytes:
+def with_other_first_line(frames: list[bytes], line: bytes) -> bytes:
     """Return a stream whose fifth event begins with ``line`` in place of its own first line."""
     return b"".join([*frames[:4], line + frames[4].partition(b"\n")[2], *frames[5:]])
 

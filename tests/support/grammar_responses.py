@@ -10,9 +10,9 @@ from tests.support.grammar_changes import (
     drop,
     end,
     in_turn,
-    named_otherwise,
     put,
     sse_frames,
+    with_other_first_line,
 )
 
 TOKENS = {
@@ -182,6 +182,6 @@ CASE = GrammarCase(
     ],
     broken_bodies=lambda frames: [
         ("frame.blank_line", b"".join(frames)[:-1]), ("responses.whole.json", b'{"id": '),
-        *(("responses.frame.name", named_otherwise(frames, line)) for line in (b"", b"event: other\n")),
+        *(("responses.frame.name", with_other_first_line(frames, line)) for line in (b"", b"event: other\n")),
     ],
 )  # fmt: skip

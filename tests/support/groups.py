@@ -32,7 +32,7 @@ def route(balance: Balance = "least_busy", name: str = "route") -> Route:
 
 
 @attrs.frozen
-class SaidLoads:
+class FixedLoads:
     """The loads of a group's members, in their order."""
 
     open_answers: Sequence[int] = ()
@@ -40,9 +40,9 @@ class SaidLoads:
     prices: Sequence[float | None] = ()
 
 
-def idle(members: int) -> SaidLoads:
+def idle(members: int) -> FixedLoads:
     """Return loads without open requests and without history."""
-    return SaidLoads([0] * members, [0.0] * members, [None] * members)
+    return FixedLoads([0] * members, [0.0] * members, [None] * members)
 
 
 def plan(candidates: Sequence[Candidate], by: Route | None = None) -> Plan:

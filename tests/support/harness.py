@@ -38,7 +38,7 @@ class Late(AssertionError):
     """The expected event happened too late."""
 
 
-def given_attempts(test: Callable[..., Any]) -> Callable[..., Any]:
+def retried_when_late(test: Callable[..., Any]) -> Callable[..., Any]:
     """Repeat a timing test while it raises ``Late``, up to ``ATTEMPTS`` times.
 
     Other load can delay some attempts, but a real delay fails all of them.

@@ -85,7 +85,7 @@ async def run(step: Callable[[], Any]) -> Any:
     return await trio.to_thread.run_sync(step)
 
 
-def beside_gateway(*names: str, **config: Any) -> Callable[[Callable[..., None]], Any]:
+def with_gateway(*names: str, **config: Any) -> Callable[[Callable[..., None]], Any]:
     """Run a test in a thread, because SDKs block, with the gateway of ``serving`` as its first argument."""
 
     def decorate(test: Callable[..., None]) -> Any:

@@ -7,7 +7,7 @@ from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.endpoint_provider import Asked, Told, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, json_answer
 
 if TYPE_CHECKING:
     import trio
@@ -22,21 +22,21 @@ class KeptProvider:
     def __init__(self, name: str = "1") -> None:
         self.kept: dict[str, dict[str, Any]] = {}
         self.contents: dict[str, bytes] = {}
-        self.asked: list[Asked] = []
-        self.answers: dict[str, Told] = {}  # at paths without kept objects
+        self.asked: list[ReceivedRequest] = []
+        self.answers: dict[str, ScriptedAnswer] = {}  # at paths without kept objects
         self.gate: trio.Event | None = None  # no response is sent before
         self.url = ""
         self._numbers = itertools.count(1)
         self._name = name
 
-    async def __call__(self, asked: Asked) -> Told:
+    async def __call__(self, asked: ReceivedRequest) -> ScriptedAnswer:
         self.asked.append(asked)
         answer = self.answers.get(asked.path) or self._answer(asked)
         if self.gate is not None:
             await self.gate.wait()
         return answer
 
-    def _answer(self, asked: Asked) -> Told:
+    def _answer(self, asked: ReceivedRequest) -> ScriptedAnswer:
         parts = urlsplit(asked.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if "goog" in parts.path or "v1beta" in parts.path:
@@ -72,7 +72,7 @@ class KeptProvider:
             {"error": {"message": f"No such File object: {steps[-1]}", "type": "invalid_request_error"}}, 404
         )
 
-    def _of_store(self, asked: Asked, id: str, rest: list[str], query: dict[str, str]) -> Told:
+    def _of_store(self, asked: ReceivedRequest, id: str, rest: list[str], query: dict[str, str]) -> ScriptedAnswer:
         match asked.method, rest:
             case "POST", ["files"]:
                 file = asked.json["file_id"]
@@ -90,7 +90,7 @@ class KeptProvider:
         found = {"file_id": file, "filename": "a", "score": 1.0, "attributes": {"file_id": "mine"}}
         return json_answer({"object": "vector_store.search_results.page", "data": [found], "has_more": False})
 
-    def _batch(self, asked: Asked, steps: list[str]) -> Told:
+    def _batch(self, asked: ReceivedRequest, steps: list[str]) -> ScriptedAnswer:
         """Answer a request about a batch: a cancelled one, or one of Anthropic's with results from ``contents``."""
         if steps[-1] == "cancel":
             return json_answer(self._keep({**self.kept[steps[1]], "status": "cancelling"}))
@@ -102,7 +102,7 @@ class KeptProvider:
         if rest[0] not in self.kept:
             return json_answer({"type": "error", "error": {"type": "not_found_error", "message": "no such batch"}}, 404)
         if rest[1:] == ["results"]:
-            return Told((self.contents[rest[0]],), headers=(("content-type", "application/x-jsonl"),))
+            return ScriptedAnswer((self.contents[rest[0]],), headers=(("content-type", "application/x-jsonl"),))
         return json_answer(self.kept[rest[0]])
 
     def _id(self, prefix: str) -> str:
@@ -112,7 +112,7 @@ class KeptProvider:
         self.kept[value["id"]] = value
         return value
 
-    def _file(self, asked: Asked, anthropic: bool) -> Told:
+    def _file(self, asked: ReceivedRequest, anthropic: bool) -> ScriptedAnswer:
         fields = form(asked)
         name, content = fields["file"]
         id = self._id("file_" if anthropic else "file-")
@@ -126,7 +126,7 @@ class KeptProvider:
                       "status": "processed"}  # fmt: skip
         return json_answer(self._keep(value))
 
-    def _content(self, asked: Asked, id: str) -> Told:
+    def _content(self, asked: ReceivedRequest, id: str) -> ScriptedAnswer:
         if id not in self.contents:
             return json_answer({"error": {"message": f"No such File object: {id}"}}, 404)
         content, status, more = self.contents[id], 200, ()
@@ -138,27 +138,29 @@ class KeptProvider:
             ("content-type", "application/json"), ("content-disposition", 'attachment; filename="a.jsonl"'),
             ("etag", '"abc"'), *more,
         )  # fmt: skip
-        return Told((content,), status, headers, length=True)
+        return ScriptedAnswer((content,), status, headers, length=True)
 
-    def _create_object(self, asked: Asked, collection: str) -> Told:
+    def _create_object(self, asked: ReceivedRequest, collection: str) -> ScriptedAnswer:
         prefixes = {"vector_stores": "vs_", "containers": "cntr_", "uploads": "upload_", "batches": "batch_",
                     "videos": "video_"}  # fmt: skip
         members = asked.json if asked.headers["content-type"] == "application/json" else {}
         value = {"id": self._id(prefixes[collection]), "object": collection.rstrip("s"), **members, "created_at": 1}
         return json_answer(self._keep(value))
 
-    def _answer_google(self, asked: Asked, path: str, query: dict[str, str]) -> Told:
+    def _answer_google(self, asked: ReceivedRequest, path: str, query: dict[str, str]) -> ScriptedAnswer:
         if path.startswith("/upload/") and asked.headers.get("x-goog-upload-command") == "start":
             id = self._id("files/")
             self.contents[id] = b""
             where = f"{self.url}/upload/v1beta/files?upload_id={id.removeprefix('files/')}&upload_protocol=resumable"
-            return Told((), headers=(("x-goog-upload-url", where), ("x-goog-upload-status", "active")), length=True)
+            return ScriptedAnswer(
+                (), headers=(("x-goog-upload-url", where), ("x-goog-upload-status", "active")), length=True
+            )
         if path.startswith("/upload/"):
             id = f"files/{query['upload_id']}"
             assert int(asked.headers["x-goog-upload-offset"]) == len(self.contents[id])
             self.contents[id] += asked.body
             if "finalize" not in asked.headers["x-goog-upload-command"]:
-                return Told((), headers=(("x-goog-upload-status", "active"),), length=True)
+                return ScriptedAnswer((), headers=(("x-goog-upload-status", "active"),), length=True)
             uri = f"https://generativelanguage.googleapis.com/v1beta/{id}"
             size = str(len(self.contents[id]))
             file = {"name": id, "uri": uri, "state": "ACTIVE", "mimeType": "text/plain", "sizeBytes": size}
@@ -168,14 +170,14 @@ class KeptProvider:
         if id not in self.kept:
             return json_answer({"error": {"code": 404, "message": f"no {id}", "status": "NOT_FOUND"}}, 404)
         if path.endswith(":download"):
-            return Told((self.contents[id],), headers=(("content-type", "text/plain"),))
+            return ScriptedAnswer((self.contents[id],), headers=(("content-type", "text/plain"),))
         if asked.method == "DELETE":
             del self.kept[id]
             return json_answer({})
         return json_answer(self.kept[id])
 
 
-def form(asked: Asked) -> dict[str, tuple[str | None, bytes]]:
+def form(asked: ReceivedRequest) -> dict[str, tuple[str | None, bytes]]:
     """Return the fields of a multipart body: file name and content."""
     head = f"content-type: {asked.headers['content-type']}\r\n\r\n".encode()
     parts = BytesParser().parsebytes(head + asked.body).get_payload()

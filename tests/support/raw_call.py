@@ -59,7 +59,7 @@ def chunks(*parts: bytes) -> bytes:
 
 
 @attrs.frozen
-class Said:
+class StreamPieces:
     """A stream of the text "one two three", in the pieces "one t", "wo th", "ree"."""
 
     opening: tuple[bytes, ...]  # before the first content
@@ -75,11 +75,11 @@ class Said:
         return SSE + chunks(*self.opening, self.first, *self.rest) + END
 
 
-def answer_stream(api: str) -> Said:
+def answer_stream(api: str) -> StreamPieces:
     request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
     pieces = render(Script(text="one two three", tokens=TOKENS), api, request).pieces
     at = next(i for i, piece in enumerate(pieces) if b'"one t' in piece)
-    return Said(pieces[:at], pieces[at], pieces[at + 1 :])
+    return StreamPieces(pieces[:at], pieces[at], pieces[at + 1 :])
 
 
 def whole(api: str, text: str = "one two three") -> bytes:
@@ -131,7 +131,7 @@ class Call:
     def check_cut(self, left: float) -> dict[str, Any]:
         """Check that the provider's connection closes immediately, and return the checked line.
 
-        Raises ``Late``, so use it with ``given_attempts``.
+        Raises ``Late``, so use it with ``retried_when_late``.
         """
         assert self.cell.sees == "closed by the gateway"
         self.up.closes_within(LIMIT, left)
@@ -161,7 +161,7 @@ def call(
 # Clients that do not read
 
 
-def narrow(port: int) -> Wire:
+def connect_with_small_buffer(port: int) -> Wire:
     """Return a client's connection with a small receive buffer."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -169,7 +169,7 @@ def narrow(port: int) -> Wire:
     return Wire(sock)
 
 
-def fill(calls: Sequence[Call]) -> dict[str, int]:
+def fill_buffers(calls: Sequence[Call]) -> dict[str, int]:
     """Send from all providers until every buffer is full, or ``FLOOD`` bytes were sent.
 
     Return the bytes sent for each call.

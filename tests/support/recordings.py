@@ -134,7 +134,7 @@ class Tokens:
 
 
 @attrs.frozen
-class Said:
+class RecordedContent:
     """The content of one answer.
 
     ``parts`` are texts, refusals, reasoning, calls and seals (opaque items to return to the provider) in order, with
@@ -172,17 +172,17 @@ class Said:
         return self.values_of("seal")
 
 
-def content_of(recording: Recording) -> Said:
+def content_of(recording: Recording) -> RecordedContent:
     """Return the content of the answer in ``recording``."""
     if recording.streamed:
         return parse_content(recording.api, ASSEMBLE[recording.api](events(recording.body)))
     return parse_content(recording.api, json.loads(recording.body))
 
 
-def parse_content(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozenset()) -> Said:
+def parse_content(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozenset()) -> RecordedContent:
     """Return the content of a whole answer of ``api``. ``hosted`` are the names of the provider's own tools."""
     if answer.get("error") or answer.get("type") == "error":
-        return Said((), None, None, None, failed=True)
+        return RecordedContent((), None, None, None, failed=True)
     match api:
         case "chat":
             return _spoken_chat(answer)
@@ -229,11 +229,11 @@ def arguments(text: Any) -> Any:
 # Chat
 
 
-def _spoken_chat(answer: Mapping[str, Any]) -> Said:
+def _spoken_chat(answer: Mapping[str, Any]) -> RecordedContent:
     choice = next(one for one in answer["choices"] if one.get("index", 0) == 0)
     message = choice["message"]
     usage = answer.get("usage")
-    return Said(
+    return RecordedContent(
         join_parts(_chat_parts(message)),
         choice.get("finish_reason"),
         None,
@@ -339,9 +339,9 @@ def _add_fragment(calls: list[dict[str, Any]], fragment: Mapping[str, Any]) -> N
 # Messages
 
 
-def _spoken_messages(answer: Mapping[str, Any]) -> Said:
+def _spoken_messages(answer: Mapping[str, Any]) -> RecordedContent:
     usage = answer["usage"]
-    return Said(
+    return RecordedContent(
         join_parts(_messages_parts(answer["content"])), answer.get("stop_reason"), answer.get("stop_sequence"),
         Tokens(
             usage["input_tokens"] + _count(usage, "cache_read_input_tokens")
@@ -413,10 +413,10 @@ def _add_block_delta(block: dict[str, Any], delta: Mapping[str, Any], inputs: di
 # Responses
 
 
-def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> Said:
+def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> RecordedContent:
     status = answer.get("status")
     if status in ("failed", "cancelled", "queued", "in_progress"):
-        return Said((), status, None, None, failed=True)
+        return RecordedContent((), status, None, None, failed=True)
     usage = answer.get("usage")
     stop = answer["incomplete_details"]["reason"] if status == "incomplete" else "completed"
     tokens = None
@@ -428,7 +428,7 @@ def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> Said
             usage["output_tokens"], _count(made, "reasoning_tokens"),
         )  # fmt: skip
     hosted |= _hosted_names(answer)
-    return Said(join_parts(_responses_parts(answer, hosted)), stop, None, tokens, hosted=hosted)
+    return RecordedContent(join_parts(_responses_parts(answer, hosted)), stop, None, tokens, hosted=hosted)
 
 
 def _hosted_names(answer: Mapping[str, Any]) -> frozenset[str]:

@@ -22,7 +22,7 @@ each_api = pytest.mark.parametrize("api", OLDER)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
-async def passing(turn: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
+async def forwarded_data(turn: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
     """Return the data to send to the client for ``data``, stored first if necessary."""
     return data if turn.may_pass(data, seen) else await turn.persist(data, seen)
 
@@ -117,7 +117,9 @@ def opening(api: str) -> bytes:
     return SSE + chunks(*answer_stream(api).opening)
 
 
-def becomes(gateway: Gateway, id: str, *statuses: str, key: str | None = None, seconds: float = 15) -> dict[str, Any]:
+def wait_for_status(
+    gateway: Gateway, id: str, *statuses: str, key: str | None = None, seconds: float = 15
+) -> dict[str, Any]:
     """Return the stored response as soon as it has one of these statuses."""
 
     def there() -> dict[str, Any] | None:

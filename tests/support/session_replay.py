@@ -55,7 +55,7 @@ def clients() -> list[str]:
     return sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
 
 
-def given_out(answer: Any) -> dict[str, list[str]]:
+def issued_values(answer: Any) -> dict[str, list[str]]:
     """Return the values that ``answer`` issues, by kind and key, each once, in order."""
     found: dict[str, dict[str, None]] = {}
     for item in _objects(answer):
@@ -97,7 +97,7 @@ class Replay:
         api = APIS.get(request["path"].partition("?")[0])
         streamed = reply.headers.get("content-type", "").startswith("text/event-stream")
         told = [data for _, data in reply.events()] if streamed else reply.json if reply.body else None
-        self._answers.append(given_out(told))
+        self._answers.append(issued_values(told))
         dropped = frozenset(reply.headers.get("x-trigate-dropped", "").split(",")) - {""}
         usage = (body.get("stream_options") or {}).get("include_usage", False) if api == "chat" else None
         passed = reply.headers.get("x-trigate-lane") == "byte"  # the answer is the provider's own
@@ -109,7 +109,7 @@ class Replay:
             for message in request["messages"]:
                 client.send(self._fill_body(message))
                 frames = client.answer()
-                self._answers.append(given_out(frames))
+                self._answers.append(issued_values(frames))
                 passed = frames[0].get("headers", {}).get("x-trigate-lane") == "byte"
                 found = Judge("responses", tolerant=passed)
                 raw = [f"event: {frame['type']}\ndata: {json.dumps(frame)}\n\n".encode() for frame in frames]

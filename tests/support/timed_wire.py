@@ -43,7 +43,7 @@ class TakenAnswer:
         self.over.set()
 
 
-def near_and_far(pace: Pace = "as it comes") -> tuple[TimedTransport, trio.SocketStream]:
+def connection_ends(pace: Pace = "as it comes") -> tuple[TimedTransport, trio.SocketStream]:
     """Return both ends of a connection."""
     near, far = socket.socketpair()
     near.setblocking(False)
@@ -51,6 +51,6 @@ def near_and_far(pace: Pace = "as it comes") -> tuple[TimedTransport, trio.Socke
     return TimedTransport(near, pace, None), trio.SocketStream(trio.socket.from_stdlib_socket(far))
 
 
-def connection_and_far() -> tuple[TimedConnection, trio.SocketStream]:
-    transport, far = near_and_far()
+def connection_and_peer() -> tuple[TimedConnection, trio.SocketStream]:
+    transport, far = connection_ends()
     return TimedConnection(transport, SERVER), far

@@ -225,7 +225,7 @@ def length(head: bytes) -> int | None:
 
 
 @attrs.frozen
-class Asked:
+class SentRequest:
     """A request. ``name`` is its id, ``act`` the provider's behaviour."""
 
     name: str
@@ -291,14 +291,14 @@ class Clients:
         self._begun[stream.socket.getsockname()[1]] = begun
         return stream
 
-    def _ask(self, stream: trio.SocketStream, act: str, api: str, model: str, streamed: bool) -> Asked:
+    def _ask(self, stream: trio.SocketStream, act: str, api: str, model: str, streamed: bool) -> SentRequest:
         """Return a new request to send on ``stream``."""
-        asked = Asked(f"soak-{len(self.tally.sent)}", act, api, model, streamed)
+        asked = SentRequest(f"soak-{len(self.tally.sent)}", act, api, model, streamed)
         port = stream.socket.getsockname()[1]
         self.tally.sent[asked.name] = port, self._begun[port]
         return asked
 
-    def _draw(self, stream: trio.SocketStream) -> Asked:
+    def _draw(self, stream: trio.SocketStream) -> SentRequest:
         dice = self._dice
         api, model = dice.choice(list(PATHS)), dice.choice(list(MODELS))
         return self._ask(stream, draw_weighted(dice, ACTS), api, model, dice.random() < 0.8)
@@ -356,7 +356,7 @@ class Clients:
         await stream.receive_some(100)
         await trio.sleep(0.5)
 
-    async def _hear(self, stream: trio.SocketStream, wire: Wire, asked: Asked, send: bool = False) -> None:
+    async def _hear(self, stream: trio.SocketStream, wire: Wire, asked: SentRequest, send: bool = False) -> None:
         """Read the whole answer. If it is cut, it must not look complete, and must have an excuse."""
         try:
             if send:
@@ -370,7 +370,7 @@ class Clients:
             raise
         self._judge(asked, status, body)
 
-    def _judge(self, asked: Asked, status: int, body: bytes) -> None:
+    def _judge(self, asked: SentRequest, status: int, body: bytes) -> None:
         """Record a violation if a failed answer looks whole, or a whole one failed."""
         self.tally.answered[asked.name] = time.monotonic()
         self.tally.answers[f"{asked.act} {status}"] += 1

@@ -19,10 +19,10 @@ from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from providers.catalog.prices import Price
 from tests.support.counted_calls import calls
-from tests.support.groups import SaidLoads, group, idle, plan, route
+from tests.support.groups import FixedLoads, group, idle, plan, route
 
 
-def shares(balance: Balance, weights: Sequence[float], loads: SaidLoads, out: Collection[int] = ()) -> list[float]:
+def shares(balance: Balance, weights: Sequence[float], loads: FixedLoads, out: Collection[int] = ()) -> list[float]:
     """The share of each member of 10,000 requests, each of which goes to the first one that is not out."""
     chance = Random(7).random
     orders = (RULES[balance](weights, loads, chance) for _ in range(10_000))
@@ -40,7 +40,7 @@ def test_every_member_is_in_the_order_once(balance, weights):
 @pytest.mark.parametrize("balance", RULES)
 def test_a_weight_of_nought_stands_behind_all_others(balance):
     """It is for when the others are out."""
-    loads = SaidLoads([50, 0, 50], [9.0, 0.1, 9.0], [2.0, 0.0, None])
+    loads = FixedLoads([50, 0, 50], [9.0, 0.1, 9.0], [2.0, 0.0, None])
     assert all(RULES[balance]((1, 0, 3), loads, Random(seed).random)[-1] == 1 for seed in range(20))
 
 
@@ -78,11 +78,11 @@ def test_shares_are_those_of_the_weights_among_the_members_that_are_not_out(weig
     ],
 )
 def test_the_least_busy_has_the_fewest_open_answers_for_its_weight(weights, open, first):
-    assert all(RULES["least_busy"](weights, SaidLoads(open), Random(seed).random)[0] == first for seed in range(20))
+    assert all(RULES["least_busy"](weights, FixedLoads(open), Random(seed).random)[0] == first for seed in range(20))
 
 
 def test_ties_of_the_least_busy_are_broken_at_random():
-    assert shares("least_busy", (1, 1, 1), SaidLoads((1, 1, 2))) == pytest.approx([0.5, 0.5, 0], abs=0.02)
+    assert shares("least_busy", (1, 1, 1), FixedLoads((1, 1, 2))) == pytest.approx([0.5, 0.5, 0], abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_ties_of_the_least_busy_are_broken_at_random():
     ids=["prices", "one-unknown", "equal", "none-known"],
 )
 def test_the_cheapest_is_first_and_the_least_busy_where_prices_say_nothing(prices, expected):
-    loads = SaidLoads((1, 2, 0), prices=prices)
+    loads = FixedLoads((1, 2, 0), prices=prices)
     assert RULES["cheapest"]((1, 1, 1), loads, Random(1).random) == expected
 
 

@@ -27,7 +27,7 @@ from streams.fold import Answer
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk
 from tests.support.lanes import SCRIPTS, events_of
-from tests.support.responses_api import passing
+from tests.support.responses_api import forwarded_data
 from tests.support.state_endpoints import LEDGER
 
 
@@ -118,11 +118,11 @@ async def test_a_whole_answer_says_that_it_cannot_be_continued():
 async def test_the_last_event_of_a_stream_says_that_it_cannot_be_continued(in_background):
     turn = ProviderTurn(FULL, "alice", "openai/m", in_background)
     start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
-    assert await passing(turn, b"begin", seen(start)) == b"begin"
-    assert await passing(turn, b"more", seen(start, delta)) == b"more"
+    assert await forwarded_data(turn, b"begin", seen(start)) == b"begin"
+    assert await forwarded_data(turn, b"more", seen(start, delta)) == b"more"
     data = b"data: {}\n\n" + LAST
-    assert await passing(turn, data, seen(start, delta, end)) == b"data: {}\n\n" + UNSTORED
-    assert await passing(turn, b"data: [DONE]\n\n", seen(start, delta, end)) == b"data: [DONE]\n\n"
+    assert await forwarded_data(turn, data, seen(start, delta, end)) == b"data: {}\n\n" + UNSTORED
+    assert await forwarded_data(turn, b"data: [DONE]\n\n", seen(start, delta, end)) == b"data: [DONE]\n\n"
 
 
 async def test_a_turn_in_the_background_is_noted_at_its_end_where_that_failed_at_its_beginning():
@@ -130,9 +130,9 @@ async def test_a_turn_in_the_background_is_noted_at_its_end_where_that_failed_at
     store.limit_owners(lambda owner: 1)
     turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
     start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
-    assert await passing(turn, b"more", seen(start, delta)) == b"more"
+    assert await forwarded_data(turn, b"more", seen(start, delta)) == b"more"
     store.limit_owners(lambda owner: 2**20)
-    assert await passing(turn, LAST, seen(start, delta, end)) == LAST
+    assert await forwarded_data(turn, LAST, seen(start, delta, end)) == LAST
     assert await find_storing_entry(store, "alice", "resp_1") == "openai/m"
 
 

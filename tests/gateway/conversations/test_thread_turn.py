@@ -38,7 +38,7 @@ from streams.fold import fold
 from streams.sse import SSE
 from tests.support.apis import OLDER
 from tests.support.messages_streams import frames, sdk_message
-from tests.support.responses_api import passing
+from tests.support.responses_api import forwarded_data
 from tests.support.upstreams import Script, ToolCall, render
 
 ROUTER = Router(
@@ -146,8 +146,8 @@ async def stream(found: ResolvedRequest, script: Script, api: str = "chat", at_o
     lane, turn = lane_for(found, api), found.turn
     pieces = render(script, api, {"stream": True, "model": "up"}).pieces
     sent = [b"".join(pieces)] if at_once else pieces
-    out = [await passing(turn, lane.feed(piece), lane.progress) for piece in sent]
-    out.append(await passing(turn, lane.end(), lane.progress))
+    out = [await forwarded_data(turn, lane.feed(piece), lane.progress) for piece in sent]
+    out.append(await forwarded_data(turn, lane.end(), lane.progress))
     return Told(b"".join(out), next(data for data in reversed(out) if data), lane.progress)
 
 
@@ -408,7 +408,7 @@ async def test_the_turn_is_there_before_the_client_knows_that_it_is_whole():
     id = turn.reply(REPLY).id
     for piece in render(FULL, "chat", {"stream": True, "model": "up"}).pieces:
         assert (await store.get("me", id) is not None) == lane.progress.over
-        data = await passing(turn, lane.feed(piece), lane.progress)
+        data = await forwarded_data(turn, lane.feed(piece), lane.progress)
         assert (await store.get("me", id) is not None) == lane.progress.over
         assert lane.progress.over or b"message_delta" not in data
     assert lane.progress.over
@@ -420,8 +420,8 @@ async def test_a_provider_that_answers_whole_is_heard_once():
     found = await recalled(store, asked(HELLO))
     lane_for(found).feed(b"")
     lane = lane_for(found, whole=True)
-    out = await passing(found.turn, lane.feed(TEXT_BODY), lane.progress)
-    out += await passing(found.turn, lane.end(), lane.progress)
+    out = await forwarded_data(found.turn, lane.feed(TEXT_BODY), lane.progress)
+    out += await forwarded_data(found.turn, lane.end(), lane.progress)
     found = await recalled(store, asked(HELLO, thread=behind(sdk_message(out).id)))
     assert conversation(found)[1]["content"] == [{"type": "text", "text": "done", "citations": []}]
 
@@ -432,12 +432,12 @@ async def test_a_turn_that_broke_off_is_not_kept(how):
     found = await recalled(store, asked(HELLO))
     lane, turn = lane_for(found), found.turn
     pieces = render(Script(text="one two three"), "chat", {"stream": True, "model": "up"}).pieces
-    out = b"".join([await passing(turn, lane.feed(piece), lane.progress) for piece in pieces[:3]])
+    out = b"".join([await forwarded_data(turn, lane.feed(piece), lane.progress) for piece in pieces[:3]])
     assert b"text_delta" in out
     if how == "client":
         await turn.persist_partial()
     else:
-        await passing(turn, lane.end(ErrorInfo("upstream", "the connection broke")), lane.progress)
+        await forwarded_data(turn, lane.end(ErrorInfo("upstream", "the connection broke")), lane.progress)
     failed = await refusal(store, asked(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
     assert failed.details == {"error_code": "thread_not_found"}
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.endpoint_provider import Asked, Told, before, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess
 
@@ -16,7 +16,7 @@ COUNTS = {"promptTokenCount": 9, "candidatesTokenCount": 12, "totalTokenCount": 
 PATH = "/v1beta/models/one:generateContent"
 
 
-def google(asked: Asked) -> Told:
+def google(asked: ReceivedRequest) -> ScriptedAnswer:
     """As many candidates as are wanted, in an order of Google's own."""
     wanted = asked.json.get("generationConfig", {}).get("candidateCount", 1)
     parts = [(text("one"),), (text("two"),), (text("Let me."), call("f", {"a": 1}, None, "c2ln"))][:wanted]
@@ -28,7 +28,7 @@ def google(asked: Asked) -> Told:
     return json_answer({"candidates": listed, "usageMetadata": COUNTS, "responseId": "r", "modelVersion": "g"})
 
 
-def openai(asked: Asked) -> Told:
+def openai(asked: ReceivedRequest) -> ScriptedAnswer:
     listed = [
         {"index": at, "message": {"role": "assistant", "content": said}, "finish_reason": why}
         for at, (said, why) in enumerate([("one", "stop"), ("two", "length")][: asked.json["n"]])

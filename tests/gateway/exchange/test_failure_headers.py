@@ -14,7 +14,14 @@ import pytest
 
 from streams.events import APIS, STATUS
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, endpoint_provider, json_answer, settings
+from tests.support.endpoint_provider import (
+    EndpointProvider,
+    ReceivedRequest,
+    ScriptedAnswer,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 
@@ -85,7 +92,7 @@ def request_to(api: str, model: str, *, stream: bool = False) -> tuple[str, dict
     )
 
 
-def refusal(status: int, *headers: tuple[str, str]) -> Told:
+def refusal(status: int, *headers: tuple[str, str]) -> ScriptedAnswer:
     body = {"type": "error", "error": {"type": "api_error", "message": "no", "status": "NO"}, "message": "no"}
     return json_answer(body, status, *LIMITS.items(), *OF_ONE_API.items(), *HIDDEN.items(), *headers)
 
@@ -228,7 +235,7 @@ FIRST, SECOND = ("x-ratelimit-limit-requests", "1"), ("x-ratelimit-limit-tokens"
 async def test_headers_belong_to_the_failure_that_the_client_sees(
     first: int, second: int, status: int, of_first: bool, stream: bool
 ):
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         body = {"error": {"message": "no"}}
         if asked.json["model"] == "a":
             return json_answer(body, first, FIRST, ("retry-after", "90"))
@@ -242,7 +249,7 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
 
 
 async def test_a_good_response_after_a_fallback_has_its_own_headers_alone():
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.json["model"] == "a":
             return json_answer({"error": {"message": "no"}}, 429, FIRST)
         choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
@@ -262,11 +269,11 @@ async def test_an_error_with_status_200_has_the_headers_of_its_response(client_a
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     limits = {name: value for name, value in LIMITS.items() if name.partition("-")[0] in ("anthropic", "x")}
 
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if not stream:
             return json_answer(error, 200, *limits.items(), *HIDDEN.items())
         head = (("content-type", "text/event-stream"), *limits.items(), *HIDDEN.items())
-        return Told((f"event: error\ndata: {json.dumps(error)}\n\n".encode(),), headers=head)
+        return ScriptedAnswer((f"event: error\ndata: {json.dumps(error)}\n\n".encode(),), headers=head)
 
     async with before_all(answering) as (served, _):
         reply = await post(served, *request_to(client_api, "on-messages", stream=stream))

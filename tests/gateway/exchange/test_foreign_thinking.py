@@ -2,7 +2,7 @@
 
 import json
 
-from tests.support.endpoint_provider import Asked, Told, before, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 REFUSAL = "The model returned the following errors: messages.1.content.0: Invalid `signature` in `thinking` block"
@@ -12,7 +12,7 @@ ANSWER = {
 }  # fmt: skip
 
 
-def bedrock(asked: Asked) -> Told:
+def bedrock(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({"message": REFUSAL}, 400) if b"reasoningContent" in asked.body else json_answer(ANSWER)
 
 

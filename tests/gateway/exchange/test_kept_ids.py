@@ -9,7 +9,7 @@ from gateway.exchange.kept_ids import EventsWithClientIds
 from gateway.kept_objects.owned_ids import OwnerIds
 from tests.support.endpoint_provider import events, json_answer
 from tests.support.kept_accounts import one_account
-from tests.support.kept_clients import KEYS, beside_gateway, error_of, run, serving
+from tests.support.kept_clients import KEYS, error_of, run, serving, with_gateway
 
 CITED = {
     "type": "container_file_citation", "container_id": "cntr_11", "file_id": "cfile_22", "filename": "a.png",
@@ -96,7 +96,7 @@ def test_events_are_shown_alike_wherever_they_are_split():
         assert shown.close() == b""
 
 
-@beside_gateway("openai:first", "openai:second", model_aliases={"both": {"targets": ["first", "second"]}})
+@with_gateway("openai:first", "openai:second", model_aliases={"both": {"targets": ["first", "second"]}})
 def test_a_file_in_a_conversation_is_the_providers_own_and_chooses_the_provider(served):
     first, second = served.providers["first"], served.providers["second"]
     client = served.openai()

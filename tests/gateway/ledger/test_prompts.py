@@ -19,7 +19,15 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, json_answer, settings
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    events,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 from tests.support.settled import lines
@@ -59,11 +67,11 @@ ERRORS = {
 }
 
 
-def streamed(api: str, message: str) -> Told:
+def streamed(api: str, message: str) -> ScriptedAnswer:
     """A stream of ``api`` that is an error from its first event on."""
     if api == "converse":
         frame = converse_frame("validationException", {"message": message}, "exception")
-        return Told((frame,), headers=(("content-type", "application/vnd.amazon.eventstream"),))
+        return ScriptedAnswer((frame,), headers=(("content-type", "application/vnd.amazon.eventstream"),))
     name = {"messages": b"event: error\n", "responses": b"event: error\n"}.get(api, b"")
     error = ERRORS[api](message)
     if api == "responses":
@@ -99,7 +107,7 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, capl
     caplog.set_level(logging.INFO)
     quoted = ""
 
-    def answer(asked: Asked) -> Told:
+    def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         own = next(one for one in PATHS if asked.path.startswith(f"/{one}/"))
         return streamed(own, quoted) if form == "broken_stream" else json_answer(ERRORS[own](quoted), 400)
 

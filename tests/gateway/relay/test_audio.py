@@ -12,7 +12,7 @@ import trio
 
 from streams.events import Usage
 from tests.support.audio_files import mp3, wav
-from tests.support.endpoint_provider import Asked, Told, before, events, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled import usages
@@ -40,7 +40,7 @@ def event(kind: str, **members: Any) -> bytes:
 async def test_speech_comes_while_it_is_spoken():
     """No clip is held until it is whole (BerriAI/litellm#33974, gpustack/gpustack#4719): the rest is spoken when the
     beginning has been heard."""
-    answer = Told((AUDIO[:3000], AUDIO[3000:]), headers=(("content-type", "audio/mpeg"),))
+    answer = ScriptedAnswer((AUDIO[:3000], AUDIO[3000:]), headers=(("content-type", "audio/mpeg"),))
     async with before(lambda asked: answer, "openai/tts-1", ENTRY) as (served, provider), sdk(served) as client:
         provider.go = Steps()
         async with client.audio.speech.with_streaming_response.create(**SAY) as response:
@@ -59,7 +59,7 @@ async def test_speech_comes_while_it_is_spoken():
 
 async def test_speech_is_billed_by_its_text_unless_tokens_are_told():
     told_usage = {"input_tokens": 12, "output_tokens": 34, "total_tokens": 46}
-    sound = Told((AUDIO,), headers=(("content-type", "audio/mpeg"),))
+    sound = ScriptedAnswer((AUDIO,), headers=(("content-type", "audio/mpeg"),))
     stream = events(event("speech.audio.delta", audio="AAAA"), event("speech.audio.done", usage=told_usage))
     for answer, expected in ((sound, Usage(units=(("character", 6),))), (stream, Usage(input=12, output=34))):
         async with (
@@ -81,7 +81,7 @@ async def test_the_content_type_is_the_providers_else_that_of_the_format():
         ("application/octet-stream", "wav", "audio/wav"),
         ("application/octet-stream", "unheard-of", "audio/mpeg"),
     ):
-        answer = Told((AUDIO,), headers=() if said is None else (("content-type", said),))
+        answer = ScriptedAnswer((AUDIO,), headers=() if said is None else (("content-type", said),))
         async with before(lambda asked, answer=answer: answer, "openai/tts-1", ENTRY) as (served, _):
             body = SAY if asked_for is None else {**SAY, "response_format": asked_for}
             found = await served.post("/v1/audio/speech", json=body)
@@ -90,7 +90,7 @@ async def test_the_content_type_is_the_providers_else_that_of_the_format():
 
 async def test_a_cut_clip_is_no_whole_clip():
     """Sound has no place for an error: the chunked body lacks its end. A stream of events has one."""
-    sound = Told((AUDIO,), headers=(("content-type", "audio/mpeg"),), cut=True)
+    sound = ScriptedAnswer((AUDIO,), headers=(("content-type", "audio/mpeg"),), cut=True)
     async with before(lambda asked: sound, "openai/tts-1", ENTRY) as (served, _), sdk(served) as client:
         with pytest.raises(openai.APIConnectionError):
             await client.audio.speech.create(**SAY)
@@ -122,7 +122,7 @@ async def test_a_transcript_passes_in_whatever_form_it_was_asked_for():
         ("verbose_json", "application/json", json.dumps(WORDS, indent=1).encode()),
         ("diarized_json", "application/json", json.dumps(SPEAKERS).encode()),
     ):
-        answer = Told((body,), headers=(("content-type", kind),), length=True)
+        answer = ScriptedAnswer((body,), headers=(("content-type", kind),), length=True)
         async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, _):
             found = await upload(served, part("response_format", form.encode()))
             assert (found.content, found.headers["content-type"]) == (body, kind)
@@ -136,7 +136,7 @@ async def upload(served: InProcess, *fields: bytes, file: bytes = b"", path: str
 
 async def test_no_format_goes_unmetered():
     """The seconds are those of the answer, else of the file itself (api7/aisix#868, BerriAI/litellm#36357)."""
-    plain = Told((b"Hi.",), headers=(("content-type", "text/plain"),))
+    plain = ScriptedAnswer((b"Hi.",), headers=(("content-type", "text/plain"),))
     for answer, file, expected in (
         (json_answer({"text": "Hi.", "usage": {"type": "duration", "seconds": 3}}), wav(60), (("second", 3), False)),
         (json_answer(WORDS), wav(60), (("second", 3), False)),
@@ -158,7 +158,7 @@ async def test_no_format_goes_unmetered():
 
 
 async def test_where_sound_is_billed_by_tokens_its_length_is_told_in_these():
-    answer = Told((b"Hi.",), headers=(("content-type", "text/plain"),))
+    answer = ScriptedAnswer((b"Hi.",), headers=(("content-type", "text/plain"),))
     async with before(lambda asked: answer, "openai/gpt-4o-transcribe", ENTRY) as (served, _):
         with usages(served) as found:
             await upload(served, part("response_format", b"text"), file=wav(60))
@@ -232,9 +232,9 @@ async def test_an_answer_that_comes_after_the_keep_alives_of_a_stream_is_its_one
     """Whisper ignores that a stream is wanted, and takes its time."""
     pinged = trio.Event()
 
-    async def slow(asked: Asked) -> Told:
+    async def slow(asked: ReceivedRequest) -> ScriptedAnswer:
         await pinged.wait()
-        return Told((json.dumps(WORDS, indent=1).encode(),), length=True)
+        return ScriptedAnswer((json.dumps(WORDS, indent=1).encode(),), length=True)
 
     async with before(slow, "openai/whisper-1", ENTRY, keep_alive="50ms") as (served, _):
         form = multipart([part("stream", b"true"), part("model", b"mine"), part("file", wav(1), "a.wav")])
@@ -268,7 +268,7 @@ MANY = 200
 async def test_many_uploads_at_once():
     """Each gets its own answer, and nothing of any stays behind."""
 
-    def count(asked: Asked) -> Told:
+    def count(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"text": str(asked.body.count(b"~")), "usage": {"type": "duration", "seconds": 1}})
 
     async with before(count, "openai/whisper-1", ENTRY) as (served, provider):

@@ -14,7 +14,7 @@ from gateway.kept_objects.pending import READ_SECONDS
 from tests.support.asgi_app import Client, eventually
 from tests.support.cases import case
 from tests.support.http2_client import Http2Client
-from tests.support.kept_clients import CLIENTS, KEYS, Served, beside_gateway, error_of, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, Served, error_of, run, serving, with_gateway
 from tests.support.kept_provider import KeptProvider, form
 
 PRICE = {"price": {"input": 10, "cached": 1, "output": 100}}
@@ -80,7 +80,7 @@ def booked(caplog: pytest.LogCaptureFixture) -> list[float]:
     return [line["cost_usd"] for line in found if line.get("cost_usd")]
 
 
-@beside_gateway("openai", model_aliases=ALIASES)
+@with_gateway("openai", model_aliases=ALIASES)
 def test_names_of_models_hold_inside_of_a_batch(served):
     """TU-Wien-dataLAB/aqueduct#101, BerriAI/litellm#10719."""
     provider = served.providers["openai"]
@@ -276,7 +276,7 @@ async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(ca
         await eventually(lambda: booked(caplog) == [0.02])
 
 
-@beside_gateway("anthropic")
+@with_gateway("anthropic")
 def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place(served):
     found = error_of(lambda: asked_messages(served, "nobody's"))
     assert found.status_code == 404
@@ -314,7 +314,7 @@ def left(client: Any, batch: Any) -> float:
     return float(answer.http_response.headers["x-trigate-budget-left"].removeprefix("usd/day="))
 
 
-@beside_gateway("openai", clients=BUDGETED, entry=PRICE)
+@with_gateway("openai", clients=BUDGETED, entry=PRICE)
 def test_a_batch_has_its_cost_set_aside_until_it_is_booked(served):
     provider = served.providers["openai"]
     client = served.openai()
@@ -358,7 +358,7 @@ async def test_what_is_set_aside_is_missing_to_all_whose_budget_it_is(holder):
         await run(steps)
 
 
-@beside_gateway("openai", clients=BUDGETED, entry=PRICE)
+@with_gateway("openai", clients=BUDGETED, entry=PRICE)
 def test_a_batch_that_fails_gives_back_what_was_set_aside(served):
     provider = served.providers["openai"]
     client = served.openai()
@@ -378,7 +378,7 @@ def test_a_batch_that_fails_gives_back_what_was_set_aside(served):
             assert left(client, batch) == pytest.approx(0.03 if back else 0.03 - 3 * LINE, abs=1e-4)
 
 
-@beside_gateway("anthropic", clients=BUDGETED, entry=PRICE)
+@with_gateway("anthropic", clients=BUDGETED, entry=PRICE)
 def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read(served):
     provider = served.providers["anthropic"]
     client, models = served.anthropic(), ["claude-x"] * 40  # of 9 tokens each
@@ -565,7 +565,7 @@ async def test_lines_hold_ids_of_tokens_only_for_models_that_read_them():
                 assert "token_arrays: true" in found.message
 
 
-@beside_gateway("openai", clients=BUDGETED, entry=PRICE)
+@with_gateway("openai", clients=BUDGETED, entry=PRICE)
 def test_all_answers_that_a_line_asks_for_are_set_aside(served):
     batch_reserves = served.gateway.service.allowances.batch_reserves
     for asks, url, output in (

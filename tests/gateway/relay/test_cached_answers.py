@@ -8,7 +8,14 @@ import httpx2
 import trio
 
 from tests.support.asgi_app import eventually
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, json_answer, settings
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    endpoint_provider,
+    events,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 
 ROUTES: Mapping[str, Mapping[str, Any]] = {
@@ -20,7 +27,7 @@ ROUTES: Mapping[str, Mapping[str, Any]] = {
 USAGE = {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}
 
 
-def answered(asked: Asked) -> Told:
+def answered(asked: ReceivedRequest) -> ScriptedAnswer:
     """Each answer of an endpoint with what tells it from the one before."""
     if asked.path == "/v1/embeddings":
         data = [{"object": "embedding", "index": i, "embedding": [i, 0.5]} for i, _ in enumerate(asked.json["input"])]
@@ -88,7 +95,7 @@ async def test_a_streamed_completion_is_kept_beside_the_whole_one():
 
 
 async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
-    def bad(asked: Asked) -> Told:
+    def bad(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.path == "/v1/moderations":
             return json_answer({"error": {"message": "no"}}, 500)
         return answered(asked)
@@ -111,7 +118,7 @@ async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
 async def test_identical_requests_to_an_endpoint_make_one_call_whoever_leaves():
     free = trio.Event()
 
-    async def waiting(asked: Asked) -> Told:
+    async def waiting(asked: ReceivedRequest) -> ScriptedAnswer:
         await free.wait()
         return answered(asked)
 

@@ -9,7 +9,15 @@ from typing import Any
 
 import httpx2
 
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, json_answer, settings
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    events,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
@@ -92,7 +100,7 @@ async def test_token_counts_stay_where_the_client_has_asked_for_them():
         assert found.content == b"".join(sent)
 
 
-def _mistral(asked: Asked) -> Told:
+def _mistral(asked: ReceivedRequest) -> ScriptedAnswer:
     """Mistral's path, whose answers are those of Chat."""
     body = asked.json
     assert (asked.path, body["model"], body["suffix"]) == ("/v1/fim/completions", "codestral-latest", "return x")
@@ -107,10 +115,10 @@ def _mistral(asked: Asked) -> Told:
     return events(_data({**head, "choices": said[:1]}), _data({**head, "choices": said[1:], "usage": USAGE}), DONE)
 
 
-def _suffixed(path: str) -> Callable[[Asked], Told]:
+def _suffixed(path: str) -> Callable[[ReceivedRequest], ScriptedAnswer]:
     """A server whose completions take a ``suffix``."""
 
-    def answer(asked: Asked) -> Told:
+    def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         body = asked.json
         assert (asked.path, body["suffix"]) == (path, "return x")
         assert "random_seed" not in body
@@ -187,7 +195,7 @@ async def test_a_cut_in_the_middle_of_a_translated_stream_is_told():
 
 
 async def test_the_middle_is_filled_in_elsewhere_where_the_first_is_down():
-    def answer(asked: Asked) -> Told:
+    def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return (
             json_answer({"message": "down"}, 503)
             if asked.path == "/v1/fim/completions"

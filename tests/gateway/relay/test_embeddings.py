@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from tests.support.endpoint_provider import (
-    Asked,
     EndpointProvider,
-    Told,
+    ReceivedRequest,
+    ScriptedAnswer,
     before,
     endpoint_provider,
     json_answer,
@@ -34,7 +34,7 @@ def packed(numbers: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
-def like_openai(asked: Asked) -> Told:
+def like_openai(asked: ReceivedRequest) -> ScriptedAnswer:
     """Takes base64, counts a token for each character."""
     texts = asked.json["input"]
     texts = [texts] if isinstance(texts, str) else texts
@@ -45,7 +45,7 @@ def like_openai(asked: Asked) -> Told:
     return json_answer({"object": "list", "data": data, "model": asked.json["model"], "usage": usage})
 
 
-def like_cohere(asked: Asked) -> Told:
+def like_cohere(asked: ReceivedRequest) -> ScriptedAnswer:
     texts = asked.json["texts"]
     by_type = {
         type: [(packed if type == "base64" else list)(vector(text)) for text in texts]
@@ -57,7 +57,7 @@ def like_cohere(asked: Asked) -> Told:
     )
 
 
-def like_gemini(asked: Asked) -> Told:
+def like_gemini(asked: ReceivedRequest) -> ScriptedAnswer:
     requests = asked.json.get("requests", [asked.json])
     texts = ["".join(part["text"] for part in one["content"]["parts"]) for one in requests]
     if asked.path.endswith(":embedContent"):
@@ -65,7 +65,7 @@ def like_gemini(asked: Asked) -> Told:
     return json_answer({"embeddings": [{"values": vector(text)} for text in texts]})
 
 
-def like_tei(asked: Asked) -> Told:
+def like_tei(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer([vector(text) for text in asked.json["inputs"]])
 
 
@@ -125,7 +125,7 @@ async def test_bytes_of_base64_pass_as_they_are():
     raw = json.dumps(
         {"data": [{"index": 0, "embedding": packed([0.1])}], "usage": {"prompt_tokens": 3}, "model": "m"}, indent=1
     ).encode()
-    async with before(lambda asked: Told((raw[:20], raw[20:])), entry={"name": "mine"}) as (served, provider):
+    async with before(lambda asked: ScriptedAnswer((raw[:20], raw[20:])), entry={"name": "mine"}) as (served, provider):
         found = await post(served, model="mine", input="x", encoding_format="base64", normalized=True)
         assert found.content == raw
         assert found.headers["x-trigate-lane"] == "byte"
@@ -162,7 +162,7 @@ async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on(w
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs ask for it unless told otherwise."""
     status, refusal = REFUSALS[words]
 
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer(refusal, status) if "encoding_format" in asked.json else like_openai(asked)
 
     async with before(answering) as (served, provider):
@@ -201,7 +201,7 @@ async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():
 async def test_what_is_used_is_one_line_counted_or_estimated():
     """It is never nothing in silence (BerriAI/litellm#36914)."""
 
-    def uncounted(asked: Asked) -> Told:
+    def uncounted(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
 
     for answering, input, wanted in ((like_openai, 480, False), (uncounted, 160, True)):
@@ -246,7 +246,7 @@ async def test_an_sdk_s_plain_call_gives_numbers():
 async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose_they_are(model, more, status, input):
     """LangChain's default behind any proxy; another model would read other words in them (danny-avila/rag_api#104)."""
 
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         many = len(input) if isinstance(input[0], list) else 1
         if "tei" in model:
             return json_answer([[1.0]] * many)
@@ -272,7 +272,7 @@ async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose
 async def test_as_many_ids_of_tokens_pass_as_openai_takes():
     """LangChain sends its texts as such, and as many as there may be (langchain-ai/langchain#31227)."""
 
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
 
     ids = [[100_000] * 1000] * 300
@@ -288,7 +288,7 @@ async def test_the_client_leaving_closes_the_provider():
 
     second = trio.Event()
 
-    async def answering(asked: Asked) -> Told:
+    async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.json["input"] == ["b"]:
             second.set()
             await trio.sleep_forever()
@@ -306,7 +306,7 @@ async def test_the_client_leaving_closes_the_provider():
 
 
 async def test_one_failure_of_a_piece_is_that_of_all():
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if "text 40" in asked.json["input"]:
             return json_answer({"error": {"message": "text 40 is too long", "type": "invalid_request_error"}}, 400)
         return like_openai(asked)
@@ -322,7 +322,7 @@ async def test_one_failure_of_a_piece_is_that_of_all():
 async def test_a_shifted_list_is_a_bad_answer():
     """BerriAI/litellm#20949: fewer vectors than texts put each at the wrong one."""
 
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"object": "list", "data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 1}})
 
     async with before(answering) as (served, _):
@@ -400,7 +400,7 @@ async def test_vectors_of_megabytes_pass_as_they_come():
     pieces = [b'{"object":"list","data":[', *(one % i + (b"," if i < 255 else b"") for i in range(256)), b"],"]
     pieces.append(b'"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}')
     texts = ["x"] * 256
-    async with before(lambda asked: Told(pieces)) as (served, _):
+    async with before(lambda asked: ScriptedAnswer(pieces)) as (served, _):
         found = await post(served, model="openai/m-1", input=texts)
         assert found.content == b"".join(pieces)
         with pytest.raises(httpx2.RemoteProtocolError):

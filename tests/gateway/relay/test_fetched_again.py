@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, json_answer, settings
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    endpoint_provider,
+    events,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.kept_clients import run, serving
 from tests.support.metrics_page import Numbers
@@ -75,7 +82,7 @@ async def test_batches_of_openais_and_their_results_count_once(says_it):
         assert await tokens(served.gateway, served.lines, 2 + 2 * TIMES) == (TAKEN, TAKEN)
 
 
-def streamed(asked: Asked) -> Told:
+def streamed(asked: ReceivedRequest) -> ScriptedAnswer:
     return events(b"event: response.completed\ndata: %b\n\n" % json.dumps(
         {"type": "response.completed", "sequence_number": 9, "response": RESPONSE}
     ).encode())  # fmt: skip
@@ -90,7 +97,9 @@ def streamed(asked: Asked) -> Told:
         ("/mine/responses/resp_1?stream=true", streamed),
     ],
 )
-async def test_responses_that_a_provider_keeps_count_where_they_were_made(path: str, answer: Callable[[Asked], Told]):
+async def test_responses_that_a_provider_keeps_count_where_they_were_made(
+    path: str, answer: Callable[[ReceivedRequest], ScriptedAnswer]
+):
     async with endpoint_provider(answer) as provider:
         entry = {"model": "openai/gpt-5", "name": "mine", "access_key": "k", "base_url": f"{provider.url}/v1",
                  "speaks": ["responses"], "passthrough": True, **PRICE}  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from tests.support.cases import case
-from tests.support.kept_clients import CLIENTS, beside_gateway, run, serving
+from tests.support.kept_clients import CLIENTS, run, serving, with_gateway
 
 LIMITED = [{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]]
 ALIASES = {"fast": {"target": "openai/gpt-5"}}
@@ -28,7 +28,7 @@ FILE = 'content-disposition: form-data; name="file"; filename="b.jsonl"'
 BIG = line('{"model": "gpt-5-pro", "messages": []}')
 
 
-@beside_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
+@with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
 def test_no_line_of_a_batch_has_another_model_than_was_looked_at(served):
     """BerriAI/litellm#27015, #29114: what stands twice, and what a provider goes on with."""
     for body in (
@@ -45,7 +45,7 @@ def test_no_line_of_a_batch_has_another_model_than_was_looked_at(served):
     assert served.providers["openai"].asked == []
 
 
-@beside_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
+@with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
 def test_a_file_for_batches_cannot_say_that_it_is_for_something_else(served):
     for name, parts in {
         "twice": ((PURPOSE, b"user_data"), (PURPOSE, b"batch"), (FILE, BIG)),
@@ -68,7 +68,7 @@ def test_a_file_for_batches_cannot_say_that_it_is_for_something_else(served):
     assert served.providers["openai"].asked == []
 
 
-@beside_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
+@with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
 def test_a_body_that_nobody_has_read_is_not_sent(served):
     """A provider may read JSON whatever its type is, and in whatever encoding."""
 

@@ -11,7 +11,14 @@ import openai
 import pytest
 
 from streams.events import Usage
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, json_answer
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    events,
+    json_answer,
+)
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled import lines, usages
@@ -231,15 +238,17 @@ PNG = b"\x89PNG\r\n" * 50
 async def test_addresses_pass_unless_pictures_are_to_be_in_the_answer():
     """Open WebUI would ask them with the gateway's key. Fetched they are without a credential, from the provider's own
     server or public ones alone, and what is no picture keeps its address."""
-    async with endpoint_provider(lambda asked: Told((PNG,), headers=(("content-type", "image/png"),))) as other:
-        answers: dict[str, Told] = {
-            "/a.png": Told((PNG,), headers=(("content-type", "image/png"),), length=True),
-            "/page": Told((b"<html>",), headers=(("content-type", "text/html"),)),
-            "/moved": Told((), 302, (("location", f"{other.url}/a.png"),), length=True),
-            "/large.png": Told((PNG * 9000,), headers=(("content-type", "image/png"),)),
+    async with endpoint_provider(
+        lambda asked: ScriptedAnswer((PNG,), headers=(("content-type", "image/png"),))
+    ) as other:
+        answers: dict[str, ScriptedAnswer] = {
+            "/a.png": ScriptedAnswer((PNG,), headers=(("content-type", "image/png"),), length=True),
+            "/page": ScriptedAnswer((b"<html>",), headers=(("content-type", "text/html"),)),
+            "/moved": ScriptedAnswer((), 302, (("location", f"{other.url}/a.png"),), length=True),
+            "/large.png": ScriptedAnswer((PNG * 9000,), headers=(("content-type", "image/png"),)),
         }
 
-        def answering(asked: Asked) -> Told:
+        def answering(asked: ReceivedRequest) -> ScriptedAnswer:
             urls = [f"http://{asked.headers['host']}{path}" for path in answers]
             urls += [f"{other.url}/a.png", "https://127.0.0.1:1/a.png", "file:///etc/passwd", "http://[::1", ""]
             return answers.get(asked.path) or json_answer(

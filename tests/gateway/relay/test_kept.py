@@ -7,11 +7,11 @@ import httpx2
 
 from tests.support.endpoint_provider import endpoint_provider, settings
 from tests.support.in_process import gateway
-from tests.support.kept_clients import CLIENTS, KEYS, NO_TLS, Served, beside_gateway, error_of, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, NO_TLS, Served, error_of, run, serving, with_gateway
 from tests.support.kept_provider import KeptProvider, form
 
 
-@beside_gateway("openai")
+@with_gateway("openai")
 def test_a_file_goes_there_and_back_and_only_its_owner_has_it(served):
     provider = served.providers["openai"]
     mine, other = served.openai(), served.openai(KEYS["b"])
@@ -74,7 +74,7 @@ async def test_a_list_is_the_owners_own_in_its_cursors_too():
         assert (last["status"], last["ended"]) == (200, "complete"), "nobody was asked, and the list is whole"
 
 
-@beside_gateway("openai")
+@with_gateway("openai")
 def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served):
     provider = served.providers["openai"]
     mine, other = served.openai(), served.openai(KEYS["b"])
@@ -114,7 +114,7 @@ def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served)
     assert not any(f'"{native}"' in told for native in provider.kept)
 
 
-@beside_gateway("openai:one", "openai:two", clients=())
+@with_gateway("openai:one", "openai:two", clients=())
 def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
     client = served.openai("none")
     found = error_of(lambda: client.files.create(file=("a", b"x"), purpose="user_data"))
@@ -136,7 +136,7 @@ def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
     assert error_of(lambda: client.files.retrieve(native)).status_code == 404
 
 
-@beside_gateway("openai", "anthropic", clients=())
+@with_gateway("openai", "anthropic", clients=())
 def test_where_one_owner_has_one_account_everything_is_the_providers(served):
     client = served.openai("none")
     made = client.files.create(file=("a", b"x"), purpose="user_data")
@@ -149,7 +149,7 @@ def test_where_one_owner_has_one_account_everything_is_the_providers(served):
     assert "No such File object: file-unknown" in str(found.body)
 
 
-@beside_gateway("openai")
+@with_gateway("openai")
 def test_a_key_for_foreign_ids_sees_what_the_account_has(served):
     client = served.openai(KEYS["c"])
     theirs = served.openai().files.create(file=("a", b"x"), purpose="user_data").id
@@ -159,7 +159,7 @@ def test_a_key_for_foreign_ids_sees_what_the_account_has(served):
     assert error_of(lambda: client.files.retrieve(theirs)).status_code == 404
 
 
-@beside_gateway("openai", "anthropic")
+@with_gateway("openai", "anthropic")
 def test_anthropics_files_have_two_forms_and_the_client_says_which(served):
     provider = served.providers["anthropic"]
     mine = served.anthropic()
@@ -187,7 +187,7 @@ def test_anthropics_files_have_two_forms_and_the_client_says_which(served):
     assert list(served.openai().files.list()) == [], "these are another API's"
 
 
-@beside_gateway("gemini")
+@with_gateway("gemini")
 def test_googles_upload_stays_with_the_gateway_and_needs_no_key_on_the_way(served):
     provider = served.providers["gemini"]
 
@@ -264,7 +264,7 @@ async def test_a_path_leads_nowhere_else():
         assert served.providers["openai"].asked == []
 
 
-@beside_gateway("openai")
+@with_gateway("openai")
 def test_an_id_in_a_form_is_its_owners_too(served):
     provider = served.providers["openai"]
     mine, other = served.openai(), served.openai(KEYS["b"])

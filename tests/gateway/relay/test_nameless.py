@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer, settings
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 
@@ -26,7 +26,7 @@ REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )  # fmt: skip
 
 
-def answering(asked: Asked) -> Told:
+def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({**CHAT, "data": [{"embedding": [1.0], "index": 0}], "text": "Hello.", "results": []})
 
 

@@ -11,9 +11,9 @@ import trio
 
 from tests.support.cases import case
 from tests.support.endpoint_provider import (
-    Asked,
     EndpointProvider,
-    Told,
+    ReceivedRequest,
+    ScriptedAnswer,
     before,
     endpoint_provider,
     json_answer,
@@ -131,7 +131,7 @@ REDIRECTS = {
 async def test_redirects_lead_back_here_or_nowhere(place, base):
     """With the path of the base URL once, and not below another one."""
 
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.path.partition("?")[0] != "/v1/jobs/1" or "page" in asked.path:
             return json_answer({"there": True})
         return json_answer({}, 307, ("location", place.replace("HERE", f"http://{asked.headers['host']}")))
@@ -166,11 +166,11 @@ async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
 
 
 async def test_ranges_and_conditions_pass():
-    def answering(asked: Asked) -> Told:
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if "if-none-match" in asked.headers:
-            return Told((), 304, (("etag", '"a"'),))
+            return ScriptedAnswer((), 304, (("etag", '"a"'),))
         headers = (("content-range", "bytes 0-1/9"), ("content-type", "x/y"), ("cache-control", "max-age=5"))
-        return Told((b"ab",), 206, headers, length=True)
+        return ScriptedAnswer((b"ab",), 206, headers, length=True)
 
     async with passing(answering) as (served, _):
         part = await served.send("GET", "/mine/big", headers={"range": "bytes=0-1"})

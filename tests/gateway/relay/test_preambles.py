@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, json_answer, settings
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import gateway
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
@@ -34,7 +41,7 @@ async def sent(served: Any, path: str, form: bytes, provider: Any, **headers: st
     return found
 
 
-def answering(asked: Asked) -> Told:
+def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({"text": "Hello.", "data": [{"b64_json": "AAAA"}]})
 
 

@@ -9,7 +9,7 @@ import httpx2
 import trio
 
 from gateway.realtime.calls import read_session, replace_session
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before
+from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, before
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess
 from tests.support.websocket_caller import calling
@@ -24,11 +24,11 @@ KEYS = [
 ENTRY = {"name": "voice", "price": {"input": 4, "output": 16}}
 
 
-def answering(asked: Asked) -> Told:
+def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     if asked.path.partition("?")[0] != "/v1/realtime/calls":
-        return Told((), 200, (), length=True)
+        return ScriptedAnswer((), 200, (), length=True)
     headers = (("content-type", "application/sdp"), ("location", "/v1/realtime/calls/rtc_native1"))
-    return Told((SDP,), 201, headers, length=True)
+    return ScriptedAnswer((SDP,), 201, headers, length=True)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import trio
 
-from tests.support.endpoint_provider import Asked, before, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, before, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess
 
@@ -20,7 +20,7 @@ KEYS = [
 ]  # fmt: skip
 
 
-def answering(asked: Asked) -> Any:
+def answering(asked: ReceivedRequest) -> Any:
     return json_answer(SECRET)
 
 

@@ -9,7 +9,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, events, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, MULTIPART, body_of
 
@@ -66,14 +66,14 @@ async def test_a_stream_that_breaks_off_ends_in_an_error_event():
 @pytest.mark.parametrize("kind", ["audio/mpeg", "application/json"])
 async def test_a_body_that_breaks_off_does_not_look_whole(kind):
     big = (b"[" + b"1," * 2**19, b"1," * 2**19)
-    answer = Told(big, headers=(("content-type", kind),), cut=True)
+    answer = ScriptedAnswer(big, headers=(("content-type", kind),), cut=True)
     async with before(lambda asked: answer) as (served, _):
         with pytest.raises(httpx2.RemoteProtocolError):
             await post(served)
 
 
 async def test_a_short_answer_that_breaks_off_is_an_error():
-    async with before(lambda asked: Told((b'{"choices":',), cut=True)) as (served, _):
+    async with before(lambda asked: ScriptedAnswer((b'{"choices":',), cut=True)) as (served, _):
         found = await post(served)
         assert found.status_code == 502
         assert found.json()["error"]["message"]
@@ -100,7 +100,7 @@ PIECES = {
 }
 
 
-async def never(asked: Asked) -> Told:
+async def never(asked: ReceivedRequest) -> ScriptedAnswer:
     await trio.sleep_forever()
     raise AssertionError
 
@@ -124,7 +124,7 @@ async def all_over(served: InProcess) -> None:
 async def test_before_the_first_byte_and_in_the_answer(kind, caplog):
     """``None``: the provider says nothing."""
     caplog.set_level("INFO", "trigate")
-    answering = never if kind is None else lambda asked: Told(PIECES[kind], headers=(("content-type", kind),))
+    answering = never if kind is None else lambda asked: ScriptedAnswer(PIECES[kind], headers=(("content-type", kind),))
     async with before(answering, MODEL) as (served, provider):
         for endpoint, path in FIRST:
             with case(path):

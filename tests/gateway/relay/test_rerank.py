@@ -3,7 +3,14 @@
 import json
 from typing import Any
 
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, json_answer, settings
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
@@ -46,7 +53,7 @@ async def test_each_client_gets_the_same_order_from_each_server():
 
 async def test_an_answer_of_the_clients_shape_passes_byte_for_byte():
     raw = b'{"id":"1", "results":[{"index":0,"relevance_score":0.10,"x":1}],"meta":{"api_version":{"version":"2"}}}'
-    async with before(lambda asked: Told((raw,), length=True), model="cohere/m-1") as (served, provider):
+    async with before(lambda asked: ScriptedAnswer((raw,), length=True), model="cohere/m-1") as (served, provider):
         found = await served.post("/v2/rerank", json={"model": "m-1", "query": "q", "documents": TEXTS, "priority": 3})
         assert found.content == raw
         assert provider.asked[0].json["priority"] == 3
@@ -109,7 +116,7 @@ async def test_a_request_without_a_model_means_the_one_that_ranks():
 async def test_another_place_ranks_in_its_own_shape_where_the_first_is_down():
     """A route may go on to another model: the order is useful alone, never inside one answer."""
 
-    def answer(asked: Asked) -> Told:
+    def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"message": "down"}, 503) if asked.path == "/v2/rerank" else json_answer(_TEI)
 
     async with endpoint_provider(answer) as provider:

@@ -12,7 +12,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
@@ -97,9 +97,13 @@ class Gate:
         self.open = trio.Event()
         self._answer = answer
 
-    async def __call__(self, asked: Asked) -> Told:
+    async def __call__(self, asked: ReceivedRequest) -> ScriptedAnswer:
         await self.open.wait()
-        return json_answer(self._answer) if self._answer else Told((b"mp3",), headers=(("content-type", "audio/mpeg"),))
+        return (
+            json_answer(self._answer)
+            if self._answer
+            else ScriptedAnswer((b"mp3",), headers=(("content-type", "audio/mpeg"),))
+        )
 
 
 @pytest.fixture(params=["expected", "max"])
@@ -188,7 +192,7 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
 
 async def test_speech_is_billed_by_an_estimate_where_tokens_cost_something_and_nobody_tells_them():
     """Raw sound has no place for its usage: what was said of it has been booked at nothing (BerriAI/litellm#36914)."""
-    sound = Told((b"mp3",), headers=(("content-type", "audio/mpeg"),))
+    sound = ScriptedAnswer((b"mp3",), headers=(("content-type", "audio/mpeg"),))
     body = {"model": "mine", "input": "x" * 900, "voice": "y"}
     async with before(lambda asked: sound, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
         settled = SettledLines(served)

@@ -14,9 +14,9 @@ from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.bare_provider import listening
 from tests.support.endpoint_provider import (
-    Asked,
     EndpointProvider,
-    Told,
+    ReceivedRequest,
+    ScriptedAnswer,
     before,
     endpoint_provider,
     json_answer,
@@ -207,7 +207,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
     """BlockRunAI/ClawRouter#251, openclaw/openclaw#116146."""
     file = part("file", bytes(2**20 + 2**19), "a.wav")
 
-    async def never(asked: Asked) -> Told:
+    async def never(asked: ReceivedRequest) -> ScriptedAnswer:
         await trio.sleep_forever()
         raise AssertionError
 
@@ -229,7 +229,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
 async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_answer():
     form = multipart([MODEL, FILE])
     for kind in ("audio/mpeg", "text/event-stream"):
-        answer = Told(Stopping(), headers=(("content-type", kind),))
+        answer = ScriptedAnswer(Stopping(), headers=(("content-type", kind),))
         async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, provider):
             for tenth in range(10):
                 provider.go, provider.left_now = trio.Event(), trio.Event()
@@ -356,7 +356,7 @@ async def test_the_members_of_a_group_share_uploads():
     """Each goes to the member with the fewest open answers, as conversations do."""
     busy = trio.Event()
 
-    async def slow(asked: Asked) -> Told:
+    async def slow(asked: ReceivedRequest) -> ScriptedAnswer:
         await busy.wait()
         return json_answer(ANSWER)
 

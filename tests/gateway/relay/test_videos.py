@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer, settings
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 
@@ -17,12 +17,14 @@ KEYS = [
 ]
 
 
-def answering(asked: Asked) -> Told:
+def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     video = {"id": "video_123", "object": "video", "model": "film-1", "status": "queued", "created_at": 1}
     if asked.path.endswith("/content?variant=video"):
         if asked.headers.get("range") == "bytes=5-9":
-            return Told((FILM[5:10],), 206, (("content-type", "video/mp4"), ("content-range", "bytes 5-9/256000")))
-        return Told((FILM[:9999], FILM[9999:]), headers=(("content-type", "video/mp4"),))
+            return ScriptedAnswer(
+                (FILM[5:10],), 206, (("content-type", "video/mp4"), ("content-range", "bytes 5-9/256000"))
+            )
+        return ScriptedAnswer((FILM[:9999], FILM[9999:]), headers=(("content-type", "video/mp4"),))
     if asked.path.endswith("/remix"):
         return json_answer({**video, "id": "video_456", "remixed_from_video_id": "video_123"})
     if asked.method == "DELETE":

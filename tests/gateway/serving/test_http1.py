@@ -9,7 +9,7 @@ import trio.testing
 
 from gateway.serving import http1
 from tests.support.asgi_app import eventually, serving, within
-from tests.support.harness import given_attempts
+from tests.support.harness import retried_when_late
 
 END = b"0\r\n\r\n"
 
@@ -26,7 +26,7 @@ async def test_pipelined_requests_are_answered_in_order():
             assert answer["size"] == n
 
 
-@given_attempts
+@retried_when_late
 async def test_a_disconnect_behind_a_pipelined_request_is_seen():
     async with serving() as server:
         async with server.connect() as client:

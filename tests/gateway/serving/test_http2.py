@@ -29,7 +29,7 @@ from gateway.serving.frame_limits import BOUNDS, FrameBound, FrameType
 from gateway.serving.http2 import HIGH_WATER, LOW_WATER, SendBuffer
 from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, Server, eventually, serving, within
-from tests.support.harness import given_attempts
+from tests.support.harness import retried_when_late
 from tests.support.http2_client import Http2Client
 
 
@@ -45,7 +45,7 @@ async def answers(peer: Http2Client) -> None:
     await peer.until(h2.events.StreamEnded, await peer.ask("/whole"))
 
 
-@given_attempts
+@retried_when_late
 async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
     async with connected(keep_alive=0.5) as (server, peer):
         hanging = await peer.ask("/hang")
@@ -137,7 +137,7 @@ async def test_an_http2_client_that_keeps_its_window_shut_is_given_up():
         await eventually(lambda: server.witness.closed == [True])
 
 
-@given_attempts
+@retried_when_late
 async def test_an_http2_client_that_leaves_with_its_window_shut_ends_its_request():
     async with serving() as server:
         async with server.connect() as client:

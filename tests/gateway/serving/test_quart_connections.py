@@ -14,7 +14,7 @@ from gateway.serving.fast_route import IncomingRequest, add_fast_route, unlimite
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import MatchedRule, add_view, has_route
 from tests.support.asgi_app import eventually, serving, within
-from tests.support.harness import PATIENCE, given_attempts
+from tests.support.harness import PATIENCE, retried_when_late
 
 END = b"0\r\n\r\n"
 
@@ -25,7 +25,7 @@ def how(request):
 
 
 @pytest.mark.parametrize("path", ["/hang", "/stream", "/flood"])
-@given_attempts
+@retried_when_late
 async def test_a_client_that_leaves_ends_every_task_of_its_request(path, how):
     async with serving() as server:
         witness = server.witness

@@ -12,7 +12,7 @@ from gateway.stores import sqlite
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Changed, Node, Unavailable
-from tests.support.harness import PATIENCE, Late, given_attempts
+from tests.support.harness import PATIENCE, Late, retried_when_late
 
 
 class Wire:
@@ -136,7 +136,7 @@ def _node(id: str) -> Node:
     return Node(id, "alice", "response", b"{}")
 
 
-@given_attempts
+@retried_when_late
 async def test_however_many_wait_for_another_process_each_has_its_answer_in_time(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(sqlite, "BUSY", 0.5)
     path = tmp_path_factory.mktemp("state") / "state.sqlite"

@@ -8,7 +8,7 @@ import trio
 
 from gateway.stores.store import Store, Unavailable
 from tests.support import postgres
-from tests.support.harness import PATIENCE, Late, given_attempts
+from tests.support.harness import PATIENCE, Late, retried_when_late
 from tests.support.nodes import ids, node
 
 
@@ -51,7 +51,7 @@ async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
 
 
 @pytest.mark.process
-@given_attempts
+@retried_when_late
 async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
     import psycopg
 

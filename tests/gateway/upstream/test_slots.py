@@ -16,7 +16,7 @@ from gateway.config.loading import from_mapping
 from gateway.upstream.slots import NOBODY, ConcurrencyLimit, Slot
 from streams.errors import GatewayError
 from tests.support.asgi_app import eventually
-from tests.support.endpoint_provider import Asked, Told, before, events, json_answer, settings
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer, settings
 from tests.support.harness import config, provider
 from tests.support.in_process import InProcess, gateway
 from tests.support.websocket_caller import calling
@@ -139,7 +139,7 @@ async def test_another_key_is_served_while_one_holds_as_many_slow_streams_as_it_
         {"index": 0, "message": {"role": "assistant", "content": "b"}, "finish_reason": "stop"}]}  # fmt: skip
     slow = trio.Event()
 
-    async def answer(asked: Asked) -> Told:
+    async def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         if not asked.json.get("stream"):
             return json_answer(whole)
         await slow.wait()
@@ -203,7 +203,7 @@ async def test_a_key_of_its_own_share_and_a_reload():
     keys = [{**KEYS[0], "limits": {"upstream_connections": 1}}, KEYS[1]]
     release = trio.Event()
 
-    async def answer(asked: Asked) -> Told:
+    async def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         await release.wait()
         return json_answer({"error": {"message": "no"}}, 400)
 
