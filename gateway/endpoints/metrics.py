@@ -114,7 +114,7 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
 
 
 def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
-    """Set the usage of limits when the page is requested: there may be thousands, and workers count together."""
+    """Write the usage of all limits to ``metrics``, once for each page: there may be thousands of limits."""
     shares: dict[tuple[MetricRow, str, str, str], float] = {}
     for one in allowance_levels(allowances.all(), allowances.counters, allowances.now()):
         kind, name = one.holder.kind, one.holder.name

@@ -123,13 +123,13 @@ class StoredResponses:
     async def _read(self, id: str) -> TurnAndHead:
         """Return the turn and the head of a response, if possible from the same write."""
         with store_deadline("read the response"):
-            turn, head = await self._nodes(id)
+            turn, head = await self._read_turn_and_head(id)
             if turn.status in RUNNING:
                 await self._background.fail_if_lost(current_owner(), id)
-                turn, head = await self._nodes(id)
+                turn, head = await self._read_turn_and_head(id)
         return turn, head
 
-    async def _nodes(self, id: str) -> TurnAndHead:
+    async def _read_turn_and_head(self, id: str) -> TurnAndHead:
         for _ in range(_READ_ATTEMPTS):
             turn = await self._turn(id)
             node = await require_store(self._store).get(current_owner(), head_id(id))

@@ -61,7 +61,7 @@ class AttemptAccount:
 
     @property
     def requests(self) -> int:
-        """The number of requests sent."""
+        """The number of requests that the attempt has sent."""
         return 0 if self.attempt is None else self.attempt.requests
 
     # Before it is sent

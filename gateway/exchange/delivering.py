@@ -89,7 +89,7 @@ class DeliveredAnswer(Generic[B]):
         """Return the lane of ``answer``, which now goes to the client, and the client's first bytes."""
         raise NotImplementedError
 
-    async def refusing_lane(self) -> Lane | None:
+    async def refusal_lane(self) -> Lane | None:
         """Return the lane that writes a refusal in the client's API, or ``None`` if that is the first lane."""
         return None
 
@@ -129,7 +129,7 @@ class DeliveredAnswer(Generic[B]):
             try:
                 await self._pump_on(await origin.run(self.make))
             except GatewayError as error:
-                if (lane := await self.refusing_lane()) is not None:
+                if (lane := await self.refusal_lane()) is not None:
                     self.delivery.use_lane(lane)
                 await self._send_failure(error.info)
             except Exception:  # a closed channel would look like a good end

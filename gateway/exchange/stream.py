@@ -228,7 +228,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         answer.forwarded_pieces.clear()
         return lane, answer.first
 
-    async def refusing_lane(self) -> Lane | None:
+    async def refusal_lane(self) -> Lane | None:
         if not self._first_lane.is_taken:
             return None
         lane, _ = await _make_lane(self.origin.target_request, None, self._turns)
@@ -248,8 +248,9 @@ def _secret_finder(targets: tuple[Target, ...], credential: str | None) -> Calla
 
 
 def _make_checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes], None] | None:
-    """Return the check of the client's events against the API's grammar, if it has one; tolerant for a provider's own
-    stream."""
+    """Return the function that checks the client's events against the API's grammar, ``None`` if it has none.
+
+    The check is tolerant for a provider's unchanged stream."""
     from providers.grammar import GRAMMARS, Judge  # imported only if it is used
 
     wire = context.codec.wire

@@ -88,7 +88,7 @@ def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:
 
 
 def _items(members: Members) -> tuple[msgspec.Raw, ...]:
-    """Return the input as items. Raises ``GatewayError`` (400)."""
+    """Return the ``input`` member as a tuple of items. Raises ``GatewayError`` (400)."""
     try:
         value = _INPUT.decode(members.get("input", b"null"))
     except msgspec.MsgspecError:
