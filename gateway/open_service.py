@@ -213,7 +213,7 @@ def next_service(config: Config, service: Service) -> Service:
     service = service_of_clients(config, service)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.apply_config(config)
-    service.metrics.know(config)
+    service.metrics.permit_names(config)
     service.health.apply_config(config)
     service.recorder.hide(secrets_in(config))
     credentials = sources_of(config, service.credentials)

@@ -13,7 +13,7 @@ from gateway.access.body_memory import BodyBudget, HeldBody
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, Share, ShareLimits, Shares
 from gateway.config.settings import Config
-from gateway.http.certificates import shown_in
+from gateway.http.certificates import certificate_names
 from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
 from gateway.http.request_scope import CONNECTION, ConnectionPlace, RequestScope
@@ -72,14 +72,14 @@ class Admission:
     def authenticate(self, arrival: Arrival) -> str | None:
         """Return the client of a request without counting the request. Raises ``GatewayError`` (401, 429)."""
         try:
-            return self._authenticator.authenticate(arrival.headers, shown_in(arrival.asgi))
+            return self._authenticator.authenticate(arrival.headers, certificate_names(arrival.asgi))
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
     def authenticate_operator(self, arrival: Arrival) -> None:
         """Check that a request may see data of all clients. Raises ``GatewayError`` (401, 403, 429, 503)."""
         try:
-            self._authenticator.authenticate_operator(arrival.headers, shown_in(arrival.asgi))
+            self._authenticator.authenticate_operator(arrival.headers, certificate_names(arrival.asgi))
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 

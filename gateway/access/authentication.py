@@ -21,7 +21,7 @@ from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.http.certificates import NOBODY, CertificateNames
-from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
+from gateway.http.headers import PLAIN_KEYS, Headers, sent_credential
 from streams.errors import GatewayError
 
 OWN_HEADER = "x-trigate-key"
@@ -326,7 +326,7 @@ def credential_pseudonym(headers: Headers) -> str:
     """Return a pseudonym of the provider credential in ``headers``.
 
     The credential cannot be derived from it. All requests without a credential share one."""
-    shown = (shown_credential(headers) or "").encode("latin-1", "replace")
+    shown = (sent_credential(headers) or "").encode("latin-1", "replace")
     return "credential " + hashlib.sha256(shown).hexdigest()[:32]
 
 

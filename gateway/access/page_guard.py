@@ -15,7 +15,7 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.http.addresses import parse_ip
-from gateway.http.certificates import shown_in
+from gateway.http.certificates import certificate_names
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
 
@@ -101,7 +101,7 @@ _FORWARDED_PREFIXES: Final = (
 
 _PORT: Final = re.compile(r"(?::[0-9]*)?")
 _LONGEST: Final = 255  # characters of a host name (RFC 1035, section 2.3.4)
-_KNOWN: Final = 256  # remembered verdicts
+_CACHED_VERDICTS: Final = 256  # remembered verdicts
 
 _OTHER_NAME: Final = (
     "unknown host name {!r}: use localhost or the gateway's IP address, or add the name to `hosts` in its configuration"
@@ -118,7 +118,7 @@ _OTHER_PAGE: Final = "only the live view's own page may send this request"
 
 
 @attrs.frozen(eq=False, repr=False)
-class _Ends:
+class _LoopbackEnds:
     """Whether each end of a connection is on the loopback interface."""
 
     client: bool
@@ -133,13 +133,13 @@ class PageGuard:
     checked."""
 
     def __init__(self, config: Config, open: Collection[str]) -> None:
-        """``open`` has the paths of probes, which are never checked."""
+        """Prepare the checks of ``config``. ``open`` has the paths of probes, which are never checked."""
         self._open = frozenset(open)
         self._keyed = config.asks_for_key
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
-        self._is_known_cached: Callable[[bytes, bool], bool] = lru_cache(_KNOWN)(self._is_known)
+        self._is_known_cached: Callable[[bytes, bool], bool] = lru_cache(_CACHED_VERDICTS)(self._is_known)
 
     def check(self, asgi: Mapping[str, Any], headers: HeaderMap) -> None:
         """Raise ``GatewayError`` (403) for a request or handshake that a page may have made a browser send.
@@ -157,15 +157,17 @@ class PageGuard:
         ):
             raise _refused(_OTHER_NAME, host)
         if (b"origin" in headers or b"sec-fetch-site" in headers) and (
-            is_ui or not self._keyed or asgi["type"] == "websocket" or shown_in(asgi)
+            is_ui or not self._keyed or asgi["type"] == "websocket" or certificate_names(asgi)
         ):
             self._check_page(asgi, headers, host, is_ui)
 
     # Checks of the host name
 
     def _is_known(self, host: bytes, local: bool) -> bool:
-        """``local``: the connection has come to a loopback address, to which any page's name may have been made to
-        point. Without ``hosts`` those alone are guarded: elsewhere nothing says which names are right."""
+        """Return whether the gateway may be requested under the name ``host``. ``local``: at a loopback address.
+
+        A hostile page's name may resolve to a loopback address. Without ``hosts`` only these connections are checked,
+        because the gateway cannot know its names on other addresses."""
         if not self._hosts and (self._keyed or not local):
             return True
         name = _host_name(host)
@@ -176,8 +178,8 @@ class PageGuard:
         return not self._hosts and ("." not in name or name.endswith(_LOCAL) or name == _machine())
 
     def _check_viewer(self, asgi: Mapping[str, Any], headers: HeaderMap, host: bytes) -> None:
-        """Without a key: both ends of the connection are this machine's, nobody else asks through it, and the name is
-        this machine's too."""
+        """Check that a request for the live view without a key comes from this machine, not through a proxy, and under
+        a local name. Raises ``GatewayError`` (403)."""
         if self._ui_keyed:
             if host and self._hosts and not self._is_known_cached(host[: _LONGEST + 9], _ends(asgi).server):
                 raise _refused(_OTHER_NAME, host)
@@ -191,7 +193,7 @@ class PageGuard:
 
     def _check_page(self, asgi: Mapping[str, Any], headers: HeaderMap, host: bytes, is_ui: bool) -> None:
         method = asgi.get("method", "GET")
-        if method == "OPTIONS":  # the question whether a page may ask; CORS answers it
+        if method == "OPTIONS":  # a preflight, which CORS answers
             return
         origin = headers.get(b"origin")
         if origin is not None and not self._is_own(origin, host) and (is_ui or not self._may_call(origin)):
@@ -241,12 +243,12 @@ def _is_localhost(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-def _ends(asgi: Mapping[str, Any]) -> _Ends:
+def _ends(asgi: Mapping[str, Any]) -> _LoopbackEnds:
     client, server = asgi.get("client"), asgi.get("server")
-    return _Ends(*(end is not None and _is_loopback(str(end[0])) for end in (client, server)))
+    return _LoopbackEnds(*(end is not None and _is_loopback(str(end[0])) for end in (client, server)))
 
 
-@lru_cache(_KNOWN)
+@lru_cache(_CACHED_VERDICTS)
 def _is_loopback(address: str) -> bool:
     found = parse_ip(address)
     return found is not None and found.is_loopback

@@ -8,7 +8,7 @@ import trio
 from gateway.answer_cache.stored_answer import StoredAnswer
 from gateway.config.cached_answers import CachePace
 from gateway.http.headers import Headers
-from gateway.upstream.http11 import BodySource, WireAnswer
+from gateway.upstream.http11 import BodySource, WireResponse
 from gateway.upstream.response import UpstreamResponse
 
 PIECE: Final = 64 * 1024
@@ -45,7 +45,7 @@ def replay_response(answer: StoredAnswer, pace: CachePace) -> UpstreamResponse:
 
 def local_response(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:
     """Return a provider's response with a locally made body."""
-    return UpstreamResponse(WireAnswer(status, _encoded(headers), body), 0, _NoSlot())
+    return UpstreamResponse(WireResponse(status, _encoded(headers), body), 0, _NoSlot())
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:

@@ -13,7 +13,7 @@ from configfile.document import ConfigError, Mistake
 from gateway.config.listening import Listener, exposure
 from gateway.config.loading import Config
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end, remark_on_mode
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, expiry_warning, key_mode_warning
 
 log = logging.getLogger("trigate.server")
 
@@ -138,7 +138,9 @@ def certificate_remarks(config: Config) -> tuple[str, ...]:
 
     Raises ``CertificateFailed`` for unusable files."""
     used = dict.fromkeys(tls.files for one in config.listeners if (tls := options_of(one).tls) is not None)
-    return tuple(text for files in used for text in (remark_on_end(files), remark_on_mode(files)) if text is not None)
+    return tuple(
+        text for files in used for text in (expiry_warning(files), key_mode_warning(files)) if text is not None
+    )
 
 
 def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: bool) -> None:

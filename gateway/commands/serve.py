@@ -316,8 +316,8 @@ async def serve_config(
     async with trio.open_nursery() as nursery:
         if others is not None:
             nursery.start_soon(others.answer, lambda: served.current)
-        tell = service.metrics.look_at_keys
-        nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, tell)
+        report_stale = service.metrics.report_stale_keys
+        nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
         await serve(
             served,
             [one.sock for one in listeners],
@@ -348,7 +348,7 @@ def _supervise(
     from gateway.serving.shared_directory import shared_directory
     from gateway.serving.supervisor import supervise
     from gateway.shared.tables import SharedTables
-    from gateway.telemetry.metrics import tell_reload
+    from gateway.telemetry.metrics import count_reload
     from gateway.telemetry.shared_metrics import shared_metrics
 
     assert config.path is not None
@@ -371,7 +371,7 @@ def _supervise(
         def reload() -> bool:
             good = config_file.reload()
             if metrics.folder is not None:
-                tell_reload(metrics.folder, good)
+                count_reload(metrics.folder, good)
             return good
 
         def gone(pid: int) -> None:

@@ -84,7 +84,7 @@ async def watch_store(store: Store, metrics: Metrics, every: float = STORE_EVERY
 
 
 def _collect(service: Service, metrics: Metrics, seconds: float) -> None:
-    metrics.see(LAG, seconds)
+    metrics.observe(LAG, seconds)
     _collect_figures(service, metrics)
 
 
@@ -93,9 +93,9 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
     while refused:
         share, number = refused.popitem()
         metrics.add(SHARE_REFUSALS, share, by=number)
-    metrics.look_at_conversations(service.balancer.landings)
-    metrics.look_at_refusals(service.allowances.refusals)
-    metrics.look_at_queues(service.allowances.queues.lengths)
+    metrics.count_landings(service.balancer.landings)
+    metrics.count_refusals(service.allowances.refusals)
+    metrics.report_queues(service.allowances.queues.lengths)
     if lost := service.kept_ledger.take_lost():
         metrics.add(LEDGER_LOST, by=lost)
     if folded := service.kept_ledger.take_folded():
@@ -108,9 +108,9 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
         metrics.add(CACHE_FAILURES, by=failures)
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
-    metrics.look_at_targets(out, health.transitions.take_outages())
+    metrics.report_targets(out, health.transitions.take_outages())
     lifecycle, running = service.lifecycle, service.background.running
-    metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)
+    metrics.measure(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)
 
 
 def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
@@ -123,4 +123,4 @@ def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
             shares[BUDGET_HELD, kind, name, one.text] = one.share_held
         else:
             shares[LIMIT_USED, kind, name, one.limit] = one.share + one.share_held
-    metrics.look_at_limits(shares)
+    metrics.report_limits(shares)

@@ -15,7 +15,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
-from gateway.telemetry.tap import carried
+from gateway.telemetry.tap import with_current_observers
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 
@@ -214,7 +214,7 @@ class Delivery:
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has content of the earlier response"
         self._held.clear()
         self._held_size = 0
-        self.lane = carried(self.lane, lane)
+        self.lane = with_current_observers(self.lane, lane)
 
     def begin(self, data: bytes) -> None:
         """Keep ``data``, the first events for the client. They are sent with the next received data, which may be

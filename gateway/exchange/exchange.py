@@ -97,7 +97,7 @@ class Exchange:
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
-        self._context.service.live_view.asked(self.record, body)
+        self._context.service.live_view.store_prompt(self.record, body)
         planning = Planning(self._context, self._memory)
         request = await planning.read(body)
         self._context = planning.context

@@ -38,7 +38,7 @@ def make_response(
     record.mark_answered(status)
     if record.cache not in (None, "off"):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
-    recording.answers(status, headers, body if isinstance(body, bytes) else None)
+    recording.respond(status, headers, body if isinstance(body, bytes) else None)
     own = own_headers(record)
     if isinstance(body, bytes):  # the cost of a stream is unknown when its headers are sent
         own = (*own, *cost_headers(record))

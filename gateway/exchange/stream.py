@@ -27,7 +27,7 @@ from gateway.routing.target import LaneName, Target
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
 from gateway.telemetry.live import LiveStream
-from gateway.telemetry.tap import beside, caught_up
+from gateway.telemetry.tap import with_late_listeners, with_waiting_observers
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
@@ -113,7 +113,7 @@ class BegunStream:
         self.response = response = await self.source.send()
         try:
             self.source.watch.restart_idle_limit()
-            self.lane = beside(self._tap, await self._choose_lane(response))
+            self.lane = with_waiting_observers(self._tap, await self._choose_lane(response))
             self.first = await self._read_first_content(response)
         except BaseException:
             await response.aclose()
@@ -224,7 +224,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
     def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
         self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
         self._first_lane.release()
-        lane = caught_up(self.delivery.lane, answer.lane, answer.forwarded_pieces)
+        lane = with_late_listeners(self.delivery.lane, answer.lane, answer.forwarded_pieces)
         answer.forwarded_pieces.clear()
         return lane, answer.first
 

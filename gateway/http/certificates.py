@@ -46,7 +46,7 @@ def as_name(text: str) -> str | None:
     return f"{kind}:{value.lower() if kind == 'dns' else value}"
 
 
-def shown_in(asgi: Mapping[str, Any]) -> CertificateNames:
+def certificate_names(asgi: Mapping[str, Any]) -> CertificateNames:
     """Return the names in the client certificate of an ASGI scope."""
     names: CertificateNames = (asgi.get("extensions") or {}).get(CLIENT_CERTIFICATE, NOBODY)
     return names

@@ -27,14 +27,14 @@ MOST_PATH_BYTES = 2000  # of all paths together
 MOST_PATHS = 50
 """Paths in a header; for the others it only has their number."""
 
-_TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
-_TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
+_RETRY_HEADERS = {"retry-after", "retry-after-ms", "x-should-retry"}
+_LIMIT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
 
 def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingNames) -> Headers:
     """Return the client's headers in ``passing`` for a provider of the same API (the byte lane)."""
     headers = tuple(client)
-    named = _named(headers)
+    named = _hop_by_hop_names(headers)
     return tuple([pair for pair in headers if pair[0] in passing and pair[0] not in named and pair[1].isprintable()])
 
 
@@ -47,11 +47,11 @@ def upstream_query(client: str, passing: PassingNames) -> str:
 
 def passthrough_headers(upstream: Headers, passing: PassingNames) -> Headers:
     """Return the provider's headers in ``passing`` for a client of the same API (the byte lane)."""
-    named = _named(upstream)
+    named = _hop_by_hop_names(upstream)
     return bounded_waits(tuple([pair for pair in upstream if pair[0] in passing and pair[0] not in named]))
 
 
-def _named(headers: Headers) -> set[str]:
+def _hop_by_hop_names(headers: Headers) -> set[str]:
     """Return the names that ``Connection`` lists; these headers are hop-by-hop, too."""
     found = [value for name, value in headers if name == "connection"]
     return {token.strip().lower() for value in found for token in value.split(",")} if found else set()
@@ -59,24 +59,25 @@ def _named(headers: Headers) -> set[str]:
 
 def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> Headers:
     """Return the headers for a client of another API: waits, limits and those in ``added``."""
-    named = _named(upstream)
+    named = _hop_by_hop_names(upstream)
     wanted = [
         pair
         for pair in upstream
-        if (pair[0] in _TELLING or pair[0].startswith(_TELLING_PREFIXES) or pair[0] in added) and pair[0] not in named
+        if (pair[0] in _RETRY_HEADERS or pair[0].startswith(_LIMIT_PREFIXES) or pair[0] in added)
+        and pair[0] not in named
     ]
     return bounded_waits(tuple(wanted))
 
 
 def bounded_waits(headers: Headers) -> Headers:
     """Return ``headers`` with waits of at most ``LONGEST_WAIT`` and without invalid waits."""
-    if _TELLING.isdisjoint([name for name, _ in headers]):
+    if _RETRY_HEADERS.isdisjoint([name for name, _ in headers]):
         return headers
-    told = ((name, _telling(name, value) if name in _TELLING else value) for name, value in headers)
+    told = ((name, _valid_wait(name, value) if name in _RETRY_HEADERS else value) for name, value in headers)
     return tuple((name, value) for name, value in told if value is not None)
 
 
-def _telling(name: str, value: str) -> str | None:
+def _valid_wait(name: str, value: str) -> str | None:
     """Return the valid value of a retry header, with a limited wait, or ``None``."""
     if name == "x-should-retry":
         return value if value in ("true", "false") else None
@@ -103,7 +104,7 @@ PLAIN_KEYS: Final = ("x-api-key", "x-goog-api-key")
 """Headers that hold only a key."""
 
 
-def shown_credential(headers: Headers) -> str | None:
+def sent_credential(headers: Headers) -> str | None:
     """Return the client's credential for its provider: the token of ``Authorization: Bearer``, otherwise a plain key.
 
     An ``Authorization`` with another scheme is meant for a proxy on the way (RFC 7617)."""
@@ -127,7 +128,7 @@ def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
     return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs])
 
 
-def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
+def ends_connection(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether the connection ends after the message with these headers (RFC 9112, section 9.6). Their names are
     in lower case."""
     values = [value for name, value in pairs if name == b"connection"]

@@ -48,7 +48,7 @@ _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conv
 V1BETA: Final = "/v1beta"
 _GOOGLE_UPLOAD: Final = "/upload/"
 
-_TELLING_A_MESSAGE: Final = ("/v2/", "/v1/v2/", "/model/")
+_MESSAGE_ONLY: Final = ("/v2/", "/v1/v2/", "/model/")
 """Path prefixes of Cohere's and Amazon's clients, which only read an error's ``message``."""
 
 _COHERES: Final = V1 + "/v2/"
@@ -84,9 +84,9 @@ def api_of(path: str, headers: Headers) -> Api:
     anthropic = is_anthropic(headers)
     if _is_googles(path) or _is_googles_file(path, headers, anthropic):
         return "gemini"
-    if path.startswith(_TELLING_A_MESSAGE):
+    if path.startswith(_MESSAGE_ONLY):
         return "converse"
-    if (wrong := _misplaced(path, anthropic)) is not None:
+    if (wrong := _wrong_prefix(path, anthropic)) is not None:
         return wrong[0]
     if _BEDROCK.fullmatch(path) is not None:
         return "converse"
@@ -125,7 +125,7 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         base, behind, _ = path.partition("/models/")
         base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""
         return f"the client's base URL ends in {shown(base)}: set it to {origin}, without a path" if base else None
-    wrong = _misplaced(path, is_anthropic(headers))
+    wrong = _wrong_prefix(path, is_anthropic(headers))
     if wrong is None:
         return None
     api, base = wrong
@@ -147,7 +147,7 @@ def is_anthropic(headers: Headers) -> bool:
     return any(name == "anthropic-version" for name, _ in headers)
 
 
-def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
+def _wrong_prefix(path: str, anthropic: bool) -> tuple[Api, str] | None:
     """Return the API of a known path with a wrong prefix, and the prefix."""
     if (bedrock := _BEDROCK.fullmatch(path)) is not None:
         return ("converse", bedrock["base"]) if bedrock["base"] else None

@@ -54,30 +54,30 @@ class RequestScope:
         for callback in callbacks:
             callback()
 
-    def hold(self, give_back: Callable[[], object]) -> None:
-        """Call ``give_back()`` exactly once: when the response is complete, before the client can send another request,
+    def hold(self, release: Callable[[], object]) -> None:
+        """Call ``release()`` exactly once: when the response is complete, before the client can send another request,
         or when the request is closed.
 
         A disconnect alone does not call it, because the tasks may take a while to end."""
         self.admitted = True
-        self._held.append(give_back)
+        self._held.append(release)
 
-    def hold_text(self, give_back: Callable[[], object]) -> None:
-        """Call ``give_back()`` exactly once, at ``release_text`` at the latest."""
-        self._held_text.append(give_back)
+    def hold_text(self, release: Callable[[], object]) -> None:
+        """Call ``release()`` exactly once, at ``release_text`` at the latest."""
+        self._held_text.append(release)
 
     def release_text(self) -> None:
         """Call the callbacks of ``hold_text``, because the request's text is no longer needed."""
         held, self._held_text = self._held_text, []
-        for give_back in held:
-            give_back()
+        for release in held:
+            release()
 
     def _give_back(self) -> None:
         if self._held_text:
             self.release_text()
         held, self._held = self._held, []
-        for give_back in held:
-            give_back()
+        for release in held:
+            release()
 
     def detach(self) -> Callable[[], None]:
         """Drop all callbacks, because other code completes the request's work after its end.
@@ -139,11 +139,11 @@ class ConnectionPlace:
         self.end = end
         self._give_back: Callable[[], object] = _nothing
 
-    def hold(self, holder: str, give_back: Callable[[], object]) -> None:
+    def hold(self, holder: str, release: Callable[[], object]) -> None:
         """Let ``holder`` hold the place until another client takes it or the connection closes; then call
-        ``give_back()``."""
+        ``release()``."""
         self._give_back()
-        self.holder, self._give_back = holder, give_back
+        self.holder, self._give_back = holder, release
 
     def close(self) -> None:
         """Handle the end of the connection."""

@@ -19,7 +19,7 @@ from gateway.request.wire import signature
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
-from gateway.upstream.websocket import UpstreamWebSocket, handshake, upgraded
+from gateway.upstream.websocket import UpstreamWebSocket, accept_upgrade, handshake
 from providers.apis import CODECS
 from providers.auth.credential import Credential, secret_parts
 from providers.errors.ended import may_accept_new_credential
@@ -106,7 +106,7 @@ class ConnectionAttempt:
             if response.status != 101:
                 raise GatewayError.of((await self._read_rejection(response))[0])
         try:
-            return upgraded(request, response, MAX_MESSAGE)
+            return accept_upgrade(request, response, MAX_MESSAGE)
         except GatewayError:
             await response.aclose()
             raise

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
-from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
+from gateway.http.headers import PLAIN_KEYS, Headers, sent_credential
 from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
@@ -75,7 +75,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     outgoing = Outgoing(
-        incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, shown_credential(relaying.headers))
+        incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, sent_credential(relaying.headers))
     )
     planned = PlannedRequest(
         incoming, Plan.to(target, ONCE), as_prepared(Prepared(outgoing)), method=relaying.arrival.asgi["method"],

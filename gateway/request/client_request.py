@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from gateway.http.headers import Headers, bearer_token, shown_credential
+from gateway.http.headers import Headers, bearer_token, sent_credential
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
 
@@ -27,7 +27,7 @@ class ClientRequest:
     @property
     def credential(self) -> str | None:
         """The client's key from any of the SDKs' headers; only for ``passthrough_auth``."""
-        return shown_credential(self.headers)
+        return sent_credential(self.headers)
 
     @property
     def has_bearer(self) -> bool:

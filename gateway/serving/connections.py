@@ -131,7 +131,7 @@ class ClientConnection:
             if self._listener.serves == "health":
                 await self._serve_apart("listener", 404, math.inf)
                 return
-            with self._server.registry.place() as has_place:
+            with self._server.registry.reserve() as has_place:
                 if has_place:
                     await self._serve(self._server)
                     return
@@ -145,7 +145,7 @@ class ClientConnection:
         """Answer only health checks for at most ``seconds``, and everything else with ``status``. Without a free place
         the connection is cut."""
         registry = self._server.registry
-        with registry.apart(purpose) as has_place:
+        with registry.reserve_apart(purpose) as has_place:
             if has_place:
                 checks = HealthChecks(self._server.app, registry.health_paths, status)
                 with trio.move_on_after(seconds):
@@ -158,7 +158,7 @@ class ClientConnection:
         Waits a moment for the client's close, because closing with unread bytes is a reset, which loses the
         response."""
         with (
-            self._server.registry.apart("turned away") as has_place,
+            self._server.registry.reserve_apart("turned away") as has_place,
             trio.move_on_after(TURN_AWAY_SECONDS),
             contextlib.suppress(*BROKEN),
         ):
@@ -188,8 +188,8 @@ class ClientConnection:
                 server.registry.connections.add(self)
                 self._idle.start()
                 self._idle.await_head()
-                if await self._idle.wait(self._take_address):
-                    await self._take_in(server, tasks, local, place)
+                if await self._idle.wait(self._read_proxy_address):
+                    await self._admit(server, tasks, local, place)
         finally:
             server.registry.connections.discard(self)
             place.close()
@@ -199,7 +199,7 @@ class ClientConnection:
 
     # Opening
 
-    async def _take_address(self) -> bool:
+    async def _read_proxy_address(self) -> bool:
         """Read the client's address from a required PROXY header, and return whether there is one."""
         if not self._listener.proxy_protocol:
             return True
@@ -212,14 +212,14 @@ class ClientConnection:
             return False
         return True
 
-    async def _take_in(
+    async def _admit(
         self, server: ServerContext, tasks: AppTasks, local: tuple[str, int] | None, place: ConnectionPlace
     ) -> None:
         """Serve the client if it may have another connection.
 
         This comes before the TLS handshake, which would otherwise hold any number of connections open."""
         address = self.client[0] if self.client is not None and self._listener.serves == "all" else None
-        with server.registry.counted(address) as has_room:
+        with server.registry.count_address(address) as has_room:
             if not has_room:
                 await self._turn_away()
             elif await self._idle.wait(self._secure):

@@ -85,7 +85,7 @@ class AsgiRequest:
         self.headers = as_text(asgi["headers"])
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
-        self._take_now = cast("TakeNow", asgi["extensions"].get(TAKE_NOW, _nothing_now))
+        self._take_now = cast("TakeNow", asgi["extensions"].get(TAKE_NOW, _no_message))
         self._most = most
         self._seconds = seconds
         on_leaving = asgi["extensions"].get(ON_LEAVING)
@@ -98,7 +98,7 @@ class AsgiRequest:
         if length.isdecimal() and int(length) > self._most:
             raise too_large(self._most)
         if ON_READING in self.asgi["extensions"]:
-            await ask_for_body(self.asgi)
+            await send_continue(self.asgi)
         body = _ArrivingBody(self._most, arriving)
         while not body.is_whole and (message := self._take_now()) is not None:  # usually it came with the head
             await self._add(body, message)
@@ -158,7 +158,7 @@ class _ArrivingBody:
         self.is_whole = not message.get("more_body", False)
 
 
-def _nothing_now() -> None:
+def _no_message() -> None:
     """Return nothing, because a server without ``TakeNow`` passes its messages one at a time."""
 
 
@@ -173,7 +173,7 @@ class _BodyPieces:
         self._seconds = seconds
         self._over = self._asked = False
         pace = cast("PaceBody | None", request.asgi["extensions"].get(PACE_BODY))
-        self._took = _took_nothing if pace is None else pace()
+        self._took = _ignore_taken if pace is None else pace()
 
     def __aiter__(self) -> "_BodyPieces":
         return self
@@ -181,7 +181,7 @@ class _BodyPieces:
     async def __anext__(self) -> bytes:
         if not self._asked:
             self._asked = True
-            await ask_for_body(self._request.asgi)
+            await send_continue(self._request.asgi)
         while not self._over:
             with trio.move_on_after(self._seconds) as silence:
                 message = await self._receive()
@@ -203,11 +203,11 @@ class _BodyPieces:
         raise StopAsyncIteration
 
 
-def _took_nothing(size: int) -> None:
+def _ignore_taken(size: int) -> None:
     """Do nothing, because a server without ``PaceBody`` bounds the body itself."""
 
 
-async def ask_for_body(asgi: HTTPScope) -> None:
+async def send_continue(asgi: HTTPScope) -> None:
     """Send 100 (Continue) to a client that waits for it."""
     if (on_reading := asgi["extensions"].get(ON_READING)) is not None:
         await cast("OnReading", on_reading)()

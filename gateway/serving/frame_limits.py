@@ -18,7 +18,7 @@ PREFACE: Final = 24
 
 
 @attrs.frozen(eq=False, repr=False)
-class FrameBound:
+class FrameLimit:
     """The limit of frames of a kind in ``SECONDS``, far above what legitimate clients send."""
 
     name: str
@@ -41,16 +41,16 @@ class FrameType(IntEnum):
 
 
 BOUNDS: Final = {
-    FrameType.DATA: FrameBound("empty DATA", 100),  # without the one that ends a body
+    FrameType.DATA: FrameLimit("empty DATA", 100),  # without the one that ends a body
     # As many as the busiest client sends: some for each of up to 100 open streams.
-    FrameType.PRIORITY: FrameBound("PRIORITY", 500),
+    FrameType.PRIORITY: FrameLimit("PRIORITY", 500),
     # Three times the open streams: an interrupted agent, or a proxy with many users, cancels all of its requests.
-    FrameType.RST_STREAM: FrameBound("RST_STREAM", 300),
-    FrameType.SETTINGS: FrameBound("SETTINGS", 100),  # one, and one acknowledgement; some clients change their windows
-    FrameType.PING: FrameBound("PING", 1000),  # some clients measure the round trip with every read
-    FrameType.WINDOW_UPDATE: FrameBound("WINDOW_UPDATE", 1000),  # in addition to earned ones
-    FrameType.CONTINUATION: FrameBound("CONTINUATION", 1000),  # a head of 64 KiB takes four
-    FrameType.UNKNOWN: FrameBound("unknown", 1000),  # ignored (section 5.5), such as PRIORITY_UPDATE
+    FrameType.RST_STREAM: FrameLimit("RST_STREAM", 300),
+    FrameType.SETTINGS: FrameLimit("SETTINGS", 100),  # one, and one acknowledgement; some clients change their windows
+    FrameType.PING: FrameLimit("PING", 1000),  # some clients measure the round trip with every read
+    FrameType.WINDOW_UPDATE: FrameLimit("WINDOW_UPDATE", 1000),  # in addition to earned ones
+    FrameType.CONTINUATION: FrameLimit("CONTINUATION", 1000),  # a head of 64 KiB takes four
+    FrameType.UNKNOWN: FrameLimit("unknown", 1000),  # ignored (section 5.5), such as PRIORITY_UPDATE
 }
 
 PER_UPDATE: Final = 2048
@@ -72,9 +72,9 @@ class FrameCounter:
         self._earned = 0
         self._reset: set[bytes] = set()  # stream numbers in their encoded form
 
-    def receive(self, data: bytes, now: float) -> FrameBound | None:
+    def receive(self, data: bytes, now: float) -> FrameLimit | None:
         """Count the frames in ``data``, which may be cut anywhere, and return the exceeded limit, if any."""
-        self._turn(now)
+        self._reset_counts_if_due(now)
         data, self._part = self._part + data, b""
         place = self._skip
         while place + _HEAD <= len(data):
@@ -83,19 +83,19 @@ class FrameCounter:
             place += _HEAD + length
         self._part = data[place:]
         self._skip = max(0, place - len(data))
-        return self._overstepped()
+        return self._exceeded_limit()
 
-    def provoked_reset(self, now: float) -> FrameBound | None:
+    def provoked_reset(self, now: float) -> FrameLimit | None:
         """Count a stream that the client made the server reset, and return the exceeded limit, if any."""
-        self._turn(now)
+        self._reset_counts_if_due(now)
         self._counts[FrameType.RST_STREAM] += 1
-        return self._overstepped()
+        return self._exceeded_limit()
 
     def sent(self, size: int) -> None:
         """Permit the client to acknowledge ``size`` bytes of a response."""
         self._earned += 2 + size // PER_UPDATE
 
-    def _turn(self, now: float) -> None:
+    def _reset_counts_if_due(self, now: float) -> None:
         if now >= self._until:
             self._until = now + SECONDS
             self._counts.clear()
@@ -114,5 +114,5 @@ class FrameCounter:
             self._reset.add(stream)
         self._counts[kind] += 1
 
-    def _overstepped(self) -> FrameBound | None:
+    def _exceeded_limit(self) -> FrameLimit | None:
         return next((BOUNDS[kind] for kind, count in self._counts.items() if count > BOUNDS[kind].most), None)

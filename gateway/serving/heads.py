@@ -10,7 +10,7 @@ from wsgiref.handlers import format_date_time
 
 import attrs
 
-from gateway.http.headers import says_close
+from gateway.http.headers import ends_connection
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
@@ -30,14 +30,14 @@ class RequestLine:
 
     @classmethod
     def of(cls, method: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> "RequestLine":
-        return cls(method, version, version < b"1.1" or says_close(headers))
+        return cls(method, version, version < b"1.1" or ends_connection(headers))
 
 
 UNKNOWN: Final = RequestLine(b"", b"1.0", closes=True)
 """A request that could not be read."""
 
 
-class AnswerWriter:
+class ResponseWriter:
     """One response as bytes: ``head``, then ``frame`` of each piece of the body, then ``end``. ``closes``: the
     connection ends with it, also after a response that is shorter than its content length."""
 
@@ -49,7 +49,7 @@ class AnswerWriter:
         never = status in (204, 304)  # whatever the headers say
         sized = never or length is not None
         self.chunks = not sized and line.version >= b"1.1"
-        self.closes = line.closes or not (sized or self.chunks) or says_close(headers)
+        self.closes = line.closes or not (sized or self.chunks) or ends_connection(headers)
         self._bare = never or line.method == b"HEAD"
         self._left = 0 if self._bare else length
         self.ended = False

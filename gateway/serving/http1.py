@@ -12,10 +12,10 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.typing import H11SendableEvent
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
-from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
+from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter
 from gateway.serving.http2 import speak_http2
 from gateway.serving.http_stream import STREAM_ID, Backlog, HttpStream
-from gateway.serving.refusals import error_answer
+from gateway.serving.refusals import error_response
 from gateway.serving.request_reader import PREFACE, RequestReader, is_preface
 from gateway.serving.websocket_stream import WebSocketStream
 
@@ -121,7 +121,7 @@ class Http1:
         self._began = False
         self._stream: HttpStream | None = None
         self._line = UNKNOWN
-        self._answer: AnswerWriter | None = None  # to the open request
+        self._answer: ResponseWriter | None = None  # to the open request
         self._head = b""  # waits for the first bytes of the body: one write instead of two
 
     def _next_reader(self, left: bytes = b"") -> RequestReader:
@@ -251,7 +251,7 @@ class Http1:
         # After a 413 the rest of the body is dropped. While the process stops, the next request belongs elsewhere.
         if status == 413 or self._context.server.registry.draining:
             headers = [*headers, (b"connection", b"close")]
-        self._answer = AnswerWriter(line, status, headers)
+        self._answer = ResponseWriter(line, status, headers)
         self._head = self._answer.head
 
     async def send_body(self, data: bytes) -> None:
@@ -278,7 +278,7 @@ class Http1:
 
     async def _refuse(self, status: int) -> None:
         """Respond to a request that cannot be read."""
-        headers, body = error_answer(status)
+        headers, body = error_response(status)
         self._start(self._line, status, headers)
         await self.send_body(body)
         await self.end()

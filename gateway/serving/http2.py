@@ -20,7 +20,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
-from gateway.serving.frame_limits import SECONDS, FrameBound, FrameCounter
+from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
 from gateway.serving.http_stream import HttpStream
 from gateway.serving.websocket_stream import WebSocketStream
 
@@ -125,7 +125,7 @@ class Http2(H2Protocol):
         server = connection.server
         super().__init__(
             server.app, server.config, WorkerContext(None), connection.tasks, ConnectionState({}), connection.is_secure,
-            connection.client, connection.local, self._tell_connection,
+            connection.client, connection.local, self._pass_to_connection,
         )  # fmt: skip
         self._to_connection = send
         self._context = connection
@@ -144,7 +144,7 @@ class Http2(H2Protocol):
                 for buffer in tuple(self._buffers.values()):
                     await buffer.close()
             return
-        if self.closed or not await self._bears(self._counter.receive(event.data, trio.current_time())):
+        if self.closed or not await self._is_within_limits(self._counter.receive(event.data, trio.current_time())):
             return
         try:
             events = self.connection.receive_data(event.data)
@@ -163,21 +163,21 @@ class Http2(H2Protocol):
             if isinstance(event, RequestReceived):  # a read may contain a hundred; let other streams continue
                 await trio.lowlevel.checkpoint()
 
-    async def _bears(self, overstepped: FrameBound | None) -> bool:
-        """Return true unless a frame limit was ``overstepped``, which ends the connection."""
-        if overstepped is None:
+    async def _is_within_limits(self, exceeded: FrameLimit | None) -> bool:
+        """Return true unless a frame limit was ``exceeded``, which ends the connection."""
+        if exceeded is None:
             return True
         if not self.closed:
-            name, most = overstepped.name, overstepped.most
+            name, most = exceeded.name, exceeded.most
             log.warning("closed the connection of %s: more than %d %s frames in %d s", self.client, most, name, SECONDS)
             with contextlib.suppress(ProtocolError):  # the client has also closed it
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             await self.handle(Closed())
             self.task_group.spawn(self._flush)
-            self.task_group.spawn(self._take_leave)
+            self.task_group.spawn(self._drop_until_closed)
         return False
 
-    async def _take_leave(self) -> None:
+    async def _drop_until_closed(self) -> None:
         await trio.sleep(FAREWELL_SECONDS)
         await self.send(Closed())
 
@@ -189,8 +189,8 @@ class Http2(H2Protocol):
     async def _handle_event(self, event: Http2Event) -> None:
         if isinstance(event, DataReceived) and event.stream_id not in self.streams:
             await self._skip(event)
-        elif isinstance(event, DataReceived) and (stream := self._paced(event.stream_id)) is not None:
-            await self._owe(event, stream)
+        elif isinstance(event, DataReceived) and (stream := self._paced_stream(event.stream_id)) is not None:
+            await self._defer_window(event, stream)
         elif isinstance(event, RequestReceived) and not _is_readable(event):
             # Hypercorn raises and loses the connection.
             await self._reset_at_fault(_id(event), ErrorCodes.PROTOCOL_ERROR)
@@ -199,24 +199,24 @@ class Http2(H2Protocol):
         if isinstance(event, StreamReset):
             await self._drop(event.stream_id or 0)
             if not event.remote_reset:
-                await self._bears(self._counter.provoked_reset(trio.current_time()))
+                await self._is_within_limits(self._counter.provoked_reset(trio.current_time()))
         if isinstance(event, StreamReset | RequestReceived) and self.idle:
             # Hypercorn restarts the idle timer only after a whole response.
             await self.send(Updated(idle=True))
 
-    def _paced(self, stream_id: int | None) -> HttpStream | None:
+    def _paced_stream(self, stream_id: int | None) -> HttpStream | None:
         stream = cast("Any", self.streams.get(stream_id or 0))
         return stream if isinstance(stream, HttpStream) and stream.backlog.is_paced else None
 
-    async def _owe(self, event: DataReceived, stream: HttpStream) -> None:
+    async def _defer_window(self, event: DataReceived, stream: HttpStream) -> None:
         """Return the client's window when the app has taken the data. Hypercorn returns it at once, so that a slowly
         read body would fill the app's queue."""
         stream_id, data = _id(event), event.data or b""
-        stream.backlog.on_taken = partial(self._give_back, stream_id)
-        self._give_back(stream_id, (event.flow_controlled_length or 0) - len(data))
+        stream.backlog.on_taken = partial(self._return_window, stream_id)
+        self._return_window(stream_id, (event.flow_controlled_length or 0) - len(data))
         await stream.handle(Body(stream_id=stream_id, data=data))
 
-    def _give_back(self, stream_id: int, size: int) -> None:
+    def _return_window(self, stream_id: int, size: int) -> None:
         if size > 0:
             with contextlib.suppress(ProtocolError):  # the stream or the connection has ended
                 self.connection.acknowledge_received_data(size, stream_id)
@@ -274,7 +274,7 @@ class Http2(H2Protocol):
         if self._context.server.registry.draining:
             await self._say_goodbye()
 
-    async def _tell_connection(self, event: Event) -> None:
+    async def _pass_to_connection(self, event: Event) -> None:
         """Pass ``event`` to the connection, which ends an idle one while the process stops."""
         if isinstance(event, Updated) and event.idle and self._context.server.registry.draining:
             await self._say_goodbye()
@@ -316,7 +316,7 @@ class Http2(H2Protocol):
     async def _reset_at_fault(self, stream_id: int, code: ErrorCodes) -> None:
         """Reset a stream because of its client's error."""
         await self._reset(stream_id, code)
-        await self._bears(self._counter.provoked_reset(trio.current_time()))
+        await self._is_within_limits(self._counter.provoked_reset(trio.current_time()))
 
     async def _drop(self, stream_id: int) -> None:
         """Drop the waiting bytes of a reset stream, and wake their writer."""

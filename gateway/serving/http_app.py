@@ -88,7 +88,7 @@ class App:
         if scope["type"] == "http":
             await HttpConnection(self, scope)(receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         else:
             await (await self.rest())(scope, receive, send)
 
@@ -99,7 +99,7 @@ class App:
         else:
             self._tasks.append(task)
 
-    async def _live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def _run_lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async with trio.open_nursery() as self.nursery:
             await receive()
             if (failed := await _call_all(self.before_serving)) is None:
@@ -156,9 +156,9 @@ class HttpConnection:
                 if (refusal := door.refuse(self.scope, named, published)) is not None:
                     response = refusal
                 elif answer is None:
-                    response = await self._ask_quart(published, receive, send)
+                    response = await self._call_quart(published, receive, send)
                 else:
-                    response = await self._ask(answer, published, receive)
+                    response = await self._call_route(answer, published, receive)
                 await self._respond(published, send, response)
         finally:
             # The only place that always runs after every task of the request. The response body's `__aexit__` and
@@ -166,7 +166,7 @@ class HttpConnection:
             if published is not None:
                 published.close()
 
-    async def _ask(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> Response:
+    async def _call_route(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> Response:
         config = self.app.config
         request = AsgiRequest(published, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
         response = await answer(request)
@@ -174,11 +174,11 @@ class HttpConnection:
         return response
 
     async def _other_app(self) -> ASGIFramework | None:
-        """Return the app for a request without a fast route, or ``None`` if ``_ask_quart`` handles it."""
+        """Return the app for a request without a fast route, or ``None`` if ``_call_quart`` handles it."""
         app: App = self.app
         return await app.rest()
 
-    async def _ask_quart(self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Any:
+    async def _call_quart(self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Any:
         """Return the response of a Quart app, which has no ``_other_app``."""
         raise NotImplementedError
 
@@ -199,7 +199,7 @@ class HttpConnection:
 
     async def _send_parts(self, send: ASGISendCallable, response: Response) -> None:
         """Send a complete body in one message with the end. Quart sends two, each with a write and a wake-up."""
-        headers, body = encoded(response.headers), response.body
+        headers, body = encode_headers(response.headers), response.body
         last = b""
         if isinstance(body, bytes):
             last = body
@@ -230,7 +230,7 @@ class HttpConnection:
         published.complete = not published.left
 
 
-def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers]
 
 

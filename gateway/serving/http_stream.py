@@ -13,7 +13,7 @@ from gateway.http.response import WriteNow
 from gateway.serving.app_tasks import AppInbox
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, PACE_BODY, WRITE_NOW, OnReading
 from gateway.serving.connections import ConnectionContext
-from gateway.serving.refusals import error_answer
+from gateway.serving.refusals import error_response
 
 BACKLOG: Final = 256 * 1024
 """Bytes of a body that wait for the app; beyond it no more is read from the client."""
@@ -90,7 +90,7 @@ STREAM_ID: Final = 1
 """The only stream of an HTTP/1.1 connection."""
 
 
-class AnswerState(Enum):
+class ResponseState(Enum):
     """The parts of a response that the app has sent."""
 
     UNSENT = auto()
@@ -117,7 +117,7 @@ class HttpStream:
         self._registry = connection.server.registry
         self._sender = sender
         self._write_now = write_now
-        self._state = AnswerState.UNSENT
+        self._state = ResponseState.UNSENT
         self._closed = False  # the client has disconnected or has its response
         self._counted = False  # as one of the registry's running requests
         self._on_left: Callable[[], object] | None = None
@@ -180,8 +180,8 @@ class HttpStream:
             return
         self._closed = True
         self.backlog.end()
-        self.scope[LEFT] = self._state is not AnswerState.ENDED  # type: ignore[typeddict-unknown-key]
-        self._tell_left()
+        self.scope[LEFT] = self._state is not ResponseState.ENDED  # type: ignore[typeddict-unknown-key]
+        self._report_left()
         self._inbox.put({"type": "http.disconnect"})
 
     def _on_leaving(self, callback: Callable[[], object]) -> None:
@@ -190,7 +190,7 @@ class HttpStream:
         if self._closed:
             callback()
 
-    def _tell_left(self) -> None:
+    def _report_left(self) -> None:
         on_left, self._on_left = self._on_left, None
         if on_left is not None:
             on_left()
@@ -201,12 +201,12 @@ class HttpStream:
         """Send a message of the app; ``None`` after the app and all its tasks have ended."""
         if message is None:
             await self._end_app()
-        elif self._state is AnswerState.BODY and message.get("more_body"):  # by far the most frequent
+        elif self._state is ResponseState.BODY and message.get("more_body"):  # by far the most frequent
             if data := message.get("body"):
                 await self._sender.send_body(cast("bytes", data))
-        elif message["type"] == "http.response.start" and self._state is AnswerState.UNSENT:
+        elif message["type"] == "http.response.start" and self._state is ResponseState.UNSENT:
             await self._start(message)
-        elif message["type"] == "http.response.body" and self._state in (AnswerState.BODY, AnswerState.NO_BODY):
+        elif message["type"] == "http.response.body" and self._state in (ResponseState.BODY, ResponseState.NO_BODY):
             await self._body(message)
         else:
             raise UnexpectedMessageError(self._state, message["type"])
@@ -214,20 +214,20 @@ class HttpStream:
     async def _start(self, message: HTTPResponseStartEvent) -> None:
         status, headers = int(message["status"]), build_and_validate_headers(message.get("headers", []))
         await self._sender.start(status, headers)
-        self._state = AnswerState.NO_BODY if suppress_body(self.scope["method"], status) else AnswerState.BODY
+        self._state = ResponseState.NO_BODY if suppress_body(self.scope["method"], status) else ResponseState.BODY
 
     async def _body(self, message: HTTPResponseBodyEvent) -> None:
-        if self._state is AnswerState.BODY and (data := message.get("body")):
+        if self._state is ResponseState.BODY and (data := message.get("body")):
             await self._sender.send_body(data)
         if not message.get("more_body", False):
             await self._end()
 
     async def _end(self) -> None:
         await self._sender.end()
-        self._state = AnswerState.ENDED
+        self._state = ResponseState.ENDED
         self.backlog.end()
         self._settle()  # before the client, which has everything, can send another request on this connection
-        self._tell_left()
+        self._report_left()
         await self._sender.close()
 
     async def _end_app(self) -> None:
@@ -237,13 +237,13 @@ class HttpStream:
         self._on_left = None
         if self._closed:
             return
-        if self._state is AnswerState.UNSENT:
+        if self._state is ResponseState.UNSENT:
             self.scope[AT_ONCE] = True  # type: ignore[typeddict-unknown-key]
-            headers, body = error_answer(500)
+            headers, body = error_response(500)
             await self._sender.start(500, headers)
             await self._sender.send_body(body)
             await self._sender.end()
-            self._state = AnswerState.ENDED
+            self._state = ResponseState.ENDED
         await self._sender.close()
 
     def _settle(self) -> None:

@@ -54,23 +54,23 @@ class IdleTimer:
     def start(self) -> None:
         """Start to count, because the connection is idle."""
         self.since = trio.current_time()
-        self._until(-math.inf if self._is_stopping() else self.since + self._seconds)
+        self._set_deadline(-math.inf if self._is_stopping() else self.since + self._seconds)
 
     def await_head(self) -> None:
         """Shorten the remaining time to the limit for a head, because the connection is new or a head has started.
         Idempotent."""
         if self._deadline < math.inf:
-            self._until(min(self._deadline, trio.current_time() + self._head_seconds))
+            self._set_deadline(min(self._deadline, trio.current_time() + self._head_seconds))
 
     def stop(self) -> None:
         """Stop counting, because the connection is busy."""
         self.since = math.inf
-        self._until(math.inf)
+        self._set_deadline(math.inf)
 
     def end(self) -> None:
         """End the wait of an idle connection, because the server stops."""
         if self._deadline < math.inf:
-            self._until(-math.inf)
+            self._set_deadline(-math.inf)
             if not self._waiting:
                 self._spawn(self._end_writing)
 
@@ -100,7 +100,7 @@ class IdleTimer:
         if self._deadline < math.inf and not self._waiting:
             self._cut()
 
-    def _until(self, deadline: float) -> None:
+    def _set_deadline(self, deadline: float) -> None:
         self._deadline = deadline
         if self._waiting:  # else ``wait`` begins with it
             self._wait.deadline = deadline

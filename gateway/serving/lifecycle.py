@@ -82,12 +82,12 @@ async def watch_signals(
 ) -> None:
     """Drain on the first SIGTERM or SIGINT, exit on the second, and ``reload`` on SIGHUP; until cancelled."""
     more = () if reload is None else (signal.SIGHUP,)
-    terminal = on_terminal()
+    terminal = has_terminal()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
         task_status.started()
         release_reloads()
         async for number in received:
-            if number == signal.SIGHUP and reload is not None and not has_closed(terminal):
+            if number == signal.SIGHUP and reload is not None and not has_lost_terminal(terminal):
                 reload()
             elif not state.draining:
                 log.warning("%s: draining; a second signal exits immediately", signal.Signals(number).name)
@@ -103,14 +103,14 @@ def release_reloads() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
-def on_terminal() -> bool:
+def has_terminal() -> bool:
     """Return whether the process has a terminal."""
     return os.isatty(STDERR)
 
 
-def has_closed(terminal: bool) -> bool:
+def has_lost_terminal(terminal: bool) -> bool:
     """Return whether the terminal was closed: SIGHUP then has its original meaning."""
-    return terminal and not on_terminal()
+    return terminal and not has_terminal()
 
 
 def _exit_now(state: Lifecycle, number: int) -> NoReturn:

@@ -17,8 +17,17 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving import http_app
 from gateway.serving.asgi_extensions import ON_LEAVING, SCOPE, OnLeaving
-from gateway.serving.fast_route import ask_for_body
-from gateway.serving.http_app import DOOR, MAX_BODY, OPEN_DOOR, Door, HttpConnection, encoded, origin_path, request_id
+from gateway.serving.fast_route import send_continue
+from gateway.serving.http_app import (
+    DOOR,
+    MAX_BODY,
+    OPEN_DOOR,
+    Door,
+    HttpConnection,
+    encode_headers,
+    origin_path,
+    request_id,
+)
 from gateway.serving.quart_views import out_of_quart
 
 
@@ -47,7 +56,7 @@ class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
     async def _other_app(self) -> None:
         return
 
-    async def _ask_quart(
+    async def _call_quart(
         self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> ResponseTypes:
         request = self._create_request_from_scope(send)
@@ -64,7 +73,7 @@ class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
         if request.method not in WITH_BODY:
             receive = partial(_without_body, receive)
         else:
-            await ask_for_body(self.scope)
+            await send_continue(self.scope)
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         # The server sends its "disconnect" also after a complete response, during the last send.
         published.leave()
@@ -119,6 +128,6 @@ async def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
 async def _refuse(send: ASGISendCallable, refusal: Response) -> None:
     """Respond to a handshake with ``refusal``, whose body is complete."""
     assert isinstance(refusal.body, bytes)
-    headers = [*encoded(refusal.headers), (b"content-length", b"%d" % len(refusal.body))]
+    headers = [*encode_headers(refusal.headers), (b"content-length", b"%d" % len(refusal.body))]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": refusal.body, "more_body": False})

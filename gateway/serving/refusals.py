@@ -9,7 +9,7 @@ from hypercorn.typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, 
 from gateway.serving.asgi_extensions import AT_ONCE
 
 
-def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def error_response(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return the headers and the JSON body of an error response for an unknown API. It ends the connection (HTTP/2
     removes that header)."""
     body = _body(status, _MESSAGES.get(status, "the request failed"))
@@ -83,7 +83,7 @@ class HealthChecks:
             await send({"type": "websocket.close", "code": 1008, "reason": None})
         elif scope["type"] == "http" and scope["path"].rstrip("/") not in self._paths:
             scope[AT_ONCE] = True  # type: ignore[typeddict-unknown-key]
-            headers, body = error_answer(self._status)
+            headers, body = error_response(self._status)
             await send({"type": "http.response.start", "status": self._status, "headers": headers, "trailers": False})
             await send({"type": "http.response.body", "body": body, "more_body": False})
         else:

@@ -20,7 +20,7 @@ PLACES_APART: Final = 64
 EVICTED_AT_ONCE: Final = 64
 STEADY: Final = 0.25
 """Seconds for which a connection must be idle before it is ended for another: a new one is about to send a request."""
-LOOK_SECONDS: Final = 0.1
+SCAN_SECONDS: Final = 0.1
 """Seconds between two scans of all connections, which are too expensive to do for each new connection."""
 
 
@@ -64,7 +64,7 @@ class ConnectionRegistry:
         self._taken = 0  # places of counted connections
         self._apart: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
-        self._next_look = 0.0
+        self._next_scan = 0.0
         self.largest_message = LARGEST_MESSAGE
         """The limit on a websocket message in bytes: a larger one closes the websocket (1009)."""
 
@@ -74,16 +74,16 @@ class ConnectionRegistry:
         return not 0 < self.most_connections <= self._taken or self._end_longest_idle(trio.current_time())
 
     def _end_longest_idle(self, now: float) -> bool:
-        if now < self._next_look:
+        if now < self._next_scan:
             return False
-        self._next_look = now + LOOK_SECONDS
+        self._next_scan = now + SCAN_SECONDS
         idle = [connection for connection in self.connections if connection.idle_since <= now - STEADY]
         for connection in nsmallest(EVICTED_AT_ONCE, idle, key=lambda connection: connection.idle_since):
             connection.end_idle()
         return bool(idle)
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[bool]:
+    def reserve(self) -> Iterator[bool]:
         """Reserve a place for a connection; false if there is no room for it."""
         if not self.has_room():
             yield False
@@ -95,7 +95,7 @@ class ConnectionRegistry:
             self._taken -= 1
 
     @contextlib.contextmanager
-    def apart(self, purpose: str) -> Iterator[bool]:
+    def reserve_apart(self, purpose: str) -> Iterator[bool]:
         """Reserve one of the few additional places for a ``purpose``; false if none is free."""
         if self._apart[purpose] >= PLACES_APART:
             yield False
@@ -107,9 +107,9 @@ class ConnectionRegistry:
             self._apart[purpose] -= 1
 
     @contextlib.contextmanager
-    def counted(self, address: str | None) -> Iterator[bool]:
+    def count_address(self, address: str | None) -> Iterator[bool]:
         """Count a connection from ``address``; false if that address has too many."""
-        key = self._counted_as(address)
+        key = self._count_name(address)
         if key is None:
             yield True
             return
@@ -121,7 +121,7 @@ class ConnectionRegistry:
             if not self._addresses[key]:
                 del self._addresses[key]
 
-    def _counted_as(self, address: str | None) -> str | None:
+    def _count_name(self, address: str | None) -> str | None:
         """Return the name under which connections from ``address`` are counted; ``None`` for one without a limit, and
         where there is none (a Unix socket)."""
         found = parse_ip(address or "")

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, has_closed, on_terminal, release_reloads
+from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, has_lost_terminal, has_terminal, release_reloads
 
 log = logging.getLogger("trigate.server")
 
@@ -173,8 +173,8 @@ class Supervisor:
 
     async def _wait_for_stop(self, received: AsyncIterator[int]) -> None:
         """Wait for a stop signal, and handle reloads meanwhile."""
-        terminal = on_terminal()
-        while await anext(received) == signal.SIGHUP and not has_closed(terminal):
+        terminal = has_terminal()
+        while await anext(received) == signal.SIGHUP and not has_lost_terminal(terminal):
             if self._reload is not None and self._reload():
                 self._to_reload |= self._starting
                 self._signal(signal.SIGHUP, self._live - self._starting)

@@ -38,7 +38,7 @@ def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
     with _reading("certificate", certificate, _NO_CERTIFICATE):
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
     with _reading("key", key, _NO_KEY):
-        context.load_cert_chain(certificate, key, _ask_nobody)
+        context.load_cert_chain(certificate, key, _no_passphrase)
     if files.client_ca is not None:
         with _reading("client_ca", files.client_ca, _NO_CERTIFICATE):
             context.load_verify_locations(files.client_ca)
@@ -64,7 +64,7 @@ _NO_KEY: Final = "no readable PEM key: the file must contain -----BEGIN PRIVATE 
 _MISMATCH: Final = "the key does not belong to the certificate: give the certificate's key"
 
 
-def _ask_nobody() -> str:
+def _no_passphrase() -> str:
     """Return an empty passphrase, so that OpenSSL does not ask on the terminal."""
     return ""
 
@@ -90,9 +90,9 @@ SOON: Final = timedelta(days=14)
 """The time before a certificate's expiry in which a warning is logged."""
 
 
-def remark_on_end(files: TlsFiles) -> str | None:
+def expiry_warning(files: TlsFiles) -> str | None:
     """Return a warning about a certificate that has expired or soon will. The files are already read."""
-    end = _end_of(files)
+    end = _expiry_of(files)
     if end is None:
         return f"the certificate {files.certificate} is expired or not valid yet, so clients will reject it: renew it"
     if end - datetime.now(UTC) > SOON:
@@ -100,7 +100,7 @@ def remark_on_end(files: TlsFiles) -> str | None:
     return f"the certificate {files.certificate} expires on {end:%Y-%m-%d %H:%M} UTC: renew it, and send SIGHUP"
 
 
-def remark_on_mode(files: TlsFiles) -> str | None:
+def key_mode_warning(files: TlsFiles) -> str | None:
     """Return a warning about a key that every user of the machine can read."""
     path = files.key or files.certificate
     if not path.stat().st_mode & stat.S_IROTH:
@@ -108,11 +108,11 @@ def remark_on_mode(files: TlsFiles) -> str | None:
     return f"every user of this machine can read the key {path}: run chmod 600 or 640 on it"
 
 
-def _end_of(files: TlsFiles) -> datetime | None:
+def _expiry_of(files: TlsFiles) -> datetime | None:
     """Return the expiry of a valid certificate. It comes from a handshake with a local client that trusts it, because
     the standard library has no other parser."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    server.load_cert_chain(files.certificate, files.key, _ask_nobody)
+    server.load_cert_chain(files.certificate, files.key, _no_passphrase)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     client.load_verify_locations(files.certificate)

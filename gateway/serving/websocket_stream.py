@@ -19,7 +19,7 @@ from wsproto.utilities import LocalProtocolError
 from gateway.http.close_codes import RegisteredCodes
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
-from gateway.serving.refusals import error_answer
+from gateway.serving.refusals import error_response
 
 CLOSE_SECONDS: Final = 1.0  # for a client to answer a close
 
@@ -40,7 +40,7 @@ class WebSocketState(Enum):
 _ACCEPTED: Final = (WebSocketState.CONNECTED, WebSocketState.CLOSING)
 
 
-def _nobody_asks(size: int) -> None:
+def _ignore_size(size: int) -> None:
     """Ignore the size of an arriving message."""
 
 
@@ -58,7 +58,7 @@ class WebSocketStream:
         self._state = WebSocketState.HANDSHAKE
         self._over = trio.Event()  # the client has disconnected, or the app has ended
         self._message = WebsocketBuffer(connection.server.registry.largest_message)
-        self._arriving: Callable[[int], object] = _nobody_asks
+        self._arriving: Callable[[int], object] = _ignore_size
         self._taker: MessageTaker | None = None
         self._codes = RegisteredCodes()
         self._refusal: Any = None  # the app's "websocket.http.response.start"
@@ -232,7 +232,7 @@ class WebSocketStream:
 
     async def _refuse(self, status: int) -> None:
         self._state = WebSocketState.REFUSED
-        headers, body = error_answer(status)
+        headers, body = error_response(status)
         await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
         await self._send(Body(stream_id=self._id, data=body))
         await self._send(EndBody(stream_id=self._id))

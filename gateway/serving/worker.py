@@ -24,11 +24,11 @@ from streams.garbage import collect_when_idle
 log = logging.getLogger("trigate.connections")
 
 PAUSE: Final = 0.1  # seconds before the next try after resources were exhausted
-SAY_EVERY: Final = 10.0
+LOG_INTERVAL: Final = 10.0
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 """Errors of accept(2) that end by themselves when connections end."""
-_OURS: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP)
+_NOT_LISTENING: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP)
 """Errors of a socket that is not listening."""
 
 
@@ -62,16 +62,16 @@ class AcceptLoop:
 
     async def _wait(self, error: OSError) -> None:
         """Wait until connections can be accepted again. Raises ``error`` if that will never be."""
-        if error.errno in _OURS:
+        if error.errno in _NOT_LISTENING:
             raise error
         if error.errno in _EXHAUSTED:
-            self._say(error)
+            self._log_rarely(error)
             await trio.sleep(PAUSE)
         await trio.lowlevel.checkpoint()  # a network error of a connection that ended in the queue: accept(2)
 
-    def _say(self, error: OSError) -> None:
+    def _log_rarely(self, error: OSError) -> None:
         if trio.current_time() >= self._silent_until:
-            self._silent_until = trio.current_time() + SAY_EVERY
+            self._silent_until = trio.current_time() + LOG_INTERVAL
             log.error(
                 "cannot accept connections: %s; waiting connections are accepted as others end. Raise the limit "
                 "of open files (LimitNOFILE, ulimit -n), or lower limits.connections",
@@ -116,8 +116,8 @@ async def serve(
         nursery.start_soon(state.stop_in_order, drain_delay, drain)
         nursery.start_soon(collect_when_idle, state)
         async with trio.open_nursery() as serving:
-            doors = tuple(zip(sockets, options or [PLAIN] * len(sockets), strict=True))
-            await serving.start(_accept_until_closing, app, doors, config, state)
+            listening = tuple(zip(sockets, options or [PLAIN] * len(sockets), strict=True))
+            await serving.start(_accept_until_closing, app, listening, config, state)
             if ready is not None:
                 ready()
         nursery.cancel_scope.cancel()
@@ -125,7 +125,7 @@ async def serve(
 
 async def _accept_until_closing(
     app: ASGIFramework,
-    doors: Sequence[tuple[socket, ListenerOptions]],
+    listening: Sequence[tuple[socket, ListenerOptions]],
     config: ServerConfig,
     state: Lifecycle,
     *,
@@ -140,7 +140,7 @@ async def _accept_until_closing(
         await lifespan.wait_for_startup()
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                for sock, options in doors:
+                for sock, options in listening:
                     loop = AcceptLoop(trio.socket.from_stdlib_socket(sock), partial(_serve_client, server, options))
                     accepting.start_soon(loop.run, connections)
                 task_status.started()

@@ -41,17 +41,17 @@ class Timeline:
     def __init__(self) -> None:
         self._steps: dict[int, Step] = {}
 
-    def begun(self) -> None:
+    def add_start(self) -> None:
         self._step(current_step()).begun += 1
 
-    def came(self, began: float, first_byte: float) -> None:
+    def add_first_byte(self, began: float, first_byte: float) -> None:
         """Add an exchange that started at ``began`` (``time.perf_counter``) and had its first byte ``first_byte``
         seconds later."""
         index = int((began + first_byte) / STEP)
         if index > current_step() - STEPS and len(first := self._step(index).first) < SAMPLES:
             first.append(first_byte)
 
-    def ended(self, how: str) -> None:
+    def add_end(self, how: str) -> None:
         step = self._step(current_step())
         match how:
             case "complete":
@@ -123,7 +123,7 @@ class Sums:
     def __init__(self) -> None:
         self._sums: dict[tuple[str | None, str], Sum] = {}
 
-    def ended(self, line: Mapping[str, Any], order: int) -> None:
+    def add(self, line: Mapping[str, Any], order: int) -> None:
         if "output_tokens" not in line and "cost_usd" not in line:
             return
         key = line.get("client"), line.get("target", OTHERS)

@@ -100,7 +100,7 @@ class LiveStream:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Past:
+class EndedExchange:
     """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored."""
 
     line: Line
@@ -153,7 +153,7 @@ class Subscription:
         if transcript.over and transcript.note:
             yield self._passed(at, b"", b"", transcript.note)
 
-    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
         try:
             self._to.send_nowait(self._passed(time.perf_counter(), came, went, note, lost=self._lost))
         except trio.WouldBlock:
@@ -165,7 +165,7 @@ class Subscription:
         self, at: float, came: bytes, went: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
     ) -> LiveEvent:
         came, went = text_of(came), text_of(went)
-        shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
+        shown = (self._redact_and_cut(came), self._redact_and_cut(went), self._redact_and_cut(note.encode()))
         return LiveEvent(at - self._began, *shown, lost, left_out, (len(came), len(went)))
 
     @property
@@ -177,8 +177,8 @@ class Subscription:
         self.line = line
         self._to.close()
 
-    def _shown(self, data: bytes) -> str:
-        """Return ``data`` redacted and then cut. A cut credential would not be recognized."""
+    def _redact_and_cut(self, data: bytes) -> str:
+        """Return an event as text without credentials, cut to ``SHOWN`` bytes. A cut credential would not be found."""
         return redact(data, self._secrets)[:SHOWN].decode("utf-8", "replace")
 
 
@@ -192,12 +192,12 @@ class LiveView:
         self._numbers = itertools.count(1)
         self._open: dict[Record, LiveExchange] = {}
         self._taps: dict[int, list[Subscription]] = {}
-        self._recent: deque[Past] = deque()
+        self._recent: deque[EndedExchange] = deque()
         self._ended = 0
         self.sums = Sums()
         self._all = Timeline()
         self._of: dict[str, Timeline] = {}
-        self._looked = -FRESH
+        self._refreshed = -FRESH
         self._transcripts = Transcripts()
         self._prompts = KeptPrompts()
         self._keeps, self._keeps_prompts = True, False
@@ -206,7 +206,7 @@ class LiveView:
 
     def opened(self, record: Record) -> None:
         self._open[record] = LiveExchange(next(self._numbers), record)
-        self._all.begun()
+        self._all.add_start()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         watched = self._open.pop(record, None)
@@ -214,33 +214,35 @@ class LiveView:
             return
         self._ended += 1
         self._remember(watched, {"n": watched.number, "order": self._ended, **line})
-        self.sums.ended(line, self._ended)
-        self._first_byte(watched)
+        self.sums.add(line, self._ended)
+        self._chart_first_byte(watched)
         for timeline in self._timelines(record):
-            timeline.ended(line["ended"])
+            timeline.add_end(line["ended"])
         if record.client is not None:
-            self._of[record.client].begun()  # its client was unknown when it started
+            self._of[record.client].add_start()  # its client was unknown when it started
         for tap in self._taps.pop(watched.number, ()):
             tap.close(line)
 
     def _remember(self, watched: LiveExchange, line: Line) -> None:
         if "dropped" in line:
             line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
-        past = Past(line, watched.record.began, prompt=watched.prompt)
+        past = EndedExchange(line, watched.record.began, prompt=watched.prompt)
         if watched.passing is not None and watched.transcript is not None:
             self._transcripts.ended(watched.transcript)
-            past = Past(line, watched.record.began, watched.transcript, watched.passing.secrets, watched.prompt)
+            past = EndedExchange(
+                line, watched.record.began, watched.transcript, watched.passing.secrets, watched.prompt
+            )
         self._recent.append(past)
         if len(self._recent) > RECENT and (oldest := self._recent.popleft()).transcript is not None:
             self._transcripts.forget(oldest.transcript)
 
-    def _first_byte(self, one: LiveExchange) -> None:
-        """Add the time to the first byte to the charts, once, long before a stream ends."""
+    def _chart_first_byte(self, one: LiveExchange) -> None:
+        """Add the exchange's time to the first byte to the charts, once, as soon as it is known."""
         if one.record.first_byte is None or one.answered:
             return
         one.answered = True
         for timeline in self._timelines(one.record):
-            timeline.came(one.record.began, one.record.first_byte)
+            timeline.add_first_byte(one.record.began, one.record.first_byte)
 
     def _timelines(self, record: Record) -> list[Timeline]:
         return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
@@ -252,13 +254,13 @@ class LiveView:
         if not prompts:
             self._prompts.clear()
         if not wanted:
-            holders: tuple[Past | LiveExchange, ...] = (*self._recent, *self._open.values())
+            holders: tuple[EndedExchange | LiveExchange, ...] = (*self._recent, *self._open.values())
             for transcript in filter(None, (one.transcript for one in holders)):
                 self._transcripts.forget(transcript)
 
     # The exchange
 
-    def asked(self, record: Record, body: bytes) -> None:
+    def store_prompt(self, record: Record, body: bytes) -> None:
         """Store the ``body`` of a request if the operator enabled prompts."""
         if self._keeps_prompts and (watched := self._open.get(record)) is not None:
             watched.prompt = self._prompts.keep(body)
@@ -296,14 +298,14 @@ class LiveView:
     def timeline(self, client: str | None) -> Timeline:
         return self._all if client is None else self._of.get(client) or Timeline()
 
-    def tap(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
+    def subscribe(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
 
         A subscription to an ended stream receives its rest at once; one to an exchange without a stream only receives
         the end."""
         watched = next((one for one in self._open.values() if one.number == number), None)
         if watched is None or client not in (None, watched.record.client):
-            return self._past(number, client)
+            return self._subscribe_to_ended(number, client)
         if watched.passing is None:
             return None
         passing = watched.passing
@@ -311,7 +313,7 @@ class LiveView:
         listen(passing.delivery, tap)
         self._taps.setdefault(number, []).append(tap)
 
-        def off() -> None:
+        def unsubscribe() -> None:
             unlisten(passing.delivery, tap)
             tap.close()
             if tap in (taps := self._taps.get(number, [])):
@@ -319,9 +321,9 @@ class LiveView:
                 if not taps:
                     del self._taps[number]
 
-        return tap, off
+        return tap, unsubscribe
 
-    def _past(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
+    def _subscribe_to_ended(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         past = next((one for one in self._recent if one.line["n"] == number), None)
         if past is None or client not in (None, past.line.get("client")):
             return None
@@ -329,15 +331,15 @@ class LiveView:
         tap.close(past.line)
         return tap, tap.close
 
-    async def look(self) -> None:
-        """Update the rows if they are old, with pauses for the streams."""
+    async def refresh(self) -> None:
+        """Update the rows if they are older than ``FRESH``, with pauses for the streams."""
         now = time.perf_counter()
-        if now < self._looked + FRESH:
+        if now < self._refreshed + FRESH:
             return
-        seconds, self._looked = now - self._looked, now
+        seconds, self._refreshed = now - self._refreshed, now
         for i, one in enumerate(tuple(self._open.values()), 1):
             _measure(one, seconds)
-            self._first_byte(one)
+            self._chart_first_byte(one)
             row = _row(one)
             if row != one.row:
                 one.row = row
@@ -395,7 +397,7 @@ def phase(one: LiveExchange) -> str:
 class NoLiveView:
     """The live view of a process that shows nothing."""
 
-    def asked(self, record: Record, body: bytes) -> None:
+    def store_prompt(self, record: Record, body: bytes) -> None:
         """Do nothing: there are no viewers."""
 
     def stream(self, record: Record, passing: LiveStream) -> None:
@@ -446,7 +448,7 @@ class View:
         self._last = {row[0]: row for row in rows}
         return {
             **self._common(), "client": self._client, "step": STEP, "steps": STEPS,
-            "columns": (*COLUMNS, "age", "began"), "streams": [_aged(row) for row in rows], **self._ended(),
+            "columns": (*COLUMNS, "age", "began"), "streams": [_with_age(row) for row in rows], **self._ended_since(),
         }  # fmt: skip
 
     def next(self) -> dict[str, Any]:
@@ -455,10 +457,10 @@ class View:
         last, self._last = self._last, {row[0]: row for row in rows}
         return {
             **self._common(),
-            "new": [_aged(row) for row in rows if row[0] not in last],
-            "changed": list(_changed(last, rows)),
+            "new": [_with_age(row) for row in rows if row[0] not in last],
+            "changed": list(_changed_values(last, rows)),
             "gone": [number for number in last if number not in self._last],
-            **self._ended(),
+            **self._ended_since(),
         }
 
     def _rows(self) -> list[Row]:
@@ -469,8 +471,8 @@ class View:
     def _common(self) -> dict[str, Any]:
         return {"process": os.getpid(), "in_flight": self._count, "now": current_step()}
 
-    def _ended(self) -> dict[str, Any]:
-        """Return the newly ended exchanges, and the steps from the last one on, which may have grown."""
+    def _ended_since(self) -> dict[str, Any]:
+        """Return the exchanges that ended since the last update, and the steps of the charts that may have changed."""
         recent = self._live_view.recent(self._client, self._order)
         tokens = self._live_view.sums.rows(self._client, self._order)
         points = self._live_view.timeline(self._client).points(self._step)
@@ -479,15 +481,14 @@ class View:
         return {"recent": recent, "points": points, "tokens": tokens}
 
 
-def _aged(row: Row) -> Row:
-    """Return ``row`` with its age, because the clocks of two machines differ.
+def _with_age(row: Row) -> Row:
+    """Return ``row`` with the age of its exchange, from which the page continues to count: its clock may differ.
 
-    The page continues to count the age. The start orders the rows of all workers, because all processes of a machine
-    share this clock."""
+    The row also keeps the start, which orders the rows of all workers, because they share this machine's clock."""
     return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
 
 
-def _changed(last: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _changed_values(last: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of each changed row, with its new values by column."""
     for row in rows:
         before = last.get(row[0])

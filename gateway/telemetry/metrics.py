@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost no
     from prometheus_client import CollectorRegistry
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-MOST_MET: Final = 100  # named models of wildcard entries
+MAX_MODELS: Final = 100  # named models of wildcard entries
 MOST_CLIENTS: Final = 1000  # clients outside of the file: keys come and go while the process runs
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
@@ -61,7 +61,7 @@ class Metrics:
         self._folder = folder
         self._mask = mask or Mask()
         self._registry = CollectorRegistry()
-        self._made = {row: _made(row, self._registry) for row in rows.ROWS}
+        self._made = {row: _make_metric(row, self._registry) for row in rows.ROWS}
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
         self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}  # likewise
         self._providers: set[str] = set()
@@ -79,9 +79,9 @@ class Metrics:
         self.set(rows.WORKERS, 1)
         self.set(rows.BUILD, 1, gateway.__version__)
         for good in (True, False):
-            self.add(rows.RELOADS, _result(good), by=0)
+            self.add(rows.RELOADS, _result_label(good), by=0)
 
-    def know(self, config: Config) -> None:
+    def permit_names(self, config: Config) -> None:
         """Permit the names in ``config`` as label values from now on."""
         self._providers.update(entry.provider.id for entry in config.entries)
         self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
@@ -96,7 +96,7 @@ class Metrics:
         for row in (rows.ATTEMPTS, rows.RETRIES, rows.ESTIMATED):
             for provider in self._providers:
                 self.add(row, provider, by=0)
-        self.look_at_queues({entry.name: 0 for entry in config.entries if entry.queue.size})
+        self.report_queues({entry.name: 0 for entry in config.entries if entry.queue.size})
         for name, route in config.routes.items():
             if any(len(group) > 1 for group in route.groups):
                 self.add(rows.STICKY, name, "hit", by=0)
@@ -122,9 +122,9 @@ class Metrics:
 
     def reloaded(self, good: bool) -> None:
         """Count a reload of the configuration."""
-        self.add(rows.RELOADS, _result(good))
+        self.add(rows.RELOADS, _result_label(good))
 
-    def look_at_keys(self, stale: float) -> None:
+    def report_stale_keys(self, stale: float) -> None:
         self.set(rows.KEYS_STALE, stale)
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
@@ -139,7 +139,7 @@ class Metrics:
         """Set a gauge."""
         self._of(row, labels).set(value)
 
-    def see(self, row: MetricRow, value: float, *labels: str) -> None:
+    def observe(self, row: MetricRow, value: float, *labels: str) -> None:
         """Add a value to a histogram."""
         self._of(row, labels).observe(value)
 
@@ -154,13 +154,13 @@ class Metrics:
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
-        self._of(rows.IN_FLIGHT, (_asked_in(record),)).inc()
+        self._of(rows.IN_FLIGHT, (_endpoint(record),)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.is_complete:
-            self._meet(record.target, record.client)
-        provider, model = self.where(record.target)
-        lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _asked_in(record)
+            self._permit_model(record.target, record.client)
+        provider, model = self.target_labels(record.target)
+        lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _endpoint(record)
         if client not in self._shown:
             self._show_group(client)
         self._of(rows.IN_FLIGHT, (api,)).dec()
@@ -170,18 +170,18 @@ class Metrics:
         if ended == "client_disconnected":
             self.add(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
         if record.cache is not None and record.cache != "off":
-            self._cached(record, client, line)
+            self._count_cached(record, client, line)
         if record.attempts:
-            self._called(record, provider, model, line)
-            self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))
+            self._count_call(record, provider, model, line)
+            self._observe_times(record, line["duration_ms"] / 1000, (provider, model, lane))
 
-    def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
+    def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
             self.add(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
         for charge in record.bill.charges():
-            self._charged(charge, self._clients[record.client])
+            self._count_charge(charge, self._clients[record.client])
         if record.attempts > 1:
-            self._tried_again(record, provider)
+            self._count_retries(record, provider)
         else:
             self.add(rows.ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.failed is not None:
@@ -195,15 +195,15 @@ class Metrics:
         for unit, number in () if usage is None else usage.units:
             self.add(rows.BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
 
-    def _cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
+    def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
         self.add(rows.CACHE, client, record.cache or NONE)
         if record.cache == "hit":
             self.add(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
             self.add(rows.CACHE_SAVED_TOKENS, client, by=tokens)
 
-    def _charged(self, charge: Charge, client: str) -> None:
-        where, target = self.where(charge.attempt.model), self._target(charge.attempt)
+    def _count_charge(self, charge: Charge, client: str) -> None:
+        where, target = self.target_labels(charge.attempt.model), self._target(charge.attempt)
         if charge.cost is not None and charge.cost.grade == "subscription":
             self.add(rows.ON_SUBSCRIPTION, *where, target, client)
         elif charge.cost is not None:
@@ -211,7 +211,7 @@ class Metrics:
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
             self.add(rows.UNPRICED, *where, target)
 
-    def _tried_again(self, record: Record, provider: str) -> None:
+    def _count_retries(self, record: Record, provider: str) -> None:
         """Count an exchange with several attempts, whose last one used ``provider``.
 
         An attempt sends a second request if its connection was closed before it carried anything."""
@@ -228,9 +228,9 @@ class Metrics:
         if (hedge := causes.get("hedge")) is not None:
             self.add(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
-            self.see(rows.ATTEMPT_WAIT, record.waited, route)
+            self.observe(rows.ATTEMPT_WAIT, record.waited, route)
 
-    def look_at_conversations(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
+    def count_landings(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
         """Count and remove ``landings``, by route and by where a turn was served."""
         while landings:
             (route, landed), number = landings.popitem()
@@ -239,29 +239,29 @@ class Metrics:
     def _target(self, one: AttemptRecord) -> str:
         return one.target if one.target in self._entries or one.target in self._models else OTHER
 
-    def _timed(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
-        self.see(rows.DURATION, duration, *labels)
+    def _observe_times(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
+        self.observe(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
-            self.see(rows.FIRST_BYTE, record.first_byte, *labels)
+            self.observe(rows.FIRST_BYTE, record.first_byte, *labels)
         wrote = record.bill.characters or record.bill.is_complete  # otherwise an error was written
         if record.first_write is not None and wrote:
-            self.see(rows.FIRST_TOKEN, record.first_write, *labels)
+            self.observe(rows.FIRST_TOKEN, record.first_write, *labels)
 
-    def _meet(self, target: str | None, client: str | None) -> None:
+    def _permit_model(self, target: str | None, client: str | None) -> None:
         """Permit a model that responded as a label value, unless it looks like a key or its client has its share.
 
         A series lasts until the restart. No client may add more than it leaves free, so that none uses the whole
         room."""
         if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
             return
-        free, own = MOST_MET - len(self._met), sum(met == client for met in self._met.values())
+        free, own = MAX_MODELS - len(self._met), sum(met == client for met in self._met.values())
         is_shared = len(self._clients) > 2  # there are more labels than "none" and one client
         has_place = own < free if is_shared else free > 0
         if has_place and target.partition("/")[0] in self._providers and target.isprintable():
             self._met[target] = client
             self._models.add(target)
 
-    def where(self, target: str | None) -> tuple[str, str]:
+    def target_labels(self, target: str | None) -> tuple[str, str]:
         """Return the labels of a record's target, as far as the configuration names it."""
         if target is None:
             return NONE, NONE
@@ -270,8 +270,8 @@ class Metrics:
 
     # Gauges
 
-    def look(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
-        """Measure values whose changes nothing reports."""
+    def measure(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
+        """Set the gauges of connections, background turns, memory and CPU to their current values."""
         self.set(rows.POOL, pool.active, "active")
         self.set(rows.POOL, pool.idle, "idle")
         self.set(rows.QUEUED, pool.queued)
@@ -284,26 +284,26 @@ class Metrics:
         self._cpu = spent
         self._made[rows.SILENCE].add(*self.gaps.take())
 
-    def look_at_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
+    def report_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
         """Report how many targets of each entry are ``out``, and count the new ``outages`` by entry and reason."""
         for entry in self._entries:
             self.set(rows.TARGETS_OUT, out.get(entry, 0), entry)
         for (entry, reason), number in outages.items():
             self.add(rows.OUTAGES, entry, reason, by=number)
 
-    def look_at_refusals(self, refusals: MutableMapping[tuple[Any, Any], int]) -> None:
+    def count_refusals(self, refusals: MutableMapping[tuple[Any, Any], int]) -> None:
         """Count and remove ``refusals``, by the holder of the limit and its kind."""
         while refusals:
             (holder, limit), number = refusals.popitem()
             self.add(rows.LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
 
-    def look_at_queues(self, lengths: Mapping[str, int]) -> None:
+    def report_queues(self, lengths: Mapping[str, int]) -> None:
         """Report how many requests wait at each entry."""
         for entry in (self._queues | set(lengths)) & self._entries:
             self.set(rows.LIMIT_QUEUED, lengths.get(entry, 0), entry)
         self._queues.update(lengths)
 
-    def look_at_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
+    def report_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
         """Report how much of each limit is used: ``shares`` by metric and labels.
 
         A limit that is no longer among them is reported as zero."""
@@ -327,20 +327,20 @@ class Metrics:
 class NoMetrics:
     """The ``Metrics`` of a process with disabled metrics."""
 
-    def know(self, config: Config) -> None:
+    def permit_names(self, config: Config) -> None:
         return
 
     def reloaded(self, good: bool) -> None:
         return
 
-    def look_at_keys(self, stale: float) -> None:
+    def report_stale_keys(self, stale: float) -> None:
         return
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         return
 
 
-def _made(row: MetricRow, registry: "CollectorRegistry") -> Any:
+def _make_metric(row: MetricRow, registry: "CollectorRegistry") -> Any:
     import prometheus_client
 
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each
@@ -348,7 +348,7 @@ def _made(row: MetricRow, registry: "CollectorRegistry") -> Any:
         case "counter":
             return prometheus_client.Counter(row.name, row.meaning, row.labels, registry=registry)
         case "histogram":
-            return _filled_in_bulk()(row.name, row.meaning, row.labels, registry=registry, buckets=row.bounds)
+            return _bulk_histogram()(row.name, row.meaning, row.labels, registry=registry, buckets=row.bounds)
         case kind:
             mode: Any = _MODES[kind]
             return prometheus_client.Gauge(row.name, row.meaning, row.labels, registry=registry, multiprocess_mode=mode)
@@ -358,7 +358,7 @@ _MODES: Final = {"sum": "livesum", "greatest": "livemax", "latest": "livemostrec
 """The client library's modes for combining the numbers of several workers."""
 
 
-def _filled_in_bulk() -> Any:
+def _bulk_histogram() -> Any:
     from prometheus_client import Histogram
 
     class Filled(Histogram):
@@ -380,16 +380,16 @@ def resident() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _result(good: bool) -> str:
+def _result_label(good: bool) -> str:
     return "accepted" if good else "refused"
 
 
-def tell_reload(folder: Path, good: bool) -> None:
-    """Count a reload in a supervisor, which checks the configuration for its workers and has no metrics of its own."""
+def count_reload(folder: Path, good: bool) -> None:
+    """Count a reload of the configuration for a supervisor, which has no metrics of its own."""
     from prometheus_client.mmap_dict import mmap_key
 
     name, labels = rows.RELOADS.name, list(rows.RELOADS.labels)
-    key = mmap_key(name.removesuffix("_total"), name, labels, [_result(good)], rows.RELOADS.meaning)
+    key = mmap_key(name.removesuffix("_total"), name, labels, [_result_label(good)], rows.RELOADS.meaning)
     add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 
@@ -399,10 +399,10 @@ def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetric
         return NoMetrics()
     folder = os.environ.get(FOLDER)
     metrics = Metrics(Path(folder) if folder else None, mask)
-    metrics.know(config)
+    metrics.permit_names(config)
     return metrics
 
 
-def _asked_in(record: Record) -> str:
+def _endpoint(record: Record) -> str:
     """Return the endpoint that the client requested, or its API."""
     return (record.endpoint or record.api) if record.served else NONE

@@ -69,7 +69,7 @@ class CallObservers(CallObserver):
 class ExchangeRecording(CallObserver):
     """The recording of one exchange."""
 
-    def answers(self, status: int, headers: Headers, body: bytes | None) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Record the response to the client; ``None`` for a stream, which ``follow`` records."""
 
     def follow(self, stream: HasLane) -> None:

@@ -33,7 +33,7 @@ HELD: Final = 64 * 2**20
 """Bytes of all exchanges that are not written yet; beyond it an exchange is dropped."""
 QUEUED: Final = 256
 
-_TOLD = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
+_RECORDED_HEADERS = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
 _CREDENTIALS = frozenset(
     ("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key", "cookie", "x-amz-security-token")
 )
@@ -58,7 +58,7 @@ class RecordedBody:
 
 
 @attrs.define
-class Half:
+class RecordedSide:
     """One side of an exchange: its request and its response."""
 
     api: Api
@@ -77,19 +77,19 @@ class Recording(ExchangeRecording):
     def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
         self._recorder = recorder
         self._done = False
-        self.client = Half(api, _asked(api, asked), request_headers=_telling(asked.headers))
-        self.provider: Half | None = None
-        self._sent: list[tuple[object, Half, str]] = []
+        self.client = RecordedSide(api, _request_path(api, asked), request_headers=_recorded_headers(asked.headers))
+        self.provider: RecordedSide | None = None
+        self._sent: list[tuple[object, RecordedSide, str]] = []
         self.provider_name: str | None = None
         self.secrets: Secrets = tuple(_credentials(asked.headers))
         self.held = 0
-        self.given_up = False
+        self.is_dropped = False
         self.began = 0.0  # Unix seconds, known at the end
         self._add(self.client.request, body)
 
     # The client's side
 
-    def answers(self, status: int, headers: Headers, body: bytes | None) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Record the response to the client; ``None`` for a stream, which is observed."""
         if self._done:  # a background turn responded to its client long ago
             return
@@ -109,7 +109,10 @@ class Recording(ExchangeRecording):
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
         self.provider_name = provider
         path = urlsplit(request.url).path  # a query may contain a credential
-        before, self.provider = self.provider, Half(api, path, request_headers=_telling(request.headers))
+        before, self.provider = (
+            self.provider,
+            RecordedSide(api, path, request_headers=_recorded_headers(request.headers)),
+        )
         self._sent = [one for one in self._sent if one[1] is before]
         self._sent.append((_identity(request), self.provider, provider))
         self._add(self.provider.request, request.body)
@@ -127,7 +130,7 @@ class Recording(ExchangeRecording):
 
     # Both sides
 
-    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
         self.received(came)
         if not self._done:
             self._add(self.client.response, went)
@@ -136,24 +139,24 @@ class Recording(ExchangeRecording):
         listen(stream, self)
 
     def _add(self, body: RecordedBody, data: bytes) -> None:
-        if self.given_up:
+        if self.is_dropped:
             return
         kept = body.add(data)
         self.held += kept
         self._recorder.held += kept
         if self._recorder.held > HELD:
-            self.given_up = True
+            self.is_dropped = True
             self._recorder.free(self)
 
-    def sides(self) -> list[tuple[Literal["client", "provider"], Half]]:
-        provider: list[tuple[Literal["client", "provider"], Half]] = []
+    def sides(self) -> list[tuple[Literal["client", "provider"], RecordedSide]]:
+        provider: list[tuple[Literal["client", "provider"], RecordedSide]] = []
         if self.provider is not None:
             provider.append(("provider", self.provider))
         return [*provider, ("client", self.client)]
 
 
 def _identity(request: UpstreamRequest) -> object:
-    """Return what distinguishes a request from a concurrent one."""
+    """Return the parts of a request by which it is recognized, and which differ from those of a concurrent one."""
     return request.url, request.headers
 
 
@@ -191,7 +194,7 @@ class Recorder(ExchangeRecorder):
             return
         recording.began = time.time() - line.get("duration_ms", 0) / 1000
         try:
-            if recording.given_up:
+            if recording.is_dropped:
                 raise trio.WouldBlock
             self._to.send_nowait((recording, line))
         except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
@@ -199,7 +202,7 @@ class Recorder(ExchangeRecorder):
             self.free(recording)
 
     def free(self, recording: Recording) -> None:
-        """Drop its bodies."""
+        """Drop the bodies of ``recording``, because they were written or do not fit."""
         self.held -= recording.held
         recording.held = 0
         for _, half in recording.sides():
@@ -237,7 +240,7 @@ class Recorder(ExchangeRecorder):
         self.free(recording)
 
 
-def _side(name: Literal["client", "provider"], half: Half, provider: str | None) -> Side:
+def _side(name: Literal["client", "provider"], half: RecordedSide, provider: str | None) -> Side:
     notes = [f"the {what} was truncated at {MOST} bytes" for what, body in
              (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
     return Side(
@@ -246,12 +249,12 @@ def _side(name: Literal["client", "provider"], half: Half, provider: str | None)
     )  # fmt: skip
 
 
-def _asked(api: Api, asked: ClientRequest) -> str:
+def _request_path(api: Api, asked: ClientRequest) -> str:
     return answer_path(api, asked.path.model, asked.path.stream).partition("?")[0]
 
 
-def _telling(headers: Headers) -> Headers:
-    return tuple((name, value) for name, value in headers if name in _TOLD)
+def _recorded_headers(headers: Headers) -> Headers:
+    return tuple((name, value) for name, value in headers if name in _RECORDED_HEADERS)
 
 
 def _credentials(headers: Headers) -> list[str]:

@@ -44,7 +44,7 @@ _LARGEST: Final = 2**63  # an attribute's integers have 64 bits: a larger one wo
 LONGEST_NAME: Final = 1000  # characters of a model's name from a client
 _LONGEST: Final = 256  # characters of an id or a name from a provider
 
-_OF_THE_LINE: Final = (
+_LINE_FIELDS: Final = (
     "request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id", "cost_usd", "cost_grade",
 )  # fmt: skip
 
@@ -60,15 +60,15 @@ class AttemptTimes:
         self.answered: float | None = None
         self.status: int | None = None
 
-    def goes_out(self, waited: bool) -> None:
+    def mark_sent(self, waited: bool) -> None:
         """Note that the request has its slot, for which it may have waited."""
         self.placed = time.perf_counter() if waited else self.began
 
-    def connects(self) -> None:
+    def mark_connected(self) -> None:
         """Note that a new connection was opened for the request."""
         self.connected = time.perf_counter()
 
-    def answers(self, status: int) -> None:
+    def mark_answered(self, status: int) -> None:
         self.answered, self.status = time.perf_counter(), status
 
     def phases(self, end: float) -> Iterator[tuple[str, float, float]]:
@@ -87,8 +87,8 @@ class AttemptTimes:
 
 def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
     """Return the attributes of the client's request and its response."""
-    own = {f"trigate.{name}": line.get(name) for name in _OF_THE_LINE}
-    return _given(
+    own = {f"trigate.{name}": line.get(name) for name in _LINE_FIELDS}
+    return _without_none(
         {
             **own,
             "client.address": record.address,
@@ -132,7 +132,7 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
     }  # fmt: skip
-    return _given(
+    return _without_none(
         {
             "gen_ai.operation.name": operation_of(record),
             "gen_ai.provider.name": PROVIDERS.get(provider, provider),
@@ -152,16 +152,16 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
     )
 
 
-def attempt_attributes(times: AttemptTimes, told: AttemptRecord | None) -> Attributes:
-    """Return the attributes of one of several attempts, with its record ``told``."""
+def attempt_attributes(times: AttemptTimes, attempt_record: AttemptRecord | None) -> Attributes:
+    """Return the attributes of one of several attempts, with its record ``attempt_record``."""
     where = urlsplit(times.url)
-    own = {} if told is None else {
-        "trigate.attempt.target": told.target[:LONGEST_NAME],
-        "trigate.attempt.cause": told.cause,
-        "trigate.attempt.reason": told.reason,
-        "trigate.attempt.lane": told.lane,
+    own = {} if attempt_record is None else {
+        "trigate.attempt.target": attempt_record.target[:LONGEST_NAME],
+        "trigate.attempt.cause": attempt_record.cause,
+        "trigate.attempt.reason": attempt_record.reason,
+        "trigate.attempt.lane": attempt_record.lane,
     }  # fmt: skip
-    return _given({**own, "server.address": where.hostname, "http.response.status_code": times.status})
+    return _without_none({**own, "server.address": where.hostname, "http.response.status_code": times.status})
 
 
 def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | None:
@@ -172,5 +172,5 @@ def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | 
     return ("error",) if begun and record.failed is not None else None
 
 
-def _given(attributes: Attributes) -> Attributes:
+def _without_none(attributes: Attributes) -> Attributes:
     return {name: value for name, value in attributes.items() if value is not None}

@@ -58,8 +58,8 @@ class Transcribed:
         self._add(b"", out)
         return out
 
-    def wait_no_more(self) -> None:
-        """Store what has passed, and everything from now on."""
+    def end_wait(self) -> None:
+        """Store the bytes so far and all later ones, because this lane was selected."""
         waiting, self._waiting = self._waiting or (), None
         self.transcript.source = self.source
         for came, went, note in waiting:
@@ -82,9 +82,9 @@ class Transcribed:
 class StreamListener(Protocol):
     """Receives everything that passes. Called within the stream, so it must be fast and never wait."""
 
-    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
-        """Handle ``came`` from the provider and ``went`` to the client, an event if possible; either may be empty.
-        ``note`` says how the provider's side broke off."""
+    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
+        """Handle bytes that ``came`` from the provider, one event if possible, and those that ``went`` to the client
+        for them. Either may be empty. ``note`` is the provider's error, if its stream broke off."""
         ...
 
 
@@ -105,14 +105,14 @@ class ObservedLane:
         self._held = 0  # bytes of an event that the lane already has and the splitter still holds
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._fed(part, came) for part, came in self._parts(data)])
+        return b"".join([self._feed_part(part, came) for part, came in self._split_at_events(data)])
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
         rest = self._splitter.close()
         self._held = 0
         out = self.lane.end(failed)
         if rest or out or failed is not None:
-            self._tell(rest, out, "" if failed is None else failed.message)
+            self._report(rest, out, "" if failed is None else failed.message)
         return out
 
     def trailing_bytes(self) -> bytes:
@@ -120,14 +120,14 @@ class ObservedLane:
 
     def ping(self) -> bytes:
         if out := self.lane.ping():
-            self._tell(b"", out)
+            self._report(b"", out)
         return out
 
-    def wait_no_more(self) -> None:
-        """Report what has passed, and everything from now on."""
+    def end_wait(self) -> None:
+        """Report the bytes so far and all later ones, because this lane was selected."""
         waiting, self._waiting = self._waiting or (), None
         for came, went, note in waiting:
-            self._tell(came, went, note)
+            self._report(came, went, note)
 
     def catch_up(self, came: bytes, went: bytes) -> None:
         """Report what passed through the inner lane before this one wrapped it."""
@@ -136,15 +136,15 @@ class ObservedLane:
         except FramingError:
             self._splitter, self._held, events = self.source.splitter(LARGEST), 0, []
         self._held += len(came) - sum(map(len, events))
-        self._tell(b"".join(events), went)
+        self._report(b"".join(events), went)
 
-    def _fed(self, part: bytes, came: bytes) -> bytes:
+    def _feed_part(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
         if came or out:
-            self._tell(came, out)
+            self._report(came, out)
         return out
 
-    def _parts(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _split_at_events(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield ``data`` in parts that end where events end, each with the event that it completes.
 
         The lane receives all bytes at once, because it has limits of its own."""
@@ -163,7 +163,7 @@ class ObservedLane:
             self._held += len(data) - start
             yield data[start:], b""
 
-    def _tell(self, came: bytes, went: bytes, note: str = "") -> None:
+    def _report(self, came: bytes, went: bytes, note: str = "") -> None:
         if self._waiting is not None:
             self._size += len(came) + len(went)
             if self._size <= WAITING:
@@ -171,7 +171,7 @@ class ObservedLane:
             return
         for listener in tuple(self.listeners):
             try:
-                listener.passed(came, went, note)
+                listener.observe(came, went, note)
             except Exception:  # the boundary: a listener's error must not end the stream
                 log.exception("a recorder or viewer of a stream failed and receives no more of its events")
                 self.listeners.remove(listener)
@@ -198,17 +198,19 @@ def transcribe(stream: HasLane, transcript: Transcript) -> None:
     stream.lane = Transcribed(stream.lane, transcript)
 
 
-def beside(around: Lane, lane: Lane) -> Lane:
+def with_waiting_observers(around: Lane, lane: Lane) -> Lane:
     """Return ``lane`` with the observers of ``around``, which receive its bytes only if it is selected."""
     if isinstance(around, ObservedLane):
-        return ObservedLane(beside(around.lane, lane), around.listeners, waits=True)
+        return ObservedLane(with_waiting_observers(around.lane, lane), around.listeners, waits=True)
     if isinstance(around, Transcribed):
         return Transcribed(lane, around.transcript, waits=True)
     return lane
 
 
-def caught_up(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, bytes]]) -> Lane:
-    """Return ``lane``, in which ``passed`` has passed, with the listeners that ``around`` gained meanwhile."""
+def with_late_listeners(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, bytes]]) -> Lane:
+    """Return ``lane`` with the listeners that ``around`` gained while ``lane`` ran, and report ``passed`` to them.
+
+    ``passed`` are the bytes of the provider and of the client so far. The listeners wait until ``lane`` is selected."""
     if not isinstance(around, ObservedLane) or isinstance(lane, ObservedLane):
         return lane
     late = ObservedLane(lane, around.listeners, waits=True)
@@ -217,19 +219,20 @@ def caught_up(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, bytes]]) -
     return late
 
 
-def carried(around: Lane, lane: Lane) -> Lane:
-    """Return ``lane`` in place of ``around``, with the current observers. It comes from ``beside``, or has received
-    nothing yet."""
+def with_current_observers(around: Lane, lane: Lane) -> Lane:
+    """Return the selected ``lane`` with the current observers of ``around``, which it replaces.
+
+    ``lane`` comes from ``with_waiting_observers``, or has received nothing yet."""
     inner = lane.lane if isinstance(lane, ObservedLane) else lane
     if isinstance(around, ObservedLane):
-        inner = carried(around.lane, inner)
+        inner = with_current_observers(around.lane, inner)
         if not isinstance(lane, ObservedLane):
             return ObservedLane(inner, around.listeners)
         lane.lane = inner
-        lane.wait_no_more()
+        lane.end_wait()
         return lane
     if isinstance(around, Transcribed) and not isinstance(inner, Transcribed):
         return Transcribed(inner, around.transcript)
     if isinstance(inner, Transcribed):
-        inner.wait_no_more()
+        inner.end_wait()
     return inner

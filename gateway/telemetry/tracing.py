@@ -51,7 +51,7 @@ BATCH: Final = 512
 LAST: Final = 3.0
 """Seconds for the remaining spans at the end of the process."""
 
-_BEGUN: Final = {"first": 0, "hedge": 1}
+_START_ORDER: Final = {"first": 0, "hedge": 1}
 """The order in which attempts start, by their cause, if it differs from the order in which they end."""
 _CONTEXT: Final = ("traceparent", "tracestate")
 _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
@@ -66,7 +66,7 @@ class Trace(CallObserver):
         self._record = record
         self._call: Span | None = None
         self._attempts: list[AttemptTimes] = []
-        self._asked: Attributes = {}  # of the last request that was sent
+        self._request_attributes: Attributes = {}  # of the last request that was sent
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         """Return ``request`` with the headers that make the provider's spans children of this call."""
@@ -74,78 +74,84 @@ class Trace(CallObserver):
             name = self._tracing.mask(f"{operation_of(self._record)} {self._record.model}")[:LONGEST_NAME]
             self._call = self._tracing.child(self._span, name, client=True)
         if self._span.is_recording():
-            self._asked = request_attributes(request.body)
+            self._request_attributes = request_attributes(request.body)
         attempt = AttemptTimes(request.url)
         self._attempts.append(attempt)
         headers = tuple(pair for pair in request.headers if pair[0].lower() not in _CONTEXT)
-        return attrs.evolve(request, headers=(*headers, *_carried(self._call)), connected=attempt.connects)
+        return attrs.evolve(
+            request, headers=(*headers, *_context_headers(self._call)), connected=attempt.mark_connected
+        )
 
     def sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Note that the request has its slot, for which it may have waited."""
-        self._times(request).goes_out(waited)
+        self._times(request).mark_sent(waited)
 
     def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         """Note the head of the provider's response."""
-        self._times(request).answers(response.status)
+        self._times(request).mark_answered(response.status)
 
     def _times(self, request: UpstreamRequest) -> AttemptTimes:
         """Return the times of the attempt of ``request``. Two may run at the same time."""
-        return next(one for one in reversed(self._attempts) if one.connects == request.connected)
+        return next(one for one in reversed(self._attempts) if one.mark_connected == request.connected)
 
     def end(self, line: Mapping[str, Any]) -> None:
         """Create the spans of the ended exchange, with its log ``line``."""
         ended = time.perf_counter()
         if self._span.is_recording():
-            self._tell(line, ended)
+            self._write_spans(line, ended)
         if self._call is not None:
-            self._call.end(_moment(ended))
-        self._span.end(_moment(ended))
+            self._call.end(_to_nanoseconds(ended))
+        self._span.end(_to_nanoseconds(ended))
 
-    def _tell(self, line: Mapping[str, Any], ended: float) -> None:
+    def _write_spans(self, line: Mapping[str, Any], ended: float) -> None:
         record = self._record
         self._span.set_attributes(self._masked(exchange_attributes(record, line)))
-        _judge(self._span, record, line["ended"])
+        _set_span_status(self._span, record, line["ended"])
         begun = self._attempts[0].began if self._attempts else ended
         self._phase(self._span, "prepare", record.began, begun)
         if self._call is None:
             return
-        self._call.set_attributes({**self._asked, **self._masked(call_attributes(record, self._attempts))})
-        _judge(self._call, record, line["ended"])
+        self._call.set_attributes({**self._request_attributes, **self._masked(call_attributes(record, self._attempts))})
+        _set_span_status(self._call, record, line["ended"])
         if record.first_write is not None:
-            self._call.add_event("first token", timestamp=_moment(record.began + record.first_write))
+            self._call.add_event("first token", timestamp=_to_nanoseconds(record.began + record.first_write))
         several = len(self._attempts) > 1
         if several:
             self._call.update_name(self._tracing.mask(f"{operation_of(record)} {record.model}")[:LONGEST_NAME])
-        for attempt, end, told in zip(self._attempts, self._ends(ended), self._told(), strict=True):
-            parent = self._attempt(self._call, attempt, told, end) if several else self._call
+        for attempt, end, attempt_record in zip(
+            self._attempts, self._ends(ended), self._records_by_start(), strict=True
+        ):
+            parent = self._attempt(self._call, attempt, attempt_record, end) if several else self._call
             for name, since, until in attempt.phases(end):
                 self._phase(parent, name, since, until)
 
-    def _told(self) -> Sequence[AttemptRecord | None]:
+    def _records_by_start(self) -> Sequence[AttemptRecord | None]:
         """Return the record of each attempt in the order in which they started."""
-        tried = sorted(self._record.bill.attempt_records, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
+        tried = sorted(
+            self._record.bill.attempt_records, key=lambda one: _START_ORDER.get(one.cause, len(_START_ORDER))
+        )
         return tried if len(tried) == len(self._attempts) else [None] * len(self._attempts)
 
     def _ends(self, ended: float) -> Iterator[float]:
         """Yield the end of each attempt; for one without a record, the start of the next one."""
         nexts = [*(one.began for one in self._attempts[1:]), ended]
-        for one, told, next_ in zip(self._attempts, self._told(), nexts, strict=True):
-            if told is None:
+        for one, attempt_record, next_ in zip(self._attempts, self._records_by_start(), nexts, strict=True):
+            if attempt_record is None:
                 yield next_
-            elif told.seconds is None or len(nexts) == 1:
+            elif attempt_record.seconds is None or len(nexts) == 1:
                 yield ended
             else:
-                yield min(ended, one.began + told.seconds)
+                yield min(ended, one.began + attempt_record.seconds)
 
-    def _attempt(self, call: "Span", times: AttemptTimes, told: AttemptRecord | None, end: float) -> "Span":
+    def _attempt(self, call: "Span", times: AttemptTimes, attempt_record: AttemptRecord | None, end: float) -> "Span":
         """Return the span of one of several attempts."""
         span = self._tracing.child(call, "attempt", times.began)
-        span.set_attributes(self._masked(attempt_attributes(times, told)))
-        if told is not None and told.reason != "ok":
-            _fail(span, told.reason)
-        span.end(_moment(end))
+        span.set_attributes(self._masked(attempt_attributes(times, attempt_record)))
+        if attempt_record is not None and attempt_record.reason != "ok":
+            _fail(span, attempt_record.reason)
+        span.end(_to_nanoseconds(end))
         return span
 
     def _masked(self, attributes: Attributes) -> Attributes:
@@ -161,7 +167,7 @@ class Trace(CallObserver):
         }
 
     def _phase(self, parent: "Span", name: str, since: float, until: float) -> None:
-        self._tracing.child(parent, name, since).end(_moment(until))
+        self._tracing.child(parent, name, since).end(_to_nanoseconds(until))
 
 
 class Tracing(ExchangeTracer):
@@ -181,7 +187,7 @@ class Tracing(ExchangeTracer):
         parent = TraceContextTextMapPropagator().extract({name: value for name, value in headers if name in _CONTEXT})
         asked = {"http.request.method": "POST", "url.path": path, "http.route": path}
         span = self._tracer.start_span(
-            f"POST {path}", parent, SpanKind.SERVER, asked, start_time=_moment(record.began)
+            f"POST {path}", parent, SpanKind.SERVER, asked, start_time=_to_nanoseconds(record.began)
         )  # fmt: skip
         trace = self._open[record] = Trace(self, span, record)
         return trace
@@ -191,7 +197,7 @@ class Tracing(ExchangeTracer):
         from opentelemetry.trace import SpanKind, set_span_in_context
 
         kind = SpanKind.CLIENT if client else SpanKind.INTERNAL
-        start = None if since is None else _moment(since)
+        start = None if since is None else _to_nanoseconds(since)
         return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
 
     def opened(self, record: Record) -> None:
@@ -238,13 +244,13 @@ def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerPr
     sampler = None if share is None else ParentBased(TraceIdRatioBased(share))  # otherwise the environment's
     provider = TracerProvider(sampler, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     url = None if settings.endpoint is None else f"{settings.endpoint.rstrip('/')}/v1/traces"
-    provider.add_span_processor(bounded(OTLPSpanExporter(url), dropped))
+    provider.add_span_processor(bounded_processor(OTLPSpanExporter(url), dropped))
     for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # they log each failed batch
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     return provider
 
 
-def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
+def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
     """Return a processor that passes spans to ``exporter`` in its own thread.
 
     It calls ``dropped``, in either thread, with the number of spans that were not sent."""
@@ -285,7 +291,7 @@ def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
     return Queue(Counted(), max_queue_size=QUEUED + BATCH, max_export_batch_size=BATCH)
 
 
-def _judge(span: "Span", record: Record, ended: str) -> None:
+def _set_span_status(span: "Span", record: Record, ended: str) -> None:
     if record.failed is not None and ended != "complete":
         _fail(span, record.failed.kind)
 
@@ -297,7 +303,7 @@ def _fail(span: "Span", kind: str) -> None:
     span.set_attribute("error.type", kind)
 
 
-def _carried(span: "Span") -> Headers:
+def _context_headers(span: "Span") -> Headers:
     """Return the headers that announce ``span`` to the other side."""
     from opentelemetry.trace import set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -310,6 +316,6 @@ def _carried(span: "Span") -> Headers:
 _EPOCH: Final = time.time_ns() - time.perf_counter_ns()
 
 
-def _moment(seconds: float) -> int:
+def _to_nanoseconds(seconds: float) -> int:
     """Convert a time of ``time.perf_counter`` to nanoseconds since 1970, the unit of spans."""
     return _EPOCH + int(seconds * 1e9)

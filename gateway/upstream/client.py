@@ -60,30 +60,30 @@ class Upstream(trio.abc.AsyncResource):
         try:
             if request.placed is not None:
                 request.placed(request, slot.waited)
-            return await self._answer(request, slot)
+            return await self._send_in_slot(request, slot)
         except BaseException:
             slot.free()
             raise
 
-    async def _answer(self, request: UpstreamRequest, slot: Slot) -> UpstreamResponse:
-        route, wire = self._prepared(request)
+    async def _send_in_slot(self, request: UpstreamRequest, slot: Slot) -> UpstreamResponse:
+        route, wire = self._route_and_wire(request)
         began = time.monotonic()
         try:
-            answer, attempts = await self._pool.ask(route, wire, request.connect_timeout, request.connected), 1
+            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.connected), 1
         except StaleConnection:
             if time.monotonic() - began > AT_ONCE_SECONDS or not (request.again is None or request.again()):
                 raise
             # The server closed it while the request went out. Close the other idle ones of that age, so that the next
             # is new.
             await self._pool.close_idle(route)
-            answer, attempts = await self._pool.ask(route, wire, request.connect_timeout, request.connected), 2
+            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.connected), 2
         return UpstreamResponse(answer, attempts, slot)
 
-    def _prepared(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
+    def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)
         route = UpstreamRoute(address.origin, self._proxies.proxy_for(address.origin))
         headers, target = wire_headers(request, address.host_header), address.target
-        if route.forwarded and route.proxy is not None:
+        if route.is_forwarding and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute
         most = self._max_chunk if request.max_chunk is None else request.max_chunk
         method, upgrades = request.method.encode("ascii"), request.upgrade is not None

@@ -33,7 +33,7 @@ class Decoder(Protocol):
         ...
 
 
-def codings(headers: Iterable[tuple[str, str]]) -> list[str]:
+def content_codings(headers: Iterable[tuple[str, str]]) -> list[str]:
     """Return the content codings in the order in which they were applied."""
     words = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
     return [word for word in map(str.strip, words) if word not in ("", "identity")]
@@ -49,7 +49,7 @@ async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes
     decoders = [DECODERS[coding]() for coding in reversed(applied)]
     try:
         while data := await raw.read():
-            for piece in _fed(decoders, data):
+            for piece in _decode_all(decoders, data):
                 yield piece
         for decoder in decoders:
             decoder.finish()
@@ -57,12 +57,12 @@ async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes
         raise failure("encoding") from error
 
 
-def _fed(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
+def _decode_all(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
     if not decoders:
         yield data
         return
     for piece in decoders[0].feed(data):
-        yield from _fed(decoders[1:], piece)
+        yield from _decode_all(decoders[1:], piece)
 
 
 class Inflater:
@@ -79,13 +79,13 @@ class Inflater:
             if not self._bare:
                 raise ValueError(str(error)) from error
             self._unpack = zlib.decompressobj(-zlib.MAX_WBITS)
-            piece = self._inflated(data)
+            piece = self._inflate(data)
         self._bare = False
         while piece:
             yield piece
-            piece = self._inflated(self._unpack.unconsumed_tail)
+            piece = self._inflate(self._unpack.unconsumed_tail)
 
-    def _inflated(self, data: bytes) -> bytes:
+    def _inflate(self, data: bytes) -> bytes:
         try:
             return self._unpack.decompress(data, PIECE)
         except zlib.error as error:
@@ -134,11 +134,11 @@ class BrotliDecoder:
         self._unpack = module.Decompressor()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        while piece := self._inflated(data):
+        while piece := self._inflate(data):
             yield piece
             data = b""
 
-    def _inflated(self, data: bytes) -> bytes:
+    def _inflate(self, data: bytes) -> bytes:
         try:
             # It may return nearly twice its limit.
             found: bytes = self._unpack.process(data, output_buffer_limit=PIECE // 2)

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from gateway.http.headers import says_close
+from gateway.http.headers import ends_connection
 
 MAX_HEAD: Final = 100 * 1024
 MAX_FIELDS: Final = 500  # header lines; responses of providers behind three proxies have sixty
@@ -82,7 +82,7 @@ class HeadReader:
 def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
     found = dict(headers)
     length = found.get(b"content-length")
-    lasts = version >= b"1.1" and not says_close(headers)
+    lasts = version >= b"1.1" and not ends_connection(headers)
     return Head(status, headers, None if length is None else int(length), b"transfer-encoding" in found, lasts, rest)
 
 

@@ -65,7 +65,7 @@ class BodySource(Protocol):
 
 
 @attrs.frozen(eq=False, repr=False)
-class WireAnswer:
+class WireResponse:
     """The head of a response. The caller closes its ``body``. ``has_arrived``: the body came with the head."""
 
     status: int
@@ -74,7 +74,7 @@ class WireAnswer:
     has_arrived: bool = False
 
 
-class AnswerBody:
+class WireBody:
     """The body of a response in pieces, for one task at a time."""
 
     def __init__(self, connection: "Connection", framing: BodyFraming, first: bytes) -> None:
@@ -125,7 +125,7 @@ class Connection:
         self._release = release
         self._reusable = False
 
-    async def ask(self, request: WireRequest) -> WireAnswer:
+    async def send(self, request: WireRequest) -> WireResponse:
         """Send ``request`` and return its response. Raises ``UpstreamError``."""
         try:
             *first, last = request.wire()
@@ -145,7 +145,7 @@ class Connection:
         self._reusable = head.lasts and sent and head.status != 101
         framing = _framing(head, request.max_chunk)
         has_arrived = isinstance(framing, Sized) and framing.left <= len(head.rest)
-        return WireAnswer(head.status, head.headers, AnswerBody(self, framing, head.rest), has_arrived)
+        return WireResponse(head.status, head.headers, WireBody(self, framing, head.rest), has_arrived)
 
     async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
         """Send ``upload`` and return the head of the response, and whether the whole upload was sent.

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from gateway.upstream.errors import failure
-from gateway.upstream.http11 import Connection, WireAnswer, WireRequest, read_head
+from gateway.upstream.http11 import Connection, WireRequest, WireResponse, read_head
 from gateway.upstream.network import NetworkStream, TlsRoots, open_stream
 from gateway.upstream.proxies import UpstreamRoute, proxy_headers
 from gateway.upstream.slots import ConcurrencyLimit
@@ -26,7 +26,7 @@ async def connect(route: UpstreamRoute, roots: TlsRoots, timeout: float) -> Netw
     try:
         if context is not None and first.secure:
             stream = await stream.start_tls(context, first.host, timeout)
-        if context is not None and route.tunnelled:
+        if context is not None and route.is_tunnel:
             await _open_tunnel(stream, route, timeout)
             stream = await stream.start_tls(context, route.origin.host, timeout)
     except BaseException:
@@ -79,25 +79,25 @@ class Pool:
         self._active: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()  # with their expiries; the last was used last
 
-    async def ask(
+    async def send(
         self,
         route: UpstreamRoute,
         request: WireRequest,
         connect_timeout: float,
         connected: Callable[[], object] | None = None,
-    ) -> WireAnswer:
+    ) -> WireResponse:
         """Send ``request`` and return its response; closing the body returns the connection.
 
         ``connected()`` is called after a new connection is made for it. Raises ``UpstreamError``. If cancelled, it
         leaves nothing open."""
-        kept = await self._kept(route) if request.upload is None else None  # an upload cannot be repeated
-        connection = kept or await self._made(route, connect_timeout)
+        kept = await self._take_idle(route) if request.upload is None else None  # an upload cannot be repeated
+        connection = kept or await self._connect(route, connect_timeout)
         self._active.add(connection)
         if kept is None and connected is not None:
             connected()
-        return await connection.ask(request)
+        return await connection.send(request)
 
-    async def _kept(self, route: UpstreamRoute) -> Connection | None:
+    async def _take_idle(self, route: UpstreamRoute) -> Connection | None:
         """Return the usable connection along ``route`` that was used last."""
         for entry in reversed(self._idle):
             if entry[0].route == route:
@@ -109,9 +109,9 @@ class Pool:
         if time.monotonic() < expires and not connection.stream.readable:
             return connection
         await _close(connection)
-        return await self._kept(route)
+        return await self._take_idle(route)
 
-    async def _made(self, route: UpstreamRoute, timeout: float) -> Connection:
+    async def _connect(self, route: UpstreamRoute, timeout: float) -> Connection:
         while self._idle and len(self._idle) + self._slots.taken > self._slots.most:
             await _close(self._idle.popleft()[0])
         return Connection(route, await connect(route, self._roots, timeout), self._release)

@@ -121,11 +121,11 @@ class UpstreamRoute:
     proxy: Proxy | None = None
 
     @property
-    def tunnelled(self) -> bool:
+    def is_tunnel(self) -> bool:
         """Whether the proxy forwards encrypted bytes (``CONNECT``)."""
         return self.proxy is not None and self.origin.secure
 
     @property
-    def forwarded(self) -> bool:
+    def is_forwarding(self) -> bool:
         """Whether the proxy receives and forwards the request itself."""
         return self.proxy is not None and not self.origin.secure

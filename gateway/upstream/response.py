@@ -8,14 +8,14 @@ from typing import Protocol, Self
 import trio
 
 from gateway.http.headers import as_text
-from gateway.upstream.decoding import codings, decoded
+from gateway.upstream.decoding import content_codings, decoded
 from gateway.upstream.errors import UpstreamError
-from gateway.upstream.http11 import AnswerBody, WireAnswer
+from gateway.upstream.http11 import WireBody, WireResponse
 
 TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
 
-class HeldSlot(Protocol):
+class OccupiedSlot(Protocol):
     """A response's use of a limit."""
 
     def free(self) -> object:
@@ -23,7 +23,7 @@ class HeldSlot(Protocol):
         ...
 
 
-class ChangedBytes(Protocol):
+class BodyChange(Protocol):
     """Changes a body piece by piece. Both methods may raise ``GatewayError``."""
 
     def take(self, piece: bytes) -> bytes:
@@ -35,7 +35,7 @@ class ChangedBytes(Protocol):
         ...
 
 
-async def _changed(read: Callable[[], Awaitable[bytes]], change: ChangedBytes) -> bytes:
+async def _read_changed(read: Callable[[], Awaitable[bytes]], change: BodyChange) -> bytes:
     while piece := await read():
         if out := change.take(piece):
             return out
@@ -48,7 +48,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
     The holder closes it (``async with response``, or ``aclose()`` in a ``finally``); until then it occupies its slot.
     The end of the body, a failure and a cancellation during a read also close it."""
 
-    def __init__(self, answer: WireAnswer, attempts: int, slot: HeldSlot) -> None:
+    def __init__(self, answer: WireResponse, attempts: int, slot: OccupiedSlot) -> None:
         self._closed = self._whole = False
         self._slot = slot
         self._body = answer.body
@@ -57,7 +57,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self.status = answer.status
         self.attempts = attempts  # 2 if the first one met a dead pooled connection
         headers = as_text(answer.headers)
-        if applied := codings(headers):
+        if applied := content_codings(headers):
             self._decoding = decoded(answer.body, applied)
             self._read = partial(anext, self._decoding, b"")
             headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
@@ -69,9 +69,9 @@ class UpstreamResponse(trio.abc.AsyncResource):
         """Return the first value of the header ``name`` (lower case), or ``None``."""
         return next((value for key, value in self.headers if key == name), None)
 
-    def change(self, change: ChangedBytes) -> None:
+    def change(self, change: BodyChange) -> None:
         """Pass the body through ``change``. Call this before any of it is read."""
-        self._read = partial(_changed, self._read, change)
+        self._read = partial(_read_changed, self._read, change)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Return the iterator over the decompressed body, in pieces of at most 1 MiB, none empty.
@@ -114,7 +114,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     async def write(self, data: bytes) -> None:
         """Send ``data`` on an upgraded connection. The next read reports a broken connection."""
-        assert isinstance(self._body, AnswerBody), "it has a connection"
+        assert isinstance(self._body, WireBody), "it has a connection"
         await self._body.connection.stream.write(data)
 
     async def aclose(self) -> None:

@@ -54,7 +54,7 @@ def handshake(request: UpstreamRequest, subprotocols: tuple[str, ...] = ()) -> U
     return attrs.evolve(request, method="GET", body=b"", upgrade="websocket", headers=(*rest, *own))
 
 
-def upgraded(request: UpstreamRequest, response: UpstreamResponse, most: int) -> "UpstreamWebSocket":
+def accept_upgrade(request: UpstreamRequest, response: UpstreamResponse, most: int) -> "UpstreamWebSocket":
     """Return the websocket that a 101 response to the handshake ``request`` opened, for messages of up to ``most``
     bytes.
 
@@ -66,7 +66,7 @@ def upgraded(request: UpstreamRequest, response: UpstreamResponse, most: int) ->
     return UpstreamWebSocket(response, most)
 
 
-def farewell(code: int, reason: str) -> CloseConnection:
+def close_frame(code: int, reason: str) -> CloseConnection:
     """Return the frame that closes with ``code``. 1005 means no code, and so no reason."""
     if code == CloseReason.NO_STATUS_RCVD:
         return CloseConnection(CloseReason.NO_STATUS_RCVD)
@@ -82,7 +82,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         self._codes = RegisteredCodes()
         self._frames = Connection(ConnectionType.CLIENT, [self._codes])
         self._sending = trio.Lock()
-        self._owed = b""  # the answer to a ping that arrived during another write
+        self._waiting_pong = b""  # the answer to a ping that arrived during another write
         self._parts: list[Piece] = []
         self._size = 0
 
@@ -132,7 +132,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         with contextlib.suppress(LocalProtocolError):
             pong = self._frames.send(ping.response())
             if self._sending.locked():
-                self._owed = pong  # the last one answers all (RFC 6455, section 5.5.3)
+                self._waiting_pong = pong  # the last one answers all (RFC 6455, section 5.5.3)
             else:
                 await self._write(pong)
 
@@ -154,8 +154,8 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
     async def _write(self, data: bytes) -> None:
         async with self._sending:
             await self._response.write(data)
-            while self._owed:
-                owed, self._owed = self._owed, b""
+            while self._waiting_pong:
+                owed, self._waiting_pong = self._waiting_pong, b""
                 await self._response.write(owed)
 
     async def close(self, code: int, reason: str) -> None:
@@ -164,7 +164,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         Waits a moment for the provider's close. Cannot be cancelled."""
         with trio.CancelScope(shield=True):
             with trio.move_on_after(FAREWELL_SECONDS), contextlib.suppress(WebSocketEnded, LocalProtocolError):
-                await self._send(farewell(code, reason))
+                await self._send(close_frame(code, reason))
                 while True:
                     await self.receive()
             await self.aclose()

@@ -160,7 +160,7 @@ async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visi
     _log_audit(service, "ui_stream_opened", visitor)
     if service.others is not None and worker not in ("", str(os.getpid())):
         return _events_for(service, visitor, partial(service.others.send_stream, worker, number, visitor.client))
-    found = live_view.tap(number, visitor.client)
+    found = live_view.subscribe(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     tap, off = found

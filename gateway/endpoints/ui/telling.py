@@ -54,14 +54,14 @@ async def send_news(service: Service, live_view: LiveView, say: Say, client: str
     It ends with the drain, or with a new configuration for the viewer, which may have other keys."""
     replaced = service.replaced.of(client)
     view = View(live_view, client)
-    await live_view.look()
+    await live_view.refresh()
     limits = await _limits(service, client)
     await send(say("all", {"version": __version__, **limits, **_unavailable_targets(service, client), **view.first()}))
     for tick in count(1):
         if replaced.is_set():
             return
         await trio.sleep(TICK)
-        await live_view.look()
+        await live_view.refresh()
         draining = service.lifecycle.draining
         limits = {} if tick % LIMITS_EVERY else await _limits(service, client)
         await send(

@@ -142,7 +142,7 @@ async def _reply(question: Question, config: Config, service: Service, send: Sen
     if question.number is None:
         await send_news(service, live_view, say, question.client, send)
         return
-    found = live_view.tap(question.number, question.client)
+    found = live_view.subscribe(question.number, question.client)
     if found is not None:
         tap, off = found
         try:

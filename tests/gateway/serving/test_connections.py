@@ -119,14 +119,14 @@ def test_connections_of_one_address_are_counted_together(addresses, room):
     found = ConnectionRegistry()
     found.most_per_address, found.unlimited = 2, (ipaddress.ip_network("10.0.0.0/8"),)
     for _ in range(2):  # what has ended does not count
-        held = [found.counted(address) for address in addresses]
+        held = [found.count_address(address) for address in addresses]
         assert [one.__enter__() for one in held] == room
         for one in held:
             one.__exit__(None, None, None)
 
 
 async def test_one_connection_too_many_from_an_address_is_a_429(monkeypatch):
-    monkeypatch.setattr(ConnectionRegistry, "_counted_as", lambda *_: "192.0.2.1")
+    monkeypatch.setattr(ConnectionRegistry, "_count_name", lambda *_: "192.0.2.1")
     async with serving() as server, server.connect() as client:
         await client.get("/stream")
         await client.until(b"first;")
@@ -224,10 +224,14 @@ def test_a_proxy_that_is_trusted_has_as_many_connections_as_it_likes():
     lifecycle, found = Lifecycle(), {"version": "v0.3.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]}
     create_app(from_mapping({**found, "trusted_proxies": ["10.0.0.0/8", "unix"]}), lifecycle)
     lifecycle.most_per_address = 1
-    with lifecycle.counted("10.1.2.3"), lifecycle.counted("10.1.2.3") as proxy, lifecycle.counted("192.0.2.1") as other:
+    with (
+        lifecycle.count_address("10.1.2.3"),
+        lifecycle.count_address("10.1.2.3") as proxy,
+        lifecycle.count_address("192.0.2.1") as other,
+    ):
         assert proxy
         assert other
-        with lifecycle.counted("192.0.2.1") as one_more:
+        with lifecycle.count_address("192.0.2.1") as one_more:
             assert not one_more
 
 

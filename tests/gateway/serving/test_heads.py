@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
+from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter
 
 JSON = (b"content-type", b"application/json")
 GET = RequestLine(b"GET", b"1.1", closes=False)
@@ -15,7 +15,7 @@ def sized(length: int) -> tuple[bytes, bytes]:
     return b"content-length", b"%d" % length
 
 
-def read(answer: AnswerWriter, *pieces: bytes, method: str = "GET") -> tuple[h11.Response, bytes, object]:
+def read(answer: ResponseWriter, *pieces: bytes, method: str = "GET") -> tuple[h11.Response, bytes, object]:
     """The answer with a body of ``pieces`` as a client reads it: its head, its body, and whether the next may follow
     (h11's state of the server)."""
     client = h11.Connection(h11.CLIENT)
@@ -33,7 +33,7 @@ def read(answer: AnswerWriter, *pieces: bytes, method: str = "GET") -> tuple[h11
 
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_a_body_of_unknown_length_goes_in_chunks(pieces):
-    head, body, state = read(AnswerWriter(GET, 200, [JSON]), *pieces)
+    head, body, state = read(ResponseWriter(GET, 200, [JSON]), *pieces)
     assert (head.status_code, body, state) == (200, b"".join(pieces), h11.DONE)
     assert dict(head.headers)[b"transfer-encoding"] == b"chunked"
 
@@ -41,21 +41,21 @@ def test_a_body_of_unknown_length_goes_in_chunks(pieces):
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_a_body_of_known_length_goes_as_it_is(pieces):
     size = sum(map(len, pieces))
-    head, body, state = read(AnswerWriter(GET, 404, [JSON, sized(size)]), *pieces)
+    head, body, state = read(ResponseWriter(GET, 404, [JSON, sized(size)]), *pieces)
     assert (head.status_code, body, state) == (404, b"".join(pieces), h11.DONE)
     assert b"transfer-encoding" not in dict(head.headers)
 
 
 @pytest.mark.parametrize("asked", [RequestLine(b"GET", b"1.0", closes=True), UNKNOWN])
 def test_whoever_does_not_know_chunks_gets_the_body_up_to_the_end_of_the_connection(asked):
-    head, body, _ = read(AnswerWriter(asked, 200, [JSON]), b"a", b"b")
+    head, body, _ = read(ResponseWriter(asked, 200, [JSON]), b"a", b"b")
     assert body == b"ab"
     assert dict(head.headers)[b"connection"] == b"close"
 
 
 @pytest.mark.parametrize("headers", [[JSON], [JSON, sized(5)]])
 def test_a_head_request_is_told_the_framing_and_no_body(headers):
-    answer = AnswerWriter(RequestLine(b"HEAD", b"1.1", closes=False), 200, headers)
+    answer = ResponseWriter(RequestLine(b"HEAD", b"1.1", closes=False), 200, headers)
     head, body, state = read(answer, b"hello", method="HEAD")
     assert (body, state) == (b"", h11.DONE)
     assert {b"content-length", b"transfer-encoding"} & set(dict(head.headers))
@@ -63,7 +63,7 @@ def test_a_head_request_is_told_the_framing_and_no_body(headers):
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body_have_none(status):
-    head, body, state = read(AnswerWriter(GET, status, []), b"hello")
+    head, body, state = read(ResponseWriter(GET, status, []), b"hello")
     assert (body, state) == (b"", h11.DONE)
     assert not {b"content-length", b"transfer-encoding"} & set(dict(head.headers))
 
@@ -77,27 +77,27 @@ def test_answers_without_a_body_have_none(status):
 )  # fmt: skip
 def test_the_connection_ends_where_the_client_wants_it_or_knows_no_better(version, connection, closes):
     asked = RequestLine.of(b"GET", version, [] if connection is None else [(b"connection", connection)])
-    head, _, _ = read(AnswerWriter(asked, 200, [sized(1)]), b"x")
+    head, _, _ = read(ResponseWriter(asked, 200, [sized(1)]), b"x")
     assert (dict(head.headers).get(b"connection") == b"close") == closes
 
 
 def test_the_app_may_end_the_connection_once():
-    head, _, _ = read(AnswerWriter(GET, 413, [sized(1), (b"connection", b"close"), (b"connection", b"close")]), b"x")
+    head, _, _ = read(ResponseWriter(GET, 413, [sized(1), (b"connection", b"close"), (b"connection", b"close")]), b"x")
     assert [value for name, value in head.headers if name == b"connection"] == [b"close"]
 
 
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"\r\n\r\nbody", b"a\r\n"])
 def test_a_header_cannot_break_out_of_its_line(value):
     with pytest.raises(ValueError, match="line break"):
-        AnswerWriter(GET, 200, [(b"x-one", value)])
+        ResponseWriter(GET, 200, [(b"x-one", value)])
 
 
 def test_nothing_goes_behind_a_declared_length():
-    assert b"".join(map(AnswerWriter(GET, 200, [sized(3)]).frame, (b"ab", b"cd", b"ef"))) == b"abc"
+    assert b"".join(map(ResponseWriter(GET, 200, [sized(3)]).frame, (b"ab", b"cd", b"ef"))) == b"abc"
 
 
 def test_an_answer_shorter_than_it_said_ends_the_connection():
-    answer = AnswerWriter(GET, 200, [sized(3)])
+    answer = ResponseWriter(GET, 200, [sized(3)])
     answer.frame(b"ab")
     assert not answer.closes
     answer.end()
@@ -105,5 +105,5 @@ def test_an_answer_shorter_than_it_said_ends_the_connection():
 
 
 def test_every_answer_has_the_date_once():
-    head, _, _ = read(AnswerWriter(GET, 200, [sized(0)]))
+    head, _, _ = read(ResponseWriter(GET, 200, [sized(0)]))
     assert [name for name, _ in head.headers].count(b"date") == 1

@@ -25,7 +25,7 @@ from hyperframe.frame import (
 )
 
 from gateway.serving import http2
-from gateway.serving.frame_limits import BOUNDS, FrameBound, FrameType
+from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
 from gateway.serving.http2 import HIGH_WATER, LOW_WATER, SendBuffer
 from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, Server, eventually, serving, within
@@ -284,7 +284,7 @@ def soon_closed(monkeypatch):
 
 
 def bound(monkeypatch: pytest.MonkeyPatch, kind: FrameType, most: int) -> None:
-    monkeypatch.setitem(BOUNDS, kind, FrameBound(kind.name, most))
+    monkeypatch.setitem(BOUNDS, kind, FrameLimit(kind.name, most))
 
 
 async def goes_away(peer: Http2Client) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from gateway.serving.listeners import ListenerOptions
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end, remark_on_mode
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, expiry_warning, key_mode_warning
 from tests.support.asgi_app import Server, eventually, serving
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.harness import PATIENCE
@@ -345,12 +345,12 @@ def test_certificate_and_key_may_stand_in_one_file(tmp_path, pair):
 @pytest.mark.parametrize(("days", "said"), [(90, None), (13, "expires on"), (-1, "is expired")])
 def test_the_end_of_a_certificate_is_remarked_on(authority, days, said):
     pair = authority.pair("localhost", *LOOPBACK, days=days)
-    found = remark_on_end(TlsFiles(pair.certificate, pair.key))
+    found = expiry_warning(TlsFiles(pair.certificate, pair.key))
     assert found is None if said is None else said in (found or "")
 
 
 def test_a_key_that_everybody_can_read_is_remarked_on(pair):
     files = TlsFiles(pair.certificate, pair.key)
-    assert remark_on_mode(files) is None
+    assert key_mode_warning(files) is None
     pair.key.chmod(0o644)
-    assert "every user" in (remark_on_mode(files) or "")
+    assert "every user" in (key_mode_warning(files) or "")

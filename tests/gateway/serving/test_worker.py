@@ -10,7 +10,7 @@ import trio
 import trio.testing
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
 
-from gateway.serving.frame_limits import BOUNDS, FrameBound, FrameType
+from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.server_config import WRITE_TIMEOUT
 from gateway.serving.worker import AcceptLoop
@@ -38,7 +38,7 @@ async def test_a_drain_lets_streams_end_and_closes_what_is_idle():
 
 async def test_a_drain_does_not_wait_for_an_idle_client_that_reads_nothing(monkeypatch):
     """Hypercorn answers its pings, and waits for it to take that."""
-    monkeypatch.setitem(BOUNDS, FrameType.PING, FrameBound("PING", 30_000))
+    monkeypatch.setitem(BOUNDS, FrameType.PING, FrameLimit("PING", 30_000))
     async with serving(drain=3600) as server, server.connect(small=True) as client:
         peer = Http2Client(client)
         for number in range(30_000):

@@ -86,7 +86,7 @@ class Heard:
     def __init__(self) -> None:
         self.all: list[tuple[bytes, bytes, str]] = []
 
-    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
         self.all.append((came, went, note))
 
     @property
@@ -213,7 +213,7 @@ def test_the_limit_of_an_event_stays_that_of_the_lane():
 
 def test_a_listener_that_fails_ends_no_stream(caplog):
     class Broken:
-        def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+        def observe(self, came: bytes, went: bytes, note: str = "") -> None:
             raise RuntimeError("a viewer's mistake")
 
     tapped = ObservedLane(lane_of("chat", "chat"))
@@ -275,8 +275,8 @@ class Stage:
 
     async def look(self, ago: float = 1.0) -> None:
         """As if the last look had been ``ago`` seconds before."""
-        self.live_view._looked -= ago
-        await self.live_view.look()
+        self.live_view._refreshed -= ago
+        await self.live_view.refresh()
 
     async def row(self, client: str | None = None) -> dict[str, Any]:
         await self.look()
@@ -421,8 +421,8 @@ async def test_a_client_sees_its_own_exchanges_alone(stage):
     stage.stream(other)
     view = View(stage.live_view, "me")
     assert [row[1] for row in view.first()["streams"]] == ["mine"]
-    assert stage.live_view.tap(2, "me") is None
-    assert stage.live_view.tap(2, "them") is not None
+    assert stage.live_view.subscribe(2, "me") is None
+    assert stage.live_view.subscribe(2, "them") is not None
     stage.end(other)
     stage.end(mine)
     await stage.look()
@@ -512,7 +512,7 @@ def test_an_exchange_that_began_before_anybody_watched_is_let_go():
 async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     record = stage.begin("call", api="messages")
     delivery = stage.stream(record, "chat")
-    found = stage.live_view.tap(1, None)
+    found = stage.live_view.subscribe(1, None)
     assert found is not None
     tap, off = found
     delivery.lane.feed(stream_of("chat"))
@@ -528,7 +528,7 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
 
 async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(stage):
     delivery = stage.stream(stage.begin())
-    tap, off = stage.live_view.tap(1, None)
+    tap, off = stage.live_view.subscribe(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
     delivery.lane.feed(comments)
     assert tap.lost == 40
@@ -543,7 +543,7 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(
 
 async def test_no_credential_is_shown_not_even_half_of_one(stage):
     delivery = stage.stream(stage.begin())
-    tap, off = stage.live_view.tap(1, None)
+    tap, off = stage.live_view.subscribe(1, None)
     delivery.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
     delivery.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
     off()
@@ -572,7 +572,7 @@ async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     lane = delivery.lane
-    (one, off_one), (two, off_two) = stage.live_view.tap(1, None), stage.live_view.tap(1, None)
+    (one, off_one), (two, off_two) = stage.live_view.subscribe(1, None), stage.live_view.subscribe(1, None)
     off_one()
     delivery.lane.feed(b": ping\n\n")
     stage.end(record)
@@ -584,10 +584,10 @@ async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
 
 async def test_what_is_no_stream_cannot_be_opened_before_it_has_ended(stage):
     record = stage.begin()
-    assert stage.live_view.tap(1, None) is None
-    assert stage.live_view.tap(99, None) is None
+    assert stage.live_view.subscribe(1, None) is None
+    assert stage.live_view.subscribe(99, None) is None
     stage.end(record)
-    tap, _ = stage.live_view.tap(1, None)
+    tap, _ = stage.live_view.subscribe(1, None)
     assert (tap.kept, list(tap.before), tap.line["request_id"]) == ("not kept", [], "call")
 
 
@@ -609,18 +609,18 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     out, early = [], None
     for i, part in enumerate(parts := split(stream_of(api), places)):
         if i == opened % len(parts):
-            early, _ = stage.live_view.tap(1, None)
+            early, _ = stage.live_view.subscribe(1, None)
         out.append(delivery.lane.feed(part))
     out.append(delivery.lane.end())
     stage.end(record)
     stage.handoffs[0].close()
-    late, _ = stage.live_view.tap(1, None)
+    late, _ = stage.live_view.subscribe(1, None)
     went = b"".join(out).decode()
     for tap in (early, late):
         rows = [*shown(tap), *[(one.came, one.went) async for one in tap.events]]
         assert "".join(text for _, text in rows) == went
         assert (tap.line["request_id"], tap.kept) == ("call", "kept")
-    assert "".join(text for text, _ in shown(stage.live_view.tap(1, None)[0])) == stream_of(api).decode()
+    assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
 
 
 async def test_events_that_came_together_are_told_one_by_one(stage):
@@ -628,7 +628,7 @@ async def test_events_that_came_together_are_told_one_by_one(stage):
     delivery = stage.stream(record)
     delivery.lane.feed(stream_of("chat"))
     stage.end(record)
-    rows = shown(stage.live_view.tap(1, None)[0])
+    rows = shown(stage.live_view.subscribe(1, None)[0])
     assert len(rows) == stream_of("chat").count(b"\n\n")
     assert all(came == went and came.endswith("\n\n") for came, went in rows)
 
@@ -639,7 +639,7 @@ async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
     delivery.lane.feed(stream_of("chat")[:400])
     delivery.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
     stage.end(record)
-    rows = list(stage.live_view.tap(1, None)[0].before)
+    rows = list(stage.live_view.subscribe(1, None)[0].before)
     assert rows[-1].note == "broke, with [redacted]"
     assert "error" in rows[-2].went
     assert rows[-2].came
@@ -652,12 +652,12 @@ async def test_no_credential_is_shown_of_what_was_kept(stage):
     delivery = stage.stream(record)
     said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
     delivery.lane.feed(said[:20])
-    tap, off = stage.live_view.tap(1, None)
+    tap, off = stage.live_view.subscribe(1, None)
     assert shown(tap) == []  # half an event
     off()
     delivery.lane.feed(said[20:])
     stage.end(record)
-    text = "".join(came + went for came, went in shown(stage.live_view.tap(1, None)[0]))
+    text = "".join(came + went for came, went in shown(stage.live_view.subscribe(1, None)[0]))
     assert KEY[:6] not in text
     assert text.count("my key is [redacted]") == 2
 
@@ -669,7 +669,7 @@ async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
     for _ in range(2 * EACH // len(event)):
         delivery.lane.feed(event)
     delivery.lane.feed(b": the last\n\n")
-    for tap in (stage.live_view.tap(1, None)[0], ended_tap(stage, record)):
+    for tap in (stage.live_view.subscribe(1, None)[0], ended_tap(stage, record)):
         rows = list(tap.before)
         kept = sum(len(one.came.encode()) for one in rows)
         (gap,) = [one for one in rows if one.left_out]
@@ -679,7 +679,7 @@ async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
 
 def ended_tap(stage, record):
     stage.end(record)
-    return stage.live_view.tap(1, None)[0]
+    return stage.live_view.subscribe(1, None)[0]
 
 
 async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
@@ -689,7 +689,7 @@ async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
         stage.stream(record).lane.feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
         stage.end(record)
         assert stage.live_view._transcripts.held <= 10_000
-    taps = [stage.live_view.tap(number, None)[0] for number in range(1, 6)]
+    taps = [stage.live_view.subscribe(number, None)[0] for number in range(1, 6)]
     assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
     assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
     assert all(tap.line is not None for tap in taps)
@@ -709,8 +709,8 @@ async def test_what_is_no_longer_listed_is_forgotten(stage):
         record = stage.begin(f"call-{number}")
         stage.stream(record).lane.feed(b": x\n\n")
         stage.end(record)
-    assert stage.live_view.tap(3, None) is None
-    assert stage.live_view.tap(4, None) is not None
+    assert stage.live_view.subscribe(3, None) is None
+    assert stage.live_view.subscribe(4, None) is not None
     assert stage.live_view._transcripts.held == RECENT * (5 + PIECE)
 
 
@@ -718,8 +718,8 @@ async def test_a_client_opens_its_own_ended_streams_alone(stage):
     record = stage.begin(client="them")
     stage.stream(record).lane.feed(b": x\n\n")
     stage.end(record)
-    assert stage.live_view.tap(1, "me") is None
-    assert shown(stage.live_view.tap(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
+    assert stage.live_view.subscribe(1, "me") is None
+    assert shown(stage.live_view.subscribe(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
 
 
 async def test_nothing_is_kept_where_it_is_switched_off(stage):
@@ -730,7 +730,7 @@ async def test_nothing_is_kept_where_it_is_switched_off(stage):
     delivery.lane.feed(b": x\n\n")
     for record in (early, late):
         stage.end(record)
-    assert [stage.live_view.tap(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
+    assert [stage.live_view.subscribe(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
     assert stage.live_view._transcripts.held == 0
 
 
@@ -767,8 +767,8 @@ def test_costs_are_added_up_with_how_well_they_are_known():
     sums = charts.Sums()
     for order, (dollars, grade) in enumerate([(0.25, "exact"), (0.5, "estimated"), (0.125, "at_least")], 1):
         tokens = {"input_tokens": 1, "output_tokens": 1}
-        sums.ended({"client": "me", "target": "a/b", "cost_usd": dollars, "cost_grade": grade, **tokens}, order)
-    sums.ended({"client": "me", "target": "a/b", "cost_usd": 1.0, "cost_grade": "exact"}, 4)  # all attempts failed
+        sums.add({"client": "me", "target": "a/b", "cost_usd": dollars, "cost_grade": grade, **tokens}, order)
+    sums.add({"client": "me", "target": "a/b", "cost_usd": 1.0, "cost_grade": "exact"}, 4)  # all attempts failed
     assert sums.rows(None) == [["me", "a/b", 4, 3, 0, 3, 0, 1.875, 1, 1]]
 
 

@@ -30,7 +30,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import MOST_CLIENTS, MOST_MET, ClientLabels, Metrics, open_metrics
+from gateway.telemetry.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics
 from gateway.telemetry.rows import BUDGET_USED, LIMIT_USED, ROWS
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from providers.catalog.prices import Price
@@ -118,14 +118,19 @@ def test_what_clients_make_up_is_bounded():
     assert isinstance(metrics, Metrics)
     ledger = Ledger(readable=False)
     ledger.observers.append(metrics)
-    for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MOST_MET + 50))):
+    for target in (
+        "nobody/m",
+        "groq/" + "x" * 200,
+        "groq/a\nb",
+        *(f"groq/m{i}" for i in range(MAX_MODELS + 50)),
+    ):
         record = ledger.open("id", "chat")
         record.target, record.lane, record.attempts, record.bill.is_complete = target, "byte", 1, True
         ledger.settle(record, disconnected=False)
-    assert metrics.where("nobody/m") == ("other", "other")
-    assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
-    assert metrics.where(f"groq/m{MOST_MET - 1}") == ("groq", f"m{MOST_MET - 1}")
-    assert metrics.where(f"groq/m{MOST_MET}") == ("groq", "other")
+    assert metrics.target_labels("nobody/m") == ("other", "other")
+    assert metrics.target_labels("groq/" + "x" * 200) == metrics.target_labels("groq/a\nb") == ("groq", "other")
+    assert metrics.target_labels(f"groq/m{MAX_MODELS - 1}") == ("groq", f"m{MAX_MODELS - 1}")
+    assert metrics.target_labels(f"groq/m{MAX_MODELS}") == ("groq", "other")
 
 
 def test_no_client_takes_all_places_for_models_of_wildcards():
@@ -136,7 +141,7 @@ def test_no_client_takes_all_places_for_models_of_wildcards():
     ledger = Ledger(readable=False)
     ledger.observers.append(metrics)
     for client in ("alice", "bob", "cleo"):
-        for number in range(MOST_MET):
+        for number in range(MAX_MODELS):
             record = ledger.open("id", "chat")
             record.target, record.lane, record.attempts, record.bill.is_complete = (
                 f"groq/{client}-{number}",
@@ -147,7 +152,7 @@ def test_no_client_takes_all_places_for_models_of_wildcards():
             record.client = client
             ledger.settle(record, disconnected=False)
     places = {
-        client: sum(metrics.where(f"groq/{client}-{number}")[1] != "other" for number in range(MOST_MET))
+        client: sum(metrics.target_labels(f"groq/{client}-{number}")[1] != "other" for number in range(MAX_MODELS))
         for client in ("alice", "bob", "cleo")
     }
     assert places == {"alice": 50, "bob": 25, "cleo": 13}
@@ -163,7 +168,7 @@ def test_the_group_of_each_client_is_a_metric_that_follows_the_configuration():
     assert isinstance(metrics, Metrics)
     shown = [Numbers(metrics.page().decode())("trigate_client_info", client="alice", group="red")]
     for group in ("blue", None):
-        metrics.know(with_group(group))
+        metrics.permit_names(with_group(group))
         page = Numbers(metrics.page().decode())
         names = [name for name in ("red", "blue", "none") if page("trigate_client_info", client="alice", group=name)]
         shown.append(names)
@@ -331,11 +336,11 @@ def test_a_new_configuration_brings_new_names(upstream):
     old, new = (config([provider(f"openai/{name}", upstream.url)], 1) for name in ("old", "new"))
     metrics = open_metrics(from_mapping(old))
     assert isinstance(metrics, Metrics)
-    assert metrics.where("openai/new") == ("openai", "other")
-    metrics.know(from_mapping(new))
-    assert metrics.where("openai/new") == ("openai", "new")
-    assert metrics.where("openai/old") == ("openai", "old")
-    assert metrics.where(None) == ("none", "none")
+    assert metrics.target_labels("openai/new") == ("openai", "other")
+    metrics.permit_names(from_mapping(new))
+    assert metrics.target_labels("openai/new") == ("openai", "new")
+    assert metrics.target_labels("openai/old") == ("openai", "old")
+    assert metrics.target_labels(None) == ("none", "none")
 
 
 # Several workers
@@ -598,8 +603,8 @@ def test_turns_of_conversations_are_counted_by_where_they_were_answered():
     """Whether the cache was found, and why not: tinfoilsh/confidential-model-router#403."""
     metrics, _ = routed()
     landings = Counter({("best", "hit"): 3, ("best", "overloaded"): 1, ("of-long-ago", "new"): 2})
-    metrics.look_at_conversations(landings)
-    metrics.look_at_conversations(landings)
+    metrics.count_landings(landings)
+    metrics.count_landings(landings)
     now = Numbers(metrics.page().decode())
     assert now("trigate_sticky_turns_total", route="best", landed="hit") == 3
     assert now("trigate_sticky_turns_total", route="best", landed="overloaded") == 1
@@ -624,8 +629,8 @@ def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_ap
 
 def test_shares_of_limits_are_those_of_the_moment_and_gone_limits_stand_at_nothing():
     metrics, _ = routed()
-    metrics.look_at_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
-    metrics.look_at_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
+    metrics.report_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
+    metrics.report_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
     now = Numbers(metrics.page().decode())
     assert now("trigate_budget_used_ratio", holder_kind="client_keys", holder="alice", budget="20 usd/day") == 0
     assert now("trigate_limit_used_ratio", holder_kind="model_providers", holder="a", limit="concurrent") == 0.5
@@ -633,18 +638,18 @@ def test_shares_of_limits_are_those_of_the_moment_and_gone_limits_stand_at_nothi
 
 def test_requests_in_queues_are_counted_at_their_entry_while_they_wait():
     metrics, _ = routed()
-    metrics.look_at_queues({"a": 3, "of-long-ago": 1})
+    metrics.report_queues({"a": 3, "of-long-ago": 1})
     now = Numbers(metrics.page().decode())
     assert now("trigate_limit_queued", entry="a") == now("trigate_limit_queued") == 3
-    metrics.look_at_queues({})
+    metrics.report_queues({})
     assert Numbers(metrics.page().decode())("trigate_limit_queued", entry="a") == 0
 
 
 def test_refusals_are_counted_by_their_holder():
     metrics, _ = routed()
     refusals = Counter({(Holder("client_keys", "alice"), "budgets"): 2, (Holder("model_providers", "a"), "tokens"): 1})
-    metrics.look_at_refusals(refusals)
-    metrics.look_at_refusals(refusals)
+    metrics.count_refusals(refusals)
+    metrics.count_refusals(refusals)
     now = Numbers(metrics.page().decode())
     assert now("trigate_limit_refusals_total", holder_kind="client_keys", holder="alice", limit="budgets") == 2
     assert now("trigate_limit_refusals_total", holder_kind="model_providers", holder="a", limit="tokens") == 1

@@ -11,7 +11,7 @@ from wsproto.events import BytesMessage, Ping, TextMessage
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, handshake, upgraded
+from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, accept_upgrade, handshake
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.harness import PATIENCE
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
@@ -28,7 +28,7 @@ async def opened(
             request = handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime?model=m"), subprotocols)
             response = await upstream.send(request)
             assert response.status == 101
-            socket = upgraded(request, response, most)
+            socket = accept_upgrade(request, response, most)
             try:
                 yield socket, server, upstream
             finally:
@@ -178,7 +178,7 @@ async def test_an_answer_that_nobody_asked_for_is_no_websocket():
             request = handshake(UpstreamRequest("GET", server.url))
             async with await upstream.send(request) as response:
                 with pytest.raises(UpstreamError):
-                    upgraded(request, response, MOST)
+                    accept_upgrade(request, response, MOST)
 
 
 async def test_over_tls_and_through_a_proxy_both_sides_send_at_once(tmp_path, monkeypatch):
@@ -226,7 +226,7 @@ async def test_over_tls_and_through_a_proxy_both_sides_send_at_once(tmp_path, mo
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
             async with Upstream(ca_path=str(authority.root)) as upstream:
                 request = handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime"))
-                socket = upgraded(request, await upstream.send(request), MOST)
+                socket = accept_upgrade(request, await upstream.send(request), MOST)
                 async with trio.open_nursery() as both:
                     both.start_soon(send, socket)
                     for number in range(100):
