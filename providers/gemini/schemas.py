@@ -29,13 +29,16 @@ _MAX_SCHEMAS: Final = 20_000
 _MAX_EXPANDED: Final = 2**20
 """Limit of bytes of expanded references, counted for each expansion, because a text or ``enum`` may be megabytes."""
 
+_MAX_MEASURED: Final = 4 * _MAX_EXPANDED
+"""Limit of bytes of definitions whose sizes are determined: each is encoded once, and they may contain each other."""
+
 _ANYTHING: Final[Schema] = {"type": "object"}
 
 
 def reduce_schema(schema: Any) -> tuple[Schema, tuple[str, ...]]:
     """Return ``schema`` in Google's form, and the removed keywords, each once."""
     reduction = _Reduction(schema)
-    return reduction.schema(schema, ()), tuple(reduction.removed)
+    return reduction.schema(schema), tuple(reduction.removed)
 
 
 class _Reduction:
@@ -46,35 +49,53 @@ class _Reduction:
         self._root = root
         self._schemas_left = _MAX_SCHEMAS
         self._bytes_left = _MAX_EXPANDED
-        self._sizes: dict[str, int] = {}  # sizes of definitions by reference
+        self._measurable_left = _MAX_MEASURED
+        self._sizes: dict[int, int] = {}  # sizes of definitions by identity, because one has many spellings
+        self._open: dict[int, None] = {}  # the definitions that led to the present subschema, as a stack
 
-    def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
-        """Return the subschema ``value`` in Google's form; ``inside`` are the references that led to it."""
+    def schema(self, value: Any) -> Schema:
+        """Return the subschema ``value`` in Google's form."""
         self._schemas_left -= 1
         if not isinstance(value, dict) or self._schemas_left < 0:
             return dict(_ANYTHING) if value is not True else {}
-        if isinstance(reference := value.get("$ref"), str):
-            found = None if reference in inside else self._resolve(reference)
-            if found is None:  # a cycle, or an external schema
-                self.removed["$ref"] = None
-                return _title_and_description(value) | _ANYTHING
-            rest = {name: one for name, one in value.items() if name != "$ref"}
-            return self.schema({**found, **rest}, (*inside, reference))
-        value, inside = self._merge_all_of(value, inside)
-        out: Schema = {}
-        for name, one in value.items():
-            self._take(out, name, one, inside)
-        _make_consistent(out)
+        open_before = len(self._open)
+        value, is_whole = self._follow_references(value)
+        if is_whole:
+            out: Schema = {}
+            for name, one in self._merge_all_of(value).items():
+                self._take(out, name, one)
+            _make_consistent(out)
+        else:  # a cycle, or an external schema
+            out = _title_and_description(value) | _ANYTHING
+        while len(self._open) > open_before:
+            self._open.popitem()
         return out
 
-    def _take(self, out: Schema, name: str, one: Any, inside: tuple[str, ...]) -> None:
+    def _follow_references(self, value: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """Return ``value`` merged with the chain of schemas that it refers to, and whether all of them exist.
+
+        Merges once at the end of the chain: merging at each reference would copy the members again each time."""
+        layers = [value]
+        while isinstance(reference := layers[-1].get("$ref"), str) and (found := self._resolve(reference)) is not None:
+            layers.append(found)
+        if reference is None and len(layers) == 1:
+            return value, True
+        merged: dict[str, Any] = {}
+        for layer in reversed(layers):
+            merged |= layer
+        del merged["$ref"]
+        if reference is not None:
+            self.removed["$ref"] = None
+        return merged, not isinstance(reference, str)
+
+    def _take(self, out: Schema, name: str, one: Any) -> None:
         match name:
             case "properties" if isinstance(one, dict):
-                out["properties"] = {key: self.schema(inner, inside) for key, inner in one.items()}
+                out["properties"] = {key: self.schema(inner) for key, inner in one.items()}
             case "items":
-                out["items"] = self.schema(one, inside)
+                out["items"] = self.schema(one)
             case "anyOf" | "oneOf" if isinstance(one, list):
-                self._alternatives(out, one, inside)
+                self._alternatives(out, one)
             case "const":
                 out.setdefault("enum", [one])
             case "type" if isinstance(one, list):
@@ -99,61 +120,60 @@ class _Reduction:
         if len(named) > 1:
             self.removed["type"] = None
 
-    def _alternatives(self, out: Schema, schemas: Sequence[Any], inside: tuple[str, ...]) -> None:
+    def _alternatives(self, out: Schema, schemas: Sequence[Any]) -> None:
         kept = [one for one in schemas if not (isinstance(one, dict) and one.get("type") == "null")]
         if len(kept) < len(schemas):
             out["nullable"] = True
         if len(kept) == 1:
-            out |= {name: one for name, one in self.schema(kept[0], inside).items() if name not in out}
+            out |= {name: one for name, one in self.schema(kept[0]).items() if name not in out}
         elif kept:
-            out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one, inside) for one in kept)]
+            out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one) for one in kept)]
 
-    def _merge_all_of(
-        self, value: Mapping[str, Any], inside: tuple[str, ...]
-    ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """Return ``value`` with the members of its ``allOf`` merged in, and the references that led to them."""
-        waiting = [one for one in _all_of(value) if isinstance(one, dict)]
+    def _merge_all_of(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return ``value`` with the members of its ``allOf`` merged in."""
+        waiting = _all_of(value)[::-1]
         out: dict[str, Any] = {}
         _add_member(out, value)
-        names = dict.fromkeys(inside)
         while waiting and self._schemas_left > 0:
             self._schemas_left -= 1
-            member = waiting.pop(0)
-            if isinstance(reference := member.get("$ref"), str):
-                found = None if reference in names else self._resolve(reference)
-                names[reference] = None
-                if found is None:
-                    self.removed["$ref"] = None
-                    continue
-                member = {**found, **{name: one for name, one in member.items() if name != "$ref"}}
-            waiting[:0] = [one for one in _all_of(member) if isinstance(one, dict)]
-            _add_member(out, member)
-        return out, tuple(names)
+            if not isinstance(one := waiting.pop(), dict):
+                continue
+            member, is_whole = self._follow_references(one)
+            if is_whole:
+                waiting += reversed(_all_of(member))
+                _add_member(out, member)
+        return out
 
     def _resolve(self, reference: str) -> Mapping[str, Any] | None:
-        """Return the schema that an internal reference refers to, or ``None``."""
+        """Return the schema that an internal reference refers to, or ``None``, also for one that led here."""
         if not reference.startswith("#"):
             return None
         found: Any = self._root
         for step in reference[1:].split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
             found = found.get(step) if isinstance(found, dict) else None
-        return found if isinstance(found, dict) and self._has_room(reference, found) else None
+        if not isinstance(found, dict) or id(found) in self._open or not self._has_room(found):
+            return None
+        self._open[id(found)] = None
+        return found
 
-    def _has_room(self, reference: str, found: Mapping[str, Any]) -> bool:
+    def _has_room(self, found: Mapping[str, Any]) -> bool:
         """Return whether the size limit allows another copy of ``found``."""
-        if (size := self._sizes.get(reference)) is None:
-            size = self._sizes[reference] = len(msgspec.json.encode(found))
+        if (size := self._sizes.get(id(found))) is None:
+            if self._measurable_left < 0:
+                return False
+            size = self._sizes[id(found)] = len(msgspec.json.encode(found))
+            self._measurable_left -= size
         if size > self._bytes_left:
             return False
         self._bytes_left -= size
         return True
 
 
-def _all_of(value: Mapping[str, Any]) -> Sequence[Any]:
+def _all_of(value: Mapping[str, Any]) -> list[Any]:
     """Return the schemas of ``allOf``."""
     schemas = value.get("allOf")
-    return schemas if isinstance(schemas, list) else ()
+    return schemas if isinstance(schemas, list) else []
 
 
 def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:

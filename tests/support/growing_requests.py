@@ -44,6 +44,20 @@ SCHEMAS: Final[Mapping[str, Callable[[int], dict[str, Any]]]] = {
     "references": lambda n: _object(
         {f"m{i}": {"$ref": "#/$defs/a"} for i in range(n)}, **{"$defs": {"a": {"type": "string"}}}
     ),
+    "a chain of references with other members": lambda n: _object(
+        {"a": {"$ref": "#/$defs/m0"}},
+        **{"$defs": {f"m{i}": {"$ref": f"#/$defs/m{i + 1}", f"x{i}": 1, f"y{i}": 1} for i in range(n)}},
+    ),
+    "a reference with many other members to a chain": lambda n: _object(
+        {"a": {"$ref": "#/$defs/m0", **_names(n)}},
+        **{"$defs": {f"m{i}": {"$ref": f"#/$defs/m{i + 1}"} for i in range(n)}},
+    ),
+    "references in allOf and properties": lambda n: _object(
+        _names(n, {"type": "string"}),
+        allOf=[{"$ref": f"#/$defs/m{i}"} for i in range(n)],
+        **{"$defs": _names(n, {"title": "a"})},
+    ),
+    "schemas in allOf": lambda n: _object({"a": {"allOf": [{"title": "a"}] * n}}),
     "schemas in schemas": _deep_schema,
 }
 
