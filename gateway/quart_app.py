@@ -53,7 +53,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     if config.websocket:
         add_websocket(app, service, partial(_connection_state, service))
         add_realtime(app, service)
-        if service.router.passing():
+        if service.router.passthrough_entries():
             from gateway.relay.passed_websockets import add_passed_websockets
 
             add_passed_websockets(app, service)

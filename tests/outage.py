@@ -26,7 +26,7 @@ from gateway.config.attempts import Retries
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
 from gateway.health.health import Health, OpenAttempt
-from gateway.routing.fallback import may_go_on
+from gateway.routing.fallback import has_untried_target
 from gateway.routing.plan import GiveUp, Outage, Outcome, Plan, Send
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -229,7 +229,7 @@ class _Request:
         """
         target, loads = step.target, self._whole._balancer.loads
         attempt = self._whole._health.begin(target, None, added=bool(self._outcomes))
-        loads.opened(target)
+        loads.begin_request(target)
         try:
             failed = await self._wait(step.after, attempt) or await self._until_content(target)
             if failed is None:
@@ -241,7 +241,7 @@ class _Request:
             return False
         finally:
             attempt.close()
-            loads.closed(target)
+            loads.end_response(target)
 
     async def _wait(self, seconds: float, attempt: OpenAttempt) -> ErrorInfo | None:
         """Wait until the target may be used, which another failure may delay.
@@ -269,7 +269,7 @@ class _Request:
 
     def _patience(self, target: Target) -> float:
         route = self._plan.route
-        more = route is not None and may_go_on(self._plan, self._outcomes, target)
+        more = route is not None and has_untried_target(self._plan, self._outcomes, target)
         return route.first_content or math.inf if route is not None and more else math.inf
 
     def _commit(self, target: Target, attempt: OpenAttempt) -> None:
@@ -284,7 +284,7 @@ class _Request:
             minute.hits += whole._cached.get(key, 0) > now
         whole._begun.add(self._name)
         whole._cached[key] = now + CACHED
-        whole._balancer.landed(self._plan, target, self._affinity, self._outcomes)
+        whole._balancer.record_landing(self._plan, target, self._affinity, self._outcomes)
 
     def _is_warm(self, target: Target) -> bool:
         if not self._whole._routed:

@@ -6,4 +6,4 @@
   makes its errors.
 - ``queue``: requests that wait for a target; ``shared_queue``: the same across workers.
 - ``seeds``: initial budget levels from the kept ledger.
-- ``allowance_level``: reports of usage."""
+- ``levels``: reports of usage."""

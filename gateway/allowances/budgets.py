@@ -61,7 +61,7 @@ _LATE: Final = 24 * 3600.0
 class BudgetAllowance:
     """The allowance of ``holder`` for one of its budgets, with periods in ``zone``.
 
-    The counter of the current period is made once, and again when the sums set ``batch_reserves`` change."""
+    The counter of the current period is created once, and again when the ``batch_reserves`` change."""
 
     holder: Holder
     budget: SpendingBudget
@@ -85,18 +85,19 @@ class BudgetAllowance:
         return False
 
     def counter(self, at: float, run: str | None) -> SumCounter | None:
-        """Return the counter; it does not depend on the amount, so a larger budget keeps its usage."""
+        """Return the counter of the request's period or run; it does not depend on the amount, so a larger budget keeps
+        its usage."""
         if self._version != self.batch_reserves.version:
             self._version, self._current = self.batch_reserves.version, None
         match self.budget.period:
             case "run":
                 return None if run is None else self._counter(f"run {run}", at + RUN, by_clients=True)
             case Rolling(seconds):
-                return self._of_slice(slice_of(at, seconds), seconds)
+                return self._slice_counter(slice_of(at, seconds), seconds)
             case calendar:
-                return self._of_calendar(calendar, at)
+                return self._calendar_counter(calendar, at)
 
-    def more_from(self, counter: SumCounter) -> float | None:
+    def next_available_at(self, counter: SumCounter) -> float | None:
         """Return the Unix time from which more than the rest of ``counter`` is available, ``None`` if never."""
         match self.budget.period:
             case "run":
@@ -107,16 +108,16 @@ class BudgetAllowance:
                 return counter.until - _LATE
 
     def local_time(self, at: float) -> str:
-        """Return a moment as local time of the budget's zone."""
+        """Format a Unix time as local time in the budget's time zone."""
         return datetime.fromtimestamp(at, self.zone).isoformat(timespec="minutes")
 
-    def _of_calendar(self, calendar: Calendar, at: float) -> SumCounter:
+    def _calendar_counter(self, calendar: Calendar, at: float) -> SumCounter:
         if self._current is None or self._period is None or at not in self._period:
             self._period = calendar_period(calendar, at, self.zone)
             self._current = self._counter(f"{calendar} {self._period.name}", self._period.end + _LATE)
         return self._current
 
-    def _of_slice(self, number: int, seconds: float) -> SumCounter:
+    def _slice_counter(self, number: int, seconds: float) -> SumCounter:
         if self._current is None or self._slice != number:
             earlier = tuple(counter_key(self._name(f"{seconds:g}s {number - i}")) for i in range(1, SLICES + 1))
             until = slice_end(number, seconds) + seconds + _LATE

@@ -39,7 +39,7 @@ LONGEST_NAME: Final = 300
 LONGEST_ANSWER: Final = 128_000
 """Tokens of the longest response of an unknown model."""
 
-MOST_ASKED: Final = 10**7
+MOST_REQUESTED: Final = 10**7
 """Tokens that no response exceeds: reserving more would only block other requests."""
 
 MOST_ANSWERS: Final = 128
@@ -77,7 +77,7 @@ def requested_output(incoming: Incoming) -> RequestedOutput:
         most = _number(incoming, _OLDER_NAME)
     name = BY_NAME["n"].field(incoming.api)
     answers = _number(incoming, name) if name else None
-    return RequestedOutput(None if most is None else min(most, MOST_ASKED), min(answers or 1, MOST_ANSWERS))
+    return RequestedOutput(None if most is None else min(most, MOST_REQUESTED), min(answers or 1, MOST_ANSWERS))
 
 
 def _number(incoming: Incoming, name: str) -> int | None:
@@ -140,20 +140,25 @@ def longest_output(target: Target, most: int | None) -> int:
 
 
 def reserved_output(
-    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: RequestedOutput
+    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, requested: RequestedOutput
 ) -> int:
     """Return the output tokens to reserve before the request is sent."""
     if reserve == "max":
-        return longest_output(target, asked.most) * asked.answers
-    return outputs.tokens(client, target.name, asked.most) * asked.answers
+        return longest_output(target, requested.most) * requested.answers
+    return outputs.tokens(client, target.name, requested.most) * requested.answers
 
 
 def expected_usage(
-    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: RequestedOutput, given: int
+    reserve: Reserve,
+    outputs: ExpectedOutputs,
+    client: str | None,
+    target: Target,
+    requested: RequestedOutput,
+    input_tokens: int,
 ) -> Usage:
     """Return the expected usage of a request with ``input_tokens`` to ``target``."""
-    output = reserved_output(reserve, outputs, client, target, asked)
-    usage = Usage(input=given, output=output, units=asked.units)
-    if asked.media is None or target.price is None or not target.price.is_by_tokens:
+    output = reserved_output(reserve, outputs, client, target, requested)
+    usage = Usage(input=input_tokens, output=output, units=requested.units)
+    if requested.media is None or target.price is None or not target.price.is_by_tokens:
         return usage
-    return usage + asked.media(target.model, reserve)
+    return usage + requested.media(target.model, reserve)

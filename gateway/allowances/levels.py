@@ -67,7 +67,7 @@ def allowance_level(one: Allowance, counters: Counters, at: float) -> AllowanceL
 
 
 def limit_of(one: Allowance, counter: Counter) -> Limit:
-    """Return what ``one``, which has this ``counter``, limits."""
+    """Return the limit's kind for ``one``, whose counter is ``counter``: its measure, or ``budgets``."""
     return "budgets" if isinstance(counter, SumCounter) else one.measure
 
 

@@ -47,7 +47,7 @@ class FairLine:
             return next(iter(waiters))
         return None
 
-    def last_for(self, client: str | None) -> Waiter | None:
+    def request_to_remove(self, client: str | None) -> Waiter | None:
         """Return the request to remove from a full line for a new one of ``client``.
 
         It is the last request of the client with the most requests, ``None`` if removal would not be fairer."""
@@ -89,12 +89,14 @@ class Queueing(Protocol):
         """Return whether one more request of ``client`` may wait for ``target``."""
         ...
 
-    async def wait(self, target: Target, client: str | None, try_: TryReserve, until: float) -> Sequence[Shortage]:
+    async def wait(
+        self, target: Target, client: str | None, try_reserve: TryReserve, until: float
+    ) -> Sequence[Shortage]:
         """Wait for a turn and for room at ``target``, at most until ``until`` (trio's clock) or the queue's limit.
 
-        Return the last shortages, none if ``try_`` succeeded. ``try_`` runs for one request of the queue at a time, and
-        once for a request that was removed or timed out before its turn. On cancellation or an exception from ``try_``,
-        the request leaves the queue."""
+        Return the last shortages, none if ``try_reserve`` succeeded. ``try_reserve`` runs for one request of the queue
+        at a time, and once for a request that was removed or timed out before its turn. On cancellation or an exception
+        from ``try_reserve``, the request leaves the queue."""
         ...
 
 
@@ -116,16 +118,18 @@ class Queues:
 
     def has_room(self, target: Target, client: str | None) -> bool:
         line = self._lines.get(target.entry.name, FairLine())
-        return len(line) < target.entry.queue.size or line.last_for(client) is not None
+        return len(line) < target.entry.queue.size or line.request_to_remove(client) is not None
 
-    async def wait(self, target: Target, client: str | None, try_: TryReserve, until: float) -> Sequence[Shortage]:
+    async def wait(
+        self, target: Target, client: str | None, try_reserve: TryReserve, until: float
+    ) -> Sequence[Shortage]:
         entry = target.entry
         if not self.has_room(target, client):  # others may have joined since the caller checked
-            return await try_()
+            return await try_reserve()
         until = min(until, trio.current_time() + entry.queue.wait)
         line = self._lines.setdefault(entry.name, FairLine())
         waiter = Waiter(client)
-        if len(line) >= entry.queue.size and (last := line.last_for(client)) is not None:
+        if len(line) >= entry.queue.size and (last := line.request_to_remove(client)) is not None:
             line.leave(last)
             last.wake.set()
         line.join(waiter)
@@ -136,7 +140,7 @@ class Queues:
                     await waiter.wake.wait()
             while True:
                 waiter.wake = trio.Event()
-                short = await try_()
+                short = await try_reserve()
                 if not short or waiter not in line or trio.current_time() >= until:
                     return short
                 self._short[entry.name] = frozenset(one.debit.counter.key for one in short)

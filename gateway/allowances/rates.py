@@ -62,7 +62,7 @@ class RootLimits:
 
     def __init__(self, limits: Sequence[RootLimit] = ()) -> None:
         self._limits = tuple(limits)
-        self._shared = {limit: _allowance(limit, limit.value) for limit in limits if limit.value is not None}
+        self._shared = {limit: _header_allowance(limit, limit.value) for limit in limits if limit.value is not None}
 
     def __bool__(self) -> bool:
         return bool(self._limits)
@@ -83,7 +83,7 @@ class RootLimits:
             if value is None or limit.model not in models:
                 continue
             if limit.value is None:
-                yield _allowance(limit, value)
+                yield _header_allowance(limit, value)
             elif limit.value == value:
                 yield self._shared[limit]
 
@@ -92,7 +92,7 @@ def root_allowances(config: Config | None) -> RootLimits:
     return RootLimits(() if config is None else config.header_limits)
 
 
-def _allowance(limit: RootLimit, value: str) -> RateAllowance:
+def _header_allowance(limit: RootLimit, value: str) -> RateAllowance:
     of_one = "" if limit.value is None else f"={value}"
     holder = Holder("ratelimits", f"{limit.model} by {limit.header}{of_one}")
     counter = rate_counter(holder, "tokens", limit.tokens)

@@ -55,7 +55,7 @@ def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
 
 def _next_available(budget: BudgetAllowance, counter: object) -> str:
     assert isinstance(counter, SumCounter)  # budgets have no other counters
-    more = budget.more_from(counter)
+    more = budget.next_available_at(counter)
     if more is None:
         return "A run ends 24 hours after its last request; a new run has its own budget."
     at = budget.local_time(more)
@@ -89,15 +89,15 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
     The error lists every limit (maximhq/bifrost#3500). Its wait is the time after which this request would pass."""
     if (spent := exhausted_error(short)) is not None:
         return spent
-    wait = max(_wait(shortage) for _, shortage in short)
+    wait = max(_seconds_to_wait(shortage) for _, shortage in short)
     limits = tuple(dict.fromkeys(f"{one.holder}.{limit_of(one, shortage.debit.counter)}" for one, shortage in short))
     away = any(shortage.cause == "store_away" for _, shortage in short)
     reached = _AWAY if away else "Rate limit of this gateway reached"
     each = (f"{one.holder.title}: {amount(one)}{_reservation_note(one, shortage)}" for one, shortage in short)
-    told = "; ".join(dict.fromkeys(each))
+    reasons = "; ".join(dict.fromkeys(each))
     return ErrorInfo(
         "rate_limited",
-        f"{reached}: {told}. Try again in {wait}s.",
+        f"{reached}: {reasons}. Try again in {wait}s.",
         code=CODE,
         headers=(("retry-after", str(wait)), limit_header(limits)),
         details={"code": CODE, "limits": limits},
@@ -112,7 +112,7 @@ def limit_header(limits: Sequence[str]) -> tuple[str, str]:
 
 
 def amount(allowance: Allowance) -> str:
-    """Return the amount in words for people: ``400k tokens/m``."""
+    """Return the amount of a limit in words: ``400k tokens/m``."""
     if isinstance(allowance, BudgetAllowance):
         return allowance.text
     if allowance.measure == "concurrent":
@@ -128,7 +128,7 @@ def _reservation_note(allowance: Allowance, shortage: Shortage) -> str:
     return "; running requests have reserved the rest"
 
 
-def _wait(shortage: Shortage) -> int:
+def _seconds_to_wait(shortage: Shortage) -> int:
     return UNKNOWN_WAIT if shortage.wait is None else max(1, math.ceil(shortage.wait - _EXACT))
 
 
@@ -144,17 +144,17 @@ def over_own_budget_error(
     dollars cannot be kept."""
     for budget in budgets:
         if budget.currency == "usd" and not priced:
-            return _refusal(f"{BUDGET}: {place} has no known price, so the limit in dollars cannot be checked")
+            return _own_budget_error(f"{BUDGET}: {place} has no known price, so the limit in dollars cannot be checked")
         amount = counted_amount(budget.currency, needed, count_cached=False)
         if amount > budget.most:
             may, need = (spelled_amount(number, budget.currency) for number in (budget.most, amount))
-            return _refusal(
+            return _own_budget_error(
                 f"{BUDGET}: the request may cost {may}, but could cost {need} at {place}, so it was not sent"
             )
     return None
 
 
-def _refusal(message: str) -> ErrorInfo:
+def _own_budget_error(message: str) -> ErrorInfo:
     return ErrorInfo("billing", message, code=QUOTA_CODE, param=BUDGET, headers=_HEADERS, reason="quota")
 
 
@@ -165,10 +165,10 @@ def check_priced(allowances: Allowances, client: str | None, target: Target, at:
         return
     limits = (*allowances.of_client(client), *allowances.of_target(target))
     if any(one.measure == "usd" and one.counter(at, run) is not None for one in limits):
-        raise GatewayError.of(unpriced_refusal(target))
+        raise GatewayError.of(unpriced_error(target))
 
 
-def unpriced_refusal(target: Target) -> ErrorInfo:
+def unpriced_error(target: Target) -> ErrorInfo:
     """Return the error for a request whose cost cannot be counted.
 
     Counted as free, it would pass every budget (BerriAI/litellm#10598, #12337). Model names in the file are checked

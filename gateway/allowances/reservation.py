@@ -42,13 +42,15 @@ def budget_left_headers(left: Iterable[tuple[BudgetAllowance, int]]) -> Headers:
     for budget, amount in left:
         name = budget.budget.currency, budget.text.rpartition("/")[2]
         least[name] = min(amount, least.get(name, amount))
-    periods = [f"{unit}/{time}={_number(unit, amount)}" for (unit, time), amount in least.items() if time != "run"]
-    runs = [f"{_number(unit, amount)} {unit}" for (unit, time), amount in least.items() if time == "run"]
+    periods = [
+        f"{unit}/{time}={_format_amount(unit, amount)}" for (unit, time), amount in least.items() if time != "run"
+    ]
+    runs = [f"{_format_amount(unit, amount)} {unit}" for (unit, time), amount in least.items() if time == "run"]
     found = ((BUDGET_LEFT, ", ".join(periods)), (RUN_LEFT, ", ".join(runs)))
     return tuple(header for header in found if header[1])
 
 
-def _number(unit: str, amount: int) -> str:
+def _format_amount(unit: str, amount: int) -> str:
     amount = max(0, amount)
     return dollars(amount) if unit == "usd" else str(amount)
 
@@ -74,7 +76,7 @@ SOMETHING: Final = Consumption(Usage(input=1), 1)
 
 @attrs.frozen(eq=False, repr=False)
 class _ClaimPair:
-    """Two claims and the allowances of their debits, in the same order.
+    """The two claims of a reservation, and the allowances of their debits in the same order.
 
     ``amounts`` is for rates and budgets. ``places`` is for simultaneous requests, released before the last bytes are
     sent."""
@@ -169,7 +171,7 @@ class Payer:
 
 
 class Reservation:
-    """What one request of ``payer`` may use.
+    """The reservation of one request that ``payer`` pays for.
 
     ``bill`` collects its charges, ``expected_input`` estimates its tokens, ``requested`` is the output that it allows.
     ``budgets`` are the client's own limits for it, ``by_header`` the allowances that its headers select, ``begins`` the
@@ -181,7 +183,7 @@ class Reservation:
         payer: Payer,
         bill: Bill,
         expected_input: int,
-        asked: RequestedOutput = UNSPECIFIED,
+        requested: RequestedOutput = UNSPECIFIED,
         budgets: Sequence[RequestBudget] = (),
         counted_as: CountedAs = CountedAs.ANSWER,
         by_header: Sequence[Allowance] = (),
@@ -191,7 +193,7 @@ class Reservation:
         self._client_name, self._run = payer.client, payer.run
         self._bill = bill
         self._input = expected_input
-        self._requested = asked
+        self._requested = requested
         self._budgets = budgets
         self._counted_as = counted_as
         self._by_header = by_header
@@ -202,7 +204,7 @@ class Reservation:
 
     # Before a request is sent
 
-    async def take(self, target: Target, *, queues: bool = True) -> Grant | QueuedAttempt | ErrorInfo | None:
+    async def reserve(self, target: Target, *, queues: bool = True) -> Grant | QueuedAttempt | ErrorInfo | None:
         """Reserve for an attempt at ``target``, and once for the client.
 
         Return the grant to end, ``None`` if the target has no allowances, or an error if the target is unavailable now.
@@ -212,21 +214,21 @@ class Reservation:
         expected = self._expected(target)
         if self._budgets and (error := self._over_own_budget_error(target, expected)) is not None:
             return error
-        return await self._take(target, expected, self._target_claims(target, expected), queues=queues)
+        return await self._reserve(target, expected, self._target_claims(target, expected), queues=queues)
 
-    async def take_client(self, target: Target) -> None:
+    async def reserve_client(self, target: Target) -> None:
         """Reserve for the client alone what a response of ``target`` would use, because it may come from elsewhere.
 
         Raises ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
         expected = self._expected(target)
         if self._client_claims(expected) is not None:
-            await self._take(target, expected, None, queues=False)
+            await self._reserve(target, expected, None, queues=False)
 
-    async def _take(
+    async def _reserve(
         self, target: Target, expected: Consumption, claim_pair: _ClaimPair | None, *, queues: bool
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
-        """Reserve ``claim_pair`` from ``target``, and what the client needs, as ``take`` does."""
+        """Reserve ``claim_pair`` from ``target``, and what the client needs, as ``reserve`` does."""
         if (
             queues and claim_pair is not None and self._allowances.queues.waiting(target)
         ):  # it would overtake waiting requests
@@ -322,12 +324,12 @@ class Reservation:
     def _client_claims(self, expected: Consumption) -> _ClaimPair | None:
         if self._client is not None:
             return None
-        return self._claim((*self._allowances.of_client(self._client_name), *self._by_header), expected)
+        return self._claim_pair((*self._allowances.of_client(self._client_name), *self._by_header), expected)
 
     def _target_claims(self, target: Target, expected: Consumption) -> _ClaimPair | None:
-        return self._claim(self._allowances.of_target(target), expected)
+        return self._claim_pair(self._allowances.of_target(target), expected)
 
-    def _claim(self, allowances: Sequence[Allowance], expected: Consumption) -> _ClaimPair | None:
+    def _claim_pair(self, allowances: Sequence[Allowance], expected: Consumption) -> _ClaimPair | None:
         pairs: list[tuple[Allowance, Debit]] = []
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
@@ -345,11 +347,11 @@ class Reservation:
             return Consumption(Usage())
         if self._counted_as is CountedAs.BEGINNING:
             return SOMETHING
-        usage, price = self._usage(target), target.price
+        usage, price = self._expected_usage(target), target.price
         cost = None if price is None else cost_of(price, usage)
         return Consumption(usage, 0 if cost is None else cost.nanos)
 
-    def _usage(self, target: Target) -> Usage:
+    def _expected_usage(self, target: Target) -> Usage:
         reserve, outputs = self._allowances.reserve, self._allowances.outputs
         return expected_usage(reserve, outputs, self._client_name, target, self._requested, self._input)
 
@@ -358,7 +360,7 @@ class Reservation:
         included."""
         if self._counted_as is not CountedAs.ANSWER:
             return None
-        spent = _consumed(self._bill.charges())
+        spent = _consumption_of(self._bill.charges())
         needed = Consumption(spent.usage + expected.usage, spent.nanos + expected.nanos)
         return over_own_budget_error(self._budgets, needed, target.place, priced=target.price is not None)
 
@@ -383,7 +385,7 @@ class Reservation:
                     yield one, counter, 0
             return
         known = record.bill.is_complete or record.failed is not None  # no attempt is in progress
-        consumption = self._charged(record) if known else None
+        consumption = self._charged_consumption(record) if known else None
         seen = self._allowances.visible_to(record.client)
         for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
             if allowance in seen and isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
@@ -408,7 +410,7 @@ class Reservation:
         """Settle what an attempt has reserved; later calls do nothing."""
         if grant in self._grants:
             self._grants.remove(grant)
-            consumption = _NOTHING if charge is None else _consumed([charge])
+            consumption = _NOTHING if charge is None else _consumption_of([charge])
             grant.claim_pair.settle(self._allowances.counters, consumption)
 
     def settle(self, record: Record) -> None:
@@ -424,16 +426,16 @@ class Reservation:
         if (client := self._client) is None:
             return
         self._client = None
-        consumption = self._charged(record)
+        consumption = self._charged_consumption(record)
         client.settle(self._allowances.counters, attrs.evolve(consumption, requests=1))
 
-    def _charged(self, record: Record) -> Consumption:
+    def _charged_consumption(self, record: Record) -> Consumption:
         """Return the consumption that the client is charged for."""
         charged = record.delivered or self._allowances.charges_undelivered
-        return _consumed(record.bill.charges()) if charged else _NOTHING
+        return _consumption_of(record.bill.charges()) if charged else _NOTHING
 
 
-def _consumed(charges: Sequence[Charge]) -> Consumption:
+def _consumption_of(charges: Sequence[Charge]) -> Consumption:
     if len(charges) == 1:
         charge = charges[0]
         return Consumption(charge.usage, 0 if charge.cost is None else charge.cost.nanos)

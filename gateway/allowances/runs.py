@@ -22,21 +22,21 @@ _CODEX_PARENT: Final = "x-codex-parent-thread-id"
 _OPENCODE_PARENT: Final = "x-parent-session-id"
 
 
-def run_of(asked: ClientRequest, incoming: Incoming) -> str | None:
+def run_of(client_request: ClientRequest, incoming: Incoming) -> str | None:
     """Return the run of a request: the run header, else its session or its parent's session, prefixed by the client
     key.
 
     Return ``None`` without any of these. Raises ``GatewayError`` (400) for an invalid name."""
-    headers = dict(asked.headers)
-    given = headers.get(HEADER)
-    name = _session_name(headers, incoming) if given is None else _check_name(given)
+    headers = dict(client_request.headers)
+    header = headers.get(HEADER)
+    name = _session_name(headers, incoming) if header is None else _check_name(header)
     if name is None:
         return None
-    return name if asked.client is None else f"{asked.client}/{name}"
+    return name if client_request.client is None else f"{client_request.client}/{name}"
 
 
-def _check_name(given: str) -> str:
-    name = given.strip()
+def _check_name(header: str) -> str:
+    name = header.strip()
     if not name or len(name) > LONGEST or not name.isprintable():
         raise invalid(f"{HEADER} must be a name of 1 to {LONGEST} printable characters", HEADER)
     return name

@@ -145,7 +145,7 @@ def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
 class OpenRun:
     """A run in progress and its sum so far.
 
-    ``first`` and ``last`` are the known start times of its first and last requests in microseconds."""
+    ``first`` and ``last`` are the start times of its first and last known requests, in microseconds."""
 
     holder: str | None
     name: str
@@ -204,7 +204,8 @@ def _entries_of(entries: Sequence[ModelEntry]) -> Mapping[str, str]:
 
 
 def entry_of(names: Mapping[str, str], target: str | None) -> str | None:
-    """Return the entry for a line's ``target``: its name, or ``provider/model`` of a wildcard."""
+    """Return the name of the entry for a ledger line's ``target``: an entry's name, or ``provider/model`` of a
+    wildcard."""
     if target is None:
         return None
     provider, slash, _ = target.partition("/")

@@ -21,8 +21,8 @@ BYTES: Final = _TICKET.size
 MOST: Final = 800
 """The most requests that wait for one target in all workers; their tickets fit one row of the table ``queues``."""
 
-KEPT: Final = 1.0
-"""Seconds after its deadline until a ticket counts as abandoned."""
+GRACE: Final = 1.0
+"""Seconds after a ticket's deadline until it counts as abandoned."""
 
 
 class Ticket(NamedTuple):
@@ -65,63 +65,63 @@ class SharedLine:
     def tickets(self) -> list[Ticket]:
         """Return the tickets in the line, the one whose turn it is first."""
         value = self._rows.read(self._key)
-        return [] if value is None else list(self._alive(value, self._clock()))
+        return [] if value is None else list(self._valid_tickets(value, self._clock()))
 
     def join(self, ticket: Ticket, size: int) -> bool:
         """Add ``ticket`` to the line of at most ``size``, and return whether there was room.
 
-        In a full line, the ticket of ``last_for`` is removed if that is fairer."""
+        If the line is full, the ticket returned by ``ticket_to_remove`` makes room."""
         joined = False
 
         def change(value: bytes | None, now: float) -> bytes | None:
             nonlocal joined
-            tickets = [] if value is None else list(self._alive(value, now))
+            tickets = [] if value is None else list(self._valid_tickets(value, now))
             if len(tickets) >= min(size, MOST):
-                last = last_for(tickets, ticket.client)
+                last = ticket_to_remove(tickets, ticket.client)
                 if last is None:
-                    return _encoded(tickets)
+                    return _pack_tickets(tickets)
                 tickets.remove(last)
             joined = True
             own = [place for place, one in enumerate(tickets, 1) if one.client == ticket.client]
             tickets.insert(own[-1] if own else len(tickets), ticket)
-            return _encoded(tickets)
+            return _pack_tickets(tickets)
 
-        self._change(change, ticket.until)
+        self._update_row(change, ticket.until)
         return joined
 
     def leave(self, ticket: Ticket) -> None:
         """Remove ``ticket`` from any position. If it was its turn, the next client's turn begins."""
 
         def change(value: bytes | None, now: float) -> bytes | None:
-            tickets = [] if value is None else list(self._alive(value, now))
+            tickets = [] if value is None else list(self._valid_tickets(value, now))
             if ticket not in tickets:
-                return _encoded(tickets)
+                return _pack_tickets(tickets)
             was_first = tickets[0] == ticket
             tickets.remove(ticket)
             if was_first:
                 others = [one for one in tickets if one.client != ticket.client]
                 tickets = others + [one for one in tickets if one.client == ticket.client]
-            return _encoded(tickets)
+            return _pack_tickets(tickets)
 
-        self._change(change, ticket.until)
+        self._update_row(change, ticket.until)
 
-    def _change(self, change: Change, until: float) -> None:
-        """Update the row, and store it for as long as its longest ticket counts."""
-        longest_output = max([until, *(one.until for one in self.tickets())]) + KEPT - self._clock()
-        self._rows.update(self._key, change, max(longest_output, KEPT))
+    def _update_row(self, change: Change, until: float) -> None:
+        """Update the row of tickets, and keep it until its last ticket expires."""
+        keep = max([until, *(one.until for one in self.tickets())]) + GRACE - self._clock()
+        self._rows.update(self._key, change, max(keep, GRACE))
 
-    def _alive(self, value: bytes, now: float) -> Iterator[Ticket]:
+    def _valid_tickets(self, value: bytes, now: float) -> Iterator[Ticket]:
         """Yield the tickets in ``value`` without expired ones and those of dead workers."""
         for fields in _TICKET.iter_unpack(value):
             ticket = Ticket(*fields)
-            if ticket.until + KEPT > now and self._is_alive(ticket.seat, ticket.process):
+            if ticket.until + GRACE > now and self._is_alive(ticket.seat, ticket.process):
                 yield ticket
 
 
-def last_for(tickets: Sequence[Ticket], client: bytes) -> Ticket | None:
-    """Return the ticket to remove for a new one of ``client``: the last of the client with the most.
+def ticket_to_remove(tickets: Sequence[Ticket], client: bytes) -> Ticket | None:
+    """Return the ticket that a full line drops for a new ticket of ``client``.
 
-    Return ``None`` if removal would not be fairer."""
+    It is the last ticket of the client with the most tickets; ``None`` if dropping it would not be fairer."""
     counts: dict[bytes, int] = {}
     for one in tickets:
         counts[one.client] = counts.get(one.client, 0) + 1
@@ -136,7 +136,7 @@ def client_digest(client: str | None) -> bytes:
     return hashlib.blake2b(b"" if client is None else client.encode(), digest_size=8).digest()
 
 
-def _encoded(tickets: Sequence[Ticket]) -> bytes | None:
+def _pack_tickets(tickets: Sequence[Ticket]) -> bytes | None:
     return b"".join([_TICKET.pack(*one) for one in tickets]) or None
 
 
@@ -148,7 +148,7 @@ LOCAL_POLL: Final = 0.005
 """Seconds between checks for room that other workers free, if counters are in memory."""
 
 REMOTE_POLL: Final = 0.05
-"""The same if counters are in a remote store, where each check is a network request."""
+"""Seconds between checks for room if counters are in a remote store: each check is a network request."""
 
 
 class _LineWaiter:
@@ -199,23 +199,25 @@ class SharedQueues:
     def has_room(self, target: Target, client: str | None) -> bool:
         tickets = self._line(target).tickets()
         size = min(target.entry.queue.size, MOST)
-        return len(tickets) < size or last_for(tickets, client_digest(client)) is not None
+        return len(tickets) < size or ticket_to_remove(tickets, client_digest(client)) is not None
 
-    async def wait(self, target: Target, client: str | None, try_: TryReserve, until: float) -> Sequence[Shortage]:
+    async def wait(
+        self, target: Target, client: str | None, try_reserve: TryReserve, until: float
+    ) -> Sequence[Shortage]:
         entry, line, now = target.entry, self._line(target), trio.current_time()
         until = min(until, now + entry.queue.wait)
         number = next(self._numbers) % 2**32
         ticket = Ticket(client_digest(client), self._seat, self._process, number, self._clock() + until - now)
         if not line.join(ticket, entry.queue.size):  # others may have joined since the caller checked
-            return await try_()
+            return await try_reserve()
         waiter = _LineWaiter(ticket)
         self._lengths[entry.name] += 1
         try:
             with trio.move_on_at(until):
-                await self._turn(entry.name, line, waiter)
+                await self._wait_for_turn(entry.name, line, waiter)
             while True:
                 waiter.wake = trio.Event()
-                short = await try_()
+                short = await try_reserve()
                 if not short or trio.current_time() >= until or ticket not in line.tickets():
                     return short
                 self._trying[waiter] = frozenset(one.debit.counter.key for one in short)
@@ -227,7 +229,7 @@ class SharedQueues:
             line.leave(ticket)
             self._wake_leader(entry.name)
 
-    async def _turn(self, name: str, line: SharedLine, waiter: _LineWaiter) -> None:
+    async def _wait_for_turn(self, name: str, line: SharedLine, waiter: _LineWaiter) -> None:
         """Wait until it is the turn of ``waiter``, or it was removed."""
         waiting = self._waiting.setdefault(name, {})
         waiting[waiter.ticket] = waiter
@@ -240,9 +242,9 @@ class SharedQueues:
                 if next(iter(waiting.values())) is not waiter:
                     await waiter.wake.wait()
                     continue
-                there = set(tickets)
+                present = set(tickets)
                 for ticket, other in waiting.items():
-                    if ticket == tickets[0] or ticket not in there:
+                    if ticket == tickets[0] or ticket not in present:
                         other.wake.set()
                 with trio.move_on_after(TURN):
                     await waiter.wake.wait()

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.store import AnswersAway, AnswerStore
+from gateway.answer_cache.store import AnswerStore, AnswerStoreUnavailable
 from gateway.answer_cache.stored_answer import StoredAnswer, decode_response, encode_response
 from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.http.offload import offload
@@ -77,7 +77,7 @@ class AnswerCache:
         with trio.move_on_after(seconds):
             try:
                 return await work()
-            except AnswersAway as error:
+            except AnswerStoreUnavailable as error:
                 self._count_failure(str(error))
                 return None
         self._count_failure(f"no response for {seconds:g} s")

@@ -1,4 +1,4 @@
-"""Which requests may be answered from the cache, and which responses are stored: complete, successful, not empty.
+"""Rules for the requests that may be answered from the cache, and for the responses that are stored.
 
 Only the provider's bytes count, whatever happened to the client: a stored half response would be sent for hours
 (gonka-ai/gonka#1722, vllm-project/semantic-router#2130)."""

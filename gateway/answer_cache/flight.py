@@ -129,9 +129,10 @@ class Flight:
         """Fail the flight because its leader left."""
         self.fail(ABANDONED)
 
-    async def whole(self) -> bytes | None:
-        """Wait for the end and return the whole body, ``None`` if the response failed or was too long for the memory
-        limit."""
+    async def wait_for_body(self) -> bytes | None:
+        """Wait for the end of the response, and return its body.
+
+        Return ``None`` if the response failed or exceeded the memory limit."""
         while self.stage is FlightStage.WAITING or (self.stage is FlightStage.STREAMING and not self._ended):
             await self._changed.park()
         return b"".join(self._pieces) if self.may_be_joined else None
@@ -176,11 +177,11 @@ class Flight:
             raise GatewayError.of(self.failed)
         return None
 
-    def _read(self, reader: "FlightReader") -> None:
+    def _wake_if_full(self, reader: "FlightReader") -> None:
         if reader is self._leader and self._held > self._most:
             self._changed.unpark_all()
 
-    def _closed(self, reader: "FlightReader") -> None:
+    def _remove_reader(self, reader: "FlightReader") -> None:
         if reader not in self._readers:
             return
         self._readers.remove(reader)
@@ -209,9 +210,9 @@ class FlightReader:
             await self._flight._changed.park()
         if piece:
             self.next += 1
-            self._flight._read(self)
+            self._flight._wake_if_full(self)
             await trio.lowlevel.cancel_shielded_checkpoint()
         return piece
 
     async def aclose(self) -> None:
-        self._flight._closed(self)
+        self._flight._remove_reader(self)

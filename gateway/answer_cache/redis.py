@@ -13,7 +13,7 @@ import trio
 from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
 from coredis.retry import NoRetryPolicy
 
-from gateway.answer_cache.store import AnswersAway
+from gateway.answer_cache.store import AnswerStoreUnavailable
 
 ROW: Final = 300
 """The overhead of an entry in bytes."""
@@ -150,19 +150,21 @@ class RedisAnswers:
 
     async def _do(self, script: str, arguments: list[object]) -> object:
         if (in_use := self._in_use) is None:
-            raise AnswersAway("it is unreachable")
+            raise AnswerStoreUnavailable("it is unreachable")
         with trio.CancelScope() as scope:
             in_use.scopes.add(scope)
             try:
                 return await _evaluate(in_use.client, script, arguments)
             except (AuthenticationError, AuthorizationError):
-                raise AnswersAway("it rejects the user, the password, or scripts on keys with this prefix") from None
+                raise AnswerStoreUnavailable(
+                    "it rejects the user, the password, or scripts on keys with this prefix"
+                ) from None
             except _FAILURES:
                 in_use.broken.set()
-                raise AnswersAway("it is unreachable") from None
+                raise AnswerStoreUnavailable("it is unreachable") from None
             finally:
                 in_use.scopes.discard(scope)
-        raise AnswersAway("it is unreachable")
+        raise AnswerStoreUnavailable("it is unreachable")
 
 
 async def _evaluate(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gateway.answer_cache.store import AnswersAway
+from gateway.answer_cache.store import AnswerStoreUnavailable
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.store import Unavailable
 
@@ -87,7 +87,7 @@ class SqliteAnswers:
         try:
             return await pool.run(work)
         except (sqlite3.Error, Unavailable, OSError) as error:
-            raise AnswersAway(f"{type(error).__name__}: {error}") from error
+            raise AnswerStoreUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 class _AnswersFile:

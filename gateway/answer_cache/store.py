@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class AnswersAway(Exception):
+class AnswerStoreUnavailable(Exception):
     """An error: the store is unavailable. The message is for the operator and contains no secrets."""
 
 
@@ -11,7 +11,7 @@ class AnswerStore(Protocol):
     """A store of values under 32-byte keys.
 
     When full, it drops the least recently used values. No owner gets more than half of it. A cancelled write stores all
-    or nothing. Methods raise ``AnswersAway``."""
+    or nothing. Methods raise ``AnswerStoreUnavailable``."""
 
     async def run(self) -> None:
         """Run background work; must run while the store is in use."""

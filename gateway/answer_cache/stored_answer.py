@@ -29,7 +29,7 @@ class AnswerStamp:
 
 @contextmanager
 def use_ids(ids: Iterator[str]) -> Iterator[None]:
-    """Take all ids that the gateway generates in this block from ``ids``."""
+    """Let the gateway use ``ids`` for all ids that it generates in this block."""
     before = ID_SOURCE.set(ids.__next__)
     try:
         yield

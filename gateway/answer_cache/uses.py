@@ -1,4 +1,4 @@
-"""Which requests use the response cache, and what a ``cache-control`` header requests (RFC 9111, section 5.2.1)."""
+"""The requests that use the response cache, and the demands of ``cache-control`` headers (RFC 9111, section 5.2.1)."""
 
 import math
 import re

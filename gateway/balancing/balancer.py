@@ -31,7 +31,7 @@ MOST_PINS: Final = 100_000
 
 _GROUP: Final = attrgetter("group")
 
-_MOST_KNOWN: Final = 512
+_MOST_CACHED: Final = 512
 """Plans whose groups are cached."""
 
 _HOT: Final = 2.0
@@ -74,7 +74,7 @@ class Balancer:
         self.landings: Counter[tuple[str, Landing]] = Counter()
         self._pins = LocalRows(MOST_PINS, trio.current_time) if pins is None else pins
         self._random = chance
-        self._known: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
+        self._cached_groups: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 
     def arrange(self, plan: Plan, affinity: Affinity | None, now: float, tokens: int = 0) -> Plan:
         """Return ``plan`` with each group in the order to try for a request with about ``tokens`` tokens.
@@ -92,12 +92,15 @@ class Balancer:
 
     def _groups_of(self, candidates: Sequence[Candidate]) -> tuple[BalancedGroup, ...]:
         """Return the groups of ``candidates``, which are equal for most requests to the same name."""
-        known, groups = self._known.get(id(candidates), ((), ()))
+        known, groups = self._cached_groups.get(id(candidates), ((), ()))
         if known is not candidates:
             groups = tuple(BalancedGroup.of(tuple(members)) for _, members in groupby(candidates, _GROUP))
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[id(candidates)] = candidates, groups  # keeps the object alive, so that no other has its id
+            if len(self._cached_groups) >= _MOST_CACHED:
+                self._cached_groups.clear()
+            self._cached_groups[id(candidates)] = (
+                candidates,
+                groups,
+            )  # keeps the object alive, so that no other has its id
         return groups
 
     def _order_group(
@@ -108,7 +111,7 @@ class Balancer:
         order = RULES[route.balance](group.weights, loads, self._random)
         if affinity is not None:
             if pinned not in group.keys or not group.weights[at := group.keys.index(pinned)]:
-                _put_hot_last(order, group.weights, loads)
+                _put_overloaded_last(order, group.weights, loads)
             elif _keeps_pin(route, affinity, at, group.weights, loads):
                 order.remove(at)
                 order.insert(0, at)
@@ -116,7 +119,7 @@ class Balancer:
         return [members[at] for at in order]
 
     def is_warm(self, plan: Plan, target: Target, affinity: Affinity | None) -> bool:
-        """Return whether ``target`` probably caches the conversation's prompt.
+        """Return whether the provider of ``target`` probably caches the conversation's prompt.
 
         If it is briefly overloaded, an immediate second attempt is then worthwhile (openclaw/openclaw#126843)."""
         if affinity is None or plan.route is None:
@@ -124,7 +127,9 @@ class Balancer:
         group = next((one.group for one in plan.candidates if one.target is target), None)
         return group is not None and self._pinned_place(plan.route, group, affinity) == target.identity.place
 
-    def landed(self, plan: Plan, target: Target, affinity: Affinity | None, outcomes: Sequence[Outcome] = ()) -> None:
+    def record_landing(
+        self, plan: Plan, target: Target, affinity: Affinity | None, outcomes: Sequence[Outcome] = ()
+    ) -> None:
         """Pin the conversation to ``target``, whose response goes to the client after ``outcomes``.
 
         ``plan`` is the result of ``arrange``."""
@@ -180,7 +185,7 @@ def _landing(
     return next(failed, None) or ("out" if pinned == places[0] else "busy")
 
 
-def _put_hot_last(order: list[int], weights: Sequence[float], loads: GroupLoads) -> None:
+def _put_overloaded_last(order: list[int], weights: Sequence[float], loads: GroupLoads) -> None:
     """Move overloaded members to the end for new conversations: pins concentrate load
     (tinfoilsh/confidential-model-router#403)."""
     if loads.loads.counts.count(loads.keys[order[0]]) > _FEW:
@@ -190,7 +195,7 @@ def _put_hot_last(order: list[int], weights: Sequence[float], loads: GroupLoads)
 
 
 def _keeps_pin(route: Route, affinity: Affinity, at: int, weights: Sequence[float], loads: GroupLoads) -> bool:
-    """Return whether the conversation stays with its member ``at``.
+    """Return whether a conversation stays with its pinned member, number ``at``.
 
     It leaves a crowded member if only its beginning identifies it, and one that costs more than another although it
     caches the prompt."""

@@ -13,7 +13,7 @@ from providers.catalog.prices import MILLION, computed_cost
 from streams.events import Usage
 
 WINDOW: Final = 300.0
-"""Seconds for which a time counts."""
+"""Seconds for which a measured time counts."""
 MOST_TIMES: Final = 256
 """The most recent times stored for a target."""
 
@@ -57,11 +57,11 @@ class FirstContentTimes:
 
     def _calculate(self, now: float) -> float:
         times = [seconds for at, seconds in self._times if at > now - WINDOW]
-        lately = sum(at > now - RECENT for at, _ in self._times)
-        if lately < ENOUGH and len(times) >= ENOUGH and self._times[-ENOUGH][0] > now - FRESH:
-            lately = ENOUGH
+        recent = sum(at > now - RECENT for at, _ in self._times)
+        if recent < ENOUGH and len(times) >= ENOUGH and self._times[-ENOUGH][0] > now - FRESH:
+            recent = ENOUGH
         typical = _percentile(times, TYPICAL)
-        return typical if lately < ENOUGH else min(typical, _percentile(times[-lately:], TYPICAL))
+        return typical if recent < ENOUGH else min(typical, _percentile(times[-recent:], TYPICAL))
 
 
 def _percentile(times: Sequence[float], share: float) -> float:
@@ -153,15 +153,15 @@ class MeasuredLoads:
         self.counts = counts
         self._times: dict[bytes, FirstContentTimes] = {}
 
-    def opened(self, target: Target) -> None:
+    def begin_request(self, target: Target) -> None:
         """Count a request sent to ``target``."""
         self.counts.begin(target.identity.place)
 
-    def closed(self, target: Target) -> None:
-        """Count the end of its response; call once for each ``opened``."""
+    def end_response(self, target: Target) -> None:
+        """Count the end of the response of ``target``; call once for each ``begin_request``."""
         self.counts.end(target.identity.place)
 
-    def observed(self, target: Target, seconds: float, now: float, *, at_least: bool = False) -> None:
+    def record_start(self, target: Target, seconds: float, now: float, *, at_least: bool = False) -> None:
         """Record a stream of ``target`` whose first content came after ``seconds``; ``at_least`` as in
         ``FirstContentTimes.add``."""
         key = target.identity.place
@@ -179,7 +179,7 @@ class MeasuredLoads:
         return None if times is None else times.percentile(share, now)
 
     def first_contents(self, keys: Sequence[bytes], now: float) -> list[float]:
-        """Return ``Loads.first_contents`` for the targets with these keys."""
+        """Return the typical seconds to first content of the targets with these keys, 0 without recent streams."""
         found, oldest = map(self._times.get, keys), now - WINDOW
         return [0.0 if times is None or times.newest <= oldest else times.typical for times in found]
 

@@ -13,7 +13,7 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.health.health import Health
-from gateway.routing.fallback import may_go_on
+from gateway.routing.fallback import has_untried_target
 from gateway.routing.plan import GiveUp, Outage, Outcome, Plan, Stage
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, ErrorKind, FailureReason
@@ -168,6 +168,6 @@ def _patience(plan: Plan, outcomes: list[Outcome], target: Target, now: float) -
     """Return the seconds after which a streamed attempt without content times out."""
     left = max(0.0, plan.deadline - now)
     patience = None if plan.route is None else plan.route.first_content
-    if patience is not None and may_go_on(plan, outcomes, target):
+    if patience is not None and has_untried_target(plan, outcomes, target):
         return min(patience, left)
     return min(target.entry.timeouts.first_byte or left, left)

@@ -198,7 +198,7 @@ async def _load_items(chain: Iterable[Node], incoming: Incoming, bounds: Bounds)
     bodies = [node.body for node in chain if node.kind in ("response", "items")]
 
     def read() -> tuple[Items, int]:
-        turns = bounds.within(map(unpack, bodies))
+        turns = bounds.check_turns(map(unpack, bodies))
         try:
             return previous_items(turns, decode_member(incoming, "input")), sum(map(len, turns))
         except ValueError as error:

@@ -89,14 +89,14 @@ def _with_history(
 ) -> Incoming:
     """Return ``incoming`` with the messages of ``chain`` first; ``own_members`` members override those that the thread
     remembers."""
-    turns = list(map(read_thread, bounds.within(unpack(node.body) for node in chain)))
+    turns = list(map(read_thread, bounds.check_turns(unpack(node.body) for node in chain)))
     messages = [message for turn in turns for message in turn.messages]
     messages.extend(read_elements(own_members["messages"]))
     members: dict[str, msgspec.Raw] = {}
     for turn in turns:
         members |= turn.remembered
     members |= {**own_members, "messages": msgspec.Raw(msgspec.json.encode(messages))}
-    (body,) = bounds.within([msgspec.json.encode(members)])
+    (body,) = bounds.check_turns([msgspec.json.encode(members)])
     return attrs.evolve(incoming, body=body, members=members)
 
 

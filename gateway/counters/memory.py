@@ -75,7 +75,7 @@ class LocalCounters:
         for claim in claims:
             self._open.add(claim.id)
             for one in claim.debits:
-                self._take(one, now)
+                self._reserve(one, now)
         return ()
 
     def settle(self, claim: Claim, used: Sequence[int]) -> None:
@@ -112,7 +112,7 @@ class LocalCounters:
         """Reserve all debits of ``claim`` even without room."""
         self._open.add(claim.id)
         for one in claim.debits:
-            self._take(one, self._clock())
+            self._reserve(one, self._clock())
 
     def fill(self, rate: RateCounter, full: float) -> None:
         """Set the time at which ``rate`` has refilled to at least ``full``."""
@@ -141,11 +141,11 @@ class LocalCounters:
         if used and state is not None and self._has_ended(counter, state):
             used = 0
         if counter.earlier:
-            rolled = self._rolled.get(counter.key) or self._roll(counter)
+            rolled = self._rolled.get(counter.key) or self._sum_earlier_slices(counter)
             return used + rolled[0], held + rolled[1]
         return used, held
 
-    def _roll(self, counter: SumCounter) -> tuple[int, int]:
+    def _sum_earlier_slices(self, counter: SumCounter) -> tuple[int, int]:
         """Compute and cache the amounts used and held in the earlier slices of a rolling period."""
         found = [state for key in counter.earlier if (state := self._states.get(key)) is not None]
         rolled = self._rolled[counter.key] = sum(one.used for one in found), sum(one.held for one in found)
@@ -157,7 +157,7 @@ class LocalCounters:
             self._rolled.clear()
             self._earlier.clear()
 
-    def _take(self, debit: Debit, now: float) -> None:
+    def _reserve(self, debit: Debit, now: float) -> None:
         counter, state = debit.counter, self._state(debit.counter)
         if isinstance(counter, RateCounter):
             state.full = full_after_debit(counter, state.full, debit.amount, now)
@@ -184,7 +184,7 @@ class LocalCounters:
             self._by_clients[counter.key] = None
             self._by_clients.move_to_end(counter.key)
             if len(self._by_clients) > self._most:
-                self._forget_one()
+                self._drop_oldest()
             if isinstance(counter, SumCounter):
                 if self._has_ended(counter, state):
                     state.used = 0
@@ -198,17 +198,17 @@ class LocalCounters:
     def _new_state(self, counter: Counter) -> _State:
         self._new += 1
         if self._new >= self._sweep_after:
-            self._forget_ended()
+            self._drop_expired()
             self._new, self._sweep_after = 0, max(SWEEP_AFTER, len(self._states))
         return _State(until=counter.until) if isinstance(counter, SumCounter) else _State()
 
-    def _forget_ended(self) -> None:
+    def _drop_expired(self) -> None:
         now = self._now()
         for key in [key for key, state in self._states.items() if state.until < now and not state.held]:
             del self._states[key]
             self._by_clients.pop(key, None)
 
-    def _forget_one(self) -> None:
+    def _drop_oldest(self) -> None:
         """Drop the oldest counter that clients chose and no claim holds."""
         oldest = next((key for key in self._by_clients if not self._states[key].held), None)
         if oldest is not None:

@@ -9,7 +9,7 @@ from typing import Final, LiteralString, cast
 import psycopg
 from psycopg.sql import SQL, Literal
 
-from gateway.counters.remote import SendStep, StoreAway
+from gateway.counters.remote import CounterStoreUnavailable, SendStep
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.postgres import BEGIN, PostgresConnection
 from gateway.stores.store import Unavailable
@@ -209,9 +209,9 @@ class PostgresCounters:
             try:
                 return await pool.run(lambda connection: connection.step(text), limit)
             except Unavailable:
-                raise StoreAway(f"no response for {limit:g} s") from None
+                raise CounterStoreUnavailable(f"no response for {limit:g} s") from None
             except psycopg.Error as error:
-                raise StoreAway(_reason(error)) from None
+                raise CounterStoreUnavailable(_reason(error)) from None
 
         try:
             yield send
@@ -223,7 +223,7 @@ class CountingConnection(PostgresConnection):
     """A connection that performs steps."""
 
     def prepare(self) -> None:
-        self.transact(_make)
+        self.transact(_create_tables)
 
     def step(self, text: bytes) -> bytes:
         """Perform a step in one message: a process that stalls must not keep a transaction open."""
@@ -240,7 +240,7 @@ class CountingConnection(PostgresConnection):
         return cast("str", found[0]).encode()
 
 
-def _make(connection: PostgresConnection) -> None:
+def _create_tables(connection: PostgresConnection) -> None:
     connection.db.execute(_SCHEMA)
 
 

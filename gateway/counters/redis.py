@@ -13,7 +13,7 @@ import trio
 from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
 from coredis.retry import NoRetryPolicy
 
-from gateway.counters.remote import SendStep, StoreAway
+from gateway.counters.remote import CounterStoreUnavailable, SendStep
 
 _SCRIPT: Final = """
 local asked, P = cjson.decode(ARGV[1]), '{trigate}:'
@@ -191,12 +191,12 @@ class RedisCounters:
             async with client:
                 yield RedisConnection(client).send
         except _FAILURES as error:
-            raise StoreAway(_reason(error)) from None
+            raise CounterStoreUnavailable(_reason(error)) from None
         except BaseExceptionGroup as group:  # raised by the client's nursery
-            expected, others = group.split((*_FAILURES, StoreAway))
+            expected, others = group.split((*_FAILURES, CounterStoreUnavailable))
             if expected is None or others is not None:
                 raise
-            raise StoreAway(_reason(expected)) from None
+            raise CounterStoreUnavailable(_reason(expected)) from None
 
 
 class RedisConnection:
@@ -210,8 +210,8 @@ class RedisConnection:
             try:
                 return await self._step(text)
             except _FAILURES as error:
-                raise StoreAway(_reason(error)) from None
-        raise StoreAway(f"no response for {limit:g} s")
+                raise CounterStoreUnavailable(_reason(error)) from None
+        raise CounterStoreUnavailable(f"no response for {limit:g} s")
 
     async def _step(self, text: bytes) -> bytes:
         try:
@@ -224,7 +224,7 @@ def _reason(error: BaseException) -> str:
     """Return a description of ``error`` without the server's text, which may repeat what it received."""
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
-    if isinstance(error, StoreAway):
+    if isinstance(error, CounterStoreUnavailable):
         return str(error)
     if isinstance(error, AuthenticationError):
         return "it rejects the user or the password"

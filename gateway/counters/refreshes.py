@@ -51,7 +51,7 @@ class PendingRefreshes:
         return event
 
     def take(self) -> StepRefreshes:
-        """Return the counters for the next step."""
+        """Remove and return the counters for the next step."""
         keys = list(islice(self._counters, PER_STEP))
         counters = tuple([self._counters.pop(key) for key in keys])
         if self._counters:

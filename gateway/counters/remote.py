@@ -33,7 +33,7 @@ from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
 from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
 from gateway.counters.share import KnownState, Share
 from gateway.counters.shortages import rate_shortage, room_shortage, shortage_of, unrefilled_units
-from gateway.counters.steps import CountingStep, State, StepReply, decoded, encoded, is_complete
+from gateway.counters.steps import CountingStep, State, StepReply, decode_reply, encode_step, is_complete
 
 log = logging.getLogger("trigate.counters")
 
@@ -41,11 +41,11 @@ LEASE: Final = 30.0
 """Seconds after which a silent process counts as dead; processes send four times as often."""
 LIMIT: Final = 0.25
 """Seconds that the first request waits before the store counts as unavailable."""
-_PATIENCE: Final = 3.0
+_CONNECT_TIMEOUT: Final = 3.0
 """Seconds to connect and for the first step; no request waits for them."""
-_AT_ONCE: Final = 64
+_RESERVATIONS_PER_STEP: Final = 64
 """Reservations per step."""
-_REMEMBERED: Final = 10_000
+_MOST_KNOWN: Final = 10_000
 """Counters whose last known level is remembered."""
 _FRESH: Final = 1.0
 """Seconds for which a known level proves that a counter is full."""
@@ -56,7 +56,7 @@ SendStep: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
 """Send a step and return the reply; the float limits the wait in seconds."""
 
 
-class StoreAway(Exception):
+class CounterStoreUnavailable(Exception):
     """An error: the store is unreachable or failed. The message is for the operator and contains no secrets."""
 
 
@@ -69,7 +69,8 @@ class CounterStore(Protocol):
         ...
 
     def connect(self) -> AbstractAsyncContextManager[SendStep]:
-        """Open a connection. Raises ``StoreAway``, as sending does; a cancelled step may have been performed."""
+        """Open a connection. Raises ``CounterStoreUnavailable``, as sending does; a cancelled step may have been
+        performed."""
         ...
 
 
@@ -156,7 +157,7 @@ class RemoteCounters:
         return self._share is not None
 
     def state(self) -> Mapping[str, Any]:
-        """Return the state for people: the store, and how many processes count there."""
+        """Return the state of the connection for people: the store, and the number of processes that use it."""
         found = {"store": self._store.title, "state": "away" if self.is_away else "shared", "processes": self._alive}
         return {**found, "away_seconds": round(self._clock() - self._away_since, 1)} if self.is_away else found
 
@@ -219,10 +220,10 @@ class RemoteCounters:
         if not wanted or self.is_away:
             return
         self._refreshes.add(wanted)
-        received_at = self._refreshes.event()
+        refreshed = self._refreshes.event()
         self._wake.set()
         with trio.move_on_after(self._limit):
-            await received_at.wait()
+            await refreshed.wait()
 
     def _unconfirmed(self, counter: Counter) -> int:
         """Return the amount used of ``counter`` that the store has not confirmed."""
@@ -279,7 +280,7 @@ class RemoteCounters:
         self._outage_reservations += 1
         if self._when_down == "refuse":
             debits = (debit for claim in claims for debit in claim.debits)
-            return [Shortage(debit, 1.0, *self._counted(debit.counter), "store_away") for debit in debits]
+            return [Shortage(debit, 1.0, *self._used_and_held(debit.counter), "store_away") for debit in debits]
         if short := await self._share.reserve(claims):
             return short
         for claim in claims:
@@ -291,7 +292,7 @@ class RemoteCounters:
                     self._add(debit.counter, debit.amount)
         return ()
 
-    def _counted(self, counter: Counter) -> tuple[int, int]:
+    def _used_and_held(self, counter: Counter) -> tuple[int, int]:
         level = self.level(counter)
         return level.used, level.held
 
@@ -322,14 +323,14 @@ class RemoteCounters:
         wait = 0.1
         while not self._leaving or self._has_pending():
             try:
-                with trio.CancelScope(deadline=trio.current_time() + _PATIENCE) as scope:
+                with trio.CancelScope(deadline=trio.current_time() + _CONNECT_TIMEOUT) as scope:
                     async with self._store.connect() as send:
                         scope.deadline = float("inf")
                         wait = 0.1
                         await self._serve(send)
                         break
-                raise StoreAway("it accepted no connection in time")
-            except StoreAway as error:
+                raise CounterStoreUnavailable("it accepted no connection in time")
+            except CounterStoreUnavailable as error:
                 self._lose_connection(str(error))
             if self._leaving:
                 break
@@ -353,7 +354,7 @@ class RemoteCounters:
         return bool(self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent)
 
     async def _serve(self, send: SendStep) -> None:
-        """Send steps until this process stops. Raises ``StoreAway``."""
+        """Send steps until this process stops. Raises ``CounterStoreUnavailable``."""
         lost = 0
         while True:
             if self._sent is None:
@@ -361,30 +362,30 @@ class RemoteCounters:
                     with trio.move_on_after(min(self._lease / 4, _REFRESH if self._known else self._lease)):
                         await self._wake.wait()
                 self._wake = trio.Event()
-                self._sent = self._next()
+                self._sent = self._next_batch()
             batch = self._sent
             nobody_waits = self._share is not None or batch.step.joins
-            reason = await send(batch.text, max(_PATIENCE, self._limit) if nobody_waits else self._limit)
+            data = await send(batch.text, max(_CONNECT_TIMEOUT, self._limit) if nobody_waits else self._limit)
             try:
-                reply = decoded(reason)
+                reply = decode_reply(data)
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                raise StoreAway("its responses are from another version of trigate") from None
+                raise CounterStoreUnavailable("its responses are from another version of trigate") from None
             if not reply.lost and not is_complete(reply, batch.step):
-                raise StoreAway("its responses are from another version of trigate")
+                raise CounterStoreUnavailable("its responses are from another version of trigate")
             if reply.lost:
                 lost += 1
                 self._join_again(batch)
                 if lost > 3:
-                    raise StoreAway("it loses data")
+                    raise CounterStoreUnavailable("it loses data")
                 continue
             lost = 0
             self._process_reply(batch, reply)
             if batch.step.leaves:
                 return
 
-    def _next(self) -> _Batch:
+    def _next_batch(self) -> _Batch:
         """Return the next step with everything pending."""
-        count = min(len(self._waiting), _AT_ONCE)
+        count = min(len(self._waiting), _RESERVATIONS_PER_STEP)
         waiting = [self._waiting.popleft() for _ in range(count)]
         joins = self._joining
         if joins:
@@ -407,7 +408,7 @@ class RemoteCounters:
         )  # fmt: skip
         self._in_transit = self._added
         self._unknown, self._ended, self._added, self._raised = {}, {}, {}, {}
-        return _Batch(step, encoded(step), waiting, refreshes)
+        return _Batch(step, encode_step(step), waiting, refreshes)
 
     def _stale_counters(self) -> list[Counter]:
         """Return counters not refreshed for a while, and forget those whose period is over."""
@@ -465,7 +466,7 @@ class RemoteCounters:
             return
         self._known[counter.key] = KnownState(counter, state, self._clock())
         self._known.move_to_end(counter.key)
-        if len(self._known) > _REMEMBERED:
+        if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
 
     def _join_again(self, batch: _Batch) -> None:
@@ -491,7 +492,7 @@ class RemoteCounters:
         self._unknown.clear()  # joining sends all open claims
 
     def _lose_connection(self, why: str) -> None:
-        """Handle a lost connection. The sent step is repeated on the next one; waiting requests are decided without
+        """Handle a lost connection. The next connection repeats the sent step; waiting requests are decided without
         it."""
         self._start_outage(why)
         if self._sent is not None:

@@ -10,9 +10,9 @@ _TOLERANCE: Final = 1e-6
 
 
 def seconds_short(rate: RateCounter, full: float, amount: int, now: float) -> float:
-    """Return the seconds until a debit of ``amount`` fits, 0 if it fits now.
+    """Return the seconds until ``amount`` fits into a rate, 0 if it fits now.
 
-    The bucket is full at ``full``. An amount larger than the burst fits when the bucket is full."""
+    The rate has refilled at the time ``full``. An amount larger than the burst fits when the bucket is full."""
     refill = rate.seconds / rate.amount
     wait = max(full, now) + min(amount, rate.burst) * refill - now - rate.burst * refill
     return wait if wait > _TOLERANCE else 0.0
@@ -25,7 +25,7 @@ def full_after_debit(rate: RateCounter, full: float, amount: int, now: float) ->
 
 
 def unrefilled_units(rate: RateCounter, full: float, now: float) -> int:
-    """Return the units that have not refilled yet."""
+    """Return the units of a rate that have not refilled yet."""
     return max(0, round((full - now) * rate.amount / rate.seconds))
 
 

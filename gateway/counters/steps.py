@@ -53,7 +53,7 @@ class StepReply(msgspec.Struct):
 
 
 _REPLY = msgspec.json.Decoder(StepReply)
-decoded = _REPLY.decode
+decode_reply = _REPLY.decode
 
 
 def is_complete(reply: StepReply, step: CountingStep) -> bool:
@@ -64,7 +64,7 @@ def is_complete(reply: StepReply, step: CountingStep) -> bool:
     return [len(states) for _, states in reply.reserved] == asked
 
 
-def encoded(step: CountingStep) -> bytes:
+def encode_step(step: CountingStep) -> bytes:
     return msgspec.json.encode(
         {
             "name": step.name,
@@ -92,7 +92,7 @@ def _debit(debit: Debit) -> list[Any]:
 
 
 def _counter(counter: Counter) -> list[Any]:
-    """Return kind, key, two numbers and earlier keys.
+    """Return the JSON form of a counter: kind, key, two numbers and earlier keys.
 
     For a rate, the numbers are the seconds in which a unit and the burst refill; otherwise the limit and the expiry."""
     if isinstance(counter, RateCounter):

@@ -73,7 +73,7 @@ def _needs_stored_turns(incoming: Incoming) -> bool:
 
 async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     """Return a model's summary as a compaction. Raises ``GatewayError``: 502 if the summary is incomplete."""
-    plan = planned.plan.with_each(lambda target: attrs.evolve(target, lane="hub"))
+    plan = planned.plan.with_each_target(lambda target: attrs.evolve(target, lane="hub"))
     size = planned.incoming.size
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
     walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))

@@ -45,7 +45,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     if target is None:
         return None
     exchange.record.lane = target.lane
-    if (suffix := target.end("count")) is None:
+    if (suffix := target.suffix_of("count")) is None:
         return None
     preparation: Preparation = partial(prepare, planned.incoming)
     if target.lane == "hub":

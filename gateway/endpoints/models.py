@@ -20,7 +20,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
 from gateway.routing.described import Description
 from gateway.routing.router import Model, Router
-from gateway.routing.walls import walled
+from gateway.routing.walls import candidates_inside
 from gateway.serving.quart_views import add_view, current_scope
 from providers.apis import CODECS
 from providers.endpoints.model_types import MODEL_TYPES, ModelType
@@ -96,7 +96,7 @@ class ModelList:
         """Return the owner of a model. Raises ``GatewayError`` for an unknown or forbidden name."""
         client = g.client
         plan = self._router.plan(name, api, partial(self._authenticator.can_use, client))
-        for one in walled(plan.candidates, self._authenticator.wall(client), client):
+        for one in candidates_inside(plan.candidates, self._authenticator.wall(client), client):
             self._authenticator.check(client, name, one.target.entry, one.target.model, None)
         return plan.targets[0].entry.provider.display_name
 

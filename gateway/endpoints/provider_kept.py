@@ -38,7 +38,7 @@ class ProviderKept:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._by_entry = {target.entry.name: target for target in service.router.keepers()}
+        self._by_entry = {target.entry.name: target for target in service.router.storing_targets()}
         self._keepers = tuple(_one_per_account(self._by_entry.values()))
 
     async def __call__(self, id: str) -> Response | None:

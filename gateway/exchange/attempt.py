@@ -13,7 +13,7 @@ from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
 from gateway.request.public_errors import passthrough_error
-from gateway.request.wire import signature
+from gateway.request.wire import signature_headers
 from gateway.routing.plan import Stage
 from gateway.routing.target import LaneName
 from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamRequest
@@ -187,7 +187,7 @@ class Attempt:
         if credential is not None:
             self._disclosure.sent_words += secret_parts(credential)
         size = len(request.body) // 16  # the most expensive step is a digest
-        proof = await offload(size, signature, request, self.target, credential, time.time())
+        proof = await offload(size, signature_headers, request, self.target, credential, time.time())
         most = None if target_request.request.incoming.stream else context.service.limits.answer
         upload = target_request.request.upload
         watched_upload = None if upload is None else watch_upload(upload, self.watch, self._on_last_bytes)

@@ -12,7 +12,7 @@ from gateway.exchange.context import ExchangeContext, attempt_record
 from gateway.exchange.target_request import TargetRequest
 from gateway.health.health import OpenAttempt
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
-from gateway.routing.most_useful import all_out
+from gateway.routing.most_useful import all_unavailable_error
 from gateway.routing.plan import Outage, Outcome, Stage
 from gateway.routing.target import LaneName
 from streams.events import ErrorInfo, FailureReason
@@ -73,7 +73,7 @@ class AttemptAccount:
         service = self._context.service
         self._began = time.perf_counter()
         self._open = service.health.begin(self.target, self._context.forwarded_credential(self.target), added=added)
-        service.balancer.loads.opened(self.target)
+        service.balancer.loads.begin_request(self.target)
         return not self._open.is_overtaken
 
     def mark_unsent(self) -> None:
@@ -93,7 +93,7 @@ class AttemptAccount:
 
     def unavailable_error(self, seconds: float) -> ErrorInfo:
         """Return the failure of an attempt whose target is unavailable for longer than it may wait."""
-        return attrs.evolve(all_out([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)
+        return attrs.evolve(all_unavailable_error([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)
 
     def attach(self, attempt: Attempt, make: Callable[[Attempt], A]) -> A:
         """Attach the ``attempt`` that is about to be sent, and return the reader of its response."""
@@ -152,7 +152,7 @@ class AttemptAccount:
     def _end(self) -> None:
         if self._open is not None:
             self._open.close()
-            self._context.service.balancer.loads.closed(self.target)
+            self._context.service.balancer.loads.end_response(self.target)
 
     def _require_attempt(self) -> Attempt:
         assert self.attempt is not None, "it has an answer"
@@ -186,4 +186,4 @@ class AttemptAccount:
         tells, streams, route = self._request
         if route is not None and tells and streams and not self.step.after:
             service = self._context.service
-            service.balancer.loads.observed(self.target, seconds, service.health.clock(), at_least=at_least)
+            service.balancer.loads.record_start(self.target, seconds, service.health.clock(), at_least=at_least)

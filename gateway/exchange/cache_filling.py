@@ -175,7 +175,7 @@ class CachedOrigin:
             try:
                 if rest is not None:
                     await flight.run(rest)
-                body = await flight.whole()
+                body = await flight.wait_for_body()
                 if key and body is not None and await offload(len(body), judge, body):
                     answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
                     await self._lookup.keep(key, answer)

@@ -143,7 +143,7 @@ class Exchange:
         """Return the request with a mark on each target that the client's subscription pays for."""
         if not self._context.service.router.passes_credentials:
             return request
-        return attrs.evolve(request, plan=request.plan.with_each(self._context.with_subscription_mark))
+        return attrs.evolve(request, plan=request.plan.with_each_target(self._context.with_subscription_mark))
 
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Record the size of the request."""

@@ -56,7 +56,7 @@ class LocatedRequest:
                     f"{plan.first.place}: use a model of that provider, or upload them again"
                 ), code="kept_elsewhere",
             )  # fmt: skip
-        return plan.among(there)
+        return plan.with_candidates(there)
 
 
 async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest:

@@ -22,17 +22,17 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
-from gateway.request.narrowing import ONE_PLACE, is_router, joined, narrow
+from gateway.request.narrowing import ONE_PLACE, is_router, join_plans, narrow
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_wished
 from gateway.request.router_bodies import read_wishes
 from gateway.request.structure import Bounds
-from gateway.request.suitability import readers_first, refuse_images, suitable
-from gateway.request.tools_in_chat import where_tools_are_taken
+from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
+from gateway.request.tools_in_chat import with_api_for_tools
 from gateway.request.wishes import NO_WISHES, WISH_HEADERS, Wishes, with_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.routing.walls import walled
+from gateway.routing.walls import candidates_inside
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError, invalid
 
@@ -81,7 +81,7 @@ async def note_wishes(planning: Planning) -> None:
     size = len(incoming.body)
     wishes = await offload(size // 2 if forms else 0, read_wishes, context.client_request, incoming, forms)
     if wishes is not NO_WISHES:
-        planning.incoming = await offload(size, wishes.stripped, incoming)
+        planning.incoming = await offload(size, wishes.without_members_in, incoming)
         planning.wishes, planning.context = wishes, context.with_strictness(wishes.strict)
 
 
@@ -120,7 +120,7 @@ async def recall_turns(planning: Planning) -> None:
     limits = planning.context.service.limits
     bounds = Bounds(limits.request_body, limits.elements)
     found = await recall(planning.memory, planning.incoming, planning.plan.candidates, bounds)
-    planning.plan, planning.incoming = planning.plan.among(found.candidates), found.incoming
+    planning.plan, planning.incoming = planning.plan.with_candidates(found.candidates), found.incoming
     planning.turn, planning.headers = found.turn, found.headers
 
 
@@ -141,8 +141,8 @@ async def order_groups(planning: Planning) -> None:
     service = context.service
     affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.client_request.headers, incoming)
     plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4)
-    ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
-    planning.plan, planning.affinity = plan.among(ordered), affinity
+    ordered = await offload(incoming.size, put_reasoning_readers_first, plan.candidates, incoming)
+    planning.plan, planning.affinity = plan.with_candidates(ordered), affinity
 
 
 STEPS: Final[tuple[PlanningStep, ...]] = (
@@ -154,9 +154,9 @@ STEPS: Final[tuple[PlanningStep, ...]] = (
 def _without_unsuitable(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
     if refers_to_stored_object(incoming):
         plan = narrow(plan, ONE_PLACE)
-    kept = suitable(plan.candidates, incoming, asked)
+    kept = select_suitable(plan.candidates, incoming, asked)
     refuse_images(kept, incoming)
-    return plan.among(kept)
+    return plan.with_candidates(kept)
 
 
 def _plan_targets(planning: Planning) -> Plan:
@@ -166,7 +166,7 @@ def _plan_targets(planning: Planning) -> Plan:
     record.requested_model, record.stream = incoming.model, incoming.stream
     plan = _plan_for_names(context, incoming.model, wishes) if wishes.names else _plan_for_name(context, incoming.model)
     if "tools" in incoming.members:
-        plan = plan.with_each(partial(where_tools_are_taken, incoming))
+        plan = plan.with_each_target(partial(with_api_for_tools, incoming))
     if wishes is not NO_WISHES:
         plan = narrow(plan, wishes)
     record.route = None if plan.route is None else plan.route.name
@@ -196,8 +196,8 @@ def _plan_for_names(context: ExchangeContext, model: str | None, wishes: Wishes)
             plans.append(_plan_for_name(context, name))
         except GatewayError as error:
             raise invalid(f"{at}: {error.info.message}", at) from None
-    context.record.requested_model = plans[0].first.asked
-    return joined(plans, context.service.router.several)
+    context.record.requested_model = plans[0].first.requested_name
+    return join_plans(plans, context.service.router.several)
 
 
 def _check_further_model(context: ExchangeContext, at: str, name: str, target: Target) -> None:
@@ -209,10 +209,10 @@ def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
     """Return ``plan`` with the targets that the client may use. Raises ``GatewayError`` if there are none, or if it may
     not use a model."""
     authenticator, asked = context.service.authenticator, context.client_request
-    context.record.requested_model = plan.first.asked
+    context.record.requested_model = plan.first.requested_name
     candidates = plan.candidates
     if (wall := authenticator.wall(asked.client)) is not None:
-        candidates = walled(candidates, wall, asked.client)
+        candidates = candidates_inside(candidates, wall, asked.client)
     passing = [one for one in candidates if one.target.entry.passthrough_auth]
     credential = asked.credential if passing else None  # all headers are searched for it
     if passing and len(candidates) > 1:  # a target that needs the client's own key does not exclude others
@@ -222,5 +222,5 @@ def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
         for candidate in candidates:
             one = candidate.target
             passed_on = credential if one.entry.passthrough_auth else None
-            authenticator.check(asked.client, one.asked, one.entry, one.model, passed_on)
-    return plan.among(candidates)
+            authenticator.check(asked.client, one.requested_name, one.entry, one.model, passed_on)
+    return plan.with_candidates(candidates)

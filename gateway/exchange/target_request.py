@@ -18,9 +18,9 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepare import refuse_losses
 from gateway.request.prepared import Prepared
-from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed
+from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
 from gateway.request.rejections import RejectionKey
-from gateway.request.wire import hosted, upstream_request
+from gateway.request.wire import move_headers_to_body, upstream_request
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import Send, Stage
 from gateway.routing.target import LaneName, Target
@@ -53,7 +53,7 @@ class Disclosure:
 
     def error_with_headers(self, failed: ErrorInfo, headers: Headers, lane: LaneName) -> ErrorInfo:
         """Return ``failed`` for the client, with the client's headers from the response that reported it."""
-        return with_passed(failed, self.headers(headers, lane))
+        return with_passed_headers(failed, self.headers(headers, lane))
 
     def body(self, data: bytes) -> bytes:
         """Return the body of a complete response without the provider's key."""
@@ -114,7 +114,7 @@ class TargetRequest:
         dropped: tuple[str, ...] = ()
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
-            sent, dropped = without_betas(sent, (*rows, *prepared.left.paths))
+            sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
         return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped)
 
     def report(self, record: Record) -> None:
@@ -128,15 +128,15 @@ class TargetRequest:
     async def upstream_request(self) -> UpstreamRequest:
         """Return the unsigned HTTP request."""
         request, target = self.request, self.target
-        if ROUTE in self.prepared.left.paths and target.elsewhere is not None:
-            target = attrs.evolve(target, url=target.elsewhere)
+        if ROUTE in self.prepared.omissions.paths and target.alternative_url is not None:
+            target = attrs.evolve(target, url=target.alternative_url)
         out = upstream_request(
             self.prepared.outgoing, target, self.sent, request.incoming.stream, request.suffix, method=request.method,
             media=request.media,
         )  # fmt: skip
         if (hosting := target.hosting) is not None:
             beside = (request.suffix or "").startswith(BESIDE)
-            out = await offload(len(out.body), partial(hosted, keeps_model=beside), out, hosting)
+            out = await offload(len(out.body), partial(move_headers_to_body, keeps_model=beside), out, hosting)
         return out
 
     def reply(self, turn: TurnRecorder, stamp: AnswerStamp | None = None) -> Reply:
@@ -147,7 +147,7 @@ class TargetRequest:
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if stamp is None else stamp.created
         unsent = self.prepared.outgoing.dropped
-        asked = attrs.evolve(request, model=target.asked)
+        asked = attrs.evolve(request, model=target.requested_name)
         reply = turn.reply(Reply(asked, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 

@@ -21,10 +21,10 @@ from gateway.exchange.target_request import AnswerSource, TargetRequest, write_r
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
 from gateway.request.public_errors import MISTAKE
-from gateway.request.refusal import learned_paths, refused_parts
+from gateway.request.refusal import learned_paths, rejected_parts
 from gateway.request.rejections import RejectionKey
-from gateway.request.repeatable import may_be_doubled
-from gateway.routing.fallback import may_go_on
+from gateway.request.repeatable import may_run_twice
+from gateway.routing.fallback import has_untried_target
 from gateway.routing.omissions import Omissions
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, requests_sent
 from gateway.routing.target import Target
@@ -63,7 +63,7 @@ class Walk:
         while True:
             step = self._next_step()
             if self._reservation is not None:
-                await self._reservation.take_client(step.target)
+                await self._reservation.reserve_client(step.target)
             try:
                 self._written_request = await write_request(self.context, self.request, step, self._cause(step))
                 self._current_account = None
@@ -246,7 +246,7 @@ class Walk:
             assert account.answer is not None, "it has begun"
             turn.record_target(account.target, account.answer.writer)
         if (affinity := self.request.affinity) is not None:
-            self.context.service.balancer.landed(self.request.plan, account.target, affinity, self._outcomes)
+            self.context.service.balancer.record_landing(self.request.plan, account.target, affinity, self._outcomes)
         self._learn(account.target)
 
     # Two concurrent attempts
@@ -256,8 +256,8 @@ class Walk:
         plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
-        service.hedges.came(plan.route.name, plan.route.hedge)
-        if self.request.turn.background is not None or not may_be_doubled(self.request.incoming, plan.targets):
+        service.hedges.count_request(plan.route.name, plan.route.hedge)
+        if self.request.turn.background is not None or not may_run_twice(self.request.incoming, plan.targets):
             return None
         after = plan.route.hedge.after
         if after != "p95":
@@ -297,10 +297,10 @@ class Walk:
             return None
         if self._conditions.outage(step.target, alone=False) is not None:
             return None
-        if not self.context.service.hedges.take(plan.route.name):
+        if not self.context.service.hedges.claim(plan.route.name):
             return None
         try:
-            taken = None if self._reservation is None else await self._reservation.take(step.target, queues=False)
+            taken = None if self._reservation is None else await self._reservation.reserve(step.target, queues=False)
             return None if isinstance(taken, ErrorInfo) else await self._prepare(step, "hedge", taken)
         except GatewayError:
             return None
@@ -312,7 +312,7 @@ class Walk:
 
         A second one is for a dead pooled connection, unless it would take the last request from an untried target."""
         left = self.request.plan.retries.attempts - requests_sent(self._outcomes) - others
-        if left == 2 and may_go_on(self.request.plan, self._outcomes, account.target):
+        if left == 2 and has_untried_target(self.request.plan, self._outcomes, account.target):
             return 1
         return min(2, left)
 
@@ -359,7 +359,7 @@ class Walk:
         route = plan.route
         if route is None or route.first_content is None or not self.request.incoming.stream:
             return left
-        return min(left, route.first_content) if may_go_on(plan, self._outcomes, account.target) else left
+        return min(left, route.first_content) if has_untried_target(plan, self._outcomes, account.target) else left
 
     def _without_client_timeout(self, failed: ErrorInfo) -> ErrorInfo:
         """Return ``failed`` for the target's health: without a reason if the client's deadline caused the timeout
@@ -381,7 +381,7 @@ class Walk:
         """Return the next attempt that can be prepared. Raises ``GatewayError`` if there is none."""
         while True:
             step = self._next_step()
-            taken = None if self._reservation is None else await self._reservation.take(step.target)
+            taken = None if self._reservation is None else await self._reservation.reserve(step.target)
             if isinstance(taken, ErrorInfo):
                 self._add_outcome(Outcome(step.target, taken, Stage.WAITING, requests=0))
                 continue
@@ -417,9 +417,9 @@ class Walk:
     def _omittable_parts(self, target_request: TargetRequest, failed: ErrorInfo) -> Omissions:
         """Return the parts of the request that ``failed`` rejects and that can be omitted."""
         without = self.request.prepare
-        return refused_parts(
+        return rejected_parts(
             failed, target_request.prepared, target_request.sent, lambda left: without(target_request.target, left),
-            has_another_route=target_request.target.elsewhere is not None,
+            has_another_route=target_request.target.alternative_url is not None,
         )  # fmt: skip
 
     def _learn(self, target: Target) -> None:

@@ -79,7 +79,7 @@ class Circuit:
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether the target needs no trial once its time has passed."""
+        """Whether the outage ends at its time without a trial."""
         return self.reason is None or self.reason == "rate_limited"
 
     def pack(self) -> bytes:
@@ -115,7 +115,7 @@ class Failure:
 
 
 def availability(circuit: Circuit, now: float) -> Availability:
-    """Return the state of a target at ``now``."""
+    """Return the availability of a target at the time ``now``."""
     if circuit.reason is None:
         return "in"
     if is_out(circuit, now):
@@ -164,7 +164,7 @@ def without_trial(circuit: Circuit, trial: int) -> Circuit:
     return attrs.evolve(circuit, trial=0, trial_until=0) if trial and circuit.trial == trial else circuit
 
 
-def after_good(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Circuit:
+def after_success(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Circuit:
     """Apply a response that started successfully, to a request ``sent`` at that time.
 
     It never shortens an outage, and counts only if it was sent after the outage began or is the trial."""
@@ -238,7 +238,7 @@ def first_trial(process: int) -> int:
 
 
 def process_of(trial: int) -> int:
-    """Return the process of a trial number."""
+    """Return the process id in a trial number."""
     return trial >> 32
 
 
@@ -270,7 +270,7 @@ def _after_lasting_failure(circuit: Circuit, failure: Failure) -> Circuit:
 def _after_countable_failure(circuit: Circuit, failure: Failure, is_new: bool, settings: CircuitSettings) -> Circuit:
     """Count a failure without a stated end.
 
-    A request that hung tells only about the time it was sent: the target may have recovered since."""
+    A request that hung shows only the state at the time it was sent: the target may have recovered since."""
     if circuit.reason is None and not _was_sent_while_available(circuit, failure.sent):
         return circuit  # sent before the outage, and the target has recovered
     failures = min(circuit.failures + 1, 0xFFFF)

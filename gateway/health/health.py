@@ -20,7 +20,7 @@ from gateway.health.circuit import (
     Circuit,
     Failure,
     after_failure,
-    after_good,
+    after_success,
     allow_trial,
     availability,
     first_trial,
@@ -237,7 +237,7 @@ class Health:
             return None
         if alone:
             return self._blocking_outage(identity)
-        known = self._known(self._keys(identity))
+        known = self._open_circuits(self._keys(identity))
         return self._outage(known, target.entry.circuit or self._circuit) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
@@ -245,7 +245,7 @@ class Health:
         probe = self._probes.get(identity.endpoint)
         return (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
 
-    def _known(self, keys: tuple[bytes, ...]) -> list[tuple[bytes, Circuit]]:
+    def _open_circuits(self, keys: tuple[bytes, ...]) -> list[tuple[bytes, Circuit]]:
         """Return the circuits that are not closed."""
         return [(key, row) for key in keys if (row := self._get(key)) is not None and row.reason is not None]
 
@@ -273,7 +273,7 @@ class Health:
     def _blocking_outage(self, identity: Identity) -> Outage | None:
         """Return the outage from a provider's ``retry-after``, or after a rejected credential."""
         now = self.clock()
-        for key, row in self._known((identity.place, identity.account)):
+        for key, row in self._open_circuits((identity.place, identity.account)):
             if is_blocked(row, now):
                 reason: FailureReason = "credential" if key == identity.account else "rate_limited"
                 return Outage(reason, row.blocked_until, tried=has_trial(row, now))
@@ -303,15 +303,15 @@ class Health:
         attempt = OpenAttempt(self, target, place, now)
         for key in place.keys:
             if (row := self._get(key)) is not None and row.reason is not None:
-                self._try(attempt, key, now)
+                self._claim_trial(attempt, key, now)
         return attempt
 
     def wait(self, attempt: OpenAttempt) -> float:
         """Return the seconds until the place of a waiting ``attempt`` is due, which may have grown meanwhile."""
-        until = [row.until for _, row in self._known(attempt.place.keys)]
+        until = [row.until for _, row in self._open_circuits(attempt.place.keys)]
         return max(max(until, default=0.0) - self.clock(), 0.0)
 
-    def _try(self, attempt: OpenAttempt, key: bytes, now: float) -> None:
+    def _claim_trial(self, attempt: OpenAttempt, key: bytes, now: float) -> None:
         attempt.trial = trial = attempt.trial or next(self._trials)
         _, after = self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
         attempt.is_overtaken |= after.trial not in (0, trial)
@@ -321,22 +321,22 @@ class Health:
         place.good += 1
         place.latest = attempt
         if now >= place.next_count_at:
-            self._count(place, now)
+            self._flush_successes(place, now)
         row = self._get(place.key)
         if row is not None and (row.reason is not None or row.failures):
-            attempt.before = self._good(attempt, place.key, now)
+            attempt.before = self._apply_success(attempt, place.key, now)
         for key in place.keys[1:]:
             if (row := self._get(key)) is not None and row.reason is not None:
-                self._good(attempt, key, now)
+                self._apply_success(attempt, key, now)
 
-    def _good(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
+    def _apply_success(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
         """Apply a success to the circuit of ``key``, and return the circuit before it."""
         sent, trial = attempt.sent, attempt.trial
-        before, after = self._states.update(key, lambda circuit: after_good(circuit, now, sent, trial))
+        before, after = self._states.update(key, lambda circuit: after_success(circuit, now, sent, trial))
         self._log_transition(attempt, key, before, after, now)
         return before
 
-    def _count(self, place: UsedPlace, now: float) -> None:
+    def _flush_successes(self, place: UsedPlace, now: float) -> None:
         """Add the accumulated successes to the circuit, occasionally, because that costs more than counting."""
         good, place.good = place.good, 0
         place.next_count_at = now + STEP
@@ -348,7 +348,7 @@ class Health:
         failure = Failure(reason, failed.wait, now, attempt.sent, attempt.trial)
         if attempt.phase is _Phase.STARTED:
             place.good -= 1
-        self._count(place, now)
+        self._flush_successes(place, now)
         before = attempt.before if place.latest is attempt else None
         key = place.account if reason in ACCOUNT_REASONS else place.key
 
@@ -356,7 +356,7 @@ class Health:
             circuit = circuit if before is None or key != place.key else undo_success(circuit, before)
             return after_failure(circuit, failure, settings)
 
-        self._remember(key)
+        self._remember_failure(key)
         self._log_transition(attempt, key, *self._states.update(key, change), now)
 
     def _release_trial(self, attempt: OpenAttempt) -> None:
@@ -371,7 +371,7 @@ class Health:
         names = self._accounts.get(key, [place.name]) if key == place.account else [place.name]
         self.transitions.log_change(key, place.entry, names, before, after, now)
 
-    def _remember(self, key: bytes) -> None:
+    def _remember_failure(self, key: bytes) -> None:
         self._failed_keys.pop(key, None)
         self._failed_keys[key] = None
         if len(self._failed_keys) > MOST_UNLISTED:
@@ -407,7 +407,7 @@ class Health:
         return tuple(found)
 
     def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
-        rows = [row for _, row in self._known(keys) if availability(row, now) != "in"]
+        rows = [row for _, row in self._open_circuits(keys) if availability(row, now) != "in"]
         if not rows:
             return TargetState(entry, name, "in", key=keys[0])
         row = max(rows, key=lambda row: row.until)

@@ -79,7 +79,7 @@ class Prober:
         self._states = states
         self._clock = clock
         self._transitions = transitions
-        self._strange: set[str] = set()
+        self._warned_urls: set[str] = set()
 
     async def run(self, upstream: Upstream) -> None:
         """Probe until cancelled. Raises nothing else, because the process shares its nursery."""
@@ -100,7 +100,7 @@ class Prober:
         with trio.move_on_after(EVERY):
             try:
                 async with await upstream.send(probe.request()) as response:
-                    reason = self._judge(probe, response.status)
+                    reason = self._reason_of_status(probe, response.status)
             except UpstreamError as error:
                 reason = error.info.reason
                 if reason not in UNAVAILABLE:  # local limits and errors do not count
@@ -113,13 +113,13 @@ class Prober:
         before, after = self._states.update(probe.key, change)
         self._transitions.log_change(probe.key, probe.entry.name, probe.names, before, after, now)
 
-    def _judge(self, probe: ServerProbe, status: int) -> FailureReason | None:
+    def _reason_of_status(self, probe: ServerProbe, status: int) -> FailureReason | None:
         if status == 503:
             return "overloaded"
         if status >= 500:
             return "server_error"
-        if not 200 <= status < 300 and probe.url not in self._strange:
-            self._strange.add(probe.url)
+        if not 200 <= status < 300 and probe.url not in self._warned_urls:
+            self._warned_urls.add(probe.url)
             log.warning(
                 "%s: the probe returns status %d, which does not indicate health: correct `probe`",
                 probe.names[0],

@@ -13,7 +13,7 @@ class RetryBudget:
     Times (``now``) are in seconds of any monotonic clock."""
 
     def __init__(self, workers: int = 1) -> None:
-        """``workers`` share the requests that are always allowed."""
+        """Share the requests that are always allowed with the other ``workers`` processes."""
         self._second = 0
         self._from_clients = [0] * SECONDS
         self._additional = [0] * SECONDS
@@ -34,7 +34,8 @@ class RetryBudget:
         self._additional[second % SECONDS] += 1
 
     def may_add(self, now: float, share: float) -> bool:
-        """Return whether one more is allowed: at most ``share`` of the clients' requests, plus ``ALWAYS_ALLOWED``."""
+        """Return whether one more additional request is allowed: at most ``share`` of the clients' requests, plus
+        ``ALWAYS_ALLOWED``."""
         if int(now) != self._second:
             self._advance(int(now))
         return sum(self._additional) + 1 <= share * sum(self._from_clients) + self._always_allowed

@@ -36,14 +36,14 @@ class TransitionLog:
         if is_out(after, now):
             if not is_out(before, now) or before.reason != after.reason:
                 self.outages[entry, str(after.reason)] += 1
-                log.log(self._level(key, after, now), "%s", _out(names, after, now))
+                log.log(self._level(key, after, now), "%s", _describe_outage(names, after, now))
         elif before.reason is not None and after.reason is None:
             log.info("%s: available again", ", ".join(names))
 
     def take_outages(self) -> Counter[tuple[str, str]]:
-        """Return the outages since the last call."""
-        take_outages, self.outages = self.outages, Counter()
-        return take_outages
+        """Return the number of outages by entry and reason since the last call."""
+        outages, self.outages = self.outages, Counter()
+        return outages
 
     def _level(self, key: bytes, circuit: Circuit, now: float) -> int:
         if circuit.reason in QUIET:
@@ -57,7 +57,7 @@ class TransitionLog:
         return logging.ERROR
 
 
-def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
+def _describe_outage(names: Collection[str], circuit: Circuit, now: float) -> str:
     seconds = circuit.until - now
     until = utc(time.time() + seconds)
     end = "then it gets requests again" if circuit.ends_by_itself else "then one request tries it"
@@ -65,5 +65,5 @@ def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
 
 
 def utc(at: float) -> str:
-    """Return Unix seconds as RFC 3339."""
+    """Format a time in Unix seconds as RFC 3339."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

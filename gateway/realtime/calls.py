@@ -17,7 +17,7 @@ from gateway.realtime.models import ENDPOINT
 from gateway.realtime.notices import ModelRule
 from gateway.realtime.objects import ExaminedObject, read_object
 from gateway.realtime.shapes import OF_OPENAI
-from gateway.routing.router import passing_target
+from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.multipart import (
@@ -70,7 +70,7 @@ class CallIds:
         assert place is not None, "it has calls"
         path = f"/calls/{quote(found.native, safe='')}{rest}" if rest else ""
         url = endpoint_url(entry.base_url, entry.row(entry.model), place, entry.model, path)
-        target = attrs.evolve(passing_target(entry, "chat", entry.model, url), endpoint_place=place)
+        target = attrs.evolve(passthrough_target(entry, "chat", entry.model, url), endpoint_place=place)
         return target, found.native
 
 

@@ -14,8 +14,14 @@ from gateway.http.headers import Headers, upstream_headers, upstream_id
 from gateway.http.passing import to_provider
 from gateway.realtime.session import MAX_MESSAGE
 from gateway.realtime.shapes import RealtimeShape
-from gateway.request.public_errors import client_headers, passthrough_error, public_error, secrets_of, with_passed
-from gateway.request.wire import signature
+from gateway.request.public_errors import (
+    client_headers,
+    passthrough_error,
+    public_error,
+    secrets_of,
+    with_passed_headers,
+)
+from gateway.request.wire import signature_headers
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -82,13 +88,13 @@ class ConnectionAttempt:
             CODECS[target.api].wire.client_headers, entry.provider.client_headers, entry.pass_headers,
             entry.passthrough_auth,
         )  # fmt: skip
-        own = {*target.signer.names, *(name for name, _ in target.configured)}
+        own = {*target.signer.names, *(name for name, _ in target.configured_headers)}
         headers = (
             (name, value)
             for name, value in upstream_headers(context.client_request.headers, passing)
             if name not in own and (self._shape.beta or name != BETA_HEADER or "realtime" not in value)
         )
-        return (*headers, *target.configured)
+        return (*headers, *target.configured_headers)
 
     async def _open(self, request: UpstreamRequest) -> UpstreamWebSocket:
         """Open the websocket; if the provider reports an expired credential, retry once with a new one.
@@ -115,7 +121,7 @@ class ConnectionAttempt:
         context = self._context
         if credential is not None:
             self._sent_secrets += secret_parts(credential)
-        headers = (*request.headers, *signature(request, self._target, credential, time.time()))
+        headers = (*request.headers, *signature_headers(request, self._target, credential, time.time()))
         out = attrs.evolve(request, headers=headers, placed=self._on_send, again=lambda: True)
         response = await context.service.upstream.send(out)
         context.record.upstream_id = upstream_id(response.headers)
@@ -144,7 +150,7 @@ class ConnectionAttempt:
         failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, failed, response.headers)
         passed = client_headers(response.headers, self._target, self._target.lane)
-        public = public_error(with_passed(failed, passed), api, self._target, self._secrets())
+        public = public_error(with_passed_headers(failed, passed), api, self._target, self._secrets())
         if public.status == response.status:
             own = passthrough_error(body, api, self._target, self._secrets())
             public = public if own is None else attrs.evolve(public, body=own)

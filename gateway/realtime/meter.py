@@ -160,7 +160,7 @@ class Meter:
         reservation = Reservation(
             allowances, Payer(record.client, record.run), record.bill, self._expected_tokens(), UNSPECIFIED
         )
-        result = await reservation.take(target, queues=False)
+        result = await reservation.reserve(target, queues=False)
         if isinstance(result, ErrorInfo):
             reservation.settle(record)
             raise GatewayError.of(result)

@@ -53,7 +53,7 @@ def _plan(context: ExchangeContext, model: str | None, shapes: Collection[str]) 
     )  # fmt: skip
     if not candidates:
         raise invalid(_OTHER_API.format(model), "model")
-    return plan.among(candidates)
+    return plan.with_candidates(candidates)
 
 
 def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
@@ -63,7 +63,7 @@ def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
     targets = list(_all_targets(context, shapes))
     if len({(one.entry.provider.id, one.entry.base_url, one.entry.key) for one in targets}) != 1:
         raise invalid(MISSING_MODEL, "model")
-    return session_target(context, targets[0].asked, shapes)
+    return session_target(context, targets[0].requested_name, shapes)
 
 
 def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[Target]:
@@ -93,13 +93,13 @@ class SessionModels:
     is_fixed: bool = True
 
     def provider_name(self, at: str, name: str) -> str:
-        if name in (self.target.asked, self.target.model):
+        if name in (self.target.requested_name, self.target.model):
             return self.target.model
         plan = _plan(_with_throwaway_record(self.context), name, self.shapes)
         for one in plan.targets:
             if one.entry == self.target.entry and (one.model == self.target.model or not self.is_fixed):
                 return one.model
-        raise invalid(_OTHER_MODEL.format(at, self.target.asked), at)
+        raise invalid(_OTHER_MODEL.format(at, self.target.requested_name), at)
 
     def check_other(self, at: str, name: str) -> None:
         authenticator, client = self.context.service.authenticator, self.context.client_request.client

@@ -68,7 +68,7 @@ async def _serve_call(opening: Opening, id: str) -> None:
     require_calls(opening.context)
     target, native = CallIds.of(opening.context).find(id)
     record = opening.record
-    record.requested_model, record.target, record.model = target.asked, target.name, target.model
+    record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True)
 

@@ -8,12 +8,12 @@ from functools import partial
 
 import attrs
 
-from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, RequestedOutput
+from gateway.allowances.expected import MOST_ANSWERS, MOST_REQUESTED, RequestedOutput
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
 from gateway.relay.relaying import RelayedRequest, Relaying
-from gateway.request.edit import leave_out_refused
+from gateway.request.edit import leave_out_rejected
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
@@ -81,30 +81,32 @@ class CompletionOptions:
             client,
             expected_choices=completions.expected_choices(draft),
             billed_choices=min(completions.billed_choices(draft), MOST_ANSWERS),
-            most=min(most, MOST_ASKED) if type(most) is int and most >= 0 else None,
+            most=min(most, MOST_REQUESTED) if type(most) is int and most >= 0 else None,
             token_ids=completions.count_token_ids(prompt),
             characters=sum(map(len, completions.prompt_texts(prompt))),
             wants_usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
         )
 
 
-def prepare_completion(incoming: Incoming, options: CompletionOptions, target: Target, left: Omissions) -> Prepared:
+def prepare_completion(
+    incoming: Incoming, options: CompletionOptions, target: Target, omissions: Omissions
+) -> Prepared:
     """Return the request for ``target``: the client's bytes if it has the client's shape, else a translation.
 
     Raises ``GatewayError`` (400) for options that the provider lacks."""
     draft = Draft(incoming.json)
     if target.lane == "hub":
         body, edits = fim.write_fim(draft, "openai" if options.client == "mistral" else "mistral", target.model)
-        return Prepared(Outgoing(body, edits=edits), left=left)
+        return Prepared(Outgoing(body, edits=edits), omissions=omissions)
     if incoming.model != target.model:
         draft.put("model", target.model)
-    leave_out_refused(draft, target, left)
+    leave_out_rejected(draft, target, omissions)
     if options.client == "openai":
         if not target.recipient.quirks.stream_usage:
             draft.drop("stream_options")
         elif target.recipient.counts_usage:
             ask_usage(draft)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), left=left)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), omissions=omissions)
 
 
 def completion_filter(options: CompletionOptions, event_limit: int, answer_limit: int, target: Target) -> AnswerFilter:

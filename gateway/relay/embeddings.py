@@ -101,7 +101,7 @@ def _check_model_names(incoming: Incoming) -> None:
 
 def _with_single_text_method(plan: Plan) -> Plan:
     """Return ``plan`` with Gemini's method for a single text instead of a batch, in the byte lane."""
-    return plan.among(
+    return plan.with_candidates(
         tuple(
             attrs.evolve(
                 one, target=attrs.evolve(one.target, url=one.target.url.replace(_BATCH_METHOD, _SINGLE_METHOD))
@@ -114,21 +114,21 @@ def _with_single_text_method(plan: Plan) -> Plan:
 
 
 def _prepare(
-    client: ClientShape, incoming: Incoming, calls: EmbeddingCalls, target: Target, left: Omissions
+    client: ClientShape, incoming: Incoming, calls: EmbeddingCalls, target: Target, omissions: Omissions
 ) -> Prepared:
     traits, place = target.entry.embeddings_of(target.model), target.endpoint_place
     assert place is not None, "it is planned for an endpoint"
     draft = Draft(incoming.json)
-    encodings = [path for path in left.paths if path[0] in ENCODINGS]
+    encodings = [path for path in omissions.paths if path[0] in ENCODINGS]
     if encodings:  # the provider rejects base64, so the gateway encodes
         traits = attrs.evolve(traits, base64=False)
         for name in ENCODINGS:
             if draft.value(name) == "float":
                 draft.put(name, None)
-    leave_out(draft, [path for path in left.paths if path not in encodings], "rejected")
+    leave_out(draft, [path for path in omissions.paths if path not in encodings], "rejected")
     made = call(client, draft, target.model, place.shape, traits)
     calls.add(target, made)
-    return Prepared(Outgoing(made.bodies[0], edits=made.edits), left=left)
+    return Prepared(Outgoing(made.bodies[0], edits=made.edits), omissions=omissions)
 
 
 read_openai = partial(_read, "openai")

@@ -106,13 +106,13 @@ class ImageAnswer(PassedAnswer):
         return super().take(piece)
 
 
-def _prepare(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def _prepare(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     """Return ``incoming`` with the target's model, even if it has none: the provider's default may differ."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
     drop_response_format(draft, target.model)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
 
 
 def _relayed_pictures(

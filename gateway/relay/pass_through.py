@@ -29,7 +29,7 @@ from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
-from gateway.routing.router import passing_target
+from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from providers.neutral.codec import Outgoing
@@ -57,7 +57,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(relaying.arrival.asgi["raw_path"], name)
     api = api_of("/" + rest, relaying.headers)
-    target = passing_target(
+    target = passthrough_target(
         entry,
         api,
         entry.model,
@@ -71,7 +71,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
             service.authenticator.check_additional_model(asked.client, at, model, entry)
     if (model_name := incoming.model or next((model for _, model in models), None)) is not None:
         target = attrs.evolve(target, model=model_name)
-    record.requested_model = record.requested_model or target.asked
+    record.requested_model = record.requested_model or target.requested_name
     record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     outgoing = Outgoing(

@@ -28,7 +28,7 @@ from gateway.relay.pass_through import (
     rest_of_path,
     url_below_base,
 )
-from gateway.routing.router import passing_target
+from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 
 _LIVE: Final = "BidiGenerateContent"
@@ -37,7 +37,7 @@ _LIVE: Final = "BidiGenerateContent"
 def add_passed_websockets(app: QuartTrio, service: Service) -> None:
     """Add a websocket route to ``app`` for each entry with pass-through."""
     resumable = ResumableSessions()
-    for name, entry in service.router.passing().items():
+    for name, entry in service.router.passthrough_entries().items():
         view = partial(_view, service, resumable, entry, name)
         app.add_websocket(f"/{name}/<path:rest>", f"passed {name}", view)
 
@@ -57,12 +57,12 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
     query = query_without_credentials(asked.query, opening.arrival.headers)
-    target = passing_target(entry, record.api, entry.model, url_below_base(entry, rest, query))
+    target = passthrough_target(entry, record.api, entry.model, url_below_base(entry, rest, query))
     models = PassedModels(opening.context, target)
     limited = service.authenticator.is_limited(asked.client)
     for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
         target = attrs.evolve(target, model=models.provider_name(at, model))
-    record.requested_model, record.target, record.model = target.asked, target.name, target.model
+    record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     reader, meter = _frame_reader(rest), Meter(service, record, target)
     if reader.is_metered:

@@ -72,14 +72,14 @@ async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     action = relaying.arrival.asgi["path"].rpartition("/")[2]
     target, _ = CallIds.of(context).find(names["id"], f"/{action}")
     record = context.record
-    record.requested_model, record.target, record.model = target.asked, target.name, target.model
+    record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api = target.api
     body, kind = await relaying.read_body(), relaying.header("content-type") or JSON
     if action == "accept":
         session = ExaminedObject(dict(_members(body)), SESSION)
         check_models(session, "model", SessionModels(context, target, OF_OPENAI))
         body = session.encode()
-    incoming = relaying.record_request(Incoming(context.codec.api, body, {}, target.asked, False))
+    incoming = relaying.record_request(Incoming(context.codec.api, body, {}, target.requested_name, False))
     return _relayed_call(relaying, incoming, target, body, kind, "")
 
 
@@ -149,6 +149,6 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.unchanged_filters())
 
 
-def _prepare_secret(session: ExaminedObject, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def _prepare_secret(session: ExaminedObject, incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     session.put(_MODEL, target.model)
-    return Prepared(Outgoing(session.encode()), left=left)
+    return Prepared(Outgoing(session.encode()), omissions=omissions)

@@ -139,9 +139,11 @@ class Relaying:
         match self.endpoint.fallback:
             case "same_model":
                 same = bare_name(first.model)
-                plan = plan.among(tuple(one for one in plan.candidates if bare_name(one.target.model) == same))
+                plan = plan.with_candidates(
+                    tuple(one for one in plan.candidates if bare_name(one.target.model) == same)
+                )
             case "never":
-                plan = plan.among(plan.candidates[:1])
+                plan = plan.with_candidates(plan.candidates[:1])
         return plan if plan.route is None else attrs.evolve(plan, route=attrs.evolve(plan.route, hedge=None))
 
     # The request
@@ -170,20 +172,20 @@ class Relaying:
         return lambda target: PassedAnswer(reading(), limit)
 
 
-def replace_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def replace_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     """Return ``incoming`` with the target's model if it states one: a ``Preparation`` after its first argument."""
     draft = Draft(incoming.json)
     if incoming.model != target.model and "model" in incoming.members:
         draft.put("model", target.model)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
 
 
-def set_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     """Return ``incoming`` with the target's model, even if it states none: the provider's default may differ."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
 
 
 def strip_credentials(query: str) -> str:

@@ -64,10 +64,10 @@ def shape_of(target: Target) -> RerankShape:
 ONE_SEARCH: Final = RequestedOutput(most=0, units=(("search", 1),))
 
 
-def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, left: Omissions) -> Prepared:
+def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, omissions: Omissions) -> Prepared:
     """Return the request in the shape of ``target``. Raises ``GatewayError`` (400)."""
     body, edits = write_rerank(Draft(incoming.json), wanted, shape_of(target), target.model)
-    return Prepared(Outgoing(body, edits=edits), left=left)
+    return Prepared(Outgoing(body, edits=edits), omissions=omissions)
 
 
 def _translate(

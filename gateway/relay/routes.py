@@ -172,7 +172,7 @@ def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
     """Return the routes of entries with pass-through, the longest prefix first."""
     return tuple(
         RelayRoute("passthrough", method, f"/{name}/{{rest}}", "pass_through.read_passed", passing=(entry, name))
-        for name, entry in service.router.passing().items()
+        for name, entry in service.router.passthrough_entries().items()
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     )
 

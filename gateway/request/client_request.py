@@ -35,33 +35,32 @@ class ClientRequest:
         return bool(bearer_token(self.headers))
 
 
-def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:
-    """Return ``asked`` with ``betas`` added to its ``anthropic-beta``."""
+def with_betas(request: ClientRequest, betas: Collection[str]) -> ClientRequest:
+    """Add ``betas`` to the ``anthropic-beta`` header of a request."""
     if not betas:
-        return asked
-    given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
-    if all(beta in given for beta in betas):
-        return asked
-    value = ",".join(dict.fromkeys((*given, *betas)))
-    others = tuple(pair for pair in asked.headers if pair[0] != BETA)
-    return attrs.evolve(asked, headers=(*others, (BETA, value)))
+        return request
+    present = [beta.strip() for name, value in request.headers if name == BETA for beta in value.split(",")]
+    if all(beta in present for beta in betas):
+        return request
+    value = ",".join(dict.fromkeys((*present, *betas)))
+    others = tuple(pair for pair in request.headers if pair[0] != BETA)
+    return attrs.evolve(request, headers=(*others, (BETA, value)))
 
 
-def without_betas(asked: ClientRequest, paths: Iterable[Path]) -> tuple[ClientRequest, tuple[str, ...]]:
-    """Return ``asked`` without the values of ``anthropic-beta`` that match ``paths`` (shell patterns), and their
-    paths."""
+def without_betas(request: ClientRequest, paths: Iterable[Path]) -> tuple[ClientRequest, tuple[str, ...]]:
+    """Remove the values of ``anthropic-beta`` that match ``paths`` (shell patterns), and return their paths."""
     patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
     if not patterns:
-        return asked, ()
+        return request, ()
     headers: list[tuple[str, str]] = []
     dropped: list[str] = []
-    for name, value in asked.headers:
+    for name, value in request.headers:
         if name == BETA:
             betas = [beta.strip() for beta in value.split(",")]
-            gone = [beta for beta in betas if any(fnmatch.fnmatchcase(beta, pattern) for pattern in patterns)]
-            dropped.extend(f"{BETA}.{beta}" for beta in gone)
-            if gone:
-                value = ",".join(beta for beta in betas if beta not in gone)
+            removed = [beta for beta in betas if any(fnmatch.fnmatchcase(beta, pattern) for pattern in patterns)]
+            dropped.extend(f"{BETA}.{beta}" for beta in removed)
+            if removed:
+                value = ",".join(beta for beta in betas if beta not in removed)
         if value or name != BETA:
             headers.append((name, value))
-    return attrs.evolve(asked, headers=tuple(headers)), tuple(dropped)
+    return attrs.evolve(request, headers=tuple(headers)), tuple(dropped)

@@ -16,7 +16,8 @@ RATIO = 100
 bomb by a thousand."""
 
 UNFOLDED = 4 * 2**20
-"""Bytes that any body may decompress to: a million tokens, the longest context of models, possibly of repeated text."""
+"""Bytes to which any body may decompress: a million tokens, the longest context of models, possibly of repeated
+text."""
 
 ZSTD_WINDOW_LOG = 23  # 8 MiB, the limit of RFC 9659 for HTTP: a frame may request much more memory than it fills
 

@@ -18,7 +18,7 @@ from providers.neutral.seal import MARKS
 _USAGE = "stream_options"  # requests the usage of a Chat stream
 
 
-def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     """Return the request with the target's ``model``, resolved seals, and without what the provider or model rejects.
 
     All other members keep their order and bytes, because prompt caches match prefixes. Each member is decoded and
@@ -31,15 +31,15 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
         draft.put(codec.wire.model_member, target.model)
     if draft.mentions(MARKS[0]) or draft.mentions(MARKS[1]):
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
-    if left.reasoning:
+    if omissions.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")
     known = tuple(map(parse_path, recipient.quirks.refused_fields))
     leave_out(draft, known, "provider")
-    leave_out(draft, left.paths, "rejected")
-    if any(path[0] == _USAGE for path in (*known, *left.paths)):
+    leave_out(draft, omissions.paths, "rejected")
+    if any(path[0] == _USAGE for path in (*known, *omissions.paths)):
         recipient = attrs.evolve(recipient, counts_usage=False)
     codec.adapt(draft, recipient)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), left=left)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), omissions=omissions)
 
 
 def _leave_to_path(draft: Draft) -> None:
@@ -51,10 +51,10 @@ def _leave_to_path(draft: Draft) -> None:
         draft.put("model", None)
 
 
-def leave_out_refused(draft: Draft, target: Target, left: Omissions) -> None:
+def leave_out_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
     """Remove what the provider is known to reject or has rejected."""
     leave_out(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
-    leave_out(draft, left.paths, "rejected")
+    leave_out(draft, omissions.paths, "rejected")
 
 
 def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:

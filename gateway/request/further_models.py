@@ -38,15 +38,15 @@ ANY: Final = "*"
 """The name of a model that the provider chooses."""
 
 _NOTHING: Final = (b"null", b'""')
-_SHOWN: Final = 100
+_MOST_SHOWN: Final = 100
 _LARGEST: Final = 8 * 2**20
 """Bytes of such a member. A single call reads all of it and blocks all streams; no tools are as large."""
 
-_NAMES: Final = frozenset(
+_NAME_MEMBERS: Final = frozenset(
     ("model", "models", "fallback", "fallbacks", "fallback_models", "allowed_models", "context_window_fallbacks",
      "content_policy_fallbacks")
 )  # fmt: skip
-_OTHERS: Final = frozenset(("parameters", "input_schema", "schema", "input_examples", "description", "function"))
+_IGNORED: Final = frozenset(("parameters", "input_schema", "schema", "input_examples", "description", "function"))
 """Members with the client's own content: a schema may have a property ``model``."""
 
 
@@ -60,43 +60,43 @@ def further_models(incoming: Incoming) -> tuple[tuple[str, str], ...]:
         if (raw := incoming.members.get(member)) is not None:
             if len(raw) > _LARGEST:
                 raise GatewayError("too_large", f"{member} is larger than {_LARGEST} bytes", param=member)
-            _check_once(member, raw)
-            found.extend(_named(member, incoming.json.value(member), member in _NAMES))
+            _check_duplicates(member, raw)
+            found.extend(_find_names(member, incoming.json.value(member), member in _NAME_MEMBERS))
     return tuple(found)
 
 
-def _check_once(member: str, raw: msgspec.Raw) -> None:
+def _check_duplicates(member: str, raw: msgspec.Raw) -> None:
     def check(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
         for name, value in pairs:  # an object was decoded as None
-            meant = name.casefold() if value is not None and name.casefold() in _NAMES else name
+            meant = name.casefold() if value is not None and name.casefold() in _NAME_MEMBERS else name
             if meant in seen:
-                found = f"{meant[:_SHOWN]} appears twice in an object of {member}"
+                found = f"{meant[:_MOST_SHOWN]} appears twice in an object of {member}"
                 raise invalid(f"{found}, and servers differ in which one they use: remove one", member)
             seen.add(meant)
 
     try:
-        json.loads(bytes(raw), object_pairs_hook=check, parse_int=_no_number, parse_float=_no_number)
+        json.loads(bytes(raw), object_pairs_hook=check, parse_int=_ignore_number, parse_float=_ignore_number)
     except RecursionError:
         raise too_deep_error() from None
 
 
-def _no_number(_: str) -> int:
+def _ignore_number(_: str) -> int:
     """Return 0: converting an integer of thousands of digits takes quadratic time (CVE-2020-10735)."""
     return 0
 
 
-def _named(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
+def _find_names(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
     """Yield the names of models in ``value``, a name or a list of names, if it ``names`` any."""
     if isinstance(value, str):
         if names:
             yield at, ANY if value == "default" else value
     elif isinstance(value, list):
         for item in value:
-            yield from _named(f"{at}[]", item, names)
+            yield from _find_names(f"{at}[]", item, names)
     elif isinstance(value, dict):
         for name, item in value.items():
-            if name not in _OTHERS:
+            if name not in _IGNORED:
                 # LiteLLM's {"a": ["b"]} has lists by model name.
                 listed = names and isinstance(item, list) and "model" not in value
-                yield from _named(join_path(at, name), item, listed or name.casefold() in _NAMES)
+                yield from _find_names(join_path(at, name), item, listed or name.casefold() in _NAME_MEMBERS)

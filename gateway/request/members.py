@@ -12,7 +12,7 @@ import msgspec
 
 from streams.errors import invalid
 
-_PIECE: Final = 2**20  # bytes compared at once
+_PIECE: Final = 2**20  # bytes compared in one call
 _SMALL: Final = 2**16  # bytes of a body that may be encoded again
 _SHOWN: Final = 100  # characters of a name in a message
 _START: Final = re.compile(rb'[ \t\r\n]*(?:"|$|})')
@@ -53,11 +53,11 @@ def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     ``members`` were decoded from the JSON object ``body``."""
     if not members.keys() <= KNOWN:
         _check_case(members)
-    if not _is_full(body, members):
-        _check_twice(body, members)
+    if not _has_no_duplicates(body, members):
+        _check_duplicates(body, members)
 
 
-def _is_full(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
+def _has_no_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
     """Return whether ``members`` account for all bytes of ``body``, so that there is no duplicate.
 
     The body must be written without white space, or if it is small, with that of Python's ``json``."""
@@ -76,26 +76,26 @@ def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
             raise invalid(f"{found}, and servers differ in whether they accept it: write {meant}", meant)
 
 
-def _check_twice(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+def _check_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     """Search for duplicates by walking over the names.
 
     A value with other bytes than the decoded ones, which are those of the last duplicate, belongs to an earlier one."""
     seen: set[str] = set()
-    at = _after(_START, body, body.index(b"{") + 1)
+    at = _end_of_match(_START, body, body.index(b"{") + 1)
     while body[at - 1] == _QUOTE:
         end = _end_of_name(body, at)
         name = msgspec.json.decode(body[at - 1 : end], type=str)
-        at = _after(_COLON, body, end)
+        at = _end_of_match(_COLON, body, end)
         value = members[name]
-        if name in seen or not _stands_at(body, at, value):
-            raise _twice(name)
+        if name in seen or not _has_value_at(body, at, value):
+            raise _duplicate_error(name)
         seen.add(name)
         if (rest := _NEXT.match(body, at + len(value))) is None:  # another value with the same prefix
-            raise _twice(name)
-        at = _after(_START, body, rest.end())
+            raise _duplicate_error(name)
+        at = _end_of_match(_START, body, rest.end())
 
 
-def _after(what: re.Pattern[bytes], body: bytes, at: int) -> int:
+def _end_of_match(what: re.Pattern[bytes], body: bytes, at: int) -> int:
     found = what.match(body, at)
     return len(body) if found is None else found.end()
 
@@ -106,17 +106,17 @@ def _end_of_name(body: bytes, start: int) -> int:
     A single match of a name of megabytes would hold the interpreter lock for a second."""
     at = start
     while body[at] != _QUOTE:
-        at = _after(_NAME, body, at)
+        at = _end_of_match(_NAME, body, at)
     return at + 1
 
 
-def _stands_at(body: bytes, at: int, value: msgspec.Raw) -> bool:
+def _has_value_at(body: bytes, at: int, value: msgspec.Raw) -> bool:
     if (size := len(value)) <= _PIECE:
         return body.startswith(bytes(value), at)
     view = memoryview(value)
     return all(body.startswith(bytes(view[start : start + _PIECE]), at + start) for start in range(0, size, _PIECE))
 
 
-def _twice(name: str) -> Exception:
+def _duplicate_error(name: str) -> Exception:
     shown = name[:_SHOWN]
     return invalid(f"{shown} appears twice in the request, and servers differ in which one they use: remove one", shown)

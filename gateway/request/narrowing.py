@@ -11,7 +11,7 @@ import attrs
 from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry
 from gateway.request.wishes import Wishes, Word
-from gateway.routing.plan import ASKED_ONCE, Candidate, Plan
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.target import Target
 from providers.catalog.providers import Provider, find
 from streams.errors import invalid
@@ -20,8 +20,8 @@ _SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen
 """Routers' names of providers that are not aliases in the catalogue."""
 
 
-def joined(plans: Sequence[Plan], several: Retries) -> Plan:
-    """Return the plan of several names: all candidates in order, each target once.
+def join_plans(plans: Sequence[Plan], several: Retries) -> Plan:
+    """Combine the ``plans`` of several model names to one plan: all candidates in order, each target once.
 
     Its retries are those of the first name with several targets, otherwise ``several``."""
     found: dict[tuple[str, str], Candidate] = {}
@@ -38,10 +38,10 @@ def joined(plans: Sequence[Plan], several: Retries) -> Plan:
 
 
 def narrow(plan: Plan, wishes: Wishes) -> Plan:
-    """Return ``plan`` with the candidates that ``wishes`` permit. Raises ``GatewayError`` (400) as ``narrowed``
-    does."""
-    candidates = narrowed(plan.candidates, wishes)
-    retries = narrowed_retries(plan.retries, wishes, candidates, given=plan.retries_given)
+    """Return ``plan`` with the candidates that ``wishes`` permit. Raises ``GatewayError`` (400) as
+    ``narrow_candidates`` does."""
+    candidates = narrow_candidates(plan.candidates, wishes)
+    retries = narrow_retries(plan.retries, wishes, candidates, given=plan.retries_given)
     route = plan.route
     if route is not None and wishes.balance is not None:
         route = attrs.evolve(route, balance=wishes.balance)
@@ -52,7 +52,7 @@ ONE_PLACE: Final = Wishes(fallback="off")
 """For a request that only one unknown provider can serve: only the first target is used."""
 
 
-def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candidate, ...]:
+def narrow_candidates(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candidate, ...]:
     """Return the ``candidates`` that ``wishes`` permit, in order.
 
     A router that knows the wishes receives them unchanged and applies them itself. Raises ``GatewayError`` (400) with
@@ -67,29 +67,29 @@ def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candida
             raise invalid(f"{wishes.private}: this gateway cannot guarantee that for any provider", wishes.private)
     if wishes.only is not None:
         fit = [_is_one_of(one.target, wishes.only, wishes) for one in candidates]
-        candidates = _left(candidates, fit, _list(wishes.only))
+        candidates = _keep_fitting(candidates, fit, _list_path(wishes.only))
     if wishes.ignored:
-        fit = [not _names_any(one.target, wishes.ignored) for one in candidates]
-        candidates = _left(candidates, fit, _list(wishes.ignored))
+        fit = [not _is_named_in(one.target, wishes.ignored) for one in candidates]
+        candidates = _keep_fitting(candidates, fit, _list_path(wishes.ignored))
     if wishes.most:
         fit = [is_router(one.target, wishes) or _costs_at_most(one.target, wishes.most) for one in candidates]
-        candidates = _left(candidates, fit, "provider.max_price")
-    candidates = _preferred(candidates, wishes.order)
+        candidates = _keep_fitting(candidates, fit, "provider.max_price")
+    candidates = _put_preferred_first(candidates, wishes.order)
     if wishes.fallback == "off":
         candidates = tuple(one for one in candidates if one.group == candidates[0].group)
     return candidates
 
 
-def narrowed_retries(
+def narrow_retries(
     retries: Retries, wishes: Wishes, candidates: Sequence[Candidate], *, given: bool = False
 ) -> Retries:
-    """Return the permitted part of ``retries``.
+    """Return ``retries`` within the limits of ``wishes``.
 
     Without fallback, a request goes to one target: once, unless that target is alone in its group and the configuration
     has ``given`` retries, or its entry has some."""
     attempts = retries.attempts
     if wishes.fallback == "off":
-        own = candidates[0].target.entry.retries or ASKED_ONCE
+        own = candidates[0].target.entry.retries or SINGLE_ATTEMPT
         attempts = 1 if len(candidates) > 1 else attempts if given else min(attempts, own.attempts)
     if wishes.repeats is not None:
         attempts = min(attempts, len(candidates) + wishes.repeats)
@@ -101,19 +101,19 @@ def is_router(target: Target, wishes: Wishes) -> bool:
     return target.entry.provider.id in wishes.members
 
 
-def _left(candidates: tuple[Candidate, ...], fit: Sequence[bool], at: str) -> tuple[Candidate, ...]:
+def _keep_fitting(candidates: tuple[Candidate, ...], fit: Sequence[bool], at: str) -> tuple[Candidate, ...]:
     left = tuple(one for one, fits in zip(candidates, fit, strict=True) if fits)
     if not left:
-        raise invalid(f"{at} excludes all targets of {candidates[0].target.asked!r}", at)
+        raise invalid(f"{at} excludes all targets of {candidates[0].target.requested_name!r}", at)
     return left
 
 
-def _list(words: Sequence[Word]) -> str:
-    """Return the path of the list that contains ``words``."""
+def _list_path(words: Sequence[Word]) -> str:
+    """Return the path of the request's list that contains ``words``."""
     return words[0][0].rpartition("[")[0]
 
 
-def _preferred(candidates: tuple[Candidate, ...], order: Sequence[Word]) -> tuple[Candidate, ...]:
+def _put_preferred_first(candidates: tuple[Candidate, ...], order: Sequence[Word]) -> tuple[Candidate, ...]:
     """Return ``candidates`` with those in ``order`` first, in groups of their own."""
     if not order:
         return candidates
@@ -124,11 +124,11 @@ def _preferred(candidates: tuple[Candidate, ...], order: Sequence[Word]) -> tupl
 
 
 def _rank(target: Target, order: Sequence[Word]) -> int:
-    return next((at for at, word in enumerate(order) if _names_any(target, (word,))), len(order))
+    return next((at for at, word in enumerate(order) if _is_named_in(target, (word,))), len(order))
 
 
 def _is_one_of(target: Target, words: Iterable[Word], wishes: Wishes) -> bool:
-    return is_router(target, wishes) or _names_any(target, words)
+    return is_router(target, wishes) or _is_named_in(target, words)
 
 
 def _costs_at_most(target: Target, most: Iterable[tuple[str, int]]) -> bool:
@@ -137,18 +137,18 @@ def _costs_at_most(target: Target, most: Iterable[tuple[str, int]]) -> bool:
     return price is not None and all(getattr(price, kind) <= limit for kind, limit in most)
 
 
-def _names_any(target: Target, words: Iterable[Word]) -> bool:
-    return any(_means(word, target.entry) for _, word in words)
+def _is_named_in(target: Target, words: Iterable[Word]) -> bool:
+    return any(_is_name_of(word, target.entry) for _, word in words)
 
 
-def _means(word: str, entry: ModelEntry) -> bool:
-    """Return whether ``word`` is the name of ``entry`` or of its provider."""
-    plain, row = word.lower(), _row(word)
+def _is_name_of(word: str, entry: ModelEntry) -> bool:
+    """Return whether ``word`` is the name of the configured ``entry`` or of its provider."""
+    plain, row = word.lower(), _provider_row(word)
     names = (entry.name.lower(), *(prefix.lower() for prefix in entry.prefixes))
     return plain in names or _slug(plain) in names or (row is not None and row.id == entry.provider.id)
 
 
-def _row(word: str) -> Provider | None:
+def _provider_row(word: str) -> Provider | None:
     slug = _slug(word.lower())
     return find(_SLUGS.get(slug, slug)) or find(word.lower())
 
@@ -159,6 +159,6 @@ def _slug(word: str) -> str:
 
 def _check_known(word: Word, candidates: Sequence[Candidate]) -> None:
     at, name = word
-    if _row(name) is None and not any(_means(name, one.target.entry) for one in candidates):
-        asked = candidates[0].target.asked
+    if _provider_row(name) is None and not any(_is_name_of(name, one.target.entry) for one in candidates):
+        asked = candidates[0].target.requested_name
         raise invalid(f"{at} has {name[:100]!r}, which is neither a provider nor a target of {asked!r}", at)

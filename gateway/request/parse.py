@@ -90,13 +90,13 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     """Parse ``body`` as a request of ``api``. Raises ``GatewayError`` (400) for anything but a JSON object with the
     required members."""
     wire = CODECS[api].wire
-    members = _top(body)
+    members = _decode_members(body)
     model, stream = path.model, path.stream
     if wire.model_member is not None:
-        model = _member(members, wire.model_member, _STRING, "a string")
+        model = _decode_member(members, wire.model_member, _STRING, "a string")
     if wire.stream_member is not None:
-        stream = bool(_member(members, wire.stream_member, _BOOL, "a boolean"))
-    _require(wire.conversation, members)
+        stream = bool(_decode_member(members, wire.stream_member, _BOOL, "a boolean"))
+    _require_conversation(wire.conversation, members)
     return Incoming(api, body, members, model, stream)
 
 
@@ -105,13 +105,13 @@ def read_plain(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> I
 
     Reads the model and the stream flag from the usual members unless ``path`` has them. Raises as ``read_incoming``
     does."""
-    members = _top(body)
-    model = path.model or _member(members, "model", _STRING, "a string")
-    stream = path.stream or bool(_member(members, "stream", _BOOL, "a boolean"))
+    members = _decode_members(body)
+    model = path.model or _decode_member(members, "model", _STRING, "a string")
+    stream = path.stream or bool(_decode_member(members, "stream", _BOOL, "a boolean"))
     return Incoming(api, body, members, model, stream)
 
 
-def _top(body: bytes) -> dict[str, msgspec.Raw]:
+def _decode_members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         check_text(body)
         members = _MEMBERS.decode(body)
@@ -123,9 +123,8 @@ def _top(body: bytes) -> dict[str, msgspec.Raw]:
     return members
 
 
-def _require(conversation: Conversation, members: Mapping[str, msgspec.Raw]) -> None:
-    """Raise a 400 for a request without a conversation, before anybody is called. The rest is for the codecs or the
-    provider."""
+def _require_conversation(conversation: Conversation, members: Mapping[str, msgspec.Raw]) -> None:
+    """Raise ``GatewayError`` (400) for a request without a conversation. Codecs or the provider check the rest."""
     name = conversation.member
     first = bytes(memoryview(members.get(name, b"null"))[:1])  # of a value that may have megabytes
     if first == b"n":
@@ -135,7 +134,7 @@ def _require(conversation: Conversation, members: Mapping[str, msgspec.Raw]) -> 
         raise invalid(f"{name} must be {conversation.kind}", name)
 
 
-def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any], kind: str) -> Any:
+def _decode_member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any], kind: str) -> Any:
     raw = members.get(name)
     if raw is None:
         return None

@@ -17,19 +17,20 @@ from providers.neutral.hints import losses
 from streams.errors import invalid
 
 STORAGE: Final = frozenset({("store",)})
-"""Members without which a provider may store a conversation that it was told not to store."""
+"""Members that prevent storage: without them, a provider may store a conversation against the client's request."""
 
 
-def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
-    """Return ``incoming`` in the form for ``target``. Raises ``GatewayError`` (400) for what the provider cannot do."""
+def prepare(incoming: Incoming, target: Target, omissions: Omissions = NOTHING) -> Prepared:
+    """Return ``incoming`` in the form for ``target``. Raises ``GatewayError`` (400) for parts that the provider does
+    not support."""
     if target.lane == "byte":
-        return edit(incoming, target, left)
-    return translate(incoming.request, target, left)
+        return edit(incoming, target, omissions)
+    return translate(incoming.request, target, omissions)
 
 
-def prepare_wished(wishes: Wishes, incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
-    """Return ``prepare`` of a request without its ``wishes``; only a router that knows the wishes receives them."""
-    prepared = prepare(incoming, target, left)
+def prepare_wished(wishes: Wishes, incoming: Incoming, target: Target, omissions: Omissions = NOTHING) -> Prepared:
+    """Prepare a request without its routing ``wishes``; only a router that understands them receives them."""
+    prepared = prepare(incoming, target, omissions)
     if members := wishes.members_for(target):
         body = {**msgspec.json.decode(prepared.outgoing.body, type=dict[str, msgspec.Raw]), **members}
         return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, body=msgspec.json.encode(body)))
@@ -43,7 +44,7 @@ def refuse_losses(prepared: Prepared, target: Target) -> None:
     """Raise an error (400) in strict mode for parts that cannot be translated and may change the response.
 
     The same applies to a rejected part that controls storage."""
-    refused = (path[0] for path in prepared.left.paths if path in STORAGE and path[0] in prepared.outgoing.dropped)
+    refused = (path[0] for path in prepared.omissions.paths if path in STORAGE and path[0] in prepared.outgoing.dropped)
     if lost := (*losses(prepared.outgoing.dropped), *refused):
         shown = ", ".join(lost[:20])
         raise invalid(

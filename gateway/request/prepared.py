@@ -10,8 +10,9 @@ from providers.neutral.codec import Outgoing
 
 @attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Prepared:
-    """A prepared request. ``names`` maps tool names that were shortened for the provider to the client's names."""
+    """A request prepared for a provider. ``names`` maps tool names that were shortened for the provider to the client's
+    names."""
 
     outgoing: Outgoing
     names: Mapping[str, str] = attrs.field(factory=dict)
-    left: Omissions = NOTHING
+    omissions: Omissions = NOTHING

@@ -23,7 +23,7 @@ OVERLOADED = 529
 """A status of some vendors that clients of other APIs do not know."""
 
 NO_SUCH_PATH = (404, 405, 501)
-"""Statuses of a server that has no such endpoint, such as counting tokens or compacting."""
+"""Statuses with which a server rejects a path that it does not have, such as counting tokens or compacting."""
 
 # 401 and 403 for the gateway's key mean that the provider rejected the gateway: the client's key is valid, and a retry
 # is useless (Claude Code retries a 502 for minutes without the header).
@@ -37,7 +37,12 @@ def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> S
     own = (*secret_parts(target.credential(given)), *sent)
     bare = tuple(word.removeprefix("Bearer ").strip() for word in own)
     return findable(
-        (*bare, *FETCHED.words, *credentials_among(target.configured), *credentials_in(target.entry.base_url or ""))
+        (
+            *bare,
+            *FETCHED.words,
+            *credentials_among(target.configured_headers),
+            *credentials_in(target.entry.base_url or ""),
+        )
     )
 
 
@@ -49,22 +54,22 @@ def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers
     return translated_headers(response, translated(entry.pass_headers, False))
 
 
-def with_passed(failed: ErrorInfo, passed: Headers) -> ErrorInfo:
-    """Return ``failed`` with the headers in ``passed`` that it does not have."""
+def with_passed_headers(failed: ErrorInfo, passed: Headers) -> ErrorInfo:
+    """Add to the error ``failed`` the headers in ``passed`` that it does not have."""
     known = {name for name, _ in failed.headers}
     return attrs.evolve(failed, headers=(*failed.headers, *(pair for pair in passed if pair[0] not in known)))
 
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
-    """Return a provider's failure for the client of ``api``, without credentials. Idempotent."""
+    """Return the error that a client of ``api`` receives for a provider's failure, without credentials. Idempotent."""
     if failed.status in target.recipient.quirks.unavailable_statuses:
         failed = attrs.evolve(failed, kind="overloaded", status=STATUS["overloaded"], reason="overloaded")
     if failed.kind in _OURS:
         if not target.entry.passthrough_auth:
             return ErrorInfo(
                 "upstream",
-                f"the provider rejected the gateway's credential: check {_named(target)} of {target.entry.name} in "
-                "the configuration",
+                f"the provider rejected the gateway's credential: check {_credential_key(target)} of "
+                f"{target.entry.name} in the configuration",
                 headers=(("x-should-retry", "false"),),
                 reason=failed.reason,
                 wait=failed.wait,
@@ -81,22 +86,22 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
     return attrs.evolve(
         failed,
         status=status,
-        message=_without(failed.message, secrets),
-        param=failed.param and _without(failed.param, secrets),
-        code=failed.code and _without(failed.code, secrets),
+        message=_redact(failed.message, secrets),
+        param=failed.param and _redact(failed.param, secrets),
+        code=failed.code and _redact(failed.code, secrets),
         details=redact_json(failed.details, secrets),
         headers=tuple(
-            (name, _without(value, secrets)) for name, value in with_wait(failed.headers, status, failed.wait)
+            (name, _redact(value, secrets)) for name, value in with_wait(failed.headers, status, failed.wait)
         ),
     )
 
 
-def _named(target: Target) -> str:
+def _credential_key(target: Target) -> str:
     """Return the configuration key of the target's credential."""
     return "access_key" if target.entry.sign_in is None else "sign_in"
 
 
-def _without(text: str, secrets: Secrets) -> str:
+def _redact(text: str, secrets: Secrets) -> str:
     return redact_spelled(text.encode(errors="surrogatepass"), secrets).decode(errors="surrogatepass")
 
 

@@ -19,7 +19,7 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 
-def refused_parts(
+def rejected_parts(
     failed: ErrorInfo,
     prepared: Prepared,
     sent: ClientRequest,
@@ -27,17 +27,19 @@ def refused_parts(
     *,
     has_another_route: bool = False,
 ) -> Omissions:
-    """Return the parts that ``failed`` names in the body ``prepared`` and the headers ``sent``.
+    """Return the parts of a request that the provider's error ``failed`` rejects and that can be omitted.
+
+    They are in the body ``prepared`` or the headers ``sent``.
 
     ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
     only if nothing else is named: otherwise a quotation of the client's text could remove it. The address is included
     if the provider ``has_another_route``."""
     alone = find_sole_rejected(failed)
-    named = [path for path in find_rejected(failed) if path not in prepared.left.paths]
+    named = [path for path in find_rejected(failed) if path not in prepared.omissions.paths]
     named = [path for path in named if (path,) == alone or not is_protected(path)]
     if ROUTE in named and has_another_route:
         return Omissions(paths=(ROUTE,))
-    found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _has(prepared, path)))
+    found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _can_omit(prepared, path)))
     return Omissions(rejects_reasoning(failed) and _has_reasoning(prepared, prepare), tuple(found))
 
 
@@ -54,10 +56,10 @@ def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ..
 
 def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared]) -> bool:
     """Return whether the request contains reasoning of earlier turns."""
-    if prepared.left.reasoning:
+    if prepared.omissions.reasoning:
         return False
     try:
-        other = prepare(attrs.evolve(prepared.left, reasoning=True))
+        other = prepare(attrs.evolve(prepared.omissions, reasoning=True))
     except GatewayError:
         return False
     return other.outgoing.body != prepared.outgoing.body
@@ -67,7 +69,7 @@ def _has_beta(sent: ClientRequest, path: Path) -> bool:
     return bool(without_betas(sent, (path,))[1])
 
 
-def _has(prepared: Prepared, path: Path) -> bool:
+def _can_omit(prepared: Prepared, path: Path) -> bool:
     """Return whether the request contains ``path`` and can be sent without it."""
     try:
         body = parse_json(prepared.outgoing.body, dict[str, Any])

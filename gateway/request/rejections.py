@@ -36,14 +36,14 @@ class RejectionKey:
     """The client's name, if there are keys."""
 
     @classmethod
-    def to(cls, target: Target, asked: ClientRequest) -> "RejectionKey":
+    def to(cls, target: Target, client_request: ClientRequest) -> "RejectionKey":
         """Return the key of ``target`` and the client.
 
         It includes the version header of the client, because versions accept different members."""
         header = CODECS[target.api].wire.version_header if target.lane == "byte" else None
-        version = None if header is None else asked.header(header)
-        account = _digest(asked.credential) if target.entry.passthrough_auth else None
-        return cls(target.url, target.model, version, target.entry.name, account, asked.client)
+        version = None if header is None else client_request.header(header)
+        account = _digest(client_request.credential) if target.entry.passthrough_auth else None
+        return cls(target.url, target.model, version, target.entry.name, account, client_request.client)
 
 
 def _digest(credential: str | None) -> str | None:
@@ -62,22 +62,22 @@ class RejectionCache:
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def of(self, spoken: RejectionKey) -> tuple[Path, ...]:
+    def of(self, key: RejectionKey) -> tuple[Path, ...]:
         """Return the paths to omit from a request, in the order of their rejections."""
-        paths = self._found.get(spoken)
+        paths = self._found.get(key)
         if paths is None:
             return ()
         now = self._clock()
         for path in [path for path, until in paths.items() if until <= now]:
             del paths[path]
         if not paths:
-            del self._found[spoken]
+            del self._found[key]
         return tuple(paths)
 
-    def add(self, spoken: RejectionKey, paths: Iterable[Path]) -> None:
+    def add(self, key: RejectionKey, paths: Iterable[Path]) -> None:
         until = self._clock() + LIFETIME
-        known = self._found.setdefault(spoken, OrderedDict())
-        self._found.move_to_end(spoken)
+        known = self._found.setdefault(key, OrderedDict())
+        self._found.move_to_end(key)
         for path in paths:
             known[path] = until
             known.move_to_end(path)

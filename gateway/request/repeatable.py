@@ -30,9 +30,11 @@ _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _FLAG: Final = msgspec.json.Decoder(bool | None)
 
 
-def may_be_doubled(incoming: Incoming, targets: Iterable[Target]) -> bool:
-    """Return whether two of ``targets`` may work on the request at the same time. They may not if they would store the
-    response, work on it in the background, or run tools (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
+def may_run_twice(incoming: Incoming, targets: Iterable[Target]) -> bool:
+    """Return whether two of ``targets`` may process the request at the same time.
+
+    They may not if they would store the response, create it in the background, or run tools
+    (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     if is_in_background(incoming) or runs_at_providers(incoming):
         return False
     stored = _flag(incoming, "store")
@@ -42,7 +44,7 @@ def may_be_doubled(incoming: Incoming, targets: Iterable[Target]) -> bool:
 
 
 def runs_at_providers(incoming: Incoming) -> bool:
-    """Return whether a provider may do more for the request than answer: run a tool, or query a server."""
+    """Return whether a provider may do more than generate a response: run a tool, or query a server."""
     if not _RUN_BY_PROVIDERS.isdisjoint(incoming.members):
         return True
     try:
@@ -51,7 +53,7 @@ def runs_at_providers(incoming: Incoming) -> bool:
             return False
         if (clients := CODECS[incoming.api].wire.client_tools) is not None:
             return not all(map(clients.issuperset, _OBJECTS.decode(tools)))
-        return not all(map(_is_clients, _TOOLS.decode(tools)))
+        return not all(map(_is_client_tool, _TOOLS.decode(tools)))
     except msgspec.MsgspecError:
         return True
 
@@ -78,7 +80,7 @@ def _flag(incoming: Incoming, name: str) -> bool | None:
         return None
 
 
-def _is_clients(tool: _Tool) -> bool:
+def _is_client_tool(tool: _Tool) -> bool:
     """Return whether the client runs ``tool``.
 
     A tool without a type has a name, or is identified by another member, as Google's are."""

@@ -16,7 +16,7 @@ from gateway.config.aliases import Balance
 from gateway.config.settings import ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
-from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, checked, read_headers
+from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, check_names, read_headers
 from providers.catalog.prices import NANOS
 from providers.neutral.fields import Fields, expect, join_path
 from streams.errors import invalid
@@ -26,62 +26,64 @@ _SORTS: Final[Mapping[str, Balance]] = {
 }  # fmt: skip
 """The ``balance`` of each sort order."""
 
-_MOST: Final = {"prompt": "input", "completion": "output", "request": "request"}
+_PRICE_FIELDS: Final = {"prompt": "input", "completion": "output", "request": "request"}
 """The field of a ``Price`` for each maximum price, per million tokens or per request."""
 
-_PRIVATE: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining", "hipaaCompliant")
+_PRIVACY_MEMBERS: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining", "hipaaCompliant")
 """Members that restrict the use of the data if they are true."""
 
 
-def read_wishes(asked: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> Wishes:
+def read_wishes(client_request: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> Wishes:
     """Return the wishes in a request's headers, and in its body in the permitted ``forms``.
 
     Raises ``GatewayError`` (400) with the path of an invalid one."""
-    headers = read_headers(asked)
+    headers = read_headers(client_request)
     if not forms:
         return headers
     given = [form for form in forms if not _MEMBERS[form].isdisjoint(incoming.members)]
     if not given:
         return headers
-    return reduce(lambda wishes, form: _READERS[form](incoming, wishes), given, NO_WISHES).within(headers)
+    return reduce(lambda wishes, form: _READERS[form](incoming, wishes), given, NO_WISHES).limited_by(headers)
 
 
-def _given(incoming: Incoming, form: ClientRouting) -> dict[str, msgspec.Raw]:
+def _routing_members(incoming: Incoming, form: ClientRouting) -> dict[str, msgspec.Raw]:
     members = _MEMBERS[form]
     if form == "litellm" and incoming.api == "messages":
         members -= {"fallbacks"}  # Anthropic's own member there (BerriAI/litellm#33294)
     return {name: raw for name, raw in incoming.members.items() if name in members}
 
 
-def _openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
-    given = _given(incoming, "openrouter")
+def _read_openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
+    given = _routing_members(incoming, "openrouter")
     body = Fields({name: incoming.json.value(name) for name in given})
     provider = body.object("provider") or Fields({}, "provider")
-    wishes = _provider(provider, wishes)
+    wishes = _with_provider_members(provider, wishes)
     off = provider.boolean("allow_fallbacks") is False
-    most, unlimited = _most(provider)
+    most, unlimited = _read_max_prices(provider)
     return attrs.evolve(
         wishes,
-        names=_models(incoming, body, "models", wishes),
+        names=_read_models(incoming, body, "models", wishes),
         fallback="off" if off else wishes.fallback,
         strict=provider.boolean("require_parameters") or wishes.strict,
-        private=_kept(provider) or wishes.private,
+        private=_read_data_restriction(provider) or wishes.private,
         members={**wishes.members, "openrouter": given},
-        dropped=(*wishes.dropped, *_route(body), *provider.unread(), *unlimited),
+        dropped=(*wishes.dropped, *_unsupported_route(body), *provider.unread(), *unlimited),
         most=most or wishes.most,
     )
 
 
-def _most(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+def _read_max_prices(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     """Return the maximum prices, and the paths of unsupported ones."""
     given = provider.object("max_price")
     if given is None:
         return (), ()
-    most = tuple((kind, _nanos(given, name)) for name, kind in _MOST.items() if given.data.get(name) is not None)
-    return most, tuple(given.path(name) for name in given.data if name not in _MOST)
+    most = tuple(
+        (kind, _read_nanos(given, name)) for name, kind in _PRICE_FIELDS.items() if given.data.get(name) is not None
+    )
+    return most, tuple(given.path(name) for name in given.data if name not in _PRICE_FIELDS)
 
 
-def _nanos(fields: Fields, name: str) -> int:
+def _read_nanos(fields: Fields, name: str) -> int:
     """Return nano-dollars for a number of dollars, which OpenRouter also accepts as text."""
     value, at = fields.any(name), fields.path(name)
     try:
@@ -93,39 +95,39 @@ def _nanos(fields: Fields, name: str) -> int:
     return int(dollars * NANOS)
 
 
-def _kept(provider: Fields) -> str | None:
+def _read_data_restriction(provider: Fields) -> str | None:
     """Return the path of a wish that no provider may store or use the data, or ``None``."""
     collection = provider.string("data_collection")
     if collection not in (None, "allow", "deny"):
         at = provider.path("data_collection")
         raise invalid(f"{at} must be allow or deny", at)
-    return provider.path("data_collection") if collection == "deny" else _private(provider)
+    return provider.path("data_collection") if collection == "deny" else _read_privacy_wish(provider)
 
 
-def _private(fields: Fields) -> str | None:
-    wished = [name for name in _PRIVATE if fields.boolean(name)]
+def _read_privacy_wish(fields: Fields) -> str | None:
+    wished = [name for name in _PRIVACY_MEMBERS if fields.boolean(name)]
     return fields.path(wished[0]) if wished else None
 
 
-def _route(body: Fields) -> tuple[str, ...]:
+def _unsupported_route(body: Fields) -> tuple[str, ...]:
     return () if body.string("route") in (None, "fallback") else ("route",)
 
 
-def _provider(fields: Fields, wishes: Wishes) -> Wishes:
+def _with_provider_members(fields: Fields, wishes: Wishes) -> Wishes:
     """Return ``wishes`` with the provider members that OpenRouter and Vercel share."""
-    only = _words(fields, "only")
-    balance, dropped = _sort(fields)
+    only = _read_names(fields, "only")
+    balance, dropped = _read_sort(fields)
     return attrs.evolve(
         wishes,
-        order=wishes.order + (_words(fields, "order") or ()),
+        order=wishes.order + (_read_names(fields, "order") or ()),
         only=wishes.only if only is None else only,
-        ignored=wishes.ignored + (_words(fields, "ignore") or ()),
+        ignored=wishes.ignored + (_read_names(fields, "ignore") or ()),
         balance=balance or wishes.balance,
         dropped=(*wishes.dropped, *dropped),
     )
 
 
-def _sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
+def _read_sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
     value, at = fields.any("sort"), fields.path("sort")
     if isinstance(value, dict):
         value = Fields(value, at).string("by")
@@ -135,7 +137,7 @@ def _sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
     return balance, () if balance is not None else (at,)
 
 
-def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
+def _read_names(fields: Fields, name: str) -> tuple[Word, ...] | None:
     """Return the names in a list with their paths, or ``None`` if the list is missing or empty."""
     at, listed = fields.path(name), fields.array(name) or ()
     if len(listed) > MOST_WORDS:
@@ -143,28 +145,28 @@ def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
     return tuple((join_path(at, i), expect(word, str, join_path(at, i))) for i, word in enumerate(listed)) or None
 
 
-def _models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:
+def _read_models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:
     """Return the model of the request and its listed fallbacks."""
-    listed = _words(body, name)
+    listed = _read_names(body, name)
     if listed is None:
         return wishes.names
     own = [("model", incoming.model)] if incoming.model and not wishes.names else []
-    return checked([*own, *wishes.names, *listed])
+    return check_names([*own, *wishes.names, *listed])
 
 
-def _vercel(incoming: Incoming, wishes: Wishes) -> Wishes:
-    given = _given(incoming, "vercel")
+def _read_vercel(incoming: Incoming, wishes: Wishes) -> Wishes:
+    given = _routing_members(incoming, "vercel")
     body = Fields({name: incoming.json.value(name) for name in given})
     options = body.object("providerOptions") or Fields({}, "providerOptions")
     gateway = options.object("gateway")
     if gateway is None:
         return wishes
-    wishes = _provider(gateway, wishes)
-    private = _private(gateway)
+    wishes = _with_provider_members(gateway, wishes)
+    private = _read_privacy_wish(gateway)
     others = {name: value for name, value in options.data.items() if name != "gateway"}
     return attrs.evolve(
         wishes,
-        names=_models(incoming, gateway, "models", wishes),
+        names=_read_models(incoming, gateway, "models", wishes),
         private=private or wishes.private,
         members={**wishes.members, "vercel": given},
         rest={**wishes.rest, "providerOptions": msgspec.Raw(msgspec.json.encode(others))} if others else wishes.rest,
@@ -172,8 +174,8 @@ def _vercel(incoming: Incoming, wishes: Wishes) -> Wishes:
     )
 
 
-def _litellm(incoming: Incoming, wishes: Wishes) -> Wishes:
-    given = _given(incoming, "litellm")
+def _read_litellm(incoming: Incoming, wishes: Wishes) -> Wishes:
+    given = _routing_members(incoming, "litellm")
     if not given:
         return wishes
     body = Fields({name: incoming.json.value(name) for name in given})
@@ -184,7 +186,7 @@ def _litellm(incoming: Incoming, wishes: Wishes) -> Wishes:
         raise invalid("timeout must be a number of seconds above 0", "timeout")
     return attrs.evolve(
         wishes,
-        names=_models(incoming, body, "fallbacks", wishes),
+        names=_read_models(incoming, body, "fallbacks", wishes),
         fallback="off" if off else wishes.fallback,
         repeats=repeats if wishes.repeats is None else wishes.repeats,
         deadline=wishes.deadline if timeout is None else min(timeout, wishes.deadline),
@@ -204,7 +206,7 @@ _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
 """The members of each form that only its router reads."""
 
 _READERS: Final[Mapping[ClientRouting, Callable[[Incoming, Wishes], Wishes]]] = {
-    "openrouter": _openrouter,
-    "vercel": _vercel,
-    "litellm": _litellm,
+    "openrouter": _read_openrouter,
+    "vercel": _read_vercel,
+    "litellm": _read_litellm,
 }

@@ -1,4 +1,4 @@
-"""The session of a request, from headers and members that client programs send by themselves."""
+"""The session of a request, from headers and members that client programs send automatically."""
 
 import re
 from collections.abc import Mapping

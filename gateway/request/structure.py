@@ -45,7 +45,7 @@ def check_structure(body: bytes, wire: int, most: int) -> int:
         if _DEEP in body:
             raise too_deep_error()
         raise _too_many_elements(most, warranted)
-    if size > RARE and sum(map(_rare, _pieces(body))) > RARE:
+    if size > RARE and sum(map(_count_slow_bytes, _pieces(body))) > RARE:
         raise GatewayError(
             "too_large", f"the request body has more than {RARE} bytes of white space, escapes and text beyond ASCII"
         )
@@ -73,9 +73,10 @@ class Bounds:
     size: int
     elements: int
 
-    def within(self, turns: Iterable[bytes]) -> list[bytes]:
-        """Return ``turns``, each JSON. Raises ``GatewayError`` (413) before reading all if there are too many. Blocks
-        as ``check_structure`` does."""
+    def check_turns(self, turns: Iterable[bytes]) -> list[bytes]:
+        """Return ``turns``, each JSON. Raises ``GatewayError`` (413) if they exceed the limits.
+
+        Stops reading at the limit, and blocks as ``check_structure`` does."""
         kept, size = [], 0
         for turn in turns:
             size += len(turn)
@@ -103,7 +104,7 @@ def _pieces(body: bytes) -> Iterator[bytes]:
     return (body[start : start + PIECE] for start in range(0, len(body), PIECE))
 
 
-def _rare(piece: bytes) -> int:
+def _count_slow_bytes(piece: bytes) -> int:
     return len(piece.translate(None, _PLAIN)) + 3 * piece.count(b"\\")
 
 

@@ -22,20 +22,22 @@ from providers.neutral.seal import MARKS, sealed_by
 from streams.errors import invalid
 from streams.events import UNAVAILABLE
 
-_PIECE: Final = 2**16  # bytes whose words are counted at once
-_LOOKED_AT: Final = 20  # items of earlier turns that are searched for reasoning
+_PIECE: Final = 2**16  # bytes whose words are counted in one call
+_ITEMS_SEARCHED: Final = 20  # items of earlier turns that are searched for reasoning
 _SEALS: Final = tuple(b'"' + mark for mark in MARKS)
 _NAME_AND_COLON: Final = 24  # bytes before a value that contain its member's name
 
 
-def suitable(candidates: tuple[Candidate, ...], incoming: Incoming, asked: ClientRequest) -> tuple[Candidate, ...]:
+def select_suitable(
+    candidates: tuple[Candidate, ...], incoming: Incoming, client_request: ClientRequest
+) -> tuple[Candidate, ...]:
     """Return the ``candidates`` that can do what ``incoming`` requests and have a large enough window, and at least
     one.
 
     If all windows are too small, it returns the one with the largest."""
     if len(candidates) == 1:
         return candidates
-    return _large_enough(_able(candidates, incoming), incoming, asked)
+    return _with_large_windows(_with_abilities(candidates, incoming), incoming, client_request)
 
 
 def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None:
@@ -55,40 +57,40 @@ def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None
         )
 
 
-def readers_first(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
+def put_reasoning_readers_first(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
     """Return ``candidates``, in each group first those that can read the request's last reasoning.
 
     It is sealed for the account that created it, and would be omitted for others (maximhq/bifrost#5892)."""
-    text = next((text for text in _latest(incoming) if any(seal in text for seal in _SEALS)), b"")
+    text = next((text for text in _newest_texts(incoming) if any(seal in text for seal in _SEALS)), b"")
     at = max(map(text.rfind, _SEALS))
     if at < 0 or (made := sealed_by(text[at + 1 : at + 1000].partition(b'"')[0])) is None:
         return candidates
     return tuple(sorted(candidates, key=lambda one: (one.group, not one.target.recipient.issuer.is_maker_of(made))))
 
 
-def _latest(incoming: Incoming) -> Iterator[bytes]:
+def _newest_texts(incoming: Incoming) -> Iterator[bytes]:
     yield incoming.body
-    yield from map(msgspec.json.encode, incoming.earlier[: -_LOOKED_AT - 1 : -1])
+    yield from map(msgspec.json.encode, incoming.earlier[: -_ITEMS_SEARCHED - 1 : -1])
 
 
 # Abilities
 
 
-def _able(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
+def _with_abilities(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
     rows = [one.target.recipient.quirks.cannot for one in candidates]
     if not any(rows) and "n" not in incoming.members:
         return candidates
-    lacked = {ability for one in candidates for ability in _cannot(one.target, incoming)}
-    asked = {ability for ability in lacked if _ASKS[ability](incoming)}
-    if not asked:
+    lacking = {ability for one in candidates for ability in _lacked_abilities(one.target, incoming)}
+    needed = {ability for ability in lacking if _NEEDS[ability](incoming)}
+    if not needed:
         return candidates
-    return tuple(one for one in candidates if asked.isdisjoint(_cannot(one.target, incoming))) or candidates
+    return tuple(one for one in candidates if needed.isdisjoint(_lacked_abilities(one.target, incoming))) or candidates
 
 
-def _cannot(target: Target, incoming: Incoming) -> tuple[Ability, ...]:
-    lacked = target.recipient.quirks.cannot
+def _lacked_abilities(target: Target, incoming: Incoming) -> tuple[Ability, ...]:
+    lacking = target.recipient.quirks.cannot
     several = target.lane == "byte" or are_translated(incoming.api, target.api, stream=incoming.stream)
-    return lacked if several else (*lacked, "choices")
+    return lacking if several else (*lacking, "choices")
 
 
 def _has_tools(incoming: Incoming) -> bool:
@@ -105,24 +107,25 @@ def _has_schema(incoming: Incoming) -> bool:
 
 
 def _has_images(incoming: Incoming) -> bool:
-    return any(_says(text, b"type", (b"image_url", b"image", b"input_image")) for text in _texts(incoming))
+    return any(_has_member_value(text, b"type", (b"image_url", b"image", b"input_image")) for text in _texts(incoming))
 
 
 def _has_pdf(incoming: Incoming) -> bool:
     return any(
-        _says(text, b"type", (b"file", b"input_file")) or _says(text, b"media_type", (b"application/pdf",))
+        _has_member_value(text, b"type", (b"file", b"input_file"))
+        or _has_member_value(text, b"media_type", (b"application/pdf",))
         for text in _texts(incoming)
     )
 
 
-_ASKS: Final[Mapping[Ability, Callable[[Incoming], bool]]] = {
+_NEEDS: Final[Mapping[Ability, Callable[[Incoming], bool]]] = {
     "images": _has_images,
     "pdf": _has_pdf,
     "tools": _has_tools,
     "choices": _has_choices,
     "structured_output": _has_schema,
 }
-"""Whether a request needs each ability."""
+"""Functions that return whether a request needs an ability."""
 
 
 def _texts(incoming: Incoming) -> Iterator[bytes]:
@@ -131,7 +134,7 @@ def _texts(incoming: Incoming) -> Iterator[bytes]:
     yield from map(msgspec.json.encode, incoming.earlier)
 
 
-def _says(text: bytes, member: bytes, values: tuple[bytes, ...]) -> bool:
+def _has_member_value(text: bytes, member: bytes, values: tuple[bytes, ...]) -> bool:
     """Return whether an object in the JSON ``text`` has one of ``values`` as its ``member``.
 
     JSON within strings does not count, because its quotes are escaped."""
@@ -149,7 +152,9 @@ def _says(text: bytes, member: bytes, values: tuple[bytes, ...]) -> bool:
 # Windows
 
 
-def _large_enough(candidates: tuple[Candidate, ...], incoming: Incoming, asked: ClientRequest) -> tuple[Candidate, ...]:
+def _with_large_windows(
+    candidates: tuple[Candidate, ...], incoming: Incoming, client_request: ClientRequest
+) -> tuple[Candidate, ...]:
     windows = [one.target.recipient.quirks.context_window for one in candidates]
     known = [window for window in windows if window is not None]
     if not known or incoming.size < min(known):  # no prompt has more tokens than bytes
@@ -159,26 +164,26 @@ def _large_enough(candidates: tuple[Candidate, ...], incoming: Incoming, asked: 
     tokens = sum(map(_fewest_tokens, _texts(incoming)))
     if tokens < min(known):
         return candidates
-    return without_small(candidates, [_is_small(one.target, tokens, asked) for one in candidates])
+    return drop_small_windows(candidates, [_is_small(one.target, tokens, client_request) for one in candidates])
 
 
 def _is_shortened(incoming: Incoming) -> bool:
-    """Return whether the provider is asked to shorten the prompt."""
+    """Return whether the request lets the provider shorten the prompt."""
     return "context_management" in incoming.members or bytes(incoming.members.get("truncation", b"")) == b'"auto"'
 
 
-def _is_small(target: Target, tokens: int, asked: ClientRequest) -> bool:
+def _is_small(target: Target, tokens: int, client_request: ClientRequest) -> bool:
     window = target.recipient.quirks.context_window
-    return window is not None and window < tokens and not _wants_longer(target, asked)
+    return window is not None and window < tokens and not _requests_longer_window(target, client_request)
 
 
-def _wants_longer(target: Target, asked: ClientRequest) -> bool:
-    """Return whether the request asks for a longer window than the row's, which some models have."""
+def _requests_longer_window(target: Target, client_request: ClientRequest) -> bool:
+    """Return whether the request uses a beta for a longer context window than the row's."""
     beta = CODECS[target.api].wire.long_context_beta
-    return beta is not None and (beta in target.betas or beta in (asked.header(BETA) or ""))
+    return beta is not None and (beta in target.betas or beta in (client_request.header(BETA) or ""))
 
 
-def without_small(candidates: tuple[Candidate, ...], small: list[bool]) -> tuple[Candidate, ...]:
+def drop_small_windows(candidates: tuple[Candidate, ...], small: list[bool]) -> tuple[Candidate, ...]:
     """Return ``candidates`` without those whose window is too ``small``.
 
     A small window counts as the failure ``context_too_long`` before all later groups: the candidates for that failure
@@ -194,7 +199,7 @@ def without_small(candidates: tuple[Candidate, ...], small: list[bool]) -> tuple
             kept.append(one)
     if kept:
         return tuple(kept)
-    largest = max(candidates, key=lambda one: _window_of(one) if _is_led_to(one, candidates) else 0)
+    largest = max(candidates, key=lambda one: _window_of(one) if _accepts_long_prompts(one, candidates) else 0)
     return tuple(one for one, is_small in zip(candidates, small, strict=True) if not is_small or one is largest)
 
 
@@ -202,8 +207,8 @@ def _window_of(candidate: Candidate) -> int:
     return candidate.target.recipient.quirks.context_window or 0
 
 
-def _is_led_to(candidate: Candidate, candidates: tuple[Candidate, ...]) -> bool:
-    """Return whether a prompt that is too long for others may go to ``candidate``."""
+def _accepts_long_prompts(candidate: Candidate, candidates: tuple[Candidate, ...]) -> bool:
+    """Return whether ``candidate`` may receive a prompt that is too long for others."""
     return (
         candidate.group == candidates[0].group or "context_too_long" in candidate.when or candidate.when >= UNAVAILABLE
     )

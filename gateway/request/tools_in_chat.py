@@ -1,6 +1,6 @@
 """Chat requests with tools for a model that reasons between its calls in the Responses API only.
 
-OpenAI's models since GPT-5.2 answer 400 in Chat: "Function tools with reasoning_effort are not supported …, use
+OpenAI's models since GPT-5.2 return 400 in Chat: "Function tools with reasoning_effort are not supported …, use
 /v1/responses" (openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355). Earlier ones lose their
 reasoning before the last call (anomalyco/opencode#2480). These requests are translated; all others pass unchanged."""
 
@@ -11,7 +11,7 @@ from gateway.routing.target import Target, with_api
 from providers.catalog.sampling import accepts_sampling
 
 
-def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
+def with_api_for_tools(incoming: Incoming, target: Target) -> Target:
     """Return ``target``, or the same model in Responses if only that API accepts the tools or keeps the reasoning."""
     if target.lane != "byte" or target.api != "chat":
         return target
@@ -22,10 +22,10 @@ def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
     if tools is None or len(tools) <= len(b"null"):  # null or empty
         return target
     # Without reasoning it accepts sampling, and then also tools.
-    return target if accepts_sampling(quirks, _effort(incoming)) else with_api("responses", target)
+    return target if accepts_sampling(quirks, _reasoning_effort(incoming)) else with_api("responses", target)
 
 
-def _effort(incoming: Incoming) -> str | None:
+def _reasoning_effort(incoming: Incoming) -> str | None:
     try:
         return msgspec.json.decode(incoming.members.get("reasoning_effort", b"null"), type=str | None)
     except msgspec.MsgspecError:

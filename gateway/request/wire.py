@@ -30,7 +30,7 @@ class MediaTypes:
 def upstream_request(
     outgoing: Outgoing,
     target: Target,
-    asked: ClientRequest,
+    client_request: ClientRequest,
     stream: bool,
     suffix: str | None = None,
     *,
@@ -47,17 +47,21 @@ def upstream_request(
     url = target.answer_addresses[stream] if suffix is None else target.address(suffix)
     headers = outgoing.headers
     if target.lane == "byte":
-        headers = (*upstream_headers(asked.headers, _passing(target)), *headers)
-        if asked.query and target.hosting is None and (more := upstream_query(asked.query, wire.query_members)):
+        headers = (*upstream_headers(client_request.headers, _passing_header_names(target)), *headers)
+        if (
+            client_request.query
+            and target.hosting is None
+            and (more := upstream_query(client_request.query, wire.query_members))
+        ):
             url += ("&" if "?" in url else "?") + more
     else:
         entry = target.entry
         if entry.pass_headers or entry.passthrough_auth:
             headers = (
-                *upstream_headers(asked.headers, translated(entry.pass_headers, entry.passthrough_auth)),
+                *upstream_headers(client_request.headers, translated(entry.pass_headers, entry.passthrough_auth)),
                 *headers,
             )
-        if betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
+        if betas := [beta for beta in target.betas if beta in (client_request.header(BETA) or "")]:
             headers = (*headers, (BETA, ",".join(betas)))
     replaced = target.replaced_headers
     if media is None:
@@ -67,13 +71,13 @@ def upstream_request(
         *(() if media.body is None else (("content-type", media.body),)),
         ("accept", media.accepted),
         ("accept-encoding", "identity"),  # compressed events would wait for each other
-        *target.configured,
+        *target.configured_headers,
     )
     return UpstreamRequest(method, url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)
 
 
-def hosted(request: UpstreamRequest, hosting: Hosting, *, keeps_model: bool) -> UpstreamRequest:
-    """Return ``request`` with the headers that its platform reads from the body moved there."""
+def move_headers_to_body(request: UpstreamRequest, hosting: Hosting, *, keeps_model: bool) -> UpstreamRequest:
+    """Move the headers that the ``hosting`` platform reads from the body into the body."""
     betas = [beta.strip() for name, value in request.headers if name == BETA for beta in value.split(",")]
     return attrs.evolve(
         request,
@@ -82,14 +86,14 @@ def hosted(request: UpstreamRequest, hosting: Hosting, *, keeps_model: bool) -> 
     )
 
 
-def _passing(target: Target) -> HeaderNames:
-    """Return the client's headers for ``target``."""
+def _passing_header_names(target: Target) -> HeaderNames:
+    """Return the names of the client's headers that ``target`` receives."""
     entry = target.entry
     own = CODECS[target.api].wire.client_headers
     return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
 
 
-def signature(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> Headers:
+def signature_headers(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> Headers:
     """Return the headers that authenticate ``request`` at the Unix time ``at``.
 
     The method, URL, headers and body must not change afterwards."""

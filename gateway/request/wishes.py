@@ -1,5 +1,6 @@
-"""Routing by a client for one request, in headers of this gateway or in the body in another router's form
-(``router_bodies.py``).
+"""The routing wishes of a client for one request.
+
+They are in headers of this gateway, or in the body in another router's form (``router_bodies.py``).
 
 A wish only narrows: it never makes a request run longer, more often or elsewhere than without it. A fallback ran
 although the client had disabled it (BerriAI/litellm#19077). An invalid wish is rejected with its path and never
@@ -46,13 +47,13 @@ class RequestBudget:
 class Wishes:
     """The routing wishes of one request.
 
-    ``names`` are the models to use in turn instead of the body's. Of their targets, those in ``order`` come first, and
-    only those in ``only`` and not in ``ignored`` are used (names of entries and of providers). With ``fallback`` off,
-    only the first one is used. ``deadline`` is in seconds, ``repeats`` is the limit of retries, ``budgets`` that of
-    costs. ``balance`` applies to groups. ``strict``: only targets that support the whole request. ``private`` names a
-    member about the use of the data, which no target here can guarantee. ``members`` are the body's routing members by
-    form, whole, and ``rest`` their remaining parts. ``dropped`` are the paths of unsupported wishes. ``most`` are the
-    maximum prices in nano-dollars, by the fields of ``Price``."""
+    ``names`` are the models to use in turn instead of the body's. Their targets in ``order`` come first; only targets
+    in ``only`` and not in ``ignored`` are used (names of entries and of providers). With ``fallback`` off, only the
+    first one is used. ``deadline`` is in seconds, ``repeats`` is the limit of retries, ``budgets`` that of costs.
+    ``balance`` applies to groups. ``strict``: only targets that support the whole request. ``private`` names a member
+    about the use of the data, which no target here can guarantee. ``members`` are the body's routing members by form,
+    whole, and ``rest`` their remaining parts. ``dropped`` are the paths of unsupported wishes. ``most`` are the maximum
+    prices in nano-dollars, by the fields of ``Price``."""
 
     names: tuple[Word, ...] = ()
     order: tuple[Word, ...] = ()
@@ -75,8 +76,8 @@ class Wishes:
         """Whether the names come from a header; names in a body may be another router's."""
         return any(at == MODELS for at, _ in self.names)
 
-    def within(self, headers: "Wishes") -> "Wishes":
-        """Return the wishes of a body, limited by those of the ``headers``."""
+    def limited_by(self, headers: "Wishes") -> "Wishes":
+        """Return these wishes, read from a body, with the limits in the ``headers`` applied."""
         return attrs.evolve(
             self,
             names=headers.names or self.names,
@@ -85,12 +86,12 @@ class Wishes:
             budgets=(*headers.budgets, *self.budgets),
         )
 
-    def stripped(self, incoming: Incoming) -> Incoming:
+    def without_members_in(self, incoming: Incoming) -> Incoming:
         """Return ``incoming`` without its routing members, which were for this gateway."""
-        gone = {name for form in self.members.values() for name in form}
-        if not gone:
+        removed = {name for form in self.members.values() for name in form}
+        if not removed:
             return incoming
-        members = {name: raw for name, raw in incoming.members.items() if name not in gone}
+        members = {name: raw for name, raw in incoming.members.items() if name not in removed}
         return with_members(incoming, {**members, **self.rest})
 
     def members_for(self, target: Target) -> Mapping[str, msgspec.Raw]:
@@ -106,31 +107,33 @@ def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Inco
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
 
 
-def read_headers(asked: ClientRequest) -> Wishes:
+def read_headers(client_request: ClientRequest) -> Wishes:
     """Return the wishes in a request's headers.
 
     Raises ``GatewayError`` (400) with the header's name for an invalid one; does not check whether the models exist."""
-    if WISH_HEADERS.isdisjoint(dict(asked.headers)):
+    if WISH_HEADERS.isdisjoint(dict(client_request.headers)):
         return NO_WISHES
-    given = [(name, value) for name, value in asked.headers if name in WISH_HEADERS]
+    given = [(name, value) for name, value in client_request.headers if name in WISH_HEADERS]
     models = [value for name, value in given if name == MODELS]
     return Wishes(
-        names=_names(",".join(models)) if models else (),
-        fallback="off" if "off" in [_fallback(value) for name, value in given if name == FALLBACK] else "as configured",
-        deadline=min([_deadline(value) for name, value in given if name == DEADLINE], default=math.inf),
-        budgets=tuple(_budget(value) for name, value in given if name == BUDGET),
+        names=_read_models(",".join(models)) if models else (),
+        fallback="off"
+        if "off" in [_read_fallback(value) for name, value in given if name == FALLBACK]
+        else "as configured",
+        deadline=min([_read_deadline(value) for name, value in given if name == DEADLINE], default=math.inf),
+        budgets=tuple(_read_budget(value) for name, value in given if name == BUDGET),
     )
 
 
-def _names(value: str) -> tuple[Word, ...]:
+def _read_models(value: str) -> tuple[Word, ...]:
     names = tuple(dict.fromkeys(filter(None, map(str.strip, value.split(",")))))
     if not names:
         raise invalid(f"{MODELS} must have at least one model, such as: {MODELS}: first, second", MODELS)
-    return checked([(MODELS, name) for name in names])
+    return check_names([(MODELS, name) for name in names])
 
 
-def checked(names: list[Word]) -> tuple[Word, ...]:
-    """Return ``names`` without duplicates. Raises ``GatewayError`` (400) for too many."""
+def check_names(names: list[Word]) -> tuple[Word, ...]:
+    """Remove duplicates from the model ``names``. Raises ``GatewayError`` (400) for too many."""
     different: dict[str, str] = {}
     for at, name in names:
         different.setdefault(name, at)
@@ -140,7 +143,7 @@ def checked(names: list[Word]) -> tuple[Word, ...]:
     return tuple((at, name) for name, at in different.items())
 
 
-def _fallback(value: str) -> Literal["as configured", "off"]:
+def _read_fallback(value: str) -> Literal["as configured", "off"]:
     match value.strip().lower():
         case "off":
             return "off"
@@ -149,14 +152,14 @@ def _fallback(value: str) -> Literal["as configured", "off"]:
     raise invalid(f"{FALLBACK} must be off or on, not {value[:60]!r}", FALLBACK)
 
 
-def _deadline(value: str) -> float:
+def _read_deadline(value: str) -> float:
     try:
         return read_positive_duration(value.strip())
     except Wrong as wrong:
         raise invalid(f"{DEADLINE}: {wrong.found}; {wrong.expected}", DEADLINE) from None
 
 
-def _budget(value: str) -> RequestBudget:
+def _read_budget(value: str) -> RequestBudget:
     try:
         return RequestBudget(*read_amount(value))
     except Wrong as wrong:

@@ -1,4 +1,4 @@
-"""The description of a name: the facts of its model, or the facts that hold for all targets of a route."""
+"""The description of a name: the facts of its model, or the facts that apply to all targets of a route."""
 
 from typing import Final
 
@@ -58,7 +58,7 @@ class Description:
         return all(is_claude(one.model) and one.entry.api_for(api, one.model) == api for one in self.found)
 
 
-def described(found: tuple[Found, ...]) -> Description:
+def describe_targets(found: tuple[Found, ...]) -> Description:
     """Return the description of a name with the targets ``found``, in order of preference."""
     quirks = [one.entry.quirks_of(one.model) for one in found]
     first = quirks[0]

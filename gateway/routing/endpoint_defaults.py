@@ -36,19 +36,19 @@ def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May 
     if len(chosen) == 1:
         return chosen[0].name
     if len(chosen) > 1:
-        raise _required(endpoint, f"choose one of {', '.join(entry.name for entry in chosen[:_SHOWN])}")
-    found = _of_provider(having, endpoint, may)
+        raise _model_required_error(endpoint, f"choose one of {', '.join(entry.name for entry in chosen[:_SHOWN])}")
+    found = _provider_default(having, endpoint, may)
     if found is not None:
         return found
-    raise _required(
+    raise _model_required_error(
         endpoint,
         "no configured model supports this endpoint; add an entry for one, with `type` if its name does not show "
         "its purpose",
     )
 
 
-def _of_provider(having: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str | None:
-    """Return the provider's default model if only one provider has the endpoint and the client may use that model.
+def _provider_default(having: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str | None:
+    """Return the provider's own default model if only one provider has the endpoint and the client may use it.
 
     Permission to use a provider's conversation models does not include its other models."""
     model = CHOSEN_BY_PROVIDER.get(endpoint)
@@ -68,5 +68,5 @@ def _is_made_for(entry: ModelEntry, endpoint: EndpointName) -> bool:
     return kind != "chat" and endpoint in ENDPOINTS_OF[kind]
 
 
-def _required(endpoint: EndpointName, why: str) -> GatewayError:
+def _model_required_error(endpoint: EndpointName, why: str) -> GatewayError:
     return invalid(f"model is required for {endpoint}: {why}", "model")

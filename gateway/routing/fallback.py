@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal, TypeAlias
 
-from gateway.routing.most_useful import all_out, most_useful
+from gateway.routing.most_useful import all_unavailable_error, most_useful
 from gateway.routing.plan import (
     Candidate,
     Conditions,
@@ -32,7 +32,7 @@ ON_THE_SPOT = 1.0
 target would have to process the whole conversation (openclaw/openclaw#126843)."""
 
 _OF_THE_REQUEST: Final[frozenset[FailureReason]] = frozenset(("context_too_long", "content_filter"))
-"""Failures that any target would repeat, except targets configured for them."""
+"""Failures that every target would repeat, unless the configuration lists the failure for it."""
 
 
 _Cause: TypeAlias = FailureReason | Literal["unprepared"] | None
@@ -47,25 +47,29 @@ class Fallback:
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         if not outcomes:
-            return _first(plan, conditions)
+            return _first_step(plan, conditions)
         if outcomes[-1].stage is Stage.PREPARING:
-            return _unprepared(plan, outcomes, conditions)
+            return _step_if_unprepared(plan, outcomes, conditions)
         if _is_final(plan, outcomes, conditions):
             return GiveUp(most_useful(outcomes))
-        return _other(plan, outcomes, conditions) or _again(plan, outcomes, conditions) or GiveUp(most_useful(outcomes))
+        return (
+            _try_another(plan, outcomes, conditions)
+            or _retry(plan, outcomes, conditions)
+            or GiveUp(most_useful(outcomes))
+        )
 
 
 FALLBACK: Final = Fallback()
 
 
-def may_go_on(plan: Plan, outcomes: Sequence[Outcome], target: Target) -> bool:
-    """Return whether the request has another untried target than ``target``, which is running."""
+def has_untried_target(plan: Plan, outcomes: Sequence[Outcome], target: Target) -> bool:
+    """Return whether a request that runs at ``target`` may still try another target."""
     asked = {id(outcome.target) for outcome in outcomes} | {id(target)}
     left = requests_sent(outcomes) + 1 < plan.retries.attempts
     return left and any(id(one.target) not in asked and UNAVAILABLE & one.when for one in plan.candidates)
 
 
-def _first(plan: Plan, conditions: Conditions) -> Step:
+def _first_step(plan: Plan, conditions: Conditions) -> Step:
     if len(plan.candidates) == 1:
         target = plan.first
         outage = _outage(plan, target, conditions)
@@ -87,20 +91,20 @@ def _outage(plan: Plan, target: Target, conditions: Conditions) -> Outage | None
 
 
 def _wait_or_refuse(plan: Plan, outages: Sequence[tuple[Target, Outage]], conditions: Conditions) -> Step:
-    """Return the step if all targets are unavailable."""
+    """Return the step for a request whose targets are all unavailable: wait for the first, or give up."""
     now = conditions.now
     due, until = min(((target, outage) for target, outage in outages), key=lambda pair: pair[1].until)
     wait = until.until - now
-    if len(plan.candidates) > 1 and not until.tried and _fits(plan, wait, now):
+    if len(plan.candidates) > 1 and not until.tried and _wait_fits(plan, wait, now):
         return Send(due, after=max(0.0, wait))
-    return GiveUp(all_out(outages, now))
+    return GiveUp(all_unavailable_error(outages, now))
 
 
-def _fits(plan: Plan, wait: float, now: float) -> bool:
+def _wait_fits(plan: Plan, wait: float, now: float) -> bool:
     return wait <= plan.retries.wait and now + wait < plan.deadline
 
 
-def _unprepared(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+def _step_if_unprepared(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
     """Return the step after a request that could not be written for a target: another target may accept it
     (BerriAI/litellm#4285)."""
     asked = {id(outcome.target) for outcome in outcomes}
@@ -130,13 +134,13 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
         if candidate.group != front:
             break
         yield candidate
-    came: Counter[_Cause] = Counter()  # targets by cause; a client may list large routes
+    cause_counts: Counter[_Cause] = Counter()  # targets by cause; a client may list large routes
     for number, group in groupby(plan.candidates, _GROUP):
         members = [(one, _causes(one.target, plan, outcomes, conditions)) for one in group]
         for _, causes in members:
-            came.update(causes)
+            cause_counts.update(causes)
         if number != front:
-            yield from (one for one, own in members if _leads_to(one, came, own))
+            yield from (one for one, own in members if _is_allowed_by(one, cause_counts, own))
 
 
 def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Collection[_Cause]:
@@ -148,13 +152,14 @@ def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions:
     return () if outage is None else (outage.reason,)
 
 
-def _leads_to(candidate: Candidate, came: Mapping[_Cause, int], own: Collection[_Cause]) -> bool:
-    """Return whether the causes of other targets allow ``candidate``. Its ``own`` causes are part of ``came``."""
+def _is_allowed_by(candidate: Candidate, cause_counts: Mapping[_Cause, int], own: Collection[_Cause]) -> bool:
+    """Return whether the causes of other targets allow ``candidate``. Its ``own`` causes are part of
+    ``cause_counts``."""
     causes: tuple[_Cause, ...] = ("unprepared", *candidate.when)
-    return any(came.get(cause, 0) > (cause in own) for cause in causes)
+    return any(cause_counts.get(cause, 0) > (cause in own) for cause in causes)
 
 
-def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
+def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
     """Return the step to the first untried target.
 
     A target that has the conversation in its cache gets a second request first."""
@@ -183,7 +188,7 @@ def _is_blip(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
     return len(outcomes) == 1 and last.failed.reason == "overloaded" and (last.failed.wait or 0) <= ON_THE_SPOT
 
 
-def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
+def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
     """Return the step that repeats a target: the one that is due first, or the one with the fewest attempts."""
     now, backoff = conditions.now, _backoff(plan, outcomes, conditions)
     found: tuple[float, int, Target] | None = None
@@ -200,7 +205,7 @@ def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
                 wait = max(wait, outage.until - now)
             elif not outage.unsteady:  # it failed too often for a request to wait for it
                 continue
-        if _fits(plan, wait, now) and (found is None or (wait, len(mine)) < found[:2]):
+        if _wait_fits(plan, wait, now) and (found is None or (wait, len(mine)) < found[:2]):
             found = wait, len(mine), target
     return None if found is None else Send(found[2], after=found[0])
 

@@ -13,20 +13,20 @@ class HedgeShares:
     """The hedges of each route, limited to its share of the requests. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._saved: dict[str, float] = {}
+        self._unused: dict[str, float] = {}
 
-    def came(self, route: str, hedge: Hedge) -> None:
+    def count_request(self, route: str, hedge: Hedge) -> None:
         """Count a request of ``route`` that may be hedged."""
-        saved = self._saved.get(route)
+        saved = self._unused.get(route)
         if saved is None:
-            if len(self._saved) >= MOST_ROUTES:
-                del self._saved[next(iter(self._saved))]
+            if len(self._unused) >= MOST_ROUTES:
+                del self._unused[next(iter(self._unused))]
             saved = 1.0  # so that a new or rarely used route has one
-        self._saved[route] = min(BURST, saved + hedge.at_most)
+        self._unused[route] = min(BURST, saved + hedge.at_most)
 
-    def take(self, route: str) -> bool:
-        """Take one hedge from the share of ``route``, if there is one, and return whether there was."""
-        if self._saved.get(route, 0.0) < 1.0:
+    def claim(self, route: str) -> bool:
+        """Use one hedge of the share of ``route``; return whether one was available."""
+        if self._unused.get(route, 0.0) < 1.0:
             return False
-        self._saved[route] -= 1.0
+        self._unused[route] -= 1.0
         return True

@@ -36,7 +36,7 @@ class Identity:
 
 
 def digest(*parts: bytes) -> bytes:
-    """Return a digest of 16 bytes."""
+    """Return a 16-byte digest of ``parts``."""
     made = hashlib.blake2b(digest_size=16)
     for part in parts:
         made.update(b"%d:" % len(part))

@@ -29,9 +29,9 @@ ADVICE: Final[Mapping[str, str]] = {"credential": "; check its credential"}
 
 
 def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
-    """Return the client's failure for ``outcomes``, of which there is at least one.
+    """Return the failure that the client receives for ``outcomes``, which are not empty.
 
-    It names the reasons of all targets and has the shortest of their waits."""
+    Its message lists the reasons of all targets, and its wait is the shortest of theirs."""
     sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
     if not sent:
         return outcomes[0].failed
@@ -39,8 +39,8 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     places = {outcome.target.place: outcome for outcome in sent}
     if len(places) == 1 or best.reason not in UNAVAILABLE:
         return best
-    told = ", ".join(f"{place}: {outcome.failed.reason or 'stopped'}" for place, outcome in places.items())
-    tried = f" (tried: {told})"
+    causes = ", ".join(f"{place}: {outcome.failed.reason or 'stopped'}" for place, outcome in places.items())
+    tried = f" (tried: {causes})"
     return attrs.evolve(
         best, message=best.message + tried, headers=_with_wait(best, outcomes), body=b"",
         log_message=best.log_message and best.log_message + tried,
@@ -64,20 +64,20 @@ def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str,
     return (*others, ("retry-after", str(min(LONGEST_WAIT, math.ceil(min(waits))))))
 
 
-def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
-    """Return the failure of a request whose targets are all unavailable: why, and when the first one is due."""
+def all_unavailable_error(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
+    """Return the error if all targets are unavailable: the reasons, and the wait until the first one is due."""
     due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
-    told = ", ".join(f"{target.place} is in cooldown ({_why(outage, now)})" for target, outage in outages)
+    causes = ", ".join(f"{target.place} is in cooldown ({_describe_outage(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)
     useless = all(outage.reason in USELESS for _, outage in outages)
     return ErrorInfo(
         "rate_limited" if limited else "overloaded",
-        f"{told}: try again in {due} s",
+        f"{causes}: try again in {due} s",
         headers=(("retry-after", str(due)), *((("x-should-retry", "false"),) if useless else ())),
         wait=float(due),
     )
 
 
-def _why(outage: Outage, now: float) -> str:
+def _describe_outage(outage: Outage, now: float) -> str:
     state = "tried by another request" if outage.tried else f"for {max(1, math.ceil(outage.until - now))} s"
     return f"{outage.reason}, {state}{ADVICE.get(outage.reason, '')}"

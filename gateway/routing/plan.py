@@ -17,8 +17,8 @@ from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 
-ASKED_ONCE: Final = Retries(attempts=1, deadline=math.inf)
-"""The default for a name with one target, because clients retry by themselves."""
+SINGLE_ATTEMPT: Final = Retries(attempts=1, deadline=math.inf)
+"""The default for a name with one target, because clients retry automatically."""
 
 
 class Stage(enum.Enum):
@@ -106,7 +106,8 @@ class Conditions(Protocol):
         ...
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        """Return why ``target`` is unavailable, or ``None``. ``alone``: the request has no other target."""
+        """Return the outage of ``target``, or ``None`` if it is available. ``alone``: the request has no other
+        target."""
         ...
 
     def may_add(self, target: Target) -> bool:
@@ -151,7 +152,7 @@ class Plan:
 
     candidates: tuple[Candidate, ...]
     policy: Policy
-    retries: Retries = ASKED_ONCE
+    retries: Retries = SINGLE_ATTEMPT
     route: Route | None = None
     deadline: float = math.inf
     heeds_outages: bool = False
@@ -171,11 +172,11 @@ class Plan:
         """The preferred target."""
         return self.candidates[0].target
 
-    def among(self, candidates: tuple[Candidate, ...]) -> "Plan":
+    def with_candidates(self, candidates: tuple[Candidate, ...]) -> "Plan":
         """Return the plan with other ``candidates``."""
         return self if candidates is self.candidates else attrs.evolve(self, candidates=candidates)
 
-    def with_each(self, change: Callable[[Target], Target]) -> "Plan":
+    def with_each_target(self, change: Callable[[Target], Target]) -> "Plan":
         """Return the plan with each target replaced by ``change(target)``."""
         changed: list[Candidate] = []
         for one in self.candidates:

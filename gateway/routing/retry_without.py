@@ -7,11 +7,11 @@ import attrs
 from gateway.routing.plan import Conditions, Outcome, Plan, Send, Stage, requests_sent
 
 MOST = 5
-"""Further attempts at one target. Providers reject one member at a time (anthropics/claude-code#21612)."""
+"""Additional attempts at one target. Providers reject one member at a time (anthropics/claude-code#21612)."""
 
 
 class RetryWithout:
-    """Omits what the last outcome says was ``refused``.
+    """Sends the request again without the part that the last provider ``refused``.
 
     Reasoning comes first, because a provider's message that rejects reasoning may look like one that names a member."""
 

@@ -14,14 +14,14 @@ from gateway.config.names import Found, May, Meaning, Names, listed_names
 from gateway.config.settings import Config
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
-from gateway.routing.described import Description, described
+from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import FALLBACK
 from gateway.routing.in_order import InOrder
-from gateway.routing.plan import ASKED_ONCE, Candidate, Plan, Policy
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Policy
 from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import LaneName, Target
-from gateway.routing.walls import Wall, walled
+from gateway.routing.walls import Wall, candidates_inside
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.provider import ORDER, endpoint_url, url_for
@@ -86,9 +86,11 @@ class Router:
         self._names = Names(config.entries, config.aliases, config.routes)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self._routes_anything = bool(config.routes) or config.retries is not None
-        self._known = lru_cache(REMEMBERED)(self._planned)  # a plan that raises nothing is the same for every client
-        self._known_endpoint = lru_cache(REMEMBERED)(self._endpoint_planned)
-        self._described = lru_cache(DESCRIBED)(self._description)
+        self._cached_plan = lru_cache(REMEMBERED)(
+            self._make_plan
+        )  # a plan that raises nothing is the same for every client
+        self._cached_endpoint_plan = lru_cache(REMEMBERED)(self._make_endpoint_plan)
+        self._cached_description = lru_cache(DESCRIBED)(self._describe)
 
     def hash_keys(self) -> None:
         """Compute the hash of each key, some 20 ms each, so that no request has to.
@@ -100,25 +102,25 @@ class Router:
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
         """Return the plan for a client that speaks ``api`` and requests ``model``.
 
-        ``may`` says which names an error may show. Raises ``GatewayError``: 400 for a missing or ambiguous model, 404
-        for an unknown one, 501 for a provider whose API has no codec."""
+        ``may`` returns whether an error may show a name. Raises ``GatewayError``: 400 for a missing or ambiguous model,
+        404 for an unknown one, 501 for a provider whose API has no codec."""
         if model is None or len(model) <= SHORT:
             with contextlib.suppress(GatewayError):  # the code below raises it again for this client
-                return self._known(model, api)
-        return self._planned(model, api, may)
+                return self._cached_plan(model, api)
+        return self._make_plan(model, api, may)
 
     def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
         """Return the first target of ``plan``. Raises the same errors."""
         return self.plan(model, api, may).first
 
-    def _planned(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        return self._plan(self._names.meaning(model, may), model, api)
+    def _make_plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
+        return self._plan_for(self._names.meaning(model, may), model, api)
 
-    def _plan(self, meaning: Meaning, asked: str | None, api: Api) -> Plan:
-        candidates = _candidates(meaning, asked, api)
+    def _plan_for(self, meaning: Meaning, requested_name: str | None, api: Api) -> Plan:
+        candidates = _candidates(meaning, requested_name, api)
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
-        retries, given = self._retries(meaning.route, entry), self._gives_retries(meaning.route)
+        retries, given = self._retries(meaning.route, entry), self._sets_retries(meaning.route)
         return Plan(candidates, POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
 
     def endpoint_plan(
@@ -131,8 +133,8 @@ class Router:
         for an unknown one."""
         if model is None or len(model) <= SHORT:
             with contextlib.suppress(GatewayError):  # as in ``plan``
-                return self._known_endpoint(model, endpoint, shapes)
-        return self._endpoint_planned(model, endpoint, shapes, may)
+                return self._cached_endpoint_plan(model, endpoint, shapes)
+        return self._make_endpoint_plan(model, endpoint, shapes, may)
 
     def entry_target(self, entry: ModelEntry, endpoint: EndpointName, shapes: frozenset[str]) -> Target | None:
         """Return ``endpoint`` at ``entry`` for a request without a model, or ``None`` if it has none of ``shapes``."""
@@ -141,7 +143,7 @@ class Router:
             return None
         return _endpoint_target(Found(entry, entry.model, ""), entry.name, endpoint, place, shapes)
 
-    def _endpoint_planned(
+    def _make_endpoint_plan(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
     ) -> Plan:
         if not model:
@@ -154,10 +156,10 @@ class Router:
                 target = _endpoint_target(found, model, endpoint, place, shapes)
                 candidates.append(Candidate(target) if one is None else Candidate(target, group, one.weight, one.when))
         if not candidates:
-            raise self._no_endpoint(model, endpoint, may)
+            raise self._no_endpoint_error(model, endpoint, may)
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
-        retries, given = self._retries(meaning.route, entry), self._gives_retries(meaning.route)
+        retries, given = self._retries(meaning.route, entry), self._sets_retries(meaning.route)
         return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
@@ -168,7 +170,7 @@ class Router:
         """Return the model for ``endpoint`` that is configured with ``default: true``."""
         return marked_default(self._names, endpoint, may)
 
-    def _no_endpoint(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
+    def _no_endpoint_error(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
         """Return the error for a model whose provider has no ``endpoint``. It names entries that have it."""
         having = [
             entry.name for entry in self._config.entries
@@ -186,26 +188,26 @@ class Router:
 
         A name with one target has none by default, because clients retry, too."""
         if route is None:
-            return entry.retries or self._config.retries or ASKED_ONCE
-        of_one = (entry.retries, ASKED_ONCE) if len(route.places) == 1 else (None, Retries())
+            return entry.retries or self._config.retries or SINGLE_ATTEMPT
+        of_one = (entry.retries, SINGLE_ATTEMPT) if len(route.places) == 1 else (None, Retries())
         return route.retries or of_one[0] or self._config.retries or of_one[1]
 
-    def _gives_retries(self, route: Route | None) -> bool:
+    def _sets_retries(self, route: Route | None) -> bool:
         return self._config.retries is not None or (route is not None and route.retries is not None)
 
     def explain(self, model: str | None, api: Api, wall: Wall = None) -> Explanation:
-        """Return ``plan`` with its reasons for a client with this ``wall``.
+        """Return the plan with its reasons for a client with this ``wall``.
 
         Raises the same errors, and one if no target may serve the client."""
         meaning = self._names.meaning(model)
-        plan = self._plan(meaning, model, api)
-        plan = plan.among(walled(plan.candidates, wall, None))
+        plan = self._plan_for(meaning, model, api)
+        plan = plan.with_candidates(candidates_inside(plan.candidates, wall, None))
         target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
-        url = target.address(target.end("answer") or "")
-        return Explanation(plan, _why(meaning, target), masked(url), (*betas, *_masked(target)))
+        url = target.address(target.suffix_of("answer") or "")
+        return Explanation(plan, _reason_for(meaning, target), masked(url), (*betas, *_masked_headers(target)))
 
-    def keepers(self) -> tuple[Target, ...]:
+    def storing_targets(self) -> tuple[Target, ...]:
         """Return a target for each entry whose provider stores responses."""
         return tuple(
             _target(Found(entry, entry.model, ""), None, "responses")
@@ -217,8 +219,8 @@ class Router:
         """Return the entries that have ``endpoint``, in the configuration's order."""
         return tuple(one for one in self._config.entries if one.place_of(endpoint, one.model) is not None)
 
-    def passing(self) -> Mapping[str, ModelEntry]:
-        """Return the pass-through entries by the path prefixes that select them, the longest first.
+    def passthrough_entries(self) -> Mapping[str, ModelEntry]:
+        """Return the pass-through entries by path prefix, the longest prefix first.
 
         The prefixes are the entries' names, and a provider's id if one of its entries passes through."""
         entries = [entry for entry in self._config.entries if entry.passthrough]
@@ -230,7 +232,7 @@ class Router:
     def models(self, listed: Mapping[str, tuple[str, ...]] = NOTHING_LISTED) -> tuple[Model, ...]:
         """Return the models that clients can name, in the configuration's order.
 
-        Entries come first, then aliases and routes. A wildcard stands for the models that its provider has ``listed``,
+        Entries come first, then aliases and routes. A wildcard represents the models that its provider has ``listed``,
         otherwise for those of the catalogue."""
         owners: dict[str, str] = {}
         for entry in self._config.entries:
@@ -243,15 +245,15 @@ class Router:
     def description(self, name: str) -> Description | None:
         """Return the description of ``name``, or ``None`` if it is unknown or ambiguous."""
         try:
-            return self._described(name) if len(name) <= SHORT else self._description(name)
+            return self._cached_description(name) if len(name) <= SHORT else self._describe(name)
         except GatewayError:
             return None
 
-    def _description(self, name: str) -> Description:
-        return described(self._names.meaning(name).found)
+    def _describe(self, name: str) -> Description:
+        return describe_targets(self._names.meaning(name).found)
 
 
-def _masked(target: Target) -> Headers:
+def _masked_headers(target: Target) -> Headers:
     entry = target.entry
     if entry.sign_in is not None:
         return ((entry.sign_in.signer.names[0], MASK), *((name, MASK) for name, _ in entry.headers))
@@ -259,13 +261,13 @@ def _masked(target: Target) -> Headers:
     return attrs.evolve(target, entry=shown).headers(MASK)
 
 
-def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidate, ...]:
+def _candidates(meaning: Meaning, requested_name: str | None, api: Api) -> tuple[Candidate, ...]:
     """Return the candidates in the file's order.
 
     Skips targets of a route whose API has no codec if there are others. Raises ``GatewayError`` (501)."""
     if meaning.route is None:
-        return (Candidate(_target(meaning.found[0], asked, api)),)
-    wanted = asked or meaning.route.name
+        return (Candidate(_target(meaning.found[0], requested_name, api)),)
+    wanted = requested_name or meaning.route.name
     spoken = [
         Candidate(_target(found, wanted, api), group, one.weight, one.when)
         for found, (group, one) in zip(meaning.found, meaning.route.places, strict=True)
@@ -274,11 +276,11 @@ def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidat
     return tuple(spoken) or (Candidate(_target(meaning.found[0], wanted, api)),)
 
 
-def _why(meaning: Meaning, target: Target) -> str:
+def _reason_for(meaning: Meaning, target: Target) -> str:
     return next(one.why for one in meaning.found if (one.entry, one.model) == (target.entry, target.model))
 
 
-def _target(found: Found, asked: str | None, api: Api) -> Target:
+def _target(found: Found, requested_name: str | None, api: Api) -> Target:
     entry = found.entry
     upstream = entry.api_for(api, found.model)
     if upstream is None:
@@ -295,7 +297,7 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
         api=upstream,
         lane="byte" if upstream == api else "hub",
         url=url_for(entry.base_url, entry.row(found.model), upstream, found.model),
-        asked=asked or entry.name,
+        requested_name=requested_name or entry.name,
         recipient=_recipient(entry, found.model),
         betas=(beta,) if beta is not None and found.long_context and is_claude(found.model) else (),
     )
@@ -307,7 +309,9 @@ def _recipient(entry: ModelEntry, model: str) -> Recipient:
     return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)
 
 
-def _endpoint_target(found: Found, asked: str, endpoint: EndpointName, place: Place, shapes: frozenset[str]) -> Target:
+def _endpoint_target(
+    found: Found, requested_name: str, endpoint: EndpointName, place: Place, shapes: frozenset[str]
+) -> Target:
     entry = found.entry
     row = ENDPOINTS[endpoint]
     if row.first_byte is not None and entry.timeouts.first_byte == Timeouts().first_byte:
@@ -318,13 +322,13 @@ def _endpoint_target(found: Found, asked: str, endpoint: EndpointName, place: Pl
         api=place.api,
         lane="byte" if place.shape in shapes else "hub",
         url=endpoint_url(entry.base_url, entry.row(found.model), place, found.model),
-        asked=asked,
+        requested_name=requested_name,
         recipient=_recipient(entry, found.model),
         endpoint_place=place,
     )
 
 
-def passing_target(entry: ModelEntry, api: Api, model: str, url: str) -> Target:
+def passthrough_target(entry: ModelEntry, api: Api, model: str, url: str) -> Target:
     """Return the target of a request that passes through to ``entry`` at ``url``.
 
     ``api`` is the client's API according to the path. The client's credential is forwarded if the provider speaks that

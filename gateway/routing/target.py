@@ -29,18 +29,18 @@ LaneName: TypeAlias = Literal["byte", "hub"]
 class Target:
     """The destination of one request.
 
-    ``asked`` is the name in the request (by default the entry's name), ``model`` the provider's name, and ``api`` the
-    provider's API. ``url`` is its address without the suffix of the operation. ``betas`` are those that the name
-    requires, beside the client's. For a request that is not a conversation, ``endpoint_place`` is the endpoint in the
-    provider's row, ``url`` the complete address, and ``api`` the API whose credentials and headers it uses.
-    ``on_subscription``: the client's subscription pays for the request."""
+    ``requested_name`` is the model name in the request (by default the entry's name), ``model`` the provider's name,
+    and ``api`` the provider's API. ``url`` is its address without the suffix of the operation. ``betas`` are those that
+    the name requires, in addition to the client's. For a request that is not a conversation, ``endpoint_place`` is the
+    endpoint in the provider's row, ``url`` the complete address, and ``api`` the API whose credentials and headers it
+    uses. ``on_subscription``: the client's subscription pays for the request."""
 
     entry: ModelEntry
     model: str
     api: Api
     lane: LaneName
     url: str
-    asked: str
+    requested_name: str
     recipient: Recipient
     betas: tuple[str, ...] = ()
     endpoint_place: Place | None = None
@@ -48,7 +48,7 @@ class Target:
 
     @cached_property
     def name(self) -> str:
-        """``provider/model``."""
+        """The provider's id and its model, as ``provider/model``."""
         return f"{self.entry.provider.id}/{self.model}"
 
     @cached_property
@@ -75,13 +75,13 @@ class Target:
         return price.with_cache_writes
 
     @cached_property
-    def elsewhere(self) -> str | None:
+    def alternative_url(self) -> str | None:
         """Another URL where the provider may have the model, if ``url`` is wrong."""
         return self.row.alternative_url(self.url)
 
     @cached_property
     def hosting(self) -> Hosting | None:
-        """How its platform serves another maker's API, if it does."""
+        """The platform's rules for serving another maker's API, ``None`` without any."""
         return self.row.hosting.get(self.api)
 
     @cached_property
@@ -91,7 +91,7 @@ class Target:
         return CODECS[self.api].wire.framing if own is None else own
 
     @cached_property
-    def configured(self) -> Headers:
+    def configured_headers(self) -> Headers:
         """The configured Host and headers with lower-case names. They replace any others of these names."""
         found = {} if self.entry.http_host is None else {"host": self.entry.http_host}
         found.update((name.lower(), value) for name, value in self.entry.headers)
@@ -100,12 +100,12 @@ class Target:
     @cached_property
     def replaced_headers(self) -> frozenset[str]:
         """The names of the headers that the gateway sets instead of the client."""
-        return frozenset(("content-type", "accept", *self.signer.names, *(name for name, _ in self.configured)))
+        return frozenset(("content-type", "accept", *self.signer.names, *(name for name, _ in self.configured_headers)))
 
     @cached_property
     def answer_addresses(self) -> tuple[str, str]:
         """The URLs of complete and of streamed responses."""
-        return self.address(self.end("answer") or ""), self.address(self.end("answer", True) or "")
+        return self.address(self.suffix_of("answer") or ""), self.address(self.suffix_of("answer", True) or "")
 
     def credential(self, client: str | None, *, as_bearer: bool = False) -> str | BearerToken | None:
         """Return the credential that signs requests.
@@ -114,11 +114,11 @@ class Target:
         sent ``as_bearer``. Credentials that have to be fetched first are not included."""
         if not self.entry.passthrough_auth:
             return BearerToken(key) if (key := self.entry.key) and is_subscription_token(key) else self.entry.key
-        if client and (is_subscription_token(client) or (as_bearer and self._takes_bearer(client))):
+        if client and (is_subscription_token(client) or (as_bearer and self._keeps_bearer(client))):
             return BearerToken(client)
         return client
 
-    def _takes_bearer(self, token: str) -> bool:
+    def _keeps_bearer(self, token: str) -> bool:
         """Return whether ``token``, which a client sent as a Bearer, stays one.
 
         A token stays a Bearer if it cannot be a key, and always for a client of the target's API whose SDKs send keys
@@ -140,16 +140,16 @@ class Target:
             added = BEARER_TOKEN.sign(request, credential.token, at)
         else:
             added = self.signer.sign(request, credential, at)
-        own = [name for name, _ in self.configured]
+        own = [name for name, _ in self.configured_headers]
         return tuple(pair for pair in added if pair[0] not in own)
 
     def headers(self, client: str | None) -> Headers:
         """Return the signer's headers for an empty request and the configured headers. ``client`` is the client's
         credential."""
-        empty = UnsignedRequest("POST", self.url, self.configured, b"")
-        return (*self.sign(empty, self.credential(client), 0), *self.configured)
+        empty = UnsignedRequest("POST", self.url, self.configured_headers, b"")
+        return (*self.sign(empty, self.credential(client), 0), *self.configured_headers)
 
-    def end(self, operation: Operation, streamed: bool = False) -> str | None:
+    def suffix_of(self, operation: Operation, streamed: bool = False) -> str | None:
         """Return the path suffix of ``operation``, or ``None`` if the platform or the API does not have it."""
         if self.hosting is not None:
             return self.hosting.end(operation, streamed)
@@ -167,6 +167,6 @@ class Target:
 
 
 def with_api(api: Api, target: Target) -> Target:
-    """Return ``target`` called in ``api``, by translation."""
+    """Return ``target`` with requests translated to ``api``."""
     url = url_for(target.entry.base_url, target.row, api, target.model)
     return attrs.evolve(target, api=api, lane="hub", url=url)

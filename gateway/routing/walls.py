@@ -17,7 +17,7 @@ def is_inside(target: Target, wall: Wall) -> bool:
     return wall is None or target.entry.name in wall
 
 
-def walled(candidates: tuple[Candidate, ...], wall: Wall, client: str | None) -> tuple[Candidate, ...]:
+def candidates_inside(candidates: tuple[Candidate, ...], wall: Wall, client: str | None) -> tuple[Candidate, ...]:
     """Return the ``candidates`` that may serve ``client``.
 
     Raises ``GatewayError`` (403) if there are none; it does not name the others."""
@@ -25,11 +25,14 @@ def walled(candidates: tuple[Candidate, ...], wall: Wall, client: str | None) ->
         return candidates
     inside = tuple(one for one in candidates if one.target.entry.name in wall)
     if not inside:
-        raise outside(client, candidates[0].target.asked)
+        raise outside_error(client, candidates[0].target.requested_name)
     return inside
 
 
-def outside(client: str | None, asked: str) -> GatewayError:
+def outside_error(client: str | None, requested_name: str) -> GatewayError:
     """Return the error for a model that no permitted entry can serve."""
-    message = f"the key {client!r} may not use any target of {asked!r}; GET /v1/models lists the models that it may use"
+    message = (
+        f"the key {client!r} may not use any target of {requested_name!r}; GET /v1/models lists the models "
+        "that it may use"
+    )
     return GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))

@@ -59,10 +59,10 @@ class SharedAmounts:
         return None if number is None else self._remember(key, group, number)
 
     def held(self, row: int) -> int:
-        """Return the amount held by all workers."""
+        """Return the amount in ``row`` held by all workers."""
         return sum(self.words[row + AMOUNT : row + self._row])
 
-    def total_held_of(self, key: bytes) -> int:
+    def held_of_key(self, key: bytes) -> int:
         """Return the amount of ``key`` held by all workers."""
         if (cached := self._cached.get(key)) is not None and self._map[cached[0] : cached[0] + KEY] == key:
             return sum(cached[2])
@@ -131,7 +131,7 @@ class SharedCounts:
 
     def count(self, key: bytes, /) -> int:
         """Return the count over all workers."""
-        return self._amounts.total_held_of(key)
+        return self._amounts.held_of_key(key)
 
     def begin(self, key: bytes, /) -> None:
         """Add one."""

@@ -57,7 +57,7 @@ SIZES: Final[Mapping[str, TableSize]] = {
     "pins": TableSize(98_304, 16),
     "queues": TableSize(128, 22_400),
 }
-"""The tables by name; the number of rows bounds what is remembered."""
+"""The tables by name; the number of rows limits the entries."""
 
 AMOUNTS: Final = 32_768
 """Keys with amounts or counts."""

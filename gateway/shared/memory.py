@@ -42,7 +42,7 @@ class SharedMemory:
         self.map = mmap.mmap(fd, layout.size)
         self.words = memoryview(self.map).cast("Q")
         """The same as eight-byte words, each read and written atomically."""
-        self._own: int | None = None
+        self._own_seat: int | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -71,9 +71,9 @@ class SharedMemory:
         fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
 
     def release_dead(self) -> None:
-        """Release what dead processes held."""
+        """Free the seats of dead processes, and the amounts that they held."""
         for number in range(self.layout.seats):
-            if self._has_owner(number) and number != self._own and self._try_lock(number):
+            if self._has_owner(number) and number != self._own_seat and self._try_lock(number):
                 self._clear(number)
                 self.unlock(self.layout.seat(number))
 
@@ -84,7 +84,7 @@ class SharedMemory:
             if self._try_lock(number):
                 self._clear(number)
                 self.words[self.layout.seat(number) // 8] = os.getpid()
-                self._own = number
+                self._own_seat = number
                 return number
         raise OSError("the shared memory of workers has no free place for a worker")
 
@@ -107,7 +107,7 @@ class SharedMemory:
     def _clear(self, number: int) -> None:
         """Clear a locked seat of its last owner's data."""
         if self._has_owner(number):
-            self._release(number)
+            self._release_amounts(number)
         self.words[self.layout.seat(number) // 8] = 0
 
     def replay(self) -> None:
@@ -118,7 +118,7 @@ class SharedMemory:
                 words[words[entry]] = words[entry + 1]
             words[journal] = 0
 
-    def _release(self, seat: int) -> None:
+    def _release_amounts(self, seat: int) -> None:
         """Release the amounts of a locked seat's last owner."""
         layout, row = self.layout, self.layout.amount_words
         self.lock(layout.amounts)

@@ -16,7 +16,7 @@ from gateway.shared.rows import Change
 _MOST_CACHED: Final = 1024
 """Rows whose bytes a worker remembers, to skip the checksum while they are unchanged."""
 
-_BEGINS: Final = 4
+_CHECKSUM_SIZE: Final = 4
 """The offset at which the checksummed bytes begin."""
 
 
@@ -93,14 +93,14 @@ class SharedRows:
         return value
 
     def _group(self, key: bytes) -> int:
-        """Return the start of the group that contains ``key``, or would."""
+        """Return the start of the group of rows to which ``key`` belongs."""
         return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
 
     def _find(self, key: bytes, group: int) -> _FoundRow:
         number = find_key(self._map, key, group)
-        return _FoundRow(key, group, number, None if number is None else self._current(key, group, number))
+        return _FoundRow(key, group, number, None if number is None else self._newest_copy(key, group, number))
 
-    def _current(self, key: bytes, group: int, number: int) -> _Copy | None:
+    def _newest_copy(self, key: bytes, group: int, number: int) -> _Copy | None:
         """Return the newest valid copy of a row. If it is written twice meanwhile, none may seem valid."""
         size, row = self._copy_size, group + KEYS + number * self._row_size
         both = self._map[row : row + self._row_size]
@@ -108,7 +108,7 @@ class SharedRows:
         newest_first = ((0, one, both), (size, two, b"")) if one[2] > two[2] else ((size, two, both), (0, one, b""))
         for start, (checksum, length, sequence, until), whole in newest_first:
             value = start + COPY.size
-            if checksum == crc32(both[start + _BEGINS : value + length], crc32(key)):
+            if checksum == crc32(both[start + _CHECKSUM_SIZE : value + length], crc32(key)):
                 return _Copy(row + start, sequence, both[value : value + length], until, whole)
         return None
 
@@ -120,13 +120,15 @@ class SharedRows:
             raise ValueError(f"a value of {len(value)} bytes exceeds the maximum of {self._width}")
         key, group, number, copy = row
         if number is None:
-            number = self._free(group, now)
-            copy = self._current(self._key(group, number), group, number)
+            number = self._free_row(group, now)
+            copy = self._newest_copy(self._key_of_row(group, number), group, number)
         place, sequence = self._next_version(group, number, copy)
         value, until = (b"", 0.0) if value is None else (value, now + keep)
-        data = COPY.pack(0, len(value), sequence, until)[_BEGINS:] + value
-        self._map[place : place + _BEGINS + len(data)] = crc32(data, crc32(key)).to_bytes(_BEGINS, "little") + data
-        if self._key(group, number) != key:  # last: until now the row belongs to its previous key
+        data = COPY.pack(0, len(value), sequence, until)[_CHECKSUM_SIZE:] + value
+        self._map[place : place + _CHECKSUM_SIZE + len(data)] = (
+            crc32(data, crc32(key)).to_bytes(_CHECKSUM_SIZE, "little") + data
+        )
+        if self._key_of_row(group, number) != key:  # last: until now the row belongs to its previous key
             self._map[group + number * KEY : group + (number + 1) * KEY] = key
 
     def _next_version(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
@@ -138,16 +140,16 @@ class SharedRows:
         one, two = COPY.unpack_from(self._map, row), COPY.unpack_from(self._map, row + self._copy_size)
         return row, max(one[2], two[2]) + 1
 
-    def _free(self, group: int, now: float) -> int:
+    def _free_row(self, group: int, now: float) -> int:
         """Return the number of a row for a new key: a free one, or the next to expire."""
         ends = []
         for number in range(GROUP):
-            copy = self._current(self._key(group, number), group, number)
+            copy = self._newest_copy(self._key_of_row(group, number), group, number)
             if copy is None or copy.until <= now:
                 return number
             ends.append((copy.until, number))
         return min(ends)[1]
 
-    def _key(self, group: int, number: int) -> bytes:
-        """Return the key that a row has, or had."""
+    def _key_of_row(self, group: int, number: int) -> bytes:
+        """Return the last key of a row."""
         return self._map[group + number * KEY : group + (number + 1) * KEY]

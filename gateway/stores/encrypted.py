@@ -33,18 +33,18 @@ class BodyCipher:
         nonce = os.urandom(NONCE)
         return FORM + self._writing + nonce + self._ciphers[self._writing].encrypt(nonce, body, context)
 
-    def decrypt(self, encrypt: bytes, context: bytes) -> bytes | None:
+    def decrypt(self, sealed: bytes, context: bytes) -> bytes | None:
         """Return the decrypted text, ``None`` if the key or the context differs."""
-        form, rest = encrypt[:1], encrypt[1:]
+        form, rest = sealed[:1], sealed[1:]
         if form != FORM or (cipher := self._ciphers.get(rest[:MARK])) is None:
             return None
         return _decrypt_with(cipher, rest[MARK:], context)
 
-    def decrypt_old(self, encrypt: bytes, context: bytes) -> bytes | None:
+    def decrypt_old(self, sealed: bytes, context: bytes) -> bytes | None:
         """Decrypt a text in the format of 0.1; ``None`` as for ``decrypt``."""
-        if encrypt[:1] != OLD_FORM:
+        if sealed[:1] != OLD_FORM:
             return None
-        tried = (_decrypt_with(cipher, encrypt[1:], context) for cipher in self._ciphers.values())
+        tried = (_decrypt_with(cipher, sealed[1:], context) for cipher in self._ciphers.values())
         return next((body for body in tried if body is not None), None)
 
 
@@ -60,7 +60,7 @@ class EncryptedStore:
         self._cipher = BodyCipher(keys)
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
-        stored = None if expect is None else await self._stored(expect)
+        stored = None if expect is None else await self._as_stored(expect)
         await self._store.put([self._encrypt(node) for node in nodes], stored)
 
     async def get(self, owner: str, id: str) -> Node | None:
@@ -72,8 +72,8 @@ class EncryptedStore:
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         found = await self._store.find(owner, items)
-        decrypt = {id(node): self._decrypt(node) for node in found.values()}  # one node may have many of the items
-        return {item: decrypt[id(node)] for item, node in found.items()}
+        nodes = {id(node): self._decrypt(node) for node in found.values()}  # one node may have many of the items
+        return {item: nodes[id(node)] for item, node in found.items()}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         return await self._store.delete(owner, ids)
@@ -90,7 +90,7 @@ class EncryptedStore:
     async def aclose(self) -> None:
         await self._store.aclose()
 
-    async def _stored(self, expect: Node) -> Node:
+    async def _as_stored(self, expect: Node) -> Node:
         """Return ``expect`` as stored: encrypting a body again gives different bytes. Raises ``Changed``."""
         stored = await self._store.get(expect.owner, expect.id)
         if stored is None or self._decrypt(stored).body != expect.body:
@@ -115,9 +115,9 @@ def _mark(key: bytes) -> bytes:
     return hmac.digest(key, b"trigate: the mark of an encryption key", "sha256")[:MARK]
 
 
-def _decrypt_with(cipher: AESGCM, encrypt: bytes, context: bytes) -> bytes | None:
+def _decrypt_with(cipher: AESGCM, sealed: bytes, context: bytes) -> bytes | None:
     try:
-        return cipher.decrypt(encrypt[:NONCE], encrypt[NONCE:], context)
+        return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], context)
     except (InvalidTag, ValueError):  # ``ValueError`` for a text that is too short
         return None
 

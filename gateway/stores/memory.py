@@ -80,9 +80,9 @@ class MemoryStore:
                 trees.move_to_end(tree)
         for owner in {tree.owner for tree in homes.values()}:
             while self._owners.of(owner) > self._most_of(owner):
-                self._forget(next(iter(self._trees_of[owner])))
+                self._remove_tree(next(iter(self._trees_of[owner])))
         while self._bytes > self._max_bytes:
-            self._forget(self._next_evicted(homes.values()))
+            self._remove_tree(self._next_evicted(homes.values()))
 
     async def get(self, owner: str, id: str) -> Node | None:
         await trio.lowlevel.checkpoint()
@@ -126,13 +126,13 @@ class MemoryStore:
     # Reading
 
     def _get_live(self, key: Key) -> Node | None:
-        kept = self._nodes.get(key)
-        return None if kept is None or self._is_over(kept.tree) else kept.node
+        stored = self._nodes.get(key)
+        return None if stored is None or self._has_expired(stored.tree) else stored.node
 
     def _latest(self, item: Key) -> Node | None:
         return next((node for key in reversed(self._items.get(item, {})) if (node := self._get_live(key))), None)
 
-    def _is_over(self, tree: _Tree) -> bool:
+    def _has_expired(self, tree: _Tree) -> bool:
         return tree.used + self._ttl <= self._clock()
 
     # Writing
@@ -150,7 +150,9 @@ class MemoryStore:
 
     def _check_fits(self, batch: Mapping[Key, Node], homes: set[_Tree]) -> None:
         """Raise ``Unavailable`` if ``batch`` would not fit even without all other trees."""
-        replaced = (kept.size for key in batch if (kept := self._nodes.get(key)) is not None and kept.tree in homes)
+        replaced = (
+            stored.size for key in batch if (stored := self._nodes.get(key)) is not None and stored.tree in homes
+        )
         left = sum(tree.bytes for tree in homes) - sum(replaced) + sum(map(size_of, batch.values()))
         if left > self._max_bytes:
             raise too_large_error(self._max_bytes)
@@ -167,7 +169,7 @@ class MemoryStore:
             if tree not in keep:
                 return tree
             passed.add(owner)
-        raise AssertionError("what is to be kept fits")
+        raise AssertionError("the nodes to keep fit")
 
     def _add(self, node: Node, tree: _Tree) -> None:
         key, size = key_of(node), size_of(node)
@@ -180,28 +182,28 @@ class MemoryStore:
             self._items.setdefault((node.owner, item), {})[key] = None
 
     def _remove(self, key: Key) -> None:
-        kept = self._nodes.pop(key, None)
-        if kept is None:
+        stored = self._nodes.pop(key, None)
+        if stored is None:
             return
-        kept.tree.keys.remove(key)
-        kept.tree.bytes -= kept.size
-        self._bytes -= kept.size
-        self._owners.add(kept.node.owner, -kept.size)
-        if not kept.tree.keys:
-            self._drop(kept.tree)
-        for item in dict.fromkeys(kept.node.items):
-            holders = self._items[kept.node.owner, item]
+        stored.tree.keys.remove(key)
+        stored.tree.bytes -= stored.size
+        self._bytes -= stored.size
+        self._owners.add(stored.node.owner, -stored.size)
+        if not stored.tree.keys:
+            self._drop_tree(stored.tree)
+        for item in dict.fromkeys(stored.node.items):
+            holders = self._items[stored.node.owner, item]
             del holders[key]
             if not holders:
-                del self._items[kept.node.owner, item]
+                del self._items[stored.node.owner, item]
 
-    def _drop(self, tree: _Tree) -> None:
+    def _drop_tree(self, tree: _Tree) -> None:
         del self._trees[tree]
         del self._trees_of[tree.owner][tree]
         if not self._trees_of[tree.owner]:
             del self._trees_of[tree.owner]
 
-    def _forget(self, tree: _Tree) -> int:
+    def _remove_tree(self, tree: _Tree) -> int:
         removed = len(tree.keys)
         for key in tuple(tree.keys):
             self._remove(key)
@@ -209,6 +211,6 @@ class MemoryStore:
 
     def _expire(self) -> int:
         removed = 0
-        while self._trees and self._is_over(oldest := next(iter(self._trees))):
-            removed += self._forget(oldest)
+        while self._trees and self._has_expired(oldest := next(iter(self._trees))):
+            removed += self._remove_tree(oldest)
         return removed

@@ -23,7 +23,7 @@ class BlockingConnection(Protocol):
         """Return whether an idle connection is still usable, without waiting."""
 
     def interrupt(self) -> None:
-        """Interrupt what another thread waits for on the connection, without waiting."""
+        """Interrupt the operation of another thread on this connection, without waiting."""
 
     def close(self) -> None: ...
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 class _Use(Generic[C]):
     """One use of a connection, shared by its thread and the waiting task.
 
-    If the use is given up, its connection is interrupted only while that thread has it."""
+    If the task stops waiting, the connection is interrupted, but only while that thread uses it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -111,7 +111,7 @@ class ConnectionPool(Generic[C]):
             await trio.to_thread.run_sync(self._close_idle)
 
     def _work(self, work: Callable[[C], T], use: _Use[C]) -> T:
-        connection = self._take(use)
+        connection = self._get_connection(use)
         try:
             use.check()
             result = work(connection)
@@ -125,7 +125,7 @@ class ConnectionPool(Generic[C]):
         self._return(connection, use)
         return result
 
-    def _take(self, use: _Use[C]) -> C:
+    def _get_connection(self, use: _Use[C]) -> C:
         if self._closed:
             raise Unavailable("the state storage is closed")
         while (connection := self._pop_idle()) is not None:

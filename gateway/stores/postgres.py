@@ -254,19 +254,19 @@ class PostgresConnection:
 
     def __init__(self, connection_string: str, begin: str) -> None:
         self._begin = begin
-        given: dict[str, Any] = conninfo_to_dict(connection_string)
+        parameters: dict[str, Any] = conninfo_to_dict(connection_string)
         # Statements are not prepared on the server: through a pooler, the next one may use another server process.
         self.db: Connection = psycopg.connect(
-            make_conninfo(**{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
+            make_conninfo(**{**DEFAULTS, **parameters}), autocommit=True, prepare_threshold=None
         )
 
     def is_good(self) -> bool:
         """Return false if there is data to read: a server that stops sends a message or closes the connection."""
         if self.db.closed:
             return False
-        heard = select.poll()
-        heard.register(self.db.fileno(), select.POLLIN)
-        return not heard.poll(0)
+        poll = select.poll()
+        poll.register(self.db.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def interrupt(self) -> None:
         """Shut the connection down, which wakes the thread that waits for the server."""

@@ -206,7 +206,7 @@ class SqlStore:
 
     async def sweep(self) -> int:
         removed = 0
-        for choose in (self._expired, self._beyond_limit):
+        for choose in (self._expired_trees, self._beyond_limit):
             some = partial(self._remove_some, choose)
             while (
                 count := await self._database.write(some, limited=False)
@@ -257,7 +257,7 @@ class SqlStore:
         new = [(node.owner, size_of(node)) for node in batch.values()]
         self._update_owners(session, new, old)
         keep = list(set(homes.values()))
-        freed = [one for owner in {owner for owner, _ in new} for one in self._keep_to_share(session, owner, keep)]
+        freed = [one for owner in {owner for owner, _ in new} for one in self._enforce_share(session, owner, keep)]
         freed += self._evict(session, _bytes(new) - _bytes(old) - _bytes(freed), keep)
         self._update_total(session, new, [*old, *freed])
 
@@ -276,7 +276,7 @@ class SqlStore:
         session.rows(self._sql.use, trees=list(found.values()), now=now)
         return {key: found[key_of(top)] for key, top in first.items()}
 
-    def _keep_to_share(self, session: Session, owner: str, keep: list[int]) -> list[Weight]:
+    def _enforce_share(self, session: Session, owner: str, keep: list[int]) -> list[Weight]:
         """Remove old trees of ``owner``, but none of ``keep``, until it is within its share."""
         freed: list[Weight] = []
         if (most := self._most_of(owner)) == math.inf:
@@ -296,11 +296,11 @@ class SqlStore:
             return freed
         if session.rows(self._sql.size_of_trees, trees=keep)[0][0] > self._max_bytes:
             raise too_large_error(self._max_bytes)  # before it evicts all others in vain
-        while _bytes(freed) < too_much and (oldest := self._oldest(session, keep)):
+        while _bytes(freed) < too_much and (oldest := self._oldest_trees(session, keep)):
             freed += self._remove_trees(session, oldest)
         return freed
 
-    def _oldest(self, session: Session, keep: list[int]) -> list[int]:
+    def _oldest_trees(self, session: Session, keep: list[int]) -> list[int]:
         return [tree for (tree,) in session.rows(self._sql.oldest, keep=keep)]
 
     def _remove_trees(self, session: Session, trees: list[int]) -> list[Weight]:
@@ -326,12 +326,12 @@ class SqlStore:
         self._update_total(session, removed=removed)
         return len(removed)
 
-    def _expired(self, session: Session) -> list[int]:
+    def _expired_trees(self, session: Session) -> list[int]:
         return [tree for (tree,) in session.rows(self._sql.expired, horizon=self._horizon(), most=TREES_AT_ONCE)]
 
     def _beyond_limit(self, session: Session) -> list[int]:
         full = self._max_bytes is not None and self._total(session)[1] > self._max_bytes
-        return self._oldest(session, []) if full else []
+        return self._oldest_trees(session, []) if full else []
 
     def _update_owners(self, session: Session, added: Sequence[Weight] = (), removed: Sequence[Weight] = ()) -> None:
         """Update the owners' byte counts by these nodes."""

@@ -14,7 +14,7 @@ import attrs
 class Node:
     """A piece of data with its position in a tree.
 
-    ``id`` is unique for its ``owner`` (a client's name, "" without one). ``kind`` says how to read ``body``; stores
+    ``id`` is unique for its ``owner`` (a client's name, "" without one). ``kind`` is the format of ``body``; stores
     ignore it. ``items`` are ids of its contents, by which it can be found."""
 
     id: str

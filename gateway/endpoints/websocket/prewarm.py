@@ -103,7 +103,7 @@ def write_prewarm_response(id: str, incoming: Incoming, target: Target) -> bytes
     """Return the events of the response to a prewarm: no output, no provider, no cost.
 
     Raises ``GatewayError`` (400)."""
-    call = attrs.evolve(incoming.request, model=target.asked)
+    call = attrs.evolve(incoming.request, model=target.requested_name)
     writer = CODECS["responses"].writer(Reply(call, target.recipient.issuer, int(time.time()), id=id))
     events: tuple[Event, ...] = (AnswerStart(), Usage(), AnswerEnd("stop"))
     return b"".join(map(writer.send, events))

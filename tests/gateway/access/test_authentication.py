@@ -245,11 +245,11 @@ def may(models: list[str], asked: str) -> bool:
     settings = config({"name": "alice", "key": ALICE, "models": models})
     target = Router(settings).resolve(asked, "chat")
     authenticator = Authenticator(settings)
-    if authenticator.allows("alice", target.asked, target.entry, target.model):
-        authenticator.check("alice", target.asked, target.entry, target.model, None)
+    if authenticator.allows("alice", target.requested_name, target.entry, target.model):
+        authenticator.check("alice", target.requested_name, target.entry, target.model, None)
         return True
     with pytest.raises(GatewayError) as caught:
-        authenticator.check("alice", target.asked, target.entry, target.model, None)
+        authenticator.check("alice", target.requested_name, target.entry, target.model, None)
     failed = caught.value.info
     assert (failed.kind, failed.status, failed.param) == ("permission", 403, "model")
     return False

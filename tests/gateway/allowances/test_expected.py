@@ -11,7 +11,7 @@ from gateway.allowances.expected import (
     AT_FIRST,
     ENOUGH,
     MOST_ANSWERS,
-    MOST_ASKED,
+    MOST_REQUESTED,
     ExpectedOutputs,
     RequestedOutput,
     longest_output,
@@ -118,7 +118,7 @@ def test_what_no_model_gives_is_not_expected():
     # A number that others would have to make room for, and that no counter of 64 bits could hold.
     chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
     asked = requested_output(read_incoming("chat", chat))
-    assert asked == RequestedOutput(MOST_ASKED, MOST_ANSWERS)
+    assert asked == RequestedOutput(MOST_REQUESTED, MOST_ANSWERS)
 
 
 def test_a_name_of_megabytes_is_not_remembered():

@@ -13,7 +13,7 @@ from gateway.answer_cache.cache import AnswerCache
 from gateway.answer_cache.encrypted import EncryptedAnswers
 from gateway.answer_cache.memory import MemoryAnswers
 from gateway.answer_cache.opening import open_answers
-from gateway.answer_cache.store import AnswersAway, AnswerStore
+from gateway.answer_cache.store import AnswerStore, AnswerStoreUnavailable
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.config.cached_answers import AnswerCacheSettings
 from tests.support import redis
@@ -48,7 +48,7 @@ async def opened(kind: str, folder: Path, clock: SetClock, request, most: int = 
         nursery.start_soon(store.run)
         with trio.fail_after(PATIENCE):
             while True:  # until the server is reached
-                with contextlib.suppress(AnswersAway):
+                with contextlib.suppress(AnswerStoreUnavailable):
                     await store.get(bytes(32))
                     break
                 await trio.sleep(0.005)
@@ -128,10 +128,10 @@ class Slow(MemoryAnswers):
 
 class Down(MemoryAnswers):
     async def get(self, key: bytes) -> bytes | None:
-        raise AnswersAway("down")
+        raise AnswerStoreUnavailable("down")
 
     async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
-        raise AnswersAway("down")
+        raise AnswerStoreUnavailable("down")
 
 
 async def test_a_store_that_is_slow_or_away_is_a_miss(autojump_clock):
@@ -169,7 +169,7 @@ async def test_a_lost_connection_is_a_miss_for_all_who_use_it(redis_server, tmp_
                     await store.put(key(number), "alice", b"one" * 200, 60)
                     await store.get(key(number))
                     outcomes["found"] += 1
-            except AnswersAway:
+            except AnswerStoreUnavailable:
                 outcomes["away"] += 1
                 await trio.sleep(0.005)
             except Exception as error:

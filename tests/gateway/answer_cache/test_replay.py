@@ -39,7 +39,7 @@ async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
     await flight.run(response)
     assert [await reader.read() for _ in range(4)] == [b"one ", b"two ", b"three", b""]
     assert flight.pauses == [(1000, 8), (2500, 5)], "what comes together is one"
-    body = await flight.whole()
+    body = await flight.wait_for_body()
     assert body is not None
     answer = StoredAnswer(0.0, "text/event-stream", STAMP, body, tuple(flight.pauses))
     assert decode_response(encode_response(answer)) == answer
@@ -66,7 +66,7 @@ async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_
             read += len(piece)
         assert read == 20_000
         assert not flight.may_be_joined
-        assert await flight.whole() is None, "it is not kept"
+        assert await flight.wait_for_body() is None, "it is not kept"
         await leader.aclose()
         await follower.aclose()
     assert source.closed

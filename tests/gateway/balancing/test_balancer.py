@@ -47,9 +47,9 @@ class Gateway:
         """The name of the member that is answering, and what ends its answer."""
         arranged = self.arrange(one)
         target = next(target for target in arranged.targets if target.model not in self.out)
-        self.balancer.landed(arranged, target, one)
-        self.balancer.loads.opened(target)
-        return target.model, partial(self.balancer.loads.closed, target)
+        self.balancer.record_landing(arranged, target, one)
+        self.balancer.loads.begin_request(target)
+        return target.model, partial(self.balancer.loads.end_response, target)
 
     def ask(self, one: Affinity | None) -> str:
         """The name of the member that has answered."""
@@ -169,7 +169,7 @@ def test_a_move_is_counted_by_the_reason_why_the_pinned_member_failed():
     gateway.ask(affinity())
     arranged = gateway.arrange(affinity())
     pinned, other = arranged.targets
-    gateway.balancer.landed(arranged, other, affinity(), [Outcome(pinned, OVERLOADED)])
+    gateway.balancer.record_landing(arranged, other, affinity(), [Outcome(pinned, OVERLOADED)])
     assert gateway.landings() == {"new": 1, "overloaded": 1}
 
 
@@ -242,7 +242,7 @@ def test_a_member_with_more_than_twice_the_mean_takes_no_new_conversations(answe
     pinned = {name: gateway.ask(affinity(name)) for name in map(str, range(30))}
     for one, count in zip(gateway.members, answers, strict=True):
         for _ in range(count):
-            gateway.balancer.loads.opened(one.target)
+            gateway.balancer.loads.begin_request(one.target)
     assert ("member-0" in {gateway.ask(affinity(f"new {number}")) for number in range(50)}) is takes
     assert {name: gateway.ask(affinity(name)) for name in pinned} == pinned
     assert "member-0" in pinned.values()
@@ -291,8 +291,8 @@ def workers() -> Iterator[list[Balancer]]:
 def ask(worker: Balancer, affinity: Affinity | None = None) -> str:
     """The member that is asked; its answer stays open."""
     arranged = worker.arrange(PLAN, affinity, 0.0)
-    worker.loads.opened(arranged.first)
-    worker.landed(arranged, arranged.first, affinity)
+    worker.loads.begin_request(arranged.first)
+    worker.record_landing(arranged, arranged.first, affinity)
     return arranged.first.model
 
 
@@ -310,8 +310,8 @@ def test_the_least_busy_member_is_that_of_all_workers(workers):
 def test_an_open_answer_is_one_for_all_until_it_is_closed(workers):
     place = PLAN.first.identity.place
     for _ in range(2):
-        workers[0].loads.opened(PLAN.first)
+        workers[0].loads.begin_request(PLAN.first)
     assert [worker.loads.counts.count(place) for worker in workers] == [2, 2, 2]
     for _ in range(2):
-        workers[0].loads.closed(PLAN.first)
+        workers[0].loads.end_response(PLAN.first)
     assert [worker.loads.counts.count(place) for worker in workers] == [0, 0, 0]

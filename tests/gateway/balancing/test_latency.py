@@ -44,7 +44,7 @@ class Traffic:
     def _ask(self) -> str:
         self.now += 1 / self.rate
         target = self.balancer.arrange(plan(self.members, ROUTE), None, self.now).first
-        self.balancer.loads.observed(target, self.takes[target.model](self.now), self.now)
+        self.balancer.loads.record_start(target, self.takes[target.model](self.now), self.now)
         return target.model
 
 
@@ -78,8 +78,8 @@ def test_short_answers_make_no_member_fast():
     one of 1 s (BerriAI/litellm#40202, #40352, #3574)."""
     loads, members = balancer().loads, group(1, 1)
     for now in range(10):
-        loads.observed(members[0].target, 3.0, now)
-        loads.observed(members[1].target, 1.0, now)
+        loads.record_start(members[0].target, 3.0, now)
+        loads.record_start(members[1].target, 1.0, now)
     assert typical(loads, members, 10.0) == [3.0, 1.0]
 
 
@@ -114,7 +114,7 @@ def test_weights_hold_among_members_that_are_alike():
 
 def test_times_are_forgotten_after_five_minutes():
     loads, (one,) = balancer().loads, group(1)
-    loads.observed(one.target, 9.0, 0.0)
+    loads.record_start(one.target, 9.0, 0.0)
     assert typical(loads, [one], 299.0) == [9.0]
     assert typical(loads, [one], 300.0) == [0.0]
     assert loads.percentile(one.target, 0.95, 300.0) is None
@@ -123,17 +123,17 @@ def test_times_are_forgotten_after_five_minutes():
 def test_a_stream_that_was_given_up_teaches_that_it_takes_at_least_so_long():
     loads, members = balancer().loads, group(1, 1, 1)
     for now in range(10):
-        loads.observed(members[1].target, 1.0, now)
-        loads.observed(members[2].target, 8.0, now)
+        loads.record_start(members[1].target, 1.0, now)
+        loads.record_start(members[2].target, 8.0, now)
     for now in range(10, 20):
         for one in members:
-            loads.observed(one.target, 2.0, now, at_least=True)
+            loads.record_start(one.target, 2.0, now, at_least=True)
     assert typical(loads, members, 20.0) == [2.0, 2.0, 8.0]
 
 
 def test_percentiles_are_those_of_the_last_five_minutes():
     loads, (one,) = balancer().loads, group(1)
     for number in range(1, 101):
-        loads.observed(one.target, float(number), 100.0)
+        loads.record_start(one.target, float(number), 100.0)
     assert loads.percentile(one.target, 0.95, 100.0) == 95.0
     assert loads.percentile(one.target, 0.5, 100.0) == 50.0

@@ -130,7 +130,7 @@ class Asked:
         members = [Candidate(TARGETS[name], 0) for name in self.names]
         arranged = self.balancer.arrange(plan(members, route("cheapest")), affinity, 0.0, tokens)
         target = arranged.targets[0]
-        self.balancer.landed(arranged, target, affinity)
+        self.balancer.record_landing(arranged, target, affinity)
         return target.model
 
 
@@ -145,7 +145,7 @@ def test_who_has_the_prompt_in_its_cache_is_compared_by_the_price_of_that():
     asked = Asked(("cached",))
     assert asked.first(50_000, SESSION) == "cached"
     asked.names = ("plain", "cached")
-    asked.balancer.landed(*_at("cached", asked), SESSION)
+    asked.balancer.record_landing(*_at("cached", asked), SESSION)
     assert [asked.first(50_000, SESSION) for _ in range(3)] == ["cached"] * 3
 
 
@@ -175,8 +175,8 @@ def balancer(members: int) -> Balancer:
     one = Balancer(LocalRows(10, lambda: 0.0))
     for number, member in enumerate(group(*[1] * members)):
         for _ in range(number % 5):
-            one.loads.opened(member.target)
-        one.loads.observed(member.target, 0.5 + number % 7, 0.0)
+            one.loads.begin_request(member.target)
+        one.loads.record_start(member.target, 0.5 + number % 7, 0.0)
     return one
 
 

@@ -18,7 +18,7 @@ from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounte
 from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import CounterStore, RemoteCounters, SendStep
-from gateway.counters.steps import CountingStep, StepReply, decoded, encoded
+from gateway.counters.steps import CountingStep, StepReply, decode_reply, encode_step
 from tests.support import postgres, redis
 from tests.support.counters import budget, claim, key, rate, slots
 from tests.support.harness import START_SECONDS
@@ -382,23 +382,23 @@ def test_json_of_a_step_has_amounts_as_text():
         "c", (Debit(SumCounter(key("b"), "b", 2**60 + 1, 0.0), 2**53 + 1), Debit(SlotCounter(key("s"), "s", 2), 1))
     )
     step = CountingStep("n", 1, 30.0, True, False, (), (), {}, {}, (), [[("1", wanted)]])
-    said = json.loads(encoded(step))["reserved"][0][0][1]
+    said = json.loads(encode_step(step))["reserved"][0][0][1]
     assert [said[0][2], said[0][5]] == [str(2**60 + 1), str(2**53 + 1)]
 
 
 async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_server):
     """Sent again on another connection while the server still does it: there is no row yet that would hold it up."""
     spent = budget("b", 100)
-    step = encoded(CountingStep("twice", 1, 30.0, True, False, (), (), {}, {}, [(spent, 5)], []))
+    step = encode_step(CountingStep("twice", 1, 30.0, True, False, (), (), {}, {}, [(spent, 5)], []))
     counting = PostgresCounters(postgres_server.url)
     said: list[StepReply] = []
 
     async def send(ask: SendStep) -> None:
-        said.append(decoded(await ask(step, START_SECONDS)))
+        said.append(decode_reply(await ask(step, START_SECONDS)))
 
     async with counting.connect() as one, counting.connect() as other:
         for name, ask in (("one", one), ("other", other)):
-            await ask(encoded(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, (), [])), START_SECONDS)
+            await ask(encode_step(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, (), [])), START_SECONDS)
         with psycopg.connect(postgres_server.url) as holding:
             holding.execute("LOCK TABLE trigate_counters IN SHARE MODE")
             async with trio.open_nursery() as nursery:
@@ -413,7 +413,7 @@ async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_ser
 async def test_a_gateway_that_stands_still_amid_a_step_keeps_no_other_from_connecting(postgres_server):
     counting = PostgresCounters(postgres_server.url)
     steps = [
-        encoded(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, [(budget("b", 100), 5)], []))
+        encode_step(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, [(budget("b", 100), 5)], []))
         for name in ("one", "other")
     ]
     async with counting.connect() as ask:
@@ -421,7 +421,7 @@ async def test_a_gateway_that_stands_still_amid_a_step_keeps_no_other_from_conne
     with psycopg.connect(postgres_server.url) as still:
         still.execute("LOCK TABLE trigate_counters IN ROW EXCLUSIVE MODE")  # as a step has it until its end
         async with counting.connect() as ask:
-            assert decoded(await ask(steps[1], START_SECONDS)).added == [(10, 0, 0, 0)]
+            assert decode_reply(await ask(steps[1], START_SECONDS)).added == [(10, 0, 0, 0)]
 
 
 async def test_a_step_in_postgresql_is_one_round_trip(postgres_server, nursery):

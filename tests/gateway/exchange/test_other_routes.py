@@ -59,7 +59,7 @@ def test_bedrock_has_a_second_address_for_its_openai_paths():
         ({"base_url": f"{mantle}/anthropic/v1"}, "messages", None),
     ):
         made = from_mapping({"version": "v0.4.0", "model_providers": [{**at, **where}]})
-        assert Router(made).resolve(at["model"], api).elsewhere == other, where
+        assert Router(made).resolve(at["model"], api).alternative_url == other, where
 
 
 ENTRY = {"model": "openai/m", "access_key": "k"}

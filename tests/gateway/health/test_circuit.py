@@ -19,7 +19,7 @@ from gateway.health.circuit import (
     Circuit,
     Failure,
     after_failure,
-    after_good,
+    after_success,
     allow_trial,
     availability,
     first_trial,
@@ -68,7 +68,7 @@ def test_five_failures_in_a_row_open_it_whatever_they_are(reason):
 
 def test_a_good_answer_between_them_begins_the_row_anew():
     circuit = reduce(lambda circuit, _: fail(circuit), range(4), CLOSED)
-    circuit = reduce(lambda circuit, _: fail(circuit), range(4), after_good(circuit, 100.0, 100.0))
+    circuit = reduce(lambda circuit, _: fail(circuit), range(4), after_success(circuit, 100.0, 100.0))
     assert availability(circuit, 100.0) == "in"
 
 
@@ -100,7 +100,7 @@ def test_a_rate_without_a_time_doubles_from_five_seconds_to_the_longest():
         lengths.append(circuit.until - now)
         now = circuit.until
     assert lengths == [5.0, 10.0, 20.0, 20.0]
-    circuit = after_good(circuit, now, now)
+    circuit = after_success(circuit, now, now)
     assert fail(circuit, "rate_limited", at=now).until == now + 5.0
 
 
@@ -145,7 +145,7 @@ def test_one_request_tries_and_its_good_answer_closes():
     circuit = with_trial(circuit, 105.0, 7)
     assert availability(circuit, 105.0) == "tried"
     assert with_trial(circuit, 105.0, 8).trial == 7
-    assert availability(after_good(circuit, 106.0, 105.0, 7), 106.0) == "in"
+    assert availability(after_success(circuit, 106.0, 105.0, 7), 106.0) == "in"
 
 
 def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
@@ -176,14 +176,14 @@ def test_a_trial_that_is_silent_for_long_keeps_nobody_away():
     circuit = with_trial(circuit, 125.0, 8)
     assert (availability(circuit, 126.0), circuit.trial) == ("tried", 8)
     assert without_trial(circuit, 7) == circuit
-    assert availability(after_good(circuit, 130.0, 105.0, 7), 130.0) == "in"
+    assert availability(after_success(circuit, 130.0, 105.0, 7), 130.0) == "in"
 
 
 def test_a_good_answer_shortens_no_time():
     circuit = opened()
-    assert availability(after_good(circuit, 101.0, 100.5), 101.0) == "out"
+    assert availability(after_success(circuit, 101.0, 100.5), 101.0) == "out"
     limited = fail(CLOSED, "rate_limited", wait=60.0)
-    assert after_good(with_trial(limited, 101.0, 7), 102.0, 101.0, 7) == limited
+    assert after_success(with_trial(limited, 101.0, 7), 102.0, 101.0, 7) == limited
 
 
 def test_a_place_is_unsteady_while_it_answers_between_its_failures():
@@ -195,7 +195,7 @@ def test_a_place_is_unsteady_while_it_answers_between_its_failures():
     again = reduce(lambda circuit, _: fail(circuit, at=102.0), range(4), answering)
     assert is_unsteady(again, 102.0, SETTINGS)
     assert not is_unsteady(fail(again, at=102.0), 102.0, SETTINGS), "it has failed ten times in a row"
-    well = after_good(fail(again, at=102.0), 102.0, sent=102.0)
+    well = after_success(fail(again, at=102.0), 102.0, sent=102.0)
     assert (is_unsteady(well, 102.0, SETTINGS), well.until) == (True, again.until)
     assert availability(well, 102.0) == "out"
 
@@ -207,14 +207,14 @@ def test_a_place_that_would_refuse_the_next_request_too_is_not_unsteady(reason):
 
 
 def test_an_answer_from_before_the_outage_does_not_end_it():
-    assert availability(after_good(opened(), 106.0, 99.0), 106.0) == "due"
-    assert availability(after_good(opened(), 106.0, 105.5), 106.0) == "in"
+    assert availability(after_success(opened(), 106.0, 99.0), 106.0) == "due"
+    assert availability(after_success(opened(), 106.0, 105.5), 106.0) == "in"
 
 
 def test_requests_of_before_that_fail_late_do_not_take_it_out_again():
     circuit = with_trial(opened(), 105.0, 7)
     assert availability(fail(circuit, at=106.0, sent=90.0), 106.0) == "tried"
-    circuit = after_good(circuit, 107.0, 105.0, 7)
+    circuit = after_success(circuit, 107.0, 105.0, 7)
     for at in range(108, 130):
         circuit = fail(circuit, at=at, sent=90.0)
     assert (availability(circuit, 130.0), circuit.failures) == ("in", 0)
@@ -247,7 +247,7 @@ class Outage:
         for one in ended:
             how = one.failure
             self.circuit = (
-                after_good(self.circuit, how.at, how.sent, how.trial)
+                after_success(self.circuit, how.at, how.sent, how.trial)
                 if one.well
                 else after_failure(self.circuit, how, SETTINGS)
             )
@@ -286,14 +286,14 @@ def test_an_answer_that_breaks_off_after_it_has_begun_was_no_good_answer():
     circuit = CLOSED
     for at in range(100, 105):
         before = circuit
-        circuit = after_good(before, at, at)
+        circuit = after_success(before, at, at)
         circuit = fail(undo_success(circuit, before), at=at)
     assert availability(circuit, 104.0) == "out"
 
 
 def test_a_trial_whose_answer_breaks_off_has_failed():
     before = with_trial(opened(), 105.0, 7)
-    circuit = fail(undo_success(after_good(before, 105.0, 105.0, 7), before), at=106.0, sent=105.0)
+    circuit = fail(undo_success(after_success(before, 105.0, 105.0, 7), before), at=106.0, sent=105.0)
     assert (availability(circuit, 106.0), circuit.until) == ("out", 116.0)
 
 

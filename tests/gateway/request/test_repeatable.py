@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.request.parse import read_incoming
-from gateway.request.repeatable import may_be_doubled
+from gateway.request.repeatable import may_run_twice
 from gateway.routing.router import Router
 from streams.events import Api
 from tests.support.apis import OLDER
@@ -28,7 +28,7 @@ ROUTER = Router(
 def doubled(api: Api, provider_api: Api | None = None, **members: Any) -> bool:
     asked = {"responses": {"input": "Hi"}, "gemini": {"contents": []}}.get(api, {"messages": []})
     incoming = read_incoming(api, json.dumps({"model": "m", **asked, **members}).encode())
-    return may_be_doubled(incoming, [ROUTER.resolve(provider_api or (api if api in OLDER else "chat"), api)])
+    return may_run_twice(incoming, [ROUTER.resolve(provider_api or (api if api in OLDER else "chat"), api)])
 
 
 ANSWERED = [

@@ -87,8 +87,8 @@ def test_text_is_checked_across_pieces():
 def test_a_conversation_is_bounded_as_a_body_is():
     bounds = Bounds(2 * 2**20, 50_000)
     turn = b'{"input":[' + TURN * 5_000 + b"{}]}"
-    assert bounds.within([turn] * 3) == [turn] * 3
+    assert bounds.check_turns([turn] * 3) == [turn] * 3
     with pytest.raises(GatewayError, match=r"elements \(limits\.elements"):
-        bounds.within([turn] * 4)
+        bounds.check_turns([turn] * 4)
     with pytest.raises(GatewayError, match=r"bytes \(limits\.request_body"):
-        bounds.within([b"x" * 2**20] * 3)
+        bounds.check_turns([b"x" * 2**20] * 3)

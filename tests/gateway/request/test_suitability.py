@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.suitability import readers_first, suitable
-from gateway.request.tools_in_chat import where_tools_are_taken
+from gateway.request.suitability import put_reasoning_readers_first, select_suitable
+from gateway.request.tools_in_chat import with_api_for_tools
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from providers.neutral.seal import seal, sealed_by
@@ -42,7 +42,7 @@ def names(candidates: tuple[Candidate, ...]) -> list[str]:
 
 
 def left(incoming: Incoming, *candidates: Candidate, asked: ClientRequest = NOBODY) -> list[str]:
-    return names(suitable(candidates, incoming, asked))
+    return names(select_suitable(candidates, incoming, asked))
 
 
 LONG = chat("You may say that again, and more than once. " * 1000)
@@ -63,7 +63,7 @@ def test_where_all_windows_are_too_small_the_largest_is_asked():
 
 def test_one_candidate_is_never_looked_at():
     only = (candidate("small", window=16),)
-    assert suitable(only, LONG, NOBODY) is only
+    assert select_suitable(only, LONG, NOBODY) is only
 
 
 def test_a_window_that_is_not_known_is_tried():
@@ -74,7 +74,7 @@ def test_too_small_a_window_leads_to_whom_a_long_prompt_is_left_to():
     pool = [candidate("gpu-1", window=8192), candidate("gpu-2", window=8192)]
     cloud, far = candidate("cloud", 1), candidate("far", 2, when=TOO_LONG)
     assert left(chat(), *pool, cloud, far) == ["gpu-1", "gpu-2", "cloud", "far"]
-    kept = suitable((*pool, cloud, far), LONG, NOBODY)
+    kept = select_suitable((*pool, cloud, far), LONG, NOBODY)
     assert names(kept) == ["cloud", "far"]
     assert kept[1].when == UNAVAILABLE | TOO_LONG, "what leads to it has come: it takes the place of the pool"
     assert left(LONG, *pool, far) == ["far"]
@@ -207,7 +207,7 @@ def test_the_choice_among_a_hundred_targets_is_not_felt():
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        suitable(many, incoming, NOBODY)
+        select_suitable(many, incoming, NOBODY)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.0005, "a fiftieth of a millisecond, on a machine that does nothing else"
 
@@ -220,12 +220,12 @@ def test_reasoning_goes_back_to_the_member_of_the_group_that_made_it():
     a, b, c = members = (member("a", 0), member("b", 0), member("c", 1))
     sealed = seal(b.target.recipient.issuer, "messages", {"type": "thinking"})
     history = chat([{"type": "text", "text": "hm"}], tail=[{"data": sealed}])
-    assert readers_first(members, history) == (b, a, c)
-    assert readers_first(members, chat()) is members
+    assert put_reasoning_readers_first(members, history) == (b, a, c)
+    assert put_reasoning_readers_first(members, chat()) is members
     kept = Incoming("responses", b"{}", {}, "m", False, ({"encrypted_content": sealed}, {"type": "message"}), 9)
-    assert readers_first(members, kept) == (b, a, c)
+    assert put_reasoning_readers_first(members, kept) == (b, a, c)
     foreign = seal(c.target.recipient.issuer, "messages", {})
-    assert readers_first(members, chat(tail=[sealed, foreign])) == members, "the latest counts"
+    assert put_reasoning_readers_first(members, chat(tail=[sealed, foreign])) == members, "the latest counts"
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode()))
@@ -233,7 +233,7 @@ def test_what_only_looks_like_a_seal_changes_nothing(junk):
     members = (candidate("a"), candidate("b"))
     body = b'{"messages": [], "x": "tg1.' + junk + b'"}'
     incoming = Incoming("chat", body, {}, "m", False)
-    assert readers_first(members, incoming) == members
+    assert put_reasoning_readers_first(members, incoming) == members
     assert sealed_by(b"tg1." + junk) is None
 
 
@@ -247,7 +247,7 @@ def asked_in(entry: dict[str, Any], **members: Any) -> tuple[str, str]:
     config = from_mapping({"version": "v0.4.0", "model_providers": [{**entry, "default": True}]})
     target = Router(config).resolve(None, "chat")
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **members}
-    found = where_tools_are_taken(read_incoming("chat", json.dumps(body).encode()), target)
+    found = with_api_for_tools(read_incoming("chat", json.dumps(body).encode()), target)
     return found.api, found.lane
 
 

@@ -12,13 +12,13 @@ from gateway.config.aliases import Route
 from gateway.config.attempts import Retries
 from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest
-from gateway.request.narrowing import joined, narrowed, narrowed_retries
+from gateway.request.narrowing import join_plans, narrow_candidates, narrow_retries
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare_wished
 from gateway.request.router_bodies import read_wishes
 from gateway.request.wishes import NO_WISHES, Wishes
 from gateway.routing.once import ONCE
-from gateway.routing.plan import ASKED_ONCE, Candidate, Plan
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 
@@ -126,7 +126,7 @@ def test_a_header_that_cannot_be_understood_is_refused_with_its_name(name, value
 def test_bodies_of_other_routers_are_ordinary_members_unless_the_file_says_so():
     incoming = chat(models=["a"], provider={"order": ["x"]}, fallbacks=["b"], providerOptions={"gateway": {}})
     assert read_wishes(NOTHING, incoming, ()) is NO_WISHES
-    assert NO_WISHES.stripped(incoming) is incoming
+    assert NO_WISHES.without_members_in(incoming) is incoming
 
 
 def test_openrouter():
@@ -155,7 +155,7 @@ def test_vercel():
         (("providerOptions.gateway.order[0]", "bedrock"),),
         ("providerOptions.gateway.user",),
     )
-    left = json.loads(wishes.stripped(incoming).body)
+    left = json.loads(wishes.without_members_in(incoming).body)
     assert left["providerOptions"] == {"anthropic": {"effort": "low"}}
 
 
@@ -173,7 +173,7 @@ def test_anthropics_own_fallbacks_are_never_ours():
     incoming = chat("messages", fallbacks=own, max_tokens=5)
     wishes = read_wishes(NOTHING, incoming, ALL)
     assert not wishes.names
-    assert json.loads(wishes.stripped(incoming).body)["fallbacks"] == own
+    assert json.loads(wishes.without_members_in(incoming).body)["fallbacks"] == own
 
 
 def test_null_counts_as_absent():
@@ -187,14 +187,14 @@ def test_what_has_no_counterpart_is_named_and_nothing_goes_on_to_a_provider():
     wishes = read_wishes(NOTHING, incoming, ["openrouter"])
     assert wishes.dropped == ("provider.sort", "route", "provider.preferred_min_throughput")
     assert wishes.balance is None
-    assert set(json.loads(wishes.stripped(incoming).body)) == {"model", "messages"}
+    assert set(json.loads(wishes.without_members_in(incoming).body)) == {"model", "messages"}
 
 
 def test_other_members_keep_their_order_and_their_bytes():
     body = b'{"seed": 1.0,"models":["x"],  "messages": [ {"role":"user","content":"\\u0041"} ],"model":"best"}'
     incoming = read_incoming("chat", body)
     wishes = read_wishes(NOTHING, incoming, ["openrouter"])
-    stripped = wishes.stripped(incoming)
+    stripped = wishes.without_members_in(incoming)
     assert stripped.body == b'{"seed":1.0,"messages":[ {"role":"user","content":"\\u0041"} ],"model":"best"}'
     assert wishes.members_for(ROUTER.resolve("gpt", "chat")) == {}
     sent = prepare_wished(wishes, stripped, ROUTER.resolve("router", "chat"))
@@ -265,7 +265,7 @@ def test_a_header_outranks_the_body_and_both_narrow():
     ],
 )
 def test_providers_are_meant_by_entry_or_provider(provider, left):
-    assert groups(narrowed(SEVERAL, said("openrouter", provider=provider))) == left
+    assert groups(narrow_candidates(SEVERAL, said("openrouter", provider=provider))) == left
 
 
 @pytest.mark.parametrize(
@@ -283,27 +283,27 @@ def test_providers_are_meant_by_entry_or_provider(provider, left):
 )
 def test_what_leaves_nothing_or_names_nobody_is_refused(provider, at):
     wishes = said("openrouter", provider=provider)
-    assert refused(narrowed, SEVERAL, wishes)[:2] == ("invalid_request", at)
+    assert refused(narrow_candidates, SEVERAL, wishes)[:2] == ("invalid_request", at)
 
 
 def test_a_router_of_that_kind_looks_after_its_own_wishes():
     both = candidates("sonnet", "router")
     wishes = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
-    assert groups(narrowed(both, wishes)) == ["router"]
+    assert groups(narrow_candidates(both, wishes)) == ["router"]
     private = said("openrouter", provider={"zdr": True})
-    assert groups(narrowed(both, private)) == ["router"]
+    assert groups(narrow_candidates(both, private)) == ["router"]
 
 
 def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
     plans = [Plan(one, ONCE) for one in (candidates("gpt"), SEVERAL, candidates("argon gpt"))]
-    several = joined(plans, Retries(attempts=3))
+    several = join_plans(plans, Retries(attempts=3))
     assert groups(several.candidates) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
     assert several.retries.attempts == 3
-    assert joined(plans[:1], Retries()).retries is ASKED_ONCE
+    assert join_plans(plans[:1], Retries()).retries is SINGLE_ATTEMPT
     like = attrs.evolve(plans[1], route=Route(name="best"), retries=Retries(attempts=5))
-    assert joined([plans[0], like], Retries()).retries.attempts == 5
+    assert join_plans([plans[0], like], Retries()).retries.attempts == 5
     alone = attrs.evolve(plans[0], route=Route(name="alone"))
-    assert joined([alone, plans[2]], Retries()).retries.attempts == 4
+    assert join_plans([alone, plans[2]], Retries()).retries.attempts == 4
 
 
 @pytest.mark.parametrize(
@@ -320,15 +320,15 @@ def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
     ],
 )
 def test_wishes_only_shrink_retries(wishes, places, left):
-    assert narrowed_retries(Retries(), wishes, places) == left
+    assert narrow_retries(Retries(), wishes, places) == left
 
 
 def test_a_lone_target_without_fallback_is_asked_as_often_as_the_configuration_says():
     off, (sonnet,) = Wishes(fallback="off"), candidates("sonnet")
-    assert narrowed_retries(Retries(), off, (sonnet,), given=True).attempts == 4
+    assert narrow_retries(Retries(), off, (sonnet,), given=True).attempts == 4
     entry = attrs.evolve(sonnet.target.entry, retries=Retries(attempts=2))
     twice = attrs.evolve(sonnet, target=attrs.evolve(sonnet.target, entry=entry))
-    assert narrowed_retries(Retries(), off, (twice,)).attempts == 2
+    assert narrow_retries(Retries(), off, (twice,)).attempts == 2
 
 
 # Whatever comes
@@ -352,7 +352,7 @@ def test_any_body_is_understood_or_refused_with_its_place(members, api):
     incoming = chat(api, **members, **({"input": "hi"} if api == "responses" else {}))
     try:
         wishes = read_wishes(NOTHING, incoming, ALL)
-        left = narrowed(SEVERAL, wishes)
+        left = narrow_candidates(SEVERAL, wishes)
     except GatewayError as error:
         failed = error.info
     else:
@@ -363,7 +363,7 @@ def test_any_body_is_understood_or_refused_with_its_place(members, api):
         return
     assert {one.target.entry.name for one in left} <= {one.target.entry.name for one in SEVERAL}
     assert [one.group for one in left] == sorted(one.group for one in left)
-    body = json.loads(wishes.stripped(incoming).body)
+    body = json.loads(wishes.without_members_in(incoming).body)
     assert not {"models", "provider", "route", "num_retries", "timeout", "disable_fallbacks"} & body.keys()
     assert "gateway" not in (body.get("providerOptions") or {})
-    assert narrowed_retries(Retries(), wishes, left).attempts <= Retries().attempts
+    assert narrow_retries(Retries(), wishes, left).attempts <= Retries().attempts

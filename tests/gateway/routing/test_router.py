@@ -49,7 +49,7 @@ def test_a_name_resolves_in_order(asked, target, why):
     explained = routes.explain(asked, "chat")
     assert explained.target.name == target
     assert explained.why.startswith(why)
-    assert explained.target.asked == (asked or "openai/gpt-4o-mini")
+    assert explained.target.requested_name == (asked or "openai/gpt-4o-mini")
 
 
 def test_an_exact_name_wins_over_a_wildcard_that_covers_it():
@@ -208,7 +208,7 @@ def test_a_mark_for_the_window_is_taken_off_and_becomes_a_beta(asked, target, be
         },
     )
     found = routes.resolve(asked, "messages")
-    assert (found.name, found.asked, found.betas) == (target, asked, betas)
+    assert (found.name, found.requested_name, found.betas) == (target, asked, betas)
     assert routes.resolve(asked, "chat").betas == (), "the provider's own Chat endpoint has no betas"
 
 
@@ -396,7 +396,7 @@ def test_models_are_listed_in_order_and_every_one_resolves():
         Model("cheap", "vLLM"),
     )
     for model in routes.models():
-        assert routes.resolve(model.id, "chat").asked == model.id
+        assert routes.resolve(model.id, "chat").requested_name == model.id
 
 
 def test_a_named_wildcard_is_asked_for_by_its_name():
@@ -429,7 +429,7 @@ def test_a_route_is_a_plan_of_its_targets_in_their_order(api):
     plan = router(*POOL, model_aliases={"qwen": QWEN}).plan("qwen", api)
     assert [target.entry.name for target in plan.targets] == ["gpu-1", "gpu-2", "cloud", "groq/*"]
     assert [target.model for target in plan.targets] == ["qwen"] * 4
-    assert {target.asked for target in plan.targets} == {"qwen"}
+    assert {target.requested_name for target in plan.targets} == {"qwen"}
 
 
 def test_an_entry_that_is_asked_by_its_own_name_has_nobody_behind_it():
@@ -447,7 +447,7 @@ def test_a_route_under_the_defaults_name_answers_who_names_no_model():
     for asked in (None, "", "best"):
         plan = routes.plan(asked, "chat")
         assert [target.entry.name for target in plan.targets] == ["best", "anthropic/claude-sonnet-4-5"]
-        assert {target.asked for target in plan.targets} == {"best"}
+        assert {target.requested_name for target in plan.targets} == {"best"}
 
 
 def test_a_route_may_be_the_default():
@@ -456,7 +456,7 @@ def test_a_route_may_be_the_default():
     )
     assert routes.plan(None, "chat") == routes.plan("best", "chat")
     alone = router(OPENAI, CLAUDE, model_aliases={"best": {"target": "gpt-4o", "default": True}})
-    assert [target.asked for target in alone.plan("", "messages").targets] == ["best"]
+    assert [target.requested_name for target in alone.plan("", "messages").targets] == ["best"]
 
 
 def test_a_route_is_a_line_in_the_list_of_models():
@@ -480,7 +480,7 @@ def test_a_route_shows_its_first_target():
 def test_the_mark_for_a_long_window_is_for_every_target_of_a_route():
     routes = router(CLAUDE, OPENAI, model_aliases={"best": {"targets": ["claude-sonnet-4-5", "gpt-4o"]}})
     claude, other = routes.plan("best[1m]", "messages").targets
-    assert (claude.asked, bool(claude.betas), bool(other.betas)) == ("best[1m]", True, False)
+    assert (claude.requested_name, bool(claude.betas), bool(other.betas)) == ("best[1m]", True, False)
 
 
 def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():

@@ -7,7 +7,7 @@ from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
-from gateway.routing.walls import is_inside, walled
+from gateway.routing.walls import candidates_inside, is_inside
 from streams.errors import GatewayError
 
 NAMES = ("eu-1", "eu-2", "us")
@@ -29,18 +29,18 @@ CANDIDATES = tuple(Candidate(Router(CONFIG).resolve(name, "chat"), at) for at, n
 
 @pytest.mark.parametrize(("client", "left"), [("bank", NAMES[:2]), ("shop", NAMES), (None, NAMES)])
 def test_only_what_is_inside_of_the_wall_is_left(client, left):
-    kept = walled(CANDIDATES, AUTHENTICATOR.wall(client), client)
+    kept = candidates_inside(CANDIDATES, AUTHENTICATOR.wall(client), client)
     assert tuple(one.target.entry.name for one in kept) == left
 
 
 def test_without_a_wall_nothing_is_made_anew():
-    assert walled(CANDIDATES, None, "shop") is CANDIDATES
+    assert candidates_inside(CANDIDATES, None, "shop") is CANDIDATES
 
 
 @pytest.mark.parametrize(("client", "candidates"), [("nobody", CANDIDATES), ("bank", CANDIDATES[2:])])
 def test_where_nothing_is_left_the_client_hears_that_and_not_where_it_would_have_been(client, candidates):
     with pytest.raises(GatewayError) as refused:
-        walled(candidates, AUTHENTICATOR.wall(client), client)
+        candidates_inside(candidates, AUTHENTICATOR.wall(client), client)
     failed = refused.value.info
     assert (failed.kind, failed.param) == ("permission", "model")
     assert f"the key '{client}'" in failed.message
