@@ -63,14 +63,14 @@ def allowance_level(one: Allowance, counters: Counters, at: float) -> AllowanceL
     most, held = counter.burst if isinstance(counter, RateCounter) else counter.most, level.held
     if isinstance(one, BudgetAllowance):
         most, held = one.budget.most, held + one.set_aside
-    return AllowanceLevel(one.holder, limit_of(one, counter), one.measure, one.text, level.used, held, most)
+    return AllowanceLevel(one.holder, kind_of_limit(one, counter), one.measure, one.text, level.used, held, most)
 
 
-def limit_of(one: Allowance, counter: Counter) -> Limit:
+def kind_of_limit(one: Allowance, counter: Counter) -> Limit:
     """Return the limit's kind for ``one``, whose counter is ``counter``: its measure, or ``budgets``."""
     return "budgets" if isinstance(counter, SumCounter) else one.measure
 
 
 def count_refusal(refusals: Refusals, short: Sequence[tuple[Allowance, Shortage]]) -> None:
     """Count a refused request or attempt, once for each limit that it met."""
-    refusals.update({(one.holder, limit_of(one, found.debit.counter)) for one, found in short})
+    refusals.update({(one.holder, kind_of_limit(one, found.debit.counter)) for one, found in short})

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.allowances.allowance import Allowance, Consumption, Measure, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.levels import limit_of
+from gateway.allowances.levels import kind_of_limit
 from gateway.config.allowances import Rolling
 from gateway.config.amounts import spelled_amount
 from gateway.counters.counter import Shortage, SumCounter
@@ -90,7 +90,9 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
     if (spent := exhausted_error(short)) is not None:
         return spent
     wait = max(_seconds_to_wait(shortage) for _, shortage in short)
-    limits = tuple(dict.fromkeys(f"{one.holder}.{limit_of(one, shortage.debit.counter)}" for one, shortage in short))
+    limits = tuple(
+        dict.fromkeys(f"{one.holder}.{kind_of_limit(one, shortage.debit.counter)}" for one, shortage in short)
+    )
     away = any(shortage.cause == "store_away" for _, shortage in short)
     reached = _AWAY if away else "Rate limit of this gateway reached"
     each = (f"{one.holder.title}: {amount(one)}{_reservation_note(one, shortage)}" for one, shortage in short)

@@ -28,7 +28,7 @@ class CacheUses:
         groups = {client.name: client.group.name for client in config.client_keys if client.group is not None}
         return cls(clients, groups)
 
-    def use_of(self, client: str | None, route: Route | None) -> CacheUse | None:
+    def settings_for(self, client: str | None, route: Route | None) -> CacheUse | None:
         """Return the cache settings for a request of ``client`` to ``route``; the client's settings take precedence."""
         own = self.clients.get(client) if client is not None else None
         if own is not None:

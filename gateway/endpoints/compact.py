@@ -48,7 +48,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
     """Return the provider's own compaction.
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
-    once = attrs.evolve(planned, plan=Plan.to(target, ONCE), suffix="/compact")
+    once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), suffix="/compact")
     walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
         answer = await walk.read_all()

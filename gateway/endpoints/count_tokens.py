@@ -53,7 +53,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
         if (prepared := await offload(planned.incoming.size, translate_count, request, target)) is None:
             return None
         preparation = as_prepared(prepared)
-    once = attrs.evolve(planned, plan=Plan.to(target, ONCE), prepare=preparation, suffix=suffix)
+    once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), prepare=preparation, suffix=suffix)
     walk = await exchange.walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:
         answer = await walk.read_all()

@@ -96,7 +96,7 @@ class ProviderKept:
 def _forwarded_request(target: Target, body: bytes) -> PlannedRequest:
     """Return the current request for ``target`` with its body unchanged; it is sent once."""
     incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
-    plan = Plan.to(attrs.evolve(target, url=_address(target)), ONCE)
+    plan = Plan.for_target(attrs.evolve(target, url=_address(target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
     method = "GET" if request.method == "HEAD" else request.method  # the response is read, and one to HEAD has no body
     return PlannedRequest(incoming, plan, prepare, method=method, form=Form.AS_ASKED)

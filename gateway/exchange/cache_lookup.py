@@ -167,7 +167,7 @@ class CacheHit:
 def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind) -> "CacheLookup | None":
     """Return the cache lookup of an exchange, or ``None`` if caching is off for the client or for ``route``."""
     client, uses = context.client_request.client, context.service.cache_uses
-    use = None if uses is None else uses.use_of(client, route)
+    use = None if uses is None else uses.settings_for(client, route)
     if uses is None or use is None:
         return None
     owner = uses.owner(use, client, context.service.admission.holder(client, context.client_request.headers))

@@ -307,7 +307,7 @@ class KeptRequest:
             else:
                 incoming = Incoming(relaying.context.codec.api, body, {}, None, False)
             media = MediaTypes(JSON if body else None, accept)
-            plan = Plan.to(target, ONCE)
+            plan = Plan.for_target(target, ONCE)
             planned = PlannedRequest(
                 incoming, plan, as_prepared(Prepared(Outgoing(body or b"", passed))), suffix="", media=media
             )

@@ -78,7 +78,8 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
         incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, sent_credential(relaying.headers))
     )
     planned = PlannedRequest(
-        incoming, Plan.to(target, ONCE), as_prepared(Prepared(outgoing)), method=relaying.arrival.asgi["method"],
+        incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing)),
+        method=relaying.arrival.asgi["method"],
         suffix="", asks=NO_OUTPUT, upload=upload, answers=PASSED_STATUSES,
         media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
     )  # fmt: skip

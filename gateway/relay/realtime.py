@@ -95,7 +95,7 @@ def _relayed_call(
 ) -> RelayedRequest:
     media = MediaTypes(kind, relaying.header("accept") or "*/*")
     prepare = as_prepared(Prepared(Outgoing(body)))
-    planned = PlannedRequest(incoming, Plan.to(target, ONCE), prepare, suffix=suffix, media=media)
+    planned = PlannedRequest(incoming, Plan.for_target(target, ONCE), prepare, suffix=suffix, media=media)
     limit, ids = relaying.context.service.limits.event, CallIds.of(relaying.context)
     return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
 
@@ -145,7 +145,9 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     for at, name in session.texts.items():
         if at != _MODEL:
             models.check_other(at, name)
-    planned = relaying.plan_json(incoming, Plan.to(target, ONCE), partial(_prepare_secret, session, incoming), None)
+    planned = relaying.plan_json(
+        incoming, Plan.for_target(target, ONCE), partial(_prepare_secret, session, incoming), None
+    )
     return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.unchanged_filters())
 
 

@@ -17,7 +17,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
-from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_plain
+from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
 from gateway.routing.omissions import Omissions
@@ -90,7 +90,7 @@ class Relaying:
     async def read_json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
         """Read the body as a JSON object; ``path`` may set its model and ``stream``. Raises ``GatewayError``."""
         body = await self.read_body()
-        incoming = await offload(len(body) // 2, read_plain, self.context.codec.api, body, path)
+        incoming = await offload(len(body) // 2, read_non_conversation, self.context.codec.api, body, path)
         return self.record_request(incoming)
 
     def unread_request(self, model: str | None, stream: bool) -> Incoming:
@@ -163,7 +163,7 @@ class Relaying:
         """Return a planned request whose body is sent once, as it arrives; ``kind`` is its content type."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare: Preparation = lambda target, left: Prepared(Outgoing(b""))  # noqa: E731
-        plan = Plan.to(target, ONCE)
+        plan = Plan.for_target(target, ONCE)
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media, upload=upload)
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:

@@ -32,7 +32,7 @@ class VideoRequest(KeptRequest):
     async def _plan_json(self) -> PlannedRequest:
         incoming = await self.relaying.read_json()
         target = self.relaying.plan(self.relaying.model_of(incoming)).first
-        return self.relaying.plan_json(incoming, Plan.to(target, ONCE), partial(replace_model, incoming))
+        return self.relaying.plan_json(incoming, Plan.for_target(target, ONCE), partial(replace_model, incoming))
 
     async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""

@@ -100,7 +100,7 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     return Incoming(api, body, members, model, stream)
 
 
-def read_plain(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
+def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
     """Parse ``body`` as a request that is not a conversation; errors have the shape of ``api``.
 
     Reads the model and the stream flag from the usual members unless ``path`` has them. Raises as ``read_incoming``

@@ -159,7 +159,7 @@ class Plan:
     retries_given: bool = False
 
     @classmethod
-    def to(cls, target: Target, policy: Policy) -> Self:
+    def for_target(cls, target: Target, policy: Policy) -> Self:
         """Return a plan with ``target`` alone."""
         return cls((Candidate(target),), policy)
 

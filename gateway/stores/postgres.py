@@ -219,7 +219,8 @@ class PostgresStore(SqlStore):
 
 
 class PostgresDatabase:
-    """A server, with ``most`` simultaneous connections; an operation may take ``limit`` seconds."""
+    """The database of a PostgreSQL server, with ``most`` simultaneous connections; an operation may take ``limit``
+    seconds."""
 
     notation = NOTATION
 

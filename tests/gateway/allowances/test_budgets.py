@@ -63,7 +63,7 @@ def test_a_budget_for_runs_does_not_concern_what_is_none():
     assert budget("5 usd/run").counter(NOON, None) is None
 
 
-def test_what_is_set_aside_is_not_there_to_be_spent_until_it_is_given_back():
+def test_sums_set_aside_cannot_be_spent_until_released():
     batch_reserves = BatchReserves()
     day, tokens, run = budget_allowances(
         ALICE, [read_budget(one) for one in ("20 usd/day", "500 tokens/30d", "5 usd/run")], "UTC", batch_reserves
@@ -113,7 +113,7 @@ async def spend(counters: LocalCounters, one: SumCounter, amount: int, id: str) 
     return True
 
 
-async def test_what_rolls_counts_until_it_is_old_enough():
+async def test_usage_leaves_a_rolling_period_when_it_is_old_enough():
     # A monthly budget as a refilling rate is never reached, or never usable: agentgateway/website#962.
     counters, one = LocalCounters(), budget("10 usd/30d")
     begin, day = NOON, 86400.0
@@ -132,7 +132,7 @@ async def test_what_rolls_counts_until_it_is_old_enough():
     assert await ask(42, 4 * USD, "g")
 
 
-async def test_a_run_that_has_ended_begins_anew():
+async def test_a_run_name_can_be_used_again_after_its_run_ended():
     now = NOON
     counters, one = LocalCounters(now=lambda: now), budget("5 usd/run")
 
@@ -184,7 +184,7 @@ def test_the_refusal_of_each_period_says_when_there_is_more(text, used, run, sai
     assert error.message.endswith(said)
 
 
-def test_all_that_are_used_up_are_named():
+def test_the_error_lists_all_exhausted_budgets():
     # agentgateway/agentgateway#2171
     group = budget("50 usd/month", Holder("client_groups", "team"))
     own = budget("1 usd/day")
@@ -200,7 +200,7 @@ def test_a_targets_budget_is_its_quota():
     assert error.reason == "quota"
 
 
-def test_a_budget_that_is_only_reserved_is_not_used_up():
+def test_a_fully_reserved_budget_is_not_exhausted():
     one = budget("20 usd/day")
     short = [(one, shortage(one, 5 * USD, 2 * USD, held=14 * USD))]
     assert exhausted_error(short) is None
@@ -212,7 +212,7 @@ def test_a_budget_that_is_only_reserved_is_not_used_up():
     assert dict(error.headers) == {"retry-after": "1", "x-trigate-limit": "client_keys.alice.budgets"}
 
 
-def test_a_refusal_for_want_of_the_store_says_so():
+def test_a_refusal_says_that_the_store_is_unavailable():
     one = budget("20 usd/day")
     error = refusal_error([(one, attrs.evolve(shortage(one, 5 * USD, 2 * USD), wait=1.0, cause="store_away"))])
     assert error.message == (

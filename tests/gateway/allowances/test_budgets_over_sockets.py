@@ -82,7 +82,7 @@ async def test_an_error_tells_what_is_left_without_the_reservation_that_goes_bac
 
 
 @pytest.mark.parametrize(("charged", "left", "after"), [(True, "0.9", "0.9"), (False, "1", "0.98")])
-async def test_an_answer_of_which_its_client_got_no_word_is_charged_where_that_is_wished(charged, left, after):
+async def test_undelivered_responses_are_charged_if_configured(charged, left, after):
     # The client gets an error, which is no word of an answer: QuantumNous/new-api#4168
     async with providers(1) as [place]:
         known = config([entry(place)], "1 usd/day", charge_undelivered=charged)
@@ -223,7 +223,7 @@ async def test_a_reload_keeps_what_is_used_and_a_new_price_holds_from_then_on():
         assert (await ask(running)).headers["x-trigate-budget-left"] == "usd/day=0.0622"
 
 
-async def test_a_new_day_begins_by_itself():
+async def test_a_new_day_begins_automatically():
     async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
         allowances = running.service.allowances
         now = allowances.now()

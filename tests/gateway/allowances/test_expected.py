@@ -31,18 +31,18 @@ def told(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: 
         outputs.learn(client, model, output)
 
 
-def test_a_small_limit_of_the_clients_is_what_is_expected():
+def test_a_small_client_limit_is_the_estimate():
     outputs = ExpectedOutputs()
     assert [outputs.tokens("alice", "openai/m", most) for most in (1, 4096)] == [1, 4096]
 
 
-def test_a_large_limit_says_little():
+def test_a_large_client_limit_is_not_the_estimate():
     # Reserving 32,000 tokens for each refuses what would have cost a tenth: BerriAI/litellm#40002.
     outputs = ExpectedOutputs()
     assert [outputs.tokens("alice", "openai/m", most) for most in (4097, 32_000, None)] == [AT_FIRST] * 3
 
 
-def test_answers_like_it_say_more():
+def test_earlier_responses_improve_the_estimate():
     outputs = ExpectedOutputs()
     told(outputs, *range(1, 101))
     assert outputs.tokens("alice", "openai/m") == 95
@@ -50,13 +50,13 @@ def test_answers_like_it_say_more():
     assert outputs.tokens("alice", "openai/other") == AT_FIRST
 
 
-def test_the_last_answers_count():
+def test_recent_responses_determine_the_estimate():
     outputs = ExpectedOutputs()
     told(outputs, *[9000] * 50, *[100] * 100)
     assert outputs.tokens("alice", "openai/m") == 100
 
 
-def test_a_few_answers_say_nothing_yet():
+def test_a_few_responses_do_not_change_the_estimate():
     outputs = ExpectedOutputs()
     told(outputs, *[10] * (ENOUGH - 1))
     assert outputs.tokens("alice", "openai/m") == AT_FIRST
@@ -107,14 +107,14 @@ def test_the_limit_of_each_api_is_read(api, members, asked):
     ("model", "most", "tokens"),
     [("openai/gpt-5", 100, 100), ("openai/gpt-5", None, 128_000), ("anthropic/claude-opus-4-1", None, 32_000)],
 )
-def test_all_that_could_come(model, most, tokens):
+def test_the_longest_output_of_a_target(model, most, tokens):
     speaks = ["messages"] if model.startswith("anthropic") else ["chat"]
     entry = {"model": model, "access_key": "sk-of-somebody-0123456789", "speaks": speaks}
     router = Router(from_mapping({"version": "v0.4.0", "model_providers": [entry]}))
     assert longest_output(router.plan(model, "messages").first, most) == tokens
 
 
-def test_what_no_model_gives_is_not_expected():
+def test_the_estimate_never_exceeds_what_models_return():
     # A number that others would have to make room for, and that no counter of 64 bits could hold.
     chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
     asked = requested_output(read_incoming("chat", chat))
@@ -130,7 +130,7 @@ def test_a_name_of_megabytes_is_not_remembered():
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_a_batch_says_nothing_of_how_long_an_answer_is(batch):
+def test_batches_do_not_change_the_estimate(batch):
     allowances, usage = Allowances(), Usage(input=1, output=9000)
     for number in range(ENOUGH):
         record = Record(f"r{number}", "chat", target="openai/m", bill=Bill(is_complete=True, usage=usage))

@@ -80,7 +80,7 @@ async def test_one_request_too_many_is_a_429_that_says_which_limit_it_is(api, st
         assert (await running.ask("a", api, stream=stream, headers=BEN)).status_code == 200
 
 
-async def test_a_refused_request_uses_nothing_up():
+async def test_a_rejected_request_consumes_nothing():
     # BerriAI/litellm#39309, maximhq/bifrost#3500
     limits = {"requests": "3/m", "tokens": "1M/m", "concurrent": 1}
     async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
@@ -102,7 +102,7 @@ async def test_a_refused_request_uses_nothing_up():
         assert level(running, "concurrent") == 0
 
 
-async def test_all_limits_that_are_violated_are_named():
+async def test_the_error_lists_all_exceeded_limits():
     # maximhq/bifrost#3500
     group = {"name": "team", "ratelimits": {"requests": "1/h"}}
     async with providers(1) as (place,):
@@ -130,7 +130,7 @@ async def test_a_group_has_its_limits_together():
 
 @both_ways
 @each_api
-async def test_tokens_are_reserved_before_and_set_right_after(api, stream):
+async def test_tokens_are_reserved_then_corrected(api, stream):
     # Never counted for streams, one reserved and none booked for Responses (BerriAI/litellm#41610, #34728, #17664,
     # wso2/api-platform#2932).
     limits = {"tokens": "1000/d", "input_tokens": "1000/d", "output_tokens": "1000/d"}
@@ -179,7 +179,7 @@ def gone(place: CountingProvider) -> None:
 
 @both_ways
 @each_api
-async def test_slots_come_back_however_a_request_ends(api, stream):
+async def test_slots_are_released_however_a_request_ends(api, stream):
     # Keys locked for ever after time-outs and aborted streams: BerriAI/litellm#20256, #30020, #1477, #16011
     limits = {"concurrent": 1}
     async with providers(1) as (place,):
@@ -214,7 +214,7 @@ async def test_the_slot_of_a_client_that_leaves_comes_back():
 # Entries
 
 
-async def test_an_entry_that_is_full_is_passed_over_and_alone_it_says_so():
+async def test_a_full_entry_is_skipped_and_alone_it_is_a_429():
     entry = {"ratelimits": {"requests": "1/h"}}
     async with providers(2) as (first, second), gateway(config(first, second, entry=entry)) as running:
         for _ in range(3):
@@ -298,7 +298,7 @@ async def test_a_full_queue_before_the_only_target_is_a_429_and_whoever_leaves_f
         assert place.take_count() == 2
 
 
-async def test_whoever_has_waited_long_enough_goes_on():
+async def test_a_request_stops_waiting_at_the_queues_limit():
     async with providers(2) as (first, second):
         async with gateway(config(first, second, entry=queue(wait="50ms"))) as running, trio.open_nursery() as nursery:
             with first.hold_answers():

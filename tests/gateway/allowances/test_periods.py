@@ -37,13 +37,13 @@ def at(text: str) -> float:
         ("month", "2026-03-30T12:00+02:00", "2026-03", "2026-03-01T00:00+01:00", "2026-04-01T00:00+02:00"),
     ],
 )  # fmt: skip
-def test_a_period_is_that_of_the_calendar(calendar, moment, name, start, end):
+def test_periods_follow_the_calendar(calendar, moment, name, start, end):
     # Windows aligned to 1970 instead of the month: wso2/api-platform#2936.
     found = calendar_period(calendar, at(moment), BERLIN)
     assert (found.name, found.start, found.end) == (name, at(start), at(end))
 
 
-def test_days_are_as_long_as_they_are():
+def test_days_with_clock_changes_have_23_or_25_hours():
     lengths = {
         day: calendar_period("day", at(f"{day}T12:00+00:00"), BERLIN)
         for day in ("2026-03-29", "2026-07-01", "2026-10-25")
@@ -59,7 +59,7 @@ def test_days_are_as_long_as_they_are():
         ("Asia/Kolkata", "2026-11-21T04:00+05:30", "2026-11-21T00:00+05:30"),
     ],
 )
-def test_a_day_begins_when_its_clocks_say_so(zone, moment, start):
+def test_a_day_begins_at_local_midnight(zone, moment, start):
     assert calendar_period("day", at(moment), ZoneInfo(zone)).start == at(start)
 
 
@@ -81,7 +81,7 @@ def test_periods_follow_one_another_without_gap_and_overlap(at, zone, calendar):
 
 
 @given(at=MOMENTS, seconds=st.sampled_from([HOUR, 12 * HOUR, 30 * DAY]))
-def test_slices_cover_all_that_has_not_rolled_out_yet(at, seconds):
+def test_slices_cover_the_whole_rolling_period(at, seconds):
     number = slice_of(at, seconds)
     oldest = slice_end(number - SLICES - 1, seconds)
     assert at - seconds * (SLICES + 1) / SLICES <= oldest + 1e-3

@@ -60,7 +60,7 @@ def test_clients_take_turns_and_keep_their_own_order(clients):
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1), st.data())
-def test_who_leaves_changes_the_order_of_nobody_else(clients, data):
+def test_leaving_does_not_change_the_order_of_others(clients, data):
     line = FairLine()
     waiters = [Waiter(client) for client in clients]
     for waiter in waiters:
@@ -95,7 +95,7 @@ async def test_a_client_with_many_requests_does_not_keep_another_out(autojump_cl
     assert place.queues.waiting(at) == 0
 
 
-async def test_whoever_leaves_frees_the_place(autojump_clock):
+async def test_leaving_frees_a_position(autojump_clock):
     place, at = Place(), target(size=2)
     await place.take("under way")
     async with trio.open_nursery() as nursery:
@@ -128,7 +128,7 @@ async def test_it_waits_no_longer_than_its_queue_or_its_deadline_allows(autojump
     assert place.queues.waiting(target()) == 0
 
 
-async def test_one_whose_time_is_over_without_a_turn_hears_what_is_missing(autojump_clock):
+async def test_a_request_that_times_out_gets_the_current_shortages(autojump_clock):
     place, at = Place(), target()
     await place.take("under way")
     async with trio.open_nursery() as nursery:
@@ -140,7 +140,7 @@ async def test_one_whose_time_is_over_without_a_turn_hears_what_is_missing(autoj
     assert place.served == ["under way", "first"]
 
 
-async def test_only_the_first_looks_and_only_when_there_may_be_room(autojump_clock):
+async def test_only_the_first_request_tries_and_only_when_room_is_likely(autojump_clock):
     place, at = Place(), target(wait="1s")
     await place.take("under way")
     async with trio.open_nursery() as nursery:
@@ -156,7 +156,7 @@ async def test_only_the_first_looks_and_only_when_there_may_be_room(autojump_clo
         nursery.cancel_scope.cancel()
 
 
-async def test_what_other_processes_make_room_for_is_seen_after_a_while(autojump_clock):
+async def test_room_freed_by_other_processes_is_noticed(autojump_clock):
     place, at = Place(FarCounters), target()
     await place.take("under way")
     began = trio.current_time()

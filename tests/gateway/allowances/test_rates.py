@@ -84,7 +84,7 @@ def test_all_limits_that_are_violated_are_named_with_the_longest_wait():
 
 
 @pytest.mark.parametrize(("wait", "told"), [(None, 1), (0.004, 1), (1.0000000004, 1), (1.2, 2), (86400.0, 86400)])
-def test_a_wait_is_told_in_whole_seconds_rounded_up(wait, told):
+def test_a_wait_is_rounded_up_to_whole_seconds(wait, told):
     # A refusal without a wait was retried at once (lidge-jun/opencodex#4653).
     assert dict(refusal_error([short(allowances()["requests"], wait)]).headers)["retry-after"] == str(told)
 
@@ -113,7 +113,7 @@ def test_programs_find_the_code_where_their_api_has_it(api):
             assert found == ("rate_limit_error", "rate_limit_exceeded")
 
 
-def test_a_name_ends_no_header():
+def test_a_name_cannot_break_a_header():
     odd = Holder("client_keys", "ünï\r\nset-cookie: a")
     found = refusal_error([short(allowances(LIMITS, odd)["tokens"], 2)])
     assert dict(found.headers)["x-trigate-limit"] == "client_keys.?n???set-cookie: a.tokens"

@@ -40,24 +40,24 @@ def run(headers: dict[str, str], client: str | None = "alice", **members: Any) -
         ({}, {"metadata": {"user_id": json.dumps({"device_id": "d", "session_id": ROOT})}}, ROOT),
     ],
 )  # fmt: skip
-def test_a_run_is_what_its_client_names(headers, members, name):
+def test_the_client_names_a_run(headers, members, name):
     # Children that each opened an allowance of their own: nodetool-ai/nodetool#5489.
     assert run(headers, **members) == f"alice/{name}"
 
 
-def test_a_run_holds_within_its_client_key():
+def test_runs_of_different_client_keys_are_separate():
     named = {"x-trigate-run": "a"}
     assert run(named) == "alice/a"
     assert run(named, client="bob") == "bob/a"
     assert run(named, client=None) == "a"
 
 
-def test_what_names_nothing_is_no_run():
+def test_a_request_without_a_name_has_no_run():
     assert run({}, metadata={"user_id": "somebody"}) is None
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 129, "a\x7fb"])
-def test_a_name_that_is_none_is_refused_with_its_place(name):
+def test_an_invalid_run_name_is_rejected_with_its_header(name):
     with pytest.raises(GatewayError) as error:
         run({"x-trigate-run": name})
     assert (error.value.info.status, error.value.info.param) == (400, "x-trigate-run")

@@ -113,7 +113,7 @@ def test_runs_of_which_only_sums_by_day_are_left_are_a_warning(tmp_path, caplog,
     assert "budgets of runs start without some of the earlier spending" in caplog.text
 
 
-def test_a_time_that_rolls_has_what_its_slices_had(tmp_path):
+def test_a_rolling_budget_begins_with_the_sums_of_its_slices(tmp_path):
     found = seeded(tmp_path, config(**keys("9 usd/30d")), *(at(age * DAY, 10**age) for age in (0, 1, 12, 13)))
     ((name, used),) = found.used().items()
     assert (name, used) == ("client_keys.alice 9 usd/30d", 1 + 10 + 10**12 + 10**13)
@@ -158,7 +158,7 @@ def test_a_budget_of_the_root_begins_with_the_lines_of_all_clients(tmp_path):
     assert found.used("ben/r")["everybody 9 usd/run"] == 10
 
 
-def test_a_run_goes_on_as_long_as_no_pause_has_ended_it(tmp_path):
+def test_a_run_continues_until_a_pause_ends_it(tmp_path):
     """It is a sum over days, not over the last one: LMNTL-AI/openclaw-agents#21."""
     long = [at(age * HOUR, 10**place, run="alice/long") for place, age in enumerate((2, 20, 40, 60, 85, 100))]
     ended = [at(25 * HOUR, 7, run="alice/ended"), at(30 * HOUR, 7, run="alice/ended")]
@@ -175,7 +175,7 @@ def test_a_request_that_was_refused_does_not_prolong_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(("charged", "used"), [(True, 11), (False, 1)])
-def test_what_reached_no_client_counts_where_it_is_charged(tmp_path, charged, used):
+def test_undelivered_responses_count_if_they_are_charged(tmp_path, charged, used):
     given = config(charge_undelivered=charged, **keys("9 usd/day"))
     found = seeded(tmp_path, given, at(0, 1), at(0, 10, delivered=False))
     assert found.used() == {"client_keys.alice 9 usd/day": used}
@@ -187,7 +187,7 @@ def test_only_what_is_new_of_another_configuration_is_looked_up():
     assert [one.text for one in budgets_of(allowances.next(after), allowances)] == ["1 usd/hour"]
 
 
-async def test_a_ledger_that_cannot_be_read_is_told_and_nothing_else(tmp_path, caplog):
+async def test_an_unreadable_ledger_is_only_a_warning(tmp_path, caplog):
     given = config(**keys("9 usd/day"))
     allowances = Allowances(given)
     caplog.set_level(logging.WARNING, "trigate.ledger")
@@ -196,7 +196,7 @@ async def test_a_ledger_that_cannot_be_read_is_told_and_nothing_else(tmp_path, c
     assert "budgets start at zero" in caplog.text
 
 
-async def test_a_hundred_budgets_of_the_same_period_take_one_look(tmp_path):
+async def test_a_hundred_budgets_of_one_period_take_one_query(tmp_path):
     class Counting(LedgerTable):
         looks = itertools.count()
 

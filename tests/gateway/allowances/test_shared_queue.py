@@ -97,7 +97,7 @@ async def test_a_client_that_fills_the_queue_gives_places_up_to_one_at_another_w
     assert workers.served == ["under way", "a0", "b0", "a1", "b1"]
 
 
-async def test_whoever_leaves_or_dies_keeps_nobody_waiting(autojump_clock):
+async def test_a_departed_request_or_dead_worker_blocks_nobody(autojump_clock):
     workers, at = Workers(), target(size=10, wait="60s")
     await workers.take("under way")
     async with trio.open_nursery() as nursery:

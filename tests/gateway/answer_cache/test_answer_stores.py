@@ -62,7 +62,7 @@ def key(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_store_keeps_what_is_used_and_lets_nobody_have_more_than_half(kind, tmp_path, request):
+async def test_a_store_evicts_the_least_recently_used_and_limits_owners_to_half(kind, tmp_path, request):
     """api7/aisix#87, diegosouzapw/OmniRoute#3740: what is kept is bounded, and one owner does not push out the rest."""
     clock = SetClock()
     async with opened(kind, tmp_path, clock, request) as store:
@@ -90,7 +90,7 @@ async def test_a_store_keeps_what_is_used_and_lets_nobody_have_more_than_half(ki
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_what_is_past_its_time_is_not_there(kind, tmp_path, request):
+async def test_an_expired_response_is_missing(kind, tmp_path, request):
     clock = SetClock()
     async with opened(kind, tmp_path, clock, request) as store:
         await store.put(key(1), "alice", b"one", 10)
@@ -101,7 +101,7 @@ async def test_what_is_past_its_time_is_not_there(kind, tmp_path, request):
 
 
 @pytest.mark.process
-async def test_redis_lets_go_of_what_is_past_its_time(redis_server, tmp_path, request):
+async def test_redis_deletes_expired_responses(redis_server, tmp_path, request):
     async with opened("redis", tmp_path, SetClock(), request) as store:
         await store.put(key(1), "alice", b"one", 0.001)
         with trio.fail_after(PATIENCE):
@@ -109,7 +109,7 @@ async def test_redis_lets_go_of_what_is_past_its_time(redis_server, tmp_path, re
                 await trio.sleep(0.002)
 
 
-async def test_what_is_encrypted_is_not_readable_in_the_file_and_is_nothing_to_another_key(tmp_path):
+async def test_encrypted_responses_need_their_key(tmp_path):
     settings = AnswerCacheSettings("sqlite", path=tmp_path / "a.sqlite")
     one, two = os.urandom(32), os.urandom(32)
     store = open_answers(settings, [one])
@@ -134,7 +134,7 @@ class Down(MemoryAnswers):
         raise AnswerStoreUnavailable("down")
 
 
-async def test_a_store_that_is_slow_or_away_is_a_miss(autojump_clock):
+async def test_a_slow_or_unavailable_store_is_a_miss(autojump_clock):
     answer = StoredAnswer(0.0, "application/json", AnswerStamp(1), b"{}")
     for store in (Slow(1000), Down(1000)):
         cache = AnswerCache(AnswerCacheSettings(), store)
@@ -146,7 +146,7 @@ async def test_a_store_that_is_slow_or_away_is_a_miss(autojump_clock):
         assert cache.take_failures() == 0
 
 
-async def test_an_answer_is_no_older_than_it_may_be():
+async def test_a_response_is_at_most_as_old_as_requested():
     clock = SetClock()
     cache = AnswerCache(AnswerCacheSettings(), MemoryAnswers(10_000, clock), clock)
     await cache.keep(key(1), "alice", StoredAnswer(0.0, "application/json", AnswerStamp(1), b"{}"), 60)

@@ -131,7 +131,7 @@ CLIENTS = [
 GROUPS = [{"name": "team"}]
 
 
-async def test_nobody_is_given_the_answer_of_another_owner():
+async def test_responses_are_not_shared_between_owners():
     """BerriAI/litellm#29955, diegosouzapw/OmniRoute#3740"""
     wanted = {"key": [True, True, True], "group": [True, False, True], "all": [True, False, False]}
     for scope, asked in wanted.items():
@@ -152,7 +152,7 @@ async def test_what_the_answer_repeats_of_the_request_is_not_shown_to_another_ow
             assert (answer.headers["x-trigate-cache"], stage.provider.take_count()) == ("miss", 1)
 
 
-async def test_what_a_client_key_says_outranks_what_the_name_says():
+async def test_a_client_keys_setting_takes_precedence_over_the_routes():
     keys = [{**CLIENTS[2], "cache": {"ttl": "1h"}}, {"name": "dora", "key": BEN, "cache": False}]
     async with staged(client_keys=keys) as stage:
         found = []
@@ -162,7 +162,7 @@ async def test_what_a_client_key_says_outranks_what_the_name_says():
         assert found == [("miss", 1), ("hit", 0), ("off", 1), ("off", 1)]
 
 
-async def test_without_any_cache_in_the_configuration_nothing_is_said_of_it():
+async def test_without_a_cache_responses_have_no_cache_header():
     async with providers(1) as (provider,), gateway({**settings(entry(provider)), "model_aliases": {}}) as gate:
         answer = await gate.ask("m")
         assert gate.service.cache_uses is None
@@ -188,7 +188,7 @@ async def test_keys_models_rates_and_budgets_come_before_the_cache():
         assert stage.provider.take_count() == 1
 
 
-async def test_a_client_says_with_cache_control_what_it_wants():
+async def test_cache_control_is_respected():
     async with staged() as stage:
         wanted = (
             ("only-if-cached", 504, None, 0), ("no-store", 200, "bypass", 1), ("only-if-cached", 504, None, 0),
@@ -203,7 +203,7 @@ async def test_a_client_says_with_cache_control_what_it_wants():
         assert not any(b"cache-control" in head.lower() for head in stage.provider.heads), "it is said to us alone"
 
 
-async def test_what_is_not_whole_and_good_is_not_kept():
+async def test_incomplete_and_failed_responses_are_not_stored():
     """gonka-ai/gonka#1722, vllm-project/semantic-router#2130"""
     async with staged() as stage:
         stage.provider.fails = 500
@@ -275,7 +275,7 @@ async def test_what_refers_to_something_kept_or_runs_elsewhere_is_not_answered_f
             assert answer.headers["x-trigate-cache"] == wanted, (api, members.keys(), answer.text[:200])
 
 
-async def test_deterministic_requests_alone_where_that_is_said():
+async def test_a_setting_limits_the_cache_to_deterministic_requests():
     """Continuum-AI-Corp/OrcaRouter-Lite#84: without a temperature it is the provider's default."""
     use = {"ttl": "1h", "when": "deterministic"}
     async with staged(use=use, entries=tuple({"name": api, "api": api} for api in APIS)) as stage:

@@ -199,7 +199,7 @@ async def test_the_answer_goes_on_without_the_client_that_asked_first_wherever_i
             assert (stage.provider.calls, later.text) == (1, follower.text), step
 
 
-async def test_the_provider_is_closed_when_the_last_who_follows_has_left():
+async def test_the_provider_is_closed_when_the_last_follower_leaves():
     for step in range(len(EVENTS) - 1):
         async with staged() as stage:
             clients = [Client(stage)]
@@ -222,7 +222,7 @@ async def test_the_provider_is_closed_when_the_last_who_follows_has_left():
             assert again.headers["x-trigate-cache"] == "miss", "nothing of it was kept"
 
 
-async def test_one_of_those_who_follow_asks_in_place_of_one_that_failed_before_its_content():
+async def test_a_follower_replaces_a_leader_that_failed_before_content():
     async with staged() as stage:
         clients = [Client(stage) for _ in range(8)]
         await eventually(lambda: stage.followed == 7)
@@ -236,7 +236,7 @@ async def test_one_of_those_who_follow_asks_in_place_of_one_that_failed_before_i
         assert sorted(client.status or 0 for client in clients) == [200] * 7 + [502]
 
 
-async def test_a_provider_that_is_out_is_asked_twice_and_not_by_each_in_turn():
+async def test_followers_do_not_query_a_failing_provider_one_by_one():
     async with staged() as stage:
         stage.provider.refused = 100
         clients = [Client(stage) for _ in range(20)]
@@ -250,7 +250,7 @@ async def test_a_provider_that_is_out_is_asked_twice_and_not_by_each_in_turn():
         assert page("trigate_exchanges_total", ended="upstream_error") == 20, "also of those that followed"
 
 
-async def test_a_failure_behind_the_content_is_that_of_all_and_nothing_is_kept():
+async def test_a_failure_after_content_reaches_all_and_is_not_stored():
     async with staged() as stage:
         clients = [Client(stage) for _ in range(3)]
         await eventually(lambda: stage.followed == 2)
@@ -269,7 +269,7 @@ async def test_a_failure_behind_the_content_is_that_of_all_and_nothing_is_kept()
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_a_slow_client_slows_nobody_who_follows(first):
+async def test_a_slow_client_does_not_slow_followers(first):
     """ELares/IronTraffic#249; the first one, and one of those who follow."""
     async with staged() as stage:
         clients = []

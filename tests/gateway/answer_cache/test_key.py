@@ -100,7 +100,7 @@ def test_the_order_of_members_and_white_space_do_not_count_and_the_order_of_list
     assert said(one) != said(other)
 
 
-def test_what_json_readers_disagree_about_is_told_apart():
+def test_ambiguous_json_gives_different_keys():
     texts = (
         b'{"a":1}', b'{"a":1.0}', b'{"a":"1"}', b'{"a":[1]}', b'{"a":[["b",1]]}', b'{"a":{"b":1}}', b'{"a":true}',
         b'{"a":null}', b'{}', b'{"a":1,"a":2}', b'{"a":2,"a":1}', b'{"a":2}', b'{"a":18446744073709551617}',
@@ -109,7 +109,7 @@ def test_what_json_readers_disagree_about_is_told_apart():
     assert len({canonical(text) for text in texts}) == len(texts)
 
 
-def test_in_strict_mode_and_between_owners_more_counts():
+def test_strict_mode_and_shared_owners_include_more_members():
     body = {"messages": [], "stream": True, "user": "u", "metadata": {"a": 1}}
     for name in ("user", "metadata"):
         without = {one: value for one, value in body.items() if one != name}
@@ -119,7 +119,7 @@ def test_in_strict_mode_and_between_owners_more_counts():
     assert said(body, ()) != said({**body, "stream": False}, ())
 
 
-def test_parts_are_not_taken_for_one_another():
+def test_key_parts_are_not_confused():
     assert answer_key([b"ab", b"c"]) != answer_key([b"a", b"bc"])
     assert len(answer_key([])) == 32
 
@@ -140,7 +140,7 @@ def judged(api: str, data: bytes, *, stream: bool, limited: bool = False) -> boo
     return is_cacheable(api, data, CODECS[api].wire.framing if stream else None, limited=limited)
 
 
-def test_a_whole_and_good_answer_is_kept_and_no_part_of_one():
+def test_only_complete_responses_are_cacheable():
     """gonka-ai/gonka#1722: half an answer was given again for an hour."""
     for api in APIS:
         for script in (GOOD, CALL):
@@ -164,7 +164,7 @@ def _has_ended(api: str, data: bytes) -> bool:
     return api in marks and marks[api] in data
 
 
-def test_an_answer_that_refuses_or_is_filtered_or_empty_is_not_kept():
+def test_refused_filtered_and_empty_responses_are_not_cacheable():
     """Aharshi3614/Devwhisper#293, vllm-project/semantic-router#2130"""
     empty = Script(text="")
     filtered = attrs.evolve(GOOD, stop="content_filter")
@@ -174,7 +174,7 @@ def test_an_answer_that_refuses_or_is_filtered_or_empty_is_not_kept():
                 assert not judged(api, body(api, script, stream=stream), stream=stream), (api, script, stream)
 
 
-def test_an_answer_that_ends_by_its_length_is_kept_where_the_client_has_set_one():
+def test_a_response_that_ends_at_the_clients_limit_is_cacheable():
     for api in APIS:
         for stream in (False, True):
             data = body(api, attrs.evolve(GOOD, stop="length"), stream=stream)
@@ -182,7 +182,7 @@ def test_an_answer_that_ends_by_its_length_is_kept_where_the_client_has_set_one(
             assert judged(api, data, stream=stream, limited=True), (api, stream)
 
 
-def test_what_is_no_answer_is_not_kept():
+def test_bodies_that_are_no_response_are_not_cacheable():
     def chat(**choice: Any) -> bytes:
         made = {"index": 0, "message": {"role": "assistant", "content": "one"}, "finish_reason": "stop", **choice}
         return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [made]}).encode()

@@ -28,7 +28,7 @@ class Body:
         self.closed = True
 
 
-async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
+async def test_a_stream_is_replayed_with_or_without_its_pauses(autojump_clock):
     """nyroway/nyro#44: a flash of text breaks typing effects."""
     flight = Flight(2**20, STAMP)
     reader = flight.lead()
@@ -52,7 +52,7 @@ async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
     assert [len(piece) async for piece in replay_response(large, "recorded").chunks()] == [PIECE, 1]
 
 
-async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_leader(autojump_clock):
+async def test_a_response_beyond_the_memory_limit_follows_its_leaders_pace(autojump_clock):
     flight = Flight(3000, STAMP)
     source = Body(*[(0.1, bytes(1000))] * 20)
     async with trio.open_nursery() as nursery:
@@ -72,14 +72,14 @@ async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_
     assert source.closed
 
 
-def test_what_another_version_has_written_or_what_is_broken_is_nothing():
+def test_damaged_entries_and_other_versions_count_as_missing():
     data = encode_response(StoredAnswer(1.0, "application/json", STAMP, b"{}"))
     assert decode_response(data) is not None
     for other in (b"", b"{}", data[:-1], data[:1] + b"\x07" + data[2:]):
         assert decode_response(other) is None
 
 
-def test_an_answer_is_given_the_same_ids_each_time_and_no_other_answer_is():
+def test_a_response_always_gets_the_same_ids():
     def ids(stamp: AnswerStamp, salt: bytes) -> list[str]:
         with use_ids(stamp.ids(salt)):
             return [new_id("x_") for _ in range(3)]

@@ -88,7 +88,7 @@ def test_members_name_a_conversation(members, source):
     assert found.source == source
 
 
-def test_nothing_is_looked_for_where_a_route_is_not_sticky():
+def test_a_route_that_is_not_sticky_has_no_affinity():
     assert affinity(CHAT, sticky=None, session_id=SESSION) is None
 
 
@@ -125,7 +125,7 @@ def test_no_two_client_keys_share_a_conversation(arguments):
     assert len(keys) == 4
 
 
-def test_marks_of_a_cache_move_on_and_change_nothing():
+def test_cache_marks_do_not_change_the_affinity():
     """Clients put them on the last turn, which is the first one once."""
     marked = {"type": "text", "text": "Hello.", "cache_control": {"type": "ephemeral"}}
     first = {**MESSAGES, "messages": [{"role": "user", "content": [marked]}]}
@@ -136,7 +136,7 @@ def test_a_prompt_that_is_a_string_alone_is_the_users_first_message():
     assert key({**RESPONSES, "input": "Hello."}, "responses") == key(RESPONSES, "responses")
 
 
-def test_a_turn_that_goes_on_from_a_kept_one_has_its_beginning():
+def test_a_turn_that_continues_a_stored_one_has_its_beginning():
     kept = attrs.evolve(
         read_incoming("responses", json.dumps({**RESPONSES, "input": LATER}).encode()), earlier=(HELLO,)
     )
@@ -157,7 +157,7 @@ def test_long_texts_that_differ_at_their_ends_are_different():
     "body",
     [{"model": "m", "messages": []}, {"model": "m", "messages": [SYSTEM]}, {"model": "m", "messages": [None, 7, []]}],
 )
-def test_a_request_in_which_no_user_has_a_word_belongs_to_no_conversation(body):
+def test_a_request_without_a_user_message_has_no_affinity(body):
     assert affinity(body) is None
 
 
@@ -178,7 +178,7 @@ def test_a_request_in_which_no_user_has_a_word_belongs_to_no_conversation(body):
         ({"prompt_cache_retention": "in_memory"}, SHORT),
     ],
 )
-def test_a_pin_lives_as_long_as_the_request_wants_its_prompt_to_be_kept(members, lifetime):
+def test_a_pin_lasts_as_long_as_the_requested_cache_lifetime(members, lifetime):
     found = affinity({**MESSAGES, **members}, "messages")
     assert found.lifetime == lifetime
 

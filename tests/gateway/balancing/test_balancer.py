@@ -65,7 +65,7 @@ class Gateway:
 
 
 @pytest.mark.parametrize("by", [ROUTE, None], ids=["route", "no-route"])
-def test_a_plan_without_a_choice_comes_back_as_it_is_at_once(by):
+def test_a_plan_without_a_choice_is_returned_unchanged(by):
     one = plan([*group(1), *group(1, number=1, first=1)], by)
     assert Balancer(chance=lambda: pytest.fail("chosen")).arrange(one, affinity(), 0.0) is one
 
@@ -125,7 +125,7 @@ def test_each_route_has_pins_of_its_own():
     assert dict(gateway.balancer.landings) == {("route", "new"): 1, ("other", "new"): 1}
 
 
-def test_a_pin_slides_with_every_turn_and_ends_five_minutes_after_the_last():
+def test_a_pin_expires_five_minutes_after_the_last_turn():
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())
     for _ in range(10):
@@ -153,7 +153,7 @@ def test_there_are_100_000_pins_at_most():
     assert SIZES["pins"].rows <= MOST_PINS <= 100_000
 
 
-def test_a_member_that_is_out_is_left_and_the_one_that_has_the_cache_then_is_kept():
+def test_a_conversation_leaves_an_unavailable_member_for_good():
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())
     gateway.out = {first}
@@ -173,7 +173,7 @@ def test_a_move_is_counted_by_the_reason_why_the_pinned_member_failed():
     assert gateway.landings() == {"new": 1, "overloaded": 1}
 
 
-def test_a_request_that_nobody_answers_leaves_the_pin_where_it_is():
+def test_a_request_without_a_response_does_not_move_the_pin():
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())
     for _ in range(5):
@@ -202,7 +202,7 @@ def test_a_pinned_member_that_may_not_be_asked_any_more_is_not():
     assert gateway.landings() == {"new": 1, "absent": 1}
 
 
-def test_a_weight_of_nought_keeps_no_conversation():
+def test_a_member_of_weight_0_keeps_no_conversation():
     """It had it while the others were out."""
     gateway = Gateway(group(1, 0))
     gateway.out = {"member-0"}
@@ -211,7 +211,7 @@ def test_a_weight_of_nought_keeps_no_conversation():
     assert gateway.ask(affinity()) == "member-0"
 
 
-def test_a_member_whose_weight_became_nought_is_left():
+def test_a_conversation_leaves_a_member_whose_weight_becomes_0():
     gateway = Gateway(group(1, 1))
     first = gateway.ask(affinity())
     gateway.members = [attrs.evolve(one, weight=one.target.model != first) for one in gateway.members]

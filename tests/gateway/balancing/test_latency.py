@@ -120,7 +120,7 @@ def test_times_are_forgotten_after_five_minutes():
     assert loads.percentile(one.target, 0.95, 300.0) is None
 
 
-def test_a_stream_that_was_given_up_teaches_that_it_takes_at_least_so_long():
+def test_an_abandoned_stream_counts_as_at_least_that_slow():
     loads, members = balancer().loads, group(1, 1, 1)
     for now in range(10):
         loads.record_start(members[1].target, 1.0, now)

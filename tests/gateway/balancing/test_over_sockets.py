@@ -64,7 +64,7 @@ async def test_ten_turns_of_a_conversation_go_to_one_member_streamed_and_whole(n
         assert open_answers(running) == [0, 0, 0]
 
 
-async def test_nothing_is_kept_where_a_route_is_not_sticky():
+async def test_a_route_that_is_not_sticky_pins_nothing():
     async with providers(2) as places, gateway(config(places, sticky=False)) as running:
         for _ in range(40):
             await running.ask("r", **NAMED["claude-code"])
@@ -144,7 +144,7 @@ async def test_a_member_that_is_overloaded_and_has_the_conversation_is_asked_onc
         assert landings(running) == {"new": 1, "overloaded": 1}
 
 
-async def test_a_weight_of_nought_is_asked_when_the_others_are_out():
+async def test_a_member_of_weight_0_is_used_when_the_others_are_out():
     async with providers(2) as places:
         settings = config(places, targets=[[{"target": "a", "weight": 0}, "b"]], balance="weighted")
         async with gateway(settings) as running:
@@ -157,7 +157,7 @@ async def test_a_weight_of_nought_is_asked_when_the_others_are_out():
             assert (a.take_count(), b.take_count()) == (1, 0)
 
 
-async def test_streams_teach_how_soon_a_member_begins_and_whole_answers_do_not():
+async def test_only_streams_are_measured_for_time_to_first_content():
     async with providers(2) as places, gateway(config(places, balance="lowest_latency")) as running:
         loads = running.service.balancer.loads
         targets = running.service.router.plan("r", "chat").targets

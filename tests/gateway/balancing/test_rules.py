@@ -38,7 +38,7 @@ def test_every_member_is_in_the_order_once(balance, weights):
 
 
 @pytest.mark.parametrize("balance", RULES)
-def test_a_weight_of_nought_stands_behind_all_others(balance):
+def test_members_of_weight_0_come_last(balance):
     """It is for when the others are out."""
     loads = FixedLoads([50, 0, 50], [9.0, 0.1, 9.0], [2.0, 0.0, None])
     assert all(RULES[balance]((1, 0, 3), loads, Random(seed).random)[-1] == 1 for seed in range(20))
@@ -139,7 +139,7 @@ def test_the_length_of_the_request_decides():
     assert [asked.first(tokens) for tokens in (1000, 100_000, 100_001)] == ["long", "long", "plain"]
 
 
-def test_who_has_the_prompt_in_its_cache_is_compared_by_the_price_of_that():
+def test_a_member_with_the_cached_prompt_is_compared_by_its_cached_price():
     # theopenco/llmgateway#3873
     assert Asked(("plain", "cached")).first(50_000) == "plain"
     asked = Asked(("cached",))
@@ -149,12 +149,12 @@ def test_who_has_the_prompt_in_its_cache_is_compared_by_the_price_of_that():
     assert [asked.first(50_000, SESSION) for _ in range(3)] == ["cached"] * 3
 
 
-def test_a_conversation_leaves_whom_it_costs_more_with():
+def test_a_conversation_leaves_a_member_that_costs_more():
     asked = Asked(("plain", "long"))
     assert [asked.first(tokens, SESSION) for tokens in (50_000, 150_000, 160_000)] == ["long", "plain", "plain"]
 
 
-def test_who_has_no_price_comes_last():
+def test_members_without_a_price_come_last():
     assert {Asked(("own", "plain")).first(1000) for _ in range(5)} == {"plain"}
     assert request_price(TARGETS["own"], 1000, False) is None
 
@@ -205,6 +205,6 @@ def test_a_choice_between_two_takes_few_calls(balance):
     assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) < 80
 
 
-def test_where_there_is_nothing_to_choose_next_to_nothing_is_called():
+def test_a_plan_without_a_choice_takes_few_calls():
     one, asked = balancer(1), plan(group(1), route())
     assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) <= 4

@@ -61,7 +61,7 @@ async def test_all_debits_are_taken_or_none(counters):
     assert [counters.level(one) for one in (full, requests, spent, slots("t"))] == [Level(0, 0)] * 4
 
 
-async def test_slots_come_back_once(counters):
+async def test_slots_are_released_once(counters):
     both = slots("s")
     claims = [claim((both, 1)), claim((both, 1))]
     for one in claims:
@@ -83,7 +83,7 @@ async def test_a_rate_tells_when_the_same_would_pass(counters):
     assert short.used == pytest.approx(70, abs=2)
 
 
-async def test_what_a_rate_was_short_of_or_had_too_much_is_set_right(counters):
+async def test_a_rate_is_corrected_by_the_actual_amount(counters):
     tokens = rate("t", 3600, 3600.0, 100)
     one, two = claim((tokens, 50)), claim((tokens, 20))
     assert not await counters.reserve([one, two])
@@ -96,7 +96,7 @@ async def test_what_a_rate_was_short_of_or_had_too_much_is_set_right(counters):
     assert short.wait == pytest.approx(1, abs=2)
 
 
-async def test_a_debit_larger_than_the_burst_passes_when_all_is_there(counters):
+async def test_a_debit_larger_than_the_burst_passes_when_it_is_full(counters):
     tokens = rate("t", 3600, 3600.0, 100)
     assert not await counters.reserve([claim((tokens, 500))])
     (short,) = await counters.reserve([claim((tokens, 1))])
@@ -115,7 +115,7 @@ async def test_earlier_slices_of_a_rolling_budget_count(counters):
     assert counters.level(later) == Level(40, 60)
 
 
-async def test_room_is_told_without_taking_it(counters):
+async def test_a_shortage_is_reported_without_reserving(counters):
     spent, both = budget("b"), slots("s", 1)
     assert counters.shortage_for(Debit(spent, 100)) is None
     assert counters.shortage_for(Debit(spent, 101)) is not None
@@ -126,7 +126,7 @@ async def test_room_is_told_without_taking_it(counters):
     assert counters.shortage_for(Debit(both, 1)) is None
 
 
-async def test_who_waits_hears_of_what_was_settled(counters):
+async def test_callbacks_receive_settled_claims(counters):
     heard = []
     counters.on_settled(heard.append)
     taken = claim((slots("s"), 1))
@@ -138,7 +138,7 @@ async def test_who_waits_hears_of_what_was_settled(counters):
     assert heard == [taken]
 
 
-async def test_what_a_ledger_says_was_used_is_no_less_and_counts_once(counters):
+async def test_raising_a_sum_is_a_minimum_and_counts_once(counters):
     """Reseeding multiplied spending (BerriAI/litellm#28247)."""
     spent = budget("b")
     for used in (40, 40, 30):

@@ -63,7 +63,7 @@ async def play(steps: Sequence[tuple], of: Counters, every: Sequence[Counter], r
 
 
 @pytest.mark.parametrize("kind", ["workers", *STORES])
-def test_each_backend_does_as_the_one_in_memory(kind, store):
+def test_every_backend_behaves_like_the_one_in_memory(kind, store):
     async def compare(steps: Sequence[tuple]) -> None:
         run = next(RUNS)
         every = _all(run)

@@ -19,14 +19,14 @@ def claim(id, *debits):
     return Claim(id, tuple(Debit(counter, amount) for counter, amount in debits))
 
 
-async def test_for_nothing_there_is_always_room(counters):
+async def test_a_debit_of_0_always_fits(counters):
     spent = claim("a", (SUM, 1000), (RATE, 10_000))
     await counters.reserve([spent])
     counters.settle(spent, [5000, 50_000])
     assert await counters.reserve([claim("b", (SUM, 0), (RATE, 0))]) == ()
 
 
-async def test_who_names_runs_pushes_nobody_elses_budget_out(clock):
+async def test_many_run_names_do_not_evict_configured_budgets(clock):
     counters = LocalCounters(clock, now=lambda: 1e9, most=10)
     spent = claim("a", (SUM, 900))
     await counters.reserve([spent])
@@ -41,7 +41,7 @@ async def test_who_names_runs_pushes_nobody_elses_budget_out(clock):
     assert counters.level(SumCounter(b"run 1", "alice.run", 10, until=2e9)) == Level(0, 0)
 
 
-async def test_a_period_that_is_over_is_forgotten(clock):
+async def test_an_ended_period_is_dropped(clock):
     now = 1e9
     counters = LocalCounters(clock, now=lambda: now)
     for number in range(2000):

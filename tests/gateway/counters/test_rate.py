@@ -94,7 +94,7 @@ def test_one_larger_than_the_burst_passes_when_the_bucket_is_full_and_is_paid_of
 
 
 @given(RATES, st.integers(1, 5000), st.integers(0, 5000))
-def test_what_a_request_has_not_used_goes_back(rate, reserved, used):
+def test_unused_amounts_are_returned(rate, reserved, used):
     bucket, exact = Bucket(rate), Bucket(rate)
     bucket.take(reserved)
     bucket.full = full_after_debit(rate, bucket.full, used - reserved, bucket.now)
@@ -103,7 +103,7 @@ def test_what_a_request_has_not_used_goes_back(rate, reserved, used):
 
 
 @given(RATES, st.integers(1, 5000))
-def test_what_goes_back_late_makes_no_bucket_fuller_than_full(rate, amount):
+def test_late_returns_never_overfill_a_rate(rate, amount):
     bucket = Bucket(rate)
     bucket.take(amount)
     bucket.now += 10 * amount * rate.seconds / rate.amount

@@ -146,9 +146,7 @@ async def test_while_the_store_is_away_each_gateway_has_its_share(server, gatewa
 
 
 @pytest.mark.parametrize("comes_back", ["empty", "old"])
-async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubles_nothing(
-    server, gateways, comes_back
-):
+async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gateways, comes_back):
     """Reseeding multiplied spending by the number of pods; a restart brought old counters back (BerriAI/litellm#28247,
     #30684)."""
     one, other = gateways
@@ -181,7 +179,7 @@ async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubl
     assert await other.reserve([claim((tokens, 30))]), "a rate has not been filled by that"
 
 
-async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
+async def test_a_hanging_store_delays_one_request_once(server, nursery):
     counters = RemoteCounters(store(server))
     nursery.start_soon(counters.run)
     spent = budget("b", 10_000)
@@ -199,7 +197,7 @@ async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
     await counters.finish()
 
 
-async def test_what_is_held_while_the_store_is_away_is_known(server, nursery):
+async def test_amounts_held_during_an_outage_are_known(server, nursery):
     """What a client has left of a budget was more than the budget, by what its own request had reserved."""
     counters = RemoteCounters(store(server))
     nursery.start_soon(counters.run)
@@ -216,7 +214,7 @@ async def test_what_is_held_while_the_store_is_away_is_known(server, nursery):
     await counters.finish()
 
 
-async def test_what_others_use_and_release_is_seen_when_it_is_looked_at(gateways, monkeypatch):
+async def test_a_refresh_shows_the_usage_of_other_gateways(gateways, monkeypatch):
     """Figures stayed as a process had last heard them: idle gateways showed slots that had long been free."""
     one, other = gateways
     spent, places, requests = budget("b", 1000, "earlier"), slots("s", 10), rate("r", 100)
@@ -236,7 +234,7 @@ async def test_what_others_use_and_release_is_seen_when_it_is_looked_at(gateways
     assert [one.level(counter) for counter in everything] == [Level(250), Level(0), Level(2)]
 
 
-async def test_a_gateway_without_requests_hears_of_what_others_use(gateways, monkeypatch):
+async def test_an_idle_gateway_learns_the_usage_of_others(gateways, monkeypatch):
     """Its share, while the store is away, goes by that."""
     monkeypatch.setattr(remote, "_REFRESH", 0.02)
     one, other = gateways
@@ -246,7 +244,7 @@ async def test_a_gateway_without_requests_hears_of_what_others_use(gateways, mon
     await until(lambda: one.level(spent) == Level(800), "it is heard of")
 
 
-async def test_a_look_at_a_store_that_does_not_answer_ends_in_time(server, nursery):
+async def test_a_refresh_from_a_silent_store_ends_in_time(server, nursery):
     counters = RemoteCounters(store(server), limit=0.1)
     nursery.start_soon(counters.run)
     spent = budget("b")
@@ -264,7 +262,7 @@ async def test_a_look_at_a_store_that_does_not_answer_ends_in_time(server, nurse
     await counters.finish()
 
 
-async def test_more_counters_than_fit_into_one_step_are_looked_at(gateways):
+async def test_a_refresh_of_many_counters_takes_several_steps(gateways):
     one, other = gateways
     many = [budget(f"b{number}") for number in range(1200)]
     for first in range(0, 1200, 300):
@@ -276,7 +274,7 @@ async def test_more_counters_than_fit_into_one_step_are_looked_at(gateways):
     assert {one.level(counter) for counter in many} == {Level(7)}
 
 
-async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished(server, nursery):
+async def test_limited_requests_are_refused_during_an_outage_if_configured(server, nursery):
     counters = RemoteCounters(store(server), "refuse", limit=0.5)
     nursery.start_soon(counters.run)
     assert await spend(counters, budget("b"), 1)
@@ -290,7 +288,7 @@ async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished
     await counters.finish()
 
 
-async def test_a_request_that_leaves_while_it_waits_takes_nothing(server, gateways):
+async def test_a_request_cancelled_while_waiting_reserves_nothing(server, gateways):
     one, other = gateways
     both = slots("s", 1)
     server.signal_all(signal.SIGSTOP)
@@ -410,7 +408,7 @@ async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_ser
     assert [reply.added for reply in said] == [[(5, 0, 0, 0)]] * 2
 
 
-async def test_a_gateway_that_stands_still_amid_a_step_keeps_no_other_from_connecting(postgres_server):
+async def test_a_gateway_stalled_within_a_step_does_not_block_others(postgres_server):
     counting = PostgresCounters(postgres_server.url)
     steps = [
         encode_step(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, [(budget("b", 100), 5)], []))

@@ -22,7 +22,7 @@ from tests.support.counters import budget
         b'{"time": 1, "reserved": [[1, [[0, 0, 0]]]]}',
     ],
 )
-async def test_an_answer_that_is_none_is_an_outage(answer):
+async def test_an_invalid_reply_is_an_outage(answer):
     # Who may write to the store would else have ended every gateway, and so would another version beside this one.
     class Store:
         title = "a store"

@@ -62,7 +62,7 @@ async def test_workers_count_together(memory):
     assert not await one.reserve([claims[3]])
 
 
-async def test_what_nobody_holds_makes_room_for_other_keys(amounts):
+async def test_unused_rows_make_room_for_other_keys(amounts):
     """Runs have any names."""
     counters = WorkerCounters(amounts)
     kept = Claim("kept", (Debit(slots("kept"), 1),))

@@ -55,7 +55,7 @@ def opened(at: float = 100.0) -> Circuit:
 
 
 @pytest.mark.parametrize("reason", COUNTED)
-def test_five_failures_in_a_row_open_it_whatever_they_are(reason):
+def test_five_consecutive_failures_of_any_kind_open_the_circuit(reason):
     """Hosts that could not be reached were exempt elsewhere, and 25 answers of 500 left a server in rotation
     (BerriAI/litellm#34836, #27362)."""
     circuit = CLOSED
@@ -66,7 +66,7 @@ def test_five_failures_in_a_row_open_it_whatever_they_are(reason):
     assert (availability(circuit, 100.0), circuit.until, circuit.reason) == ("out", 105.0, reason)
 
 
-def test_a_good_answer_between_them_begins_the_row_anew():
+def test_a_success_resets_the_consecutive_failures():
     circuit = reduce(lambda circuit, _: fail(circuit), range(4), CLOSED)
     circuit = reduce(lambda circuit, _: fail(circuit), range(4), after_success(circuit, 100.0, 100.0))
     assert availability(circuit, 100.0) == "in"
@@ -75,19 +75,19 @@ def test_a_good_answer_between_them_begins_the_row_anew():
 @pytest.mark.parametrize(
     ("good", "bad", "expected"), [(5, 5, "out"), (6, 4, "in"), (4, 5, "in"), (90, 100, "out"), (0, 9, "in")]
 )
-def test_half_of_ten_attempts_in_thirty_seconds_open_it(good, bad, expected):
+def test_half_of_ten_attempts_in_thirty_seconds_open_the_circuit(good, bad, expected):
     circuit = with_counts(CLOSED, 90.0, good, bad - 1)
     circuit = fail(circuit, "server_error", at=110.0)
     assert availability(circuit, 110.0) == expected
 
 
-def test_what_is_longer_ago_than_thirty_seconds_does_not_count():
+def test_attempts_count_for_thirty_seconds():
     circuit = with_counts(CLOSED, 60.0, 0, 30)
     assert availability(fail(circuit, at=100.0), 100.0) == "in"
     assert availability(fail(circuit, at=80.0), 80.0) == "out"
 
 
-def test_a_rate_takes_it_out_for_exactly_the_time_that_was_told():
+def test_a_rate_limit_opens_the_circuit_for_exactly_the_stated_time():
     circuit = fail(CLOSED, "rate_limited", wait=37.5)
     assert [availability(circuit, at) for at in (100.0, 137.4, 137.5)] == ["out", "out", "in"]
     assert circuit.failures == 0
@@ -104,7 +104,7 @@ def test_a_rate_without_a_time_doubles_from_five_seconds_to_the_longest():
     assert fail(circuit, "rate_limited", at=now).until == now + 5.0
 
 
-def test_requests_that_were_under_way_together_double_nothing():
+def test_simultaneous_requests_do_not_double_the_cooldown():
     circuit = fail(CLOSED, "rate_limited", at=100.0)
     for at in (100.0, 101.0, 102.0):
         circuit = fail(circuit, "rate_limited", at=at, sent=99.0)
@@ -120,7 +120,7 @@ def test_a_second_failure_while_out_only_lengthens_the_time():
 
 
 @pytest.mark.parametrize("reason", ["quota", "credential", "gone"])
-def test_what_does_not_pass_soon_is_out_for_ten_minutes_and_then_tried(reason):
+def test_lasting_failures_end_with_a_trial_after_ten_minutes(reason):
     circuit = fail(CLOSED, reason)
     assert availability(circuit, 100.0 + LASTING_COOLDOWN - 0.1) == "out"
     assert availability(circuit, 100.0 + LASTING_COOLDOWN) == "due"
@@ -135,11 +135,11 @@ def test_a_quota_is_out_until_the_time_that_was_told_and_all_its_windows_are_wai
 
 
 @pytest.mark.parametrize("wait", [float("inf"), 1e12])
-def test_a_wait_beyond_reason_is_a_month(wait):
+def test_an_excessive_wait_is_limited_to_a_month(wait):
     assert fail(CLOSED, "rate_limited", wait=wait).until == 100.0 + LONGEST_WAIT
 
 
-def test_one_request_tries_and_its_good_answer_closes():
+def test_a_successful_trial_closes_the_circuit():
     circuit = opened()
     assert availability(circuit, 105.0) == "due"
     circuit = with_trial(circuit, 105.0, 7)
@@ -163,13 +163,13 @@ def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
         assert lengths == expected
 
 
-def test_a_trial_that_says_nothing_is_given_back():
+def test_a_trial_without_a_result_is_returned():
     circuit = without_trial(with_trial(opened(), 105.0, 7), 7)
     assert availability(circuit, 106.0) == "due"
     assert without_trial(with_trial(circuit, 106.0, 8), 7).trial == 8
 
 
-def test_a_trial_that_is_silent_for_long_keeps_nobody_away():
+def test_a_long_trial_blocks_no_other_request():
     """Else all requests to a route whose other places are out would be refused for as long as one answer takes."""
     circuit = with_trial(opened(), 105.0, 7)
     assert [availability(circuit, at) for at in (124.9, 125.0)] == ["tried", "due"]
@@ -179,7 +179,7 @@ def test_a_trial_that_is_silent_for_long_keeps_nobody_away():
     assert availability(after_success(circuit, 130.0, 105.0, 7), 130.0) == "in"
 
 
-def test_a_good_answer_shortens_no_time():
+def test_a_success_shortens_no_outage():
     circuit = opened()
     assert availability(after_success(circuit, 101.0, 100.5), 101.0) == "out"
     limited = fail(CLOSED, "rate_limited", wait=60.0)
@@ -271,7 +271,7 @@ class Outage:
 )  # fmt: skip
 @example(until=97.0, every=0.5, patience=15.0, takes=0.1, hangs=[True])
 @example(until=117.0, every=0.5, patience=20.0, takes=0.1, hangs=[True])
-def test_a_place_that_is_well_again_has_its_requests_within_thirty_seconds(until, every, patience, takes, hangs):
+def test_a_recovered_target_gets_requests_within_thirty_seconds(until, every, patience, takes, hangs):
     """Whether its requests failed at once or hung meanwhile, and whatever hangs on from before."""
     outage, now = Outage(until, patience, takes, hangs), 0.0
     while now < until + 60:
@@ -282,7 +282,7 @@ def test_a_place_that_is_well_again_has_its_requests_within_thirty_seconds(until
         now += every
 
 
-def test_an_answer_that_breaks_off_after_it_has_begun_was_no_good_answer():
+def test_a_response_that_breaks_off_is_no_success():
     circuit = CLOSED
     for at in range(100, 105):
         before = circuit
@@ -297,7 +297,7 @@ def test_a_trial_whose_answer_breaks_off_has_failed():
     assert (availability(circuit, 106.0), circuit.until) == ("out", 116.0)
 
 
-def test_who_has_nowhere_else_to_go_is_kept_from_a_told_wait_and_a_refused_credential_alone():
+def test_only_stated_waits_and_rejected_credentials_block_a_lone_target():
     assert not is_blocked(opened(), 100.0)
     assert not is_blocked(fail(CLOSED, "rate_limited"), 100.0)
     told = fail(CLOSED, "rate_limited", wait=30.0)
@@ -308,13 +308,13 @@ def test_who_has_nowhere_else_to_go_is_kept_from_a_told_wait_and_a_refused_crede
     assert not is_blocked(refused, 100.0 + CREDENTIAL_PAUSE)
 
 
-def test_a_reload_lets_in_what_only_people_can_set_right():
+def test_a_reload_allows_trials_of_failures_that_people_fix():
     assert availability(allow_trial(fail(CLOSED, "credential"), 101.0), 101.0) == "due"
     assert availability(allow_trial(fail(CLOSED, "quota"), 101.0), 101.0) == "out"
     assert allow_trial(opened(), 101.0) == opened()
 
 
-def test_the_trial_of_a_worker_that_has_died_is_given_back():
+def test_the_trial_of_a_dead_worker_is_released():
     circuit = with_trial(opened(), 105.0, first_trial(4242))
     assert without_dead_trial(circuit, 4243) == circuit
     assert availability(without_dead_trial(circuit, 4242), 105.0) == "due"
@@ -337,7 +337,7 @@ def test_a_state_goes_through_a_row_of_64_bytes(circuit):
     assert Circuit.unpack(row) == circuit
 
 
-def test_a_row_of_zeros_says_nothing():
+def test_a_row_of_zeros_is_a_closed_circuit():
     assert Circuit.unpack(bytes(SIZE)) == CLOSED
 
 

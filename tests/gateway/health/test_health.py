@@ -112,7 +112,7 @@ def test_models_of_a_wildcard_are_places_of_their_own():
 
 
 @pytest.mark.parametrize("reason", [None, "invalid", "context_too_long", "content_filter"])
-def test_what_is_the_clients_own_doing_cools_nothing(reason):
+def test_client_errors_start_no_cooldown(reason):
     """A caller's time limit of 100 ms took a deployment out for everybody (BerriAI/litellm#41223)."""
     scene = Scene()
     for _ in range(100):
@@ -120,7 +120,7 @@ def test_what_is_the_clients_own_doing_cools_nothing(reason):
     assert scene.outage() is None
 
 
-def test_a_trial_that_fails_for_another_reason_is_given_back():
+def test_a_trial_without_a_result_is_released():
     scene = Scene()
     scene.fail(reason="quota")
     scene.clock.now += LASTING_COOLDOWN
@@ -170,7 +170,7 @@ def test_an_entry_has_a_circuit_of_its_own():
     assert scene.is_out("one") == [True]
 
 
-def test_clients_own_credentials_are_places_of_their_own_and_a_refused_one_cools_nothing():
+def test_clients_own_credentials_have_circuits_and_a_rejected_one_starts_no_cooldown():
     scene = Scene(PASSED)
     target = scene.target("passed")
     scene.fail("passed", "rate_limited", 30.0, credential="mine")
@@ -188,7 +188,7 @@ def test_a_reload_keeps_what_is_known_of_the_same_address_credential_and_model()
     assert scene.is_out("renamed", "new-key") == [True, False]
 
 
-def test_a_reload_lets_a_refused_credential_be_tried_again():
+def test_a_reload_allows_a_trial_of_a_rejected_credential():
     scene = Scene()
     scene.fail(reason="credential")
     scene.follow(config())
@@ -197,7 +197,7 @@ def test_a_reload_lets_a_refused_credential_be_tried_again():
     assert scene.is_out("one") == [True]
 
 
-def test_what_is_added_is_held_to_a_share_of_what_clients_bring():
+def test_additional_requests_are_limited_to_a_share_of_client_requests():
     scene = Scene(ONE, SAME_KEY, ELSEWHERE, retries=Retries(budget=0.1))
     for _ in range(100):
         scene.answer()
@@ -252,7 +252,7 @@ def test_a_refused_credential_is_an_error_once_an_hour(caplog):
     assert [level for level, _ in lines(caplog)] == (["ERROR"] + ["WARNING"] * 5) * 2
 
 
-def test_the_table_lets_go_of_those_that_no_configuration_names():
+def test_unlisted_circuits_make_room():
     states = LocalStates(most=10)
     states.set_listed([b"named"])
     for key in (b"named", *(b"%d" % number for number in range(20))):
@@ -282,7 +282,7 @@ def end(attempt: OpenAttempt, how: str) -> None:
 
 
 @given(STORY)
-def test_trials_are_never_two_at_a_time_and_never_lost(story):
+def test_trials_are_exclusive_and_never_lost(story):
     """Whatever the order in which requests come and end, and while a target is out its time only gets longer."""
     scene = Scene(config=BRITTLE)
     under_way: list[tuple[OpenAttempt, float]] = []  # and when a trial began
@@ -339,7 +339,7 @@ def test_a_long_outage_is_kept_for_its_time():
 
 
 @pytest.mark.process
-def test_the_trial_of_a_worker_that_died_is_not_waited_for():
+def test_the_trial_of_a_dead_worker_is_ignored():
     scene = Scene()
     states = shared(scene.clock)
     scene.health = Health(scene.clock, states)
@@ -351,7 +351,7 @@ def test_the_trial_of_a_worker_that_died_is_not_waited_for():
     assert scene.is_out("one") == [False]
 
 
-async def test_a_request_without_trouble_pays_little():
+async def test_a_request_without_failures_takes_few_calls():
     """Python's and C's calls for all that the health of its target costs a request."""
     health, target, calls = Health(), Scene().target(), 0
     health.apply_config(config())

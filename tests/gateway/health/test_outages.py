@@ -51,7 +51,7 @@ async def ask_at_once(running: InProcess, number: int, model: str = "r", **how: 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
-async def test_a_target_that_fails_five_times_is_asked_no_more_until_it_is_tried(api, stream):
+async def test_five_failures_stop_requests_until_a_trial(api, stream):
     """25 answers of 500 in a row left a deployment in rotation (BerriAI/litellm#34836)."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.fails = 500
@@ -73,7 +73,7 @@ async def test_a_host_that_cannot_be_reached_is_asked_no_more():
             assert tried == "1"
 
 
-async def test_a_rate_limit_is_waited_for_exactly_as_told():
+async def test_a_rate_limit_lasts_exactly_as_stated():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.fails, a.headers = 429, (("retry-after", "7"),)
         assert await ask_often(running, 3) == {200: 3}
@@ -88,7 +88,7 @@ async def test_a_rate_limit_is_waited_for_exactly_as_told():
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_one_request_tries_and_the_others_go_on_elsewhere(stream):
+async def test_one_request_is_the_trial_and_the_others_go_elsewhere(stream):
     """Also those that have come at the same moment."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "quota")
@@ -105,7 +105,7 @@ async def test_one_request_tries_and_the_others_go_on_elsewhere(stream):
         assert running.service.health.target_states()[0].state == "in"
 
 
-async def test_a_trial_whose_client_leaves_is_given_back():
+async def test_a_trial_whose_client_disconnects_is_released():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "quota")
         running.clock.now += 600
@@ -184,7 +184,7 @@ async def test_where_all_are_out_one_request_at_a_time_tries_the_one_that_is_due
         assert (len(a.asked), len(b.asked)) == (1, 0)
 
 
-async def test_nothing_is_asked_that_no_client_has_asked_for():
+async def test_the_gateway_sends_no_requests_of_its_own():
     """A health page cost 200 million tokens an hour (BerriAI/litellm#9584, #7000, huggingface/ml-intern#70)."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.fails = 500
@@ -248,7 +248,7 @@ async def test_another_key_at_the_same_provider_is_asked():
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
-async def test_what_is_no_answer_of_a_model_takes_nobody_out(status):
+async def test_requests_without_a_model_response_open_no_circuit(status):
     """Some servers have no path that counts tokens, and one that cannot count may well answer."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.well = status

@@ -62,7 +62,7 @@ def fail(probes: Probing, name: str, times: int) -> None:
         attempt.close()
 
 
-async def test_a_server_that_does_not_answer_its_probe_well_is_out_until_it_does(mock_clock):
+async def test_a_server_that_fails_its_probes_is_out_until_one_succeeds(mock_clock):
     async with providers(1) as (server,), probing(config(server.url, probe="/health")) as probes:
         await trio.sleep(12.5)
         assert server.asked == ["/health"] * 3
@@ -81,7 +81,7 @@ async def test_a_server_that_does_not_answer_its_probe_well_is_out_until_it_does
         assert not probes.is_out()
 
 
-async def test_a_server_that_says_nothing_or_is_not_there_is_out(mock_clock):
+async def test_a_silent_or_unreachable_server_is_out(mock_clock):
     async with providers(2) as (silent, gone), probing(config(silent.url, gone.url, probe="/health")) as probes:
         gone.refuse()
         with silent.hold_answers():
@@ -90,7 +90,7 @@ async def test_a_server_that_says_nothing_or_is_not_there_is_out(mock_clock):
             assert [state.reason for state in probes.health.target_states()] == ["timeout", "connection"]
 
 
-async def test_a_path_that_is_not_there_says_nothing_and_is_told_once(mock_clock, caplog):
+async def test_a_missing_probe_path_does_not_count_and_is_logged_once(mock_clock, caplog):
     caplog.set_level(logging.WARNING, "trigate.health")
     async with providers(1) as (server,), probing(config(server.url, probe="/helth")) as probes:
         server.well = 404
@@ -115,7 +115,7 @@ async def test_workers_take_turns(mock_clock):
         assert 10 <= len(server.asked) <= 12
 
 
-async def test_what_has_no_probe_is_never_asked(mock_clock):
+async def test_entries_without_a_probe_are_never_probed(mock_clock):
     """A health page cost 200 million tokens an hour (BerriAI/litellm#9584, #7000, huggingface/ml-intern#70)."""
     async with providers(2) as (probed, other):
         content = config(probed.url, other.url)
@@ -127,7 +127,7 @@ async def test_what_has_no_probe_is_never_asked(mock_clock):
         assert other.asked == []
 
 
-async def test_it_is_asked_with_the_headers_and_the_key_of_its_entry(mock_clock):
+async def test_a_probe_has_the_headers_and_the_key_of_its_entry(mock_clock):
     async with providers(1) as (server,), probing(config(server.url, probe="/health", headers={"x-pool": "a"})):
         await trio.sleep(1)
     assert server.heads[0].split(b"\r\n")[2:] == [b"x-pool: a", b"authorization: Bearer k"]

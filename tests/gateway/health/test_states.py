@@ -58,7 +58,7 @@ def worker(rows: SharedRows, clock: SetClock) -> Worker:
     return Worker(health, Router(CONFIG).resolve("one", "chat"))
 
 
-def test_what_is_out_for_one_worker_is_out_for_all_until_the_same_moment(workers, clock):
+def test_an_outage_is_the_same_for_all_workers(workers, clock):
     """BerriAI/litellm#16011"""
     workers[0].fail("rate_limited", 12.0)
     assert [one.is_out() for one in workers] == [True] * 3
@@ -108,7 +108,7 @@ def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows)
     assert sum(states.get(number.to_bytes(8, "little") + bytes(8)) is not None for number in range(100)) == GROUP - 1
 
 
-def test_a_change_tells_what_was_and_what_is(rows):
+def test_an_update_returns_the_old_and_the_new_circuit(rows):
     states, key = SharedStates(rows), bytes(range(16))
     assert states.get(key) is None
     assert states.update(key, lambda old: attrs.evolve(old, failures=1)) == (Circuit(), Circuit(failures=1))
@@ -160,7 +160,7 @@ def test_without_requests_of_clients_three_a_second():
     assert added == 300
 
 
-def test_what_is_ten_seconds_ago_is_over():
+def test_requests_count_for_ten_seconds():
     budget = RetryBudget()
     for _ in range(30):
         budget.count_additional(3.2)
@@ -184,7 +184,7 @@ def test_an_outage_of_everything_is_not_multiplied():
     assert sent <= 100 * 60 * 1.2 + 3 * 60 + 30
 
 
-def test_workers_share_what_is_always_there():
+def test_workers_share_the_requests_that_are_always_allowed():
     budgets = [RetryBudget(workers=3) for _ in range(3)]
     added = 0
     for budget in budgets:

@@ -59,7 +59,7 @@ def test_a_request_that_needs_no_edit_is_neither_decoded_nor_encoded():
     assert not found
 
 
-def test_another_name_of_the_model_costs_one_encode():
+def test_changing_the_model_costs_one_encode():
     incoming = came(model="alias", messages=[{"role": "user", "content": "Hi"}])
     target = to("openai/some-model", usage="as_asked")
     with json_work() as found:
@@ -68,7 +68,7 @@ def test_another_name_of_the_model_costs_one_encode():
     assert found == {"encode": 1}
 
 
-def test_the_model_of_a_path_is_not_contradicted_by_the_body():
+def test_a_model_in_the_path_is_removed_from_the_body():
     """The name in the path is what the client's grants were asked about: ``GenerateContentRequest`` has one besides
     (https://ai.google.dev/api/generate-content)."""
     cases = (("gemini/small", "gemini", "contents"), ("amazon_bedrock/small", "converse", "messages"))
@@ -123,7 +123,7 @@ def test_the_hub_lane_reads_the_same_values():
     assert found == {"decode": 3}
 
 
-def test_a_value_is_decoded_when_it_is_asked_for_and_only_then():
+def test_a_value_is_decoded_only_on_first_use():
     body = Body.of(b'{"a": [1], "b": {"c": 2}}')
     with json_work() as found:
         assert body.value("b") == {"c": 2}

@@ -44,7 +44,7 @@ def refusal(body: str) -> tuple[str | None, str]:
         '{"a":"\\"model\\":1,","model":"x","b":1,"model":"x"}',
     ],
 )
-def test_a_member_that_stands_twice_is_refused_by_name(body):
+def test_a_duplicate_member_is_rejected_by_name(body):
     name, message = refusal(body.replace("TURN", TURN))
     assert name == "model"
     assert "model appears twice" in message
@@ -52,7 +52,7 @@ def test_a_member_that_stands_twice_is_refused_by_name(body):
 
 
 @pytest.mark.parametrize("part", ["x", '\\"', "\\\\", "\\u0041"])
-def test_names_of_any_length_are_told_apart(part):
+def test_member_names_of_any_length_are_distinguished(part):
     name = part * 5000
     once = f'{{ "{name}": 1, "{name}x": 1, "model": 1}}'
     check_members(once.encode(), msgspec.json.decode(once, type=dict[str, msgspec.Raw]))
@@ -104,7 +104,7 @@ JSON = st.recursive(
     st.booleans(),
     st.sampled_from([(",", ":"), (", ", ": "), ("\t,\n", " : ")]),
 )
-def test_what_stands_once_passes_however_it_is_written(value, indent, ascii, separators):
+def test_unique_members_pass_however_they_are_written(value, indent, ascii, separators):
     body = json.dumps(value, indent=indent, ensure_ascii=ascii, separators=separators).encode("utf-8", "surrogatepass")
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -114,7 +114,7 @@ def test_what_stands_once_passes_however_it_is_written(value, indent, ascii, sep
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), JSON), min_size=1), st.booleans())
-def test_a_member_that_stands_twice_is_found_whatever_its_values_are(pairs, compact):
+def test_a_duplicate_member_is_found_whatever_its_values(pairs, compact):
     comma, colon = (",", ":") if compact else (", ", ": ")
     body = "{" + comma.join(json.dumps(name) + colon + json.dumps(value) for name, value in pairs) + "}"
     try:
@@ -132,7 +132,7 @@ def test_a_member_that_stands_twice_is_found_whatever_its_values_are(pairs, comp
 
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 @pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"stream":false,"stream":true'])
-def test_no_api_takes_such_a_request(api: Api, more):
+def test_no_api_accepts_duplicate_members(api: Api, more):
     said = '"input":"hi"' if api == "responses" else TURN
     with pytest.raises(GatewayError) as caught:
         read_incoming(api, f'{{"model":"big",{said},{more}}}'.encode())
@@ -140,7 +140,7 @@ def test_no_api_takes_such_a_request(api: Api, more):
 
 
 @pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"type":"response.create"'])
-def test_no_frame_of_a_websocket_is_one(more):
+def test_websocket_frames_with_duplicate_members_are_rejected(more):
     with pytest.raises(GatewayError) as caught:
         read_envelope(f'{{"type":"response.create","model":"big","input":"hi",{more}}}')
     assert caught.value.info.status == 400
@@ -181,14 +181,14 @@ def found(**members: Any) -> tuple[tuple[str, str], ...]:
         ({"tools": [{"name": "f", "input_schema": {"properties": {"model": {"type": "string"}, "Model": {}}}}]}, ()),
     ],
 )  # fmt: skip
-def test_further_models_are_found_where_a_provider_looks_for_them(members, named):
+def test_additional_models_are_found_where_providers_read_them(members, named):
     assert found(**members) == named
 
 
 @pytest.mark.parametrize(
     "tool", ['{"type":"x","model":"small","model":"big"}', '{"model":"small","Model":"big"}', '{"type":"a","type":"b"}']
 )
-def test_what_may_name_a_model_names_it_once(tool):
+def test_a_member_that_may_name_a_model_must_be_unique(tool):
     body = f'{{"model":"small",{TURN},"tools":[{tool}]}}'
     with pytest.raises(GatewayError) as caught:
         further_models(read_incoming("chat", body.encode()))
@@ -202,7 +202,7 @@ def test_numbers_are_not_read_twice():
     assert caught.value.info.status == 400
 
 
-def test_what_is_too_large_to_be_looked_through_is_refused():
+def test_a_member_that_is_too_large_to_search_is_rejected():
     with pytest.raises(GatewayError) as caught:
         found(tools=["x" * (8 * 2**20)])
     assert (caught.value.info.status, caught.value.info.param) == (413, "tools")

@@ -39,7 +39,7 @@ def told(failed: ErrorInfo, api: str = "chat", **members: object) -> ErrorInfo:
         (400, {"message": "maximum context length is 5 tokens"}, "context_too_long"),
     ],
 )
-def test_the_reason_and_the_wait_survive_the_clients_words(api: str, status: int, error: object, reason: FailureReason):
+def test_the_public_error_keeps_the_reason_and_the_wait(api: str, status: int, error: object, reason: FailureReason):
     failed = read_failure(status, json.dumps({"error": error}).encode(), (("retry-after", "90"),))
     public = told(failed, api)
     assert public.reason == reason
@@ -47,7 +47,7 @@ def test_the_reason_and_the_wait_survive_the_clients_words(api: str, status: int
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_credential_of_the_clients_own_is_the_clients_mistake(status: int):
+def test_a_rejected_client_credential_is_a_client_error(status: int):
     """No other target would take it, and nobody else's requests are to feel it."""
     failed = told(read_failure(status, b'{"error":{"message":"m"}}'), access_key=None, passthrough_auth=True)
     assert (failed.reason, failed.status) == ("invalid", status)
@@ -57,7 +57,7 @@ def test_a_refused_credential_of_the_clients_own_is_the_clients_mistake(status: 
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_an_entry_may_have_more_statuses_for_an_overload(api: str):
+def test_an_entry_may_configure_more_statuses_as_overload(api: str):
     """api7/aisix#752, anomalyco/opencode#20098."""
     members = {"quirks": {"unavailable_statuses": [403, 422]}}
     for status in (403, 422):
@@ -68,7 +68,7 @@ def test_an_entry_may_have_more_statuses_for_an_overload(api: str):
     assert told(read_failure(400, b""), api, **members).reason == "invalid"
 
 
-def test_what_is_blocked_or_empty_is_not_told_as_a_refused_key():
+def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
     """OpenRouter moderates with a 403, and xAI has an empty account for one (continuedev/continue#12670)."""
     blocked = {"message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "x"}}
     failed = told(read_failure(403, json.dumps({"error": blocked}).encode()))
@@ -90,7 +90,7 @@ def test_what_is_blocked_or_empty_is_not_told_as_a_refused_key():
          {"retry-after": "360"}),
     ],
 )  # fmt: skip
-def test_a_client_is_told_the_wait_from_wherever_the_provider_told_it(
+def test_the_client_receives_the_wait_wherever_the_provider_stated_it(
     body: object, headers: dict[str, str], told_headers: dict[str, str]
 ):
     """Clients that are told too little come back at once (openai/codex#30471, router-for-me/CLIProxyAPI#1666)."""
@@ -98,6 +98,6 @@ def test_a_client_is_told_the_wait_from_wherever_the_provider_told_it(
     assert dict(told(failed).headers) == told_headers
 
 
-def test_what_the_gateway_has_made_has_no_reason():
+def test_errors_of_the_gateway_itself_have_no_reason():
     assert GatewayError("internal", "m").info.reason is None
     assert GatewayError("overloaded", "m", reason=None).info.reason is None

@@ -74,7 +74,7 @@ def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
         ("max_tokens: Input should be greater than 0", ()),
     ],
 )
-def test_a_refused_member_is_read_out_of_every_vendors_words(message, paths):
+def test_a_rejected_member_is_found_in_every_vendors_message(message, paths):
     assert said(message) == paths
     assert said(message, status=500) == said(message, status=401) == ()
 
@@ -85,7 +85,7 @@ def test_openais_own_code_names_the_parameter():
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_list_of_mistakes_of_a_fastapi_server_is_read(wrapped):
+def test_a_fastapi_error_list_is_read(wrapped):
     """Mistral answers 422 like that (Gitlawb/openclaude#739)."""
     mistake = {"type": "extra_forbidden", "loc": ["body", "store"], "msg": "Extra inputs are not permitted", "input": 1}
     detail = {"detail": [mistake]}
@@ -95,7 +95,7 @@ def test_a_list_of_mistakes_of_a_fastapi_server_is_read(wrapped):
     assert find_rejected(failed) == (("store",),)
 
 
-def test_a_mistake_in_an_array_is_read():
+def test_an_error_about_an_array_element_is_read():
     """Google answers so (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
     message = 'Invalid JSON payload received. Unknown name "metadata": Cannot find field.'
     failed = read_failure(400, json.dumps([{"error": {"code": 400, "message": message}}]).encode())
@@ -138,7 +138,7 @@ BODY = {
         ("messages.0.content.0.text", {"messages[].content[].text"}),  # that it must not go is told by `may_omit`
     ],
 )
-def test_a_member_goes_from_everywhere_it_stands(path, places):
+def test_a_rejected_member_is_removed_at_every_depth(path, places):
     before = copy.deepcopy(BODY)
     body, found = remove_path(BODY, parse_path(path))
     assert found == places
@@ -147,7 +147,7 @@ def test_a_member_goes_from_everywhere_it_stands(path, places):
     assert before == BODY, "what it is given stays as it is"
 
 
-def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
+def test_rejecting_one_type_of_element_keeps_the_others():
     """A mark that thinking blocks cannot have would else be lost on all blocks, and with it everybody's cache."""
     body, _ = remove_path(BODY, parse_path("messages.1.content.0.thinking.cache_control"))
     thinking, text = body["messages"][1]["content"]
@@ -171,11 +171,11 @@ def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
         ("response_format.json_schema.schema", False), ("system", False),
     ],
 )  # fmt: skip
-def test_what_a_request_is_about_never_goes(at, goes):
+def test_essential_members_are_never_removed(at, goes):
     assert may_omit(at, BODY) is goes
 
 
-def test_a_member_that_holds_the_form_of_the_answer_stays():
+def test_a_member_with_the_response_format_is_not_removed():
     assert may_omit("output_config", {"output_config": {"effort": "low"}})
     assert not may_omit("output_config", {"output_config": {"format": {}}})
     assert not may_omit("text", {"text": {"format": {}}})
@@ -198,7 +198,7 @@ def test_nothing_else_is_touched(value, path):
 
 
 @given(st.text(max_size=80) | st.sampled_from(["'", "[", "`"]).map(lambda char: char * 5000))
-def test_no_words_of_a_provider_raise(text):
+def test_no_provider_message_raises(text):
     for status in (400, 422):
         for path in find_rejected(ErrorInfo("invalid_request", text, status=status)):
             assert path
@@ -221,7 +221,7 @@ def asked(beta: str) -> ClientRequest:
         ([], "a-1, b-2,c-3", ()),
     ],
 )
-def test_refused_betas_are_taken_out_and_named(paths, kept, dropped):
+def test_rejected_betas_are_removed_and_listed(paths, kept, dropped):
     told, gone = without_betas(asked("a-1, b-2,c-3"), paths)
     assert (told.header(BETA), gone) == (kept, dropped)
     assert (told.header("x"), told.header("y")) == ("1", "2")
@@ -230,7 +230,7 @@ def test_refused_betas_are_taken_out_and_named(paths, kept, dropped):
 # Memory
 
 
-def test_what_was_learned_is_of_one_model_in_one_version_and_does_not_last():
+def test_a_learned_rejection_is_for_one_model_and_version_and_expires():
     now = 0.0
     learned = RejectionCache(lambda: now)
     old, new = RejectionKey("http://a", "m", "2023-06-01"), RejectionKey("http://a", "m", "2026-10-21")
@@ -245,7 +245,7 @@ def test_what_was_learned_is_of_one_model_in_one_version_and_does_not_last():
     assert learned.of(new) == ()
 
 
-def test_what_was_learned_is_bounded():
+def test_learned_rejections_are_bounded():
     learned = RejectionCache()
     one = RejectionKey("http://a", "m")
     learned.add(one, [(f"field{i}",) for i in range(MOST_PATHS + 5)])
@@ -264,7 +264,7 @@ def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: objec
     return RejectionKey.to(router.resolve(name, "messages"), ClientRequest(headers, ""))
 
 
-def test_what_one_account_is_refused_another_may_say():
+def test_a_rejection_for_one_account_does_not_affect_another():
     rich, poor = (spoken("a", key, passthrough_auth=True) for key in ("sk-rich", "sk-poor"))
     learned = RejectionCache()
     learned.add(poor, [("service_tier",)])
@@ -274,7 +274,7 @@ def test_what_one_account_is_refused_another_may_say():
     assert learned.of(spoken("c", None, access_key="other")) == ()
 
 
-def test_what_one_client_has_met_leaves_the_others_requests_as_they_are():
+def test_a_rejection_for_one_client_does_not_affect_others():
     router = Router(from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/*", "access_key": "k"}]}))
     target = router.resolve("openai/gpt-4o", "chat")
     alice, bob = (RejectionKey.to(target, ClientRequest((), "", client)) for client in ("alice", "bob"))
@@ -283,12 +283,12 @@ def test_what_one_client_has_met_leaves_the_others_requests_as_they_are():
     assert (learned.of(alice), learned.of(bob)) == ((("temperature",),), ())
 
 
-def test_a_clients_key_matters_only_where_it_is_passed_on():
+def test_rejections_depend_on_a_clients_key_only_if_it_is_forwarded():
     assert spoken("a", "sk-one", access_key="k") == spoken("a", "sk-two", access_key="k")
 
 
 @pytest.mark.parametrize("key", ["sk-secret-0123456789", "sk-caf\u00e9\udc80"])
-def test_what_is_remembered_tells_no_key(key):
+def test_a_rejection_key_does_not_reveal_the_credential(key):
     told = attrs.asdict(spoken("a", key, passthrough_auth=True))
     assert key not in repr(told)
     assert len(told["account"]) == DIGEST
@@ -303,7 +303,7 @@ def target(**quirks: object) -> Target:
     return Router(from_mapping({"version": "v0.3.0", "model_providers": [entry]})).resolve("claude-x", "messages")
 
 
-def test_all_that_stays_keeps_its_bytes_and_its_place():
+def test_members_that_stay_keep_their_bytes_and_order():
     body = (
         b'{"z": 1.0,"model":"claude-x","tools":[{"name":"f","strict":true}],"max_tokens":9,"a":{"b" : 1e2},'
         b'"messages":[{"role":"user","content":"caf\\u00e9"}]}'
@@ -317,7 +317,7 @@ def test_all_that_stays_keeps_its_bytes_and_its_place():
     )
 
 
-def test_a_body_that_is_too_deep_to_be_looked_into_is_the_clients_mistake():
+def test_a_body_that_is_nested_too_deeply_is_a_client_error():
     deep = b'{"model":"claude-x","max_tokens":9,"messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     with pytest.raises(GatewayError) as caught:
         prepare(read_incoming("messages", deep), target(), Omissions(paths=(("messages", "[]", "cache_control"),)))
@@ -350,11 +350,11 @@ SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inpu
         ((outcome(SPEED, "speed", at=target(stream_usage=False)),), ()),
     ],
 )
-def test_a_path_is_learned_that_its_refusal_named_alone_and_that_was_tried_alone(outcomes, learned):
+def test_a_path_is_learned_if_it_was_rejected_and_omitted_alone(outcomes, learned):
     assert learned_paths(outcomes, TARGET) == tuple(map(parse_path, learned))
 
 
-def test_google_spells_members_otherwise_in_its_errors():
+def test_members_in_googles_spelling_are_found():
     """QwenLM/qwen-code#1186, lijunzh/koda#1097: schemas of tools, for which there is another form."""
     words = "Unknown name \"parametersJsonSchema\" at 'tools[0].function_declarations[0]': Cannot find field."
     (path,) = find_rejected(ErrorInfo("invalid_request", f"Invalid JSON payload received. {words}", status=400))

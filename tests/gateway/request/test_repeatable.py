@@ -69,13 +69,13 @@ STORED_OR_DONE = [
 @pytest.mark.parametrize(
     ("api", "members", "may"), [*((*one, True) for one in ANSWERED), *((*one, False) for one in STORED_OR_DONE)]
 )
-def test_only_what_a_provider_neither_stores_nor_does_may_be_doubled(api, members, may):
+def test_only_requests_without_effects_may_run_twice(api, members, may):
     """Side effects would happen twice (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     assert doubled(api, **members) == may
 
 
 @pytest.mark.parametrize("store", [{}, {"store": None}])
-def test_a_response_that_is_translated_is_stored_by_no_provider(store):
+def test_no_provider_stores_a_translated_request(store):
     assert doubled("responses", "chat", **store)
     assert doubled("responses", "messages", **store)
     assert not doubled("responses", "chat", store=True)

@@ -25,7 +25,7 @@ def test_more_elements_than_the_limit_are_refused(body):
     check_structure(body, len(body), 200_000)
 
 
-def test_what_stands_in_texts_does_not_count():
+def test_json_within_strings_does_not_count():
     assert len(SESSION) > 4 * 2**20
     check_structure(SESSION, len(SESSION), 50_000)
 
@@ -63,7 +63,7 @@ def test_an_agents_request_may_repeat_itself_and_come_compressed(body):
 
 
 @pytest.mark.parametrize("text", [b" " * 8, b"\\n" * 4, "é".encode() * 4, b"\\\\" * 4], ids=str)
-def test_what_decoders_are_slow_with_is_bounded(text):
+def test_slowly_decoded_bytes_are_limited(text):
     body = b'{"messages":"' + text * (RARE // 8) + b'  "}'
     with pytest.raises(GatewayError, match=str(RARE)):
         check_structure(body, len(body), 200_000)
@@ -84,7 +84,7 @@ def test_text_is_checked_across_pieces():
         assert refused.value.info.message == f"the request body is not UTF-8 (byte {cut})"
 
 
-def test_a_conversation_is_bounded_as_a_body_is():
+def test_a_conversation_has_the_same_limits_as_a_body():
     bounds = Bounds(2 * 2**20, 50_000)
     turn = b'{"input":[' + TURN * 5_000 + b"{}]}"
     assert bounds.check_turns([turn] * 3) == [turn] * 3

@@ -56,12 +56,12 @@ def test_a_prompt_of_ten_thousand_tokens_does_not_go_to_a_window_of_eight():
     assert left(chat(), candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
 
 
-def test_where_all_windows_are_too_small_the_largest_is_asked():
+def test_if_all_windows_are_too_small_the_largest_is_used():
     small = [candidate(name, at, window=window) for at, (name, window) in enumerate({"a": 2048, "b": 8192}.items())]
     assert left(LONG, *small, candidate("c", 2, window=4096)) == ["b"]
 
 
-def test_one_candidate_is_never_looked_at():
+def test_a_single_candidate_is_never_checked():
     only = (candidate("small", window=16),)
     assert select_suitable(only, LONG, NOBODY) is only
 
@@ -70,7 +70,7 @@ def test_a_window_that_is_not_known_is_tried():
     assert left(LONG, candidate("a"), candidate("b", 1)) == ["a", "b"]
 
 
-def test_too_small_a_window_leads_to_whom_a_long_prompt_is_left_to():
+def test_a_small_window_leads_to_targets_for_long_prompts():
     pool = [candidate("gpu-1", window=8192), candidate("gpu-2", window=8192)]
     cloud, far = candidate("cloud", 1), candidate("far", 2, when=TOO_LONG)
     assert left(chat(), *pool, cloud, far) == ["gpu-1", "gpu-2", "cloud", "far"]
@@ -80,7 +80,7 @@ def test_too_small_a_window_leads_to_whom_a_long_prompt_is_left_to():
     assert left(LONG, *pool, far) == ["far"]
 
 
-def test_a_target_that_costs_money_is_not_asked_because_a_window_is_small():
+def test_a_small_window_does_not_lead_to_a_target_for_other_failures():
     plan, paid = candidate("plan", window=8192), candidate("paid", 1, when=QUOTA)
     assert left(LONG, plan, paid) == ["plan", "paid"], "nobody else may have it: the plan says that it is too long"
     assert left(LONG, plan, paid, candidate("far", 2, when=TOO_LONG)) == ["far"]
@@ -103,14 +103,14 @@ def test_the_estimate_errs_on_the_low_side(incoming):
     assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
 
 
-def test_earlier_turns_that_are_kept_here_count():
+def test_stored_earlier_turns_count_towards_the_window():
     items = tuple({"type": "message", "role": "user", "content": "word " * 3000} for _ in range(4))
     body = b'{"input": "and then?"}'
     incoming = Incoming("responses", body, {}, "m", False, items, 60_000)
     assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["big"]
 
 
-def test_who_asks_for_the_longer_window_of_a_model_has_it():
+def test_the_beta_for_a_longer_window_is_respected():
     def claude(name: str) -> Candidate:
         entry = {"model": "anthropic/claude-sonnet-4-5", "name": name, "access_key": "k"}
         return Candidate(
@@ -162,7 +162,7 @@ PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi
         ("structured_output", responses(text={"format": {"type": "json_schema", "name": "s", "schema": {}}})),
     ],
 )
-def test_a_target_that_cannot_do_what_is_asked_is_passed_over(ability, incoming):
+def test_a_target_without_a_needed_ability_is_skipped(ability, incoming):
     unable = candidate("unable", cannot=[ability], api=incoming.api)
     able = candidate("able", 1, api=incoming.api)
     assert left(incoming, unable, able) == ["able"]
@@ -184,7 +184,7 @@ def test_a_target_that_cannot_do_what_is_asked_is_passed_over(ability, incoming)
         ("structured_output", messages(output_config={"effort": "low"})),
     ],
 )
-def test_what_a_request_only_mentions_it_does_not_ask_for(ability, incoming):
+def test_mentioning_an_ability_does_not_request_it(ability, incoming):
     assert left(incoming, candidate("unable", cannot=[ability]), candidate("able", 1)) == ["unable", "able"]
 
 
@@ -199,7 +199,7 @@ def test_images_of_earlier_turns_count():
     assert left(incoming, candidate("blind", cannot=["images"]), candidate("sees", 1)) == ["sees"]
 
 
-def test_the_choice_among_a_hundred_targets_is_not_felt():
+def test_choosing_among_a_hundred_targets_is_fast():
     many = tuple(
         candidate(f"m{i}", i // 10, window=128_000, cannot=["images"] if i % 3 == 0 else []) for i in range(100)
     )
@@ -229,7 +229,7 @@ def test_reasoning_goes_back_to_the_member_of_the_group_that_made_it():
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode()))
-def test_what_only_looks_like_a_seal_changes_nothing(junk):
+def test_text_that_only_looks_like_a_seal_changes_nothing(junk):
     members = (candidate("a"), candidate("b"))
     body = b'{"messages": [], "x": "tg1.' + junk + b'"}'
     incoming = Incoming("chat", body, {}, "m", False)
@@ -271,9 +271,9 @@ def test_tools_of_a_model_that_thinks_go_to_responses_and_the_rest_passes_as_it_
         ({"model": "ollama/gpt-6-sol"}, {}),
     ],
 )
-def test_where_nothing_would_be_lost_or_somebody_has_said_so_tools_stay_in_chat(entry, members):
+def test_tools_stay_in_chat_if_nothing_is_lost_or_by_configuration(entry, members):
     assert asked_in(entry, tools=TOOLS, **members) == ("chat", "byte")
 
 
-def test_a_model_that_thinks_when_told_to_keeps_what_it_thinks():
+def test_a_model_with_optional_reasoning_keeps_its_reasoning():
     assert asked_in({"model": "openai/gpt-5.1"}, tools=TOOLS, reasoning_effort="high") == ("responses", "hub")

@@ -86,7 +86,7 @@ def refused(function, *arguments) -> tuple[str, str | None, str]:
 # Headers
 
 
-def test_a_request_that_says_nothing_has_no_wishes():
+def test_a_request_without_routing_members_has_no_wishes():
     assert said() is NO_WISHES
     assert said(asked=headers(strict="1", run="r")) is NO_WISHES
 
@@ -97,7 +97,7 @@ def test_headers_are_read_without_any_setting():
     assert read_wishes(headers(fallback="ON"), chat(), ()).fallback == "as configured"
 
 
-def test_a_header_that_stands_twice_holds_twice():
+def test_duplicate_headers_all_apply():
     both = (*headers(models="a", fallback="off", deadline="9s").headers, *headers(models="b", fallback="on").headers)
     wishes = read_wishes(ClientRequest((*both, *headers(deadline="1m").headers), ""), chat(), ())
     assert (names(wishes), wishes.fallback, wishes.deadline) == (["a", "b"], "off", 9.0)
@@ -114,7 +114,7 @@ def test_a_header_that_stands_twice_holds_twice():
         ("deadline", "-3s", "expected a duration"),
     ],
 )
-def test_a_header_that_cannot_be_understood_is_refused_with_its_name(name, value, words):
+def test_an_invalid_header_is_rejected_with_its_name(name, value, words):
     kind, param, message = refused(read_wishes, headers(**{name: value}), chat(), ())
     assert (kind, param) == ("invalid_request", f"x-trigate-{name}")
     assert words in message
@@ -123,7 +123,7 @@ def test_a_header_that_cannot_be_understood_is_refused_with_its_name(name, value
 # Bodies
 
 
-def test_bodies_of_other_routers_are_ordinary_members_unless_the_file_says_so():
+def test_routing_members_need_the_client_routing_setting():
     incoming = chat(models=["a"], provider={"order": ["x"]}, fallbacks=["b"], providerOptions={"gateway": {}})
     assert read_wishes(NOTHING, incoming, ()) is NO_WISHES
     assert NO_WISHES.without_members_in(incoming) is incoming
@@ -167,7 +167,7 @@ def test_litellm():
     assert said("litellm", disable_fallbacks=True).fallback == "off"
 
 
-def test_anthropics_own_fallbacks_are_never_ours():
+def test_anthropics_own_fallbacks_are_not_read_as_litellms():
     # BerriAI/litellm#33294
     own = [{"model": "claude-sonnet-5"}]
     incoming = chat("messages", fallbacks=own, max_tokens=5)
@@ -182,7 +182,7 @@ def test_null_counts_as_absent():
     assert (wishes.names, wishes.only, wishes.fallback, wishes.dropped) == ((), None, "as configured", ())
 
 
-def test_what_has_no_counterpart_is_named_and_nothing_goes_on_to_a_provider():
+def test_unsupported_wishes_are_listed_and_not_sent_to_a_provider():
     incoming = chat(route="sort", provider={"sort": "throughput", "preferred_min_throughput": 5})
     wishes = read_wishes(NOTHING, incoming, ["openrouter"])
     assert wishes.dropped == ("provider.sort", "route", "provider.preferred_min_throughput")
@@ -233,13 +233,13 @@ MANY = 129 * ["gpt"]
         ({"fallbacks": MANY}, "fallbacks"),
     ],
 )
-def test_a_wrong_wish_is_refused_with_its_path(members, at):
+def test_an_invalid_wish_is_rejected_with_its_path(members, at):
     kind, param, message = refused(read_wishes, NOTHING, chat(**members), ALL)
     assert (kind, param) == ("invalid_request", at)
     assert at in message
 
 
-def test_a_header_outranks_the_body_and_both_narrow():
+def test_headers_take_precedence_over_the_body_and_both_narrow():
     wishes = said("litellm", fallbacks=["b"], timeout=30, asked=headers(models="c", deadline="10s"))
     assert (names(wishes), wishes.deadline) == (["c"], 10)
     assert said("litellm", timeout=5, asked=headers(deadline="10s")).deadline == 5
@@ -264,7 +264,7 @@ def test_a_header_outranks_the_body_and_both_narrow():
         ({}, ["sonnet", "azure-eu azure-us", "gpt"]),
     ],
 )
-def test_providers_are_meant_by_entry_or_provider(provider, left):
+def test_wishes_match_entries_and_providers_by_name(provider, left):
     assert groups(narrow_candidates(SEVERAL, said("openrouter", provider=provider))) == left
 
 
@@ -281,12 +281,12 @@ def test_providers_are_meant_by_entry_or_provider(provider, left):
         ({"data_collection": "deny"}, "provider.data_collection"),
     ],
 )
-def test_what_leaves_nothing_or_names_nobody_is_refused(provider, at):
+def test_a_wish_that_permits_nothing_or_has_an_unknown_name_is_rejected(provider, at):
     wishes = said("openrouter", provider=provider)
     assert refused(narrow_candidates, SEVERAL, wishes)[:2] == ("invalid_request", at)
 
 
-def test_a_router_of_that_kind_looks_after_its_own_wishes():
+def test_a_router_that_knows_the_wishes_receives_them():
     both = candidates("sonnet", "router")
     wishes = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
     assert groups(narrow_candidates(both, wishes)) == ["router"]
@@ -294,7 +294,7 @@ def test_a_router_of_that_kind_looks_after_its_own_wishes():
     assert groups(narrow_candidates(both, private)) == ["router"]
 
 
-def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
+def test_plans_are_joined_in_order_with_each_target_once():
     plans = [Plan(one, ONCE) for one in (candidates("gpt"), SEVERAL, candidates("argon gpt"))]
     several = join_plans(plans, Retries(attempts=3))
     assert groups(several.candidates) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
@@ -323,7 +323,7 @@ def test_wishes_only_shrink_retries(wishes, places, left):
     assert narrow_retries(Retries(), wishes, places) == left
 
 
-def test_a_lone_target_without_fallback_is_asked_as_often_as_the_configuration_says():
+def test_a_lone_target_without_fallback_keeps_its_configured_retries():
     off, (sonnet,) = Wishes(fallback="off"), candidates("sonnet")
     assert narrow_retries(Retries(), off, (sonnet,), given=True).attempts == 4
     entry = attrs.evolve(sonnet.target.entry, retries=Retries(attempts=2))
@@ -348,7 +348,7 @@ BODIES = st.dictionaries(
 
 
 @given(BODIES, st.sampled_from(["chat", "messages", "responses"]))
-def test_any_body_is_understood_or_refused_with_its_place(members, api):
+def test_any_body_is_read_or_rejected_with_a_path(members, api):
     incoming = chat(api, **members, **({"input": "hi"} if api == "responses" else {}))
     try:
         wishes = read_wishes(NOTHING, incoming, ALL)

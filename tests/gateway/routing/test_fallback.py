@@ -64,18 +64,18 @@ def place(step: Send | GiveUp) -> str | None:
         (("a", "b"), ("a", "b", "a", "b"), None),
     ],
 )
-def test_all_are_asked_in_order_then_again(groups, outcomes, next_one):
+def test_all_targets_are_tried_in_order_then_again(groups, outcomes, next_one):
     # deltawi/deltallm#247
     assert place(step(plan(*groups), *map(failed, outcomes))) == next_one
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_only_what_says_something_of_the_place_moves_on(reason):
+def test_only_failures_of_the_target_lead_to_another(reason):
     found = step(plan("a", "b"), failed("a", reason))
     assert place(found) == ("b" if reason in UNAVAILABLE else None)
 
 
-def test_our_own_failures_move_nothing():
+def test_internal_errors_lead_to_no_other_target():
     assert place(step(plan("a", "b"), Outcome(TARGETS["a"], ErrorInfo("internal", "ours")))) is None
 
 
@@ -90,14 +90,14 @@ def test_our_own_failures_move_nothing():
         ((), {"a": Outage("rate_limited", 200.0)}, "c"),
     ],
 )
-def test_a_target_for_some_reasons_is_led_to_by_these_alone(outcomes, out, next_one):
+def test_a_target_for_some_reasons_is_used_for_these_only(outcomes, out, next_one):
     # openai/codex#32341, ColeMurray/background-agents#1532
     reserved = plan("a", "b", "c", whens={"b": ["quota"]})
     assert place(step(reserved, *outcomes, out=out)) == next_one
 
 
 @pytest.mark.parametrize("reason", ["context_too_long", "content_filter"])
-def test_what_holds_for_every_place_goes_only_where_it_is_listed(reason):
+def test_failures_of_the_request_lead_only_to_targets_that_list_them(reason):
     # BerriAI/litellm#40406
     listed = plan("a", "b", "c", whens={"c": [reason]})
     assert place(step(listed, failed("a", reason))) == "c"
@@ -106,12 +106,12 @@ def test_what_holds_for_every_place_goes_only_where_it_is_listed(reason):
     assert end.failed.reason == reason
 
 
-def test_a_place_that_is_out_is_passed_over():
+def test_an_unavailable_target_is_skipped():
     assert place(step(plan("a", "b"), out={"a": Outage("overloaded", 101.0)})) == "b"
     assert place(step(plan("a", "b", "c"), failed("a"), out={"b": Outage("overloaded", 101.0)})) == "c"
 
 
-def test_where_all_are_out_those_that_also_answer_are_asked():
+def test_if_all_are_out_unsteady_targets_are_tried():
     """Three targets that failed 40 % of their requests were answered worse by a route than by plain retries."""
     shaky, gone = Outage("overloaded", 109.0, tried=True, unsteady=True), Outage("overloaded", 109.0)
     out = {"a": gone, "b": shaky, "c": shaky}
@@ -123,7 +123,7 @@ def test_where_all_are_out_those_that_also_answer_are_asked():
     assert place(step(asked, failed("b"), out={**out, "a": None})) == "a"
 
 
-def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
+def test_if_all_are_out_one_request_waits_for_the_first_that_is_due():
     # BerriAI/litellm#3646
     out = {"a": Outage("overloaded", 109.0), "b": Outage("rate_limited", 104.0)}
     assert step(plan("a", "b"), out=out) == Send(TARGETS["b"], after=4.0)
@@ -132,7 +132,7 @@ def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
     assert "a is in cooldown (overloaded, for 9 s)" in end.failed.message
 
 
-def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
+def test_failures_that_waiting_does_not_fix_come_with_advice():
     # mnfst/llm-gateway#1180
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("quota", 700.0)}
     end = step(plan("a", "b"), out=out)
@@ -142,34 +142,34 @@ def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
     )
 
 
-def test_nobody_repeats_what_only_people_set_right():
+def test_failures_that_only_people_can_fix_are_not_repeated():
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("gone", 700.0, tried=True)}
     end = step(plan("a", "b"), out=out)
     assert dict(end.failed.headers)["x-should-retry"] == "false"
 
 
-def test_a_request_that_has_failed_waits_for_a_told_limit_alone():
+def test_a_failed_request_waits_only_for_a_rate_limit():
     both = failed("a"), failed("b", "rate_limited", 3.0)
     out = {"a": Outage("overloaded", 101.0), "b": Outage("rate_limited", 103.0)}
     assert step(plan("a", "b"), *both, out=out) == Send(TARGETS["b"], after=3.0)
     assert place(step(plan("a", "b"), *both, out={**out, "b": Outage("server_error", 101.0)})) is None
 
 
-def test_where_all_are_limited_the_client_is_told_so():
+def test_if_all_are_rate_limited_the_client_gets_a_429():
     out = {"a": Outage("rate_limited", 160.0), "b": Outage("quota", 170.5)}
     end = step(plan("a", "b"), out=out)
     assert (end.failed.status, dict(end.failed.headers)["retry-after"]) == (429, "60")
 
 
 @pytest.mark.parametrize(("out", "deadline"), [(121.0, 1000.0), (110.0, 105.0)])
-def test_no_wait_is_begun_that_is_too_long(out, deadline):
+def test_no_wait_exceeds_the_limit(out, deadline):
     # BerriAI/litellm#7669, Helicone/helicone#5687
     assert place(step(plan("a", "b", deadline=deadline), out=dict.fromkeys("ab", Outage("overloaded", out)))) is None
     told = failed("a", "rate_limited", out - 100.0)
     assert place(step(plan("a", deadline=deadline), told)) is None
 
 
-def test_a_told_wait_is_the_least():
+def test_a_stated_wait_is_the_minimum():
     assert step(plan("a"), failed("a", "rate_limited", 7.0), random=0.0) == Send(TARGETS["a"], after=7.0)
 
 
@@ -180,7 +180,7 @@ def test_waits_double_with_full_jitter(rounds, jitter):
     assert found.after == pytest.approx(jitter * min(LONGEST_BACKOFF, BACKOFF * 2 ** (rounds - 1)))
 
 
-def test_a_place_that_has_the_conversation_is_asked_once_more_on_the_spot():
+def test_a_target_with_the_cached_conversation_is_retried_first():
     # openclaw/openclaw#126843
     found = step(plan("a", "b"), failed("a"), warm=["a"])
     assert (place(found), found.after <= 1.0) == ("a", True)
@@ -195,18 +195,18 @@ def test_beyond_the_budget_the_first_failure_is_the_answer():
     assert end.failed.message == "a failed"
 
 
-def test_after_the_deadline_nothing_is_asked():
+def test_nothing_is_sent_after_the_deadline():
     assert place(step(plan("a", "b", deadline=100.0), failed("a"))) is None
 
 
-def test_a_target_that_cannot_be_given_the_request_leads_to_the_next():
+def test_a_request_that_cannot_be_written_goes_to_the_next_target():
     unprepared = failed("a", "invalid", stage=Stage.PREPARING)
     assert place(step(plan("a", "b"), unprepared)) == "b"
     end = step(plan("a", "b"), unprepared, failed("b", "invalid", stage=Stage.PREPARING))
     assert end.failed.message == "a failed"
 
 
-def test_the_most_useful_failure_is_told_with_the_reasons_of_all():
+def test_the_most_useful_failure_lists_the_reasons_of_all():
     end = step(plan("a", "b", retries=Retries(attempts=2)), failed("a", "rate_limited", 9.0), failed("b", "connection"))
     assert end.failed.message == "a failed (tried: a: rate_limited, b: connection)"
 
@@ -216,7 +216,7 @@ def test_the_most_useful_failure_is_told_with_the_reasons_of_all():
     st.integers(1, 9),
     st.lists(st.sampled_from(REASONS), min_size=9, max_size=9),
 )
-def test_every_walk_comes_to_its_end_within_the_attempts(names, attempts, reasons):
+def test_every_plan_ends_within_its_attempts(names, attempts, reasons):
     # BerriAI/litellm#26015
     of, outcomes = plan(*names, retries=Retries(attempts=attempts)), []
     while isinstance(found := step(of, *outcomes), Send):
@@ -226,7 +226,7 @@ def test_every_walk_comes_to_its_end_within_the_attempts(names, attempts, reason
 
 
 @pytest.mark.parametrize("when", [["quota"], ["rate_limited"]])
-def test_a_step_looks_at_each_place_once_or_twice_however_many_there_are(when):
+def test_a_step_checks_each_target_at_most_twice(when):
     """A client may list the names of many large routes, all of whose places are out (BerriAI/litellm#873)."""
     targets = [attrs.evolve(TARGETS["a"], model=str(number)) for number in range(200)]
     candidates = [Candidate(one, number // 50, when=frozenset(when)) for number, one in enumerate(targets)]

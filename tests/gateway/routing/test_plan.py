@@ -57,7 +57,7 @@ UNSENT = failed(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
     ],
     ids=["begins", "fails", "fails-again", "broke-off", "unsent", "second-unsent", "all-kinds"],
 )
-def test_once_sends_once_and_gives_up_with_the_providers_last_word(outcomes, expected):
+def test_once_sends_once_and_gives_up_with_the_providers_error(outcomes, expected):
     assert step(ONCE, *outcomes) == expected
 
 
@@ -79,11 +79,11 @@ def test_once_sends_once_and_gives_up_with_the_providers_last_word(outcomes, exp
     ],
     ids=["begins", "down", "named", "named-next", "then-down", "reasoning", "reasoning-first", "then-named", "unsent"],
 )
-def test_a_refused_request_goes_once_more_without_what_was_refused(outcomes, expected):
+def test_a_rejected_request_is_sent_again_without_the_rejected_part(outcomes, expected):
     assert step(RetryWithout(), *outcomes) == expected
 
 
-def test_it_is_tried_without_something_more_only_so_often():
+def test_attempts_with_omissions_are_limited():
     refused = [failed(refused=Omissions(paths=((f"member{number}",),))) for number in range(MOST + 1)]
     assert isinstance(step(RetryWithout(), *refused[:MOST]), Send)
     assert step(RetryWithout(), *refused) is None
@@ -114,15 +114,15 @@ class Says:
     ],
     ids=["none", "silent", "second", "first-wins"],
 )
-def test_rules_are_asked_in_order(rules, expected):
+def test_rules_are_tried_in_order(rules, expected):
     assert step(InOrder(rules, ONCE)) == expected
 
 
 def test_the_router_plans_one_target_with_the_usual_policy():
-    assert ROUTER.plan("second", "chat") == Plan.to(SECOND, POLICY)
+    assert ROUTER.plan("second", "chat") == Plan.for_target(SECOND, POLICY)
 
 
-def test_what_is_explained_is_the_plan():
+def test_the_explanation_shows_the_plan():
     explained = ROUTER.explain("second", "messages")
     assert explained.plan == ROUTER.plan("second", "messages")
     assert (explained.target, explained.lane) == (explained.plan.targets[0], "hub")
@@ -136,6 +136,6 @@ def test_what_is_explained_is_the_plan():
         (WITHOUT_USER, Omissions(True, (SEED, USER)), Omissions(True, (USER, SEED))),
     ],
 )
-def test_omissions_add_up(one, other, both):
+def test_omissions_accumulate(one, other, both):
     assert one.union(other) == both
     assert bool(both) == (both != NOTHING)

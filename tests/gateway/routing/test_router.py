@@ -167,7 +167,7 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
         (["openai"], "openai/", "write a model's name after openai/"),
     ],
 )
-def test_an_unknown_name_is_told_with_the_form_that_works(wildcards, asked, advice):
+def test_an_unknown_name_is_reported_with_the_form_that_works(wildcards, asked, advice):
     failed = failure(router(*({"model": f"{maker}/*"} for maker in wildcards)).resolve, asked, "messages")
     assert (failed.status, failed.code) == (404, "model_not_found")
     assert f"is not configured here; {advice}" in failed.message
@@ -194,7 +194,7 @@ BETA = "context-1m-2025-08-07"
         ("Claude 4.8 Opus[1m]", "corp/Claude 4.8 Opus[1m]", ()),
     ],
 )
-def test_a_mark_for_the_window_is_taken_off_and_becomes_a_beta(asked, target, betas):
+def test_a_window_suffix_is_removed_and_becomes_a_beta(asked, target, betas):
     """(Wei-Shaw/sub2api#4505, decolua/9router#2531, anthropics/claude-code#70419)"""
     routes = router(
         {"model": "anthropic/*"},
@@ -212,7 +212,7 @@ def test_a_mark_for_the_window_is_taken_off_and_becomes_a_beta(asked, target, be
     assert routes.resolve(asked, "chat").betas == (), "the provider's own Chat endpoint has no betas"
 
 
-def test_a_marked_name_that_nobody_has_is_unknown():
+def test_an_unknown_name_with_a_window_suffix_is_unknown():
     failed = failure(router(OPENAI).resolve, "claude-opus-4-8[1m]", "messages")
     assert failed.status == 404
     assert "models of Anthropic need an entry, such as anthropic/*" in failed.message
@@ -309,7 +309,7 @@ def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lan
         ({"model": "vllm/gpt-6.1-sol", "base_url": "http://h", "speaks": ["chat"]}, "messages", "chat"),
     ],
 )
-def test_a_model_that_refuses_tools_in_chat_is_asked_in_responses(entry, client, api):
+def test_a_model_that_rejects_tools_in_chat_is_used_in_responses(entry, client, api):
     """(openai/openai-openapi#541, BerriAI/litellm#34569)"""
     target = router({**entry, "default": True}).resolve(None, client)
     assert (target.api, target.lane) == (api, "byte" if api == client else "hub")
@@ -432,13 +432,13 @@ def test_a_route_is_a_plan_of_its_targets_in_their_order(api):
     assert {target.requested_name for target in plan.targets} == {"qwen"}
 
 
-def test_an_entry_that_is_asked_by_its_own_name_has_nobody_behind_it():
+def test_an_entry_requested_by_its_own_name_has_no_fallback():
     routes = router(*POOL, model_aliases={"qwen": QWEN})
     assert [target.entry.name for target in routes.plan("gpu-2", "chat").targets] == ["gpu-2"]
     assert [target.model for target in routes.plan("groq/qwen", "chat").targets] == ["qwen"]
 
 
-def test_a_route_under_the_defaults_name_answers_who_names_no_model():
+def test_a_route_with_the_defaults_name_serves_requests_without_a_model():
     # An alias of a model did not get the model's fallbacks: BerriAI/litellm#10317.
     routes = router(
         {"model": "openai/gpt-5", "name": "best", "default": True}, CLAUDE,
@@ -503,7 +503,7 @@ def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():
         ({"listeners": [{"max_retries": 1}]}, {}, {}, {"cloud": 2, "one": 2, "several": 2}),
     ],
 )
-def test_a_name_with_one_target_is_asked_once_unless_the_file_says_otherwise(root, entry, alias, attempts):
+def test_a_name_with_one_target_gets_one_attempt_by_default(root, entry, alias, attempts):
     # Each client asks again by itself, and both together multiply: BerriAI/litellm#34129.
     aliases = {"one": {"target": "cloud", **alias}, "several": {"targets": ["cloud", "gpu-1"], **alias}}
     routes = router(*POOL[:2], {**POOL[2], **entry}, model_aliases=aliases, **root)

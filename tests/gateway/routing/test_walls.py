@@ -28,17 +28,17 @@ CANDIDATES = tuple(Candidate(Router(CONFIG).resolve(name, "chat"), at) for at, n
 
 
 @pytest.mark.parametrize(("client", "left"), [("bank", NAMES[:2]), ("shop", NAMES), (None, NAMES)])
-def test_only_what_is_inside_of_the_wall_is_left(client, left):
+def test_only_candidates_inside_the_wall_remain(client, left):
     kept = candidates_inside(CANDIDATES, AUTHENTICATOR.wall(client), client)
     assert tuple(one.target.entry.name for one in kept) == left
 
 
-def test_without_a_wall_nothing_is_made_anew():
+def test_without_a_wall_the_same_candidates_are_returned():
     assert candidates_inside(CANDIDATES, None, "shop") is CANDIDATES
 
 
 @pytest.mark.parametrize(("client", "candidates"), [("nobody", CANDIDATES), ("bank", CANDIDATES[2:])])
-def test_where_nothing_is_left_the_client_hears_that_and_not_where_it_would_have_been(client, candidates):
+def test_an_empty_plan_is_a_403_that_names_no_other_targets(client, candidates):
     with pytest.raises(GatewayError) as refused:
         candidates_inside(candidates, AUTHENTICATOR.wall(client), client)
     failed = refused.value.info
@@ -48,7 +48,7 @@ def test_where_nothing_is_left_the_client_hears_that_and_not_where_it_would_have
     assert "GET /v1/models" in failed.message
 
 
-def test_a_pattern_is_over_the_whole_name_and_its_case():
+def test_a_pattern_matches_the_whole_name_and_its_case():
     keys = tuple(attrs.evolve(key, only=("u", "EU-1")) for key in CONFIG.client_keys)
     wall = Authenticator(attrs.evolve(CONFIG, client_keys=keys)).wall("bank")
     assert not any(is_inside(one.target, wall) for one in CANDIDATES)

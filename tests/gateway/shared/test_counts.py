@@ -22,7 +22,7 @@ def counts() -> Iterator[SharedCounts]:
         yield SharedCounts(SharedAmounts(memory, memory.take_seat()))
 
 
-def test_what_begins_counts_until_it_ends(counts):
+def test_a_request_counts_until_its_end(counts):
     for name in "aab":
         counts.begin(key(name))
     assert [counts.count(key(name)) for name in "abc"] == [2, 1, 0]
@@ -33,7 +33,7 @@ def test_what_begins_counts_until_it_ends(counts):
     assert counts.count(key("a")) == 0
 
 
-def test_keys_that_nothing_is_under_way_for_make_room_for_others(counts):
+def test_unused_keys_make_room_for_others(counts):
     """A process may come across any number of targets: wildcard entries take any name."""
     counts.begin(key("kept"))
     for number in range(1000):

@@ -45,7 +45,7 @@ def rows(request, clock) -> Iterator[Rows]:
             yield SharedRows(memory, "few", clock)
 
 
-def test_a_row_is_what_was_made_of_it(rows, clock):
+def test_a_row_has_the_result_of_its_last_change(rows, clock):
     seen: list[tuple[bytes | None, float]] = []
 
     def more(old: bytes | None, now: float) -> bytes:
@@ -76,7 +76,7 @@ def test_each_change_keeps_a_row_for_longer(rows, clock):
     assert rows.read(key("a")) == b"2"
 
 
-def test_a_row_may_be_taken_away(rows):
+def test_a_row_may_be_removed(rows):
     rows.update(key("a"), put(b"here"), HOUR)
     assert rows.update(key("a"), put(None), HOUR) is None
     assert rows.read(key("a")) is None
@@ -179,7 +179,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_both_twins_do_the_same(steps):
+def test_local_and_shared_rows_behave_alike(steps):
     clock = SetClock()
     with SharedMemory.make(LAYOUT) as memory:
         twins: tuple[Rows, Rows] = (LocalRows(100, clock), SharedRows(memory, "few", clock))

@@ -26,7 +26,7 @@ def test_a_seat_has_the_process_that_took_it():
         assert not made.memory.has_seat(made.seat + 1, os.getpid())
 
 
-def test_the_memory_takes_no_more_room_than_what_is_in_it():
+def test_the_memory_allocates_only_used_pages():
     with SharedTables.make(4) as made:
         made.pins.update(bytes(16), lambda *_: b"pin", 60.0)
         status = os.fstat(made.memory.fd)
@@ -72,7 +72,7 @@ def test_a_worker_of_another_version_is_on_its_own(caplog):
 
 
 @pytest.mark.parametrize("fd", [9999])
-def test_a_descriptor_that_is_not_there_is_no_reason_to_end(fd, caplog):
+def test_a_missing_descriptor_does_not_stop_a_worker(fd, caplog):
     with pytest.raises(OSError, match="Bad file descriptor"):
         fcntl.fcntl(fd, fcntl.F_GETFD)
     assert SharedTables.join(fd) is None

@@ -196,7 +196,7 @@ def test_no_change_is_lost_or_half_done_where_workers_are_killed_at_random():
     assert sum(seen[-1]) > 12_000
 
 
-def test_what_a_killed_worker_had_under_way_is_not_counted_any_more():
+def test_open_requests_of_a_killed_worker_do_not_count():
     """Slots of processes that were killed stayed taken until the store was flushed (BerriAI/litellm#20256)."""
     assert run(COUNTED) == [6, 2, 3, 0]
 

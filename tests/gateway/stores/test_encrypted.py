@@ -16,7 +16,7 @@ from tests.support.nodes import node
 KEY = bytes(range(32))
 
 
-async def test_nothing_that_was_said_can_be_read_from_the_disk(tmp_path):
+async def test_no_text_is_readable_on_disk(tmp_path):
     store = EncryptedStore(SqliteStore(tmp_path / "state.sqlite", 1e9, None), [KEY])
     await store.put([node("r1", body=b"the secret of the house" * 50)])
     found = await store.get("alice", "r1")
@@ -27,7 +27,7 @@ async def test_nothing_that_was_said_can_be_read_from_the_disk(tmp_path):
     await store.aclose()
 
 
-async def test_another_key_does_not_open_what_was_stored():
+async def test_another_key_decrypts_nothing():
     inner = MemoryStore(100, 10**6)
     await EncryptedStore(inner, [KEY]).put([node("r1", items=("i",)), node("r2", "r1")])
     for other in (EncryptedStore(inner, [bytes(32)]), EncryptedStore(inner, [KEY[::-1]])):
@@ -53,7 +53,7 @@ async def test_another_key_does_not_open_what_was_stored():
         b"\x02" + hmac.digest(KEY, b"trigate: the mark of an encryption key", "sha256")[:4],
     ],
 )
-async def test_what_was_not_encrypted_is_not_taken_for_it(body):
+async def test_an_unencrypted_body_is_not_accepted(body):
     inner = MemoryStore(100, 10**6)
     await inner.put([node("r1", body=body)])
     with pytest.raises(Unavailable, match="or without one"):
@@ -64,7 +64,7 @@ async def test_what_was_not_encrypted_is_not_taken_for_it(body):
     "change",
     [{"id": "r2"}, {"owner": "bob"}, {"kind": "items"}, {"parent": "r0"}, {"items": ("i", "j")}, {"items": ()}],
 )
-async def test_a_body_in_another_place_is_not_opened(change):
+async def test_a_body_moved_to_another_node_is_not_decrypted(change):
     inner = MemoryStore(100, 10**6)
     store = EncryptedStore(inner, [KEY])
     await store.put([node("r1", body=b"mine", items=("i",))])
@@ -96,7 +96,7 @@ async def test_the_first_key_writes_and_all_of_them_read():
         await old.get("alice", "r2")
 
 
-async def test_what_is_written_again_is_written_with_the_first_key():
+async def test_rewriting_uses_the_first_key():
     inner = MemoryStore(100, 10**6)
     await EncryptedStore(inner, [KEY]).put([node("r1")])
     await EncryptedStore(inner, [KEY[::-1], KEY]).put([node("r1", body=b"anew")], expect=node("r1"))

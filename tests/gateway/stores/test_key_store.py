@@ -62,7 +62,7 @@ OTHERS = [("x", None, "y"), ("x", "z", "y"), (None, "x", "y"), (None, "x", None)
 
 
 @pytest.mark.parametrize(("there", "expect", "item"), OTHERS)
-async def test_what_somebody_else_has_changed_is_not_written_over(make, there, expect, item):
+async def test_a_change_by_another_process_is_not_overwritten(make, there, expect, item):
     store = make()
     if there is not None:
         await changed(store, "ci", None, there)
@@ -72,7 +72,7 @@ async def test_what_somebody_else_has_changed_is_not_written_over(make, there, e
     assert await store.read(0) == before
 
 
-async def test_of_two_who_add_one_name_at_once_one_does(make):
+async def test_only_one_of_two_concurrent_additions_succeeds(make):
     stores, done = (make(), make()), []
 
     async def add(store: KeyStore, item: str) -> None:

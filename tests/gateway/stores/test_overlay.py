@@ -23,7 +23,7 @@ def layered(shared) -> OverlayStore:
     return OverlayStore(MemoryStore(math.inf, 10**6), shared)
 
 
-async def test_what_is_written_stays_local(layered, shared):
+async def test_writes_stay_local(layered, shared):
     await layered.put([node("a")])
     assert await layered.get("alice", "a") == node("a")
     assert await shared.get("alice", "a") is None
@@ -37,7 +37,7 @@ async def test_reads_fall_through_for_their_owner_only(layered, shared):
 
 
 @pytest.mark.parametrize("where", range(2**5), ids=lambda where: f"{where:05b}")
-async def test_a_chain_goes_back_and_forth(layered, shared, where):
+async def test_a_chain_alternates_between_both_stores(layered, shared, where):
     """Five turns, each in one of the two stores."""
     turns = [node(str(i), str(i - 1) if i else None) for i in range(5)]
     for i, turn in enumerate(turns):

@@ -9,7 +9,7 @@ CHANGES = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_
 
 
 @given(CHANGES, st.sets(st.sampled_from("abcdef")))
-def test_the_greediest_is_always_known(changes, without):
+def test_the_largest_owner_is_always_known(changes, without):
     owners, plain = OwnerBytes(), dict.fromkeys("abcdef", 0)
     for owner, size in changes:
         owners.add(owner, size - plain[owner])

@@ -53,7 +53,7 @@ class Gate:
         self._may.set()
 
 
-async def test_nothing_is_done_for_who_gives_up_waiting_for_a_connection():
+async def test_work_that_got_no_connection_never_begins():
     links, gate, done = ConnectionPool(Wire, 1, PATIENCE), Gate(), []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run, gate)
@@ -71,7 +71,7 @@ async def test_nothing_is_done_for_who_gives_up_waiting_for_a_connection():
     assert done == []
 
 
-async def test_what_has_begun_is_not_cancelled():
+async def test_running_work_is_not_cancelled():
     links, gate, ended = ConnectionPool(Wire, 1, PATIENCE), Gate(), []
 
     async def work() -> None:
@@ -85,7 +85,7 @@ async def test_what_has_begun_is_not_cancelled():
     assert [wire.told for wire in ended] == [[]]
 
 
-async def test_what_is_given_up_while_its_connection_is_made_is_not_done_later():
+async def test_work_abandoned_while_connecting_never_begins():
     gate, done = Gate(), []
     links = ConnectionPool(gate, 1, 0.05)
     try:

@@ -106,14 +106,14 @@ async def test_a_node_is_read_as_it_was_written(store):
     assert await store.get("alice", "r2") is None
 
 
-async def test_a_later_node_takes_the_place_of_an_earlier_one(store):
+async def test_a_later_node_replaces_an_earlier_one(store):
     await store.put([node("r1", body=b"old", items=("i1", "i2"))])
     await store.put([node("r1", body=b"new", kind="items", items=("i2", "i3"))])
     assert await store.get("alice", "r1") == node("r1", body=b"new", kind="items", items=("i2", "i3"))
     assert set(await store.find("alice", ["i1", "i2", "i3"])) == {"i2", "i3"}
 
 
-async def test_of_two_with_one_id_in_a_write_the_last_one_counts(store):
+async def test_the_last_node_of_a_duplicate_id_in_a_write_counts(store):
     await store.put([node("r1", body=b"first"), node("r1", body=b"second")])
     found = await store.get("alice", "r1")
     assert found.body == b"second"
@@ -132,7 +132,7 @@ async def test_ids_may_be_any_text(store, text):
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "x" * 5000])
-async def test_an_id_that_no_store_can_hold_is_not_there(store, text):
+async def test_an_id_that_no_store_can_store_is_missing(store, text):
     await store.put([node("r1", items=(text, "good"))])
     assert (await store.get("alice", "r1")).items == ("good",)
     assert await store.find("alice", [text, "good"]) == {"good": node("r1", items=("good",))}
@@ -149,13 +149,13 @@ async def test_bodies_are_bytes_of_any_size(store, body):
     assert (await store.get("alice", "r1")).body == body
 
 
-async def test_nothing_asked_is_nothing_given(store):
+async def test_empty_requests_have_empty_results(store):
     await store.put([])
     assert await store.find("alice", []) == {}
     assert await store.delete("alice", []) == 0
 
 
-async def test_what_one_owner_has_another_has_not(store):
+async def test_owners_do_not_see_each_others_nodes(store):
     await store.put([node("r1", items=("i1",)), node("r2", "r1")])
     await store.put([node("r2", "r1", b"mine", owner="bob"), node("r1", body=b"open", owner="")])
     assert (await store.get("alice", "r2")).body == b"{}"
@@ -220,7 +220,7 @@ async def test_a_write_that_is_refused_leaves_nothing(place):
     assert await store.get("alice", "r4") is None
 
 
-async def test_what_was_expected_must_still_be_so(store):
+async def test_a_write_requires_the_expected_node(store):
     first = node("conv", body=b"1", kind="conversation")
     with pytest.raises(Changed):
         await store.put([first], expect=first)
@@ -248,7 +248,7 @@ async def _increment(store: Store, times: int) -> None:
             break
 
 
-async def test_of_those_who_write_at_once_each_sees_what_the_other_has_done(place):
+async def test_concurrent_writers_see_each_others_changes(place):
     stores = [place.store()] if place.kind == "memory" else [place.store(), place.store()]
     await stores[0].put([node("counter", body=b"0", kind="conversation")])
     async with trio.open_nursery() as nursery:
@@ -258,7 +258,7 @@ async def test_of_those_who_write_at_once_each_sees_what_the_other_has_done(plac
     assert [len(await stores[0].chain("alice", f"step{i}")) for i in range(1, 31)] == [2] * 30
 
 
-async def test_writers_of_the_same_and_of_other_trees_do_not_stand_in_each_others_way(place):
+async def test_concurrent_writers_do_not_block_each_other(place):
     one = place.store(max_bytes=60_000)
     other = one if place.kind == "memory" else place.store(max_bytes=60_000)
 
@@ -289,7 +289,7 @@ async def test_an_item_is_found_in_the_node_that_was_written_last(store):
     assert {item: node.id for item, node in (await store.find("alice", ["i1", "i2"])).items()} == {"i2": "r2"}
 
 
-async def test_hundreds_of_items_are_found_at_once(store):
+async def test_hundreds_of_items_are_found_in_one_call(store):
     items = tuple(f"msg_{i}" for i in range(700))
     await store.put([node("r1", items=items)])
     assert (await store.get("alice", "r1")).items == items
@@ -306,7 +306,7 @@ async def test_deleted_nodes_are_counted_and_gone(store):
 # Time and room
 
 
-async def test_a_tree_ends_a_time_after_the_last_write_to_it(place):
+async def test_a_tree_expires_after_its_last_write(place):
     store = place.store(ttl=100)
     await store.put([node("a", items=("i",))])
     await store.put([node("other", items=("j",))])
@@ -326,7 +326,7 @@ async def test_a_tree_ends_a_time_after_the_last_write_to_it(place):
     assert await store.sweep() == 0
 
 
-async def test_to_replace_a_root_keeps_its_tree_together(place):
+async def test_replacing_a_root_keeps_its_tree(place):
     store = place.store(ttl=100)
     await store.put([node("conv", kind="conversation"), node("i1", "conv", kind="items")])
     place.clock.now += 90
@@ -335,7 +335,7 @@ async def test_to_replace_a_root_keeps_its_tree_together(place):
     assert ids(await store.chain("alice", "i1")) == ["conv", "i1"]
 
 
-async def test_what_is_over_is_no_ground_to_go_on_from(place):
+async def test_an_expired_tree_cannot_be_continued(place):
     store = place.store(ttl=100)
     await store.put([node("a")])
     place.clock.now += 101
@@ -349,7 +349,7 @@ async def test_what_is_over_is_no_ground_to_go_on_from(place):
     assert ids(await store.chain("alice", "b")) == ["a", "b"]
 
 
-async def test_a_sweep_takes_any_number_of_trees(place):
+async def test_a_sweep_removes_any_number_of_trees(place):
     store = place.store(ttl=100)
     for start in range(0, 200, 50):
         await store.put([node(f"t{start + i}") for i in range(50)])
@@ -383,7 +383,7 @@ def of(owner: str, name: str, size: int, parent: str | None = None) -> Node:
     return attrs.evolve(node(name, parent, b"x" * size), owner=owner)
 
 
-async def test_whoever_has_most_makes_room_and_nobody_else(place):
+async def test_the_largest_owner_makes_room(place):
     """One client with much to say takes no other's conversations, however old those are."""
     store = place.store(max_bytes=50_000)
     await store.put([of("bob", "b", 5_000)])
@@ -405,7 +405,7 @@ async def test_whoever_has_most_makes_room_and_nobody_else(place):
     assert await present(store, "carol", "c") == "c"
 
 
-async def test_a_large_tree_that_is_written_to_makes_room_for_itself_last_of_all(place):
+async def test_a_tree_being_written_is_evicted_last(place):
     store = place.store(max_bytes=50_000)
     await store.put([of("bob", "b", 5_000)])
     await store.put([of("carol", "c", 5_000)])
@@ -418,7 +418,7 @@ async def test_a_large_tree_that_is_written_to_makes_room_for_itself_last_of_all
         await store.put([of("mallory", "h", 11_000, "g")])
 
 
-async def test_an_owner_is_held_to_its_share_of_an_empty_store(place):
+async def test_an_owners_share_applies_in_an_empty_store(place):
     store = place.store(max_bytes=200_000)
     store.limit_owners(lambda owner: 30_000 if owner == "mallory" else math.inf)
     for name in "abcdef":
@@ -434,7 +434,7 @@ async def test_an_owner_is_held_to_its_share_of_an_empty_store(place):
     assert await present(store, "mallory", "defg") == "defg"
 
 
-async def test_owners_that_have_nothing_left_are_forgotten(place):
+async def test_owners_without_nodes_are_dropped(place):
     store = place.store(max_bytes=2_000_000)
     for i in range(300):
         await store.put([of(f"passing {i}", "a", 10)])
@@ -442,7 +442,7 @@ async def test_owners_that_have_nothing_left_are_forgotten(place):
     assert await store.size() == Size(0, 0, 2_000_000)
 
 
-async def test_no_more_is_kept_than_may_be(place):
+async def test_a_store_never_exceeds_its_limit(place):
     limit = 100_000
     store, random_ = place.store(max_bytes=limit), random.Random(7)
     names = [f"{tree}.{i}" for tree in range(12) for i in range(4)]
@@ -473,7 +473,7 @@ async def test_a_tree_that_has_grown_too_large_is_refused_and_takes_no_other_wit
     assert await store.get("alice", "other") is None
 
 
-async def test_a_smaller_limit_holds_from_the_next_sweep_on(shared):
+async def test_a_smaller_limit_applies_from_the_next_sweep(shared):
     before = shared.store()
     for i in range(10):
         await before.put([node(f"t{i}", body=b"x" * 10_000)])
@@ -487,7 +487,7 @@ async def test_a_smaller_limit_holds_from_the_next_sweep_on(shared):
 # Cancellation
 
 
-async def test_the_size_is_that_of_what_is_kept(place):
+async def test_the_size_counts_stored_nodes(place):
     store, big = place.store(ttl=100, max_bytes=200_000), b"x" * 50_000
 
     async def size() -> tuple[int, int]:
@@ -516,7 +516,7 @@ async def test_the_size_is_that_of_what_is_kept(place):
     assert await size() == (0, 0)
 
 
-async def test_the_size_is_that_of_all_who_share_a_place(shared):
+async def test_the_size_includes_all_processes(shared):
     one, other = shared.store(), shared.store()
     await one.put([node("a"), node("b", "a")])
     await other.put([node("c")])
@@ -524,7 +524,7 @@ async def test_the_size_is_that_of_all_who_share_a_place(shared):
     assert (await one.size()).nodes == 3
 
 
-async def test_a_write_that_is_cancelled_is_done_wholly_or_not_at_all(store):
+async def test_a_cancelled_write_is_atomic(store):
     began = 0
     for i in range(25):
         with trio.CancelScope() as scope:
@@ -545,14 +545,14 @@ async def test_a_write_that_is_cancelled_is_done_wholly_or_not_at_all(store):
 
 
 @pytest.mark.process
-async def test_what_one_store_writes_another_reads(shared):
+async def test_two_stores_on_one_database_see_the_same_nodes(shared):
     one, other = shared.store(), shared.store()
     await one.put([node("a")])
     await other.put([node("b", "a")])
     assert ids(await one.chain("alice", "b")) == ["a", "b"]
 
 
-async def test_what_was_written_is_there_after_a_restart(shared):
+async def test_written_nodes_survive_a_restart(shared):
     first = shared.store()
     await first.put([node("a", items=("i",)), node("b", "a")])
     await first.aclose()
@@ -563,7 +563,7 @@ async def test_what_was_written_is_there_after_a_restart(shared):
     assert set(await second.find("alice", ["i"])) == {"i"}
 
 
-async def test_many_may_open_a_new_place_at_once(shared):
+async def test_many_processes_may_open_a_new_database(shared):
     async with trio.open_nursery() as nursery:
         for i in range(8):
             nursery.start_soon(shared.store().put, [node(f"r{i}")])
@@ -653,7 +653,7 @@ async def test_two_processes_write_to_one_place(shared):
     assert len(await store.chain("o", "one0.19")) == len(await store.chain("o", "two0.19")) == 20
 
 
-async def test_a_place_is_left_as_it_was_made(shared):
+async def test_a_database_keeps_its_schema_and_mode(shared):
     """Opened again, nothing is migrated twice."""
     for i in range(3):
         store = shared.store()
