@@ -162,8 +162,8 @@ def _read_mp4(first: int) -> HeaderReading:
             else:
                 (duration,) = struct.unpack(">Q" if wide else ">I", (yield end + 4, 8 if wide else 4))
             if duration:
-                length = duration / scale
-                return lambda size, tail: length
+                units, rate = duration, scale
+                return lambda size, tail: units / rate
         if length == 0:  # extends to the end of the file
             break
         at += length

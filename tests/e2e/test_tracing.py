@@ -492,7 +492,7 @@ def test_a_full_queue_takes_no_more_and_says_how_many(monkeypatch):
             exported.extend(spans)
             return SpanExportResult.SUCCESS
 
-    queue = tracing.bounded(Held(), dropped.append)
+    queue = tracing.bounded_processor(Held(), dropped.append)
     source = TracerProvider(shutdown_on_exit=False)
     source.add_span_processor(queue)
     tracer = source.get_tracer("test")

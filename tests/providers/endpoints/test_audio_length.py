@@ -51,6 +51,19 @@ def test_another_file_is_taken_for_compressed_speech():
         assert length(data) == max(1, 1000 * len(data) // DEFAULT_RATE)
 
 
+def test_a_header_without_a_rate_is_ignored():
+    """ISO/IEC 14496-12 does not forbid a time scale of zero."""
+    for data, rate in (
+        (files.mp4(7.5), struct.pack(">II", 1000, 7500)),
+        (files.mp4(7.5, early=True, fragments=True), b"mvhd"),
+        (files.wav(7.5), b"fmt "),
+        (files.opus(7.5), b"OpusHead"),
+    ):
+        assert rate in data
+        broken = data.replace(rate, bytes(4) + rate[4:])
+        assert length(broken) == length(broken, 5) == round(1000 * len(broken) / DEFAULT_RATE)
+
+
 def test_a_false_header_does_not_make_a_recording_free():
     """Nor one that lasts for years, from a file that was cut."""
     data = b"\x00" * 4_000_000
