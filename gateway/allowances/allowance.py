@@ -1,6 +1,7 @@
 """An allowance: the limit of one holder on one measure, and the consumption that counts towards it."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -24,6 +25,10 @@ _TITLES: Final[Mapping[HolderKind, str]] = {
 }
 
 
+_LIMIT_IN_NAME: Final = re.compile(r"\.(?:budgets|requests|tokens|input_tokens|output_tokens) |\0")
+"""The text that follows an owner in a counter's name, or the mark before a name's length."""
+
+
 @attrs.frozen(repr=False)
 class Holder:
     """The owner of an allowance: all clients, a client key, a client group, an entry, or one of Plano's header
@@ -34,6 +39,14 @@ class Holder:
 
     def __str__(self) -> str:
         return self.name if self.kind == "everybody" else f"{self.kind}.{self.name}"
+
+    @property
+    def counter_name(self) -> str:
+        """The owner in names of counters: no name of another owner's counter equals one of this owner's.
+
+        Only a name that contains the name of a limit needs its length. Others keep the counters of earlier versions."""
+        name = self.name if _LIMIT_IN_NAME.search(self.name) is None else f"\0{len(self.name)}:{self.name}"
+        return name if self.kind == "everybody" else f"{self.kind}.{name}"
 
     @property
     def title(self) -> str:

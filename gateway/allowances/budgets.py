@@ -119,9 +119,10 @@ class BudgetAllowance:
 
     def _slice_counter(self, number: int, seconds: float) -> SumCounter:
         if self._current is None or self._slice != number:
-            earlier = tuple(counter_key(self._name(f"{seconds:g}s {number - i}")) for i in range(1, SLICES + 1))
+            length = f"{seconds:g}s" if float(f"{seconds:g}") == seconds else f"{seconds!r}s"
+            earlier = tuple(counter_key(self._name(f"{length} {number - i}")) for i in range(1, SLICES + 1))
             until = slice_end(number, seconds) + seconds + _LATE
-            self._current = self._counter(f"{seconds:g}s {number}", until, earlier)
+            self._current = self._counter(f"{length} {number}", until, earlier)
             self._slice = number
         return self._current
 
@@ -144,7 +145,7 @@ class BudgetAllowance:
         return self.batch_reserves.of((self.holder.kind, self.holder.name), self.budget.currency)
 
     def _name(self, period: str) -> str:
-        return f"{self.holder}.budgets {self.budget.currency}/{period}"
+        return f"{self.holder.counter_name}.budgets {self.budget.currency}/{period}"
 
 
 def budget_allowances(

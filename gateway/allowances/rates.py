@@ -43,7 +43,7 @@ def _allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
             yield RateAllowance(holder, measure, rate.text, limits.count_cached, rate_counter(holder, measure, rate))
     if limits.concurrent is not None:
         name = f"{holder}.concurrent"
-        slots = SlotCounter(counter_key(name), name, limits.concurrent)
+        slots = SlotCounter(counter_key(f"{holder.counter_name}.concurrent"), name, limits.concurrent)
         yield RateAllowance(holder, "concurrent", str(limits.concurrent), False, slots)
 
 
@@ -51,7 +51,8 @@ def rate_counter(holder: Holder, measure: Measure, rate: Rate) -> RateCounter:
     """Return the counter of a rate. Its burst is one unit of time's amount, at most a minute's, at least 1."""
     name = f"{holder}.{measure}"
     burst = rate.amount if rate.seconds <= LONGEST_BURST else int(rate.amount * LONGEST_BURST / rate.seconds)
-    return RateCounter(counter_key(f"{name} {rate.text}"), name, rate.amount, rate.seconds, max(1, burst))
+    key = counter_key(f"{holder.counter_name}.{measure} {rate.text}")
+    return RateCounter(key, name, rate.amount, rate.seconds, max(1, burst))
 
 
 class RootLimits:
@@ -96,6 +97,7 @@ def _header_allowance(limit: RootLimit, value: str) -> RateAllowance:
     of_one = "" if limit.value is None else f"={value}"
     holder = Holder("ratelimits", f"{limit.model} by {limit.header}{of_one}")
     counter = rate_counter(holder, "tokens", limit.tokens)
-    key = counter_key(f"{counter.name} {limit.tokens} {value}")
+    parts = ("each" if limit.value is None else "one", limit.model, limit.header, limit.tokens.text, value)
+    key = counter_key("ratelimits " + "".join(f"{len(part)}:{part}" for part in parts))
     counter = attrs.evolve(counter, key=key, by_clients=limit.value is None)
     return RateAllowance(holder, "tokens", limit.tokens.text, False, counter)

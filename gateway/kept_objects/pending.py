@@ -138,4 +138,5 @@ _PENDING_BATCH: Final = msgspec.json.Decoder(PendingBatch)
 
 def _id_of(owner: str, batch: str) -> str:
     """Return the batch's key in the inventory, of fixed length and alphabet."""
-    return hashlib.blake2b(f"{owner}\0{batch}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    begins = f"{owner}\0" if "\0" not in owner else f"\0{len(owner)}:{owner}"  # no two owners' batches are equal
+    return hashlib.blake2b(f"{begins}{batch}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

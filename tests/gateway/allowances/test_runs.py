@@ -52,6 +52,16 @@ def test_runs_of_different_client_keys_are_separate():
     assert run(named, client=None) == "a"
 
 
+CLIENTS = ("a", "a/b", "a%2Fb", "a%2fb", "a%252Fb", "a%", "a/", "/a", "a//b")
+
+
+def test_no_client_can_write_a_run_of_another_one():
+    """The names of a run's key and of the run are joined by a slash, which both may contain."""
+    runs = ("x", "b/x", "2Fb/x", "/b/x", "b//x", "%2Fb/x", "/x")
+    names = {run({"x-trigate-run": name}, client=client) for client in CLIENTS for name in runs}
+    assert len(names) == len(CLIENTS) * len(runs)
+
+
 def test_a_request_without_a_name_has_no_run():
     assert run({}, metadata={"user_id": "somebody"}) is None
 
