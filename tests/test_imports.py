@@ -88,7 +88,7 @@ ARROWS: Final = {
     "gateway.lifespan": "endpoints exchange serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
-        providers.catalog providers.endpoints providers.errors request routing serving upstream""",
+        providers.catalog providers.endpoints providers.errors providers.gemini request routing serving upstream""",
     "gateway.relay": """
         access allowances config conversations endpoints exchange http kept_objects ledger providers.apis
         providers.catalog providers.endpoints providers.neutral realtime request routing serving stores streaming

@@ -3,7 +3,7 @@
 The first message, ``setup``, contains the model; all messages may be binary. ``usageMetadata`` may occur several times
 in a turn: the last one counts."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -11,31 +11,17 @@ from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice
 from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
+from providers.gemini.usage import read_live_usage
 from streams.errors import invalid
-from streams.events import Usage
 from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
+
+if TYPE_CHECKING:
+    from streams.events import Usage
 
 PREFIX: Final = "models/"
 
 _TREE: Final[Tree] = {"setup": {"model": None, "sessionResumption": {"handle": None}}}
 _AUDIO_CHARACTERS: Final = 1600  # characters of base64 audio per character of text
-
-
-class _Modality(msgspec.Struct, rename="camel"):
-    modality: str = ""
-    token_count: int = 0
-
-
-class _Usage(msgspec.Struct, rename="camel"):
-    prompt_token_count: int = 0
-    cached_content_token_count: int = 0
-    response_token_count: int = 0
-    candidates_token_count: int = 0
-    tool_use_prompt_token_count: int = 0
-    thoughts_token_count: int = 0
-    prompt_tokens_details: list["_Modality"] = []
-    cache_tokens_details: list["_Modality"] = []
-    response_tokens_details: list["_Modality"] = []
 
 
 class _Content(msgspec.Struct, rename="camel"):
@@ -51,7 +37,7 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
     session_resumption_update: _Resumption | None = None
     server_content: _Content | None = None
     tool_call: msgspec.Raw | None = None
-    usage_metadata: _Usage | None = None
+    usage_metadata: Any = None
 
 
 _decode_server_message: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_ServerMessage).decode)
@@ -102,8 +88,7 @@ class GeminiFrames(FrameReader):
             received = _decode_server_message(body)
         except NOT_JSON:
             return ()
-        if received.usage_metadata is not None:
-            self._usage = _usage_of(received.usage_metadata)
+        self._usage = read_live_usage(received.usage_metadata) or self._usage
         content, resumption = received.server_content, received.session_resumption_update
         if resumption is not None and resumption.new_handle:
             return (Resumable(resumption.new_handle),)
@@ -121,29 +106,3 @@ class GeminiFrames(FrameReader):
 
     def unfinished_notices(self) -> tuple[Notice, ...]:
         return self._response_ended("cut") if self._usage is not None else ()
-
-
-def _usage_of(usage: _Usage) -> Usage:
-    prompt = usage.prompt_token_count + usage.tool_use_prompt_token_count
-    cached = min(usage.cached_content_token_count, prompt)
-    output = (usage.response_token_count or usage.candidates_token_count) + usage.thoughts_token_count
-    return Usage(
-        input=prompt - cached,
-        cache_read=cached,
-        output=output,
-        reasoning=usage.thoughts_token_count or None,
-        units=_units(usage),
-    )
-
-
-def _units(usage: _Usage) -> tuple[tuple[str, int], ...]:
-    """Return the numbers of audio and image tokens, by kind."""
-    found: dict[str, int] = {}
-    for kind in ("audio", "image"):
-        input_tokens, cached, output = (
-            sum(one.token_count for one in details if one.modality.lower() == kind)
-            for details in (usage.prompt_tokens_details, usage.cache_tokens_details, usage.response_tokens_details)
-        )
-        found[f"input_{kind}_token"], found[f"cached_{kind}_token"] = max(0, input_tokens - cached), cached
-        found[f"output_{kind}_token"] = output
-    return tuple((name, number) for name, number in found.items() if number)

@@ -233,7 +233,7 @@ def _tokens_cost(price: Price, usage: Usage, tier: str | None) -> tuple[int, Gra
         amount += writes_cost
     if usage.units or price.units:
         units_cost, grade = _units_cost(price, usage, grade)
-        amount += units_cost
+        amount = max(0, amount + units_cost)  # media tokens beyond the counted ones refund nothing
     return amount, grade
 
 
@@ -264,7 +264,7 @@ def _units_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
 
 def _writes_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
     """Return the cost of cache writes: those that live one hour, and all others."""
-    hour = usage.cache_write_1h or 0
+    hour = min(usage.cache_write_1h or 0, usage.cache_write)
     usual = price.input if price.cache_write is None else price.cache_write
     long = usual if price.cache_write_1h is None else price.cache_write_1h
     is_known = price.cache_write is not None and (not hour or price.cache_write_1h is not None)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import MOST_TOKENS, tier_of
+from providers.neutral.billing import tier_of, token_count
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
 from providers.neutral.request import Request
@@ -80,8 +80,7 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int:
-    figure = counts.get(name)
-    return max(0, min(figure, MOST_TOKENS)) if type(figure) is int else 0
+    return token_count(counts.get(name))
 
 
 def _lifetimes(details: Any) -> Mapping[str, int]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from providers.neutral.billing import MOST_TOKENS, reported_nanos
+from providers.neutral.billing import MOST_TOKENS, is_token_count, reported_nanos, token_count
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.values import as_object
@@ -256,8 +256,7 @@ def read_costs(answer: object) -> RerankCosts:
 
 def _first_count(counts: Sequence[Any], most: int) -> int | None:
     """Return the first valid count as an integer; Cohere's are floats (``1.0``)."""
-    whole = (one for one in counts if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= most)
-    return next((int(one) for one in whole), None)
+    return next((min(token_count(one), most) for one in counts if is_token_count(one)), None)
 
 
 def translate_answer(

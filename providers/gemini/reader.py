@@ -16,78 +16,14 @@ from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_
 from providers.gemini.citations import citation_events
 from providers.gemini.ends import FAILURES, answer_end, blocked_end, finish_reason, unusable_answer
 from providers.gemini.reading import UnfinishedAnswer, part_events
-from providers.neutral.billing import MOST_TOKENS, tier_of
+from providers.gemini.usage import Counts
 from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
-
-_COUNTS: Final = (
-    "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
-    "thoughtsTokenCount", "totalTokenCount",
-)  # fmt: skip
-
-
-class Counts:
-    """Token counts as they arrive; the last value of each member counts.
-
-    Early chunks may have the cached part only, and the last one may not repeat it (langchain-ai/langchainjs#9912,
-    NousResearch/hermes-agent#19632).
-    """
-
-    __slots__ = ("_searches", "_seen", "_tier")
-
-    def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
-        self._tier: str | None = None
-        self._searches = 0
-
-    def add(self, metadata: Any) -> None:
-        """Read the counts of ``usageMetadata``, if it is an object."""
-        if not isinstance(metadata, dict):
-            return
-        for name in _COUNTS:
-            if name in metadata and type(count := metadata[name]) is int:
-                self._seen[name] = min(max(count, 0), MOST_TOKENS)
-        self._tier = tier_of(metadata.get("serviceTier")) or self._tier
-
-    def record_searches(self, times: int) -> None:
-        """Record that Google Search has run ``times`` times so far."""
-        self._searches = max(self._searches, times)
-
-    @property
-    def has_prompt(self) -> bool:
-        """True if the size of the prompt is known."""
-        return "promptTokenCount" in self._seen
-
-    def usage(self) -> Usage | None:
-        """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded)."""
-        if not self._seen:
-            return None
-        seen = self._seen.get
-        prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
-        thoughts = seen("thoughtsTokenCount")
-        cached = (
-            min(seen("cachedContentTokenCount", 0), prompt) if self.has_prompt else seen("cachedContentTokenCount", 0)
-        )
-        return Usage(
-            input=max(prompt - cached, 0),
-            cache_read=cached,
-            output=_candidate_tokens(self._seen, prompt, thoughts or 0) + (thoughts or 0),
-            reasoning=thoughts,
-            tier=self._tier,
-            calls=(("web_search", self._searches),) if self._searches else (),
-        )
-
-
-def _candidate_tokens(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
-    """Return ``candidatesTokenCount``, or if it is missing, the rest of the total."""
-    if (count := seen.get("candidatesTokenCount")) is not None:
-        return count
-    return max(seen.get("totalTokenCount", prompt) - prompt - thoughts, 0)
 
 
 def token_logprobs(result: Any) -> list[dict[str, Any]] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from providers.neutral.billing import MOST_TOKENS, reported_nanos, tier_of, tool_calls
+from providers.neutral.billing import reported_nanos, tier_of, token_count, tool_calls
 from providers.neutral.bounds import check_length
 from streams.events import Usage, UsageStep
 
@@ -13,6 +13,8 @@ _COUNTS = (
     *_INPUT_SIDE, "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens", "thinking_tokens",
 )  # fmt: skip
 """The counts that are read; others are ignored, because a provider could send any number of them."""
+
+_NUMBERS = (int, float)
 
 _NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
@@ -115,8 +117,8 @@ def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
     for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
         if isinstance(source, dict):
             for name in _COUNTS:
-                if type(figure := source.get(name)) is int:
-                    figures[name] = min(figure, MOST_TOKENS) if figure > 0 else 0
+                if type(figure := source.get(name)) in _NUMBERS:
+                    figures[name] = token_count(figure)
     return figures
 
 

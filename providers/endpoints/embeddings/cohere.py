@@ -26,7 +26,7 @@ from providers.endpoints.embeddings.request import (
     token_ids_error,
 )
 from providers.endpoints.embeddings.traits import COHERE, EmbeddingTraits, purpose_of
-from providers.neutral.billing import MOST_TOKENS
+from providers.neutral.billing import is_token_count, token_count
 from providers.neutral.codec import new_id
 from providers.neutral.edits import Edit
 from providers.neutral.fields import Fields, expect, join_path
@@ -168,12 +168,10 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     if not isinstance(billed, dict):
         return None
     tokens = [
-        int(billed[name])
-        for name in ("input_tokens", "image_tokens")
-        if isinstance(billed.get(name), int | float) and 0 <= billed[name] <= MOST_TOKENS
+        token_count(billed[name]) for name in ("input_tokens", "image_tokens") if is_token_count(billed.get(name))
     ]
-    images = billed.get("images")
-    units = (("image", int(images)),) if isinstance(images, int | float) and 0 < images <= MOST_TOKENS else ()
+    images = token_count(billed.get("images"))
+    units = (("image", images),) if images else ()
     return Usage(input=sum(tokens), units=units) if tokens or units else None
 
 

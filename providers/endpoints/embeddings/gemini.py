@@ -19,7 +19,7 @@ from providers.endpoints.embeddings.request import (
     token_ids_error,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits, purpose_of
-from providers.neutral.billing import MOST_TOKENS
+from providers.neutral.billing import is_token_count, token_count
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import Fields
@@ -170,7 +170,7 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """Return the reported tokens, or ``None``."""
     usage = None if raw is None else decode(raw, Any)
     tokens = usage.get("promptTokenCount", usage.get("totalTokenCount")) if isinstance(usage, dict) else None
-    return Usage(input=tokens) if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else None
+    return Usage(input=token_count(tokens)) if is_token_count(tokens) else None
 
 
 # An answer for a client

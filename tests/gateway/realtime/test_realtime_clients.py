@@ -166,6 +166,39 @@ async def test_a_turn_that_breaks_off_is_booked_by_the_last_that_was_told(caplog
     assert (answer["input_tokens"], answer["output_tokens"], answer["reason"]) == (10, 3, "cut")
 
 
+async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
+    """Counts below zero or beyond 64 bits settle like any others, and leave nothing reserved."""
+    caplog.set_level(logging.INFO, "trigate")
+    counts = iter((-900_000, 10**19, 5))
+
+    async def hostile(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        for count in counts:
+            await peer.send({"serverContent": {"modelTurn": {"parts": [{"text": "hi"}]}}})
+            usage = {"promptTokenCount": 7, "responseTokenCount": count}
+            await peer.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
+        await peer.rest()
+
+    keys = [{"name": "one", "key": KEY, "budgets": ["1000M tokens/day"]}]
+    async with served(hostile, client_keys=keys) as (running, _):
+        allowances = running.service.allowances
+        (budget,) = allowances.of_client("one")
+        counter = budget.counter(allowances.now(), None)
+        seen = [0]
+        async with calling(running.url, f"{LIVE}?key={KEY}") as caller:
+            await caller.send({"setup": {"model": "models/live"}})
+            for _ in range(3):
+                await caller.event()
+                await caller.event()
+                level = allowances.counters.level(counter)
+                assert level.held == 0
+                seen.append(level.used)
+            await caller.close(1000)
+    assert seen == sorted(seen)
+    assert [line["output_tokens"] for line in logged_exchanges(caplog)[:3]] == [0, 10**8, 5]
+
+
 async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one():
     """Else the provider refuses the handle: aicc2025/sip-to-ai#14."""
     seen: list[str] = []

@@ -1,0 +1,120 @@
+"""The token counts of Gemini's answers: ``usageMetadata``, over HTTP and in Gemini Live's websockets."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from providers.neutral.billing import tier_of, token_count
+from streams.events import Usage
+
+_COUNTS: Final = (
+    "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
+    "thoughtsTokenCount", "totalTokenCount",
+)  # fmt: skip
+
+_LIVE_OUTPUT: Final = "responseTokenCount"
+"""Gemini Live's name of ``candidatesTokenCount`` (https://ai.google.dev/api/live#UsageMetadata)."""
+
+_DETAILS: Final = {"input": "promptTokensDetails", "cached": "cacheTokensDetails", "output": "responseTokensDetails"}
+"""The lists of Gemini Live with the tokens of each modality, by kind of token."""
+
+_MEDIA: Final = ("audio", "image")
+_NUMBERS: Final = (int, float)
+_MAX_MODALITIES: Final = 32
+
+
+class Counts:
+    """Token counts as they arrive; the last value of each member counts.
+
+    Early chunks may have the cached part only, and the last one may not repeat it (langchain-ai/langchainjs#9912,
+    NousResearch/hermes-agent#19632).
+    """
+
+    __slots__ = ("_searches", "_seen", "_tier")
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._tier: str | None = None
+        self._searches = 0
+
+    def add(self, metadata: Any) -> None:
+        """Read the counts of ``usageMetadata``, if it is an object."""
+        if not isinstance(metadata, dict):
+            return
+        for name in _COUNTS:
+            if name in metadata and type(count := metadata[name]) in _NUMBERS:
+                self._seen[name] = token_count(count)
+        self._tier = tier_of(metadata.get("serviceTier")) or self._tier
+
+    def record_searches(self, times: int) -> None:
+        """Record that Google Search has run ``times`` times so far."""
+        self._searches = max(self._searches, times)
+
+    @property
+    def has_prompt(self) -> bool:
+        """True if the size of the prompt is known."""
+        return "promptTokenCount" in self._seen
+
+    def usage(self) -> Usage | None:
+        """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded)."""
+        if not self._seen:
+            return None
+        seen = self._seen.get
+        prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
+        thoughts = seen("thoughtsTokenCount")
+        cached = (
+            min(seen("cachedContentTokenCount", 0), prompt) if self.has_prompt else seen("cachedContentTokenCount", 0)
+        )
+        return Usage(
+            input=max(prompt - cached, 0),
+            cache_read=cached,
+            output=_candidate_tokens(self._seen, prompt, thoughts or 0) + (thoughts or 0),
+            reasoning=thoughts,
+            tier=self._tier,
+            calls=(("web_search", self._searches),) if self._searches else (),
+        )
+
+
+def _candidate_tokens(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
+    """Return ``candidatesTokenCount``, or if it is missing, the rest of the total."""
+    if (count := seen.get("candidatesTokenCount")) is not None:
+        return count
+    return max(seen.get("totalTokenCount", prompt) - prompt - thoughts, 0)
+
+
+def read_live_usage(metadata: Any) -> Usage | None:
+    """Return the usage in Gemini Live's ``usageMetadata``, with audio and image tokens; ``None`` without counts."""
+    if not isinstance(metadata, dict):
+        return None
+    counts = Counts()
+    counts.add({**metadata, "candidatesTokenCount": metadata[_LIVE_OUTPUT]} if metadata.get(_LIVE_OUTPUT) else metadata)
+    found = counts.usage()
+    return None if found is None else attrs.evolve(found, units=_media_units(metadata, found))
+
+
+def _media_units(metadata: Mapping[str, Any], counted: Usage) -> tuple[tuple[str, int], ...]:
+    """Return the numbers of audio and image tokens by kind, each at most the whole."""
+    found: list[tuple[str, int]] = []
+    for medium in _MEDIA:
+        cached, sent, output = (
+            _modality_tokens(metadata.get(_DETAILS[kind]), medium) for kind in ("cached", "input", "output")
+        )
+        for name, number, most in (
+            ("input", sent - cached, counted.input),
+            ("cached", cached, counted.cache_read),
+            ("output", output, counted.output),
+        ):
+            if number > 0 and most:
+                found.append((f"{name}_{medium}_token", min(number, most)))
+    return tuple(found)
+
+
+def _modality_tokens(details: Any, medium: str) -> int:
+    if not isinstance(details, list):
+        return 0
+    return sum(
+        token_count(one.get("tokenCount"))
+        for one in details[:_MAX_MODALITIES]
+        if isinstance(one, dict) and isinstance(kind := one.get("modality"), str) and kind.lower() == medium
+    )

@@ -1,0 +1,191 @@
+"""Every reader of token counts limits them: a provider's number is never negative, and sums fit into 64 bits."""
+
+import ast
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.relay.answers import ApiUsageReader
+from providers.apis import CODECS
+from providers.catalog.prices import cost_of, read_price
+from providers.converse.wording import read_usage as read_converse
+from providers.endpoints.completions import CompletionReader
+from providers.endpoints.embeddings.cohere import read_usage as read_cohere
+from providers.endpoints.embeddings.gemini import read_usage as read_gemini_embeddings
+from providers.endpoints.rerank import read_costs
+from providers.endpoints.usage import read_usage
+from providers.gemini.usage import Counts as GeminiCounts
+from providers.gemini.usage import read_live_usage
+from providers.messages.usage import Counts as MessagesCounts
+from providers.neutral.billing import MOST_TOKENS
+from streams.events import Usage
+from tests.support.cases import case
+
+ROOT = Path(__file__).parents[2]
+
+HOSTILE = (-900_000, -1, 10**19, 2**63, 2**64, 10**40, -(10**40), 1e300, -1e300, "5", True, None, [], {"a": 1})
+
+
+def read_messages(usage: Any) -> Usage | None:
+    counts = MessagesCounts()
+    counts.add(usage)
+    return counts.usage()
+
+
+def read_gemini(usage: Any) -> Usage | None:
+    counts = GeminiCounts()
+    counts.add(usage)
+    return counts.usage()
+
+
+def read_completion(usage: Any) -> Usage | None:
+    reader = CompletionReader(1)
+    reader.read_whole({"choices": [], "usage": usage})
+    return reader.usage
+
+
+def read_rerank(usage: Any) -> Usage | None:
+    costs = read_costs({"meta": {"billed_units": usage}, "usage": usage})
+    return Usage(input=costs.tokens or 0, units=(("search", costs.searches or 0),))
+
+
+def as_raw(usage: Any) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(usage).encode())
+
+
+OPENAI = {
+    "input_tokens": 9, "prompt_tokens": 9, "output_tokens": 9, "completion_tokens": 9, "total_tokens": 18,
+    "input_token_details": {"cached_tokens": 1, "audio_tokens": 1, "image_tokens": 1,
+                            "cached_tokens_details": {"audio_tokens": 1}},
+    "output_tokens_details": {"reasoning_tokens": 1, "audio_tokens": 1},
+}  # fmt: skip
+LIVE = {
+    "promptTokenCount": 9, "toolUsePromptTokenCount": 1, "cachedContentTokenCount": 1, "responseTokenCount": 9,
+    "candidatesTokenCount": 9, "thoughtsTokenCount": 1, "totalTokenCount": 20,
+    "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}],
+    "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}],
+    "responseTokensDetails": [{"modality": "IMAGE", "tokenCount": 1}],
+}  # fmt: skip
+ANTHROPIC = {
+    "input_tokens": 9, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 2, "output_tokens": 9,
+    "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1},
+    "output_tokens_details": {"thinking_tokens": 1},
+    "iterations": [{"type": "message", "input_tokens": 1, "output_tokens": 1},
+                   {"type": "message", "input_tokens": 1, "output_tokens": 1}],
+}  # fmt: skip
+CONVERSE = {
+    "inputTokens": 9, "cacheReadInputTokens": 1, "cacheWriteInputTokens": 1, "outputTokens": 9,
+    "cacheDetails": [{"ttl": "1h", "inputTokens": 1}, {"ttl": "5m", "inputTokens": 1}],
+}  # fmt: skip
+
+READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
+    "providers/neutral/token_usage.py": (read_usage, OPENAI),
+    "providers/endpoints/usage.py": (read_usage, {"type": "duration", "seconds": 9}),
+    "providers/endpoints/completions.py": (read_completion, OPENAI),
+    "providers/gemini/usage.py": (read_gemini, LIVE),
+    "providers/gemini/usage.py, Gemini Live": (read_live_usage, LIVE),
+    "providers/messages/usage.py": (read_messages, ANTHROPIC),
+    "providers/converse/wording.py": (lambda usage: read_converse({"usage": usage}), CONVERSE),
+    "providers/endpoints/embeddings/gemini.py": (
+        lambda usage: read_gemini_embeddings(as_raw(usage)), {"promptTokenCount": 9},
+    ),
+    "providers/endpoints/embeddings/cohere.py": (
+        lambda usage: read_cohere(as_raw({"billed_units": usage})),
+        {"input_tokens": 9, "image_tokens": 9, "images": 9},
+    ),
+    "gateway/relay/rerank.py": (
+        read_rerank, {"search_units": 9, "input_tokens": 9, "total_tokens": 9, "prompt_tokens": 9},
+    ),
+}  # fmt: skip
+"""Readers of a provider's counts, by the module that makes a ``Usage`` of them, each with an object to read."""
+
+ESTIMATES = {
+    "gateway/allowances/expected.py", "gateway/allowances/reservation.py", "gateway/balancing/loads.py",
+    "gateway/endpoints/websocket/prewarm.py", "gateway/kept_ledger/line.py", "gateway/kept_ledger/table.py",
+    "gateway/ledger/bill.py", "gateway/realtime/meter.py", "gateway/relay/audio.py", "gateway/relay/batch_costs.py",
+    "gateway/relay/batches.py", "gateway/relay/plain_json.py", "providers/chat/writer.py",
+    "providers/converse/writer.py", "providers/endpoints/audio.py", "providers/endpoints/embeddings/answer.py",
+    "providers/endpoints/embeddings/calling.py", "providers/endpoints/images.py", "providers/endpoints/media_tokens.py",
+    "providers/gemini/writer.py", "providers/messages/answer.py", "providers/messages/writer.py",
+    "providers/responses/answer.py", "providers/responses/output.py", "streams/events.py",
+}  # fmt: skip
+"""Modules that make a ``Usage`` of their own estimates, or of one that a reader in ``READERS`` has made."""
+
+
+def changed(value: Any, hostile: Any) -> list[Any]:
+    """Return copies of ``value``, each with one number replaced by ``hostile``, and one with all of them."""
+    found: list[Any] = []
+
+    def walk(at: Any, put: Callable[[Any, Any], Any]) -> Any:
+        if isinstance(at, dict):
+            return {name: walk(one, lambda new, old, name=name: put({**at, name: new}, at)) for name, one in at.items()}
+        if isinstance(at, list):
+            return [walk(one, lambda new, old, n=n: put([*at[:n], new, *at[n + 1 :]], at)) for n, one in enumerate(at)]
+        if isinstance(at, int):
+            found.append(put(hostile, at))
+            return hostile
+        return at
+
+    found.append(walk(value, lambda new, old: new))
+    return found
+
+
+def counts_of(usage: Usage) -> list[int]:
+    steps = [count for step in usage.steps for count in counts_of(step.usage)]
+    own = (usage.input, usage.cache_read, usage.cache_write, usage.cache_write_5m or 0, usage.cache_write_1h or 0,
+           usage.output, usage.reasoning or 0, usage.reported_nanos or 0)  # fmt: skip
+    return [*own, *steps, *(number for _, number in (*usage.units, *usage.calls))]
+
+
+PRICES = [
+    read_price(row, "configuration")
+    for row in (
+        {"input": 4, "cached": 0.4, "output": 16},
+        {"input": 4, "cached": 8, "cache_write": 5, "cache_write_1h": 1, "output": 16},
+        {"input": 4, "output": 16, "per": {"input_audio_token": 0.000001, "output_image_token": 0.000001,
+                                           "cached_audio_token": 0.000001, "second": 0.01, "search": 1}},
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_count_of_a_provider_is_negative_or_overflows(reader):
+    read, usage = READERS[reader]
+    assert read(usage) is not None
+    for hostile in HOSTILE:
+        for one in changed(usage, hostile):
+            with case(f"{hostile!r:.40} in {one!r:.200}"):
+                if (found := read(one)) is None:
+                    continue
+                counts = counts_of(found)
+                assert all(type(count) is int and 0 <= count <= 3 * MOST_TOKENS for count in counts), counts
+                for price in PRICES:
+                    assert 0 <= cost_of(price, found).nanos < 2**62
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_whole_answers_of_every_api_have_limited_counts(api):
+    for hostile in HOSTILE:
+        for usage in (OPENAI, ANTHROPIC):
+            for one in changed(usage, hostile):
+                reading = ApiUsageReader(api)
+                reading.read_whole({"usage": one})
+                assert reading.usage is None or all(0 <= count <= 3 * MOST_TOKENS for count in counts_of(reading.usage))
+
+
+def test_every_module_that_makes_usage_is_listed():
+    """A new reader of counts needs a row above, so that hostile numbers are tried with it."""
+    found = set()
+    for package in ("gateway", "providers", "streams"):
+        for path in (ROOT / package).rglob("*.py"):
+            if "mock" in path.parts:  # it is a provider
+                continue
+            calls = [one.func for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Call)]
+            if any(isinstance(one, ast.Name) and one.id == "Usage" for one in calls):
+                found.add(str(path.relative_to(ROOT)))
+    listed = {name.partition(",")[0] for name in READERS} | ESTIMATES
+    assert found - listed == set(), "list the module in READERS, or in ESTIMATES if it reads no provider's counts"
