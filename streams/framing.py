@@ -29,6 +29,13 @@ class EventTooComplex(FramingError):
         super().__init__(f"the provider sent an event {TOO_MANY_ELEMENTS}")
 
 
+class EventHasTooManyLines(FramingError):
+    """An event with so many lines that reading them would delay other streams."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the provider sent an event of more than {most:,} lines")
+
+
 class EventSplitter(Protocol):
     """A splitter of a byte stream into whole events; the pieces add up to the input, byte for byte."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streams.framing import EventTooComplex, EventTooLarge, Framing
+from streams.framing import EventHasTooManyLines, EventTooComplex, EventTooLarge, Framing
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
@@ -24,6 +24,12 @@ _SEAM = 3  # "\r\n\r": the longest buffered part of a blank line
 _BOM = b"\xef\xbb\xbf"
 
 COMMENT_PING = b": ping\n\n"
+
+MAX_LINES = 20_000
+"""Limit of the lines of an event, comments included: more would block every stream while they are read.
+
+The largest events have a line for each JSON value, if a server sends them indented.
+"""
 
 
 class Splitter:
@@ -46,7 +52,7 @@ class Splitter:
         """Return the events that ``data`` completes.
 
         Raises ``EventTooLarge`` if more than the limit would be buffered, ``EventTooComplex`` for an event with too
-        many JSON elements (only buffered events are large enough).
+        many JSON elements and ``EventHasTooManyLines`` (only buffered events are large enough).
         """
         if self._was_cr and data:
             self._was_cr = False
@@ -67,8 +73,8 @@ class Splitter:
                 cut += 1
             self._held.append(data[:cut])
             whole = self.close()
-            if len(whole) > MAX_ELEMENTS and has_more_elements(whole, MAX_ELEMENTS):
-                raise EventTooComplex
+            if len(whole) > MAX_LINES:
+                _check_structure(whole)
             events.append(whole)
             start = cut
         if b"\r" in data:
@@ -98,6 +104,19 @@ class Splitter:
         self._held.append(data)
 
 
+def _check_structure(raw: bytes) -> None:
+    """Raise ``EventHasTooManyLines`` or ``EventTooComplex``, if the event is."""
+    if _has_too_many_lines(raw):
+        raise EventHasTooManyLines(MAX_LINES)
+    if has_more_elements(raw, MAX_ELEMENTS):
+        raise EventTooComplex
+
+
+def _has_too_many_lines(raw: bytes) -> bool:
+    """Return whether an event has more than ``MAX_LINES`` lines, even if each of its line ends is a CRLF."""
+    return len(raw) > MAX_LINES and raw.count(b"\n") + raw.count(b"\r") > 2 * MAX_LINES
+
+
 def parse(raw: bytes) -> tuple[str, bytes] | None:
     """Return the name ("" for none) and the data of one raw event, or ``None`` for comments and events without data.
 
@@ -109,7 +128,7 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
         return ("", raw[6:-2]) if len(raw) > 8 else None
     name = ""
     data: list[bytes] = []
-    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+    for line in raw.removeprefix(_BOM).splitlines():  # of bytes, only at LF, CR and CRLF
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data" or (field == b"error" and value.startswith(b"{")):
@@ -124,9 +143,9 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 def complete(rest: bytes) -> bytes:
     """Return ``rest``, left by the splitter, as a whole event if it only lacks its blank line.
 
-    Returns a lone line end unchanged and ``b""`` for an incomplete event.
+    Returns a lone line end unchanged and ``b""`` for an incomplete event, or one with too many lines.
     """
-    if has_more_elements(rest, MAX_ELEMENTS):
+    if _has_too_many_lines(rest) or has_more_elements(rest, MAX_ELEMENTS):
         return b""
     if (parsed := parse(rest)) is None:
         return b"" if rest.strip() else rest
@@ -154,7 +173,7 @@ def is_plain(raw: bytes) -> bool:
 
     After either of them, the openai SDK reads comments as events.
     """
-    return not any(line.startswith((b"id:", b"retry:")) for line in _LINE_END.split(raw))
+    return not any(line.startswith((b"id:", b"retry:")) for line in raw.splitlines())
 
 
 def dump(value: Any) -> bytes:

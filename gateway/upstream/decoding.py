@@ -6,9 +6,14 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
-from gateway.upstream.errors import UpstreamError, failure
+import trio
 
-PIECE: Final = 2**20  # bytes of a decoded piece, so that a bomb reaches the reader's limit before it fills the memory
+from gateway.upstream.errors import UpstreamError, failure
+from gateway.upstream.framing import READ
+
+PIECE: Final = READ
+"""Bytes of a decoded piece, as of a read: a bomb reaches the reader's limit before it fills the memory, and readers get
+no more in one call than from an uncompressed response."""
 MOST: Final = 5  # nested codings
 ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the limit of RFC 9659: a frame may request more memory than it fills
 
@@ -50,7 +55,10 @@ async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes
     try:
         while data := await raw.read():
             for piece in _decode_all(decoders, data):
-                yield piece
+                if piece:
+                    yield piece
+                else:
+                    await trio.lowlevel.checkpoint()  # a few bytes may decode to megabytes, at each coding
         for decoder in decoders:
             decoder.finish()
     except ValueError as error:
@@ -58,11 +66,13 @@ async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes
 
 
 def _decode_all(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
+    """Yield ``data`` without its codings, and ``b""`` after each piece of a coding."""
     if not decoders:
         yield data
         return
     for piece in decoders[0].feed(data):
         yield from _decode_all(decoders[1:], piece)
+        yield b""
 
 
 class Inflater:

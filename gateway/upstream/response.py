@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import trio
 
@@ -11,6 +11,11 @@ from gateway.http.headers import as_text
 from gateway.upstream.decoding import content_codings, decoded
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import WireBody, WireResponse
+
+DENSE_BYTES: Final = 16 * 1024
+"""Bytes of a piece that readers get in one call if it has many lines, as each may be an event or a batch's result."""
+
+DENSE_LINES: Final = 1024
 
 TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
@@ -54,6 +59,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self._body = answer.body
         self._read = answer.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
+        self._rest = b""  # of a piece with many lines
         self.status = answer.status
         self.attempts = attempts  # 2 if the first one met a dead pooled connection
         headers = as_text(answer.headers)
@@ -74,7 +80,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self._read = partial(_read_changed, self._read, change)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Return the iterator over the decompressed body, in pieces of at most 1 MiB, none empty.
+        """Return the iterator over the decompressed body, in pieces of at most ``READ`` bytes, none empty.
 
         Raises ``UpstreamError`` if the body breaks off. A body that the connection's end delimits may be incomplete
         without an error. After ``aclose`` it raises ``trio.ClosedResourceError``."""
@@ -87,14 +93,23 @@ class UpstreamResponse(trio.abc.AsyncResource):
         if self._closed and not self._whole:
             raise trio.ClosedResourceError("the response was closed before its end")
         try:  # the end, a failure and a cancellation all free the slot
+            if self._rest:
+                await trio.lowlevel.checkpoint()
+                return self._next_part(self._rest)
             if piece := await self._read():
-                return piece
+                return piece if len(piece) <= DENSE_BYTES else self._next_part(piece)
         except BaseException:
             await self.aclose()
             raise
         self._whole = True
         await self.aclose()
         raise StopAsyncIteration
+
+    def _next_part(self, piece: bytes) -> bytes:
+        """Return ``piece``, or its beginning if it has many lines; the rest follows after other tasks have run."""
+        end = DENSE_BYTES if piece.count(b"\n") + piece.count(b"\r") > DENSE_LINES else len(piece)
+        self._rest = piece[end:]
+        return piece[:end]
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body. Raises ``UpstreamError`` if it breaks off or is longer than ``limit`` bytes."""

@@ -224,6 +224,27 @@ def test_an_event_above_the_limit_raises():
         splitter.feed(b"x" * 41)
 
 
+@pytest.mark.parametrize("line", [b":\n", b"data:\r", b"event: a\r\n", b"x\n"])
+def test_an_event_of_too_many_lines_raises_whatever_its_lines_are(line):
+    """8 MB of comment lines without a blank line stopped every stream for a second (CWE-400)."""
+    raw = line * (2 * sse.MAX_LINES + 1)
+    splitter = sse.Splitter()
+    for start in range(0, len(raw), 4096):
+        assert splitter.feed(raw[start : start + 4096]) == []
+    with pytest.raises(sse.EventHasTooManyLines, match="20,000 lines"):
+        splitter.feed(b"data: x" + line[-1:] * 2)
+    assert sse.complete(raw + b"data: {}") == b""
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_an_indented_event_of_many_lines_is_one_event(end):
+    raw = b"data: [" + end + (b"data: 1," + end) * (sse.MAX_LINES - 3) + b"data: 1]" + end + end
+    splitter = sse.Splitter()
+    found = [event for start in range(0, len(raw), 4096) for event in splitter.feed(raw[start : start + 4096])]
+    assert b"".join(found) + splitter.close() == raw
+    assert sse.parse(found[0])[1].count(b"\n") == sse.MAX_LINES - 2
+
+
 def test_the_limit_is_for_one_event_not_for_the_stream():
     splitter = sse.Splitter(limit=100)
     for _ in range(10):

@@ -1,5 +1,6 @@
 """The HTTP client towards providers, on real sockets: what it sends, how it fails, and that it leaves nothing open."""
 
+import contextlib
 import gzip
 import math
 import random
@@ -8,7 +9,7 @@ import socket
 import ssl
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import attrs
 import pytest
@@ -17,9 +18,11 @@ import trio.testing
 
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
+from gateway.upstream.framing import READ
 from gateway.upstream.network import open_stream
 from gateway.upstream.pool import PoolStats
 from gateway.upstream.request import UploadedBody, UpstreamRequest
+from gateway.upstream.response import DENSE_BYTES
 from gateway.upstream.slots import ConcurrencyLimit
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, refusing_port
@@ -394,6 +397,20 @@ async def test_a_bomb_comes_in_bounded_pieces_and_meets_the_limit(serve, upstrea
     assert (caught.value.cause, caught.value.info.status) == ("too_large", 502)
 
 
+async def test_a_body_of_many_lines_is_read_in_small_pieces_between_others_turns(serve, upstream):
+    """Each line may be an event or the result of a batch, and readers work on a piece in one call (CWE-400)."""
+    dense, long = b":\n\n" * 21_000, b"x" * 63_000
+    for body, most in ((dense, DENSE_BYTES), (long, READ)):
+        server = await serve(once(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)))
+        async with await upstream.send(post(server.url)) as response:
+            passes = Passes()
+            with trio_instrument(passes):
+                sizes = [len(piece) async for piece in response.chunks()]
+        assert sum(sizes) == len(body)
+        assert max(sizes) <= most
+        assert passes.count >= len(sizes) - 1  # the first may have come with the head
+
+
 @pytest.mark.parametrize(("coding", "body"), [("zork", b"zork"), ("gzip", b"no gzip"), (", ".join(["gzip"] * 6), b"")])
 async def test_a_body_that_cannot_be_decompressed_is_an_error_and_its_status_is_known(serve, upstream, coding, body):
     server = await serve(once(encoded(coding, body)))
@@ -750,6 +767,25 @@ async def test_cancelling_closes_the_socket_at_once(serve, upstream, talk, schem
         nursery.cancel_scope.cancel()
     assert upstream.stats().active == 0
     await eventually(lambda: server.open == 0)
+
+
+class Passes(trio.abc.Instrument):
+    """The passes of trio's loop, in each of which every ready task runs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+@contextlib.contextmanager
+def trio_instrument(instrument: trio.abc.Instrument) -> Iterator[None]:
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        yield
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
 
 
 class CancelAfter(trio.abc.Instrument):

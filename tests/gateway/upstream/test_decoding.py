@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 
 import pytest
+import trio
 
 from gateway.upstream.decoding import DECODERS, PIECE, decoded
 from gateway.upstream.errors import UpstreamError
@@ -82,3 +83,20 @@ async def test_several_frames_of_zstd_are_one_body_and_half_a_frame_is_none():
 
 def test_gzip_and_deflate_are_always_there():
     assert {"gzip", "deflate"} <= set(DECODERS)
+
+
+async def test_others_run_while_a_coding_hides_megabytes_in_its_head(nursery):
+    """A gzip stream may begin with a file name of any length, of which nothing is content (RFC 1952, section 2.3)."""
+    inner = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 100 * PIECE + b"\0" + zlib.compress(BODY, wbits=-15)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    nursery.start_soon(count_turns)
+    assert b"".join(await taken_off(["gzip", "gzip"], gzip.compress(inner), 10**9)) == BODY
+    nursery.cancel_scope.cancel()
+    assert turns >= 100
