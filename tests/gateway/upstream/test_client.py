@@ -770,7 +770,7 @@ async def test_cancelling_closes_the_socket_at_once(serve, upstream, talk, schem
 
 
 class Passes(trio.abc.Instrument):
-    """The passes of trio's loop, in each of which every ready task runs."""
+    """The passes of the loop, which runs every ready task in each pass."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -86,7 +86,7 @@ def test_gzip_and_deflate_are_always_there():
 
 
 async def test_others_run_while_a_coding_hides_megabytes_in_its_head(nursery):
-    """A gzip stream may begin with a file name of any length, of which nothing is content (RFC 1952, section 2.3)."""
+    """A gzip stream may begin with a long file name, which is not content (RFC 1952, section 2.3)."""
     inner = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 100 * PIECE + b"\0" + zlib.compress(BODY, wbits=-15)
     turns = 0
 
