@@ -23,6 +23,7 @@ from gateway.commands.schema import schema
 from gateway.config.limits import Limits
 from gateway.config.loading import Config, load
 from gateway.endpoints.health import ALIVE, READY
+from gateway.relay.spool_space import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
 from tests.support.command_line import COMMAND, environment
@@ -181,9 +182,9 @@ def test_one_late_response_takes_no_pod_out():
 
 
 def test_uploads_wait_on_a_disk_that_has_room_for_them():
-    """A spool smaller than ``limits.spool`` fills up before the gateway refuses an upload."""
+    """A volume smaller than the spool's largest default fills up before the gateway refuses an upload."""
     (tmp,) = (one["emptyDir"] for one in POD["volumes"] if one["name"] == "tmp")
-    assert megabytes(tmp["sizeLimit"]) > Limits().spool
+    assert megabytes(tmp["sizeLimit"]) > LARGEST
     assert "medium" not in tmp, "memory"
     gateway = COMPOSE["services"]["trigate"]
     (name,) = (place.split(":")[0] for place in gateway["volumes"] if place.endswith(":/tmp"))

@@ -10,6 +10,7 @@ import attrs
 
 from gateway.access.authentication import Authenticator, credential_pseudonym
 from gateway.access.body_memory import BodyBudget, HeldBody
+from gateway.access.held_bytes import ByteShares
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, Share, ShareLimits, Shares
 from gateway.config.settings import Config
@@ -52,6 +53,8 @@ class Admission:
         self._authenticator = authenticator
         self._limits = ShareLimits(config, shares)
         self._bodies = BodyBudget(config, shares.bodies)
+        self.spool = ByteShares(config, "spool")
+        """The clients' shares of ``limits.spool``."""
         self._by_credential = not config.asks_for_key and any(entry.passthrough_auth for entry in config.entries)
 
     def admit(self, arrival: Arrival) -> str | None:

@@ -3,9 +3,9 @@
 A body counts as it arrives, not by its ``content-length``, until the request's text is released, which happens when a
 streamed response begins. Small bodies are not counted: ``limits.in_flight`` bounds them."""
 
-from collections import defaultdict
 from typing import Final
 
+from gateway.access.held_bytes import ByteShares, HeldBytes
 from gateway.config.settings import Config
 from gateway.http.request_scope import RequestScope
 from streams.errors import GatewayError
@@ -24,41 +24,24 @@ _SHARE: Final = "the bodies of the client's running requests use its share of me
 _WAIT: Final = (("retry-after", "1"),)
 
 
-class BodyMemory:
-    """The memory that bodies occupy in this process, across configurations."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-        self.held: defaultdict[str, int] = defaultdict(int)
-
-    def change(self, holder: str, by: int) -> None:
-        """Add ``by`` bytes, which may be negative, to the memory of ``holder``."""
-        self.taken += by
-        self.held[holder] += by
-        if not self.held[holder]:
-            del self.held[holder]  # without keys the number of holders is unbounded
-
-
 class BodyBudget:
     """The memory that bodies may occupy under one configuration.
 
     A single body always fits, also into a client's share: ``limits.request_body`` and ``limits.elements`` bound it."""
 
-    def __init__(self, config: Config, memory: BodyMemory) -> None:
+    def __init__(self, config: Config, memory: HeldBytes) -> None:
         self.memory = memory
         self._most = config.limits.bodies
-        several = len(config.client_keys) > 1
-        self._share = config.limits.per_client.bodies or (self._most // 2 if several else self._most)
-        self._shares = {key.name: own for key in config.client_keys if (own := key.limits.bodies) is not None}
+        self._shares = ByteShares(config, "bodies")
 
     def check(self, holder: str, own: int, more: int) -> None:
         """Check that a request with ``own`` bytes of ``holder`` may occupy ``more``.
 
         Raises ``GatewayError``: 429 if the client exceeds its share, 503 if all clients exceed the total. The holder
         ``""`` has no share."""
-        memory, share = self.memory, self._shares.get(holder, self._share)
+        memory, share = self.memory, self._shares.most(holder, self._most)
         held = memory.held.get(holder, 0)
-        if holder and held > own and held + more > share < self._most:
+        if held > own and held + more > share < self._most:
             raise GatewayError("rate_limited", _SHARE.format(share), headers=_WAIT)
         if memory.taken > own and memory.taken + more > self._most:
             raise GatewayError("overloaded", _FULL, headers=_WAIT)

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from gateway.access.body_memory import BodyMemory
+from gateway.access.held_bytes import HeldBytes
 from gateway.config.limits import ClientLimits
 from gateway.config.settings import Config
 from streams.errors import GatewayError
@@ -40,9 +40,10 @@ class Shares:
     """The requests and connections of a process, across configurations."""
 
     def __init__(self) -> None:
-        self.bodies = BodyMemory()
-        self.spooled = 0
-        """Bytes of uploads in temporary files."""
+        self.bodies = HeldBytes()
+        """Memory of request bodies."""
+        self.spooled = HeldBytes()
+        """Disk space of uploads in temporary files."""
         self.taken: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
         # Start every kind at 0: Prometheus does not see a counter rise that appears with 1.

@@ -40,6 +40,11 @@ class ClientLimits:
     bodies: Size | None = setting(
         "Memory for the bodies of open requests. More get 429.", None, shown="half of `limits.bodies`"
     )
+    spool: Size | None = setting(
+        "Disk space for uploads whose file precedes `model`. More get 429, and a larger upload gets 413.",
+        None,
+        shown="half of `limits.spool`",
+    )
     stored: Size | None = setting(
         "Bytes in the [state storage](#state_storage). If they are exceeded, the client's own oldest conversations "
         "are removed.",
@@ -73,11 +78,14 @@ class Limits:
         "with long conversations.",
         256 * 2**20,
     )
-    spool: Size = setting(
+    spool: Size | None = setting(
         "Disk space in each worker for uploads whose file precedes `model`. Until `model` arrives, data beyond 1 "
         "MiB is in an unnamed file in `TMPDIR`. If other uploads use the space, the response is 503 with "
-        "`retry-after`; a file larger than the limit gets 413. Uploads that send `model` first need no space.",
-        2 * 2**30,
+        "`retry-after`; a file larger than the limit gets 413. With two or more client keys, one client may use half, "
+        "then gets 429. Uploads that send `model` first need no space.",
+        None,
+        shown="`2GiB`, at most half of the free space; in a `TMPDIR` in memory, an eighth of the memory limit",
+        absent="by free space",
     )
     event: Size = setting("The size of one event in a stream.", 16 * 2**20)
     answer: Size = setting("The size of a response that is not streamed.", 64 * 2**20)

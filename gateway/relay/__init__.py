@@ -3,7 +3,8 @@
 - ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response
   through a filter of ``answers``; ``cached_answers``: responses from the cache.
 - ``completions``, ``embeddings``, ``rerank``, ``images``, ``audio``, ``videos``, ``plain_json``: endpoints.
-- ``uploads`` passes multipart bodies on while they arrive.
+- ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk; ``spool_space``: its
+  default size.
 - ``realtime``: calls, and credentials for realtime sessions.
 - ``pass_through``: any path of a provider; ``passed_websockets``: upgrades there.
 - ``kept``: objects that providers store, in the forms of ``kept_forms``; ``kept_uploads``: Google's uploads.

@@ -17,6 +17,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
+from gateway.relay.spool import SpoolAccount
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
@@ -75,6 +76,13 @@ class Relaying:
     def held_body(self) -> HeldBody:
         """Return the account of the memory that the body occupies."""
         return body_memory(self.context, self.arrival)
+
+    def spool_account(self) -> SpoolAccount:
+        """Return the account of the disk space that the body occupies."""
+        service, client_request = self.context.service, self.context.client_request
+        admission = service.admission
+        holder = admission.holder(client_request.client, client_request.headers)
+        return SpoolAccount(admission.shares.spooled, admission.spool, holder, service.limits.spool)
 
     @property
     def max_body(self) -> int:

@@ -3,17 +3,14 @@
 The field ``model`` or ``purpose`` may follow the file, which then waits in a ``Spool``. A batch file waits to its end,
 because a mistake in its last line rejects the whole file."""
 
-import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import IO, Final, TypeVar
+from typing import Final
 
 import attrs
-import trio
 
-from gateway.access.body_memory import HeldBody
-from gateway.access.shares import Shares
 from gateway.relay.relaying import Relaying
+from gateway.relay.spool import Spool
 from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
@@ -27,8 +24,6 @@ from providers.endpoints.multipart import (
     parse_boundary,
 )
 from streams.errors import GatewayError, invalid
-
-T = TypeVar("T")
 
 
 class ChainedPieces:
@@ -80,113 +75,9 @@ def _arriving_pieces(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | No
     return relaying.arrival.pieces(most), length
 
 
-# The spool
-
-
-MAX_IN_MEMORY: Final = 2**20
-"""Bytes of one upload that wait in memory before they go to a file."""
-DISK_BLOCK: Final = 256 * 1024
-"""Bytes written to or read from the file at a time."""
-
-_FULL: Final = "uploads with the model after the file use all the disk space of limits.spool"
-_TOO_LARGE: Final = (
-    "the upload is larger than limits.spool ({} bytes), where it waits for its model: send the field model before "
-    "the file, or a smaller file"
-)
-_MODEL_FIRST: Final = "send the field model before the file, or try again later"
-_RETRY_AFTER: Final = (("retry-after", "5"),)
-
-
-class Spool:
-    """A buffer for one upload, in memory and then in a file: all pieces are added before the first is read.
-
-    ``most`` limits the disk space of all uploads of the process. ``close`` deletes the file. ``source`` is the spool of
-    the same upload from which this one is written, if any."""
-
-    def __init__(self, held: HeldBody, shares: Shares, most: int, source: "Spool | None" = None) -> None:
-        self.size = 0
-        self._held = held
-        self._shares = shares
-        self._most = most
-        self._source = source
-        self._parts: deque[bytes] = deque()
-        self._in_memory = 0
-        self._file: IO[bytes] | None = None
-        self._on_disk = 0
-        self._unread = 0
-
-    async def add(self, piece: bytes) -> None:
-        """Add a piece. Raises ``GatewayError``: 413 if the upload can never fit, 503 or 429 without room now."""
-        if not piece:
-            return
-        self.size += len(piece)
-        self._in_memory += len(piece)
-        self._parts.append(piece)
-        if self._in_memory > (MAX_IN_MEMORY if self._file is None else DISK_BLOCK):
-            await self._write_to_file()
-        self._held.arrive(self._in_memory)
-
-    def __aiter__(self) -> "Spool":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._unread and self._file is not None:
-            piece: bytes = await _run_disk_work(lambda file=self._file: file.read(DISK_BLOCK))  # type: ignore[misc]
-            self._unread -= len(piece)
-            if not self._unread:
-                self._delete_file()
-            return piece
-        if self._parts:
-            return self._parts.popleft()
-        raise StopAsyncIteration
-
-    async def rewind(self) -> None:
-        """Switch from adding to reading."""
-        if self._file is not None:
-            await _run_disk_work(lambda file=self._file: file.seek(0))  # type: ignore[misc]
-            self._unread = self._on_disk
-
-    def close(self) -> None:
-        """Discard all pieces, and delete the file."""
-        self._parts.clear()
-        self._delete_file()
-
-    def _delete_file(self) -> None:
-        """Delete the file early, because a response may take minutes longer than the upload."""
-        self._shares.spooled -= self._on_disk
-        self._on_disk = self._unread = 0
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    async def _write_to_file(self) -> None:
-        data = b"".join(self._parts)
-        own = self._on_disk + len(data) + (0 if self._source is None else self._source._on_disk)
-        if own > self._most:
-            raise GatewayError("too_large", _TOO_LARGE.format(self._most))
-        if self._shares.spooled + len(data) > self._most:
-            raise GatewayError("overloaded", f"{_FULL}: {_MODEL_FIRST}", headers=_RETRY_AFTER)
-        self._shares.spooled += len(data)
-        self._on_disk += len(data)
-        self._parts.clear()
-        self._in_memory = 0
-        if self._file is None:
-            self._file = await _run_disk_work(tempfile.TemporaryFile)
-        await _run_disk_work(lambda file=self._file: file.write(data))  # type: ignore[misc]
-
-
-async def _run_disk_work(work: Callable[[], T]) -> T:
-    """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) for an ``OSError``."""
-    try:
-        return await trio.to_thread.run_sync(work)
-    except OSError as error:
-        failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
-        raise GatewayError("overloaded", failed, headers=_RETRY_AFTER) from None
-
-
 def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
-    service = relaying.context.service
-    spool = Spool(relaying.held_body(), service.admission.shares, service.limits.spool, source)
+    """Return a spool that is closed with the request. If it is written from ``source``, both count as one upload."""
+    spool = Spool(relaying.held_body(), relaying.spool_account() if source is None else source.account)
     relaying.scope.on_close(lambda left: spool.close())
     return spool
 

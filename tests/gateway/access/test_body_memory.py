@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.access.body_memory import COPIES, ELEMENT, UNCOUNTED, BodyBudget, BodyMemory, HeldBody
+from gateway.access.body_memory import COPIES, ELEMENT, UNCOUNTED, BodyBudget, HeldBody
+from gateway.access.held_bytes import HeldBytes
 from gateway.config.loading import from_mapping
 from streams.errors import GatewayError
 
@@ -23,7 +24,7 @@ class Scope:
         self.given_back = give_back
 
 
-def budget(memory: BodyMemory, clients: int = 0, own: Mapping[str, str] = {}, **limits: Any) -> BodyBudget:
+def budget(memory: HeldBytes, clients: int = 0, own: Mapping[str, str] = {}, **limits: Any) -> BodyBudget:
     keys: list[dict[str, Any]] = [{"name": f"c{i}", "key": f"key-{i}-of-a-client"} for i in range(clients)]
     for key in keys:
         if key["name"] in own:
@@ -45,7 +46,7 @@ def refusal(body: HeldBody, size: int) -> int:
 
 
 def test_a_body_counts_as_it_arrives_until_its_text_is_let_go():
-    memory = BodyMemory()
+    memory = HeldBytes()
     body, scope = held(budget(memory))
     body.arrive(UNCOUNTED)
     assert memory.taken == 0
@@ -60,7 +61,7 @@ def test_a_body_counts_as_it_arrives_until_its_text_is_let_go():
 
 
 def test_what_does_not_fit_beside_the_others_is_a_503():
-    memory = BodyMemory()
+    memory = HeldBytes()
     own = budget(memory, bodies="10MiB")
     first, scope = held(own)
     first.hold(6 * MIB)
@@ -73,14 +74,14 @@ def test_what_does_not_fit_beside_the_others_is_a_503():
 
 
 def test_one_body_alone_always_fits():
-    memory = BodyMemory()
+    memory = HeldBytes()
     body, _ = held(budget(memory, clients=2, bodies="1MiB"), "c0")
     body.arrive(30 * MIB)
     body.decode(64 * MIB, 200_000)
 
 
 def test_a_client_beyond_its_half_is_a_429_and_others_come_in():
-    memory = BodyMemory()
+    memory = HeldBytes()
     own = budget(memory, clients=2, bodies="10MiB")
     held(own, "c0")[0].hold(4 * MIB)
     greedy, _ = held(own, "c0")
@@ -89,7 +90,7 @@ def test_a_client_beyond_its_half_is_a_429_and_others_come_in():
 
 
 def test_shares_may_be_set_for_all_and_for_one():
-    memory = BodyMemory()
+    memory = HeldBytes()
     own = budget(memory, clients=3, bodies="10MiB", per_client={"bodies": "2MiB"}, own={"c1": "3MiB"})
     for client, more, size in (("c0", 1, 2), ("c1", 2, 3)):
         held(own, client)[0].hold(more * MIB)
@@ -98,13 +99,13 @@ def test_shares_may_be_set_for_all_and_for_one():
 
 @pytest.mark.parametrize("clients", [0, 1])
 def test_with_one_client_there_are_no_shares(clients):
-    own = budget(BodyMemory(), clients, bodies="10MiB")
+    own = budget(HeldBytes(), clients, bodies="10MiB")
     holder = "c0" if clients else ""
     held(own, holder)[0].hold(4 * MIB)
     held(own, holder)[0].hold(6 * MIB)
 
 
 def test_another_configuration_counts_what_is_held_already():
-    memory = BodyMemory()
+    memory = HeldBytes()
     held(budget(memory, bodies="10MiB"))[0].hold(6 * MIB)
     assert refusal(held(budget(memory, bodies="7MiB"))[0], 2 * MIB) == 503

@@ -81,7 +81,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
                 assert asked.headers["authorization"] == "Bearer provider-key"
                 length = asked.headers.get("content-length")
                 assert length == str(len(sent(parts))) or (length is None and not isinstance(content, bytes))
-        assert served.service.admission.shares.spooled == 0
+        assert served.service.admission.shares.spooled.taken == 0
         assert served.service.admission.shares.bodies.taken == 0
 
 
@@ -155,7 +155,7 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
         assert "limits.spool (2097152 bytes)" in message
         assert "send the field model before the file" in message
         assert "retry-after" not in found.headers
-        assert served.service.admission.shares.spooled == 0
+        assert served.service.admission.shares.spooled.taken == 0
         assert (await post(served, multipart([MODEL, part("file", bytes(3 * 2**20), "a.wav")]))).status_code == 200
         assert len(provider.asked) == 1
 
@@ -168,12 +168,36 @@ async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
     ):
         shares = served.service.admission.shares
         other = await Upload.begin(served, form, 5 * 2**18)
-        await eventually(lambda: shares.spooled > 2**20)
+        await eventually(lambda: shares.spooled.taken > 2**20)
         found = await post(served, form)
         assert found.status_code == 503
         assert "model before the file" in found.json()["error"]["message"]
         assert found.headers["retry-after"]
         await other.leave()
+
+
+TWO_CLIENTS = [{"name": name, "key": f"key-of-{name}"} for name in ("first", "second")]
+
+
+async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_others():
+    """A client that sends a byte now and then would otherwise hold all of it (OWASP API4:2023)."""
+    form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
+    limits = {"spool": "4MiB"}
+    async with before(
+        lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits=limits, client_keys=TWO_CLIENTS
+    ) as (served, _):
+        held = served.service.admission.shares.spooled.held
+        slow = await Upload.begin(served, form, 5 * 2**18, authorization="Bearer key-of-first")
+        await eventually(lambda: held["first"] > 2**20)
+        refused = await post(served, form, authorization="Bearer key-of-first")
+        assert (refused.status_code, "its share of limits.spool" in refused.text) == (429, True)
+        assert refused.headers["retry-after"]
+        assert (await post(served, form, authorization="Bearer key-of-second")).json() == ANSWER
+        large = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
+        found = await post(served, large, authorization="Bearer key-of-second")
+        assert (found.status_code, "the client's share of limits.spool" in found.text) == (413, True)
+        await slow.leave()
+        await eventually(lambda: not held)
 
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
@@ -200,7 +224,7 @@ async def gone(served: InProcess, provider: EndpointProvider) -> None:
         if provider.heads:
             await provider.left_now.wait()
         shares = served.service.admission.shares
-        await eventually(lambda: not (shares.spooled or shares.bodies.taken or shares.taken["in_flight"]))
+        await eventually(lambda: not (shares.spooled.taken or shares.bodies.taken or shares.taken["in_flight"]))
 
 
 async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_upload():

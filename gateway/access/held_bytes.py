@@ -1,0 +1,47 @@
+"""Bytes that clients hold in this process, in total and by client, and the share of each client."""
+
+from collections import defaultdict
+from typing import Literal, TypeAlias
+
+from gateway.config.limits import ClientLimits
+from gateway.config.settings import Config
+
+ByteLimit: TypeAlias = Literal["bodies", "spool"]
+"""A limit on bytes in ``limits`` that all clients share, and in ``limits.per_client``."""
+
+
+class HeldBytes:
+    """The bytes in use in this process, across configurations. ``held`` has them by client."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.held: defaultdict[str, int] = defaultdict(int)
+
+    def change(self, holder: str, by: int) -> None:
+        """Add ``by`` bytes, which may be negative, to those of ``holder``."""
+        self.taken += by
+        self.held[holder] += by
+        if not self.held[holder]:
+            del self.held[holder]  # without keys the number of holders is unbounded
+
+
+class ByteShares:
+    """The shares of the clients in one limit on bytes. By default it is half, if there are two client keys or more."""
+
+    def __init__(self, config: Config, limit: ByteLimit) -> None:
+        self._halves = len(config.client_keys) > 1
+        self._share = _own_share(config.limits.per_client, limit)
+        self._shares = {
+            key.name: own for key in config.client_keys if (own := _own_share(key.limits, limit)) is not None
+        }
+
+    def most(self, holder: str, total: int) -> int:
+        """Return the bytes that ``holder`` may use of ``total``. The holder ``""`` has no share."""
+        own = self._shares.get(holder, self._share)
+        if not holder or own is None:
+            return total // 2 if holder and self._halves else total
+        return min(own, total)
+
+
+def _own_share(limits: ClientLimits, limit: ByteLimit) -> int | None:
+    return limits.bodies if limit == "bodies" else limits.spool

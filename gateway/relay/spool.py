@@ -1,0 +1,160 @@
+"""The spool: uploads that wait for a field after their file, in memory and then in temporary files."""
+
+import math
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from typing import IO, Final, TypeVar
+
+import trio
+
+from gateway.access.body_memory import HeldBody
+from gateway.access.held_bytes import ByteShares, HeldBytes
+from gateway.relay.spool_space import default_size, free_space
+from streams.errors import GatewayError
+
+T = TypeVar("T")
+
+MAX_IN_MEMORY: Final = 2**20
+"""Bytes of one upload that wait in memory before they go to a file."""
+DISK_BLOCK: Final = 256 * 1024
+"""Bytes written to or read from the file at a time."""
+
+_MODEL_FIRST: Final = "send the field model before the file, or try again later"
+_FULL: Final = f"uploads with the model after the file use all the disk space of limits.spool: {_MODEL_FIRST}"
+_SHARE: Final = (
+    "the client's uploads with the model after the file use its share of limits.spool, {} bytes: send the field model "
+    "before the file, or wait until one finishes"
+)
+_DISK: Final = f"uploads with the model after the file use half of the free disk space: {_MODEL_FIRST}"
+_TOO_LARGE: Final = (
+    "the upload is larger than {} of limits.spool ({} bytes), where it waits for its model: send the field model "
+    "before the file, or a smaller file"
+)
+_RETRY_AFTER: Final = (("retry-after", "5"),)
+
+
+class SpoolAccount:
+    """The disk space that one upload of ``holder`` uses.
+
+    ``held`` is the space of all uploads of the process, and ``shares`` are the clients' shares of it. If ``most`` is
+    ``None``, the spool has its default size, at most half of the ``free`` disk space."""
+
+    def __init__(
+        self,
+        held: HeldBytes,
+        shares: ByteShares,
+        holder: str,
+        most: int | None,
+        free: Callable[[], int] = free_space,
+    ) -> None:
+        self._held = held
+        self._shares = shares
+        self._holder = holder
+        self._most = most
+        self._free = free
+        self._size = 0
+
+    async def take(self, size: int) -> None:
+        """Count ``size`` more bytes. Raises ``GatewayError``: 413 if the upload can never fit, 429 or 503 if it does
+        not fit now."""
+        most, free = self._most, math.inf
+        if most is None:
+            most, free = await run_disk_work(default_size), await run_disk_work(self._free)
+        share, own = self._shares.most(self._holder, most), self._size + size
+        if own > share:
+            raise GatewayError("too_large", _TOO_LARGE.format("the client's share" if share < most else "all", share))
+        if share < most and self._held.held.get(self._holder, 0) + size > share:
+            raise GatewayError("rate_limited", _SHARE.format(share), headers=_RETRY_AFTER)
+        if self._held.taken + size > most:
+            raise GatewayError("overloaded", _FULL, headers=_RETRY_AFTER)
+        if self._held.taken + size > free - size:
+            raise GatewayError("overloaded", _DISK, headers=_RETRY_AFTER)
+        self._change(size)
+
+    def release(self, size: int) -> None:
+        """Release ``size`` bytes."""
+        self._change(-size)
+
+    def _change(self, by: int) -> None:
+        self._size += by
+        self._held.change(self._holder, by)
+
+
+class Spool:
+    """A buffer for one upload, in memory and then in a file: all pieces are added before the first is read.
+
+    ``account`` counts its disk space; another spool of the same upload may use it, too. ``close`` deletes the file."""
+
+    def __init__(self, held: HeldBody, account: SpoolAccount) -> None:
+        self.size = 0
+        self.account = account
+        self._held = held
+        self._parts: deque[bytes] = deque()
+        self._in_memory = 0
+        self._file: IO[bytes] | None = None
+        self._taken = 0
+        self._unread = 0
+
+    async def add(self, piece: bytes) -> None:
+        """Add a piece. Raises ``GatewayError``: 413 if the upload can never fit, 503 or 429 without room now."""
+        if not piece:
+            return
+        self.size += len(piece)
+        self._in_memory += len(piece)
+        self._parts.append(piece)
+        if self._in_memory > (MAX_IN_MEMORY if self._file is None else DISK_BLOCK):
+            await self._write_to_file()
+        self._held.arrive(self._in_memory)
+
+    def __aiter__(self) -> "Spool":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._unread and self._file is not None:
+            piece: bytes = await run_disk_work(lambda file=self._file: file.read(DISK_BLOCK))  # type: ignore[misc]
+            self._unread -= len(piece)
+            if not self._unread:
+                self._delete_file()
+            return piece
+        if self._parts:
+            return self._parts.popleft()
+        raise StopAsyncIteration
+
+    async def rewind(self) -> None:
+        """Switch from adding to reading."""
+        if self._file is not None:
+            await run_disk_work(lambda file=self._file: file.seek(0))  # type: ignore[misc]
+            self._unread = self._taken
+
+    def close(self) -> None:
+        """Discard all pieces, and delete the file."""
+        self._parts.clear()
+        self._delete_file()
+
+    def _delete_file(self) -> None:
+        """Delete the file early, because a response may take minutes longer than the upload."""
+        self.account.release(self._taken)
+        self._taken = self._unread = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    async def _write_to_file(self) -> None:
+        data = b"".join(self._parts)
+        await self.account.take(len(data))
+        self._taken += len(data)
+        self._parts.clear()
+        self._in_memory = 0
+        if self._file is None:
+            self._file = await run_disk_work(tempfile.TemporaryFile)
+        await run_disk_work(lambda file=self._file: file.write(data))  # type: ignore[misc]
+
+
+async def run_disk_work(work: Callable[[], T]) -> T:
+    """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) for an ``OSError``."""
+    try:
+        return await trio.to_thread.run_sync(work)
+    except OSError as error:
+        failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
+        raise GatewayError("overloaded", failed, headers=_RETRY_AFTER) from None
