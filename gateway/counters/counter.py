@@ -4,9 +4,27 @@ A request reserves all debits of its claim, or none. At its end it settles the c
 by the amount actually used. Amounts are integers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
+
+MOST_AMOUNT: Final = 10**17
+"""The largest amount of one debit: 100 million dollars. Every store can add it to ``MOST_TOTAL`` exactly."""
+
+MOST_TOTAL: Final = 10**18
+"""The largest amount of a sum, used or reserved. Larger totals stay at it, instead of failing to be stored."""
+
+
+def bounded(amount: int) -> int:
+    """Return ``amount`` between 0 and ``MOST_AMOUNT``.
+
+    Amounts come from providers. A negative one would refund money, and one too large to store would lose the whole
+    settlement."""
+    return 0 if amount < 0 else min(amount, MOST_AMOUNT)
+
+
+def _bounded_total(amount: int) -> int:
+    return min(amount, MOST_TOTAL)
 
 
 @attrs.frozen(repr=False)
@@ -43,7 +61,7 @@ class SumCounter:
 
     key: bytes
     name: str
-    most: int
+    most: int = attrs.field(converter=_bounded_total)
     until: float
     earlier: tuple[bytes, ...] = ()
     by_clients: bool = False
@@ -57,7 +75,7 @@ class Debit:
     """An amount that a claim reserves of ``counter``; an amount of 0 always fits."""
 
     counter: Counter
-    amount: int
+    amount: int = attrs.field(converter=bounded)
 
 
 @attrs.frozen(eq=False, repr=False)

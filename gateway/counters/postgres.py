@@ -71,8 +71,8 @@ BEGIN
     IF NOT FOUND THEN RETURN; END IF;
     FOR one IN SELECT * FROM jsonb_array_elements(claim->1) LOOP
         IF one->>0 <> 'rate' THEN
-            UPDATE trigate_counters SET held = held + (one->>5)::bigint, until = (one->>3)::float + 3600
-            WHERE key = one->>1;
+            UPDATE trigate_counters SET held = least(held + (one->>5)::bigint, 1000000000000000000),
+                until = (one->>3)::float + 3600 WHERE key = one->>1;
         ELSIF rates THEN
             PERFORM trigate_debit(one, now);
         END IF;
@@ -140,7 +140,7 @@ BEGIN
         IF one->>0 = 'rate' THEN
             PERFORM trigate_debit(one, now);
         ELSE
-            UPDATE trigate_counters SET used = used + (one->>5)::bigint,
+            UPDATE trigate_counters SET used = least(used + (one->>5)::bigint, 1000000000000000000),
                 until = greatest(until, (one->>3)::float + 3600) WHERE key = one->>1;
         END IF;
         added := added || trigate_told(one);

@@ -18,6 +18,7 @@ from gateway.counters.remote import CounterStoreUnavailable, SendStep
 _SCRIPT: Final = """
 local asked, P = cjson.decode(ARGV[1]), '{trigate}:'
 local ALIVE, me, opened = KEYS[1], P..'process:'..asked.name, P..'claims:'..asked.name
+local MOST_TOTAL, MOST_SECONDS = 1e18, 1e9
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 
@@ -30,6 +31,7 @@ local function place(counter) return P..'counter:'..counter[2] end
 local function full_of(key) return tonumber(redis.call('GET', key) or '0') end
 
 local function fill(key, full)
+    full = math.min(full, now + MOST_SECONDS)
     if full > now then redis.call('SET', key, string.format('%.6f', full), 'PX', whole((full - now) * 1000 + 1000))
     else redis.call('DEL', key) end
 end
@@ -38,6 +40,12 @@ local function debit(key, refill, amount)
     local full = full_of(key)
     if amount > 0 and full < now then full = now end
     if amount ~= 0 then fill(key, full + amount * refill) end
+end
+
+local function add(key, field, amount)
+    if tonumber(redis.call('HGET', key, field) or '0') + tonumber(amount) < MOST_TOTAL then
+        redis.call('HINCRBY', key, field, amount)
+    else redis.call('HSET', key, field, whole(MOST_TOTAL)) end  -- the server fails beyond 2^63
 end
 
 local function keep(key, counter)
@@ -52,7 +60,7 @@ local function hold(name, debits, rates)
         if one[1] == 'rate' then
             if rates then debit(key, one[3], tonumber(one[6])) end
         elseif one[6] ~= '0' then
-            redis.call('HINCRBY', key, 'held', one[6])
+            add(key, 'held', one[6])
             keep(key, one)
         end
         kept[#kept + 1] = {one[1], key, one[1] == 'rate' and one[3] or 0, one[6]}
@@ -125,7 +133,7 @@ for _, one in ipairs(asked.ended) do release(opened, one[1], one[2] == 1) end
 local added = {}
 for index, one in ipairs(asked.added) do
     if one[1] == 'rate' then debit(place(one), one[3], tonumber(one[6]))
-    else redis.call('HINCRBY', place(one), 'used', one[6]); keep(place(one), one) end
+    else add(place(one), 'used', one[6]); keep(place(one), one) end
     added[index] = told(one)
 end
 

@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from gateway.counters.counter import (
+    MOST_TOTAL,
     Claim,
     Counter,
     Debit,
@@ -28,6 +29,7 @@ from gateway.counters.counter import (
     RateCounter,
     Shortage,
     SumCounter,
+    bounded,
 )
 from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
 from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
@@ -191,7 +193,7 @@ class RemoteCounters:
         if held is None:
             return
         is_counted = self._share is None or self._share.was_reserved_before(claim)
-        for debit, amount in zip(claim.debits, used, strict=True):
+        for debit, amount in zip(claim.debits, map(bounded, used), strict=True):
             if isinstance(debit.counter, RateCounter):
                 self._add(debit.counter, amount - debit.amount)
             elif isinstance(debit.counter, SumCounter):
@@ -241,7 +243,7 @@ class RemoteCounters:
     def raise_to(self, counter: SumCounter, used: int) -> None:
         _, before = self._raised.get(counter.key, (counter, 0))
         _, added = self._added.get(counter.key, (counter, 0))  # a step raises before it adds
-        self._raised[counter.key] = counter, max(before, used - added)
+        self._raised[counter.key] = counter, max(before, min(used, MOST_TOTAL) - added)
         self._wake.set()
 
     def on_settled(self, callback: OnSettled) -> None:
@@ -299,7 +301,7 @@ class RemoteCounters:
     def _add(self, counter: Counter, amount: int) -> None:
         if amount:
             _, before = self._added.get(counter.key, (counter, 0))
-            self._added[counter.key] = counter, before + amount
+            self._added[counter.key] = counter, max(-MOST_TOTAL, min(before + amount, MOST_TOTAL))
 
     def _end(self, held: _OpenClaim, *, refund: bool) -> None:
         if self._unknown.pop(held.name, None) is None:

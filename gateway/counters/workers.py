@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.counters.counter import (
+    MOST_TOTAL,
     Claim,
     Counter,
     Debit,
@@ -17,6 +18,7 @@ from gateway.counters.counter import (
     Shortage,
     SlotCounter,
     SumCounter,
+    bounded,
 )
 from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
 from gateway.shared.amounts import SharedAmounts
@@ -69,7 +71,7 @@ class WorkerCounters:
         try:
             step = _Step(amounts, self._clock(), self._wall())
             for debit, amount in zip(claim.debits, used, strict=True):
-                step.settle(debit, amount)
+                step.settle(debit, bounded(amount))
             amounts.commit(step.words)
         finally:
             amounts.unlock()
@@ -148,13 +150,13 @@ class _Step:
         held = self._held(row) - debit.amount
         self.words[row + amounts.own] = held if held > 0 else 0
         if isinstance(counter, SumCounter):
-            self.words[row + TOTAL] = self._total(row) + used
+            self.words[row + TOTAL] = min(self._total(row) + used, MOST_TOTAL)
             self._keep(counter, row)
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
         row = self._amounts.find(counter.key)
         if row is not None or (row := self._amounts.assign(counter.key)) is not None:
-            self.words[row + TOTAL] = max(self._total(row), used)
+            self.words[row + TOTAL] = max(self._total(row), min(used, MOST_TOTAL))
             self._keep(counter, row)
 
     def _total(self, row: int) -> int:

@@ -154,3 +154,28 @@ async def test_amounts_are_exact_beyond_what_a_float_holds(counters):
     assert not await counters.reserve([taken])
     counters.settle(taken, [9_007_199_254_740 * 1000 + 1])
     assert counters.level(spent).used == 9_007_199_254_740_001
+
+
+@pytest.mark.parametrize("amount", [-900_000, -(10**30), 2**63, 2**64, 10**19, 10**30])
+async def test_an_amount_that_no_store_can_hold_loses_no_charge_and_no_reservation(counters, amount):
+    """A provider states any number of tokens. A refund is impossible, and other settlements still count."""
+    spent, other, tokens, places = budget("b", 10**20), budget("o"), rate("t", 10**9, 60.0), slots("s", 3)
+    taken = claim((spent, amount), (other, 5), (tokens, 7), (places, 1))
+    if not await counters.reserve([taken]):
+        counters.settle(taken, [0, 0, 0, 0])
+    taken = claim((spent, 10), (other, 5), (tokens, 7), (places, 1))
+    assert not await counters.reserve([taken])
+    counters.settle(taken, [amount, 5, amount, 1])
+    for _ in range(12):
+        more = claim((spent, 3), (other, 1))
+        if await counters.reserve([more]):
+            break
+        counters.settle(more, [amount, 1])
+    await counters.refresh([spent, other, places])
+    used, others = counters.level(spent), counters.level(other)
+    assert others.used > 5
+    assert others.held == counters.level(places).held == 0
+    assert used.used == 0 if amount < 0 else used.used >= 10**17
+    counters.raise_to(spent, 10**30)
+    assert await counters.reserve([claim((spent, 10**6))])
+    assert not await counters.reserve([claim((other, 1))])

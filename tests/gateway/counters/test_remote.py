@@ -377,11 +377,11 @@ async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_
 def test_json_of_a_step_has_amounts_as_text():
     """A number in JSON loses digits of nano-dollars in some readers."""
     wanted = Claim(
-        "c", (Debit(SumCounter(key("b"), "b", 2**60 + 1, 0.0), 2**53 + 1), Debit(SlotCounter(key("s"), "s", 2), 1))
+        "c", (Debit(SumCounter(key("b"), "b", 2**59 + 1, 0.0), 2**53 + 1), Debit(SlotCounter(key("s"), "s", 2), 1))
     )
     step = CountingStep("n", 1, 30.0, True, False, (), (), {}, {}, (), [[("1", wanted)]])
     said = json.loads(encode_step(step))["reserved"][0][0][1]
-    assert [said[0][2], said[0][5]] == [str(2**60 + 1), str(2**53 + 1)]
+    assert [said[0][2], said[0][5]] == [str(2**59 + 1), str(2**53 + 1)]
 
 
 async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_server):
