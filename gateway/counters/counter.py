@@ -15,7 +15,7 @@ MOST_TOTAL: Final = 10**18
 """The largest amount of a sum, used or reserved. Larger totals stay at it, instead of failing to be stored."""
 
 
-def bounded(amount: int) -> int:
+def bounded_amount(amount: int) -> int:
     """Return ``amount`` between 0 and ``MOST_AMOUNT``.
 
     Amounts come from providers. A negative one would refund money, and one too large to store would lose the whole
@@ -75,7 +75,7 @@ class Debit:
     """An amount that a claim reserves of ``counter``; an amount of 0 always fits."""
 
     counter: Counter
-    amount: int = attrs.field(converter=bounded)
+    amount: int = attrs.field(converter=bounded_amount)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -18,7 +18,7 @@ from gateway.counters.counter import (
     Shortage,
     SlotCounter,
     SumCounter,
-    bounded,
+    bounded_amount,
 )
 from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
 
@@ -84,7 +84,7 @@ class LocalCounters:
             return
         self._open.remove(claim.id)
         for debit, amount in zip(claim.debits, used, strict=True):
-            self._settle(debit, bounded(amount))
+            self._settle(debit, bounded_amount(amount))
         for callback in self._callbacks:
             callback(claim)
 

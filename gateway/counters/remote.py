@@ -29,7 +29,7 @@ from gateway.counters.counter import (
     RateCounter,
     Shortage,
     SumCounter,
-    bounded,
+    bounded_amount,
 )
 from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
 from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
@@ -193,7 +193,7 @@ class RemoteCounters:
         if held is None:
             return
         is_counted = self._share is None or self._share.was_reserved_before(claim)
-        for debit, amount in zip(claim.debits, map(bounded, used), strict=True):
+        for debit, amount in zip(claim.debits, map(bounded_amount, used), strict=True):
             if isinstance(debit.counter, RateCounter):
                 self._add(debit.counter, amount - debit.amount)
             elif isinstance(debit.counter, SumCounter):

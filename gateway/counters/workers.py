@@ -18,7 +18,7 @@ from gateway.counters.counter import (
     Shortage,
     SlotCounter,
     SumCounter,
-    bounded,
+    bounded_amount,
 )
 from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
 from gateway.shared.amounts import SharedAmounts
@@ -71,7 +71,7 @@ class WorkerCounters:
         try:
             step = _Step(amounts, self._clock(), self._wall())
             for debit, amount in zip(claim.debits, used, strict=True):
-                step.settle(debit, bounded(amount))
+                step.settle(debit, bounded_amount(amount))
             amounts.commit(step.words)
         finally:
             amounts.unlock()
