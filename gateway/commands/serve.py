@@ -417,7 +417,8 @@ def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
     names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
     default = config.default or names[0]
     watch = _watch(config, listeners[0]) if config.ui else None
-    _banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch)
+    keyed = config.asks_for_key
+    _banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch, keyed)
 
 
 def _watch(config: Config, one: OpenListener) -> str:
@@ -429,12 +430,20 @@ def _watch(config: Config, one: OpenListener) -> str:
 
 
 def _banner(
-    who: str, listeners: Sequence[OpenListener], names: Sequence[str], model: str, watch: str | None = None
+    who: str,
+    listeners: Sequence[OpenListener],
+    names: Sequence[str],
+    model: str,
+    watch: str | None = None,
+    keyed: bool = False,
 ) -> None:
     """Print the addresses, the models, an example command, and the URL of the live view.
 
+    With ``keyed`` the command sends a client key from a variable.
+
     A closed standard output (``| head -1``) does not stop the server."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    key = ' -H "Authorization: Bearer $TRIGATE_API_KEY"' if keyed else ""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     models = f"models  {', '.join(names[:SHOWN])}{more}"
     if (width := columns(sys.stdout)) is not None:
@@ -442,7 +451,7 @@ def _banner(
     lines = [
         f"{click.style(who, bold=True)} is listening on {', '.join(_place(one) for one in listeners)}",
         models.replace("models", click.style("models", dim=True), 1),
-        f"{click.style('try', dim=True)}     {listeners[0].curl}/v1/chat/completions -d "
+        f"{click.style('try', dim=True)}     {listeners[0].curl}/v1/chat/completions{key} -d "
         f"{shlex.quote(json.dumps(body))}",
         *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),
     ]

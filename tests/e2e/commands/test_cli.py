@@ -279,6 +279,22 @@ def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
 
 
 @pytest.mark.process
+def test_the_example_of_serve_sends_a_key_if_the_gateway_requires_one(folder):
+    file = folder / "trigate.yaml"
+    file.write_text(f"{file.read_text()}\nclient_keys: [{{name: app, key: {'k' * 32}}}]\n")
+    with running_command("serve", "--port", "0", cwd=folder, env=ENV) as process:
+        example = process.banner.splitlines()[2].removeprefix("try     ")
+        assert ' -H "Authorization: Bearer $TRIGATE_API_KEY" -d ' in example
+        model = "no-such-model"
+        command = example.replace("openai/gpt-4o-mini", model)
+        for key, words in (("k" * 32, model), ("wrong", "key")):
+            shown = subprocess.run(
+                ["sh", "-c", command], env={**ENV, "TRIGATE_API_KEY": key}, capture_output=True, text=True
+            )
+            assert words in json.loads(shown.stdout)["error"]["message"]
+
+
+@pytest.mark.process
 def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
     with running_command("serve", "--host", "0.0.0.0", "--port", "0", "--open", cwd=folder, env=ENV) as process:
         assert process.url.startswith("http://127.0.0.1:")
