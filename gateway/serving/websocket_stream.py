@@ -17,6 +17,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
+from gateway.http.frame_rate import TOO_MANY, FrameRate
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_response
@@ -50,6 +51,7 @@ class WebSocketStream:
     scope: WebsocketScope
     _handshake: Handshake
     _frames: Connection
+    _rate: FrameRate
 
     def __init__(self, connection: ConnectionContext, stream_id: int, send: Callable[[Event], Awaitable[None]]) -> None:
         self._connection = connection
@@ -116,6 +118,10 @@ class WebSocketStream:
 
     async def _handle_frames(self) -> None:
         for frame in self._frames.events():
+            if self._rate.count(frame):
+                await trio.lowlevel.checkpoint()
+                if self._rate.is_exceeded(trio.current_time()):
+                    await self._close_for_client(CloseReason.POLICY_VIOLATION, TOO_MANY)
             if isinstance(frame, Message):
                 await self._receive(frame)
             elif isinstance(frame, Ping):
@@ -139,11 +145,8 @@ class WebSocketStream:
         try:
             self._message.extend(frame)
         except FrameTooLargeError:
-            self._message.clear()
-            self._state = WebSocketState.CLOSING
             reason = f"the message is larger than the limit of {self._message.max_length} bytes"
-            await self._send_frame(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
-            self._put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
+            await self._close_for_client(CloseReason.MESSAGE_TOO_BIG, reason)
             return
         if frame.message_finished:
             self._arriving(0)
@@ -156,6 +159,14 @@ class WebSocketStream:
                 await self._taker.take(bytes(message["bytes"] or b"") if text is None else text)
         else:
             self._arriving(self._message.length)
+
+    async def _close_for_client(self, code: CloseReason, reason: str) -> None:
+        """Close, because the client exceeds a limit."""
+        if self._state is WebSocketState.CONNECTED and self._put is not None:
+            self._message.clear()
+            self._state = WebSocketState.CLOSING
+            await self._send_frame(CloseConnection(code, reason))
+            self._put({"type": "websocket.disconnect", "code": code.value})
 
     # From the app
 
@@ -191,6 +202,7 @@ class WebSocketStream:
         accepted = self._handshake.accept(message.get("subprotocol"), message.get("headers", []))
         status, headers, _ = accepted
         self._frames = Connection(ConnectionType.SERVER, [self._codes])
+        self._rate = FrameRate(trio.current_time())
         await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
         self._connection.tasks.spawn(self._send_pings)
 

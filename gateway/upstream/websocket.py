@@ -16,6 +16,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
+from gateway.http.frame_rate import TOO_MANY, FrameRate
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -81,6 +82,8 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         self._most = most
         self._codes = RegisteredCodes()
         self._frames = Connection(ConnectionType.CLIENT, [self._codes])
+        self._rate = FrameRate(trio.current_time())
+        self._others_due = False  # other tasks should run before the next frame
         self._sending = trio.Lock()
         self._waiting_pong = b""  # the answer to a ping that arrived during another write
         self._parts: list[Piece] = []
@@ -94,7 +97,10 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
     async def receive(self) -> Piece:
         """Return the next message. Raises ``WebSocketEnded``. Answers pings."""
         while True:
+            if self._others_due:
+                await self._let_others_run()
             for frame in self._frames.events():
+                self._others_due = self._rate.count(frame)
                 if isinstance(frame, Message):
                     if (message := await self._take(frame)) is not None:
                         return message
@@ -104,13 +110,28 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                     close = self._codes.sent(frame)
                     await self._send(close.response())
                     raise WebSocketEnded(int(close.code), close.reason or "")
-            try:
-                data = await self._response.receive()
-            except UpstreamError:
-                data = b""
-            if not data:
-                raise WebSocketEnded(CloseReason.ABNORMAL_CLOSURE)
-            self._frames.receive_data(data)
+                if self._others_due:
+                    break
+            else:
+                self._frames.receive_data(await self._read())
+
+    async def _let_others_run(self) -> None:
+        """Let other tasks run. Raises ``WebSocketEnded`` if the provider sends too many small frames."""
+        await trio.lowlevel.checkpoint()
+        self._others_due = False
+        if self._rate.is_exceeded(trio.current_time()):
+            await self._send(CloseConnection(CloseReason.POLICY_VIOLATION, TOO_MANY))
+            raise WebSocketEnded(CloseReason.INTERNAL_ERROR, f"the provider sent {TOO_MANY}")
+
+    async def _read(self) -> bytes:
+        """Return the next bytes. Raises ``WebSocketEnded`` at the end."""
+        try:
+            data = await self._response.receive()
+        except UpstreamError:
+            data = b""
+        if not data:
+            raise WebSocketEnded(CloseReason.ABNORMAL_CLOSURE)
+        return data
 
     async def _take(self, frame: Message[Any]) -> Piece | None:
         """Return the message that ``frame`` completes, or ``None``."""

@@ -34,6 +34,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Wire
+from tests.support.loop_steps import LONGEST, loop_steps
 from tests.support.websocket_client import Client, handshake
 
 CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/up", "access_key": "k"}]})
@@ -136,6 +137,35 @@ async def test_the_server_pings_and_a_ping_holds_nothing_up(monkeypatch):
         with await trio.to_thread.run_sync(Client.connect, port):
             await eventually(lambda: len(lifecycle.connections) == 1)
         await eventually(lambda: not lifecycle.connections)
+
+
+FLOODS = {
+    "fragments of a letter": b"\x00\x81" + bytes(4) + b"x",
+    "empty fragments": b"\x00\x80" + bytes(4),
+    "pongs": b"\x8a\x80" + bytes(4),
+    "pings": b"\x89\x80" + bytes(4),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
+    """Ten thousand frames fit in one read, and were handled in one step (CWE-400)."""
+
+    def send(port: int) -> int:
+        with Client.connect(port) as client:
+            client.send_part("a message in parts")
+            with contextlib.suppress(OSError):
+                client.wire.send(FLOODS[flood] * 200_000)
+            for _ in client.frames():  # the pongs
+                pass
+            assert client.code is not None
+            return client.code
+
+    async with serving(listening) as (port, lifecycle):
+        with loop_steps() as steps:
+            assert await trio.to_thread.run_sync(send, port) == 1008
+            await eventually(lambda: not lifecycle.connections)
+    assert steps.longest < LONGEST, steps.task
 
 
 async def test_compression_is_not_taken_up():

@@ -8,12 +8,14 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, Ping, TextMessage
 
+from gateway.http.frame_rate import TURN
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, accept_upgrade, handshake
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.harness import PATIENCE
+from tests.support.loop_steps import LONGEST, loop_steps
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
 MOST = 2**20
@@ -88,6 +90,54 @@ async def test_pings_are_answered_while_nothing_else_is_sent_and_parts_are_joine
         assert peer.pongs == [b"between"]
         assert peer.pings == 1
         assert peer.closed == (1000, "done")
+
+
+FLOODS = {
+    "fragments of a letter": b"\x00\x01x",
+    "empty fragments": b"\x00\x00",
+    "pongs": b"\x8a\x00",
+    "pings": b"\x89\x00",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
+    """Thirty thousand frames fit in one read, and were handled in one step (CWE-400)."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.send_all(peer._frames.send(TextMessage(data="begun", message_finished=False)))
+        with contextlib.suppress(trio.BrokenResourceError):
+            await peer.stream.send_all(FLOODS[flood] * 200_000)
+
+    async with opened(talk) as (socket, _, _):
+        with loop_steps() as steps, pytest.raises(WebSocketEnded, match="more than 10,000 frames"):
+            await socket.receive()
+    assert steps.longest < LONGEST, steps.task
+
+
+async def test_others_run_between_the_messages_of_one_read():
+    """Each message is billed and passed on, so thirty thousand of them in one read took a second."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.send_all(b"\x82\x00" * 9000)
+        await peer.rest()
+
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with opened(talk) as (socket, _, _), trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        for _ in range(9000):
+            assert await socket.receive() == b""
+        nursery.cancel_scope.cancel()
+    assert turns > 9000 // TURN // 2
 
 
 async def test_the_close_of_the_provider_is_told_and_answered():

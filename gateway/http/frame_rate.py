@@ -1,0 +1,45 @@
+"""Limits on the frames of a websocket that cost the sender nearly nothing (RFC 6455, section 5.2), without I/O.
+
+A read of 64 KiB may contain ten thousand frames of a client and thirty thousand of a provider, each a fragment of a
+message, a ping or a pong. Fragments without content never reach the limit of a message."""
+
+from typing import Final
+
+from wsproto.events import Event, Message
+
+SMALL: Final = 64
+"""Bytes of content below which a frame counts, as do pings and pongs. Audio and events have more."""
+
+MOST: Final = 10_000
+"""Small frames in ``SECONDS``, twenty times as many as a stream of words or of audio has."""
+
+SECONDS: Final = 10.0
+
+TURN: Final = 16
+"""Frames after which other tasks run: handling them takes a millisecond or two."""
+
+TOO_MANY: Final = f"more than {MOST:,} frames of less than {SMALL} bytes in {SECONDS:.0f} seconds"
+"""The reason of the close for a side that exceeds the limit."""
+
+
+class FrameRate:
+    """Counts the frames that one side of a websocket sends. Times are in seconds of any clock."""
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._small = 0
+        self._frames = 0
+
+    def count(self, frame: Event) -> bool:
+        """Count a frame, and return whether other tasks should run now."""
+        self._small += not isinstance(frame, Message) or len(frame.data) < SMALL
+        self._frames += 1
+        return self._frames % TURN == 0
+
+    def is_exceeded(self, now: float) -> bool:
+        """Return whether the side sends too many small frames. Call after each turn."""
+        if self._small <= MOST:
+            return False
+        exceeded = now < self._since + SECONDS
+        self._since, self._small = now, 0
+        return exceeded
