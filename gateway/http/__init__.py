@@ -8,4 +8,5 @@
 - ``close_codes``: close codes of websockets
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients
+- ``frame_rate``: limits on the small frames of a websocket
 - ``offload`` and ``imports``: slow work in a thread"""
