@@ -160,6 +160,14 @@ class CountedAs(enum.Enum):
     """A request that starts work billed later: budgets need room for its expected cost."""
     LATER = "later"
     """A request about earlier output: nothing is reserved, and usage in its response is charged."""
+    BESIDE = "beside"
+    """Work in addition to a response of the same session: it takes no place of a simultaneous request."""
+    STARTED = "started"
+    """Work that a provider has started: no limit refuses it, nothing is reserved, and everything is charged."""
+
+
+_WITHOUT_PLACE: Final = frozenset((CountedAs.BESIDE, CountedAs.STARTED))
+"""Kinds of work that are no simultaneous requests of their own."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -302,7 +310,7 @@ class Reservation:
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` if money is limited and ``target`` has no known price."""
-        if self._counted_as is CountedAs.ANSWER:
+        if self._counted_as in (CountedAs.ANSWER, CountedAs.BESIDE):
             check_priced(self._allowances, self._client_name, target, self.at, self._run)
 
     def _current_shortages(self, claim_pair: _ClaimPair) -> list[Shortage]:
@@ -334,6 +342,8 @@ class Reservation:
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
+            if self._counted_as in _WITHOUT_PLACE and one.measure == "concurrent":
+                continue
             if (counter := one.counter(self.at, self._run)) is not None:
                 # Provider rates do not apply to batches.
                 begins = self._counted_as is CountedAs.BEGINNING and isinstance(counter, SumCounter)
@@ -345,6 +355,8 @@ class Reservation:
         """Return the expected consumption of a response of ``target``."""
         if self._counted_as is CountedAs.LATER:
             return Consumption(Usage())
+        if self._counted_as is CountedAs.STARTED:
+            return _NOTHING
         if self._counted_as is CountedAs.BEGINNING:
             return SOMETHING
         usage, price = self._expected_usage(target), target.price
@@ -417,7 +429,8 @@ class Reservation:
         """Settle all open claims once the exchange has ended."""
         charges = record.bill.charges()
         committed = next((one for one in charges if one.attempt.committed), None)
-        answered = record.cache != "hit" and record.bill.booked is None  # a model generated it, as one response
+        # A model generated it, as one response.
+        answered = record.cache != "hit" and record.bill.booked is None and self._counted_as is CountedAs.ANSWER
         if committed is not None and record.bill.is_complete and record.target is not None and answered:
             output = committed.usage.output // self._requested.answers
             self._allowances.outputs.learn(record.client, record.target, output)

@@ -17,6 +17,8 @@ from gateway.realtime.notices import (
     ResponseEnded,
     ResponseStarted,
     TranscriptBilled,
+    TranscriptFailed,
+    TranscriptStarted,
 )
 from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
 from gateway.request.members import check_members
@@ -60,6 +62,11 @@ _DELTAS: Final = frozenset((
     "response.output_audio_transcript.delta", "response.function_call_arguments.delta",
 ))  # fmt: skip
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+_NOT_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.failed"
+_SETTINGS: Final = frozenset(
+    ("session.created", "session.updated", "transcription_session.created", "transcription_session.updated")
+)
+"""Events with the session's settings in force."""
 
 
 class _NamedEvent(msgspec.Struct):
@@ -72,6 +79,25 @@ class _Response(msgspec.Struct):
     usage: Any = None
 
 
+class _Transcription(msgspec.Struct):
+    model: str | None = None
+
+
+class _AudioInput(msgspec.Struct):
+    transcription: _Transcription | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Audio(msgspec.Struct):
+    input: _AudioInput | None = None
+
+
+class _Settings(msgspec.Struct):
+    """The session's settings that contain its transcriber, in both generations."""
+
+    input_audio_transcription: _Transcription | msgspec.UnsetType | None = msgspec.UNSET
+    audio: _Audio | None = None
+
+
 class _EventParts(msgspec.Struct):
     """The members of a provider's event that metering needs."""
 
@@ -79,6 +105,8 @@ class _EventParts(msgspec.Struct):
     usage: Any = None
     delta: str | None = None
     error: Any = None
+    item_id: str | None = None
+    session: _Settings | None = None
 
 
 _decode_type: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_NamedEvent).decode)
@@ -96,14 +124,16 @@ class OpenAiFrames(FrameReader):
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         body = message.encode() if isinstance(message, str) else message
         if isinstance(message, bytes) and body.lstrip()[:1] != b"{":
-            return ClientFrame(message, characters=len(body) // INPUT_AUDIO_CHARACTERS)  # raw audio, not an event
+            # Raw audio, not an event.
+            return ClientFrame(message, characters=len(body) // INPUT_AUDIO_CHARACTERS, is_audio=True)
         members = read_object(body)
         if members is None:
             raise invalid("the frame must be a JSON object")
         check_members(body, members)
         event = ExaminedObject(members, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
-        characters = len(body) // INPUT_AUDIO_CHARACTERS if kind == "input_audio_buffer.append" else len(body)
+        is_audio = kind == "input_audio_buffer.append"
+        characters = len(body) // INPUT_AUDIO_CHARACTERS if is_audio else len(body)
         for at, name in event.texts.items():
             if at in _MODEL_PATHS:
                 event.put(at, models.provider_name(at, name))
@@ -115,7 +145,7 @@ class OpenAiFrames(FrameReader):
         ):  # written once even if it was duplicated, because only one copy was checked
             body = event.encode()
             message = body.decode() if isinstance(message, str) else body
-        return ClientFrame(message, kind == "response.create", characters, event_id)
+        return ClientFrame(message, kind == "response.create", characters, event_id, is_audio)
 
     def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
         body = message.encode() if isinstance(message, str) else message
@@ -137,8 +167,15 @@ class OpenAiFrames(FrameReader):
         if kind == "response.done":
             response = _decode_parts(message).response or _Response()
             return (ResponseEnded(response.id, read_usage(response.usage), response.status),)
+        if kind == "input_audio_buffer.committed" and self._transcriber is not None:
+            return (TranscriptStarted(_decode_parts(message).item_id or "", self._transcriber),)
         if kind == _TRANSCRIBED:
-            return (TranscriptBilled(read_usage(_decode_parts(message).usage), self._transcriber),)
+            parts = _decode_parts(message)
+            return (TranscriptBilled(read_usage(parts.usage), self._transcriber, parts.item_id),)
+        if kind == _NOT_TRANSCRIBED:
+            return (TranscriptFailed(_decode_parts(message).item_id or ""),)
+        if kind in _SETTINGS:
+            self._note_settings(_decode_parts(message).session or _Settings())
         if kind == "error":
             error = _decode_parts(message).error
             about = error if isinstance(error, dict) else {}
@@ -146,6 +183,13 @@ class OpenAiFrames(FrameReader):
             id = event_id if isinstance(event_id, str) else None
             return (FrameRejected(id, str(about.get("message", "")), log_message(None, about)),)
         return ()
+
+    def _note_settings(self, settings: _Settings) -> None:
+        """Note the transcriber in force: a client secret may have set it, or the provider's default."""
+        current = settings.audio and settings.audio.input
+        found = current.transcription if current else settings.input_audio_transcription
+        if found is not msgspec.UNSET:
+            self._transcriber = None if found is None else found.model
 
     def cancel_frame(self, id: str | None) -> Piece | None:
         about = {} if id is None else {"response_id": id}

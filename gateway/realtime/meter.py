@@ -4,13 +4,15 @@ A session lasts up to an hour. A budget check at the handshake alone would let i
 (headroomlabs-ai/headroom#3579), and counting bytes would bill nothing (ChronoAIProject/NyxID#1154,
 ENTERPILOT/GoModel#750)."""
 
+import contextlib
 from collections import deque
 from typing import Final
 
+import attrs
 import trio
 
-from gateway.allowances.expected import UNSPECIFIED
-from gateway.allowances.reservation import Payer, Reservation
+from gateway.allowances.expected import UNSPECIFIED, RequestedOutput
+from gateway.allowances.reservation import CountedAs, Payer, Reservation
 from gateway.exchange.service import Service
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptRecord
 from gateway.ledger.record import Record
@@ -22,15 +24,20 @@ from gateway.realtime.notices import (
     ResponseStarted,
     Resumable,
     TranscriptBilled,
+    TranscriptFailed,
+    TranscriptStarted,
 )
 from gateway.routing.target import Target
-from providers.catalog.prices import Price, price_of
+from providers.endpoints.usage import TOKENS_A_SECOND, length_usage
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
 MAX_REQUESTED: Final = 32
 """Responses that a client may request before they start: the provider handles one at a time, and each reserves
-budget."""
+budget. It is also the most transcripts in progress."""
+
+MILLISECONDS_PER_TOKEN: Final = 1000 // TOKENS_A_SECOND
+"""The length of audio that is one token of input."""
 
 TOO_MANY_REQUESTED: Final = "too many requested responses have not started yet: wait for them"
 
@@ -49,12 +56,15 @@ class Meter:
         self._ended_ids: deque[str | None] = deque(maxlen=MAX_REQUESTED)
         self._response_settled = trio.Event()  # set when a response ends
         self._count = 0
+        self._transcripts: dict[str, Record] = {}  # those in progress, by the audio's item
+        self._audio_characters = 0  # characters of audio that are not transcribed yet
         self._prompt_tokens = 0  # tokens of the last response's input, which the next one repeats
         self._input_characters = 0  # characters received since
 
-    def add_input(self, characters: int) -> None:
-        """Count ``characters`` of client input."""
+    def add_input(self, characters: int, *, is_audio: bool = False) -> None:
+        """Count ``characters`` of client input, which may be audio."""
         self._input_characters += characters
+        self._audio_characters += characters if is_audio else 0
 
     async def check_allowed(self) -> None:
         """Count one request of the client, and check that its limits allow any more. Raises ``GatewayError``."""
@@ -71,10 +81,11 @@ class Meter:
     async def process(self, notice: Notice) -> None:
         """Record or bill the event ``notice``.
 
-        Raises ``GatewayError`` if a response starts without a request and a limit of the client is reached."""
+        Raises ``GatewayError`` if the provider works without a request and a limit of the client is reached; the
+        client is charged for it all the same."""
         match notice:
             case ResponseStarted(id=id):
-                (await self._starting_record(id)).mark_answered(200)
+                await self._start_response(id)
             case OutputPiece(characters=characters):
                 record = await self._current_record()
                 record.bill.characters += characters
@@ -82,10 +93,16 @@ class Meter:
                 record.mark_write_finished()
             case ResponseEnded(id=id, usage=usage, status=status):
                 if id is None or id not in self._ended_ids:
-                    self._settle_ended(await self._take_ended_record(id), usage, status)
                     self._ended_ids.append(id)
-            case TranscriptBilled(usage=usage, model=model):
-                await self._bill_transcript(usage, model)
+                    await self._end_response(id, usage, status)
+            case TranscriptStarted(item=item, model=model):
+                await self._start_transcript(item, model)
+            case TranscriptBilled(usage=usage, model=model, item=item):
+                await self._bill_transcript(usage, model, item or "")
+            case TranscriptFailed(item=item):
+                if (transcript := self._transcripts.pop(item, None)) is not None:
+                    transcript.bill.attempt_records = ()
+                    self._service.ledger.settle(transcript, disconnected=False)
             case Resumable():
                 pass  # free of charge
             case FrameRejected():
@@ -99,13 +116,14 @@ class Meter:
 
     def close(self) -> None:
         """Settle all open records at the end of the session."""
-        for record in (*self._requested, *self._running.values()):
+        for record in (*self._requested, *self._running.values(), *self._transcripts.values()):
             if not record.bill.characters and record.first_byte is None:
                 record.bill.attempt_records = ()
             record.bill.request_size = max(record.bill.request_size, self._input_characters)
             self._service.ledger.settle(record, disconnected=True)
         self._requested.clear()
         self._running.clear()
+        self._transcripts.clear()
 
     # Records
 
@@ -123,8 +141,30 @@ class Meter:
         finally:
             if not is_reserved:
                 self._service.ledger.settle(record, disconnected=True)
-        self._mark_attempted(record)
+        self._mark_attempted(record, self._target)
         return record
+
+    async def _open_unrequested(
+        self, target: Target, asked: RequestedOutput = UNSPECIFIED, counted_as: CountedAs = CountedAs.ANSWER
+    ) -> tuple[Record, GatewayError | None]:
+        """Return the record of work that the provider does without a request, and the error if a limit is reached.
+
+        The record is charged in either case."""
+        record, refusal, is_open = self._new_record(), None, False
+        try:
+            try:
+                record.reservation = await self._reserve(record, target, asked, counted_as)
+            except GatewayError as error:
+                refusal = error
+                with contextlib.suppress(GatewayError):  # only if the counters are unavailable
+                    record.reservation = await self._reserve(record, target, asked, CountedAs.STARTED)
+            is_open = True
+        finally:
+            if not is_open:
+                self._service.ledger.settle(record, disconnected=True)
+        self._mark_attempted(record, target)
+        record.mark_answered(200)
+        return record, refusal
 
     def _new_record(self) -> Record:
         self._count += 1
@@ -137,28 +177,38 @@ class Meter:
         record.bill.request_size = self._prompt_tokens * CHARACTERS_PER_TOKEN + self._input_characters
         return record
 
-    def _mark_attempted(self, record: Record, model: str | None = None, price: Price | None = None) -> None:
-        target = self._target
+    def _mark_attempted(self, record: Record, target: Target) -> None:
         record.attempts = 1
         record.bill.attempt_records = (
             AttemptRecord(
-                target.place,
+                self._target.place,
                 target.entry.provider.id,
                 target.api,
                 "byte",
                 committed=True,
-                model=target.name if model is None else f"{target.entry.provider.id}/{model}",
-                price=target.price if model is None else price,
+                model=target.name,
+                price=target.price,
             ),
         )
 
-    async def _reserve(self, record: Record) -> Reservation | None:
+    async def _reserve(
+        self,
+        record: Record,
+        target: Target | None = None,
+        asked: RequestedOutput = UNSPECIFIED,
+        counted_as: CountedAs = CountedAs.ANSWER,
+    ) -> Reservation | None:
         """Reserve the expected usage of a response; return ``None`` without limits. Raises ``GatewayError``."""
-        allowances, target = self._service.allowances, self._target
+        allowances, target = self._service.allowances, target or self._target
         if not (allowances.of_client(record.client) or allowances.of_target(target)):
             return None
         reservation = Reservation(
-            allowances, Payer(record.client, record.run), record.bill, self._expected_tokens(), UNSPECIFIED
+            allowances,
+            Payer(record.client, record.run),
+            record.bill,
+            self._expected_tokens() if counted_as is not CountedAs.BESIDE else self._audio_tokens,
+            asked,
+            counted_as=counted_as,
         )
         result = await reservation.reserve(target, queues=False)
         if isinstance(result, ErrorInfo):
@@ -169,6 +219,11 @@ class Meter:
     def _expected_tokens(self) -> int:
         return max(1, self._prompt_tokens + self._input_characters // CHARACTERS_PER_TOKEN)
 
+    @property
+    def _audio_tokens(self) -> int:
+        """The estimated tokens of the audio that is not transcribed yet."""
+        return max(1, self._audio_characters // CHARACTERS_PER_TOKEN)
+
     async def _current_record(self) -> Record:
         """Return the record of the current response."""
         if self._running:
@@ -176,31 +231,38 @@ class Meter:
         await self.process(ResponseStarted())
         return self._running[None]
 
-    async def _starting_record(self, id: str | None) -> Record:
-        """Return the record of response ``id``, which starts now or already runs. Raises ``GatewayError``."""
+    async def _start_response(self, id: str | None) -> None:
+        """Open the record of response ``id``, unless it already runs. Raises ``GatewayError``."""
+        refusal = None
         if id not in self._running:
-            without_id = self._running.pop(None, None)
-            requested = self._requested.popleft() if self._requested and without_id is None else None
-            self._running[id] = without_id or requested or await self._open_reserved()
-        return self._running[id]
+            record = self._running.pop(None, None)
+            if record is None and self._requested:
+                record = self._requested.popleft()
+            if record is None:
+                record, refusal = await self._open_unrequested(self._target)
+            self._running[id] = record
+        self._running[id].mark_answered(200)
+        if refusal is not None:
+            raise refusal
 
-    async def _take_ended_record(self, id: str | None) -> Record:
-        """Remove and return the record of response ``id``, which has ended; open one if none was started."""
+    async def _end_response(self, id: str | None, usage: Usage | None, status: str | None) -> None:
+        """Bill response ``id``, which has ended. Raises ``GatewayError`` if it had neither a request nor a start."""
+        record, refusal = self._take_ended_record(id), None
+        if record is None:
+            record, refusal = await self._open_unrequested(self._target)
+        self._settle_ended(record, usage, status)
+        if refusal is not None:
+            raise refusal
+
+    def _take_ended_record(self, id: str | None) -> Record | None:
+        """Remove and return the record of response ``id``, which has ended; ``None`` if none was started."""
         if id in self._running:
             return self._running.pop(id)
         if None in self._running:
             return self._running.pop(None)
         if self._running and id is None:
             return self._running.popitem()[1]
-        return self._requested.popleft() if self._requested else await self._open_anyway()
-
-    async def _open_anyway(self) -> Record:
-        try:
-            return await self._open_reserved()
-        except GatewayError:
-            record = self._new_record()
-            self._mark_attempted(record)
-            return record
+        return self._requested.popleft() if self._requested else None
 
     def _settle_ended(self, record: Record, usage: Usage | None, status: str | None) -> None:
         record.bill.usage, record.reason = usage, status
@@ -214,13 +276,43 @@ class Meter:
             self._prompt_tokens, self._input_characters = usage.prompt, 0
         self._settle(record)
 
-    async def _bill_transcript(self, usage: Usage | None, model: str | None) -> None:
-        record = await self._open_anyway()
-        if model is not None:
-            self._mark_attempted(record, model, price_of(self._target.entry.provider.id, model))
-        record.mark_answered(200)
-        record.bill.usage, record.reason, record.bill.is_complete = usage, "transcribed", True
+    async def _start_transcript(self, item: str, model: str) -> None:
+        """Reserve the expected usage of a transcript by ``model`` that has started. Raises ``GatewayError``."""
+        if item in self._transcripts:
+            return
+        while len(self._transcripts) >= MAX_REQUESTED:  # they never end at this provider
+            self._service.ledger.settle(self._transcripts.pop(next(iter(self._transcripts))), disconnected=False)
+        self._transcripts[item], refusal = await self._open_transcript(model)
+        if refusal is not None:
+            raise refusal
+
+    async def _bill_transcript(self, usage: Usage | None, model: str | None, item: str) -> None:
+        """Bill a transcript. Raises ``GatewayError`` if it had not been reserved and a limit is reached."""
+        record, refusal = self._transcripts.pop(item, None), None
+        if record is None:
+            record, refusal = await self._open_transcript(model)
+        record.bill.usage, record.reason, record.bill.is_complete = usage or record.bill.usage, "transcribed", True
         self._service.ledger.settle(record, disconnected=False)
+        if refusal is not None:
+            raise refusal
+
+    async def _open_transcript(self, model: str | None) -> tuple[Record, GatewayError | None]:
+        """Return the record of a transcript of all audio since the last one, as ``_open_unrequested`` does."""
+        tokens = self._audio_tokens
+        expected = length_usage(tokens * MILLISECONDS_PER_TOKEN, by_tokens=False)
+        asked = RequestedOutput(most=tokens, units=expected.units)  # its words have fewer tokens than its audio
+        record, refusal = await self._open_unrequested(self._transcriber(model), asked, CountedAs.BESIDE)
+        record.bill.usage = attrs.evolve(expected, input=tokens)
+        record.bill.request_size, self._audio_characters = self._audio_characters, 0
+        return record, refusal
+
+    def _transcriber(self, model: str | None) -> Target:
+        """Return the target with the transcriber ``model``, at its own price if the price list has one."""
+        target = self._target
+        if model is None or model == target.model:
+            return target
+        listed = attrs.evolve(target, model=model, entry=attrs.evolve(target.entry, price=None))
+        return listed if listed.price is not None else attrs.evolve(target, model=model)
 
     def _settle_rejected(self, record: Record, rejected: FrameRejected) -> None:
         """Settle a requested response that the provider rejected, at no cost."""

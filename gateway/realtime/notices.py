@@ -34,11 +34,29 @@ class ResponseEnded:
 
 
 @attrs.frozen
+class TranscriptStarted:
+    """An event: a separate ``model`` starts to transcribe the client's audio, the conversation's ``item``."""
+
+    item: str
+    model: str
+
+
+@attrs.frozen
 class TranscriptBilled:
-    """An event: a separate ``model`` has transcribed the client's audio, which is billed separately."""
+    """An event: a separate ``model`` has transcribed the client's audio, which is billed separately.
+
+    ``item`` is the conversation's item with the audio, if the provider reports it."""
 
     usage: Usage | None
     model: str | None = None
+    item: str | None = None
+
+
+@attrs.frozen
+class TranscriptFailed:
+    """An event: the audio of ``item`` could not be transcribed."""
+
+    item: str
 
 
 @attrs.frozen
@@ -57,20 +75,30 @@ class Resumable:
     handle: str
 
 
-Notice: TypeAlias = ResponseStarted | OutputPiece | ResponseEnded | TranscriptBilled | FrameRejected | Resumable
+Notice: TypeAlias = (
+    ResponseStarted
+    | OutputPiece
+    | ResponseEnded
+    | TranscriptStarted
+    | TranscriptBilled
+    | TranscriptFailed
+    | FrameRejected
+    | Resumable
+)
 
 
 @attrs.frozen
 class ClientFrame:
     """A client's frame for the provider.
 
-    ``requests_response`` means that the model will respond. ``characters`` is the frame's approximate size as text.
-    Errors about the frame contain ``event_id``."""
+    ``requests_response`` means that the model will respond. ``characters`` is the frame's approximate size as text,
+    and ``is_audio`` means that it is only audio. Errors about the frame contain ``event_id``."""
 
     message: Piece
     requests_response: bool = False
     characters: int = 0
     event_id: str | None = None
+    is_audio: bool = False
 
 
 class ModelRule(Protocol):

@@ -32,7 +32,15 @@ from gateway.realtime.closing import (
     fit_reason,
 )
 from gateway.realtime.meter import Meter
-from gateway.realtime.notices import FrameReader, FrameRejected, ModelRule, ResponseStarted, Resumable
+from gateway.realtime.notices import (
+    FrameReader,
+    FrameRejected,
+    ModelRule,
+    Notice,
+    OutputPiece,
+    ResponseStarted,
+    Resumable,
+)
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError
@@ -240,7 +248,8 @@ class RealtimeSession:
             self._inbox.close()
             with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                 for notice in self._reader.unfinished_notices():
-                    await self._meter.process(notice)
+                    with contextlib.suppress(GatewayError):  # the session ends in any case
+                        await self._meter.process(notice)
             self._meter.close()
             with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                 async with trio.open_nursery() as nursery:
@@ -257,7 +266,7 @@ class RealtimeSession:
             self._last_message_at = trio.current_time()
             try:
                 frame = await offload(len(message), self._reader.read_client_frame, message, self._models)
-                self._meter.add_input(frame.characters)
+                self._meter.add_input(frame.characters, is_audio=frame.is_audio)
             except GatewayError as error:
                 await self._report_error(error.info, None)
                 continue
@@ -304,17 +313,19 @@ class RealtimeSession:
             try:
                 await self._meter.process(notice)
             except GatewayError as error:
-                await self._stop_response(error.info, notice.id if isinstance(notice, ResponseStarted) else None)
+                await self._stop(notice, error.info)
         await websocket.send(message)
 
-    async def _stop_response(self, failed: ErrorInfo, id: str | None) -> None:
-        """Stop a response that started without a request when a limit of the client is reached.
+    async def _stop(self, notice: Notice, failed: ErrorInfo) -> None:
+        """Stop the provider's unrequested work that ``notice`` reports when a limit of the client is reached.
 
-        The client gets an error and the provider a cancellation. If the budget is exhausted, or the API has no such
-        frames, the session ends."""
+        The client gets an error, and the provider a cancellation of its response. If there is nothing to cancel, or the
+        budget is exhausted, the session ends: otherwise the provider could continue its work."""
         if (error := self._reader.error_frame(failed, None)) is not None:
             await websocket.send(error)
-        cancel_frame = self._reader.cancel_frame(id)
+        cancel_frame = None
+        if isinstance(notice, ResponseStarted | OutputPiece):
+            cancel_frame = self._reader.cancel_frame(notice.id if isinstance(notice, ResponseStarted) else None)
         if cancel_frame is None or failed.kind == "billing":
             self.refuse(closing_for(failed))
         else:

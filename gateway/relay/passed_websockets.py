@@ -68,7 +68,8 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     if reader.is_metered:
         await meter.check_allowed()
     else:
-        await meter.process(ResponseStarted())  # counts as one response
+        await meter.request_response()  # the session counts as one
+        await meter.process(ResponseStarted())
     try:
         provider = await ConnectionAttempt(opening.context, target, _SHAPE).connect("", opening.offered.names)
     except BaseException:

@@ -116,7 +116,7 @@ ESTIMATES = {
 """Modules that make a ``Usage`` of their own estimates, or of one that a reader in ``READERS`` has made."""
 
 
-def changed(value: Any, hostile: Any) -> list[Any]:
+def with_hostile_numbers(value: Any, hostile: Any) -> list[Any]:
     """Return copies of ``value``, each with one number replaced by ``hostile``, and one with all of them."""
     found: list[Any] = []
 
@@ -157,7 +157,7 @@ def test_no_count_of_a_provider_is_negative_or_overflows(reader):
     read, usage = READERS[reader]
     assert read(usage) is not None
     for hostile in HOSTILE:
-        for one in changed(usage, hostile):
+        for one in with_hostile_numbers(usage, hostile):
             with case(f"{hostile!r:.40} in {one!r:.200}"):
                 if (found := read(one)) is None:
                     continue
@@ -171,7 +171,7 @@ def test_no_count_of_a_provider_is_negative_or_overflows(reader):
 def test_whole_answers_of_every_api_have_limited_counts(api):
     for hostile in HOSTILE:
         for usage in (OPENAI, ANTHROPIC):
-            for one in changed(usage, hostile):
+            for one in with_hostile_numbers(usage, hostile):
                 reading = ApiUsageReader(api)
                 reading.read_whole({"usage": one})
                 assert reading.usage is None or all(0 <= count <= 3 * MOST_TOKENS for count in counts_of(reading.usage))
