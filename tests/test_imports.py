@@ -64,7 +64,7 @@ ARROWS: Final = {
     "gateway.kept_ledger": "config ledger providers.catalog stores",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
-        providers.responses routing upstream""",
+        providers.responses routing shared upstream""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": """
         config counters http kept_ledger ledger providers.apis providers.catalog providers.neutral request routing

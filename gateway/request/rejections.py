@@ -9,6 +9,7 @@ import attrs
 
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
+from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.rejected import Path
 
@@ -35,6 +36,11 @@ class RejectionKey:
     client: str | None = None
     """The client's name, if there are keys."""
 
+    @property
+    def owner(self) -> str:
+        """The client to which the rejection belongs: its name, or the digest of its own credential."""
+        return self.client or self.account or ""
+
     @classmethod
     def to(cls, target: Target, client_request: ClientRequest) -> "RejectionKey":
         """Return the key of ``target`` and the client.
@@ -53,35 +59,33 @@ def _digest(credential: str | None) -> str | None:
 
 
 class RejectionCache:
-    """Rejected paths by key. Bounded: the oldest are removed first. ``clock`` returns seconds."""
+    """Rejected paths by key. Bounded: the client with the most keys loses its oldest. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: OrderedDict[RejectionKey, OrderedDict[Path, float]] = OrderedDict()
+        self._found: OwnedEntries[RejectionKey, OrderedDict[Path, float]] = OwnedEntries(MOST_KEYS)
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
     def of(self, key: RejectionKey) -> tuple[Path, ...]:
         """Return the paths to omit from a request, in the order of their rejections."""
-        paths = self._found.get(key)
+        paths = self._found.get(key.owner, key)
         if paths is None:
             return ()
         now = self._clock()
         for path in [path for path, until in paths.items() if until <= now]:
             del paths[path]
         if not paths:
-            del self._found[key]
+            self._found.remove(key.owner, key)
         return tuple(paths)
 
     def add(self, key: RejectionKey, paths: Iterable[Path]) -> None:
         until = self._clock() + LIFETIME
-        known = self._found.setdefault(key, OrderedDict())
-        self._found.move_to_end(key)
+        known = self._found.get(key.owner, key) or OrderedDict[Path, float]()
+        self._found.put(key.owner, key, known)
         for path in paths:
             known[path] = until
             known.move_to_end(path)
         while len(known) > MOST_PATHS:
             known.popitem(last=False)
-        while len(self._found) > MOST_KEYS:
-            self._found.popitem(last=False)

@@ -257,6 +257,18 @@ def test_learned_rejections_are_bounded():
     assert learned.of(RejectionKey("http://a", "0")) == (("x",),)
 
 
+def test_one_clients_rejections_do_not_remove_those_of_another():
+    learned = RejectionCache()
+    bobs = RejectionKey("http://a", "m", client="bob")
+    learned.add(bobs, [("x",)])
+    for i in range(2 * MOST_KEYS):
+        learned.add(RejectionKey("http://a", f"model-{i}", client="mallory"), [("x",)])
+        learned.add(RejectionKey("http://a", f"model-{i}", account="digest"), [("x",)])
+    assert learned.of(bobs) == (("x",),)
+    last = f"model-{2 * MOST_KEYS - 1}"
+    assert learned.of(RejectionKey("http://a", last, client="mallory")) == (("x",),)
+
+
 def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: object) -> RejectionKey:
     config = {"model": "anthropic/claude-x", "name": name, **entry}
     router = Router(from_mapping({"version": "v0.3.0", "model_providers": [config]}))

@@ -1,0 +1,55 @@
+"""A bounded mapping whose clients cannot remove each other's entries."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.shared.owned_entries import OwnedEntries
+
+MOST = 8
+
+
+def test_the_client_with_the_most_entries_loses_its_oldest():
+    entries: OwnedEntries[int, int] = OwnedEntries(MOST)
+    for key in range(3):
+        entries.put("bob", key, key)
+    for key in range(100):
+        entries.put("mallory", key, key)
+    assert [entries.get("bob", key) for key in range(3)] == [0, 1, 2]
+    assert [key for key in range(100) if entries.get("mallory", key) is not None] == [95, 96, 97, 98, 99]
+
+
+def test_an_entry_that_is_put_again_is_the_newest():
+    entries: OwnedEntries[str, int] = OwnedEntries(2)
+    for key in ("a", "b", "a", "c"):
+        entries.put("bob", key, 1)
+    assert [entries.get("bob", key) for key in ("a", "b", "c")] == [1, None, 1]
+
+
+def test_an_empty_mapping_is_false_and_frees_its_room():
+    entries: OwnedEntries[str, int] = OwnedEntries(1)
+    assert not entries
+    entries.put("bob", "a", 1)
+    assert entries
+    entries.remove("bob", "a")
+    entries.remove("bob", "a")
+    entries.remove("nobody", "a")
+    assert not entries
+    entries.put("greta", "b", 2)
+    assert entries.get("greta", "b") == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.sampled_from("abc"), st.integers(0, 9))))
+def test_it_never_holds_more_than_its_limit_nor_drops_a_client_below_its_share(steps):
+    entries: OwnedEntries[int, int] = OwnedEntries(MOST)
+    known: dict[str, set[int]] = {owner: set() for owner in "abc"}
+    for step, owner, key in steps:
+        before = {one: {k for k in range(10) if entries.get(one, k) is not None} for one in "abc"}
+        if step == "put":
+            entries.put(owner, key, key)
+        else:
+            entries.remove(owner, key)
+        known = {one: {k for k in range(10) if entries.get(one, k) is not None} for one in "abc"}
+        assert sum(map(len, known.values())) <= MOST
+        for one in "abc":
+            if one != owner and known[one] != before[one]:
+                assert len(before[one]) >= MOST // 3
