@@ -1,15 +1,19 @@
 """Runs work on large bodies in a thread, so that it does not delay the streams.
 
-The thread and the streams alternate with the interpreter lock, so streams become slightly slower. There is only one
-such thread: more would not be faster, and streams would wait for each one's C calls, which do not release the lock.
-Clients take turns: at most one piece of work of each client waits for the thread."""
+The thread and the streams alternate with the interpreter lock, so streams become slightly slower. Usually there is only
+one such thread: more would not be faster, and streams would wait for each one's C calls, which do not release the lock.
+Clients take turns: at most one piece of work of each client runs or waits. If a piece takes longer than a slice, that
+of another client does not wait for its end, but runs in a second thread. The client that used the threads least is
+next."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
+import attrs
 import trio
 from trio.lowlevel import RunVar
 
@@ -24,15 +28,22 @@ SWITCH: Final = 0.0005
 """Seconds for which the thread keeps the interpreter lock when a stream wants it. Python's default of 0.005 is too
 long, because streams release the lock with each system call."""
 
+SLICE: Final = 0.05
+"""Seconds for which a piece of work may keep other clients' work waiting."""
+
+THREADS: Final = 4
+"""The most pieces of work at the same time; all but one have exceeded their slice. The streams wait for half a
+millisecond for each thread, some times for each event: with eight threads, nearly a tenth of a second."""
+
 CLIENT: Final = ContextVar("client", default="")
 """The client of the current task. All clients without names share one turn."""
 
-_PLACE = RunVar[trio.CapacityLimiter]("offload")
+_SLOTS = RunVar["ThreadSlots"]("offload slots")
 _TURNS = RunVar[WeakValueDictionary[str, trio.Lock]]("offload turns")
 
 
 async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
-    """Return ``work(*args)``, called in the thread if ``size`` is more than ``LARGE`` bytes.
+    """Return ``work(*args)``, called in a thread if ``size`` is more than ``LARGE`` bytes.
 
     ``size`` excludes bytes that the work barely touches. The work must not use trio, and no C call in it may take more
     than tens of milliseconds. Cancellation waits for running work, whose duration is bounded by the limits of a body
@@ -40,8 +51,66 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.
     if size <= LARGE:
         return work(*args, **keywords)
     sys.setswitchinterval(SWITCH)
-    async with _turn(CLIENT.get()):
-        return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=_place())
+    client, slots = CLIENT.get(), _slots()
+    async with _turn(client), slots.slot(client):
+        return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=slots.limiter)
+
+
+@attrs.define(eq=False)
+class Ticket:
+    """A piece of work of ``client`` that waits for a thread, or has one since ``began``."""
+
+    client: str
+    granted: trio.Event
+    began: float = 0.0
+
+
+class ThreadSlots:
+    """The threads for large work: one, and another for each piece of work that has exceeded its slice."""
+
+    def __init__(self) -> None:
+        self.limiter = trio.CapacityLimiter(THREADS)
+        self._running: list[Ticket] = []  # the last one began last
+        self._waiting: list[Ticket] = []
+        self._used: dict[str, float] = {}  # seconds by client, since no work was running
+
+    @asynccontextmanager
+    async def slot(self, client: str) -> AsyncIterator[None]:
+        """Wait for a slot of ``client``, and hold it during the block."""
+        ticket = Ticket(client, trio.Event())
+        self._waiting.append(ticket)
+        try:
+            self._grant_next()
+            while not ticket.granted.is_set():
+                with trio.move_on_after(SLICE):
+                    await ticket.granted.wait()
+                self._grant_next()
+            yield
+        finally:
+            self._release(ticket)
+
+    def _grant_next(self) -> None:
+        """Grant a slot to the client that has used the threads least, if the last piece of work has had its slice."""
+        now = trio.current_time()
+        if self._running and (now < self._running[-1].began + SLICE or len(self._running) == THREADS):
+            return
+        if self._waiting:
+            ticket = min(self._waiting, key=lambda one: self._used.get(one.client, 0.0))
+            self._waiting.remove(ticket)
+            self._running.append(ticket)
+            ticket.began = now
+            ticket.granted.set()
+
+    def _release(self, ticket: Ticket) -> None:
+        if not ticket.granted.is_set():
+            self._waiting.remove(ticket)
+            return
+        self._running.remove(ticket)
+        used = trio.current_time() - ticket.began
+        self._used[ticket.client] = self._used.get(ticket.client, 0.0) + used
+        if not self._running and not self._waiting:
+            self._used.clear()
+        self._grant_next()
 
 
 def _turn(client: str) -> trio.Lock:
@@ -55,9 +124,9 @@ def _turn(client: str) -> trio.Lock:
     return turn
 
 
-def _place() -> trio.CapacityLimiter:
+def _slots() -> ThreadSlots:
     try:
-        return _PLACE.get()
+        return _SLOTS.get()
     except LookupError:
-        _PLACE.set(place := trio.CapacityLimiter(1))
-        return place
+        _SLOTS.set(slots := ThreadSlots())
+        return slots

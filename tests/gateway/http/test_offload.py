@@ -1,5 +1,6 @@
 """Work on large bodies beside the loop."""
 
+import statistics
 import threading
 import time
 
@@ -7,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.http.offload import CLIENT, LARGE, offload
+from gateway.http.offload import CLIENT, LARGE, SLICE, THREADS, offload
+from tests.support.asgi_app import eventually
 
 
 async def test_what_is_small_is_done_on_the_spot():
@@ -92,6 +94,56 @@ async def test_clients_take_turns():
         may_begin.set()
     assert done.index("one") <= 2
     assert done.count("many") == 8
+
+
+async def test_work_of_others_does_not_wait_for_the_end_of_long_work():
+    """335 kB of JSON once took nine seconds of the only thread, for which all larger requests waited (CWE-400)."""
+    may_end, waits = threading.Event(), []
+
+    async def hold(client: str) -> None:
+        CLIENT.set(client)
+        await offload(LARGE + 1, may_end.wait, 30)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(THREADS - 1):
+            nursery.start_soon(hold, f"busy-{number}")
+            nursery.start_soon(hold, f"busy-{number}")  # waits for its own client's turn
+        await trio.sleep(2 * SLICE * THREADS)  # all of them have begun
+        for number in range(5):
+            CLIENT.set(f"other-{number}")
+            began = trio.current_time()
+            await offload(LARGE + 1, time.monotonic)
+            waits.append(trio.current_time() - began)
+        may_end.set()
+    assert statistics.median(waits) < 0.25, waits
+
+
+async def test_the_client_that_has_used_the_thread_least_is_next():
+    may_end, begun = threading.Event(), list[str]()
+
+    def work(client: str) -> None:
+        begun.append(client)
+        may_end.wait(10)
+
+    async def ask(client: str, times: int) -> None:
+        CLIENT.set(client)
+        for _ in range(times):
+            await offload(LARGE + 1, work, client)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(THREADS):
+            nursery.start_soon(ask, f"many-{number}", 3)
+        await eventually(lambda: len(begun) == THREADS)
+        for client in ("one", "another"):
+            nursery.start_soon(ask, client, 1)
+        await trio.testing.wait_all_tasks_blocked(SLICE / 10)
+        may_end.set()
+    assert set(begun[THREADS : THREADS + 3]) >= {"one", "another"}
+    assert len(begun) == 3 * THREADS + 2
+
+
+async def test_one_long_work_is_alone_as_long_as_nobody_waits():
+    assert len({await offload(LARGE + 1, threading.active_count) for _ in range(20)}) == 1
 
 
 async def test_cancellation_ends_the_wait_and_not_the_work():
