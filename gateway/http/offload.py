@@ -57,7 +57,7 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.
 
 
 @attrs.define(eq=False)
-class Ticket:
+class ThreadTicket:
     """A piece of work of ``client`` that waits for a thread, or has one since ``began``."""
 
     client: str
@@ -70,14 +70,14 @@ class ThreadSlots:
 
     def __init__(self) -> None:
         self.limiter = trio.CapacityLimiter(THREADS)
-        self._running: list[Ticket] = []  # the last one began last
-        self._waiting: list[Ticket] = []
+        self._running: list[ThreadTicket] = []  # the last one began last
+        self._waiting: list[ThreadTicket] = []
         self._used: dict[str, float] = {}  # seconds by client, since no work was running
 
     @asynccontextmanager
     async def slot(self, client: str) -> AsyncIterator[None]:
         """Wait for a slot of ``client``, and hold it during the block."""
-        ticket = Ticket(client, trio.Event())
+        ticket = ThreadTicket(client, trio.Event())
         self._waiting.append(ticket)
         try:
             self._grant_next()
@@ -101,7 +101,7 @@ class ThreadSlots:
             ticket.began = now
             ticket.granted.set()
 
-    def _release(self, ticket: Ticket) -> None:
+    def _release(self, ticket: ThreadTicket) -> None:
         if not ticket.granted.is_set():
             self._waiting.remove(ticket)
             return
