@@ -53,8 +53,22 @@ class BatchReserves:
 RUN: Final = 24 * 3600.0
 """Seconds after its last request until a run ends."""
 
-_LATE: Final = 24 * 3600.0
-"""Seconds that a sum is stored after its period: requests that began in the period may end later."""
+
+def named_run(client: str | None, name: str) -> str:
+    """Return the run ``name`` of ``client``.
+
+    The client's name ends at the first slash: its own slashes are written as ``%2F``, so that no client can write
+    another client's run."""
+    return name if client is None else f"{client.replace('%', '%25').replace('/', '%2F')}/{name}"
+
+
+def client_of(run: str) -> str:
+    """Return the written name of the client in ``run``; without client keys, any part that runs may share."""
+    return run.partition("/")[0] if "/" in run else ""
+
+
+_LATE: Final = 3600.0
+"""Seconds that a sum is stored after its period: requests that began in the period may still reserve."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -91,7 +105,7 @@ class BudgetAllowance:
             self._version, self._current = self.batch_reserves.version, None
         match self.budget.period:
             case "run":
-                return None if run is None else self._counter(f"run {run}", at + RUN, by_clients=True)
+                return None if run is None else self._counter(f"run {run}", at + RUN, chosen_by=client_of(run))
             case Rolling(seconds):
                 return self._slice_counter(slice_of(at, seconds), seconds)
             case calendar:
@@ -127,10 +141,10 @@ class BudgetAllowance:
         return self._current
 
     def _counter(
-        self, period: str, until: float, earlier: tuple[bytes, ...] = (), by_clients: bool = False
+        self, period: str, until: float, earlier: tuple[bytes, ...] = (), chosen_by: str | None = None
     ) -> SumCounter:
         key = counter_key(self._name(period))
-        return SumCounter(key, f"{self.holder}.budgets", self.most, until, earlier, by_clients)
+        return SumCounter(key, f"{self.holder}.budgets", self.most, until, earlier, chosen_by)
 
     @property
     def most(self) -> int:

@@ -73,18 +73,22 @@ class RootLimits:
         """The allowances for configured values, which are known beforehand."""
         return tuple(self._shared.values())
 
-    def of(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> tuple[RateAllowance, ...]:
-        """Return the allowances for a request with these model names and ``headers`` (lower-case names)."""
-        return tuple(self._matching(models, headers)) if self._limits else ()
+    def of(
+        self, models: Collection[str], headers: Sequence[tuple[str, str]], client: str | None = None
+    ) -> tuple[RateAllowance, ...]:
+        """Return the allowances for a request of ``client`` with these model names and ``headers`` (lower-case)."""
+        return tuple(self._matching(models, headers, client or "")) if self._limits else ()
 
-    def _matching(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> Iterator[RateAllowance]:
+    def _matching(
+        self, models: Collection[str], headers: Sequence[tuple[str, str]], client: str
+    ) -> Iterator[RateAllowance]:
         sent = dict(headers)
         for limit in self._limits:
             value = sent.get(limit.header)
             if value is None or limit.model not in models:
                 continue
             if limit.value is None:
-                yield _header_allowance(limit, value)
+                yield _header_allowance(limit, value, client)
             elif limit.value == value:
                 yield self._shared[limit]
 
@@ -93,11 +97,11 @@ def root_allowances(config: Config | None) -> RootLimits:
     return RootLimits(() if config is None else config.header_limits)
 
 
-def _header_allowance(limit: RootLimit, value: str) -> RateAllowance:
+def _header_allowance(limit: RootLimit, value: str, chosen_by: str | None = None) -> RateAllowance:
     of_one = "" if limit.value is None else f"={value}"
     holder = Holder("ratelimits", f"{limit.model} by {limit.header}{of_one}")
     counter = rate_counter(holder, "tokens", limit.tokens)
     parts = ("each" if limit.value is None else "one", limit.model, limit.header, limit.tokens.text, value)
     key = counter_key("ratelimits " + "".join(f"{len(part)}:{part}" for part in parts))
-    counter = attrs.evolve(counter, key=key, by_clients=limit.value is None)
+    counter = attrs.evolve(counter, key=key, chosen_by=chosen_by)
     return RateAllowance(holder, "tokens", limit.tokens.text, False, counter)

@@ -71,7 +71,10 @@ UNKNOWN_WAIT: Final = 1
 """Seconds to wait for the end of other requests: without a wait, programs retry immediately
 (lidge-jun/opencodex#4653)."""
 
-_AWAY: Final = "The gateway cannot reach the store of its counters, and rejects requests with limits until it can"
+_CAUSES: Final[Mapping[str, str]] = {
+    "store_away": "The gateway cannot reach the store of its counters, and rejects requests with limits until it can",
+    "no_row": "The gateway counts as many runs and header values as it can. Use fewer different names for them",
+}
 
 _NOUNS: Final[Mapping[Measure, str]] = {
     "requests": "requests",
@@ -93,8 +96,8 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
     limits = tuple(
         dict.fromkeys(f"{one.holder}.{kind_of_limit(one, shortage.debit.counter)}" for one, shortage in short)
     )
-    away = any(shortage.cause == "store_away" for _, shortage in short)
-    reached = _AWAY if away else "Rate limit of this gateway reached"
+    causes = {shortage.cause for _, shortage in short}
+    reached = next((text for cause, text in _CAUSES.items() if cause in causes), "Rate limit of this gateway reached")
     each = (f"{one.holder.title}: {amount(one)}{_reservation_note(one, shortage)}" for one, shortage in short)
     reasons = "; ".join(dict.fromkeys(each))
     return ErrorInfo(
@@ -125,7 +128,7 @@ def amount(allowance: Allowance) -> str:
 
 def _reservation_note(allowance: Allowance, shortage: Shortage) -> str:
     """Return a note that other requests' reservations fill a budget; empty for other limits."""
-    if shortage.cause == "store_away" or not isinstance(allowance, BudgetAllowance):
+    if shortage.cause != "no_room" or not isinstance(allowance, BudgetAllowance):
         return ""
     return "; running requests have reserved the rest"
 

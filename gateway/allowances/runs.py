@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.allowances.budgets import named_run
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.sessions import named_session
@@ -26,18 +27,11 @@ def run_of(client_request: ClientRequest, incoming: Incoming) -> str | None:
     """Return the run of a request: the run header, else its session or its parent's session, prefixed by the client
     key's name.
 
-    The prefix ends at the first slash: a slash in the key's name is written as ``%2F``, so that no client can write
-    another client's run. Return ``None`` without any of these. Raises ``GatewayError`` (400) for an invalid name."""
+    Return ``None`` without any of these. Raises ``GatewayError`` (400) for an invalid name."""
     headers = dict(client_request.headers)
     header = headers.get(HEADER)
     name = _session_name(headers, incoming) if header is None else _check_name(header)
-    if name is None:
-        return None
-    return name if client_request.client is None else f"{_without_slash(client_request.client)}/{name}"
-
-
-def _without_slash(client: str) -> str:
-    return client.replace("%", "%25").replace("/", "%2F")
+    return None if name is None else named_run(client_request.client, name)
 
 
 def _check_name(header: str) -> str:

@@ -4,7 +4,7 @@ A request reserves all debits of its claim, or none. At its end it settles the c
 by the amount actually used. Amounts are integers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -13,6 +13,10 @@ MOST_AMOUNT: Final = 10**17
 
 MOST_TOTAL: Final = 10**18
 """The largest amount of a sum, used or reserved. Larger totals stay at it, instead of failing to be stored."""
+
+
+NO_ROW_WAIT: Final = 60.0
+"""Seconds until a request without a row is worth another attempt: other counters expire."""
 
 
 def bounded_amount(amount: int) -> int:
@@ -32,15 +36,15 @@ class RateCounter:
     """A rate: ``amount`` units refill evenly in ``seconds``, up to ``burst``.
 
     A debit larger than ``burst`` passes when the burst is full. ``key`` (16 bytes, a digest of ``name``) is the
-    counter's identity; ``name`` is for people and headers, such as ``client_keys.alice.tokens``. ``by_clients`` marks
-    counters of values that clients choose; the least recently used of these are forgotten if there are too many."""
+    counter's identity; ``name`` is for people and headers, such as ``client_keys.alice.tokens``. ``chosen_by`` is the
+    client that chose the counted value; ``None`` for counters of the configuration."""
 
     key: bytes
     name: str
     amount: int
     seconds: float
     burst: int
-    by_clients: bool = False
+    chosen_by: str | None = None
 
 
 @attrs.frozen(repr=False)
@@ -50,6 +54,7 @@ class SlotCounter:
     key: bytes
     name: str
     most: int
+    chosen_by: ClassVar[None] = None
 
 
 @attrs.frozen(repr=False)
@@ -64,7 +69,7 @@ class SumCounter:
     most: int = attrs.field(converter=_bounded_total)
     until: float
     earlier: tuple[bytes, ...] = ()
-    by_clients: bool = False
+    chosen_by: str | None = None
 
 
 Counter: TypeAlias = RateCounter | SlotCounter | SumCounter
@@ -92,13 +97,13 @@ class Shortage:
 
     ``wait`` is the number of seconds until it fits if no request ends: ``None`` for slots, sums full of reservations,
     and exhausted sums. ``used`` and ``held`` are the amounts that counted. ``cause`` is ``store_away`` if requests are
-    refused because the store is unavailable."""
+    refused because the store is unavailable, and ``no_row`` if the counter is new and none can be added."""
 
     debit: Debit
     wait: float | None
     used: int
     held: int
-    cause: Literal["no_room", "store_away"] = "no_room"
+    cause: Literal["no_room", "store_away", "no_row"] = "no_room"
 
     @property
     def is_lasting(self) -> bool:

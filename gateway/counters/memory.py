@@ -1,5 +1,6 @@
 """Counters in the memory of one process."""
 
+import itertools
 import math
 import time
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from typing import Final
 import attrs
 
 from gateway.counters.counter import (
+    NO_ROW_WAIT,
     Claim,
     Counter,
     Debit,
@@ -22,8 +24,11 @@ from gateway.counters.counter import (
 )
 from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
 
-MOST_BY_CLIENTS: Final = 100_000
-"""Limit on counters of values that clients choose. Configured counters do not count and are never dropped."""
+MOST_CHOSEN: Final = 131_072
+"""Limit on counters of values that clients choose, half of it for one client. Configured counters do not count."""
+
+_SEARCH: Final = 10.0
+"""Seconds between searches for expired counters of all clients while the limit is reached."""
 
 SWEEP_AFTER: Final = 256
 """New counters between searches for expired ones, or as many as exist if that is more, so that a flood of names does
@@ -35,12 +40,13 @@ class _State:
     """The state of a counter.
 
     ``full`` is the time at which a rate has refilled; ``used`` a sum; ``held`` its reservations or occupied slots;
-    ``until`` its expiry."""
+    ``until`` its expiry, ``chosen_by`` the client that chose its value."""
 
     full: float = 0.0
     used: int = 0
     held: int = 0
     until: float = math.inf
+    chosen_by: str | None = None
 
 
 class LocalCounters:
@@ -52,13 +58,15 @@ class LocalCounters:
         self,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
-        most: int = MOST_BY_CLIENTS,
+        most: int = MOST_CHOSEN,
     ) -> None:
         self._clock = clock
         self._now = now
         self._most = most
         self._states: dict[bytes, _State] = {}
-        self._by_clients: OrderedDict[bytes, None] = OrderedDict()
+        self._chosen: dict[str, OrderedDict[bytes, None]] = {}  # keys that each client chose, last used last
+        self._chosen_count = 0
+        self._next_search = -math.inf
         self._new = 0
         self._sweep_after = SWEEP_AFTER
         self._open: set[str] = set()
@@ -105,6 +113,8 @@ class LocalCounters:
         return len(self._states)
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
+        if not self._has_row(counter):
+            return
         state = self._state(counter)
         state.used = max(state.used, used)
         self._invalidate_slices(counter)
@@ -125,6 +135,8 @@ class LocalCounters:
 
     def _shortage_of(self, debit: Debit, now: float) -> Shortage | None:
         counter = debit.counter
+        if counter.chosen_by is not None and not self._has_row(counter):
+            return Shortage(debit, NO_ROW_WAIT, 0, 0, "no_row")
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, self._full(counter), now)
         used, held = self._used(counter)
@@ -181,11 +193,8 @@ class LocalCounters:
         state = self._states.get(counter.key)
         if state is None:
             state = self._states[counter.key] = self._new_state(counter)
-        if not isinstance(counter, SlotCounter) and counter.by_clients:
-            self._by_clients[counter.key] = None
-            self._by_clients.move_to_end(counter.key)
-            if len(self._by_clients) > self._most:
-                self._drop_oldest()
+        if state.chosen_by is not None:
+            self._chosen[state.chosen_by].move_to_end(counter.key)
             if isinstance(counter, SumCounter):
                 if self._has_ended(counter, state):
                     state.used = 0
@@ -194,23 +203,52 @@ class LocalCounters:
 
     def _has_ended(self, counter: SlotCounter | SumCounter, state: _State) -> bool:
         """Return whether a sum has expired and may restart under its key; configured sums do not."""
-        return isinstance(counter, SumCounter) and counter.by_clients and state.until < self._now()
+        return isinstance(counter, SumCounter) and counter.chosen_by is not None and state.until < self._now()
 
     def _new_state(self, counter: Counter) -> _State:
         self._new += 1
         if self._new >= self._sweep_after:
             self._drop_expired()
             self._new, self._sweep_after = 0, max(SWEEP_AFTER, len(self._states))
-        return _State(until=counter.until) if isinstance(counter, SumCounter) else _State()
+        if counter.chosen_by is not None:
+            self._chosen.setdefault(counter.chosen_by, OrderedDict())[counter.key] = None
+            self._chosen_count += 1
+        until = counter.until if isinstance(counter, SumCounter) else math.inf
+        return _State(until=until, chosen_by=counter.chosen_by)
+
+    def _has_row(self, counter: Counter) -> bool:
+        """Return whether ``counter`` has a state, or may have one.
+
+        A client may choose half of all counters, so that the others find room. Counters in use are never dropped for
+        new ones, because their usage would be lost."""
+        client = counter.chosen_by
+        if client is None or counter.key in self._states or self._may_choose(client):
+            return True
+        for key in [key for key in itertools.islice(self._chosen.get(client, ()), 8) if self._is_over(key)]:
+            self._drop(key)
+        if not self._may_choose(client) and self._clock() >= self._next_search:
+            self._next_search = self._clock() + _SEARCH
+            self._drop_expired()
+        return self._may_choose(client)
+
+    def _may_choose(self, client: str) -> bool:
+        return self._chosen_count < self._most and len(self._chosen.get(client, ())) < self._most // 2
+
+    def _is_over(self, key: bytes) -> bool:
+        """Return whether a counter that a client chose equals a new one."""
+        state = self._states[key]
+        return not state.held and (state.until < self._now() or (not state.used and state.full <= self._clock()))
 
     def _drop_expired(self) -> None:
         now = self._now()
         for key in [key for key, state in self._states.items() if state.until < now and not state.held]:
-            del self._states[key]
-            self._by_clients.pop(key, None)
+            self._drop(key)
+        for key in [key for keys in self._chosen.values() for key in keys if self._is_over(key)]:
+            self._drop(key)
 
-    def _drop_oldest(self) -> None:
-        """Drop the oldest counter that clients chose and no claim holds."""
-        oldest = next((key for key in self._by_clients if not self._states[key].held), None)
-        if oldest is not None:
-            del self._by_clients[oldest], self._states[oldest]
+    def _drop(self, key: bytes) -> None:
+        if (client := self._states.pop(key).chosen_by) is not None:
+            del self._chosen[client][key]
+            self._chosen_count -= 1
+            if not self._chosen[client]:
+                del self._chosen[client]

@@ -3,12 +3,15 @@
 Reservations are in cells of each worker, so that they are released however the worker ends. Rates are refill times in
 whole nanoseconds."""
 
+import functools
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.counters.counter import (
     MOST_TOTAL,
+    NO_ROW_WAIT,
     Claim,
     Counter,
     Debit,
@@ -21,13 +24,15 @@ from gateway.counters.counter import (
     bounded_amount,
 )
 from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
-from gateway.shared.amounts import SharedAmounts
-from gateway.shared.layout import TOTAL, UNTIL
+from gateway.shared.amounts import AmountTable, SharedAmounts
+from gateway.shared.layout import GROUP, TOTAL, UNTIL
 
 _NANO: Final = 10**9
 _FOR_EVER: Final = 1e9  # seconds that fit into a word: thirty years
-_MARGIN: Final = 3600.0
-"""Seconds that a sum is stored after its expiry: requests count in the period in which they began."""
+_MARGIN: Final = 60.0
+"""Seconds that a sum is stored after its expiry, in case the clock of periods is set back."""
+_MOST_OF_CLIENT: Final = GROUP // 2
+"""The most live counters that one client may choose in a group of rows."""
 
 
 class WorkerCounters:
@@ -106,7 +111,7 @@ class WorkerCounters:
         self._callbacks.append(callback)
 
     def _full(self, rate: RateCounter) -> float:
-        row = self._amounts.find(rate.key)
+        row = _table_of(self._amounts, rate).find(rate.key)
         return 0.0 if row is None else self._amounts.words[row + TOTAL] / _NANO
 
 
@@ -122,9 +127,8 @@ class _Step:
     def take(self, debit: Debit) -> Shortage | None:
         """Reserve ``debit``, or return its shortage."""
         counter, amounts = debit.counter, self._amounts
-        row = amounts.find(counter.key)
-        if row is None and (row := amounts.assign(counter.key)) is None:
-            return None
+        if (row := self._find_or_assign(counter, _MOST_OF_CLIENT)) is None:
+            return Shortage(debit, NO_ROW_WAIT, 0, 0, "no_row")
         if isinstance(counter, RateCounter):
             short = rate_shortage(counter, debit, self._total(row) / _NANO, self._now)
             if short is None:
@@ -132,6 +136,8 @@ class _Step:
             return short
         before, mine = amounts.words[row + amounts.own], self._held(row)
         used, held = _used_of(amounts, counter, row)
+        if counter.chosen_by is not None and self._has_ended(row):
+            used = self.words[row + TOTAL] = 0  # the next run of that name
         short = room_shortage(debit, counter.most, used, held + mine - before)
         if short is None:
             self.words[row + amounts.own] = mine + debit.amount
@@ -141,8 +147,7 @@ class _Step:
 
     def settle(self, debit: Debit, used: int) -> None:
         counter, amounts = debit.counter, self._amounts
-        row = amounts.find(counter.key)
-        if row is None and (row := amounts.assign(counter.key)) is None:
+        if (row := self._find_or_assign(counter)) is None:
             return
         if isinstance(counter, RateCounter):
             self._debit(counter, row, used - debit.amount)
@@ -154,10 +159,21 @@ class _Step:
             self._keep(counter, row)
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
-        row = self._amounts.find(counter.key)
-        if row is not None or (row := self._amounts.assign(counter.key)) is not None:
+        if (row := self._find_or_assign(counter, _MOST_OF_CLIENT)) is not None:
             self.words[row + TOTAL] = max(self._total(row), min(used, MOST_TOTAL))
             self._keep(counter, row)
+
+    def _find_or_assign(self, counter: Counter, most: int = GROUP) -> int | None:
+        """Return the row of ``counter``; ``None`` without a row for a new counter.
+
+        A client may choose ``most`` counters in each group of rows, so that the others find room."""
+        table = _table_of(self._amounts, counter)
+        if (row := table.find(counter.key)) is not None or counter.chosen_by is None:
+            return table.assign(counter.key) if row is None else row
+        return table.assign(counter.key, _owner_digest(counter.chosen_by), most=most)
+
+    def _has_ended(self, row: int) -> bool:
+        return self._amounts.words[row + UNTIL] < self._now * _NANO and not self._amounts.chosen.held(row)
 
     def _total(self, row: int) -> int:
         word = row + TOTAL
@@ -170,23 +186,33 @@ class _Step:
     def _debit(self, rate: RateCounter, row: int, amount: int) -> None:
         if amount:
             full = int(min(full_after_debit(rate, self._total(row) / _NANO, amount, self._now), _FOR_EVER) * _NANO)
-            self.words[row + TOTAL] = full = full if full > 0 else 0
-            self.words[row + UNTIL] = full | 1 if rate.by_clients else full & ~1
+            self.words[row + TOTAL] = self.words[row + UNTIL] = full if full > 0 else 0
 
     def _keep(self, counter: SumCounter, row: int) -> None:
         until = int(min(counter.until + self._margin, _FOR_EVER) * _NANO)
         if until > self._amounts.words[row + UNTIL] + _NANO:
-            self.words[row + UNTIL] = until | 1 if counter.by_clients else until & ~1
+            self.words[row + UNTIL] = until
 
 
 def _used_of(amounts: SharedAmounts, counter: SlotCounter | SumCounter, row: int | None = None) -> tuple[int, int]:
     """Return the amounts of ``counter`` used and held; ``row`` is its row if known."""
+    table = _table_of(amounts, counter)
     if row is None:
-        row = amounts.find(counter.key)
-    used, held = (0, 0) if row is None else (amounts.words[row + TOTAL], amounts.held(row))
+        row = table.find(counter.key)
+    used, held = (0, 0) if row is None else (amounts.words[row + TOTAL], table.held(row))
     if isinstance(counter, SumCounter) and counter.earlier:
         for key in counter.earlier:
-            if (row := amounts.find(key)) is not None:
+            if (row := table.find(key)) is not None:
                 used += amounts.words[row + TOTAL]
-                held += amounts.held(row)
+                held += table.held(row)
     return used, held
+
+
+def _table_of(amounts: SharedAmounts, counter: Counter) -> AmountTable:
+    return amounts.configured if counter.chosen_by is None else amounts.chosen
+
+
+@functools.lru_cache(4096)
+def _owner_digest(client: str) -> int:
+    """Return a word that represents ``client`` in a row."""
+    return int.from_bytes(hashlib.blake2b(client.encode(errors="surrogatepass"), digest_size=8).digest(), "little")

@@ -47,7 +47,7 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: st
 def _allowances_by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:
     """Return the allowances of the request's headers that apply to the model of ``first``."""
     names = (first.requested_name, first.entry.name, first.name, first.model)
-    return context.service.allowances.by_header.of(names, context.client_request.headers)
+    return context.service.allowances.by_header.of(names, context.client_request.headers, context.client_request.client)
 
 
 def expected_background_tokens(incoming: Incoming) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 KEY: Final = 16
-"""The size of a key. Keys are digests, distributed over groups by their first eight bytes."""
+"""The size of a key. Keys are digests, distributed over groups by the memory's secret."""
 
 GROUP: Final = 16
 """Rows per group. In a table that is a quarter full, one in a million keys finds its group full."""
@@ -31,8 +31,10 @@ JOURNAL: Final = 16_384
 
 UNTIL: Final = 0
 TOTAL: Final = 1
-AMOUNT: Final = 2
-"""Words in a row of amounts: expiry by the clock in nanoseconds, the total, then the amount of each seat."""
+OWNER: Final = 2
+AMOUNT: Final = 3
+"""Words in a row of amounts: expiry by the clock in nanoseconds, the total, a digest of the client that chose the key,
+then the amount of each seat."""
 
 COPY_HEAD: Final = 24
 """Bytes before each of a row's two copies of its value."""
@@ -59,8 +61,11 @@ SIZES: Final[Mapping[str, TableSize]] = {
 }
 """The tables by name; the number of rows limits the entries."""
 
-AMOUNTS: Final = 32_768
-"""Keys with amounts or counts."""
+AMOUNT_ROWS: Final[Mapping[str, int]] = {"configured": 131_072, "chosen": 131_072, "open": 16_384}
+"""The rows of each table of amounts.
+
+``configured`` is for limits of the configuration, ``chosen`` for limits of names that clients choose, such as runs, and
+``open`` for counts of open responses. Clients therefore cannot take rows from the configuration."""
 
 
 @attrs.frozen
@@ -69,13 +74,13 @@ class Layout:
 
     seats: int
     sizes: Mapping[str, TableSize] = attrs.field(default=SIZES, hash=False)
-    amount_rows: int = AMOUNTS
+    amount_rows: Mapping[str, int] = attrs.field(default=AMOUNT_ROWS, hash=False)
 
     @property
     def fingerprint(self) -> bytes:
         """A digest that differs between program versions with incompatible layouts."""
-        tables = (self.seats, sorted(self.sizes.items()), self.amount_rows)
-        values = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, tables)
+        tables = (self.seats, sorted(self.sizes.items()), list(self.amount_rows.items()))
+        values = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, SECRET, tables)
         return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(values).encode()))
 
     def seat(self, number: int) -> int:
@@ -97,13 +102,28 @@ class Layout:
 
     @property
     def amounts(self) -> int:
-        """The start of the amounts: the journal, then the rows."""
+        """The start of the amounts: the journal, then the tables."""
         tables = sum(size.rows // GROUP * size.group for size in self.sizes.values())
         return -(-(self.seat(self.seats) + tables) // HEAD) * HEAD
 
     @property
+    def amount_group(self) -> int:
+        """The size of a group of amounts in bytes."""
+        return KEYS + GROUP * self.amount_words * 8
+
+    def amount_table(self, name: str) -> int:
+        """Return the start of the table of amounts ``name``."""
+        start = self.amounts + JOURNAL
+        for other, rows in self.amount_rows.items():
+            if other == name:
+                return start
+            start += rows // GROUP * self.amount_group
+        raise KeyError(name)
+
+    @property
     def size(self) -> int:
-        return -(-(self.amounts + JOURNAL + self.amount_rows * (KEY + 8 * self.amount_words)) // HEAD) * HEAD
+        groups = sum(rows // GROUP for rows in self.amount_rows.values())
+        return -(-(self.amounts + JOURNAL + groups * self.amount_group) // HEAD) * HEAD
 
 
 def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:
@@ -127,3 +147,8 @@ def seats_of(fingerprint: bytes) -> int:
 
 FINGERPRINT: Final = 24
 """The size of a fingerprint."""
+
+SECRET: Final = 64
+SECRET_SIZE: Final = 16
+"""The position and size of a random secret in the head. It decides which group a key belongs to, so that clients cannot
+choose names that fall into one group."""

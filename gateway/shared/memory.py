@@ -5,6 +5,7 @@ They exclude processes, not threads: use the memory from one thread per process.
 
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 import struct
@@ -13,7 +14,17 @@ from array import array
 from collections.abc import Iterator
 from typing import IO, Final
 
-from gateway.shared.layout import AMOUNT, COPY_HEAD, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
+from gateway.shared.layout import (
+    AMOUNT,
+    COPY_HEAD,
+    FINGERPRINT,
+    GROUP,
+    KEYS,
+    SECRET,
+    SECRET_SIZE,
+    Layout,
+    seats_of,
+)
 
 
 def anonymous_file() -> IO[bytes]:
@@ -42,6 +53,7 @@ class SharedMemory:
         self.map = mmap.mmap(fd, layout.size)
         self.words = memoryview(self.map).cast("Q")
         """The same as eight-byte words, each read and written atomically."""
+        self._secret = self.map[SECRET : SECRET + SECRET_SIZE]
         self._own_seat: int | None = None
 
     @classmethod
@@ -51,6 +63,7 @@ class SharedMemory:
         with anonymous_file() as file:
             os.ftruncate(file.fileno(), layout.size)
             os.pwrite(file.fileno(), layout.fingerprint, 0)
+            os.pwrite(file.fileno(), os.urandom(SECRET_SIZE), SECRET)
             yield cls(file.fileno(), layout)
 
     @classmethod
@@ -62,6 +75,11 @@ class SharedMemory:
         if layout.fingerprint != fingerprint:
             raise ValueError("the shared memory of workers is from another version")
         return cls(fd, layout)
+
+    def hashes_of(self, key: bytes) -> tuple[int, int]:
+        """Return two 64-bit hashes of ``key``, which only processes of this memory can compute."""
+        made = hashlib.blake2b(key, digest_size=16, key=self._secret).digest()
+        return int.from_bytes(made[:8], "little"), int.from_bytes(made[8:], "little")
 
     def lock(self, place: int) -> None:
         """Wait for the lock of the byte at ``place``. Take several locks in ascending order."""
@@ -124,8 +142,13 @@ class SharedMemory:
         self.lock(layout.amounts)
         try:
             self.replay()
-            for group in range(layout.amount_rows // GROUP):
-                first = (layout.amounts + JOURNAL + group * GROUP * row * 8 + (group + 1) * KEYS) // 8
-                self.words[first + AMOUNT + seat : first + GROUP * row : row] = _NONE
+            for name, rows in layout.amount_rows.items():
+                start, size = layout.amount_table(name), layout.amount_group
+                # Reading the file, unlike its map, allocates no pages for groups that were never used.
+                table = memoryview(os.pread(self.fd, rows // GROUP * size, start)).cast("Q")
+                for first in range(KEYS // 8, len(table), size // 8):
+                    if any(table[first + AMOUNT + seat : first + GROUP * row : row]):
+                        at = start // 8 + first
+                        self.words[at + AMOUNT + seat : at + GROUP * row : row] = _NONE
         finally:
             self.unlock(layout.amounts)

@@ -94,7 +94,7 @@ class SharedRows:
 
     def _group(self, key: bytes) -> int:
         """Return the start of the group of rows to which ``key`` belongs."""
-        return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
+        return self._start + self._memory.hashes_of(key)[0] % self._groups * self._group_size
 
     def _find(self, key: bytes, group: int) -> _FoundRow:
         number = find_key(self._map, key, group)

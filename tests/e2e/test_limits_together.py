@@ -109,4 +109,4 @@ def test_two_gateways_hold_a_limit_together(pair, server):
     said = one.request("GET", "/readyz?verbose", None, BEARER).json
     assert said["counters"]["state"] == "away"
     assert one.request("GET", "/healthz").status == 200
-    assert "are away" in "".join(one.log)
+    assert "is unavailable" in "".join(one.log)

@@ -106,8 +106,8 @@ class Crew:
         memory = max(sizes, key=lambda path: sizes[path]).read_bytes()
         layout = Layout(seats_of(memory[:FINGERPRINT]))
         row, held = layout.amount_words, 0
-        for group in range(layout.amount_rows // GROUP):
-            first = layout.amounts + JOURNAL + group * GROUP * row * 8 + (group + 1) * KEYS
+        for group in range(sum(layout.amount_rows.values()) // GROUP):
+            first = layout.amounts + JOURNAL + group * layout.amount_group + KEYS
             words = memoryview(memory[first : first + GROUP * row * 8]).cast("Q")
             held += sum(sum(words[start + AMOUNT : start + row]) for start in range(0, len(words), row))
         return held

@@ -101,7 +101,7 @@ def test_a_run_lasts_a_day_from_its_last_request():
     first, second = counter("5 usd/run", NOON, "a"), counter("5 usd/run", NOON + 3600, "a")
     assert first.key == second.key
     assert (first.until, second.until) == (NOON + 86400, NOON + 3600 + 86400)
-    assert first.by_clients
+    assert first.chosen_by is not None
 
 
 async def spend(counters: LocalCounters, one: SumCounter, amount: int, id: str) -> bool:

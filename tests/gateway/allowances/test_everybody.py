@@ -156,7 +156,7 @@ def test_without_a_value_each_has_its_own(value):
     (one,) = found.of(NAMES, [("x-user", "ann")])
     counter = one.counter(0, None)
     assert isinstance(counter, RateCounter)
-    assert counter.by_clients, "clients can name any number of them"
+    assert counter.chosen_by is not None, "clients can name any number of them"
     assert str(one.holder) == "ratelimits.gpt-4o by x-user", "no value of a client's is shown"
 
 
@@ -165,7 +165,7 @@ def test_one_of_a_value_is_known_beforehand():
     assert str(one.holder) == "ratelimits.gpt-4o by x-user=ann"
     counter = one.counter(0, None)
     assert isinstance(counter, RateCounter)
-    assert (counter.amount, counter.seconds, counter.by_clients) == (60, 60.0, False)
+    assert (counter.amount, counter.seconds, counter.chosen_by) == (60, 60.0, None)
 
 
 @pytest.mark.parametrize("stream", [True, False])

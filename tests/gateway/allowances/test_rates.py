@@ -1,5 +1,6 @@
 """Allowances of ``ratelimits``, and what a request is told for which there is no room."""
 
+import attrs
 import msgspec
 import pytest
 
@@ -68,6 +69,13 @@ def test_a_refusal_names_the_limit_and_whose_it_is():
     assert found.message == "Rate limit of this gateway reached: client key alice: 400k tokens/m. Try again in 12s."
     assert found.headers == (("retry-after", "12"), ("x-trigate-limit", "client_keys.alice.tokens"))
     assert (found.status, found.code, found.reason, found.wait) == (429, "rate_limit_exceeded", None, 12.0)
+
+
+def test_a_refusal_without_room_for_another_run_says_what_to_do():
+    allowance, found = short(allowances()["tokens"], 60.0)
+    error = refusal_error([(allowance, attrs.evolve(found, cause="no_row"))])
+    assert error.message.startswith("The gateway counts as many runs and header values as it can. Use fewer")
+    assert (error.status, dict(error.headers)["retry-after"]) == (429, "60")
 
 
 def test_all_limits_that_are_violated_are_named_with_the_longest_wait():

@@ -9,7 +9,7 @@ from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
-from gateway.shared.layout import GROUP, Layout
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
 from tests.support.counters import STORES, budget, claim, rate, slots
 
@@ -31,7 +31,7 @@ async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
     elif kind == "memory":
         yield LocalCounters()
     else:
-        with SharedMemory.make(Layout(3, {}, 8 * GROUP)) as memory:
+        with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 8 * GROUP))) as memory:
             yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
 
 

@@ -14,7 +14,7 @@ from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
-from gateway.shared.layout import GROUP, Layout
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
 from tests.support.counters import STORES
 
@@ -75,7 +75,7 @@ def test_every_backend_behaves_like_the_one_in_memory(kind, store):
                 assert await play(steps, remote, every, run) == expected
                 await remote.finish()
         else:
-            with SharedMemory.make(Layout(3, {}, 8 * GROUP)) as memory:
+            with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 8 * GROUP))) as memory:
                 shared = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
                 assert await play(steps, shared, every, run) == expected
 

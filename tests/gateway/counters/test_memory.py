@@ -1,8 +1,10 @@
 """Counters in one process: all of a claim or nothing, settled once, and what of them is forgotten."""
 
+import itertools
+
 import pytest
 
-from gateway.counters.counter import Claim, Debit, Level, RateCounter, SlotCounter, SumCounter
+from gateway.counters.counter import Claim, Debit, RateCounter, SlotCounter, SumCounter
 from gateway.counters.memory import LocalCounters
 
 RATE = RateCounter(b"rate", "alice.tokens", 10_000, 60.0, 10_000)
@@ -26,19 +28,46 @@ async def test_a_debit_of_0_always_fits(counters):
     assert await counters.reserve([claim("b", (SUM, 0), (RATE, 0))]) == ()
 
 
-async def test_many_run_names_do_not_evict_configured_budgets(clock):
-    counters = LocalCounters(clock, now=lambda: 1e9, most=10)
-    spent = claim("a", (SUM, 900))
-    await counters.reserve([spent])
-    counters.settle(spent, [900])
-    for number in range(100):
-        run = SumCounter(b"run %d" % number, "alice.run", 10, until=2e9, by_clients=True)
-        one = claim(f"run {number}", (run, 5))
-        await counters.reserve([one])
-        counters.settle(one, [5])
-    assert counters.level(SUM) == Level(900, 0)
-    assert counters.level(run) == Level(5, 0)
-    assert counters.level(SumCounter(b"run 1", "alice.run", 10, until=2e9)) == Level(0, 0)
+async def spend(counters, counter, amount=5):
+    """Spend ``amount``, and return the cause if it is refused."""
+    one = claim(f"{next(NUMBERS)}", (counter, amount))
+    if short := await counters.reserve([one]):
+        return short[0].cause
+    counters.settle(one, [amount])
+    return None
+
+
+NUMBERS = itertools.count()
+
+
+def run(name, client, until=2e9):
+    return SumCounter(name.encode(), "run", 10, until, chosen_by=client)
+
+
+async def test_a_client_names_half_of_all_runs_and_displaces_no_other(clock):
+    """Forgetting the run that was unused for longest gave it its whole budget again."""
+    counters = LocalCounters(clock, now=lambda: 1e9, most=20)
+    assert await spend(counters, SUM, 996) is None
+    assert [await spend(counters, run("alice's", "alice")) for _ in range(3)] == [None, None, "no_room"]
+    flood = [await spend(counters, run(f"m{number}", "mallory")) for number in range(100)]
+    assert flood == [None] * 10 + ["no_row"] * 90
+    assert await spend(counters, run("m0", "mallory")) is None, "its own runs continue"
+    assert await spend(counters, SUM) == "no_room"
+    assert await spend(counters, run("alice's", "alice")) == "no_room"
+    assert [await spend(counters, run(f"b{number}", "bob")) for number in range(9)] == [None] * 9
+
+
+async def test_runs_that_ended_and_rates_that_refilled_make_room(clock):
+    now = 1e9
+    counters = LocalCounters(clock, now=lambda: now, most=20)
+    for hour in range(10):
+        now += 3600
+        clock.now += 3600
+        for number in range(10):
+            rate = RateCounter(b"rate %d %d" % (hour, number), "r", 10, 60.0, 10, chosen_by="b")
+            assert await spend(counters, rate) is None
+            assert await spend(counters, run(f"{hour} {number}", "a", now + 1800)) is None
+    assert counters.size <= 20
 
 
 async def test_an_ended_period_is_dropped(clock):

@@ -1,9 +1,11 @@
 """Counters that the workers of one machine share, in one process; several processes are at the end."""
 
 import hashlib
+import itertools
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,11 +13,11 @@ import pytest
 from gateway.counters.counter import Claim, Debit, Level, RateCounter, SlotCounter, SumCounter
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
-from gateway.shared.layout import GROUP, Layout
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
 from tests.support.repository import ROOT
 
-LAYOUT = Layout(5, {}, GROUP)
+LAYOUT = Layout(5, {}, dict.fromkeys(AMOUNT_ROWS, GROUP))
 
 
 def key(name: object) -> bytes:
@@ -62,20 +64,84 @@ async def test_workers_count_together(memory):
     assert not await one.reserve([claims[3]])
 
 
-async def test_unused_rows_make_room_for_other_keys(amounts):
-    """Runs have any names."""
+async def test_expired_rows_make_room_for_other_keys(amounts):
+    """A rolling budget has a row for each of its slices, and a rate is as good as new once it has refilled."""
     counters = WorkerCounters(amounts)
     kept = Claim("kept", (Debit(slots("kept"), 1),))
     assert not await counters.reserve([kept])
     for number in range(20 * GROUP):
-        claim = Claim(str(number), (Debit(SumCounter(key(number), "run", 10, 0.0), 5),))
+        rate = RateCounter(key(number), "rate", 10**9, 1.0, 10)
+        claim = Claim(str(number), (Debit(rate, 1),))
         assert not await counters.reserve([claim])
-        counters.settle(claim, [4])
-    assert counters.level(slots("kept")) == Level(0, 1)
-    held = [Claim(f"h{number}", (Debit(slots(f"h{number}"), 1),)) for number in range(2 * GROUP)]
-    for claim in held:
-        assert not await counters.reserve([claim]), "what there is no room to count is let through"
         counters.settle(claim, [1])
+    assert counters.level(slots("kept")) == Level(0, 1)
+
+
+async def spend(counters: WorkerCounters, counter: SumCounter, amount: int = 5) -> str | None:
+    """Spend ``amount``, and return the cause if it is refused."""
+    claim = Claim(f"{next(NUMBERS)}", (Debit(counter, amount),))
+    if short := await counters.reserve([claim]):
+        return short[0].cause
+    counters.settle(claim, [amount])
+    return None
+
+
+NUMBERS = itertools.count()
+
+
+def run(name: object, client: str) -> SumCounter:
+    return SumCounter(key(name), "run", 10, time.time() + 86_400.0, chosen_by=client)
+
+
+def day(name: str) -> SumCounter:
+    return SumCounter(key(name), name, 10, time.time() + 86_400.0)
+
+
+async def test_names_that_share_a_group_of_digests_displace_no_budget():
+    """Sixteen names whose digests fall into a budget's group were computed offline: the exhausted budget was empty."""
+    rows = 64 * GROUP
+    with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, rows))) as memory:
+        counters = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
+        spent = day("alice")
+        assert [await spend(counters, spent) for _ in range(3)] == [None, None, "no_room"]
+        group = int.from_bytes(spent.key[:8], "little") % (rows // GROUP)
+        names = (name for name in itertools.count() if int.from_bytes(key(name)[:8], "little") % 64 == group)
+        for name in itertools.islice(names, 8 * GROUP):
+            assert await spend(counters, run(name, "mallory")) is None
+        assert await spend(counters, spent) == "no_room"
+
+
+async def test_a_client_without_rows_is_refused_and_others_find_room():
+    with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 8 * GROUP))) as memory:
+        counters = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
+        for counter in (day("alice"), run("alice's", "alice")):
+            assert [await spend(counters, counter) for _ in range(3)] == [None, None, "no_room"]
+        flood = [await spend(counters, run(f"m{number}", "mallory")) for number in range(400)]
+        assert flood.count(None) == 4 * GROUP
+        assert set(flood) == {None, "no_row"}
+        assert await spend(counters, run("m0", "mallory")) is None, "its own runs continue"
+        for counter in (day("alice"), run("alice's", "alice")):
+            assert await spend(counters, counter) == "no_room"
+        assert [await spend(counters, run(f"b{number}", "bob")) for number in range(10)] == [None] * 10
+        assert await spend(counters, day("bob")) is None
+
+
+async def test_a_configured_counter_without_a_row_is_refused(amounts):
+    counters = WorkerCounters(amounts)
+    found = [await spend(counters, day(f"d{number}")) for number in range(2 * GROUP)]
+    assert found == [None] * GROUP + ["no_row"] * GROUP
+    assert [counters.level(day(f"d{number}")).used for number in range(GROUP)] == [5] * GROUP
+
+
+async def test_a_run_that_ended_begins_again(memory):
+    """A run ends 24 hours after its last request, in whichever memory it is counted."""
+    wall, clock = [time.time()], [time.monotonic()]
+    counters = WorkerCounters(SharedAmounts(memory, memory.take_seat()), lambda: clock[0], lambda: wall[0])
+    for _ in range(2):
+        of_day = SumCounter(key("r"), "run", 10, wall[0] + 86_400.0, chosen_by="a")
+        assert [await spend(counters, of_day) for _ in range(3)] == [None, None, "no_room"]
+        wall[0] += 90_000.0
+        clock[0] += 90_000.0
 
 
 async def test_any_number_of_debits_is_one_step(amounts):
@@ -93,7 +159,7 @@ sys.path[:0] = [{str(ROOT)!r}]
 from gateway.counters.counter import Claim, Debit, RateCounter, SlotCounter, SumCounter
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
-from gateway.shared.layout import GROUP, Layout
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
 
 SLOTS = SlotCounter(hashlib.blake2b(b"s", digest_size=16).digest(), "s", 10**6)
@@ -158,7 +224,7 @@ def lives(memory):
         assert status == -signal.SIGKILL, status
     return seen
 
-with SharedMemory.make(Layout(4, {{}}, 4 * GROUP)) as memory:
+with SharedMemory.make(Layout(4, {{}}, dict.fromkeys(AMOUNT_ROWS, 4 * GROUP))) as memory:
     print(json.dumps(lives(memory)))
 """
 

@@ -13,13 +13,13 @@ from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import SharedStates
 from gateway.routing.router import Router
 from gateway.routing.target import Target
-from gateway.shared.layout import GROUP, Layout, TableSize
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, TableSize
 from gateway.shared.memory import SharedMemory
 from gateway.shared.shared_rows import SharedRows
 from streams.events import ErrorInfo, FailureReason
 from tests.support.set_clock import SetClock
 
-LAYOUT = Layout(3, {"circuits": TableSize(GROUP, 64)}, GROUP)
+LAYOUT = Layout(3, {"circuits": TableSize(GROUP, 64)}, dict.fromkeys(AMOUNT_ROWS, GROUP))
 CONFIG = from_mapping(
     {"version": "v0.4.0", "model_providers": [{"model": "openai/m", "name": "one", "access_key": "k1"}]}
 )

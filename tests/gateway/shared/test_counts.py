@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.shared.amounts import SharedAmounts, SharedCounts
-from gateway.shared.layout import GROUP, Layout
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
 
-LAYOUT = Layout(3, {}, 2 * GROUP)
+LAYOUT = Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 2 * GROUP))
 
 
 def key(name: object) -> bytes:

@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.shared.layout import GROUP, Layout, TableSize
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, TableSize
 from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import LocalRows, Rows
 from gateway.shared.shared_rows import SharedRows
 from tests.support.set_clock import SetClock
 
 LAYOUT = Layout(
-    2, {"before": TableSize(GROUP, 8), "few": TableSize(2 * GROUP, 16), "behind": TableSize(GROUP, 8)}, GROUP
+    2,
+    {"before": TableSize(GROUP, 8), "few": TableSize(2 * GROUP, 16), "behind": TableSize(GROUP, 8)},
+    dict.fromkeys(AMOUNT_ROWS, GROUP),
 )
 HOUR = 3600.0
 
@@ -23,11 +25,11 @@ def key(name: object) -> bytes:
     return hashlib.blake2b(str(name).encode(), digest_size=16).digest()
 
 
-def keys_of_one_group(rows: int) -> Iterator[bytes]:
+def keys_of_one_group(memory: SharedMemory, rows: int) -> Iterator[bytes]:
     """Keys that all belong into one group of a table of so many rows."""
     number = 0
     while True:
-        if not int.from_bytes(key(number)[:8], "little") % (rows // GROUP):
+        if not memory.hashes_of(key(number))[0] % (rows // GROUP):
             yield key(number)
         number += 1
 
@@ -105,13 +107,30 @@ def test_the_number_of_rows_is_bounded(rows):
 
 
 @pytest.fixture
-def shared(clock) -> Iterator[SharedRows]:
-    with SharedMemory.make(LAYOUT) as memory:
-        yield SharedRows(memory, "few", clock)
+def memory() -> Iterator[SharedMemory]:
+    with SharedMemory.make(LAYOUT) as made:
+        yield made
 
 
-def test_the_first_to_expire_makes_room(shared, clock):
-    one_group = keys_of_one_group(2 * GROUP)
+@pytest.fixture
+def shared(memory, clock) -> SharedRows:
+    return SharedRows(memory, "few", clock)
+
+
+def test_clients_cannot_choose_keys_that_fall_into_one_group():
+    """A digest without a secret is computed anywhere: 16 names in one group would displace any row in it."""
+    layout = Layout(2, {"some": TableSize(64 * GROUP, 8)}, dict.fromkeys(AMOUNT_ROWS, GROUP))
+    with SharedMemory.make(layout) as one, SharedMemory.make(layout) as other:
+        assert one.hashes_of(key("a")) == SharedMemory(one.fd, layout).hashes_of(key("a")), "workers agree"
+        aimed = [name for name in range(40_000) if not int.from_bytes(key(name)[:8], "little") % 64]
+        for memory in (one, other):
+            groups = [memory.hashes_of(key(name))[0] % 64 for name in aimed]
+            assert max(map(groups.count, range(64))) < len(aimed) / 8
+        assert [one.hashes_of(key(name)) for name in aimed] != [other.hashes_of(key(name)) for name in aimed]
+
+
+def test_the_first_to_expire_makes_room(memory, shared, clock):
+    one_group = keys_of_one_group(memory, 2 * GROUP)
     full = [next(one_group) for _ in range(GROUP)]
     for number, one in enumerate(full):
         shared.update(one, put(b"x"), 100 - 5 * number)
@@ -119,8 +138,8 @@ def test_the_first_to_expire_makes_room(shared, clock):
     assert [shared.read(one) for one in full] == [b"x"] * (GROUP - 1) + [None]
 
 
-def test_an_expired_row_makes_room_first(shared, clock):
-    one_group = keys_of_one_group(2 * GROUP)
+def test_an_expired_row_makes_room_first(memory, shared, clock):
+    one_group = keys_of_one_group(memory, 2 * GROUP)
     full = [next(one_group) for _ in range(GROUP)]
     for number, one in enumerate(full):
         shared.update(one, put(b"x"), 5 if number == 7 else HOUR)
@@ -147,7 +166,7 @@ def test_values_that_are_too_long_are_refused(shared):
 
 def test_a_worker_sees_at_once_what_another_has_changed(clock):
     with SharedMemory.make(LAYOUT) as memory:
-        one_group = keys_of_one_group(2 * GROUP)
+        one_group = keys_of_one_group(memory, 2 * GROUP)
         one, other = (SharedRows(memory, "few", clock) for _ in range(2))
         first = next(one_group)
         for number in range(5):

@@ -16,12 +16,12 @@ PROGRAM = f"""
 import hashlib, json, os, random, signal, struct, sys, time
 sys.path[:0] = [{str(ROOT)!r}]
 from gateway.shared.amounts import SharedAmounts, SharedCounts
-from gateway.shared.layout import GROUP, Layout, TableSize
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, TableSize
 from gateway.shared.memory import SharedMemory
 from gateway.shared.shared_rows import SharedRows
 
 HOUR = 3600.0
-LAYOUT = Layout(5, {{"some": TableSize(2 * GROUP, 64)}}, GROUP)
+LAYOUT = Layout(5, {{"some": TableSize(2 * GROUP, 64)}}, dict.fromkeys(AMOUNT_ROWS, GROUP))
 PLACES = [hashlib.blake2b(str(n).encode(), digest_size=16).digest() for n in range(12)]
 VALUE = struct.Struct("=q48xq")
 
