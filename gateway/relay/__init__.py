@@ -8,4 +8,5 @@
 - ``realtime``: calls, and credentials for realtime sessions.
 - ``pass_through``: any path of a provider; ``passed_websockets``: upgrades there.
 - ``kept``: objects that providers store, in the forms of ``kept_forms``; ``kept_uploads``: Google's uploads.
-- ``batches``: lists of requests; ``batch_models``: their models; ``batch_costs``: their costs."""
+- ``batches``: lists of requests; ``new_batches``: the members that create one; ``batch_models``: their models;
+  ``batch_costs``: their costs."""

@@ -16,8 +16,8 @@ from providers.endpoints.usage import read_usage
 from streams.events import Api, Usage
 from streams.surrogates import NOT_JSON, any_json
 
-FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed"))
-"""The final states of OpenAI batches."""
+FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed", "success", "timeout_exceeded"))
+"""The final states of batches at OpenAI, and those of Mistral, in lower case."""
 
 
 @attrs.frozen
@@ -39,13 +39,14 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
         value = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    id, usage, output = value.get("id"), read_usage(value.get("usage")), _text_or_none(value.get("output_file_id"))
-    is_over = value.get("status") in FINAL or _ended_without_success(value)
+    id, usage, known = value.get("id"), read_usage(value.get("usage")), tuple(entries)
+    output = _text_or_none(value.get("output_file_id")) or _text_or_none(value.get("output_file"))
+    status = _text_or_none(value.get("status")) or ""
+    is_over = status.lower() in FINAL or _ended_without_success(value)
     if not is_over or not isinstance(id, str):
         return None
     if usage is None:
-        return EndedBatch(id, None, output)
-    known = tuple(entries)
+        return EndedBatch(id, _booking_of_outputs(value.get("outputs"), known), output)
     price = price_in(known, _text_or_none(value.get("model")) or _only_model(known), "chat")
     # Only the lines reveal long-prompt prices, and the model if the batch does not state it.
     needs_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
@@ -53,6 +54,16 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
         return EndedBatch(id, None, output)
     has_tools = value.get("endpoint") == "/v1/responses" and usage.reported_nanos is None
     return EndedBatch(id, batch_booking(price, usage), output, has_tools)
+
+
+def _booking_of_outputs(outputs: object, entries: tuple[ModelEntry, ...]) -> Booking | None:
+    """Return the usage and cost of the results in a batch object of Mistral, ``None`` without any."""
+    if not isinstance(outputs, list):
+        return None
+    lines = ResultLines(entries)
+    for one in outputs:
+        lines.take(msgspec.json.encode(one) + b"\n")
+    return lines.booking
 
 
 def _only_model(entries: tuple[ModelEntry, ...]) -> str | None:

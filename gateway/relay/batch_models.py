@@ -18,7 +18,7 @@ from gateway.relay.completions import CompletionOptions
 from gateway.relay.images import picture_output, wanted_pictures
 from gateway.relay.kept import KeptRequest
 from gateway.relay.relaying import NO_OUTPUT
-from gateway.request.further_models import further_models
+from gateway.request.further_models import ANY, further_models
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
@@ -50,6 +50,9 @@ class BatchSummary(msgspec.Struct, frozen=True):
     named: tuple[tuple[str, str], ...]
     tokens: int = 0
     usd: int = 0
+
+    def __add__(self, other: "BatchSummary") -> "BatchSummary":
+        return BatchSummary((*self.named, *other.named), self.tokens + other.tokens, self.usd + other.usd)
 
 
 _NOTE: Final = msgspec.json.Decoder(BatchSummary | tuple[tuple[str, str], ...])
@@ -83,6 +86,31 @@ class BatchModels:
         ``url`` is the path of the request. Raises ``GatewayError``."""
         if len(self._named) < MAX_RECORDED_MODELS:
             self._named[model, url] = None
+        incoming, target = self._find_target(model, url, body)
+        if self._request.service.allowances.batch_reserves.is_wanted:
+            self._add_expected_usage(incoming, target, url)
+        return target.model
+
+    def name_of(self, model: str, url: str) -> str:
+        """Check a model that the batch names outside its requests, and return the provider's name for it.
+
+        Raises ``GatewayError``."""
+        return self._find_target(model, url, b"{}")[1].model
+
+    def check_provider_choice(self, member: str) -> None:
+        """Check that the provider may choose the model by ``member``, such as an agent. Raises ``GatewayError``."""
+        request = self._request
+        if request.service.authenticator.is_limited(request.client):
+            account = self.account or (self._usable[0] if self._usable else None)
+            if account is not None:
+                request.service.authenticator.check_additional_model(request.client, member, ANY, account.entry)
+        if request.has_budget:
+            raise invalid(
+                f"{member} selects a model of unknown cost, but this batch has a budget: send a model", member
+            )
+
+    def _find_target(self, model: str, url: str, body: bytes) -> tuple[Incoming, Target]:
+        """Return one request of the batch with its target in the batch's account. Raises ``GatewayError``."""
         plan = self._plan(model, url)
         incoming = Incoming(ROUTES.get(url, "chat"), body, _MEMBERS.decode(body), model, False)
         self._check_body(incoming, plan.first)
@@ -105,9 +133,7 @@ class BatchModels:
             )  # fmt: skip
         allowances, record = self._request.service.allowances, self._request.relaying.context.record
         check_priced(allowances, self._request.client, target, allowances.now(), record.run)
-        if allowances.batch_reserves.is_wanted:
-            self._add_expected_usage(incoming, target, url)
-        return target.model
+        return incoming, target
 
     def _add_expected_usage(self, incoming: Incoming, target: Target, url: str) -> None:
         """Add the expected usage of one request to ``target``, at batch prices."""

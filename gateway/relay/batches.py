@@ -14,15 +14,17 @@ import msgspec
 from gateway.allowances.allowance import Consumption
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
-from gateway.kept_objects.inventory import BATCH_FILES, BATCH_OUTPUTS, Collection, Inventory, KeptObject
+from gateway.kept_objects.inventory import BATCH_FILES, BATCH_OUTPUTS, Collection, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
 from gateway.relay.answers import AnswerFilter, ObjectAnswer
 from gateway.relay.batch_costs import ResultLines, ended_batch
 from gateway.relay.batch_models import BatchModels, BatchSummary, read_summary
 from gateway.relay.kept import KeptRequest, member_of, reader_for
+from gateway.relay.new_batches import NewBatch
 from gateway.relay.uploads import FileUpload, read_file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
@@ -101,10 +103,18 @@ class FileRequest(KeptRequest):
         return super()._upload_body(target) if self._upload is None else self._upload.body
 
 
+_UNREAD_MODELS: Final = (
+    "the key {!r} may use some models only, and the models in this file's lines are unknown: upload them again to "
+    "/v1/files with the purpose batch"
+)
+_UNREAD_COST: Final = "this batch has a budget, but the cost of its lines is unknown: upload them to /v1/files again"
+
+
 class BatchRequest(KeptRequest):
     """A batch of OpenAI or a compatible provider."""
 
     _queried_account: Account | None = None
+    _own_account: Account | None = None  # of the models of a new batch
     _summary: BatchSummary | None = None  # of the requests that it starts
 
     @property
@@ -117,33 +127,56 @@ class BatchRequest(KeptRequest):
 
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
-        if body and not self.path_ids and self.service.inventory is not None:
-            await self._check_file_models(body, self.service.inventory)
+        return await self._checked_batch(body) if body and not self.path_ids else body
+
+    def _account(self, found: tuple[FoundId, ...]) -> Account:
+        return super()._account(found) if self._own_account is None else self._own_account
+
+    @property
+    def _is_limited(self) -> bool:
+        return self.service.authenticator.is_limited(self.client)
+
+    async def _checked_batch(self, body: bytes) -> bytes:
+        """Check every member of a new batch that selects models, and return the body with the provider's names.
+
+        Clients with all models and without a budget may send any member unless its ids must be checked. Raises
+        ``GatewayError``: 403 for a model that the client may not use, 400 if a budget applies and the cost is
+        unknown."""
+        must_check = self._is_limited or self.has_budget
+        if self.ids.are_native and not must_check:
+            return body
+        batch = await offload(len(body), NewBatch.of, body)
+        found = await offload(len(body), self.ids.find_all, body, self.form.request_ids)
+        if not must_check:
+            return body
+        named = found.account is not None or self.chosen_provider is not None
+        account = self._account(tuple(one for _, one in found.found)) if named else None
+        models = BatchModels(self, account, self.usable())
+        body = await batch.with_checked_models(models)
+        summary = models.summary
+        for file in batch.files:
+            lines = await self._file_summary(file)
+            self._check_file_is_read(lines)
+            if lines is not None:
+                batch.check_file(lines, models)
+                summary += lines
+        self._own_account, self._summary = models.account, summary
         return body
 
-    async def _check_file_models(self, body: bytes, inventory: Inventory) -> None:
-        """Check the models of the batch's file.
-
-        Raises ``GatewayError``: 403 for a model that the client may no longer use, 400 if a budget applies and the cost
-        is unknown."""
-        try:
-            file = _TEXT.decode(member_of(body, "input_file_id") or b'""')
-        except msgspec.MsgspecError:
-            file = ""
+    async def _file_summary(self, file: str) -> BatchSummary | None:
+        """Return the summary of an input file's lines, ``None`` if the gateway did not read them."""
+        if self.service.inventory is None:
+            return None
         with store_deadline("look up the models of the file"):
-            found = await inventory.get(self.owner, BATCH_FILES, _note_id(BATCH_FILES, file)) if file else None
-        if found is not None:
-            self._summary, models = read_summary(found.kept.body), BatchModels(self, None, self.usable())
-            for model, url in self._summary.named:
-                models.resolve(model, url, b"{}")
-        if self.ids.are_native or (file and self.ids.find(file) is None):
-            return  # native, or unknown
-        if (self._summary is None or not self._summary.tokens) and self.has_budget:
-            raise invalid(
-                (
-                    "this batch has a budget, but the cost of its lines is unknown: upload them to /v1/files again"
-                ), "input_file_id",
-            )  # fmt: skip
+            found = await self.service.inventory.get(self.owner, BATCH_FILES, _note_id(BATCH_FILES, file))
+        return None if found is None else read_summary(found.kept.body)
+
+    def _check_file_is_read(self, lines: BatchSummary | None) -> None:
+        """Raise ``GatewayError`` if a limit applies to the lines of a file that the gateway did not read."""
+        if lines is None and self._is_limited:
+            raise GatewayError("permission", _UNREAD_MODELS.format(self.client), param="input_file_id")
+        if self.has_budget and not self.ids.are_native and (lines is None or not lines.tokens):
+            raise invalid(_UNREAD_COST, "input_file_id")
 
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
         planned = await super()._planned(target, body)
@@ -272,23 +305,12 @@ def _note_id(collection: Collection, file: str) -> str:
 class MessageBatchRequest(BatchRequest):
     """An Anthropic batch: its requests are a list in the body, its results have their own URL."""
 
-    _own_account: Account | None = None
-
-    async def _read_body(self) -> bytes:
-        body = await super()._read_body()
-        if not body or self.path_ids:
-            return body
+    async def _checked_batch(self, body: bytes) -> bytes:
         usable = self.usable()
         models = BatchModels(self, self._account(()) if self.chosen_provider is not None else None, usable)
         body = rewrite_requests(body, models)
         self._own_account, self._summary = models.account, models.summary
         return body
-
-    async def _check_file_models(self, body: bytes, inventory: Inventory) -> None:
-        """Check nothing, because the requests are in the body."""
-
-    def _account(self, found: tuple[FoundId, ...]) -> Account:
-        return super()._account(found) if self._own_account is None else self._own_account
 
     def shown(self, account: Account, body: bytes) -> bytes:
         shown = super().shown(account, body)

@@ -22,8 +22,8 @@ FILES_BETA: Final = "files-api-2025-04-14"
 REQUEST_IDS: Final = IdPlaces(
     frozenset(
         (
-            "file_id", "file_ids", "input_file_id", "vector_store_id", "vector_store_ids", "container", "container_id",
-            "upload_id", "part_ids", "batch_id",
+            "file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "vector_store_id",
+            "vector_store_ids", "container", "container_id", "upload_id", "part_ids", "batch_id",
         )
     ),
     ends=frozenset((("container", "id"),)),
@@ -33,8 +33,9 @@ REQUEST_IDS: Final = IdPlaces(
 RESPONSE_IDS: Final = IdPlaces(
     frozenset(
         (
-            "file_id", "file_ids", "input_file_id", "output_file_id", "error_file_id", "vector_store_id",
-            "vector_store_ids", "container_id", "upload_id", "batch_id", "first_id", "last_id",
+            "file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "output_file_id", "output_file",
+            "error_file_id", "error_file", "vector_store_id", "vector_store_ids", "container_id", "upload_id",
+            "batch_id", "first_id", "last_id",
         )
     ),
     frozenset((("id",), ("data", "id"), ("file", "id"))),

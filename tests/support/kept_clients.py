@@ -25,7 +25,7 @@ CLIENTS = [
 ]
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without certificates, whose search takes longer than a test
 MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini": "gemini/gemini-x",
-          "litellm": "litellm/gpt-5"}  # fmt: skip
+          "litellm": "litellm/gpt-5", "mistral": "mistral/mistral-small"}  # fmt: skip
 
 
 class Served:

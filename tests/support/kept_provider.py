@@ -41,7 +41,7 @@ class KeptProvider:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if "goog" in parts.path or "v1beta" in parts.path:
             return self._answer_google(asked, parts.path, query)
-        steps = parts.path.removeprefix("/v1/").split("/")
+        steps = parts.path.removeprefix("/v1/").replace("batch/jobs", "batches").split("/")  # the former is Mistral's
         anthropic = "anthropic-version" in asked.headers
         match asked.method, steps:
             case "POST", ["files"]:

@@ -578,7 +578,8 @@ def test_all_answers_that_a_line_asks_for_are_set_aside(served):
         body = {"model": "gpt-5", "max_tokens": 40, **asks}
         line = {"custom_id": "a", "method": "POST", "url": url, "body": body}
         before = batch_reserves.of(("client_keys", "a"), "tokens")
-        made(served.openai(), upload(served, json.dumps(line).encode()))
+        file = upload(served, json.dumps(line).encode())
+        served.openai().batches.create(input_file_id=file.id, endpoint=url, completion_window="24h")
         with case(str(asks)):
             given = len(json.dumps(body)) // 4
             assert batch_reserves.of(("client_keys", "a"), "tokens") - before == given + output
