@@ -7,7 +7,6 @@ import itertools
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -20,6 +19,7 @@ from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED, Ledger
 from gateway.ledger.record import Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
+from gateway.telemetry.ended import EndedExchange, EndedExchanges, Line
 from gateway.telemetry.prompts import KeptPrompt, KeptPrompts
 from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
@@ -28,8 +28,6 @@ from providers.neutral.hints import explain_path
 from streams.handoff import Handoff
 from streams.pipe import Chunk
 
-RECENT: Final = 300
-"""Ended exchanges that are stored."""
 FRESH: Final = 0.25
 """Seconds for which viewers share the same rows."""
 MOST_ROWS: Final = 2000
@@ -54,8 +52,6 @@ COLUMNS: Final = (
     "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
     "rate", "dropped", "tried",
 )  # fmt: skip
-
-Line: TypeAlias = dict[str, Any]
 
 
 @attrs.define(eq=False, repr=False)
@@ -97,17 +93,6 @@ class LiveStream:
     delivery: HasLane
     secrets: Callable[[], Secrets]
     chunks: Handoff[Chunk]
-
-
-@attrs.frozen(eq=False, repr=False)
-class EndedExchange:
-    """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored."""
-
-    line: Line
-    began: float
-    transcript: Transcript | None = None
-    secrets: Callable[[], Secrets] = tuple
-    prompt: KeptPrompt | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -192,7 +177,7 @@ class LiveView:
         self._numbers = itertools.count(1)
         self._open: dict[Record, LiveExchange] = {}
         self._taps: dict[int, list[Subscription]] = {}
-        self._recent: deque[EndedExchange] = deque()
+        self._recent = EndedExchanges()
         self._ended = 0
         self.sums = Sums()
         self._all = Timeline()
@@ -232,9 +217,9 @@ class LiveView:
             past = EndedExchange(
                 line, watched.record.began, watched.transcript, watched.passing.secrets, watched.prompt
             )
-        self._recent.append(past)
-        if len(self._recent) > RECENT and (oldest := self._recent.popleft()).transcript is not None:
-            self._transcripts.forget(oldest.transcript)
+        removed = self._recent.add(past)
+        if removed is not None and removed.transcript is not None:
+            self._transcripts.forget(removed.transcript)
 
     def _chart_first_byte(self, one: LiveExchange) -> None:
         """Add the exchange's time to the first byte to the charts, once, as soon as it is known."""

@@ -31,7 +31,8 @@ from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.telemetry import charts
 from gateway.telemetry import live as watching
 from gateway.telemetry.charts import OTHERS
-from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, NoLiveView, View, open_live_view
+from gateway.telemetry.ended import RECENT
+from gateway.telemetry.live import COLUMNS, QUEUED, SHOWN, LiveStream, NoLiveView, View, open_live_view
 from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import LARGEST, ObservedLane, listen, unlisten
 from gateway.telemetry.transcripts import EACH, PIECE, Transcript, Transcripts
@@ -429,6 +430,17 @@ async def test_a_client_sees_its_own_exchanges_alone(stage):
     news = view.next()
     assert [line["request_id"] for line in news["recent"]] == ["mine"]
     assert sum(point[4] for point in news["points"]) + sum(point[3] for point in news["points"]) == 1
+
+
+async def test_a_clients_ended_exchanges_stay_although_another_client_has_many(stage):
+    stage.end(stage.begin("mine", "me"))
+    for number in range(2 * RECENT):
+        stage.end(stage.begin(f"other-{number}", "them"))
+    await stage.look()
+    assert [line["request_id"] for line in stage.live_view.recent("me")] == ["mine"]
+    all = stage.live_view.recent(None)
+    assert len(all) == RECENT
+    assert [one["request_id"] for one in all[:2]] == ["mine", f"other-{RECENT + 1}"]
 
 
 def test_the_charts_count_what_began_and_how_it_ended(stage):
