@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from gateway.access.authentication import Authenticator, credential_pseudonym
-from gateway.access.body_memory import BodyBudget, HeldBody
+from gateway.access.body_memory import BodyBudget, HeldBody, HeldPieces
 from gateway.access.held_bytes import ByteShares
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, Share, ShareLimits, Shares
@@ -114,6 +114,10 @@ class Admission:
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
         """Return the memory account for the body of an admitted request."""
         return HeldBody(self._bodies, holder, scope)
+
+    def pieces(self, holder: str) -> HeldPieces:
+        """Return the memory account for a response that is kept for several requests, the first one of ``holder``."""
+        return HeldPieces(self._bodies, holder)
 
     def take(self, share: Share, holder: str, scope: RequestScope) -> None:
         """Count one ``share`` for ``holder`` until the response of ``scope`` is complete or the scope closes.

@@ -46,6 +46,43 @@ class BodyBudget:
         if memory.taken > own and memory.taken + more > self._most:
             raise GatewayError("overloaded", _FULL, headers=_WAIT)
 
+    def is_short(self, holder: str) -> bool:
+        """Return whether ``holder`` uses more than half of its share, or all clients more than the total.
+
+        Then memory that a request could do without must be freed, so that bodies still fit."""
+        held, share = self.memory.held.get(holder, 0), self._shares.most(holder, self._most)
+        return held > share // 2 or self.memory.taken > self._most
+
+
+class HeldPieces:
+    """The memory of a response that is kept for several requests, counted for one client at a time."""
+
+    __slots__ = ("_budget", "_holder", "_size")
+
+    def __init__(self, budget: BodyBudget, holder: str) -> None:
+        self._budget = budget
+        self._holder = holder
+        self._size = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the client has no more memory for pieces."""
+        return self._budget.is_short(self._holder)
+
+    def resize(self, size: int) -> None:
+        """Set the memory to ``size`` bytes."""
+        if size != self._size:
+            self._budget.memory.change(self._holder, size - self._size)
+            self._size = size
+
+    def charge(self, holder: str) -> None:
+        """Count the memory for ``holder`` from now on."""
+        if holder != self._holder:
+            size = self._size
+            self.resize(0)
+            self._holder = holder
+            self.resize(size)
+
 
 class HeldBody:
     """The memory of one request's body, freed when ``scope`` releases the request's text."""

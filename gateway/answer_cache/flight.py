@@ -3,6 +3,7 @@
 import enum
 from collections import deque
 from collections.abc import Sequence
+from typing import Final, Protocol
 
 import trio
 
@@ -14,10 +15,35 @@ from streams.events import ErrorInfo
 TOO_SLOW = ErrorInfo("upstream", "the client read the response too slowly", reason=None)
 ABANDONED = ErrorInfo("upstream", "the first of these identical requests was cancelled", reason="connection")
 
+UNCOUNTED: Final = 64 * 1024
+"""Bytes of a response in memory that do not count."""
+
+PIECE: Final = 200
+"""The overhead of a piece in bytes."""
+
+
+class PieceMemory(Protocol):
+    """The memory that a response occupies, counted for one client at a time."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the client, or all clients together, use more than they should for this."""
+        ...
+
+    def resize(self, size: int) -> None:
+        """Set the memory to ``size`` bytes."""
+        ...
+
+    def charge(self, holder: str) -> None:
+        """Count the memory for ``holder`` from now on."""
+        ...
+
 
 class FlightStage(enum.Enum):
     """The progress of a response."""
 
+    PREPARING = enum.auto()
+    """The first request waits for its client's limits or for the target."""
     WAITING = enum.auto()
     """No content yet: another attempt may replace this one."""
     STREAMING = enum.auto()
@@ -28,20 +54,26 @@ class FlightStage(enum.Enum):
 class Flight:
     """A response in progress from a provider. The first request leads: it is the one that the provider received.
 
-    ``most`` limits the bytes in memory; beyond it, the pieces that the leader has read are dropped. ``stamp`` is common
-    to all translations of the response. ``content_type`` is set when content arrives."""
+    Beyond ``most`` bytes, or if ``memory`` is short, the pieces that every reader has read are dropped. The client of
+    ``holder`` leads. ``stamp`` is common to all translations of the response. ``content_type`` is set when content
+    arrives. ``failed`` is the provider's failure, which concerns all requests, or ``None``."""
 
-    def __init__(self, most: int, stamp: AnswerStamp) -> None:
-        self.stage = FlightStage.WAITING
+    def __init__(self, most: int, stamp: AnswerStamp, memory: PieceMemory, holder: str) -> None:
+        self.stage = FlightStage.PREPARING
         self.stamp = stamp
         self.content_type = ""
-        self.failed = ABANDONED
+        self.holder = holder
+        self.failed: ErrorInfo | None = None
         self.pauses: list[tuple[int, int]] = []
         self._most = most
+        self._memory = memory
         self._pieces: deque[bytes] = deque()
         self._first = 0  # the number of the first piece in memory
         self._held = 0
         self._ended = False  # the response is complete
+        self._has_led = False  # the leader reads, or has read
+        self._finished = False  # the response and the cache add and need no piece
+        self._blocked = False  # the next piece waits for the readers
         self._at = 0.0
         self._readers: set[FlightReader] = set()
         self._leader: FlightReader | None = None
@@ -55,14 +87,15 @@ class Flight:
 
     def lead(self) -> "FlightReader":
         """Return the leader's reader, which starts after the pieces that have arrived."""
-        self._leader = self._reader()
+        self._has_led = True
+        self._leader = self._reader(self.holder)
         self._leader.next = self._first + len(self._pieces)
         return self._leader
 
-    def follow(self) -> "FlightReader":
-        """Return a follower's reader; requires ``may_be_joined``."""
+    def follow(self, holder: str) -> "FlightReader":
+        """Return a reader for a request of ``holder``; requires ``may_be_joined``."""
         self._followers += 1
-        return self._reader()
+        return self._reader(holder)
 
     @property
     def may_be_joined(self) -> bool:
@@ -77,13 +110,33 @@ class Flight:
     def followers(self) -> int:
         return self._followers
 
+    async def wait_until_sent(self) -> None:
+        """Wait until the provider's request is being sent, or the leader has given up."""
+        while self.stage is FlightStage.PREPARING:
+            await self._changed.park()
+
     async def wait_for_content(self) -> bool:
         """Wait for content; return false if the response fails first."""
-        while self.stage is FlightStage.WAITING:
+        while self._has_no_content:
             await self._changed.park()
         return self.stage is not FlightStage.FAILED
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether the provider's request is being sent, or was sent."""
+        return self.stage is not FlightStage.PREPARING
+
+    @property
+    def _has_no_content(self) -> bool:
+        return self.stage in (FlightStage.PREPARING, FlightStage.WAITING)
+
     # Progress
+
+    def mark_sent(self) -> None:
+        """Note that the provider's request is about to be sent."""
+        if self.stage is FlightStage.PREPARING:
+            self.stage = FlightStage.WAITING
+            self._changed.unpark_all()
 
     def begin(self, content_type: str, pieces: Sequence[tuple[float, bytes]], *, whole: bool) -> None:
         """Start the response with content.
@@ -96,7 +149,7 @@ class Flight:
             if piece:
                 self._add(piece, at)
         self._ended = whole
-        if self.stage is FlightStage.WAITING:
+        if self._has_no_content:
             self.stage = FlightStage.STREAMING
             self._changed.unpark_all()
 
@@ -106,8 +159,10 @@ class Flight:
             try:
                 async for piece in response.chunks():
                     self._add(piece, trio.current_time())
-                    while self._held > self._most and not self._drop_read_pieces():
+                    while not self._make_room():
+                        self._blocked = True
                         await self._changed.park()
+                    self._blocked = False
                 self._ended = True
                 self._changed.unpark_all()
             except GatewayError as error:
@@ -117,23 +172,28 @@ class Flight:
                     self.abandon()
                 await response.aclose()
 
-    def fail(self, failed: ErrorInfo) -> None:
-        """Mark the response as failed, unless it is complete."""
-        if self._ended and self.stage is not FlightStage.WAITING:
+    def fail(self, failed: ErrorInfo | None) -> None:
+        """Mark the response as failed, unless it is complete. ``None`` is a failure of the leader's own."""
+        if self._ended and not self._has_no_content:
             return
         if self.stage is not FlightStage.FAILED:
             self.stage, self.failed = FlightStage.FAILED, failed
             self._changed.unpark_all()
 
     def abandon(self) -> None:
-        """Fail the flight because its leader left."""
-        self.fail(ABANDONED)
+        """Fail the flight because its leader left or may not continue: that does not concern its followers."""
+        self.fail(None)
+
+    def finish(self) -> None:
+        """Free the memory when the last reader has ended: no piece will be added, and the cache needs none."""
+        self._finished = True
+        self._count_memory()
 
     async def wait_for_body(self) -> bytes | None:
         """Wait for the end of the response, and return its body.
 
         Return ``None`` if the response failed or exceeded the memory limit."""
-        while self.stage is FlightStage.WAITING or (self.stage is FlightStage.STREAMING and not self._ended):
+        while self._has_no_content or (self.stage is FlightStage.STREAMING and not self._ended):
             await self._changed.park()
         return b"".join(self._pieces) if self.may_be_joined else None
 
@@ -149,19 +209,47 @@ class Flight:
             self.pauses[-1] = (before, size + len(piece))
         self._pieces.append(piece)
         self._held += len(piece)
+        self._count_memory()
         self._changed.unpark_all()
 
-    def _drop_read_pieces(self) -> bool:
-        """Drop pieces that the leader has read until the rest fits; return false if the leader must read first."""
-        read = self._first + len(self._pieces) if self._leader is None else self._leader.next
-        while self._held > self._most and self._first < read:
+    def _make_room(self) -> bool:
+        """Drop pieces if they exceed the memory; return false if a reader must read first.
+
+        No reader waits for a slower one. The slowest reader's client pays for the memory, and the reader fails if the
+        client has none left."""
+        front = self._first + len(self._pieces)
+        while self._is_over:
+            readers = [reader for reader in self._readers if reader.next >= self._first]
+            slowest = min(readers, key=lambda reader: reader.next, default=None)
+            self._drop_before(front if slowest is None else slowest.next)
+            if slowest is None or not self._is_over:
+                return True
+            if all(reader.next < front for reader in readers):
+                return False
+            self._memory.charge(slowest.holder)
+            if not self._memory.is_short:
+                return True
+            self._drop_before(min(reader.next for reader in readers if reader.next > slowest.next))
+        return True
+
+    @property
+    def _is_over(self) -> bool:
+        return self._held > self._most or (self._held > UNCOUNTED and self._memory.is_short)
+
+    def _drop_before(self, number: int) -> None:
+        """Drop the pieces before the piece ``number``."""
+        while self._first < number and self._pieces:
             self._held -= len(self._pieces.popleft())
             self._first += 1
             self.pauses.clear()
-        return self._held <= self._most
+        self._count_memory()
 
-    def _reader(self) -> "FlightReader":
-        reader = FlightReader(self)
+    def _count_memory(self) -> None:
+        used = 0 if self._finished and not self._readers else self._held + PIECE * len(self._pieces)
+        self._memory.resize(used if used > UNCOUNTED else 0)
+
+    def _reader(self, holder: str) -> "FlightReader":
+        reader = FlightReader(self, holder)
         self._readers.add(reader)
         return reader
 
@@ -174,33 +262,35 @@ class Flight:
         if self._ended:
             return b""
         if self.stage is FlightStage.FAILED:
-            raise GatewayError.of(self.failed)
+            raise GatewayError.of(self.failed or ABANDONED)
         return None
 
-    def _wake_if_full(self, reader: "FlightReader") -> None:
-        if reader is self._leader and self._held > self._most:
+    def _wake_if_full(self) -> None:
+        if self._blocked:
             self._changed.unpark_all()
 
     def _remove_reader(self, reader: "FlightReader") -> None:
         if reader not in self._readers:
             return
         self._readers.remove(reader)
+        self._count_memory()
+        self._changed.unpark_all()
         if reader is self._leader:
             self._leader = None
-            self._changed.unpark_all()
         else:
             self._followers -= 1
         if not self._followers and self.on_deserted is not None:
             self.on_deserted.set()
-        if not self._readers:
+        if not self._readers and self._has_led:
             self._scope.cancel()
 
 
 class FlightReader:
-    """The response body for one reader; ``next`` is the number of its next piece."""
+    """The response body for one reader, of a client's request; ``next`` is the number of its next piece."""
 
-    def __init__(self, flight: Flight) -> None:
+    def __init__(self, flight: Flight, holder: str) -> None:
         self.next = 0
+        self.holder = holder
         self._flight = flight
 
     async def read(self) -> bytes:
@@ -210,7 +300,7 @@ class FlightReader:
             await self._flight._changed.park()
         if piece:
             self.next += 1
-            self._flight._wake_if_full(self)
+            self._flight._wake_if_full()
             await trio.lowlevel.cancel_shielded_checkpoint()
         return piece
 

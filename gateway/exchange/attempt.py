@@ -62,7 +62,8 @@ class Attempt:
     ``send`` sends it once, a second time if a pooled connection was dead, and another time if its credential had
     expired. It knows neither other attempts nor the plan nor the use of its response. Only the attempt changes its
     attributes: ``stage`` is the furthest stage that it reached, ``requests`` is the number of sent requests,
-    ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached."""
+    ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached.
+    ``on_send``, which its maker may set, is called when a request is about to be sent."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Attempt:
         self.target = target_request.step.target
         self.watch = watch
         self.stamp = stamp
+        self.on_send: Callable[[], object] | None = None
         self._disclosure = target_request.disclosure
         self.stage = Stage.SENDING
         self.requests = 0
@@ -202,6 +204,8 @@ class Attempt:
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         """Count and report a request that is about to be sent, after any wait for a slot at the target."""
         target = self.target
+        if self.on_send is not None:
+            self.on_send()
         self._count_request()
         self.target_request.context.observer.sent(
             request, waited, target.api, target.entry.provider.id, lambda: self._disclosure.secrets

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import trio
 
-from gateway.answer_cache.flight import ABANDONED, Flight
+from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.replay import local_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
+from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import C
 from gateway.exchange.cache_lookup import NOT_CACHED, CacheHit, CacheLookup
 from gateway.exchange.origin import Make
@@ -119,19 +121,16 @@ class CachedOrigin:
 
     async def _fetch_and_share(self, make: Make[C], key: bytes) -> C | None:
         """Make the attempt, share its response with identical requests, and cache a good response."""
-        flights, flight = self._cache.flights, Flight(self._cache.settings.max_answer, AnswerStamp(int(time.time())))
+        flights, flight = self._cache.flights, self._new_flight(AnswerStamp(int(time.time())))
         if self._wish.reads:
             flights.setdefault(key, flight)
         self._flight, target = flight, self._walk.target_request.target
         try:
             await self._walk.start(flight.stamp)
-            answer = await self._walk.step(make)
+            answer = await self._walk.step(partial(_make_followed, flight, make))
             if answer is not None and self._walk.target_request.target is target:
                 return await self._share(answer, flight, key)
-            flight.fail(self._walk.last_failure or ABANDONED)  # its readers would take it for the target's failure
-        except GatewayError as error:
-            flight.fail(error.info)
-            raise
+            flight.fail(self._walk.shared_failure(target))  # its readers take it for the target's failure
         except BaseException:
             flight.abandon()
             raise
@@ -140,8 +139,13 @@ class CachedOrigin:
                 del flights[key]
         if answer is None:
             return None
-        self._flight = own = Flight(self._cache.settings.max_answer, flight.stamp)
+        self._flight = own = self._new_flight(flight.stamp)
         return await self._share(answer, own)
+
+    def _new_flight(self, stamp: AnswerStamp) -> Flight:
+        holder = self._lookup.holder
+        memory = self._walk.context.service.admission.pieces(holder)
+        return Flight(self._cache.settings.max_answer, stamp, memory, holder)
 
     async def _share(self, answer: C, flight: Flight, key: bytes = b"") -> C:
         """Let other requests share ``answer`` through ``flight``, and return it.
@@ -156,6 +160,7 @@ class CachedOrigin:
             if rest is not None:
                 answer.continue_from(local_response(flight.lead(), rest.headers, rest.status))
         except BaseException:
+            flight.finish()
             await answer.aclose()
             raise
         self._nursery.start_soon(self._fill_cache, flight, rest, key, judge)
@@ -180,5 +185,12 @@ class CachedOrigin:
                     answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
                     await self._lookup.keep(key, answer)
             finally:
+                flight.finish()
                 if self._cache.flights.get(key) is flight:
                     del self._cache.flights[key]
+
+
+def _make_followed(flight: Flight, make: Make[C], attempt: Attempt) -> C:
+    """Return the reader of the response to ``attempt``, which lets others follow ``flight`` when it is sent."""
+    attempt.on_send = flight.mark_sent
+    return make(attempt)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar, Final, Protocol
 
 import attrs
+import trio
 
 from gateway.answer_cache.eligible import is_cacheable, is_eligible, sets_length
 from gateway.answer_cache.flight import Flight
@@ -38,9 +39,16 @@ NOT_CACHED: Final = ErrorInfo(
     code="not_cached", reason=None,
 )  # fmt: skip
 
+_LATE: Final = ErrorInfo(
+    "timeout", "the identical request that this one waited for got no answer before this one's deadline", reason=None
+)
+
 MOST_FLIGHTS: Final = 2
 """Failed responses of other requests that a request waits for. Then it fails, too, so that not all requests in turn try
 an unavailable provider (ELares/IronTraffic#249)."""
+
+JOIN_SECONDS: Final = 0.1
+"""Seconds that a request waits for another client's identical request to be sent; its own limits may delay that."""
 
 SESSIONS: Final = (
     "x-app", "x-claude-*", "originator", "version", "session-id", "session_id", "thread-id", "thread_id",
@@ -170,16 +178,18 @@ def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind)
     use = None if uses is None else uses.settings_for(client, route)
     if uses is None or use is None:
         return None
-    owner = uses.owner(use, client, context.service.admission.holder(client, context.client_request.headers))
-    return CacheLookup(context, use, owner, kind)
+    holder = context.service.admission.holder(client, context.client_request.headers)
+    return CacheLookup(context, use, uses.owner(use, client, holder), holder, kind)
 
 
 class CacheLookup:
     """The cache lookup of one exchange, following the client's ``cache-control``.
 
-    ``owner`` is the name under which responses are cached: no other owner receives them."""
+    ``owner`` is the name under which responses are cached: no other owner receives them. The request counts for
+    ``holder``."""
 
-    def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, kind: AnswerKind) -> None:
+    def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, holder: str, kind: AnswerKind) -> None:
+        self.holder = holder
         self.wish = read_cache_control(context.client_request.header("cache-control"))
         self._context = context
         self._use = use
@@ -190,9 +200,10 @@ class CacheLookup:
     async def find(self, target_request: TargetRequest, key: bytes) -> CacheHit | ErrorInfo | None:
         """Return the response that is cached or arriving under ``key``, or ``None`` if there is none.
 
-        Returns the failure if each of ``MOST_FLIGHTS`` arriving responses failed before its content. Cancellation ends
-        the wait for them."""
-        failed: ErrorInfo | None = None
+        Returns the failure if the provider failed ``MOST_FLIGHTS`` arriving responses before their content. A leader's
+        own failure concerns no other request. Cancellation ends the wait for them, and the request's deadline raises
+        ``GatewayError``."""
+        failures: list[ErrorInfo] = []
         for _ in range(MOST_FLIGHTS):
             if (answer := await self._cache.find(key, self.wish.max_age)) is not None:
                 return CacheHit(
@@ -201,12 +212,43 @@ class CacheLookup:
             flight = self._cache.flights.get(key)
             if flight is None or not flight.may_be_joined:
                 return None
-            if (hit := await _follow(flight, target_request)) is not None:
+            if (hit := await self._follow(flight, target_request)) is not None:
                 return hit
-            failed = flight.failed
-        assert failed is not None, "a flight that ended without a hit has failed"
-        self._context.attempt_log.add(_cached_attempt(target_request, failed, committed=False))
-        return failed
+            if not flight.has_failed:
+                return None
+            if flight.failed is not None:
+                failures.append(flight.failed)
+        if len(failures) < MOST_FLIGHTS:
+            return None
+        self._context.attempt_log.add(_cached_attempt(target_request, failures[-1], committed=False))
+        return failures[-1]
+
+    async def _follow(self, flight: Flight, target_request: TargetRequest) -> CacheHit | None:
+        """Wait for the arriving response ``flight``, and return it.
+
+        Returns ``None`` if it fails before its content, or if another client's own limits delay it. Raises
+        ``GatewayError`` at the request's deadline."""
+        plan, now = target_request.request.plan, self._context.service.health.clock()
+        reader = flight.follow(self.holder)
+        try:
+            with trio.move_on_after(max(0.0, plan.deadline - now)) as time:
+                if flight.holder != self.holder:
+                    with trio.move_on_after(JOIN_SECONDS):
+                        await flight.wait_until_sent()
+                if (flight.holder == self.holder or flight.was_sent) and await flight.wait_for_content():
+                    return CacheHit(
+                        target_request,
+                        local_response(reader, (("content-type", flight.content_type),)),
+                        flight.stamp,
+                        0,
+                    )
+        except BaseException:
+            await reader.aclose()
+            raise
+        await reader.aclose()
+        if time.cancelled_caught:
+            raise GatewayError.of(_LATE)
+        return None
 
     async def keep(self, key: bytes, answer: StoredAnswer) -> None:
         """Store ``answer`` in the cache under ``key``."""
@@ -257,21 +299,6 @@ class CacheLookup:
             yield b"not counted as it streams"
         if strict or not self.kind.has_forms:
             yield b"stream" if incoming.stream else b"whole"
-
-
-async def _follow(flight: Flight, target_request: TargetRequest) -> CacheHit | None:
-    """Wait for the arriving response ``flight``, and return it, or ``None`` if it fails before its content."""
-    reader = flight.follow()
-    try:
-        if await flight.wait_for_content():
-            return CacheHit(
-                target_request, local_response(reader, (("content-type", flight.content_type),)), flight.stamp, 0
-            )
-    except BaseException:
-        await reader.aclose()
-        raise
-    await reader.aclose()
-    return None
 
 
 def _cached_attempt(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import attrs
 import trio
@@ -34,6 +34,9 @@ from streams.pipe import SHUTTING_DOWN, Watch
 
 Make: TypeAlias = Callable[[Attempt], A]
 """A function that returns the reader of an attempt's response."""
+
+_OWN_LIMITS: Final = ("timeout", "rate_limited")
+"""Kinds of failures that a client's own limits cause if no provider is the reason."""
 
 
 class Walk:
@@ -113,10 +116,15 @@ class Walk:
             self._commit(self._account)
         return answer
 
-    @property
-    def last_failure(self) -> ErrorInfo | None:
-        """The failure of the last attempt."""
-        return self._outcomes[-1].failed if self._outcomes else None
+    def shared_failure(self, target: Target) -> ErrorInfo | None:
+        """Return the last failure of ``target`` if any identical request would meet it, otherwise ``None``.
+
+        This client's own limits and deadline concern no other request."""
+        failed = next((one for one in reversed(self._outcomes) if one.target is target), None)
+        if failed is None or failed.stage is not Stage.SENDING:
+            return None
+        own = failed.failed.reason is None and failed.failed.kind in _OWN_LIMITS
+        return None if own else failed.failed
 
     def note_failure(self, failed: ErrorInfo) -> None:
         """Note that an identical request to the next target ``failed``, so that this one tries another target."""

@@ -100,14 +100,14 @@ class Stage:
 class Client:
     """One request, and what has come of its answer."""
 
-    def __init__(self, stage: Stage, *, stream: bool = True) -> None:
+    def __init__(self, stage: Stage, *, model: str = "cached", stream: bool = True, **headers: str) -> None:
         self.text = ""
         self.status: int | None = None
         self.headers: Any = {}
         self.over = trio.Event()
         self.broken = False
         self._scope = trio.CancelScope()
-        stage.nursery.start_soon(self._ask, stage.gate.url, stream)
+        stage.nursery.start_soon(self._ask, stage.gate.url, model, stream, headers)
 
     async def has(self, word: str) -> None:
         await eventually(lambda: word in self.text)
@@ -115,12 +115,12 @@ class Client:
     def leave(self) -> None:
         self._scope.cancel()
 
-    async def _ask(self, url: str, stream: bool) -> None:
-        body = {"model": "cached", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
+    async def _ask(self, url: str, model: str, stream: bool, headers: dict[str, str]) -> None:
+        body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
         with self._scope:
             async with (
                 httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=PATIENCE) as client,
-                client.stream("POST", "/v1/chat/completions", json=body) as answer,
+                client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer,
             ):
                 self.status, self.headers = answer.status_code, answer.headers
                 try:
@@ -234,6 +234,75 @@ async def test_a_follower_replaces_a_leader_that_failed_before_content():
         await all_of(clients)
         assert stage.provider.calls == 2
         assert sorted(client.status or 0 for client in clients) == [200] * 7 + [502]
+
+
+async def test_a_leaders_own_deadline_does_not_fail_its_followers():
+    async with staged() as stage:
+        leader = Client(stage, **{"x-trigate-deadline": "0.3"})
+        await eventually(lambda: stage.provider.calls == 1)
+        followers = [Client(stage) for _ in range(8)]
+        await stage.is_followed_by(8)
+        await all_of([leader])
+        assert leader.status == 504
+        await eventually(lambda: stage.provider.calls == 2)
+        await stage.is_followed_by(7)
+        stage.provider.send(*EVENTS)
+        await all_of(followers)
+        assert {client.status for client in followers} == {200}
+        assert stage.provider.calls == 2
+
+
+async def test_a_follower_that_leaves_before_content_ends_no_other_request():
+    async with staged() as stage:
+        leader = Client(stage)
+        await eventually(lambda: stage.provider.calls == 1)
+        follower = Client(stage)
+        await stage.is_followed_by(1)
+        follower.leave()
+        await stage.is_followed_by(0)
+        stage.provider.send(*EVENTS)
+        await all_of([leader])
+        assert (leader.status, "[DONE]" in leader.text, stage.provider.closed) == (200, True, 0)
+
+
+async def test_a_follower_waits_no_longer_than_its_own_deadline():
+    async with staged() as stage:
+        leader = Client(stage)
+        await eventually(lambda: stage.provider.calls == 1)
+        follower = Client(stage, **{"x-trigate-deadline": "0.3"})
+        await all_of([follower])
+        assert follower.status == 504
+        stage.provider.send(*EVENTS)
+        await all_of([leader])
+        assert (leader.status, stage.provider.calls) == (200, 1)
+
+
+async def test_a_leaders_own_limits_do_not_delay_others():
+    """While a request waits for its own client's limits, another client's request goes to the provider."""
+    keys = [
+        {"name": name, "key": f"key-of-client-{name}", **more}
+        for name, more in (("a", {"limits": {"upstream_connections": 1}}), ("b", {}))
+    ]
+    aliases = {
+        "cached": {"target": "openai/m", "cache": {"ttl": "1h", "scope": "all"}, "retries": {"attempts": 1}},
+        "plain": {"target": "openai/m"},
+    }
+    async with staged(client_keys=keys, model_aliases=aliases) as stage:
+        first = Client(stage, model="plain", authorization="Bearer key-of-client-a")
+        await eventually(lambda: stage.provider.calls == 1)
+        waiting = Client(stage, authorization="Bearer key-of-client-a")
+        await eventually(lambda: stage.gate.service.admission.shares.held["in_flight", "a"] == 2)
+        other = Client(stage, authorization="Bearer key-of-client-b")
+        with trio.fail_after(2):  # the first one would wait for five seconds
+            await eventually(lambda: stage.provider.calls == 2)
+        stage.provider.send(*EVENTS)
+        stage.provider.send(*EVENTS)
+        await all_of([first, other])
+        assert (first.status, other.status) == (200, 200)
+        await eventually(lambda: stage.provider.calls == 3)
+        stage.provider.send(*EVENTS)
+        await all_of([waiting])
+        assert waiting.status == 200
 
 
 async def test_followers_do_not_query_a_failing_provider_one_by_one():

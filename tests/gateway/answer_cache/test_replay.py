@@ -2,35 +2,17 @@
 
 import trio
 
-from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.replay import PIECE, local_response, replay_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, decode_response, encode_response, use_ids
 from providers.neutral.codec import new_id
+from tests.support.flights import Body, new_flight
 
 STAMP = AnswerStamp(1)
 
 
-class Body:
-    """A ``BodySource`` of pieces, each after some seconds."""
-
-    def __init__(self, *pieces: tuple[float, bytes]) -> None:
-        self._pieces = list(pieces)
-        self.closed = False
-
-    async def read(self) -> bytes:
-        if not self._pieces:
-            return b""
-        seconds, piece = self._pieces.pop(0)
-        await trio.sleep(seconds)
-        return piece
-
-    async def aclose(self) -> None:
-        self.closed = True
-
-
 async def test_a_stream_is_replayed_with_or_without_its_pauses(autojump_clock):
     """nyroway/nyro#44: a flash of text breaks typing effects."""
-    flight = Flight(2**20, STAMP)
+    flight = new_flight(2**20)
     reader = flight.lead()
     flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
     response = local_response(
@@ -52,11 +34,11 @@ async def test_a_stream_is_replayed_with_or_without_its_pauses(autojump_clock):
     assert [len(piece) async for piece in replay_response(large, "recorded").chunks()] == [PIECE, 1]
 
 
-async def test_a_response_beyond_the_memory_limit_follows_its_leaders_pace(autojump_clock):
-    flight = Flight(3000, STAMP)
+async def test_a_response_beyond_the_memory_limit_follows_its_fastest_reader(autojump_clock):
+    flight = new_flight(3000)
     source = Body(*[(0.1, bytes(1000))] * 20)
     async with trio.open_nursery() as nursery:
-        leader, follower = flight.lead(), flight.follow()
+        leader, follower = flight.lead(), flight.follow("")
         flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
         nursery.start_soon(flight.run, local_response(source, ()))
         assert len(await follower.read()) == 1000
