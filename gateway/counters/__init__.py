@@ -1,6 +1,7 @@
 """Counters of limits, in memory or in a shared store.
 
 - ``counter``: the kinds of counters and their protocol; ``shortages``: refill of rates and checks for room.
+- ``chosen``: how many counters each client may choose, by names of runs and header values.
 - ``memory``: counters of one process; ``workers``: counters that the workers of a machine share.
 - ``remote``: counters of several gateways in a store, by ``steps``, with ``refreshes`` of levels and a
   ``share`` during an outage.

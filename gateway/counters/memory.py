@@ -1,14 +1,13 @@
 """Counters in the memory of one process."""
 
-import itertools
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 
+from gateway.counters.chosen import MOST_CHOSEN, ChosenKeys
 from gateway.counters.counter import (
     NO_ROW_WAIT,
     Claim,
@@ -23,12 +22,6 @@ from gateway.counters.counter import (
     bounded_amount,
 )
 from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
-
-MOST_CHOSEN: Final = 131_072
-"""Limit on counters of values that clients choose, half of it for one client. Configured counters do not count."""
-
-_SEARCH: Final = 10.0
-"""Seconds between searches for expired counters of all clients while the limit is reached."""
 
 SWEEP_AFTER: Final = 256
 """New counters between searches for expired ones, or as many as exist if that is more, so that a flood of names does
@@ -62,11 +55,8 @@ class LocalCounters:
     ) -> None:
         self._clock = clock
         self._now = now
-        self._most = most
         self._states: dict[bytes, _State] = {}
-        self._chosen: dict[str, OrderedDict[bytes, None]] = {}  # keys that each client chose, last used last
-        self._chosen_count = 0
-        self._next_search = -math.inf
+        self._chosen = ChosenKeys(most, clock, self._is_over, self._states.pop)
         self._new = 0
         self._sweep_after = SWEEP_AFTER
         self._open: set[str] = set()
@@ -194,7 +184,7 @@ class LocalCounters:
         if state is None:
             state = self._states[counter.key] = self._new_state(counter)
         if state.chosen_by is not None:
-            self._chosen[state.chosen_by].move_to_end(counter.key)
+            self._chosen.mark_used(counter.key, state.chosen_by)
             if isinstance(counter, SumCounter):
                 if self._has_ended(counter, state):
                     state.used = 0
@@ -211,28 +201,14 @@ class LocalCounters:
             self._drop_expired()
             self._new, self._sweep_after = 0, max(SWEEP_AFTER, len(self._states))
         if counter.chosen_by is not None:
-            self._chosen.setdefault(counter.chosen_by, OrderedDict())[counter.key] = None
-            self._chosen_count += 1
+            self._chosen.add(counter.key, counter.chosen_by)
         until = counter.until if isinstance(counter, SumCounter) else math.inf
         return _State(until=until, chosen_by=counter.chosen_by)
 
     def _has_row(self, counter: Counter) -> bool:
-        """Return whether ``counter`` has a state, or may have one.
-
-        A client may choose half of all counters, so that the others find room. Counters in use are never dropped for
-        new ones, because their usage would be lost."""
+        """Return whether ``counter`` has a state, or may have one."""
         client = counter.chosen_by
-        if client is None or counter.key in self._states or self._may_choose(client):
-            return True
-        for key in [key for key in itertools.islice(self._chosen.get(client, ()), 8) if self._is_over(key)]:
-            self._drop(key)
-        if not self._may_choose(client) and self._clock() >= self._next_search:
-            self._next_search = self._clock() + _SEARCH
-            self._drop_expired()
-        return self._may_choose(client)
-
-    def _may_choose(self, client: str) -> bool:
-        return self._chosen_count < self._most and len(self._chosen.get(client, ())) < self._most // 2
+        return client is None or counter.key in self._states or self._chosen.has_room(client)
 
     def _is_over(self, key: bytes) -> bool:
         """Return whether a counter that a client chose equals a new one."""
@@ -241,14 +217,7 @@ class LocalCounters:
 
     def _drop_expired(self) -> None:
         now = self._now()
-        for key in [key for key, state in self._states.items() if state.until < now and not state.held]:
-            self._drop(key)
-        for key in [key for keys in self._chosen.values() for key in keys if self._is_over(key)]:
-            self._drop(key)
-
-    def _drop(self, key: bytes) -> None:
-        if (client := self._states.pop(key).chosen_by) is not None:
-            del self._chosen[client][key]
-            self._chosen_count -= 1
-            if not self._chosen[client]:
-                del self._chosen[client]
+        for key, state in tuple(self._states.items()):
+            if state.until < now and not state.held and state.chosen_by is None:
+                del self._states[key]
+        self._chosen.drop_expired()

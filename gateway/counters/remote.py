@@ -19,6 +19,7 @@ import attrs
 import msgspec
 import trio
 
+from gateway.counters.chosen import MOST_CHOSEN, ChosenInStore
 from gateway.counters.counter import (
     MOST_TOTAL,
     Claim,
@@ -119,6 +120,7 @@ class RemoteCounters:
         lease: float = LEASE,
         limit: float = LIMIT,
         clock: Callable[[], float] = time.monotonic,
+        most_chosen: int = MOST_CHOSEN,
     ) -> None:
         self._store = store
         self._when_down = when_down
@@ -144,6 +146,7 @@ class RemoteCounters:
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
         self._known: OrderedDict[bytes, KnownState] = OrderedDict()
         self._refreshes = PendingRefreshes()
+        self._chosen = ChosenInStore(most_chosen)
         self._alive = 1
         self._clock_offset = 0.0  # seconds by which the store's clock is ahead
         self._share: Share | None = None  # set while the store is unavailable
@@ -171,6 +174,8 @@ class RemoteCounters:
     # For requests
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
+        if short := self._chosen.shortages_of(claims):
+            return short
         if self._share is not None:
             return await self._reserve_alone(claims)
         waiting = _PendingReservation(claims, tuple(str(next(self._numbers)) for _ in claims))

@@ -57,7 +57,7 @@ class TableSize:
 SIZES: Final[Mapping[str, TableSize]] = {
     "circuits": TableSize(8_192, 64),
     "pins": TableSize(98_304, 16),
-    "queues": TableSize(128, 22_400),
+    "queues": TableSize(1_024, 22_400),
 }
 """The tables by name; the number of rows limits the entries."""
 

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 
+import attrs
 import pytest
 
-from gateway.counters.counter import Counters, Debit, Level
+from gateway.counters.counter import Counters, Debit, Level, RateCounter, SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.counters.workers import WorkerCounters
@@ -33,6 +34,44 @@ async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
     else:
         with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 8 * GROUP))) as memory:
             yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
+
+
+@pytest.fixture
+async def few(kind, store, nursery) -> AsyncIterator[Counters]:
+    """Counters of which clients may choose 32."""
+    if store is not None:
+        remote = RemoteCounters(store, limit=5.0, most_chosen=32)
+        nursery.start_soon(remote.run)
+        yield remote
+        await remote.finish()
+    elif kind == "memory":
+        yield LocalCounters(most=32)
+    else:
+        with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 2 * GROUP))) as memory:
+            yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
+
+
+async def test_no_client_can_take_all_counters_or_displace_a_spent_one(few):
+    """A flood of runs emptied budgets, or filled the memory of the store that all gateways count in."""
+
+    async def spend(counter: SumCounter | RateCounter) -> str | None:
+        wanted = claim((counter, 5))
+        if short := await few.reserve([wanted]):
+            return short[0].cause
+        few.settle(wanted, [5])
+        return None
+
+    def run(name: str, client: str) -> SumCounter:
+        return attrs.evolve(budget(name, 10), chosen_by=client)
+
+    spent = (budget("alice's day", 10), run("alice's run", "alice"))
+    assert [[await spend(one) for _ in range(3)] for one in spent] == [[None, None, "no_room"]] * 2
+    flood = [await spend(run(f"m{number}", "mallory")) for number in range(100)]
+    assert (flood.count(None), flood.count("no_row")) == (16, 84)
+    assert await spend(run("m0", "mallory")) is None, "runs in progress continue"
+    assert [await spend(one) for one in spent] == ["no_room"] * 2
+    assert [await spend(run(f"b{number}", "bob")) for number in range(6)] == [None] * 6
+    assert await spend(attrs.evolve(rate("header value"), chosen_by="bob")) is None
 
 
 async def test_a_budget_holds_what_is_reserved_and_keeps_what_was_used_once(counters):
