@@ -38,7 +38,7 @@ async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
 
 @pytest.fixture
 async def few(kind, store, nursery) -> AsyncIterator[Counters]:
-    """Counters of which clients may choose 32."""
+    """Yield counters that limit the names of clients to 32."""
     if store is not None:
         remote = RemoteCounters(store, limit=5.0, most_chosen=32)
         nursery.start_soon(remote.run)
