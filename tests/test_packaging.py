@@ -121,6 +121,16 @@ def test_the_image_is_built_upon_one_image_by_its_digest():
     assert re.fullmatch(r"python:\S+@sha256:[0-9a-f]{64}", image)
 
 
+@pytest.mark.parametrize("workflow", sorted(path.name for path in (ROOT / ".github/workflows").iterdir()))
+def test_hosted_workflows_use_actions_by_their_commit(workflow):
+    """A tag can be moved to other code (CVE-2025-30066); a commit cannot."""
+    used = re.findall(r"uses: *(\S+)( +# v[0-9.]+)?$", (ROOT / ".github/workflows" / workflow).read_text(), re.M)
+    assert used
+    for action, version in used:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), action
+        assert version, f"{action}: add its version as a comment"
+
+
 @pytest.mark.parametrize("page", ["Dockerfile", "README.md", "CONTRIBUTING.md", "justfile", ".github/workflows/ci.yml"])
 def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
     """An isolated build would fetch the newest setuptools, even with ``--require-hashes``

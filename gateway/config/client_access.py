@@ -126,7 +126,7 @@ def _check_models(models: tuple[str, ...] | None, path: Path, names: AccessNames
         try:
             known = isinstance(model, Unresolved) or names.is_model(model)
         except GatewayError as error:
-            findings.wrong((*path, i), str(error), "use one of them")
+            findings.wrong((*path, i), str(error), "change the name")
             continue
         if not known and names.entries.complete:
             found = f"{describe(model)} is not a configured model"

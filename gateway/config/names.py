@@ -22,6 +22,7 @@ import attrs
 from configfile.wording import nearest
 from gateway.config.aliases import Route
 from gateway.config.model_entry import ModelEntry
+from providers.catalog.provider import region_of
 from providers.catalog.providers import CATALOG, Provider, find, maker
 from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid
@@ -211,13 +212,13 @@ class Names:
             return _found(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
         if slash and model not in _NO_MODEL and prefix in self._wild:
-            entry = _only(self._wild[prefix], model, may)
+            entry = _only(_in_region(self._wild[prefix], model), model, may)
             return _found(entry, model, f"wildcard {entry.name}")
         if name in self._known:
             entry = _only(self._known[name], name, may)
             return _found(entry, name, f"well-known id {name} → wildcard {entry.name}")
         if relatives := [entry for entry in self._wildcards if entry.provider.has(name)]:
-            entry = _only(relatives, name, may)
+            entry = _only(_in_region(relatives, name), name, may)
             return _found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
 
@@ -318,6 +319,22 @@ def _maker(asked: str) -> Provider | None:
 def _form(entry: ModelEntry, model: str) -> str:
     """Return the unambiguous name of ``model`` at ``entry``."""
     return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
+
+
+def _in_region(entries: Sequence[ModelEntry], model: str) -> Sequence[ModelEntry]:
+    """Return those of the wildcard ``entries`` that are in the region of ``model``, if it is an ARN.
+
+    An ARN's region becomes part of the host, so that a client could leave the region of the entry, and with it the
+    entries that its key allows. Raises ``GatewayError`` (400) without any."""
+    if not model.startswith("arn:") or (region := region_of(model)) is None:
+        return entries
+    own = [entry.provider.settings.get("region", region) for entry in entries]
+    if region in own:
+        return [entry for entry, place in zip(entries, own, strict=True) if place == region]
+    raise invalid(
+        f"the model is in the region {region}, but {entries[0].name} is in {own[0]}: add an entry for the other region",
+        "model",
+    )
 
 
 def _only(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEntry:

@@ -236,7 +236,7 @@ class _Targets:
         try:
             found = self.entries.names.direct(name)
         except GatewayError as error:
-            self.findings.wrong(path, str(error), "use one of them")
+            self.findings.wrong(path, str(error), "change the name")
             return None
         if found is not None:
             return found.entry.name, found.model
