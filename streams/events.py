@@ -282,7 +282,8 @@ class ErrorInfo:
     ``headers`` are additional response headers (``retry-after``, ``x-should-retry``); ``details`` is a JSON value for
     Messages' ``error.details``. ``native`` means that the answer's own object reports the failure (a Responses object
     with status ``failed`` or ``queued``), which a client of the same API reads as an answer. ``body`` is a provider's
-    error body that a client of its API may receive unchanged. ``log_message`` replaces ``message`` in the log, because
+    error body that a client of its API may receive unchanged. ``concerns_all``: no request can have caused the failure,
+    so it concerns all clients. ``log_message`` replaces ``message`` in the log, because
     a provider's message may quote the prompt.
     """
 
@@ -299,6 +300,7 @@ class ErrorInfo:
         default=attrs.Factory(lambda self: FAILURE_REASON[self.kind], takes_self=True)
     )
     wait: float | None = None
+    concerns_all: bool = False
     log_message: str | None = attrs.field(default=None, eq=False, repr=False)
 
     @property

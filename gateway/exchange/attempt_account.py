@@ -11,6 +11,7 @@ from gateway.exchange.attempt_answer import A, AttemptAnswer
 from gateway.exchange.context import ExchangeContext, attempt_record
 from gateway.exchange.target_request import TargetRequest
 from gateway.health.health import OpenAttempt
+from gateway.health.witnesses import fingerprint
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.routing.most_useful import all_unavailable_error
 from gateway.routing.plan import Outage, Outcome, Stage
@@ -67,12 +68,15 @@ class AttemptAccount:
     # Before it is sent
 
     def begin(self, *, added: bool) -> bool:
-        """Report an attempt that is about to be sent, perhaps after a wait; ``added`` if it is a retry.
+        """Report an attempt that is about to be sent, perhaps after a wait; ``added`` if the retry budget pays for it.
 
         Return false if another request is already testing the target, or about to."""
         service = self._context.service
         self._began = time.perf_counter()
-        self._open = service.health.begin(self.target, self._context.forwarded_credential(self.target), added=added)
+        self._open = service.health.begin(
+            self.target, self._context.forwarded_credential(self.target), added=added,
+            client=self._context.client_request.client, reports=self._request[0],
+        )  # fmt: skip
         service.balancer.loads.begin_request(self.target)
         return not self._open.is_overtaken
 
@@ -109,7 +113,7 @@ class AttemptAccount:
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.lift_content_limit()
         self._report_time_to_content(attempt.seconds)
-        if self._request[0] and self._open is not None:
+        if self._open is not None:
             self._open.mark_started()
         if self.cause == "hedge":  # other attempts reported it before they were sent
             attempt.target_request.report(self._context.record)
@@ -124,8 +128,8 @@ class AttemptAccount:
             self._record_response_facts()
             if failed.reason == "timeout":
                 self._report_time_to_content(self.attempt.seconds, at_least=True)
-        if self._request[0] and self._open is not None:
-            self._open.mark_failed(failed)
+        if self._open is not None:
+            self._open.mark_failed(failed, fingerprint(self.target_request.request.incoming.body))
         self._record_attempt(self._attempt_record(failed.reason or recorded_reason or "internal"))
 
     def mark_lost(self) -> None:

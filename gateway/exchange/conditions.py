@@ -18,6 +18,7 @@ class TargetConditions:
         self._affinity = affinity
         self._health = context.service.health
         self._forwarded_credential = context.forwarded_credential
+        self._client = context.client_request.client
         self._plan = plan
         self._tried = context.attempt_log
 
@@ -26,7 +27,7 @@ class TargetConditions:
         return self._health.clock()
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        outage = self._health.outage(target, self._forwarded_credential(target), alone=alone)
+        outage = self._health.outage(target, self._forwarded_credential(target), alone=alone, client=self._client)
         return (
             self._reported_outage(target)
             if outage is None and not alone and self._health.reported_limits.places
@@ -48,12 +49,12 @@ class TargetConditions:
                 continue
             if reported.outage(other.identity.place) is not None:
                 continue
-            if self._health.outage(other, self._forwarded_credential(other), alone=False) is None:
+            if self._health.outage(other, self._forwarded_credential(other), client=self._client) is None:
                 return outage
         return None
 
     def may_add(self, target: Target) -> bool:
-        return self._health.may_add(target)
+        return self._health.may_add(target, self._client)
 
     def is_warm(self, target: Target) -> bool:
         return self._balancer.is_warm(self._plan, target, self._affinity)

@@ -26,7 +26,7 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
 from gateway.routing.omissions import Omissions
-from gateway.routing.plan import GiveUp, Outcome, Send, Stage, requests_sent
+from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_budget, requests_sent
 from gateway.routing.target import Target
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -203,7 +203,7 @@ class Walk:
 
     def _start_attempt(self, account: AttemptAccount) -> bool:
         """Start an attempt. Return false if another worker's request already tests the target."""
-        if account.begin(added=requests_sent(self._outcomes) > 0) or not self._is_overtaken(account):
+        if account.begin(added=needs_budget(self._outcomes)) or not self._is_overtaken(account):
             return True
         account.mark_unsent()
         return False
@@ -264,7 +264,7 @@ class Walk:
         plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
-        service.hedges.count_request(plan.route.name, plan.route.hedge)
+        service.hedges.count_request(plan.route.name, plan.route.hedge, self.context.client_request.client)
         if self.request.turn.background is not None or not may_run_twice(self.request.incoming, plan.targets):
             return None
         after = plan.route.hedge.after
@@ -305,7 +305,7 @@ class Walk:
             return None
         if self._conditions.outage(step.target, alone=False) is not None:
             return None
-        if not self.context.service.hedges.claim(plan.route.name):
+        if not self.context.service.hedges.claim(plan.route.name, self.context.client_request.client):
             return None
         try:
             taken = None if self._reservation is None else await self._reservation.reserve(step.target, queues=False)

@@ -1,5 +1,5 @@
 """The availability of targets: ``health`` of all of them, for all requests of the process.
 
 A ``circuit`` says whether one target is unavailable, until when and why. ``states`` stores the circuits,
-``transitions`` logs their changes, ``probes`` checks self-hosted servers, and ``retry_budget`` limits additional
-requests."""
+``witnesses`` separates a client's own failures from those of all, ``transitions`` logs changes, ``probes`` checks
+self-hosted servers, and ``retry_budget`` limits additional requests."""

@@ -1,13 +1,14 @@
 """The health of all targets: which are unavailable and until when, and the budget for additional requests.
 
 A place (endpoint, credential and model) has a ``Circuit`` in a table. Its account (endpoint and credential) has another
-one for what all its models share: an exhausted quota, a rejected credential."""
+one for what all its models share: an exhausted quota, a rejected credential. With several clients, a failure that the
+request itself may have caused opens a circuit for its client only, until another client confirms it."""
 
 import enum
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -26,6 +27,7 @@ from gateway.health.circuit import (
     first_trial,
     has_trial,
     is_blocked,
+    is_out,
     is_unsteady,
     process_of,
     undo_success,
@@ -38,6 +40,7 @@ from gateway.health.probes import Prober, probes_of
 from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import MOST_UNLISTED, LocalStates, States
 from gateway.health.transitions import TransitionLog, utc
+from gateway.health.witnesses import CircuitsByClient, ClientCircuits, Sighting, Witnesses, shorten_wait
 from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
 from gateway.routing.target import Target
@@ -75,8 +78,16 @@ class ReportedLimits:
         return found
 
 
+Table: TypeAlias = States | ClientCircuits
+"""Circuits of all clients or of one."""
+
 ACCOUNT_REASONS: Final[frozenset[FailureReason]] = frozenset(("quota", "credential"))
 """Reasons that concern all models of a credential (openclaw/openclaw#30030)."""
+
+
+OF_REQUEST_REASONS: Final[frozenset[FailureReason]] = frozenset(("credential", "gone"))
+"""Reasons that even a single client confirms with another request only: a provider's 403 or 404 often concerns an
+object in the request."""
 
 
 @attrs.frozen(repr=False)
@@ -128,17 +139,21 @@ class OpenAttempt:
     """A request to a target, from its start to the last byte of its response.
 
     Its owner calls ``mark_started`` and ``mark_failed`` as these happen, and ``close`` once. An attempt closed without
-    either says nothing about its target: the client left, or the request was invalid. ``is_overtaken`` means that
-    another request became the trial first."""
+    either says nothing about its target: the client left, or the request was invalid. The same applies to one that does
+    not report (``reports``). ``is_overtaken`` means that another request became the trial first."""
 
-    def __init__(self, health: "Health", target: Target, place: UsedPlace, sent: float) -> None:
+    def __init__(
+        self, health: "Health", target: Target, place: UsedPlace, sent: float, client: str | None, reports: bool
+    ) -> None:
         self.target = target
         self.place = place
         self.sent = sent
+        self.client = client
         self.trial = 0
         self.is_overtaken = False
-        self.phase = _Phase.SENT
+        self.phase = _Phase.SENT if reports else _Phase.CLOSED
         self.before: Circuit | None = None  # the circuit before its success closed it
+        self.own_before: Circuit | None = None  # the same of its client's circuit
         self._health = health
 
     def mark_started(self) -> None:
@@ -147,8 +162,8 @@ class OpenAttempt:
             self.phase = _Phase.STARTED
             self._health._mark_started(self)
 
-    def mark_failed(self, failed: ErrorInfo) -> None:
-        """Record that the provider failed, before or after the first content.
+    def mark_failed(self, failed: ErrorInfo, body: int | None = None) -> None:
+        """Record that the provider failed, before or after the first content. ``body`` is its request's fingerprint.
 
         Only reasons in ``UNAVAILABLE`` count, and no credential of the client's own."""
         reason = failed.reason
@@ -156,7 +171,7 @@ class OpenAttempt:
             return
         if reason == "credential" and self.target.entry.passthrough_auth:
             return
-        self._health._mark_failed(self, reason, failed)
+        self._health._mark_failed(self, reason, failed, body)
         self.phase = _Phase.FAILED
 
     def close(self) -> None:
@@ -190,6 +205,9 @@ class Health:
         self._accounts: dict[bytes, list[str]] = {}
         self._places: dict[bytes, UsedPlace] = {}
         self._budgets: dict[str, RetryBudget] = {}
+        self._own = CircuitsByClient()
+        self._witnesses = Witnesses()
+        self._has_several_clients = False
         self._failed_keys: dict[bytes, None] = {}  # keys of circuits for which this process has seen a failure
         self.prober = Prober(self._states, clock, self.transitions)
         self._probes: Mapping[str, bytes] = {}  # the circuit keys of probed servers, by endpoint
@@ -200,6 +218,7 @@ class Health:
         Targets that remain keep their state, but outages that only people can fix are tried again immediately."""
         again = bool(self._entries)
         self._circuit, self._retries = config.circuit, config.retries or Retries()
+        self._has_several_clients = len({key.name for key in config.client_keys}) > 1
         self._entries = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
         self._accounts = {}
         for name, identity in self._entries.items():
@@ -215,16 +234,20 @@ class Health:
             self._allow_trials(keys)
 
     def _allow_trials(self, keys: set[bytes]) -> None:
+        now = self.clock()
+        for own in self._own.values():
+            for key in [*own.rows]:
+                own.update(key, lambda circuit: allow_trial(circuit, now))
         known = [key for key in keys if (row := self._get(key)) is not None and row.reason is not None]
-        if known:
-            now = self.clock()
-            for key in known:
-                self._states.update(key, lambda circuit: allow_trial(circuit, now))
+        for key in known:
+            self._states.update(key, lambda circuit: allow_trial(circuit, now))
 
     # For routing
 
-    def outage(self, target: Target, credential: str | None, *, alone: bool = False) -> Outage | None:
-        """Return the outage for which ``target`` should not get a request now, else ``None``.
+    def outage(
+        self, target: Target, credential: str | None, *, alone: bool = False, client: str | None = None
+    ) -> Outage | None:
+        """Return the outage for which ``target`` should not get a request of ``client`` now, else ``None``.
 
         ``credential`` is the client's own, if it is passed on. ``alone`` means that no other target is left, so only
         hopeless attempts are refused. The next ``begin`` is the trial of a target whose time has passed; a caller that
@@ -233,11 +256,12 @@ class Health:
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
         place, account = self._get(identity.place), self._get(identity.account)
-        if (account is None or account.reason is None) and (place is None or place.reason is None) and not self._probes:
+        are_closed = (account is None or account.reason is None) and (place is None or place.reason is None)
+        if are_closed and not self._probes and client not in self._own:
             return None
         if alone:
-            return self._blocking_outage(identity)
-        known = self._open_circuits(self._keys(identity))
+            return self._blocking_outage(identity, client)
+        known = self._open_circuits(self._keys(identity), client)
         return self._outage(known, target.entry.circuit or self._circuit) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
@@ -245,9 +269,13 @@ class Health:
         probe = self._probes.get(identity.endpoint)
         return (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
 
-    def _open_circuits(self, keys: tuple[bytes, ...]) -> list[tuple[bytes, Circuit]]:
-        """Return the circuits that are not closed."""
-        return [(key, row) for key in keys if (row := self._get(key)) is not None and row.reason is not None]
+    def _open_circuits(self, keys: tuple[bytes, ...], client: str | None) -> list[tuple[bytes, Circuit]]:
+        """Return the circuits that are not closed, of all clients and of ``client``."""
+        return [(key, row) for table in self._tables(client) for key, row in _not_closed(table, keys)]
+
+    def _tables(self, client: str | None) -> tuple[Table, ...]:
+        """Return the tables with circuits for requests of ``client``."""
+        return (self._states, self._own[client]) if client in self._own else (self._states,)
 
     def _outage(self, known: list[tuple[bytes, Circuit]], settings: CircuitSettings) -> Outage | None:
         """Return the outage of the circuit that is unavailable longest, or that has a trial."""
@@ -270,50 +298,66 @@ class Health:
             return row
         return self._states.update(key, lambda circuit: without_dead_trial(circuit, process))[1]
 
-    def _blocking_outage(self, identity: Identity) -> Outage | None:
+    def _blocking_outage(self, identity: Identity, client: str | None) -> Outage | None:
         """Return the outage from a provider's ``retry-after``, or after a rejected credential."""
         now = self.clock()
-        for key, row in self._open_circuits((identity.place, identity.account)):
+        for key, row in self._open_circuits((identity.place, identity.account), client):
             if is_blocked(row, now):
-                reason: FailureReason = "credential" if key == identity.account else "rate_limited"
+                of_credential = key == identity.account or row.reason == "credential"
+                reason: FailureReason = "credential" if of_credential else "rate_limited"
                 return Outage(reason, row.blocked_until, tried=has_trial(row, now))
         return None
 
-    def may_add(self, target: Target) -> bool:
-        """Return whether the retry budget allows an additional request: a retry, a fallback or a hedge."""
+    def may_add(self, target: Target, client: str | None = None) -> bool:
+        """Return whether the retry budget allows ``client`` an additional request: a retry, a fallback or a hedge."""
         share = (target.entry.retries or self._retries).budget
-        return self._budget(target.identity.endpoint).may_add(self.clock(), share)
+        return self._budget(target.identity.endpoint).may_add(self.clock(), share, client)
 
     # Events
 
-    def begin(self, target: Target, credential: str | None, *, added: bool) -> OpenAttempt:
-        """Start a request to ``target``; ``added`` if no client sent it.
+    def begin(
+        self, target: Target, credential: str | None, *, added: bool, client: str | None = None, reports: bool = True
+    ) -> OpenAttempt:
+        """Start a request of ``client`` to ``target``; ``added`` if it is in addition to those that clients sent.
 
-        If the target is unavailable or due without a trial, this request is the trial. A request that waits for a
-        target begins before it waits."""
+        If the target is unavailable or due without a trial, this request is the trial, if it ``reports`` its outcome. A
+        request that waits for a target begins before it waits."""
         identity = target.identity
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
         place = self._places.get(identity.place) or self._add_place(target, identity)
         now = self.clock()
         if added:
-            place.budget.count_additional(now)
+            place.budget.count_additional(now, client)
         else:
-            place.budget.count_client_request(now)
-        attempt = OpenAttempt(self, target, place, now)
-        for key in place.keys:
-            if (row := self._get(key)) is not None and row.reason is not None:
-                self._claim_trial(attempt, key, now)
+            place.budget.count_client_request(now, client)
+        attempt = OpenAttempt(self, target, place, now, client, reports)
+        if reports:
+            if client in self._own and self._claim_own_trial(attempt, self._own[client], now):
+                return attempt
+            for key in place.keys:
+                if (row := self._get(key)) is not None and row.reason is not None:
+                    self._claim_trial(attempt, self._states, key, now)
         return attempt
+
+    def _claim_own_trial(self, attempt: OpenAttempt, own: ClientCircuits, now: float) -> bool:
+        """Make ``attempt`` the trial of its client's circuits.
+
+        Return whether one has not ended its outage: then the attempt is no trial for other clients, whose turn its
+        failures must not take."""
+        found = _not_closed(own, attempt.place.keys)
+        for key, _ in found:
+            self._claim_trial(attempt, own, key, now)
+        return any(is_out(row, now) for _, row in found)
 
     def wait(self, attempt: OpenAttempt) -> float:
         """Return the seconds until the place of a waiting ``attempt`` is due, which may have grown meanwhile."""
-        until = [row.until for _, row in self._open_circuits(attempt.place.keys)]
+        until = [row.until for _, row in self._open_circuits(attempt.place.keys, attempt.client)]
         return max(max(until, default=0.0) - self.clock(), 0.0)
 
-    def _claim_trial(self, attempt: OpenAttempt, key: bytes, now: float) -> None:
+    def _claim_trial(self, attempt: OpenAttempt, table: Table, key: bytes, now: float) -> None:
         attempt.trial = trial = attempt.trial or next(self._trials)
-        _, after = self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
+        _, after = table.update(key, lambda circuit: with_trial(circuit, now, trial))
         attempt.is_overtaken |= after.trial not in (0, trial)
 
     def _mark_started(self, attempt: OpenAttempt) -> None:
@@ -324,16 +368,23 @@ class Health:
             self._flush_successes(place, now)
         row = self._get(place.key)
         if row is not None and (row.reason is not None or row.failures):
-            attempt.before = self._apply_success(attempt, place.key, now)
+            attempt.before = self._apply_success(attempt, self._states, place.key, now)
         for key in place.keys[1:]:
             if (row := self._get(key)) is not None and row.reason is not None:
-                self._apply_success(attempt, key, now)
+                self._apply_success(attempt, self._states, key, now)
+        if self._witnesses.last:
+            self._witnesses.forget(place.keys)
+        if attempt.client in self._own:
+            own = self._own[attempt.client]
+            if place.key in own.rows:
+                attempt.own_before = self._apply_success(attempt, own, place.key, now)
+                self._own.drop_empty(attempt.client)
 
-    def _apply_success(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
+    def _apply_success(self, attempt: OpenAttempt, table: Table, key: bytes, now: float) -> Circuit:
         """Apply a success to the circuit of ``key``, and return the circuit before it."""
         sent, trial = attempt.sent, attempt.trial
-        before, after = self._states.update(key, lambda circuit: after_success(circuit, now, sent, trial))
-        self._log_transition(attempt, key, before, after, now)
+        before, after = table.update(key, lambda circuit: after_success(circuit, now, sent, trial))
+        self._log_transition(attempt, table, key, before, after, now)
         return before
 
     def _flush_successes(self, place: UsedPlace, now: float) -> None:
@@ -342,32 +393,56 @@ class Health:
         place.next_count_at = now + STEP
         self._states.update(place.key, lambda circuit: with_counts(circuit, now, good))
 
-    def _mark_failed(self, attempt: OpenAttempt, reason: FailureReason, failed: ErrorInfo) -> None:
+    def _mark_failed(self, attempt: OpenAttempt, reason: FailureReason, failed: ErrorInfo, body: int | None) -> None:
         place, now = attempt.place, self.clock()
-        settings = attempt.target.entry.circuit or self._circuit
         failure = Failure(reason, failed.wait, now, attempt.sent, attempt.trial)
         if attempt.phase is _Phase.STARTED:
             place.good -= 1
-        self._flush_successes(place, now)
-        before = attempt.before if place.latest is attempt else None
+        if place.good:
+            self._flush_successes(place, now)
         key = place.account if reason in ACCOUNT_REASONS else place.key
+        is_alone = not self._has_several_clients or attempt.client is None
+        if failed.concerns_all or (is_alone and reason not in OF_REQUEST_REASONS):
+            self._fail(attempt, self._states, key, failure)
+            return
+        sighting = Sighting(None if is_alone else attempt.client, body, place.key, reason, now)
+        earlier = self._witnesses.find_confirmed(key, sighting)
+        if not is_alone or earlier is None:
+            table = self._states if is_alone else self._own.add(attempt.client)
+            self._fail(attempt, table, place.key, shorten_wait(failure))
+        if earlier is not None:  # seen with one model only, the failure may be that model's
+            self._fail(attempt, self._states, place.key if earlier.place == place.key else key, failure)
+
+    def _fail(self, attempt: OpenAttempt, table: Table, key: bytes, failure: Failure) -> None:
+        """Apply a failure to the circuit of ``key``."""
+        settings = attempt.target.entry.circuit or self._circuit
+        before = attempt.before if table is self._states else attempt.own_before
+        if attempt.place.latest is not attempt or key != attempt.place.key:
+            before = None
 
         def change(circuit: Circuit) -> Circuit:
-            circuit = circuit if before is None or key != place.key else undo_success(circuit, before)
+            circuit = circuit if before is None else undo_success(circuit, before)
             return after_failure(circuit, failure, settings)
 
-        self._remember_failure(key)
-        self._log_transition(attempt, key, *self._states.update(key, change), now)
+        if table is self._states:
+            self._remember_failure(key)
+        self._log_transition(attempt, table, key, *table.update(key, change), failure.at)
 
     def _release_trial(self, attempt: OpenAttempt) -> None:
         """Release the trial of ``attempt`` if it ended without a result, so that the next request is the trial."""
         trial, attempt.trial = attempt.trial, 0
-        for key in attempt.place.keys:
-            if (row := self._get(key)) is not None and row.trial == trial:
-                self._states.update(key, lambda circuit: without_trial(circuit, trial))
+        for table in self._tables(attempt.client):
+            for key, row in _not_closed(table, attempt.place.keys):
+                if row.trial == trial:
+                    table.update(key, lambda circuit: without_trial(circuit, trial))
 
-    def _log_transition(self, attempt: OpenAttempt, key: bytes, before: Circuit, after: Circuit, now: float) -> None:
+    def _log_transition(
+        self, attempt: OpenAttempt, table: Table, key: bytes, before: Circuit, after: Circuit, now: float
+    ) -> None:
         place = attempt.place
+        if table is not self._states:
+            self.transitions.log_client_change(place.name, str(attempt.client), before, after, now)
+            return
         names = self._accounts.get(key, [place.name]) if key == place.account else [place.name]
         self.transitions.log_change(key, place.entry, names, before, after, now)
 
@@ -407,11 +482,15 @@ class Health:
         return tuple(found)
 
     def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
-        rows = [row for _, row in self._open_circuits(keys) if availability(row, now) != "in"]
+        rows = [row for _, row in _not_closed(self._states, keys) if availability(row, now) != "in"]
         if not rows:
             return TargetState(entry, name, "in", key=keys[0])
         row = max(rows, key=lambda row: row.until)
         return TargetState(entry, name, availability(row, now), row.reason, max(row.until - now, 0.0), keys[0])
+
+
+def _not_closed(table: Table, keys: Iterable[bytes]) -> list[tuple[bytes, Circuit]]:
+    return [(key, row) for key in keys if (row := table.get(key)) is not None and row.reason is not None]
 
 
 def _is_alive(process: int) -> bool:

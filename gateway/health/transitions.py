@@ -40,6 +40,16 @@ class TransitionLog:
         elif before.reason is not None and after.reason is None:
             log.info("%s: available again", ", ".join(names))
 
+    def log_client_change(self, target_name: str, client: str, before: Circuit, after: Circuit, now: float) -> None:
+        """Log the change of a circuit that only applies to requests of ``client``."""
+        if is_out(after, now):
+            if not is_out(before, now) or before.reason != after.reason:
+                level = logging.INFO if after.reason in QUIET else logging.WARNING
+                log.log(level, "%s; only for the client %s, whose requests may be the cause",
+                        _describe_outage((target_name,), after, now), client)  # fmt: skip
+        elif before.reason is not None and after.reason is None:
+            log.info("%s: available again for the client %s", target_name, client)
+
     def take_outages(self) -> Counter[tuple[str, str]]:
         """Return the number of outages by entry and reason since the last call."""
         outages, self.outages = self.outages, Counter()

@@ -52,12 +52,18 @@ class OpenProvider:
 
 
 class ConnectionAttempt:
-    """One attempt to open a websocket to ``target``, without retries: the session is bound to its target."""
+    """One attempt to open a websocket to ``target``, without retries: the session is bound to its target.
 
-    def __init__(self, context: ExchangeContext, target: Target, shape: RealtimeShape) -> None:
+    ``reports_health`` is false if the client's path or ids determine the provider's response, which is then independent
+    of the target's health."""
+
+    def __init__(
+        self, context: ExchangeContext, target: Target, shape: RealtimeShape, *, reports_health: bool = True
+    ) -> None:
         self._context = context
         self._target = target
         self._shape = shape
+        self._reports_health = reports_health
         self._sent_secrets: tuple[str, ...] = ()
 
     async def connect(self, query: str, protocols: tuple[str, ...]) -> OpenProvider:
@@ -66,7 +72,10 @@ class ConnectionAttempt:
         url = target.url + (("&" if "?" in target.url else "?") + query if query else "")
         timeouts = target.entry.timeouts
         request = handshake(UpstreamRequest("GET", url, self._headers(), connect_timeout=timeouts.connect), protocols)
-        attempt = context.service.health.begin(target, context.forwarded_credential(target), added=False)
+        attempt = context.service.health.begin(
+            target, context.forwarded_credential(target), added=False, client=context.client_request.client,
+            reports=self._reports_health,
+        )  # fmt: skip
         try:
             with trio.move_on_after(timeouts.first_byte or math.inf):
                 socket = await self._open(context.observer.outgoing(request))

@@ -70,16 +70,17 @@ async def _serve_call(opening: Opening, id: str) -> None:
     record = opening.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
-    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True)
+    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True, of_call=True)
 
 
-async def _run_openai(opening: Opening, target: Target, query: str, *, is_fixed: bool) -> None:
-    """Open a websocket to ``target`` with ``query``, and pass messages on; ``named`` means that the client chose the
-    model."""
+async def _run_openai(opening: Opening, target: Target, query: str, *, is_fixed: bool, of_call: bool = False) -> None:
+    """Open a websocket to ``target`` with ``query``, and pass messages on; ``is_fixed`` means that the client chose the
+    model, ``of_call`` that the client chose a call, which may have ended."""
     meter, shape = Meter(opening.service, opening.record, target), _shape_of(target)
     await meter.check_allowed()
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
-    provider = await ConnectionAttempt(opening.context, target, shape).connect(query, protocols)
+    attempt = ConnectionAttempt(opening.context, target, shape, reports_health=not of_call)
+    provider = await attempt.connect(query, protocols)
     models = SessionModels(opening.context, target, OF_OPENAI, is_fixed=is_fixed)
     async with provider.socket:
         await opening.accept(opening.offered.chosen)

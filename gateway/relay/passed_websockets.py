@@ -71,7 +71,8 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
         await meter.request_response()  # the session counts as one
         await meter.process(ResponseStarted())
     try:
-        provider = await ConnectionAttempt(opening.context, target, _SHAPE).connect("", opening.offered.names)
+        attempt = ConnectionAttempt(opening.context, target, _SHAPE, reports_health=False)
+        provider = await attempt.connect("", opening.offered.names)
     except BaseException:
         meter.close()
         raise

@@ -68,11 +68,11 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         if not target.entry.passthrough_auth:
             return ErrorInfo(
                 "upstream",
-                f"the provider rejected the gateway's credential: check {_credential_key(target)} of "
-                f"{target.entry.name} in the configuration",
+                _denial_message(failed, target),
                 headers=(("x-should-retry", "false"),),
                 reason=failed.reason,
                 wait=failed.wait,
+                concerns_all=failed.concerns_all,
             )
         if failed.reason == "credential":  # the client's own, which no other target would accept
             failed = attrs.evolve(failed, reason="invalid")
@@ -93,6 +93,17 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         headers=tuple(
             (name, _redact(value, secrets)) for name, value in with_wait(failed.headers, status, failed.wait)
         ),
+    )
+
+
+def _denial_message(failed: ErrorInfo, target: Target) -> str:
+    """Return the message for a rejected credential, or for a refusal whose cause the provider does not state."""
+    check = f"check {_credential_key(target)} of {target.entry.name} in the configuration"
+    if failed.concerns_all or failed.kind == "authentication":
+        return f"the provider rejected the gateway's credential: {check}"
+    return (
+        f"the provider denied access to the model, or to an object in the request such as a file: correct the request, "
+        f"or {check}"
     )
 
 

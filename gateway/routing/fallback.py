@@ -18,6 +18,7 @@ from gateway.routing.plan import (
     Send,
     Stage,
     Step,
+    needs_budget,
     requests_sent,
 )
 from gateway.routing.target import Target
@@ -175,7 +176,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
         outage = _outage(plan, target, conditions)
         if outage is not None and (unsteady is not None or not outage.unsteady):
             continue
-        if requests_sent(outcomes) and not conditions.may_add(target):
+        if needs_budget(outcomes) and not conditions.may_add(target):
             continue
         if outage is None:
             return Send(target)

@@ -54,6 +54,18 @@ def requests_sent(outcomes: Sequence[Outcome]) -> int:
     return sum([outcome.requests for outcome in outcomes if outcome.stage is not Stage.PREPARING])
 
 
+REJECTED_UNREAD: Final[frozenset[FailureReason]] = frozenset(("gone", "credential"))
+"""Reasons of failures that cost neither the client nor the provider anything: no model has run."""
+
+
+def needs_budget(outcomes: Sequence[Outcome]) -> bool:
+    """Return whether the next request counts against the retry budget, because an earlier one cost something.
+
+    Otherwise a client could exhaust the budget with requests that are free."""
+    costly = [one for one in outcomes if one.stage is not Stage.PREPARING and one.failed.reason not in REJECTED_UNREAD]
+    return requests_sent(costly) > 0
+
+
 @attrs.frozen(repr=False)
 class Outage:
     """The outage of a target.

@@ -1,7 +1,7 @@
 """Failures between the gateway and a provider: the client's errors, and the causes in the log."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from streams.errors import GatewayError
 from streams.events import ErrorKind, FailureReason
@@ -18,7 +18,8 @@ class UpstreamError(GatewayError):
     library; it may name addresses, so it belongs in the log only."""
 
     def __init__(self, kind: ErrorKind, message: str, *, cause: Cause = "cut", **fields: Any) -> None:
-        super().__init__(kind, message, **{"reason": REASONS[cause], **fields})
+        known = {"reason": REASONS[cause], "concerns_all": cause in UNREACHABLE}
+        super().__init__(kind, message, **{**known, **fields})
         self.cause: Cause = cause
 
 
@@ -54,6 +55,9 @@ REASONS: Mapping[Cause, FailureReason | None] = {
     "config": None,
 }
 """The failure reason of an attempt by cause; ``None`` for the gateway's own limits and mistakes."""
+
+UNREACHABLE: Final[frozenset[Cause]] = frozenset(("refused", "dns", "tls", "connect", "connect_timeout", "proxy"))
+"""The causes before a request is sent, which no request can bring about."""
 
 _NO_CONNECTION = "could not connect to the provider: "
 _WAIT = (("retry-after", "1"),)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
-from providers.errors.reasons import details_of, failure_reason, log_message
+from providers.errors.reasons import concerns_all_clients, details_of, failure_reason, log_message
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
 from streams.surrogates import NOT_JSON, any_json
@@ -252,6 +252,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         details=error.get("details"),
         reason=reason,
         wait=find_delay(reason, error, headers),
+        concerns_all=concerns_all_clients(status, error, reason, headers),
         log_message=log_message(status, error, headers) if given else None,
     )
     return as_overflow(failed) if overflows(error, status) else failed
@@ -274,6 +275,7 @@ def read_event_failure(value: Any) -> ErrorInfo:
         details=error.get("details"),
         reason=reason,
         wait=find_delay(reason, error),
+        concerns_all=concerns_all_clients(200, error, reason),
         log_message=log_message(None, error) if given else None,
     )
     return as_overflow(failed) if overflows(error, 200) else failed

@@ -39,14 +39,20 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     "billing_error": "quota",
     # Google
     "QUOTA_EXHAUSTED": "quota",
-    "API_KEY_INVALID": "credential",
+    "API_KEY_INVALID": "credential",  # https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
     "API_KEY_SERVICE_BLOCKED": "credential",
+    "API_KEY_HTTP_REFERRER_BLOCKED": "credential",
+    "API_KEY_IP_ADDRESS_BLOCKED": "credential",
+    "CONSUMER_SUSPENDED": "credential",
+    "ACCESS_TOKEN_EXPIRED": "credential",
+    "ACCOUNT_STATE_INVALID": "credential",
     # AWS
     "ModelNotReadyException": "overloaded",
     "ServiceQuotaExceededException": "quota",
     "ModelErrorException": "server_error",
     "ExpiredTokenException": "credential",
     "UnrecognizedClientException": "credential",
+    "InvalidClientTokenId": "credential",
     # Moonshot
     "exceeded_current_quota_error": "quota",
     "engine_overloaded_error": "overloaded",
@@ -81,6 +87,14 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     (r"Output blocked by content filtering policy", "content_filter"),
     # OpenAI
     (r"Invalid prompt: your prompt was flagged", "content_filter"),
+    # Anthropic (anthropics/claude-code#65101, can1357/oh-my-pi#38)
+    (r"OAuth (?:authentication is currently not|token has been revoked|token does not)", "credential"),
+    # a key in any vendor's words (continuedev/continue#11541)
+    (
+        r"(?:(?:Your|The|This|Provided) |)API[ _-]?key (?:\S{1,200} )?(?:is|was|has been|have been) (?:currently )?"
+        r"(?:not valid|invalid|expired|revoked|disabled|blocked|deactivated|deleted|suspended|reported as leaked)",
+        "credential",
+    ),
     # xAI (continuedev/continue#10373, #12670)
     (r"Your team [\w-]{1,60} has either used all available credits", "quota"),
     (r"Your newly created team doesn't have any credits", "quota"),
@@ -105,10 +119,25 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     (r"The security token included in the request is (?:expired|invalid)", "credential"),
     (r"The provided model identifier is invalid", "gone"),
     (r"You don't have access to the model with the specified model ID", "gone"),
+    # posit-dev/positron#10683, aws-samples/semantic-search-with-amazon-opensearch#43
+    (
+        r"User: \S{1,300} is not authorized to perform: bedrock:InvokeModel\w{0,40} (?:on|with) resource: "
+        r"\S{1,200}:(?:foundation-model|inference-profile|application-inference-profile|provisioned-model)/",
+        "gone",
+    ),
     (r"You invoked an unsupported model or your request did not allow prompt caching", "invalid"),
     # Vertex AI
     (r"Permission '[\w.]{1,60}' denied on resource '[\w./-]{1,300}/models/", "gone"),
 )
+
+
+OF_SOME_REQUESTS: Final[frozenset[str]] = frozenset(
+    (
+        "ServiceQuotaExceededException", "usage_not_included", "quota_exceeded", "AllocationQuota.FreeTierOnly",
+        "Rate limit exceeded: free-models-per-day",
+    )
+)  # fmt: skip
+"""Words and sentences above that concern some models or large requests only, not the whole account."""
 
 
 @cache
@@ -117,17 +146,20 @@ def _patterns() -> tuple[tuple[re.Pattern[str], FailureReason], ...]:
     return tuple((re.compile(words), reason) for words, reason in SENTENCES)
 
 
-# A 404 about something else than the model: an object in the request, or a feature that a router's model lacks
-# (pydantic/pydantic-ai#2896, zed-industries/zed#36094). A client must not disable a model for all others.
+# A 404 or 403 about something else than the model: an object in the request, or a feature that a router's model lacks
+# (pydantic/pydantic-ai#2896, zed-industries/zed#36094, googleapis/python-genai#1218). A client must not disable a model
+# for all others.
 _OTHER_OBJECT: Final = re.compile(
     r"No endpoints found that |No such (?:File|Container|Vector)|(?:File|Container|Skill|Item|Response|Conversation|"
-    r"Previous response|Vector store)\b.{0,200}not found|.{0,200}\b(?:file[_-]|container_|cntr_|skill_|resp_|conv_|vs_|"
-    r"msg_)\w{4}",
+    r"Previous response|Vector store|Prompt|CachedContent)\b.{0,200}not found|You do not have permission to access the "
+    r"(?:File|CachedContent)|.{0,200}\b(?:file[_-]|container_|cntr_|skill_|resp_|conv_|vs_|msg_|pmpt_)\w{4}",
     re.IGNORECASE,
 )
 
 _GENERIC_STATUS: Final = 500
+_OF_OBJECTS: Final = (403, 404)
 _LIMITED: Final = 429
+_UNAUTHORIZED: Final = 401
 _PER_DAY: Final = "PerDay"
 
 
@@ -140,11 +172,27 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
         return reason
     if status == _LIMITED and is_plan_exhausted(headers):
         return "quota"
-    if status == 404 and _is_about_other_object(error):
+    if status in _OF_OBJECTS and _is_about_other_object(error):
         return "invalid"
     if 300 <= status < 400:
         return "bad_answer"
     return _BY_STATUS.get(status) or FAILURE_REASON[kind] or "server_error"
+
+
+def concerns_all_clients(status: int, error: Mapping[str, Any], reason: FailureReason, headers: Headers = ()) -> bool:
+    """Return whether a failure's words concern the account or its credential, whatever the request contains.
+
+    A 403 or a limit without such words may concern what the client requested: a file, a model, a large request."""
+    if reason not in ("credential", "quota") or _is_about_other_object(error):
+        return False
+    if reason == "credential" and status == _UNAUTHORIZED:
+        return True
+    if (word := next((word for word in error_words(error, headers) if word in REASON_OF_WORD), None)) is not None:
+        return word not in OF_SOME_REQUESTS
+    message = error.get("message")
+    return isinstance(message, str) and any(
+        words.match(message) for words, of in _patterns() if of == reason and words.pattern not in OF_SOME_REQUESTS
+    )
 
 
 def _stated_reason(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:

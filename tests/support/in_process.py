@@ -163,7 +163,7 @@ class InProcess:
         """Let a request to the place of ``name`` have failed."""
         target = self.service.router.resolve(name, "chat")
         attempt = self.service.health.begin(target, None, added=False)
-        attempt.mark_failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
+        attempt.mark_failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait, concerns_all=True))
         attempt.close()
 
 

@@ -74,7 +74,7 @@ class Scene:
 
 
 def failure(reason: FailureReason | None, wait: float | None = None) -> ErrorInfo:
-    return ErrorInfo("overloaded", "try later", reason=reason, wait=wait)
+    return ErrorInfo("overloaded", "try later", reason=reason, wait=wait, concerns_all=True)
 
 
 def test_another_key_or_server_or_model_is_untouched():
