@@ -328,7 +328,7 @@ class KeptRequest:
 
     def _upload_body(self, target: Target) -> UploadedBody:
         """Return the client's body, to be passed on as it arrives."""
-        pieces, length = self.relaying.arrival.pieces(self.relaying.max_body), self.relaying.stated_length
+        pieces, length = self.relaying.arriving_pieces(), self.relaying.stated_length
         kind = self.relaying.header("content-type") or ""
         if self.ids.are_native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)

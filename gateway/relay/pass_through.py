@@ -158,7 +158,7 @@ async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, Uplo
 
     A JSON body is read for its model, others are passed on as they arrive. Raises ``GatewayError``."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
-    length, most = relaying.header("content-length"), relaying.max_body
+    length = relaying.header("content-length")
     has_unknown_length = (
         length is None and relaying.arrival.asgi["http_version"] == "2"
     )  # HTTP/2 frames delimit the body
@@ -168,9 +168,7 @@ async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, Uplo
         body = await relaying.read_body()
         model, stream = await offload(len(body) // 2, _model_and_stream, body)
         return relaying.record_request(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, ()
-    if relaying.stated_length is not None and relaying.stated_length > most:
-        raise GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
-    pieces = relaying.arrival.pieces(most)
+    pieces: AsyncIterator[bytes] = relaying.arriving_pieces()
     if has_unknown_length:
         if not (first := await anext(pieces, b"")):
             return relaying.unread_request(None, False), None, ()
@@ -281,7 +279,7 @@ async def read_limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody 
             "bodies, not forms"
         )
     if kind != JSON and not kind.endswith("+json"):
-        pieces = relaying.arrival.pieces(relaying.max_body)
+        pieces = relaying.arriving_pieces()
         beginning = await _read_beginning(pieces)
         if not beginning:
             return relaying.unread_request(None, False), None, ()

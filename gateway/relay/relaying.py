@@ -1,8 +1,8 @@
 """Tools for the endpoints' modules: ``Relaying`` reads and plans a request, and makes a ``RelayedRequest`` of it."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -25,7 +25,7 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.serving.fast_route import PiecesRequest, unlimited
+from gateway.serving.fast_route import PiecesRequest, too_large, unlimited
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
@@ -35,6 +35,10 @@ from providers.neutral.draft import Draft
 from streams.events import AnswerStart, ErrorInfo
 
 JSON = "application/json"
+
+PASSING: Final = 384 * 1024
+"""The most bytes in memory of a body that is passed on: those that wait, one piece that has arrived, and one that is
+being written."""
 
 NO_OUTPUT = RequestedOutput(most=0)
 """The output of a request whose response has no tokens."""
@@ -83,6 +87,17 @@ class Relaying:
         admission = service.admission
         holder = admission.holder(client_request.client, client_request.headers)
         return SpoolAccount(admission.shares.spooled, admission.spool, holder, service.limits.spool)
+
+    def arriving_pieces(self) -> AsyncIterator[bytes]:
+        """Return the pieces of the body, to be passed on as they arrive.
+
+        The memory in which they wait for a slow provider counts for the client, as the memory of other bodies does.
+        Raises ``GatewayError`` (413, 429, 503)."""
+        most, length = self.max_body, self.stated_length
+        if length is not None and length > most:
+            raise too_large(most)
+        self.held_body().arrive(PASSING if length is None else min(length, PASSING))
+        return self.arrival.pieces(most)
 
     @property
     def max_body(self) -> int:

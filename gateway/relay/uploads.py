@@ -11,7 +11,6 @@ import attrs
 
 from gateway.relay.relaying import Relaying
 from gateway.relay.spool import Spool
-from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
 from providers.endpoints.model_field import MultipartEditor, ignore_bytes
@@ -68,11 +67,8 @@ class EditedPieces:
 
 
 def _arriving_pieces(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
-    """Return the pieces of the client's body, and its stated length. Raises ``GatewayError`` (413)."""
-    most, length = relaying.max_body, relaying.stated_length
-    if length is not None and length > most:
-        raise too_large(most)
-    return relaying.arrival.pieces(most), length
+    """Return the pieces of the client's body, and its stated length. Raises ``GatewayError`` (413, 429, 503)."""
+    return relaying.arriving_pieces(), relaying.stated_length
 
 
 def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:

@@ -29,8 +29,8 @@ class Upload:
     ) -> "Upload":
         """Send the first ``size`` bytes of ``body``."""
         stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {KIND}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in ({"content-type": KIND} | headers).items())
         await stream.send_all(f"{head}content-length: {length or len(body)}\r\n\r\n".encode() + body[:size])
         return cls(stream, body[size:])
 

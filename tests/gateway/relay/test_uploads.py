@@ -8,8 +8,10 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import httpx2
+import pytest
 import trio
 
+from gateway.relay.relaying import PASSING
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.bare_provider import listening
@@ -198,6 +200,44 @@ async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_other
         assert (found.status_code, "the client's share of limits.spool" in found.text) == (413, True)
         await slow.leave()
         await eventually(lambda: not held)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "limited"),
+    [
+        (PATH, KIND, False),
+        ("/v1/images/edits", KIND, False),
+        ("/fast/any", KIND, False),
+        ("/fast/any", "audio/wav", False),
+        ("/fast/any", "audio/wav", True),
+    ],
+)
+async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
+    """Each waits with 256 KiB and more, as many as a client opens (OWASP API4:2023)."""
+
+    async def never(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    keys = [{"name": "first", "key": "key-of-first"}, {"name": "second", "key": "key-of-second"}]
+    for key in keys:
+        key |= {"passthrough": ["fast"], **({"models": ["fast"]} if limited else {})}  # type: ignore[dict-item]
+    async with listening(never) as url:
+        entry = {"model": "openai/gpt-image-1", "access_key": "k", **ENTRY, "base_url": f"{url}/v1"}
+        entry |= {"passthrough": True}
+        content = settings(entry) | {"client_keys": keys, "limits": {"bodies": "1MiB"}}
+        async with gateway(content) as served:
+            shares = served.service.admission.shares
+            begun = []
+            for key in ("key-of-first", "key-of-first", "key-of-second"):
+                headers = {"content-type": kind, "authorization": f"Bearer {key}"}
+                begun.append(await Upload.begin(served, BEGUN, len(BEGUN), 9 * 2**20, path, **headers))
+            refused = await begun[1].answer()
+            assert refused.startswith(b"HTTP/1.1 429 "), refused
+            await eventually(lambda: shares.taken["in_flight"] == 2)
+            assert min(shares.bodies.held["first"], shares.bodies.held["second"]) >= PASSING
+            for upload in (begun[0], begun[2]):
+                await upload.leave()
+            await eventually(lambda: not shares.bodies.taken)
 
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
