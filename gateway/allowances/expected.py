@@ -5,17 +5,14 @@ rejects affordable requests (BerriAI/litellm#40002, #27735)."""
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
-import msgspec
 
 from gateway.config.settings import Reserve
-from gateway.request.parse import Incoming
+from gateway.request.prepared import UNSPECIFIED, RequestedOutput
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from providers.neutral.parameters import BY_NAME
 from streams.events import Usage
 
 AT_FIRST: Final = 2048
@@ -39,56 +36,14 @@ LONGEST_NAME: Final = 300
 LONGEST_ANSWER: Final = 128_000
 """Tokens of the longest response of an unknown model."""
 
-MOST_REQUESTED: Final = 10**7
-"""Tokens that no response exceeds: reserving more would only block other requests."""
-
-MOST_ANSWERS: Final = 128
-"""The most choices that OpenAI returns for one request."""
-
-_NUMBER: Final = msgspec.json.Decoder(int)
-_DIGITS: Final = 12
-_OLDER_NAME: Final = "max_tokens"  # Chat's older name of the token limit
-
-
-MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
-"""A function that returns the expected tokens of pictures or sound for a model name."""
-
 
 @attrs.frozen(repr=False)
-class RequestedOutput:
-    """The output that a request allows: ``most`` tokens for each of ``answers``, and ``units`` billed in addition to
-    tokens.
+class RequestSize:
+    """What one attempt sends to its provider: ``input`` tokens in ``requests`` requests, which allow ``output``."""
 
-    ``media`` estimates tokens of pictures or sound if the target bills them by tokens."""
-
-    most: int | None = None
-    answers: int = 1
-    units: tuple[tuple[str, int], ...] = ()
-    media: MediaUsage | None = None
-
-
-UNSPECIFIED: Final = RequestedOutput()
-
-
-def requested_output(incoming: Incoming) -> RequestedOutput:
-    """Return the output that the members of ``incoming`` allow; invalid members are left to later checks."""
-    most = _number(incoming, BY_NAME["max_tokens"].field(incoming.api))
-    if most is None:
-        most = _number(incoming, _OLDER_NAME)
-    name = BY_NAME["n"].field(incoming.api)
-    answers = _number(incoming, name) if name else None
-    return RequestedOutput(None if most is None else min(most, MOST_REQUESTED), min(answers or 1, MOST_ANSWERS))
-
-
-def _number(incoming: Incoming, name: str) -> int | None:
-    raw = incoming.members.get(name)
-    if raw is None or len(raw) > _DIGITS:
-        return None
-    try:
-        found = _NUMBER.decode(raw)
-    except msgspec.MsgspecError:
-        return None
-    return found if found > 0 else None
+    input: int
+    output: RequestedOutput = UNSPECIFIED
+    requests: int = 1
 
 
 @attrs.define(eq=False, repr=False)
@@ -149,16 +104,19 @@ def reserved_output(
 
 
 def expected_usage(
-    reserve: Reserve,
-    outputs: ExpectedOutputs,
-    client: str | None,
-    target: Target,
-    requested: RequestedOutput,
-    input_tokens: int,
+    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, size: RequestSize
 ) -> Usage:
-    """Return the expected usage of a request with ``input_tokens`` to ``target``."""
-    output = reserved_output(reserve, outputs, client, target, requested)
-    usage = Usage(input=input_tokens, output=output, units=requested.units)
-    if requested.media is None or target.price is None or not target.price.is_by_tokens:
+    """Return the expected usage of a request of ``size`` to ``target``."""
+    output = reserved_output(reserve, outputs, client, target, size.output)
+    return sent_usage(target, size, reserve) + Usage(output=output)
+
+
+def sent_usage(target: Target, size: RequestSize, reserve: Reserve = "expected") -> Usage:
+    """Return the expected usage of a request of ``size`` to ``target`` without the text of its answers.
+
+    A provider bills this as soon as it has the request."""
+    usage = Usage(input=size.input, units=size.output.units)
+    media = size.output.media
+    if media is None or target.price is None or not target.price.is_by_tokens:
         return usage
-    return usage + requested.media(target.model, reserve)
+    return usage + media(target.model, reserve)

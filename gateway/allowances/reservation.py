@@ -15,11 +15,11 @@ import trio
 from gateway.allowances.allowance import Allowance, Consumption, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.expected import UNSPECIFIED, RequestedOutput, expected_usage
+from gateway.allowances.expected import RequestSize, expected_usage
 from gateway.allowances.levels import count_refusal
 from gateway.allowances.refusals import check_priced, over_own_budget_error, refusal_error
 from gateway.config.amounts import dollars
-from gateway.counters.counter import Claim, Counters, Debit, Shortage, SlotCounter, SumCounter
+from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, SlotCounter, SumCounter
 from gateway.http.headers import Headers
 from gateway.ledger.bill import Bill, Charge
 from gateway.ledger.record import Record
@@ -181,17 +181,14 @@ class Payer:
 class Reservation:
     """The reservation of one request that ``payer`` pays for.
 
-    ``bill`` collects its charges, ``expected_input`` estimates its tokens, ``requested`` is the output that it allows.
-    ``budgets`` are the client's own limits for it, ``by_header`` the allowances that its headers select, ``begins`` the
-    expected cost of the work that it starts."""
+    ``bill`` collects its charges. ``budgets`` are the client's own limits for it, ``by_header`` the allowances that its
+    headers select, ``begins`` the expected cost of the work that it starts."""
 
     def __init__(
         self,
         allowances: Allowances,
         payer: Payer,
         bill: Bill,
-        expected_input: int,
-        requested: RequestedOutput = UNSPECIFIED,
         budgets: Sequence[RequestBudget] = (),
         counted_as: CountedAs = CountedAs.ANSWER,
         by_header: Sequence[Allowance] = (),
@@ -200,36 +197,38 @@ class Reservation:
         self._allowances = allowances
         self._client_name, self._run = payer.client, payer.run
         self._bill = bill
-        self._input = expected_input
-        self._requested = requested
         self._budgets = budgets
         self._counted_as = counted_as
         self._by_header = by_header
         self._begins = begins
         self.at = allowances.now()
-        self._client: _ClaimPair | None = None
+        self._client: list[_ClaimPair] = []
+        self._answers = 1  # of the last attempt
         self._grants: list[Grant] = []
 
     # Before a request is sent
 
-    async def reserve(self, target: Target, *, queues: bool = True) -> Grant | QueuedAttempt | ErrorInfo | None:
-        """Reserve for an attempt at ``target``, and once for the client.
+    async def reserve(
+        self, target: Target, size: RequestSize, *, queues: bool = True
+    ) -> Grant | QueuedAttempt | ErrorInfo | None:
+        """Reserve for an attempt of ``size`` at ``target``, and what the client has not reserved for it yet.
 
         Return the grant to end, ``None`` if the target has no allowances, or an error if the target is unavailable now.
         If the target has a queue with room, the attempt must wait in it, unless ``queues`` is false. Raises
         ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
-        expected = self._expected(target)
+        expected = self._expected(target, size)
         if self._budgets and (error := self._over_own_budget_error(target, expected)) is not None:
             return error
         return await self._reserve(target, expected, self._target_claims(target, expected), queues=queues)
 
-    async def reserve_client(self, target: Target) -> None:
-        """Reserve for the client alone what a response of ``target`` would use, because it may come from elsewhere.
+    async def reserve_client(self, target: Target, size: RequestSize) -> None:
+        """Reserve for the client alone what an attempt of ``size`` at ``target`` would use, because its response may
+        come from elsewhere.
 
         Raises ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
-        expected = self._expected(target)
+        expected = self._expected(target, size)
         if self._client_claims(expected) is not None:
             await self._reserve(target, expected, None, queues=False)
 
@@ -257,7 +256,8 @@ class Reservation:
                 claim_pair = None if claim_pair is None else self._target_claims(target, expected)
                 continue
             if not short:
-                self._client = client or self._client
+                if client is not None:
+                    self._client.append(client)
                 return None if claim_pair is None else self._grant(claim_pair)
             if client is None or not (client_shortages := _shortages_of(client, short)):
                 queued = await self._queue_up(target, expected) if queues else None
@@ -291,7 +291,7 @@ class Reservation:
         if (client := self._client_claims(expected)) is not None:
             if short := await self._allowances.counters.reserve(client.claims):
                 raise GatewayError.of(self._counted_refusal_error(_with_allowances(client, short)))
-            self._client = client
+            self._client.append(client)
         return QueuedAttempt(self, target, expected)
 
     async def queue(self, target: Target, expected: Consumption, until: float) -> Grant | ErrorInfo:
@@ -330,14 +330,27 @@ class Reservation:
         return grant
 
     def _client_claims(self, expected: Consumption) -> _ClaimPair | None:
-        if self._client is not None:
-            return None
-        return self._claim_pair((*self._allowances.of_client(self._client_name), *self._by_header), expected)
+        """Return claims for what the client has not reserved yet; an attempt at another target may need more."""
+        pairs = self._debits((*self._allowances.of_client(self._client_name), *self._by_header), expected)
+        if not self._client:
+            return _ClaimPair.of(pairs)
+        held: dict[Counter, int] = {}
+        for claim in (claim for claim_pair in self._client for claim in claim_pair.claims):
+            for debit in claim.debits:
+                held[debit.counter] = held.get(debit.counter, 0) + debit.amount
+        return _ClaimPair.of(
+            [
+                (one, attrs.evolve(debit, amount=more))
+                for one, debit in pairs
+                if (more := debit.amount - held.get(debit.counter, 0)) > 0
+            ]
+        )
 
     def _target_claims(self, target: Target, expected: Consumption) -> _ClaimPair | None:
-        return self._claim_pair(self._allowances.of_target(target), expected)
+        return _ClaimPair.of(self._debits(self._allowances.of_target(target), expected))
 
-    def _claim_pair(self, allowances: Sequence[Allowance], expected: Consumption) -> _ClaimPair | None:
+    def _debits(self, allowances: Sequence[Allowance], expected: Consumption) -> list[tuple[Allowance, Debit]]:
+        """Return what a request that consumes ``expected`` needs of ``allowances``."""
         pairs: list[tuple[Allowance, Debit]] = []
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
@@ -349,23 +362,25 @@ class Reservation:
                 begins = self._counted_as is CountedAs.BEGINNING and isinstance(counter, SumCounter)
                 needed = self._begins if begins else expected
                 pairs.append((one, Debit(counter, counted_amount(one.measure, needed, count_cached=one.count_cached))))
-        return _ClaimPair.of(pairs)
+        return pairs
 
-    def _expected(self, target: Target) -> Consumption:
-        """Return the expected consumption of a response of ``target``."""
+    def _expected(self, target: Target, size: RequestSize) -> Consumption:
+        """Return the expected consumption of an attempt of ``size`` at ``target``."""
+        self._answers = size.output.answers
         if self._counted_as is CountedAs.LATER:
             return Consumption(Usage())
         if self._counted_as is CountedAs.STARTED:
             return _NOTHING
         if self._counted_as is CountedAs.BEGINNING:
             return SOMETHING
-        usage, price = self._expected_usage(target), target.price
-        cost = None if price is None else cost_of(price, usage)
-        return Consumption(usage, 0 if cost is None else cost.nanos)
-
-    def _expected_usage(self, target: Target) -> Usage:
         reserve, outputs = self._allowances.reserve, self._allowances.outputs
-        return expected_usage(reserve, outputs, self._client_name, target, self._requested, self._input)
+        usage, price = expected_usage(reserve, outputs, self._client_name, target, size), target.price
+        if price is None:
+            return Consumption(usage, requests=size.requests)
+        nanos = cost_of(price, usage).nanos
+        if size.output.tier is not None:  # the provider may process the request at either tier
+            nanos = max(nanos, cost_of(price, attrs.evolve(usage, tier=size.output.tier)).nanos)
+        return Consumption(usage, nanos, size.requests)
 
     def _over_own_budget_error(self, target: Target, expected: Consumption) -> ErrorInfo | None:
         """Return the error if the request may exceed its client's own budgets at ``target``, earlier attempts
@@ -391,7 +406,7 @@ class Reservation:
 
     def _budget_counters(self, record: Record) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:
         """Yield the client's budgets with their counters and the part of its reservation that is not needed."""
-        if (client := self._client) is None:
+        if not self._client:
             for one in self._allowances.visible_to(record.client):
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
@@ -399,14 +414,15 @@ class Reservation:
         known = record.bill.is_complete or record.failed is not None  # no attempt is in progress
         consumption = self._charged_consumption(record) if known else None
         seen = self._allowances.visible_to(record.client)
-        for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
-            if allowance in seen and isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
-                used = (
-                    debit.amount
-                    if consumption is None
-                    else counted_amount(allowance.measure, consumption, count_cached=False)
-                )
-                yield allowance, debit.counter, debit.amount - used
+        reserved: dict[SumCounter, tuple[BudgetAllowance, int]] = {}
+        for client in self._client:
+            for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
+                of = debit.counter
+                if allowance in seen and isinstance(allowance, BudgetAllowance) and isinstance(of, SumCounter):
+                    reserved[of] = allowance, debit.amount + (reserved[of][1] if of in reserved else 0)
+        for counter, (budget, amount) in reserved.items():
+            used = amount if consumption is None else counted_amount(budget.measure, consumption, count_cached=False)
+            yield budget, counter, amount - used
 
     # At the end
 
@@ -414,9 +430,8 @@ class Reservation:
         """Release the simultaneous requests just before the last bytes are sent.
 
         A client that then sends its next request does not exceed its limit."""
-        for claim_pair in (self._client, *(grant.claim_pair for grant in self._grants)):
-            if claim_pair is not None:
-                claim_pair.release_places(self._allowances.counters)
+        for claim_pair in (*self._client, *(grant.claim_pair for grant in self._grants)):
+            claim_pair.release_places(self._allowances.counters)
 
     def end(self, grant: Grant, charge: Charge | None) -> None:
         """Settle what an attempt has reserved; later calls do nothing."""
@@ -432,15 +447,17 @@ class Reservation:
         # A model generated it, as one response.
         answered = record.cache != "hit" and record.bill.booked is None and self._counted_as is CountedAs.ANSWER
         if committed is not None and record.bill.is_complete and record.target is not None and answered:
-            output = committed.usage.output // self._requested.answers
+            output = committed.usage.output // self._answers
             self._allowances.outputs.learn(record.client, record.target, output)
         for grant in tuple(self._grants):
             self.end(grant, committed)
-        if (client := self._client) is None:
+        if not self._client:
             return
-        self._client = None
-        consumption = self._charged_consumption(record)
-        client.settle(self._allowances.counters, attrs.evolve(consumption, requests=1))
+        (first, *others), self._client = self._client, []
+        sent = max((one.requests for one in record.bill.attempt_records), default=1)
+        first.settle(self._allowances.counters, attrs.evolve(self._charged_consumption(record), requests=sent))
+        for other in others:  # the first one counts everything
+            other.settle(self._allowances.counters, _NOTHING)
 
     def _charged_consumption(self, record: Record) -> Consumption:
         """Return the consumption that the client is charged for."""
@@ -451,7 +468,7 @@ class Reservation:
 def _consumption_of(charges: Sequence[Charge]) -> Consumption:
     if len(charges) == 1:
         charge = charges[0]
-        return Consumption(charge.usage, 0 if charge.cost is None else charge.cost.nanos)
+        return Consumption(charge.usage, 0 if charge.cost is None else charge.cost.nanos, charge.attempt.requests)
     total = Usage()
     nanos = 0
     for charge in charges:

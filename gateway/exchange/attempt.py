@@ -91,12 +91,14 @@ class Attempt:
         self._head = 0.0
         self._status: int | None = None
         self._delivered = False  # the provider may have the whole request
-        self._tokens = max(1, target_request.request.incoming.size // CHARACTERS_PER_TOKEN)
+        self._pieces = 0  # the bodies that were sent
+        self._size = target_request.prepared.size
 
     async def send(self) -> UpstreamResponse:
         """Return the provider's successful response, which the caller closes. Raises ``GatewayError`` for the client
         otherwise."""
         target_request = self.target_request
+        self._pieces += 1
         self._began = time.perf_counter()
         return await self._send_with_credential(
             target_request.context.observer.outgoing(await target_request.upstream_request())
@@ -137,9 +139,10 @@ class Attempt:
             head=self._head - began if self._head else None,
             content=content - began if content else None,
             seconds=None if reason == "ok" else time.perf_counter() - began,
-            usage=None if committed else usage,
-            unknown_input=self._tokens if reason != "ok" and not committed and self._may_be_billed() else None,
+            usage=usage if not committed and self._is_answered else None,
+            unknown_usage=self._sent_usage() if reason != "ok" and not committed and self._may_be_billed() else None,
             committed=committed,
+            requests=max(1, self._pieces),
         )  # fmt: skip
 
     @property
@@ -147,15 +150,24 @@ class Attempt:
         """The seconds since the attempt was sent."""
         return time.perf_counter() - self._began
 
+    def _sent_usage(self) -> Usage:
+        """Return the estimated usage of the request, also after ``release``."""
+        if self.target_request.size is None and self.target_request.prepared.size < self._size:
+            return Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
+        return self.target_request.sent_usage()
+
     def _may_be_billed(self) -> bool:
         """Return whether the provider may bill an attempt whose response no client received.
 
         It may if it started to respond, or has the whole request and its response was not read (bircex/llmr#48)."""
         if self.target_request.request.counted_as is not CountedAs.ANSWER:
             return False
-        if self._status is None:
-            return self._delivered
-        return 200 <= self._status < 300
+        return self._delivered if self._status is None else self._is_answered
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether the provider started a successful response."""
+        return self._status is not None and 200 <= self._status < 300
 
     # Sending
 

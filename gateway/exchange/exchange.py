@@ -11,7 +11,6 @@ from typing import Final
 
 import attrs
 
-from gateway.allowances.expected import requested_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
@@ -25,7 +24,7 @@ from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
-from gateway.exchange.reserving import expected_background_tokens, reserve_for
+from gateway.exchange.reserving import reservation_for
 from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
@@ -147,12 +146,7 @@ class Exchange:
 
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Record the size of the request."""
-        incoming = request.incoming
-        self.record.bill.request_size = incoming.size
-        if "background" in incoming.members and request.turn.background is None:
-            self.record.bill.expected_background_tokens = expected_background_tokens(incoming)
-        if "n" in incoming.members:
-            self.record.bill.answers = requested_output(incoming).answers
+        self.record.bill.request_size = request.incoming.size
         return request
 
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
@@ -164,7 +158,7 @@ class Exchange:
         if not limited:
             return request
         if self._reservation is None:
-            self.record.reservation = self._reservation = await reserve_for(self._context, request, run)
+            self.record.reservation = self._reservation = reservation_for(self._context, request, run)
             if self._reservation is not None:
                 self._scope.on_last_bytes(self._reservation.release_places)
         return attrs.evolve(request, reservation=self._reservation)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from gateway.allowances.allowance import Consumption
-from gateway.allowances.expected import RequestedOutput
 from gateway.allowances.reservation import SOMETHING, CountedAs, Reservation
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
@@ -48,8 +47,7 @@ class PlannedRequest:
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to. ``headers`` report unsupported
     wishes. ``suffix`` is the end of the path, by default that of a conversation. ``affinity`` is its conversation if
     prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated work that
-    starts with it, ``budgets`` are the client's limits for it. ``asks`` describes the requested output if its members
-    do not.
+    starts with it, ``budgets`` are the client's limits for it.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once. ``answers`` are
     successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids in a response with the
@@ -68,7 +66,6 @@ class PlannedRequest:
     counted_as: CountedAs = CountedAs.ANSWER
     budgets: tuple[RequestBudget, ...] = ()
     begins: Consumption = SOMETHING
-    asks: RequestedOutput | None = None
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
     answers: frozenset[int] = frozenset()

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.allowances.allowance import Allowance
-from gateway.allowances.expected import ALLOWED, AT_FIRST, requested_output
+from gateway.allowances.expected import ALLOWED, AT_FIRST, RequestSize
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
-from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.repeatable import is_in_background
 from gateway.routing.target import Target
+from streams.events import Api
 
 SEARCHED_SIZE: Final = 16 * 1024
 """Bytes of a request beyond which it is searched for files."""
@@ -26,22 +27,33 @@ FILE_TOKENS: Final = 1600
 """Estimated tokens of an image. Other files have a similar number, far fewer than their characters suggest."""
 
 
-async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: str | None) -> Reservation | None:
-    """Return the reservation of ``request``, which belongs to ``run``; nothing is reserved yet.
+def reservation_for(context: ExchangeContext, request: PlannedRequest, run: str | None) -> Reservation | None:
+    """Return the reservation of ``request``, which belongs to ``run``; nothing is reserved yet. Each attempt reserves
+    by the request that it sends.
 
     Returns ``None`` if no limit applies, or if the request only fetches a stored object."""
-    allowances, client, incoming = context.service.allowances, context.client_request.client, request.incoming
+    allowances, client = context.service.allowances, context.client_request.client
     by_header = _allowances_by_header(context, request.plan.first) if allowances.by_header else ()
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
-    bill = context.record.bill
-    tokens = bill.estimated_input()
-    if len(incoming.body) > SEARCHED_SIZE:
-        tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
-    asks = requested_output(incoming) if request.asks is None else request.asks
-    payer, counted_as, begins = Payer(client, run), request.counted_as, request.begins
-    return Reservation(allowances, payer, bill, tokens, asks, request.budgets, counted_as, by_header, begins)
+    payer, bill, counted_as, begins = Payer(client, run), context.record.bill, request.counted_as, request.begins
+    return Reservation(allowances, payer, bill, request.budgets, counted_as, by_header, begins)
+
+
+def size_of(prepared: Prepared, api: Api) -> RequestSize:
+    """Return the size of the request that a provider with ``api`` receives."""
+    output = prepared.output_at(api)
+    tokens = output.input
+    if tokens is None:
+        tokens = sum(map(_body_tokens, (prepared.outgoing.body, *prepared.later_bodies)))
+    return RequestSize(tokens, output, prepared.requests)
+
+
+def _body_tokens(body: bytes) -> int:
+    if len(body) <= SEARCHED_SIZE:
+        return max(1, len(body) // CHARACTERS_PER_TOKEN)
+    return expected_tokens(body, 0)
 
 
 def _allowances_by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:
@@ -50,14 +62,13 @@ def _allowances_by_header(context: ExchangeContext, first: Target) -> tuple[Allo
     return context.service.allowances.by_header.of(names, context.client_request.headers, context.client_request.client)
 
 
-def expected_background_tokens(incoming: Incoming) -> int:
-    """Return the estimated output tokens of a request that runs in the background, otherwise 0.
+def expected_background_tokens(incoming: Incoming, output: RequestedOutput) -> int:
+    """Return the estimated tokens of ``output`` if ``incoming`` runs in the background, otherwise 0.
 
     Another process may fetch the response later."""
     if not is_in_background(incoming):
         return 0
-    most = requested_output(incoming).most
-    return AT_FIRST if most is None else min(most, ALLOWED)
+    return AT_FIRST if output.most is None else min(output.most, ALLOWED)
 
 
 def expected_tokens(body: bytes, earlier: int) -> int:

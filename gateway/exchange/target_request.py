@@ -2,15 +2,17 @@
 
 import time
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
+from gateway.allowances.expected import RequestSize, sent_usage
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.reserving import expected_background_tokens, size_of
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
@@ -29,7 +31,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.errors.rejected import BETA, ROUTE
 from providers.neutral.codec import Reply
 from providers.neutral.hosting import BESIDE
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
 
 
@@ -96,7 +98,8 @@ class TargetRequest:
     """A client's request for the target of ``step``.
 
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
-    removes from the target's response what the client must not see."""
+    removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
+    or if the response alone does not show its cost."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -106,16 +109,19 @@ class TargetRequest:
     sent: ClientRequest
     disclosure: Disclosure
     dropped_betas: tuple[str, ...] = ()
+    size: RequestSize | None = None
 
     @classmethod
-    def of(cls, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared) -> "TargetRequest":
+    def of(
+        cls, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared, size: RequestSize | None
+    ) -> "TargetRequest":
         """Return the request with the client's headers for the target of ``step``."""
         target, sent = step.target, with_betas(context.client_request, step.target.betas)
         dropped: tuple[str, ...] = ()
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
             sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
-        return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped)
+        return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped, size)
 
     def report(self, record: Record) -> None:
         """Record the target, and the parts of the request that are dropped or changed for it."""
@@ -124,6 +130,16 @@ class TargetRequest:
         record.lane = target.lane
         record.dropped = (*outgoing.dropped, *self.dropped_betas)
         record.adapted = outgoing.adapted
+        if self.size is not None:
+            record.bill.answers = self.size.output.answers
+            if "background" in self.request.incoming.members and self.request.turn.background is None:
+                tokens = expected_background_tokens(self.request.incoming, self.size.output)
+                record.bill.expected_background_tokens = tokens
+
+    def sent_usage(self) -> Usage:
+        """Return the estimated usage of the request, for a response that reports none."""
+        size = size_of(self.prepared, self.target.api) if self.size is None else self.size
+        return sent_usage(self.target, size)
 
     async def upstream_request(self) -> UpstreamRequest:
         """Return the unsigned HTTP request."""
@@ -155,10 +171,7 @@ class TargetRequest:
         """Return the request without its text, which may have megabytes and is not needed once the response is read."""
         if self.request.is_small:
             return self
-        outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
-        return attrs.evolve(
-            self, request=self.request.without_text(), prepared=attrs.evolve(self.prepared, outgoing=outgoing)
-        )
+        return attrs.evolve(self, request=self.request.without_text(), prepared=self.prepared.without_text())
 
 
 async def write_request(context: ExchangeContext, request: PlannedRequest, step: Send, cause: Cause) -> TargetRequest:
@@ -169,7 +182,10 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     known = known_omissions(context, step.target)
     left = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, left)
-    target_request = TargetRequest.of(context, request, step, prepared)
+    size = None
+    if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
+        size = await offload(prepared.size, size_of, prepared, step.target.api)
+    target_request = TargetRequest.of(context, request, step, prepared, size)
     if cause == "first":
         target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:
@@ -177,6 +193,10 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if cause in ("retry", "fallback"):
         target_request.report(context.record)
     return target_request
+
+
+_COSTLY: Final = frozenset(("n", "background"))
+"""Members of requests whose responses do not show all that they cost."""
 
 
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:

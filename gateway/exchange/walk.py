@@ -64,15 +64,13 @@ class Walk:
 
         Raises ``GatewayError`` as ``start`` does."""
         while True:
-            step = self._next_step()
-            if self._reservation is not None:
-                await self._reservation.reserve_client(step.target)
-            try:
-                self._written_request = await write_request(self.context, self.request, step, self._cause(step))
-                self._current_account = None
-                return
-            except GatewayError as error:
-                self._add_outcome(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
+            target_request = await self._write_for(self._next_step())
+            if target_request is None:
+                continue
+            if self._reservation is not None and target_request.size is not None:
+                await self._reservation.reserve_client(target_request.target, target_request.size)
+            self._written_request, self._current_account = target_request, None
+            return
 
     async def start(self, stamp: AnswerStamp | None = None) -> None:
         """Prepare the next attempt.
@@ -308,10 +306,11 @@ class Walk:
         if not self.context.service.hedges.claim(plan.route.name, self.context.client_request.client):
             return None
         try:
-            taken = None if self._reservation is None else await self._reservation.reserve(step.target, queues=False)
-            return None if isinstance(taken, ErrorInfo) else await self._prepare(step, "hedge", taken)
+            target_request = await self._write_request(step, "hedge")
+            taken = await self._reserve(target_request, queues=False)
         except GatewayError:
             return None
+        return None if isinstance(taken, ErrorInfo) else AttemptAccount(self.context, target_request, "hedge", taken)
 
     # Limits
 
@@ -388,30 +387,35 @@ class Walk:
     async def _prepare_next(self) -> AttemptAccount:
         """Return the next attempt that can be prepared. Raises ``GatewayError`` if there is none."""
         while True:
-            step = self._next_step()
-            taken = None if self._reservation is None else await self._reservation.reserve(step.target)
-            if isinstance(taken, ErrorInfo):
-                self._add_outcome(Outcome(step.target, taken, Stage.WAITING, requests=0))
+            cause = self._cause(step := self._next_step())
+            target_request = await self._write_for(step)
+            if target_request is None:
                 continue
-            try:
-                return await self._prepare(step, self._cause(step), taken)
-            except GatewayError as error:
-                self._add_outcome(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
+            taken = await self._reserve(target_request)
+            if not isinstance(taken, ErrorInfo):
+                return AttemptAccount(self.context, target_request, cause, taken)
+            self._add_outcome(Outcome(step.target, taken, Stage.WAITING, requests=0))
 
-    async def _prepare(self, step: Send, cause: Cause, grant: Grant | QueuedAttempt | None) -> AttemptAccount:
-        """Prepare the attempt of ``step`` with its ``grant``.
+    async def _reserve(
+        self, target_request: TargetRequest, *, queues: bool = True
+    ) -> Grant | QueuedAttempt | ErrorInfo | None:
+        """Reserve for ``target_request``, as ``Reservation.reserve`` does, if any limit applies."""
+        if self._reservation is None or target_request.size is None:
+            return None
+        return await self._reservation.reserve(target_request.target, target_request.size, queues=queues)
 
-        Raises ``GatewayError`` (400) if the target cannot serve the request or, in strict mode, would lose a part, and
-        then returns the grant."""
+    async def _write_for(self, step: Send) -> TargetRequest | None:
+        """Return the request of ``step``, or ``None`` and add an outcome if the target cannot serve it."""
         try:
-            target_request = await self._write_request(step, cause)
-        except BaseException:
-            if isinstance(grant, Grant):
-                grant.end(None)
-            raise
-        return AttemptAccount(self.context, target_request, cause, grant)
+            return await self._write_request(step, self._cause(step))
+        except GatewayError as error:
+            self._add_outcome(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
+            return None
 
     async def _write_request(self, step: Send, cause: Cause) -> TargetRequest:
+        """Return the request of ``step``.
+
+        Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part."""
         first, self._written_request = self._written_request, None
         if first is not None and first.target is step.target and first.step.omissions == step.omissions:
             return first if step.after == first.step.after else attrs.evolve(first, step=step)

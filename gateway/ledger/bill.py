@@ -28,8 +28,9 @@ class AttemptRecord:
     ``target`` is the entry's name (for a wildcard ``provider/model``), ``provider`` the provider's id, ``model`` always
     ``provider/model``. ``head`` and ``content`` are the seconds until the response's head and its first content, if
     they arrived; ``seconds`` is the duration of a failed attempt. For a response that no client received, ``usage`` is
-    the usage that the provider reported. ``unknown_input`` is the estimated input of an attempt that the provider may
-    have billed without reporting usage (bircex/llmr#48). ``committed``: the client received this response, so its usage
+    the usage that the provider reported. ``unknown_usage`` is the estimated usage of an attempt that the provider may
+    have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of the client's pieces that it sent
+    in a request each. ``committed``: the client received this response, so its usage
     is the exchange's usage. ``price`` is the target's price when the attempt started."""
 
     target: str
@@ -43,10 +44,11 @@ class AttemptRecord:
     content: float | None = None
     seconds: float | None = None
     usage: Usage | None = None
-    unknown_input: int | None = None
+    unknown_usage: Usage | None = None
     committed: bool = False
     model: str | None = None
     price: Price | None = None
+    requests: int = 1
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -67,7 +69,7 @@ class Booking:
 
 
 def _charge_at_least(tried: AttemptRecord, usage: Usage) -> Charge:
-    """Return the charge of an attempt that was cancelled during its response, with ``usage`` as a lower bound."""
+    """Return the charge of an attempt without a response, with ``usage`` as a lower bound."""
     if tried.price is None:
         return Charge(tried, usage, None)
     return Charge(tried, usage, _at_least(cost_of(tried.price, usage, estimated=True), tried.price))
@@ -110,7 +112,8 @@ class Bill:
     def charges(self) -> tuple[Charge, ...]:
         """Return the charge of each attempt that its provider bills.
 
-        A provider bills an accepted request even if the client received nothing (QuantumNous/new-api#5235)."""
+        A provider bills an accepted request even if the client received nothing (QuantumNous/new-api#5235), and it may
+        have accepted any request that was sent to its end."""
         if self._charges[0] is self.attempt_records:
             return self._charges[1]
         found = tuple([charge for one in self.attempt_records if (charge := self.charge(one)) is not None])
@@ -133,12 +136,10 @@ class Bill:
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
             usage, estimated = tried.usage, not (tried.usage.output or tried.usage.units)
-        elif tried.unknown_input is not None and tried.status is not None:
-            usage, estimated = Usage(input=tried.unknown_input), True
-        elif tried.unknown_input is not None and tried.reason == "hedge_lost":
-            return _charge_at_least(tried, Usage(input=tried.unknown_input))
-        elif tried.unknown_input is not None:  # the provider may have started to respond
-            return Charge(tried, Usage(), _at_least(Cost(0, "at_least"), tried.price))
+        elif tried.unknown_usage is not None and tried.status is not None:
+            usage, estimated = tried.unknown_usage, True
+        elif tried.unknown_usage is not None:  # the provider may have started to respond
+            return _charge_at_least(tried, tried.unknown_usage)
         else:
             return None
         if tried.price is None and usage.reported_nanos is None:

@@ -168,9 +168,9 @@ class Ledger:
             "head_ms": _ms(one.head),
             "content_ms": _ms(one.content),
             "duration_ms": _ms(one.seconds),
-            "input_tokens": one.usage.prompt if one.usage is not None else one.unknown_input,
+            "input_tokens": (used := one.usage or one.unknown_usage) and used.prompt,
             "output_tokens": one.usage and one.usage.output,
-            "usage": None if one.unknown_input is None or one.usage is not None else "unknown",
+            "usage": None if one.unknown_usage is None or one.usage is not None else "unknown",
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.allowances.expected import UNSPECIFIED, RequestedOutput
+from gateway.allowances.expected import RequestSize
 from gateway.allowances.reservation import CountedAs, Payer, Reservation
 from gateway.exchange.service import Service
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptRecord
@@ -27,6 +27,7 @@ from gateway.realtime.notices import (
     TranscriptFailed,
     TranscriptStarted,
 )
+from gateway.request.prepared import UNSPECIFIED, RequestedOutput
 from gateway.routing.target import Target
 from providers.endpoints.usage import TOKENS_A_SECOND, length_usage
 from streams.errors import GatewayError
@@ -202,15 +203,10 @@ class Meter:
         allowances, target = self._service.allowances, target or self._target
         if not (allowances.of_client(record.client) or allowances.of_target(target)):
             return None
-        reservation = Reservation(
-            allowances,
-            Payer(record.client, record.run),
-            record.bill,
-            self._expected_tokens() if counted_as is not CountedAs.BESIDE else self._audio_tokens,
-            asked,
-            counted_as=counted_as,
-        )
-        result = await reservation.reserve(target, queues=False)
+        tokens = self._audio_tokens if counted_as is CountedAs.BESIDE else self._expected_tokens()
+        payer = Payer(record.client, record.run)
+        reservation = Reservation(allowances, payer, record.bill, counted_as=counted_as)
+        result = await reservation.reserve(target, RequestSize(tokens, asked), queues=False)
         if isinstance(result, ErrorInfo):
             reservation.settle(record)
             raise GatewayError.of(result)

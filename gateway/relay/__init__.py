@@ -2,6 +2,7 @@
 
 - ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response
   through a filter of ``answers``; ``cached_answers``: responses from the cache.
+- ``outputs``: the output that a request to each endpoint allows, for its reservation.
 - ``completions``, ``embeddings``, ``rerank``, ``images``, ``audio``, ``videos``, ``plain_json``: endpoints.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk; ``spool_space``: its
   default size.

@@ -4,19 +4,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-import attrs
-
-from gateway.allowances.expected import RequestedOutput
-from gateway.config.settings import Reserve
 from gateway.http.headers import Headers
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, ResponseReader
+from gateway.relay.outputs import SpokenText, transcript_output
 from gateway.relay.relaying import RelayedRequest, Relaying, set_model
-from gateway.relay.uploads import read_upload
+from gateway.relay.uploads import read_priced_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
-from providers.endpoints.media_tokens import speech_usage, transcript_usage
+from providers.endpoints.media_tokens import speech_usage
 from providers.endpoints.usage import length_usage
 from providers.neutral.draft import Draft
 from streams.events import Usage
@@ -26,36 +23,19 @@ async def read_speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     """Read a request to speak a text."""
     incoming = await relaying.read_json()
     draft = Draft(incoming.json)
-    text, speed, kind = draft.value("input"), draft.value("speed"), speech_type(draft.value("response_format"))
-    spoken = SpokenText(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
-    asks = RequestedOutput(most=0, units=spoken.units, media=spoken.tokens)
+    kind, spoken = speech_type(draft.value("response_format")), SpokenText.of(draft)
     plan = relaying.plan(incoming.model or relaying.default_model)
-    planned = relaying.plan_json(incoming, plan, partial(set_model, incoming), asks)
+    planned = relaying.plan_json(incoming, plan, partial(set_model, incoming))
     return RelayedRequest(planned, partial(_speech_filter, kind, relaying.context.service.limits.event, spoken))
 
 
-@attrs.frozen
-class SpokenText:
-    """A text to speak, with its ``speed`` as a factor; calculates the usage to bill."""
-
-    text: str
-    speed: float = 1.0
-
-    @property
-    def units(self) -> tuple[tuple[str, int], ...]:
-        return (("character", len(self.text)),)
-
-    def tokens(self, model: str, reserve: Reserve) -> Usage:
-        """Return the expected tokens of the audio, to reserve them (the function is a ``MediaUsage``)."""
-        return speech_usage(self.text, self.speed, most=reserve == "max")
-
-    def usage(self, target: Target) -> Usage:
-        """Return the usage to bill for ``target`` if its response reports none, as raw audio cannot."""
-        spoken = Usage(units=self.units)
-        if target.price is None or not target.price.is_by_tokens:
-            return spoken
-        prompt = Usage(input=max(1, len(self.text) // CHARACTERS_PER_TOKEN))
-        return spoken + prompt + speech_usage(self.text, self.speed)
+def spoken_usage(spoken: SpokenText, target: Target) -> Usage:
+    """Return the usage to bill for ``target`` if its response reports none, as raw audio cannot."""
+    usage = Usage(units=spoken.units)
+    if target.price is None or not target.price.is_by_tokens:
+        return usage
+    prompt = Usage(input=max(1, len(spoken.text) // CHARACTERS_PER_TOKEN))
+    return usage + prompt + speech_usage(spoken.text, spoken.speed)
 
 
 _MEANINGLESS_TYPES: Final = ("", "application/octet-stream", "binary/octet-stream")
@@ -77,7 +57,7 @@ class TypedAnswer(PassedAnswer):
 
 
 def _speech_filter(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:
-    return TypedAnswer(AudioReader(lambda: spoken.usage(target)), event_limit, kind)
+    return TypedAnswer(AudioReader(lambda: spoken_usage(spoken, target)), event_limit, kind)
 
 
 async def read_transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -86,13 +66,16 @@ async def read_transcript(relaying: Relaying, names: Mapping[str, str]) -> Relay
     The recording's length is read from the file as it passes, because some response formats do not report it
     (api7/aisix#868)."""
     length = AudioLength()
-    upload = await read_upload(relaying, length.feed)
+    upload = await read_priced_upload(relaying, length.feed)
     incoming = relaying.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS)
     plan = relaying.plan(upload.model or relaying.default_model, _SHAPES)
     target = relaying.exchange.first_available(plan) or plan.first
-    seconds = 1 + (relaying.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
-    asks = RequestedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
-    planned = relaying.plan_upload(incoming, target, await upload.body_for(target.model), upload.kind, asks)
+    if upload.is_whole:
+        seconds = -(-length.milliseconds() // 1000)
+    else:
+        seconds = 1 + (relaying.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
+    body, output = await upload.body_for(target.model), transcript_output(seconds)
+    planned = relaying.plan_upload(incoming, target, body, upload.kind, output)
     return RelayedRequest(planned, partial(_transcript_filter, length, relaying.context.service.limits.event))
 
 

@@ -7,20 +7,19 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.allowances.expected import RequestedOutput, expected_usage, requested_output
+from gateway.allowances.expected import RequestSize, expected_usage
 from gateway.allowances.refusals import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
 from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
-from gateway.relay.completions import CompletionOptions
-from gateway.relay.images import picture_output, wanted_pictures
 from gateway.relay.kept import KeptRequest
-from gateway.relay.relaying import NO_OUTPUT
+from gateway.relay.outputs import OUTPUTS, read_safely
 from gateway.request.further_models import ANY, further_models
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
+from gateway.request.prepared import NO_OUTPUT, RequestedOutput, requested_output
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.catalog.prices import BATCH, cost_of
@@ -141,7 +140,7 @@ class BatchModels:
         asked = _requested_output(incoming, url)
         given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= SEARCHED_SIZE else expected_tokens(body, 0)
         reserve, outputs, client = allowances.reserve, allowances.outputs, self._request.client
-        expected = expected_usage(reserve, outputs, client, target, asked, max(1, given))
+        expected = expected_usage(reserve, outputs, client, target, RequestSize(max(1, given), asked))
         usage = attrs.evolve(expected, tier=BATCH)
         self._tokens += usage.prompt + usage.output
         self._usd += 0 if target.price is None else cost_of(target.price, usage).nanos
@@ -167,8 +166,6 @@ class BatchModels:
 def _requested_output(incoming: Incoming, url: str) -> RequestedOutput:
     """Return the output that the request ``incoming`` to the path ``url`` allows."""
     if url in ROUTES:
-        return requested_output(incoming)
+        return requested_output(ROUTES[url], incoming.body)
     endpoint = _ENDPOINTS.get(url)
-    if endpoint == "completions":
-        return CompletionOptions.of(incoming, "openai").output
-    return picture_output(wanted_pictures(Draft(incoming.json))) if endpoint in _PICTURE_ENDPOINTS else NO_OUTPUT
+    return NO_OUTPUT if endpoint is None else read_safely(OUTPUTS[endpoint], incoming.body)

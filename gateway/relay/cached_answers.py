@@ -48,7 +48,7 @@ class RelayedAnswers:
         planned, incoming = self.relayed.planned, made.request.incoming
         if self.endpoint not in CACHED_ENDPOINTS or planned.upload is not None or not 0 < incoming.size <= most:
             return False
-        if self.relayed.later_bodies(made.target):
+        if made.prepared.later_bodies:
             return False
         return use.when == "always" or self.endpoint not in SAMPLED_ENDPOINTS or _has_zero_temperature(incoming)
 

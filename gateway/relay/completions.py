@@ -8,7 +8,6 @@ from functools import partial
 
 import attrs
 
-from gateway.allowances.expected import MOST_ANSWERS, MOST_REQUESTED, RequestedOutput
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
@@ -44,7 +43,7 @@ async def _relayed_completion(relaying: Relaying, incoming: Incoming, client: Fi
     if options.token_ids:
         relaying.context.record.bill.request_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, options)
-    planned = relaying.plan_json(incoming, plan, prepare, options.output)
+    planned = relaying.plan_json(incoming, plan, prepare)
     limits = relaying.context.service.limits
     return RelayedRequest(planned, partial(completion_filter, options, limits.event, limits.answer))
 
@@ -53,13 +52,11 @@ async def _relayed_completion(relaying: Relaying, incoming: Incoming, client: Fi
 class CompletionOptions:
     """The options of a completion request that determine its output, in the shape of its ``client``.
 
-    ``expected`` choices are returned of ``written`` ones, each of up to ``most`` tokens. Its prompts have ``ids`` and
-    ``characters``, about ``prompt_tokens``. ``counts`` means that it requests a stream's usage."""
+    ``expected_choices`` are returned. Its prompts have ``token_ids`` and ``characters``, about ``prompt_tokens``.
+    ``wants_usage`` means that it requests a stream's usage."""
 
     client: FimShape
     expected_choices: int
-    billed_choices: int
-    most: int | None
     token_ids: int
     characters: int
     wants_usage: bool
@@ -68,20 +65,14 @@ class CompletionOptions:
     def prompt_tokens(self) -> int:
         return max(1, self.token_ids + self.characters // CHARACTERS_PER_TOKEN)
 
-    @property
-    def output(self) -> RequestedOutput:
-        return RequestedOutput(self.most, self.billed_choices)
-
     @classmethod
     def of(cls, incoming: Incoming, client: FimShape) -> "CompletionOptions":
         """Read the options of ``incoming``. Raises ``GatewayError`` (400)."""
         draft = Draft(incoming.json)
-        prompt, most, stream_options = draft.value("prompt"), draft.value("max_tokens"), draft.value("stream_options")
+        prompt, stream_options = draft.value("prompt"), draft.value("stream_options")
         return cls(
             client,
             expected_choices=completions.expected_choices(draft),
-            billed_choices=min(completions.billed_choices(draft), MOST_ANSWERS),
-            most=min(most, MOST_REQUESTED) if type(most) is int and most >= 0 else None,
             token_ids=completions.count_token_ids(prompt),
             characters=sum(map(len, completions.prompt_texts(prompt))),
             wants_usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,

@@ -1,6 +1,6 @@
 """Embeddings in the shape of OpenAI, Cohere or Gemini, from providers with any of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from gateway.relay.answers import PassedBytes
 from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.request.edit import leave_out
 from gateway.request.parse import Incoming, PathParameters
-from gateway.request.prepared import Prepared
+from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -57,22 +57,17 @@ class EmbeddingFilter(PassedBytes):
 
 
 class EmbeddingCalls:
-    """The prepared calls by target: how to read each response, and the bodies of requests after the first."""
+    """The prepared calls by target: how to read each response."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._plans: dict[int, AnswerPlan] = {}
-        self._later_bodies: dict[int, tuple[bytes, ...]] = {}
 
     def add(self, target: Target, made: EmbeddingCall) -> None:
         self._plans[id(target)] = made.answer
-        self._later_bodies[id(target)] = made.bodies[1:]
 
     def filter(self, target: Target) -> EmbeddingFilter:
         return EmbeddingFilter(self._plans[id(target)], self._most)
-
-    def later_bodies(self, target: Target) -> Sequence[bytes]:
-        return self._later_bodies[id(target)]
 
 
 async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -85,7 +80,7 @@ async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str
         plan = _with_single_text_method(plan)
     calls = EmbeddingCalls(relaying.context.service.limits.answer)
     planned = relaying.plan_json(incoming, plan, partial(_prepare, client, incoming, calls))
-    return RelayedRequest(planned, calls.filter, later_bodies=calls.later_bodies)
+    return RelayedRequest(planned, calls.filter)
 
 
 def _check_model_names(incoming: Incoming) -> None:
@@ -128,7 +123,8 @@ def _prepare(
     leave_out(draft, [path for path in omissions.paths if path not in encodings], "rejected")
     made = call(client, draft, target.model, place.shape, traits)
     calls.add(target, made)
-    return Prepared(Outgoing(made.bodies[0], edits=made.edits), omissions=omissions)
+    outgoing, output = Outgoing(made.bodies[0], edits=made.edits), RequestedOutput(most=0, input=made.answer.tokens)
+    return Prepared(outgoing, omissions=omissions, output=output, later_bodies=made.bodies[1:])
 
 
 read_openai = partial(_read, "openai")

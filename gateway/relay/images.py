@@ -11,14 +11,14 @@ import attrs
 import msgspec
 import trio
 
-from gateway.allowances.expected import RequestedOutput
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
+from gateway.relay.outputs import noted_members, picture_output, wanted_pictures
 from gateway.relay.relay import relay
 from gateway.relay.relaying import RelayedRequest, Relaying
-from gateway.relay.uploads import NOTED_FIELDS, read_upload
+from gateway.relay.uploads import read_priced_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
@@ -42,27 +42,16 @@ async def read_generation(relaying: Relaying, names: Mapping[str, str]) -> Relay
     """Read a JSON request for generations, or for edits of pictures at URLs (BerriAI/litellm#41625)."""
     incoming = await relaying.read_json()
     plan, draft = relaying.plan(relaying.model_of(incoming)), Draft(incoming.json)
-    noted, wanted = _noted_members(draft), wanted_pictures(draft)
-    planned = relaying.plan_json(incoming, plan, partial(_prepare, incoming), picture_output(wanted))
-    return await _relay_inlined(relaying, _relayed_pictures(relaying, planned, noted, wanted.number))
-
-
-def wanted_pictures(draft: Draft) -> WantedPictures:
-    """Return number and size of the pictures that a JSON request wants, also one in a batch."""
-    given = draft.value("images"), draft.value("image"), draft.value("mask")
-    inputs = sum(len(one) if isinstance(one, list) else 1 for one in given if one)
-    return WantedPictures.of(_noted_members(draft), inputs)
-
-
-def _noted_members(draft: Draft) -> dict[str, str]:
-    return {name: str(value) for name in NOTED_FIELDS if isinstance(value := draft.value(name), str | int)}
+    planned = relaying.plan_json(incoming, plan, partial(_prepare, incoming))
+    pictures = _relayed_pictures(relaying, planned, noted_members(draft), wanted_pictures(draft).number)
+    return await _relay_inlined(relaying, pictures)
 
 
 async def read_edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Read a request to edit uploaded pictures, up to 16 files and a mask."""
     if (relaying.header("content-type") or "").lower().startswith("application/json"):
         return await read_generation(relaying, names)
-    upload = await read_upload(relaying)
+    upload = await read_priced_upload(relaying)
     incoming = relaying.unread_request(upload.model, upload.fields.get("stream") == "true")
     plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_available(plan) or plan.first
@@ -127,12 +116,6 @@ def _relayed_pictures(
 
     event_limit = relaying.context.service.limits.event
     return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)
-
-
-def picture_output(wanted: WantedPictures) -> RequestedOutput:
-    """Return the output to reserve for pictures, which are billed by number or tokens."""
-    units = (("image", wanted.number),)
-    return RequestedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
 
 
 # Pictures at URLs: a provider may return the URL of a picture, which is fetched into the response if the entry says so.

@@ -26,11 +26,11 @@ from gateway.kept_objects.owned_ids import FoundId, OwnerIds, entry_names, only_
 from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
 from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
-from gateway.relay.relaying import JSON, NO_OUTPUT, WITHHELD_PARAMETERS, ReadRequest, RelayedRequest, Relaying
+from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, ReadRequest, RelayedRequest, Relaying
 from gateway.relay.uploads import EditedPieces, IdReplacer
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
-from gateway.request.prepared import Prepared
+from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.structure import check_text
 from gateway.request.wire import MediaTypes
 from gateway.routing.once import ONCE
@@ -300,22 +300,22 @@ class KeptRequest:
             planned = relaying.plan_upload(
                 incoming, target, self._upload_body(target), kind or "application/octet-stream"
             )
-            planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed))))
+            planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed), output=NO_OUTPUT)))
         else:
             if body is None or not body:
                 incoming = await relaying.bodiless_request() if self.method != "POST" else self._empty_request()
             else:
                 incoming = Incoming(relaying.context.codec.api, body, {}, None, False)
             media = MediaTypes(JSON if body else None, accept)
-            plan = Plan.for_target(target, ONCE)
-            planned = PlannedRequest(
-                incoming, plan, as_prepared(Prepared(Outgoing(body or b"", passed))), suffix="", media=media
+            plan, prepare = (
+                Plan.for_target(target, ONCE),
+                as_prepared(Prepared(Outgoing(body or b"", passed), output=NO_OUTPUT)),
             )
+            planned = PlannedRequest(incoming, plan, prepare, suffix="", media=media)
         return attrs.evolve(
             planned,
             method=self.method,
             counted_as=CountedAs.BEGINNING if self.method == "POST" else CountedAs.LATER,
-            asks=NO_OUTPUT,
         )
 
     def _empty_request(self) -> Incoming:

@@ -4,8 +4,9 @@ as other requests.
 Nothing in a request chooses a host (Portkey-AI/gateway#1718)."""
 
 import codecs
+import math
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
@@ -20,7 +21,8 @@ from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
-from gateway.relay.relaying import JSON, NO_OUTPUT, RelayedRequest, Relaying, strip_credentials
+from gateway.relay.outputs import no_output, read_safely, reader_of_path
+from gateway.relay.relaying import JSON, RelayedRequest, Relaying, strip_credentials
 from gateway.relay.uploads import ChainedPieces, read_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import check_members
@@ -32,9 +34,10 @@ from gateway.routing.plan import Plan
 from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
+from providers.catalog.prices import cost_of
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
-from streams.events import Api
+from streams.events import Api, Usage
 
 UNBILLED_METHODS: Final = ("GET", "DELETE")
 """Methods that run no model: usage in their responses was billed before, so it is not billed again."""
@@ -69,18 +72,18 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     for at, model in (*models, *more):
         if limited:
             service.authenticator.check_additional_model(asked.client, at, model, entry)
-    if (model_name := incoming.model or next((model for _, model in models), None)) is not None:
-        target = attrs.evolve(target, model=model_name)
+    target = _dearest(target, [model for _, model in (*models, *more)])
     record.requested_model = record.requested_model or target.requested_name
     record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
+    read = reader_of_path(api, "/" + rest) if record.bill.billed else no_output
+    output = await offload(len(incoming.body), read_safely, read, incoming.body)
     outgoing = Outgoing(
         incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, sent_credential(relaying.headers))
     )
     planned = PlannedRequest(
-        incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing)),
-        method=relaying.arrival.asgi["method"],
-        suffix="", asks=NO_OUTPUT, upload=upload, answers=PASSED_STATUSES,
+        incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing, output=output)),
+        method=relaying.arrival.asgi["method"], suffix="", upload=upload, answers=PASSED_STATUSES,
         media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.limits.event
@@ -166,8 +169,9 @@ async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, Uplo
         return await relaying.bodiless_request(), None, ()
     if kind == JSON or kind.endswith("+json"):
         body = await relaying.read_body()
-        model, stream = await offload(len(body) // 2, _model_and_stream, body)
-        return relaying.record_request(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, ()
+        models, stream = await offload(len(body) // 2, _models_and_stream, body)
+        model = next((name for at, name in models if at == "model"), None)
+        return relaying.record_request(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, models
     pieces: AsyncIterator[bytes] = relaying.arriving_pieces()
     if has_unknown_length:
         if not (first := await anext(pieces, b"")):
@@ -176,25 +180,39 @@ async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, Uplo
     return relaying.unread_request(None, False), UploadedBody(pieces, relaying.stated_length), ()
 
 
-def _model_and_stream(body: bytes) -> tuple[str | None, bool]:
-    """Return the model in a JSON body, and whether it requests a stream.
+def _models_and_stream(body: bytes) -> tuple[FoundModels, bool]:
+    """Return the models in a JSON body, and whether it requests a stream.
 
     Raises ``GatewayError`` (400) for duplicate members."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None, False
+        return (), False
     check_members(body, members)
-    found = list(_texts(members, ("model",)))
-    return (found[0] if found else None), bytes(members.get("stream", b"")) == b"true"
+    return tuple(_texts(members, ("model", *_OTHER_MEMBERS))), bytes(members.get("stream", b"")) == b"true"
 
 
-def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterator[str]:
+def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the members in ``names`` that are texts, with their names."""
     for name in names:
         try:
-            yield msgspec.json.decode(members.get(name, b"null"), type=str)
+            yield name, msgspec.json.decode(members.get(name, b"null"), type=str)
         except msgspec.MsgspecError:
             continue
+
+
+_PROMPT: Final = Usage(input=1000, output=1000)
+
+
+def _dearest(target: Target, models: Iterable[str]) -> Target:
+    """Return ``target`` with the dearest of ``models``; an unknown price is the highest.
+
+    A request may name several, and the provider decides which one it serves. Google's SDK writes ``models/NAME`` in a
+    body."""
+    found = [attrs.evolve(target, model=name) for name in dict.fromkeys(one.removeprefix("models/") for one in models)]
+    if len(found) <= 1:
+        return found[0] if found else target
+    return max(found, key=lambda one: math.inf if one.price is None else cost_of(one.price, _PROMPT).nanos)
 
 
 class _PassThroughAnswer(PassedAnswer):

@@ -145,9 +145,7 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     for at, name in session.texts.items():
         if at != _MODEL:
             models.check_other(at, name)
-    planned = relaying.plan_json(
-        incoming, Plan.for_target(target, ONCE), partial(_prepare_secret, session, incoming), None
-    )
+    planned = relaying.plan_json(incoming, Plan.for_target(target, ONCE), partial(_prepare_secret, session, incoming))
     return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.unchanged_filters())
 
 

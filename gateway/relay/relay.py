@@ -59,7 +59,7 @@ class RelayedAnswer:
         self.read_pieces = []
         self._on_whole = request.on_complete
         self._own_headers = made.request.headers
-        self._later_bodies = iter(request.later_bodies(made.target))
+        self._later_bodies = iter(made.prepared.later_bodies)
         self._buffered = 0  # approximate bytes in the filter
         self._is_over = False
         self._response: UpstreamResponse | None = None

@@ -1,25 +1,25 @@
 """Tools for the endpoints' modules: ``Relaying`` reads and plans a request, and makes a ``RelayedRequest`` of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Final, TypeAlias
 
 import attrs
 
 from gateway.access.body_memory import HeldBody
-from gateway.allowances.expected import RequestedOutput
 from gateway.endpoints.border import body_memory, read_whole_body
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.planned import PlannedRequest, Preparation
+from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.planning import allowed_plan
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
+from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
-from gateway.request.prepared import Prepared
+from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
 from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
@@ -39,9 +39,6 @@ JSON = "application/json"
 PASSING: Final = 384 * 1024
 """The most bytes in memory of a body that is passed on: those that wait, one piece that has arrived, and one that is
 being written."""
-
-NO_OUTPUT = RequestedOutput(most=0)
-"""The output of a request whose response has no tokens."""
 
 
 class Relaying:
@@ -171,28 +168,33 @@ class Relaying:
 
     # The request
 
-    def plan_json(
-        self, incoming: Incoming, plan: Plan, prepare: Preparation, asks: RequestedOutput | None = NO_OUTPUT
-    ) -> PlannedRequest:
-        """Return ``incoming`` as a planned JSON request.
-
-        ``asks`` is the output that it allows, ``None`` to read it from the members."""
-        media = MediaTypes(JSON, self.header("accept") or "*/*")
-        return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media)
+    def plan_json(self, incoming: Incoming, plan: Plan, prepare: Preparation) -> PlannedRequest:
+        """Return ``incoming`` as a planned JSON request, which allows the output that its endpoint's row reads."""
+        media, read = MediaTypes(JSON, self.header("accept") or "*/*"), OUTPUTS[self.endpoint.name]
+        return PlannedRequest(incoming, plan, partial(_with_output, prepare, read), suffix="", media=media)
 
     def plan_upload(
-        self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, asks: RequestedOutput = NO_OUTPUT
+        self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, output: RequestedOutput = NO_OUTPUT
     ) -> PlannedRequest:
-        """Return a planned request whose body is sent once, as it arrives; ``kind`` is its content type."""
+        """Return a planned request whose body is sent once, as it arrives.
+
+        ``kind`` is its content type, ``output`` the output that it allows."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
-        prepare: Preparation = lambda target, left: Prepared(Outgoing(b""))  # noqa: E731
+        prepare = as_prepared(Prepared(Outgoing(b""), output=output))
         plan = Plan.for_target(target, ONCE)
-        return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media, upload=upload)
+        return PlannedRequest(incoming, plan, prepare, suffix="", media=media, upload=upload)
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:
         """Return a function that makes filters of unchanged responses, each with a new ``reading``."""
         limit = self.context.service.limits.event
         return lambda target: PassedAnswer(reading(), limit)
+
+
+def _with_output(prepare: Preparation, read: OutputReader, target: Target, omissions: Omissions) -> Prepared:
+    prepared = prepare(target, omissions)
+    if prepared.output is not None:
+        return prepared
+    return attrs.evolve(prepared, output=read_safely(read, prepared.outgoing.body))
 
 
 def replace_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
@@ -229,11 +231,6 @@ def openai_error(failed: ErrorInfo) -> bytes:
     return CODECS["chat"].last_event(failed, AnswerStart(), 0)
 
 
-def no_later_bodies(target: Target) -> Sequence[bytes]:
-    """Return no bodies, for a target that receives a single request."""
-    return ()
-
-
 OnComplete: TypeAlias = Callable[[], Awaitable[object]]
 """A callback for a complete response: before a short one is sent to the client, or after a long one's last piece.
 
@@ -244,9 +241,8 @@ It never raises."""
 class RelayedRequest:
     """A request to an endpoint, ready for its providers.
 
-    - ``filter`` makes a new filter for each attempt's response.
+    - ``filter`` makes a new filter for each attempt's response; it takes the responses to all of its requests.
     - ``last_event`` ends a failed stream; other failed responses are cut off.
-    - ``later_bodies`` returns the bodies of an attempt's requests after the first; one filter takes all responses.
     - ``on_complete`` runs when the response is complete.
     - ``outlives_client``: once the provider has the whole request, its response is read to the end even if the client
       has left, because it reports what was created or its cost."""
@@ -255,7 +251,6 @@ class RelayedRequest:
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
     on_complete: OnComplete | None = None
-    later_bodies: Callable[[Target], Sequence[bytes]] = no_later_bodies
     outlives_client: bool = False
 
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
-from gateway.allowances.expected import RequestedOutput
 from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, HeldAnswer, NullReader, PassedAnswer
 from gateway.relay.relaying import RelayedRequest, Relaying
@@ -34,7 +32,7 @@ async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     shape = shape_of_client(relaying.arrival.asgi["path"], incoming.members)
     plan = relaying.plan(relaying.model_of(incoming), _shapes_like(shape))
     wanted = await offload(incoming.size, _read_wanted, incoming, shape)
-    planned = relaying.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted), ONE_SEARCH)
+    planned = relaying.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted))
     limits, id = relaying.context.service.limits, relaying.scope.id
 
     def filter(target: Target) -> AnswerFilter:
@@ -59,9 +57,6 @@ def shape_of(target: Target) -> RerankShape:
     """Return the shape of ``target``'s endpoint."""
     place = target.endpoint_place
     return SHAPES["openai" if place is None or place.shape not in SHAPES else place.shape]
-
-
-ONE_SEARCH: Final = RequestedOutput(most=0, units=(("search", 1),))
 
 
 def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, omissions: Omissions) -> Prepared:

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import Relaying
 from gateway.relay.spool import Spool
 from gateway.upstream.request import UploadedBody
@@ -84,25 +85,31 @@ def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
 LOOKAHEAD: Final = 64 * 1024
 """Bytes after ``model`` that are searched for more fields before a request is sent: SDKs send files last."""
 
-NOTED_FIELDS: Final = frozenset(
-    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity")
-)
-"""Fields that affect the response or its cost."""
-
 
 class ArrivingUpload:
     """An upload that may still be arriving, but whose model is known, or known to be missing.
 
-    ``kind`` is its content type, ``length`` the length of its body, if the client states it."""
+    ``kind`` is its content type, ``length`` the length of its body, if known. ``spool`` has what arrived before the
+    model, ``rest`` what arrived after it if the body was read to its end (``is_whole``)."""
 
     def __init__(
-        self, editor: MultipartEditor, spool: Spool, arriving: AsyncIterator[bytes], kind: str, length: int | None
+        self,
+        editor: MultipartEditor,
+        spool: Spool,
+        arriving: AsyncIterator[bytes],
+        kind: str,
+        length: int | None,
+        rest: Spool | None = None,
+        *,
+        is_whole: bool = False,
     ) -> None:
         self.kind = kind
         self._editor = editor
         self._spool = spool
         self._arriving = arriving
         self._length = length
+        self._rest = rest
+        self.is_whole = is_whole
 
     @property
     def model(self) -> str | None:
@@ -117,6 +124,8 @@ class ArrivingUpload:
     async def body_for(self, model: str) -> UploadedBody:
         """Return the body with ``model``, the provider's name. Call once."""
         await self._spool.rewind()
+        if self._rest is not None:
+            await self._rest.rewind()
         if self._editor.model is None:
             before, behind = self._editor.model_part(model), b""
         else:
@@ -134,13 +143,22 @@ class ArrivingUpload:
     def _edited_body(self, before: bytes, behind: bytes) -> UploadedBody:
         editor = self._editor
         length = None if self._length is None else self._length + editor.difference
-        return UploadedBody(
-            ChainedPieces(before, self._spool, behind, EditedPieces(self._arriving, editor.feed, editor.close)), length
-        )
+        rest = b"" if self._rest is None else self._rest
+        arriving = EditedPieces(self._arriving, editor.feed, editor.close)
+        return UploadedBody(ChainedPieces(before, self._spool, behind, rest, arriving), length)
 
 
-async def read_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes) -> ArrivingUpload:
-    """Read the client's body until its model is known, or to its end.
+async def read_priced_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes) -> ArrivingUpload:
+    """Read the client's body as ``read_upload`` does, or to its end if the gateway has any limits.
+
+    A field may follow the file, and the file's own length may be its price: both determine what to reserve."""
+    return await read_upload(relaying, on_file, whole=relaying.context.service.allowances.has_limits)
+
+
+async def read_upload(
+    relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes, *, whole: bool = False
+) -> ArrivingUpload:
+    """Read the client's body until its model is known; to its end without a model, or if it is needed ``whole``.
 
     Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
     model."""
@@ -153,14 +171,20 @@ async def read_upload(relaying: Relaying, on_file: Callable[[bytes], object] = i
         )
     editor = MultipartEditor(parse_boundary(kind), NOTED_FIELDS, on_file)
     arriving, length, spool, size = *_arriving_pieces(relaying), _spool(relaying), 0
+    rest: Spool | None = None
     async for piece in arriving:
         size += len(piece)
-        await spool.add(editor.feed(piece))
-        if editor.model is not None and (editor.has_file or editor.waiting > LOOKAHEAD):
+        await (spool if rest is None else rest).add(editor.feed(piece))
+        if editor.model is None or rest is not None:
+            continue
+        if whole:
+            rest = _spool(relaying, spool)
+            await rest.add(editor.take_waiting())
+        elif editor.has_file or editor.waiting > LOOKAHEAD:
             break
     else:
         editor.close()
-        length = size
+        return ArrivingUpload(editor, spool, arriving, kind, size, rest, is_whole=True)
     return ArrivingUpload(editor, spool, arriving, kind, length)
 
 

@@ -1,18 +1,153 @@
-"""A request in the form for one provider."""
+"""A request in the form for one provider, and the output that it allows.
 
-from collections.abc import Mapping
+What a request may cost is read from here and nowhere else, because the provider processes these bytes. A client's own
+request may have members that are renamed, dropped or ignored."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 import attrs
+import msgspec
 
+from gateway.config.settings import Reserve
+from gateway.request.members import check_members
 from gateway.routing.omissions import NOTHING, Omissions
+from providers.apis import CODECS
 from providers.neutral.codec import Outgoing
+from providers.neutral.values import as_count
+from streams.errors import GatewayError
+from streams.events import Api, Usage
+
+MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
+"""A function that returns the expected tokens of pictures or sound for a model name."""
+
+MOST_REQUESTED: Final = 10**7
+"""Tokens that no response exceeds: reserving more would only block other requests."""
+
+MOST_ANSWERS: Final = 2**14
+"""The most answers to one request: vLLM's limit (``VLLM_MAX_N_SEQUENCES``), OpenAI's is 128."""
+
+
+@attrs.frozen(repr=False)
+class RequestedOutput:
+    """The output that a request allows: ``most`` tokens for each of ``answers``, and ``units`` billed in addition to
+    tokens.
+
+    ``input`` is the number of input tokens, if the request's bytes do not determine it. ``media`` estimates tokens of
+    pictures or sound if the target bills them by tokens. ``tier`` is the requested service tier."""
+
+    most: int | None = None
+    answers: int = 1
+    units: tuple[tuple[str, int], ...] = ()
+    media: MediaUsage | None = None
+    input: int | None = None
+    tier: str | None = None
+
+
+UNSPECIFIED: Final = RequestedOutput()
+"""The output of a request that limits nothing."""
+
+NO_OUTPUT: Final = RequestedOutput(most=0)
+"""The output of a request whose response has no tokens."""
 
 
 @attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Prepared:
-    """A request prepared for a provider. ``names`` maps tool names that were shortened for the provider to the client's
-    names."""
+    """A request prepared for a provider.
+
+    ``names`` maps tool names that were shortened for the provider to the client's names. ``output`` is the output that
+    it allows; ``None`` for a conversation, whose members state it. ``later_bodies`` are the bodies of additional
+    requests to the same provider, each sent after the response to the one before."""
 
     outgoing: Outgoing
     names: Mapping[str, str] = attrs.field(factory=dict)
     omissions: Omissions = NOTHING
+    output: RequestedOutput | None = None
+    later_bodies: tuple[bytes, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The number of bytes in all bodies."""
+        return len(self.outgoing.body) + sum(map(len, self.later_bodies))
+
+    @property
+    def requests(self) -> int:
+        """The number of requests that the provider receives."""
+        return 1 + len(self.later_bodies)
+
+    def output_at(self, api: Api) -> RequestedOutput:
+        """Return the output that the request allows at a provider with ``api``."""
+        return requested_output(api, self.outgoing.body) if self.output is None else self.output
+
+    def without_text(self) -> "Prepared":
+        """Return the request without its bodies, which may have megabytes."""
+        return attrs.evolve(self, outgoing=attrs.evolve(self.outgoing, body=b""), later_bodies=())
+
+
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ANY: Final = msgspec.json.Decoder()
+_MAX_NUMBER: Final = 64  # bytes of a number in JSON
+_UNREADABLE: Final = msgspec.Raw(b"false")
+_TIER: Final = ("servicetier",)
+
+_Path: TypeAlias = tuple[str, ...]
+
+
+def requested_output(api: Api, body: bytes) -> RequestedOutput:
+    """Return the output that the conversation ``body`` allows at a provider with ``api``."""
+    wire = CODECS[api].wire
+    return read_output(body, wire.output_limits, wire.answer_counts)
+
+
+def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[str]) -> RequestedOutput:
+    """Return the output that ``body`` allows by the limits at ``limit_paths`` and the numbers of answers at
+    ``count_paths``.
+
+    Of several limits the largest counts, because providers differ in which one they apply. If one of them is no
+    positive number or appears twice, nothing is limited."""
+    try:
+        members = _OBJECT.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return UNSPECIFIED
+    limits = [as_count(value) for path in limit_paths for value in _values(members, _folded_path(path))]
+    counts = [as_count(value) for path in count_paths for value in _values(members, _folded_path(path))]
+    known = [limit for limit in limits if limit is not None]
+    return RequestedOutput(
+        min(max(known), MOST_REQUESTED) if known and len(known) == len(limits) else None,
+        min(max((count for count in counts if count is not None), default=1), MOST_ANSWERS),
+        tier=next((value for value in _values(members, _TIER) if isinstance(value, str)), None),
+    )
+
+
+def _values(members: Mapping[str, msgspec.Raw], path: _Path) -> Iterator[Any]:
+    """Yield the values at ``path`` in any spelling, such as ``maxTokens`` and ``max_tokens``, except ``null``.
+
+    Longer values than numbers, and those in an object with duplicate members, become ``False``."""
+    for name, raw in members.items():
+        if _folded(name) != path[0] or bytes(raw) == b"null":
+            continue
+        if len(path) > 1:
+            yield from _values(_inner_members(raw, path[1]), path[1:])
+        else:
+            yield _ANY.decode(raw if len(raw) <= _MAX_NUMBER else _UNREADABLE)
+
+
+def _inner_members(raw: msgspec.Raw, expected: str) -> Mapping[str, msgspec.Raw]:
+    """Return the members of an object, with an unreadable one named ``expected`` if they are ambiguous."""
+    try:
+        members = _OBJECT.decode(raw)
+        check_members(bytes(raw), members)
+    except (msgspec.MsgspecError, RecursionError, GatewayError):
+        return {expected: _UNREADABLE}
+    return members
+
+
+def _folded(name: str) -> str:
+    """Return a member's name without the differences in spelling that servers ignore."""
+    return name.replace("_", "").casefold()
+
+
+@cache
+def _folded_path(path: str) -> _Path:
+    return tuple(map(_folded, path.split(".")))

@@ -25,6 +25,8 @@ WIRE = WireApi(
     Conversation("messages"),
     words=StreamWords(error_member=True),
     client_headers=("openai-beta",),
+    output_limits=("max_completion_tokens", "max_tokens"),
+    answer_counts=("n", "best_of"),
 )
 
 

@@ -45,6 +45,14 @@ WIRE = WireApi(
     ping=PING,
     error_headers=error_headers,
     id_headers=("x-request-id", "x-amzn-requestid"),
+    # Additional fields reach the model as they are: Claude's, Nova's, Llama's, and those of other makers.
+    output_limits=(
+        "inferenceConfig.maxTokens",
+        *(
+            f"additionalModelRequestFields.{name}"
+            for name in ("max_tokens", "max_new_tokens", "max_gen_len", "max_completion_tokens", "max_tokens_to_sample")
+        ),
+    ),
     charges_cache_writes=True,
 )
 

@@ -12,7 +12,7 @@ import msgspec
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.draft import Draft
 from providers.neutral.token_usage import OLDER, read_tokens
-from providers.neutral.values import load
+from providers.neutral.values import as_count, load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
@@ -46,13 +46,8 @@ def expected_choices(draft: Draft) -> int:
     return count_prompts(draft.value("prompt")) * _positive(draft.value("n"))
 
 
-def billed_choices(draft: Draft) -> int:
-    """Return the number of billed choices: ``best_of`` for each prompt, although the answer has only ``n``."""
-    return count_prompts(draft.value("prompt")) * max(_positive(draft.value("n")), _positive(draft.value("best_of")))
-
-
 def _positive(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 1
+    return as_count(value) or 1
 
 
 # Answers

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from providers.endpoints.usage import TOKENS_A_SECOND
+from providers.neutral.values import as_count
 from streams.events import Usage
 
 MAX_IMAGES: Final = 128
@@ -112,7 +113,7 @@ class WantedPictures:
 
 
 def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 10 else otherwise
+    return as_count(text) or otherwise
 
 
 def speech_usage(text: str, speed: float, *, most: bool = False) -> Usage:

@@ -11,6 +11,7 @@ from providers.endpoints.multipart import (
     MultipartHead,
     MultipartParser,
 )
+from providers.neutral.values import as_count
 from streams.errors import GatewayError, invalid
 
 FIELD_BYTES: Final = 1024
@@ -74,6 +75,12 @@ class MultipartEditor:
         held, self._held = self._held, []
         return b"".join([name, *held])
 
+    def take_waiting(self) -> bytes:
+        """Return the bytes after ``model``, which ``replace`` then does not return; later bytes no longer wait."""
+        self._phase = ModelPhase.REPLACED
+        held, self._held = self._held, []
+        return b"".join(held)
+
     def model_part(self, model: str) -> bytes:
         """Return a part with ``model``, to precede a body without one."""
         assert self._phase is ModelPhase.AWAITED
@@ -126,7 +133,7 @@ class MultipartEditor:
             self._value += raw
             if len(self._value) > FIELD_BYTES:
                 raise _model_error(f"has more than {FIELD_BYTES} bytes in the multipart body")
-        elif self._part.name in self._wanted_fields and len(self._value) <= FIELD_BYTES:
+        elif self._part.name.lower() in self._wanted_fields and len(self._value) <= FIELD_BYTES:
             self._value += raw
 
     def _end(self) -> None:
@@ -139,8 +146,15 @@ class MultipartEditor:
                 raise _model_error("is not UTF-8 in the multipart body") from None
             if not self.model.isprintable():  # a replaced name could otherwise become a line, or even a boundary
                 raise _model_error("has line ends or other control characters in the multipart body")
-        elif part is not None and part.name in self._wanted_fields and 0 < len(self._value) <= FIELD_BYTES:
-            self.fields[part.name] = self._value.decode("utf-8", "replace")
+        elif part is not None and part.name.lower() in self._wanted_fields and 0 < len(self._value) <= FIELD_BYTES:
+            name = part.name.lower()
+            self.fields[name] = _larger_number(self.fields.get(name), self._value.decode("utf-8", "replace"))
+
+
+def _larger_number(earlier: str | None, text: str) -> str:
+    """Return the value of a field that may appear twice: the larger number, or the later text."""
+    before, now = as_count(earlier), as_count(text)
+    return earlier if earlier is not None and before is not None and now is not None and before > now else text
 
 
 def _model_error(what: str) -> GatewayError:

@@ -51,6 +51,8 @@ WIRE = WireApi(
     # models may use (anomalyco/opencode#4832).
     tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api.")),
     client_headers=("x-goog-api-client",),
+    output_limits=("generationConfig.maxOutputTokens",),
+    answer_counts=("generationConfig.candidateCount",),
 )
 
 

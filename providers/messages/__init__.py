@@ -38,6 +38,7 @@ WIRE = WireApi(
     beta_header=BETA,
     long_context_beta="context-1m-2025-08-07",
     id_headers=("x-request-id", "request-id"),
+    output_limits=("max_tokens",),
     requires_limit=True,
     charges_cache_writes=True,
     own_statuses=frozenset((529,)),

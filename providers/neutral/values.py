@@ -1,5 +1,6 @@
 """Access to a provider's JSON without trust: missing and mistyped members are empty values."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -20,6 +21,25 @@ def load(data: bytes) -> Any:
 def as_index(value: Any) -> int | None:
     """Return an integer, or ``None`` for anything else."""
     return value if isinstance(value, int) else None
+
+
+def as_count(value: Any) -> int | None:
+    """Return the positive whole number that a server may read from ``value``: 8, 8.0 or "8"; ``None`` for others.
+
+    Pydantic accepts all three (https://docs.pydantic.dev/latest/concepts/conversion_table/). Fractions are rounded up.
+    """
+    if type(value) is int:  # a float has no room for all of them
+        return value if value > 0 else None
+    if isinstance(value, str) and len(value) > _MAX_DIGITS:
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return math.ceil(found) if math.isfinite(found) and found > 0 else None
+
+
+_MAX_DIGITS = 32  # characters of a number in a string
 
 
 def as_string(value: Any) -> str:

@@ -114,8 +114,9 @@ class WireApi:
     - State: ``stores_unasked``: requests without ``store`` are stored at the provider.
     - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
       request. If tools have no ``type``, ``client_tools`` are the members of those that clients run.
-    - Costs: ``requires_limit``: requests need a token limit. ``charges_cache_writes``: cache writes cost more than
-      other input.
+    - Costs: ``output_limits`` and ``answer_counts`` are the paths of a request's limits on output tokens, and of its
+      numbers of answers. ``requires_limit``: requests need a token limit. ``charges_cache_writes``: cache writes cost
+      more than other input.
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
       this API. ``version_header`` has the API's version, ``beta_header`` the names of betas, such as
       ``long_context_beta``. ``id_headers`` have a request's id for clients.
@@ -138,6 +139,8 @@ class WireApi:
     ping: bytes = b""
     repeats_answer: bool = False
     stores_unasked: bool = False
+    output_limits: tuple[str, ...] = ()
+    answer_counts: tuple[str, ...] = ()
     requires_limit: bool = False
     charges_cache_writes: bool = False
     client_headers: tuple[str, ...] = ()

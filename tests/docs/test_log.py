@@ -70,7 +70,9 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
 
 
 def test_every_field_of_an_attempt_has_its_row():
-    failed = AttemptRecord("a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_input=9)
+    failed = AttemptRecord(
+        "a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_usage=Usage(input=9)
+    )
     lost = AttemptRecord("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
     told = Ledger(readable=False).line(
         Record("req_1", "chat", bill=Bill(attempt_records=(failed, lost))), disconnected=False

@@ -141,7 +141,7 @@ class InProcess:
         self, model: str, api: str = "chat", *, stream: bool = False, headers: Headers = (), **members: Any
     ) -> httpx2.Response:
         """Return the answer to a short request with additional ``members``."""
-        body = {"model": model, "stream": stream, "max_tokens": 9}
+        body = {"model": model, "stream": stream, "max_output_tokens" if api == "responses" else "max_tokens": 9}
         body |= {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
         return await self.post(PATHS[api], json=body | members, headers=list(headers))
 

@@ -7,7 +7,7 @@ from gateway.relay.routes import ROUTES
 
 MULTIPART = ("transcriptions", "translations", "image_edits", "image_variations")
 NEEDED: dict[str, dict[str, Any]] = {
-    "completions": {"prompt": "x"}, "fim": {"prompt": "x", "suffix": "y"}, "embeddings": {"input": "x"},
+    "completions": {"prompt": "x"}, "fim": {"prompt": "x", "suffix": "y"}, "embeddings": {"input": "x", "texts": ["x"]},
     "rerank": {"query": "x", "documents": ["a"]}, "moderations": {"input": "x"}, "speech": {"input": "x", "voice": "y"},
     "image_generations": {"prompt": "x"},
 }  # fmt: skip

@@ -25,12 +25,20 @@ from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import parse_json
 from providers.neutral.tokens import BYTES_PER_TOKEN, IMAGE
+from streams.errors import GatewayError, invalid
 from streams.events import Usage
 
 T = TypeVar("T")
 
 Span: TypeAlias = tuple[int, int]
 """The indices of a piece's first input and of the input after its last."""
+
+MAX_PIECES: Final = 2048
+"""The most requests that one client's request becomes: as many as OpenAI's API accepts inputs
+(https://platform.openai.com/docs/api-reference/embeddings/create)."""
+
+MAX_BYTES: Final = 128 * 2**20
+"""The most bytes of all these requests; each of them repeats the members besides the inputs."""
 
 USUAL_BYTES: Final = 4.0
 """Bytes per token of English prose, for estimated bills. ``BYTES_PER_TOKEN`` estimates high, for limits."""
@@ -40,7 +48,10 @@ _BRACKET: Final = b"["
 
 
 def split_points(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
-    """Return the pieces of a list with inputs of ``sizes`` in tokens: one if it fits or must not be split."""
+    """Return the pieces of a list with inputs of ``sizes`` in tokens: one if it fits or must not be split.
+
+    Raises ``GatewayError`` (400) for more than ``MAX_PIECES``.
+    """
     if not traits.splits or (traits.inputs is None and traits.tokens is None):
         return ((0, len(sizes)),)
     most, room = traits.inputs or len(sizes), float("inf") if traits.tokens is None else traits.tokens
@@ -51,6 +62,10 @@ def split_points(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span,
             found.append((start, place))
             start, used = place, 0.0
         used += size
+        if len(found) >= MAX_PIECES:
+            raise invalid(
+                f"the inputs need more than {MAX_PIECES} requests to the model's provider: send fewer at once"
+            )
     return (*found, (start, len(sizes)))
 
 
@@ -163,12 +178,12 @@ def _translate(client: ClientShape, draft: Draft, model: str, shape: str, traits
         check_token_ids(draft, model, traits)
     sizes = [estimate_tokens(one) for one in request.inputs]
     pieces = split_points(sizes, traits)
-    bodies: list[bytes] = []
+    bodies = _Bodies()
     edits: tuple[Edit, ...] = ()
     for inputs in split(request.inputs, pieces):
         part = attrs.evolve(request, inputs=tuple(inputs))
         body, edits = shapes.write_request(shape, part, model, traits)
-        bodies.append(msgspec.json.encode(body))
+        bodies.add(msgspec.json.encode(body))
     counts = tuple(end - start for start, end in pieces)
     plan = AnswerPlan(
         client,
@@ -179,7 +194,7 @@ def _translate(client: ClientShape, draft: Draft, model: str, shape: str, traits
         passes=False,
         tokens=_sum_tokens(estimate_tokens(one, USUAL_BYTES) for one in request.inputs),
     )
-    return EmbeddingCall(tuple(bodies), (*draft.edits, *edits), plan)
+    return EmbeddingCall(tuple(bodies.all), (*draft.edits, *edits), plan)
 
 
 # The same family
@@ -212,12 +227,28 @@ def _edit_own(client: ClientShape, draft: Draft, model: str, shape: str, traits:
             (draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True, tokens)
         )
     items = _find_list(client, draft)[1] or []
-    bodies: list[bytes] = []
+    bodies = _Bodies()
     for part in split(items, pieces):
         draft.put(member, part)
-        bodies.append(draft.encode())
+        bodies.add(draft.encode())
     counts = tuple(end - start for start, end in pieces)
-    return EmbeddingCall(tuple(bodies), draft.edits, plan(counts, passes=False))
+    return EmbeddingCall(tuple(bodies.all), draft.edits, plan(counts, passes=False))
+
+
+class _Bodies:
+    """The encoded bodies of several requests, which together have at most ``MAX_BYTES``."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+        self._size = 0
+
+    def add(self, body: bytes) -> None:
+        """Add a body. Raises ``GatewayError`` (413) if they are too large."""
+        self._size += len(body)
+        if self.all and self._size > MAX_BYTES:
+            message = f"the model's provider would receive more than {MAX_BYTES} bytes in several requests"
+            raise GatewayError("too_large", f"{message}: send fewer inputs at once")
+        self.all.append(body)
 
 
 _LISTS: Final[dict[Family, tuple[str, ...]]] = {

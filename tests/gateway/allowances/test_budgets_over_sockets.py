@@ -55,7 +55,7 @@ async def ask(
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", APIS)
 async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stream):
-    async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
+    async with providers(1) as [place], gateway(config([entry(place)], "0.041 usd/day")) as running:
         first = await ask(running, api=api, stream=stream)
         assert first.status_code == 200
         refused = await ask(running, api=api, stream=stream)
@@ -63,11 +63,11 @@ async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stre
         assert place.take_count() == 1
         assert refused.headers["x-should-retry"] == "false"
         assert refused.headers["x-trigate-limit"] == "client_keys.alice.budgets"
-        assert refused.headers["x-trigate-budget-left"] == "usd/day=0.017"
+        assert refused.headers["x-trigate-budget-left"] == "usd/day=0.023"
         error = refused.json()["error"]
         assert error["type"] == "billing_error"
         assert error.get("code") == (None if api == "messages" else "insufficient_quota")
-        assert "client key alice may spend 0.035 usd/day: 0.018 usd of 0.035 usd used" in error["message"]
+        assert "client key alice may spend 0.041 usd/day: 0.018 usd of 0.041 usd used" in error["message"]
         assert "It resets at" in error["message"]
 
 

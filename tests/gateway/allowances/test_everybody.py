@@ -31,15 +31,15 @@ def keyed(key: str) -> tuple[tuple[str, str], ...]:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 async def test_a_budget_of_the_root_stops_requests_without_any_key(api, stream):
-    async with providers(1) as [place], gateway(config(place, budgets=["0.035 usd/day"])) as running:
+    async with providers(1) as [place], gateway(config(place, budgets=["0.041 usd/day"])) as running:
         first = await running.ask("a", api, stream=stream)
         await first.aread()
         refused = await running.ask("a", api, stream=stream)
         assert (first.status_code, refused.status_code, place.take_count()) == (200, 402, 1)
         assert refused.headers["x-trigate-limit"] == "everybody.budgets"
-        assert refused.headers["x-trigate-budget-left"] == "usd/day=0.017"
+        assert refused.headers["x-trigate-budget-left"] == "usd/day=0.023"
         message = refused.json()["error"]["message"]
-        assert "all clients together may spend 0.035 usd/day: 0.018 usd of 0.035 usd used" in message
+        assert "all clients together may spend 0.041 usd/day: 0.018 usd of 0.041 usd used" in message
 
 
 async def test_clients_with_keys_share_a_budget_of_the_root():

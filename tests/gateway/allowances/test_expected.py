@@ -10,18 +10,14 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.expected import (
     AT_FIRST,
     ENOUGH,
-    MOST_ANSWERS,
-    MOST_REQUESTED,
     ExpectedOutputs,
-    RequestedOutput,
     longest_output,
-    requested_output,
 )
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.config.loading import from_mapping
 from gateway.ledger.bill import AttemptRecord, Bill, Booking
 from gateway.ledger.record import Record
-from gateway.request.parse import read_incoming
+from gateway.request.prepared import MOST_ANSWERS, MOST_REQUESTED, RequestedOutput, requested_output
 from gateway.routing.router import Router
 from streams.events import Usage
 
@@ -94,13 +90,38 @@ BODIES: dict[str, dict[str, Any]] = {
         ("responses", {"max_output_tokens": 7}, RequestedOutput(7)),
         ("responses", {"max_output_tokens": None}, RequestedOutput()),
         ("chat", {"max_tokens": "many", "n": 0}, RequestedOutput()),
-        ("chat", {"max_tokens": 1e30}, RequestedOutput()),
+        ("chat", {"max_tokens": 1e30}, RequestedOutput(MOST_REQUESTED)),
+        ("chat", {"max_tokens": 100_000, "max_completion_tokens": 1}, RequestedOutput(100_000)),
+        ("chat", {"max_tokens": -1, "max_completion_tokens": 1}, RequestedOutput()),
+        ("chat", {"max_tokens": None, "max_completion_tokens": 1, "n": 8.0}, RequestedOutput(1, 8)),
+        ("chat", {"MAX_TOKENS": 9, "max_completion_tokens": 1, "n": "8"}, RequestedOutput(9, 8)),
+        ("responses", {"max_tokens": 1}, RequestedOutput()),
+        ("gemini", {"max_tokens": 1, "generationConfig": {"maxOutputTokens": 7}}, RequestedOutput(7)),
+        (
+            "gemini",
+            {"generationConfig": {"maxOutputTokens": 7}, "generation_config": {"max_output_tokens": 8}},
+            RequestedOutput(8),
+        ),
+        ("gemini", {"generationConfig": {"candidateCount": 3}}, RequestedOutput(None, 3)),
+        ("gemini", {"generationConfig": [1]}, RequestedOutput()),
+        ("converse", {"max_tokens": 1, "inferenceConfig": {"maxTokens": 5}}, RequestedOutput(5)),
+        (
+            "converse",
+            {"inferenceConfig": {"maxTokens": 5}, "additionalModelRequestFields": {"max_tokens": 99}},
+            RequestedOutput(99),
+        ),
         ("chat", {}, RequestedOutput()),
     ],
 )
 def test_the_limit_of_each_api_is_read(api, members, asked):
-    incoming = read_incoming(api, json.dumps({"model": "m", **BODIES[api], **members}).encode())
-    assert requested_output(incoming) == asked
+    body = json.dumps({"model": "m", **BODIES.get(api, {}), **members}).encode()
+    assert requested_output(api, body) == asked
+
+
+def test_a_limit_that_appears_twice_is_none():
+    # RFC 8259, section 4: servers differ in which one they use.
+    twice = b'{"generationConfig": {"maxOutputTokens": 1, "temperature": 0, "maxOutputTokens": 100000}}'
+    assert requested_output("gemini", twice).most is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +138,7 @@ def test_the_longest_output_of_a_target(model, most, tokens):
 def test_the_estimate_never_exceeds_what_models_return():
     # A number that others would have to make room for, and that no counter of 64 bits could hold.
     chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
-    asked = requested_output(read_incoming("chat", chat))
+    asked = requested_output("chat", chat)
     assert asked == RequestedOutput(MOST_REQUESTED, MOST_ANSWERS)
 
 
@@ -136,5 +157,5 @@ def test_batches_do_not_change_the_estimate(batch):
         record = Record(f"r{number}", "chat", target="openai/m", bill=Bill(is_complete=True, usage=usage))
         record.bill.attempt_records = (AttemptRecord("m", "openai", "chat", "byte", committed=True),)
         record.bill.booked = Booking(usage, None) if batch else None
-        Reservation(allowances, Payer(record.client), record.bill, 1).settle(record)
+        Reservation(allowances, Payer(record.client), record.bill).settle(record)
     assert allowances.outputs.tokens(None, "openai/m") == (AT_FIRST if batch else 9000)

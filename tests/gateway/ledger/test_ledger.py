@@ -59,7 +59,7 @@ def tried(target: str, **given: Any) -> AttemptRecord:
 def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
     record = Record("req_1", "chat", bill=Bill(request_size=4000, is_complete=True, usage=Usage(10, output=5)))
     price = Price(input=2 * 10**9, output=8 * 10**9)
-    lost = tried("a", reason="hedge_lost", unknown_input=record.bill.estimated_input(), price=price)
+    lost = tried("a", reason="hedge_lost", unknown_usage=Usage(input=record.bill.estimated_input()), price=price)
     record.bill.attempt_records = (lost, tried("b", cause="hedge", committed=True, price=price))
     first, second = record.bill.charges()
     assert (first.usage, first.cost) == (Usage(input=1000), Cost(2_000_000, "at_least"))
@@ -75,7 +75,7 @@ def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
 @pytest.mark.parametrize("reason", ["hedge_lost", "connection"])
 def test_nothing_is_missing_from_the_cost_of_an_unknown_attempt_whose_tokens_cost_nothing(price, grade, reason):
     record = Record("req_1", "chat", bill=Bill(request_size=4000))
-    record.bill.attempt_records = (tried("a", reason=reason, unknown_input=1000, price=price),)
+    record.bill.attempt_records = (tried("a", reason=reason, unknown_usage=Usage(input=1000), price=price),)
     assert record.bill.cost() == Cost(0, grade)
     record.bill.attempt_records = (attrs.evolve(record.bill.attempt_records[0], price=Price(input=1, output=1)),)
     assert getattr(record.bill.cost(), "grade", None) == "at_least"
@@ -84,7 +84,7 @@ def test_nothing_is_missing_from_the_cost_of_an_unknown_attempt_whose_tokens_cos
 def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for_more_than_its_answer():
     """A ledger that says "exact" while a call that was cut off is billed: bircex/llmr#48."""
     record = Record("req_1", "chat", attempts=2, bill=Bill(request_size=4000), route="best", waited=0.25)
-    cut = tried("a", reason="timeout", seconds=1.5, unknown_input=record.bill.estimated_input())
+    cut = tried("a", reason="timeout", seconds=1.5, unknown_usage=Usage(input=record.bill.estimated_input()))
     record.bill.attempt_records = (cut, tried("b", cause="fallback", status=200, head=0.1, content=0.2))
     line = Ledger(readable=False).line(record, disconnected=False)
     assert (line["route"], line["waited_ms"], line["attempts"]) == ("best", 250.0, 2)

@@ -1,0 +1,196 @@
+"""The output that a prepared request to each endpoint allows, read from the bytes that its provider receives.
+
+Budgets reserve by these rows, for single requests as for those in batches and on pass-through paths."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway.config.settings import Reserve
+from gateway.http.paths import V1, canonical
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
+from gateway.relay.routes import ROUTES, pattern_of
+from gateway.request.prepared import (
+    MOST_ANSWERS,
+    NO_OUTPUT,
+    UNSPECIFIED,
+    RequestedOutput,
+    read_output,
+    requested_output,
+)
+from providers.apis import CODECS
+from providers.endpoints import completions
+from providers.endpoints.endpoint import EndpointName
+from providers.endpoints.media_tokens import WantedPictures, speech_usage, transcript_usage
+from providers.neutral.draft import Draft
+from streams.errors import GatewayError
+from streams.events import Api, Usage
+
+OutputReader: TypeAlias = Callable[[bytes], RequestedOutput]
+"""A function that returns the output that a JSON body allows."""
+
+NOTED_FIELDS: Final = frozenset(
+    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity")
+)
+"""Fields that affect the response or its cost."""
+
+
+def no_output(body: bytes) -> RequestedOutput:
+    """Return no output, for endpoints whose responses have no tokens."""
+    return NO_OUTPUT
+
+
+def unknown_output(body: bytes) -> RequestedOutput:
+    """Return unlimited output, for requests of an unknown form."""
+    return UNSPECIFIED
+
+
+def completion_output(body: bytes) -> RequestedOutput:
+    """Return the output of a completion: ``best_of`` choices for each prompt are billed, although the response has only
+    ``n``."""
+    draft = Draft.of(body)
+    prompt, output = draft.value("prompt"), read_output(body, ("max_tokens",), ("n", "best_of"))
+    ids, texts = completions.count_token_ids(prompt), completions.prompt_texts(prompt)
+    return attrs.evolve(
+        output,
+        most=0 if draft.value("max_tokens") == 0 else output.most,  # OpenAI then only returns the prompt
+        answers=min(output.answers * completions.count_prompts(prompt), MOST_ANSWERS),
+        input=max(1, ids + sum(map(len, texts)) // CHARACTERS_PER_TOKEN) if ids else None,
+    )
+
+
+_SEARCHED_MEMBERS: Final = ("documents", "texts", "records", "passages")
+_DOCUMENTS_PER_SEARCH: Final = 100  # https://docs.cohere.com/docs/rerank-overview
+
+
+def search_output(body: bytes) -> RequestedOutput:
+    """Return the searches of a ranking: one for each hundred documents."""
+    draft = Draft.of(body)
+    number = max((len(one) for name in _SEARCHED_MEMBERS if isinstance(one := draft.value(name), list)), default=0)
+    return attrs.evolve(NO_OUTPUT, units=(("search", max(1, -(-number // _DOCUMENTS_PER_SEARCH))),))
+
+
+EXPECTED_PAGES: Final = 10
+"""Pages of a document of unknown length."""
+
+
+def page_output(body: bytes) -> RequestedOutput:
+    """Return the pages of a document to read."""
+    pages = Draft.of(body).value("pages")
+    number = len(pages) if isinstance(pages, list) and pages else EXPECTED_PAGES
+    return attrs.evolve(NO_OUTPUT, units=(("page", number),))
+
+
+@attrs.frozen
+class SpokenText:
+    """A text to speak, with its ``speed`` as a factor; calculates the usage to bill."""
+
+    text: str
+    speed: float = 1.0
+
+    @classmethod
+    def of(cls, draft: Draft) -> "SpokenText":
+        """Return the text of a request."""
+        text, speed = draft.value("input"), draft.value("speed")
+        return cls(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
+
+    @property
+    def units(self) -> tuple[tuple[str, int], ...]:
+        return (("character", len(self.text)),)
+
+    def tokens(self, model: str, reserve: Reserve) -> Usage:
+        """Return the expected tokens of the audio, to reserve them (the function is a ``MediaUsage``)."""
+        return speech_usage(self.text, self.speed, most=reserve == "max")
+
+
+def speech_output(body: bytes) -> RequestedOutput:
+    """Return the characters to speak, or their tokens."""
+    spoken = SpokenText.of(Draft.of(body))
+    return attrs.evolve(NO_OUTPUT, units=spoken.units, media=spoken.tokens)
+
+
+def transcript_output(seconds: int) -> RequestedOutput:
+    """Return the seconds of a recording, or their tokens."""
+    return attrs.evolve(NO_OUTPUT, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
+
+
+def wanted_pictures(draft: Draft) -> WantedPictures:
+    """Return number and size of the pictures that a JSON request wants."""
+    given = draft.value("images"), draft.value("image"), draft.value("mask")
+    inputs = sum(len(one) if isinstance(one, list) else 1 for one in given if one)
+    return WantedPictures.of(noted_members(draft), inputs)
+
+
+def noted_members(draft: Draft) -> dict[str, str]:
+    """Return the members in ``NOTED_FIELDS`` as the texts that a form would have."""
+    return {name: str(value) for name in NOTED_FIELDS if isinstance(value := draft.value(name), str | int | float)}
+
+
+def picture_output(wanted: WantedPictures) -> RequestedOutput:
+    """Return the output to reserve for pictures, which are billed by number or tokens."""
+    units = (("image", wanted.number),)
+    return attrs.evolve(NO_OUTPUT, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
+
+
+def _json_pictures(body: bytes) -> RequestedOutput:
+    return picture_output(wanted_pictures(Draft.of(body)))
+
+
+OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
+    "completions": completion_output,
+    "fim": completion_output,
+    "embeddings": no_output,
+    "moderations": no_output,
+    "rerank": search_output,
+    "score": no_output,
+    "pooling": no_output,
+    "classify": no_output,
+    "predict": no_output,
+    "similarity": no_output,
+    "chat_moderations": no_output,
+    "classifications": no_output,
+    "chat_classifications": no_output,
+    "ocr": page_output,
+    "image_generations": _json_pictures,
+    "image_edits": _json_pictures,
+    "image_variations": _json_pictures,
+    "speech": speech_output,
+    "transcriptions": unknown_output,
+    "translations": unknown_output,
+    "files": no_output,
+    "uploads": no_output,
+    "vector_stores": no_output,
+    "containers": no_output,
+    "batches": no_output,
+    "message_batches": no_output,
+    "videos": no_output,
+    "realtime": unknown_output,
+    "voices": no_output,
+    "passthrough": unknown_output,
+}
+"""The reader of each endpoint's JSON bodies."""
+
+_BY_PATH: Final = tuple((pattern_of(route.path), OUTPUTS[route.endpoint]) for route in ROUTES)
+_AZURE: Final = re.compile(r"/openai/deployments/[^/]+(?=/)")
+
+
+def reader_of_path(api: Api, path: str) -> OutputReader:
+    """Return the reader for bodies to ``path`` of a provider, whose shape is that of ``api``."""
+    path = canonical(_AZURE.sub("", path))
+    for route in CODECS[api].wire.routes():
+        if pattern_of(route.path).fullmatch(path) is not None:
+            return no_output if route.operation == "count" else partial(requested_output, api)
+    paths = (path, V1 + path)  # a base URL may end in /v1
+    return next((read for pattern, read in _BY_PATH if any(map(pattern.fullmatch, paths))), unknown_output)
+
+
+def read_safely(read: OutputReader, body: bytes) -> RequestedOutput:
+    """Return what ``read`` finds in ``body``, and unlimited output for a body that it cannot read."""
+    try:
+        return read(body)
+    except (GatewayError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return UNSPECIFIED

@@ -1,0 +1,351 @@
+"""Budgets reserve what the provider receives, for every route that runs a model.
+
+A recording provider holds its response while the test compares the bytes it received with the reservation. Each request
+has members that its provider ignores or reads differently, and that would reserve less (BerriAI/litellm#40002). A
+client that leaves before the response pays for what was sent: providers bill it (QuantumNous/new-api#5235)."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+import httpx2
+import pytest
+import trio
+
+from gateway.endpoints.inference import ROUTES as CONVERSATIONS
+from gateway.relay.routes import PLAIN_JSON_ENDPOINTS, ROUTES, RelayRoute
+from providers.endpoints.endpoint import EndpointName
+from tests.support.asgi_app import eventually
+from tests.support.audio_files import wav
+from tests.support.cases import case
+from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.in_process import InProcess
+from tests.support.multipart import KIND, multipart, part
+
+KEY: Final = "key-of-ann-0123456789-0123456789"
+HEAD: Final = {"authorization": f"Bearer {KEY}"}
+UNITS: Final = {"image": 1.0, "character": 0.001, "second": 0.01, "search": 2.0, "page": 3.0}
+LIMITED: Final = {
+    "reserve": "max",
+    "client_keys": [{
+        "name": "ann", "key": KEY, "passthrough": ["mine"], "budgets": ["1000M tokens/day", "1000000 usd/day"],
+        "ratelimits": {"requests": "100/d"},
+    }],
+}  # fmt: skip
+
+Body = Mapping[str, Any]
+
+
+@attrs.frozen
+class Expected:
+    """What a received request may cost: ``output`` tokens, ``units``, and ``input`` tokens if not by its size."""
+
+    output: int = 0
+    units: Mapping[str, int] = attrs.field(factory=dict)
+    input: int | None = None
+
+
+Oracle = Callable[[ReceivedRequest], Expected]
+
+
+@attrs.frozen
+class Sent:
+    """A request to ``path``: ``json`` or a ``form``."""
+
+    path: str
+    expected: Oracle
+    json: Body | None = None
+    form: bytes = b""
+    label: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        if self.json is not None:
+            return {"json": self.json, "headers": HEAD}
+        return {"content": self.form, "headers": {**HEAD, "content-type": KIND}}
+
+
+# Conversations
+
+APIS: Final = ("chat", "messages", "responses", "gemini", "converse")
+DECOYS: Final = {"max_completion_tokens": 1, "max_output_tokens": 2, "maxOutputTokens": 3, "maxTokens": 4}
+_SAID: Final = [{"role": "user", "content": "Hello."}]
+BODIES: Final[Mapping[str, Body]] = {
+    "chat": {**DECOYS, "model": "mine", "messages": _SAID, "max_tokens": 5000},
+    "messages": {**DECOYS, "model": "mine", "messages": _SAID, "max_tokens": 5000},
+    "responses": {"max_tokens": 1, "max_completion_tokens": 1, "model": "mine", "input": "Hello.",
+                  "max_output_tokens": 5000},
+    "gemini": {"max_tokens": 1, "maxOutputTokens": 1, "contents": [{"role": "user", "parts": [{"text": "Hello."}]}],
+               "generationConfig": {"maxOutputTokens": 5000, "max_output_tokens": 1}},
+    "converse": {"max_tokens": 1, "maxTokens": 1, "messages": [{"role": "user", "content": [{"text": "Hello."}]}],
+                 "inferenceConfig": {"maxTokens": 4}, "additionalModelRequestFields": {"max_tokens": 5000}},
+}  # fmt: skip
+WITHIN: Final = {"gemini": ("generationConfig",), "converse": ("inferenceConfig", "additionalModelRequestFields")}
+NAMES: Final = {
+    "chat": ("max_tokens", "max_completion_tokens"), "messages": ("max_tokens",), "responses": ("max_output_tokens",),
+    "gemini": ("maxOutputTokens", "max_output_tokens"), "converse": ("maxTokens", "max_tokens"),
+}  # fmt: skip
+
+
+def allowed_by(api: str) -> Oracle:
+    """Return a function that returns what a request to a provider with ``api`` allows."""
+
+    def read(received: ReceivedRequest) -> Expected:
+        body = received.json
+        places = [body.get(name, {}) for name in WITHIN[api]] if api in WITHIN else [body]
+        limits = [int(place[name]) for place in places for name in NAMES[api] if name in place]
+        return Expected(max(limits) * int(body.get("n", 1)))
+
+    return read
+
+
+def path_of(api: str) -> str:
+    return next(path for path, one in CONVERSATIONS.items() if one == api).replace("{model}", "mine")
+
+
+def entry_for(api: str) -> tuple[str, dict[str, Any]]:
+    """Return the model of an entry whose provider has ``api``, and the rest of the entry."""
+    row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
+    return f"{row}/m-1", {"name": "mine", "speaks": [api], "price": {"per": UNITS}}
+
+
+def conversations() -> Iterator[tuple[str, Sent]]:
+    """Yield each request with the API of the provider for it."""
+    for client in APIS:
+        for provider in APIS:
+            body = BODIES[client]
+            yield provider, Sent(path_of(client), allowed_by(provider), body, label=f"{client} to {provider}")
+    answers = {**BODIES["chat"], "n": 8.0}
+    yield "chat", Sent(path_of("chat"), allowed_by("chat"), answers, label="several answers")
+
+
+# Other endpoints
+
+
+def by_size(received: ReceivedRequest) -> Expected:
+    return Expected()
+
+
+def of_completion(received: ReceivedRequest) -> Expected:
+    body = received.json
+    prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+    return Expected(body["max_tokens"] * len(prompts) * int(body.get("best_of", 1)))
+
+
+def of_speech(received: ReceivedRequest) -> Expected:
+    return Expected(units={"character": len(received.json["input"])})
+
+
+def of_pictures(received: ReceivedRequest) -> Expected:
+    return Expected(units={"image": int(received.json["n"])})
+
+
+def of_texts(received: ReceivedRequest) -> Expected:
+    return Expected(input=100)
+
+
+def of_search(received: ReceivedRequest) -> Expected:
+    return Expected(units={"search": -(-len(received.json["documents"]) // 100)})
+
+
+def of_pages(received: ReceivedRequest) -> Expected:
+    return Expected(units={"page": len(received.json["pages"])})
+
+
+LONG_TEXT: Final = "x" * 398  # a hundred tokens with its quotes
+_TEXT: Final = {"model": "mine", "input": "Hello.", "max_tokens": 5000}
+REQUESTS: Final[Mapping[EndpointName, tuple[Body, Oracle]]] = {
+    "completions": ({"model": "mine", "prompt": ["a", "b"], "max_tokens": 9, "max_completion_tokens": 1, "n": 1,
+                     "best_of": 3.0}, of_completion),
+    "fim": ({"model": "mine", "prompt": "a", "suffix": "b", "max_tokens": 9, "max_completion_tokens": 1},
+            of_completion),
+    "embeddings": ({"model": "mine", "input": LONG_TEXT}, of_texts),
+    "rerank": ({"model": "mine", "query": "a", "documents": ["b"] * 250}, of_search),
+    "ocr": ({"model": "mine", "document": {"type": "document_url", "document_url": "https://x"}, "pages": [0, 1, 2]},
+            of_pages),
+    "speech": ({"model": "mine", "input": "Hello." * 9, "voice": "a"}, of_speech),
+    "image_generations": ({"model": "mine", "prompt": "A cat", "n": 8.0}, of_pictures),
+    **dict.fromkeys(PLAIN_JSON_ENDPOINTS[:-1], (_TEXT, by_size)),
+}  # fmt: skip
+"""A request to each endpoint with JSON, and what it may cost."""
+
+_PARTS: Final = {"content": {"parts": [{"text": LONG_TEXT}]}}
+EMBEDDED: Final[Mapping[str, Body]] = {
+    "embed": {"model": "mine", "texts": [LONG_TEXT], "input_type": "search_query"},
+    "embedContent": _PARTS,
+    "batchEmbedContents": {"requests": [_PARTS]},
+}
+"""Requests for embeddings in other forms than OpenAI's, by the end of their path."""
+
+
+def form_for(*fields: tuple[str, bytes], file: bytes = b"\x89PNG") -> bytes:
+    """Return a form with ``fields`` after its file."""
+    parts = [part("model", b"mine"), part("file", file, "a"), *(part(name, value) for name, value in fields)]
+    return multipart(parts)
+
+
+SECONDS: Final = 90
+FORMS: Final[Mapping[EndpointName, tuple[bytes, Expected]]] = {
+    "image_edits": (form_for(("n", b"7")), Expected(units={"image": 7}, input=1)),
+    "image_variations": (form_for(("n", b"7")), Expected(units={"image": 7}, input=1)),
+    "transcriptions": (form_for(file=wav(SECONDS)), Expected(units={"second": SECONDS}, input=1)),
+    "translations": (form_for(file=wav(SECONDS)), Expected(units={"second": SECONDS}, input=1)),
+}
+"""A form for each endpoint with files, and what it may cost."""
+
+OTHERS: Final[Mapping[EndpointName, str]] = {
+    "files": "stored objects run no model",
+    "uploads": "stored objects run no model",
+    "vector_stores": "providers bill them by the day",
+    "containers": "providers bill them by the session",
+    "videos": "no price list has them",
+    "batches": "they reserve by their lines: tests/gateway/relay/test_batches.py",
+    "message_batches": "they reserve by their lines: tests/gateway/relay/test_batches.py",
+    "realtime": "sessions reserve for each response: tests/gateway/realtime",
+}
+"""Endpoints whose requests run no model themselves, with the reason."""
+
+
+def relayed(route: RelayRoute) -> Sent:
+    """Return the request to ``route``."""
+    path = route.path.replace("{model}", "mine")
+    if route.endpoint in FORMS:
+        form, expected = FORMS[route.endpoint]
+        return Sent(path, lambda received: expected, form=form, label=path)
+    body, oracle = REQUESTS[route.endpoint]
+    body = EMBEDDED.get(route.path.rpartition("/")[2].rpartition(":")[2], body) if oracle is of_texts else body
+    return Sent(path, oracle, body, label=path)
+
+
+def test_every_route_has_a_row():
+    """A new route needs a row: a request and what its bytes may cost, or the reason why it runs no model."""
+    known = {*REQUESTS, *FORMS, *OTHERS}
+    assert {route.endpoint for route in ROUTES} == known
+    assert set(CONVERSATIONS.values()) == set(APIS)
+
+
+# The comparison
+
+
+class Levels:
+    """What the client ann has reserved and used."""
+
+    def __init__(self, served: InProcess) -> None:
+        self._allowances = served.service.allowances
+
+    def _levels(self, which: str) -> Mapping[str, float]:
+        found = {}
+        for one in self._allowances.of_client("ann"):
+            counter = one.counter(self._allowances.now(), None)
+            assert counter is not None
+            found[one.measure] = getattr(self._allowances.counters.level(counter), which)
+        return found
+
+    @property
+    def held(self) -> Mapping[str, float]:
+        return self._levels("held")
+
+    @property
+    def used(self) -> Mapping[str, float]:
+        return self._levels("used")
+
+
+class HeldProvider:
+    """A provider that rejects each request once it is ``released``."""
+
+    def __init__(self) -> None:
+        self.released = trio.Event()
+
+    async def __call__(self, received: ReceivedRequest) -> ScriptedAnswer:
+        await self.released.wait()
+        return json_answer({"error": {"message": "no"}}, 400)
+
+
+def input_tokens(received: ReceivedRequest, expected: Expected) -> int:
+    return max(1, len(received.body) // 4) if expected.input is None else expected.input
+
+
+def dollars(expected: Expected) -> int:
+    return round(sum(UNITS[unit] * number for unit, number in expected.units.items()) * 10**9)
+
+
+async def compare(
+    served: InProcess, provider: EndpointProvider, held: HeldProvider, sent: Sent, *, leaves: bool
+) -> None:
+    """Send a request; compare its reservation with the received bytes, and its charge if the client leaves."""
+    levels = Levels(served)
+    used, number = levels.used, len(provider.asked)
+    async with (
+        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
+        trio.open_nursery() as nursery,
+    ):
+        statuses: list[int] = []
+
+        async def ask() -> None:
+            statuses.append((await client.post(sent.path, **sent.arguments)).status_code)
+
+        nursery.start_soon(ask)
+        await eventually(lambda: bool(statuses) or len(provider.asked) > number)
+        assert not statuses, "the provider must receive the request"
+        received = provider.asked[-1]
+        expected = sent.expected(received)
+        tokens = input_tokens(received, expected)
+        assert levels.held["tokens"] == tokens + expected.output
+        assert levels.held["usd"] == dollars(expected)
+        assert levels.used["requests"] == 1
+        if leaves:
+            nursery.cancel_scope.cancel()
+        else:
+            held.released.set()
+    await eventually(lambda: not levels.held["tokens"])
+    assert levels.used["tokens"] - used["tokens"] == (tokens if leaves else 0)
+    assert levels.used["usd"] - used["usd"] == (dollars(expected) if leaves else 0)
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
+@pytest.mark.parametrize("api", APIS)
+async def test_conversations_reserve_what_their_provider_receives(api, leaves):
+    model, entry = entry_for(api)
+    for sent in (sent for provider, sent in conversations() if provider == api):
+        with case(sent.label):
+            held = HeldProvider()
+            async with before(held, model, entry, **LIMITED) as (served, provider):
+                await compare(served, provider, held, sent, leaves=leaves)
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
+@pytest.mark.parametrize("endpoint", [*REQUESTS, *FORMS])
+async def test_endpoints_reserve_what_their_provider_receives(endpoint, leaves):
+    entry = {"name": "mine", "price": {"per": UNITS}, "endpoints": dict.fromkeys(PLAIN_JSON_ENDPOINTS, "/x")}
+    for route in (route for route in ROUTES if route.endpoint == endpoint and route.method == "POST"):
+        with case(route.path):
+            held = HeldProvider()
+            async with before(held, "trigate/m-1", entry, **LIMITED) as (served, provider):
+                await compare(served, provider, held, relayed(route), leaves=leaves)
+
+
+PASSED: Final = {
+    "chat/completions": (BODIES["chat"], "chat"),
+    "messages": (BODIES["messages"], "messages"),
+    "responses": (BODIES["responses"], "responses"),
+}
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
+async def test_pass_through_reserves_what_its_provider_receives(leaves):
+    entry = {"name": "mine", "passthrough": True, "price": {"per": UNITS}}
+    for rest, (body, api) in PASSED.items():
+        with case(rest):
+            held = HeldProvider()
+            async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
+                sent = Sent(f"/mine/{rest}", allowed_by(api), json.loads(json.dumps(body)))
+                await compare(served, provider, held, sent, leaves=leaves)
+    for endpoint, (body, oracle) in REQUESTS.items():
+        if endpoint in ("fim", "embeddings"):
+            continue
+        path = next(route.path for route in ROUTES if route.endpoint == endpoint).removeprefix("/v1")
+        with case(endpoint):
+            held = HeldProvider()
+            async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
+                await compare(served, provider, held, Sent(f"/mine{path}", oracle, body), leaves=leaves)
