@@ -39,7 +39,7 @@ LONGEST_ANSWER: Final = 128_000
 
 @attrs.frozen(repr=False)
 class RequestSize:
-    """What one attempt sends to its provider: ``input`` tokens in ``requests`` requests, which allow ``output``."""
+    """The size of one attempt: ``input`` tokens in ``requests`` requests, which allow ``output``."""
 
     input: int
     output: RequestedOutput = UNSPECIFIED

@@ -196,7 +196,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
 
 
 _COSTLY: Final = frozenset(("n", "background"))
-"""Members of requests whose responses do not show all that they cost."""
+"""Members of requests whose cost their responses do not show."""
 
 
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:

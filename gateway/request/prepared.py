@@ -1,7 +1,7 @@
 """A request in the form for one provider, and the output that it allows.
 
-What a request may cost is read from here and nowhere else, because the provider processes these bytes. A client's own
-request may have members that are renamed, dropped or ignored."""
+Reservations read the possible cost of a request only from here, because the provider processes these bytes. A client's
+own request may have members that are renamed, dropped or ignored."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -104,14 +104,14 @@ def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[s
     """Return the output that ``body`` allows by the limits at ``limit_paths`` and the numbers of answers at
     ``count_paths``.
 
-    Of several limits the largest counts, because providers differ in which one they apply. If one of them is no
+    The largest of several limits counts, because providers differ in which one they apply. If one of them is no
     positive number or appears twice, nothing is limited."""
     try:
         members = _OBJECT.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return UNSPECIFIED
-    limits = [as_count(value) for path in limit_paths for value in _values(members, _folded_path(path))]
-    counts = [as_count(value) for path in count_paths for value in _values(members, _folded_path(path))]
+    limits = [as_count(value) for path in limit_paths for value in _values(members, _split_path(path))]
+    counts = [as_count(value) for path in count_paths for value in _values(members, _split_path(path))]
     known = [limit for limit in limits if limit is not None]
     return RequestedOutput(
         min(max(known), MOST_REQUESTED) if known and len(known) == len(limits) else None,
@@ -125,7 +125,7 @@ def _values(members: Mapping[str, msgspec.Raw], path: _Path) -> Iterator[Any]:
 
     Longer values than numbers, and those in an object with duplicate members, become ``False``."""
     for name, raw in members.items():
-        if _folded(name) != path[0] or bytes(raw) == b"null":
+        if _fold_name(name) != path[0] or bytes(raw) == b"null":
             continue
         if len(path) > 1:
             yield from _values(_inner_members(raw, path[1]), path[1:])
@@ -143,11 +143,11 @@ def _inner_members(raw: msgspec.Raw, expected: str) -> Mapping[str, msgspec.Raw]
     return members
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     """Return a member's name without the differences in spelling that servers ignore."""
     return name.replace("_", "").casefold()
 
 
 @cache
-def _folded_path(path: str) -> _Path:
-    return tuple(map(_folded, path.split(".")))
+def _split_path(path: str) -> _Path:
+    return tuple(map(_fold_name, path.split(".")))

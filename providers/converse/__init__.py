@@ -45,7 +45,7 @@ WIRE = WireApi(
     ping=PING,
     error_headers=error_headers,
     id_headers=("x-request-id", "x-amzn-requestid"),
-    # Additional fields reach the model as they are: Claude's, Nova's, Llama's, and those of other makers.
+    # Additional fields reach the model unchanged: Claude's, Nova's, Llama's, and those of other makers.
     output_limits=(
         "inferenceConfig.maxTokens",
         *(

@@ -2,7 +2,7 @@
 
 A recording provider holds its response while the test compares the bytes it received with the reservation. Each request
 has members that its provider ignores or reads differently, and that would reserve less (BerriAI/litellm#40002). A
-client that leaves before the response pays for what was sent: providers bill it (QuantumNous/new-api#5235)."""
+client that leaves before the response pays for the sent request: providers bill it (QuantumNous/new-api#5235)."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +39,7 @@ Body = Mapping[str, Any]
 
 @attrs.frozen
 class Expected:
-    """What a received request may cost: ``output`` tokens, ``units``, and ``input`` tokens if not by its size."""
+    """The possible cost of a received request: ``output`` tokens, ``units``, and ``input`` tokens unless by size."""
 
     output: int = 0
     units: Mapping[str, int] = attrs.field(factory=dict)
@@ -207,7 +207,7 @@ OTHERS: Final[Mapping[EndpointName, str]] = {
 """Endpoints whose requests run no model themselves, with the reason."""
 
 
-def relayed(route: RelayRoute) -> Sent:
+def request_to(route: RelayRoute) -> Sent:
     """Return the request to ``route``."""
     path = route.path.replace("{model}", "mine")
     if route.endpoint in FORMS:
@@ -229,7 +229,7 @@ def test_every_route_has_a_row():
 
 
 class Levels:
-    """What the client ann has reserved and used."""
+    """The amounts that the client ann has reserved and used."""
 
     def __init__(self, served: InProcess) -> None:
         self._allowances = served.service.allowances
@@ -243,11 +243,11 @@ class Levels:
         return found
 
     @property
-    def held(self) -> Mapping[str, float]:
+    def held_amounts(self) -> Mapping[str, float]:
         return self._levels("held")
 
     @property
-    def used(self) -> Mapping[str, float]:
+    def used_amounts(self) -> Mapping[str, float]:
         return self._levels("used")
 
 
@@ -275,7 +275,7 @@ async def compare(
 ) -> None:
     """Send a request; compare its reservation with the received bytes, and its charge if the client leaves."""
     levels = Levels(served)
-    used, number = levels.used, len(provider.asked)
+    used, number = levels.used_amounts, len(provider.asked)
     async with (
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
         trio.open_nursery() as nursery,
@@ -291,16 +291,16 @@ async def compare(
         received = provider.asked[-1]
         expected = sent.expected(received)
         tokens = input_tokens(received, expected)
-        assert levels.held["tokens"] == tokens + expected.output
-        assert levels.held["usd"] == dollars(expected)
-        assert levels.used["requests"] == 1
+        assert levels.held_amounts["tokens"] == tokens + expected.output
+        assert levels.held_amounts["usd"] == dollars(expected)
+        assert levels.used_amounts["requests"] == 1
         if leaves:
             nursery.cancel_scope.cancel()
         else:
             held.released.set()
-    await eventually(lambda: not levels.held["tokens"])
-    assert levels.used["tokens"] - used["tokens"] == (tokens if leaves else 0)
-    assert levels.used["usd"] - used["usd"] == (dollars(expected) if leaves else 0)
+    await eventually(lambda: not levels.held_amounts["tokens"])
+    assert levels.used_amounts["tokens"] - used["tokens"] == (tokens if leaves else 0)
+    assert levels.used_amounts["usd"] - used["usd"] == (dollars(expected) if leaves else 0)
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
@@ -322,7 +322,7 @@ async def test_endpoints_reserve_what_their_provider_receives(endpoint, leaves):
         with case(route.path):
             held = HeldProvider()
             async with before(held, "trigate/m-1", entry, **LIMITED) as (served, provider):
-                await compare(served, provider, held, relayed(route), leaves=leaves)
+                await compare(served, provider, held, request_to(route), leaves=leaves)
 
 
 PASSED: Final = {

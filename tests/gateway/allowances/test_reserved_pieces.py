@@ -36,7 +36,7 @@ def answer(received: ReceivedRequest) -> ScriptedAnswer:
 
 @contextlib.asynccontextmanager
 async def serving(entry: dict[str, Any] | None = None, **key: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
-    """Run a gateway for the client ann, in front of a provider that accepts few inputs at once."""
+    """Run a gateway for the client ann, in front of a provider that accepts few inputs in a request."""
     own = {"name": "mine", "embeddings": {"inputs": INPUTS, "base64": False}, **(entry or {})}
     async with before(answer, "trigate/m-1", own, client_keys=[{"name": "ann", "key": KEY, **key}]) as found:
         yield found
@@ -47,7 +47,7 @@ async def embed(served: InProcess, number: int) -> httpx2.Response:
     return await served.post(PATH, content=body, headers={**HEAD, "content-encoding": "gzip"})
 
 
-def used(served: InProcess, measure: str, *, of_target: bool = False) -> int:
+def used_amount(served: InProcess, measure: str, *, of_target: bool = False) -> int:
     allowances = served.service.allowances
     target = served.service.router.plan("mine", "chat").first
     found = allowances.of_target(target) if of_target else allowances.of_client("ann")
@@ -61,8 +61,8 @@ async def test_each_piece_counts_as_a_request_of_the_client_and_the_entry():
     async with serving(entry, ratelimits={"requests": "100000/d"}) as (served, provider):
         assert (await embed(served, 35)).status_code == 200
         assert len(provider.asked) == 4
-        await eventually(lambda: used(served, "requests") == 4)
-        assert used(served, "requests", of_target=True) == 4
+        await eventually(lambda: used_amount(served, "requests") == 4)
+        assert used_amount(served, "requests", of_target=True) == 4
 
 
 async def test_a_small_body_cannot_send_more_requests_than_its_limit():
@@ -93,7 +93,7 @@ async def test_members_that_each_piece_repeats_are_bounded():
 
 
 async def test_a_dearer_target_reserves_the_difference():
-    """The first target's price says nothing about the second one's."""
+    """The reservation for a cheap first target is too small for its fallback."""
 
     def fail(received: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"error": {"message": "no"}}, 503)
