@@ -6,6 +6,7 @@ it, because every turn repeats it (agentgateway/agentgateway#2572, BerriAI/litel
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -15,6 +16,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.sessions import SessionSource, named_session, short_text
+from gateway.shared.rows import OWNER
 from providers.apis import CODECS
 
 AffinitySource: TypeAlias = SessionSource | Literal["header", "beginning"]
@@ -51,8 +53,8 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 class Affinity:
     """A conversation of one client.
 
-    ``key`` differs between client keys, ``lifetime`` is how many seconds a provider caches its prompt, ``source`` is
-    where its identity came from."""
+    ``key`` begins with a digest of the client key's name, ``lifetime`` is how many seconds a provider caches its
+    prompt, ``source`` is where its identity came from."""
 
     key: bytes
     lifetime: float
@@ -73,8 +75,13 @@ async def find_affinity(sticky: str | None, owner: str, headers: Headers, incomi
     if named is None:
         return None
     source, name = named
-    key = hashlib.blake2b(repr((owner, name)).encode(), digest_size=16).digest()
+    key = _owner_digest(owner) + hashlib.blake2b(repr((owner, name)).encode(), digest_size=16).digest()
     return Affinity(key, _lifetime(incoming), source)
+
+
+@lru_cache(1024)
+def _owner_digest(owner: str) -> bytes:
+    return hashlib.blake2b(owner.encode(errors="surrogatepass"), digest_size=OWNER).digest()
 
 
 def _explicit_identity(

@@ -17,7 +17,7 @@ from gateway.balancing.rules import RULES, Random, is_cheapest
 from gateway.config.aliases import Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.routing.target import Target
-from gateway.shared.rows import LocalRows, Rows
+from gateway.shared.rows import OWNER, LocalRows, Rows
 from streams.events import FailureReason
 
 Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureReason
@@ -168,7 +168,8 @@ def has_choice(plan: Plan) -> bool:
 
 def _pin_key(affinity: Affinity, route: Route, group: int) -> bytes:
     """Return the key of a conversation's pin. Each group has its own: its cache may still be warm after an outage."""
-    return hashlib.blake2b(repr((affinity.key, route.name, group)).encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(repr((affinity.key, route.name, group)).encode(), digest_size=16 - OWNER).digest()
+    return affinity.key[:OWNER] + digest
 
 
 def _landing(

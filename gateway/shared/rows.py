@@ -2,7 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+OWNER: Final = 4
+"""Bytes at the beginning of a key that identify its owner, such as the client whose conversation it is."""
 
 Change: TypeAlias = Callable[[bytes | None, float], bytes | None]
 """A function from a row's value and the time to its new value; ``None`` is a missing row.
@@ -14,7 +17,8 @@ stays unchanged."""
 class Rows(Protocol):
     """A bounded table of byte values by 16-byte digests.
 
-    Without room, the next rows to expire are replaced. Fast; used from one thread."""
+    If the table is full, a new row replaces one of the owner with more rows, so that one client's rows do not displace
+    those of others. Fast; used from one thread."""
 
     def read(self, key: bytes) -> bytes | None:
         """Return the value of a row, ``None`` if it is missing or expired."""
@@ -32,6 +36,8 @@ class LocalRows:
         self._most = most
         self._clock = clock
         self._rows: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        self._by_owner: dict[bytes, OrderedDict[bytes, None]] = {}
+        self._largest = b""  # about the owner with the most rows: it is compared with others when the table is full
 
     def read(self, key: bytes) -> bytes | None:
         return self._value(key, self._clock())
@@ -47,8 +53,24 @@ class LocalRows:
         return value if until > now else None
 
     def _put(self, key: bytes, value: bytes | None, until: float) -> None:
-        self._rows.pop(key, None)
-        if value is not None:
-            self._rows[key] = value, until
-        if len(self._rows) > self._most:  # the row unchanged for longest, which usually expires next
-            self._rows.popitem(last=False)
+        self._remove(key)
+        if value is None:
+            return
+        self._rows[key] = value, until
+        self._by_owner.setdefault(key[:OWNER], OrderedDict())[key] = None
+        if len(self._rows) > self._most:
+            oldest = next(iter(self._rows))
+            self._largest = max(self._largest, oldest[:OWNER], key[:OWNER], key=self._number_of)
+            # Its row unchanged for longest, which usually expires next
+            self._remove(next(iter(self._by_owner[self._largest])))
+
+    def _number_of(self, owner: bytes) -> int:
+        return len(self._by_owner.get(owner, ()))
+
+    def _remove(self, key: bytes) -> None:
+        if self._rows.pop(key, None) is None:
+            return
+        owner = key[:OWNER]
+        del self._by_owner[owner][key]
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]

@@ -5,13 +5,14 @@ overwrites the older copy; if it dies, the newer copy stays valid. Readers do no
 correct checksum."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from gateway.shared.layout import GROUP, KEY, KEYS, find_key
 from gateway.shared.memory import COPY, SharedMemory
-from gateway.shared.rows import Change
+from gateway.shared.rows import OWNER, Change
 
 _MOST_CACHED: Final = 1024
 """Rows whose bytes a worker remembers, to skip the checksum while they are unchanged."""
@@ -120,7 +121,7 @@ class SharedRows:
             raise ValueError(f"a value of {len(value)} bytes exceeds the maximum of {self._width}")
         key, group, number, copy = row
         if number is None:
-            number = self._free_row(group, now)
+            number = self._free_row(group, now, key[:OWNER])
             copy = self._newest_copy(self._key_of_row(group, number), group, number)
         place, sequence = self._next_version(group, number, copy)
         value, until = (b"", 0.0) if value is None else (value, now + keep)
@@ -140,15 +141,21 @@ class SharedRows:
         one, two = COPY.unpack_from(self._map, row), COPY.unpack_from(self._map, row + self._copy_size)
         return row, max(one[2], two[2]) + 1
 
-    def _free_row(self, group: int, now: float) -> int:
-        """Return the number of a row for a new key: a free one, or the next to expire."""
-        ends = []
+    def _free_row(self, group: int, now: float, owner: bytes) -> int:
+        """Return the number of a row for a new key of ``owner``: a free one, or the next to expire.
+
+        In a full group, the row is one of the owner with the most rows there."""
+        ends: list[tuple[float, int, bytes]] = []
+        numbers: defaultdict[bytes, int] = defaultdict(int, {owner: 1})
         for number in range(GROUP):
-            copy = self._newest_copy(self._key_of_row(group, number), group, number)
+            key = self._key_of_row(group, number)
+            copy = self._newest_copy(key, group, number)
             if copy is None or copy.until <= now:
                 return number
-            ends.append((copy.until, number))
-        return min(ends)[1]
+            ends.append((copy.until, number, key[:OWNER]))
+            numbers[key[:OWNER]] += 1
+        most = max(numbers[one] for _, _, one in ends)
+        return min(end for end in ends if numbers[end[2]] == most)[1]
 
     def _key_of_row(self, group: int, number: int) -> bytes:
         """Return the last key of a row."""

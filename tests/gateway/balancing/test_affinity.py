@@ -190,3 +190,10 @@ def test_a_mark_is_found_at_either_end_of_a_large_request(at):
     turns[at]["content"][0]["cache_control"] = {"type": "ephemeral", "ttl": "1h"}  # type: ignore[index]
     found = affinity({"model": "m", "messages": turns}, "messages")
     assert found.lifetime == LONG
+
+
+def test_keys_of_one_client_have_an_owner_in_common():
+    """A full list of conversations makes room by owner."""
+    alices = {key(body, owner="alice")[:4] for body in (CHAT, {**CHAT, "messages": [HELLO]})}
+    assert len(alices) == 1
+    assert key(CHAT, owner="bob")[:4] not in alices

@@ -153,6 +153,17 @@ def test_there_are_100_000_pins_at_most():
     assert SIZES["pins"].rows <= MOST_PINS <= 100_000
 
 
+def test_the_conversations_of_one_client_do_not_displace_those_of_others():
+    gateway = Gateway(group(1, 1))
+    gateway.balancer = Balancer(LocalRows(10, lambda: 0.0))
+    alices = Affinity(b"anne" + bytes(16), 300.0, "header")
+    gateway.ask(alices)
+    for number in range(100):
+        gateway.ask(Affinity(b"many" + number.to_bytes(16, "big"), 300.0, "header"))
+    gateway.ask(alices)
+    assert gateway.landings() == {"new": 101, "hit": 1}
+
+
 def test_a_conversation_leaves_an_unavailable_member_for_good():
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())
