@@ -4,9 +4,9 @@
     python tests/attacks.py --only unfolding --trigate ../older/.venv/bin/trigate
 
 Each attack has a new gateway (one worker, two client keys, the default limits), while bob, the holder of the other key,
-streams an event every 10 ms. The output has the greatest lateness of bob's events, the number of his small requests
-that were refused, the growth of the gateway's memory and log, and the bytes that the attacker sent. Other load on the
-machine adds to the lateness: compare within one run.
+streams an event every 10 ms. The output has the greatest lateness of bob's events, the longest times of his small
+requests and of those with 150 kB, the number of requests that were refused, the growth of the gateway's memory and log,
+and the bytes that the attacker sent. Other load on the machine adds to the lateness: compare within one run.
 """
 
 import argparse
@@ -81,13 +81,14 @@ def victim(gateway: int, provider: int) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", flush=True)
     sys.stdin.readline()
-    seen: dict[str, list[float]] = {"late": [0.0], "small": [0.0], "refused": [], "cut": []}
+    seen: dict[str, list[float]] = {"late": [0.0], "small": [0.0], "large": [0.0], "refused": [], "cut": []}
     threading.Thread(target=_watch_stream, args=(gateway, seen), daemon=True).start()
-    threading.Thread(target=_ask_often, args=(gateway, seen), daemon=True).start()
+    for name, words in (("small", 1), ("large", 30_000)):
+        threading.Thread(target=_ask_often, args=(gateway, seen, name, words), daemon=True).start()
     for _ in sys.stdin:
-        found = {name: max(seen[name], default=0.0) for name in ("late", "small")}
+        found = {name: max(seen[name], default=0.0) for name in ("late", "small", "large")}
         print(json.dumps({**found, "refused": seen["refused"], "cut": len(seen["cut"])}), flush=True)
-        seen.update(late=[0.0], small=[0.0], refused=[], cut=[])
+        seen.update(late=[0.0], small=[0.0], large=[0.0], refused=[], cut=[])
 
 
 def _watch_stream(gateway: int, seen: dict[str, list[float]]) -> None:
@@ -107,14 +108,15 @@ def _watch_stream(gateway: int, seen: dict[str, list[float]]) -> None:
         time.sleep(0.1)
 
 
-def _ask_often(gateway: int, seen: dict[str, list[float]]) -> None:
+def _ask_often(gateway: int, seen: dict[str, list[float]], name: str, words: int) -> None:
+    content = "word " * words
     while True:
         began = time.monotonic()
         try:
-            status, _ = ask(gateway, BOB, {"model": "paced", "messages": [{"role": "user", "content": "hi"}]})
+            status, _ = ask(gateway, BOB, {"model": "paced", "messages": [{"role": "user", "content": content}]})
         except (OSError, http.client.HTTPException):
             status = 0
-        seen["small"].append(time.monotonic() - began)
+        seen[name].append(time.monotonic() - began)
         if status != 200:
             seen["refused"].append(status)
         time.sleep(0.1)
@@ -147,7 +149,7 @@ class Hostile(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["content-length"]))
-        asked = json.loads(data)
+        asked = json.loads(data) if data.startswith(b"{") else {}  # a form
         self.requests.append(({k.lower(): v for k, v in self.headers.items()}, asked))
         answer = SCRIPTS.get(asked.get("model", ""), _good)
         with contextlib.suppress(OSError):
@@ -159,8 +161,8 @@ class Hostile(BaseHTTPRequestHandler):
         pass
 
 
-def _head(status: int, kind: str) -> bytes:
-    return f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n".encode()
+def _head(status: int, kind: str, more: str = "") -> bytes:
+    return f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{more}connection: close\r\n\r\n".encode()
 
 
 def _good(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
@@ -236,6 +238,19 @@ def _arrays(*_: object) -> Iterator[bytes]:
     yield b"]}"
 
 
+def _comment_lines(*_: object) -> Iterator[bytes]:
+    """Send 8 MB of comment lines as one event."""
+    yield _head(200, "text/event-stream")
+    for _ in range(8):
+        yield b":\n" * (MB // 2)
+    yield b"\n"
+
+
+def _comments(*_: object) -> Iterator[bytes]:
+    """Send a million comments, compressed."""
+    yield _head(200, "text/event-stream", "content-encoding: gzip\r\n") + gzip.compress(b":\n\n" * MB)
+
+
 def _interim(*_: object) -> Iterator[bytes]:
     for _ in range(60 * 50):
         yield b"HTTP/1.1 100 Continue\r\n\r\n" * 40
@@ -249,6 +264,8 @@ SCRIPTS: Final[Mapping[str, Callable[[Mapping[str, Any], int], Iterator[bytes]]]
     "signatures": _signatures,
     "arrays": _arrays,
     "interim": _interim,
+    "comment_lines": _comment_lines,
+    "comments": _comments,
 }
 
 
@@ -284,7 +301,9 @@ def config(port: int, paced: int, hostile: int) -> dict[str, Any]:
         return {"model": f"{vendor}/{model}", "base_url": url, "access_key": "the-operators-key", "speaks": speaks}
 
     entries = [entry("paced", paced, ["chat"])]
-    entries += [entry(name, hostile, ["chat"]) for name in ("hub", "quotes", "arrays", "interim")]
+    entries += [
+        entry(name, hostile, ["chat"]) for name in ("hub", "quotes", "arrays", "interim", "comment_lines", "comments")
+    ]
     entries += [entry(name, hostile, ["messages"]) for name in ("metadata", "blocks", "signatures")]
     keys = [{"name": "bob", "key": BOB}, {"name": "mallory", "key": MALLORY}]
     return {"version": "v0.3.0", "listeners": [{"type": "model", "port": port}], "model_providers": entries,
@@ -486,6 +505,76 @@ def interim_heads(target: Target) -> tuple[int, str]:
     return 100, str(ask(target.port, MALLORY, body, "/v1/messages")[0])
 
 
+def comment_lines(target: Target) -> tuple[int, str]:
+    return _streams(target, "comment_lines")
+
+
+def comments(target: Target) -> tuple[int, str]:
+    return _streams(target, "comments")
+
+
+def batch(target: Target) -> tuple[int, str]:
+    """Create a batch of 20,000 requests in one body."""
+    params = {"model": "metadata", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    body = json.dumps({"requests": [{"custom_id": str(i), "params": params} for i in range(20_000)]}).encode()
+    return len(body), str(ask(target.port, MALLORY, body, "/v1/messages/batches")[0])
+
+
+def batch_line(target: Target) -> tuple[int, str]:
+    """Upload a batch file with a line of 15 MB."""
+    turn = [{"role": "user", "content": "x" * 15 * MB}]
+    line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"messages": turn, "model": "hub"},
+    }
+    part = '--b\r\ncontent-disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    form = part.format("purpose", "batch") + part.format('file"; filename="a.jsonl', json.dumps(line)) + "--b--\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    return len(form), str(ask(target.port, MALLORY, form.encode(), "/v1/files", **kind)[0])
+
+
+def websocket_fragments(target: Target) -> tuple[int, str]:
+    """Send a message in fragments of a letter."""
+    return _flood(target, b"\x01\x81" + bytes(4) + b"x", b"\x00\x81" + bytes(4) + b"x")
+
+
+def websocket_pongs(target: Target) -> tuple[int, str]:
+    return _flood(target, b"", b"\x8a\x80" + bytes(4))
+
+
+def _flood(target: Target, first: bytes, frame: bytes) -> tuple[int, str]:
+    """Send two million frames on a websocket, as far as the gateway reads them."""
+    sock = socket.create_connection(("127.0.0.1", target.port), timeout=PATIENCE)
+    sent = 0
+    with sock:
+        sock.sendall(
+            b"GET /v1/responses HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"authorization: Bearer " + MALLORY.encode() + b"\r\n\r\n"
+        )
+        head = sock.recv(4096)
+        with contextlib.suppress(OSError):
+            sock.sendall(first)
+            for _ in range(200):
+                sock.sendall(frame * 10_000)
+                sent += len(frame) * 10_000
+    return sent, head.split(b"\r\n")[0].decode()
+
+
+def crowd(target: Target) -> tuple[int, str]:
+    """Send the longest honest translation eight times at once: large requests of others wait for the threads."""
+    turns = [{"role": "user", "content": f"{i}"} for i in range(40_000)]
+    body = json.dumps({"model": "hub", "max_tokens": 9, "messages": turns}).encode()
+    threads = [threading.Thread(target=ask, args=(target.port, MALLORY, body, "/v1/messages")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 8 * len(body), ""
+
+
 def _streams(target: Target, model: str) -> tuple[int, str]:
     """Request a hostile stream in both lanes."""
     turn = {"model": model, "stream": True, "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
@@ -504,7 +593,8 @@ def _send_gzipped(target: Target, body: bytes, path: str, times: int = 1, **more
 
 ATTACKS: Final = (
     zero_window, resets, priorities, idle_connections, long_name, unfolding, unfolding_kept, nested, wide, names,
-    schema, quoted, poisoned, open_blocks, signature, whole_answer, interim_heads,
+    schema, quoted, poisoned, open_blocks, signature, whole_answer, interim_heads, comment_lines, comments, batch,
+    batch_line, websocket_fragments, websocket_pongs, crowd,
 )  # fmt: skip
 
 
@@ -520,9 +610,8 @@ def main() -> None:
         return
     hostile = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
     threading.Thread(target=hostile.serve_forever, daemon=True).start()
-    print(
-        f"{'attack':16} {'sent':>9} {'late ms':>8} {'small ms':>8} {'refused':>8} {'MiB':>5} {'log kB':>7}  came of it"
-    )
+    columns = ("sent", "late ms", "small ms", "large ms", "refused", "MiB", "log kB")
+    print(f"{'attack':20}", *(f"{column:>9}" for column in columns), " came of it")
     for attack in ATTACKS:
         if not args.only or attack.__name__ in args.only:
             run(attack, args.trigate, hostile.server_address[1])
@@ -553,11 +642,9 @@ def run(attack: Callable[[Target], tuple[int, str]], trigate: Path, hostile: int
             bob.kill()
             bob.wait()
         grown, written = target.peak() - before, (target.log.stat().st_size - log) / 1000
-        print(
-            f"{attack.__name__:16} {sent:>9} {seen['late'] * 1000:>8.0f} {seen['small'] * 1000:>8.0f} "
-            f"{len(seen['refused']):>8} {grown:>5.0f} {written:>7.0f}  {word}",
-            flush=True,
-        )
+        times = [seen[name] * 1000 for name in ("late", "small", "large")]
+        numbers = (sent, *times, len(seen["refused"]), grown, written)
+        print(f"{attack.__name__:20}", *(f"{number:9.0f}" for number in numbers), "", word, flush=True)
 
 
 def _tell(process: "subprocess.Popen[str]") -> None:

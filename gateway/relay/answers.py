@@ -13,7 +13,7 @@ from providers.endpoints.usage import read_usage
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
-from streams.structure import MAX_ELEMENTS, has_more_elements
+from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class AnswerFilter(Protocol):
 
         ``status`` and ``headers`` (lower-case names) are the provider's. Raises ``GatewayError`` for an unusable
         response."""
+        ...
+
+    def size_of_work(self, piece: bytes) -> int:
+        """Return the number of bytes that ``take(piece)`` would decode, if they may be many."""
         ...
 
     def take(self, piece: bytes) -> bytes:
@@ -149,6 +153,9 @@ class PassedBytes:
 
     def head(self, status: int, headers: Headers) -> Headers:
         return tuple(pair for pair in headers if pair[0] in BODY_HEADERS)
+
+    def size_of_work(self, piece: bytes) -> int:
+        return 0
 
     def take(self, piece: bytes) -> bytes:
         return piece
@@ -259,6 +266,8 @@ class ObjectAnswer(HeldAnswer):
         return (*kind, ("cache-control", "no-store"), *self._more(dict(headers)))
 
     def close(self) -> bytes:
+        if has_more_elements(b"".join(self._parts), MAX_ELEMENTS):
+            raise bad_answer_error(f"the provider sent a response {TOO_MANY_ELEMENTS}")
         self.body = super().close()
         return self.body
 

@@ -14,7 +14,13 @@ from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, p
 from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.usage import read_usage
 from streams.events import Api, Usage
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+_SMALL_VALUE: Final = 64 * 1024
+"""Bytes of a member that is decoded in a result line with very many JSON elements."""
 
 FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed", "success", "timeout_exceeded"))
 """The final states of batches at OpenAI, and those of Mistral, in lower case."""
@@ -135,6 +141,9 @@ class ResultLines(PassedBytes):
         cost = self._cost
         return Booking(self._usage, attrs.evolve(cost, grade="at_least") if cost and self._has_unpriced_lines else cost)
 
+    def size_of_work(self, piece: bytes) -> int:
+        return self._size + len(piece) if b"\n" in piece else 0
+
     def take(self, piece: bytes) -> bytes:
         *whole, rest = piece.split(b"\n")
         for one in whole:
@@ -171,10 +180,7 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
     """Return the usage and cost of a result line, ``None`` if it failed or is invalid.
 
     With ``only_calls``, return only calls of tools, ``None`` without any."""
-    try:
-        value = any_json(line)
-    except NOT_JSON:
-        return None
+    value = _decode_line(line)
     if not isinstance(value, dict):
         return None
     answer, api = _response_in(value)
@@ -186,6 +192,25 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
     if usage is not None and only_calls:
         usage = Usage(calls=usage.calls) if usage.calls else None
     return None if usage is None else batch_booking(price_in(entries, _text_or_none(answer.get("model")), api), usage)
+
+
+def _decode_line(line: bytes) -> object:
+    """Decode a result line; return ``None`` if it is not JSON.
+
+    Of a line with very many JSON elements, such as embeddings, leaves out the large values in the response: decoding
+    them would take hundreds of megabytes."""
+    try:
+        if not has_more_elements(line, MAX_ELEMENTS):
+            return any_json(line)
+        value: dict[str, Any] = {}
+        for name, inner in (("result", "message"), ("response", "body")):
+            outer = _MEMBERS.decode(_MEMBERS.decode(line).get(name, b"{}"))
+            members = _MEMBERS.decode(outer.get(inner, b"{}"))
+            small = {name: any_json(bytes(one)) for name, one in members.items() if len(one) <= _SMALL_VALUE}
+            value |= {name: {inner: small}} if small else {}
+        return value
+    except NOT_JSON:
+        return None
 
 
 def _response_in(value: Mapping[str, Any]) -> tuple[Any, Api]:

@@ -83,7 +83,7 @@ class FileRequest(KeptRequest):
 
         Its models are checked again when a batch is created, because the client's permissions may have changed."""
         await super().store_object(body)
-        id, inventory = member_of(body, "id"), self.service.inventory
+        id, inventory = await offload(len(body), member_of, body, "id"), self.service.inventory
         if self._models is not None and self._models.summary.named and inventory is not None and id:
             known = msgspec.json.encode(self._models.summary)
             note = KeptObject(self.owner, BATCH_FILES, _note_id(BATCH_FILES, _TEXT.decode(id)), known)
@@ -198,7 +198,10 @@ class BatchRequest(KeptRequest):
 
     async def _reserve_expected_cost(self, note: BatchSummary, filter: ObjectAnswer, target: Target) -> None:
         """Reserve the expected cost of a new batch in the budgets that will pay for it."""
-        id, payers = _object_id(filter.body), self.service.allowances.payers(self.client, target)
+        id, payers = (
+            await offload(len(filter.body), _object_id, filter.body),
+            self.service.allowances.payers(self.client, target),
+        )
         if id is not None and payers and note.tokens:
             await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
 
@@ -213,7 +216,7 @@ class BatchRequest(KeptRequest):
         if isinstance(filter, ResultLines):
             booking, is_over = filter.booking, True
         elif isinstance(filter, ObjectAnswer) and not self.is_list:
-            batch = ended_batch(filter.body, self._queried_account.entries)
+            batch = await offload(len(filter.body), ended_batch, filter.body, self._queried_account.entries)
             if batch is None:
                 return
             booking, id = batch.booking, batch.id
@@ -308,7 +311,7 @@ class MessageBatchRequest(BatchRequest):
     async def _checked_batch(self, body: bytes) -> bytes:
         usable = self.usable()
         models = BatchModels(self, self._account(()) if self.chosen_provider is not None else None, usable)
-        body = rewrite_requests(body, models)
+        body = await offload(len(body), rewrite_requests, body, models)
         self._own_account, self._summary = models.account, models.summary
         return body
 

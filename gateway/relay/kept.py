@@ -367,14 +367,14 @@ class KeptRequest:
         """Update the inventory with ``body``, the response to a successful request."""
         collection, steps = self.form.collections.get(self.endpoint), self.steps_after_root()
         if self.endpoint == "uploads":
-            collection, body = "files", member_of(body, "file")
+            collection, body = "files", await offload(len(body), member_of, body, "file")
         elif len(steps) > 1 and steps[1:] not in _LISTED_ACTIONS:
             return
         if self._inventory is None or collection is None:
             return
         if self.method == "DELETE":
             await self._remove_object(self.path_ids[0])
-        elif (kept := parse_object(self.owner, collection, body, self.form.id_member)) is not None:
+        elif kept := await offload(len(body), parse_object, self.owner, collection, body, self.form.id_member):
             await self.write_inventory(partial(self._inventory.put, kept))
 
     async def _remove_object(self, id: str) -> None:

@@ -138,7 +138,10 @@ class RelayedAnswer:
                 source.watch.restart_idle_limit()
                 if came is not None and source.stamp is not None:
                     came.append((trio.current_time(), piece))
-                out = self.filter.take(piece)
+                if work := self.filter.size_of_work(piece):
+                    out = await offload(work, self.filter.take, piece)
+                else:
+                    out = self.filter.take(piece)
                 self._buffered += len(piece) - len(out)
                 return out
             await self.aclose()

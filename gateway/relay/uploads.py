@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import Relaying
 from gateway.relay.spool import Spool
@@ -307,9 +308,9 @@ async def _rewrite_lines(relaying: Relaying, source: Spool, parser: MultipartPar
                 if event.name == FILE and not in_file:  # lines that were not read
                     raise invalid("the part with the lines needs a file name", FILE)
             elif isinstance(event, MultipartData) and in_file:
-                out = lines.feed(event.raw)
+                out = await offload(lines.size_of_work(event.raw), lines.feed, event.raw)
             elif in_file:
-                out, in_file = lines.close() + event.raw, False
+                out, in_file = await offload(lines.held_size, lines.close) + event.raw, False
             size += len(out)
             await spool.add(out)
     source.close()

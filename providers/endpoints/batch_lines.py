@@ -62,6 +62,15 @@ class BatchLines:
         self._hold(rest)
         return b"".join(out)
 
+    def size_of_work(self, data: bytes) -> int:
+        """Return the number of bytes that ``feed(data)`` would decode."""
+        return self._size + len(data) if b"\n" in data else 0
+
+    @property
+    def held_size(self) -> int:
+        """The bytes of the unfinished line."""
+        return self._size
+
     def close(self) -> bytes:
         """Return the last line if it has no line end. Raises as ``feed`` does, and for a file without lines."""
         rest = self._line(b"".join(self._held))
@@ -102,7 +111,9 @@ class BatchLines:
                 failed.kind, f"line {self.count} of the file: {failed.message}", status=failed.status,
                 code=failed.code, param="file", headers=failed.headers,
             ) from None  # fmt: skip
-        return line if name == model else _replace_body(line, body, with_model(body, fields, name))
+        if name == model:
+            return line
+        return with_member(line, members, "body", with_model(body, fields, name))
 
     def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
         """Reject members that appear twice or differ only in case, because readers would interpret them differently."""
@@ -144,26 +155,24 @@ def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
 
     Nothing else changes, except for white space if member names are extremely long.
     """
-    own = msgspec.json.encode(name)
-    at = body.index(b"{") + 1
-    while (found := _NAME.match(body, at)) is not None:
+    return with_member(body, fields, "model", msgspec.json.encode(name))
+
+
+def with_member(text: bytes, members: Mapping[str, msgspec.Raw], changed: str, value: bytes) -> bytes:
+    """Return the JSON object ``text``, whose members are ``members``, with another ``value`` of the member ``changed``.
+
+    Nothing else changes, except for white space if member names are extremely long.
+    """
+    at = text.index(b"{") + 1
+    while (found := _NAME.match(text, at)) is not None:
         member = msgspec.json.decode(found[1], type=str)
-        size = len(fields.get(member, b""))
-        if member == "model":
-            if body.startswith(bytes(fields[member]), found.end()):
-                return body[: found.end()] + own + body[found.end() + size :]
+        size = len(members.get(member, b""))
+        if member == changed:
+            if text.startswith(bytes(members[member]), found.end()):
+                return text[: found.end()] + value + text[found.end() + size :]
             break
         at = found.end() + size  # values are skipped unread: one of megabytes would take seconds
-    return msgspec.json.encode({**fields, "model": msgspec.Raw(own)})
+    return msgspec.json.encode({**members, changed: msgspec.Raw(value)})
 
 
 _NAME: Final = re.compile(rb'[ \t\r\n,]*+("(?:[^"\\]|\\.){0,256}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
-
-
-def _replace_body(line: bytes, body: bytes, changed: bytes) -> bytes:
-    """Return ``line`` with its member ``body`` replaced."""
-    at = line.rfind(body)
-    if line.count(body) != 1:
-        members = _MEMBERS.decode(line)
-        return msgspec.json.encode({**members, "body": msgspec.Raw(changed)})
-    return line[:at] + changed + line[at + len(body) :]
