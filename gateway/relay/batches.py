@@ -152,7 +152,7 @@ class BatchRequest(KeptRequest):
         named = found.account is not None or self.chosen_provider is not None
         account = self._account(tuple(one for _, one in found.found)) if named else None
         models = BatchModels(self, account, self.usable())
-        body = await batch.with_checked_models(models)
+        body = await offload(len(body), batch.with_checked_models, models)
         summary = models.summary
         for file in batch.files:
             lines = await self._file_summary(file)
@@ -198,10 +198,8 @@ class BatchRequest(KeptRequest):
 
     async def _reserve_expected_cost(self, note: BatchSummary, filter: ObjectAnswer, target: Target) -> None:
         """Reserve the expected cost of a new batch in the budgets that will pay for it."""
-        id, payers = (
-            await offload(len(filter.body), _object_id, filter.body),
-            self.service.allowances.payers(self.client, target),
-        )
+        id = await offload(len(filter.body), _object_id, filter.body)
+        payers = self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
             await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
 

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import msgspec
-import trio
 
 from gateway.relay.batch_models import BatchModels, BatchSummary
 from gateway.request.members import check_members
@@ -39,8 +38,6 @@ MEMBERS: Final[Mapping[str, MemberKind]] = {
 """The members of a new batch at all providers of OpenAI's form."""
 
 _REQUEST_MEMBERS: Final = frozenset(("custom_id", "body"))
-_REQUESTS_PER_TURN: Final = 20
-"""Requests that are checked before other tasks run."""
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -89,7 +86,7 @@ class NewBatch:
         """The model of all requests, if the batch names one."""
         return next(iter(self.models.values()), None)
 
-    async def with_checked_models(self, models: BatchModels) -> bytes:
+    def with_checked_models(self, models: BatchModels) -> bytes:
         """Return the body with the provider's names of its models, which ``models`` has checked. Raises
         ``GatewayError``."""
         for member in self.agents:
@@ -98,13 +95,11 @@ class NewBatch:
         if self.model is not None:
             name = models.name_of(self.model, self._url)
             changed |= dict.fromkeys(self.models, name)
-        rewritten = []
-        for at, one in enumerate(self.requests):
-            if at % _REQUESTS_PER_TURN == 0:
-                await trio.lowlevel.checkpoint()
-            rewritten.append(msgspec.Raw(self._rewrite_request(bytes(one), f"requests[{at}]", models)))
-        if rewritten:
-            changed["requests"] = rewritten
+        if self.requests:
+            changed["requests"] = [
+                msgspec.Raw(self._rewrite_request(bytes(one), f"requests[{at}]", models))
+                for at, one in enumerate(self.requests)
+            ]
         return msgspec.json.encode(changed)
 
     def check_file(self, summary: BatchSummary, models: BatchModels) -> None:
