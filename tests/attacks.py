@@ -564,7 +564,7 @@ def _flood(target: Target, first: bytes, frame: bytes) -> tuple[int, str]:
 
 
 def crowd(target: Target) -> tuple[int, str]:
-    """Send the longest honest translation eight times at once: large requests of others wait for the threads."""
+    """Send the longest honest translation eight times simultaneously: large requests of others wait for the threads."""
     turns = [{"role": "user", "content": f"{i}"} for i in range(40_000)]
     body = json.dumps({"model": "hub", "max_tokens": 9, "messages": turns}).encode()
     threads = [threading.Thread(target=ask, args=(target.port, MALLORY, body, "/v1/messages")) for _ in range(8)]

@@ -197,8 +197,8 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
 def _decode_line(line: bytes) -> object:
     """Decode a result line; return ``None`` if it is not JSON.
 
-    Of a line with very many JSON elements, such as embeddings, leaves out the large values in the response: decoding
-    them would take hundreds of megabytes."""
+    The value of a line with very many JSON elements, such as embeddings, lacks the large members of the response:
+    decoding them would take hundreds of megabytes."""
     try:
         if not has_more_elements(line, MAX_ELEMENTS):
             return any_json(line)

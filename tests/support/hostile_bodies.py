@@ -42,24 +42,24 @@ def json_body(value: Any) -> HostileBody:
     return HostileBody(json.dumps(value, separators=(",", ":")).encode(), JSON)
 
 
-def _repeated(value: Any, times: int) -> Any:
+def _repeat(value: Any, times: int) -> Any:
     if isinstance(value, list) and value:
         return value * times
     return [value] * times
 
 
 _VALUES: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "many items": lambda value: _repeated(value, 30_000),
+    "many items": lambda value: _repeat(value, 30_000),
     "a long text": lambda value: "x" * 12 * MB,
     "a long text of escapes": lambda value: "é\n" * MB,
     "a long item": lambda value: ["word " * 2 * MB],
     "objects": lambda value: [{}] * 150_000,
-    "depth": lambda value: _nested(400),
+    "depth": lambda value: _nested_value(400),
 }
-"""What takes the place of a request's largest member."""
+"""Functions that return another value for a request's largest member."""
 
 
-def _nested(depth: int) -> Any:
+def _nested_value(depth: int) -> Any:
     value: Any = {}
     for _ in range(depth):
         value = {"a": [value]}
