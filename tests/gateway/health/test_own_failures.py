@@ -98,7 +98,7 @@ class Provider:
         return response(raw.status, b"".join(raw.pieces), dict(raw.headers)["content-type"])
 
     def entry(self, api: str, name: str, **more: Any) -> dict[str, Any]:
-        row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
+        row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, more.pop("vendor", "vllm"))
         base = self.url if api in ("gemini", "converse") else f"{self.url}/v1"
         return {"model": f"{row}/m-{name}", "name": name, "base_url": base, "access_key": "k0123456789",
                 "speaks": [api], **more}  # fmt: skip
@@ -129,7 +129,9 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(api: str = "chat", keys: tuple[str, ...] = (ANN, BOB, CID), **root: Any) -> AsyncIterator[Scene]:
+async def scene(
+    api: str = "chat", keys: tuple[str, ...] = (ANN, BOB, CID), vendor: str = "vllm"
+) -> AsyncIterator[Scene]:
     with trio.fail_after(PATIENCE):
         async with contextlib.AsyncExitStack() as stack:
             a, b = Provider(), Provider()
@@ -137,10 +139,11 @@ async def scene(api: str = "chat", keys: tuple[str, ...] = (ANN, BOB, CID), **ro
                 one.url = await stack.enter_async_context(listening(one.serve))
             content = {
                 "version": "v0.4.0",
-                "model_providers": [a.entry(api, "a", passthrough=True), b.entry(api, "b")],
+                "model_providers": [
+                    a.entry(api, "a", vendor=vendor, passthrough=True), b.entry(api, "b", vendor=vendor),
+                ],
                 "model_aliases": {"r": {"targets": ["a", "b"], "retries": {"attempts": 2, "wait": "1ms"}}},
-                **root,
-            }
+            }  # fmt: skip
             if keys:
                 content["client_keys"] = [{"name": key[:3], "key": key, "passthrough": ["a"]} for key in keys]
             running = await stack.enter_async_context(gateway(content))
@@ -308,3 +311,47 @@ async def test_a_passed_request_says_nothing_about_its_target(path):
         at.a.everybody = False
         assert at.states() == ["in", "in"]
         assert await at.ask(ANN, "Hi") == "a=ok"
+
+
+ENDPOINTS: Final = {
+    "/v1/embeddings": {"input": POISON},
+    "/v1/completions": {"prompt": POISON},
+    "/v1/moderations": {"input": POISON},
+    "/v1/rerank": {"query": POISON, "documents": ["a"]},
+    "/v1/images/generations": {"prompt": POISON},
+    "/v1/audio/speech": {"input": POISON, "voice": "alloy"},
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": POISON}]},
+    "/v1/responses/input_tokens": {"input": POISON},
+    "/v1/responses/compact": {"input": POISON},
+}
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+async def test_requests_that_are_no_conversations_take_no_target_away(path):
+    """Not even from a single client: the provider may lack the endpoint. A compaction may be a conversation."""
+    vendor = "vllm" if path in ("/v1/rerank", "/v1/messages/count_tokens") else "openai"
+    async with scene(keys=(ANN, BOB) if path.endswith("compact") else (), vendor=vendor) as at:
+        headers = {"authorization": f"Bearer {ANN}"}
+        for failing in FAILURES.values():
+            at.a.failing = at.b.failing = failing
+            for model in ("a", "r"):
+                for _ in range(5):
+                    url, body = at.running.url + path, {"model": model, **ENDPOINTS[path]}
+                    answer = await at.client.post(url, json=body, headers=headers)
+                    assert answer.status_code >= 400 or path.endswith("tokens")  # they are estimated
+        assert at.a.asked > 0 or path.endswith("tokens")
+        assert at.states() == ["in", "in"]
+        assert await at.ask(BOB, "Hi") == "a=ok"
+
+
+async def test_a_client_s_websocket_takes_no_target_from_another():
+    """Responses over a WebSocket are requests like any other."""
+    async with scene("responses") as at:
+        at.a.failing = at.b.failing = Failing(403, "The caller does not have permission")
+        async with calling(at.running.url, "/v1/responses", (("authorization", f"Bearer {ANN}"),)) as caller:
+            for number in range(6):
+                await caller.send({"type": "response.create", "model": "r", "input": f"{POISON} {number}"})
+                assert (await caller.event())["type"] in ("error", "response.failed")
+        assert at.a.asked >= 1
+        assert at.states() == ["in", "in"]
+        assert await at.ask(BOB, "Hi", "responses") == "a=ok"
