@@ -24,6 +24,7 @@ from gateway.request.prepared import (
 )
 from providers.apis import CODECS
 from providers.endpoints import completions
+from providers.endpoints.audio_length import AudioLength
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.media_tokens import WantedPictures, speech_usage, transcript_usage
 from providers.neutral.draft import Draft
@@ -174,8 +175,28 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
 }
 """The reader of each endpoint's JSON bodies."""
 
-_BY_PATH: Final = tuple((pattern_of(route.path), OUTPUTS[route.endpoint]) for route in ROUTES)
+_BY_PATH: Final = tuple((pattern_of(route.path), route.endpoint) for route in ROUTES)
 _AZURE: Final = re.compile(r"/openai/deployments/[^/]+(?=/)")
+
+
+FORM_ENDPOINTS: Final[frozenset[EndpointName]] = frozenset(
+    ("image_edits", "image_variations", "transcriptions", "translations")
+)
+"""Endpoints whose requests are forms with files."""
+
+
+def form_output(endpoint: EndpointName, fields: Mapping[str, str], length: AudioLength) -> RequestedOutput:
+    """Return the output that a form for ``endpoint`` allows, with its ``fields`` and the ``length`` of its file."""
+    if endpoint in ("image_edits", "image_variations"):
+        return picture_output(WantedPictures.of(fields, None))
+    return transcript_output(-(-length.milliseconds() // 1000))
+
+
+def endpoint_of_path(path: str) -> EndpointName | None:
+    """Return the endpoint at ``path`` of a provider, ``None`` if the path is unknown or a conversation's."""
+    path = canonical(_AZURE.sub("", path))
+    paths = (path, V1 + path)  # a base URL may end in /v1
+    return next((name for pattern, name in _BY_PATH if any(map(pattern.fullmatch, paths))), None)
 
 
 def reader_of_path(api: Api, path: str) -> OutputReader:
@@ -184,8 +205,8 @@ def reader_of_path(api: Api, path: str) -> OutputReader:
     for route in CODECS[api].wire.routes():
         if pattern_of(route.path).fullmatch(path) is not None:
             return no_output if route.operation == "count" else partial(requested_output, api)
-    paths = (path, V1 + path)  # a base URL may end in /v1
-    return next((read for pattern, read in _BY_PATH if any(map(pattern.fullmatch, paths))), unknown_output)
+    endpoint = endpoint_of_path(path)
+    return unknown_output if endpoint is None else OUTPUTS[endpoint]
 
 
 def read_safely(read: OutputReader, body: bytes) -> RequestedOutput:

@@ -21,13 +21,13 @@ from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
-from gateway.relay.outputs import no_output, read_safely, reader_of_path
+from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output, no_output, read_safely, reader_of_path
 from gateway.relay.relaying import JSON, RelayedRequest, Relaying, strip_credentials
-from gateway.relay.uploads import ChainedPieces, read_upload
+from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
-from gateway.request.prepared import Prepared
+from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
@@ -35,6 +35,8 @@ from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from providers.catalog.prices import cost_of
+from providers.endpoints.audio_length import AudioLength
+from providers.endpoints.endpoint import EndpointName
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import Api, Usage
@@ -68,7 +70,12 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     )
     limited = service.authenticator.is_limited(asked.client)
     models = [*models_in_path(rest, limited=limited), *models_in_query(asked.query)]
-    incoming, upload, more = await (read_limited_body(relaying) if limited else _read_body(relaying, target))
+    endpoint = endpoint_of_path("/" + rest)
+    output: RequestedOutput | None = None
+    if endpoint in FORM_ENDPOINTS and service.allowances.has_limits and _media_type(relaying) == _FORM:
+        incoming, upload, more, output = await _read_form(relaying, endpoint)
+    else:
+        incoming, upload, more = await (read_limited_body(relaying) if limited else _read_body(relaying, target))
     for at, model in (*models, *more):
         if limited:
             service.authenticator.check_additional_model(asked.client, at, model, entry)
@@ -76,8 +83,9 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     record.requested_model = record.requested_model or target.requested_name
     record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
-    read = reader_of_path(api, "/" + rest) if record.bill.billed else no_output
-    output = await offload(len(incoming.body), read_safely, read, incoming.body)
+    if output is None:
+        read = reader_of_path(api, "/" + rest) if record.bill.billed else no_output
+        output = await offload(len(incoming.body), read_safely, read, incoming.body)
     outgoing = Outgoing(
         incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, sent_credential(relaying.headers))
     )
@@ -156,11 +164,30 @@ FoundModels = tuple[tuple[str, str], ...]
 """Models in a request, each as its position and its name."""
 
 
+_FORM: Final = "multipart/form-data"
+
+
+def _media_type(relaying: Relaying) -> str:
+    """Return the body's media type without parameters."""
+    return (relaying.header("content-type") or "").partition(";")[0].strip().lower()
+
+
+async def _read_form(
+    relaying: Relaying, endpoint: EndpointName
+) -> tuple[Incoming, UploadedBody | None, FoundModels, RequestedOutput]:
+    """Read a form for ``endpoint`` to its end, and return it with its model and the output that it allows."""
+    length = AudioLength()
+    upload = await read_priced_upload(relaying, length.feed)
+    models = () if upload.model is None else (("model", upload.model),)
+    incoming, output = relaying.unread_request(upload.model, False), form_output(endpoint, upload.fields, length)
+    return incoming, await upload.unchanged_body(), models, output
+
+
 async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, FoundModels]:
     """Read the request of a client that may use all models.
 
     A JSON body is read for its model, others are passed on as they arrive. Raises ``GatewayError``."""
-    kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
+    kind = _media_type(relaying)
     length = relaying.header("content-length")
     has_unknown_length = (
         length is None and relaying.arrival.asgi["http_version"] == "2"
@@ -286,8 +313,8 @@ async def read_limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody 
     """Read the request of a client with limited models, and return all models in its body.
 
     Raises ``GatewayError``, also for a body that could hide a model."""
-    kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
+    kind = _media_type(relaying)
+    if kind == _FORM:
         upload = await read_upload(relaying)
         models = () if upload.model is None else (("model", upload.model),)
         return relaying.unread_request(upload.model, False), await upload.unchanged_body(), models

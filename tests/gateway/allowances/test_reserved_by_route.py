@@ -349,3 +349,52 @@ async def test_pass_through_reserves_what_its_provider_receives(leaves):
             held = HeldProvider()
             async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
                 await compare(served, provider, held, Sent(f"/mine{path}", oracle, body), leaves=leaves)
+    for endpoint, (form, expected) in FORMS.items():
+        path = next(route.path for route in ROUTES if route.endpoint == endpoint).removeprefix("/v1")
+        with case(endpoint):
+            held = HeldProvider()
+            async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
+                sent = Sent(f"/mine{path}", lambda received, expected=expected: expected, form=form)  # type: ignore[misc]
+                await compare(served, provider, held, sent, leaves=leaves)
+
+
+async def test_unknown_paths_reserve_the_longest_answer():
+    """A limit by a name that the path's API does not have may be ignored."""
+    entry = {"name": "mine", "passthrough": True, "price": {"per": UNITS}}
+    held = HeldProvider()
+    async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
+        expected = Expected(128_000)
+        sent = Sent("/mine/api/generate", lambda received: expected, {"prompt": "Hi", "max_tokens": 1})
+        await compare(served, provider, held, sent, leaves=False)
+
+
+DEAR, CHEAP = "gpt-4.1", "gpt-4.1-nano"
+
+
+@pytest.mark.parametrize(
+    ("rest", "body"),
+    [
+        ("chat/completions?model={cheap}", {"model": DEAR}),
+        ("chat/completions?model={dear}", {"model": CHEAP}),
+        ("openai/deployments/{dear}/chat/completions", {"model": CHEAP}),
+        ("chat/completions", {"model": CHEAP, "deployment": DEAR}),
+    ],
+)
+async def test_the_dearest_of_several_models_determines_the_reservation(rest, body):
+    """Servers differ in whether a path, a query or a body selects the model."""
+    said = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1000}
+    reserved = []
+    for target, sent in ((rest, {**body, **said}), ("chat/completions", {"model": DEAR, **said})):
+        held = HeldProvider()
+        async with (
+            before(held, "openai/*", {"name": "mine", "passthrough": True}, **LIMITED) as (served, provider),
+            httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
+            trio.open_nursery() as nursery,
+        ):
+            path = "/mine/" + target.format(dear=DEAR, cheap=CHEAP)
+            nursery.start_soon(lambda: client.post(path, json=sent, headers=HEAD))  # noqa: B023
+            await eventually(lambda: len(provider.asked) == 1)
+            reserved.append(Levels(served).held_amounts["usd"])
+            held.released.set()
+    first, second = reserved
+    assert 0.9 * second < first < 1.1 * second
