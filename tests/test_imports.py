@@ -67,7 +67,7 @@ ARROWS: Final = {
         providers.responses routing shared upstream""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": """
-        config counters http kept_ledger ledger providers.apis providers.catalog request routing stores""",
+        config counters http kept_ledger ledger providers.apis providers.catalog request routing shared stores""",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": """

@@ -4,7 +4,7 @@ The client's token limit is a poor estimate: programs allow 32,000 tokens and re
 rejects affordable requests (BerriAI/litellm#40002, #27735)."""
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Final
 
 import attrs
@@ -12,6 +12,7 @@ import attrs
 from gateway.config.settings import Reserve
 from gateway.request.prepared import UNSPECIFIED, RequestedOutput
 from gateway.routing.target import Target
+from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from streams.events import Usage
 
@@ -28,7 +29,7 @@ REMEMBERED: Final = 100
 """Recent responses considered for each client and model."""
 
 MOST: Final = 10_000
-"""Pairs of client and model that are remembered; the least recently used are forgotten."""
+"""Pairs of client and model that are remembered; the client with the most loses its least recently used."""
 
 LONGEST_NAME: Final = 300
 """Characters of a remembered model name: clients may send megabytes."""
@@ -58,27 +59,21 @@ class ExpectedOutputs:
     """Estimates of output for each client and model, learned from responses."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._answers: OrderedDict[tuple[str | None, str], _Answers] = OrderedDict()
+        self._answers: OwnedEntries[str, _Answers] = OwnedEntries(most)
 
     def tokens(self, client: str | None, model: str, most: int | None = None) -> int:
         """Return the expected output tokens if the client allows ``most``."""
         if most is not None and most <= ALLOWED:
             return most
-        known = self._answers.get((client, model[:LONGEST_NAME]))
+        known = self._answers.get(client or "", model[:LONGEST_NAME])
         expected = AT_FIRST if known is None else known.expected
         return expected if most is None else min(expected, most)
 
     def learn(self, client: str | None, model: str, output: int) -> None:
         """Record that a complete response had ``output`` tokens."""
-        key = client, model[:LONGEST_NAME]
-        known = self._answers.get(key)
-        if known is None:
-            known = self._answers[key] = _Answers()
-            if len(self._answers) > self._most:
-                self._answers.popitem(last=False)
-        else:
-            self._answers.move_to_end(key)
+        owner, name = client or "", model[:LONGEST_NAME]
+        known = self._answers.get(owner, name) or _Answers()
+        self._answers.put(owner, name, known)
         known.last.append(output)
         if len(known.last) >= ENOUGH:
             known.expected = sorted(known.last)[math.ceil(len(known.last) * SHARE) - 1]

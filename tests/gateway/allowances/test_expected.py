@@ -74,6 +74,14 @@ def test_a_bounded_number_of_models_is_remembered():
     assert [outputs.tokens("alice", model) for model in ("a", "b", "c")] == [AT_FIRST, 10, 10]
 
 
+def test_one_clients_models_do_not_remove_the_estimates_of_another():
+    outputs = ExpectedOutputs(most=4)
+    told(outputs, *[10] * ENOUGH, client="bob")
+    for model in "abcdefgh":
+        told(outputs, 20, client="mallory", model=model)
+    assert outputs.tokens("bob", "openai/m") == 10
+
+
 BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "Hello."}]},
     "messages": {"messages": [{"role": "user", "content": "Hello."}]},
