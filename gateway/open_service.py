@@ -20,7 +20,7 @@ from gateway.answer_cache.uses import CacheUses
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.redaction import secrets_in
-from gateway.config.state_storage import KEEPING_KEYS
+from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.conversations.background import Background, NoBackground
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
@@ -28,7 +28,7 @@ from gateway.exchange.service import Replaced, Service
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
 from gateway.kept_ledger.ledger_keeping import LedgerWriter
-from gateway.kept_objects.inventory import Inventory, MemoryInventory
+from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists import ProviderLists
@@ -80,6 +80,9 @@ def open_service(
     allowances = Allowances(config, counters, queues=_shared_queues(counters, shared))
     _seed_budgets(config, kept_ledger, allowances)
     authenticator, shares = Authenticator(config), Shares()
+    inventory = _open_inventory(config)
+    if inventory is not None:
+        inventory.limit_owners(storage_limits(config))
     health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
     health.apply_config(config)
     credentials, provider_lists = sources_of(config, {}), ProviderLists()
@@ -116,7 +119,7 @@ def open_service(
         answer_cache=AnswerCache(config.cache, _open_answer_store(config)),
         cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config),
-        inventory=_open_inventory(config),
+        inventory=inventory,
     )
 
 
@@ -180,7 +183,7 @@ def _open_inventory(config: Config) -> Inventory | None:
     Raises ``ImportError`` for a missing package."""
     storage, workers_file = config.state_storage, os.environ.get(WORKERS_FILE)
     if workers_file is None and (storage is None or storage.type == "memory"):
-        return MemoryInventory()
+        return MemoryInventory(max_bytes=(storage or StateStorage()).max_bytes or MAX_BYTES)
     from gateway.kept_objects.inventory_table import open_inventory
 
     return open_inventory(storage, workers_file)
@@ -235,6 +238,8 @@ def service_of_clients(config: Config, service: Service) -> Service:
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
         service.store.limit_owners(storage_limits(config))
+    if service.inventory is not None:
+        service.inventory.limit_owners(storage_limits(config))
     service.kept_ledger.use_config(config)
     allowances = service.allowances.next(config)
     _seed_budgets(config, service.kept_ledger, allowances, service.allowances)

@@ -47,7 +47,8 @@ class ClientLimits:
     )
     stored: Size | None = setting(
         "Bytes in the [state storage](#state_storage). If they are exceeded, the client's own oldest conversations "
-        "are removed.",
+        "are removed. The records of its files, vector stores and other objects may take as many, and then leave its "
+        "lists, the oldest first.",
         None,
         shown="no extra limit",
     )

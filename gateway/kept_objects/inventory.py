@@ -4,6 +4,7 @@ A provider lists the objects of everyone with its key. The inventory stores each
 them, so lists and cursors contain only those (BerriAI/litellm#36087). Nothing else depends on it, because ids contain
 their account."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import attrs
 import msgspec
 import trio
 
-from gateway.stores.nodes import is_storable
+from gateway.stores.nodes import OwnerBytes, OwnerLimit, is_storable
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
@@ -39,6 +40,15 @@ MAX_IN_LIST: Final = 10_000
 
 MAX_TOTAL: Final = 20_000
 """The most objects of all owners in a ``MemoryInventory``."""
+
+MAX_BYTES: Final = 16 * 2**20
+"""The default size of a ``MemoryInventory``, with all owners."""
+
+OVERHEAD: Final = 500
+"""The estimated bytes of an object besides its ids and its body."""
+
+UNLISTED: Final[tuple[Collection, ...]] = (BILLED_BATCHES, BATCH_OUTPUTS, BATCH_FILES, PENDING_BATCHES)
+"""Records that bill batches. They count as an owner's bytes, but are not removed because of them."""
 
 MAX_OBJECT: Final = 16 * 1024
 """The largest stored object in bytes."""
@@ -98,6 +108,10 @@ class Inventory(Protocol):
 
     async def claim(self, owner: str, id: str) -> bool:
         """Claim the right to bill the batch ``id``; return whether this is the first claim."""
+        ...
+
+    def limit_owners(self, most: OwnerLimit) -> None:
+        """Limit the bytes of each owner from now on: beyond ``most(owner)``, its oldest listed objects are removed."""
         ...
 
     async def aclose(self) -> None: ...
@@ -169,16 +183,37 @@ def parse_object(owner: str, collection: Collection, body: bytes, id_member: str
     return KeptObject(owner, collection, id, body, ends)
 
 
-class MemoryInventory:
-    """An inventory in the process's memory."""
+def _size_of(kept: KeptObject) -> int:
+    """Return the bytes that ``kept`` takes in memory."""
+    return len(kept.owner) + len(kept.id) + len(kept.body) + OVERHEAD
 
-    def __init__(self, most: int = MAX_IN_LIST, max_total: int = MAX_TOTAL, page_size: int = PAGE_SIZE) -> None:
+
+class MemoryInventory:
+    """An inventory in the process's memory, of at most ``max_bytes``.
+
+    Beyond that, or beyond ``max_total`` objects, the oldest objects of the owner with the most bytes are removed."""
+
+    def __init__(
+        self,
+        most: int = MAX_IN_LIST,
+        max_total: int = MAX_TOTAL,
+        page_size: int = PAGE_SIZE,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self.page_size = page_size
         self._most = most
         self._max_total = max_total
         self._lists: dict[tuple[str, Collection], OrderedDict[str, NumberedObject]] = {}
+        self._listed: dict[str, OrderedDict[tuple[Collection, str], None]] = {}  # by owner, the oldest first
+        self._owners = OwnerBytes()
+        self._most_of: OwnerLimit = lambda _: math.inf
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._number = 0
         self._count = 0
+
+    def limit_owners(self, most: OwnerLimit) -> None:
+        self._most_of = most
 
     async def put(self, kept: KeptObject) -> None:
         await trio.lowlevel.checkpoint()
@@ -188,18 +223,54 @@ class MemoryInventory:
         own = self._lists.setdefault((kept.owner, kept.collection), OrderedDict())
         if (there := own.get(kept.id)) is not None:
             own[kept.id] = attrs.evolve(there, kept=kept)
-            return
-        self._number += 1
-        self._count += 1
-        own[kept.id] = NumberedObject(self._number, kept)
-        if len(own) > self._most:
-            self._drop_oldest(own)
-        elif self._count > self._max_total:
-            self._drop_oldest(max(self._lists.values(), key=len))
+            self._count_bytes(kept.owner, _size_of(kept) - _size_of(there.kept))
+        else:
+            self._number += 1
+            self._count += 1
+            own[kept.id] = NumberedObject(self._number, kept)
+            self._count_bytes(kept.owner, _size_of(kept))
+            if kept.collection not in UNLISTED:
+                self._listed.setdefault(kept.owner, OrderedDict())[kept.collection, kept.id] = None
+        self._remove_excess(kept.owner, kept.collection)
 
-    def _drop_oldest(self, own: OrderedDict[str, NumberedObject]) -> None:
-        own.popitem(last=False)
+    def _remove_excess(self, owner: str, collection: Collection) -> None:
+        """Remove the oldest objects beyond each limit, after a write to a collection of ``owner``."""
+        own = self._lists[owner, collection]
+        if len(own) > self._most:
+            self._remove(owner, collection, next(iter(own)))
+        while self._owners.of(owner) > self._most_of(owner) and self._remove_oldest(owner):
+            pass
+        passed: set[str] = set()
+        while self._count > self._max_total or self._bytes > self._max_bytes:
+            largest = self._owners.largest_owner(passed)
+            if largest is None:
+                return
+            if not self._remove_oldest(largest):
+                passed.add(largest)
+
+    def _remove_oldest(self, owner: str) -> bool:
+        """Remove the oldest listed object of ``owner``; return false if there is none."""
+        if not (listed := self._listed.get(owner)):
+            return False
+        self._remove(owner, *next(iter(listed)))
+        return True
+
+    def _remove(self, owner: str, collection: Collection, id: str) -> None:
+        own = self._lists.get((owner, collection))
+        if own is None or (there := own.pop(id, None)) is None:
+            return
         self._count -= 1
+        self._count_bytes(owner, -_size_of(there.kept))
+        if not own:
+            del self._lists[owner, collection]
+        if (listed := self._listed.get(owner)) is not None:
+            listed.pop((collection, id), None)
+            if not listed:
+                del self._listed[owner]
+
+    def _count_bytes(self, owner: str, size: int) -> None:
+        self._bytes += size
+        self._owners.add(owner, size)
 
     async def claim(self, owner: str, id: str) -> bool:
         await trio.lowlevel.checkpoint()
@@ -215,11 +286,7 @@ class MemoryInventory:
 
     async def remove(self, owner: str, collection: Collection, id: str) -> None:
         await trio.lowlevel.checkpoint()
-        own = self._lists.get((owner, collection))
-        if own is not None and own.pop(id, None) is not None:
-            self._count -= 1
-            if not own:
-                del self._lists[owner, collection]
+        self._remove(owner, collection, id)
 
     async def read_some(
         self, owner: str, collection: Collection, after_number: int | None, order: Order

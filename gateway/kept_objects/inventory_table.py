@@ -1,5 +1,6 @@
 """The inventory in a database."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -7,8 +8,11 @@ from typing import Any, Final, Protocol, TypeVar
 from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
     BILLED_BATCHES,
+    MAX_BYTES,
     MAX_IN_LIST,
+    OVERHEAD,
     PAGE_SIZE,
+    UNLISTED,
     Collection,
     Inventory,
     KeptObject,
@@ -16,6 +20,7 @@ from gateway.kept_objects.inventory import (
     NumberedObject,
     Order,
 )
+from gateway.stores.nodes import OwnerLimit
 from gateway.stores.sql import Database, Session
 from gateway.stores.store import Unavailable
 
@@ -35,6 +40,14 @@ _DROP_OLDEST: Final = """
         ORDER BY number DESC LIMIT 1 OFFSET :most
     )
 """
+_DROP_EXCESS: Final = """
+    DELETE FROM {kept_objects} WHERE owner = :owner AND collection NOT IN (:unlisted) AND number <= (
+        SELECT MAX(number) FROM (
+            SELECT number, SUM(LENGTH(body) + LENGTH(id) + :overhead) OVER (ORDER BY number DESC) AS bytes
+            FROM {kept_objects} WHERE owner = :owner
+        ) AS sizes WHERE bytes > :most
+    )
+""".replace(":unlisted", ", ".join(f"'{name}'" for name in UNLISTED))
 _SELECT: Final = "SELECT number, id, until, body FROM {kept_objects} WHERE owner = :owner AND collection = :collection"
 _GET: Final = _SELECT + " AND id = :id"
 _REMOVE: Final = "DELETE FROM {kept_objects} WHERE owner = :owner AND id = :id AND collection = :collection"
@@ -73,6 +86,10 @@ class InventoryTable:
         self._database = database
         self._cipher = cipher
         self._most = most
+        self._most_of: OwnerLimit = lambda _: math.inf
+
+    def limit_owners(self, most: OwnerLimit) -> None:
+        self._most_of = most
 
     async def put(self, kept: KeptObject) -> None:
         body = self._cipher.encrypt(kept.body, _context_of(kept.owner, kept.collection, kept.id))
@@ -81,6 +98,8 @@ class InventoryTable:
         def work(run: Callable[..., list[tuple[Any, ...]]]) -> None:
             run(_PUT, **list_key, id=kept.id, until=kept.until, body=body)
             run(_DROP_OLDEST, **list_key, most=self._most)
+            if (most := self._most_of(kept.owner)) != math.inf:
+                run(_DROP_EXCESS, owner=kept.owner, overhead=OVERHEAD, most=int(most))
 
         await self._write(work)
 
@@ -147,7 +166,7 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None) -> In
     storage = storage or StateStorage()
     match storage.type:
         case "memory" if workers_file is None:
-            return MemoryInventory()
+            return MemoryInventory(max_bytes=storage.max_bytes or MAX_BYTES)
         case "memory" | "sqlite":
             from gateway.stores.sqlite import SqliteDatabase
 

@@ -1,6 +1,7 @@
 """Lists of what an owner has made: pages, cursors and bounds are the same wherever it is kept."""
 
 import json
+import math
 
 import pytest
 import trio
@@ -94,6 +95,36 @@ async def test_memory_is_bounded_for_one_and_for_all():
         await inventory.put(of(f"b{number}", "f"))
     assert await listed(inventory, "a") == (["f19", "f18", "f17", "f16"], False)
     assert [await listed(inventory, f"b{number}") for number in range(4)] == [(["f"], False)] * 4
+
+
+async def test_an_owners_objects_count_in_its_share_of_the_storage(inventory):
+    """OWASP API4:2023. Records that bill batches stay, also if they are the oldest."""
+    inventory.limit_owners(lambda owner: 20_000 if owner == "a" else math.inf)
+    for number in range(3):
+        await inventory.put(of("a", f"p{number}", "pending batches", filled="x" * 1000))
+    for owner in ("a", "b"):
+        for number in range(10):
+            await inventory.put(of(owner, f"f{number}", filled="x" * 3000))
+    objects, _ = await listed(inventory, "a")
+    assert objects[0] == "f9"
+    assert 4 <= len(objects) <= 5
+    assert len((await listed(inventory, "b"))[0]) == 10
+    assert len(await inventory.read_some("a", "pending batches", None, "asc")) == 3
+    await inventory.put(of("a", "f9", filled="x" * 10))
+    assert (await listed(inventory, "a"))[0] == objects
+    await inventory.aclose()
+
+
+async def test_all_objects_in_memory_are_bounded_and_the_largest_owner_loses_its_oldest():
+    inventory = MemoryInventory(max_bytes=2**20)
+    await inventory.put(of("b", "mine"))
+    for number in range(1000):
+        await inventory.put(of("a", f"v{number}", "vector_stores", filled="x" * 15_000))
+    await inventory.put(of("c", "mine"))
+    held = await inventory.read_some("a", "vector_stores", None, "asc")
+    assert 60 < len(held) < 70
+    assert held[-1].kept.id == "v999"
+    assert [(await listed(inventory, owner))[0] for owner in "bc"] == [["mine"], ["mine"]]
 
 
 async def test_what_is_encrypted_is_read_with_its_key_alone(tmp_path):
