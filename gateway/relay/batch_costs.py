@@ -180,6 +180,8 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
     """Return the usage and cost of a result line, ``None`` if it failed or is invalid.
 
     With ``only_calls``, return only calls of tools, ``None`` without any."""
+    if b'"custom_id"' not in line:  # of a file without results
+        return None
     value = _decode_line(line)
     if not isinstance(value, dict):
         return None

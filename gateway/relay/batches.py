@@ -210,7 +210,7 @@ class BatchRequest(KeptRequest):
     async def _bill_once(self, filter: AnswerFilter) -> None:
         """Bill the usage in the response, unless it was billed before; a finished batch releases its reservation."""
         assert self._queried_account is not None, "it was asked"
-        booking, id, is_over = None, self._billed_batch, False
+        booking, id, is_over, keys = None, self._billed_batch, False, self._billing_keys
         if isinstance(filter, ResultLines):
             booking, is_over = filter.booking, True
         elif isinstance(filter, ObjectAnswer) and not self.is_list:
@@ -218,17 +218,18 @@ class BatchRequest(KeptRequest):
             if batch is None:
                 return
             booking, id = batch.booking, batch.id
+            keys = (id,) if batch.output is None else (id, _usage_key(batch.output))
             is_over = booking is not None or batch.output is None
             if batch.output is not None and (booking is None or batch.has_tools):
                 await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
-        if booking is not None and await self._claim_billing(id):
+        if booking is not None and await self._claim_billing(keys):
             record = self.relaying.context.record
             record.bill.billed, record.bill.usage, record.bill.booked = True, booking.usage, booking
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
             if record.reservation is not None:  # before it is removed: a reader may be slow
                 record.reservation.settle(record)
-        if is_over and self.service.allowances.batch_reserves.is_wanted:
+        if is_over and id and self.service.allowances.batch_reserves.is_wanted:
             await self.service.pending.remove(self.owner, id)
 
     @property
@@ -236,29 +237,37 @@ class BatchRequest(KeptRequest):
         """The id or key of the batch that this request may bill."""
         return self.path_ids[0] if self.path_ids else ""
 
+    @property
+    def _billing_keys(self) -> tuple[str, ...]:
+        """The keys to claim before result lines are billed."""
+        return (self._billed_batch,)
+
     async def _store_output_note(self, file: str, known: OutputNote) -> None:
         """Store that the lines of ``file`` report usage of a batch that is still to be billed."""
         note = KeptObject(self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, file), msgspec.json.encode(known))
         if self.service.inventory is not None:
             await self.write_inventory(partial(self.service.inventory.put, note))
 
-    async def _claim_billing(self, id: str) -> bool:
-        """Claim the billing of batch ``id``; return whether this is the first claim.
+    async def _claim_billing(self, keys: tuple[str, ...]) -> bool:
+        """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
         Without state storage no claim succeeds, because each query would bill the batch again."""
         if self.service.inventory is None:
             return False
         try:
-            return await self.service.inventory.claim(self.owner, id)
+            return all([await self.service.inventory.claim(self.owner, key) for key in keys])
         except Unavailable as error:
-            log.warning("could not store the cost of batch %s: %s", id, error)
+            log.warning("could not store the cost of batch %s: %s", keys[0], error)
             return False
 
 
 class ContentRequest(BatchRequest):
-    """The content of a file, which may contain results of a batch with unknown usage."""
+    """The content of a file, which may contain results of a batch with unknown usage.
 
-    _results: OutputNote | None = None
+    Clients with the provider's own ids may know a file from a list without its batch, so the gateway reads the lines of
+    every file that they fetch."""
+
+    _note: OutputNote | None = None
 
     async def answer(self) -> Response:
         if self.service.inventory is not None and self.path_ids:
@@ -266,7 +275,7 @@ class ContentRequest(BatchRequest):
                 found = await self.service.inventory.get(
                     self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, self.path_ids[0])
                 )
-                self._results = None if found is None else read_output_note(found.kept.body)
+                self._note = None if found is None else read_output_note(found.kept.body)
         return await super().answer()
 
     @property
@@ -275,20 +284,32 @@ class ContentRequest(BatchRequest):
 
     @property
     def _is_results(self) -> bool:
-        return self._results is not None
+        return self._note is not None or (self.ids.are_native and self.service.inventory is not None)
 
     @property
     def _billed_batch(self) -> str:
-        return "" if self._results is None else self._results.billing_key
+        return "" if self._note is None else self._note.billing_key
+
+    @property
+    def _billing_keys(self) -> tuple[str, ...]:
+        """The keys to claim: the batch's, if known, and those of the file, because either may be read first."""
+        file, note = self.path_ids[0], self._note
+        usage = () if note is not None and note.only_calls else (_usage_key(file),)
+        return (*(() if note is None else (note.billing_key,)), *usage, f"lines of {file}")
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:
         return () if self._is_results else super()._passed_headers
 
     def _filter(self, account: Account) -> AnswerFilter:
-        if self._results is None:
+        if not self._is_results:
             return super()._filter(account)
-        return ResultLines(account.entries, only_calls=self._results.only_calls)
+        return ResultLines(account.entries, only_calls=self._note is not None and self._note.only_calls)
+
+
+def _usage_key(file: str) -> str:
+    """Return the key that is claimed when the usage of the results in ``file`` is billed."""
+    return f"usage of {file}"
 
 
 def _object_id(body: bytes) -> str | None:

@@ -97,7 +97,7 @@ LINES: dict[str, tuple[dict[str, Any], int]] = {  # and what it costs, in millio
 
 
 def booked(line: dict[str, Any], *entries: ModelEntry) -> Booking:
-    found = line_booking(json.dumps(line).encode(), entries or (entry(),))
+    found = line_booking(json.dumps({"custom_id": "a", **line}).encode(), entries or (entry(),))
     assert found is not None
     return found
 

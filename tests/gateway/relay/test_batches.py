@@ -220,6 +220,44 @@ async def test_what_a_batch_does_not_say_of_calls_is_paid_by_its_lines(caplog):
     assert booked(caplog) == [HALF, 0.03]
 
 
+def result_line(model: str = "gpt-5") -> bytes:
+    usage = {"prompt_tokens": 1000, "prompt_tokens_details": {"cached_tokens": 400}, "completion_tokens": 100}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+    body = {"object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
+    return json.dumps({"id": "q", "custom_id": "r0", "response": {"status_code": 200, "body": body}}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("reports_usage", [True, False])
+@pytest.mark.parametrize("steps", ["list, content", "content, batch", "batch, content", "content, content", "part"])
+async def test_results_with_the_providers_own_ids_are_billed_once_in_any_order(steps, reports_usage, caplog):
+    """A client may learn the file of results from a list, without ever fetching its batch."""
+    caplog.set_level("INFO", "trigate")
+    async with serving("openai", entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def run_steps() -> None:
+            client = served.openai(KEYS["c"])
+            batch = made(client, upload(served, lines("gpt-5"), KEYS["c"]))
+            provider.contents["file-results"] = result_line()
+            ended = {"status": "completed", "output_file_id": "file-results"}
+            provider.kept[batch.id] |= {**ended, **({"usage": USAGE, "model": "gpt-5"} if reports_usage else {})}
+            for step in steps.split(", ") * 2:
+                match step:
+                    case "list":
+                        assert any(one.id == batch.id for one in client.batches.list())
+                    case "batch":
+                        assert client.batches.retrieve(batch.id).output_file_id == "file-results"
+                    case "part":
+                        url, headers = "/v1/files/file-results/content", {"range": "bytes=0-10"}
+                        found = served.http("GET", url, KEYS["c"], headers=headers)
+                        assert found.content == result_line(), "a part would hide usage"
+                    case _:
+                        assert client.files.content("file-results").content == result_line()
+
+        await run(run_steps)
+        await eventually(lambda: booked(caplog) == [HALF])
+
+
 async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog):
     """The SDK calls the address that a batch names, with the gateway's key (stdapi-ai/stdapi.ai#161)."""
     caplog.set_level("INFO", "trigate")
