@@ -1,6 +1,7 @@
 """The numbers of the live view: exchanges over time, and tokens and costs by client and model."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -122,14 +123,19 @@ class Sums:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str | None, str], Sum] = {}
+        self._number_of: Counter[str | None] = Counter()  # by client
 
     def add(self, line: Mapping[str, Any], order: int) -> None:
         if "output_tokens" not in line and "cost_usd" not in line:
             return
         key = line.get("client"), line.get("target", OTHERS)
-        if key not in self._sums and len(self._sums) >= MOST_SUMS:
+        is_full = len(self._sums) >= MOST_SUMS or self._number_of[key[0]] >= MOST_SUMS // 2
+        if key not in self._sums and is_full:
             key = key[0], OTHERS
-        self._sums.setdefault(key, Sum()).add(line, order)
+        if key not in self._sums:
+            self._sums[key] = Sum()
+            self._number_of[key[0]] += 1
+        self._sums[key].add(line, order)
 
     def rows(self, client: str | None, since: int = 0) -> list[list[Any]]:
         """Return the client, the model and the sums of those that grew after ended exchange ``since``."""

@@ -4,7 +4,7 @@ A transcript stores references to the bytes that passed, without a copy. The siz
 oldest ended ones make room for new bytes."""
 
 import re
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -34,23 +34,22 @@ class Transcripts:
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self.held = 0
-        self._ended: deque[Transcript] = deque()
+        self._ended: OrderedDict[Transcript, None] = OrderedDict()
 
     def ended(self, transcript: "Transcript") -> None:
         """Note that ``transcript`` is complete: it may be dropped when others need the room."""
         transcript.close()
-        self._ended.append(transcript)
+        self._ended[transcript] = None
 
     def forget(self, transcript: "Transcript") -> None:
-        """Drop ``transcript``, which can no longer be opened. The oldest ended one comes first."""
+        """Drop ``transcript``, which can no longer be opened."""
         transcript.clear()
-        if self._ended and self._ended[0] is transcript:
-            self._ended.popleft()
+        self._ended.pop(transcript, None)
 
     def make_room(self) -> bool:
         """Drop ended streams until at most ``most`` bytes are stored, and return whether that sufficed."""
         while self.held > self.most and self._ended:
-            self._ended.popleft().clear()
+            self._ended.popitem(last=False)[0].clear()
         return self.held <= self.most
 
 

@@ -1,9 +1,11 @@
 """What can be looked at: the board, one viewer's news, and an ear on a stream that its bytes do not notice."""
 
 import base64
+import gc
 import hashlib
 import json
 import re
+import weakref
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -726,6 +728,20 @@ async def test_what_is_no_longer_listed_is_forgotten(stage):
     assert stage.live_view._transcripts.held == RECENT * (5 + PIECE)
 
 
+def test_a_forgotten_transcript_is_released_in_any_order():
+    """A client with many requests loses its own first, not the oldest of all."""
+    room = Transcripts()
+    oldest, forgotten = Transcript(room), Transcript(room)
+    for transcript in (oldest, forgotten):
+        transcript.add(b": x\n\n", b": x\n\n")
+        room.ended(transcript)
+    known = weakref.ref(forgotten)
+    room.forget(forgotten)
+    del forgotten, transcript
+    gc.collect()
+    assert known() is None
+
+
 async def test_a_client_opens_its_own_ended_streams_alone(stage):
     record = stage.begin(client="them")
     stage.stream(record).lane.feed(b": x\n\n")
@@ -785,11 +801,21 @@ def test_costs_are_added_up_with_how_well_they_are_known():
 
 
 def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
-    monkeypatch.setattr(charts, "MOST_SUMS", 2)
+    monkeypatch.setattr(charts, "MOST_SUMS", 4)
     for number in range(5):
         used(stage, "me", f"openai/{number}")
     rows = stage.live_view.sums.rows(None)
     assert [(row[1], row[2]) for row in rows] == [("openai/0", 1), ("openai/1", 1), (OTHERS, 3)]
+
+
+def test_the_models_of_one_client_leave_room_for_those_of_others(stage, monkeypatch):
+    """A client may send any model name that matches a wildcard."""
+    monkeypatch.setattr(charts, "MOST_SUMS", 6)
+    for number in range(20):
+        used(stage, "them", f"openai/{number}")
+    for number in range(2):
+        used(stage, "me", f"openai/{number}")
+    assert [(row[1], row[2]) for row in stage.live_view.sums.rows("me")] == [("openai/0", 1), ("openai/1", 1)]
 
 
 # What switches it
