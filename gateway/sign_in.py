@@ -139,6 +139,7 @@ class RefreshedCredential:
             "the gateway could not sign in to the provider: see its log, and check sign_in of the entry",
             reason="credential",
             wait=PAUSE,
+            concerns_all=True,
         )
 
 

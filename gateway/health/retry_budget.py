@@ -32,6 +32,8 @@ class RetryBudget:
     def __init__(self, workers: int = 1) -> None:
         """Share the requests that are always allowed with the other ``workers`` processes."""
         self._windows: dict[str | None, _Window] = {}
+        self._retrying: dict[str | None, int] = {}  # the second of each client's last additional request
+        self._pruned = 0
         self._most = MOST_IDLE
         self._always_allowed = ALWAYS_ALLOWED / workers
 
@@ -54,6 +56,7 @@ class RetryBudget:
         if second != window.second:
             window.advance(second)
         window.additional[second % SECONDS] += 1
+        self._retrying[client] = second
 
     def may_add(self, now: float, share: float, client: str | None = None) -> bool:
         """Return whether ``client`` may have one more.
@@ -62,16 +65,12 @@ class RetryBudget:
         second = int(now)
         window = self._windows[client] if client in self._windows else self._add(client, second)
         window.advance(second)
-        others = sum(
-            one is not window and one.second > second - SECONDS and self._has_additional(one, second)
-            for one in self._windows.values()
-        )
+        if second != self._pruned:  # once a second, because there may be thousands of clients
+            self._pruned = second
+            self._retrying = {one: last for one, last in self._retrying.items() if last > second - SECONDS}
+        others = len(self._retrying) - (client in self._retrying)
         always = self._always_allowed if not others else max(1.0, self._always_allowed / (others + 1))
         return sum(window.additional) + 1 <= share * sum(window.from_clients) + always
-
-    def _has_additional(self, window: _Window, second: int) -> bool:
-        window.advance(second)
-        return any(window.additional)
 
     def _add(self, client: str | None, second: int) -> _Window:
         if len(self._windows) >= self._most:

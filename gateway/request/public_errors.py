@@ -99,7 +99,7 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
 def _denial_message(failed: ErrorInfo, target: Target) -> str:
     """Return the message for a rejected credential, or for a refusal whose cause the provider does not state."""
     check = f"check {_credential_key(target)} of {target.entry.name} in the configuration"
-    if failed.concerns_all or failed.kind == "authentication":
+    if failed.concerns_all or (failed.kind == "authentication" and failed.reason == "credential"):
         return f"the provider rejected the gateway's credential: {check}"
     return (
         f"the provider denied access to the model, or to an object in the request such as a file: correct the request, "

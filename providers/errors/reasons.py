@@ -71,6 +71,8 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     "Unhealthy": "overloaded",
     # others
     "insufficient_user_quota": "quota",  # new-api
+    "key_model_access_denied": "gone",  # LiteLLM, with 401 (winfunc/opcode#358)
+    "team_model_access_denied": "gone",
     "quota_exceeded": "quota",  # GitHub Copilot
     "model_decommissioned": "gone",  # Groq's, like those below, with 403
     "model_permission_blocked_org": "gone",
@@ -182,8 +184,12 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
 def concerns_all_clients(status: int, error: Mapping[str, Any], reason: FailureReason, headers: Headers = ()) -> bool:
     """Return whether a failure's words concern the account or its credential, whatever the request contains.
 
-    A 403 or a limit without such words may concern what the client requested: a file, a model, a large request."""
-    if reason not in ("credential", "quota") or _is_about_other_object(error):
+    A 403 or a limit without such words may concern what the client requested: a file, a model, a large request. A
+    router repeats errors of one model's provider (OpenRouterTeam/ai-sdk-provider#24)."""
+    metadata = error.get("metadata")
+    if reason not in ("credential", "quota") or error.get("param") or _is_about_other_object(error):
+        return False
+    if isinstance(metadata, dict) and "provider_name" in metadata:
         return False
     if reason == "credential" and status == _UNAUTHORIZED:
         return True

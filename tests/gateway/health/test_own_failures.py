@@ -62,6 +62,15 @@ FAILURES: Final = {
     "a large request": Failing(429, "Request too large for m on tokens per min (TPM)"),
     "a limit with a time": Failing(429, "Extra usage is required for this", (("retry-after", "60"),)),
     "a credential of a tool": Failing(401, "Error retrieving tool list", members={"param": "tools"}),
+    # winfunc/opcode#358
+    "a model that a gateway denies": Failing(
+        401, "key not allowed to access model", members={"type": "key_model_access_denied", "param": "model"}
+    ),
+    # OpenRouterTeam/ai-sdk-provider#24
+    "a key of one model's provider": Failing(
+        401, "Provider returned error", members={"code": 401, "metadata": {"provider_name": "Anthropic", "raw": "{}"}}
+    ),
+    "a limit of one model": Failing(429, "Rate limit exceeded: free-models-per-day"),
     "a crash": Failing(500),
     "an overload": Failing(503),
     "a cut": Failing(None),
