@@ -19,10 +19,14 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from configfile.secret_files import SecretFiles
+from gateway.access.body_memory import COPIES, ELEMENT
 from gateway.commands.schema import schema
+from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.config.loading import Config, load
+from gateway.config.state_storage import StateStorage
 from gateway.endpoints.health import ALIVE, READY
+from gateway.kept_objects.inventory import MAX_BYTES
 from gateway.relay.spool_space import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
@@ -34,6 +38,7 @@ DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "trigate.service"
 IDLE = 65 * 2**20  # bytes, measured
 STREAM = 64 * 2**10
+KEPT_LIVE = 4 * 2**20  # of the live view
 
 LOAD = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "load-job.yaml").read_text())}
 KUBERNETES = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())}
@@ -62,7 +67,49 @@ def seconds(text: str) -> float:
 
 
 def megabytes(text: str) -> int:
-    return int(re.fullmatch(r"(\d+)(?:Mi|m)", text)[1]) * 2**20
+    """Return a size in bytes, as Kubernetes, Compose or systemd write it."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|m|G)", text).groups()
+    return int(number) * (2**30 if unit == "G" else 2**20)
+
+
+def default_memory() -> int:
+    """Return the memory in bytes that one process needs if every default limit is reached."""
+    limits = Limits()
+    body = COPIES * limits.request_body + ELEMENT * limits.elements  # alone, one body always fits
+    kept = AnswerCacheSettings().max_bytes + StateStorage().max_bytes + MAX_BYTES + KEPT_LIVE
+    return IDLE + limits.in_flight * STREAM + max(limits.bodies, body) + kept
+
+
+MEMORY_LIMITS = {
+    "kubernetes": lambda: (CONTAINER["resources"]["limits"]["memory"], 1),
+    "compose": lambda: (COMPOSE["services"]["trigate"]["mem_limit"], 1),
+    "systemd": lambda: (unit()["MemoryMax"][0], int(re.search(r"--workers (\d+)", UNIT.read_text())[1])),
+}
+
+
+@pytest.mark.parametrize("file", MEMORY_LIMITS)
+def test_the_memory_limit_is_above_the_sum_of_the_default_limits(file):
+    text, workers = MEMORY_LIMITS[file]()
+    assert megabytes(text) > 1.25 * workers * default_memory()
+
+
+def test_temporary_files_are_on_a_disk_and_fit():
+    """Kubernetes evicts a pod that exceeds its volume; a spool in memory counts against the memory limit."""
+    (tmp,) = (one["emptyDir"] for one in POD["volumes"] if one["name"] == "tmp")
+    assert megabytes(tmp["sizeLimit"]) > LARGEST
+    assert "medium" not in tmp, "memory"
+    gateway = COMPOSE["services"]["trigate"]
+    (name,) = (place.split(":")[0] for place in gateway["volumes"] if place.endswith(":/tmp"))
+    assert name in COMPOSE["volumes"]
+    assert "tmpfs" not in gateway
+    assert "TMPDIR=/var/tmp" in unit()["Environment"]
+
+
+def test_there_are_descriptors_for_all_connections():
+    """The server's own default follows the limit; a request needs one for its client and one for its provider."""
+    limits = Limits()
+    for text in (unit()["LimitNOFILE"][0], COMPOSE["services"]["trigate"]["ulimits"]["nofile"]):
+        assert int(text) > max(4096, 4 * limits.in_flight) + 3 * limits.in_flight
 
 
 def whole_drain(config: Config | None = None) -> float:
@@ -179,17 +226,6 @@ def test_one_late_response_takes_no_pod_out():
     probe = CONTAINER["readinessProbe"]
     assert probe["failureThreshold"] >= 3
     assert probe["timeoutSeconds"] <= probe["periodSeconds"]
-
-
-def test_uploads_wait_on_a_disk_that_has_room_for_them():
-    """A volume smaller than the spool's largest default fills up before the gateway refuses an upload."""
-    (tmp,) = (one["emptyDir"] for one in POD["volumes"] if one["name"] == "tmp")
-    assert megabytes(tmp["sizeLimit"]) > LARGEST
-    assert "medium" not in tmp, "memory"
-    gateway = COMPOSE["services"]["trigate"]
-    (name,) = (place.split(":")[0] for place in gateway["volumes"] if place.endswith(":/tmp"))
-    assert name in COMPOSE["volumes"]
-    assert "tmpfs" not in gateway
 
 
 # Helm
