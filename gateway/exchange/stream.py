@@ -177,7 +177,7 @@ class BegunStream:
                 if lane.progress.committed or lane.progress.failed is not None or size > HELD:
                     break
             else:
-                first.append(lane.end())
+                first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
         except FramingError as error:
             first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
         self.usage = lane.progress.usage

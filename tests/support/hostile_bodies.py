@@ -141,7 +141,11 @@ def answers() -> Mapping[str, HostileAnswer]:
     result = {"custom_id": "a", "response": {"status_code": 200, "body": {"model": "m", "usage": {"input_tokens": 1}}}}
     long = json.dumps({**result, "more": "x" * 12 * MB}).encode()
     line = json.dumps(result).encode() + b"\n"
+    message = {"role": "assistant", "content": "word\n" * 6 * MB}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    answer = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
     return {
+        "a long answer": HostileAnswer(json.dumps(answer).encode()),
         "comment lines in an event": HostileAnswer(b":\n" * 4 * MB + b"\n", EVENTS),
         "comments": HostileAnswer(b":\n\n" * MB, EVENTS),
         "line ends": HostileAnswer(b"\r" * 2 * MB, EVENTS),
