@@ -91,7 +91,8 @@ class Attempt:
         self._head = 0.0
         self._status: int | None = None
         self._delivered = False  # the provider may have the whole request
-        self._pieces = 0  # the bodies that were sent
+        self._pieces = 0  # the bodies that were sent, of ``_all_pieces``
+        self._all_pieces = target_request.prepared.requests
         self._size = target_request.prepared.size
 
     async def send(self) -> UpstreamResponse:
@@ -111,6 +112,7 @@ class Attempt:
             self.target_request, prepared=attrs.evolve(self.target_request.prepared, outgoing=outgoing)
         )
         self.stage = Stage.SENDING
+        self._delivered, self._status = False, None
         self._resends = Resends(1)
         self.watch.restart_first_byte_limit()
         return await self.send()
@@ -139,7 +141,7 @@ class Attempt:
             head=self._head - began if self._head else None,
             content=content - began if content else None,
             seconds=None if reason == "ok" else time.perf_counter() - began,
-            usage=usage if not committed and self._is_answered else None,
+            usage=usage if not committed and self._is_answered and self._all_pieces == 1 else None,
             unknown_usage=self._sent_usage() if reason != "ok" and not committed and self._may_be_billed() else None,
             committed=committed,
             requests=max(1, self._pieces),
@@ -151,10 +153,12 @@ class Attempt:
         return time.perf_counter() - self._began
 
     def _sent_usage(self) -> Usage:
-        """Return the estimated usage of the request, also after ``release``."""
+        """Return the estimated usage of the pieces that the provider received, also after ``release``."""
         if self.target_request.size is None and self.target_request.prepared.size < self._size:
-            return Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
-        return self.target_request.sent_usage()
+            usage = Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
+        else:
+            usage = self.target_request.sent_usage()
+        return attrs.evolve(usage, input=-(-usage.input * self._received_pieces // self._all_pieces))
 
     def _may_be_billed(self) -> bool:
         """Return whether the provider may bill an attempt whose response no client received.
@@ -162,7 +166,13 @@ class Attempt:
         It may if it started to respond, or has the whole request and its response was not read (bircex/llmr#48)."""
         if self.target_request.request.counted_as is not CountedAs.ANSWER:
             return False
-        return self._delivered if self._status is None else self._is_answered
+        return self._received_pieces > 0
+
+    @property
+    def _received_pieces(self) -> int:
+        """The number of pieces that the provider may bill."""
+        is_received = self._delivered if self._status is None else self._is_answered
+        return self._pieces - (not is_received)
 
     @property
     def _is_answered(self) -> bool:
