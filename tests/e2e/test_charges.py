@@ -92,7 +92,7 @@ def estimate(size: int, output: int) -> float:
 
 
 EDITS = 20 * 1250 / 10**9
-"""Dollars for what the gateway may add to a request, such as ``stream_options``: the provider bills what it receives."""
+"""Dollars for the members that the gateway may add to a request, such as ``stream_options``."""
 
 
 # Answers

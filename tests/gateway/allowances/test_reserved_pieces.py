@@ -57,8 +57,8 @@ def used_amount(served: InProcess, measure: str, *, of_target: bool = False) -> 
 
 
 async def test_each_piece_counts_as_a_request_of_the_client_and_the_entry():
-    entry = {"ratelimits": {"requests": "100000/d"}}
-    async with serving(entry, ratelimits={"requests": "100000/d"}) as (served, provider):
+    entry = {"ratelimits": {"requests": "100/d"}}
+    async with serving(entry, ratelimits={"requests": "100/d"}) as (served, provider):
         assert (await embed(served, 35)).status_code == 200
         assert len(provider.asked) == 4
         await eventually(lambda: used_amount(served, "requests") == 4)
@@ -88,7 +88,8 @@ async def test_pieces_before_a_rejected_one_are_charged():
         body = {"model": "mine", "input": ["x" * 38] * (4 * INPUTS)}
         failed = await served.post(PATH, json=body, headers=HEAD)
         assert (failed.status_code, len(provider.asked)) == (500, 3)
-        await eventually(lambda: used_amount(served, "tokens") == 2 * INPUTS * 10)
+        await eventually(lambda: used_amount(served, "tokens") > 0)
+        assert used_amount(served, "tokens") == 2 * INPUTS * 10
 
 
 async def test_a_list_that_needs_too_many_requests_is_refused():
