@@ -137,18 +137,20 @@ class SharedMemory:
             words[journal] = 0
 
     def _release_amounts(self, seat: int) -> None:
-        """Release the amounts of a locked seat's last owner."""
+        """Release the amounts of a locked seat's last owner.
+
+        Only its journal needs the lock of the amounts: no other process writes its amounts, or reuses their rows."""
         layout, row = self.layout, self.layout.amount_words
         self.lock(layout.amounts)
         try:
             self.replay()
-            for name, rows in layout.amount_rows.items():
-                start, size = layout.amount_table(name), layout.amount_group
-                # Reading the file, unlike its map, allocates no pages for groups that were never used.
-                table = memoryview(os.pread(self.fd, rows // GROUP * size, start)).cast("Q")
-                for first in range(KEYS // 8, len(table), size // 8):
-                    if any(table[first + AMOUNT + seat : first + GROUP * row : row]):
-                        at = start // 8 + first
-                        self.words[at + AMOUNT + seat : at + GROUP * row : row] = _NONE
         finally:
             self.unlock(layout.amounts)
+        for name, rows in layout.amount_rows.items():
+            start, size = layout.amount_table(name), layout.amount_group
+            # Reading the file, unlike its map, allocates no pages for groups that were never used.
+            table = memoryview(os.pread(self.fd, rows // GROUP * size, start)).cast("Q")
+            for first in range(KEYS // 8, len(table), size // 8):
+                if any(table[first + AMOUNT + seat : first + GROUP * row : row]):
+                    at = start // 8 + first
+                    self.words[at + AMOUNT + seat : at + GROUP * row : row] = _NONE
