@@ -109,6 +109,11 @@ class Bill:
         (),
     )  # the attempts, and the charges computed for them
 
+    def book(self, booking: Booking) -> None:
+        """Bill ``booking`` instead of the exchange's own usage."""
+        self.billed, self.usage, self.booked = True, booking.usage, booking
+        self._charges = (), ()  # those computed before
+
     def charges(self) -> tuple[Charge, ...]:
         """Return the charge of each attempt that its provider bills.
 

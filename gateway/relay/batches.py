@@ -224,7 +224,7 @@ class BatchRequest(KeptRequest):
                 await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
         if booking is not None and await self._claim_billing(keys):
             record = self.relaying.context.record
-            record.bill.billed, record.bill.usage, record.bill.booked = True, booking.usage, booking
+            record.bill.book(booking)
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
             if record.reservation is not None:  # before it is removed: a reader may be slow
