@@ -156,7 +156,7 @@ def _rehearse(
             return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None, in_cooldown=out_now)), None)
         took = _patience(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
         clock.now += took
-        failed = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason)
+        failed = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason, concerns_all=True)
         answer.mark_failed(failed)
         answer.close()
         attempts.append(RehearsedAttempt(step.target, step.after, reason, took, out_now))

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.health.health import MOST_REPORTED, ReportedLimits
+from gateway.health.reported_limits import MOST_REPORTED, ReportedLimits
 from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
 from tests.support.harness import refusing_port
