@@ -75,9 +75,9 @@ def megabytes(text: str) -> int:
 def default_memory() -> int:
     """Return the memory in bytes that one process needs if every default limit is reached."""
     limits = Limits()
-    body = COPIES * limits.request_body + ELEMENT * limits.elements  # alone, one body always fits
+    body = COPIES * limits.request_body + ELEMENT * limits.elements  # one client's may exceed its share, which is half
     kept = AnswerCacheSettings().max_bytes + StateStorage().max_bytes + MAX_BYTES + KEPT_LIVE
-    return IDLE + limits.in_flight * STREAM + max(limits.bodies, body) + kept
+    return IDLE + limits.in_flight * STREAM + limits.bodies + max(0, body - limits.bodies // 2) + kept
 
 
 MEMORY_LIMITS = {

@@ -27,7 +27,8 @@ _WAIT: Final = (("retry-after", "1"),)
 class BodyBudget:
     """The memory that bodies may occupy under one configuration.
 
-    A single body always fits, also into a client's share: ``limits.request_body`` and ``limits.elements`` bound it."""
+    A single body always fits, also into a client's share: ``limits.request_body`` and ``limits.elements`` bound it. The
+    largest excess of one client over its share takes nothing from the others."""
 
     def __init__(self, config: Config, memory: HeldBytes) -> None:
         self.memory = memory
@@ -43,7 +44,7 @@ class BodyBudget:
         held = memory.held.get(holder, 0)
         if held > own and held + more > share < self._most:
             raise GatewayError("rate_limited", _SHARE.format(share), headers=_WAIT)
-        if memory.taken > own and memory.taken + more > self._most:
+        if memory.taken > own and self._exceeds_total(holder, more):
             raise GatewayError("overloaded", _FULL, headers=_WAIT)
 
     def is_short(self, holder: str) -> bool:
@@ -51,7 +52,18 @@ class BodyBudget:
 
         Then memory that a request could do without must be freed, so that bodies still fit."""
         held, share = self.memory.held.get(holder, 0), self._shares.most(holder, self._most)
-        return held > share // 2 or self.memory.taken > self._most
+        return held > share // 2 or self._exceeds_total(holder, 0)
+
+    def _exceeds_total(self, holder: str, more: int) -> bool:
+        """Return whether all bodies, with ``more`` bytes of ``holder``, exceed the total."""
+        total = self.memory.taken + more
+        return total > self._most and total - self._largest_excess(holder, more) > self._most
+
+    def _largest_excess(self, holder: str, more: int) -> int:
+        """Return the most bytes that one client with a share uses beyond it, with ``more`` bytes of ``holder``."""
+        sizes = {**self.memory.held, holder: self.memory.held.get(holder, 0) + more}
+        shares = {name: self._shares.most(name, self._most) for name in sizes}
+        return max([0, *(sizes[name] - share for name, share in shares.items() if share < self._most)])
 
 
 class HeldPieces:

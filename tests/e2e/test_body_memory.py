@@ -12,7 +12,11 @@ from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
 
 KIB = 1024
-KEYS = {"alice": "sk-of-alice-which-is-long", "bob": "sk-of-bob-which-is-long-too"}
+KEYS = {
+    "alice": "sk-of-alice-which-is-long",
+    "bob": "sk-of-bob-which-is-long-too",
+    "carol": "sk-of-carol-which-is-long",
+}
 ASKED = {"model": "up", "messages": [{"role": "user", "content": "x" * 300 * KIB}]}
 
 
@@ -63,11 +67,20 @@ def test_a_promise_holds_nothing(gateway, upstream):
 def test_all_together_hold_no_more_than_there_is(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as one, Wire.connect(gateway.port) as other:
-        one.send(head("alice", 9 * 2**20) + b" " * 1200 * KIB)
-        other.send(head("bob", 9 * 2**20) + b" " * 100 * KIB)
+        one.send(head("alice", 9 * 2**20) + b" " * 1000 * KIB)
+        other.send(head("bob", 9 * 2**20) + b" " * 900 * KIB)
         arrived(gateway)
-        assert status(gateway, "bob") == (503, "1")
-    eventually(lambda: status(gateway, "bob") == (200, ""), what="the memory is given back")
+        assert status(gateway, "carol") == (503, "1")
+    eventually(lambda: status(gateway, "carol") == (200, ""), what="the memory is given back")
+
+
+def test_one_clients_large_body_leaves_the_others_their_memory(gateway, upstream):
+    upstream.script(*[Script(text="hello")] * 1000)
+    with Wire.connect(gateway.port) as large:
+        large.send(head("alice", 9 * 2**20) + b" " * 3000 * KIB)
+        arrived(gateway)
+        assert status(gateway, "alice") == (429, "1")
+        assert status(gateway, "bob") == (200, "")
 
 
 def test_what_unfolds_counts_unfolded(gateway, upstream):

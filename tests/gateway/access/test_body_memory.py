@@ -89,6 +89,25 @@ def test_a_client_beyond_its_half_is_a_429_and_others_come_in():
     held(own, "c1")[0].hold(5 * MIB)
 
 
+def test_one_clients_large_body_leaves_the_others_their_room():
+    """A single body may exceed its client's share, and even the total (OWASP API4:2023)."""
+    memory = HeldBytes()
+    own = budget(memory, clients=3, bodies="10MiB")
+    large, _ = held(own, "c0")
+    large.hold(12 * MIB)
+    held(own, "c1")[0].hold(4 * MIB)
+    assert refusal(held(own, "c2")[0], 8 * MIB) == 503, "only one client's excess is free"
+    held(own, "c2")[0].hold(MIB)
+    assert refusal(held(own, "c0")[0], MIB) == 429
+    assert memory.taken == 17 * MIB
+
+
+def test_without_shares_a_large_body_uses_the_total():
+    own = budget(HeldBytes(), bodies="10MiB")
+    held(own)[0].hold(12 * MIB)
+    assert refusal(held(own)[0], MIB) == 503
+
+
 def test_shares_may_be_set_for_all_and_for_one():
     memory = HeldBytes()
     own = budget(memory, clients=3, bodies="10MiB", per_client={"bodies": "2MiB"}, own={"c1": "3MiB"})
