@@ -105,9 +105,11 @@ READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
 
 ESTIMATES = {
     "gateway/allowances/expected.py", "gateway/allowances/reservation.py", "gateway/balancing/loads.py",
-    "gateway/endpoints/websocket/prewarm.py", "gateway/kept_ledger/line.py", "gateway/kept_ledger/table.py",
+    "gateway/endpoints/websocket/prewarm.py", "gateway/exchange/attempt.py",
+    "gateway/kept_ledger/line.py", "gateway/kept_ledger/table.py",
     "gateway/ledger/bill.py", "gateway/realtime/meter.py", "gateway/relay/audio.py", "gateway/relay/batch_costs.py",
-    "gateway/relay/batches.py", "gateway/relay/plain_json.py", "providers/chat/writer.py",
+    "gateway/relay/batches.py", "gateway/relay/pass_through.py",
+    "gateway/relay/plain_json.py", "providers/chat/writer.py",
     "providers/converse/writer.py", "providers/endpoints/audio.py", "providers/endpoints/embeddings/answer.py",
     "providers/endpoints/embeddings/calling.py", "providers/endpoints/images.py", "providers/endpoints/media_tokens.py",
     "providers/gemini/writer.py", "providers/messages/answer.py", "providers/messages/writer.py",
