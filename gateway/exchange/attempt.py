@@ -129,12 +129,14 @@ class Attempt:
         content: float = 0.0,
         committed: bool = False,
         usage: Usage | None = None,
+        resent: bool = False,
     ) -> AttemptRecord:
-        """Return the record of the attempt with its outcome ``reason``.
+        """Return the record of the attempt with its outcome ``reason``, or of a request that is ``resent``.
 
         ``content`` is the time of its first content, ``usage`` what the provider reported for a response that no client
         receives."""
         began, target = self._began, self.target
+        has_no_estimate = reason == "ok" or committed or resent
         return attempt_record(
             target, reason, lane, self.cause,
             status=self._status,
@@ -142,7 +144,7 @@ class Attempt:
             content=content - began if content else None,
             seconds=None if reason == "ok" else time.perf_counter() - began,
             usage=usage if not committed and self._is_answered and self._all_pieces == 1 else None,
-            unknown_usage=self._sent_usage() if reason != "ok" and not committed and self._may_be_billed() else None,
+            unknown_usage=self._sent_usage() if not has_no_estimate and self._may_be_billed() else None,
             committed=committed,
             requests=max(1, self._pieces),
         )  # fmt: skip
@@ -248,7 +250,7 @@ class Attempt:
     def _note_resend(self, reason: AttemptOutcome) -> None:
         """Note that a request of the attempt failed for ``reason`` and is sent again."""
         self._delivered = False
-        self._log.add(self.to_record(reason, self.target.lane))
+        self._log.add(self.to_record(reason, self.target.lane, resent=True))
         self.cause = "retry"
         self._status, self._head = None, 0.0
 
