@@ -536,7 +536,7 @@ ROUTES = {"best": {"targets": ["gpt-4o", "groq/llama"]}}
 def may_use(models: list[str], asked: str) -> bool:
     settings = config({"name": "alice", "key": ALICE, "models": models}, model_aliases=ROUTES)
     authenticator, plan = Authenticator(settings), Router(settings).plan(asked, "chat")
-    allowed = [authenticator.allows("alice", one.asked, one.entry, one.model) for one in plan.targets]
+    allowed = [authenticator.allows("alice", one.requested_name, one.entry, one.model) for one in plan.targets]
     assert all(allowed) == authenticator.can_use("alice", asked)
     return all(allowed)
 
