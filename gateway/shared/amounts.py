@@ -87,9 +87,10 @@ class AmountTable:
             at, row, _ = cached
             if self._map[at : at + KEY] == key:
                 return row
-        for group in self._groups_of(key):
-            number = find_key(self._map, key, group)
-            if number is not None:
+        for group in self._groups.get(key) or self._groups_of(key):
+            if self._map.find(key, group, group + KEYS) < 0:
+                continue  # without a call: most slices of rolling budgets have no row
+            if (number := find_key(self._map, key, group)) is not None:
                 return self._remember(key, group, number)
         return None
 
