@@ -80,6 +80,8 @@ class WebSocketOverHttp1:
             await self._connection.write(data)
 
 
+CHUNKS_PER_TURN: Final = 256
+"""Chunks of a body after which other tasks run: a read may contain ten thousand of them, each with a byte."""
 LOOK_SECONDS: Final = 0.05
 """Seconds between checks for a disconnect while nobody reads the body."""
 KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read during the previous one
@@ -173,6 +175,7 @@ class Http1:
             self._connection.await_head()
 
     async def _handle_events(self) -> None:
+        chunks = 0
         while self._state is ReadState.READING:  # the response may come before the end of the body
             try:
                 event = self.reader.next_event()
@@ -189,13 +192,15 @@ class Http1:
                 self._stream.take_body(event.data)
                 if self._stream.backlog.is_full:
                     await self._wait_for(self._stream.backlog)
+                if (chunks := chunks + 1) % CHUNKS_PER_TURN == 0:
+                    await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
                 self._stream.end_body()
                 return  # perhaps the next request, which waits for the response
             else:  # the client closed its side
                 return
         if self._state is ReadState.SKIPPING:
-            self._skip()
+            await self._skip()
 
     async def _wait_for(self, backlog: Backlog) -> None:
         """Wait until the app has taken more of the body, or the client disconnects behind unread bytes."""
@@ -323,8 +328,9 @@ class Http1:
             self._state = ReadState.READING
             await self._recycle()
 
-    def _skip(self) -> None:
+    async def _skip(self) -> None:
         """Drop the rest of a request's body."""
+        chunks = 0
         while not self._all_skipped.is_set():
             try:
                 event = self.reader.next_event()
@@ -332,6 +338,8 @@ class Http1:
                 event = None
             if event is h11.NEED_DATA:
                 return
+            if (chunks := chunks + 1) % CHUNKS_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
             self._skipped += len(event.data) if isinstance(event, h11.Data) else 0
             if not isinstance(event, h11.Data) or self._skipped > SKIP_BYTES:
                 self._all_skipped.set()
