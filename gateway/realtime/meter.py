@@ -35,7 +35,7 @@ from streams.events import ErrorInfo, Usage
 
 MAX_REQUESTED: Final = 32
 """Responses that a client may request before they start: the provider handles one at a time, and each reserves
-budget. It is also the most transcripts in progress."""
+budget. It is also the most responses and the most transcripts in progress."""
 
 MILLISECONDS_PER_TOKEN: Final = 1000 // TOKENS_A_SECOND
 """The length of audio that is one token of input."""
@@ -237,6 +237,8 @@ class Meter:
             if record is None:
                 record, refusal = await self._open_unrequested(self._target)
             self._running[id] = record
+            if len(self._running) > MAX_REQUESTED:  # they never end at this provider
+                self._service.ledger.settle(self._running.pop(next(iter(self._running))), disconnected=False)
         self._running[id].mark_answered(200)
         if refusal is not None:
             raise refusal

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from gateway.realtime.meter import MAX_REQUESTED
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -50,13 +51,13 @@ ORDERS = {
 
 
 @contextlib.asynccontextmanager
-async def served(talk: Talk) -> AsyncIterator[InProcess]:
+async def served(talk: Talk, budget: str = "1 usd/day") -> AsyncIterator[InProcess]:
     with trio.fail_after(PATIENCE):
         async with websocket_server(talk) as server:
             entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "sk-of-the-provider",
                      "base_url": f"{server.url}/v1", "passthrough": True,
                      "price": {"input": 4, "output": 16}}  # fmt: skip
-            keys = [{"name": "one", "key": KEY, "budgets": ["1 usd/day"], "passthrough": ["voice"]}]
+            keys = [{"name": "one", "key": KEY, "budgets": [budget], "passthrough": ["voice"]}]
             async with gateway({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys}) as running:
                 yield running
                 await eventually(lambda: running.service.upstream.stats().active == 0)
@@ -92,3 +93,26 @@ async def test_an_answer_is_booked_once(order, asked, path):
         level = allowances.counters.level(counter)
         assert (level.used, level.held) == (cost, 0)
         assert cost == number * (200 * 4 + 100 * 16) * 1000
+
+
+async def test_responses_that_never_end_are_bounded():
+    """Each has a record until it ends, so a provider could fill the memory with beginnings."""
+    number = MAX_REQUESTED + 8
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send(*(begun(f"resp_{i}") for i in range(number)))
+        await peer.rest()
+
+    async with served(talk, "100 usd/day") as running:
+        credential, path = (("authorization", f"Bearer {KEY}"),), "/v1/realtime?model=voice"
+        with lines(running) as settled:
+            async with calling(running.url, path, credential) as caller:
+                await caller.send(json.dumps({"type": "input_audio_buffer.commit"}))
+                for _ in range(number):
+                    await caller.receive()
+                assert len(running.service.ledger.open_records) == 1 + MAX_REQUESTED  # and that of the session
+                assert len(settled) == 8
+                await caller.close(1000, "")
+            await eventually(lambda: not running.service.ledger.open_records)
