@@ -147,7 +147,7 @@ def answers() -> Mapping[str, HostileAnswer]:
     return {
         "a long answer": HostileAnswer(json.dumps(answer).encode()),
         "comment lines in an event": HostileAnswer(b":\n" * 4 * MB + b"\n", EVENTS),
-        "comments": HostileAnswer(b":\n\n" * MB, EVENTS),
+        "comments": HostileAnswer(b":\n\n" * (MB // 4), EVENTS),
         "line ends": HostileAnswer(b"\r" * 2 * MB, EVENTS),
         "small events": HostileAnswer(b"data: {}\n\n" * 50_000, EVENTS),
         "a long event": HostileAnswer(b'data: {"a":"' + b"x" * 12 * MB + b'"}\n\n', EVENTS),
@@ -157,5 +157,5 @@ def answers() -> Mapping[str, HostileAnswer]:
         "a long line": HostileAnswer(long + b"\n" + long, "application/x-ndjson"),
         "lines": HostileAnswer(line * 20_000, "application/x-ndjson"),
         "empty objects": HostileAnswer(b"{}\n" * 200_000, "application/x-ndjson"),
-        "compressed comments": HostileAnswer(gzip.compress(b":\n\n" * 4 * MB), EVENTS, "gzip"),
+        "compressed comments": HostileAnswer(gzip.compress(b":\n\n" * (MB // 4)), EVENTS, "gzip"),
     }
