@@ -202,6 +202,13 @@ class BatchRequest(KeptRequest):
         payers = self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
             await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
+            self._settle_reservation()
+
+    def _settle_reservation(self) -> None:
+        """Release what this request has reserved, before its client gets the response and sends the next request."""
+        record = self.relaying.context.record
+        if record.reservation is not None:
+            record.reservation.settle(record)
 
     @property
     def _is_results(self) -> bool:
@@ -227,8 +234,7 @@ class BatchRequest(KeptRequest):
             record.bill.book(booking)
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
-            if record.reservation is not None:  # before it is removed: a reader may be slow
-                record.reservation.settle(record)
+            self._settle_reservation()  # before the batch's own reservation is removed
         if is_over and id and self.service.allowances.batch_reserves.is_wanted:
             await self.service.pending.remove(self.owner, id)
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from gateway.http.headers import Headers
+from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS
 from gateway.relay.answers import PassedBytes
 from gateway.relay.relaying import RelayedRequest, Relaying
@@ -73,7 +74,7 @@ class EmbeddingCalls:
 async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     incoming = await relaying.read_json(PathParameters(names.get("model")))
     if FAMILY[client] == "gemini":
-        _check_model_names(incoming)
+        await offload(incoming.size, _check_model_names, incoming)
     model = incoming.model or relaying.default_model
     plan = relaying.plan(model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
     if client == "gemini_one":

@@ -78,6 +78,7 @@ class Pool:
         self._slots = slots
         self._active: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()  # with their expiries; the last was used last
+        self._closed = False
 
     async def send(
         self,
@@ -93,6 +94,8 @@ class Pool:
         kept = await self._take_idle(route) if request.upload is None else None  # an upload cannot be repeated
         connection = kept or await self._connect(route, connect_timeout)
         self._active.add(connection)
+        if self._closed:  # meanwhile: the request fails as cut
+            await _close(connection)
         if kept is None and connected is not None:
             connected()
         return await connection.send(request)
@@ -118,7 +121,7 @@ class Pool:
 
     async def _release(self, connection: Connection, reusable: bool) -> None:
         self._active.discard(connection)
-        if reusable:
+        if reusable and not self._closed:
             now = time.monotonic()
             self._idle.append((connection, now + IDLE_SECONDS))
             while self._idle and (self._idle[0][1] < now or len(self._idle) > MAX_IDLE):  # other tasks may take some
@@ -135,7 +138,8 @@ class Pool:
             await _close(connection)
 
     async def aclose(self) -> None:
-        """Close every connection; responses that are still being read fail as cut."""
+        """Close every connection, and later ones immediately; responses that are still being read fail as cut."""
+        self._closed = True
         for connection in (*self._active, *(connection for connection, _ in self._idle)):
             await _close(connection)
         self._idle.clear()

@@ -6,7 +6,7 @@ measured in CPU time; ``tests/attacks.py`` measures the delay of another client'
 
 import http.client
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -177,6 +177,14 @@ ROUTES_WITH_BODIES: Final = {
     if one.method != "GET" and one.row_key in one.table and one.row is not NO_BODY
 }
 ONE_OF_EACH: Final = {one.row_key: one for one in reversed(attacked_routes()) if one.row_key in one.table}
+OFTEN_ANSWERED: Final = (*CONVERSATIONS, "batches.read_content", "batches.read_message_batch", "embeddings.read_openai",
+                         "images.read_generation", "plain_json.read_plain_json")  # fmt: skip
+"""The rows whose answers each run attacks; the nightly run attacks those of all rows."""
+
+
+def with_nightly(values: Iterable[Any], often: Container[Any]) -> list[Any]:
+    """Return ``values`` as parameters: those that are not in ``often`` run only at night."""
+    return [pytest.param(one, marks=() if one in often else pytest.mark.soak) for one in values]
 
 
 def test_every_route_has_a_row():
@@ -258,7 +266,9 @@ def ask(port: int, route: AttackedRoute, body: HostileBody) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ROUTES_WITH_BODIES)
+@pytest.mark.parametrize(
+    "name", with_nightly(ROUTES_WITH_BODIES, {f"{one.method} {one.path}" for one in ONE_OF_EACH.values()})
+)
 def test_no_request_of_a_client_takes_the_loop(gateway, name):
     Hostile.answer, route = HostileAnswer(b"{}"), ROUTES_WITH_BODIES[name]
     for kind, body in route.row.requests():
@@ -271,11 +281,11 @@ ANSWERS: Final = answers()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ANSWERS)
-def test_no_answer_of_a_provider_takes_the_loop(gateway, kind):
-    Hostile.answer = ANSWERS[kind]
-    for row_key, route in ONE_OF_EACH.items():
-        with case(row_key), gateway_steps(gateway) as steps:
+@pytest.mark.parametrize("row_key", with_nightly(ONE_OF_EACH, OFTEN_ANSWERED))
+def test_no_answer_of_a_provider_takes_the_loop(gateway, row_key):
+    route = ONE_OF_EACH[row_key]
+    for kind, Hostile.answer in ANSWERS.items():
+        with case(kind), gateway_steps(gateway) as steps:
             assert ask(gateway.port, route, ordinary_request(route)) != 500
             assert steps.longest < LONGEST, steps.task
 

@@ -307,6 +307,17 @@ async def test_a_connection_is_used_again_after_a_whole_body(serve, upstream):
     assert upstream.stats() == PoolStats(connections=1, idle=1)
 
 
+async def test_a_closed_client_keeps_no_connection(serve, upstream):
+    """A task that outlives it may end a request, or begin one."""
+    server = await serve(once(OK))
+    response = await upstream.send(post(server.url))
+    await upstream.aclose()
+    await response.aclose()
+    assert upstream.stats() == PoolStats()
+    assert (await failure(upstream, post(server.url))).cause == "cut"
+    assert upstream.stats() == PoolStats()
+
+
 async def test_a_body_without_length_ends_with_the_connection(serve, upstream):
     server = await serve(then_close(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ndata: a\n\nda"))
     assert await fetch(upstream, post(server.url)) == b"data: a\n\nda"
