@@ -40,12 +40,12 @@ class LoopSteps(trio.abc.Instrument):
 def loop_steps() -> Iterator[LoopSteps]:
     """Measure the steps of the current loop in the block."""
     steps = LoopSteps()
-    trio.lowlevel.add_instrument(steps)
-    try:
-        with _without_collections():
+    with _without_collections():  # also while the instrument is added and removed
+        trio.lowlevel.add_instrument(steps)
+        try:
             yield steps
-    finally:
-        trio.lowlevel.remove_instrument(steps)
+        finally:
+            trio.lowlevel.remove_instrument(steps)
 
 
 @contextlib.contextmanager
@@ -62,12 +62,12 @@ def _without_collections() -> Iterator[None]:
 def gateway_steps(gateway: ThreadGateway) -> Iterator[LoopSteps]:
     """Measure the steps of a gateway's loop in the block."""
     steps = LoopSteps()
-    _run_in(gateway, lambda: trio.lowlevel.add_instrument(steps))
-    try:
-        with _without_collections():
+    with _without_collections():  # also while the instrument is added and removed
+        _run_in(gateway, lambda: trio.lowlevel.add_instrument(steps))
+        try:
             yield steps
-    finally:
-        _run_in(gateway, lambda: trio.lowlevel.remove_instrument(steps))
+        finally:
+            _run_in(gateway, lambda: trio.lowlevel.remove_instrument(steps))
 
 
 def _run_in(gateway: ThreadGateway, work: Callable[[], object]) -> None:
