@@ -13,6 +13,7 @@ COPY configfile configfile
 COPY streams streams
 COPY providers providers
 COPY loadtest loadtest
+COPY trigate trigate
 COPY gateway gateway
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /dist . \
     && pip --python /opt/trigate install --no-cache-dir --no-deps --no-index /dist/*.whl

@@ -26,7 +26,7 @@ COMMANDS: Final = (
 )
 IMPORTS: Final = f"{COMMANDS} importlib.import_module('gateway.commands.' + m.name)"
 START_SECONDS: Final = 60.0
-OURS: Final = ("configfile", "streams", "providers", "loadtest", "gateway")
+OURS: Final = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
 
 
 def main() -> None:

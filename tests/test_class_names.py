@@ -14,7 +14,7 @@ PARALLEL: Final = tuple(f"providers/{api}/" for api in ("chat", "messages", "res
 def classes() -> dict[str, set[str]]:
     """Return the modules that define each class. The codecs count as one."""
     found: dict[str, set[str]] = defaultdict(set)
-    for package in ("configfile", "streams", "providers", "loadtest", "gateway"):
+    for package in ("configfile", "streams", "providers", "loadtest", "trigate", "gateway"):
         for path in sorted((ROOT / package).rglob("*.py")):
             module = path.relative_to(ROOT).as_posix()
             where = "a codec" if module.startswith(PARALLEL) else module

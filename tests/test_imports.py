@@ -12,12 +12,13 @@ from typing import Final
 from tests.support.repository import ROOT
 from tests.support.syntax import statements
 
-PACKAGES = ("configfile", "streams", "providers", "loadtest", "gateway")
+PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
 ALLOWED = {
     "configfile": {"configfile"},
     "streams": {"configfile", "streams"},
     "providers": {"configfile", "streams", "providers"},
     "loadtest": {"configfile", "streams", "providers", "loadtest"},
+    "trigate": {"trigate"},
     "gateway": set(PACKAGES),
 }
 ASYNC_LIBRARIES = {"trio", "anyio", "asyncio", "quart", "quart_trio", "hypercorn", "trio_websocket"}

@@ -9,7 +9,7 @@ from tests.support.repository import ROOT
 from tests.support.syntax import statements
 
 TESTS = ROOT / "tests"
-PACKAGES = ("configfile", "streams", "providers", "loadtest", "gateway")
+PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
 OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
 """Folders that mirror no package, described in ``tests/README.md``."""
 

@@ -18,7 +18,7 @@ from tests.support.syntax import statements
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, BUILD_SYSTEM = PYPROJECT["project"], PYPROJECT["build-system"]
-PACKAGES = {"configfile", "streams", "providers", "loadtest", "gateway"}
+PACKAGES = {"configfile", "streams", "providers", "loadtest", "trigate", "gateway"}
 PYTHONS = [found[1] for one in PROJECT["classifiers"] if (found := re.fullmatch(r".* :: (3\.\d+)", one))]
 IMAGE = (ROOT / "Dockerfile").read_text()
 CI = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())

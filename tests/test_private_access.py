@@ -24,7 +24,7 @@ EXCEPTIONS: Final = {
 
 MODULES: Final = sorted(
     path
-    for package in ("configfile", "streams", "providers", "loadtest", "gateway")
+    for package in ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
     for path in (ROOT / package).rglob("*.py")
 )
 

@@ -19,7 +19,7 @@ NAMES: Final = sorted(
 
 def defined_names() -> set[str]:
     """Return the classes, types and values of all modules."""
-    packages = ("configfile", "streams", "providers", "loadtest", "gateway")
+    packages = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
     files = (path for package in packages for path in (ROOT / package).rglob("*.py"))
     found = (re.findall(r"^(?:class (\w+)|(\w+): .*= )", path.read_text(), re.MULTILINE) for path in files)
     return {name for pairs in found for pair in pairs for name in pair}

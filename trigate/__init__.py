@@ -1,0 +1,1 @@
+"""The public Python interface of trigate: ``trigate.steps`` for code that checks, masks or records content."""
