@@ -23,7 +23,7 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
-from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, ModelTester, State
+from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config
@@ -172,11 +172,11 @@ def _status(found: Sequence[Checkup]) -> int:
     return 0 if all(one.good or one.skipped for one in found) else 1
 
 
-def _checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[Check]:
+def _checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[ModelCheck]:
     """Return a check for each target and API; the default API is one that needs no translation."""
     router = Router(config)
     return [
-        Check(one.model, api, router.resolve(one.model, api), one.names)
+        ModelCheck(one.model, api, router.resolve(one.model, api), one.names)
         for one in targets
         for api in apis or (_native_api(router, one.model),)
     ]
@@ -188,7 +188,7 @@ def _native_api(router: Router, name: str) -> Api:
     return next((api for api in apis if router.resolve(name, api).lane == "byte"), APIS[0])
 
 
-async def _examine(config: Config, checks: Sequence[Check], limit: float, jobs: int) -> list[Checkup]:
+async def _examine(config: Config, checks: Sequence[ModelCheck], limit: float, jobs: int) -> list[Checkup]:
     """Start a gateway and run ``checks`` through it. Return the results in the same order."""
     sock = bind(LOCAL, 0)
     url = f"http://{LOCAL}:{sock.getsockname()[1]}"
@@ -201,7 +201,7 @@ async def _examine(config: Config, checks: Sequence[Check], limit: float, jobs: 
         await ready.wait()
         async with Upstream(trust_env=False) as client:
 
-            async def examine(number: int, one: Check) -> None:
+            async def examine(number: int, one: ModelCheck) -> None:
                 async with places:
                     found[number] = await ModelTester(client, url, one, limit).examine()
 

@@ -67,7 +67,7 @@ class Checkup:
 
 
 @attrs.frozen
-class Check:
+class ModelCheck:
     """A model by the name that a client of ``api`` uses, its target, and the aliases and routes that use it."""
 
     model: str
@@ -165,7 +165,7 @@ def _call(probe: Probe, api: Api, model: str) -> Request:
 class ModelTester:
     """Tests one model through the gateway at ``url``. ``limit`` is the time for one response in seconds."""
 
-    def __init__(self, client: Upstream, url: str, check: Check, limit: float) -> None:
+    def __init__(self, client: Upstream, url: str, check: ModelCheck, limit: float) -> None:
         self._client = client
         self._url = url
         self._limit = limit

@@ -28,7 +28,7 @@ _LOOKED_AT = 4096  # characters of a text that are masked before the text is cut
 log = logging.getLogger(EXCHANGES)
 
 
-class Observer(Protocol):
+class LedgerObserver(Protocol):
     """An observer of all exchanges, such as metrics, traces and the live view. The ledger calls it synchronously, so
     its methods must be cheap and must not raise."""
 
@@ -55,7 +55,7 @@ class Ledger:
         self.audit = Audit()
         self.count = 0
         self.open_records: set[Record] = set()
-        self.observers: list[Observer] = []
+        self.observers: list[LedgerObserver] = []
 
     def open(self, id: str, api: Api, *, served: bool = True, endpoint: str | None = None) -> Record:
         """Return the record of a new exchange, which ``settle`` closes. ``served``: the path exists. ``endpoint`` names

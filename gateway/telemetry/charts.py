@@ -19,7 +19,7 @@ OTHERS: Final = "(others)"
 
 
 @attrs.define(eq=False, repr=False)
-class Step:
+class ChartStep:
     """Exchanges that started and ended in one step of a chart. ``first`` are the seconds to the first byte."""
 
     index: int
@@ -40,7 +40,7 @@ class Timeline:
     """The non-empty steps of the last five minutes."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, Step] = {}
+        self._steps: dict[int, ChartStep] = {}
 
     def add_start(self) -> None:
         self._step(current_step()).begun += 1
@@ -67,10 +67,10 @@ class Timeline:
         least = max(since, current_step() - STEPS + 1)
         return [self._steps[index].point() for index in sorted(self._steps) if index >= least]
 
-    def _step(self, index: int) -> Step:
+    def _step(self, index: int) -> ChartStep:
         step = self._steps.get(index)
         if step is None:
-            step = self._steps[index] = Step(index)
+            step = self._steps[index] = ChartStep(index)
             if len(self._steps) > STEPS:
                 del self._steps[min(self._steps)]
         return step

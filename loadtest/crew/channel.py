@@ -101,7 +101,7 @@ class Progress:
 
 
 @attrs.frozen
-class Finished:
+class CrewFinished:
     """The report that the share is over.
 
     ``figures`` cover the time since the last ``Progress``; ``cpu`` is the part of a core that the child used.
@@ -128,7 +128,7 @@ class Records:
     dropped: int = 0
 
 
-Report: TypeAlias = ShareReady | Unable | Begun | Progress | Records | Finished
+Report: TypeAlias = ShareReady | Unable | Begun | Progress | Records | CrewFinished
 
 
 # The pipes

@@ -13,8 +13,8 @@ from loadtest.crew.channel import (
     BeginNoMore,
     Begun,
     CrewFailed,
+    CrewFinished,
     CrewMember,
-    Finished,
     Halt,
     Order,
     Prepare,
@@ -256,7 +256,7 @@ class SharedRun(LoadUnderWay):
                 for row in rows:
                     for sink in self._sinks:
                         sink.add(row.record, row.missed, row.body)
-            case Finished(figures, cpu):
+            case CrewFinished(figures, cpu):
                 share.figures.add_later(figures)
                 share.cpu, share.state, share.in_flight, share.in_judging = cpu, "finished", 0, 0
             case Unable(reason):

@@ -16,7 +16,7 @@ from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
     Begun,
-    Finished,
+    CrewFinished,
     Halt,
     MessageChannel,
     Order,
@@ -186,7 +186,7 @@ class LoadWorker:
         for sink in sinks:
             if (last := sink.take()) is not None:
                 await self._report(last)
-        await self._report(Finished(running.take_figures(), result.overhead.cpu))
+        await self._report(CrewFinished(running.take_figures(), result.overhead.cpu))
 
     async def _report_begin(self, begin: float) -> None:
         await trio.sleep_until(begin)

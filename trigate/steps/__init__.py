@@ -13,8 +13,8 @@ import attrs
 Part: TypeAlias = Literal[
     "system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "tools", "media", "input", "other",
 ]  # fmt: skip
-"""The origin of a text. ``tools`` are definitions. ``input`` is the text of requests other than conversations. ``other``
-is text in a member that the gateway does not know."""
+"""The origin of a text. ``tools`` are definitions. ``input`` is the text of requests other than conversations.
+``other`` is text in a member that the gateway does not know."""
 
 PARTS: Final[tuple[Part, ...]] = (
     "system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "tools", "media", "input", "other",
