@@ -47,6 +47,7 @@ class LocalTurn(TurnRecorder):
     ) -> None:
         self.id = own_id("resp_")
         self._store = store
+        self.records = store is not None
         self._owner = owner
         self._options = options
         self._parent = parent
@@ -57,10 +58,6 @@ class LocalTurn(TurnRecorder):
         self._is_id_known = options.background  # to the client, which may request the turn by it
         self.is_persisted = False
         """True once the complete turn is stored."""
-
-    @property
-    def records(self) -> bool:
-        return self._store is not None
 
     @property
     def continues(self) -> bool:

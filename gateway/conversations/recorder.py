@@ -29,10 +29,8 @@ class TurnRecorder:
     Nothing is stored before the client knows an id to request it by. Methods raise nothing unless documented; a
     cancelled method has stored the turn completely or not at all."""
 
-    @property
-    def records(self) -> bool:
-        """Whether anything may be stored. If not, only ``reply`` and ``writer`` are called."""
-        return False
+    records = False
+    """True if anything may be stored. If not, only ``reply`` and ``writer`` are called."""
 
     @property
     def continues(self) -> bool:

@@ -115,13 +115,13 @@ class StreamBody(ResponseBody):
                 actions = self._delivery.receive(chunk)
             case failed:
                 actions = self._delivery.receive(b"", failed)
-        self._note_end()
         match actions:
             case ():
                 return True
             case (bytes() as data,) if len(data) <= WRITE and self._write_now(data):
                 self._record.mark_write_finished()
                 return True
+        self._note_end()  # an end has more actions than one write
         self._enqueue(actions)
         return False
 

@@ -230,17 +230,19 @@ class Delivery:
 
     def receive(self, data: bytes, failed: ErrorInfo | None = None) -> Actions:
         """Process ``data`` from the provider, followed by its failure if it ``failed``."""
+        first, self._first = self._first, b""
         try:
-            out = self._take_first() + (self.lane.feed(data) if data else b"")
+            out = first + (self.lane.feed(data) if data else b"")
         except Exception as error:  # the boundary where the gateway's own error becomes the client's error event
-            out = self._end_after_error(error)
+            out = first + self._end_after_error(error)
         return self._advance(out if failed is None else out + self._end_lane(failed))
 
     def upstream_ended(self) -> Actions:
         """Process the end of the provider's body."""
         if self.state is DeliveryState.LINGERING:
             return self._react(Trigger.UPSTREAM_END)
-        return self._advance(self._take_first() + self._end_lane())
+        first, self._first = self._first, b""
+        return self._advance(first + self._end_lane())
 
     def time_up(self, *, more: bool = False) -> Actions:
         """Send a keep-alive or end the stream if the ``deadline`` has passed.
@@ -265,10 +267,6 @@ class Delivery:
         self.deadline = self._clock() + END_GRACE
 
     # Classification
-
-    def _take_first(self) -> bytes:
-        first, self._first = self._first, b""
-        return first
 
     def _end_lane(self, failed: ErrorInfo | None = None) -> bytes:
         """Return the last events for the client."""

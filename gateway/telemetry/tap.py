@@ -42,7 +42,10 @@ class Transcribed:
 
     def feed(self, data: bytes) -> bytes:
         out = self.lane.feed(data)
-        self._add(data, out)
+        if self._waiting is None:
+            self.transcript.add(data, out)
+        else:
+            self._add(data, out)
         return out
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:

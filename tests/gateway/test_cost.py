@@ -202,7 +202,7 @@ def within(cost: Cost, calls: float, turns: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "calls"), [("/v1/chat/completions", 148), ("/v1/messages", 154), ("/v1/responses", 158)]
+    ("path", "calls"), [("/v1/chat/completions", 146), ("/v1/messages", 153), ("/v1/responses", 160)]
 )
 async def test_an_event_of_a_slow_stream(provider, path, calls):
     def talk(port: int, start: Any, stop: Any) -> int:
@@ -233,7 +233,7 @@ async def test_a_small_request(provider):
         client.sock.close()
         return 20
 
-    within(await measured(provider, talk), 2150, 6)
+    within(await measured(provider, talk), 1930, 3.1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
