@@ -1,5 +1,6 @@
 """The budget of one provider for additional requests: retries, fallbacks to it, and hedges. Each client has a share."""
 
+from collections import OrderedDict
 from typing import Final
 
 SECONDS: Final = 10
@@ -32,8 +33,8 @@ class RetryBudget:
     def __init__(self, workers: int = 1) -> None:
         """Share the requests that are always allowed with the other ``workers`` processes."""
         self._windows: dict[str | None, _Window] = {}
-        self._retrying: dict[str | None, int] = {}  # the second of each client's last additional request
-        self._pruned = 0
+        # The second of each client's last additional request, the oldest first. A dict is slow to empty from its front.
+        self._retrying: OrderedDict[str | None, int] = OrderedDict()
         self._most = MOST_IDLE
         self._always_allowed = ALWAYS_ALLOWED / workers
 
@@ -57,20 +58,24 @@ class RetryBudget:
             window.advance(second)
         window.additional[second % SECONDS] += 1
         self._retrying[client] = second
+        self._retrying.move_to_end(client)
 
     def may_add(self, now: float, share: float, client: str | None = None) -> bool:
-        """Return whether ``client`` may have one more.
+        """Return whether ``client`` may have one more, in a time that does not depend on the number of clients.
 
         It may have ``share`` of its own requests, plus its part of those that are always allowed."""
         second = int(now)
         window = self._windows[client] if client in self._windows else self._add(client, second)
         window.advance(second)
-        if second != self._pruned:  # once a second, because there may be thousands of clients
-            self._pruned = second
-            self._retrying = {one: last for one, last in self._retrying.items() if last > second - SECONDS}
+        self._forget_retries(second - SECONDS)
         others = len(self._retrying) - (client in self._retrying)
         always = self._always_allowed if not others else max(1.0, self._always_allowed / (others + 1))
         return sum(window.additional) + 1 <= share * sum(window.from_clients) + always
+
+    def _forget_retries(self, until: int) -> None:
+        """Forget the clients without additional requests after the second ``until``."""
+        while self._retrying and next(iter(self._retrying.values())) <= until:
+            self._retrying.popitem(last=False)
 
     def _add(self, client: str | None, second: int) -> _Window:
         if len(self._windows) >= self._most:
