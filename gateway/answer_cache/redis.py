@@ -21,6 +21,9 @@ CONNECTIONS: Final = 16
 RECONNECT_AFTER: Final = 1.0
 """Seconds until reconnecting to an unreachable server."""
 
+_NO_OWNER: Final = b"\xff"
+"""The name of the empty owner, which is no UTF-8: the empty field of the owners' bytes is the sum of all."""
+
 _PREFIX: Final = b"{trigate-answers}:"
 _KEYS: Final = tuple(_PREFIX + name for name in (b"used", b"about", b"owners"))
 _FAILURES: Final = (
@@ -142,7 +145,7 @@ class RedisAnswers:
         size = len(value) + ROW
         if size <= self._max_bytes // 2:
             milliseconds = max(1, math.ceil(ttl * 1000))
-            named = owner.encode(errors="replace")
+            named = owner.encode(errors="replace") or _NO_OWNER
             await self._do(_PUT, [key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value])
 
     async def aclose(self) -> None:

@@ -62,17 +62,18 @@ def key(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_store_evicts_the_least_recently_used_and_limits_owners_to_half(kind, tmp_path, request):
+@pytest.mark.parametrize("owner", ["alice", ""])
+async def test_a_store_evicts_the_least_recently_used_and_limits_owners_to_half(kind, owner, tmp_path, request):
     """api7/aisix#87, diegosouzapw/OmniRoute#3740: what is kept is bounded, and one owner does not push out the rest."""
     clock = SetClock()
     async with opened(kind, tmp_path, clock, request) as store:
-        await store.put(key(1), "alice", b"1" * 1000, 60)
+        await store.put(key(1), owner, b"1" * 1000, 60)
         assert (await store.get(key(1)), await store.get(key(2))) == (b"1" * 1000, None)
-        await store.put(key(1), "alice", b"one", 60)
+        await store.put(key(1), owner, b"one", 60)
         assert await store.get(key(1)) == b"one", "the later one holds"
         for number in range(10, 20):  # 1,300 bytes each: three fit into a half
             clock.now += 1
-            await store.put(key(number), "alice", b"a" * 1000, 3600)
+            await store.put(key(number), owner, b"a" * 1000, 3600)
         kept = [number for number in range(10, 20) if await store.get(key(number)) is not None]
         assert kept == [17, 18, 19], "the least recently used have gone"
         clock.now += 100
