@@ -54,3 +54,13 @@ any_json: Callable[[bytes], Any] = tolerate_lone_surrogates(msgspec.json.Decoder
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """The exceptions of decoding for invalid JSON, invalid UTF-8 or too deep nesting."""
+
+
+def describe_json_error(error: Exception) -> str:
+    """Return the fault that one of ``NOT_JSON`` reports, such as "trailing characters (byte 9)"."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a string is not valid UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if text == "Input data was truncated" else text

@@ -21,6 +21,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
 from gateway.config.loading import Config
+from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Outage, Plan
 from gateway.routing.router import Explanation, Router
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
@@ -356,6 +357,8 @@ def _state(one: RunningTarget | None) -> str:
     if one.reason is None:
         return f"available, {scores}"
     state = "tried by one request" if one.state == "tried" else f"in cooldown for {_seconds(one.seconds)}"
+    if one.reason == "credential" and one.state != "tried" and one.seconds > CREDENTIAL_PAUSE:
+        scores = f"at most {_seconds(CREDENTIAL_PAUSE)} for requests without another target, {scores}"
     return f"{state} ({one.reason}), {scores}"
 
 

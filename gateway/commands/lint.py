@@ -49,6 +49,10 @@ def _json(name: str, body: bytes, verdict: Verdict) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _count(events: int) -> str:
+    return "1 event" if events == 1 else f"{events} events"
+
+
 _ENDED = {
     "complete": "it is complete",
     "failed": "it ends with an error",
@@ -57,7 +61,7 @@ _ENDED = {
 
 
 def _text(name: str, body: bytes, verdict: Verdict) -> str:
-    what = f"a {verdict.api} stream of {verdict.events} events" if verdict.streamed else f"a {verdict.api} response"
+    what = f"a {verdict.api} stream of {_count(verdict.events)}" if verdict.streamed else f"a {verdict.api} response"
     broken = verdict.broken
     if broken is None:
         lines = [f"{name}: {what}, well formed; {_ENDED[verdict.outcome]}"]
@@ -65,8 +69,8 @@ def _text(name: str, body: bytes, verdict: Verdict) -> str:
         line = _line(body, broken.offset)
         place = f", in event {broken.event} (byte {broken.offset})" if verdict.streamed else ""
         lines = [f"{name}:{line}: {what} breaks {broken.rule}{place}; {_ENDED[verdict.outcome]}"]
-        rows = (("found", broken.found), ("rule", broken.want), ("source", broken.source))
-        lines += [f"  {label:8}{text}" for label, text in rows if text]
+        rows = (("found", broken.found), ("expected", broken.want), ("source", broken.source))
+        lines += [f"  {label:9}{text}" for label, text in rows if text]
     if verdict.waived:
-        lines.append(f"  waived  {', '.join(verdict.waived)}")
+        lines.append(f"  waived   {', '.join(verdict.waived)}")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from streams.events import Api
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, describe_json_error
 
 
 def run(file: str, source: Api, target: Api, model: str | None, provider: str | None, strict: bool) -> int:
@@ -32,7 +32,7 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
         click.echo(f"cannot read {name}: {(error.strerror or 'unreadable').lower()}", err=True)
         return 2
     except NOT_JSON as error:
-        click.echo(f"{name} is not valid JSON: {error}", err=True)
+        click.echo(f"{name} is not valid JSON: {describe_json_error(error)}", err=True)
         return 2
     row = catalog.find(provider) if provider is not None else None
     if provider is not None and row is None:

@@ -29,6 +29,7 @@ from providers.responses.ids import is_own_id
 from providers.responses.kept_items import page
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
+from streams.surrogates import describe_json_error
 
 T = TypeVar("T")
 
@@ -163,7 +164,7 @@ def _members(body: bytes) -> dict[str, Any]:
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise invalid(f"the request body is not valid JSON: {error}") from None
+        raise invalid(f"the request body is not valid JSON: {describe_json_error(error)}") from None
     except RecursionError:
         raise too_deep_error() from None
 

@@ -16,6 +16,7 @@ from gateway.request.public_errors import passthrough_error
 from gateway.request.wire import signature_headers
 from gateway.routing.plan import Stage
 from gateway.routing.target import LaneName
+from gateway.upstream.errors import UpstreamError, with_target_name
 from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
@@ -218,7 +219,10 @@ class Attempt:
         upload = target_request.request.upload
         watched_upload = None if upload is None else watch_upload(upload, self.watch, self._on_last_bytes)
         out = request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, watched_upload)
-        response = await context.service.upstream.send(out)
+        try:
+            response = await context.service.upstream.send(out)
+        except UpstreamError as error:
+            raise with_target_name(error, self.target.place) from error.__cause__
         self._head, self._status = time.perf_counter(), response.status
         self.headers = response.headers
         self.upstream_id = self._disclosure.text(upstream_id(response.headers))

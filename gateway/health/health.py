@@ -274,7 +274,8 @@ class Health:
             if is_blocked(row, now):
                 of_credential = key == identity.account or row.reason == "credential"
                 reason: FailureReason = "credential" if of_credential else "rate_limited"
-                return Outage(reason, row.blocked_until, tried=has_trial(row, now))
+                shorter = row.blocked_until < row.until
+                return Outage(reason, row.blocked_until, tried=has_trial(row, now), alone=shorter)
         return None
 
     def may_add(self, target: Target, client: str | None = None) -> bool:

@@ -23,6 +23,7 @@ from gateway.request.public_errors import (
 )
 from gateway.request.wire import signature_headers
 from gateway.routing.target import Target
+from gateway.upstream.errors import UpstreamError, with_target_name
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.websocket import UpstreamWebSocket, accept_upgrade, handshake
@@ -132,7 +133,10 @@ class ConnectionAttempt:
             self._sent_secrets += secret_parts(credential)
         headers = (*request.headers, *signature_headers(request, self._target, credential, time.time()))
         out = attrs.evolve(request, headers=headers, placed=self._on_send, again=lambda: True)
-        response = await context.service.upstream.send(out)
+        try:
+            response = await context.service.upstream.send(out)
+        except UpstreamError as error:
+            raise with_target_name(error, self._target.place) from error.__cause__
         context.record.upstream_id = upstream_id(response.headers)
         context.observer.responded(out, response)
         return response

@@ -80,4 +80,6 @@ def all_unavailable_error(outages: Sequence[tuple[Target, Outage]], now: float) 
 
 def _describe_outage(outage: Outage, now: float) -> str:
     state = "tried by another request" if outage.tried else f"for {max(1, math.ceil(outage.until - now))} s"
+    if outage.alone and not outage.tried:
+        state += " because the request has no other target"
     return f"{outage.reason}, {state}{ADVICE.get(outage.reason, '')}"

@@ -72,12 +72,13 @@ class Outage:
 
     ``until`` is a time of the clock of ``Conditions``, ``reason`` the reason of its last failure. ``tried``: one
     request is testing the target or is about to. ``unsteady``: the target also succeeded in the last seconds, so it is
-    better than none."""
+    better than none. ``alone``: it is shorter than for requests that have another target."""
 
     reason: FailureReason
     until: float
     tried: bool = False
     unsteady: bool = False
+    alone: bool = False
 
 
 @attrs.frozen(repr=False)

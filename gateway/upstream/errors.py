@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
+import attrs
+
 from streams.errors import GatewayError
 from streams.events import ErrorKind, FailureReason
 
@@ -28,6 +30,16 @@ class StaleConnection(UpstreamError):
 
     def __init__(self) -> None:
         super().__init__(*FAILURES["cut"])
+
+
+def with_target_name(error: UpstreamError, name: str) -> UpstreamError:
+    """Return ``error`` with the name of the target whose provider was unreachable."""
+    if error.cause not in UNREACHABLE:
+        return error
+    message = error.info.message.replace("to the provider:", f"to the provider of {name}:", 1)
+    named = UpstreamError(error.info.kind, message, cause=error.cause)
+    named.info = attrs.evolve(error.info, message=message)
+    return named
 
 
 def failure(cause: Cause) -> UpstreamError:

@@ -25,7 +25,7 @@ from loadtest.requests.bodies import chat_like_body
 from loadtest.requests.made_requests import TOKENS
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import NOT_JSON, any_json, describe_json_error
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 Object: TypeAlias = dict[str, Any]
@@ -77,15 +77,11 @@ def read_request(line: bytes, api: LoadApi) -> FileRequest:
     except msgspec.ValidationError:
         raise Wrong("this is not a JSON object", EXPECTED) from None
     except NOT_JSON as error:
-        raise Wrong(f"this is not JSON ({_error_position(error)})", EXPECTED) from None
+        raise Wrong(f"this is not JSON ({describe_json_error(error)})", EXPECTED) from None
     read = next((read for name, read in _READERS.items() if _has_format(members, name)), None)
     if read is None and api in LOAD_ENDPOINTS:
         return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, token_limit_of(members, api))
     return read(members) if read else _read_body(line, members, api)
-
-
-def _error_position(error: Exception) -> str:
-    return str(error).removeprefix("JSON is malformed: ")[:80]
 
 
 # Formats without an API
@@ -406,7 +402,9 @@ def _element_ranges(data: mmap.mmap | bytes, begin: int, mistakes: LineMistakes)
     try:
         sizes = [len(element) for element in msgspec.json.decode(memoryview(data)[begin:], type=list[msgspec.Raw])]
     except NOT_JSON as error:
-        mistakes.add(1, f"the JSON array is not valid: {str(error)[:80]}", "give JSON, or one object per line")
+        mistakes.add(
+            1, f"the JSON array is not valid: {describe_json_error(error)}", "give JSON, or one object per line"
+        )
         return
     line, at = 1, 0
     for size in sizes:

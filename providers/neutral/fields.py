@@ -12,7 +12,7 @@ import msgspec
 
 from providers.neutral.hints import is_loss
 from streams.errors import GatewayError, invalid
-from streams.surrogates import find_lone_surrogate
+from streams.surrogates import describe_json_error, find_lone_surrogate
 
 T = TypeVar("T")
 
@@ -171,7 +171,7 @@ def malformed_error(error: Exception, body: bytes = b"") -> GatewayError:
             f"the request body has half of a surrogate pair ({half} at byte {place}), which is not "
             "valid text: remove it"
         )
-    return invalid(f"the request body is not valid JSON: {error}")
+    return invalid(f"the request body is not valid JSON: {describe_json_error(error)}")
 
 
 def parse_json(data: bytes | msgspec.Raw, kind: type[T]) -> T:

@@ -15,6 +15,7 @@ from gateway.http.headers import Headers
 from gateway.request.members import check_members
 from streams import sse
 from streams.errors import GatewayError, invalid
+from streams.surrogates import describe_json_error
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
@@ -75,7 +76,7 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
     except msgspec.ValidationError:
         raise invalid("the frame must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise invalid(f"the frame is not valid JSON: {error}") from None
+        raise invalid(f"the frame is not valid JSON: {describe_json_error(error)}") from None
     kind = _member(members, "type", str | None, "a string")
     if kind != CREATE:
         raise invalid(f"unknown frame type {kind!r}: only {CREATE} is supported", "type")

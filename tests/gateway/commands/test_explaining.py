@@ -182,6 +182,22 @@ def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, u
         assert lines[-1].startswith("result   503 overloaded")
 
 
+def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_another_target(
+    tmp_path, capsys, upstream
+):
+    upstream.script(Raw(401, (), (b"{}",)))
+    port, file = free_port(), tmp_path / "trigate.yaml"
+    entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
+    file.write_text(yaml.safe_dump(config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})))
+    with gateway_thread(file, port) as gateway:
+        body = {"model": "a", "messages": [{"role": "user", "content": "Hello"}]}
+        assert gateway.request("POST", "/v1/chat/completions", body).status == 502
+        refused = gateway.request("POST", "/v1/chat/completions", body)
+        assert explain("a", "chat", file, no_env=False, url=gateway.url) == 0
+    assert b"for 10 s because the request has no other target" in refused.body
+    assert "(credential), at most 10 s for requests without another target, 0 open" in capsys.readouterr().out
+
+
 def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path, capsys, upstream):
     port, file = free_port(), tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))

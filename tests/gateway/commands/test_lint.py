@@ -43,6 +43,10 @@ def test_a_good_stream_exits_with_0(lint):
     assert out == "answer.sse: a chat stream of 4 events, well formed; it is complete\n"
 
 
+def test_a_stream_of_one_event_is_counted_in_the_singular(lint):
+    assert ": a chat stream of 1 event breaks " in lint(b"data: [DONE]\n\n", api="chat")[1]
+
+
 def test_a_proper_error_is_well_formed_and_said_to_be_an_error(lint):
     status, out, _ = lint(FAILED)
     assert status == 0
@@ -54,7 +58,7 @@ def test_a_broken_stream_names_file_line_event_rule_and_what_was_found(lint):
     assert status == 1
     first, *rest = out.splitlines()
     assert first.startswith("answer.sse:3: a chat stream of 4 events breaks chat.role.once, in event 2 (byte ")
-    assert [line.split()[0] for line in rest] == ["found", "rule", "source"]
+    assert [line.split()[0] for line in rest] == ["found", "expected", "source"]
     assert "no later chunk has a role" in out
     assert "Portkey-AI/gateway#1000" in out
 
@@ -67,7 +71,7 @@ def test_the_line_is_right_whatever_ends_lines(lint):
 def test_tolerant_says_what_it_waived(lint):
     status, out, _ = lint(ROLES, tolerant=True)
     assert status == 0
-    assert "waived  chat.role.once" in out
+    assert "waived   chat.role.once" in out
 
 
 def test_a_cut_stream_is_said_to_be_cut(lint):

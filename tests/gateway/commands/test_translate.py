@@ -35,6 +35,7 @@ def test_what_is_not_json_is_said_to_be_none(translate, body):
     status, out, err = translate(body)
     assert (status, out) == (2, "")
     assert err.startswith("request.json is not valid JSON: ")
+    assert "malformed" not in err
     assert len(err.splitlines()) == 1
 
 

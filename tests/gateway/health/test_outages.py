@@ -73,6 +73,17 @@ async def test_a_host_that_cannot_be_reached_is_asked_no_more():
             assert tried == "1"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
+async def test_an_unreachable_provider_is_reported_with_its_entry_and_without_its_address(api, stream):
+    with refusing_port() as port:
+        async with gateway(config(f"http://127.0.0.1:{port}")) as running:
+            answer = await running.ask("a", api=api, stream=stream)
+            assert answer.status_code == 502
+            assert "could not connect to the provider of a: it refused the connection" in answer.text
+            assert str(port) not in answer.text
+
+
 async def test_a_rate_limit_lasts_exactly_as_stated():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.fails, a.headers = 429, (("retry-after", "7"),)
@@ -145,6 +156,10 @@ async def test_a_refused_credential_is_sent_every_ten_seconds():
     async with providers(1) as (a,), gateway(config(a)) as running:
         a.fails = 401
         assert await ask_often(running, 3, "a") == {502: 1, 503: 2}
+        assert (
+            "a is in cooldown (credential, for 10 s because the request has no other target; check its credential): "
+            "try again in 10 s"
+        ) in (await running.ask("a")).text
         running.clock.now += 10
         assert await ask_often(running, 3, "a") == {502: 1, 503: 2}
         assert a.take_count() == 2
