@@ -17,10 +17,10 @@ class GatewayError(Exception):
         self.info = ErrorInfo(kind, message, **fields)
 
     @classmethod
-    def of(cls, failed: ErrorInfo) -> "GatewayError":
-        """Return an exception that carries ``failed`` unchanged."""
-        error = cls(failed.kind, failed.message)
-        error.info = failed
+    def of(cls, info: ErrorInfo) -> "GatewayError":
+        """Return an exception that carries ``info`` unchanged."""
+        error = cls(info.kind, info.message)
+        error.info = info
         return error
 
 

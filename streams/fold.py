@@ -116,7 +116,7 @@ class Fold:
         self._blocks: dict[int, _OpenBlock] = {}
         self._usage: Usage | None = None
         self._end: AnswerEnd | None = None
-        self.failed: ErrorInfo | None = None
+        self.error: ErrorInfo | None = None
 
     def add(self, event: Event) -> None:
         match event:
@@ -141,7 +141,7 @@ class Fold:
             case AnswerEnd():
                 self._end = event
             case ErrorInfo():
-                self.failed = event
+                self.error = event
             case BlockEnd():
                 pass
 
@@ -161,8 +161,8 @@ class Fold:
 
     def answer(self) -> Answer:
         """Return the whole answer. Raises ``GatewayError`` if it failed or has not ended."""
-        if self.failed is not None:
-            raise GatewayError.of(self.failed)
+        if self.error is not None:
+            raise GatewayError.of(self.error)
         if self._end is None:
             raise GatewayError("upstream", "the provider ended its answer early", reason="bad_answer")
         return Answer(self.start, self.blocks(), self._usage, self._end)

@@ -97,8 +97,8 @@ class Watch:
         if trio.current_time() < self.scope.deadline:
             return SHUTTING_DOWN
         if trio.current_time() >= self._total_deadline:
-            failed = ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
-            return attrs.evolve(failed, reason=None) if self._is_paused else failed
+            error = ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
+            return attrs.evolve(error, reason=None) if self._is_paused else error
         if trio.current_time() >= self._content_deadline:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._content_timeout:g} s")
         if self.reading:
@@ -130,17 +130,17 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
     The caller closes the handoff. ``None`` means that the HTTP body is complete; only a reader of its API knows whether
     the *answer* is. Failures are returned instead of raised, because an exception would end the request's nursery.
     """
-    failed: ErrorInfo | None = None
+    failure: ErrorInfo | None = None
     with watch.scope:
         try:
             await _forward(source.chunks(), into, watch)
         except GatewayError as error:
-            failed = error.info
+            failure = error.info
         except trio.BrokenResourceError:  # the consumer has closed its side: the answer is over
             pass
         finally:
             await source.aclose()
-    return watch.failure() if watch.scope.cancelled_caught else failed
+    return watch.failure() if watch.scope.cancelled_caught else failure
 
 
 async def _forward(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:

@@ -107,8 +107,8 @@ class Admission:
             place.end()
             if arrival.asgi["http_version"] >= "2":  # RFC 9113, section 8.2.2
                 raise
-            failed = error.info
-            raise GatewayError.of(attrs.evolve(failed, headers=(*failed.headers, ("connection", "close")))) from None
+            info = error.info
+            raise GatewayError.of(attrs.evolve(info, headers=(*info.headers, ("connection", "close")))) from None
         place.hold(holder, self.shares.take("connections", holder))
 
     def body(self, holder: str, scope: RequestScope) -> HeldBody:

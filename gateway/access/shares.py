@@ -115,8 +115,8 @@ class UpstreamShare:
 
     def refusal(self, holder: str) -> GatewayError:
         """Return the error for ``holder``; it does not count as the provider's failure."""
-        failed = self._limits.refusal("upstream_connections", holder).info
-        return GatewayError.of(attrs.evolve(failed, reason=None))
+        error = self._limits.refusal("upstream_connections", holder).info
+        return GatewayError.of(attrs.evolve(error, reason=None))
 
 
 _FULL: Final[Mapping[Share, str]] = {

@@ -411,7 +411,7 @@ class Reservation:
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
             return
-        known = record.bill.is_complete or record.failed is not None  # no attempt is in progress
+        known = record.bill.is_complete or record.error is not None  # no attempt is in progress
         consumption = self._charged_consumption(record) if known else None
         seen = self._allowances.visible_to(record.client)
         reserved: dict[SumCounter, tuple[BudgetAllowance, int]] = {}

@@ -56,14 +56,14 @@ class Flight:
 
     Beyond ``most`` bytes, or if ``memory`` is short, the pieces that every reader has read are dropped. The client of
     ``holder`` leads. ``stamp`` is common to all translations of the response. ``content_type`` is set when content
-    arrives. ``failed`` is the provider's failure, which concerns all requests, or ``None``."""
+    arrives. ``error`` is the provider's failure, which concerns all requests, or ``None``."""
 
     def __init__(self, most: int, stamp: AnswerStamp, memory: PieceMemory, holder: str) -> None:
         self.stage = FlightStage.PREPARING
         self.stamp = stamp
         self.content_type = ""
         self.holder = holder
-        self.failed: ErrorInfo | None = None
+        self.error: ErrorInfo | None = None
         self.pauses: list[tuple[int, int]] = []
         self._most = most
         self._memory = memory
@@ -172,12 +172,12 @@ class Flight:
                     self.abandon()
                 await response.aclose()
 
-    def fail(self, failed: ErrorInfo | None) -> None:
+    def fail(self, error: ErrorInfo | None) -> None:
         """Mark the response as failed, unless it is complete. ``None`` is a failure of the leader's own."""
         if self._ended and not self._has_no_content:
             return
         if self.stage is not FlightStage.FAILED:
-            self.stage, self.failed = FlightStage.FAILED, failed
+            self.stage, self.error = FlightStage.FAILED, error
             self._changed.unpark_all()
 
     def abandon(self) -> None:
@@ -262,7 +262,7 @@ class Flight:
         if self._ended:
             return b""
         if self.stage is FlightStage.FAILED:
-            raise GatewayError.of(self.failed or ABANDONED)
+            raise GatewayError.of(self.error or ABANDONED)
         return None
 
     def _wake_if_full(self) -> None:

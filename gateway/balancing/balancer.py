@@ -182,8 +182,8 @@ def _landing(
     places = [one.target.identity.place for one in members]
     if pinned not in places:
         return "absent"
-    failed = (past.failed.reason for past in outcomes if past.target.identity.place == pinned)
-    return next(failed, None) or ("out" if pinned == places[0] else "busy")
+    reasons = (past.error.reason for past in outcomes if past.target.identity.place == pinned)
+    return next(reasons, None) or ("out" if pinned == places[0] else "busy")
 
 
 def _put_overloaded_last(order: list[int], weights: Sequence[float], loads: GroupLoads) -> None:

@@ -59,9 +59,9 @@ def run(name: str, options: ConnectOptions) -> int:
             _start(client, address, options.arguments)
         if options.write:
             return _write(client, address)
-    except ConnectFailed as failed:
-        say(sentence(str(failed)))
-        return failed.status
+    except ConnectFailed as error:
+        say(sentence(str(error)))
+        return error.status
     shown = address if address.key is None else attrs.evolve(address, key=SHOWN_KEY)
     _say(describe(client, shown))
     return 0
@@ -225,9 +225,9 @@ def undo(name: str) -> int:
     """Remove the settings that ``--write`` added for the client ``name``. Return the exit status, as ``run`` does."""
     try:
         return _undo(_client(name))
-    except ConnectFailed as failed:
-        say(sentence(str(failed)))
-        return failed.status
+    except ConnectFailed as error:
+        say(sentence(str(error)))
+        return error.status
 
 
 def _undo(client: Client) -> int:

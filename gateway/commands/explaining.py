@@ -365,10 +365,10 @@ def _state(one: RunningTarget | None) -> str:
 def _rehearsed(found: "Rehearsal") -> Iterator[tuple[str, str]]:
     yield from _heads("tried", (f"{i}. {_attempt(one)}" for i, one in enumerate(found.attempts, 1)))
     after = f", after at most {_seconds(found.seconds)}" if found.seconds else ""
-    if found.failed is None:
+    if found.error is None:
         yield "result", f"200 from {found.attempts[-1].target.place}{after}"
     else:
-        yield "result", f"{found.failed.status} {found.failed.kind}{after}: {_failures(found) or found.failed.message}"
+        yield "result", f"{found.error.status} {found.error.kind}{after}: {_failures(found) or found.error.message}"
 
 
 def _failures(found: "Rehearsal") -> str:

@@ -264,9 +264,9 @@ def _ms(start: float) -> float:
 
 
 def _message(error: GatewayError) -> str:
-    failed = error.info
-    text = " ".join(failed.message.split())
-    return f"{failed.status} {text}" if len(text) <= 300 else f"{failed.status} {text[:299]}…"
+    info = error.info
+    text = " ".join(info.message.split())
+    return f"{info.status} {text}" if len(text) <= 300 else f"{info.status} {text[:299]}…"
 
 
 TIMEOUT = 2.0  # seconds for a connection to this machine

@@ -61,7 +61,7 @@ class Rehearsal:
     ``not_tried`` are the targets for which a timeout left no time."""
 
     attempts: tuple[RehearsedAttempt, ...]
-    failed: ErrorInfo | None
+    error: ErrorInfo | None
     not_tried: tuple[Target, ...] = ()
     deadline_exceeded: bool = False
 
@@ -147,7 +147,7 @@ def _rehearse(
             tried = {one.target.place for one in attempts}
             rest = (one for one in plan.candidates if one.target.place not in tried and one.when >= UNAVAILABLE)
             left = tuple(one.target for one in rest) if late else ()
-            return Rehearsal(tuple(attempts), step.failed, left, late)
+            return Rehearsal(tuple(attempts), step.error, left, late)
         clock.now += step.after
         answer = conditions.health.begin(step.target, None, added=bool(outcomes))
         reason = supposed.get(step.target.place)
@@ -156,11 +156,11 @@ def _rehearse(
             return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None, in_cooldown=out_now)), None)
         took = _patience(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
         clock.now += took
-        failed = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason, concerns_all=True)
-        answer.mark_failed(failed)
+        error = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason, concerns_all=True)
+        answer.mark_failed(error)
         answer.close()
         attempts.append(RehearsedAttempt(step.target, step.after, reason, took, out_now))
-        outcomes.append(Outcome(step.target, failed, Stage.SENDING))
+        outcomes.append(Outcome(step.target, error, Stage.SENDING))
     raise AssertionError("the policy does not end")
 
 

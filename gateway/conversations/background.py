@@ -172,7 +172,7 @@ class Background:
                     nursery.cancel_scope.cancel()
         except Exception:  # a bug must end only this turn
             log.exception("response %s failed in the background", run.turn.id)
-            run.record.failed = MISTAKE
+            run.record.error = MISTAKE
         finally:
             with trio.CancelScope(shield=True):
                 await self._end(run, live)
@@ -266,8 +266,8 @@ class Background:
         response = {**read_head(head.body).response, "status": "failed", "error": _LOST_ERROR}
         body = turn_body("failed", turn.input, turn.output)
         with contextlib.suppress(Changed):  # it ended normally
-            failed = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
-            await self._store.put(failed, expect=node)
+            nodes = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
+            await self._store.put(nodes, expect=node)
 
 
 class NoBackground:
@@ -316,7 +316,7 @@ def _alive_mark(run: BackgroundTurn) -> Node:
 
 
 def _interrupted_response(run: BackgroundTurn, live: RunningTurn) -> Mapping[str, Any]:
-    if live.scope.cancelled_caught and run.record.failed is None:
+    if live.scope.cancelled_caught and run.record.error is None:
         return run.response("cancelled")
-    failed = run.record.failed or MISTAKE
-    return run.response("failed", {"code": failed.code or "server_error", "message": failed.message})
+    error = run.record.error or MISTAKE
+    return run.response("failed", {"code": error.code or "server_error", "message": error.message})

@@ -101,7 +101,7 @@ class LocalTurn(TurnRecorder):
         try:
             await self._write(self._writer.partial_response or self._writer.response, self._log.close())
         except GatewayError as error:
-            if progress.failed is not None:  # a more important error came first
+            if progress.error is not None:  # a more important error came first
                 log.warning("response %s: %s", self.id, error.info.loggable_message)
             elif self._options.must_store:
                 progress.mark_failed(error.info)
@@ -169,11 +169,11 @@ class LocalTurn(TurnRecorder):
         head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
 
-    def _failed_event(self, failed: ErrorInfo, event: Object) -> bytes:
+    def _failed_event(self, error: ErrorInfo, event: Object) -> bytes:
         """Return the event of a turn that failed because it could not be stored."""
         response = event["response"]
         begin = AnswerStart(self.id, response["model"], response["created_at"])
-        return RESPONSES.last_event(failed, begin, event["sequence_number"])
+        return RESPONSES.last_event(error, begin, event["sequence_number"])
 
 
 def _read_response(body: bytes) -> Object:

@@ -69,7 +69,7 @@ class ThreadTurn(TurnRecorder):
         try:
             await self._write(self._fold.blocks())
         except GatewayError as error:
-            progress.end, progress.failed, progress.committed = None, error.info, self._committed
+            progress.end, progress.error, progress.committed = None, error.info, self._committed
             return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.info, progress.start, 0)
         return data
 

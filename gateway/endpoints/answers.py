@@ -92,9 +92,9 @@ def object_response(value: Any) -> Response:
     return Response(200, headers, msgspec.json.encode(value))
 
 
-def error_response(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
-    """Record ``failed``, and return its response in the format of ``api``, the path's."""
-    return responding.error_response(current_record(api, ledger), failed)
+def error_response(error: ErrorInfo, api: Api, ledger: Ledger) -> Response:
+    """Record ``error``, and return its response in the format of ``api``, the path's."""
+    return responding.error_response(current_record(api, ledger), error)
 
 
 def current_record(api: Api, ledger: Ledger) -> Record:

@@ -173,13 +173,13 @@ def read_items(members: Fields) -> list[Object]:
     return prepare_input(given)
 
 
-def _about_items(failed: ErrorInfo) -> ErrorInfo:
+def _about_items(error: ErrorInfo) -> ErrorInfo:
     """Return an error about ``input`` reworded for ``items``."""
     message, param = (
         "items" + text.removeprefix("input") if text.startswith("input[") else text
-        for text in (failed.message, failed.param or "items")
+        for text in (error.message, error.param or "items")
     )
-    return attrs.evolve(failed, message=message, param=param)
+    return attrs.evolve(error, message=message, param=param)
 
 
 def _metadata(members: Fields) -> dict[str, Any]:

@@ -40,12 +40,12 @@ class GuardedDoor:
             return self._refusal(asgi, scope, error.info)
         return None
 
-    def _refusal(self, asgi: Mapping[str, Any], scope: RequestScope, failed: ErrorInfo) -> Response:
-        """Record ``failed``, and return its response in the format of the path's API.
+    def _refusal(self, asgi: Mapping[str, Any], scope: RequestScope, error: ErrorInfo) -> Response:
+        """Record ``error``, and return its response in the format of the path's API.
 
         The live view, which is for people, gets plain text. A rejected handshake ends its connection."""
         if is_live_view(asgi["path"]):
-            return Response(failed.status, TEXT, f"{failed.message}\n".encode())
+            return Response(error.status, TEXT, f"{error.message}\n".encode())
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()
-        return responding.error_response(record, failed, headers=closing)
+        return responding.error_response(record, error, headers=closing)

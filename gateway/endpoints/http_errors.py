@@ -45,10 +45,10 @@ def add_errors(
 
     async def upgrade() -> QuartResponse:
         # Codex falls back to HTTP only on a 426 (openai/codex#43353).
-        failed = ErrorInfo(
+        error = ErrorInfo(
             "invalid_request", "this server does not support WebSockets: use POST /v1/responses", status=426
         )
-        body = CODECS["responses"].write_error(failed, "")
+        body = CODECS["responses"].write_error(error, "")
         return through_quart(Response(426, (*JSON_HEADERS, ("connection", "close")), body))
 
     async def internal_error(error: Exception) -> QuartResponse:
@@ -72,8 +72,8 @@ def _http_error_info(
     if isinstance(error, WebsocketMismatch):
         message = f"{shown(request.path)} is a WebSocket: connect to it with an upgrade"
         return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
-    if status == 405 and (failed := _model_method_error(request.method, request.path, request.scope)) is not None:
-        return failed
+    if status == 405 and (method_error := _model_method_error(request.method, request.path, request.scope)) is not None:
+        return method_error
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or ())
         return method_not_allowed_error(request.method, request.path, client_headers(), request.scope, allowed)

@@ -121,9 +121,9 @@ class StampedLane:
         with use_ids(self._ids):
             return self._lane.feed(data)
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
+    def end(self, error: ErrorInfo | None = None) -> bytes:
         with use_ids(self._ids):
-            return self._lane.end(failed)
+            return self._lane.end(error)
 
     def trailing_bytes(self) -> bytes:
         return self._lane.trailing_bytes()

@@ -35,7 +35,7 @@ class Refusal:
     """A provider's error for the client. ``of_ended_credential``: a new credential may help, because the one that was
     sent has expired."""
 
-    failed: ErrorInfo
+    error: ErrorInfo
     of_ended_credential: bool
 
 
@@ -193,11 +193,11 @@ class Attempt:
             refusal = await self._read_refusal(response)
             renewed = None if source is None else await _renew_credential(source, credential, refusal)
             if renewed is None or request.upload is not None:  # a streamed upload cannot be sent again
-                raise GatewayError.of(refusal.failed)
-            self._note_resend(refusal.failed.reason or "credential")
+                raise GatewayError.of(refusal.error)
+            self._note_resend(refusal.error.reason or "credential")
             response = await self._sign_and_send(out, renewed)
             if not self._is_success(response):
-                raise GatewayError.of((await self._read_refusal(response)).failed)
+                raise GatewayError.of((await self._read_refusal(response)).error)
         self.stage = Stage.ANSWERING
         if request.replace_ids is not None:
             request.replace_ids(self.target, response)
@@ -276,11 +276,11 @@ class Attempt:
         target_request.context.observer.received(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, read, response.headers)
-        failed = self._disclosure.error(self._disclosure.error_with_headers(read, response.headers, self.target.lane))
-        if failed.status != response.status:
-            return Refusal(failed, ended)
+        error = self._disclosure.error(self._disclosure.error_with_headers(read, response.headers, self.target.lane))
+        if error.status != response.status:
+            return Refusal(error, ended)
         own = passthrough_error(body, target_request.context.codec.api, self.target, self._disclosure.secrets)
-        return Refusal(failed if own is None else attrs.evolve(failed, body=own), ended)
+        return Refusal(error if own is None else attrs.evolve(error, body=own), ended)
 
 
 async def _renew_credential(

@@ -120,17 +120,17 @@ class AttemptAccount:
         self._record_response_facts()
         self._record_attempt(self._attempt_record("ok"))
 
-    def fail(self, failed: ErrorInfo, recorded_reason: FailureReason | None = None) -> None:
+    def fail(self, error: ErrorInfo, recorded_reason: FailureReason | None = None) -> None:
         """Report that the attempt failed, before or after its commit.
 
-        ``recorded_reason`` is the reason to record if ``failed`` has none because the target is not at fault."""
+        ``recorded_reason`` is the reason to record if ``error`` has none because the target is not at fault."""
         if not self.committed and self.attempt is not None:
             self._record_response_facts()
-            if failed.reason == "timeout":
+            if error.reason == "timeout":
                 self._report_time_to_content(self.attempt.seconds, at_least=True)
         if self._open is not None:
-            self._open.mark_failed(failed, fingerprint(self.target_request.request.incoming.body))
-        self._record_attempt(self._attempt_record(failed.reason or recorded_reason or "internal"))
+            self._open.mark_failed(error, fingerprint(self.target_request.request.incoming.body))
+        self._record_attempt(self._attempt_record(error.reason or recorded_reason or "internal"))
 
     def mark_lost(self) -> None:
         """Report that the attempt lost against a concurrent one."""
@@ -148,10 +148,10 @@ class AttemptAccount:
             self.grant.end(self._context.record.bill.charge(self._recorded))
         self._lane_at_end, self.answer = self._lane, None  # breaks a reference cycle through the walk
 
-    def outcome(self, failed: ErrorInfo) -> Outcome:
-        """Return the outcome for the plan's policy if the attempt ``failed``."""
+    def outcome(self, error: ErrorInfo) -> Outcome:
+        """Return the outcome for the plan's policy if the attempt failed with ``error``."""
         stage = Stage.SENDING if self.attempt is None else self.attempt.stage
-        return Outcome(self.target, failed, stage, self.step.omissions, requests=self.requests)
+        return Outcome(self.target, error, stage, self.step.omissions, requests=self.requests)
 
     def _end(self) -> None:
         if self._open is not None:

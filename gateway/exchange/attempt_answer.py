@@ -83,8 +83,8 @@ class OtherAttempts(Protocol):
         """Return whether another attempt might follow ``attempt``."""
         ...
 
-    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
-        """Return whether another attempt would follow if ``attempt`` had ``failed``."""
+    def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
+        """Return whether another attempt would follow if ``attempt`` failed with ``error``."""
         ...
 
 

@@ -113,8 +113,8 @@ class StreamBody(ResponseBody):
         match chunk:
             case bytes():
                 actions = self._delivery.receive(chunk)
-            case failed:
-                actions = self._delivery.receive(b"", failed)
+            case error:
+                actions = self._delivery.receive(b"", error)
         match actions:
             case ():
                 return True
@@ -156,10 +156,10 @@ class StreamBody(ResponseBody):
         take = None if self._write_now is _never else self.try_write_through
         with trio.CancelScope(deadline=delivery.deadline) as waiting:
             try:
-                data, failed = await receive_batch(self._chunks, take)
+                data, error = await receive_batch(self._chunks, take)
             except trio.EndOfChannel:
                 return delivery.upstream_ended()
-            return delivery.receive(data, failed) if data or failed is not None or delivery.is_beginning else ()
+            return delivery.receive(data, error) if data or error is not None or delivery.is_beginning else ()
         assert waiting.cancelled_caught, "else it has returned"
         return () if self._todo else delivery.time_up(more=not self._chunks.is_empty)
 

@@ -67,14 +67,14 @@ class CachedOrigin:
     def may_be_followed(self, attempt: AnswerSource) -> bool:
         return self._hit is None and self._walk.may_be_followed(attempt)
 
-    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
-        return self._hit is None and self._walk.would_be_followed(attempt, failed)
+    def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
+        return self._hit is None and self._walk.would_be_followed(attempt, error)
 
-    def fail(self, failed: ErrorInfo) -> None:
+    def fail(self, error: ErrorInfo) -> None:
         if self._hit is None:
-            self._walk.fail(failed)
+            self._walk.fail(error)
         else:
-            self._hit.fail(failed)
+            self._hit.fail(error)
 
     def release(self) -> None:
         self._walk.release()
@@ -106,9 +106,9 @@ class CachedOrigin:
                 case CacheHit() as hit:
                     self._hit = hit
                     return await hit.run(make)
-                case ErrorInfo() as failed:
+                case ErrorInfo() as error:
                     record.cache = "miss"
-                    walk.note_failure(failed)
+                    walk.note_failure(error)
                     return None
         if wish.must_hit:
             raise GatewayError.of(NOT_CACHED)

@@ -135,7 +135,7 @@ class CacheHit:
         """Return false: no attempt follows a cached response."""
         return False
 
-    def would_be_followed(self, attempt: object, failed: ErrorInfo) -> bool:
+    def would_be_followed(self, attempt: object, error: ErrorInfo) -> bool:
         """Return false: no attempt follows a cached response."""
         return False
 
@@ -160,13 +160,13 @@ class CacheHit:
         self._record_attempt(None)
         return answer
 
-    def fail(self, failed: ErrorInfo) -> None:
-        """Report that the response ``failed`` after its start."""
-        self._record_attempt(failed)
+    def fail(self, error: ErrorInfo) -> None:
+        """Report that the response failed with ``error`` after its start."""
+        self._record_attempt(error)
 
-    def _record_attempt(self, failed: ErrorInfo | None) -> None:
+    def _record_attempt(self, error: ErrorInfo | None) -> None:
         told = _cached_attempt(
-            self.target_request, failed, committed=self._has_begun, content=time.perf_counter() - self._began
+            self.target_request, error, committed=self._has_begun, content=time.perf_counter() - self._began
         )
         self.target_request.context.attempt_log.add(told, self._cached_attempt)
         self._cached_attempt = told
@@ -216,8 +216,8 @@ class CacheLookup:
                 return hit
             if not flight.has_failed:
                 return None
-            if flight.failed is not None:
-                failures.append(flight.failed)
+            if flight.error is not None:
+                failures.append(flight.error)
         if len(failures) < MOST_FLIGHTS:
             return None
         self._context.attempt_log.add(_cached_attempt(target_request, failures[-1], committed=False))
@@ -302,10 +302,10 @@ class CacheLookup:
 
 
 def _cached_attempt(
-    target_request: TargetRequest, failed: ErrorInfo | None, *, committed: bool, content: float | None = None
+    target_request: TargetRequest, error: ErrorInfo | None, *, committed: bool, content: float | None = None
 ) -> AttemptRecord:
     """Return the record of an attempt that the cache answered without a request to the provider."""
-    reason: AttemptOutcome = "ok" if failed is None else failed.reason or "internal"
+    reason: AttemptOutcome = "ok" if error is None else error.reason or "internal"
     return attempt_record(
         target_request.target, reason, target_request.target.lane, content=content, committed=committed
     )

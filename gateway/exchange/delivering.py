@@ -102,8 +102,8 @@ class DeliveredAnswer(Generic[B]):
         immediately, or later if there is a ``survival``."""
         body = self._start_for_client()
         match await body.open():
-            case Refuse(failed):
-                raise GatewayError.of(failed)
+            case Refuse(error):
+                raise GatewayError.of(error)
             case Whole(data):
                 self._client_gone.set()  # nothing is left to read
                 return data
@@ -146,12 +146,12 @@ class DeliveredAnswer(Generic[B]):
             raise
         with context.service.lifecycle.pump(watch.renew_scope()):
             try:
-                failed = await pump(answer, self.chunks, watch)
+                error = await pump(answer, self.chunks, watch)
             finally:  # also if cancelled, because a client that does not read takes no failure from the channel
                 context.record.shut_down = is_shut_down(watch)
-        if failed is not None:
-            self.origin.fail(failed)
-            await self._send_failure(failed)
+        if error is not None:
+            self.origin.fail(error)
+            await self._send_failure(error)
 
     def _deliver(self, answer: B) -> None:
         """Send the first content of ``answer`` to the client."""
@@ -166,9 +166,9 @@ class DeliveredAnswer(Generic[B]):
             with contextlib.suppress(trio.BrokenResourceError):  # without a reader; the pump notices it, too
                 self.chunks.send_nowait(b"")
 
-    async def _send_failure(self, failed: ErrorInfo) -> None:
+    async def _send_failure(self, error: ErrorInfo) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
-            await self.chunks.send(failed)
+            await self.chunks.send(error)
 
     # Disconnects of the client
 

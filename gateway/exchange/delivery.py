@@ -133,9 +133,9 @@ class Signal(Enum):
 
 @attrs.frozen(repr=False)
 class Refuse:
-    """The action to respond with ``failed`` and its status instead of a stream."""
+    """The action to respond with ``error`` and its status instead of a stream."""
 
-    failed: ErrorInfo
+    error: ErrorInfo
 
 
 @attrs.frozen(repr=False)
@@ -228,14 +228,14 @@ class Delivery:
 
     # Triggers
 
-    def receive(self, data: bytes, failed: ErrorInfo | None = None) -> Actions:
-        """Process ``data`` from the provider, followed by its failure if it ``failed``."""
+    def receive(self, data: bytes, error: ErrorInfo | None = None) -> Actions:
+        """Process ``data`` from the provider, followed by ``error`` if it failed."""
         first, self._first = self._first, b""
         try:
             out = first + (self.lane.feed(data) if data else b"")
-        except Exception as error:  # the boundary where the gateway's own error becomes the client's error event
-            out = first + self._end_after_error(error)
-        return self._advance(out if failed is None else out + self._end_lane(failed))
+        except Exception as exception:  # the boundary where the gateway's own error becomes the client's error event
+            out = first + self._end_after_error(exception)
+        return self._advance(out if error is None else out + self._end_lane(error))
 
     def upstream_ended(self) -> Actions:
         """Process the end of the provider's body."""
@@ -259,8 +259,8 @@ class Delivery:
     def stored(self, store: StoreTurn, data: bytes) -> Actions:
         """Continue after an attempt to store the turn: ``data`` goes to the client instead of ``store.data``."""
         self._update_record()
-        ended, failed = store.trigger is Trigger.END, self.lane.progress.failed is not None
-        return self._react(Trigger.FAILURE if ended and failed else store.trigger, data)
+        has_ended, has_failed = store.trigger is Trigger.END, self.lane.progress.error is not None
+        return self._react(Trigger.FAILURE if has_ended and has_failed else store.trigger, data)
 
     def linger(self) -> None:
         """Start to wait for the end of the provider's body, because the client has the whole response."""
@@ -268,17 +268,17 @@ class Delivery:
 
     # Classification
 
-    def _end_lane(self, failed: ErrorInfo | None = None) -> bytes:
+    def _end_lane(self, error: ErrorInfo | None = None) -> bytes:
         """Return the last events for the client."""
         try:
-            return self.lane.end(failed)
-        except Exception as error:  # the same boundary
-            return self._end_after_error(error)
+            return self.lane.end(error)
+        except Exception as exception:  # the same boundary
+            return self._end_after_error(exception)
 
-    def _end_after_error(self, error: Exception) -> bytes:
-        if isinstance(error, FramingError):
-            return self.lane.end(ErrorInfo("upstream", str(error), reason=None))  # the gateway's own limits
-        log.error("request %s: translation failed", self._id, exc_info=error)
+    def _end_after_error(self, exception: Exception) -> bytes:
+        if isinstance(exception, FramingError):
+            return self.lane.end(ErrorInfo("upstream", str(exception), reason=None))  # the gateway's own limits
+        log.error("request %s: translation failed", self._id, exc_info=exception)
         return self.lane.end(MISTAKE)
 
     def _advance(self, data: bytes) -> Actions:
@@ -294,7 +294,7 @@ class Delivery:
 
     def _classify(self, data: bytes) -> Trigger:
         progress = self.lane.progress
-        if progress.failed is not None:
+        if progress.error is not None:
             return Trigger.FAILURE if progress.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
         if progress.over:
             return Trigger.PLAIN_END if progress.plain and self.state is DeliveryState.HELD else Trigger.END
@@ -309,10 +309,10 @@ class Delivery:
             progress.usage,
             progress.characters,
         )
-        if progress.failed is not None and not self._has_failed and self.on_failure is not None:
+        if progress.error is not None and not self._has_failed and self.on_failure is not None:
             self._has_failed = True
-            self.on_failure(progress.failed)
-        record.failed = progress.failed
+            self.on_failure(progress.error)
+        record.error = progress.error
         if progress.end is not None:
             record.reason, record.bill.is_complete = progress.end.reason, True
 
@@ -364,9 +364,9 @@ class Delivery:
         return (Signal.OPEN, *self._ping(data))
 
     def _refuse(self, _: bytes) -> Actions:
-        failed = self.lane.progress.failed
-        assert failed is not None, "only a failure is refused"
-        return (Refuse(failed),)
+        error = self.lane.progress.error
+        assert error is not None, "only a failure is refused"
+        return (Refuse(error),)
 
     def _finish(self, _: bytes) -> Actions:
         """Write the last bytes, such as the LF of a CRLF whose CR ended the last event.
@@ -375,7 +375,7 @@ class Delivery:
         progress = self.lane.progress
         return (
             *self._write_behind(self.lane.trailing_bytes()),
-            *((Signal.CUT,) if progress.plain and progress.failed else ()),
+            *((Signal.CUT,) if progress.plain and progress.error else ()),
         )
 
     def _respond(self, data: bytes) -> Actions:

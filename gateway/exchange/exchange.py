@@ -171,9 +171,9 @@ class Exchange:
         answer = self._stream_response if origin.request.incoming.stream else self._whole_response
         return await answer(origin, scope, audience)
 
-    def refuse(self, failed: ErrorInfo) -> Response:
-        """Return the response for ``failed`` in the client's API, with the provider's own body if it fits."""
-        return error_response(self.record, failed, self._context.recording)
+    def refuse(self, error: ErrorInfo) -> Response:
+        """Return the response for ``error`` in the client's API, with the provider's own body if it fits."""
+        return error_response(self.record, error, self._context.recording)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
@@ -207,8 +207,8 @@ class Exchange:
         with origin:
             answer = await origin.run(lambda source: WholeAnswer(source, turn, origin))
             answer.report(self.record)
-            if answer.failed is not None:
-                origin.fail(answer.failed)
+            if answer.error is not None:
+                origin.fail(answer.error)
         body = await answer.write_for_client(self.record)
         return self.respond(body, 200, (*JSON_HEADERS, *answer.client_headers, *origin.request.headers))
 

@@ -61,16 +61,16 @@ class AnswerOrigin(Protocol):
         """Return whether another attempt might follow ``attempt``."""
         ...
 
-    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
-        """Return whether another attempt would follow if ``attempt`` had ``failed``."""
+    def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
+        """Return whether another attempt would follow if ``attempt`` failed with ``error``."""
         ...
 
     async def run(self, make: Make[C]) -> C:
         """Return the first response with content. Raises ``GatewayError`` if there is none."""
         ...
 
-    def fail(self, failed: ErrorInfo) -> None:
-        """Report that the response ``failed`` after it had begun."""
+    def fail(self, error: ErrorInfo) -> None:
+        """Report that the response failed with ``error`` after it had begun."""
         ...
 
     def release(self) -> None:

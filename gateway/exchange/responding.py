@@ -46,16 +46,16 @@ def make_response(
 
 
 def error_response(
-    record: Record, failed: ErrorInfo, recording: ExchangeRecording = NO_RECORDING, *, headers: Headers = ()
+    record: Record, error: ErrorInfo, recording: ExchangeRecording = NO_RECORDING, *, headers: Headers = ()
 ) -> Response:
-    """Record ``failed`` and return it in the client's API with ``headers`` added; the provider's own body if it fits
+    """Record ``error`` and return it in the client's API with ``headers`` added; the provider's own body if it fits
     unchanged."""
-    record.failed = failed
+    record.error = error
     codec = CODECS[record.api]
-    written = {name for name, _ in codec.wire.error_headers(failed)}
-    own = tuple(pair for pair in failed.headers if pair[0] not in written)
-    body = failed.body or codec.write_error(failed, record.id)
-    return make_response(record, body, failed.status, (*own, *JSON_HEADERS, *headers), recording)
+    written = {name for name, _ in codec.wire.error_headers(error)}
+    own = tuple(pair for pair in error.headers if pair[0] not in written)
+    body = error.body or codec.write_error(error, record.id)
+    return make_response(record, body, error.status, (*own, *JSON_HEADERS, *headers), recording)
 
 
 LONGEST_TRIED: Final = 1000
@@ -101,6 +101,6 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-adapted": _paths(record.adapted),
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)
-    if record.failed is not None:
-        left = (*left, *CODECS[record.api].wire.error_headers(record.failed))
+    if record.error is not None:
+        left = (*left, *CODECS[record.api].wire.error_headers(record.error))
     return (*[(name, header_safe(value)) for name, value in own.items() if value is not None], *left)

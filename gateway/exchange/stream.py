@@ -174,17 +174,17 @@ class BegunStream:
                 seen += len(chunk)
                 if seen <= HELD:
                     self.forwarded_pieces.append((chunk, out))
-                if lane.progress.committed or lane.progress.failed is not None or size > HELD:
+                if lane.progress.committed or lane.progress.error is not None or size > HELD:
                     break
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
-        except FramingError as error:
-            first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
+        except FramingError as exception:
+            first.append(lane.end(ErrorInfo("upstream", str(exception), reason="bad_answer")))
         self.usage = lane.progress.usage
-        failed = lane.progress.failed or stream_doubt(lane.progress)
-        if failed is not None and (not lane.progress.committed or self._others.would_be_followed(source, failed)):
+        error = lane.progress.error or stream_doubt(lane.progress)
+        if error is not None and (not lane.progress.committed or self._others.would_be_followed(source, error)):
             raise GatewayError.of(
-                source.target_request.disclosure.error_with_headers(failed, response.headers, self.lane_name)
+                source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
             )
         return b"".join(first)
 

@@ -49,13 +49,13 @@ class Disclosure:
         """The credentials to remove. Most responses never need them."""
         return secrets_of(self._target, self._context.client_request.credential, self.sent_words)
 
-    def error(self, failed: ErrorInfo) -> ErrorInfo:
-        """Return ``failed`` for the client."""
-        return public_error(failed, self._context.codec.api, self._target, self.secrets)
+    def error(self, error: ErrorInfo) -> ErrorInfo:
+        """Return ``error`` for the client."""
+        return public_error(error, self._context.codec.api, self._target, self.secrets)
 
-    def error_with_headers(self, failed: ErrorInfo, headers: Headers, lane: LaneName) -> ErrorInfo:
-        """Return ``failed`` for the client, with the client's headers from the response that reported it."""
-        return with_passed_headers(failed, self.headers(headers, lane))
+    def error_with_headers(self, error: ErrorInfo, headers: Headers, lane: LaneName) -> ErrorInfo:
+        """Return ``error`` for the client, with the client's headers from the response that reported it."""
+        return with_passed_headers(error, self.headers(headers, lane))
 
     def body(self, data: bytes) -> bytes:
         """Return the body of a complete response without the provider's key."""

@@ -118,15 +118,15 @@ class Walk:
         """Return the last failure of ``target`` if any identical request would meet it, otherwise ``None``.
 
         This client's own limits and deadline concern no other request."""
-        failed = next((one for one in reversed(self._outcomes) if one.target is target), None)
-        if failed is None or failed.stage is not Stage.SENDING:
+        outcome = next((one for one in reversed(self._outcomes) if one.target is target), None)
+        if outcome is None or outcome.stage is not Stage.SENDING:
             return None
-        own = failed.failed.reason is None and failed.failed.kind in _OWN_LIMITS
-        return None if own else failed.failed
+        concerns_client = outcome.error.reason is None and outcome.error.kind in _OWN_LIMITS
+        return None if concerns_client else outcome.error
 
-    def note_failure(self, failed: ErrorInfo) -> None:
-        """Note that an identical request to the next target ``failed``, so that this one tries another target."""
-        self._add_outcome(Outcome(self.target_request.target, failed, omissions=self.target_request.step.omissions))
+    def note_failure(self, error: ErrorInfo) -> None:
+        """Note that an identical request to the next target failed, so that this one tries another target."""
+        self._add_outcome(Outcome(self.target_request.target, error, omissions=self.target_request.step.omissions))
 
     async def read_all(self) -> "UnchangedAnswer":
         """Return the first successful response with its whole body.
@@ -136,9 +136,9 @@ class Walk:
         with self:
             return await self.run(UnchangedAnswer)
 
-    def fail(self, failed: ErrorInfo) -> None:
-        """Report that the response ``failed`` after its commit."""
-        self._account.fail(failed)
+    def fail(self, error: ErrorInfo) -> None:
+        """Report that the response failed with ``error`` after its commit."""
+        self._account.fail(error)
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +166,7 @@ class Walk:
         """Return the next step. Raises ``GatewayError`` if the policy gives up."""
         step = self.request.plan.policy.next(self.request.plan, self._outcomes, self._conditions)
         if isinstance(step, GiveUp):
-            raise GatewayError.of(step.failed)
+            raise GatewayError.of(step.error)
         return step
 
     def may_be_followed(self, attempt: AnswerSource) -> bool:
@@ -174,16 +174,17 @@ class Walk:
         most = self.request.plan.retries.attempts
         return most > 1 and requests_sent(self._outcomes) + attempt.requests < most
 
-    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
-        """Return whether another attempt would follow if ``attempt`` had ``failed``; without one, the failure goes to
-        the client."""
+    def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
+        """Return whether another attempt would follow if ``attempt`` failed with ``error``.
+
+        Without another attempt, ``error`` goes to the client."""
         step = attempt.target_request.step
-        failure = Outcome(step.target, failed, attempt.stage, step.omissions, requests=attempt.requests)
+        failure = Outcome(step.target, error, attempt.stage, step.omissions, requests=attempt.requests)
         following = self.request.plan.policy.next(self.request.plan, (*self._outcomes, failure), self._conditions)
         if not isinstance(following, Send):
             return False
-        alike = attrs.evolve(failed, headers=())  # headers count requests, and always differ
-        return all(attrs.evolve(outcome.failed, headers=()) != alike for outcome in self._outcomes)
+        alike = attrs.evolve(error, headers=())  # headers count requests, and always differ
+        return all(attrs.evolve(outcome.error, headers=()) != alike for outcome in self._outcomes)
 
     def _is_overtaken(self, account: AttemptAccount) -> bool:
         """Return whether another request has started to test the target, or to wait for it, since the step was decided.
@@ -368,17 +369,17 @@ class Walk:
             return left
         return min(left, route.first_content) if has_untried_target(plan, self._outcomes, account.target) else left
 
-    def _without_client_timeout(self, failed: ErrorInfo) -> ErrorInfo:
-        """Return ``failed`` for the target's health: without a reason if the client's deadline caused the timeout
+    def _without_client_timeout(self, error: ErrorInfo) -> ErrorInfo:
+        """Return ``error`` for the target's health: without a reason if the client's deadline caused the timeout
         (BerriAI/litellm#41223)."""
         late = self._conditions.now >= self.request.plan.deadline
-        return attrs.evolve(failed, reason=None) if late and failed.reason == "timeout" else failed
+        return attrs.evolve(error, reason=None) if late and error.reason == "timeout" else error
 
-    async def _note_failed_attempt(self, account: AttemptAccount, failed: ErrorInfo) -> None:
+    async def _note_failed_attempt(self, account: AttemptAccount, error: ErrorInfo) -> None:
         """Add a failed attempt to the outcomes, with the parts of the request that it rejected."""
-        outcome = account.outcome(self._without_client_timeout(failed))
+        outcome = account.outcome(self._without_client_timeout(error))
         if outcome.stage is Stage.SENDING:
-            refused = await offload(self.request.incoming.size, self._omittable_parts, account.target_request, failed)
+            refused = await offload(self.request.incoming.size, self._omittable_parts, account.target_request, error)
             outcome = attrs.evolve(outcome, refused=refused)
         self._add_outcome(outcome)
 
@@ -426,11 +427,11 @@ class Walk:
             return "first"
         return "retry" if any(outcome.target is step.target for outcome in self._outcomes) else "fallback"
 
-    def _omittable_parts(self, target_request: TargetRequest, failed: ErrorInfo) -> Omissions:
-        """Return the parts of the request that ``failed`` rejects and that can be omitted."""
+    def _omittable_parts(self, target_request: TargetRequest, error: ErrorInfo) -> Omissions:
+        """Return the parts of the request that ``error`` rejects and that can be omitted."""
         without = self.request.prepare
         return rejected_parts(
-            failed, target_request.prepared, target_request.sent, lambda left: without(target_request.target, left),
+            error, target_request.prepared, target_request.sent, lambda left: without(target_request.target, left),
             has_another_route=target_request.target.alternative_url is not None,
         )  # fmt: skip
 

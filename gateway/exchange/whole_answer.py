@@ -29,7 +29,7 @@ UNREAD: Final = 8
 class WholeAnswer:
     """The ``AttemptAnswer`` of a complete response.
 
-    ``failed`` is an error that the provider sent with a success status, in the client's API; it goes to the client if
+    ``error`` is an error that the provider sent with a success status, in the client's API; it goes to the client if
     no other attempt follows. ``read_pieces`` are its pieces with their times, if it may be cached."""
 
     writer = None
@@ -37,7 +37,7 @@ class WholeAnswer:
     response: UpstreamResponse
     lane_name: LaneName
     usage: Usage | None
-    failed: ErrorInfo | None
+    error: ErrorInfo | None
     read_pieces: Pieces
     _folded: FoldedAnswer
     _further: list[Answer]
@@ -45,7 +45,7 @@ class WholeAnswer:
     def __init__(self, source: AnswerSource, turn: TurnRecorder, others: OtherAttempts) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
-        self.usage = self.failed = None
+        self.usage = self.error = None
         self.body = b""
         self.read_pieces = []
         self._turn = turn
@@ -62,12 +62,12 @@ class WholeAnswer:
             read, fold_answer, source.target_request, source.stamp, response, body, texts=texts
         )
         self.lane_name, self.usage = folded.lane, folded.fold.usage
-        failed = folded.fold.failed
-        if failed is not None:
-            is_answer = folded.lane == "byte" and failed.native  # for a client of its API
-            if not is_answer or self._others.would_be_followed(source, failed):
+        error = folded.fold.error
+        if error is not None:
+            is_answer = folded.lane == "byte" and error.native  # for a client of its API
+            if not is_answer or self._others.would_be_followed(source, error):
                 raise GatewayError.of(
-                    source.target_request.disclosure.error_with_headers(failed, response.headers, self.lane_name)
+                    source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
                 )
         elif self._others.may_be_followed(source):
             doubt = answer_doubt(folded.fold.answer(), len(body))
@@ -75,7 +75,7 @@ class WholeAnswer:
                 raise GatewayError.of(doubt)
         if has_several_choices(source.target_request, folded.lane):
             self._further = await offload(size, read_further_choices, source.target_request, body)
-        self.failed = failed
+        self.error = error
 
     async def aclose(self) -> None:
         await self.response.aclose()
@@ -99,8 +99,8 @@ class WholeAnswer:
     async def write_for_client(self, record: Record) -> bytes:
         """Store the turn, and return the body for the client. Raises ``GatewayError``."""
         source, turn, fold = self.source, self._turn, self._folded.fold
-        if fold.failed is not None:
-            record.failed = fold.failed
+        if fold.error is not None:
+            record.error = fold.error
             await turn.persist_failure(fold.start.id)
             return source.target_request.disclosure.error_body(self.body)
         answer, body = fold.answer(), self.body

@@ -131,16 +131,16 @@ class OpenAttempt:
             self.phase = _Phase.STARTED
             self._health._mark_started(self)
 
-    def mark_failed(self, failed: ErrorInfo, body: int | None = None) -> None:
+    def mark_failed(self, error: ErrorInfo, body: int | None = None) -> None:
         """Record that the provider failed, before or after the first content. ``body`` is its request's fingerprint.
 
         Only reasons in ``UNAVAILABLE`` count, and no credential of the client's own."""
-        reason = failed.reason
+        reason = error.reason
         if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.CLOSED):
             return
         if reason == "credential" and self.target.entry.passthrough_auth:
             return
-        self._health._mark_failed(self, reason, failed, body)
+        self._health._mark_failed(self, reason, error, body)
         self.phase = _Phase.FAILED
 
     def close(self) -> None:
@@ -363,16 +363,16 @@ class Health:
         place.next_count_at = now + STEP
         self._states.update(place.key, lambda circuit: with_counts(circuit, now, good))
 
-    def _mark_failed(self, attempt: OpenAttempt, reason: FailureReason, failed: ErrorInfo, body: int | None) -> None:
+    def _mark_failed(self, attempt: OpenAttempt, reason: FailureReason, error: ErrorInfo, body: int | None) -> None:
         place, now = attempt.place, self.clock()
-        failure = Failure(reason, failed.wait, now, attempt.sent, attempt.trial)
+        failure = Failure(reason, error.wait, now, attempt.sent, attempt.trial)
         if attempt.phase is _Phase.STARTED:
             place.good -= 1
         if place.good:
             self._flush_successes(place, now)
         key = place.account if reason in ACCOUNT_REASONS else place.key
         is_alone = not self._has_several_clients or attempt.client is None
-        if failed.concerns_all or (is_alone and reason not in OF_REQUEST_REASONS):
+        if error.concerns_all or (is_alone and reason not in OF_REQUEST_REASONS):
             self._fail(attempt, self._states, key, failure)
             return
         sighting = Sighting(None if is_alone else attempt.client, body, place.key, reason, now)

@@ -94,7 +94,7 @@ class Ledger:
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """Return the fields of the log line that have a value."""
-        failed, ended = record.failed, record.ending(disconnected)
+        error, ended = record.error, record.ending(disconnected)
         usage, estimated = record.bill.usage_or_estimate()
         cached = record.cache == "hit"
         cost = record.bill.cost() if record.attempts or cached else None
@@ -141,8 +141,8 @@ class Ledger:
             if adds_information(record.bill.attempt_records)
             else None,
             # If the client stopped reading, timing decides whether it still received the error.
-            "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
-            "message": failed and self._message(failed),
+            "error": "overloaded" if ended == "shutdown" else error and error.kind,
+            "message": error and self._message(error),
             "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
             "dropped": record.dropped and self._paths(record.dropped),
             "adapted": record.adapted and self._paths(record.adapted),
@@ -174,11 +174,11 @@ class Ledger:
         }
         return {name: value for name, value in fields.items() if value is not None}
 
-    def _message(self, failed: ErrorInfo) -> str | None:
+    def _message(self, error: ErrorInfo) -> str | None:
         """Return the error's message; without quotes of the request unless the level is ``debug``."""
         if log.isEnabledFor(logging.DEBUG):
-            return self._short(failed.message)
-        return self._short(without_quotations(self.mask(failed.loggable_message[:_LOOKED_AT])))
+            return self._short(error.message)
+        return self._short(without_quotations(self.mask(error.loggable_message[:_LOOKED_AT])))
 
     def _paths(self, paths: tuple[str, ...]) -> str:
         longest = max(map(len, paths[:MOST_PATHS]))

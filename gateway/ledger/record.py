@@ -61,7 +61,7 @@ class Record:
     answer_start: AnswerStart | None = None  # the response's id and model, as the provider reported them
     picture: Mapping[str, str] | None = None  # the log fields of a request for images
     reason: str | None = None  # why the response ended
-    failed: ErrorInfo | None = None
+    error: ErrorInfo | None = None
     client: str | None = None  # the client whose key the request has
     address: str | None = None  # the client's address
     abandoned: bool = False  # the client disconnected, and the gateway read the rest of the response
@@ -114,14 +114,14 @@ class Record:
         """Return the kind of the exchange's end for its log line.
 
         A failure of the provider or the gateway outranks a later disconnect of the client, but not an earlier one."""
-        if self.failed is not None and self.failed.kind == "internal":
+        if self.error is not None and self.error.kind == "internal":
             return "internal_error"
         if self.abandoned:
             return "client_disconnected"
         # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
-        if self.shut_down and not self.bill.is_complete and (self.failed is None or self.failed.kind == "overloaded"):
+        if self.shut_down and not self.bill.is_complete and (self.error is None or self.error.kind == "overloaded"):
             return "shutdown"
-        if self.failed is not None:
+        if self.error is not None:
             asked = self.attempts or self.cache == "miss"  # directly, or through the exchange that it shared
             return "upstream_error" if asked else "refused"
         if self.bill.is_complete:

@@ -22,8 +22,8 @@ _BLOCKED = "Output blocked by content filtering policy"
 _UNIFIED = "anthropic-ratelimit-unified-status"
 
 
-def _for_all_apis(failed: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
-    return {api: other.get(api, failed) for api in CODECS}
+def _for_all_apis(error: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
+    return {api: other.get(api, error) for api in CODECS}
 
 
 def _overload_error(code: str) -> ErrorInfo:

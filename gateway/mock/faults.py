@@ -249,8 +249,8 @@ def _drop_usage(data: bytes) -> bytes:
 # Rejections
 
 
-def _in_all_apis(failed: ErrorInfo) -> dict[Api, ErrorInfo]:
-    return dict.fromkeys(CODECS, failed)
+def _in_all_apis(error: ErrorInfo) -> dict[Api, ErrorInfo]:
+    return dict.fromkeys(CODECS, error)
 
 
 _OVERLOADED = _in_all_apis(ErrorInfo("overloaded", "Overloaded", status=529))

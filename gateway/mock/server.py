@@ -116,10 +116,10 @@ def _decode(body: bytes) -> object:
         return None
 
 
-def _error(codec: Codec, failed: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:
-    failed = codec.phrase_error(failed)
-    body = change(codec.write_error(failed, current_scope().id))
-    return Response(failed.status, (*failed.headers, *codec.wire.error_headers(failed), *JSON_HEADERS), body)
+def _error(codec: Codec, error: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:
+    error = codec.phrase_error(error)
+    body = change(codec.write_error(error, current_scope().id))
+    return Response(error.status, (*error.headers, *codec.wire.error_headers(error), *JSON_HEADERS), body)
 
 
 def _select_fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:

@@ -84,9 +84,9 @@ class ConnectionAttempt:
                 return OpenProvider(socket, target, self._secrets())
             raise GatewayError("timeout", f"the provider did not respond within {timeouts.first_byte:g} s")
         except GatewayError as error:
-            failed = public_error(error.info, context.codec.api, target, self._secrets())
-            attempt.mark_failed(failed)
-            raise GatewayError.of(failed) from error
+            info = public_error(error.info, context.codec.api, target, self._secrets())
+            attempt.mark_failed(info)
+            raise GatewayError.of(info) from error
         finally:
             attempt.close()
 
@@ -114,10 +114,10 @@ class ConnectionAttempt:
         credential = self._context.credential_for(self._target) if source is None else await source.credential()
         response = await self._send(request, credential)
         if response.status != 101:
-            failed, ended = await self._read_rejection(response)
+            error, ended = await self._read_rejection(response)
             renewed = await source.renew(credential) if source and credential and ended else None
             if renewed is None:
-                raise GatewayError.of(failed)
+                raise GatewayError.of(error)
             response = await self._send(request, renewed)
             if response.status != 101:
                 raise GatewayError.of((await self._read_rejection(response))[0])
@@ -160,10 +160,10 @@ class ConnectionAttempt:
         if response.status < 400:  # redirects are not followed with a credential
             return ErrorInfo("upstream", NOT_UPGRADED.format(response.status)), False
         api = self._context.codec.api
-        failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
-        ended = may_accept_new_credential(response.status, failed, response.headers)
+        error = CODECS[self._target.api].read_error(response.status, body, response.headers)
+        ended = may_accept_new_credential(response.status, error, response.headers)
         passed = client_headers(response.headers, self._target, self._target.lane)
-        public = public_error(with_passed_headers(failed, passed), api, self._target, self._secrets())
+        public = public_error(with_passed_headers(error, passed), api, self._target, self._secrets())
         if public.status == response.status:
             own = passthrough_error(body, api, self._target, self._secrets())
             public = public if own is None else attrs.evolve(public, body=own)

@@ -195,17 +195,17 @@ class OpenAiFrames(FrameReader):
         about = {} if id is None else {"response_id": id}
         return msgspec.json.encode({"type": "response.cancel", **about}).decode()
 
-    def error_frame(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
-        return error_event(failed, event_id)
+    def error_frame(self, error: ErrorInfo, event_id: str | None) -> Piece | None:
+        return error_event(error, event_id)
 
 
-def error_event(failed: ErrorInfo, event_id: str | None = None) -> str:
+def error_event(error: ErrorInfo, event_id: str | None = None) -> str:
     """Return an OpenAI ``error`` event for an error of the gateway, about the client's event ``event_id`` if set."""
-    error = {
-        "type": ERROR_TYPES.get(failed.kind, "invalid_request_error"),
-        "code": failed.code or failed.kind,
-        "message": failed.message,
-        "param": failed.param,
+    member = {
+        "type": ERROR_TYPES.get(error.kind, "invalid_request_error"),
+        "code": error.code or error.kind,
+        "message": error.message,
+        "param": error.param,
         "event_id": event_id,
     }
-    return msgspec.json.encode({"type": "error", "event_id": "event_trigate", "error": error}).decode()
+    return msgspec.json.encode({"type": "error", "event_id": "event_trigate", "error": member}).decode()

@@ -136,7 +136,7 @@ class Meter:
             record.reservation = await self._reserve(record)
             is_reserved = True
         except GatewayError as error:
-            record.failed = error.info
+            record.error = error.info
             record.status = error.info.status
             raise
         finally:
@@ -267,7 +267,7 @@ class Meter:
         if record.first_byte is None:
             record.mark_answered(200)
         if status == "failed":
-            record.failed = ErrorInfo("upstream", "the provider's response failed")
+            record.error = ErrorInfo("upstream", "the provider's response failed")
         else:
             record.bill.is_complete = True
         if usage is not None:
@@ -316,8 +316,8 @@ class Meter:
         """Settle a requested response that the provider rejected, at no cost."""
         record.bill.attempt_records = ()
         message = rejected.message[:200] or "the provider rejected it"
-        record.failed = ErrorInfo("invalid_request", message, log_message=rejected.log_message)
-        record.mark_answered(record.failed.status)
+        record.error = ErrorInfo("invalid_request", message, log_message=rejected.log_message)
+        record.mark_answered(record.error.status)
         self._settle(record)
 
     def _settle(self, record: Record) -> None:

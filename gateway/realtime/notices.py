@@ -139,6 +139,6 @@ class FrameReader:
         """Return the frame that stops response ``id``, ``None`` if the API has none."""
         return None
 
-    def error_frame(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
+    def error_frame(self, error: ErrorInfo, event_id: str | None) -> Piece | None:
         """Return the frame that reports an error to a client, ``None`` if the API has none."""
         return None

@@ -149,7 +149,7 @@ async def run_session(
         await session.run(service.lifecycle, opening.replaced)
     except* Exception:  # a bug here becomes the client's close
         log.exception("realtime session %s failed and is closed", opening.arrival.scope.id)
-        record.failed = MISTAKE
+        record.error = MISTAKE
     finally:
         service.lifecycle.in_flight -= 1
         _record_end(record, session)
@@ -159,10 +159,10 @@ def _record_end(record: Record, session: RealtimeSession) -> None:
     """Write the cause of the session's end to its record."""
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):
-        record.failed = ErrorInfo(
+        record.error = ErrorInfo(
             "upstream", UPSTREAM_LOST.reason if session.ended == "upstream_lost" else STALLED.reason
         )
-    record.bill.is_complete = record.failed is None and session.ended is not None and not record.shut_down
+    record.bill.is_complete = record.error is None and session.ended is not None and not record.shut_down
 
 
 def _session_limits(opening: Opening, target: Target) -> SessionLimits:

@@ -109,8 +109,8 @@ async def _serve_gemini(opening: Opening) -> None:
         shape = _shape_of(target)
         provider = await ConnectionAttempt(opening.context, target, shape).connect("", ())
     except (GatewayError, RecursionError) as error:
-        opening.record.failed = failed = error.info if isinstance(error, GatewayError) else TOO_DEEP
-        closing = opening.inbox.closing or closing_for(failed)
+        opening.record.error = info = error.info if isinstance(error, GatewayError) else TOO_DEEP
+        closing = opening.inbox.closing or closing_for(info)
         await websocket.close(closing.code, closing.reason)
         return
     models = SessionModels(opening.context, target, OF_GEMINI)

@@ -284,12 +284,12 @@ class RealtimeSession:
             if stall.cancelled_caught:
                 self.end("stalled", STALLED, STALLED)
 
-    async def _report_error(self, failed: ErrorInfo, event_id: str | None) -> None:
+    async def _report_error(self, error: ErrorInfo, event_id: str | None) -> None:
         """Report an error to the client by a frame, or by a close if the API has no such frame."""
-        if (error := self._reader.error_frame(failed, event_id)) is None:
-            self.refuse(closing_for(failed))
+        if (frame := self._reader.error_frame(error, event_id)) is None:
+            self.refuse(closing_for(error))
         else:
-            await websocket.send(error)
+            await websocket.send(frame)
 
     async def _pass_to_client(self) -> None:
         while True:
@@ -316,18 +316,18 @@ class RealtimeSession:
                 await self._stop(notice, error.info)
         await websocket.send(message)
 
-    async def _stop(self, notice: Notice, failed: ErrorInfo) -> None:
+    async def _stop(self, notice: Notice, error: ErrorInfo) -> None:
         """Stop the provider's unrequested work that ``notice`` reports when a limit of the client is reached.
 
         The client gets an error, and the provider a cancellation of its response. If there is nothing to cancel, or the
         budget is exhausted, the session ends: otherwise the provider could continue its work."""
-        if (error := self._reader.error_frame(failed, None)) is not None:
-            await websocket.send(error)
+        if (error_frame := self._reader.error_frame(error, None)) is not None:
+            await websocket.send(error_frame)
         cancel_frame = None
         if isinstance(notice, ResponseStarted | OutputPiece):
             cancel_frame = self._reader.cancel_frame(notice.id if isinstance(notice, ResponseStarted) else None)
-        if cancel_frame is None or failed.kind == "billing":
-            self.refuse(closing_for(failed))
+        if cancel_frame is None or error.kind == "billing":
+            self.refuse(closing_for(error))
         else:
             await self._provider.send(cancel_frame)
 
@@ -349,20 +349,20 @@ class RealtimeSession:
         while (due := min(latest, self._last_message_at + self._limits.idle)) > trio.current_time():  # noqa: ASYNC110 -- time moves
             await trio.sleep_until(due)
         why = "has reached its maximum duration (max_session)" if due == latest else "was idle for too long (idle)"
-        failed = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
-        if (error := self._reader.error_frame(failed, None)) is not None:
+        error = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
+        if (frame := self._reader.error_frame(error, None)) is not None:
             with trio.move_on_after(CLOSE_SECONDS):
-                await websocket.send(error)
+                await websocket.send(frame)
         closing = Closing(EXPIRED, f"the session {why}")
         self.end("expired", closing, closing)
 
 
-def closing_for(failed: ErrorInfo) -> Closing:
-    """Return the close that reports the error ``failed``."""
-    match failed.kind:
+def closing_for(error: ErrorInfo) -> Closing:
+    """Return the close that reports ``error``."""
+    match error.kind:
         case "rate_limited" | "overloaded" | "timeout":
-            return Closing(TRY_AGAIN, fit_reason(failed.message))
+            return Closing(TRY_AGAIN, fit_reason(error.message))
         case "internal" | "upstream":
-            return Closing(GATEWAY_ERROR, fit_reason(failed.message))
+            return Closing(GATEWAY_ERROR, fit_reason(error.message))
         case _:
-            return Closing(NOT_ALLOWED, fit_reason(failed.message))
+            return Closing(NOT_ALLOWED, fit_reason(error.message))

@@ -405,9 +405,9 @@ def _rewrite_request(one: bytes, at: str, models: BatchModels) -> bytes | None:
     try:
         name = models.resolve(model, "/v1/messages", params)
     except GatewayError as error:
-        failed = error.info
-        message = f"{at}: {failed.message}"
-        raise GatewayError.of(attrs.evolve(failed, message=message, param=f"{at}.params.model")) from None
+        info = error.info
+        message = f"{at}: {info.message}"
+        raise GatewayError.of(attrs.evolve(info, message=message, param=f"{at}.params.model")) from None
     if name == model:
         return None
     return msgspec.json.encode({**members, "params": msgspec.Raw(with_model(params, fields, name))})

@@ -346,18 +346,18 @@ class KeptRequest:
 
     async def _public_error(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
         """Return a provider's error without native ids; a 404 also removes the object from the inventory."""
-        failed = error.info
+        info = error.info
         if self.ids.are_native:
             return error
-        if failed.status == 404 and self.path_ids:
+        if info.status == 404 and self.path_ids:
             if len(self.path_ids) == 1:
                 await self._remove_object(self.path_ids[0])
             return self._not_found_error()
-        body, message = failed.body, failed.message
+        body, message = info.body, info.message
         for one in found:
             message = message.replace(one.native, one.text)
             body = body and body.replace(one.native.encode(), one.text.encode())
-        return GatewayError.of(attrs.evolve(failed, message=message, body=body))
+        return GatewayError.of(attrs.evolve(info, message=message, body=body))
 
     @property
     def _inventory(self) -> Inventory | None:

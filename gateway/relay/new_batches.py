@@ -143,8 +143,8 @@ class NewBatch:
         try:
             name = models.resolve(model, self._url, body)
         except GatewayError as error:
-            failed = attrs.evolve(error.info, message=f"{at}: {error.info.message}", param=f"{at}.body.model")
-            raise GatewayError.of(failed) from None
+            info = attrs.evolve(error.info, message=f"{at}: {error.info.message}", param=f"{at}.body.model")
+            raise GatewayError.of(info) from None
         if named is None or name == named:
             return one
         return msgspec.json.encode({**members, "body": msgspec.Raw(with_model(body, fields, name))})

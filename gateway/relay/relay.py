@@ -167,7 +167,7 @@ class RelayedLane:
         self,
         last_event: LastEvent,
         answer: RelayedAnswer | None = None,
-        public_error: MapError = lambda failed: failed,
+        public_error: MapError = lambda error: error,
         redact: Callable[[bytes], bytes] | None = None,
         most: int = 0,
     ) -> None:
@@ -198,14 +198,14 @@ class RelayedLane:
             return self.end(ErrorInfo("upstream", message))
         return b""
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
+    def end(self, error: ErrorInfo | None = None) -> bytes:
         if self.progress.over:
             return b""
         self.progress.over = True
         self._note_usage()
-        if failed is not None:
-            self.progress.failed = self._public_error(failed)
-            return b"" if self.progress.plain else self._last_event(self.progress.failed)
+        if error is not None:
+            self.progress.error = self._public_error(error)
+            return b"" if self.progress.plain else self._last_event(self.progress.error)
         if self._redact is None:
             return b""
         return SseEvents().event("", self._redact(b"".join(self._held)))

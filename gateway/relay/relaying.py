@@ -226,9 +226,9 @@ LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
 """A function that returns the event that ends a failed stream, in the client's API."""
 
 
-def openai_error(failed: ErrorInfo) -> bytes:
+def openai_error(error: ErrorInfo) -> bytes:
     """Return the last event of a failed stream at OpenAI's endpoints: a ``LastEvent``."""
-    return CODECS["chat"].last_event(failed, AnswerStart(), 0)
+    return CODECS["chat"].last_event(error, AnswerStart(), 0)
 
 
 OnComplete: TypeAlias = Callable[[], Awaitable[object]]

@@ -266,7 +266,7 @@ class _PrefixRoutes:
         record = open_record(api, service.ledger, incoming.scope, served=False)
         method, headers = incoming.asgi["method"], incoming.headers
         if allowed := self._paths.methods(path):
-            failed = method_not_allowed_error(method, path, headers, incoming.asgi, allowed)
+            error = method_not_allowed_error(method, path, headers, incoming.asgi, allowed)
         else:
-            failed = unknown_path_error(method, path, headers, incoming.asgi, PATHS)
-        return error_response(record, failed)
+            error = unknown_path_error(method, path, headers, incoming.asgi, PATHS)
+        return error_response(record, error)

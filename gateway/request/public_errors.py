@@ -54,52 +54,50 @@ def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers
     return translated_headers(response, translated(entry.pass_headers, False))
 
 
-def with_passed_headers(failed: ErrorInfo, passed: Headers) -> ErrorInfo:
-    """Add to the error ``failed`` the headers in ``passed`` that it does not have."""
-    known = {name for name, _ in failed.headers}
-    return attrs.evolve(failed, headers=(*failed.headers, *(pair for pair in passed if pair[0] not in known)))
+def with_passed_headers(error: ErrorInfo, passed: Headers) -> ErrorInfo:
+    """Add to ``error`` the headers in ``passed`` that it does not have."""
+    known = {name for name, _ in error.headers}
+    return attrs.evolve(error, headers=(*error.headers, *(pair for pair in passed if pair[0] not in known)))
 
 
-def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
+def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
     """Return the error that a client of ``api`` receives for a provider's failure, without credentials. Idempotent."""
-    if failed.status in target.recipient.quirks.unavailable_statuses:
-        failed = attrs.evolve(failed, kind="overloaded", status=STATUS["overloaded"], reason="overloaded")
-    if failed.kind in _OURS:
+    if error.status in target.recipient.quirks.unavailable_statuses:
+        error = attrs.evolve(error, kind="overloaded", status=STATUS["overloaded"], reason="overloaded")
+    if error.kind in _OURS:
         if not target.entry.passthrough_auth:
             return ErrorInfo(
                 "upstream",
-                _denial_message(failed, target),
+                _denial_message(error, target),
                 headers=(("x-should-retry", "false"),),
-                reason=failed.reason,
-                wait=failed.wait,
-                concerns_all=failed.concerns_all,
+                reason=error.reason,
+                wait=error.wait,
+                concerns_all=error.concerns_all,
             )
-        if failed.reason == "credential":  # the client's own, which no other target would accept
-            failed = attrs.evolve(failed, reason="invalid")
-    status = failed.status
+        if error.reason == "credential":  # the client's own, which no other target would accept
+            error = attrs.evolve(error, reason="invalid")
+    status = error.status
     if status == 408:
         status = 504
     codec = CODECS[api]
     if status == OVERLOADED and status not in codec.wire.own_statuses:
         status = 503
-    failed = codec.phrase_error(failed)
+    error = codec.phrase_error(error)
     return attrs.evolve(
-        failed,
+        error,
         status=status,
-        message=_redact(failed.message, secrets),
-        param=failed.param and _redact(failed.param, secrets),
-        code=failed.code and _redact(failed.code, secrets),
-        details=redact_json(failed.details, secrets),
-        headers=tuple(
-            (name, _redact(value, secrets)) for name, value in with_wait(failed.headers, status, failed.wait)
-        ),
+        message=_redact(error.message, secrets),
+        param=error.param and _redact(error.param, secrets),
+        code=error.code and _redact(error.code, secrets),
+        details=redact_json(error.details, secrets),
+        headers=tuple((name, _redact(value, secrets)) for name, value in with_wait(error.headers, status, error.wait)),
     )
 
 
-def _denial_message(failed: ErrorInfo, target: Target) -> str:
+def _denial_message(error: ErrorInfo, target: Target) -> str:
     """Return the message for a rejected credential, or for a refusal whose cause the provider does not state."""
     check = f"check {_credential_key(target)} of {target.entry.name} in the configuration"
-    if failed.concerns_all or (failed.kind == "authentication" and failed.reason == "credential"):
+    if error.concerns_all or (error.kind == "authentication" and error.reason == "credential"):
         return f"the provider rejected the gateway's credential: {check}"
     return (
         f"the provider denied access to the model, or to an object in the request such as a file: correct the request, "

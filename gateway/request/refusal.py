@@ -20,27 +20,27 @@ from streams.events import ErrorInfo
 
 
 def rejected_parts(
-    failed: ErrorInfo,
+    error: ErrorInfo,
     prepared: Prepared,
     sent: ClientRequest,
     prepare: Callable[[Omissions], Prepared],
     *,
     has_another_route: bool = False,
 ) -> Omissions:
-    """Return the parts of a request that the provider's error ``failed`` rejects and that can be omitted.
+    """Return the parts of a request that the provider's ``error`` rejects and that can be omitted.
 
     They are in the body ``prepared`` or the headers ``sent``.
 
     ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
     only if nothing else is named: otherwise a quotation of the client's text could remove it. The address is included
     if the provider ``has_another_route``."""
-    alone = find_sole_rejected(failed)
-    named = [path for path in find_rejected(failed) if path not in prepared.omissions.paths]
+    alone = find_sole_rejected(error)
+    named = [path for path in find_rejected(error) if path not in prepared.omissions.paths]
     named = [path for path in named if (path,) == alone or not is_protected(path)]
     if ROUTE in named and has_another_route:
         return Omissions(paths=(ROUTE,))
     found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _can_omit(prepared, path)))
-    return Omissions(rejects_reasoning(failed) and _has_reasoning(prepared, prepare), tuple(found))
+    return Omissions(rejects_reasoning(error) and _has_reasoning(prepared, prepare), tuple(found))
 
 
 def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ...]:
@@ -49,7 +49,7 @@ def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ..
     Each earlier rejection must have named a single path, and its repetition must have omitted only that. Members about
     privacy, safety, identity or storage are never remembered."""
     refusals = [outcome for outcome in outcomes if outcome.target is target and outcome.refused]
-    if any(outcome.refused != Omissions(paths=find_sole_rejected(outcome.failed)) for outcome in refusals):
+    if any(outcome.refused != Omissions(paths=find_sole_rejected(outcome.error)) for outcome in refusals):
         return ()
     return tuple(path for outcome in refusals for path in outcome.refused.paths if not is_protected(path))
 

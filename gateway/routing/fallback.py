@@ -116,7 +116,7 @@ def _step_if_unprepared(plan: Plan, outcomes: Sequence[Outcome], conditions: Con
 
 
 def _is_final(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> bool:
-    reason = outcomes[-1].failed.reason
+    reason = outcomes[-1].error.reason
     if reason is None or reason == "invalid":
         return True
     return requests_sent(outcomes) >= plan.retries.attempts or conditions.now >= plan.deadline
@@ -126,7 +126,7 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
     """Yield in order the candidates that the failures so far allow.
 
     A failure in an earlier group or in the candidate's own group allows it."""
-    binding = _OF_THE_REQUEST.intersection(outcome.failed.reason for outcome in outcomes)
+    binding = _OF_THE_REQUEST.intersection(outcome.error.reason for outcome in outcomes)
     if binding:
         yield from (one for one in plan.candidates if binding <= one.when)
         return
@@ -146,9 +146,9 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
 
 def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Collection[_Cause]:
     """Return why ``target`` is unavailable or has failed."""
-    failed = [outcome for outcome in outcomes if outcome.target is target]
-    if failed:
-        return {"unprepared" if one.stage is Stage.PREPARING else one.failed.reason for one in failed}
+    own = [outcome for outcome in outcomes if outcome.target is target]
+    if own:
+        return {"unprepared" if one.stage is Stage.PREPARING else one.error.reason for one in own}
     outage = _outage(plan, target, conditions)
     return () if outage is None else (outage.reason,)
 
@@ -186,7 +186,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
 
 def _is_blip(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
     """Return whether this is the request's first failure, from an overloaded target that suggested no wait."""
-    return len(outcomes) == 1 and last.failed.reason == "overloaded" and (last.failed.wait or 0) <= ON_THE_SPOT
+    return len(outcomes) == 1 and last.error.reason == "overloaded" and (last.error.wait or 0) <= ON_THE_SPOT
 
 
 def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
@@ -196,11 +196,11 @@ def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
     for candidate in _eligible(plan, outcomes, conditions):
         target = candidate.target
         mine = [outcome for outcome in outcomes if outcome.target is target]
-        if not mine or mine[-1].stage is Stage.WAITING or mine[-1].failed.reason in ("credential", "gone"):
+        if not mine or mine[-1].stage is Stage.WAITING or mine[-1].error.reason in ("credential", "gone"):
             continue
         if not conditions.may_add(target):
             continue
-        wait = max(backoff, mine[-1].failed.wait or 0.0)
+        wait = max(backoff, mine[-1].error.wait or 0.0)
         if (outage := _outage(plan, target, conditions)) is not None:
             if outage.reason == "rate_limited":
                 wait = max(wait, outage.until - now)

@@ -34,12 +34,12 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     Its message lists the reasons of all targets, and its wait is the shortest of theirs."""
     sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
     if not sent:
-        return outcomes[0].failed
-    best = min(reversed(sent), key=lambda outcome: _rank(outcome.failed, sent)).failed
+        return outcomes[0].error
+    best = min(reversed(sent), key=lambda outcome: _rank(outcome.error, sent)).error
     places = {outcome.target.place: outcome for outcome in sent}
     if len(places) == 1 or best.reason not in UNAVAILABLE:
         return best
-    causes = ", ".join(f"{place}: {outcome.failed.reason or 'stopped'}" for place, outcome in places.items())
+    causes = ", ".join(f"{place}: {outcome.error.reason or 'stopped'}" for place, outcome in places.items())
     tried = f" (tried: {causes})"
     return attrs.evolve(
         best, message=best.message + tried, headers=_with_wait(best, outcomes), body=b"",
@@ -47,17 +47,17 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     )  # fmt: skip
 
 
-def _rank(failed: ErrorInfo, sent: Sequence[Outcome]) -> int:
-    if failed.reason is None:
+def _rank(error: ErrorInfo, sent: Sequence[Outcome]) -> int:
+    if error.reason is None:
         return len(ORDER)
-    if failed.reason in LIMITED and all(outcome.failed.reason in LIMITED for outcome in sent):
+    if error.reason in LIMITED and all(outcome.error.reason in LIMITED for outcome in sent):
         return 0
-    return ORDER.index(failed.reason)
+    return ORDER.index(error.reason)
 
 
 def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
     """Return the headers of ``best`` with the shortest wait of all failures."""
-    waits = [outcome.failed.wait for outcome in outcomes if outcome.failed.wait is not None]
+    waits = [outcome.error.wait for outcome in outcomes if outcome.error.wait is not None]
     if not waits or best.status not in (429, 503, 529):
         return best.headers
     others = tuple(pair for pair in best.headers if pair[0] not in ("retry-after", "retry-after-ms"))

@@ -12,7 +12,7 @@ class Once:
         if not outcomes:
             return Send(plan.first)
         sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
-        return GiveUp((sent or outcomes[:1])[-1].failed)
+        return GiveUp((sent or outcomes[:1])[-1].error)
 
 
 ONCE = Once()

@@ -38,11 +38,11 @@ class Stage(enum.Enum):
 class Outcome:
     """A failed attempt.
 
-    ``failed`` is safe to show to the client. ``omissions`` are those of its step. ``refused`` is the part of the
+    ``error`` is safe to show to the client. ``omissions`` are those of its step. ``refused`` is the part of the
     request that the provider rejected and that may be omitted. ``requests`` is the number of requests sent."""
 
     target: Target
-    failed: ErrorInfo
+    error: ErrorInfo
     stage: Stage = Stage.SENDING
     omissions: Omissions = NOTHING
     refused: Omissions = NOTHING
@@ -62,7 +62,7 @@ def needs_budget(outcomes: Sequence[Outcome]) -> bool:
     """Return whether the next request counts against the retry budget, because an earlier one cost something.
 
     Otherwise a client could exhaust the budget with requests that are free."""
-    costly = [one for one in outcomes if one.stage is not Stage.PREPARING and one.failed.reason not in REJECTED_UNREAD]
+    costly = [one for one in outcomes if one.stage is not Stage.PREPARING and one.error.reason not in REJECTED_UNREAD]
     return requests_sent(costly) > 0
 
 
@@ -102,9 +102,9 @@ class Send:
 
 @attrs.frozen(repr=False)
 class GiveUp:
-    """The step that ends the plan with ``failed`` as the client's response."""
+    """The step that ends the plan with ``error`` as the client's response."""
 
-    failed: ErrorInfo
+    error: ErrorInfo
 
 
 Step: TypeAlias = Send | GiveUp

@@ -35,10 +35,10 @@ class Lane(Protocol):
         """Return the client's bytes for ``data`` from the provider."""
         ...
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
-        """Return the last bytes for the client after the body ended or ``failed``: an error event if the response is
-        incomplete.
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        """Return the last bytes for the client after the body ended, or failed with ``error``.
 
+        For an incomplete response, these are an error event.
         A response that its API marks as complete stays complete, however the connection ended."""
         ...
 

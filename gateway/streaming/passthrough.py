@@ -51,27 +51,27 @@ class Passthrough:
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._forward, self._splitter.feed(data)))
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
+    def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
         out = self._forward(rest) if rest else b""
-        passed: ErrorInfo | None = None  # reported by forwarded events; other errors set ``failed`` only
+        passed: ErrorInfo | None = None  # reported by forwarded events; other errors set ``error`` only
         for event in self._reader.close():
             if isinstance(event, ErrorInfo):
                 passed = event
             else:
                 self.progress.add(event)
         self._ended = True
-        failed = failed or passed
-        if failed is None or self.progress.over:
+        error = error or passed
+        if error is None or self.progress.over:
             return out
         return out + (
-            self._note_forwarded_error(failed) if failed is passed and failed.native else self._error_event(failed)
+            self._note_forwarded_error(error) if error is passed and error.native else self._error_event(error)
         )
 
     def trailing_bytes(self) -> bytes:
         """Return line ends after the last event, such as the LF of a CRLF whose CR ended the event."""
         rest = self._splitter.close()
-        return b"" if rest.strip() or self.progress.failed is not None or self._reframe_event is not None else rest
+        return b"" if rest.strip() or self.progress.error is not None or self._reframe_event is not None else rest
 
     def ping(self) -> bytes:
         if self.progress.over:
@@ -84,7 +84,7 @@ class Passthrough:
     def _forward(self, raw: bytes) -> bytes:
         """Read an event of the provider, and return the client's bytes for it."""
         parsed = self._parse(raw)
-        if self._ended or self.progress.failed is not None:
+        if self._ended or self.progress.error is not None:
             return self._after_error(raw, parsed)
         for mark in self._marks:
             if mark in raw:  # rare, and usually inside the JSON
@@ -104,16 +104,16 @@ class Passthrough:
             return b"" if self._hidden else raw
         return raw
 
-    def _forward_error(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
+    def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
         if not words.may_forward_error(name, data):
-            return self._error_event(failed)
+            return self._error_event(error)
         out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):
-            self.progress.add(self._map_error(failed))
+            self.progress.add(self._map_error(error))
             return out
-        return out + self._error_event(failed)
+        return out + self._error_event(error)
 
     def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
         """Return the client's bytes for an event after the error."""
@@ -122,13 +122,13 @@ class Passthrough:
         raw = raw if self._reframe_event is None else self._reframe_event(*parsed)
         return self._framing.change_payload(raw, self._redact)
 
-    def _note_forwarded_error(self, failed: ErrorInfo) -> bytes:
+    def _note_forwarded_error(self, error: ErrorInfo) -> bytes:
         """Record a failure that the forwarded events already report to the client."""
         self.progress.committed = True
-        self.progress.add(self._map_error(failed))
+        self.progress.add(self._map_error(error))
         return b""
 
-    def _error_event(self, failed: ErrorInfo) -> bytes:
-        public = self._map_error(failed)
+    def _error_event(self, error: ErrorInfo) -> bytes:
+        public = self._map_error(error)
         self.progress.add(public)
         return self._codec.last_event(public, self.progress.start, self._events)

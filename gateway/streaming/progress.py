@@ -25,7 +25,7 @@ def count_characters(event: Event) -> int:
 class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
-    __slots__ = ("characters", "committed", "empty", "end", "failed", "over", "plain", "start", "usage")
+    __slots__ = ("characters", "committed", "empty", "end", "error", "over", "plain", "start", "usage")
 
     def __init__(self) -> None:
         self.start = AnswerStart()
@@ -34,7 +34,7 @@ class StreamProgress:
         self.usage: Usage | None = None
         self.end: AnswerEnd | None = None
         self.empty = False  # it ended well without content
-        self.failed: ErrorInfo | None = None
+        self.error: ErrorInfo | None = None
         self.over = False  # it ended, well or not
         self.plain = False  # not an event stream: it has a content length, and a failure cuts it
 
@@ -52,8 +52,8 @@ class StreamProgress:
         elif isinstance(event, AnswerStart):
             self.start = event
         elif isinstance(event, ErrorInfo):
-            self.failed, self.over = event, True
+            self.error, self.over = event, True
 
-    def mark_failed(self, failed: ErrorInfo) -> None:
+    def mark_failed(self, error: ErrorInfo) -> None:
         """Mark a complete response as failed because the client cannot receive its end."""
-        self.end, self.failed = None, failed
+        self.end, self.error = None, error

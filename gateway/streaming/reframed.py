@@ -22,8 +22,8 @@ class Reframed:
     def feed(self, data: bytes) -> bytes:
         return self._reframe(self._lane.feed(data))
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
-        return self._reframe(self._lane.end(failed)) + self._close()
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        return self._reframe(self._lane.end(error)) + self._close()
 
     def trailing_bytes(self) -> bytes:
         return b""

@@ -65,12 +65,12 @@ class Translation:
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._take, self._splitter.feed(data)))
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
+    def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
         out = [self._take(rest)] if rest else []
         events = self._reader.close()
-        if failed is not None:  # more specific than the reader, which only knows that the end is missing
-            events = [*(event for event in events if not isinstance(event, ErrorInfo)), failed]
+        if error is not None:  # more specific than the reader, which only knows that the end is missing
+            events = [*(event for event in events if not isinstance(event, ErrorInfo)), error]
         return b"".join([*out, *map(self._write, events)])
 
     def trailing_bytes(self) -> bytes:
@@ -144,11 +144,11 @@ class WholeAnswerTranslation(Translation):
             return self._write(too_large(self._limit))
         return b""
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
-        if failed is not None:
-            return self._write(failed)
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        if error is not None:
+            return self._write(error)
         try:
             events = read_whole(self._codec, b"".join(self._parts))
-        except GatewayError as error:
-            return self._write(error.info)
+        except GatewayError as exception:
+            return self._write(exception.info)
         return b"".join(map(self._write, events))

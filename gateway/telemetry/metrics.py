@@ -184,8 +184,8 @@ class Metrics:
             self._count_retries(record, provider)
         else:
             self.add(rows.ATTEMPTS, provider)
-        if line["ended"] == "upstream_error" and record.failed is not None:
-            self.add(rows.UPSTREAM_ERRORS, provider, model, record.failed.kind)
+        if line["ended"] == "upstream_error" and record.error is not None:
+            self.add(rows.UPSTREAM_ERRORS, provider, model, record.error.kind)
         usage, estimated = record.bill.usage_or_estimate()
         if estimated:
             self.add(rows.ESTIMATED, provider)

@@ -169,7 +169,7 @@ def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | 
     if record.reason is not None:
         return (record.reason,)
     begun = attempt.status is not None and attempt.status < 300
-    return ("error",) if begun and record.failed is not None else None
+    return ("error",) if begun and record.error is not None else None
 
 
 def _without_none(attributes: Attributes) -> Attributes:

@@ -48,9 +48,9 @@ class Transcribed:
             self._add(data, out)
         return out
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
-        out = self.lane.end(failed)
-        self._add(b"", out, "" if failed is None else failed.message[:LONGEST_NOTE])
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        out = self.lane.end(error)
+        self._add(b"", out, "" if error is None else error.message[:LONGEST_NOTE])
         return out
 
     def trailing_bytes(self) -> bytes:
@@ -110,12 +110,12 @@ class ObservedLane:
     def feed(self, data: bytes) -> bytes:
         return b"".join([self._feed_part(part, came) for part, came in self._split_at_events(data)])
 
-    def end(self, failed: ErrorInfo | None = None) -> bytes:
+    def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self._splitter.close()
         self._held = 0
-        out = self.lane.end(failed)
-        if rest or out or failed is not None:
-            self._report(rest, out, "" if failed is None else failed.message)
+        out = self.lane.end(error)
+        if rest or out or error is not None:
+            self._report(rest, out, "" if error is None else error.message)
         return out
 
     def trailing_bytes(self) -> bytes:

@@ -292,8 +292,8 @@ def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]
 
 
 def _set_span_status(span: "Span", record: Record, ended: str) -> None:
-    if record.failed is not None and ended != "complete":
-        _fail(span, record.failed.kind)
+    if record.error is not None and ended != "complete":
+        _fail(span, record.error.kind)
 
 
 def _fail(span: "Span", kind: str) -> None:

@@ -46,15 +46,15 @@ class Chat(Codec):
     read_error = staticmethod(read_failure)
     is_own_error = staticmethod(is_openai_error)
 
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
+    def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         """Return the error without the request id, which Chat only has as a header."""
-        return msgspec.json.encode({"error": openai_error(failed)})
+        return msgspec.json.encode({"error": openai_error(error)})
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"input_tokens": tokens})
 
-    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return sse.data({"error": openai_error(failed)})
+    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return sse.data({"error": openai_error(error)})
 
 
 CHAT = Chat()

@@ -149,8 +149,8 @@ class ChatReader:
                     self._store_finish(choice)
                 if choice.error and finish_word(self._finish) not in REASONS:
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
-        if self._finish and (failed := read_failure(self._finish)) is not None:
-            return [*out, *self._fail(failed)]
+        if self._finish and (error := read_failure(self._finish)) is not None:
+            return [*out, *self._fail(error)]
         return out
 
     def _begin(self, chunk: Chunk, out: list[Event]) -> None:
@@ -174,17 +174,17 @@ class ChatReader:
         out.append(read_end(self._finish, self._stopped_by, bool(self._answer.tools)))
         return out
 
-    def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
+    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
         self._stage = ENDED
         if self._usage is None:
-            return (failed,)
+            return (error,)
         # A cost before the end is not final: Perplexity reports 0 until its last chunk.
-        return (attrs.evolve(self._usage, reported_nanos=None), failed)
+        return (attrs.evolve(self._usage, reported_nanos=None), error)
 
     def _read_malformed(self, event: str, data: bytes) -> Sequence[Event]:
-        failed = array_failure(data)
-        if failed is not None or event == "error":
-            return self._fail(failed or read_event_failure(None))
+        error = array_failure(data)
+        if error is not None or event == "error":
+            return self._fail(error or read_event_failure(None))
         if self._finish:  # the answer is complete except perhaps for its usage
             return self._end()
         return self._fail(NO_OBJECT)
@@ -195,8 +195,8 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     try:
         chunk = decode(body, checked) if texts or len(body) < LAZY_FROM else decode_textless(body)
     except NOT_JSON:
-        if (failed := array_failure(body)) is not None:
-            return (failed,)
+        if (error := array_failure(body)) is not None:
+            return (error,)
         raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer") from None
     if chunk.is_failure:
         return (read_event_failure(any_json(body)),)

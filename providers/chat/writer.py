@@ -299,10 +299,10 @@ class ChatWriter:
         yield _DONE
 
 
-def _error(failed: ErrorInfo) -> bytes:
+def _error(error: ErrorInfo) -> bytes:
     """Return the error event without ``[DONE]``, or some clients would take the answer for complete
     (BerriAI/litellm#40578)."""
-    return sse.data({"error": openai_error(failed)})
+    return sse.data({"error": openai_error(error)})
 
 
 def _finish(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:

@@ -128,8 +128,8 @@ class Converse(Codec):
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"inputTokens": tokens})
 
-    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return error_event(failed)
+    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return error_event(error)
 
 
 CONVERSE = Converse()

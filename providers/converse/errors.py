@@ -24,9 +24,9 @@ _KIND_OF_REASON: Final[Mapping[FailureReason | None, ErrorKind]] = {"quota": "ra
 
 def read_error(status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
     """Return the error in a provider's response. See ``Codec.read_error``."""
-    failed = read_failure(status, body, headers)
-    kind = _KIND_OF_REASON.get(failed.reason) if failed.kind == "invalid_request" else None
-    return failed if kind is None else attrs.evolve(failed, kind=kind, status=STATUS[kind])
+    error = read_failure(status, body, headers)
+    kind = _KIND_OF_REASON.get(error.reason) if error.kind == "invalid_request" else None
+    return error if kind is None else attrs.evolve(error, kind=kind, status=STATUS[kind])
 
 
 def read_stream_failure(data: bytes) -> ErrorInfo:
@@ -67,33 +67,33 @@ _TOO_LONG: Final = "Input is too long for requested model"
 """Bedrock's message for a conversation that is too long; agents shorten theirs on it (crewAIInc/crewAI#7417)."""
 
 
-def error_headers(failed: ErrorInfo) -> tuple[tuple[str, str], ...]:
+def error_headers(error: ErrorInfo) -> tuple[tuple[str, str], ...]:
     """Return the headers that name the exception of an error response; none if Bedrock's own are forwarded."""
-    if failed.body and any(name == TYPE_HEADER for name, _ in failed.headers):
+    if error.body and any(name == TYPE_HEADER for name, _ in error.headers):
         return ()
-    return ((TYPE_HEADER, _type(failed)),)
+    return ((TYPE_HEADER, _type(error)),)
 
 
-def _type(failed: ErrorInfo) -> str:
-    return "ModelErrorException" if failed.status == _MODEL_FAILED else _TYPES[failed.kind]
+def _type(error: ErrorInfo) -> str:
+    return "ModelErrorException" if error.status == _MODEL_FAILED else _TYPES[error.kind]
 
 
-def write_error(failed: ErrorInfo, request_id: str = "") -> bytes:
+def write_error(error: ErrorInfo, request_id: str = "") -> bytes:
     """Return the error as JSON. See ``Codec.write_error``."""
-    return msgspec.json.encode({"message": failed.message, "__type": _type(failed)})
+    return msgspec.json.encode({"message": error.message, "__type": _type(error)})
 
 
-def error_event(failed: ErrorInfo) -> bytes:
+def error_event(error: ErrorInfo) -> bytes:
     """Return the exception frame that ends a stream. See ``Codec.last_event``."""
-    kind = _STREAM_EXCEPTIONS.get(failed.kind, "validationException")
-    return event_stream.exception_frame(kind, msgspec.json.encode({"message": failed.message}))
+    kind = _STREAM_EXCEPTIONS.get(error.kind, "validationException")
+    return event_stream.exception_frame(kind, msgspec.json.encode({"message": error.message}))
 
 
-def phrase_error(failed: ErrorInfo) -> ErrorInfo:
+def phrase_error(error: ErrorInfo) -> ErrorInfo:
     """Return an overflow with Bedrock's message. See ``Codec.phrase_error``."""
-    if failed.code != CODE or _TOO_LONG in failed.message:
-        return failed
-    return attrs.evolve(failed, message=f"{_TOO_LONG}: {failed.message}")
+    if error.code != CODE or _TOO_LONG in error.message:
+        return error
+    return attrs.evolve(error, message=f"{_TOO_LONG}: {error.message}")
 
 
 def is_own_error(body: Mapping[str, Any]) -> bool:

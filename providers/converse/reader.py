@@ -103,9 +103,9 @@ class ConverseReader:
         self._stage = ENDED
         return events
 
-    def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
+    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
         self._stage = ENDED
-        return (failed,)
+        return (error,)
 
 
 _STEPS: Mapping[str, Callable[[ConverseReader, Mapping[str, Any]], Sequence[Event]]] = {
@@ -142,8 +142,8 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     value = load_answer(body)
     if isinstance(value, dict) and "output" not in value and (as_string(value.get("message")) or value.get("error")):
         return [read_event_failure(value)]
-    if (failed := listed_failure(value)) is not None:
-        return [failed]
+    if (error := listed_failure(value)) is not None:
+        return [error]
     if checked:
         check_answer(value, _SHAPE)
     content = _content_blocks(value)

@@ -106,10 +106,10 @@ class BatchLines:
         try:
             name = self._resolve(model, url, body)
         except GatewayError as error:
-            failed = error.info
+            info = error.info
             raise GatewayError(
-                failed.kind, f"line {self.count} of the file: {failed.message}", status=failed.status,
-                code=failed.code, param="file", headers=failed.headers,
+                info.kind, f"line {self.count} of the file: {info.message}", status=info.status,
+                code=info.code, param="file", headers=info.headers,
             ) from None  # fmt: skip
         if name == model:
             return line

@@ -156,10 +156,10 @@ def _text_length(choice: Any) -> int:
 
 def _unexpected_event(name: str, data: bytes) -> ErrorInfo:
     """Return the failure that an event other than a chunk means."""
-    failed, value = array_failure(data), load(data)
-    if failed is None and (name == "error" or isinstance(value, dict)):
+    error, value = array_failure(data), load(data)
+    if error is None and (name == "error" or isinstance(value, dict)):
         return read_event_failure(value)
-    return failed or NO_OBJECT
+    return error or NO_OBJECT
 
 
 def prompt_texts(prompt: Any) -> Sequence[str]:

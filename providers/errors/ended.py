@@ -16,11 +16,11 @@ _AWS: Final = frozenset(
 _SENTENCE: Final = re.compile(r"The security token included in the request is (?:expired|invalid)")
 
 
-def may_accept_new_credential(status: int, failed: ErrorInfo, headers: Headers) -> bool:
-    """Return whether the provider that sent ``status`` and ``failed`` may accept a newer credential."""
+def may_accept_new_credential(status: int, error: ErrorInfo, headers: Headers) -> bool:
+    """Return whether the provider that sent ``status`` and ``error`` may accept a newer credential."""
     if status == UNAUTHORIZED:
         return True
     if status not in _REFUSED:
         return False
-    kind = next((value.partition(":")[0] for name, value in headers if name == "x-amzn-errortype"), failed.code)
-    return kind in _AWS or _SENTENCE.match(failed.message) is not None
+    kind = next((value.partition(":")[0] for name, value in headers if name == "x-amzn-errortype"), error.code)
+    return kind in _AWS or _SENTENCE.match(error.message) is not None

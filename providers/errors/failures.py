@@ -242,7 +242,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
     corrected = _KIND_OF_REASON.get((kind, reason), kind)
-    failed = ErrorInfo(
+    info = ErrorInfo(
         corrected,
         given or own,
         status=status if status >= 400 and (corrected == kind or status == 400) else STATUS[corrected],
@@ -255,7 +255,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         concerns_all=concerns_all_clients(status, error, reason, headers),
         log_message=log_message(status, error, headers) if given else None,
     )
-    return as_overflow(failed) if overflows(error, status) else failed
+    return as_overflow(info) if overflows(error, status) else info
 
 
 def read_event_failure(value: Any) -> ErrorInfo:
@@ -267,7 +267,7 @@ def read_event_failure(value: Any) -> ErrorInfo:
     kind = kind_of(error, "upstream")
     given = _text(error.get("message"))
     reason = failure_reason(200, error, kind)
-    failed = ErrorInfo(
+    info = ErrorInfo(
         _KIND_OF_REASON.get((kind, reason), kind),
         given or "the provider ended the stream with an error",
         code=_word(error.get("code")),
@@ -278,7 +278,7 @@ def read_event_failure(value: Any) -> ErrorInfo:
         concerns_all=concerns_all_clients(200, error, reason),
         log_message=log_message(None, error) if given else None,
     )
-    return as_overflow(failed) if overflows(error, 200) else failed
+    return as_overflow(info) if overflows(error, 200) else info
 
 
 def array_failure(data: bytes) -> ErrorInfo | None:
@@ -357,29 +357,29 @@ def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
     return default
 
 
-def rejects_reasoning(failed: ErrorInfo) -> bool:
+def rejects_reasoning(error: ErrorInfo) -> bool:
     """Return whether a provider rejected a request because of its reasoning, so that it may be sent without."""
-    if failed.status != 400:
+    if error.status != 400:
         return False
-    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message[:_MAX_SEARCHED]) is not None
+    return error.code in _REASONING_CODES or _REASONING_WORDS.search(error.message[:_MAX_SEARCHED]) is not None
 
 
-def openai_error(failed: ErrorInfo) -> dict[str, Any]:
+def openai_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the ``error`` member of Chat and Responses. ``code`` is never a status (anthropics/claude-code#51700)."""
     return {
-        "message": failed.message,
-        "type": OPENAI_TYPE[failed.kind],
-        "param": failed.param,
-        "code": failed.code or OPENAI_CODE.get(failed.kind),
+        "message": error.message,
+        "type": OPENAI_TYPE[error.kind],
+        "param": error.param,
+        "code": error.code or OPENAI_CODE.get(error.kind),
     }
 
 
-def messages_error(failed: ErrorInfo) -> dict[str, Any]:
+def messages_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the ``error`` member of Messages."""
-    error: dict[str, Any] = {"type": MESSAGES_TYPE[failed.kind], "message": failed.message}
-    if failed.details is not None:
-        error["details"] = failed.details
-    return error
+    member: dict[str, Any] = {"type": MESSAGES_TYPE[error.kind], "message": error.message}
+    if error.details is not None:
+        member["details"] = error.details
+    return member
 
 
 def is_openai_error(body: Mapping[str, Any]) -> bool:

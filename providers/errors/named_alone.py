@@ -49,26 +49,26 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(words) for words in _SENTENCES)
 
 
-def find_sole_rejected(failed: ErrorInfo) -> tuple[Path, ...]:
-    """Return the one member that ``failed`` names, in ``param`` or in a message that only concerns it; else nothing.
+def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
+    """Return the one member that ``error`` names, in ``param`` or in a message that only concerns it; else nothing.
 
     There are two exceptions. A message may name several betas, which are values of the client's header rather than
     members. For the encoding of vectors any message counts, because omitting it loses nothing.
     """
-    if failed.code in _CODES and failed.param:
-        return _matched_path(re.fullmatch(_NAME, failed.param))
-    if len(failed.message) > _MAX_TEXT:
+    if error.code in _CODES and error.param:
+        return _matched_path(re.fullmatch(_NAME, error.param))
+    if len(error.message) > _MAX_TEXT:
         return ()
-    if failed.message == _ANY_BETA:
+    if error.message == _ANY_BETA:
         return ((BETA,),)
-    if _UNCACHED.fullmatch(failed.message):
+    if _UNCACHED.fullmatch(error.message):
         return (CACHE_POINTS,)
-    if _OTHER_ROUTE.fullmatch(failed.message):
+    if _OTHER_ROUTE.fullmatch(error.message):
         return (ROUTE,)
-    if (betas := _BETAS.fullmatch(failed.message)) is not None:
+    if (betas := _BETAS.fullmatch(error.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
-    found = next(filter(None, (_matched_path(words.fullmatch(failed.message)) for words in _patterns())), ())
-    encoding = None if found else find_rejected_encoding(failed)
+    found = next(filter(None, (_matched_path(words.fullmatch(error.message)) for words in _patterns())), ())
+    encoding = None if found else find_rejected_encoding(error)
     return found if encoding is None else (encoding,)
 
 

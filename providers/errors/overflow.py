@@ -97,37 +97,37 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
     return isinstance(message, str) and (status in _STATUSES or status < 300) and _match(message) is not None
 
 
-def as_overflow(failed: ErrorInfo) -> ErrorInfo:
-    """Return ``failed`` as an error of the client, whatever its original kind."""
+def as_overflow(error: ErrorInfo) -> ErrorInfo:
+    """Return ``error`` as an error of the client, whatever its original kind."""
     return attrs.evolve(
-        failed, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None,
-        log_message=_with_figures(failed),
+        error, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None,
+        log_message=_with_figures(error),
     )  # fmt: skip
 
 
-def _with_figures(failed: ErrorInfo) -> str | None:
+def _with_figures(error: ErrorInfo) -> str | None:
     """Return the message for the log, with the token counts of the provider's message."""
-    figures = ", ".join(f"{name} {number}" for name, number in _figures(failed.message).items())
-    return f"{failed.log_message}; tokens: {figures}" if failed.log_message and figures else failed.log_message
+    figures = ", ".join(f"{name} {number}" for name, number in _figures(error.message).items())
+    return f"{error.log_message}; tokens: {figures}" if error.log_message and figures else error.log_message
 
 
-def with_anthropic_message(failed: ErrorInfo) -> ErrorInfo:
+def with_anthropic_message(error: ErrorInfo) -> ErrorInfo:
     """Return an overflow with a message that Anthropic's clients act on; other errors stay unchanged."""
-    if failed.code != CODE or _OWN_WORDS.search(failed.message):
-        return failed
-    return attrs.evolve(failed, message=_sentence(failed.message))
+    if error.code != CODE or _OWN_WORDS.search(error.message):
+        return error
+    return attrs.evolve(error, message=_sentence(error.message))
 
 
-def with_google_message(failed: ErrorInfo) -> ErrorInfo:
+def with_google_message(error: ErrorInfo) -> ErrorInfo:
     """Return an overflow with a message in Google's words; other errors stay unchanged."""
-    if failed.code != CODE or _GOOGLE_WORDS.search(failed.message):
-        return failed
-    figures = _figures(failed.message)
+    if error.code != CODE or _GOOGLE_WORDS.search(error.message):
+        return error
+    figures = _figures(error.message)
     prompt, limit = figures.get("input", figures.get("total")), figures.get("limit")
     if prompt is None or limit is None:
-        return attrs.evolve(failed, message=f"The input token count exceeds the maximum: {failed.message}")
+        return attrs.evolve(error, message=f"The input token count exceeds the maximum: {error.message}")
     message = f"The input token count ({prompt}) exceeds the maximum number of tokens allowed ({limit})."
-    return attrs.evolve(failed, message=message)
+    return attrs.evolve(error, message=message)
 
 
 def has_anthropic_words(error: Mapping[str, Any]) -> bool:

@@ -146,28 +146,28 @@ def parse_path(text: str) -> Path:
     return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
 
 
-def find_rejected(failed: ErrorInfo) -> tuple[Path, ...]:
+def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     """Return the members that a provider's error rejects as unknown; empty for other errors."""
-    if failed.status not in _STATUSES:
+    if error.status not in _STATUSES:
         return ()
-    found = [parse_path(failed.param)] if failed.code in _CODES and failed.param else []
-    text = failed.message[:_MAX_TEXT]
+    found = [parse_path(error.param)] if error.code in _CODES and error.param else []
+    text = error.message[:_MAX_TEXT]
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
-    if (encoding := find_rejected_encoding(failed)) is not None:
+    if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))
 
 
-def find_rejected_encoding(failed: ErrorInfo) -> Path | None:
-    """Return the member for the encoding of vectors if ``failed`` concerns it, in any vendor's words, or ``None``."""
-    if failed.status not in _STATUSES:
+def find_rejected_encoding(error: ErrorInfo) -> Path | None:
+    """Return the member for the encoding of vectors if ``error`` concerns it, in any vendor's words, or ``None``."""
+    if error.status not in _STATUSES:
         return None
-    about = parse_path(failed.param[:_MAX_PATH])[-1:] if failed.param else ()
+    about = parse_path(error.param[:_MAX_PATH])[-1:] if error.param else ()
     if about and about[0] in VECTOR_ENCODINGS:
         return about
-    text = failed.message[:_MAX_TEXT]
+    text = error.message[:_MAX_TEXT]
     if (found := _ENCODING.search(text)) is not None:
         return (found[0],)
     return VECTOR_ENCODINGS[:1] if _BASE64.search(text) else None

@@ -127,8 +127,8 @@ class Gemini(Codec):
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"totalTokens": tokens})
 
-    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return error_event(failed)
+    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return error_event(error)
 
 
 GEMINI = Gemini()

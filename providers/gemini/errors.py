@@ -30,35 +30,35 @@ STATUS_WORDS: Final[Mapping[ErrorKind, str]] = {
 _TYPE: Final = "type.googleapis.com/google.rpc."
 
 
-def google_error(failed: ErrorInfo, request_id: str = "") -> dict[str, Any]:
+def google_error(error: ErrorInfo, request_id: str = "") -> dict[str, Any]:
     """Return the ``error`` member. If the client may retry, it includes ``RetryInfo`` with the delay, which Gemini CLI
     reads."""
-    error: dict[str, Any] = {
-        "code": failed.status, "message": failed.message, "status": STATUS_WORDS[failed.kind],
+    member: dict[str, Any] = {
+        "code": error.status, "message": error.message, "status": STATUS_WORDS[error.kind],
     }  # fmt: skip
-    if details := _details(failed, request_id):
-        error["details"] = details
-    return error
+    if details := _details(error, request_id):
+        member["details"] = details
+    return member
 
 
-def _details(failed: ErrorInfo, request_id: str) -> list[Any]:
-    if isinstance(failed.details, list) and all(isinstance(one, dict) and "@type" in one for one in failed.details):
-        return failed.details  # the provider's own details
+def _details(error: ErrorInfo, request_id: str) -> list[Any]:
+    if isinstance(error.details, list) and all(isinstance(one, dict) and "@type" in one for one in error.details):
+        return error.details  # the provider's own details
     details: list[Any] = []
-    if (wait := _seconds(failed)) is not None:
+    if (wait := _seconds(error)) is not None:
         details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{wait}s"})
-    if failed.param:
-        violation = {"field": failed.param, "description": failed.message}
+    if error.param:
+        violation = {"field": error.param, "description": error.message}
         details.append({"@type": f"{_TYPE}BadRequest", "fieldViolations": [violation]})
-    if failed.code:
-        details.append({"@type": f"{_TYPE}ErrorInfo", "reason": failed.code.upper(), "domain": "trigate"})
+    if error.code:
+        details.append({"@type": f"{_TYPE}ErrorInfo", "reason": error.code.upper(), "domain": "trigate"})
     if request_id:
         details.append({"@type": f"{_TYPE}RequestInfo", "requestId": request_id})
     return details
 
 
-def _seconds(failed: ErrorInfo) -> int | None:
-    header = dict(failed.headers).get("retry-after", "")
+def _seconds(error: ErrorInfo) -> int | None:
+    header = dict(error.headers).get("retry-after", "")
     try:
         wait = float(header)
     except ValueError:
@@ -66,18 +66,18 @@ def _seconds(failed: ErrorInfo) -> int | None:
     return math.ceil(wait) if 0 <= wait < math.inf else None
 
 
-def write_error(failed: ErrorInfo, request_id: str) -> bytes:
+def write_error(error: ErrorInfo, request_id: str) -> bytes:
     """Return the error as JSON. See ``Codec.write_error``."""
-    return msgspec.json.encode({"error": google_error(failed, request_id)})
+    return msgspec.json.encode({"error": google_error(error, request_id)})
 
 
-def error_event(failed: ErrorInfo) -> bytes:
+def error_event(error: ErrorInfo) -> bytes:
     """Return the end of a failed stream: one event that consists of two lines.
 
     Google's JavaScript and Go SDKs recognize only plain JSON as an error, and read an event with one as an empty piece
     of an answer; other clients only read events. Each of them skips the line meant for the others.
     """
-    data = event({"error": google_error(failed)})
+    data = event({"error": google_error(error)})
     return b"%b\r\n%b" % (data.removeprefix(b"data: ").rstrip(), data)
 
 

@@ -93,9 +93,9 @@ class ChunkReader:
             return self.fail(EARLY)
         return [*self._answer.end_block(), *self._usage(), end]
 
-    def fail(self, failed: ErrorInfo) -> list[Event]:
+    def fail(self, error: ErrorInfo) -> list[Event]:
         """Return the failure of the answer, preceded by its usage."""
-        return [*(self._usage() if self._started else ()), failed]
+        return [*(self._usage() if self._started else ()), error]
 
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events for the start of the answer and the first count of its prompt."""
@@ -219,5 +219,5 @@ class GeminiReader:
                 return self._chunks.take(value)
             except GatewayError as error:
                 return self._chunks.fail(error.info)
-        failed = array_failure(data)
-        return () if failed is None else self._chunks.fail(failed)
+        listed = array_failure(data)
+        return () if listed is None else self._chunks.fail(listed)

@@ -66,14 +66,14 @@ class Messages(Codec):
     phrase_error = staticmethod(with_anthropic_message)
     is_own_error = staticmethod(is_messages_error)
 
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
+    def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
+        return msgspec.json.encode({"type": "error", "error": messages_error(error), "request_id": request_id})
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"input_tokens": tokens})
 
-    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return sse.event("error", {"type": "error", "error": messages_error(failed)})
+    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return sse.event("error", {"type": "error", "error": messages_error(error)})
 
 
 MESSAGES = Messages()

@@ -170,8 +170,8 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     value = load_answer(body)
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
-    if (failed := listed_failure(value)) is not None:
-        return [failed]
+    if (error := listed_failure(value)) is not None:
+        return [error]
     if checked:
         check_answer(value, _MESSAGE)
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):

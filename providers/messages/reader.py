@@ -57,8 +57,8 @@ class MessagesReader:
         except NOT_JSON:
             return () if data.strip() == b"[DONE]" else self._fail(NO_JSON)
         if not isinstance(value, dict):
-            failed = array_failure(data)
-            return () if failed is None else self._fail(failed)
+            listed = array_failure(data)
+            return () if listed is None else self._fail(listed)
         self._answer.arriving = data
         try:
             return self._take_event(as_string(value.get("type")) or event, value)
@@ -137,9 +137,9 @@ class MessagesReader:
         self._stage = ENDED
         return events
 
-    def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
+    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
         self._stage = ENDED
-        return (failed,)
+        return (error,)
 
     def _usage(self) -> Sequence[Event]:
         usage = self._counts.usage()

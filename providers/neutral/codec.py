@@ -190,7 +190,7 @@ class Codec(Protocol):
         """Write a whole answer in the client's API."""
         ...
 
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
+    def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         """Write the JSON body of an error response."""
         ...
 
@@ -216,7 +216,7 @@ class Codec(Protocol):
         """Write the response to a client's token count."""
         ...
 
-    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         """Return the error event that ends a byte lane's stream.
 
         ``events`` events have passed, and began the answer with ``begin``. Nothing may follow, especially no mark of
@@ -224,9 +224,9 @@ class Codec(Protocol):
         """
         ...
 
-    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
+    def phrase_error(self, error: ErrorInfo) -> ErrorInfo:
         """Rephrase an error with the words that the API's clients react to; a second time changes nothing."""
-        return failed
+        return error
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
         """Return whether a provider's error response has the API's shape and its clients' words."""

@@ -120,7 +120,7 @@ class WireApi:
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
       this API. ``version_header`` has the API's version, ``beta_header`` the names of betas, such as
       ``long_context_beta``. ``id_headers`` have a request's id for clients.
-    - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(failed)`` are an error
+    - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(error)`` are an error
       response's headers that identify it.
     """
 
@@ -153,7 +153,7 @@ class WireApi:
     client_tools: frozenset[str] | None = None
     id_headers: tuple[str, ...] = ("x-request-id",)
     own_statuses: frozenset[int] = frozenset()
-    error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda failed: ()
+    error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda error: ()
 
     def suffix(self, operation: Operation = "answer", streamed: bool = False) -> str:
         """Return the end of the path of ``operation``. Raises ``KeyError`` if it is unsupported."""

@@ -95,8 +95,8 @@ class Responses(Codec):
     def writer(self, reply: Reply) -> TurnWriter:
         return CompactionWriter(reply) if is_compaction(reply.request.source) else ResponsesWriter(reply)
 
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        return msgspec.json.encode({"error": openai_error(failed)})
+    def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
+        return msgspec.json.encode({"error": openai_error(error)})
 
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
         """Return a count request for this API's own clients only, because a translated request would be sent twice.

@@ -148,9 +148,9 @@ class CompactionWriter:
         self.response = self._head.finished_response(AnswerEnd("stop"), self._out.output(), self._usage)
         return data + self._out.end_event(self.response)
 
-    def _fail(self, failed: ErrorInfo) -> bytes:
+    def _fail(self, error: ErrorInfo) -> bytes:
         self._stage = ENDED
-        self.response = self._head.failed_response(failed, self._out.output(), self._usage)
+        self.response = self._head.failed_response(error, self._out.output(), self._usage)
         return self._out.end_event(self.response)
 
 

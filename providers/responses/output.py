@@ -56,12 +56,12 @@ ECHO: Mapping[str, Any] = {
 NOT_STORED: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
 
 
-def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+def failed_events(error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
     """Return ``response.failed`` with the sequence number ``events``; an empty stream also starts first."""
-    error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
+    member = {"code": error.code or OPENAI_CODE.get(error.kind, "server_error"), "message": error.message}
     if events:
-        return _response_event("failed", begin, events, error)
-    return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, error)
+        return _response_event("failed", begin, events, member)
+    return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, member)
 
 
 def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
@@ -149,10 +149,10 @@ class ResponseTemplate:
         status, word = final_status(end)
         return self.response(status, output, usage or Usage(), incomplete=word)
 
-    def failed_response(self, failed: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
+    def failed_response(self, error: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
         """Return the response object of an answer that broke off."""
-        code = failed.code or CODE_OF_KIND.get(failed.kind) or OPENAI_CODE["upstream"]
-        return self.response("failed", output, usage, error={"code": code, "message": failed.message})
+        code = error.code or CODE_OF_KIND.get(error.kind) or OPENAI_CODE["upstream"]
+        return self.response("failed", output, usage, error={"code": code, "message": error.message})
 
     def interrupted_response(
         self, status: str, error: ErrorInfo | None, output: Sequence[Any], usage: Usage | None

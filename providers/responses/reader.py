@@ -76,8 +76,8 @@ class ResponsesReader:
         return self._end(response, status if isinstance(status, str) else "completed")
 
     def _take_unreadable(self, data: bytes, error: Exception) -> Sequence[Event]:
-        if (failed := array_failure(data)) is not None:
-            return self._fail(failed)
+        if (listed := array_failure(data)) is not None:
+            return self._fail(listed)
         if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
             return ()  # JSON but not an object, or `[DONE]`, which some servers send
         return self._fail(ErrorInfo("upstream", UNREADABLE, reason="bad_answer"))
@@ -127,8 +127,8 @@ class ResponsesReader:
         start = (self._answer_start(response),) if self._stage is WAITING else ()
         self._stage = ENDED
         if status in FAILED_STATUSES:
-            failed = attrs.evolve(read_event_failure(response), native=True)
-            return [*start, *self._usage(response), failed]
+            error = attrs.evolve(read_event_failure(response), native=True)
+            return [*start, *self._usage(response), error]
         if status in PENDING_STATUSES:  # a background response without an answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self._usage(response), ErrorInfo("upstream", message, native=True, reason=None)]
@@ -186,7 +186,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         return ResponsesReader().read_whole(value)
     if isinstance(value, dict) and value.get("error"):
         return (read_event_failure(value),)
-    if (failed := listed_failure(value)) is not None:
-        return (failed,)
+    if (error := listed_failure(value)) is not None:
+        return (error,)
     message = "the provider's answer is not a JSON object of the Responses API"
     raise GatewayError("upstream", message, reason="bad_answer")

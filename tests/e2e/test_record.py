@@ -328,7 +328,7 @@ def test_a_clients_key_is_in_no_line_wherever_the_client_has_put_it(begin, capsy
         record = ledger.open(key, "chat")
         record.requested_model = record.target = record.upstream_id = f"openai/{key}"
         record.dropped = (f"tools[].{key}", "top_k")
-        record.failed = ErrorInfo("not_found", f"no model {key!r} for {key}" + "x" * 2000)
+        record.error = ErrorInfo("not_found", f"no model {key!r} for {key}" + "x" * 2000)
         ledger.settle(record, disconnected=False)
     told = capsys.readouterr().err
     assert "key-of" not in told

@@ -65,7 +65,7 @@ def whole_answer(events: list[Event]) -> Answer | None:
     folded = Fold()
     for event in events:
         folded.add(event)
-    return None if folded.failed is not None else folded.answer()
+    return None if folded.error is not None else folded.answer()
 
 
 def common_parts(answer: Answer, client: str, source: str) -> dict[str, Any]:

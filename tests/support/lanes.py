@@ -52,8 +52,8 @@ def reply_for(api: str) -> Reply:
     return Reply(request, Issuer("openai", "account"), 1700000000)
 
 
-def masked_error(failed: ErrorInfo) -> ErrorInfo:
-    return attrs.evolve(failed, message=failed.message.replace(KEY, REDACTED.decode()))
+def masked_error(error: ErrorInfo) -> ErrorInfo:
+    return attrs.evolve(error, message=error.message.replace(KEY, REDACTED.decode()))
 
 
 def clean(data: bytes) -> bytes:

@@ -233,8 +233,8 @@ class ToyWriter:
         return WIRE.ping
 
 
-def _oops(failed: ErrorInfo) -> dict[str, Any]:
-    return {"what": failed.kind, "words": failed.message}
+def _oops(error: ErrorInfo) -> dict[str, Any]:
+    return {"what": error.kind, "words": error.message}
 
 
 def _failure(value: Mapping[str, Any], status: int | None = None) -> ErrorInfo:
@@ -292,8 +292,8 @@ class Toy(Codec):
         counted = {"in": usage.prompt, "out": usage.output, "why": WHY.get(answer.end.reason, "done")}
         return json.dumps({"id": new_id("toy_"), "model": reply.request.model, "said": said, **counted}).encode()
 
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        return json.dumps({"oops": _oops(failed)}).encode()
+    def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
+        return json.dumps({"oops": _oops(error)}).encode()
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
         try:
@@ -308,8 +308,8 @@ class Toy(Codec):
     def write_count_answer(self, tokens: int) -> bytes:
         return json.dumps({"input_tokens": tokens}).encode()
 
-    def last_event(self, failed: ErrorInfo, start: AnswerStart, events: int) -> bytes:
-        return frame("oops", _oops(failed))
+    def last_event(self, error: ErrorInfo, start: AnswerStart, events: int) -> bytes:
+        return frame("oops", _oops(error))
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
         return isinstance(body.get("oops"), dict)

@@ -100,8 +100,8 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
             try:
                 return await view(_visitor(service, config), **variables)
             except GatewayError as error:
-                failed = error.info
-                return Response(failed.status, (*failed.headers, *TEXT), f"{failed.message}\n".encode())
+                info = error.info
+                return Response(info.status, (*info.headers, *TEXT), f"{info.message}\n".encode())
 
         return answer
 

@@ -347,5 +347,5 @@ async def _send_response(response: Response, stream_id: str | None, record: Reco
         async for piece in pieces:
             for frame in frames.take(piece):
                 await websocket.send(frame)
-    if (last := frames.end(record.failed.status if record.failed is not None else 500)) is not None:
+    if (last := frames.end(record.error.status if record.error is not None else 500)) is not None:
         await websocket.send(last)

@@ -48,7 +48,7 @@ def tried(found: Rehearsal) -> list[tuple[str, str | None]]:
 def test_failures_lead_through_the_group_and_on():
     found = rehearsed("gpu-1=overloaded,gpu-2=connection")
     assert tried(found) == [("gpu-1", "overloaded"), ("gpu-2", "connection"), ("cloud", None)]
-    assert found.failed is None
+    assert found.error is None
     assert found.seconds == 0
 
 
@@ -60,16 +60,16 @@ def test_a_target_for_one_reason_is_asked_for_that_reason_alone():
 def test_a_mistake_of_the_request_is_answered_as_it_is():
     found = rehearsed("*=invalid")
     assert tried(found) == [("gpu-1", "invalid")]
-    assert found.failed is not None
-    assert found.failed.status == 400
+    assert found.error is not None
+    assert found.error.status == 400
 
 
 def test_attempts_are_all_told_and_waits_are_their_longest():
     found = rehearsed("*=server_error")
     assert [place for place, _ in tried(found)] == ["gpu-1", "gpu-2", "cloud", "gpu-1"]
     assert [one.wait for one in found.attempts] == [0, 0, 0, 0.5]
-    assert found.failed is not None
-    assert all(f"{place}: server_error" in found.failed.message for place in NAMES[:3])
+    assert found.error is not None
+    assert all(f"{place}: server_error" in found.error.message for place in NAMES[:3])
 
 
 def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_is_left():
@@ -77,14 +77,14 @@ def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_i
     assert [one.took for one in found.attempts] == [10, 10, 280]
     assert found.seconds == 300
     patient = rehearsed("gpu-1=timeout", first_content=None)
-    assert patient.failed is not None  # nobody is left to be asked within the deadline
+    assert patient.error is not None  # nobody is left to be asked within the deadline
 
 
 def test_a_rate_limit_is_waited_for_where_there_is_nobody_else():
     found = rehearsed("*=rate_limited")
     assert [one.wait for one in found.attempts] == [0, 0, 0, 5]
-    assert found.failed is not None
-    assert found.failed.status == 429
+    assert found.error is not None
+    assert found.error.status == 429
 
 
 def test_a_name_with_one_target_is_asked_once():
@@ -96,7 +96,7 @@ def test_every_reason_can_be_supposed():
     for reason in get_args(FailureReason):
         found = rehearsed(f"gpu-1={reason}", first_content="10s")
         assert tried(found)[0] == ("gpu-1", reason)
-        assert (found.failed is None) == (reason in UNAVAILABLE or reason == "context_too_long")
+        assert (found.error is None) == (reason in UNAVAILABLE or reason == "context_too_long")
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_request_goes_to_its_only_target_during_a_cooldown_but_not_during_a_ra
     sent = rehearse(plan, {}, loaded, {"gpu-1": Outage("overloaded", 60.0)})
     assert [(one.target.place, one.in_cooldown) for one in sent.attempts] == [("gpu-1", True)]
     limited = rehearse(plan, {}, loaded, {"gpu-1": Outage("rate_limited", 60.0)})
-    assert (limited.attempts, limited.failed and limited.failed.status) == ((), 429)
+    assert (limited.attempts, limited.error and limited.error.status) == ((), 429)
 
 
 def test_a_timeout_that_uses_the_whole_deadline_lists_the_targets_that_were_not_tried(tmp_path, capsys):

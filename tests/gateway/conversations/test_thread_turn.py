@@ -465,13 +465,13 @@ async def test_a_stream_that_cannot_be_kept_ends_with_an_error(error, autojump_c
     assert b"text_delta" in told.data
     judge = Judge("messages")
     assert [judge.feed(raw) for raw in sse.Splitter(2**20).feed(told.data)] == [None] * told.data.count(b"\n\n")
-    assert (told.seen.end, told.seen.failed.status, told.seen.committed) == (None, 503, True)
+    assert (told.seen.end, told.seen.error.status, told.seen.committed) == (None, 503, True)
 
 
 async def test_before_the_first_content_it_is_still_an_honest_status():
     """The whole answer has come at once, and nothing of it has gone to the client."""
     told = await stream(await recalled(Broken(DOWN), asked(HELLO)), FULL, at_once=True)
-    assert (told.seen.failed.status, told.seen.committed) == (503, False)
+    assert (told.seen.error.status, told.seen.committed) == (503, False)
 
 
 @pytest.mark.parametrize("error", [DOWN, None], ids=["down", "hanging"])

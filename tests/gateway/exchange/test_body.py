@@ -96,7 +96,7 @@ async def test_a_failure_before_the_first_interval_is_refused(autojump_clock):
         stream.start(nursery)
         assert await stream.body.open() == Refuse(BROKEN.info)
         assert await stream.read() == []
-    assert stream.record.failed == BROKEN.info
+    assert stream.record.error == BROKEN.info
 
 
 @pytest.mark.usefixtures("way")
@@ -105,7 +105,7 @@ async def test_silence_opens_the_stream_for_comments_and_a_failure_is_an_event_t
     stream, writes = await delivered(OPENING, 31.0, BROKEN)
     assert [(round(at - begun), data) for at, data in writes[:-1]] == [(15, sse.COMMENT_PING), (30, sse.COMMENT_PING)]
     assert writes[-1][1].startswith(OPENING + b'data: {"error"')
-    assert stream.record.failed == BROKEN.info
+    assert stream.record.error == BROKEN.info
 
 
 @pytest.mark.usefixtures("way")
@@ -122,7 +122,7 @@ async def test_keep_alives_fill_silence_after_content_and_end_with_the_answer(au
 @pytest.mark.usefixtures("way")
 async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_clock):
     stream, writes = await delivered(OPENING + FIRST, 1e4, keep_alive=2, idle=9)
-    assert stream.record.failed.kind == "timeout"
+    assert stream.record.error.kind == "timeout"
     assert [data for _, data in writes[1:-1]] == [sse.COMMENT_PING] * 4
     assert b"sent nothing for 9 s" in writes[-1][1]
 
@@ -159,7 +159,7 @@ async def test_what_was_counted_is_kept_when_the_client_leaves():
         stream.start(nursery)
         await stream.body.open()
         nursery.cancel_scope.cancel()
-    assert (stream.record.bill.is_complete, stream.record.failed) == (False, None)
+    assert (stream.record.bill.is_complete, stream.record.error) == (False, None)
     assert stream.record.bill.usage.prompt == 11
 
 

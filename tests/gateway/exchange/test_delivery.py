@@ -238,7 +238,7 @@ def test_a_turn_that_cannot_be_stored_has_failed():
     client.fails = BROKE
     happen(client, (OPENING, WORD, REST))
     assert client.wrote == OPENING + WORD + ERROR
-    assert client.record.failed == BROKE
+    assert client.record.error == BROKE
     assert client.state is DeliveryState.LINGERING
 
 
@@ -302,10 +302,10 @@ def test_a_stream_never_lies_whatever_happens(comes, due, stores):
     assert len(refused) + client.did.count(LINGER) == 1, "it ends once"
     assert not (refused and client.wrote), "a refusal is the whole answer"
     assert refused or client.did.index(OPEN) < client.did.index(LINGER)
-    if client.lane.progress.failed is not None and not refused:
+    if client.lane.progress.error is not None and not refused:
         failed = client.wrote.rindex(b'"error"')
         assert b"[DONE]" not in client.wrote[failed:], "no good end behind a failure"
-    assert client.record.failed == (refused[0].failed if refused else client.record.failed)
+    assert client.record.error == (refused[0].error if refused else client.record.error)
 
 
 @given(places=st.lists(st.integers(0, len(OPENING + WORD + REST)), max_size=8), silences=st.sets(st.integers(0, 8)))

@@ -43,7 +43,7 @@ def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
     ledger.observers.append(type("Seen", (), {"settled": lambda _, record, line: seen.append(line)})())
     record = Record(
         "req_1", "chat", requested_model=long, target=long, upstream_id=long, attempts=1,
-        failed=ErrorInfo("upstream", long),
+        error=ErrorInfo("upstream", long),
         dropped=(long,) * 2000, adapted=tuple(f"{letter}{number}" for number in range(2000)),
     )  # fmt: skip
     ledger.settle(record, disconnected=False)
@@ -149,11 +149,11 @@ def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
 def test_what_a_provider_repeats_of_the_request_is_not_logged(message):
     """Validation errors of Pydantic have ``input_value``: https://docs.pydantic.dev/latest/errors/errors/."""
     ledger = Ledger(readable=False)
-    record = Record("req_1", "chat", attempts=1, failed=ErrorInfo("invalid_request", message))
+    record = Record("req_1", "chat", attempts=1, error=ErrorInfo("invalid_request", message))
     told = ledger.line(record, disconnected=False)["message"]
     assert "diary" not in told
     assert told.startswith(message[:9])
-    assert record.failed.message == message  # the client gets it whole
+    assert record.error.message == message  # the client gets it whole
 
 
 def test_what_quotes_little_is_logged_as_it_is():
@@ -163,7 +163,7 @@ def test_what_quotes_little_is_logged_as_it_is():
     ):
         assert without_quotations(message) == message
     long = "the provider says no " * 100
-    record = Record("req_1", "chat", failed=ErrorInfo("upstream", long))
+    record = Record("req_1", "chat", error=ErrorInfo("upstream", long))
     assert len(Ledger(readable=False).line(record, disconnected=False)["message"]) == LONGEST + 1
 
 
@@ -174,5 +174,5 @@ def test_looking_for_quotations_takes_linear_time():
 
 def test_debugging_tells_all_of_a_message(lines):
     logging.getLogger(EXCHANGES).setLevel(logging.DEBUG)
-    record = Record("req_1", "chat", attempts=1, failed=ErrorInfo("invalid_request", f"no '{PROMPT}'"))
+    record = Record("req_1", "chat", attempts=1, error=ErrorInfo("invalid_request", f"no '{PROMPT}'"))
     assert PROMPT in Ledger(readable=False).line(record, disconnected=False)["message"]

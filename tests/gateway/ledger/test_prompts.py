@@ -167,7 +167,7 @@ async def test_no_log_line_has_what_was_said_in_a_realtime_session(caplog):
 
 
 def line_of(failed: ErrorInfo, attempts: int = 1) -> str:
-    record = Record("req_1", "chat", attempts=attempts, failed=failed)
+    record = Record("req_1", "chat", attempts=attempts, error=failed)
     return str(Ledger(readable=False).line(record, disconnected=False)["message"])
 
 

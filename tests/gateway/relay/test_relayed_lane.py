@@ -21,8 +21,8 @@ class Answer:
         self.filter = self
 
 
-def last_event(failed: ErrorInfo) -> bytes:
-    return b"data: failed: %b\n\n" % failed.message.encode()
+def last_event(error: ErrorInfo) -> bytes:
+    return b"data: failed: %b\n\n" % error.message.encode()
 
 
 def lane(*, is_stream: bool, is_late: bool = False, most: int = 100) -> RelayedLane:

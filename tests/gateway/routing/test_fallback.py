@@ -103,7 +103,7 @@ def test_failures_of_the_request_lead_only_to_targets_that_list_them(reason):
     assert place(step(listed, failed("a", reason))) == "c"
     assert place(step(listed, failed("a"), failed("b", reason))) == "c"
     end = step(listed, failed("a", reason), failed("c"), failed("c"), failed("c"))
-    assert end.failed.reason == reason
+    assert end.error.reason == reason
 
 
 def test_an_unavailable_target_is_skipped():
@@ -128,15 +128,15 @@ def test_if_all_are_out_one_request_waits_for_the_first_that_is_due():
     out = {"a": Outage("overloaded", 109.0), "b": Outage("rate_limited", 104.0)}
     assert step(plan("a", "b"), out=out) == Send(TARGETS["b"], after=4.0)
     end = step(plan("a", "b"), out={**out, "b": attrs.evolve(out["b"], tried=True)})
-    assert (end.failed.status, end.failed.headers) == (503, (("retry-after", "4"),))
-    assert "a is in cooldown (overloaded, for 9 s)" in end.failed.message
+    assert (end.error.status, end.error.headers) == (503, (("retry-after", "4"),))
+    assert "a is in cooldown (overloaded, for 9 s)" in end.error.message
 
 
 def test_failures_that_waiting_does_not_fix_come_with_advice():
     # mnfst/llm-gateway#1180
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("quota", 700.0)}
     end = step(plan("a", "b"), out=out)
-    assert end.failed.message == (
+    assert end.error.message == (
         "a is in cooldown (credential, tried by another request; check its credential), "
         "b is in cooldown (quota, for 600 s): try again in 600 s"
     )
@@ -145,7 +145,7 @@ def test_failures_that_waiting_does_not_fix_come_with_advice():
 def test_failures_that_only_people_can_fix_are_not_repeated():
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("gone", 700.0, tried=True)}
     end = step(plan("a", "b"), out=out)
-    assert dict(end.failed.headers)["x-should-retry"] == "false"
+    assert dict(end.error.headers)["x-should-retry"] == "false"
 
 
 def test_a_failed_request_waits_only_for_a_rate_limit():
@@ -158,7 +158,7 @@ def test_a_failed_request_waits_only_for_a_rate_limit():
 def test_if_all_are_rate_limited_the_client_gets_a_429():
     out = {"a": Outage("rate_limited", 160.0), "b": Outage("quota", 170.5)}
     end = step(plan("a", "b"), out=out)
-    assert (end.failed.status, dict(end.failed.headers)["retry-after"]) == (429, "60")
+    assert (end.error.status, dict(end.error.headers)["retry-after"]) == (429, "60")
 
 
 @pytest.mark.parametrize(("out", "deadline"), [(121.0, 1000.0), (110.0, 105.0)])
@@ -192,7 +192,7 @@ def test_a_target_with_the_cached_conversation_is_retried_first():
 def test_beyond_the_budget_the_first_failure_is_the_answer():
     # bman654/clodex#81, ray-project/ray#64399
     end = step(plan("a", "b"), failed("a"), full=["a", "b"])
-    assert end.failed.message == "a failed"
+    assert end.error.message == "a failed"
 
 
 def test_nothing_is_sent_after_the_deadline():
@@ -203,12 +203,12 @@ def test_a_request_that_cannot_be_written_goes_to_the_next_target():
     unprepared = failed("a", "invalid", stage=Stage.PREPARING)
     assert place(step(plan("a", "b"), unprepared)) == "b"
     end = step(plan("a", "b"), unprepared, failed("b", "invalid", stage=Stage.PREPARING))
-    assert end.failed.message == "a failed"
+    assert end.error.message == "a failed"
 
 
 def test_the_most_useful_failure_lists_the_reasons_of_all():
     end = step(plan("a", "b", retries=Retries(attempts=2)), failed("a", "rate_limited", 9.0), failed("b", "connection"))
-    assert end.failed.message == "a failed (tried: a: rate_limited, b: connection)"
+    assert end.error.message == "a failed (tried: a: rate_limited, b: connection)"
 
 
 @given(
@@ -222,7 +222,7 @@ def test_every_plan_ends_within_its_attempts(names, attempts, reasons):
     while isinstance(found := step(of, *outcomes), Send):
         outcomes.append(failed(found.target.place, reasons[len(outcomes)]))
         assert len(outcomes) <= attempts
-    assert found.failed in [outcome.failed for outcome in outcomes] or "tried:" in found.failed.message
+    assert found.error in [outcome.error for outcome in outcomes] or "tried:" in found.error.message
 
 
 @pytest.mark.parametrize("when", [["quota"], ["rate_limited"]])

@@ -55,7 +55,7 @@ def test_its_own_client_gets_every_byte_and_the_ledger_what_it_cost(api: str, wo
         lane = byte_lane(api)
         out = b"".join(lane.feed(body[at : at + size]) for at in range(0, len(body), size)) + lane.end()
         assert out == body
-        assert (lane.progress.failed.reason, word in lane.progress.failed.message) == ("bad_answer", True)
+        assert (lane.progress.error.reason, word in lane.progress.error.message) == ("bad_answer", True)
         assert lane.progress.committed
         assert (lane.progress.usage.prompt, lane.progress.usage.output) == (9, 4)
 
@@ -65,7 +65,7 @@ def test_clients_of_other_apis_get_an_error_and_no_call(api: str, word: str, tol
     for client in set(APIS) - {api}:
         lane = hub_lane(api, client)
         out = lane.feed(STREAMS[api, word, told]) + lane.end()
-        assert lane.progress.failed is not None
+        assert lane.progress.error is not None
         assert lane.progress.committed == told
         assert b"gone" not in out
         assert lane.progress.usage.output == 4
@@ -80,7 +80,7 @@ def test_a_connection_that_is_cut_behind_the_word_is_told(api: str, word: str, t
     out = lane.end(cut)
     assert data.startswith(shown)
     assert out
-    assert lane.progress.failed == cut
+    assert lane.progress.error == cut
 
 
 def test_whole_answers_count_what_they_cost():

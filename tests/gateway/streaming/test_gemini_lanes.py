@@ -56,7 +56,7 @@ def test_a_stream_that_is_cut_anywhere_fails_once_and_by_the_rules(source, clien
             if cut < good - 4:  # the blank line may be missing
                 assert failures(out) == 1, data[:cut][-60:]
                 assert "error" in chunks(out)[-1]
-                assert lane.progress.failed is not None
+                assert lane.progress.error is not None
             if source != client:
                 assert judge("gemini", out, streamed=True).broken is None, out
             assert lane.end(CUT) == b"", "told once, whatever comes"

@@ -115,7 +115,7 @@ def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
         lane = byte_lane(api)
         assert run(lane, parts) == data
         assert lane.progress.end is not None
-        assert lane.progress.failed is None
+        assert lane.progress.error is None
         assert (lane.progress.usage.prompt, lane.progress.usage.output) == (11, 7)
 
 
@@ -128,7 +128,7 @@ def test_what_ends_a_good_answer_does_not_pass_in_front_of_its_error():
     assert out.startswith(chunk)
     assert errors("chat", out) == 1
     assert not looks_whole("chat", out)
-    assert lane.progress.failed is not None
+    assert lane.progress.error is not None
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"], ids=["crlf", "cr"])
@@ -173,7 +173,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
         said(out)
         if cut < good:
             assert lane.progress.end is None, data[:cut][-100:]
-            assert lane.progress.failed is not None
+            assert lane.progress.error is not None
             assert not looks_whole(way.client, out)
             assert errors(way.client, out) == 1
         elif end is None or cut >= good + 2:
@@ -229,7 +229,7 @@ def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
         assert MALFORMED not in out
         assert errors(api, out) == 1
         assert not looks_whole(api, out)
-        assert lane.progress.failed is not None
+        assert lane.progress.error is not None
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_an_error_where_no_sdk_looks_is_told_in_the_clients_words(event, passes)
 def test_a_malformed_event_before_content_is_a_failure(api):
     lane = byte_lane(api)
     lane.feed(events_of(api, SCRIPTS["text"])[0] + MALFORMED)
-    assert lane.progress.failed is not None
+    assert lane.progress.error is not None
     assert not lane.progress.committed
 
 
@@ -303,7 +303,7 @@ def test_openais_two_words_for_one_failure_both_pass():
     for parts in two_pieces(data):
         lane = byte_lane("responses")
         assert run(lane, parts) == data
-    assert "spent all" in lane.progress.failed.message
+    assert "spent all" in lane.progress.error.message
 
 
 ODD_ERRORS = {
@@ -323,7 +323,7 @@ def test_an_error_in_words_that_the_client_does_not_know_is_told_in_its_own_too(
     given = b"".join([*half(api), odd, b"\n\n"])
     lane = byte_lane(api)
     out = run(lane, [given])
-    assert lane.progress.failed is not None
+    assert lane.progress.error is not None
     assert out.startswith(given)
     assert errors(api, out.removeprefix(given)) == 1
 
@@ -334,7 +334,7 @@ def test_a_key_in_an_error_event_stays_here(api):
     out = run(lane, [*half(api), UPSTREAM_ERRORS[api] % KEY.encode()])
     assert KEY.encode() not in out
     assert out == b"".join([*half(api), UPSTREAM_ERRORS[api] % REDACTED])
-    assert KEY not in lane.progress.failed.message
+    assert KEY not in lane.progress.error.message
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -408,7 +408,7 @@ def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
     lane = Translation(CODECS["chat"], writer, SSE, masked_error, 2**20, most=100)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
     out = b"".join(lane.feed(piece) for _ in range(50))
-    assert "limits.answer" in lane.progress.failed.message
+    assert "limits.answer" in lane.progress.error.message
     assert out.count(b"response.output_text.delta\n") == 11
     assert out.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
 
@@ -417,13 +417,13 @@ def test_a_whole_answer_above_the_limit_is_refused_once():
     lane = whole_lane("chat", "messages", 1000)
     out = b"".join(lane.feed(b"x" * 300) for _ in range(9))
     assert errors("messages", out + lane.end()) == 1
-    assert "1000 bytes" in str(lane.progress.failed)
+    assert "1000 bytes" in str(lane.progress.error)
 
 
 def test_the_usage_that_came_before_a_failure_is_kept():
     for lane in (byte_lane("messages"), hub_lane("messages", "chat")):
         run(lane, half("messages"), CUT)
-        assert lane.progress.failed == CUT
+        assert lane.progress.error == CUT
         assert lane.progress.usage.prompt == 11
 
 

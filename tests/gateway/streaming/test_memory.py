@@ -91,7 +91,7 @@ _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 def test_a_stream_that_passes_is_not_held(api, shape):
     lane = byte_lane(api)
     assert held(lane, stream(api, shape)) <= PASSING
-    assert lane.progress.failed is None or lane.progress.failed.message.startswith("the provider sent too many ")
+    assert lane.progress.error is None or lane.progress.error.message.startswith("the provider sent too many ")
 
 
 @pytest.mark.parametrize("api", CODECS)
@@ -109,7 +109,7 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client
     writer = CODECS[client].writer(reply_for(client))
     lane = Translation(CODECS[api], writer, SSE, masked_error, 2**20, most=KEPT, keeps=KEPT)
     assert held(lane, stream(api, shape)) <= PASSING + 2 * KEPT
-    failed = lane.progress.failed
+    failed = lane.progress.error
     assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message
 
 

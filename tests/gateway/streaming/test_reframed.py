@@ -85,7 +85,7 @@ def test_frames_of_a_platform_become_the_events_of_the_api():
         found = events(SSE.splitter(2**20), out)
         assert [(name, json.loads(value)) for name, value in filter(None, found)] == list(SAID), size
         assert lane.progress.over
-        assert lane.progress.failed is None
+        assert lane.progress.error is None
 
 
 def test_frames_that_break_off_end_in_an_error_of_the_api():
@@ -93,4 +93,4 @@ def test_frames_that_break_off_end_in_an_error_of_the_api():
     out = lane.feed(b"".join(frame(name, value) for name, value in SAID[:3])) + lane.end()
     last = events(SSE.splitter(2**20), out)[-1]
     assert last[0] == "error"
-    assert lane.progress.failed is not None
+    assert lane.progress.error is not None

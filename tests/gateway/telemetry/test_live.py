@@ -449,7 +449,7 @@ def test_the_charts_count_what_began_and_how_it_ended(stage):
     good, left, failed = stage.begin(), stage.begin(), stage.begin()
     good.bill.is_complete = True
     good.mark_answered(200)
-    failed.failed = ErrorInfo("upstream", "broken")
+    failed.error = ErrorInfo("upstream", "broken")
     for record in (good, left, failed):
         stage.end(record)
     points = stage.live_view.timeline(None).points()
