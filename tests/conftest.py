@@ -38,15 +38,17 @@ for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 
 
 END_TO_END = Path(__file__).parent / "e2e"
-FAST_WITHOUT = ("process", "slow")
+FAST_WITHOUT = ("process", "server", "slow")
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 """Audit events of code that starts a process."""
+SERVERS = ("initdb", "postgres", "redis-server", "valkey-server", "cp")
+"""Programs of the fixtures that run Redis and PostgreSQL; ``cp`` saves and restores their data."""
 CACHES = ("__pycache__", ".hypothesis", ".pytest_cache", ".lint_cache")
 """Folders of the repository that Python and the tools write to."""
 
 
 class NotMarked(Exception):
-    """A test starts a process and is not marked with ``process``."""
+    """A test starts a process without the mark for it."""
 
 
 class WritesHere(Exception):
@@ -60,11 +62,13 @@ class _Current:
     test: pytest.Item | None = None
 
     @classmethod
-    def may_start_a_process(cls) -> bool:
+    def may_start(cls, event: str, arguments: tuple[Any, ...]) -> bool:
         if cls.is_fast or cls.test is None:
             return not cls.is_fast
         of_another_test = threading.current_thread().name.startswith("ThreadPoolExecutor")
-        return of_another_test or cls.test.get_closest_marker("process") is not None
+        marks = {mark.name for mark in cls.test.iter_markers()}
+        is_server = event == "subprocess.Popen" and Path(os.fsdecode(arguments[0])).name in SERVERS
+        return of_another_test or "process" in marks or ("server" in marks and is_server)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -103,7 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("fast"):
         # Files whose tests wait for processes come first, then those with the most tests, so that no core idles at the
         # end next to a long file.
-        waiting = {item.path for item in items if item.get_closest_marker("process")}
+        waiting = {item.path for item in items if any(map(item.get_closest_marker, ("process", "server")))}
         tests = Counter(item.path for item in items)
         items.sort(key=lambda item: (item.path not in waiting, -tests[item.path]))
 
@@ -159,7 +163,7 @@ def _judge(event: str, arguments: tuple[Any, ...]) -> None:
         path, _, flags = arguments
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and isinstance(path, str) and _is_ours(path):
             raise WritesHere(f"{path}: a test writes to its tmp_path, not to the working tree")
-    elif event in STARTS and not _Current.may_start_a_process():
+    elif event in STARTS and not _Current.may_start(event, arguments):
         raise NotMarked(f"{event}: a test that starts a process is marked with @pytest.mark.process")
 
 

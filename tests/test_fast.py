@@ -1,5 +1,6 @@
-"""``pytest --fast``: which tests it omits, and that it stops a test that starts a process without its mark."""
+"""Checks that ``pytest --fast`` omits tests by their marks, and that a test needs a mark to start a process."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,34 +11,45 @@ from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.process
 
-STARTS = "import pytest, subprocess, trio\n\n{}\ndef test_it():\n    {}\n"
-DEEDS = ("subprocess.run(['true'])", "__import__('os').system('true')", "trio.run(trio.run_process, ['true'])")
+PROGRAM = """
+import os, pytest, socket, subprocess, trio
+
+def test_subprocess(): subprocess.run(["true"])
+def test_system(): os.system("true")
+def test_trio(): trio.run(trio.run_process, ["true"])
+def test_socket(): socket.create_server(("127.0.0.1", 0)).close()
+@pytest.mark.process
+def test_process(): subprocess.run(["true"])
+@pytest.mark.server
+def test_server(): subprocess.run(["cp", "--version"])
+@pytest.mark.server
+def test_server_and_another(): subprocess.run(["true"])
+@pytest.mark.slow
+def test_slow(): pass
+"""
 
 
-def run(file: Path, text: str) -> str:
-    file.write_text(text)
-    options = ("--fast", "-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest")
-    command = [sys.executable, "-m", "pytest", "-q", *options]
-    return subprocess.run([*command, file], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
+def outcomes(folder: Path, *options: str) -> tuple[dict[str, str], str]:
+    """Return the outcome of each test of ``PROGRAM`` that runs with ``options``, and pytest's output."""
+    file = folder / "test_it.py"
+    file.write_text(PROGRAM)
+    fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA")
+    command = [sys.executable, "-m", "pytest", *fixed, *options, file]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
+    found = re.findall(r"^(PASSED|FAILED) \S*::test_(\w+)", said, re.M)
+    return {name: outcome for outcome, name in found}, said
 
 
-@pytest.fixture
-def file(tmp_path) -> Path:
-    return tmp_path / "test_it.py"
+def test_what_is_marked_is_left_out_and_what_starts_a_process_unmarked_is_stopped(tmp_path):
+    found, said = outcomes(tmp_path, "--fast")
+    assert found == {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
+    assert said.count("NotMarked: subprocess.Popen: a test that starts a process is marked with") >= 2
+    assert "4 deselected" in said
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_what_starts_a_process_unmarked_is_stopped(file, deed):
-    said = run(file, STARTS.format("", deed))
-    assert "1 failed" in said
-    assert "is marked with @pytest.mark.process" in said
-
-
-@pytest.mark.parametrize("mark", ["process", "slow"])
-def test_what_is_marked_is_left_out(file, mark):
-    assert "1 deselected" in run(file, STARTS.format(f"@pytest.mark.{mark}", DEEDS[0]))
-
-
-def test_the_rest_runs_and_may_use_sockets(file):
-    listens = "__import__('socket').create_server(('127.0.0.1', 0)).close()"
-    assert "1 passed" in run(file, STARTS.format("", listens))
+def test_the_mark_server_is_for_programs_of_servers(tmp_path):
+    found, _ = outcomes(tmp_path)
+    marked = {"process": "PASSED", "server": "PASSED", "server_and_another": "FAILED", "slow": "PASSED"}
+    assert found == {
+        "subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED", **marked,
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 EACH = [(api, stream) for api in OLDER for stream in (True, False)]
 OVER_EACH_STORE = [
     *((store, api, stream) for store in ("memory", "sqlite") for api, stream in EACH),
-    *(pytest.param("postgres", api, stream, marks=pytest.mark.process) for api, stream in EACH[::2]),
+    *(pytest.param("postgres", api, stream, marks=pytest.mark.server) for api, stream in EACH[::2]),
 ]
 """A store, the provider's API, and whether clients ask for streams. What is stored is the same for each API."""
 
@@ -118,7 +118,7 @@ def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
 
 
 @pytest.mark.parametrize(
-    "gateway", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.process)], indirect=True
+    "gateway", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True
 )
 def test_turns_that_meet_in_one_conversation_are_all_in_it(sdk, gateway, upstream, monkeypatch):
     """Each with its answer behind it, whoever was first."""

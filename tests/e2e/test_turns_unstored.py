@@ -63,7 +63,7 @@ def server() -> Iterator[postgres.Server]:
         yield found
 
 
-POSTGRES = pytest.param("postgres", "chat", marks=pytest.mark.process)
+POSTGRES = pytest.param("postgres", "chat", marks=pytest.mark.server)
 over_failing_stores = pytest.mark.parametrize(
     ("failing", "api"), [*(("sqlite", api) for api in OLDER), POSTGRES], indirect=["failing"]
 )
@@ -108,7 +108,7 @@ def down(failing, fragile, first, conversation) -> Iterator[None]:
     eventually(lambda: stored(fragile, first).status == 200, 20, "the store's coming back")
 
 
-@pytest.mark.parametrize("failing", ["sqlite", pytest.param("postgres", marks=pytest.mark.process)], indirect=True)
+@pytest.mark.parametrize("failing", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True)
 def test_what_depends_on_a_store_that_is_down_is_a_503_and_nothing_else_is(
     fragile, upstream, first, conversation, down
 ):

@@ -114,7 +114,7 @@ async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path)
     await store.aclose()
 
 
-@pytest.mark.process
+@pytest.mark.server
 async def test_a_server_that_is_there_is_used(database):
     store = await open_store(config(type="postgres", connection_string=database))
     await store.put([NODE])

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.counters.counter import Claim, Counter, Debit, RateCounter, SlotCounter, SumCounter
 
-STORES = [pytest.param(name, marks=pytest.mark.process) for name in ("redis", "postgres")]
+STORES = [pytest.param(name, marks=pytest.mark.server) for name in ("redis", "postgres")]
 """Kinds of stores that several processes share."""
 
 IDS = itertools.count()

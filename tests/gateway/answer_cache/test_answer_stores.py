@@ -20,7 +20,7 @@ from tests.support import redis
 from tests.support.harness import PATIENCE
 from tests.support.set_clock import SetClock
 
-KINDS = ("memory", "sqlite", pytest.param("redis", marks=pytest.mark.process), "encrypted")
+KINDS = ("memory", "sqlite", pytest.param("redis", marks=pytest.mark.server), "encrypted")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,7 +101,7 @@ async def test_an_expired_response_is_missing(kind, tmp_path, request):
         assert await store.get(key(1)) is None
 
 
-@pytest.mark.process
+@pytest.mark.server
 async def test_redis_deletes_expired_responses(redis_server, tmp_path, request):
     async with opened("redis", tmp_path, SetClock(), request) as store:
         await store.put(key(1), "alice", b"one", 0.001)
@@ -157,7 +157,7 @@ async def test_a_response_is_at_most_as_old_as_requested():
     assert await cache.find(key(1), 4) is None
 
 
-@pytest.mark.process
+@pytest.mark.server
 @pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")  # coredis leaves the channels of a broken connection
 async def test_a_lost_connection_is_a_miss_for_all_who_use_it(redis_server, tmp_path, request):
     """The task that notices it closes the client, in whose connections the others are waiting."""

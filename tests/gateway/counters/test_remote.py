@@ -27,7 +27,7 @@ from tests.support.repository import ROOT
 StoreServer: TypeAlias = redis.RedisServer | postgres.Server
 
 pytestmark = [
-    pytest.mark.process,
+    pytest.mark.server,
     # coredis leaves the channels of a connection open that could not be made
     pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
@@ -348,6 +348,7 @@ trio.run(main, *sys.argv[1:])
 """
 
 
+@pytest.mark.process
 async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_held(server, nursery):
     """Keys locked for ever, phantom spending (BerriAI/litellm#1477, #27639). Its answer to a reservation says that the
     settlement before it, in the same step or an earlier one, has been done."""

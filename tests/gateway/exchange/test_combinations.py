@@ -58,7 +58,7 @@ def _pairs(case: Case) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     yield from (((f, case[f]), (g, case[g])) for at, f in enumerate(names) for g in names[at + 1 :])
 
 
-@pytest.mark.process
+@pytest.mark.server
 @pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning")  # coredis leaves them open
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 @pytest.mark.parametrize("factors", [FACTORS, ENDPOINT_FACTORS], ids=["conversations", "endpoints"])
@@ -82,7 +82,7 @@ async def test_features_change_nothing_for_the_client_together_either(factors, s
     assert twins
 
 
-@pytest.mark.process
+@pytest.mark.server
 @pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 @pytest.mark.parametrize("seed", range(max(1, ARRAYS)))

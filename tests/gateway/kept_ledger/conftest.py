@@ -6,7 +6,7 @@ from gateway.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.process)])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 def table(request, tmp_path) -> LedgerTable:
     if request.param == "sqlite":
         return LedgerTable(SqliteDatabase(tmp_path / "state.sqlite"))

@@ -15,7 +15,7 @@ from gateway.stores.store import Changed, Unavailable
 Make = Callable[[], KeyStore]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.process)])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 async def make(request, tmp_path) -> AsyncIterator[Make]:
     """Opens one more store in the same place."""
     async with AsyncExitStack() as stack:

@@ -25,7 +25,7 @@ async def _refused(store: Store, server: postgres.Server) -> None:
         assert secret not in str(caught.value)
 
 
-@pytest.mark.process
+@pytest.mark.server
 async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
     from gateway.stores.postgres import PostgresStore
 
@@ -50,7 +50,7 @@ async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
     await store.aclose()
 
 
-@pytest.mark.process
+@pytest.mark.server
 @retried_when_late
 async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
     import psycopg
@@ -72,7 +72,7 @@ async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
         await store.aclose()
 
 
-@pytest.mark.process
+@pytest.mark.server
 async def test_tables_that_only_others_may_use_are_unavailable(server, database):
     from gateway.stores.postgres import PostgresStore
 

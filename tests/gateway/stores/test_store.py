@@ -28,7 +28,7 @@ from tests.support.nodes import chain_of, ids, node
 from tests.support.set_clock import SetClock
 
 KEY = bytes(range(32))
-SHARED = ("sqlite", pytest.param("postgres", marks=pytest.mark.process))
+SHARED = ("sqlite", pytest.param("postgres", marks=pytest.mark.server))
 KINDS = ("memory", *SHARED)
 
 

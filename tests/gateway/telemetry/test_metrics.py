@@ -37,6 +37,7 @@ from providers.catalog.prices import Price
 from streams.events import ErrorKind, FailureReason, Usage
 from tests.pages import metrics as metrics_table
 from tests.pages.tables import rows_of
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     ROOT,
     Gateway,
@@ -73,15 +74,13 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
             provider("mistral/by-hand", by_hand.url, ["chat"]),
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
         ]
-        port = free_port()
-        with running(config(entries, port), port) as process:
+        with gateway_thread(config(entries)) as process:
             yield process
 
 
 # What is counted
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(("model", "target", "lane"), [
     ("on-chat", ("openai", "on-chat"), "byte"), ("on-messages", ("anthropic", "on-messages"), "hub"),
 ])  # fmt: skip
@@ -100,7 +99,6 @@ def test_an_exchange_is_counted_once_with_its_tokens_in_either_lane(gateway, ups
     assert after("trigate_upstream_attempts_total", provider=target[0]) == 1
 
 
-@pytest.mark.process
 def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(gateway, upstream):
     for name, answer in (("own-1", ANSWER), ("own-2", ANSWER), ("made-up", BUSY), ("own-1", ANSWER)):
         upstream.script(answer)
@@ -194,7 +192,6 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     assert 'model="other",provider="groq"' in page
 
 
-@pytest.mark.process
 def test_clients_that_come_and_go_are_bounded():
     labels = ClientLabels()
     labels["filed"] = "filed"
@@ -205,7 +202,6 @@ def test_clients_that_come_and_go_are_bounded():
     assert found == ["other", "stored-0", "filed", "none"]
 
 
-@pytest.mark.process
 def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
     upstream.script(BUSY)
     assert ask(gateway, "chat", "on-chat") == 429
@@ -215,7 +211,6 @@ def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
     assert now("trigate_upstream_errors_total", provider="deepseek", model="gone", error="upstream") == 1
 
 
-@pytest.mark.process
 def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
     upstream.script(ANSWER)
     before = numbers(gateway)("trigate_dropped_total", api="chat", provider="anthropic")
@@ -223,7 +218,6 @@ def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
     reaching(gateway, before + 1, "trigate_dropped_total", api="chat", provider="anthropic")
 
 
-@pytest.mark.process
 def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(gateway, by_hand):
     before = numbers(gateway)
     asked = {"model": "by-hand", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
@@ -251,7 +245,6 @@ def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(
     assert after("trigate_tokens_total", provider="mistral", kind="output") > 0
 
 
-@pytest.mark.process
 def test_a_client_that_leaves_before_its_answer_is_told_apart(gateway, by_hand):
     before = numbers(gateway)("trigate_disconnects_total", phase="waiting")
     with Wire.connect(gateway.port) as client:
@@ -262,7 +255,6 @@ def test_a_client_that_leaves_before_its_answer_is_told_apart(gateway, by_hand):
             reaching(gateway, before + 1, "trigate_disconnects_total", phase="waiting")
 
 
-@pytest.mark.process
 def test_the_process_is_measured(gateway):
     now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 2 and now)
     assert 10 * 2**20 < now("trigate_memory_bytes") < 2**30
@@ -272,7 +264,6 @@ def test_the_process_is_measured(gateway):
     assert now("trigate_client_connections") >= 1
 
 
-@pytest.mark.process
 def test_labels_are_those_that_are_documented(gateway):
     now = numbers(gateway)
     for row in ROWS:
@@ -284,11 +275,9 @@ def test_labels_are_those_that_are_documented(gateway):
 # Who may read it
 
 
-@pytest.mark.process
 def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
-    port = free_port()
     keys = [{"name": "ops", "key": "key-ops"}, {"name": "team", "key": "key-team", "models": ["m"]}]
-    with running(config([provider("openai/m", upstream.url, ["chat"])], port, client_keys=keys), port) as gateway:
+    with gateway_thread(config([provider("openai/m", upstream.url, ["chat"])], client_keys=keys)) as gateway:
         assert gateway.request("GET", "/metrics").status == 401
         limited = gateway.request("GET", "/metrics", headers={"x-api-key": "key-team"})
         assert limited.status == 403
@@ -302,20 +291,16 @@ def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
         assert now("trigate_tokens_total", client="team", kind="output") == 9
 
 
-@pytest.mark.process
 def test_it_can_be_open_to_all(upstream):
-    port = free_port()
     keys = [{"name": "ops", "key": "key-ops"}]
-    settings = config([provider("openai/m", upstream.url)], port, client_keys=keys, metrics={"open": True})
-    with running(settings, port) as gateway:
+    settings = config([provider("openai/m", upstream.url)], client_keys=keys, metrics={"open": True})
+    with gateway_thread(settings) as gateway:
         assert numbers(gateway)("trigate_workers") == 1
         assert gateway.request("GET", "/v1/models").status == 401
 
 
-@pytest.mark.process
 def test_it_can_be_switched_off(upstream):
-    port = free_port()
-    with running(config([provider("openai/m", upstream.url)], port, metrics=False), port) as gateway:
+    with gateway_thread(config([provider("openai/m", upstream.url)], metrics=False)) as gateway:
         assert gateway.request("GET", "/metrics").status == 404
 
 
@@ -490,11 +475,9 @@ async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
     assert seen == pytest.approx([0, 0.25, 1.5])
 
 
-@pytest.mark.process
 def test_nothing_is_kept_where_state_is_switched_off(upstream):
-    port = free_port()
-    settings = config([provider("openai/m", upstream.url)], port, state_storage={"type": "none"})
-    with running(settings, port) as gateway:
+    settings = config([provider("openai/m", upstream.url)], state_storage={"type": "none"})
+    with gateway_thread(settings) as gateway:
         now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 1 and now)
         assert [now(f"trigate_store_{name}") for name in ("entries", "bytes", "limit_bytes")] == [0, 0, 0]
 
