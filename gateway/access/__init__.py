@@ -3,7 +3,7 @@
 - ``admission``: which requests may begin.
 - ``authentication``: client keys, certificates, and the models that each may use.
 - ``shares``: how many requests and connections each client may have; ``body_memory``: memory of request bodies;
-  ``held_bytes``: bytes by client.
+  ``answer_memory``: memory of complete responses; ``held_bytes``: bytes by client.
 - ``page_guard``: CORS, and protection against requests that web pages make browsers send.
 - ``peers``: addresses of clients, also those that connect through proxies.
 - ``refused_keys``: rejected keys, counted and logged for the audit."""

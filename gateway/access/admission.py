@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from gateway.access.answer_memory import AnswerMemory
 from gateway.access.authentication import Authenticator, credential_pseudonym
 from gateway.access.body_memory import BodyBudget, HeldBody, HeldPieces
 from gateway.access.held_bytes import ByteShares
@@ -114,6 +115,10 @@ class Admission:
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
         """Return the memory account for the body of an admitted request."""
         return HeldBody(self._bodies, holder, scope)
+
+    def answer(self, holder: str, scope: RequestScope) -> AnswerMemory:
+        """Return the memory account for a response that is read completely."""
+        return AnswerMemory(self._bodies, holder, scope)
 
     def pieces(self, holder: str) -> HeldPieces:
         """Return the memory account for a response that is kept for several requests, the first one of ``holder``."""

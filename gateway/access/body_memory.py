@@ -40,12 +40,20 @@ class BodyBudget:
 
         Raises ``GatewayError``: 429 if the client exceeds its share, 503 if all clients exceed the total. The holder
         ``""`` has no share."""
-        memory, share = self.memory, self._shares.most(holder, self._most)
-        held = memory.held.get(holder, 0)
-        if held > own and held + more > share < self._most:
+        if self._exceeds_share(holder, own, more):
+            share = self._shares.most(holder, self._most)
             raise GatewayError("rate_limited", _SHARE.format(share), headers=_WAIT)
-        if memory.taken > own and self._exceeds_total(holder, more):
+        if self.memory.taken > own and self._exceeds_total(holder, more):
             raise GatewayError("overloaded", _FULL, headers=_WAIT)
+
+    def has_room(self, holder: str, own: int, more: int) -> bool:
+        """Return whether ``check`` would raise nothing."""
+        exceeds_total = self.memory.taken > own and self._exceeds_total(holder, more)
+        return not exceeds_total and not self._exceeds_share(holder, own, more)
+
+    def _exceeds_share(self, holder: str, own: int, more: int) -> bool:
+        held, share = self.memory.held.get(holder, 0), self._shares.most(holder, self._most)
+        return held > own and held + more > share < self._most
 
     def is_short(self, holder: str) -> bool:
         """Return whether ``holder`` uses more than half of its share, or all clients more than the total.

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from typing import Literal, TypeAlias
 
+from trio.lowlevel import ParkingLot
+
 from gateway.config.limits import ClientLimits
 from gateway.config.settings import Config
 
@@ -11,11 +13,16 @@ ByteLimit: TypeAlias = Literal["bodies", "spool"]
 
 
 class HeldBytes:
-    """The bytes in use in this process, across configurations. ``held`` has them by client."""
+    """The bytes in use in this process, across configurations. ``held`` has them by client.
+
+    ``unlimited`` has the object of each client that may grow beyond the client's share, so that it never waits for
+    the client's other objects."""
 
     def __init__(self) -> None:
         self.taken = 0
         self.held: defaultdict[str, int] = defaultdict(int)
+        self.unlimited: dict[str, object] = {}
+        self._released = ParkingLot()
 
     def change(self, holder: str, by: int) -> None:
         """Add ``by`` bytes, which may be negative, to those of ``holder``."""
@@ -23,6 +30,12 @@ class HeldBytes:
         self.held[holder] += by
         if not self.held[holder]:
             del self.held[holder]  # without keys the number of holders is unbounded
+        if by < 0 and self._released:
+            self._released.unpark_all()
+
+    async def wait_for_release(self) -> None:
+        """Wait until a client has released bytes."""
+        await self._released.park()
 
 
 class ByteShares:

@@ -41,7 +41,7 @@ class Shares:
 
     def __init__(self) -> None:
         self.bodies = HeldBytes()
-        """Memory of request bodies."""
+        """Memory of request bodies, and of large responses that are read completely."""
         self.spooled = HeldBytes()
         """Disk space of uploads in temporary files."""
         self.taken: defaultdict[Share, int] = defaultdict(int)

@@ -76,8 +76,9 @@ class Limits:
         "Memory in each worker for request bodies, from arrival until the response begins: three bytes per byte "
         "and 400 per element. An upload that is passed on as it arrives takes up to 384 KiB. A body that does not fit "
         "next to others gets 503 with `retry-after`; alone, every body fits. With two or more client keys, one client "
-        "may use half, then gets 429; a single larger body takes nothing from others. Raise it for many "
-        "agents with long conversations.",
+        "may use half, then gets 429; a single larger body takes nothing from others. Responses that the gateway reads "
+        "completely count twice; beyond the share, they wait for the client's other ones. Raise it for many agents "
+        "with long conversations.",
         256 * 2**20,
     )
     spool: Size | None = setting(

@@ -166,10 +166,9 @@ class Background:
         """Run one turn to its end. Never raises, because all turns share the nursery."""
         try:
             with live.scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._mark_alive, run, live)
-                    await self._read(live, await run.answer(RequestScope(nursery, run.record.id)))
-                    nursery.cancel_scope.cancel()
+                async with run.scope.part(run.record.id) as part:
+                    part.nursery.start_soon(self._mark_alive, run, live)
+                    await self._read(live, await run.answer(part))
         except Exception:  # a bug must end only this turn
             log.exception("response %s failed in the background", run.turn.id)
             run.record.error = MISTAKE

@@ -4,9 +4,11 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
+from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
+from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
 from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
@@ -106,15 +108,16 @@ class UnchangedAnswer:
     writer = None
     usage: Usage | None = None
 
-    def __init__(self, source: AnswerSource) -> None:
+    def __init__(self, scope: RequestScope, source: AnswerSource) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.response: UpstreamResponse
         self.body = b""
+        self._scope = scope
 
     async def begin(self) -> None:
         self.response = await self.source.send()
-        self.body = await read_body(self.source, self.response)
+        self.body = await read_body(self.source, self.response, self._scope)
 
     async def aclose(self) -> None:
         await self.response.aclose()
@@ -130,12 +133,14 @@ class UnchangedAnswer:
         return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
 
-async def read_body(source: AnswerSource, response: UpstreamResponse, read_pieces: Pieces | None = None) -> bytes:
+async def read_body(
+    source: AnswerSource, response: UpstreamResponse, scope: RequestScope, read_pieces: Pieces | None = None
+) -> bytes:
     """Return the whole body of ``response`` and close it. Raises ``GatewayError``.
 
-    Adds its pieces to ``read_pieces``, for the cache."""
+    Its memory counts for the client until ``scope`` ends. Adds its pieces to ``read_pieces``, for the cache."""
     context, watch = source.target_request.context, source.watch
-    limit, size = context.service.limits.answer, 0
+    limit, size, counted = context.service.limits.answer, 0, UNCOUNTED
     parts: list[bytes] = []
     note = _nothing if response.has_arrived else watch.restart_idle_limit  # a deadline only applies to a wait
     note()
@@ -151,11 +156,25 @@ async def read_body(source: AnswerSource, response: UpstreamResponse, read_piece
             size += len(chunk)
             if size > limit:
                 raise GatewayError.of(too_large(limit))
+            if size > counted:
+                counted = await count_answer(context, scope, size, watch)
     finally:
         await response.aclose()
     body = b"".join(parts)
     context.observer.received(body)
     return body
+
+
+async def count_answer(context: ExchangeContext, scope: RequestScope, size: int, watch: Watch) -> int:
+    """Count ``size`` bytes of a response that is read completely, and return the size at which to call this again.
+
+    Waits while the client's other responses need its memory."""
+    if (memory := scope.answer) is None:
+        admission, client_request = context.service.admission, context.client_request
+        holder = admission.holder(client_request.client, client_request.headers)
+        memory = scope.answer = admission.answer(holder, scope)
+    await memory.reach(size, watch)
+    return memory.counted
 
 
 def _nothing() -> None:

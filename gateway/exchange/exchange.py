@@ -136,7 +136,7 @@ class Exchange:
     async def _make_walk(self, request: PlannedRequest) -> Walk:
         for step in BEFORE_SENDING:
             request = await step(self, request)
-        return Walk(self._context, request)
+        return Walk(self._context, request, self._scope)
 
     async def _mark_subscription(self, request: PlannedRequest) -> PlannedRequest:
         """Return the request with a mark on each target that the client's subscription pays for."""
@@ -190,22 +190,22 @@ class Exchange:
     async def _whole_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         target, followers = origin.target_request.target, origin.followers
         if followers is None and not audience.survives(target):
-            return await self._read_whole(origin)
+            return await self._read_whole(origin, scope)
         followers = followers_to_serve(followers, audience, target)
         deserted = None if followers is None else followers.deserted
         with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, followers), deserted):
-            return await self._read_whole(origin)
+            return await self._read_whole(origin, scope)
 
     def _note_disconnect(self, followers: Followers | None) -> None:
         self.record.abandoned = True
         if followers is not None:
             followers.leave()
 
-    async def _read_whole(self, origin: AnswerOrigin) -> Response:
+    async def _read_whole(self, origin: AnswerOrigin, scope: RequestScope) -> Response:
         """Return the complete response after its turn was stored."""
         turn = origin.request.turn
         with origin:
-            answer = await origin.run(lambda source: WholeAnswer(source, turn, origin))
+            answer = await origin.run(lambda source: WholeAnswer(source, turn, origin, scope))
             answer.report(self.record)
             if answer.error is not None:
                 origin.fail(answer.error)

@@ -1,16 +1,18 @@
 """A streamed response of a conversation, from its first content on."""
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import trio
 
+from gateway.access.body_memory import UNCOUNTED
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream, make_stream_lane, make_whole_answer_lane
-from gateway.exchange.attempt_answer import OtherAttempts, Pieces
+from gateway.exchange.attempt_answer import OtherAttempts, Pieces, count_answer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import HELD, Delivery
@@ -95,9 +97,15 @@ class BegunStream:
     is_held = False
 
     def __init__(
-        self, source: AnswerSource, request: PlannedRequest, others: OtherAttempts, first_lane: FirstLane, tap: Lane
+        self,
+        source: AnswerSource,
+        request: PlannedRequest,
+        others: OtherAttempts,
+        first_lane: FirstLane,
+        tap: Lane,
+        scope: RequestScope,
     ) -> None:
-        """Prepare the stream. ``tap`` is the lane with the observers."""
+        """Prepare the stream of the request with ``scope``. ``tap`` is the lane with the observers."""
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.usage = self.writer = None
@@ -108,6 +116,8 @@ class BegunStream:
         self._others = others
         self._first_lane = first_lane
         self._tap = tap
+        self._scope = scope
+        self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
     async def begin(self) -> None:
         self.response = response = await self.source.send()
@@ -149,6 +159,7 @@ class BegunStream:
         incoming = target_request.request.incoming
         await offload(incoming.size, lambda: incoming.request)  # for the lane
         self.lane_name = "hub"
+        self._counted = UNCOUNTED
         lane, self.writer = make_whole_answer_lane(target_request, source.stamp, self._turn)
         return lane
 
@@ -172,6 +183,8 @@ class BegunStream:
                 first.append(out)
                 size += len(out)
                 seen += len(chunk)
+                if seen > self._counted:
+                    self._counted = await count_answer(source.target_request.context, self._scope, seen, source.watch)
                 if seen <= HELD:
                     self.forwarded_pieces.append((chunk, out))
                 if lane.progress.committed or lane.progress.error is not None or size > HELD:
@@ -219,7 +232,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         self._connect_observers()
 
     def make(self, source: AnswerSource) -> BegunStream:
-        return BegunStream(source, self.origin.request, self.origin, self._first_lane, self.delivery.lane)
+        return BegunStream(source, self.origin.request, self.origin, self._first_lane, self.delivery.lane, self.scope)
 
     def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
         self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)

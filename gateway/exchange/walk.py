@@ -19,6 +19,7 @@ from gateway.exchange.hedged import Contender, run_hedged
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
 from gateway.ledger.bill import Cause
 from gateway.request.public_errors import MISTAKE
 from gateway.request.refusal import learned_paths, rejected_parts
@@ -48,9 +49,10 @@ class Walk:
 
     followers = None
 
-    def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
+    def __init__(self, context: ExchangeContext, request: PlannedRequest, scope: RequestScope) -> None:
         self.context = context
         self.request = request
+        self._scope = scope
         self._conditions = TargetConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
         self._reservation = request.reservation
@@ -134,7 +136,7 @@ class Walk:
         Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
         ``GatewayError``."""
         with self:
-            return await self.run(UnchangedAnswer)
+            return await self.run(partial(UnchangedAnswer, self._scope))
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""

@@ -14,6 +14,7 @@ from gateway.exchange.attempt_answer import OtherAttempts, Pieces, read_body
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
 from gateway.streaming.doubt import answer_doubt
@@ -42,7 +43,7 @@ class WholeAnswer:
     _folded: FoldedAnswer
     _further: list[Answer]
 
-    def __init__(self, source: AnswerSource, turn: TurnRecorder, others: OtherAttempts) -> None:
+    def __init__(self, source: AnswerSource, turn: TurnRecorder, others: OtherAttempts, scope: RequestScope) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.usage = self.error = None
@@ -50,12 +51,13 @@ class WholeAnswer:
         self.read_pieces = []
         self._turn = turn
         self._others = others
+        self._scope = scope
         self._further = []
 
     async def begin(self) -> None:
         source = self.source
         self.response = response = await source.send()
-        self.body = body = await read_body(source, response, self.read_pieces)
+        self.body = body = await read_body(source, response, self._scope, self.read_pieces)
         size, texts = len(body) + source.target_request.request.incoming.size, self.lane_name != "byte"
         read = size if texts else len(body) // UNREAD
         self._folded = folded = await offload(

@@ -6,11 +6,26 @@ disconnected, because a server cannot distinguish the two, and no LLM client hal
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
+from streams.pipe import Watch
+
 log = logging.getLogger("trigate.scope")
+
+
+class AnswerAccount(Protocol):
+    """The memory of a response that is read completely."""
+
+    @property
+    def counted(self) -> int:
+        """The size in bytes up to which the response may be read without a call of ``reach``."""
+        ...
+
+    async def reach(self, size: int, watch: Watch) -> None:
+        """Count a response of which ``size`` bytes were read. If the client has no memory left, wait for it."""
+        ...
 
 
 class RequestScope:
@@ -31,6 +46,8 @@ class RequestScope:
         """The end of the response is being sent; a disconnect now does not count."""
         self.admitted = False
         """The request has or had a slot."""
+        self.answer: AnswerAccount | None = None
+        """The account of a large response that is read completely, by all attempts of the request."""
         self._before_last: list[Callable[[], object]] = []
         self._callbacks: list[Callable[[bool], object]] = []
         self._held: list[Callable[[], object]] = []

@@ -51,6 +51,11 @@ class AnswerFilter(Protocol):
         """The usage reported so far."""
         ...
 
+    @property
+    def buffered_bytes(self) -> int:
+        """The bytes of the response in memory, if they may be many."""
+        ...
+
     def head(self, status: int, headers: Headers) -> Headers:
         """Begin a response: return the client's headers about the body.
 
@@ -146,6 +151,7 @@ class PassedBytes:
 
     held = 0
     ping = b""
+    buffered_bytes = 0
 
     @property
     def usage(self) -> Usage | None:
@@ -228,17 +234,17 @@ class HeldAnswer(PassedBytes):
 
     def __init__(self, rewrite: Rewrite, limit: int) -> None:
         self.held = limit
+        self.buffered_bytes = 0
         self._rewrite = rewrite
         self._parts: list[bytes] = []
-        self._size = 0
 
     def head(self, status: int, headers: Headers) -> Headers:
         return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:
         self._parts.append(piece)
-        self._size += len(piece)
-        if self._size > self.held:
+        self.buffered_bytes += len(piece)
+        if self.buffered_bytes > self.held:
             raise GatewayError.of(too_large(self.held))
         return b""
 
@@ -296,6 +302,10 @@ class RewrittenEvents(PassedBytes):
     @property
     def usage(self) -> Usage | None:
         return self._reading.usage
+
+    @property
+    def buffered_bytes(self) -> int:
+        return self._whole.buffered_bytes
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "")

@@ -43,13 +43,17 @@ class EmbeddingFilter(PassedBytes):
     def usage(self) -> Usage:
         return self._answer.usage
 
+    @property
+    def buffered_bytes(self) -> int:
+        return self._answer.buffered_bytes
+
     def head(self, status: int, headers: Headers) -> Headers:
         self._answer.begin()
         return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:
         out = self._answer.take(piece)
-        if self._answer.buffered_bytes > self._most:
+        if self.buffered_bytes > self._most:
             raise GatewayError.of(too_large(self._most))
         return out
 

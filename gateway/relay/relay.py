@@ -9,8 +9,9 @@ from functools import partial
 import attrs
 import trio
 
+from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import Pieces
+from gateway.exchange.attempt_answer import Pieces, count_answer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer, Survival
 from gateway.exchange.delivery import Delivery, DeliveryState
@@ -47,7 +48,7 @@ class RelayedAnswer:
     writer = None
     content_type = ""
 
-    def __init__(self, request: RelayedRequest, source: AnswerSource) -> None:
+    def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
         made = source.target_request
         self.source = source
         self.lane_name = made.target.lane
@@ -60,7 +61,9 @@ class RelayedAnswer:
         self._on_whole = request.on_complete
         self._own_headers = made.request.headers
         self._later_bodies = iter(made.prepared.later_bodies)
+        self._scope = scope
         self._buffered = 0  # approximate bytes in the filter
+        self._counted = UNCOUNTED
         self._is_over = False
         self._response: UpstreamResponse | None = None
         self._pieces: AsyncIterator[bytes]
@@ -143,6 +146,9 @@ class RelayedAnswer:
                 else:
                     out = self.filter.take(piece)
                 self._buffered += len(piece) - len(out)
+                if self._buffered > self._counted and (held := self.filter.buffered_bytes) > self._counted:
+                    context = source.target_request.context
+                    self._counted = await count_answer(context, self._scope, held, source.watch)
                 return out
             await self.aclose()
             if (body := next(self._later_bodies, None)) is not None:
@@ -261,7 +267,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         self._request = request
 
     def make(self, source: AnswerSource) -> RelayedAnswer:
-        return RelayedAnswer(self._request, source)
+        return RelayedAnswer(self._request, source, self.scope)
 
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.target_request.disclosure, None

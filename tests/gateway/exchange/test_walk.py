@@ -85,7 +85,7 @@ class Stage:
         incoming = read_incoming("chat", json.dumps(body).encode())
         targets = tuple(self.router.resolve(model, "chat") for model in models)
         request = PlannedRequest(incoming, Plan(tuple(map(Candidate, targets)), policy), partial(prepare, incoming))
-        walk = Walk(self.context, request)
+        walk = Walk(self.context, request, RequestScope(self.nursery, "id"))
         await walk.start()
         return walk
 
@@ -201,7 +201,7 @@ async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_o
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await walk.run(Crashes)
+            await walk.run(partial(Crashes, RequestScope(stage.nursery, "id")))
         counts, target = stage.context.service.balancer.loads.counts, walk.target_request.target
     assert [one.reason for one in stage.context.record.bill.attempt_records] == ["internal"]
     assert counts.count(target.identity.place) == 0

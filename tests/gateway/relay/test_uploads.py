@@ -231,6 +231,7 @@ async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
             for key in ("key-of-first", "key-of-first", "key-of-second"):
                 headers = {"content-type": kind, "authorization": f"Bearer {key}"}
                 begun.append(await Upload.begin(served, BEGUN, len(BEGUN), 9 * 2**20, path, **headers))
+                await eventually(lambda: "first" in shares.bodies.held)  # so that the second one is refused
             refused = await begun[1].answer()
             assert refused.startswith(b"HTTP/1.1 429 "), refused
             await eventually(lambda: shares.taken["in_flight"] == 2)
