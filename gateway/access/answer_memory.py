@@ -20,22 +20,22 @@ STEP: Final = 256 * 1024
 class AnswerMemory:
     """The memory of one response of ``holder``, counted until ``scope`` ends.
 
-    ``counted`` is the size in bytes up to which the response may be read without another call of ``reach``."""
+    ``next_size`` is the size in bytes beyond which ``reach`` must be called again."""
 
-    __slots__ = ("_budget", "_held", "_holder", "_scope", "counted")
+    __slots__ = ("_budget", "_held", "_holder", "_scope", "next_size")
 
     def __init__(self, budget: BodyBudget, holder: str, scope: RequestScope) -> None:
-        self.counted = UNCOUNTED
+        self.next_size = UNCOUNTED
         self._budget = budget
         self._holder = holder
         self._scope = scope
         self._held = 0
 
     async def reach(self, size: int, watch: Watch) -> None:
-        """Count a response of which ``size`` bytes were read. If the client has no memory left, wait for it.
+        """Count ``size`` bytes of the response, which were read. If the client has no memory left, wait for it.
 
         A wait does not count as silence of the provider, which ``watch`` limits."""
-        if size <= self.counted:
+        if size <= self.next_size:
             return
         most = size + STEP
         if not self._may_grow(RESPONSE_COPIES * most - self._held):
@@ -46,7 +46,7 @@ class AnswerMemory:
         if not self._held:
             self._scope.hold(self.release)
         self._resize(RESPONSE_COPIES * most)
-        self.counted = most
+        self.next_size = most
 
     def release(self) -> None:
         """Count the response no longer."""

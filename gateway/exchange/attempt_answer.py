@@ -174,7 +174,7 @@ async def count_answer(context: ExchangeContext, scope: RequestScope, size: int,
         holder = admission.holder(client_request.client, client_request.headers)
         memory = scope.answer = admission.answer(holder, scope)
     await memory.reach(size, watch)
-    return memory.counted
+    return memory.next_size
 
 
 def _nothing() -> None:

@@ -19,12 +19,12 @@ class AnswerAccount(Protocol):
     """The memory of a response that is read completely."""
 
     @property
-    def counted(self) -> int:
-        """The size in bytes up to which the response may be read without a call of ``reach``."""
+    def next_size(self) -> int:
+        """The size in bytes beyond which ``reach`` must be called again."""
         ...
 
     async def reach(self, size: int, watch: Watch) -> None:
-        """Count a response of which ``size`` bytes were read. If the client has no memory left, wait for it."""
+        """Count ``size`` bytes of the response, which were read. If the client has no memory left, wait for it."""
         ...
 
 

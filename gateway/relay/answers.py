@@ -151,11 +151,14 @@ class PassedBytes:
 
     held = 0
     ping = b""
-    buffered_bytes = 0
 
     @property
     def usage(self) -> Usage | None:
         return None
+
+    @property
+    def buffered_bytes(self) -> int:
+        return 0
 
     def head(self, status: int, headers: Headers) -> Headers:
         return tuple(pair for pair in headers if pair[0] in BODY_HEADERS)
@@ -234,17 +237,21 @@ class HeldAnswer(PassedBytes):
 
     def __init__(self, rewrite: Rewrite, limit: int) -> None:
         self.held = limit
-        self.buffered_bytes = 0
         self._rewrite = rewrite
         self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def buffered_bytes(self) -> int:
+        return self._size
 
     def head(self, status: int, headers: Headers) -> Headers:
         return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:
         self._parts.append(piece)
-        self.buffered_bytes += len(piece)
-        if self.buffered_bytes > self.held:
+        self._size += len(piece)
+        if self._size > self.held:
             raise GatewayError.of(too_large(self.held))
         return b""
 

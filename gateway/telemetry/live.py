@@ -248,7 +248,7 @@ class LiveView:
     def store_prompt(self, record: Record, body: bytes) -> None:
         """Store the ``body`` of a request if the operator enabled prompts."""
         if self._keeps_prompts and (watched := self._open.get(record)) is not None:
-            watched.prompt = self._prompts.keep(body)
+            watched.prompt = self._prompts.keep(body, record.client)
 
     def stream(self, record: Record, passing: LiveStream) -> None:
         """Note that the exchange of ``record`` streams."""
@@ -256,7 +256,7 @@ class LiveView:
             return
         watched.passing = passing
         if self._keeps:
-            watched.transcript = Transcript(self._transcripts)
+            watched.transcript = self._transcripts.begin(record.client)
             transcribe(passing.delivery, watched.transcript)
 
     # Viewers. ``client`` limits them to its exchanges, ``None`` to nothing.

@@ -1,10 +1,10 @@
 """Both sides of running and ended streams, for viewers that open them later.
 
 A transcript stores references to the bytes that passed, without a copy. The size of all transcripts is bounded: the
-oldest ended ones make room for new bytes."""
+oldest ended ones make room for new bytes, and then the oldest running one of the client with the most bytes."""
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -35,28 +35,53 @@ class Transcripts:
         self.most = most
         self.held = 0
         self._ended: OrderedDict[Transcript, None] = OrderedDict()
+        self._running: OrderedDict[Transcript, None] = OrderedDict()
+
+    def begin(self, client: str | None) -> "Transcript":
+        """Return the transcript of a new stream of ``client``; ``ended`` or ``forget`` follows."""
+        transcript = Transcript(self, client)
+        self._running[transcript] = None
+        return transcript
 
     def ended(self, transcript: "Transcript") -> None:
         """Note that ``transcript`` is complete: it may be dropped when others need the room."""
         transcript.close()
+        self._running.pop(transcript, None)
         self._ended[transcript] = None
 
     def forget(self, transcript: "Transcript") -> None:
         """Drop ``transcript``, which can no longer be opened."""
         transcript.clear()
+        self._running.pop(transcript, None)
         self._ended.pop(transcript, None)
 
-    def make_room(self) -> bool:
-        """Drop ended streams until at most ``most`` bytes are stored, and return whether that sufficed."""
+    def make_room(self, client: str | None) -> bool:
+        """Drop streams until at most ``most`` bytes are stored, and return whether that sufficed.
+
+        Ended streams are dropped first, then running ones of the client with the most bytes, unless it is
+        ``client``."""
         while self.held > self.most and self._ended:
             self._ended.popitem(last=False)[0].clear()
+        while self.held > self.most and (oldest := self._oldest_of_largest()).client != client:
+            del self._running[oldest]
+            oldest.clear()
         return self.held <= self.most
+
+    def _oldest_of_largest(self) -> "Transcript":
+        """Return the oldest running stream of the client whose running streams have the most bytes."""
+        sizes: Counter[str | None] = Counter()
+        for transcript in self._running:
+            sizes[transcript.client] += transcript.size
+        largest, _ = sizes.most_common(1)[0]
+        return next(one for one in self._running if one.client == largest and one.size)
 
 
 class Transcript:
     """Both sides of one stream. ``add`` runs for every event, so it only calls the clock and ``len``."""
 
-    def __init__(self, room: Transcripts) -> None:
+    def __init__(self, room: Transcripts, client: str | None = None) -> None:
+        self.client = client
+        self.size = 0
         self.note = ""
         """How the provider's side broke off, "" if it did not."""
         self.left_out = 0
@@ -67,7 +92,6 @@ class Transcript:
         """The framing of the provider's bytes."""
         self._room = room
         self._full = self.over = False
-        self._size = 0
         self._pieces: list[float | bytes | None] = []  # three per piece; ``None``: sent unchanged
         self._last: tuple[float, bytes] = (0.0, b"")
 
@@ -78,19 +102,19 @@ class Transcript:
             self._leave_out(size, went)
             return
         size += PIECE
-        self._size += size
+        self.size += size
         self._room.held += size
-        if self._size > EACH or self._room.held > self._room.most:
+        if self.size > EACH or self._room.held > self._room.most:
             self._make_room(size, went)
         if not self._full:
             self._pieces += (perf_counter(), came, None if same else went)
 
     def _make_room(self, size: int, went: bytes) -> None:
         """Make room for a piece that is already counted. Without room it is left out, and so are all later ones."""
-        if self._size <= EACH and self._room.make_room():
+        if self.size <= EACH and self._room.make_room(self.client):
             return
         self._full = True
-        self._size -= size
+        self.size -= size
         self._room.held -= size
         self._leave_out(size - PIECE, went)
 
@@ -113,8 +137,8 @@ class Transcript:
 
     def clear(self) -> None:
         """Drop everything."""
-        self._room.held -= self._size
-        self._size, self._pieces, self._last = 0, [], (0.0, b"")
+        self._room.held -= self.size
+        self.size, self._pieces, self._last = 0, [], (0.0, b"")
         self.left_out, self._full, self.cleared = 0, True, True
 
     def passages(self) -> Iterator[Passage]:

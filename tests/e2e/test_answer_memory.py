@@ -59,7 +59,7 @@ CASES = (
 class SlowProvider:
     """A provider that sends all but the last byte of a large response, and that byte after ``go``.
 
-    ``sent`` counts the responses of which the gateway has read everything but that byte."""
+    ``sent`` counts the responses that the gateway has read up to that byte."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         self.body = json.dumps(answer).encode()

@@ -742,6 +742,25 @@ def test_a_forgotten_transcript_is_released_in_any_order():
     assert known() is None
 
 
+def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
+    """A client with eight long streams once had all of the room, so that an operator saw no stream of others."""
+    room, data = Transcripts(100 * (10 + PIECE)), b": 345678\n\n"
+    many = [room.begin("many") for _ in range(20)]
+    for transcript in many * 10:
+        transcript.add(data, data)
+    one = room.begin("one")
+    for _ in range(40):
+        one.add(data, data)
+    assert len(list(one.passages())) == 40
+    assert (one.left_out, one.cleared) == (0, False)
+    assert room.held <= room.most
+    assert sum(transcript.cleared for transcript in many) > 0, "the oldest of the client with the most"
+    for transcript in (*many, one):
+        room.ended(transcript)
+        room.forget(transcript)
+    assert room.held == 0
+
+
 async def test_a_client_opens_its_own_ended_streams_alone(stage):
     record = stage.begin(client="them")
     stage.stream(record).lane.feed(b": x\n\n")

@@ -31,6 +31,14 @@ def test_the_oldest_make_room():
     assert [one.size for one in again] == [4, 4, 4]
 
 
+def test_the_client_with_the_most_bytes_makes_room():
+    prompts = KeptPrompts(most=20)
+    one = prompts.keep(b"aaaa", "one")
+    many = [prompts.keep(b"bbbb", "many") for _ in range(9)]
+    assert one.body == b"aaaa"
+    assert sum(bool(prompt.body) for prompt in many) == 4
+
+
 def config(url: str, **more: Any) -> dict[str, Any]:
     entry = {"model": "vllm/a", "name": "a", "base_url": f"{url}/v1", "access_key": SECRET, "speaks": list(APIS)}
     keys = [{"name": name, "key": f"{name}-0123456789-0123456789-0123456789"} for name in ("ann", "ben")]
