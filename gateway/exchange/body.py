@@ -6,6 +6,7 @@ pump writes through it. ``BufferedBody`` adds a buffer for a stream that may out
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
 import trio
@@ -177,6 +178,15 @@ class StreamBody(ResponseBody):
                 self._todo.append(action)
 
 
+def _try_send(to: trio.MemorySendChannel[bytes | Opening], data: bytes) -> bool:
+    """Queue ``data``, and return whether there was space."""
+    try:
+        to.send_nowait(data)
+    except trio.WouldBlock:
+        return False
+    return True
+
+
 class BufferedBody(ResponseBody):
     """The body of a stream that continues after its client disconnects. ``run`` reads the stream into a small buffer,
     from which the server writes."""
@@ -190,19 +200,12 @@ class BufferedBody(ResponseBody):
         """Read the stream to its end. Raises only for cancellation, because its nursery is the request's."""
         with self._to as buffer:
             await buffer.send(await self._stream.open())
-            self._stream.set_writer(self._write_now)
+            self._stream.set_writer(partial(_try_send, buffer))  # a method of this object would make a reference cycle
             try:
                 async for data in self._stream:
                     await buffer.send(data)
             except Truncated:
                 self._cut = True
-
-    def _write_now(self, data: bytes) -> bool:
-        try:
-            self._to.send_nowait(data)
-        except trio.WouldBlock:
-            return False
-        return True
 
     async def open(self) -> Opening:
         """Wait until the response may start, and return its start, its error or its complete body."""

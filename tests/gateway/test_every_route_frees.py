@@ -1,0 +1,105 @@
+"""No request leaves reference cycles with its objects behind, on any route (encode/httpx#3733).
+
+The collector removes cycles only while few requests are in flight, because a full collection delays every stream.
+Until then a busy gateway would grow with each request: vector stores cost it 11 kB each.
+"""
+
+import gc
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.support.cases import case
+from tests.support.every_route import (
+    ONE_OF_EACH,
+    ServedRoute,
+    before_set_answer,
+    ordinary_request,
+    send_to_route,
+)
+from tests.support.gateway_thread import ThreadGateway
+from tests.support.harness import eventually
+from tests.support.hostile_bodies import JSON, HostileAnswer, HostileBody
+from tests.support.set_answer import SetAnswer
+
+PACKAGES: Final = ("gateway", "providers", "streams")
+ANSWER: Final = HostileAnswer(json.dumps({
+    "id": "file-1", "object": "x", "created": 1, "model": "m", "name": "x", "type": "message", "role": "assistant",
+    "stop_reason": "end_turn", "status": "completed", "text": "Hi", "embeddings": [[0.1]],
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "text": "Hi", "finish_reason": "stop"}],
+    "content": [{"type": "text", "text": "Hi"}],
+    "output": [{"type": "message", "id": "m1", "role": "assistant", "status": "completed",
+                "content": [{"type": "output_text", "text": "Hi", "annotations": []}]}],
+    "candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.1], "url": "http://x"}],
+    "results": [{"index": 0, "relevance_score": 1}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "input_tokens": 1, "output_tokens": 1},
+}).encode())  # fmt: skip
+"""One answer with the members of every API and endpoint."""
+REFUSAL: Final = HostileAnswer(b'{"error": {"message": "no", "type": "x"}}')
+NO_JSON: Final = HostileBody(b'{"model":', JSON)
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with before_set_answer() as served:
+        yield served
+
+
+def cyclic_objects(served: ThreadGateway, route: ServedRoute, body: HostileBody) -> set[str]:
+    """Return the types of the gateway's objects that only the collector frees after a few requests."""
+
+    def send() -> None:
+        send_to_route(served.port, route, body)
+        eventually(lambda: not served.lifecycle.connections, what="the end of all connections")
+
+    send()  # imports what the route needs
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(3):
+            send()
+        gc.collect()
+        return {type(one).__qualname__ for one in gc.garbage if _package_of(one) in PACKAGES}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def _package_of(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def outcomes(route: ServedRoute) -> Iterator[tuple[str, int, HostileAnswer, HostileBody]]:
+    """Yield how a request may end: its name, the provider's status and answer, and the client's body."""
+    body = ordinary_request(route)
+    yield "is answered", 200, ANSWER, body
+    yield "fails", 500, REFUSAL, body
+    yield "is rejected", 400, REFUSAL, body
+    if route.method != "GET":
+        yield "cannot be read", 200, ANSWER, NO_JSON
+
+
+@pytest.mark.parametrize("row_key", ONE_OF_EACH)
+def test_a_request_leaves_nothing_to_the_collector(gateway, row_key):
+    route = ONE_OF_EACH[row_key]
+    try:
+        for name, SetAnswer.status, SetAnswer.answer, body in outcomes(route):
+            with case(name):
+                assert cyclic_objects(gateway, route, body) == set()
+    finally:
+        SetAnswer.status = 200
+
+
+def test_enough_routes_are_answered(gateway):
+    """A route whose ordinary request fails would show less."""
+    SetAnswer.answer = ANSWER
+    answered = {
+        key for key, route in ONE_OF_EACH.items() if send_to_route(gateway.port, route, ordinary_request(route)) == 200
+    }
+    assert answered >= {"chat", "messages", "responses", "gemini", "converse", "embeddings.read_openai",
+                        "kept.read_vector_stores", "kept.read_containers", "kept.read_uploads"}  # fmt: skip
