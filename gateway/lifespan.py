@@ -28,7 +28,7 @@ def add_process_tasks(app: App, service: Service) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
                 nursery.start_soon(service.kept_ledger.run)
-                nursery.start_soon(service.pending.run)
+                nursery.start_soon(service.pending_batches.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 nursery.start_soon(service.provider_lists.run, service.upstream)
                 await watch(service)
@@ -41,7 +41,7 @@ def add_process_tasks(app: App, service: Service) -> None:
 
     async def begin() -> None:
         await service.kept_ledger.begin()
-        await service.pending.read()
+        await service.pending_batches.read()
         app.nursery.start_soon(partial(trio.to_thread.run_sync, service.router.hash_keys, abandon_on_cancel=True))
         app.nursery.start_soon(observe)
         if counters.remote is not None:

@@ -17,7 +17,7 @@ from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
 from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.models import add_models
-from gateway.endpoints.provider_kept import ProviderKept
+from gateway.endpoints.provider_kept import ProviderLookup
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.routes import add_ui
 from gateway.endpoints.websocket.route import add_websocket
@@ -47,7 +47,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))
     add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))
-    query_providers = ProviderKept(service)
+    query_providers = ProviderLookup(service)
     add_stored(app, service, query_providers)
     add_conversations(app, service, query_providers)
     if config.websocket:

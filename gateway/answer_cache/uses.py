@@ -52,11 +52,11 @@ _MAX_AGE: Final = re.compile(r"max-age=\"?([0-9]{1,9})\"?")
 class CacheDemand:
     """What a request demands of the cache.
 
-    ``reads`` allows a cached response of at most ``max_age`` seconds, ``keeps`` allows storing a new one. ``must_hit``
-    forbids a request to a provider."""
+    ``reads`` allows a cached response of at most ``max_age`` seconds, ``may_store`` allows the cache to store a new
+    one. ``must_hit`` forbids a request to a provider."""
 
     reads: bool = True
-    keeps: bool = True
+    may_store: bool = True
     max_age: float = math.inf
     must_hit: bool = False
 
@@ -72,7 +72,7 @@ def read_cache_control(header: str | None) -> CacheDemand:
     ages = [int(found[1]) for word in words if (found := _MAX_AGE.fullmatch(word)) is not None]
     return CacheDemand(
         reads=words.isdisjoint(("no-cache", "no-store")),
-        keeps="no-store" not in words,
+        may_store="no-store" not in words,
         max_age=min(ages, default=math.inf),
         must_hit="only-if-cached" in words,
     )

@@ -299,7 +299,7 @@ async def serve_config(
     keys = FollowedKeys(key_store := open_key_store(config))
     config = await keys.read(config)
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
-    served = ReloadableApp(config, attrs.evolve(service, others=others), alone=alone)
+    served = ReloadableApp(config, attrs.evolve(service, other_workers=others), alone=alone)
 
     def next_config() -> Config:
         config = read_again()

@@ -33,7 +33,7 @@ from streams.surrogates import describe_json_error
 
 T = TypeVar("T")
 
-_OFF = "this gateway stores no state (state_storage: {type: none} in its configuration)"
+_NO_STATE = "this gateway stores no state (state_storage: {type: none} in its configuration)"
 
 QueryProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """A function that returns the response of the provider that stores an id, ``None`` if none does.
@@ -45,7 +45,7 @@ Route: TypeAlias = tuple[str, View, str]
 
 
 def with_error_responses(view: View, ledger: Ledger) -> View:
-    """Return ``view`` with its exceptions as error responses in OpenAI's format; ``Unavailable`` is a 503."""
+    """Wrap ``view``: its exceptions become error responses in OpenAI's format, ``Unavailable`` a 503."""
 
     async def answer(**variables: str) -> Response:
         try:
@@ -61,7 +61,7 @@ def with_error_responses(view: View, ledger: Ledger) -> View:
 
 
 def with_provider_lookup(view: View, ledger: Ledger, query_providers: QueryProviders | None) -> View:
-    """Return ``view`` of an object, which first queries the providers for an ``id`` that the gateway did not make.
+    """Wrap ``view`` of an object: for an ``id`` that the gateway did not make, query the providers first.
 
     Failures are handled as in ``with_error_responses``."""
 
@@ -74,13 +74,13 @@ def with_provider_lookup(view: View, ledger: Ledger, query_providers: QueryProvi
 
 
 def add_routes(
-    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, query_providers: QueryProviders | None
+    app: QuartTrio, prefix: str, routes: Iterable[Route], ledger: Ledger, query_providers: QueryProviders | None
 ) -> None:
-    """Add views of objects whose ``id`` follows ``place`` in the path."""
-    name = place.rpartition("/")[2]
+    """Add views of objects whose ``id`` follows ``prefix`` in the path."""
+    name = prefix.rpartition("/")[2]
     for path, view, method in routes:
         answer = with_provider_lookup(view, ledger, query_providers)
-        add_view(app, f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
+        add_view(app, f"{prefix}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
 
 
 def object_response(value: Any) -> Response:
@@ -143,7 +143,7 @@ def current_owner() -> str:
 def require_store(store: Store | None) -> Store:
     """Return ``store``. Raises ``GatewayError`` (400) without state storage."""
     if store is None:
-        raise invalid(_OFF)
+        raise invalid(_NO_STATE)
     return store
 
 
@@ -177,8 +177,8 @@ async def read_plain_body(service: Service) -> bytes:
 
 Object: TypeAlias = dict[str, Any]
 
-_TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
-_LAST = 2**53  # every JSON reader represents integers up to here exactly
+_BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
+_MAX_INTEGER = 2**53  # every JSON reader represents integers up to here exactly
 
 
 def list_page(items: Iterable[Object]) -> Object:
@@ -200,8 +200,8 @@ def read_number(name: str) -> int | None:
     text = request.args.get(name)
     if text is None:
         return None
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_LAST)) else -1
-    if not 0 <= number <= _LAST:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_INTEGER)) else -1
+    if not 0 <= number <= _MAX_INTEGER:
         raise invalid(f"{name} must be a whole number, not {text[:20]!r}", name)
     return number
 
@@ -209,6 +209,6 @@ def read_number(name: str) -> int | None:
 def read_flag(name: str) -> bool:
     """Return a boolean query parameter, false if it is missing. Raises ``GatewayError`` (400)."""
     text = request.args.get(name, "false")
-    if (truth := _TRUTHS.get(text.lower())) is None:
+    if (truth := _BOOLEANS.get(text.lower())) is None:
         raise invalid(f"{name} must be true or false, not {text[:20]!r}", name)
     return truth

@@ -24,7 +24,7 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE
 
-CONTINUES = ("previous_response_id", "conversation")
+CONTINUATION_MEMBERS = ("previous_response_id", "conversation")
 
 
 async def compact(exchange: Exchange, body: bytes) -> Response:
@@ -67,8 +67,8 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
 
 def _needs_stored_turns(incoming: Incoming) -> bool:
     """Return whether the provider stores a part of the conversation, without which a summary is incomplete."""
-    named = (incoming.members.get(name, b"null") for name in CONTINUES)
-    return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
+    values = (incoming.members.get(name, b"null") for name in CONTINUATION_MEMBERS)
+    return any(bytes(raw) != b"null" for raw in values) or b'"item_reference"' in incoming.body
 
 
 async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:

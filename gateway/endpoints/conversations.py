@@ -30,7 +30,7 @@ from providers.responses.kept_items import page, prepare_input
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
-MOST_ITEMS = 20  # in one request
+MAX_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
 
@@ -65,7 +65,7 @@ class Conversations:
 
     async def create(self) -> Response:
         store = require_store(self._store)
-        metadata, items = await read_members(self._service, _conversation)
+        metadata, items = await read_members(self._service, _read_conversation)
         conversation = StoredConversation(int(time.time()), metadata)
         with store_deadline("read or write the conversation"):
             items = await stored.items_to_add(store, current_owner(), items)
@@ -79,7 +79,7 @@ class Conversations:
 
     async def update(self, id: str) -> Response:
         """Replace the conversation's metadata."""
-        store, metadata = require_store(self._store), await read_members(self._service, _other_metadata)
+        store, metadata = require_store(self._store), await read_members(self._service, _read_new_metadata)
         with store_deadline("read or write the conversation"):
             conversation = await stored.set_metadata(store, current_owner(), id, metadata)
         return _conversation_response(id, conversation)
@@ -93,7 +93,7 @@ class Conversations:
 
     async def add_items(self, id: str) -> Response:
         """Add items, and return them in order."""
-        store, items = require_store(self._store), await read_members(self._service, _more_items)
+        store, items = require_store(self._store), await read_members(self._service, _read_added_items)
         with store_deadline("read or write the conversation"):
             items = await stored.items_to_add(store, current_owner(), items)
             await stored.append(store, current_owner(), id, items)
@@ -134,25 +134,27 @@ def _conversation_response(id: str, conversation: StoredConversation) -> Respons
 # Reading requests
 
 
-def _conversation(members: Fields) -> tuple[dict[str, Any], list[Object]]:
+def _read_conversation(members: Fields) -> tuple[dict[str, Any], list[Object]]:
     """Return a new conversation's metadata and items."""
-    metadata, items = _metadata(members), read_items(members)
-    _refuse_rest(members)
+    metadata, items = _read_metadata(members), read_items(members)
+    _refuse_unknown_members(members)
     return metadata, items
 
 
-def _other_metadata(members: Fields) -> dict[str, Any]:
+def _read_new_metadata(members: Fields) -> dict[str, Any]:
+    """Return the metadata that replaces a conversation's."""
     if "metadata" not in members.data:
         raise invalid("metadata is required", "metadata")
-    metadata = _metadata(members)
-    _refuse_rest(members)
+    metadata = _read_metadata(members)
+    _refuse_unknown_members(members)
     return metadata
 
 
-def _more_items(members: Fields) -> list[Object]:
+def _read_added_items(members: Fields) -> list[Object]:
+    """Return the items to add to a conversation."""
     members.need("items", list)
     items = read_items(members)
-    _refuse_rest(members)
+    _refuse_unknown_members(members)
     if not items:
         raise invalid("items must have at least one item", "items")
     return items
@@ -161,20 +163,20 @@ def _more_items(members: Fields) -> list[Object]:
 def read_items(members: Fields) -> list[Object]:
     """Return the items in a request's ``items``, each with an id. Raises ``GatewayError`` (400)."""
     given = members.array("items") or []
-    if len(given) > MOST_ITEMS:
+    if len(given) > MAX_ITEMS:
         raise invalid(
-            f"items may have at most {MOST_ITEMS} items, not {len(given)}: add the others with further requests",
+            f"items may have at most {MAX_ITEMS} items, not {len(given)}: add the others with further requests",
             "items",
         )
     try:
         CODECS["responses"].read_request({"model": "", "input": given})
     except GatewayError as error:  # invalid items could not be used in a turn
-        raise GatewayError.of(_about_items(error.info)) from None
+        raise GatewayError.of(_reword_for_items(error.info)) from None
     return prepare_input(given)
 
 
-def _about_items(error: ErrorInfo) -> ErrorInfo:
-    """Return an error about ``input`` reworded for ``items``."""
+def _reword_for_items(error: ErrorInfo) -> ErrorInfo:
+    """Return an error about the member ``input``, with ``items`` instead in its message and its path."""
     message, param = (
         "items" + text.removeprefix("input") if text.startswith("input[") else text
         for text in (error.message, error.param or "items")
@@ -182,7 +184,7 @@ def _about_items(error: ErrorInfo) -> ErrorInfo:
     return attrs.evolve(error, message=message, param=param)
 
 
-def _metadata(members: Fields) -> dict[str, Any]:
+def _read_metadata(members: Fields) -> dict[str, Any]:
     given = members.object("metadata")
     if given is None:
         return {}
@@ -196,7 +198,7 @@ def _metadata(members: Fields) -> dict[str, Any]:
     return dict(given.data)
 
 
-def _refuse_rest(members: Fields) -> None:
+def _refuse_unknown_members(members: Fields) -> None:
     """Raise ``GatewayError`` (400) for unknown members."""
     if unknown := members.unread():
         raise invalid(f"unknown member {unknown[0][:100]}: remove it", unknown[0][:100])

@@ -45,7 +45,7 @@ class _HealthRoutes:
     def __init__(self, service: Service, config: Config) -> None:
         self._service = service
         self._page = "/ui" if config.ui else None
-        self._unread = config.stored_keys == "unread"
+        self._keys_are_unread = config.stored_keys == "unread"
 
     async def alive(self, incoming: IncomingRequest) -> Response:
         return _json_response(incoming, {"status": "ok"})
@@ -63,7 +63,7 @@ class _HealthRoutes:
             targets = await self._targets()
         if self._service.lifecycle.draining:
             return _json_response(incoming, {"status": "draining", **targets}, 503)
-        if self._unread:
+        if self._keys_are_unread:
             return _json_response(incoming, {"status": "starting", "missing": "stored_keys", **targets}, 503)
         return _json_response(incoming, {"status": "ready", **targets})
 
@@ -110,26 +110,28 @@ MOST_PROBE_LIMITS: Final = 10_000
 """Limits returned to a probe."""
 
 
-async def visible_limits(allowances: Allowances, client: str | None, most: int = MOST_LIMITS) -> list[AllowanceLevel]:
-    """Return the limits by descending use. A ``client`` sees its own and its group's."""
+async def visible_limits(
+    allowances: Allowances, client: str | None, max_count: int = MOST_LIMITS
+) -> list[AllowanceLevel]:
+    """Return the ``max_count`` most used limits in descending order, with a ``client`` only its own and its group's."""
     now = allowances.now()
     found: list[AllowanceLevel] = []
     shown = allowances.all() if client is None else allowances.visible_to(client)
     await refresh_levels(shown, allowances.counters, now)
-    for several in _batches(shown):
-        found += allowance_levels(several, allowances.counters, now)
+    for batch in _batches(shown):
+        found += allowance_levels(batch, allowances.counters, now)
         await trio.lowlevel.checkpoint()
     found.sort(key=lambda one: one.share + one.share_held, reverse=True)
-    return found[:most]
+    return found[:max_count]
 
 
 def _batches(allowances: Sequence[Allowance]) -> Iterator[Sequence[Allowance]]:
     return (allowances[at : at + LIMITS_PER_STEP] for at in range(0, len(allowances), LIMITS_PER_STEP))
 
 
-def limit_fields(one: AllowanceLevel) -> dict[str, Any]:
+def limit_fields(level: AllowanceLevel) -> dict[str, Any]:
     """Return a limit as JSON, dollars in nano-dollars."""
     return {
-        "holder": str(one.holder), "limit": one.limit, "text": one.text, "measure": one.measure, "used": one.used,
-        "held": one.held, "most": one.most,
+        "holder": str(level.holder), "limit": level.limit, "text": level.text, "measure": level.measure,
+        "used": level.used, "held": level.held, "most": level.most,
     }  # fmt: skip

@@ -29,8 +29,10 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
     async def preflight() -> QuartResponse | None:
         if request.method != "OPTIONS" or not request.path.startswith("/v1/"):
             return None
-        wished = request.headers.get("access-control-request-headers", "")
-        response = through_quart(Response(204, (*cors.preflight(request.headers.get("origin"), wished), *id_headers())))
+        requested_headers = request.headers.get("access-control-request-headers", "")
+        response = through_quart(
+            Response(204, (*cors.preflight(request.headers.get("origin"), requested_headers), *id_headers()))
+        )
         for name in ("content-type", "content-length"):  # RFC 9110, section 8.6: not with a 204
             response.headers.pop(name, None)
         return response
@@ -45,13 +47,13 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
     app.after_request(add_cors_headers)
 
 
-def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) -> None:
-    """Require a client key on all routes except those named ``open`` and the live view's.
+def add_authentication(app: QuartTrio, service: Service, open_routes: Collection[str]) -> None:
+    """Require a client key on all routes except those named ``open_routes`` and the live view's.
 
     Requests that may cause work count as requests in flight."""
 
     async def authenticate() -> QuartResponse | None:
-        if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
+        if request.endpoint in open_routes or (request.endpoint or "").startswith(PREFIX):
             return None
         is_immediate = request.endpoint in IMMEDIATE_ROUTES or request.routing_exception is not None
         try:

@@ -37,9 +37,9 @@ def add_exchanges(app: App, service: Service) -> tuple[str, ...]:
     """Add the routes of all paths of all APIs, and return the paths."""
     routes = tuple(exchange_routes(service))
     for path, answer in routes:
-        before, named, behind = path.partition(MODEL)
-        if named:
-            add_named_route(app, before, behind, answer)
+        prefix, suffix_marker, suffix = path.partition(MODEL)
+        if suffix_marker:
+            add_named_route(app, prefix, suffix, answer)
         else:
             add_fast_route(app, path, answer)
     return tuple(path for path, _ in routes)

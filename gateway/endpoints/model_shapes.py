@@ -41,29 +41,32 @@ _LEVELS: Final = ("low", "medium", "high", "xhigh", "max")
 _LINE: Final = re.compile(r"claude-(?:[0-9.-]+-)?(haiku|sonnet|opus|fable|mythos)(?:-|$)")
 
 
-def openai_model(model: Model, known: Description | None, created: int) -> dict[str, Any]:
+def openai_model(model: Model, description: Description | None, created: int) -> dict[str, Any]:
     row: dict[str, Any] = {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
-    if known is None:
+    if description is None:
         return row
-    row |= {"type": known.type, "endpoints": list(known.paths)}
-    if not known.is_known:
+    row |= {"type": description.type, "endpoints": list(description.paths)}
+    if not description.is_known:
         return row
-    if known.window is not None:
-        row |= dict.fromkeys(("context_length", "context_window", "max_model_len"), known.window)
-        row["max_input_tokens"] = known.prompt
-    if known.longest is not None:
-        row["max_completion_tokens"] = known.longest
-    if known.can:
-        row["architecture"] = {"input_modalities": ["text", *_words(_INPUTS, known)], "output_modalities": ["text"]}
-        row["supported_parameters"] = _words(_PARAMETERS, known)
+    if description.window is not None:
+        row |= dict.fromkeys(("context_length", "context_window", "max_model_len"), description.window)
+        row["max_input_tokens"] = description.prompt
+    if description.longest is not None:
+        row["max_completion_tokens"] = description.longest
+    if description.can:
+        row["architecture"] = {
+            "input_modalities": ["text", *_supported_words(_INPUTS, description)],
+            "output_modalities": ["text"],
+        }
+        row["supported_parameters"] = _supported_words(_PARAMETERS, description)
     return row
 
 
-def _words(names: Mapping[str, str], known: Description) -> list[str]:
-    return [word for skill, word in names.items() if skill in known.can]
+def _supported_words(names: Mapping[str, str], description: Description) -> list[str]:
+    return [word for skill, word in names.items() if skill in description.can]
 
 
-def anthropic_model(model: Model, known: Description | None, created: int, *, native: bool) -> dict[str, Any]:
+def anthropic_model(model: Model, description: Description | None, created: int, *, native: bool) -> dict[str, Any]:
     """Return a model in Anthropic's form; ``native`` means a Claude model in Anthropic's own API."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
     line = _LINE.match(model.id.rpartition("/")[2])
@@ -76,15 +79,15 @@ def anthropic_model(model: Model, known: Description | None, created: int, *, na
         "deprecated_at": None,
         "retires_at": None,
         "line": None if line is None else line[1],
-        "max_input_tokens": None if known is None else known.prompt,
-        "max_tokens": None if known is None else known.longest,
-        "capabilities": None if known is None or not known.can else _capabilities(known, native),
+        "max_input_tokens": None if description is None else description.prompt,
+        "max_tokens": None if description is None else description.longest,
+        "capabilities": None if description is None or not description.can else _capabilities(description, native),
     }
 
 
-def _capabilities(known: Description, native: bool) -> dict[str, Any]:
+def _capabilities(description: Description, native: bool) -> dict[str, Any]:
     """Return Anthropic's capabilities; translated models have those that translation preserves."""
-    quirks, thinks = known.quirks, "reasoning" in known.can
+    quirks, thinks = description.quirks, "reasoning" in description.can
     levels = [level for level in _LEVELS if level in quirks.efforts]
     thinking = {
         "adaptive": thinks and (quirks.adaptive_thinking or not native),
@@ -104,12 +107,12 @@ def _capabilities(known: Description, native: bool) -> dict[str, Any]:
             },
         },
         "effort": {"supported": bool(levels), **{level: _support(yes=level in levels) for level in _LEVELS}},
-        "image_input": _support(yes="images" in known.can),
-        "pdf_input": _support(yes="pdf" in known.can),
+        "image_input": _support(yes="images" in description.can),
+        "pdf_input": _support(yes="pdf" in description.can),
         "server_tools": {
             "supported": native, "code_execution": _support(yes=native), "web_search": _support(yes=native),
         },
-        "structured_outputs": _support(yes="structured_output" in known.can),
+        "structured_outputs": _support(yes="structured_output" in description.can),
         "thinking": {"supported": thinks, "types": {name: _support(yes=yes) for name, yes in thinking.items()}},
     }  # fmt: skip
 
@@ -118,28 +121,28 @@ def _support(*, yes: bool) -> dict[str, bool]:
     return {"supported": yes}
 
 
-def gemini_model(model: Model, known: Description | None) -> dict[str, Any]:
+def gemini_model(model: Model, description: Description | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": f"models/{model.id}",
         "version": "001",
         "displayName": model.id,
         "description": f"{model.id}, from {model.owned_by}",
-        "supportedGenerationMethods": list(METHODS if known is None else _methods(known)),
+        "supportedGenerationMethods": list(METHODS if description is None else _methods(description)),
     }
-    if known is not None and known.window is not None:
-        row["inputTokenLimit"] = known.prompt
-    if known is not None and known.longest is not None:
-        row["outputTokenLimit"] = known.longest
-    if known is not None and known.can:
-        row["thinking"] = "reasoning" in known.can
+    if description is not None and description.window is not None:
+        row["inputTokenLimit"] = description.prompt
+    if description is not None and description.longest is not None:
+        row["outputTokenLimit"] = description.longest
+    if description is not None and description.can:
+        row["thinking"] = "reasoning" in description.can
     return row
 
 
-def _methods(known: Description) -> tuple[str, ...]:
-    match known.type:
+def _methods(description: Description) -> tuple[str, ...]:
+    match description.type:
         case "chat":
             return METHODS
-        case "embedding" if known.paths:
+        case "embedding" if description.paths:
             return EMBEDDING_METHODS
         case _:
             return ()

@@ -79,7 +79,10 @@ class ModelList:
         Open WebUI fills its pickers with this list and the next (``get_available_voices`` and ``get_available_models``
         in its ``routers/audio.py``)."""
         names = dict.fromkeys(
-            voice for _, known in self._speech_models() for found in known.found for voice in voices_of(found.model)
+            voice
+            for _, description in self._speech_models()
+            for found in description.found
+            for voice in voices_of(found.model)
         )
         return json_answer({"voices": [{"id": name, "name": name} for name in names]})
 
@@ -89,8 +92,8 @@ class ModelList:
 
     def _speech_models(self) -> Iterator[tuple[str, Description]]:
         for model in self._allowed_models(self._router.models()):
-            if (known := self._router.description(model.id)) is not None and known.type == "speech":
-                yield model.id, known
+            if (description := self._router.description(model.id)) is not None and description.type == "speech":
+                yield model.id, description
 
     def _provider_name(self, name: str, api: Api) -> str:
         """Return the owner of a model. Raises ``GatewayError`` for an unknown or forbidden name."""
@@ -129,19 +132,19 @@ class ModelList:
         return [model for model in models if model.id in names]
 
     def _type(self, model: Model) -> ModelType:
-        known = self._router.description(model.id)
-        return "chat" if known is None else known.type
+        description = self._router.description(model.id)
+        return "chat" if description is None else description.type
 
     def _model_json(self, model: Model, shape: Shape) -> dict[str, Any]:
-        known = self._router.description(model.id)
+        description = self._router.description(model.id)
         match shape:
             case "gemini":
-                return gemini_model(model, known)
+                return gemini_model(model, description)
             case "anthropic":
-                native = known is not None and known.is_claude_in("messages")
-                return anthropic_model(model, known, self._started, native=native)
+                native = description is not None and description.is_claude_in("messages")
+                return anthropic_model(model, description, self._started, native=native)
             case _:
-                return openai_model(model, known, self._started)
+                return openai_model(model, description, self._started)
 
 
 def _requested_shape() -> Shape:
@@ -191,13 +194,13 @@ def _gemini_page(models: Sequence[Model]) -> tuple[Sequence[Model], str | None]:
     return rest[:size], rest[size - 1].id if len(rest) > size else None
 
 
-def _page_size(name: str, usual: int, most: int) -> int:
+def _page_size(name: str, default: int, maximum: int) -> int:
     text = request.args.get(name)
     if not text:
-        return usual
+        return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise invalid(f"{name} must be a whole number from 1 to {most}", name)
-    return min(int(text), most)
+        raise invalid(f"{name} must be a whole number from 1 to {maximum}", name)
+    return min(int(text), maximum)
 
 
 def _position(models: Sequence[Model], id: str, name: str) -> int:

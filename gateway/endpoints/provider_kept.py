@@ -33,28 +33,28 @@ from streams.errors import GatewayError
 _RESPONSES = "/responses"  # the end of the Responses API's URL, before its query
 
 
-class ProviderKept:
-    """A ``QueryProviders`` for all configured providers that store responses."""
+class ProviderLookup:
+    """The lookup of a response at the configured providers that store responses: a ``QueryProviders``."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._by_entry = {target.entry.name: target for target in service.router.storing_targets()}
-        self._keepers = tuple(_one_per_account(self._by_entry.values()))
+        self._storing_targets = tuple(_one_per_account(self._by_entry.values()))
 
     async def __call__(self, id: str) -> Response | None:
-        """Send the current request to each provider that may store ``id``, until one responds with success.
+        """Send the current request to the providers that may store ``id``, and return the first success.
 
-        Otherwise return the first failure other than 404, so that an unavailable provider is not reported as an unknown
-        id.
+        Without a success, return the first failure other than 404: an unavailable provider is not an unknown id.
+        Return ``None`` if every provider responds with 404.
 
         Raises ``GatewayError`` only for invalid requests."""
         wall = self._service.authenticator.wall(current_client_request().client)
-        keepers = tuple(target for target in await self._permitted_keepers(id) if is_inside(target, wall))
-        if not keepers:
+        storing_targets = tuple(target for target in await self._permitted_targets(id) if is_inside(target, wall))
+        if not storing_targets:
             return None
         body, client_request = await read_plain_body(self._service), current_client_request()
         refusal: Callable[[], Response] | None = None
-        for target in keepers:
+        for target in storing_targets:
             self._service.authenticator.check_credential(target.entry, client_request.credential)
             exchange = Exchange(self._service, "responses", client_request, current_scope(), self._record(target))
             try:
@@ -69,17 +69,17 @@ class ProviderKept:
                     refusal = partial(exchange.refuse, error.info)
         return None if refusal is None else refusal()
 
-    async def _permitted_keepers(self, id: str) -> tuple[Target, ...]:
+    async def _permitted_targets(self, id: str) -> tuple[Target, ...]:
         wall = self._service.authenticator.wall(current_client_request().client)
-        return tuple(target for target in await self._keepers_of(id) if is_inside(target, wall))
+        return tuple(target for target in await self._storing_targets_of(id) if is_inside(target, wall))
 
-    async def _keepers_of(self, id: str) -> tuple[Target, ...]:
+    async def _storing_targets_of(self, id: str) -> tuple[Target, ...]:
         # A client's own key is for one provider; with several, it is unknown which.
-        alone = len(self._keepers) == 1
+        alone = len(self._storing_targets) == 1
         if not current_owner():
-            return tuple(one for one in self._keepers if alone or not one.entry.passthrough_auth)
-        if alone and current_client_request().client is None and self._keepers[0].entry.passthrough_auth:
-            return self._keepers
+            return tuple(one for one in self._storing_targets if alone or not one.entry.passthrough_auth)
+        if alone and current_client_request().client is None and self._storing_targets[0].entry.passthrough_auth:
+            return self._storing_targets
         if self._service.store is None:  # the owner is unknown
             return ()
         with store_deadline("look up its owner"):
@@ -94,7 +94,7 @@ class ProviderKept:
 
 
 def _forwarded_request(target: Target, body: bytes) -> PlannedRequest:
-    """Return the current request for ``target`` with its body unchanged; it is sent once."""
+    """Return the current request for ``target``, with its body unchanged and without retries."""
     incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
     plan = Plan.for_target(attrs.evolve(target, url=_address(target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
@@ -113,10 +113,10 @@ async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:
     return exchange.respond(answer.public_body, answer.response.status, headers)
 
 
-def _one_per_account(keepers: Iterable[Target]) -> Iterator[Target]:
+def _one_per_account(storing_targets: Iterable[Target]) -> Iterator[Target]:
     """Yield one target for each account."""
     seen = set()
-    for target in keepers:
+    for target in storing_targets:
         account = (target.url, target.entry.key, target.entry.sign_in)
         if account not in seen:
             seen.add(account)

@@ -32,11 +32,11 @@ def unknown_path_error(
     origin = origin_of(asgi, headers)
     help = advice(path, headers, origin)
     if help is None:
-        near = difflib.get_close_matches(path[:_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_LIKE)
+        near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
         meant = f"did you mean {near[0]}?" if near else f"conversations are at {', '.join(_SERVED)}"
         help = f"{meant}{base_urls(path, origin)}"
     return ErrorInfo("not_found", f"there is no {method} {shown(path)}; {help}", status=404, code="unknown_path")
 
 
-_COMPARED, _LIKE = 100, 0.8
+_MAX_COMPARED, _MIN_SIMILARITY = 100, 0.8
 """Characters of a path that are compared with known paths, and the required similarity."""

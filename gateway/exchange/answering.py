@@ -62,7 +62,7 @@ def make_stream_lane(
     prepared, disclosure = target_request.prepared, target_request.disclosure
     limits, wire = context.service.limits, context.codec.wire
     # A stream that is repeated at its end, or stored, is held until then.
-    most = limits.answer if wire.repeats_answer or turn.records else None
+    max_characters = limits.answer if wire.repeats_answer or turn.records else None
 
     def make() -> tuple[Lane, Writer | None]:
         if target.lane == "byte":
@@ -73,7 +73,7 @@ def make_stream_lane(
             return _in_client_framing(context, passing), None
         writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
         lane = Translation(
-            CODECS[target.api], writer, wire.framing, disclosure.error, limits.event, prepared.names, most,
+            CODECS[target.api], writer, wire.framing, disclosure.error, limits.event, prepared.names, max_characters,
             limits.answer, target.framing,
         )  # fmt: skip
         return _in_client_framing(context, lane), writer
@@ -109,7 +109,7 @@ def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:
 
 
 class StampedLane:
-    """A lane whose response takes its ids from ``ids``, so that a cached response repeats them."""
+    """A lane whose response uses the ids of ``ids``, so that a cached response has the same ids."""
 
     def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
         self.progress = lane.progress
@@ -175,7 +175,7 @@ def fold_answer(
     *,
     texts: bool = True,
 ) -> FoldedAnswer:
-    """Return the fold of a complete response; without ``texts``, its texts may be missing.
+    """Return the fold of a complete response. Without ``texts``, the fold may lack the answer's texts.
 
     Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
     return with_stamped_ids(stamp, b"fold", lambda: _fold(target_request, response, body, texts))
@@ -207,7 +207,7 @@ def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
     return n is not None and n.value > 1
 
 
-def read_further_choices(target_request: TargetRequest, body: bytes) -> list[Answer]:
+def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answer]:
     """Return the choices after the first one of a translated ``body`` if the client requested several.
 
     Raises ``GatewayError`` (502) if one of them failed."""
@@ -235,7 +235,7 @@ def write_client_answer(
 
 
 def with_stamped_ids(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
-    """Return ``work()``, which takes its ids from ``stamp`` if there is one.
+    """Call ``work``, with the ids of ``stamp`` if there is one, and return its result.
 
     ``salt`` distinguishes it from other work on the same response."""
     if stamp is None:

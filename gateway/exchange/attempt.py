@@ -32,18 +32,19 @@ ERROR_BODY = 2**20  # bytes read of a provider's error response
 
 @attrs.frozen(eq=False, repr=False)
 class Refusal:
-    """A provider's error for the client. ``of_ended_credential``: a new credential may help, because the one that was
-    sent has expired."""
+    """A provider's ``error`` for the client.
+
+    ``has_expired_credential`` means that the sent credential has expired: a new one may succeed."""
 
     error: ErrorInfo
-    of_ended_credential: bool
+    has_expired_credential: bool
 
 
 class Resends:
-    """The number of times that a request may be sent again after a dead connection."""
+    """A counter of the resends that a request has left after a dead connection."""
 
-    def __init__(self, left: int) -> None:
-        self._left = left
+    def __init__(self, count: int) -> None:
+        self._left = count
 
     def take(self) -> bool:
         """Use one resend, and return whether any was left."""
@@ -156,7 +157,7 @@ class Attempt:
         return time.perf_counter() - self._began
 
     def _sent_usage(self) -> Usage:
-        """Return the estimated usage of the pieces that the provider received, also after ``release``."""
+        """Return the estimated usage of the bodies that the provider received, also after ``release``."""
         if self.target_request.size is None and self.target_request.prepared.size < self._size:
             usage = Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
         else:
@@ -173,7 +174,7 @@ class Attempt:
 
     @property
     def _received_pieces(self) -> int:
-        """The number of pieces that the provider may bill."""
+        """The number of sent bodies that the provider may bill."""
         is_received = self._delivered if self._status is None else self._is_answered
         return self._pieces - (not is_received)
 
@@ -206,13 +207,13 @@ class Attempt:
         return response
 
     def _is_success(self, response: UpstreamResponse) -> bool:
-        return 200 <= response.status < 300 or response.status in self.target_request.request.answers
+        return 200 <= response.status < 300 or response.status in self.target_request.request.success_statuses
 
     async def _sign_and_send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
         """Sign and send ``request``, and return the head of its response. Raises ``GatewayError``."""
         target_request, context = self.target_request, self.target_request.context
         if credential is not None:
-            self._disclosure.sent_words += secret_parts(credential)
+            self._disclosure.sent_credentials += secret_parts(credential)
         size = len(request.body) // 16  # the most expensive step is a digest
         proof = await offload(size, signature_headers, request, self.target, credential, time.time())
         most = None if target_request.request.incoming.stream else context.service.limits.answer
@@ -249,7 +250,7 @@ class Attempt:
 
     def _count_request(self) -> None:
         self.requests += 1
-        self._log.sent()
+        self._log.count_request()
 
     def _note_resend(self, reason: AttemptOutcome) -> None:
         """Note that a request of the attempt failed for ``reason`` and is sent again."""
@@ -287,11 +288,11 @@ async def _renew_credential(
     source: CredentialSource, refused: Credential | None, refusal: Refusal
 ) -> Credential | None:
     """Return a new credential from ``source`` if the ``refused`` one has expired, otherwise ``None``."""
-    return await source.renew(refused) if refused is not None and refusal.of_ended_credential else None
+    return await source.renew(refused) if refused is not None and refusal.has_expired_credential else None
 
 
 class _WatchedPieces:
-    """Counts waits for a piece as the client's time, and its transmission as the provider's."""
+    """The pieces of an upload, as an iterator that pauses the provider's time limit while the client sends."""
 
     def __init__(self, upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None) -> None:
         self._pieces = upload.pieces

@@ -20,7 +20,7 @@ from streams.events import ErrorInfo, FailureReason
 
 
 class AttemptAccount:
-    """Reports one attempt to its target's health and load, the allowances and the record.
+    """Reporter of one attempt: to its target's health and load, to the allowances and to the record.
 
     Call ``begin`` before the attempt is sent, ``commit`` when its response goes to the client, ``fail`` when it fails
     before or after that, and ``close`` once at the end. ``grant`` is its share of the target's allowances, if any, or
@@ -180,14 +180,14 @@ class AttemptAccount:
             )
         return attempt_record(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
 
-    def _record_attempt(self, tried: AttemptRecord) -> None:
-        """Record ``tried``, and replace the earlier record if it failed after its commit."""
-        self._context.attempt_log.add(tried, self._recorded)
-        self._recorded = tried
+    def _record_attempt(self, attempt: AttemptRecord) -> None:
+        """Record ``attempt``, and replace the earlier record if it failed after its commit."""
+        self._context.attempt_log.add(attempt, self._recorded)
+        self._recorded = attempt
 
     def _report_time_to_content(self, seconds: float, *, at_least: bool = False) -> None:
         """Report the ``seconds`` to a stream's first content, by which balancing compares targets."""
-        tells, streams, route = self._request
-        if route is not None and tells and streams and not self.step.after:
+        reports_health, streams, route = self._request
+        if route is not None and reports_health and streams and not self.step.after:
             service = self._context.service
             service.balancer.loads.record_start(self.target, seconds, service.health.clock(), at_least=at_least)

@@ -142,14 +142,14 @@ async def read_body(
     context, watch = source.target_request.context, source.watch
     limit, size, counted = context.service.limits.answer, 0, UNCOUNTED
     parts: list[bytes] = []
-    note = _nothing if response.has_arrived else watch.restart_idle_limit  # a deadline only applies to a wait
-    note()
+    restart_limit = _nothing if response.has_arrived else watch.restart_idle_limit  # a deadline only applies to a wait
+    restart_limit()
     pieces = None if source.stamp is None else read_pieces
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:
         async for chunk in response.chunks():
-            note()
+            restart_limit()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
             parts.append(chunk)

@@ -13,7 +13,17 @@ import trio
 
 from gateway.conversations.deadline import STORE_SECONDS
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
-from gateway.exchange.delivery import Action, Actions, Delivery, DeliveryState, Ping, Refuse, Signal, StoreTurn, Whole
+from gateway.exchange.delivery import (
+    Action,
+    Actions,
+    Delivery,
+    DeliveryState,
+    Ping,
+    Refuse,
+    Signal,
+    StoreTurn,
+    WholeBody,
+)
 from gateway.http.response import ResponseBody, Truncated, WriteNow
 from gateway.ledger.record import Record
 from streams.handoff import Handoff
@@ -23,7 +33,7 @@ WRITE: Final = 64 * 1024
 """Bytes of one write to the client. A larger event is split, so that a slow client does not make each stage hold a
 copy."""
 
-Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | Whole
+Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | WholeBody
 """The start of a response, or the error or complete body that replaces it."""
 
 
@@ -73,7 +83,7 @@ class StreamBody(ResponseBody):
     async def open(self) -> Opening:
         """Wait until the response may start, and return its start, its error or its complete body."""
         while (action := await self._next()) is not Signal.OPEN:
-            if isinstance(action, Refuse | Whole):
+            if isinstance(action, Refuse | WholeBody):
                 return action
         return Signal.OPEN
 
@@ -134,7 +144,7 @@ class StreamBody(ResponseBody):
                     raise StopAsyncIteration
                 self._enqueue(await self._wait())
             action = self._todo.popleft()
-            if isinstance(action, Whole):  # its writer notes its end
+            if isinstance(action, WholeBody):  # its writer notes its end
                 return action
             self._note_end()
             match action:
@@ -160,9 +170,9 @@ class StreamBody(ResponseBody):
                 data, error = await receive_batch(self._chunks, take)
             except trio.EndOfChannel:
                 return delivery.upstream_ended()
-            return delivery.receive(data, error) if data or error is not None or delivery.is_beginning else ()
+            return delivery.receive(data, error) if data or error is not None or delivery.has_queued_events else ()
         assert waiting.cancelled_caught, "else it has returned"
-        return () if self._todo else delivery.time_up(more=not self._chunks.is_empty)
+        return () if self._todo else delivery.time_up(has_more_data=not self._chunks.is_empty)
 
     def _note_end(self) -> None:
         if self._on_last_bytes is not None and self._delivery.state in _OVER:

@@ -26,9 +26,9 @@ from streams.events import ErrorInfo
 class CachedOrigin:
     """The ``AnswerOrigin`` of an exchange with cached responses.
 
-    A step of ``walk`` is made only if no response for its target is cached or arriving. A cached response uses no place
-    in a target's queue and no allowance. A task of ``nursery`` reads a new response until its last reader has ended: a
-    slow client delays no other, and the response continues without the client that requested it first."""
+    The ``walk`` sends a request only if no response for its target is cached or arriving. A cached response uses no
+    allowance. A task of ``nursery`` reads each new response until its last reader has ended: a slow client delays no
+    other, and the response continues without the client that requested it first."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class CachedOrigin:
         self._walk = walk
         self._cache = walk.context.service.answer_cache
         self._lookup = lookup
-        self._wish = lookup.wish
+        self._cache_control = lookup.cache_control
         self._nursery = nursery
         self._hit: CacheHit | None = None
         self._flight: Flight | None = None
@@ -57,7 +57,7 @@ class CachedOrigin:
     def followers(self) -> Self:
         return self
 
-    def leave(self) -> None:
+    def note_disconnect(self) -> None:
         """Note that the client disconnected: the response continues only for other readers."""
         if self._flight is None or not self._flight.followers:
             self.deserted.set()
@@ -97,11 +97,11 @@ class CachedOrigin:
 
     async def _serve_next_target(self, make: Make[C]) -> C | None:
         """Return the response of the next target, or its cached response; ``None`` if the attempt fails."""
-        walk, wish, record = self._walk, self._wish, self._walk.context.record
+        walk, cache_control, record = self._walk, self._cache_control, self._walk.context.record
         key = await self._lookup.key(walk.target_request)
-        if key is None or not (wish.reads or wish.keeps):
+        if key is None or not (cache_control.reads or cache_control.may_store):
             record.cache, key = "bypass", None
-        elif wish.reads:
+        elif cache_control.reads:
             match await self._lookup.find(walk.target_request, key):
                 case CacheHit() as hit:
                     self._hit = hit
@@ -110,11 +110,11 @@ class CachedOrigin:
                     record.cache = "miss"
                     walk.note_failure(error)
                     return None
-        if wish.must_hit:
+        if cache_control.must_hit:
             raise GatewayError.of(NOT_CACHED)
         if key is not None:
-            record.cache = "miss" if wish.reads else "bypass"
-            if wish.keeps:
+            record.cache = "miss" if cache_control.reads else "bypass"
+            if cache_control.may_store:
                 return await self._fetch_and_share(make, key)
         await walk.start()
         return await walk.step(make)
@@ -122,12 +122,12 @@ class CachedOrigin:
     async def _fetch_and_share(self, make: Make[C], key: bytes) -> C | None:
         """Make the attempt, share its response with identical requests, and cache a good response."""
         flights, flight = self._cache.flights, self._new_flight(AnswerStamp(int(time.time())))
-        if self._wish.reads:
+        if self._cache_control.reads:
             flights.setdefault(key, flight)
         self._flight, target = flight, self._walk.target_request.target
         try:
             await self._walk.start(flight.stamp)
-            answer = await self._walk.step(partial(_make_followed, flight, make))
+            answer = await self._walk.step(partial(_make_shared, flight, make))
             if answer is not None and self._walk.target_request.target is target:
                 return await self._share(answer, flight, key)
             flight.fail(self._walk.shared_failure(target))  # its readers take it for the target's failure
@@ -190,7 +190,7 @@ class CachedOrigin:
                     del self._cache.flights[key]
 
 
-def _make_followed(flight: Flight, make: Make[C], attempt: Attempt) -> C:
+def _make_shared(flight: Flight, make: Make[C], attempt: Attempt) -> C:
     """Return the reader of the response to ``attempt``, which lets others follow ``flight`` when it is sent."""
     attempt.on_send = flight.mark_sent
     return make(attempt)

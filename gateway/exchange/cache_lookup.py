@@ -43,7 +43,7 @@ _LATE: Final = ErrorInfo(
     "timeout", "the identical request that this one waited for got no answer before this one's deadline", reason=None
 )
 
-MOST_FLIGHTS: Final = 2
+MAX_FLIGHTS: Final = 2
 """Failed responses of other requests that a request waits for. Then it fails, too, so that not all requests in turn try
 an unavailable provider (ELares/IronTraffic#249)."""
 
@@ -59,7 +59,7 @@ SESSIONS: Final = (
 _VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-encoding", "content-type"))
 """Headers that do not change the response; all other forwarded headers are part of the key."""
 
-_ALWAYS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
+_KEY_HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Client headers that are part of the key even if they are not forwarded."""
 
 
@@ -67,12 +67,12 @@ class AnswerKind(Protocol):
     """The cache's rules for one kind of requests: conversations, or an endpoint such as embeddings."""
 
     @property
-    def has_forms(self) -> bool:
+    def can_change_form(self) -> bool:
         """Whether a stream can be made from a complete response, and the reverse."""
         ...
 
-    def may_be_cached(self, target_request: TargetRequest, use: CacheUse, most: int) -> bool:
-        """Return whether the response to ``target_request``, of at most ``most`` bytes, may come from the cache."""
+    def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:
+        """Return whether the response to ``target_request``, of at most ``max_size`` bytes, may come from the cache."""
         ...
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
@@ -80,19 +80,19 @@ class AnswerKind(Protocol):
         ...
 
     def judge(self, target_request: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
-        """Return the function that decides whether a complete body may be cached."""
+        """Return the function that checks whether a complete body may be cached."""
         ...
 
 
 @attrs.frozen(eq=False, repr=False)
 class ConversationAnswers:
-    """The ``AnswerKind`` of conversations. ``turn`` records the turn if it is stored."""
+    """The cache's rules for conversations. ``turn`` records the request's turn if it is stored."""
 
     turn: TurnRecorder
-    has_forms: ClassVar[bool] = True
+    can_change_form: ClassVar[bool] = True
 
-    def may_be_cached(self, target_request: TargetRequest, use: CacheUse, most: int) -> bool:
-        return is_eligible(target_request.request.incoming, self.turn, use, most)
+    def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:
+        return is_eligible(target_request.request.incoming, self.turn, use, max_size)
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         return upstream_request(
@@ -165,11 +165,11 @@ class CacheHit:
         self._record_attempt(error)
 
     def _record_attempt(self, error: ErrorInfo | None) -> None:
-        told = _cached_attempt(
+        cached_attempt = _cached_attempt(
             self.target_request, error, committed=self._has_begun, content=time.perf_counter() - self._began
         )
-        self.target_request.context.attempt_log.add(told, self._cached_attempt)
-        self._cached_attempt = told
+        self.target_request.context.attempt_log.add(cached_attempt, self._cached_attempt)
+        self._cached_attempt = cached_attempt
 
 
 def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind) -> "CacheLookup | None":
@@ -190,7 +190,7 @@ class CacheLookup:
 
     def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, holder: str, kind: AnswerKind) -> None:
         self.holder = holder
-        self.wish = read_cache_control(context.client_request.header("cache-control"))
+        self.cache_control = read_cache_control(context.client_request.header("cache-control"))
         self._context = context
         self._use = use
         self._owner = owner
@@ -198,14 +198,13 @@ class CacheLookup:
         self._cache = context.service.answer_cache
 
     async def find(self, target_request: TargetRequest, key: bytes) -> CacheHit | ErrorInfo | None:
-        """Return the response that is cached or arriving under ``key``, or ``None`` if there is none.
+        """Return the cached response of ``key``, or share the response to an identical request; ``None`` without one.
 
-        Returns the failure if the provider failed ``MOST_FLIGHTS`` arriving responses before their content. A leader's
-        own failure concerns no other request. Cancellation ends the wait for them, and the request's deadline raises
-        ``GatewayError``."""
+        If the provider fails ``MAX_FLIGHTS`` identical requests before their content, returns the last error. Raises
+        ``GatewayError`` at the request's deadline."""
         failures: list[ErrorInfo] = []
-        for _ in range(MOST_FLIGHTS):
-            if (answer := await self._cache.find(key, self.wish.max_age)) is not None:
+        for _ in range(MAX_FLIGHTS):
+            if (answer := await self._cache.find(key, self.cache_control.max_age)) is not None:
                 return CacheHit(
                     target_request, replay_response(answer, self._use.pace), answer.stamp, self._cache.age(answer)
                 )
@@ -218,13 +217,13 @@ class CacheLookup:
                 return None
             if flight.error is not None:
                 failures.append(flight.error)
-        if len(failures) < MOST_FLIGHTS:
+        if len(failures) < MAX_FLIGHTS:
             return None
         self._context.attempt_log.add(_cached_attempt(target_request, failures[-1], committed=False))
         return failures[-1]
 
     async def _follow(self, flight: Flight, target_request: TargetRequest) -> CacheHit | None:
-        """Wait for the arriving response ``flight``, and return it.
+        """Wait for the response to an identical request, and return it as a hit.
 
         Returns ``None`` if it fails before its content, or if another client's own limits delay it. Raises
         ``GatewayError`` at the request's deadline."""
@@ -291,13 +290,13 @@ class CacheLookup:
         yield repr((target.model, identity.endpoint, _with_sorted_sets(target.recipient.quirks))).encode()
         yield identity.place
         yield repr([pair for pair in out.headers if pair[0].lower() not in _VOLATILE]).encode()
-        yield repr([client_request.header(name) for name in _ALWAYS]).encode()
+        yield repr([client_request.header(name) for name in _KEY_HEADERS]).encode()
         excluded = self._excluded_members(target)
         yield canonical(out.body, excluded)
         yield canonical(incoming.body, excluded)
         if target.api == "chat" and incoming.stream and b'"include_usage"' not in out.body:
             yield b"not counted as it streams"
-        if strict or not self.kind.has_forms:
+        if strict or not self.kind.can_change_form:
             yield b"stream" if incoming.stream else b"whole"
 
 

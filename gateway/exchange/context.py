@@ -19,19 +19,19 @@ class AttemptLog:
 
     def __init__(self, record: Record) -> None:
         self.places: set[str] = set()
-        """The names of the targets that were tried (``Target.place``)."""
+        """The names (``Target.place``) of the targets of all attempts so far."""
         self._record = record
         self._tried: tuple[AttemptRecord, ...] = ()
 
-    def sent(self) -> None:
+    def count_request(self) -> None:
         """Count a request that is sent to a provider."""
         self._record.attempts += 1
 
-    def add(self, tried: AttemptRecord, instead: AttemptRecord | None = None) -> None:
-        """Add a record, or put it in place of ``instead``, the earlier record of the same attempt."""
-        before = self._tried if instead is None else tuple(one for one in self._tried if one is not instead)
-        self._tried = self._record.bill.attempt_records = (*before, tried)
-        self.places.add(tried.target)
+    def add(self, attempt: AttemptRecord, replaced: AttemptRecord | None = None) -> None:
+        """Add a record, or put it in place of ``replaced``, the earlier record of the same attempt."""
+        before = self._tried if replaced is None else tuple(one for one in self._tried if one is not replaced)
+        self._tried = self._record.bill.attempt_records = (*before, attempt)
+        self.places.add(attempt.target)
 
 
 def attempt_record(

@@ -14,7 +14,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.attempt_answer import CacheableAnswer, is_shut_down
 from gateway.exchange.body import BufferedBody, StreamBody
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.delivery import Delivery, Refuse, Whole
+from gateway.exchange.delivery import Delivery, Refuse, WholeBody
 from gateway.exchange.disconnect import discard
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
@@ -29,7 +29,7 @@ from streams.pipe import PIECES_QUEUED, Chunk, pump
 log = logging.getLogger("trigate")
 
 
-class BegunAnswer(CacheableAnswer, Protocol):
+class StartedAnswer(CacheableAnswer, Protocol):
     """A response that has begun. ``chunks`` are its rest, which goes to the client through ``lane``."""
 
     source: AnswerSource
@@ -44,7 +44,7 @@ class BegunAnswer(CacheableAnswer, Protocol):
         ...
 
 
-B = TypeVar("B", bound=BegunAnswer)
+B = TypeVar("B", bound=StartedAnswer)
 
 Survival: TypeAlias = Callable[[Callable[[], object]], AbstractContextManager[object]]
 """Returns a context that may outlive the client, and calls its argument when the client disconnects."""
@@ -62,12 +62,12 @@ class DeliveredAnswer(Generic[B]):
         delivery: Delivery,
         survival: Survival | None,
         turn: TurnRecorder = UNRECORDED,
-        most_unread: float = math.inf,
+        max_unread: float = math.inf,
     ) -> None:
         """Prepare the tasks.
 
         ``survival`` makes the context in which the response continues without its client, ``None`` if it does not.
-        ``most_unread`` is the maximum number of bytes that are then read."""
+        ``max_unread`` is the maximum number of bytes that are then read."""
         self.context = context
         self.origin = origin
         self.scope = scope
@@ -76,13 +76,13 @@ class DeliveredAnswer(Generic[B]):
         self._survival = survival
         self._turn = turn
         self._body = StreamBody(delivery, self.chunks, context.record, turn, scope.send_last_bytes)
-        self._most_unread = most_unread
+        self._max_unread = max_unread
         self._client_gone = trio.Event()
 
     # Defined by each kind of response
 
-    def make(self, source: AnswerSource) -> B:
-        """Return the reader of the response of ``source``."""
+    def make_answer(self, source: AnswerSource) -> B:
+        """Return the reader of the response that ``source`` sends."""
         raise NotImplementedError
 
     def first_events(self, answer: B) -> tuple[Lane, bytes]:
@@ -90,7 +90,7 @@ class DeliveredAnswer(Generic[B]):
         raise NotImplementedError
 
     async def refusal_lane(self) -> Lane | None:
-        """Return the lane that writes a refusal in the client's API, or ``None`` if that is the first lane."""
+        """Return the lane that writes an error without any response; ``None`` keeps the delivery's current lane."""
         return None
 
     # Tasks
@@ -104,7 +104,7 @@ class DeliveredAnswer(Generic[B]):
         match await body.open():
             case Refuse(error):
                 raise GatewayError.of(error)
-            case Whole(data):
+            case WholeBody(data):
                 self._client_gone.set()  # nothing is left to read
                 return data
         return body
@@ -127,7 +127,7 @@ class DeliveredAnswer(Generic[B]):
         """Begin the response, and pump it to the body with its end or failure. Raises only for cancellation."""
         with self.chunks, self.origin as origin:
             try:
-                await self._pump_on(await origin.run(self.make))
+                await self._pump_rest(await origin.run(self.make_answer))
             except GatewayError as error:
                 if (lane := await self.refusal_lane()) is not None:
                     self.delivery.use_lane(lane)
@@ -136,7 +136,7 @@ class DeliveredAnswer(Generic[B]):
                 log.exception("request %s: reading the provider's response failed", self.scope.id)
                 await self._send_failure(MISTAKE)
 
-    async def _pump_on(self, answer: B) -> None:
+    async def _pump_rest(self, answer: B) -> None:
         """Pump the rest of a response that has begun."""
         context, watch = self.context, answer.source.watch
         try:
@@ -160,7 +160,7 @@ class DeliveredAnswer(Generic[B]):
         if not self._turn.records:  # recording keeps it
             self.scope.release_text()
         self.delivery.use_lane(lane)
-        self.delivery.begin(first)
+        self.delivery.queue_first_events(first)
         self.delivery.on_failure = self.origin.fail
         if not answer.is_held and not self.chunks.offer(b""):
             with contextlib.suppress(trio.BrokenResourceError):  # without a reader; the pump notices it, too
@@ -175,17 +175,17 @@ class DeliveredAnswer(Generic[B]):
     async def _run_past_disconnect(self, survival: Survival, body: BufferedBody) -> None:
         """Run the tasks, and read the response in place of a client that disconnected."""
 
-        def left() -> None:
+        def on_disconnect() -> None:
             self._client_gone.set()
             if self.origin.followers is not None:
-                self.origin.followers.leave()
+                self.origin.followers.note_disconnect()
             if self.scope.left or not self.delivery.lane.progress.over:
                 self.context.record.abandoned = True
 
-        with survival(left):
+        with survival(on_disconnect):
             async with trio.open_nursery() as nursery:
                 self._start(nursery)
                 nursery.start_soon(body.run)
                 await self._client_gone.wait()
-                await discard(body, self._most_unread)
+                await discard(body, self._max_unread)
                 nursery.cancel_scope.cancel()

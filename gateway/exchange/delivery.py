@@ -24,7 +24,7 @@ log = logging.getLogger("trigate")
 END_GRACE = 0.25
 """Seconds for a provider to end its body after the end of the response, so that its connection can be reused."""
 
-HELD = 512 * 1024
+MAX_HELD = 512 * 1024
 """Bytes of events before the first content that are held. Usually there are a few hundred, or in ``response.created`` a
 large request's tools. Beyond this the stream is opened, because its memory is bounded."""
 
@@ -139,8 +139,8 @@ class Refuse:
 
 
 @attrs.frozen(repr=False)
-class Whole:
-    """The action to respond with all of ``data`` instead of a stream."""
+class WholeBody:
+    """The action to respond with the complete body ``data`` instead of a stream."""
 
     data: bytes
 
@@ -160,7 +160,7 @@ class Ping:
     data: bytes
 
 
-Action: TypeAlias = bytes | Signal | Refuse | Whole | StoreTurn | Ping
+Action: TypeAlias = bytes | Signal | Refuse | WholeBody | StoreTurn | Ping
 """An action; bytes are whole events to write."""
 
 Actions: TypeAlias = tuple[Action, ...]
@@ -203,34 +203,33 @@ class Delivery:
         self._check = check
         self._held: list[bytes] = []
         self._held_size = 0
-        self._first = b""
+        self._queued_events = b""
         self.on_failure: Callable[[ErrorInfo], object] | None = None
         """Called once with the failure of a response that has begun."""
 
     def use_lane(self, lane: Lane) -> None:
-        """Deliver the response of ``lane`` from now on; the client has received nothing of an earlier one.
+        """Use ``lane`` for the response from now on, with the observers of the earlier lane.
 
-        Observers of the stream stay."""
+        The client must not have received any content yet."""
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has content of the earlier response"
         self._held.clear()
         self._held_size = 0
         self.lane = with_current_observers(self.lane, lane)
 
-    def begin(self, data: bytes) -> None:
-        """Keep ``data``, the first events for the client. They are sent with the next received data, which may be
-        empty."""
-        self._first = data
+    def queue_first_events(self, data: bytes) -> None:
+        """Queue ``data``, the client's first events, until ``receive`` is called, which sends them first."""
+        self._queued_events = data
 
     @property
-    def is_beginning(self) -> bool:
-        """Whether the first events wait to be sent."""
-        return bool(self._first)
+    def has_queued_events(self) -> bool:
+        """Whether the client's first events are still to be sent."""
+        return bool(self._queued_events)
 
     # Triggers
 
     def receive(self, data: bytes, error: ErrorInfo | None = None) -> Actions:
-        """Process ``data`` from the provider, followed by ``error`` if it failed."""
-        first, self._first = self._first, b""
+        """Return the actions for ``data`` from the provider, and for its ``error`` if it failed after ``data``."""
+        first, self._queued_events = self._queued_events, b""
         try:
             out = first + (self.lane.feed(data) if data else b"")
         except Exception as exception:  # the boundary where the gateway's own error becomes the client's error event
@@ -238,20 +237,20 @@ class Delivery:
         return self._advance(out if error is None else out + self._end_lane(error))
 
     def upstream_ended(self) -> Actions:
-        """Process the end of the provider's body."""
+        """Return the actions for the end of the provider's body."""
         if self.state is DeliveryState.LINGERING:
             return self._react(Trigger.UPSTREAM_END)
-        first, self._first = self._first, b""
+        first, self._queued_events = self._queued_events, b""
         return self._advance(first + self._end_lane())
 
-    def time_up(self, *, more: bool = False) -> Actions:
+    def time_up(self, *, has_more_data: bool = False) -> Actions:
         """Send a keep-alive or end the stream if the ``deadline`` has passed.
 
-        ``more``: data for the client is already waiting, so it needs no keep-alive."""
+        ``has_more_data`` means that data for the client is already waiting, so that it needs no keep-alive."""
         now = self._clock()
         if now < self.deadline:
             return ()
-        if more and self.state is not DeliveryState.LINGERING:  # a provider might never end its body
+        if has_more_data and self.state is not DeliveryState.LINGERING:  # a provider might never end its body
             self.deadline = now + self._keep_alive
             return ()
         return self._react(Trigger.TIME_UP)
@@ -269,7 +268,7 @@ class Delivery:
     # Classification
 
     def _end_lane(self, error: ErrorInfo | None = None) -> bytes:
-        """Return the last events for the client."""
+        """Return the client's last events after the provider's body ended, or failed with ``error``."""
         try:
             return self.lane.end(error)
         except Exception as exception:  # the same boundary
@@ -282,7 +281,7 @@ class Delivery:
         return self.lane.end(MISTAKE)
 
     def _advance(self, data: bytes) -> Actions:
-        """Continue with ``data``, events for the client from the lane."""
+        """Return the actions for ``data``, the client's next events."""
         if self.state is DeliveryState.LINGERING:
             return self._react(Trigger.MORE, data)
         self._update_record()
@@ -300,7 +299,7 @@ class Delivery:
             return Trigger.PLAIN_END if progress.plain and self.state is DeliveryState.HELD else Trigger.END
         if progress.committed:
             return Trigger.CONTENT
-        return Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
+        return Trigger.OPENING if self._held_size + len(data) <= MAX_HELD else Trigger.OVERFLOW
 
     def _update_record(self) -> None:
         progress, record = self.lane.progress, self._record
@@ -379,7 +378,7 @@ class Delivery:
         )
 
     def _respond(self, data: bytes) -> Actions:
-        return (Whole(data),)
+        return (WholeBody(data),)
 
 
 _REACTIONS: Final[Mapping[Reaction, Callable[[Delivery, bytes], Actions]]] = {

@@ -34,10 +34,11 @@ class Audience(enum.Enum):
 def survive_disconnect(
     nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object], deserted: trio.Event | None = None
 ) -> Iterator[None]:
-    """Return a context whose block outlives the cancellation of ``nursery``, in one of whose tasks it runs.
+    """Return a context whose block continues after its client disconnected, which cancels ``nursery``.
 
-    When the nursery is cancelled, ``on_disconnect()`` is called. The cancellation reaches the block when the response
-    of ``target`` is overdue, or once ``deserted`` is set. The nursery stays open until the block has ended."""
+    The block runs in a task of the nursery, which stays open until the block has ended. ``on_disconnect`` is called
+    when the client disconnects. The block is cancelled when the response of ``target`` is overdue, or once ``deserted``
+    is set."""
     grace = _grace(target) if deserted is None else math.inf
     done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
@@ -52,11 +53,11 @@ def survive_disconnect(
 def survive_disconnect_later(
     nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object]
 ) -> Iterator[Callable[[], None]]:
-    """Return a context whose block outlives ``nursery`` only after it calls the function that it receives.
+    """Return a context that yields a function. After its block calls that function, it survives a disconnect.
 
-    Until then, cancellation reaches it immediately; a call after the cancellation has no effect. The block then has the
-    usual grace and the time of ``target`` for a first byte, because a provider may take that long to create an object,
-    and its id would be lost without its response."""
+    ``nursery`` is the client's request. Before the call, cancelling it cancels the block immediately. After the call,
+    the block may also continue for the time of ``target`` for a first byte: a provider may take that long to create an
+    object, whose id would be lost with the response."""
     timeouts, done = target.entry.timeouts, trio.Event()
     grace = _grace(target)
     if timeouts.total is None:

@@ -199,7 +199,7 @@ class Exchange:
     def _note_disconnect(self, followers: Followers | None) -> None:
         self.record.abandoned = True
         if followers is not None:
-            followers.leave()
+            followers.note_disconnect()
 
     async def _read_whole(self, origin: AnswerOrigin, scope: RequestScope) -> Response:
         """Return the complete response after its turn was stored."""

@@ -12,11 +12,11 @@ Contender: TypeAlias = Callable[[], Awaitable[T | None]]
 
 
 async def run_hedged(
-    first: Contender[T], after: float, second: Callable[[], Awaitable[Contender[T] | None]]
+    first: Contender[T], delay: float, second: Callable[[], Awaitable[Contender[T] | None]]
 ) -> T | None:
     """Return the result of ``first`` or of the second function, whichever comes first; ``None`` if both fail.
 
-    ``second()`` is called when ``first`` has run for ``after`` seconds, and returns the second function or ``None``.
+    ``second()`` is called when ``first`` has run for ``delay`` seconds, and returns the second function or ``None``.
     The slower function is cancelled, and has ended when this returns. A result is lost if this is cancelled at the same
     time, so a function that opens something has to keep track of it."""
     found: list[T] = []
@@ -31,8 +31,8 @@ async def run_hedged(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, first)
-        with trio.move_on_after(after):
+        with trio.move_on_after(delay):
             await ended.wait()
-        if not ended.is_set() and (beside := await second()) is not None:
-            nursery.start_soon(run, beside)
+        if not ended.is_set() and (second_contender := await second()) is not None:
+            nursery.start_soon(run, second_contender)
     return found[0] if found else None

@@ -85,7 +85,7 @@ _ID_MEMBER: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_i
 def request_id_replacer(
     context: ExchangeContext, owner: str, incoming: Incoming
 ) -> Callable[[Target, UpstreamResponse], None] | None:
-    """Return the function that puts the client's ids in place of the provider's in a response, ``None`` if not needed.
+    """Return the function that replaces a provider's ids in a response with the client's; ``None`` if not needed.
 
     A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
     for word in _ID_SOURCES:  # a generator would take twice as long, for every request
@@ -97,7 +97,7 @@ def request_id_replacer(
 def client_id_replacer(
     service: Service, owner: str, client: str | None
 ) -> Callable[[Target, UpstreamResponse], None] | None:
-    """Return the function that puts the client's ids in every response; ``None`` if clients use the provider's ids."""
+    """Return the function that replaces a provider's ids in a response; ``None`` if clients use the provider's ids."""
     ids = service.accounts.all_ids_of(owner, client)
     return None if ids.are_native else partial(_replace_ids, ids, service.limits)
 

@@ -24,15 +24,15 @@ class Followers(Protocol):
         """Set once no other request needs the response."""
         ...
 
-    def leave(self) -> None:
+    def note_disconnect(self) -> None:
         """Note that the client disconnected: the response continues only for other requests."""
         ...
 
 
 def followers_to_serve(followers: Followers | None, audience: Audience, target: Target) -> Followers | None:
-    """Return the ``followers`` for which a response of ``target`` continues without its client, or ``None``.
+    """Return ``followers`` if a response of ``target`` continues only for them once its client disconnects.
 
-    ``None`` also means that it continues in any case, because of ``on_disconnect``."""
+    Return ``None`` if it continues in any case, because of ``on_disconnect``."""
     return None if audience.survives(target) else followers
 
 

@@ -28,7 +28,7 @@ Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
 
 
 class Form(enum.Enum):
-    """The treatment of a response if the client requested a stream and the provider sent none, or the reverse."""
+    """The action if the client requested a stream and the provider sent none, or the reverse."""
 
     TRANSLATED = "translated"
     """Translate the provider's response."""
@@ -49,10 +49,10 @@ class PlannedRequest:
     prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated work that
     starts with it, ``budgets`` are the client's limits for it.
 
-    ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once. ``answers`` are
-    successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids in a response with the
-    client's. ``before_end`` is called right before the last bytes of a request are written. ``reservation`` is the
-    exchange's, if there are limits."""
+    ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once.
+    ``success_statuses`` are successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids
+    in a response with the client's. ``before_end`` is called right before the last bytes of a request are written.
+    ``reservation`` is the exchange's, if there are limits."""
 
     incoming: Incoming
     plan: Plan
@@ -68,7 +68,7 @@ class PlannedRequest:
     begins: Consumption = SOMETHING
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
-    answers: frozenset[int] = frozenset()
+    success_statuses: frozenset[int] = frozenset()
     replace_ids: "Callable[[Target, UpstreamResponse], None] | None" = None
     before_end: Callable[[], object] | None = None
     reservation: Reservation | None = None
@@ -91,7 +91,7 @@ class PlannedRequest:
         The text may have megabytes. A small text is kept, because copying the request costs more."""
         if self.is_small:
             return self
-        return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_nothing_left)
+        return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_refuse_preparation)
 
 
 def as_prepared(prepared: Prepared) -> Preparation:
@@ -103,5 +103,5 @@ def without_text(incoming: Incoming) -> Incoming:
     return attrs.evolve(incoming, body=b"", members={}, earlier=(), earlier_size=0)
 
 
-def _nothing_left(target: Target, omissions: Omissions) -> Prepared:
+def _refuse_preparation(target: Target, omissions: Omissions) -> Prepared:
     raise AssertionError("an attempt has committed: there is no other")

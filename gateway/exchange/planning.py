@@ -151,10 +151,10 @@ STEPS: Final[tuple[PlanningStep, ...]] = (
 """The steps before a request is sent, in order. A new concern is a new step in this table."""
 
 
-def _without_unsuitable(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
+def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:
     if refers_to_stored_object(incoming):
         plan = narrow(plan, ONE_PLACE)
-    kept = select_suitable(plan.candidates, incoming, asked)
+    kept = select_suitable(plan.candidates, incoming, client_request)
     refuse_images(kept, incoming)
     return plan.with_candidates(kept)
 
@@ -208,19 +208,19 @@ def _check_further_model(context: ExchangeContext, at: str, name: str, target: T
 def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
     """Return ``plan`` with the targets that the client may use. Raises ``GatewayError`` if there are none, or if it may
     not use a model."""
-    authenticator, asked = context.service.authenticator, context.client_request
+    authenticator, client_request = context.service.authenticator, context.client_request
     context.record.requested_model = plan.first.requested_name
     candidates = plan.candidates
-    if (wall := authenticator.wall(asked.client)) is not None:
-        candidates = candidates_inside(candidates, wall, asked.client)
+    if (wall := authenticator.wall(client_request.client)) is not None:
+        candidates = candidates_inside(candidates, wall, client_request.client)
     passing = [one for one in candidates if one.target.entry.passthrough_auth]
-    credential = asked.credential if passing else None  # all headers are searched for it
+    credential = client_request.credential if passing else None  # all headers are searched for it
     if passing and len(candidates) > 1:  # a target that needs the client's own key does not exclude others
         usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, credential)]
         candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
-    if passing or authenticator.is_limited(asked.client):
+    if passing or authenticator.is_limited(client_request.client):
         for candidate in candidates:
             one = candidate.target
             passed_on = credential if one.entry.passthrough_auth else None
-            authenticator.check(asked.client, one.requested_name, one.entry, one.model, passed_on)
+            authenticator.check(client_request.client, one.requested_name, one.entry, one.model, passed_on)
     return plan.with_candidates(candidates)

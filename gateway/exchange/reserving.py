@@ -27,9 +27,10 @@ FILE_TOKENS: Final = 1600
 """Estimated tokens of an image. Other files have a similar number, far fewer than their characters suggest."""
 
 
-def reservation_for(context: ExchangeContext, request: PlannedRequest, run: str | None) -> Reservation | None:
-    """Return the reservation of ``request``, which belongs to ``run``; nothing is reserved yet. Each attempt reserves
-    by the request that it sends.
+def reservation_for(context: ExchangeContext, request: PlannedRequest, run_id: str | None) -> Reservation | None:
+    """Return the reservation of ``request``, a part of the run ``run_id``. Nothing is reserved yet.
+
+    Each attempt reserves by the request that it sends.
 
     Returns ``None`` if no limit applies, or if the request only fetches a stored object."""
     allowances, client = context.service.allowances, context.client_request.client
@@ -37,7 +38,7 @@ def reservation_for(context: ExchangeContext, request: PlannedRequest, run: str 
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
-    payer, bill, counted_as, begins = Payer(client, run), context.record.bill, request.counted_as, request.begins
+    payer, bill, counted_as, begins = Payer(client, run_id), context.record.bill, request.counted_as, request.begins
     return Reservation(allowances, payer, bill, request.budgets, counted_as, by_header, begins)
 
 
@@ -63,34 +64,34 @@ def _allowances_by_header(context: ExchangeContext, first: Target) -> tuple[Allo
 
 
 def expected_background_tokens(incoming: Incoming, output: RequestedOutput) -> int:
-    """Return the estimated tokens of ``output`` if ``incoming`` runs in the background, otherwise 0.
+    """Return the estimated output tokens of a background request, 0 for any other.
 
-    Another process may fetch the response later."""
+    Its usage stays unknown, because the client may fetch the response elsewhere."""
     if not is_in_background(incoming):
         return 0
     return AT_FIRST if output.most is None else min(output.most, ALLOWED)
 
 
-def expected_tokens(body: bytes, earlier: int) -> int:
-    """Return the estimated input tokens of a request; ``earlier`` is the size of its earlier turns in bytes."""
+def expected_tokens(body: bytes, earlier_size: int) -> int:
+    """Return the estimated input tokens of a request whose earlier turns have ``earlier_size`` bytes."""
     files = list(base64_lengths(body))
-    return max(1, (len(body) + earlier - sum(files)) // CHARACTERS_PER_TOKEN + FILE_TOKENS * len(files))
+    return max(1, (len(body) + earlier_size - sum(files)) // CHARACTERS_PER_TOKEN + FILE_TOKENS * len(files))
 
 
-def base64_lengths(body: bytes, least: int = FILE_LENGTH) -> Iterator[int]:
-    """Yield the lengths of all runs of at least ``least`` base64 characters.
+def base64_lengths(body: bytes, min_length: int = FILE_LENGTH) -> Iterator[int]:
+    """Yield the lengths of all runs of at least ``min_length`` base64 characters.
 
-    It only inspects every ``least``-th byte, because no such run fits between two of them; 15 MiB of text take 10 ms
-    instead of half a second."""
-    at = least - 1
+    It only inspects every ``min_length``-th byte, because no such run fits between two of them: 15 MiB of text take
+    10 ms instead of half a second."""
+    at = min_length - 1
     while at < len(body):
         other = _NOT_BASE64.search(body, at)
         end = len(body) if other is None else other.start()
         if end == at:
-            at += least
+            at += min_length
             continue
-        before = _NOT_BASE64.search(body[at - least + 1 : at][::-1])
-        length = end - at + (least - 1 if before is None else before.start())
-        if length >= least:
+        before = _NOT_BASE64.search(body[at - min_length + 1 : at][::-1])
+        length = end - at + (min_length - 1 if before is None else before.start())
+        if length >= min_length:
             yield length
-        at = end + least
+        at = end + min_length

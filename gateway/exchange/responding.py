@@ -58,15 +58,15 @@ def error_response(
     return make_response(record, body, error.status, (*own, *JSON_HEADERS, *headers), recording)
 
 
-LONGEST_TRIED: Final = 1000
+MAX_TRIED_HEADER: Final = 1000
 """Characters of the attempts in a header."""
 
 
-def tried_header(tried: Sequence[AttemptRecord]) -> str | None:
+def tried_header(attempts: Sequence[AttemptRecord]) -> str | None:
     """Return the attempts of an exchange in order, as ``place=reason``; only the last ones if there are many."""
-    told = [f"{one.target}={one.reason}" for one in tried]
-    while len(text := ", ".join(told)) > LONGEST_TRIED:
-        del told[0]
+    parts = [f"{one.target}={one.reason}" for one in attempts]
+    while len(text := ", ".join(parts)) > MAX_TRIED_HEADER:
+        del parts[0]
     return text or None
 
 
@@ -81,7 +81,7 @@ def cost_headers(record: Record) -> Headers:
     return (*dollars, ("x-trigate-cost-grade", cost.grade))
 
 
-def _paths(paths: tuple[str, ...]) -> str | None:
+def _encode_paths(paths: tuple[str, ...]) -> str | None:
     return (paths_header(paths) or None) if paths else None
 
 
@@ -97,8 +97,8 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-cache": record.cache,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": _paths(tuple(chain.from_iterable(map(with_explanation, record.dropped)))),
-        "x-trigate-adapted": _paths(record.adapted),
+        "x-trigate-dropped": _encode_paths(tuple(chain.from_iterable(map(with_explanation, record.dropped)))),
+        "x-trigate-adapted": _encode_paths(record.adapted),
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)
     if record.error is not None:

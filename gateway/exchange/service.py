@@ -62,23 +62,22 @@ class Replaced:
 
 @attrs.frozen(eq=False, repr=False)
 class Service:
-    """The state that exchanges share under one configuration.
+    """The parts of the gateway that all exchanges of a configuration share.
 
     The service of a new configuration has its own router, authenticator, admission and settings, and shares everything
     lasting with this one.
 
-    ``keep_alive`` is the longest silence towards a client in seconds, ``websocket_idle`` that of a websocket's client.
-    ``check_streams`` checks every sent stream against its API's grammar. Without a ``store``, nothing is stored between
-    requests. ``learned`` are the parts of requests that providers rejected. ``replaced`` is set when a new
-    configuration takes over. ``allowances`` are those of clients and targets, ``health`` is that of the targets,
-    ``balancer`` orders the targets of a group, ``hedges`` are the routes' shares of hedges. ``provider_lists`` are the
-    models that providers list. ``cache_uses`` select the responses that may come from the ``answer_cache``, ``None`` if
-    none do. ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
-
-    ``kept_ledger`` stores settled exchanges. ``live_view`` is the data of the live view, ``others`` are the workers
-    that it also shows. ``recorder`` records exchanges, ``tracing`` traces them. ``accounts`` are the accounts in which
-    providers store objects for clients, ``inventory`` lists these objects, ``None`` without storage. ``pending`` is the
-    estimated cost of running batches."""
+    - ``keep_alive`` is the longest silence towards a client in seconds, ``websocket_idle`` that of a websocket's client.
+      ``check_streams`` checks every sent stream against its API's grammar.
+    - ``replaced`` is set when a new configuration takes over.
+    - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
+      ``balancer`` orders the targets of a group. ``provider_lists`` are the models that providers list.
+    - ``cache_uses`` select the responses that may come from the ``answer_cache``; ``None`` if none do.
+    - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
+    - ``store`` stores turns, ``kept_ledger`` settled exchanges. ``inventory`` lists the objects that providers store for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs
+      of running batches.
+    - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``recorder``
+      records exchanges, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
@@ -92,15 +91,15 @@ class Service:
     check_streams: bool = False
     store: Store | None = None
     background: Background | NoBackground = attrs.field(factory=NoBackground)
-    learned: RejectionCache = attrs.field(factory=RejectionCache)
+    rejections: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
     kept_ledger: LedgerWriter = attrs.field(factory=LedgerWriter)
     allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)
-    hedges: HedgeShares = attrs.field(factory=HedgeShares)
+    hedge_shares: HedgeShares = attrs.field(factory=HedgeShares)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
-    others: OtherLiveViews | None = None
+    other_workers: OtherLiveViews | None = None
     recorder: ExchangeRecorder = attrs.field(factory=ExchangeRecorder)
     metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
     tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
@@ -111,7 +110,7 @@ class Service:
     cache_uses: CacheUses | None = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
-    pending: PendingBatches = attrs.field(
+    pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True
         )

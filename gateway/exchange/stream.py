@@ -15,7 +15,7 @@ from gateway.exchange.answering import is_stream, make_stream_lane, make_whole_a
 from gateway.exchange.attempt_answer import OtherAttempts, Pieces, count_answer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
-from gateway.exchange.delivery import HELD, Delivery
+from gateway.exchange.delivery import MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin, followers_to_serve
 from gateway.exchange.planned import Form, PlannedRequest
@@ -40,9 +40,9 @@ log = logging.getLogger("trigate")
 
 
 class FirstLane:
-    """The lane of a stream before any target has responded: it can refuse, and keeps the client's connection alive.
+    """The lane of a stream until a target responds. It writes keep-alives, or the error if no target responds.
 
-    The response to ``target_request`` takes it over."""
+    The lane of the response to ``target_request`` is the same object; other responses have their own."""
 
     def __init__(self, target_request: TargetRequest, lane: Lane, writer: Writer | None) -> None:
         self.lane = lane
@@ -54,8 +54,8 @@ class FirstLane:
         self._target_request = None
 
     @property
-    def is_taken(self) -> bool:
-        """Whether a response has taken it over."""
+    def is_in_use(self) -> bool:
+        """Whether a response uses the lane, or another lane has replaced it."""
         return self._target_request is None
 
     def take(self, source: AnswerSource) -> tuple[Lane, Writer | None] | None:
@@ -82,11 +82,11 @@ async def _make_lane(
     return await offload(size, make_stream_lane, target_request, stamp, turn)
 
 
-class BegunStream:
+class StartedStream:
     """The ``CacheableAnswer`` of a stream, read up to its first content.
 
-    ``lane`` makes the client's stream, ``first`` are the client's bytes for the part that was read. ``passed`` are the
-    pieces of that part: the provider's bytes and the client's."""
+    ``lane`` makes the client's stream. ``first`` are the client's bytes for the part that was read, and
+    ``forwarded_pieces`` its pieces: the provider's bytes with the client's."""
 
     lane: Lane
     lane_name: LaneName
@@ -100,12 +100,12 @@ class BegunStream:
         self,
         source: AnswerSource,
         request: PlannedRequest,
-        others: OtherAttempts,
+        other_attempts: OtherAttempts,
         first_lane: FirstLane,
-        tap: Lane,
+        observed_lane: Lane,
         scope: RequestScope,
     ) -> None:
-        """Prepare the stream of the request with ``scope``. ``tap`` is the lane with the observers."""
+        """Prepare the stream of the request with ``scope``. ``observed_lane`` is the lane with the observers."""
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.usage = self.writer = None
@@ -113,9 +113,9 @@ class BegunStream:
         self.read_pieces = []
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
         self._form, self._turn = request.form, request.turn
-        self._others = others
+        self._other_attempts = other_attempts
         self._first_lane = first_lane
-        self._tap = tap
+        self._observed_lane = observed_lane
         self._scope = scope
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
@@ -123,7 +123,7 @@ class BegunStream:
         self.response = response = await self.source.send()
         try:
             self.source.watch.restart_idle_limit()
-            self.lane = with_waiting_observers(self._tap, await self._choose_lane(response))
+            self.lane = with_waiting_observers(self._observed_lane, await self._choose_lane(response))
             self.first = await self._read_first_content(response)
         except BaseException:
             await response.aclose()
@@ -151,7 +151,7 @@ class BegunStream:
         source, target_request = self.source, self.source.target_request
         if is_stream(target_request, response.header("content-type")):
             # If another attempt may follow, the first lane keeps the connection alive until that begins.
-            first = None if self._others.may_be_followed(source) else self._first_lane.take(source)
+            first = None if self._other_attempts.may_be_followed(source) else self._first_lane.take(source)
             lane, self.writer = first or await _make_lane(target_request, source.stamp, self._turn)
             return lane
         if self._form is Form.AS_ASKED:
@@ -169,25 +169,25 @@ class BegunStream:
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
         follow. At most ``HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
-        kept = None if source.stamp is None else self.read_pieces
+        pieces = None if source.stamp is None else self.read_pieces
         first: list[bytes] = []
         size = seen = 0
-        if kept is not None:
-            kept.append((trio.current_time(), b""))
+        if pieces is not None:
+            pieces.append((trio.current_time(), b""))
         try:
             async for chunk in response.chunks():
                 source.watch.restart_idle_limit()
-                if kept is not None:
-                    kept.append((trio.current_time(), chunk))
+                if pieces is not None:
+                    pieces.append((trio.current_time(), chunk))
                 out = lane.feed(chunk)
                 first.append(out)
                 size += len(out)
                 seen += len(chunk)
                 if seen > self._counted:
                     self._counted = await count_answer(source.target_request.context, self._scope, seen, source.watch)
-                if seen <= HELD:
+                if seen <= MAX_HELD:
                     self.forwarded_pieces.append((chunk, out))
-                if lane.progress.committed or lane.progress.error is not None or size > HELD:
+                if lane.progress.committed or lane.progress.error is not None or size > MAX_HELD:
                     break
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
@@ -195,16 +195,15 @@ class BegunStream:
             first.append(lane.end(ErrorInfo("upstream", str(exception), reason="bad_answer")))
         self.usage = lane.progress.usage
         error = lane.progress.error or stream_doubt(lane.progress)
-        if error is not None and (not lane.progress.committed or self._others.would_be_followed(source, error)):
+        if error is not None and (not lane.progress.committed or self._other_attempts.would_be_followed(source, error)):
             raise GatewayError.of(
                 source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
             )
         return b"".join(first)
 
 
-class StreamedAnswer(DeliveredAnswer[BegunStream]):
-    """The delivery of one streamed response. ``passed`` are the provider's headers for the client, none before its
-    response."""
+class StreamedAnswer(DeliveredAnswer[StartedStream]):
+    """The delivery of one streamed response. ``client_headers`` are the provider's headers for the client."""
 
     client_headers: Headers
 
@@ -231,10 +230,11 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
         self._connect_observers()
 
-    def make(self, source: AnswerSource) -> BegunStream:
-        return BegunStream(source, self.origin.request, self.origin, self._first_lane, self.delivery.lane, self.scope)
+    def make_answer(self, source: AnswerSource) -> StartedStream:
+        request, lane = self.origin.request, self.delivery.lane
+        return StartedStream(source, request, self.origin, self._first_lane, lane, self.scope)
 
-    def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
+    def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
         self._first_lane.release()
         lane = with_late_listeners(self.delivery.lane, answer.lane, answer.forwarded_pieces)
@@ -242,7 +242,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         return lane, answer.first
 
     async def refusal_lane(self) -> Lane | None:
-        if not self._first_lane.is_taken:
+        if not self._first_lane.is_in_use:
             return None
         lane, _ = await _make_lane(self.origin.target_request, None, self._turns)
         return lane

@@ -37,17 +37,17 @@ from streams.pipe import Watch
 
 class Disclosure:
     """The parts of a target's response that a client may see: errors, headers and bodies without credentials.
-    ``sent_words`` are the credentials in sent requests."""
+    ``sent_credentials`` are the credentials in sent requests."""
 
     def __init__(self, target: Target, context: ExchangeContext) -> None:
-        self.sent_words: tuple[str, ...] = ()
+        self.sent_credentials: tuple[str, ...] = ()
         self._target = target
         self._context = context
 
     @property
     def secrets(self) -> Secrets:
         """The credentials to remove. Most responses never need them."""
-        return secrets_of(self._target, self._context.client_request.credential, self.sent_words)
+        return secrets_of(self._target, self._context.client_request.credential, self.sent_credentials)
 
     def error(self, error: ErrorInfo) -> ErrorInfo:
         """Return ``error`` for the client."""
@@ -68,21 +68,21 @@ class Disclosure:
     def headers(self, headers: Headers, lane: LaneName) -> Headers:
         """Return the response's ``headers`` for the client."""
         passed = client_headers(headers, self._target, lane)
-        if self._may_repeat("".join([value for _, value in passed])):
+        if self._may_contain_credential("".join([value for _, value in passed])):
             passed = tuple((name, self.text(value) or "") for name, value in passed)
         return passed
 
     def text(self, text: str | None) -> str | None:
         """Return a header's value without credentials, which are collected only if the value may contain one."""
-        if text is None or not self._may_repeat(text):
+        if text is None or not self._may_contain_credential(text):
             return text
         return redact_spelled(text.encode(), self.secrets).decode()
 
-    def _may_repeat(self, text: str) -> bool:
+    def _may_contain_credential(self, text: str) -> bool:
         """Return whether ``text`` may contain a credential: the one that was sent, or another one or another
         encoding."""
         entry = self._target.entry
-        for word in self.sent_words:
+        for word in self.sent_credentials:
             if word in text:
                 return True
         return bool(
@@ -163,8 +163,8 @@ class TargetRequest:
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if stamp is None else stamp.created
         unsent = self.prepared.outgoing.dropped
-        asked = attrs.evolve(request, model=target.requested_name)
-        reply = turn.reply(Reply(asked, target.recipient.issuer, created, estimate, unsent=unsent))
+        requested = attrs.evolve(request, model=target.requested_name)
+        reply = turn.reply(Reply(requested, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 
     def without_text(self) -> "TargetRequest":
@@ -180,8 +180,8 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part. The losses of the
     first target are recorded before strict mode rejects them; those of a hedge only if it wins."""
     known = known_omissions(context, step.target)
-    left = step.omissions.union(known) if known else step.omissions
-    prepared = await offload(request.incoming.size, request.prepare, step.target, left)
+    omissions = step.omissions.union(known) if known else step.omissions
+    prepared = await offload(request.incoming.size, request.prepare, step.target, omissions)
     size = None
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, step.target.api)
@@ -201,8 +201,8 @@ _COSTLY: Final = frozenset(("n", "background"))
 
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
     """Return the parts of a request that the target's provider rejected before."""
-    learned = context.service.learned
-    paths = learned.of(RejectionKey.to(target, context.client_request)) if learned else ()
+    rejections = context.service.rejections
+    paths = rejections.of(RejectionKey.to(target, context.client_request)) if rejections else ()
     return Omissions(paths=paths) if paths else NOTHING
 
 

@@ -41,7 +41,7 @@ _OWN_LIMITS: Final = ("timeout", "rate_limited")
 
 
 class Walk:
-    """Makes the attempts of a plan until one commits or the policy gives up.
+    """Runner of a plan's attempts, until one commits or the policy gives up.
 
     ``start`` prepares an attempt, ``run`` returns the response for the client, ``fail`` reports a failure after the
     commit, and the walk is a context manager, which closes its accounts. It is an ``AnswerOrigin`` for one task at a
@@ -110,8 +110,8 @@ class Walk:
             return None
         if not self._start_attempt(account):
             return None
-        after = self._hedge_delay(account)
-        answer = await (self._run_attempt(account, make) if after is None else self._run_hedged(account, after, make))
+        delay = self._hedge_delay(account)
+        answer = await (self._run_attempt(account, make) if delay is None else self._run_hedged(account, delay, make))
         if answer is not None:
             self._commit(self._account)
         return answer
@@ -173,8 +173,8 @@ class Walk:
 
     def may_be_followed(self, attempt: AnswerSource) -> bool:
         """Return whether another attempt might follow ``attempt``."""
-        most = self.request.plan.retries.attempts
-        return most > 1 and requests_sent(self._outcomes) + attempt.requests < most
+        max_requests = self.request.plan.retries.attempts
+        return max_requests > 1 and requests_sent(self._outcomes) + attempt.requests < max_requests
 
     def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
         """Return whether another attempt would follow if ``attempt`` failed with ``error``.
@@ -256,7 +256,7 @@ class Walk:
             turn.record_target(account.target, account.answer.writer)
         if (affinity := self.request.affinity) is not None:
             self.context.service.balancer.record_landing(self.request.plan, account.target, affinity, self._outcomes)
-        self._learn(account.target)
+        self._remember_rejections(account.target)
 
     # Two concurrent attempts
 
@@ -265,7 +265,7 @@ class Walk:
         plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
-        service.hedges.count_request(plan.route.name, plan.route.hedge, self.context.client_request.client)
+        service.hedge_shares.count_request(plan.route.name, plan.route.hedge, self.context.client_request.client)
         if self.request.turn.background is not None or not may_run_twice(self.request.incoming, plan.targets):
             return None
         after = plan.route.hedge.after
@@ -273,7 +273,7 @@ class Walk:
             return after
         return service.balancer.loads.percentile(first.target, 0.95, self._conditions.now)
 
-    async def _run_hedged(self, first: AttemptAccount, after: float, make: Make[A]) -> A | None:
+    async def _run_hedged(self, first: AttemptAccount, delay: float, make: Make[A]) -> A | None:
         """Return the response of ``first`` or of its hedge, or ``None`` if both failed."""
 
         async def prepare_second() -> Contender[A] | None:
@@ -289,7 +289,7 @@ class Walk:
             return partial(self._run_attempt, second, make)
 
         try:
-            return await run_hedged(partial(self._run_attempt, first, make), after, prepare_second)
+            return await run_hedged(partial(self._run_attempt, first, make), delay, prepare_second)
         except BaseException:  # such as a disconnect at the time of a win
             if self._has_won and (answer := self._account.answer) is not None:
                 await answer.aclose()
@@ -306,14 +306,14 @@ class Walk:
             return None
         if self._conditions.outage(step.target, alone=False) is not None:
             return None
-        if not self.context.service.hedges.claim(plan.route.name, self.context.client_request.client):
+        if not self.context.service.hedge_shares.claim(plan.route.name, self.context.client_request.client):
             return None
         try:
             target_request = await self._write_request(step, "hedge")
-            taken = await self._reserve(target_request, queues=False)
+            grant = await self._reserve(target_request, queues=False)
         except GatewayError:
             return None
-        return None if isinstance(taken, ErrorInfo) else AttemptAccount(self.context, target_request, "hedge", taken)
+        return None if isinstance(grant, ErrorInfo) else AttemptAccount(self.context, target_request, "hedge", grant)
 
     # Limits
 
@@ -321,18 +321,18 @@ class Walk:
         """Return how many requests an attempt may send while ``others`` are running.
 
         A second one is for a dead pooled connection, unless it would take the last request from an untried target."""
-        left = self.request.plan.retries.attempts - requests_sent(self._outcomes) - others
-        if left == 2 and has_untried_target(self.request.plan, self._outcomes, account.target):
+        remaining = self.request.plan.retries.attempts - requests_sent(self._outcomes) - others
+        if remaining == 2 and has_untried_target(self.request.plan, self._outcomes, account.target):
             return 1
-        return min(2, left)
+        return min(2, remaining)
 
-    async def _wait_in_queue(self, account: AttemptAccount, place: QueuedAttempt) -> bool:
+    async def _wait_in_queue(self, account: AttemptAccount, queued: QueuedAttempt) -> bool:
         """Wait in the queue of a target, and return whether the attempt has its allowances. Raises ``GatewayError`` at
         the end of the drain."""
-        left = self.request.plan.deadline - self._conditions.now
+        remaining = self.request.plan.deadline - self._conditions.now
         began = trio.current_time()
         with trio.CancelScope() as scope, self.context.service.lifecycle.pump(scope):
-            found = await place.wait(began + left)
+            found = await queued.wait(began + remaining)
         self.context.record.waited += trio.current_time() - began
         if scope.cancelled_caught:
             self.context.record.shut_down = True
@@ -365,11 +365,15 @@ class Walk:
     def _content_limit(self, account: AttemptAccount) -> float:
         """Return the limit in seconds of the time to an attempt's first content."""
         plan = self.request.plan
-        left = math.inf if plan.deadline == math.inf else max(0.0, plan.deadline - self._conditions.now)
+        remaining = math.inf if plan.deadline == math.inf else max(0.0, plan.deadline - self._conditions.now)
         route = plan.route
         if route is None or route.first_content is None or not self.request.incoming.stream:
-            return left
-        return min(left, route.first_content) if has_untried_target(plan, self._outcomes, account.target) else left
+            return remaining
+        return (
+            min(remaining, route.first_content)
+            if has_untried_target(plan, self._outcomes, account.target)
+            else remaining
+        )
 
     def _without_client_timeout(self, error: ErrorInfo) -> ErrorInfo:
         """Return ``error`` for the target's health: without a reason if the client's deadline caused the timeout
@@ -394,10 +398,10 @@ class Walk:
             target_request = await self._write_for(step)
             if target_request is None:
                 continue
-            taken = await self._reserve(target_request)
-            if not isinstance(taken, ErrorInfo):
-                return AttemptAccount(self.context, target_request, cause, taken)
-            self._add_outcome(Outcome(step.target, taken, Stage.WAITING, requests=0))
+            grant = await self._reserve(target_request)
+            if not isinstance(grant, ErrorInfo):
+                return AttemptAccount(self.context, target_request, cause, grant)
+            self._add_outcome(Outcome(step.target, grant, Stage.WAITING, requests=0))
 
     async def _reserve(
         self, target_request: TargetRequest, *, queues: bool = True
@@ -431,14 +435,13 @@ class Walk:
 
     def _omittable_parts(self, target_request: TargetRequest, error: ErrorInfo) -> Omissions:
         """Return the parts of the request that ``error`` rejects and that can be omitted."""
-        without = self.request.prepare
         return rejected_parts(
-            error, target_request.prepared, target_request.sent, lambda left: without(target_request.target, left),
+            error, target_request.prepared, target_request.sent, partial(self.request.prepare, target_request.target),
             has_another_route=target_request.target.alternative_url is not None,
         )  # fmt: skip
 
-    def _learn(self, target: Target) -> None:
+    def _remember_rejections(self, target: Target) -> None:
         """Remember what the provider of ``target`` rejects in this client's requests."""
         if self._outcomes and (paths := learned_paths(self._outcomes, target)):
             key = RejectionKey.to(target, self.context.client_request)
-            self.context.service.learned.add(key, paths)
+            self.context.service.rejections.add(key, paths)

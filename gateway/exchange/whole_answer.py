@@ -7,7 +7,7 @@ from gateway.exchange.answering import (
     FoldedAnswer,
     fold_answer,
     has_several_choices,
-    read_further_choices,
+    read_other_choices,
     write_client_answer,
 )
 from gateway.exchange.attempt_answer import OtherAttempts, Pieces, read_body
@@ -24,7 +24,7 @@ from streams.events import ErrorInfo, Usage
 from streams.fold import Answer
 
 UNREAD: Final = 8
-"""Bytes of a response without its texts that take as long as one byte with texts; they are skipped."""
+"""Reading a response without its texts is this many times faster, because the texts are skipped."""
 
 
 class WholeAnswer:
@@ -41,18 +41,20 @@ class WholeAnswer:
     error: ErrorInfo | None
     read_pieces: Pieces
     _folded: FoldedAnswer
-    _further: list[Answer]
+    _other_choices: list[Answer]
 
-    def __init__(self, source: AnswerSource, turn: TurnRecorder, others: OtherAttempts, scope: RequestScope) -> None:
+    def __init__(
+        self, source: AnswerSource, turn: TurnRecorder, other_attempts: OtherAttempts, scope: RequestScope
+    ) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.usage = self.error = None
         self.body = b""
         self.read_pieces = []
         self._turn = turn
-        self._others = others
+        self._other_attempts = other_attempts
         self._scope = scope
-        self._further = []
+        self._other_choices = []
 
     async def begin(self) -> None:
         source = self.source
@@ -67,16 +69,16 @@ class WholeAnswer:
         error = folded.fold.error
         if error is not None:
             is_answer = folded.lane == "byte" and error.native  # for a client of its API
-            if not is_answer or self._others.would_be_followed(source, error):
+            if not is_answer or self._other_attempts.would_be_followed(source, error):
                 raise GatewayError.of(
                     source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
                 )
-        elif self._others.may_be_followed(source):
+        elif self._other_attempts.may_be_followed(source):
             doubt = answer_doubt(folded.fold.answer(), len(body))
-            if doubt is not None and self._others.would_be_followed(source, doubt):
+            if doubt is not None and self._other_attempts.would_be_followed(source, doubt):
                 raise GatewayError.of(doubt)
         if has_several_choices(source.target_request, folded.lane):
-            self._further = await offload(size, read_further_choices, source.target_request, body)
+            self._other_choices = await offload(size, read_other_choices, source.target_request, body)
         self.error = error
 
     async def aclose(self) -> None:
@@ -107,7 +109,7 @@ class WholeAnswer:
             return source.target_request.disclosure.error_body(self.body)
         answer, body = fold.answer(), self.body
         if self.lane_name == "hub":
-            target_request, answers = source.target_request, (answer, *self._further)
+            target_request, answers = source.target_request, (answer, *self._other_choices)
             size = len(body) + target_request.request.incoming.size
             body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
         body = await turn.persist_whole(body, answer)

@@ -201,7 +201,7 @@ class BatchRequest(KeptRequest):
         id = await offload(len(filter.body), _object_id, filter.body)
         payers = self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
-            await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
+            await self.service.pending_batches.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
             self._settle_reservation()
 
     def _settle_reservation(self) -> None:
@@ -236,7 +236,7 @@ class BatchRequest(KeptRequest):
                 filter.usage = booking.usage
             self._settle_reservation()  # before the batch's own reservation is removed
         if is_over and id and self.service.allowances.batch_reserves.is_wanted:
-            await self.service.pending.remove(self.owner, id)
+            await self.service.pending_batches.remove(self.owner, id)
 
     @property
     def _billed_batch(self) -> str:

@@ -42,7 +42,7 @@ class RelayedAnswers:
 
     relayed: RelayedRequest
     endpoint: str | None
-    has_forms: ClassVar[bool] = False
+    can_change_form: ClassVar[bool] = False
 
     def may_be_cached(self, made: TargetRequest, use: CacheUse, most: int) -> bool:
         planned, incoming = self.relayed.planned, made.request.incoming

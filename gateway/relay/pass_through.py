@@ -91,7 +91,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     )
     planned = PlannedRequest(
         incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing, output=output)),
-        method=relaying.arrival.asgi["method"], suffix="", upload=upload, answers=PASSED_STATUSES,
+        method=relaying.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
         media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.limits.event

@@ -38,7 +38,7 @@ _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # after the last one, th
 
 
 class RelayedAnswer:
-    """The filtered response of one attempt: a ``BegunAnswer``.
+    """The filtered response of one attempt: a ``StartedAnswer``.
 
     ``begin`` reads until more than ``filter.held`` bytes are ready for the client (``first``), or to the end
     (``is_held``). ``status`` and ``headers`` are those of the client's response."""
@@ -266,7 +266,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         self.head = 200, stream_headers(SSE)  # for a stream opened before there is a response
         self._request = request
 
-    def make(self, source: AnswerSource) -> RelayedAnswer:
+    def make_answer(self, source: AnswerSource) -> RelayedAnswer:
         return RelayedAnswer(self._request, source, self.scope)
 
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:

@@ -34,12 +34,12 @@ def answer_doubt(answer: Answer, size: int) -> ErrorInfo | None:
     """Return the reason why a complete response of ``size`` bytes is doubtful, or ``None``.
 
     The texts of a long response may be unread."""
-    if size >= _SHORT or any(map(_says_something, answer.blocks)):
+    if size >= _SHORT or any(map(_has_content, answer.blocks)):
         return None
     return _doubt(answer.end, answer.usage)
 
 
-def _says_something(block: object) -> bool:
+def _has_content(block: object) -> bool:
     if isinstance(block, ReasoningBlock):
         return bool(block.text) or block.state is not None
     return bool(block.text) if isinstance(block, TextBlock | RefusalBlock) else True

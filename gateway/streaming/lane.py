@@ -38,8 +38,8 @@ class Lane(Protocol):
     def end(self, error: ErrorInfo | None = None) -> bytes:
         """Return the last bytes for the client after the body ended, or failed with ``error``.
 
-        For an incomplete response, these are an error event.
-        A response that its API marks as complete stays complete, however the connection ended."""
+        An incomplete response ends with an error event. A response that its API marks as complete stays complete,
+        however the connection ended."""
         ...
 
     def trailing_bytes(self) -> bytes:

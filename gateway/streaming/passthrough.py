@@ -42,7 +42,7 @@ class Passthrough:
         self._marks = framing.marks
         own = self._framing.writer
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
-        self._reader = codec.reader(keeps=0)
+        self._reader = codec.reader(content_limit=0)
         self._events = 0
         self._plain = True  # a comment is still harmless
         self._ended = False

@@ -41,23 +41,23 @@ class Translation:
         map_error: MapError,
         event_limit: int,
         names: Mapping[str, str] = NO_NAMES,
-        most: int | None = None,
-        keeps: int = ANSWER,
+        max_characters: int | None = None,
+        content_limit: int = ANSWER,
         framing: Framing | None = None,
     ) -> None:
         """Prepare the lane.
 
         ``framing`` is the provider's framing if it differs from its API's, ``client`` the framing of the client.
-        ``most`` is the limit of the response's characters, ``None`` if no writer holds the response. ``keeps`` is the
-        number of bytes that are always held, for content that comes out of order or again at the end."""
+        ``max_characters`` limits the response, ``None`` if no writer holds it. ``content_limit`` limits the bytes
+        of content that arrives out of order, or that the end of the response repeats."""
         self.source = framing or source.wire.framing
         self.progress = StreamProgress()
-        self._most = math.inf if most is None else most
+        self._max_characters = math.inf if max_characters is None else max_characters
         self._names = names
         self._splitter = self.source.splitter(event_limit)
         self._parse = self.source.parse
-        self._reader = source.reader(keeps)
-        self._held = Budget(keeps)
+        self._reader = source.reader(content_limit)
+        self._held = Budget(content_limit)
         self._client = client
         self._writer = writer
         self._map_error = map_error
@@ -113,8 +113,8 @@ class Translation:
             event = self._map_error(event)
         data = self._writer.send(restore_name(event, self._names) if self._names else event)
         self.progress.add(event)
-        if self.progress.characters > self._most and not self.progress.over:
-            return data + self._write(too_large(int(self._most)))
+        if self.progress.characters > self._max_characters and not self.progress.over:
+            return data + self._write(too_large(int(self._max_characters)))
         return data
 
 

@@ -99,9 +99,9 @@ class ChatReader:
     ``AnswerEnd`` waits for ``[DONE]`` or the end of the stream, because usage follows ``finish_reason``.
     """
 
-    def __init__(self, keeps: int = ANSWER) -> None:
+    def __init__(self, content_limit: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
-        self._answer = OpenAnswer(keeps)
+        self._answer = OpenAnswer(content_limit)
         self._usage: Usage | None = None
         self._finish = ""
         self._stopped_by: str | None = None

@@ -80,8 +80,8 @@ class OpenAnswer(AnswerBudgets):
 
     __slots__ = ("block", "blocks", "calls", "citations", "details", "field", "logprobs", "speech", "tools")
 
-    def __init__(self, keeps: int) -> None:
-        super().__init__(keeps)
+    def __init__(self, content_limit: int) -> None:
+        super().__init__(content_limit)
         self.blocks = 0
         self.block: int | None = None  # the open block that is not a tool call
         self.speech: Speech = TextDelta  # the kind of events in it
@@ -201,7 +201,7 @@ def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
         if text and isinstance(text, str):
             _add_reasoning(answer, field, text, out)
             break
-    if details and answer.keeps:
+    if details and answer.holds_content:
         answer.hold("reasoning details")
         for detail in details:  # after the text, because they belong to the block that it opened
             answer.details.add(detail)
@@ -249,7 +249,7 @@ def _take_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Ev
 def _take_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:
     call.arguments.add(text)
     if call.block is None:
-        if answer.keeps:
+        if answer.holds_content:
             answer.held.spend(len(text), "arguments without a name")
             call.pieces.append(text)
     else:
@@ -273,7 +273,7 @@ def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
         take_reasoning(answer, delta, out)
     content = delta.content
     if type(content) is str:
-        if choice.logprobs and answer.keeps:
+        if choice.logprobs and answer.holds_content:
             take_logprobs(answer, choice.logprobs)
             if not content:
                 answer.hold("log probabilities")
@@ -283,7 +283,7 @@ def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
         _take_parts(answer, content, out)
     if delta.audio:
         take_audio(answer, delta.audio, content, out)
-    if delta.annotations and answer.keeps:
+    if delta.annotations and answer.holds_content:
         take_annotations(answer, delta.annotations, out)
     if delta.refusal:
         take_refusal(answer, delta.refusal, out)

@@ -95,10 +95,10 @@ class Converse(Codec):
 
         return without_reasoning(body)
 
-    def reader(self, keeps: int = ANSWER) -> Reader:
+    def reader(self, content_limit: int = ANSWER) -> Reader:
         from providers.converse.reader import ConverseReader
 
-        return ConverseReader(keeps)
+        return ConverseReader(content_limit)
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
         from providers.converse.reader import read_answer

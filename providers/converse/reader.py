@@ -27,9 +27,9 @@ from streams.surrogates import NOT_JSON, any_json
 class ConverseReader:
     """A ``Reader`` of one Converse stream."""
 
-    def __init__(self, keeps: int = ANSWER) -> None:
+    def __init__(self, content_limit: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
-        self._content = ContentReading(keeps)
+        self._content = ContentReading(content_limit)
         self._usage: Usage | None = None
         self._end: AnswerEnd | ErrorInfo | None = None
 

@@ -35,8 +35,8 @@ class BlockState(AnswerBudgets):
 
     __slots__ = ("call_ids", "delayed_end", "used")
 
-    def __init__(self, keeps: int) -> None:
-        super().__init__(keeps)
+    def __init__(self, content_limit: int) -> None:
+        super().__init__(content_limit)
         self.used = 0
         self.call_ids: set[str] = set()
         self.delayed_end: int | None = None  # a text whose end waits until no citation can follow
@@ -102,7 +102,7 @@ class TextReading:
         """
         if self._number is not None:
             return [Citation(self._number, "converse", _with_link(citation))]
-        if self._shared.keeps:
+        if self._shared.holds_content:
             self._shared.hold("citations")
             self._waiting.append(_with_link(citation))
         return []
@@ -205,14 +205,14 @@ class NativeReading:
     def __init__(self, shared: BlockState, kind: str, start: Mapping[str, Any]) -> None:
         self._shared = shared
         self._kind = kind
-        self._item = dict(start) if shared.keeps else {}
+        self._item = dict(start) if shared.holds_content else {}
         self._input: list[str] = []
-        if shared.keeps:
+        if shared.holds_content:
             shared.hold("content blocks")
 
     def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         value = delta.get(self._kind)
-        if not self._shared.keeps:
+        if not self._shared.holds_content:
             return ()
         if isinstance(value, list):  # content of a result
             self._shared.hold("results of the provider's own tools")
@@ -272,8 +272,8 @@ _MEMBER = {TextReading: ("text", "citation"), ReasoningReading: ("reasoningConte
 class ContentReading:
     """A reader of all blocks. Calls may interleave; at most one other block is open."""
 
-    def __init__(self, keeps: int) -> None:
-        self.shared = BlockState(keeps)
+    def __init__(self, content_limit: int) -> None:
+        self.shared = BlockState(content_limit)
         self._blocks: dict[int, BlockReading] = {}
         self._other_blocks: dict[int, None] = {}  # the open blocks that are no calls
 

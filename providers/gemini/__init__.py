@@ -94,10 +94,10 @@ class Gemini(Codec):
 
         return without_reasoning(body)
 
-    def reader(self, keeps: int = ANSWER) -> Reader:
+    def reader(self, content_limit: int = ANSWER) -> Reader:
         from providers.gemini.reader import GeminiReader
 
-        return GeminiReader(keeps)
+        return GeminiReader(content_limit)
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
         from providers.gemini.reader import read_answer

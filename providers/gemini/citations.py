@@ -16,7 +16,7 @@ _Source: TypeAlias = tuple[str, str, int | None, int | None]
 
 def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> list[Event]:
     """Return the events for new citations in ``candidate`` of the open text."""
-    if answer.text_kind != "text" or not answer.keeps:
+    if answer.text_kind != "text" or not answer.holds_content:
         return []
     sources = [*_grounding(candidate.get("groundingMetadata")), *_recited_sources(candidate.get("citationMetadata"))]
     if not sources:

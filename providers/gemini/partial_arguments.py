@@ -28,21 +28,21 @@ class _Pieces(list[str]):
 class PartialArguments:
     """The arguments of one call so far."""
 
-    __slots__ = ("_budget", "_keeps", "_root")
+    __slots__ = ("_budget", "_holds_content", "_root")
 
-    def __init__(self, budget: Budget, keeps: bool) -> None:
+    def __init__(self, budget: Budget, holds_content: bool) -> None:
         self._budget = budget
-        self._keeps = keeps
+        self._holds_content = holds_content
         self._root: dict[str, Any] = {}
 
     def set_whole(self, args: Any) -> None:
         """Store arguments that the call's first part carries whole."""
-        if isinstance(args, dict) and self._keeps:
+        if isinstance(args, dict) and self._holds_content:
             self._root = dict(args)
 
     def add(self, pieces: Any) -> None:
         """Add the pieces of ``partialArgs``. Raises ``GatewayError`` for a path that does not exist."""
-        if not self._keeps or not isinstance(pieces, list):
+        if not self._holds_content or not isinstance(pieces, list):
             return
         for piece in check_length(pieces, _WHAT):
             if isinstance(piece, dict):
@@ -53,7 +53,11 @@ class PartialArguments:
 
     def events(self, block: int) -> list[Event]:
         """Return the event with the whole arguments."""
-        return [ToolCallDelta(block, msgspec.json.encode(_join_pieces(self._root)).decode())] if self._keeps else []
+        return (
+            [ToolCallDelta(block, msgspec.json.encode(_join_pieces(self._root)).decode())]
+            if self._holds_content
+            else []
+        )
 
 
 def _steps(path: Any) -> list[_Step]:

@@ -57,8 +57,8 @@ class ChunkReader:
 
     __slots__ = ("_answer", "_blocked_end", "_counted", "_counts", "_failed", "_reason", "_started")
 
-    def __init__(self, keeps: int) -> None:
-        self._answer = UnfinishedAnswer(keeps)
+    def __init__(self, content_limit: int) -> None:
+        self._answer = UnfinishedAnswer(content_limit)
         self._counts = Counts()
         self._started = False
         self._counted = False
@@ -192,8 +192,8 @@ def _no_answer_error() -> GatewayError:
 class GeminiReader:
     """A ``Reader`` of one Gemini stream."""
 
-    def __init__(self, keeps: int = ANSWER) -> None:
-        self._chunks = ChunkReader(keeps)
+    def __init__(self, content_limit: int = ANSWER) -> None:
+        self._chunks = ChunkReader(content_limit)
         self._ended = False
 
     def take(self, event: str, data: bytes) -> Sequence[Event]:

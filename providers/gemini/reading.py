@@ -53,8 +53,8 @@ class UnfinishedAnswer(AnswerBudgets):
         "text_size",
     )  # fmt: skip
 
-    def __init__(self, keeps: int) -> None:
-        super().__init__(keeps)
+    def __init__(self, content_limit: int) -> None:
+        super().__init__(content_limit)
         self.block_count = 0  # block numbers used so far
         self.number = 0  # the number of the open block
         self.text_kind: TextKind | None = None  # the kind of the open block
@@ -131,7 +131,7 @@ class UnfinishedAnswer(AnswerBudgets):
 
     def store_text(self, text: str) -> None:
         """Store ``text`` for citations up to the limit."""
-        if self.keeps and self.text_size <= MAX_CITED:
+        if self.holds_content and self.text_size <= MAX_CITED:
             self.text_size += len(text)
             self.text.append(text)
             if self.text_size > MAX_CITED:
@@ -157,7 +157,7 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
     events.append(ToolCallStart(number, id, str(item["name"])))
     if item.get("willContinue") or "partialArgs" in item:
         answer.number = number
-        answer.arguments = PartialArguments(answer.held, answer.keeps)
+        answer.arguments = PartialArguments(answer.held, answer.holds_content)
         answer.arguments.set_whole(item.get("args"))
         answer.arguments.add(item.get("partialArgs"))
         return events if item.get("willContinue") else [*events, *answer.end_block()]

@@ -36,9 +36,9 @@ _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]
 class MessagesReader:
     """A ``Reader`` of one Messages stream."""
 
-    def __init__(self, keeps: int = ANSWER) -> None:
+    def __init__(self, content_limit: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
-        self._answer = OpenAnswer(keeps)
+        self._answer = OpenAnswer(content_limit)
         self._counts = Counts()
         self._reason: str | None = None
         self._stop_sequence: str | None = None

@@ -57,8 +57,8 @@ class OpenAnswer(AnswerBudgets):
 
     __slots__ = ("blocks", "call_ids", "opened", "other_blocks")
 
-    def __init__(self, keeps: int) -> None:
-        super().__init__(keeps)
+    def __init__(self, content_limit: int) -> None:
+        super().__init__(content_limit)
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
         self.other_blocks: list[int] = []  # the index of the open block that is no tool call
         self.opened = 0  # numbers used so far
@@ -128,7 +128,7 @@ def take_native_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequen
 
 def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
     """Store the members of a compaction."""
-    if answer.keeps:
+    if answer.holds_content:
         answer.hold("members of a block")
         block.item |= {name: part for name, part in delta.items() if name != "type"}
     return ()
@@ -184,7 +184,7 @@ def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event
     Messages sends citations before their text; our events send them after it, because the text opens the block.
     """
     if block.number is None:
-        if answer.keeps:
+        if answer.holds_content:
             answer.hold("citations")
             block.citations.append(citation)
         return ()
@@ -262,7 +262,7 @@ def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]
         events += _finish(answer, index)
     block = _open(answer, index, item)
     events += block.kind.begin(answer, block)
-    if answer.keeps:
+    if answer.holds_content:
         answer.hold("content blocks")
     else:
         block.item = {}

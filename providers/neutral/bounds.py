@@ -74,12 +74,12 @@ def memory_of(json: bytes) -> int:
 class AnswerBudgets:
     """The budgets of a reader, and its current event."""
 
-    __slots__ = ("arriving", "held", "keeps", "places")
+    __slots__ = ("arriving", "held", "holds_content", "places")
 
-    def __init__(self, keeps: int) -> None:
-        """Start with ``keeps`` bytes of content."""
-        self.keeps = keeps > 0
-        self.held = Budget(keeps)
+    def __init__(self, content_limit: int) -> None:
+        """Allow ``content_limit`` bytes of content."""
+        self.holds_content = content_limit > 0
+        self.held = Budget(content_limit)
         self.places = Budget(PLACES)
         self.arriving = b""  # the current event
 
@@ -89,6 +89,6 @@ class AnswerBudgets:
 
     def hold_piece(self, pieces: list[str], text: str) -> None:
         """Add ``text`` to the held ``pieces`` of a block, if the caller needs them later."""
-        if self.keeps and text:
+        if self.holds_content and text:
             self.held.spend(len(text), "signed thoughts and arguments")
             pieces.append(text)

@@ -165,8 +165,8 @@ class Codec(Protocol):
         """
         return {}, ()
 
-    def reader(self, keeps: int = ANSWER) -> Reader:
-        """Return a reader that holds ``keeps`` bytes of content at most.
+    def reader(self, content_limit: int = ANSWER) -> Reader:
+        """Return a reader of a stream. It holds at most ``content_limit`` bytes of content.
 
         With 0, events omit the content that is assembled at the end of a block, for callers that only follow an answer.
         """

@@ -38,8 +38,8 @@ _CONTENT: Mapping[str, TakeEvent] = {**MESSAGE_EVENTS, **CALL_EVENTS, **REASONIN
 class ResponsesReader:
     """A ``Reader`` of one Responses stream."""
 
-    def __init__(self, keeps: int = ANSWER) -> None:
-        """Start before the first event. ``keeps`` is ignored, because the last event of each item repeats
+    def __init__(self, content_limit: int = ANSWER) -> None:
+        """Start before the first event. ``content_limit`` is ignored, because the last event of each item repeats
         its content."""
         self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()

@@ -50,9 +50,9 @@ def thought_part(value, signature=None):
     return text(value, signature, thought=True)
 
 
-def read_chunks(*chunks, keeps=2**20, close=True):
+def read_chunks(*chunks, content_limit=2**20, close=True):
     """Return the events of a stream of ``chunks``. Bytes are sent unchanged."""
-    reader = GeminiReader(keeps)
+    reader = GeminiReader(content_limit)
     events = []
     for chunk in chunks:
         data = chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode()

@@ -23,7 +23,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, STREAM, TEXT
-from gateway.endpoints.ui.telling import Say, Send, event_maker, send_news, send_stream
+from gateway.endpoints.ui.telling import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
@@ -34,7 +34,7 @@ from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 from streams.events import APIS
 
-_ASK: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
+_CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
 _KEY_WANTED: Final = (
     "this page requires a key: enter the ui_key or one of the client_keys as the password, with any user name"
 )
@@ -42,9 +42,9 @@ _KEY_WANTED: Final = (
 
 @attrs.frozen
 class Visitor:
-    """A viewer: ``client`` limits its view to a client's exchanges, ``None`` means all.
+    """A viewer of the live view. It sees the exchanges of ``client``, or all exchanges if that is ``None``.
 
-    ``by`` is its kind of access for the audit, valid for ``seconds_left``."""
+    ``by`` is the kind of its access for the audit log. The access ends in ``seconds_left``."""
 
     client: str | None = None
     by: str = "this machine"
@@ -58,21 +58,23 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
     holders of client keys see their own exchanges."""
     if ui_key is None and not has_client_keys:
         return Visitor()
-    return _holder(headers, authenticator, ui_key, has_client_keys)
+    return _identify_viewer(headers, authenticator, ui_key, has_client_keys)
 
 
-def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
+def _identify_viewer(
+    headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool
+) -> Visitor:
     shown = tuple(_as_bearer(name, value) for name, value in headers)
-    given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
-    for key in given:
+    keys = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
+    for key in keys:
         if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
             return Visitor(by="ui_key")
     if has_client_keys:
         try:
             return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
         except KeyRefused as error:
-            raise KeyRefused(error.info.message, error.reason, error.client, headers=_ASK) from None
-    raise KeyRefused(_KEY_WANTED, "unknown" if given else "missing", headers=_ASK)
+            raise KeyRefused(error.info.message, error.reason, error.client, headers=_CHALLENGE) from None
+    raise KeyRefused(_KEY_WANTED, "unknown" if keys else "missing", headers=_CHALLENGE)
 
 
 def _as_bearer(name: str, value: str) -> tuple[str, str]:
@@ -105,12 +107,12 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
         return answer
 
-    say = event_maker(config, service.ledger.mask)
+    make_event = event_maker(config, service.ledger.mask)
     return {
         **{path: guarded(partial(_file, *file)) for path, file in FILES.items()},
-        EVENTS: guarded(partial(_news, service, live_view, say)),
+        EVENTS: guarded(partial(_news, service, live_view, make_event)),
         MODELS: guarded(partial(_models, config, service.router, service.authenticator)),
-        STREAM: guarded(partial(_stream, service, live_view, say)),
+        STREAM: guarded(partial(_stream, service, live_view, make_event)),
     }
 
 
@@ -133,39 +135,47 @@ def _content(name: str) -> bytes:
 
 async def _models(config: Config, router: Router, authenticator: Authenticator, visitor: Visitor) -> Response:
     """Return every model name that the viewer may use, with the route of requests in each API."""
-    displayed = names(config, router).items()
-    may_see = [(name, asked) for name, asked in displayed if authenticator.can_use(visitor.client, asked)]
+    displayed = displayed_names(config, router).items()
+    may_see = [
+        (name, requested_name)
+        for name, requested_name in displayed
+        if authenticator.can_use(visitor.client, requested_name)
+    ]
     wall = authenticator.wall(visitor.client)
-    found = [model_row(router, name, asked, wall, urls=visitor.client is None) for name, asked in may_see]
+    found = [
+        model_row(router, name, requested_name, wall, urls=visitor.client is None) for name, requested_name in may_see
+    ]
     return Response(200, _JSON, redact(msgspec.json.encode(found), (*findable(secrets_in(config)), *FETCHED.words)))
 
 
-async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visitor) -> Response:
+async def _news(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:
     """Return a stream of news from this worker and the others."""
     _log_audit(service, "ui_opened", visitor)
 
-    async def tell(send: Send) -> None:
+    async def send_events(send: Send) -> None:
         async with trio.open_nursery() as nursery:
-            if service.others is not None:
-                nursery.start_soon(service.others.send_news, visitor.client, send)
-            await send_news(service, live_view, say, visitor.client, send)
+            if service.other_workers is not None:
+                nursery.start_soon(service.other_workers.send_news, visitor.client, send)
+            await send_news(service, live_view, make_event, visitor.client, send)
             nursery.cancel_scope.cancel()
 
-    return _events_for(service, visitor, tell)
+    return _events_for(service, visitor, send_events)
 
 
-async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
+async def _stream(
+    service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor, number: int
+) -> Response:
     """Return one stream's past and future events, and its end; ``worker`` selects its process."""
     worker = request.args.get("worker", "")
     _log_audit(service, "ui_stream_opened", visitor)
-    if service.others is not None and worker not in ("", str(os.getpid())):
-        return _events_for(service, visitor, partial(service.others.send_stream, worker, number, visitor.client))
+    if service.other_workers is not None and worker not in ("", str(os.getpid())):
+        return _events_for(service, visitor, partial(service.other_workers.send_stream, worker, number, visitor.client))
     found = live_view.subscribe(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
-    tap, off = found
-    current_scope().on_close(lambda _: off())
-    return _events_for(service, visitor, partial(send_stream, tap, say))
+    subscription, unsubscribe = found
+    current_scope().on_close(lambda _: unsubscribe())
+    return _events_for(service, visitor, partial(send_stream, subscription, make_event))
 
 
 def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
@@ -173,11 +183,10 @@ def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
     service.ledger.audit.log_limited(event, address, path=path, client=visitor.client, by=visitor.by)
 
 
-def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Awaitable[None]]) -> Response:
-    """Return a stream that ``tell`` sends until the viewer's key expires. Raises ``GatewayError`` (429, 503) for too
-    many.
+def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:
+    """Return a stream of the events that ``send_events`` sends, until the viewer's key expires.
 
-    Each stream waits only for its viewer and never delays an exchange."""
+    Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
     scope = current_scope()
     service.admission.take("viewers", visitor.client or NOBODY, scope)
 
@@ -185,7 +194,7 @@ def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Await
         with to:
             try:
                 with trio.move_on_after(visitor.seconds_left):
-                    await tell(to.send)
+                    await send_events(to.send)
             except* trio.BrokenResourceError:  # the viewer has left
                 pass
 
@@ -198,13 +207,13 @@ ANY: Final = "MODEL"
 """A placeholder for the name that a client would request from a wildcard."""
 
 
-def names(config: Config, router: Router) -> Mapping[str, str]:
+def displayed_names(config: Config, router: Router) -> Mapping[str, str]:
     """Return the displayed models, each with a name to request: listed ones and wildcards."""
     wildcards = {entry.name: entry.name.replace("*", ANY) for entry in config.entries if entry.wildcard}
     return {**{model.id: model.id for model in router.models()}, **wildcards}
 
 
-def model_row(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
+def model_row(router: Router, name: str, requested_name: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
     """Return a model's name, its first target within ``wall`` with the reason, and the routes of requests.
 
     Clients of several APIs with equal routes share an entry. Secrets in URLs are masked; without ``urls``, none are
@@ -212,9 +221,9 @@ def model_row(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) 
     found: list[tuple[str, Explanation]] = []
     for api in APIS:
         try:
-            found.append((api, router.explain(asked, api, wall)))
+            found.append((api, router.explain(requested_name, api, wall)))
         except GatewayError as error:
-            return {"name": name, "target": "", "why": error.info.message, "ways": [_no_way()]}
+            return {"name": name, "target": "", "why": error.info.message, "ways": [_no_route()]}
     ways: dict[tuple[str, str, str], list[str]] = {}
     for client, one in found:
         ways.setdefault((one.lane, one.target.api, one.url if urls else ""), []).append(client)
@@ -223,5 +232,5 @@ def model_row(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) 
     return {"name": name, "target": first.target.name, "why": first.why, "ways": shown}
 
 
-def _no_way() -> dict[str, Any]:
+def _no_route() -> dict[str, Any]:
     return {"clients": [], "lane": "", "api": "", "url": ""}

@@ -26,7 +26,7 @@ LIMITS_EVERY: Final = 4
 BATCH: Final = 32
 """Events of an opened stream sent together."""
 
-Say: TypeAlias = Callable[[str, Any], bytes]
+MakeEvent: TypeAlias = Callable[[str, Any], bytes]
 """A function that makes an event from its name and data."""
 
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -38,7 +38,7 @@ _LISTS: Final = frozenset({"all", "news", "ended"})
 parts may merely look like keys."""
 
 
-def event_maker(config: Config, mask: Mask) -> Say:
+def event_maker(config: Config, mask: Mask) -> MakeEvent:
     """Return a function that makes events without credentials of ``config``; ``mask`` also masks rows and log lines."""
     return partial(_make_event, findable(secrets_in(config)), mask)
 
@@ -48,7 +48,9 @@ def _make_event(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
     return mask(data.decode()).encode() if name in _LISTS else data
 
 
-async def send_news(service: Service, live_view: LiveView, say: Say, client: str | None, send: Send) -> None:
+async def send_news(
+    service: Service, live_view: LiveView, make_event: MakeEvent, client: str | None, send: Send
+) -> None:
     """Send everything once, then changes every ``TICK`` seconds, of ``client``'s exchanges alone if given.
 
     It ends with the drain, or with a new configuration for the viewer, which may have other keys."""
@@ -56,7 +58,9 @@ async def send_news(service: Service, live_view: LiveView, say: Say, client: str
     view = View(live_view, client)
     await live_view.refresh()
     limits = await _limits(service, client)
-    await send(say("all", {"version": __version__, **limits, **_unavailable_targets(service, client), **view.first()}))
+    await send(
+        make_event("all", {"version": __version__, **limits, **_unavailable_targets(service, client), **view.first()})
+    )
     for tick in count(1):
         if replaced.is_set():
             return
@@ -65,7 +69,7 @@ async def send_news(service: Service, live_view: LiveView, say: Say, client: str
         draining = service.lifecycle.draining
         limits = {} if tick % LIMITS_EVERY else await _limits(service, client)
         await send(
-            say("news", {"draining": draining, **limits, **_unavailable_targets(service, client), **view.next()})
+            make_event("news", {"draining": draining, **limits, **_unavailable_targets(service, client), **view.next()})
         )
         if draining and not live_view.in_flight:
             return
@@ -84,32 +88,36 @@ async def _limits(service: Service, client: str | None) -> dict[str, Any]:
     return {"limits": [list(limit_fields(one).values()) for one in found]}
 
 
-async def send_stream(tap: Subscription, say: Say, send: Send) -> None:
+async def send_stream(subscription: Subscription, make_event: MakeEvent, send: Send) -> None:
     """Send a stream's past and future events, and its end."""
-    prompt = {} if tap.prompt is None else {"prompt": tap.prompt.decode("utf-8", "replace"), "bytes": tap.prompt_bytes}
-    await send(say("opened", {"kept": tap.kept, **prompt}))
-    while before := tuple(islice(tap.before, BATCH)):
-        await send(say("passed", [_event_fields(one) for one in before]))
-    while passed := await _batch(tap):
-        await send(say("passed", [_event_fields(one) for one in passed]))
-    await send(say("ended", {"lost": tap.lost, "line": tap.line}))
+    prompt = (
+        {}
+        if subscription.prompt is None
+        else {"prompt": subscription.prompt.decode("utf-8", "replace"), "bytes": subscription.prompt_bytes}
+    )
+    await send(make_event("opened", {"kept": subscription.kept, **prompt}))
+    while before := tuple(islice(subscription.before, BATCH)):
+        await send(make_event("passed", [_event_fields(one) for one in before]))
+    while passed := await _batch(subscription):
+        await send(make_event("passed", [_event_fields(one) for one in passed]))
+    await send(make_event("ended", {"lost": subscription.lost, "line": subscription.line}))
 
 
-async def _batch(tap: Subscription) -> list[LiveEvent]:
+async def _batch(subscription: Subscription) -> list[LiveEvent]:
     """Return the waiting events, at least one; none at the end."""
     found: list[LiveEvent] = []
     try:
-        found.append(await tap.events.receive())
+        found.append(await subscription.events.receive())
         while len(found) < BATCH:
-            found.append(tap.events.receive_nowait())
+            found.append(subscription.events.receive_nowait())
     except (trio.WouldBlock, trio.EndOfChannel):
         pass
     return found
 
 
-def _event_fields(passed: LiveEvent) -> dict[str, Any]:
-    came, went = passed.sizes
+def _event_fields(event: LiveEvent) -> dict[str, Any]:
+    came, went = event.sizes
     return {
-        "at": round(passed.at, 3), "came": passed.came, "went": passed.went, "note": passed.note, "lost": passed.lost,
-        "left_out": passed.left_out, "came_bytes": came, "went_bytes": went,
+        "at": round(event.at, 3), "came": event.came, "went": event.went, "note": event.note, "lost": event.lost,
+        "left_out": event.left_out, "came_bytes": came, "went_bytes": went,
     }  # fmt: skip

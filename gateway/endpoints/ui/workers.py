@@ -61,30 +61,30 @@ class OtherWorkers:
 
     async def send_news(self, client: str | None, send: Send) -> None:
         """Send the news of every other worker until cancelled; one that ends is reported as ``gone``."""
-        asked: set[str] = set()
+        followed: set[str] = set()
 
         async def follow(worker: str) -> None:
-            await self._ask(worker, Question(client), send)
+            await self._query(worker, Question(client), send)
             await send(sse.event("gone", {"process": int(worker)}))
-            asked.discard(worker)
+            followed.discard(worker)
 
         async with trio.open_nursery() as nursery:
             while True:
-                for worker in self._names() - asked - {str(os.getpid())}:
-                    asked.add(worker)
+                for worker in self._names() - followed - {str(os.getpid())}:
+                    followed.add(worker)
                     nursery.start_soon(follow, worker)
                 await trio.sleep(SEARCH_SECONDS)
 
     async def send_stream(self, worker: str, number: int, client: str | None, send: Send) -> None:
         """Send a stream's events of ``worker``; nothing if the stream or worker is unknown."""
         if worker in self._names():
-            await self._ask(worker, Question(client, number), send)
+            await self._query(worker, Question(client, number), send)
 
     def _names(self) -> set[str]:
         """Return the process ids of listening workers."""
         return {path.stem for path in self.folder.glob(_NAME.format("*")) if path.stem.isdecimal()}
 
-    async def _ask(self, worker: str, question: Question, send: Send) -> None:
+    async def _query(self, worker: str, question: Question, send: Send) -> None:
         """Pass on the reply, event by event, while the worker lives."""
         path, splitter = self.folder / _NAME.format(worker), sse.Splitter()
         try:
@@ -123,7 +123,7 @@ async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.So
     """Answer until the questioner leaves, or nothing is left to send. Raises nothing but cancellation."""
     try:
         async with stream, trio.open_nursery() as nursery:
-            question = await _question(stream) if _is_ours(stream) else None
+            question = await _read_question(stream) if _is_ours(stream) else None
             if question is not None:
                 nursery.start_soon(_wait_for_end, stream, nursery.cancel_scope)
                 await _reply(question, *current(), stream.send_all)
@@ -138,17 +138,17 @@ async def _reply(question: Question, config: Config, service: Service, send: Sen
     live_view = service.live_view
     if not isinstance(live_view, LiveView):
         return
-    say = event_maker(config, service.ledger.mask)
+    make_event = event_maker(config, service.ledger.mask)
     if question.number is None:
-        await send_news(service, live_view, say, question.client, send)
+        await send_news(service, live_view, make_event, question.client, send)
         return
     found = live_view.subscribe(question.number, question.client)
     if found is not None:
-        tap, off = found
+        subscription, unsubscribe = found
         try:
-            await send_stream(tap, say, send)
+            await send_stream(subscription, make_event, send)
         finally:
-            off()
+            unsubscribe()
 
 
 def _is_ours(stream: trio.SocketStream) -> bool:
@@ -160,7 +160,7 @@ def _is_ours(stream: trio.SocketStream) -> bool:
     return bool(user == os.getuid())
 
 
-async def _question(stream: trio.SocketStream) -> Question | None:
+async def _read_question(stream: trio.SocketStream) -> Question | None:
     line = b""
     with trio.move_on_after(QUESTION_SECONDS):
         while not line.endswith(b"\n") and len(line) < LONGEST:

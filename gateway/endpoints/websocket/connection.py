@@ -60,12 +60,12 @@ class RememberingConnection(Protocol):
 
 
 class RememberedBytes:
-    """The memory of a process's connections, at most ``most`` bytes.
+    """The memory of a process's connections, at most ``max_bytes``.
 
     Beyond it, the least recently used connections of the largest holder are closed, but never the one just used."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._total = 0
         self._held: OrderedDict[RememberingConnection, tuple[str, int]] = OrderedDict()
         self._owners = OwnerBytes()
@@ -75,7 +75,7 @@ class RememberedBytes:
         self.forget(connection)
         self._held[connection] = (holder, size)
         self._count(holder, size)
-        while self._total > self._most and (first := self._next_to_end(connection)) is not None:
+        while self._total > self._max_bytes and (first := self._next_to_close(connection)) is not None:
             self.forget(first)
             first.end_when_idle()
 
@@ -89,13 +89,13 @@ class RememberedBytes:
         self._total += size
         self._owners.add(holder, size)
 
-    def _next_to_end(self, used: RememberingConnection) -> RememberingConnection | None:
-        passed: set[str] = set()
-        while (owner := self._owners.largest_owner(passed)) is not None:
+    def _next_to_close(self, used: RememberingConnection) -> RememberingConnection | None:
+        skipped: set[str] = set()
+        while (owner := self._owners.largest_owner(skipped)) is not None:
             for connection, (holder, size) in self._held.items():
                 if holder == owner and size and connection is not used:
                     return connection
-            passed.add(owner)
+            skipped.add(owner)
         return None
 
 
@@ -119,11 +119,11 @@ TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
 
-Remembering: TypeAlias = Callable[[str, bool], StateScope]
+MakeMemory: TypeAlias = Callable[[str, bool], StateScope]
 """A function that makes a connection's memory for an owner ("" without keys), who is a named client or not."""
 
 
-def responses_view(service: Service, remembering: Remembering) -> Callable[[], Awaitable[QuartResponse | None]]:
+def responses_view(service: Service, make_memory: MakeMemory) -> Callable[[], Awaitable[QuartResponse | None]]:
     """Return the view of ``GET /v1/responses`` with an upgrade."""
     remembered = RememberedBytes(service.limits.request_body)
 
@@ -135,11 +135,13 @@ def responses_view(service: Service, remembering: Remembering) -> Callable[[], A
             record = open_record("responses", service.ledger, arrival.scope)
             return through_quart(error_response(record, error.info, headers=CLOSES))
         await websocket.accept({"x-request-id": arrival.scope.id})
-        asked = ClientRequest(_without_beta(arrival.headers), websocket.query_string.decode("latin-1"), admitted.client)
+        client_request = ClientRequest(
+            _without_beta(arrival.headers), websocket.query_string.decode("latin-1"), admitted.client
+        )
         closing = OUR_MISTAKE
         try:
-            memory = remembering(admitted.holder, admitted.client is not None)
-            connection = _Connection(service, asked, memory, arrival, admitted, remembered)
+            memory = make_memory(admitted.holder, admitted.client is not None)
+            connection = _Connection(service, client_request, memory, arrival, admitted, remembered)
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # a bug here becomes the client's close
@@ -167,14 +169,14 @@ class _Connection:
     def __init__(
         self,
         service: Service,
-        asked: ClientRequest,
+        client_request: ClientRequest,
         memory: StateScope,
         arrival: WebSocketArrival,
         admitted: AdmittedWebSocket,
         remembered: RememberedBytes,
     ) -> None:
         self._service = service
-        self._client_request = asked
+        self._client_request = client_request
         self._memory = memory
         self._arrival = arrival
         self._holder = admitted.holder
@@ -326,12 +328,12 @@ class _Connection:
         return exchange.respond(events, 200, STREAM_HEADERS)
 
 
-def _elements(frame: str | bytes | None, most: int) -> int:
-    """Return the frame's number of elements. Raises ``GatewayError`` (413) for more than ``most``."""
+def _elements(frame: str | bytes | None, max_elements: int) -> int:
+    """Return the frame's number of elements. Raises ``GatewayError`` (413) for more than ``max_elements``."""
     if not isinstance(frame, str) or len(frame) <= COUNTED:
         return 0
     body = frame.encode()
-    return check_structure(body, len(body), most)
+    return check_structure(body, len(body), max_elements)
 
 
 # The response

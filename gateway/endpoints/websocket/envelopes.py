@@ -163,12 +163,17 @@ class Frames:
             return None
         if self._error is None:
             raise GatewayError("internal", "the stream ended without a final event")
-        said = _ERROR.decode(self._error)
-        error = said.error or {"type": "server_error", "code": said.code, "message": said.message, "param": said.param}
+        error_event = _ERROR.decode(self._error)
+        error = error_event.error or {
+            "type": "server_error",
+            "code": error_event.code,
+            "message": error_event.message,
+            "param": error_event.param,
+        }
         members = {
             "type": "error",
             "status": status,
             "error": _with_code(error),
-            "sequence_number": said.sequence_number,
+            "sequence_number": error_event.sequence_number,
         }
         return _frame(members, self._stream_id)

@@ -23,7 +23,7 @@ _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _CONTEXT = ("previous_response_id", "conversation")
 
 
-MOST = 32
+MAX_PREWARMS = 32
 """The most prewarms of a connection; Codex continues its last."""
 
 
@@ -48,7 +48,7 @@ class _Prewarm:
 
 
 class Prewarms:
-    """The prewarms of one connection, at most ``MOST`` and ``limit`` bytes; the oldest are dropped, never the
+    """The prewarms of one connection, at most ``MAX_PREWARMS`` and ``limit`` bytes; the oldest are dropped, never the
     newest."""
 
     def __init__(self, limit: int) -> None:
@@ -69,7 +69,7 @@ class Prewarms:
         return {**prewarm.context, **own, "input": _array(items)}
 
     def remember(self, id: str, members: Members) -> None:
-        """Remember the prewarm with ``members``. Raises ``GatewayError`` (400)."""
+        """Remember the prewarm ``id`` with ``members``. Raises ``GatewayError`` (400)."""
         self._prewarms[id] = _Prewarm.of(members)
         while len(self._prewarms) > 1 and self._is_too_much():
             del self._prewarms[next(iter(self._prewarms))]
@@ -80,7 +80,7 @@ class Prewarms:
         return sum(prewarm.size for prewarm in self._prewarms.values())
 
     def _is_too_much(self) -> bool:
-        return len(self._prewarms) > MOST or self.size > self._limit
+        return len(self._prewarms) > MAX_PREWARMS or self.size > self._limit
 
 
 def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:

@@ -12,14 +12,14 @@ from gateway.exchange.service import Service
 from gateway.http.imports import imported
 
 
-def add_websocket(app: QuartTrio, service: Service, remembering: Callable[[str, bool], StateScope]) -> None:
+def add_websocket(app: QuartTrio, service: Service, make_memory: Callable[[str, bool], StateScope]) -> None:
     """Add ``GET /v1/responses`` with an upgrade.
 
-    ``remembering`` makes a connection's memory for its owner, who is a named client or not."""
+    ``make_memory`` makes a connection's memory for its owner, who is a named client or not."""
 
     @cache
     def responses_view(connection: ModuleType) -> Callable[[], Awaitable[QuartResponse | None]]:
-        made: Callable[[], Awaitable[QuartResponse | None]] = connection.responses_view(service, remembering)
+        made: Callable[[], Awaitable[QuartResponse | None]] = connection.responses_view(service, make_memory)
         return made
 
     async def view() -> QuartResponse | None:

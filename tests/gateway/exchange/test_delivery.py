@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.delivery import (
     END_GRACE,
-    HELD,
+    MAX_HELD,
     TRANSITIONS,
     Actions,
     Delivery,
@@ -36,7 +36,7 @@ REST = b"".join(MORE)
 FINISH, DONE = REST.removesuffix(b"data: [DONE]\n\n"), b"data: [DONE]\n\n"
 BROKE = ErrorInfo("upstream", "it broke")
 ERROR = b'data: {"error": {"message": "overloaded", "code": 503}}\n\n'
-COMMENTS = b": waiting\n\n" * (HELD // 44)  # a quarter of what may be held, and a little less
+COMMENTS = b": waiting\n\n" * (MAX_HELD // 44)  # a quarter of what may be held, and a little less
 STATES = tuple(DeliveryState)
 
 
@@ -84,7 +84,7 @@ class Client:
 
     def wait(self, seconds: float, *, more: bool = False) -> Actions:
         self.now += seconds
-        return self._do(self.delivery.time_up(more=more))
+        return self._do(self.delivery.time_up(has_more_data=more))
 
     def upstream_ends(self) -> Actions:
         return self._do(self.delivery.upstream_ended())
@@ -293,10 +293,10 @@ def test_a_stream_never_lies_whatever_happens(comes, due, stores):
         happen(client, [one])
         came += len(one) if isinstance(one, bytes) else 0
         seen = client.lane.progress
-        if state is DeliveryState.HELD and not seen.committed and not silent and came <= HELD:
+        if state is DeliveryState.HELD and not seen.committed and not silent and came <= MAX_HELD:
             assert not any(isinstance(action, bytes | Ping) for action in client.did[did:]), "nothing before content"
         if client.state in (DeliveryState.HELD, DeliveryState.OPEN):
-            assert came - len(client.wrote) <= HELD + len(COMMENTS), "what is held is bounded"
+            assert came - len(client.wrote) <= MAX_HELD + len(COMMENTS), "what is held is bounded"
     assert client.state is DeliveryState.ENDED
     refused = [action for action in client.did if isinstance(action, Refuse)]
     assert len(refused) + client.did.count(LINGER) == 1, "it ends once"

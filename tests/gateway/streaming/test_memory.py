@@ -107,7 +107,7 @@ def test_any_stream_of_usual_length_passes_unchanged(api):
 @each_hostile
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):
     writer = CODECS[client].writer(reply_for(client))
-    lane = Translation(CODECS[api], writer, SSE, masked_error, 2**20, most=KEPT, keeps=KEPT)
+    lane = Translation(CODECS[api], writer, SSE, masked_error, 2**20, max_characters=KEPT, content_limit=KEPT)
     assert held(lane, stream(api, shape)) <= PASSING + 2 * KEPT
     failed = lane.progress.error
     assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message

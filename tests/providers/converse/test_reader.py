@@ -35,8 +35,8 @@ from tests.support.recordings import ABSENT
 recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
 
 
-def read(pieces: Iterable[bytes], keeps: int = 2**20) -> list[Event]:
-    return read_pieces(CONVERSE, pieces, keeps)
+def read(pieces: Iterable[bytes], content_limit: int = 2**20) -> list[Event]:
+    return read_pieces(CONVERSE, pieces, content_limit)
 
 
 def frame(name: str, **value: Any) -> bytes:
@@ -366,9 +366,9 @@ NAMES = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlock
 
 
 @given(st.lists(st.tuples(st.sampled_from(NAMES), JSON), max_size=12), st.sampled_from((0, 2**20)))
-def test_whatever_a_provider_sends_keeps_the_order_of_events(sent, keeps):
+def test_whatever_a_provider_sends_keeps_the_order_of_events(sent, content_limit):
     """Nothing is raised, and an answer that ends well is one that has told its end."""
-    reader = CONVERSE.reader(keeps)
+    reader = CONVERSE.reader(content_limit)
     events = [event for name, value in sent for event in reader.take(name, encoded(value))]
     events += reader.close()
     assert isinstance(events[-1], AnswerEnd | ErrorInfo)
@@ -418,7 +418,7 @@ def test_a_reader_with_keeps_0_holds_nothing():
         BEGIN, delta(0, reasoningContent={"text": "hm"}), delta(0, reasoningContent={"signature": "s"}), stop(0),
         start(1, toolUse=call), delta(1, toolUse={"input": "{}"}), stop(1), delta(2, text="x"), end(), USAGE,
     ]  # fmt: skip
-    events = read(pieces, keeps=0)
+    events = read(pieces, content_limit=0)
     check_event_order(events)
     assert not any(isinstance(event, ReasoningState) for event in events)
     assert isinstance(events[-1], AnswerEnd)
@@ -429,7 +429,7 @@ def test_an_answer_beyond_the_bounds_is_a_failure():
         [start(index, toolUse={"toolUseId": f"c{index}", "name": "x"}) for index in range(3000)],
         [delta(0, reasoningContent={"text": "x" * 1000}) for _ in range(200)],
     ):
-        failed = read([BEGIN, *pieces, end(), USAGE], keeps=100_000)[-1]
+        failed = read([BEGIN, *pieces, end(), USAGE], content_limit=100_000)[-1]
         assert isinstance(failed, ErrorInfo)
         assert "too many" in failed.message
 
