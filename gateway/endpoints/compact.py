@@ -49,7 +49,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), suffix="/compact")
-    walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
+    walk = await exchange.start_walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
         answer = await walk.read_all()
     except GatewayError as error:
@@ -76,7 +76,7 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     plan = planned.plan.with_each_target(lambda target: attrs.evolve(target, lane="hub"))
     size = planned.incoming.size
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
-    walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
+    walk = await exchange.start_walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
     whole = await walk.read_all()
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)

@@ -54,7 +54,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
             return None
         preparation = as_prepared(prepared)
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), prepare=preparation, suffix=suffix)
-    walk = await exchange.walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
+    walk = await exchange.start_walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:
         answer = await walk.read_all()
     except GatewayError as error:

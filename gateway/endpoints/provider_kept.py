@@ -104,7 +104,7 @@ def _forwarded_request(target: Target, body: bytes) -> PlannedRequest:
 
 async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:
     """Send the ``planned`` request, and return the provider's response. Raises ``GatewayError``."""
-    walk = await exchange.walk(planned)
+    walk = await exchange.start_walk(planned)
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
     answer = await walk.read_all()

@@ -30,7 +30,7 @@ log = logging.getLogger("trigate")
 
 
 class StartedAnswer(CacheableAnswer, Protocol):
-    """A response that has begun. ``chunks`` are its rest, which goes to the client through ``lane``."""
+    """A response of which a part has been read; ``chunks`` are its rest."""
 
     source: AnswerSource
 

@@ -87,7 +87,7 @@ class Exchange:
         )
         try:
             request = await self.read(body)
-            origin = await self.origin(request, ConversationAnswers(request.turn))
+            origin = await self.start_origin(request, ConversationAnswers(request.turn))
             if (turn := request.turn.background) is not None:
                 return await self._start_in_background(origin, turn)
             return await self.answer_to(origin)
@@ -109,7 +109,7 @@ class Exchange:
         conditions = TargetConditions(self._context, plan)
         return next((one for one in plan.targets if conditions.outage(one, alone=False) is None), None)
 
-    async def walk(self, request: PlannedRequest) -> Walk:
+    async def start_walk(self, request: PlannedRequest) -> Walk:
         """Return the walk of the request's plan with its first attempt prepared.
 
         Raises ``GatewayError`` (400) for what no target can do or, in strict mode, receive."""
@@ -117,11 +117,11 @@ class Exchange:
         await walk.start()
         return walk
 
-    async def origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
+    async def start_origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
         """Return the source of the response to ``request``: the walk of its plan, with a cache lookup before each
         attempt if responses of ``kind`` may be cached.
 
-        Raises ``GatewayError`` as ``walk`` does."""
+        Raises ``GatewayError`` as ``start_walk`` does."""
         walk = await self._make_walk(request)
         if self._context.service.cache_uses is None:
             await walk.start()

@@ -82,7 +82,7 @@ class PlannedRequest:
 
     @property
     def is_small(self) -> bool:
-        """Whether releasing the text is not worthwhile."""
+        """Whether its text is so small that releasing it is not worthwhile."""
         return self.incoming.size <= SMALL_TEXT
 
     def without_text(self) -> "PlannedRequest":
@@ -95,7 +95,7 @@ class PlannedRequest:
 
 
 def as_prepared(prepared: Prepared) -> Preparation:
-    """Return the ``prepare`` of a request that is the same for all targets."""
+    """Return a ``Preparation`` that returns ``prepared`` for every target."""
     return lambda target, omissions: prepared
 
 

@@ -67,15 +67,16 @@ class Service:
     The service of a new configuration has its own router, authenticator, admission and settings, and shares everything
     lasting with this one.
 
-    - ``keep_alive`` is the longest silence towards a client in seconds, ``websocket_idle`` that of a websocket's client.
-      ``check_streams`` checks every sent stream against its API's grammar.
+    - ``keep_alive`` is the longest silence towards a client in seconds, ``websocket_idle`` the longest silence of a
+      websocket's client. ``check_streams`` checks every sent stream against its API's grammar.
     - ``replaced`` is set when a new configuration takes over.
     - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
       ``balancer`` orders the targets of a group. ``provider_lists`` are the models that providers list.
     - ``cache_uses`` select the responses that may come from the ``answer_cache``; ``None`` if none do.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
-    - ``store`` stores turns, ``kept_ledger`` settled exchanges. ``inventory`` lists the objects that providers store for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs
-      of running batches.
+    - ``store`` stores turns, ``kept_ledger`` settled exchanges. ``inventory`` lists the objects that providers store
+      for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
+      batches.
     - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``recorder``
       records exchanges, ``tracing`` traces them."""
 

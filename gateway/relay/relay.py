@@ -290,7 +290,7 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     nursery, first = scope.nursery, request.planned.plan.first
     outlives_client = DeferredSurvival(nursery, first)
     planned = attrs.evolve(request.planned, before_end=outlives_client.begin if request.outlives_client else None)
-    origin = await exchange.origin(planned, RelayedAnswers(request, exchange.record.endpoint))
+    origin = await exchange.start_origin(planned, RelayedAnswers(request, exchange.record.endpoint))
     survival: Survival | None = None
     if request.outlives_client:
         survival = outlives_client.outliving

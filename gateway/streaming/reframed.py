@@ -6,15 +6,16 @@ from streams.framing import EventWriter, Framing
 
 
 class Reframed:
-    """The inner lane's stream, written in ``writer``'s framing. ``own`` is the framing of the lane's API. ``comment``
-    is the keep-alive, if the framing has one."""
+    """A lane that writes the stream of another ``lane`` in the framing of ``writer``.
 
-    def __init__(self, lane: Lane, own: Framing, writer: EventWriter, comment: bytes) -> None:
+    ``lane_framing`` is the framing of that lane's API. ``comment`` is the keep-alive, if the framing has one."""
+
+    def __init__(self, lane: Lane, lane_framing: Framing, writer: EventWriter, comment: bytes) -> None:
         self.progress = lane.progress
         self.source = lane.source
         self._lane = lane
-        self._parse = own.parse
-        self._splitter = own.splitter(2**62)  # the inner lane enforces its own limits
+        self._parse = lane_framing.parse
+        self._splitter = lane_framing.splitter(2**62)  # the inner lane enforces its own limits
         self._writer = writer
         self._comment = comment
         self._closed = False
@@ -49,8 +50,8 @@ class Reframed:
         return self._writer.close()
 
 
-def reframe_for_client(lane: Lane, own: Framing, client: Framing) -> Lane:
-    """Return ``lane``, reframed if the client's framing differs from ``own``."""
-    if client is own or client.writer is None:
+def reframe_for_client(lane: Lane, lane_framing: Framing, client: Framing) -> Lane:
+    """Return ``lane``, reframed if the client's framing differs from ``lane_framing``."""
+    if client is lane_framing or client.writer is None:
         return lane
-    return Reframed(lane, own, client.writer(), client.comment)
+    return Reframed(lane, lane_framing, client.writer(), client.comment)

@@ -120,7 +120,7 @@ OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
 
 MakeMemory: TypeAlias = Callable[[str, bool], StateScope]
-"""A function that makes a connection's memory for an owner ("" without keys), who is a named client or not."""
+"""A function that returns a connection's memory, for the name of its owner and whether that is a named client."""
 
 
 def responses_view(service: Service, make_memory: MakeMemory) -> Callable[[], Awaitable[QuartResponse | None]]:

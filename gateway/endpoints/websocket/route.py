@@ -15,7 +15,7 @@ from gateway.http.imports import imported
 def add_websocket(app: QuartTrio, service: Service, make_memory: Callable[[str, bool], StateScope]) -> None:
     """Add ``GET /v1/responses`` with an upgrade.
 
-    ``make_memory`` makes a connection's memory for its owner, who is a named client or not."""
+    ``make_memory`` returns a connection's memory, for the name of its owner and whether that is a named client."""
 
     @cache
     def responses_view(connection: ModuleType) -> Callable[[], Awaitable[QuartResponse | None]]:
