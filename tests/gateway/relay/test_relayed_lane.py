@@ -66,7 +66,7 @@ def test_a_body_that_fails_is_cut():
 def test_an_answer_that_is_held_goes_out_whole():
     of = lane(is_stream=False)
     course, _ = delivery(of)
-    course.begin(of.feed(b'{"a": 1}'))
+    course.queue_first_events(of.feed(b'{"a": 1}'))
     assert course.upstream_ended() == (WholeBody(b'{"a": 1}'),)
     assert course.state is DeliveryState.ENDED
 
@@ -88,6 +88,6 @@ def test_an_answer_behind_keep_alives_is_the_one_event(size, expected):
     of = lane(is_stream=False, is_late=True)
     course.use_lane(of)
     data = b"secret".ljust(size)
-    course.begin(of.feed(data[:5]))
+    course.queue_first_events(of.feed(data[:5]))
     written = [*course.receive(data[5:]), *course.upstream_ended()]
     assert b"".join(one for one in written if isinstance(one, bytes)).startswith(expected)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.endpoints.websocket.envelopes import read_envelope
-from gateway.endpoints.websocket.prewarm import MOST, Prewarms
+from gateway.endpoints.websocket.prewarm import MAX_PREWARMS, Prewarms
 from streams.errors import GatewayError
 
 MEGABYTE = 2**20
@@ -74,21 +74,21 @@ def test_a_frame_does_not_live_on_with_the_little_that_is_remembered_of_it():
     ahead = Prewarms(16 * MEGABYTE)
     tracemalloc.start()
     try:
-        for i in range(MOST):
+        for i in range(MAX_PREWARMS):
             body = {"instructions": str(i) + "x" * MEGABYTE, "input": [message("hi")], "conversation": "conv_1"}
             ahead.remember(f"resp_{i}", members(**body))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert all(is_known(ahead, f"resp_{i}") for i in range(MOST))
+    assert all(is_known(ahead, f"resp_{i}") for i in range(MAX_PREWARMS))
     assert held < 4 * MEGABYTE, "the last frame may still be there"
 
 
 def test_so_many_are_remembered_however_small_they_are():
     ahead = Prewarms(MEGABYTE)
-    for i in range(MOST + 5):
+    for i in range(MAX_PREWARMS + 5):
         ahead.remember(f"resp_{i}", members())
-    assert [i for i in range(MOST + 5) if is_known(ahead, f"resp_{i}")] == list(range(5, MOST + 5))
+    assert [i for i in range(MAX_PREWARMS + 5) if is_known(ahead, f"resp_{i}")] == list(range(5, MAX_PREWARMS + 5))
 
 
 @pytest.mark.parametrize("name", ["input", "conversation", "previous_response_id"])
