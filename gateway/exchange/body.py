@@ -20,9 +20,9 @@ from gateway.exchange.delivery import (
     DeliveryState,
     Ping,
     Refuse,
+    SendWhole,
     Signal,
     StoreTurn,
-    WholeBody,
 )
 from gateway.http.response import ResponseBody, Truncated, WriteNow
 from gateway.ledger.record import Record
@@ -33,7 +33,7 @@ WRITE: Final = 64 * 1024
 """Bytes of one write to the client. A larger event is split, so that a slow client does not make each stage hold a
 copy."""
 
-Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | WholeBody
+Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | SendWhole
 """The start of a response, or the error or complete body that replaces it."""
 
 
@@ -83,7 +83,7 @@ class StreamBody(ResponseBody):
     async def open(self) -> Opening:
         """Wait until the response may start, and return its start, its error or its complete body."""
         while (action := await self._next()) is not Signal.OPEN:
-            if isinstance(action, Refuse | WholeBody):
+            if isinstance(action, Refuse | SendWhole):
                 return action
         return Signal.OPEN
 
@@ -144,7 +144,7 @@ class StreamBody(ResponseBody):
                     raise StopAsyncIteration
                 self._enqueue(await self._wait())
             action = self._todo.popleft()
-            if isinstance(action, WholeBody):  # its writer notes its end
+            if isinstance(action, SendWhole):  # its writer notes its end
                 return action
             self._note_end()
             match action:

@@ -14,7 +14,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.attempt_answer import CacheableAnswer, is_shut_down
 from gateway.exchange.body import BufferedBody, StreamBody
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.delivery import Delivery, Refuse, WholeBody
+from gateway.exchange.delivery import Delivery, Refuse, SendWhole
 from gateway.exchange.disconnect import discard
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
@@ -104,7 +104,7 @@ class DeliveredAnswer(Generic[B]):
         match await body.open():
             case Refuse(error):
                 raise GatewayError.of(error)
-            case WholeBody(data):
+            case SendWhole(data):
                 self._client_gone.set()  # nothing is left to read
                 return data
         return body

@@ -139,7 +139,7 @@ class Refuse:
 
 
 @attrs.frozen(repr=False)
-class WholeBody:
+class SendWhole:
     """The action to respond with the complete body ``data`` instead of a stream."""
 
     data: bytes
@@ -160,7 +160,7 @@ class Ping:
     data: bytes
 
 
-Action: TypeAlias = bytes | Signal | Refuse | WholeBody | StoreTurn | Ping
+Action: TypeAlias = bytes | Signal | Refuse | SendWhole | StoreTurn | Ping
 """An action; bytes are whole events to write."""
 
 Actions: TypeAlias = tuple[Action, ...]
@@ -378,7 +378,7 @@ class Delivery:
         )
 
     def _respond(self, data: bytes) -> Actions:
-        return (WholeBody(data),)
+        return (SendWhole(data),)
 
 
 _REACTIONS: Final[Mapping[Reaction, Callable[[Delivery, bytes], Actions]]] = {

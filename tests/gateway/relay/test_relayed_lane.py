@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.exchange.delivery import Delivery, DeliveryState, Ping, Refuse, Signal, WholeBody
+from gateway.exchange.delivery import Delivery, DeliveryState, Ping, Refuse, SendWhole, Signal
 from gateway.ledger.record import Record
 from gateway.relay.relay import RelayedLane
 from streams.events import ErrorInfo, Usage
@@ -67,7 +67,7 @@ def test_an_answer_that_is_held_goes_out_whole():
     of = lane(is_stream=False)
     course, _ = delivery(of)
     course.queue_first_events(of.feed(b'{"a": 1}'))
-    assert course.upstream_ended() == (WholeBody(b'{"a": 1}'),)
+    assert course.upstream_ended() == (SendWhole(b'{"a": 1}'),)
     assert course.state is DeliveryState.ENDED
 
 
