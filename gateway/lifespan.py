@@ -40,6 +40,8 @@ def add_process_tasks(app: App, service: Service) -> None:
     counters = service.allowances.counters
 
     async def begin() -> None:
+        if service.steps is not None:
+            await service.steps.open(app.nursery)
         await service.kept_ledger.begin()
         await service.pending_batches.read()
         app.nursery.start_soon(partial(trio.to_thread.run_sync, service.router.hash_keys, abandon_on_cancel=True))
@@ -73,6 +75,8 @@ def add_process_tasks(app: App, service: Service) -> None:
 
     app.before_serving.append(begin)
     app.after_serving += (end, service.upstream.aclose)
+    if service.steps is not None:
+        app.after_serving.append(service.steps.aclose)
 
 
 async def _summarise(service: Service) -> None:

@@ -45,6 +45,7 @@ from gateway.upstream.framing import MAX_CHUNK
 
 if TYPE_CHECKING:
     from gateway.shared.tables import SharedTables
+    from gateway.steps.loaded import StepSet
 
 
 def open_service(
@@ -60,6 +61,7 @@ def open_service(
 
     Some of them outlive ``config``; ``next_service`` replaces the others at a reload. ``shared`` has the tables in the
     memory that workers share. Raises as ``create_app`` does."""
+    steps = _load_steps(config)
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = Ledger(readable)
@@ -120,7 +122,17 @@ def open_service(
         cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config),
         inventory=inventory,
+        steps=steps,
     )
+
+
+def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
+    """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
+    if not config.steps:
+        return None
+    from gateway.steps.loading import load_steps
+
+    return load_steps(config, before)
 
 
 def _open_answer_store(config: Config) -> AnswerStore:
@@ -212,6 +224,7 @@ def _shared_queues(counters: Counters, shared: "SharedTables | None") -> Queuein
 def next_service(config: Config, service: Service) -> Service:
     """Return the service for a new configuration of the same process. If it raises, nothing has changed."""
     router = Router(config)  # may fail, so it comes before any change
+    steps = _load_steps(config, service.steps)
     router.hash_keys()
     service = service_of_clients(config, service)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
@@ -224,7 +237,7 @@ def next_service(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        credentials=credentials,
+        credentials=credentials, steps=steps,
         live_view=open_live_view(
             service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
         ),

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import msgspec
@@ -27,6 +27,9 @@ from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.open_service import next_service, service_of_clients
 from gateway.shared.memory import anonymous_file
+
+if TYPE_CHECKING:
+    from gateway.steps.loaded import StepSet
 
 log = logging.getLogger("trigate.reload")
 
@@ -66,9 +69,19 @@ class ReloadableApp:
         service = next_service(config, self._service)
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
+        self._change_steps(service.steps)
         self._service.replaced.set()
         self._config, self._service = config, service
         return found
+
+    def _change_steps(self, steps: "StepSet | None") -> None:
+        """Open the new resources of ``steps``, and close those of the replaced ones after their last request."""
+        if steps is not None:
+            steps.begin()
+            self._first.start_soon(partial(steps.open_late, self._first.nursery))
+            self._first.after_serving.append(steps.aclose)
+        if (before := self._service.steps) is not None:
+            before.replace()
 
     def change_clients(self, config: Config, by: tuple[str, ...] = ()) -> None:
         """Use ``config`` for new requests; it may differ only in its clients, which the people ``by`` changed.

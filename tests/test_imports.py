@@ -75,16 +75,17 @@ ARROWS: Final = {
         config http ledger logs providers.apis providers.neutral providers.recordings request streaming upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
+    "gateway.steps": "config http",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
         logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
-        providers.responses request routing serving stores streaming telemetry upstream""",
+        providers.responses request routing serving steps stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger logs model_lists providers.apis
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
-        kept_objects ledger model_lists open_store routing serving shared sign_in stores telemetry upstream""",
+        kept_objects ledger model_lists open_store routing serving shared sign_in steps stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
@@ -97,11 +98,11 @@ ARROWS: Final = {
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http open_service shared",
+    "gateway.reload": "app config exchange http open_service shared steps",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.neutral providers.recordings reload routing serving shared stores telemetry upstream""",
+        providers.neutral providers.recordings reload routing serving shared steps stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,6 +51,7 @@ from streams.garbage import freeze_startup_objects
 if TYPE_CHECKING:
     from gateway.endpoints.ui.workers import OtherWorkers
     from gateway.shared.tables import SharedTables
+    from gateway.steps.loaded import StepSet
 
 T = TypeVar("T")
 
@@ -313,7 +314,7 @@ async def serve_config(
             service.metrics.reloaded(good)
 
     freeze_startup_objects()
-    async with trio.open_nursery() as nursery:
+    async with _failed_steps(service.steps), trio.open_nursery() as nursery:
         if others is not None:
             nursery.start_soon(others.answer, lambda: served.current)
         report_stale = service.metrics.report_stale_keys
@@ -333,6 +334,17 @@ async def serve_config(
         nursery.cancel_scope.cancel()
     if key_store is not None:
         await key_store.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _failed_steps(steps: "StepSet | None") -> AsyncIterator[None]:
+    """Raise the ``ConfigError`` of a step that could not start, instead of the server's error about its app."""
+    try:
+        yield
+    except BaseExceptionGroup:
+        if steps is not None and steps.failed is not None:
+            raise steps.failed from None
+        raise
 
 
 def _supervise(
@@ -359,6 +371,7 @@ def _supervise(
     ):
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_try_store, config)
+        _run(_try_steps, config)
         freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
@@ -389,6 +402,14 @@ async def _try_store(config: Config) -> None:
     """Open the store once, so that the supervisor reports its problems, and not each worker repeatedly."""
     if (store := await open_store(config)) is not None:
         await store.aclose()
+
+
+async def _try_steps(config: Config) -> None:
+    """Load, open and close the steps once, for the same reason."""
+    if config.steps:
+        from gateway.steps.loading import try_steps
+
+        await try_steps(config)
 
 
 def _worker(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:

@@ -47,6 +47,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_named("route", old.routes, new.routes, _route),
         *_named("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_key),
         *_named("client group", _groups(old), _groups(new), _members),
+        *_steps(old, new),
         *_authenticator(old, new),
         *_default(old, new),
         *setting_changes(old, new),
@@ -125,6 +126,15 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
     before, after = (None if key.group is None else key.group.name for key in (old, new))
     if before != after:
         yield f"group {spelled_value('', before)} → {spelled_value('', after)}"
+
+
+def _steps(old: Config, new: Config) -> Iterator[Change]:
+    """Yield the changes of steps, and of their order."""
+    before, after = _by_name(old.steps), _by_name(new.steps)
+    yield from _named("step", before, after, _members)
+    common = [name for name in before if name in after]
+    if common != [name for name in after if name in before]:
+        yield Change("~", f"steps: order {', '.join(before)} → {', '.join(after)}")
 
 
 def _ends(client: ClientKey) -> dict[bytes, datetime | None]:

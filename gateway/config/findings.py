@@ -47,6 +47,10 @@ class Findings:
         self._said.add(what)
         return new
 
+    def mistake(self, path: Path, found: str, expected: str) -> Mistake:
+        """Return a mistake at ``path`` without reporting it, for checks that follow the reading."""
+        return self._read.mistake(path, found, expected)
+
     def wrong(self, path: Path, found: str, expected: str, suggestion: str | None = None) -> None:
         self.mistakes.append(self._read.mistake(path, found, expected, suggestion))
 

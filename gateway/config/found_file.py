@@ -17,6 +17,7 @@ from configfile.variables import Use
 from gateway.config.findings import Findings
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
+from gateway.config.steps import KIND_NAMES
 from gateway.config.urls import is_loopback
 from providers.catalog import providers as catalog
 
@@ -92,6 +93,8 @@ def check_found(
             findings.wrong((*place, "sign_in"), _SIGNS_IN, advice)
     for place in _signing_in(content):
         findings.wrong(place, _SIGNS_IN, advice)
+    for place, found in _far_steps(content):
+        findings.wrong(place, found, advice)
     folder = os.path.realpath(file.parent)
     for use in files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
@@ -108,6 +111,26 @@ def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:
     for name, own in providers.items() if isinstance(providers, dict) else ():
         if isinstance(own, dict) and own.get("sign_in") not in (None, "none"):
             yield "providers", str(name), "sign_in"
+
+
+def _far_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield the paths of steps that load code or call a service on another machine, with the reason."""
+    items = content.get("steps")
+    for i, item in enumerate(items if isinstance(items, list) else ()):
+        use, settings = (item.get("use"), item.get("with")) if isinstance(item, dict) else (None, None)
+        if isinstance(use, str) and use not in KIND_NAMES:
+            yield ("steps", i, "use"), "trigate found this file in the current directory, and it loads code"
+        url = settings.get("url") if isinstance(settings, dict) else None
+        if isinstance(url, str) and not is_loopback(_host(url)):
+            found = "trigate found this file in the current directory, and it sends texts to another machine"
+            yield ("steps", i, "with", "url"), found
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:

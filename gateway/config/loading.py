@@ -22,7 +22,7 @@ from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, doubtful_budgets
 from gateway.config.caching import build_answer_cache
-from gateway.config.client_access import access_names
+from gateway.config.client_access import AccessNames, access_names
 from gateway.config.client_keys import build_client_keys
 from gateway.config.collector import collector
 from gateway.config.counters import check_counters
@@ -40,6 +40,7 @@ from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage
+from gateway.config.steps import StepSettings
 from streams.timeouts import Timeouts
 
 __all__ = [
@@ -240,6 +241,7 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
     made = attrs.evolve(
         made,
         cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, findings),
+        steps=_steps(config, names, findings) if config.steps else (),
         tracing=collector(config.tracing, findings),
     )
     return attrs.evolve(
@@ -248,6 +250,12 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
         warnings=tuple(dict.fromkeys(findings.warnings)),
         notes=tuple(dict.fromkeys(findings.notes)),
     ), entries
+
+
+def _steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
+    from gateway.config.step_checks import build_steps
+
+    return build_steps(config, names, findings)
 
 
 def _timeouts(config: Config, common: ListenedTo, findings: Findings) -> Timeouts:

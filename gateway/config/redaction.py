@@ -47,6 +47,7 @@ def secrets_in(config: Config) -> Secrets:
     for address in (storage and storage.connection_string, config.counters.url, config.cache.url):
         if address:
             found += [address, urlsplit(address).password or ""]
+    found += [text for step in config.steps for text in step.secrets]
     return tuple(dict.fromkeys(filter(None, found)))
 
 

@@ -39,6 +39,7 @@ from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.state_storage import StateStorage
+from gateway.config.steps import StepSettings
 from streams.timeouts import Timeouts
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -96,6 +97,10 @@ ClientKeys: TypeAlias = Annotated[
 ClientGroups: TypeAlias = Annotated[
     tuple[ClientGroup, ...],
     Kind("list", pick=lambda _: tuple[ClientGroup | None, ...], parts=(tuple[ClientGroup, ...],)),
+]
+Steps: TypeAlias = Annotated[
+    tuple[StepSettings, ...],
+    Kind("list", pick=lambda _: tuple[StepSettings | None, ...], parts=(tuple[StepSettings, ...],)),
 ]
 """Lists in which ``None`` replaces invalid items until all errors are reported, so that others keep their numbers."""
 
@@ -226,6 +231,13 @@ class Config:
     )
     client_groups: ClientGroups = setting(
         "Settings that several clients share. See [client_groups](#client_groups).", (), shown="none", compared=False
+    )
+    steps: Steps = setting(
+        "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order. See "
+        "[steps](#steps).",
+        (),
+        shown="none",
+        compared=False,
     )
     open: bool = setting(
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens on other addresses "

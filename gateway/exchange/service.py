@@ -1,6 +1,7 @@
 """The state that all exchanges of a process share until a new configuration replaces it."""
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -32,6 +33,9 @@ from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
+
+if TYPE_CHECKING:
+    from gateway.steps.loaded import StepSet
 
 
 class Replaced:
@@ -78,7 +82,8 @@ class Service:
       for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
       batches.
     - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``recorder``
-      records exchanges, ``tracing`` traces them."""
+      records exchanges, ``tracing`` traces them.
+    - ``steps`` check texts; ``None`` without any in the configuration."""
 
     router: Router
     upstream: Upstream
@@ -111,6 +116,7 @@ class Service:
     cache_uses: CacheUses | None = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
+    steps: "StepSet | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

@@ -20,6 +20,7 @@ from hypercorn.typing import (
     Scope,
 )
 
+from configfile.document import ConfigError
 from gateway.http.headers import may_hold_key, with_key_in_header
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
@@ -122,6 +123,8 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
     try:
         for hook in hooks:
             await hook()
+    except ConfigError as error:
+        return str(error)
     except (Exception, BaseExceptionGroup) as error:
         log.exception("unexpected error")
         return str(error)

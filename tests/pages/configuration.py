@@ -6,7 +6,7 @@ declare the keys, and the README's list of missing features, from the table that
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -31,8 +31,10 @@ from gateway.config import (
     settings,
     sign_ins,
     state_storage,
+    steps,
 )
 from gateway.config.unknown import ABSENT
+from gateway.steps.kinds import KINDS
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
@@ -76,6 +78,9 @@ CLASSES: Mapping[str, type] = {
     "client_groups": clients.ClientGroup,
     "Several keys": clients.AcceptedKey,
     "Past the gateway": clients.RealtimeGrant,
+    "steps": steps.StepSettings,
+    "for": steps.StepScope,
+    "refusal": steps.StepRefusal,
     "counters": counters.CounterSettings,
     "cache": cached_answers.AnswerCacheSettings,
     "cache of a name or a client": cached_answers.CacheUse,
@@ -111,6 +116,7 @@ def tables() -> dict[str, str]:
     found = {heading: _table(HEAD, rows(kind)) for heading, kind in CLASSES.items()}
     older = [*rows(listening.LegacyListeners), *rows(listening.LegacyListener, "egress_traffic.")]
     found["The older form"] = _table(HEAD, older)
+    found["Kinds of steps"] = _table(("kind", "at", "action", "finds"), [*_kinds()])
     found["Accepted without effect"] = _table(
         ("key", "why"),
         [
@@ -121,6 +127,13 @@ def tables() -> dict[str, str]:
         ],
     )
     return found
+
+
+def _kinds() -> Iterator[tuple[str, ...]]:
+    """Yield the defaults of each built-in kind of step."""
+    for row in KINDS.values():
+        at = " and ".join(f"`{moment}`" for moment in row.at)
+        yield f"`{row.name}`", at, "the service's" if row.action is None else f"`{row.action}`", row.meaning
 
 
 def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:

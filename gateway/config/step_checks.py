@@ -1,0 +1,234 @@
+"""Checks of the items of ``steps``. Imported only for a configuration that has some.
+
+The kinds of steps are in ``gateway.steps.kinds``, which depends on this package; so it is looked up by its name."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final, get_args
+
+import attrs
+
+from configfile.document import Path
+from configfile.expanded import Expanded, Unresolved
+from configfile.keys import keys_of
+from configfile.kinds import Secret
+from configfile.reading import read
+from configfile.secret_files import SecretFile
+from configfile.wording import Wrong, describe, nearest
+from gateway.config.client_access import AccessNames
+from gateway.config.findings import Findings
+from gateway.config.patterns import matches_one
+from gateway.config.settings import Config
+from gateway.config.steps import StepScope, StepSettings
+from providers.endpoints.endpoint import ENDPOINTS
+from streams.errors import GatewayError
+from streams.events import APIS
+
+KINDS_MODULE: Final = "gateway.steps.kinds"
+
+CONTENT: Final = "content"
+"""The setting of an observer of your own: whether it gets texts. It is the gateway's, not the code's."""
+
+
+def kind_rows() -> Mapping[str, Any]:
+    """Return the rows of the built-in kinds by name."""
+    return import_module(KINDS_MODULE).KINDS  # type: ignore[no-any-return]
+
+
+def build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
+    """Return the steps of a file in order, with their names and settings."""
+    made: dict[str, StepSettings] = {}
+    items: Sequence[StepSettings | None] = config.steps
+    for i, item in enumerate(items):
+        path = ("steps", i)
+        if item is None:
+            if path not in findings.faulty:
+                findings.wrong(path, "this item is empty", "add `use`")
+            continue
+        name = item.name or default_name(item.use)
+        if name in made:
+            advice = "give each step its own `name`"
+            findings.wrong((*path, "name" if item.name else "use"), f"another step has the name {name}", advice)
+        _check_scope(item.scope, (*path, "for"), config, names, findings)
+        _check_item(item, path, findings)
+        written = findings.mistake((*path, "use"), "", "")
+        made.setdefault(name, _with_settings(attrs.evolve(item, name=name, written=written), path, findings))
+    return tuple(made.values())
+
+
+def default_name(use: str) -> str:
+    """Return the name of a step without ``name``: its kind, or the name of its function."""
+    return use.rpartition(":")[2].rpartition(".")[2] if ":" in use else use
+
+
+def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSettings:
+    """Return ``item`` with its settings read: by the class of a kind, else as they are with the texts of files."""
+    row = kind_rows().get(item.use)
+    if row is None or item.is_code:
+        texts, found = _resolved(item.settings, (*path, "with"), findings)
+        return attrs.evolve(item, settings=texts, secrets=tuple(found))
+    reading = read(item.settings, row.settings_class)
+    for fault in reading.faults:
+        findings.wrong((*path, "with", *fault.path), *fault.wrong.words[:3])
+    secrets = (*_expanded(item.settings), *_secrets_of(reading.value))
+    plain = {name: value for name, value in item.settings.items() if not isinstance(value, SecretFile)}
+    return attrs.evolve(item, settings=plain, kind_settings=reading.value, secrets=secrets)
+
+
+def _secrets_of(settings: Any) -> Iterator[str]:
+    """Yield the credentials among the settings of a kind."""
+    for field in keys_of(type(settings)).values() if attrs.has(type(settings)) else ():
+        value = getattr(settings, field.attribute)
+        if isinstance(value, str) and (field.key.secret or Secret in (field.type, *get_args(field.type))):
+            yield value
+
+
+def _expanded(value: Any) -> Iterator[str]:
+    """Yield the texts that came from variables."""
+    if isinstance(value, Expanded) and not isinstance(value, Unresolved):
+        yield str(value)
+    for member in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from _expanded(member)
+
+
+def _resolved(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str]]:
+    """Return ``value`` with the texts of its secret files, and all its texts from variables and files."""
+    secrets: list[str] = []
+
+    def resolve(value: Any, path: Path) -> Any:
+        if isinstance(value, SecretFile):
+            try:
+                value = value.text().strip()
+            except Wrong as wrong:
+                findings.wrong(path, *wrong.words[:3])
+                return ""
+            secrets.append(value)
+            return value
+        if isinstance(value, dict):
+            return {key: resolve(member, (*path, key)) for key, member in value.items()}
+        if isinstance(value, list | tuple):
+            return [resolve(member, (*path, i)) for i, member in enumerate(value)]
+        return value
+
+    secrets += _expanded(value)
+    return resolve(dict(value), path), secrets
+
+
+# Contradictions
+
+
+@attrs.frozen(repr=False)
+class StepPlan:
+    """The settings of a step with all defaults: ``action`` of ``None`` means that the service decides."""
+
+    at: tuple[str, ...]
+    action: str | Mapping[str, str] | None
+    hold: str | int
+    parts: tuple[str, ...]
+
+    @property
+    def masks(self) -> bool:
+        return self.action == "mask" or (isinstance(self.action, Mapping) and "mask" in self.action.values())
+
+
+def planned_step(item: StepSettings, defaults: Any, *, is_code: bool) -> StepPlan:
+    """Return the settings of ``item`` over the ``defaults`` of its kind or of its code.
+
+    A kind that only reads records masks them; a record cannot be refused."""
+    at = item.at or defaults.at or ("request", "response")
+    action = item.action if item.action is not None else defaults.action
+    if item.action is None and is_code:
+        action = action or "refuse"
+    if item.action is None and action == "refuse" and set(at) == {"finished"}:
+        action = "mask"
+    hold = item.hold if item.hold is not None else defaults.hold
+    parts = item.parts or defaults.parts or tuple(kind_module_parts())
+    return StepPlan(at, action, "whole" if hold is None else hold, parts)
+
+
+def kind_module_parts() -> Iterable[str]:
+    """Return the parts that a step sees by default."""
+    return import_module(KINDS_MODULE).DEFAULT_PARTS  # type: ignore[no-any-return]
+
+
+def contradictions(item: StepSettings, plan: StepPlan) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield the key, the fault and the advice of each contradiction between the settings of a step."""
+    key = "action" if item.action is not None else "at" if item.at is not None else "use"
+    if plan.masks and "during" in plan.at:
+        yield (key,), "a mask is too late with `at: during`: the provider already has the text", (
+            "use `at: [request]`, or `action: refuse`")  # fmt: skip
+    if plan.masks and plan.hold == "nothing" and "response" in plan.at:
+        yield ("hold" if item.hold is not None else key,), "`hold: nothing` releases text before it can be masked", (
+            "remove `hold`, or use `action: refuse`")  # fmt: skip
+    if item.restore and "request" not in plan.at:
+        yield ("restore",), "there is nothing to restore: this step does not mask requests", "add `request` to `at`"
+    elif item.restore and plan.action is not None and not plan.masks:
+        yield ("restore",), "there is nothing to restore: this step masks nothing", "use `action: mask`"
+    actions: Collection[str | None] = plan.action.values() if isinstance(plan.action, Mapping) else (plan.action,)
+    if "refuse" in actions and set(plan.at) == {"finished"}:
+        yield (key,), "a finished request cannot be refused", "use `mask` or `report`"
+
+
+def _check_item(item: StepSettings, path: Path, findings: Findings) -> None:
+    """Report the faults of one item that do not depend on its code."""
+    for key in ("at", "parts"):
+        if getattr(item, key) == ():
+            findings.wrong((*path, key), "the list is empty", "list at least one, or remove it for the default")
+    if item.action == {}:
+        findings.wrong((*path, "action"), "the mapping is empty", "list at least one label, or write one action")
+    row = kind_rows().get(item.use)
+    if row is None and not item.is_code and "." in item.use:
+        file = item.use.endswith(".py")
+        advice = f"add its function: {'./' if file else ''}{item.use}:NAME"
+        findings.wrong((*path, "use"), f"{describe(item.use)} names no function", advice)
+    if row is None:
+        return
+    plan = planned_step(item, row, is_code=False)
+    for place, found, advice in contradictions(item, plan):
+        findings.wrong((*path, *place), found, advice)
+    if item.hold is not None and "response" not in plan.at:
+        findings.no_effect((*path, "hold"), "it concerns responses, which this step does not check")
+
+
+# The requests of a step
+
+
+def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessNames, findings: Findings) -> None:
+    """Report patterns that nothing can match: a misspelled name would leave requests unchecked."""
+    clients = [client.name for client in config.client_keys if client is not None]
+    entries = [entry.name for entry in names.entries.made]
+    known: dict[str, tuple[Collection[str], str, bool]] = {
+        "clients": (clients, "client_keys", config.stored_keys == "off"),
+        "groups": (tuple(names.groups), "client_groups", True),
+        "entries": (entries, "model_providers", names.entries.complete),
+        "endpoints": ((*APIS, *ENDPOINTS), "the endpoints", True),
+    }
+    for key, (of, where, complete) in known.items():
+        for i, pattern in _patterns(scope, key, path, findings):
+            if complete and not any(matches_one(name, (pattern,)) for name in of) and pattern != "*":
+                found = f"no name in {where} matches {describe(pattern)}"
+                findings.wrong((*path, key, i), found, f"use a name of {where}", nearest(pattern, of))
+    for i, pattern in _patterns(scope, "models", path, findings):
+        if names.entries.complete and not _is_model(pattern, names):
+            found = f"{describe(pattern)} is not a configured model"
+            findings.wrong((*path, "models", i), found, "use a name of model_providers or model_aliases")
+
+
+def _patterns(scope: StepScope, key: str, path: Path, findings: Findings) -> Iterator[tuple[int, str]]:
+    """Yield the patterns in one list of ``scope``, without the mark of exclusions. Report an empty list."""
+    patterns = getattr(scope, key)
+    if patterns == ():
+        findings.wrong((*path, key), "the list is empty", "list at least one name, or remove it to include all")
+    for i, pattern in enumerate(patterns or ()):
+        if not isinstance(pattern, Unresolved):
+            yield i, pattern.removeprefix("!")
+
+
+def _is_model(pattern: str, names: AccessNames) -> bool:
+    """Return whether a request may have a model that matches ``pattern``; those of wildcard entries are unknown."""
+    if any(letter in pattern for letter in "*?["):
+        return True
+    try:
+        return names.is_model(pattern)
+    except GatewayError:
+        return True

@@ -1,0 +1,226 @@
+"""The steps that check, mask or record content: the keys of an item of ``steps``."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import attrs
+
+from configfile.document import Mistake
+from configfile.keys import Kind, setting
+from configfile.kinds import Natural, Wait, any_of, text_matching
+from configfile.wording import Wrong, describe
+
+StepMoment: TypeAlias = Literal["request", "during", "response", "finished"]
+StepAction: TypeAlias = Literal["mask", "refuse", "report"]
+StepPart: TypeAlias = Literal[
+    "system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "tools", "media", "input", "other",
+]  # fmt: skip
+"""The words of ``trigate.steps``, which the start does not import."""
+
+Unchecked: TypeAlias = Literal["refuse", "pass"]
+"""The treatment of content that a step could not check."""
+
+RefusalForm: TypeAlias = Literal["error", "stop"]
+"""The form of a refusal: an HTTP error, or a response that ends with the API's word for filtered content."""
+
+HoldWord: TypeAlias = Literal["whole", "nothing"]
+
+ON_REQUEST: Final = "on_request"
+
+KIND_NAMES: Final = ("secrets", "pii", "regex", "tools", "size", "http", "presidio")
+"""The built-in kinds, as in ``gateway.steps.kinds``, which the start does not import."""
+
+StepName: TypeAlias = Annotated[
+    str,
+    text_matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "a name of at most 64 letters, digits, `.`, `_` and `-`",
+    ),
+]
+
+StepUse: TypeAlias = Annotated[
+    str,
+    text_matching(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
+        r"|[^:\0]*[/.][^:\0]*:[A-Za-z_][A-Za-z0-9_.]*",
+        "a kind such as pii, package.module:name, or ./file.py:name",
+    ),
+]
+"""A kind, an entry point, or the module or file of code with a name in it."""
+
+
+def _hold(value: Any) -> HoldWord | int:
+    if value in ("whole", "nothing"):
+        return value  # type: ignore[no-any-return]
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= 10**6:
+        raise Wrong(describe(value), "expected whole, nothing, or a number of characters from 1 to 1000000")
+    return number
+
+
+Hold: TypeAlias = Annotated[
+    HoldWord | int,
+    Kind(
+        "`whole`, `nothing` or number of characters",
+        _hold,
+        any_of({"enum": ["whole", "nothing"]}, {"type": "integer", "minimum": 1, "maximum": 10**6}),
+    ),
+]
+"""The text of a response that is held until its check: all of it, nothing, or its last characters."""
+
+Actions: TypeAlias = Annotated[
+    StepAction | Mapping[str, StepAction],
+    Kind(
+        "`mask`, `refuse` or `report`, or mapping of labels to them",
+        pick=lambda value: dict[str, StepAction] if isinstance(value, dict) else StepAction,
+        parts=(StepAction, dict[str, StepAction]),
+    ),
+]
+
+_PATTERNS: Final = {"minItems": 1}
+
+
+@attrs.frozen(repr=False)
+class StepScope:
+    """The requests that a step applies to: patterns over their names, ``None`` for all.
+
+    A pattern that begins with ``!`` excludes. All lists must match. With ``on_request``, the client must also list the
+    step in its request."""
+
+    clients: tuple[str, ...] | None = setting("Names of `client_keys`.", None, shown="all", shape=_PATTERNS)
+    groups: tuple[str, ...] | None = setting("Names of `client_groups`.", None, shown="all", shape=_PATTERNS)
+    models: tuple[str, ...] | None = setting(
+        "The names that clients request, such as aliases. To cover a provider under every name, use `entries`.",
+        None,
+        shown="all",
+        shape=_PATTERNS,
+    )
+    entries: tuple[str, ...] | None = setting(
+        "The names of entries. The step runs before the first attempt at such an entry, so a fallback to it is "
+        "checked too.",
+        None,
+        shown="all",
+        shape=_PATTERNS,
+    )
+    endpoints: tuple[str, ...] | None = setting(
+        "The endpoints, such as `embeddings` or `files`, and for conversations the API: `chat`, `messages`, "
+        "`responses`, `gemini` or `converse`. Clients can use endpoints outside the list unchecked.",
+        None,
+        shown="all",
+        shape=_PATTERNS,
+    )
+    on_request: bool = setting(
+        "Run the step only for requests that list it in `x-trigate-steps`. `for: on_request` means the same.", False
+    )
+
+    @property
+    def is_for_all(self) -> bool:
+        return self == EVERYTHING
+
+
+EVERYTHING: Final = StepScope()
+
+
+def _scope(value: Any) -> StepScope:
+    if isinstance(value, StepScope):
+        return value
+    if value == ON_REQUEST:
+        return StepScope(on_request=True)
+    raise Wrong(describe(value), "expected on_request, or a mapping such as {clients: [app]}")
+
+
+Scope: TypeAlias = Annotated[
+    StepScope,
+    Kind(
+        "mapping, or `on_request`",
+        _scope,
+        pick=lambda value: StepScope if isinstance(value, dict) else None,
+        parts=(Literal["on_request"], StepScope),
+    ),
+]
+
+
+@attrs.frozen(repr=False)
+class StepRefusal:
+    """The response to a refused request."""
+
+    form: RefusalForm = setting(
+        "`error`: 400 with `code: content_filter`. `stop`: a response with `message` as its text, and the API's "
+        "reason for filtered content.",
+        "error",
+        name="as",
+    )
+    message: str | None = setting("The text for the client.", None, shown="names the step and the label")
+
+
+@attrs.frozen(repr=False)
+class StepSettings:
+    """One item of ``steps``.
+
+    ``settings`` are those in the file, ``kind_settings`` the same of a built-in kind, read with its class. ``secrets``
+    are the credentials in them. ``written`` is the position of ``use``, for later messages."""
+
+    holds_secrets = True
+
+    use: StepUse = setting(
+        "The step: a [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
+        "`./file.py:name` relative to this file."
+    )
+    name: StepName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`")
+    at: tuple[StepMoment, ...] | None = setting(
+        "`request`: before the provider gets the request. `during`: while the provider works, before the client gets "
+        "anything. `response`: on the response. `finished`: on records of finished requests.",
+        None,
+        shown="the kind's; for code `[request, response]`",
+        shape={"minItems": 1},
+    )
+    action: Actions | None = setting(
+        "The treatment of findings: `mask` the text, `refuse` the request, or `report` it in log and metrics. A "
+        "mapping sets it by label; labels that it does not list are refused.",
+        None,
+        shown="the kind's; for code `refuse`",
+    )
+    scope: Scope = setting(
+        "The requests that it applies to: [`for`](#for). Every list in it must match.",
+        EVERYTHING,
+        shown="all requests",
+        name="for",
+    )
+    settings: dict[str, Any] = setting(
+        "The settings of the [kind](#kinds-of-steps), or of your code.",
+        factory=dict,
+        shown="none",
+        secret=True,
+        name="with",
+    )
+    hold: Hold | None = setting(
+        "The part of a response that waits for the check: `whole`, the last characters by their number, or `nothing`. "
+        "With `nothing` the client may see text before the step refuses it.",
+        None,
+        shown="the kind's; for code `whole`",
+    )
+    parts: tuple[StepPart, ...] | None = setting(
+        "The texts that it sees: `system`, `user`, `assistant`, `reasoning`, `tool_calls`, `tool_results`, `tools` "
+        "(definitions), `media`, `input` (of requests without a conversation), `other`.",
+        None,
+        shown="all except `tools` and `media`",
+        shape={"minItems": 1},
+    )
+    latest: bool = setting("See only the messages after the last one of the assistant.", False)
+    restore: bool = setting("Replace masks in responses with the client's own values.", False)
+    deadline: Wait = setting("The longest time of one call.", 5.0)
+    concurrent: Natural = setting("The most calls at the same time, in each worker.", 64)
+    unchecked: Unchecked = setting(
+        "The treatment of content that the step could not check, for any reason: `refuse` or `pass`.", "refuse"
+    )
+    refusal: StepRefusal = setting(
+        "The response to a refused request: [`refusal`](#refusal).", factory=StepRefusal, shown="a 400"
+    )
+    kind_settings: Any = attrs.field(default=None, eq=False)
+    secrets: tuple[str, ...] = attrs.field(default=(), eq=False)
+    written: Mistake | None = attrs.field(default=None, eq=False)
+
+    @property
+    def is_code(self) -> bool:
+        """Whether ``use`` names a module or file."""
+        return ":" in self.use

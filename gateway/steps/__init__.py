@@ -1,0 +1,6 @@
+"""Steps: checks of the text of requests and responses. Imported only for a configuration with ``steps``.
+
+- ``loading`` finds the code of a step, ``loaded`` has the loaded steps of a configuration, with ``scope``: the
+  requests that a step applies to, ``resources``: steps that live as long as the service.
+- ``runner`` calls a step, with ``breaker``: pauses after failures, and ``memory``: texts that were clean before.
+- ``kinds``: the built-in kinds"""

@@ -1,0 +1,245 @@
+"""The loaded steps of a configuration."""
+
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import attrs
+import trio
+
+from configfile.document import ConfigError, Mistake
+from gateway.config.steps import StepRefusal, StepScope, StepSettings
+from gateway.http.request_scope import RequestScope
+from gateway.steps.breaker import StepBreaker
+from gateway.steps.resources import StepResource, describe_error
+from gateway.steps.scope import ClientFacts, is_in_scope, matches
+from trigate.steps import Action, Finding, Moment, Part
+
+log = logging.getLogger("trigate.steps")
+
+Hold: TypeAlias = Literal["whole", "nothing", "tail"] | int
+"""The text of a response that waits for the check. ``tail``: what may still become a match, by ``open_tail``."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class StepState:
+    """The parts of a step that change: its slots, pauses and resources. A reload keeps those of unchanged steps."""
+
+    slots: trio.CapacityLimiter
+    breaker: StepBreaker = attrs.field(factory=StepBreaker)
+    resource: StepResource | None = None
+    logged: dict[str, float] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False, repr=False)
+class LoadedStep:
+    """A step with its code and its settings, all defaults included.
+
+    ``order`` is its position in the file, ``moments`` are its times. ``actions`` are one for all labels, or one by
+    label; ``None`` means that the service decides. ``function`` is ``None`` for a step with a ``resource``. An observer
+    gets records instead of checks. ``is_inline``: a fast pure function that needs no thread. ``remembers``: texts that
+    were clean need no second check."""
+
+    name: str
+    order: int
+    settings: StepSettings
+    moments: tuple[Moment, ...]
+    actions: Action | Mapping[str, Action] | None
+    hold: Hold
+    parts: frozenset[Part]
+    state: StepState
+    function: Any = None
+    is_observer: bool = False
+    is_inline: bool = False
+    remembers: bool = False
+    wants_content: bool = False
+
+    @property
+    def scope(self) -> StepScope:
+        return self.settings.scope
+
+    @property
+    def latest(self) -> bool:
+        return self.settings.latest
+
+    @property
+    def restore(self) -> bool:
+        return self.settings.restore
+
+    @property
+    def deadline(self) -> float:
+        return self.settings.deadline
+
+    @property
+    def unchecked(self) -> Literal["refuse", "pass"]:
+        return self.settings.unchecked
+
+    @property
+    def refusal(self) -> StepRefusal:
+        return self.settings.refusal
+
+    @property
+    def callable(self) -> Any:
+        """The function to call, ``None`` while its resource is closed."""
+        resource = self.state.resource
+        return self.function if resource is None else resource.function
+
+    def at(self, moment: Moment) -> bool:
+        """Return whether the step checks at ``moment``."""
+        return moment in self.moments
+
+    def applies(self, facts: ClientFacts) -> bool:
+        """Return whether the step applies to a request, if an entry that ``applies_to_entry`` serves it."""
+        return is_in_scope(self.scope, self.name, facts)
+
+    @property
+    def is_for_some_entries(self) -> bool:
+        """Whether the step depends on the entry, and so runs before the first attempt at one."""
+        return self.scope.entries is not None
+
+    def applies_to_entry(self, entry_name: str) -> bool:
+        return matches(self.scope.entries, (entry_name,))
+
+    def action_for(self, label: str, returned: Action | None = None) -> Action:
+        """Return the action for a finding with ``label``; ``returned`` is the one in the finding itself."""
+        if self.actions == "report":
+            return "report"
+        configured = self.actions.get(label) if isinstance(self.actions, Mapping) else self.actions
+        if configured == "report":
+            return "report"
+        return returned or configured or "refuse"
+
+    @property
+    def actions_configured(self) -> frozenset[Action]:
+        """Every action that the settings name; without any, the service may return each."""
+        if self.actions is None:
+            return frozenset(("mask", "refuse", "report"))
+        if isinstance(self.actions, Mapping):
+            return frozenset((*self.actions.values(), "refuse"))
+        return frozenset((self.actions,))
+
+    @property
+    def may_mask(self) -> bool:
+        """Whether the step may mask text. A mask that it returns otherwise is a refusal in responses."""
+        return "mask" in self.actions_configured
+
+    @property
+    def only_reports(self) -> bool:
+        """Whether the step changes, holds and delays nothing."""
+        return self.actions_configured <= {"report"}
+
+    @property
+    def is_async(self) -> bool:
+        return is_async(self.callable)
+
+    def open_tail(self, text: str) -> int:
+        """Return the index from which ``text`` may still become a part of a match."""
+        found = getattr(self.callable, "open_tail", None)
+        return 0 if found is None else found(text)
+
+    def treated(self, findings: Sequence[Finding]) -> list[tuple[Finding, Action]]:
+        """Return the ``findings`` with their actions."""
+        return [(one, self.action_for(one.label, one.action)) for one in findings]
+
+
+def is_async(function: Any) -> bool:
+    """Return whether a call of ``function`` returns an awaitable."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+class StepSet:
+    """The steps of one configuration, in the order of the file.
+
+    Requests lease it, so that resources stay open until the last request of a replaced configuration."""
+
+    def __init__(self, steps: Sequence[LoadedStep]) -> None:
+        self.steps = tuple(steps)
+        self.by_name = {step.name: step for step in self.steps}
+        self.failed: ConfigError | None = None
+        """The reason why a resource could not be opened."""
+        self._leases = 0
+        self._is_begun = False
+        self._is_replaced = False
+
+    @property
+    def resources(self) -> tuple[StepResource, ...]:
+        return tuple(step.state.resource for step in self.steps if step.state.resource is not None)
+
+    def for_exchange(self, facts: ClientFacts) -> tuple[LoadedStep, ...]:
+        """Return the steps that apply to a request, some of them only before an attempt at certain entries."""
+        return tuple(step for step in self.steps if step.applies(facts))
+
+    def unavailable(self, facts: ClientFacts) -> tuple[str, ...]:
+        """Return the names in ``facts.requested`` that are no step, or none for this client."""
+        return tuple(
+            name
+            for name in sorted(facts.requested)
+            if (step := self.by_name.get(name)) is None or not step.applies(facts)
+        )
+
+    @property
+    def observers(self) -> tuple[LoadedStep, ...]:
+        """The steps that get records of finished requests, and those that mask them."""
+        return tuple(step for step in self.steps if step.at("finished"))
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        """Open the resources in order, as tasks of ``nursery``. Raises ``ConfigError`` for the first that fails."""
+        self.begin()
+        for step in self.steps:
+            if (resource := step.state.resource) is not None:
+                try:
+                    await nursery.start(resource.run)
+                except (Exception, BaseExceptionGroup) as error:
+                    written = step.settings.written or Mistake("", "steps", "", "")
+                    found = f"the step {step.name} could not start: {describe_error(error)}"
+                    self.failed = ConfigError((attrs.evolve(written, found=found, expected="correct its settings"),))
+                    await self.aclose()
+                    raise self.failed from None
+
+    async def open_late(self, nursery: trio.Nursery) -> None:
+        """Open the resources of a new configuration. A step whose resource fails checks nothing, so its ``unchecked``
+        decides."""
+        try:
+            await self.open(nursery)
+        except ConfigError as error:
+            log.error("%s", error)
+
+    async def aclose(self) -> None:
+        """Close the resources, the last one first."""
+        for resource in reversed(self.resources):
+            await resource.aclose()
+
+    def lease(self, scope: RequestScope) -> None:
+        """Keep the resources open until the response of a request is complete."""
+        self.acquire()
+        scope.hold(self.release)
+
+    def acquire(self) -> None:
+        """Keep the resources open until ``release``."""
+        self._leases += 1
+
+    def release(self) -> None:
+        self._leases -= 1
+        self._close_unused()
+
+    def begin(self) -> None:
+        """Keep the resources open until ``replace``."""
+        if not self._is_begun:
+            self._is_begun = True
+            for resource in self.resources:
+                resource.users += 1
+
+    def replace(self) -> None:
+        """Close the resources after the last request, unless another configuration uses them."""
+        self._is_replaced = True
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._is_replaced and self._is_begun and self._leases == 0:
+            self._is_begun = False
+            for resource in self.resources:
+                resource.release()

@@ -1,0 +1,194 @@
+"""Calls a step: within its deadline and its slots, with pauses after failures, and with a check of its findings."""
+
+import inspect
+import logging
+import time
+import types
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import attrs
+import trio
+
+from gateway.http.offload import offload
+from gateway.steps.loaded import LoadedStep, is_async
+from gateway.steps.memory import CLEAN_TEXTS
+from gateway.steps.resources import error_place
+from trigate.steps import Check, Finding, Passage
+
+log = logging.getLogger("trigate.steps")
+
+T = TypeVar("T")
+
+StepFailure: TypeAlias = Literal["deadline", "error", "malformed", "paused", "closed", "too_long"]
+"""The reason why content is unchecked. ``paused``: after failures in a row. ``closed``: its resources are."""
+
+BLOCKED: Final = 0.05
+"""Seconds of one turn of the event loop from which on a step is reported."""
+
+QUIET: Final = 60.0
+"""Seconds between two log lines about the same fault of a step."""
+
+ACTIONS: Final = (None, "mask", "refuse", "report")
+
+
+class StepFailed(Exception):
+    """The error for content that ``step`` could not check. ``detail`` is for the log, and has no client's text."""
+
+    def __init__(self, step: LoadedStep, reason: StepFailure, detail: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.step = step
+        self.reason: StepFailure = reason
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
+    """Return the findings of ``step``. Raises ``StepFailed``, and nothing else but cancellations.
+
+    Passages that were clean before are left out of the call, if the step is the same for the same text."""
+    digests: dict[int, bytes] = {}
+    if step.remembers and check.at in ("request", "during"):
+        owner = f"{id(step.state)}\0{check.client}"
+        digests = CLEAN_TEXTS.unknown(owner, check.passages)
+        if len(digests) < len(check.passages):
+            if not digests:
+                return []
+            check = attrs.evolve(check, passages=tuple(check.passages[i] for i in digests))
+    findings = await _call_guarded(step, check)
+    if digests:
+        found = {id(one.passage) for one in findings}
+        for passage, digest in zip(check.passages, digests.values(), strict=True):
+            if id(passage) not in found:
+                CLEAN_TEXTS.add(digest)
+    return findings
+
+
+async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
+    """Return the findings of a call, and record its success or failure."""
+    breaker = step.state.breaker
+    if not breaker.claim_call():
+        raise StepFailed(step, "paused", retry_after=breaker.retry_after)
+    try:
+        findings = await _checked_call(step, check)
+    except StepFailed as failure:
+        breaker.record_failure()
+        _log_limited(step, failure.reason, logging.ERROR, "the step %s failed: %s", failure.detail or failure.reason)
+        raise
+    except BaseException:
+        breaker.forget_call()
+        raise
+    breaker.record_success()
+    return findings
+
+
+async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
+    with trio.move_on_after(step.deadline) as scope:
+        try:
+            return validated(step, check.passages, await _call(step, check))
+        except (trio.Cancelled, KeyboardInterrupt, StepFailed):
+            raise
+        except BaseExceptionGroup as group:
+            if group.split(trio.Cancelled)[1] is None:
+                raise
+            raise StepFailed(step, "error", f"it raised {error_place(_first(group))}") from None
+        except BaseException as error:
+            raise StepFailed(step, "error", f"it raised {error_place(error)}") from None
+    assert scope.cancelled_caught
+    raise StepFailed(step, "deadline", f"no result within {step.deadline:g} s")
+
+
+def _first(group: BaseException) -> BaseException:
+    """Return the first error in ``group`` that is no cancellation."""
+    while isinstance(group, BaseExceptionGroup):
+        group = next(one for one in group.exceptions if not isinstance(one, trio.Cancelled))
+    return group
+
+
+async def _call(step: LoadedStep, check: Check) -> Any:
+    """Return the result of the step's function."""
+    resource = step.state.resource
+    if resource is not None and not resource.settled.is_set():
+        await resource.settled.wait()
+    function = step.callable
+    if function is None:
+        raise StepFailed(step, "closed", "its resources are closed")
+    if step.is_inline:
+        return await offload(sum(len(one.text) for one in check.passages), function, check)
+    if is_async(function):
+        async with step.state.slots:
+            return await _timed(step, function(check))
+    # An abandoned thread keeps its slot until it ends.
+    result = await trio.to_thread.run_sync(function, check, limiter=step.state.slots, abandon_on_cancel=True)
+    return await _timed(step, result) if inspect.isawaitable(result) else result
+
+
+async def _timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:
+    """Return the result of ``awaitable``, and log by name a step that blocks the event loop."""
+
+    def report(seconds: float) -> None:
+        text = "the step %s blocked every stream of this worker for %s: use a plain function, which runs in a thread"
+        _log_limited(step, "blocked", logging.WARNING, text, f"{seconds * 1000:.0f} ms")
+
+    return await _watched(awaitable.__await__(), report)
+
+
+@types.coroutine
+def _watched(turns: Generator[Any, Any, T], report: Callable[[float], None]) -> Generator[Any, Any, T]:
+    """Run the turns of a coroutine, and report those that take long."""
+    resume: Callable[[], Any] = lambda: next(turns)  # noqa: E731
+    while True:
+        began = time.perf_counter()
+        try:
+            yielded = resume()
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        finally:
+            if (took := time.perf_counter() - began) > BLOCKED:
+                report(took)
+        try:
+            sent = yield yielded
+            resume = lambda: turns.send(sent)  # noqa: E731, B023
+        except BaseException as error:
+            thrown = error
+            resume = lambda: turns.throw(thrown)  # noqa: E731, B023
+
+
+def validated(step: LoadedStep, passages: Sequence[Passage], result: Any) -> list[Finding]:
+    """Return the findings in ``result``. Raises ``StepFailed`` if anything in it is malformed."""
+    if isinstance(result, str | bytes) or not isinstance(result, Sequence):
+        raise StepFailed(step, "malformed", f"it returned {type(result).__name__}, not a list of findings")
+    known = {id(passage) for passage in passages}
+    for one in result:
+        if (fault := _fault(one, known)) is not None:
+            raise StepFailed(step, "malformed", fault)
+    return list(result)
+
+
+def _fault(one: Any, known: set[int]) -> str | None:
+    """Return the fault of a finding, without its texts."""
+    if not isinstance(one, Finding):
+        return f"it returned a {type(one).__name__} among its findings"
+    if id(one.passage) not in known:
+        return "a finding has a passage that is not in the check"
+    if not isinstance(one.label, str) or not one.label:
+        return "a finding has no label"
+    ends = (one.start, one.end)
+    if any(isinstance(end, bool) or not isinstance(end, int) for end in ends):
+        return "a finding has a span that is not a pair of whole numbers"
+    if not 0 <= one.start <= one.end <= len(one.passage.text):
+        return "a finding has a span outside its passage"
+    if one.action not in ACTIONS:
+        return "a finding has an action that does not exist"
+    replacement: Any = one.replacement
+    if replacement is not None and not isinstance(replacement, str):
+        return "a finding has a replacement that is no text"
+    return None
+
+
+def _log_limited(step: LoadedStep, what: str, level: int, text: str, detail: str) -> None:
+    """Log a fault of a step, at most once a minute for each kind of fault."""
+    now = time.monotonic()
+    if now - step.state.logged.get(what, -QUIET) >= QUIET:
+        step.state.logged[what] = now
+        log.log(level, text, step.name, detail)
