@@ -130,7 +130,7 @@ def test_a_context_manager_that_fails_stops_the_start(tmp_path):
         ("  - use: ./steps.py:nothing\n", r"./steps.py:nothing is not a function"),
         (
             "  - {use: './steps.py:plain', with: {a: 1}}\n",
-            r"steps\[0\].with: .* is a function, which takes no settings",
+            r"steps\[0\].with: .* a function, which takes no",
         ),
         ("  - {use: './steps.py:Words', with: {a: 1}}\n", r"steps\[0\].with: .* did not accept its settings: KeyError"),
         ("  - use: guard.steps:check\n", r"importing guard.steps failed with ModuleNotFoundError: No module named"),
@@ -221,7 +221,11 @@ client_keys: [{name: app, key: 0123456789abcdef0, group: eng}, {name: web, key: 
 
 
 def test_a_step_for_entries_applies_to_attempts_at_them(tmp_path):
-    config = step_config(tmp_path, "  - {use: './steps.py:plain', for: {entries: ['openai*', '!*local']}}\n", CODE)
+    head = """version: v0.4.0
+model_providers: [{model: openai/gpt-5, access_key: k}, {model: openai/local, access_key: k}]
+"""
+    scope = "{entries: ['openai*', '!*local']}"
+    config = step_config(tmp_path, f"  - {{use: './steps.py:plain', for: {scope}}}\n", CODE, head)
     (step,) = load_steps(config).for_exchange(facts())
     assert step.is_for_some_entries
     assert [step.applies_to_entry(name) for name in ("openai/gpt-5", "openai/local", "ollama/llama")] == [
