@@ -62,15 +62,15 @@ def default_name(use: str) -> str:
 
 
 def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSettings:
-    """Return ``item`` with its settings read: by the class of a kind, else as they are with the texts of files."""
+    """Return ``item`` with its settings read: by the class of a kind, else unchanged but for the texts of secret files."""
     row = kind_rows().get(item.use)
     if row is None or item.is_code:
-        texts, found = _resolved(item.settings, (*path, "with"), findings)
+        texts, found = _resolve_files(item.settings, (*path, "with"), findings)
         return attrs.evolve(item, settings=texts, secrets=tuple(found))
     reading = read(item.settings, row.settings_class)
     for fault in reading.faults:
         findings.wrong((*path, "with", *fault.path), *fault.wrong.words[:3])
-    secrets = (*_expanded(item.settings), *_secrets_of(reading.value))
+    secrets = (*_texts_of_variables(item.settings), *_secrets_of(reading.value))
     plain = {name: value for name, value in item.settings.items() if not isinstance(value, SecretFile)}
     return attrs.evolve(item, settings=plain, kind_settings=reading.value, secrets=secrets)
 
@@ -83,15 +83,15 @@ def _secrets_of(settings: Any) -> Iterator[str]:
             yield value
 
 
-def _expanded(value: Any) -> Iterator[str]:
+def _texts_of_variables(value: Any) -> Iterator[str]:
     """Yield the texts that came from variables."""
     if isinstance(value, Expanded) and not isinstance(value, Unresolved):
         yield str(value)
     for member in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        yield from _expanded(member)
+        yield from _texts_of_variables(member)
 
 
-def _resolved(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str]]:
+def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str]]:
     """Return ``value`` with the texts of its secret files, and all its texts from variables and files."""
     secrets: list[str] = []
 
@@ -110,7 +110,7 @@ def _resolved(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str
             return [resolve(member, (*path, i)) for i, member in enumerate(value)]
         return value
 
-    secrets += _expanded(value)
+    secrets += _texts_of_variables(value)
     return resolve(dict(value), path), secrets
 
 

@@ -46,5 +46,5 @@ class StepBreaker:
         self._is_trying = False
 
     def forget_call(self) -> None:
-        """End a call that was cancelled: it says nothing about the step."""
+        """End a call that was cancelled, which is neither a success nor a failure."""
         self._is_trying = False

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from configfile.document import ConfigError, Mistake
-from gateway.config.steps import StepRefusal, StepScope, StepSettings
+from gateway.config.steps import StepRefusal, StepScope, StepSettings, Unchecked
 from gateway.http.request_scope import RequestScope
 from gateway.steps.breaker import StepBreaker
 from gateway.steps.resources import StepResource, describe_error
@@ -55,6 +55,9 @@ class LoadedStep:
     is_inline: bool = False
     remembers: bool = False
     wants_content: bool = False
+    unchecked: Unchecked = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.settings.unchecked, takes_self=True)
+    )
 
     @property
     def scope(self) -> StepScope:
@@ -71,10 +74,6 @@ class LoadedStep:
     @property
     def deadline(self) -> float:
         return self.settings.deadline
-
-    @property
-    def unchecked(self) -> Literal["refuse", "pass"]:
-        return self.settings.unchecked
 
     @property
     def refusal(self) -> StepRefusal:
@@ -139,7 +138,7 @@ class LoadedStep:
         found = getattr(self.callable, "open_tail", None)
         return 0 if found is None else found(text)
 
-    def treated(self, findings: Sequence[Finding]) -> list[tuple[Finding, Action]]:
+    def with_actions(self, findings: Sequence[Finding]) -> list[tuple[Finding, Action]]:
         """Return the ``findings`` with their actions."""
         return [(one, self.action_for(one.label, one.action)) for one in findings]
 

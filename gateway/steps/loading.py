@@ -1,6 +1,6 @@
 """Loads the code of steps: built-in kinds, entry points, installed modules, and files relative to the configuration.
 
-Code is imported once in a process. A reload uses it again, and the log says so."""
+Code is imported once in a process. A reload uses it again, and logs that."""
 
 import hashlib
 import importlib.util
@@ -163,7 +163,7 @@ def _find(use: str, folder: Path, faults: _Faults) -> Any:
     place, _, name = use.rpartition(":")
     is_file = "/" in place or place.endswith(".py")
     with _reported_import(place, faults):
-        module = _of_file(folder / place, faults) if is_file else _installed(place)
+        module = _of_file(folder / place, faults) if is_file else _import_installed(place)
     return _member(module, name, place, faults)
 
 
@@ -207,7 +207,7 @@ class _reported_import:
         self._faults.stop(found, "correct the code, or the path")
 
 
-def _installed(name: str) -> ModuleType:
+def _import_installed(name: str) -> ModuleType:
     """Return an installed module. The current directory, which ``python -m`` adds, is not searched."""
     here = sys.path[0] if sys.path and sys.path[0] in ("", os.getcwd()) and not sys.flags.safe_path else None
     if here is None:

@@ -37,7 +37,7 @@ class CleanTexts:
 
 
 CLEAN_TEXTS: Final = CleanTexts()
-"""Those of this process."""
+"""The clean texts of this process."""
 
 
 def _digest(owner: str, passage: Passage) -> bytes:

@@ -85,7 +85,7 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
 async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
     with trio.move_on_after(step.deadline) as scope:
         try:
-            return validated(step, check.passages, await _call(step, check))
+            return validate_findings(step, check.passages, await _call(step, check))
         except (trio.Cancelled, KeyboardInterrupt, StepFailed):
             raise
         except BaseExceptionGroup as group:
@@ -117,24 +117,24 @@ async def _call(step: LoadedStep, check: Check) -> Any:
         return await offload(sum(len(one.text) for one in check.passages), function, check)
     if is_async(function):
         async with step.state.slots:
-            return await _timed(step, function(check))
+            return await _await_timed(step, function(check))
     # An abandoned thread keeps its slot until it ends.
     result = await trio.to_thread.run_sync(function, check, limiter=step.state.slots, abandon_on_cancel=True)
-    return await _timed(step, result) if inspect.isawaitable(result) else result
+    return await _await_timed(step, result) if inspect.isawaitable(result) else result
 
 
-async def _timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:
+async def _await_timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:
     """Return the result of ``awaitable``, and log by name a step that blocks the event loop."""
 
     def report(seconds: float) -> None:
         text = "the step %s blocked every stream of this worker for %s: use a plain function, which runs in a thread"
         _log_limited(step, "blocked", logging.WARNING, text, f"{seconds * 1000:.0f} ms")
 
-    return await _watched(awaitable.__await__(), report)
+    return await _run_turns(awaitable.__await__(), report)
 
 
 @types.coroutine
-def _watched(turns: Generator[Any, Any, T], report: Callable[[float], None]) -> Generator[Any, Any, T]:
+def _run_turns(turns: Generator[Any, Any, T], report: Callable[[float], None]) -> Generator[Any, Any, T]:
     """Run the turns of a coroutine, and report those that take long."""
     resume: Callable[[], Any] = lambda: next(turns)  # noqa: E731
     while True:
@@ -154,7 +154,7 @@ def _watched(turns: Generator[Any, Any, T], report: Callable[[float], None]) -> 
             resume = lambda: turns.throw(thrown)  # noqa: E731, B023
 
 
-def validated(step: LoadedStep, passages: Sequence[Passage], result: Any) -> list[Finding]:
+def validate_findings(step: LoadedStep, passages: Sequence[Passage], result: Any) -> list[Finding]:
     """Return the findings in ``result``. Raises ``StepFailed`` if anything in it is malformed."""
     if isinstance(result, str | bytes) or not isinstance(result, Sequence):
         raise StepFailed(step, "malformed", f"it returned {type(result).__name__}, not a list of findings")

@@ -103,10 +103,10 @@ def test_every_fault_is_a_failure_of_the_step(tmp_path, caplog, name, reason, de
 def test_a_call_ends_with_its_deadline(tmp_path, name):
     step = load_step(tmp_path, name, deadline="50ms")
     assert failure(step).reason == "deadline"
-    released(step)
+    release_threads(step)
 
 
-def released(step) -> None:
+def release_threads(step) -> None:
     step.callable.__globals__["release"].set()
 
 
@@ -142,7 +142,7 @@ def test_a_cancellation_ends_a_call_immediately(tmp_path, name):
     trio.run(main)
     assert time.monotonic() - began < 10  # the deadline is 30 s, and the machine may be busy
     assert step.state.breaker.claim_call()
-    released(step)
+    release_threads(step)
 
 
 def test_async_code_that_blocks_is_logged_by_name_once(tmp_path, caplog):
