@@ -62,7 +62,7 @@ def default_name(use: str) -> str:
 
 
 def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSettings:
-    """Return ``item`` with its settings read: by the class of a kind, else unchanged but for the texts of secret files."""
+    """Return ``item`` with its settings, read by the class of a kind, or with the texts of secret files for code."""
     row = kind_rows().get(item.use)
     if row is None or item.is_code:
         texts, found = _resolve_files(item.settings, (*path, "with"), findings)
