@@ -149,7 +149,7 @@ def _run_turns(turns: Generator[Any, Any, T], report: Callable[[float], None]) -
         try:
             sent = yield yielded
             resume = lambda: turns.send(sent)  # noqa: E731, B023
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # the coroutine gets it
             thrown = error
             resume = lambda: turns.throw(thrown)  # noqa: E731, B023
 
