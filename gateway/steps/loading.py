@@ -47,7 +47,7 @@ def load_steps(config: Config, before: StepSet | None = None) -> StepSet:
     for order, settings in enumerate(config.steps):
         try:
             loaded.append(_load_step(settings, order, folder, before))
-        except _Unusable as error:
+        except StepUnusable as error:
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(tuple(mistakes))
@@ -69,7 +69,7 @@ async def try_steps(config: Config) -> None:
         raise
 
 
-class _Unusable(Exception):
+class StepUnusable(Exception):
     """The error for a step that cannot be loaded."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
@@ -78,13 +78,13 @@ class _Unusable(Exception):
 
 
 @attrs.frozen(eq=False, repr=False)
-class _Faults:
+class StepFaults:
     """The place of a step in the file, for errors."""
 
     settings: StepSettings
 
     def stop(self, found: str, advice: str, suggestion: str | None = None, key: tuple[str, ...] = ()) -> NoReturn:
-        raise _Unusable((self.at(key, found, advice, suggestion),))
+        raise StepUnusable((self.at(key, found, advice, suggestion),))
 
     def at(self, key: tuple[str, ...], found: str, advice: str, suggestion: str | None = None) -> Mistake:
         written = self.settings.written or Mistake("configuration", "steps", "", "")
@@ -93,7 +93,7 @@ class _Faults:
 
 
 def _load_step(settings: StepSettings, order: int, folder: Path, before: StepSet | None) -> LoadedStep:
-    faults = _Faults(settings)
+    faults = StepFaults(settings)
     same = before.by_name.get(settings.name) if before is not None else None
     if same is not None and same.settings == settings:
         return attrs.evolve(same, order=order)
@@ -107,7 +107,7 @@ def _load_step(settings: StepSettings, order: int, folder: Path, before: StepSet
         plan = planned_step(settings, options, is_code=True)
         step = _make_code(target, settings, faults)
     if found := tuple(contradictions(settings, plan)):
-        raise _Unusable(faults.at(key, *words) for key, *words in found)
+        raise StepUnusable(faults.at(key, *words) for key, *words in found)
     resource = StepResource(settings.name, step) if _is_context(step) else None
     if resource is None:
         _check_labels(step, plan, faults)
@@ -136,7 +136,7 @@ def _is_context(step: Any) -> bool:
     return hasattr(type(step), "__aenter__") and hasattr(type(step), "__aexit__")
 
 
-def _check_labels(step: Any, plan: StepPlan, faults: _Faults) -> None:
+def _check_labels(step: Any, plan: StepPlan, faults: StepFaults) -> None:
     """Report labels under ``action`` that a built-in kind never finds."""
     labels = getattr(step, "labels", None)
     if isinstance(plan.action, Mapping) and isinstance(labels, tuple | list | frozenset | set) and labels:
@@ -146,7 +146,7 @@ def _check_labels(step: Any, plan: StepPlan, faults: _Faults) -> None:
                 faults.stop(f"this step has no label {label!r}", advice, nearest(label, labels), ("action",))
 
 
-def _make_kind(row: KindRow, settings: StepSettings, faults: _Faults) -> Any:
+def _make_kind(row: KindRow, settings: StepSettings, faults: StepFaults) -> Any:
     try:
         return row.make_step(settings.kind_settings)
     except Wrong as wrong:
@@ -156,18 +156,18 @@ def _make_kind(row: KindRow, settings: StepSettings, faults: _Faults) -> Any:
 # Code
 
 
-def _find(use: str, folder: Path, faults: _Faults) -> Any:
+def _find(use: str, folder: Path, faults: StepFaults) -> Any:
     """Return the object that ``use`` names."""
     if ":" not in use:
         return _of_entry_point(use, faults)
     place, _, name = use.rpartition(":")
     is_file = "/" in place or place.endswith(".py")
-    with _reported_import(place, faults):
+    with ReportedImport(place, faults):
         module = _of_file(folder / place, faults) if is_file else _import_installed(place)
     return _member(module, name, place, faults)
 
 
-def _of_entry_point(name: str, faults: _Faults) -> Any:
+def _of_entry_point(name: str, faults: StepFaults) -> Any:
     found = installed_steps()
     if name not in found:
         known = (*KINDS, *found)
@@ -175,7 +175,7 @@ def _of_entry_point(name: str, faults: _Faults) -> Any:
         faults.stop(f"there is no kind of step {name!r}", advice, nearest(name, known))
     if len({one.value for one in found[name]}) > 1:
         faults.stop(f"several packages have a step {name}", "use package.module:name")
-    with _reported_import(name, faults):
+    with ReportedImport(name, faults):
         return found[name][0].load()
 
 
@@ -188,10 +188,10 @@ def installed_steps() -> Mapping[str, tuple[EntryPoint, ...]]:
     return found
 
 
-class _reported_import:
+class ReportedImport:
     """A context in which any error of an import becomes a mistake: the code runs while it is imported."""
 
-    def __init__(self, place: str, faults: _Faults) -> None:
+    def __init__(self, place: str, faults: StepFaults) -> None:
         self._place = place
         self._faults = faults
 
@@ -199,7 +199,7 @@ class _reported_import:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, _Unusable | KeyboardInterrupt):
+        if error is None or isinstance(error, StepUnusable | KeyboardInterrupt):
             return
         text = " ".join(str(error).split())[:200]
         place = type(error).__name__ if isinstance(error, ModuleNotFoundError) else error_place(error)
@@ -219,7 +219,7 @@ def _import_installed(name: str) -> ModuleType:
         sys.path.insert(0, here)
 
 
-def _of_file(path: Path, faults: _Faults) -> ModuleType:
+def _of_file(path: Path, faults: StepFaults) -> ModuleType:
     """Return the module of a file, imported at most once."""
     real = os.path.abspath(path)
     if real in _FILES:
@@ -241,7 +241,7 @@ def _of_file(path: Path, faults: _Faults) -> ModuleType:
     return module
 
 
-def _member(module: ModuleType, name: str, place: str, faults: _Faults) -> Any:
+def _member(module: ModuleType, name: str, place: str, faults: StepFaults) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -251,7 +251,7 @@ def _member(module: ModuleType, name: str, place: str, faults: _Faults) -> Any:
     return found
 
 
-def _make_code(target: Any, settings: StepSettings, faults: _Faults) -> Any:
+def _make_code(target: Any, settings: StepSettings, faults: StepFaults) -> Any:
     """Return the step of an object: itself, or for a class or a context manager its result with the settings."""
     given = {name: value for name, value in settings.settings.items() if name != CONTENT}
     if inspect.isclass(target) or _makes_context(target):
@@ -277,7 +277,7 @@ def _makes_context(target: Any) -> bool:
     return inspect.isfunction(target) and inspect.isasyncgenfunction(getattr(target, "__wrapped__", None))
 
 
-def _call_with(target: Callable[..., Any], given: Mapping[str, Any], use: str, faults: _Faults) -> Any:
+def _call_with(target: Callable[..., Any], given: Mapping[str, Any], use: str, faults: StepFaults) -> Any:
     """Return ``target(given)``, or ``target()`` if it takes no settings."""
     takes_none = not _takes(target, 1)
     if takes_none and given:
