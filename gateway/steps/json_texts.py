@@ -1,0 +1,352 @@
+"""Positions of values in JSON bytes, and edits of the texts in them.
+
+Nothing here decodes a document: a duplicate member, an escape or an unknown member is seen where it is, and an edit
+leaves all other bytes unchanged. Texts are Unicode without surrogates: half of a surrogate pair and a byte of invalid
+UTF-8 are U+FFFD.
+"""
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from streams.surrogates import tolerate_lone_surrogates
+
+Edit: TypeAlias = tuple[int, int, str]
+"""A start, an end and the replacement of a span of characters."""
+
+
+class NotJson(ValueError):
+    """Bytes that are no JSON."""
+
+
+class KeyMasked(ValueError):
+    """A mask that covers the name of a member or no value, so that JSON cannot express it."""
+
+
+class Member(NamedTuple):
+    """A member of an object: its name, and the positions of the name's first quote and of the value."""
+
+    name: str
+    name_start: int
+    start: int
+    end: int
+
+
+_SPACE: Final = rb"[ \t\r\n]*+"
+_NAME: Final = re.compile(_SPACE + rb'"([^"\\]{0,256}+)"' + _SPACE + rb":" + _SPACE, re.DOTALL)
+_AFTER: Final = re.compile(_SPACE + rb"([,}\]])" + _SPACE)
+_COLON: Final = re.compile(_SPACE + rb":" + _SPACE)
+_BLANK: Final = re.compile(_SPACE)
+_SCALAR: Final = re.compile(rb"[^\s,:\[\]{}\"]++")
+_MARK: Final = re.compile(rb'[\[\]{}"]')
+
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_any: Final = tolerate_lone_surrogates(msgspec.json.Decoder(msgspec.Raw).decode)
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+# Positions
+
+
+def value_at(data: bytes, start: int = 0) -> tuple[int, int]:
+    """Return the start and end of the value at ``start``, without the white space around it."""
+    at = skip_space(data, start)
+    return at, _end_of_value(data, at)
+
+
+def skip_space(data: bytes, at: int) -> int:
+    found = _BLANK.match(data, at)
+    return at if found is None else found.end()
+
+
+def read_members(data: bytes, start: int, end: int) -> list[Member]:
+    """Return the members of the object at ``start``, duplicates included.
+
+    The decoder finds the lengths of values, if it can and there are no duplicates; a scan in Python is slower."""
+    try:
+        values = _OBJECT.decode(memoryview(data)[start:end])
+    except _UNREADABLE:
+        return _scan_members(data, start)
+    at, found = start + 1, []
+    for name, value in values.items():
+        written = _NAME.match(data, at)
+        if written is None or written[1] != name.encode():
+            return _scan_members(data, start)
+        rest = _AFTER.match(data, value_end := written.end() + len(value))
+        if rest is None:
+            return _scan_members(data, start)
+        found.append(Member(name, written.start(1) - 1, written.end(), value_end))
+        at = rest.end(1)
+    return found if at == end or not found else _scan_members(data, start)
+
+
+def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the start and end of each item of the array at ``start``."""
+    try:
+        values = _ARRAY.decode(memoryview(data)[start:end])
+    except _UNREADABLE:
+        return _scan_items(data, start)
+    at, found = skip_space(data, start + 1), []
+    for value in values:
+        found.append((at, at + len(value)))
+        rest = _AFTER.match(data, at + len(value))
+        at = len(data) if rest is None else rest.end()
+    return found
+
+
+def _scan_members(data: bytes, start: int) -> list[Member]:
+    at, found = skip_space(data, start + 1), []
+    while data[at : at + 1] != b"}":
+        name_end = end_of_string(data, at)
+        if (colon := _COLON.match(data, name_end)) is None:
+            raise NotJson("expected a colon")
+        end = _end_of_value(data, colon.end())
+        found.append(Member(string_text(data[at + 1 : name_end - 1]), at, colon.end(), end))
+        at = _next_element(data, end, b"}")
+    return found
+
+
+def _scan_items(data: bytes, start: int) -> list[tuple[int, int]]:
+    at, found = skip_space(data, start + 1), []
+    while data[at : at + 1] != b"]":
+        end = _end_of_value(data, at)
+        found.append((at, end))
+        at = _next_element(data, end, b"]")
+    return found
+
+
+def _next_element(data: bytes, at: int, close: bytes) -> int:
+    """Return the position after a comma and white space, or of ``close``."""
+    found = _AFTER.match(data, at)
+    if found is None or found[1] not in (b",", close):
+        raise NotJson("expected a comma or the end")
+    return found.end() if found[1] == b"," else found.start(1)
+
+
+def _end_of_value(data: bytes, at: int) -> int:
+    match data[at : at + 1]:
+        case b'"':
+            return end_of_string(data, at)
+        case b"{" | b"[":
+            return _end_of_container(data, at)
+    if (found := _SCALAR.match(data, at)) is None:
+        raise NotJson("expected a value")
+    return found.end()
+
+
+def end_of_string(data: bytes, at: int) -> int:
+    """Return the end of the string whose first quote is at ``at``. ``find`` is fast also for megabytes."""
+    if data[at : at + 1] != b'"':
+        raise NotJson("expected a string")
+    start = at + 1
+    while (end := data.find(b'"', start)) >= 0:
+        if data[end - 1] != 0x5C or end == start:
+            return end + 1
+        text = data[start:end]
+        if (len(text) - len(text.rstrip(b"\\"))) % 2 == 0:
+            return end + 1
+        start = end + 1
+    raise NotJson("a string has no end")
+
+
+def _end_of_container(data: bytes, at: int) -> int:
+    depth = 0
+    while (found := _MARK.search(data, at)) is not None:
+        match found[0]:
+            case b'"':
+                at = end_of_string(data, found.start())
+                continue
+            case b"{" | b"[":
+                depth += 1
+            case _:
+                depth -= 1
+        at = found.end()
+        if depth == 0:
+            return at
+    raise NotJson("an object or array has no end")
+
+
+# Texts
+
+_ESCAPE: Final = re.compile(
+    r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SHORT: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+def raw_text(data: bytes) -> str:
+    """Return UTF-8 as characters. ``raw_bytes`` reverses it, also for invalid bytes."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def raw_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+_decode: Final[Callable[[str], str]] = json.JSONDecoder(strict=False).decode
+
+
+def string_text(data: bytes) -> str:
+    """Return the text of a JSON string, without its quotes."""
+    raw = raw_text(data)
+    if "\\" in raw:
+        try:
+            raw = _decode(f'"{raw}"')
+        except ValueError:  # an escape that JSON does not have
+            raw = unescape(raw)
+    return without_surrogates(raw)
+
+
+def document_text(raw: str) -> str:
+    r"""Return JSON text with its escapes resolved, except ``\"`` and ``\\``, without which it could not be read."""
+    return without_surrogates(unescape(raw, document=True))
+
+
+def without_surrogates(text: str) -> str:
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def unescape(raw: str, *, document: bool = False) -> str:
+    """Return ``raw`` with its escapes resolved, in a ``document`` without those of quotes and backslashes."""
+    if "\\" not in raw:
+        return raw
+    return _ESCAPE.sub(_resolve_in_document if document else _resolve, raw)
+
+
+def _resolve(found: re.Match[str]) -> str:
+    if (short := found[4]) is not None:
+        return _SHORT.get(short, short)
+    if (code := found[3]) is not None:
+        return chr(int(code, 16))
+    return chr(0x10000 + ((int(found[1], 16) & 0x3FF) << 10 | int(found[2], 16) & 0x3FF))
+
+
+def _resolve_in_document(found: re.Match[str]) -> str:
+    resolved = _resolve(found)
+    return "\\" + resolved if resolved in ('"', "\\") else resolved
+
+
+def is_document(text: str) -> bool:
+    """Return whether ``text`` is a JSON object or array."""
+    if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
+        return False
+    try:
+        _any(raw_bytes(text))
+    except _UNREADABLE:
+        return False
+    return True
+
+
+# Edits
+
+
+class EscapePositions:
+    """The positions of the escapes in ``raw``, and of the characters that they are in the text."""
+
+    def __init__(self, raw: str, *, document: bool = False) -> None:
+        self._raws: list[tuple[int, int]] = []
+        self._texts: list[tuple[int, int]] = []
+        self._starts: list[int] = []
+        shift, resolve = 0, _resolve_in_document if document else _resolve
+        for found in _ESCAPE.finditer(raw) if "\\" in raw else ():
+            start, size = found.start() - shift, len(resolve(found))
+            self._raws.append(found.span())
+            self._texts.append((start, start + size))
+            self._starts.append(start)
+            shift += len(found[0]) - size
+
+    def raw_span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the span of ``raw`` for a span of the text. Part of an escape counts as the whole."""
+        return self._raw_position(start, is_end=False), self._raw_position(end, is_end=True)
+
+    def _raw_position(self, at: int, *, is_end: bool) -> int:
+        before = bisect_right(self._starts, at) - 1
+        if before < 0:
+            return at
+        (text_start, text_end), (raw_start, raw_end) = self._texts[before], self._raws[before]
+        if at == text_start:
+            return raw_start
+        if at < text_end:
+            return raw_end if is_end else raw_start
+        return raw_end + at - text_end
+
+
+def splice(text: str, edits: Iterable[Edit]) -> str:
+    """Return ``text`` with each span of ``edits``, which are in order and do not overlap, replaced."""
+    at = 0
+    found: list[str] = []
+    for start, end, replacement in edits:
+        found += (text[at : max(at, start)], replacement)
+        at = max(at, end)
+    return "".join((*found, text[at:]))
+
+
+def escape(text: str) -> str:
+    """Return ``text`` as the content of a JSON string."""
+    return json.dumps(text, ensure_ascii=_SURROGATE.search(text) is not None)[1:-1]
+
+
+def edit_string(data: bytes, edits: Sequence[Edit]) -> bytes:
+    """Return the JSON string ``data``, without its quotes, with spans of its text replaced by texts."""
+    raw = raw_text(data)
+    positions = EscapePositions(raw)
+    return raw_bytes(splice(raw, [(*positions.raw_span(start, end), escape(new)) for start, end, new in edits]))
+
+
+def edit_document(data: bytes, edits: Sequence[Edit]) -> bytes:
+    """Return the JSON value ``data`` with spans of its ``document_text`` replaced. Raises ``KeyMasked``."""
+    raw = raw_text(data)
+    return raw_bytes(splice(raw, _document_edits(raw, edits)))
+
+
+def edit_quoted_document(data: bytes, edits: Sequence[Edit]) -> bytes:
+    """Return the JSON string ``data``, which contains a JSON value, with spans of its ``document_text`` replaced.
+
+    Raises ``KeyMasked``."""
+    document = unescape(raw_text(data))
+    return edit_string(data, _document_edits(document, edits))
+
+
+_TOKEN: Final = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"([ \t\r\n]*+:)?|[^ \t\r\n\[\]{},:"]++', re.DOTALL)
+
+
+def _document_edits(raw: str, edits: Sequence[Edit]) -> list[Edit]:
+    """Return the edits of ``raw`` for those of its text. The first value in a span gets the replacement.
+
+    Other values in the span lose their characters in it. A number, ``true`` or ``null`` becomes a string."""
+    positions = EscapePositions(raw, document=True)
+    tokens = list(_TOKEN.finditer(raw)) if edits else []
+    spans = [token.span(1) if token[1] is not None else token.span() for token in tokens]
+    changes: dict[int, list[Edit]] = {}
+    first = 0
+    for text_start, text_end, new in edits:
+        start, end = positions.raw_span(text_start, text_end)
+        while first < len(spans) and spans[first][1] <= start:
+            first += 1
+        at, replacement, is_placed = first, escape(new), False
+        while at < len(spans) and spans[at][0] < end:
+            if tokens[at][2] is not None:
+                raise KeyMasked("a mask in the name of a member")
+            if spans[at][0] < spans[at][1]:
+                change = max(start, spans[at][0]), min(end, spans[at][1]), replacement
+                changes.setdefault(at, []).append(change)
+                replacement, is_placed = "", True
+            at += 1
+        if not is_placed:
+            raise KeyMasked("a mask of no value")
+    return [edit for at in sorted(changes) for edit in _value_edits(raw, tokens[at], changes[at])]
+
+
+def _value_edits(raw: str, token: re.Match[str], changes: Sequence[Edit]) -> Sequence[Edit]:
+    """Return ``changes`` of a string, or one edit that writes another value as a string with ``changes``."""
+    if token[1] is not None:
+        return changes
+    start, end = token.span()
+    local = [(first - start, last - start, new) for first, last, new in changes]
+    return [(start, end, f'"{splice(raw[start:end], local)}"')]

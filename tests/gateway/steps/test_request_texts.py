@@ -1,0 +1,321 @@
+"""The passages of requests, and requests with spans of them replaced."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.steps.json_texts import KeyMasked, NotJson
+from gateway.steps.request_texts import RequestTexts
+from trigate.steps import Passage
+
+
+def texts_of(api: str, body: Any) -> RequestTexts:
+    return RequestTexts.of(api, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def rows(api: str, body: Any) -> list[tuple[str, str, str, str | None]]:
+    return [(one.part, one.path, one.text, one.tool) for one in texts_of(api, body).passages]
+
+
+def mask_secret(api: str, body: Any, secret: str, mask: str = "[M]") -> Any:
+    """Return the request with each occurrence of ``secret`` masked."""
+    texts = texts_of(api, body)
+    found = texts.replace([(one, *span, mask) for one in texts.passages for span in spans(one, secret)])
+    return json.loads(found)
+
+
+def spans(passage: Passage, secret: str) -> list[tuple[int, int]]:
+    found, at = [], passage.text.find(secret)
+    while at >= 0:
+        found.append((at, at + len(secret)))
+        at = passage.text.find(secret, at + len(secret))
+    return found
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "/caf\\u00e9"}'}}
+
+CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str, str, str | None]]]] = {
+    "chat": (
+        "chat",
+        {
+            "model": "gpt-5",
+            "messages": [
+                {"role": "system", "content": "one"},
+                {"role": "developer", "content": [{"type": "text", "text": "two"}]},
+                {"role": "user", "content": "three", "name": "Bob"},
+                {"role": "assistant", "reasoning_content": "four", "content": "five", "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "c1", "content": "six"},
+                {"role": "assistant", "refusal": "seven"},
+            ],
+            "stop": ["eight"],
+            "vendor": "nine",
+        },
+        [
+            ("system", "messages[0].content", "one", None),
+            ("system", "messages[1].content[0].text", "two", None),
+            ("user", "messages[2].content", "three", None),
+            ("user", "messages[2].name", "Bob", None),
+            ("reasoning", "messages[3].reasoning_content", "four", None),
+            ("assistant", "messages[3].content", "five", None),
+            ("tool_calls", "messages[3].tool_calls[0].function.arguments", '{"path": "/café"}', "read"),
+            ("tool_results", "messages[4].content", "six", "read"),
+            ("assistant", "messages[5].refusal", "seven", None),
+            ("other", "stop[0]", "eight", None),
+            ("other", "vendor", "vendor", None),
+            ("other", "vendor", "nine", None),
+        ],
+    ),
+    "messages": (
+        "messages",
+        {
+            "model": "claude",
+            "system": [{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}],
+            "messages": [
+                {"role": "user", "content": "two"},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "three", "signature": "c2ln"},
+                        {"type": "redacted_thinking", "data": "c2ln"},
+                        {"type": "text", "text": "four"},
+                        {"type": "tool_use", "id": "t1", "name": "read", "input": {"path": "/café", "n": 5}},
+                    ],
+                },
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "five"}]},
+            ],
+            "metadata": {"user_id": "six"},
+            "tools": [{"name": "read", "input_schema": {"type": "object"}}],
+        },
+        [
+            ("system", "system[0].text", "one", None),
+            ("user", "messages[0].content", "two", None),
+            ("reasoning", "messages[1].content[0].thinking", "three", None),
+            ("assistant", "messages[1].content[2].text", "four", None),
+            ("tool_calls", "messages[1].content[3].input", '{"path": "/café", "n": 5}', "read"),
+            ("tool_results", "messages[2].content[0].content", "five", "read"),
+            ("other", "metadata.user_id", "six", None),
+            ("tools", "tools[0]", '{"name": "read", "input_schema": {"type": "object"}}', "read"),
+        ],
+    ),
+    "responses": (
+        "responses",
+        {
+            "model": "gpt-5",
+            "instructions": "one",
+            "input": [
+                {"role": "user", "content": "two"},
+                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "three"}]},
+                {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "four"}]},
+                {"type": "function_call", "call_id": "c1", "name": "read", "arguments": '{"path": "/caf\\u00e9"}'},
+                {"type": "function_call_output", "call_id": "c1", "output": "five"},
+                {"type": "custom_tool_call", "call_id": "c2", "name": "patch", "input": "six"},
+                {"type": "future_item", "thing": {"text": "seven"}},
+            ],
+        },
+        [
+            ("system", "instructions", "one", None),
+            ("user", "input[0].content", "two", None),
+            ("user", "input[1].content[0].text", "three", None),
+            ("reasoning", "input[2].summary[0].text", "four", None),
+            ("tool_calls", "input[3].arguments", '{"path": "/café"}', "read"),
+            ("tool_results", "input[4].output", "five", "read"),
+            ("tool_calls", "input[5].input", "six", "patch"),
+            ("other", "input[6].thing", "thing", None),
+            ("other", "input[6].thing", '{"text": "seven"}', None),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
+def test_each_text_is_a_passage_with_its_part_and_path(api: str, body: Any, expected: Any) -> None:
+    assert rows(api, body) == expected
+
+
+@pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
+def test_no_edit_changes_no_byte(api: str, body: Any, expected: Any) -> None:
+    written = json.dumps(body, indent=3).encode()
+
+    assert texts_of(api, written).replace([]) == written
+
+
+@pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
+@given(data=st.data())
+def test_other_bytes_stay(api: str, body: Any, expected: Any, data: st.DataObject) -> None:
+    """A mask of a whole string leaves the bytes before and after it unchanged."""
+    written = json.dumps(body, indent=data.draw(st.sampled_from((None, 1)))).encode()
+    texts = texts_of(api, written)
+    plain = [one for one in texts.passages if one.text.isalpha() and one.path != one.text and one.part != "reasoning"]
+    passage = data.draw(st.sampled_from([one for one in plain if one.text != one.path.rpartition(".")[2]]))
+    mask = data.draw(st.text())
+
+    found = texts.replace([(passage, 0, len(passage.text), mask)])
+
+    before, _, after = written.partition(b'"' + passage.text.encode() + b'"')
+    assert found == before + json.dumps(mask, ensure_ascii=False).encode("utf-8", "surrogatepass") + after
+
+
+def test_adjacent_texts_are_one_passage() -> None:
+    """A secret in two parts (agentgateway/agentgateway#2755)."""
+    parts = [{"type": "text", "text": "my key is sk-ab"}, {"type": "text", "text": "cd, bye"}]
+    body = {"messages": [{"role": "user", "content": parts}]}
+
+    assert rows("chat", body) == [("user", "messages[0].content[0].text", "my key is sk-abcd, bye", None)]
+    content = mask_secret("chat", body, "sk-abcd")["messages"][0]["content"]
+    assert [one["text"] for one in content] == ["my key is [M]", ", bye"]
+
+
+def test_a_part_that_is_all_secret_does_not_become_empty() -> None:
+    """Anthropic rejects empty text blocks."""
+    parts = [{"type": "text", "text": "sk-ab"}, {"type": "text", "text": "cd"}]
+    content = mask_secret("messages", {"messages": [{"role": "user", "content": parts}]}, "sk-abcd")["messages"][0][
+        "content"
+    ]
+
+    assert [one["text"] for one in content] == ["[M]", "[M]"]
+
+
+def test_texts_around_a_picture_are_two_passages() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    parts = [{"type": "text", "text": "one"}, picture, {"type": "text", "text": "two"}]
+
+    assert [row[2] for row in rows("chat", {"messages": [{"role": "user", "content": parts}]})] == [
+        "one", "https://example.com/a.png", "two",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "secret", "role ": "x"},
+        b'{"messages": [{"role": "user", "content": "a", "content": "secret"}]}',
+        b'{"messages": [{"role": "user", "c\\u006fntent": "s\\u0065cret"}]}',
+        b'{"messages": [{"role": "user", "content": "a"}], "messages": [{"content": "secret"}]}',
+        b'{"messages": [{"role": "user", "content": {"secret": 1}}]}',
+        b'{"messages": [{"role": "user", "content": [["secret"]]}]}',
+        b'{"messages": {"role": "user", "content": "secret"}}',
+        b'{"messages": ["secret"]}',
+        b'{"model": ["secret"]}',
+    ],
+)
+def test_no_spelling_hides_a_text(message: Any) -> None:
+    body = message if isinstance(message, bytes) else {"messages": [message]}
+
+    assert "secret" in " ".join(row[2] for row in rows("chat", body))
+
+
+def test_masked_signed_reasoning_is_removed_with_its_block() -> None:
+    content = [
+        {"type": "thinking", "thinking": "the secret", "signature": "c2ln"},
+        {"type": "thinking", "thinking": "fine", "signature": "c2ln"},
+        {"type": "text", "text": "a secret"},
+    ]
+    found = mask_secret("messages", {"messages": [{"role": "assistant", "content": content}]}, "secret")
+
+    assert found["messages"][0]["content"] == [content[1], {"type": "text", "text": "a [M]"}]
+
+
+@pytest.mark.parametrize("gone", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_any_of_several_blocks_may_go(gone: tuple[int, ...]) -> None:
+    content = [
+        {"type": "thinking", "thinking": "secret" if i in gone else "fine", "signature": "c2ln", "n": i}
+        for i in range(3)
+    ]  # fmt: skip
+    found = mask_secret("messages", {"messages": [{"role": "assistant", "content": content}]}, "secret")
+
+    assert found["messages"][0]["content"] == [one for i, one in enumerate(content) if i not in gone]
+
+
+def test_masked_reasoning_of_chat_goes_with_its_seal() -> None:
+    message = {
+        "role": "assistant", "content": "hi", "reasoning_content": "secret",
+        "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2Vj"}],
+    }  # fmt: skip
+
+    body = {"messages": [message]}
+
+    assert mask_secret("chat", body, "secret")["messages"] == [{"role": "assistant", "content": "hi"}]
+    del message["reasoning_details"]
+    assert mask_secret("chat", body, "secret")["messages"][0]["reasoning_content"] == "[M]"
+
+
+def test_masked_reasoning_of_responses_goes_with_its_seal() -> None:
+    item = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "secret"}]}
+
+    assert mask_secret("responses", {"input": [item]}, "secret")["input"][0]["summary"][0]["text"] == "[M]"
+    assert mask_secret("responses", {"input": [item | {"encrypted_content": "c2Vj"}]}, "secret")["input"] == []
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        ("messages", {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "pay",
+            "input": {"card": 4111111111111111}}]}]}),
+        ("responses", {"input": [{"type": "function_call", "call_id": "1", "name": "pay",
+            "arguments": '{"card": 4111111111111111}'}]}),
+    ],
+)  # fmt: skip
+def test_a_masked_number_becomes_a_string(api: str, body: Any) -> None:
+    found = mask_secret(api, body, "4111111111111111")
+
+    assert rows(api, found)[0][2:] == ('{"card": "[M]"}', "pay")
+
+
+def test_a_mask_in_the_name_of_an_argument_is_an_error() -> None:
+    texts = texts_of("chat", {"messages": [{"role": "assistant", "tool_calls": [CALL]}]})
+
+    with pytest.raises(KeyMasked):
+        texts.replace([(texts.passages[0], 2, 6, "[M]")])
+
+
+def test_a_call_without_arguments_is_a_passage() -> None:
+    body = {"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "now"}}]}]}
+
+    assert rows("chat", body) == [("tool_calls", "messages[0].tool_calls[0]", "", "now")]
+
+
+def test_media_have_type_size_and_digest() -> None:
+    data = b"\x89PNG....."
+    url = "data:image/png;base64," + base64.b64encode(data).decode()
+    body = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
+
+    [passage] = texts_of("chat", body).passages
+
+    assert (passage.part, passage.media_type, passage.size, passage.data) == ("media", "image/png", len(data), data)
+    assert passage.sha256 == hashlib.sha256(data).hexdigest()
+    assert RequestTexts.of("chat", json.dumps(body).encode(), ("user", "other")).passages == ()
+
+
+def test_a_text_file_is_text() -> None:
+    data = base64.b64encode("my secret é".encode()).decode()
+    part = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64," + data}
+    body = {"input": [{"role": "user", "content": [part]}]}
+
+    assert [row[:3] for row in rows("responses", body)][1] == (
+        "user", "input[0].content[0].file_data", "my secret é",
+    )  # fmt: skip
+    found = mask_secret("responses", body, "secret")["input"][0]["content"][0]["file_data"]
+    assert base64.b64decode(found.removeprefix("data:text/plain;base64,")).decode() == "my [M] é"
+
+
+def test_the_latest_passages_follow_the_last_answer() -> None:
+    _, body, _ = CASES["messages"]
+    texts = texts_of("messages", body)
+
+    assert [one.text for one in texts.passages if texts.is_latest(one)] == ["five"]
+
+
+def test_ids_of_content_that_only_a_provider_has_are_listed() -> None:
+    body = {"previous_response_id": "resp_1", "input": [{"type": "item_reference", "id": "msg_1"}]}
+
+    assert texts_of("responses", body).held == (("previous_response_id", "resp_1"), ("input[0].id", "msg_1"))
+
+
+def test_incomplete_json_is_an_error() -> None:
+    with pytest.raises(NotJson):
+        texts_of("chat", b'{"messages": [')
