@@ -183,13 +183,13 @@ def _read_meta(file: Path, data: bytes) -> _Meta:
         raise UnreadableRecording(f"{file}: the recording is damaged: {error}") from None
     except RecursionError:
         raise UnreadableRecording(f"{file}: the recording is damaged: nested too deeply") from None
-    for name, value in (("content-type", meta.content_type or ""), *_headers(meta)):
+    for name, value in (("content-type", meta.content_type or ""), *_read_headers(meta)):
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             raise UnreadableRecording(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
     return meta
 
 
-def _headers(meta: _Meta) -> Iterator[tuple[str, str]]:
+def _read_headers(meta: _Meta) -> Iterator[tuple[str, str]]:
     for headers in (meta.request_headers, meta.response_headers):
         yield from (headers or {}).items()
 

@@ -109,5 +109,5 @@ def _events(api: Api, body: bytes, framing: Framing | None) -> Iterator[Event]:
     reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
     for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
-            yield from reader.take(*parsed)
+            yield from reader.read_event(*parsed)
     yield from reader.close()

@@ -230,7 +230,7 @@ class ModelTester:
         async for chunk in response.chunks():
             for raw in _split(splitter, chunk):
                 if (read := framing.parse(raw)) is not None:
-                    events += reader.take(*read)
+                    events += reader.read_event(*read)
             if first is None and any(isinstance(event, CONTENT) for event in events):
                 first = _ms(start)
         return [*events, *reader.close()], first

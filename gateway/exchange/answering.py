@@ -256,5 +256,5 @@ def _events(
     raws = splitter.feed(body)
     for raw in filter(None, (*raws, framing.complete(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
-            events.extend(reader.take(*parsed))
+            events.extend(reader.read_event(*parsed))
     return [*events, *reader.close()]

@@ -129,7 +129,7 @@ class ApiUsageReader(NullReader):
     def read_event(self, name: str, data: bytes) -> None:
         if self._reader is None:
             self._reader = CODECS[self._api].reader(content_limit=0)
-        self._note_usage(self._reader.take(name, data))
+        self._note_usage(self._reader.read_event(name, data))
 
     def read_whole(self, value: object) -> None:
         if not isinstance(value, Mapping):

@@ -138,7 +138,7 @@ class ArrivingUpload:
         if self._editor.model is not None:
             return await self.body_for(self._editor.model)
         await self._spool.rewind()
-        self._editor.leave_out()
+        self._editor.pass_without_model()
         return self._edited_body(b"", b"")
 
     def _edited_body(self, before: bytes, behind: bytes) -> UploadedBody:
@@ -180,7 +180,7 @@ async def read_upload(
             continue
         if whole:
             rest = _spool(relaying, spool)
-            await rest.add(editor.take_waiting())
+            await rest.add(editor.release_rest())
         elif editor.has_file or editor.waiting > LOOKAHEAD:
             break
     else:

@@ -95,7 +95,7 @@ class Passthrough:
         if self._reframe_event is not None:
             raw = self._reframe_event(name, data)
         self._events += 1
-        for event in self._reader.take(name, data):
+        for event in self._reader.read_event(name, data):
             if isinstance(event, ErrorInfo):
                 return self._forward_error(event, raw, name, data)
             self.progress.add(event)

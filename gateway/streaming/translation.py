@@ -85,7 +85,7 @@ class Translation:
     def _take(self, raw: bytes) -> bytes:
         if (parsed := self._parse(raw)) is None:
             return b""
-        events = self._reader.take(*parsed)
+        events = self._reader.read_event(*parsed)
         if len(events) == 1:
             event = events[0]
             if type(event) is TextDelta and event.logprobs is None:  # by far the most frequent event

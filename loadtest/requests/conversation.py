@@ -144,7 +144,7 @@ def _events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
     reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
     for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
-            yield from reader.take(*parsed)
+            yield from reader.read_event(*parsed)
     yield from reader.close()
 
 

@@ -114,18 +114,18 @@ def prompt_limit(window: int | None, max_output: int | None) -> int | None:
 
 def source() -> str:
     """Return the list's source and date, such as ``litellm 1.109.1, 2026-11-22``."""
-    return f"{_content()['source']}, {_content()['as_of']}"
+    return f"{_load_list()['source']}, {_load_list()['as_of']}"
 
 
 def _find_listed(provider: str, name: str) -> ModelFacts | None:
-    rows = _content()["providers"].get(provider, {})
+    rows = _load_list()["providers"].get(provider, {})
     for candidate in (name, _VERSION_SUFFIX.sub("", name)):
         if (row := rows.get(candidate)) is not None:
-            return _read(*row)
+            return _make_facts(*row)
     return None
 
 
-def _read(window: int | None, max_output: int | None, can: str, cannot: str) -> ModelFacts:
+def _make_facts(window: int | None, max_output: int | None, can: str, cannot: str) -> ModelFacts:
     """Return the facts of a row of the list.
 
     Only lacking media are accepted: for tools and schemas the list is often outdated (``deepseek-reasoner`` without
@@ -137,6 +137,6 @@ def _read(window: int | None, max_output: int | None, can: str, cannot: str) -> 
 
 
 @lru_cache(maxsize=1)
-def _content() -> Mapping[str, Any]:
+def _load_list() -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads(FILE.read_bytes())
     return found

@@ -43,12 +43,12 @@ def price_row(provider: str, model: str) -> Mapping[str, Any] | None:
     row = find(provider)
     own = VERTEX.get(provider, provider) if row is None else row.price_list
     name = model.lower() if provider not in VERTEX else model.lower().rpartition("/")[2]
-    return next((found for each in (name, expand_date(name)) if (found := _row(own, each)) is not None), None)
+    return next((found for each in (name, expand_date(name)) if (found := _find_row(own, each)) is not None), None)
 
 
 def source() -> str:
     """Return the list's source and date, such as ``genai-prices 0.2.3, 2026-11-21``."""
-    return f"{_content()['source']}, {_content()['as_of']}"
+    return f"{_load_list()['source']}, {_load_list()['as_of']}"
 
 
 def matches(clause: Clause, name: str) -> bool:
@@ -65,8 +65,8 @@ def expand_date(name: str) -> str:
     return re.sub(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)", r"-\1-\2-\3", name)
 
 
-def _row(provider: str, name: str) -> Mapping[str, Any] | None:
-    for each in (provider, *_content()["offers"].get(provider, ())):
+def _find_row(provider: str, name: str) -> Mapping[str, Any] | None:
+    for each in (provider, *_load_list()["offers"].get(provider, ())):
         exact, tests, rows = _index(each)
         exact_row = exact.get(name, len(rows))
         first = next((at for at, clause in tests if at < exact_row and matches(clause, name)), exact_row)
@@ -76,8 +76,8 @@ def _row(provider: str, name: str) -> Mapping[str, Any] | None:
 
 
 @cache  # one entry for each provider in the list, and one for all others
-def _index_of_known(provider: str | None) -> _Index:
-    rows = () if provider is None else _content()["providers"][provider]
+def _build_index(provider: str | None) -> _Index:
+    rows = () if provider is None else _load_list()["providers"][provider]
     exact: dict[str, int] = {}
     tests: list[tuple[int, Clause]] = []
     for at, (clause, _) in enumerate(rows):
@@ -92,10 +92,10 @@ def _index_of_known(provider: str | None) -> _Index:
 def _index(provider: str) -> _Index:
     """Return the rows of a provider, indexed by exact name, and the tests of rows without one; most rows have exact
     names."""
-    return _index_of_known(provider if provider in _content()["providers"] else None)
+    return _build_index(provider if provider in _load_list()["providers"] else None)
 
 
 @lru_cache(maxsize=1)
-def _content() -> Mapping[str, Any]:
+def _load_list() -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads(FILE.read_bytes(), parse_float=Decimal)
     return found

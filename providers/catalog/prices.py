@@ -343,7 +343,7 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
     Rows have kinds of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by
     the unit, and a list ``schedule``. Prices for longer prompts and tiers default to those of ``row``.
     """
-    kinds = {kind: _nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
+    kinds = {kind: _to_nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
     nested = {kind: row[kind] for kind in (*KINDS, "per") if kind in row}
     return Price(
         **{"input": 0, "output": 0, **kinds},
@@ -357,14 +357,14 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
         schedule=tuple(
             (Validity(**valid), read_price(other, origin, provider, model)) for valid, other in row.get("schedule", ())
         ),
-        fees=tuple((name, _nanos(fee)) for name, fee in row.get("tools", {}).items()),
-        request=_nanos(row.get("request", 0)),
-        units=tuple((unit, _nanos(dollars, MILLION)) for unit, dollars in row.get("per", {}).items()),
+        fees=tuple((name, _to_nanos(fee)) for name, fee in row.get("tools", {}).items()),
+        request=_to_nanos(row.get("request", 0)),
+        units=tuple((unit, _to_nanos(dollars, MILLION)) for unit, dollars in row.get("per", {}).items()),
         origin=origin,
         provider=provider,
         model=model,
     )
 
 
-def _nanos(dollars: Any, times: int = 1) -> int:
+def _to_nanos(dollars: Any, times: int = 1) -> int:
     return int((Decimal(str(dollars)) * NANOS * times).to_integral_value(ROUND_HALF_UP))

@@ -25,7 +25,7 @@ _Step: TypeAlias = Callable[[Draft, Quirks], None]
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
-    for step in _steps(to.known):
+    for step in _needed_edits(to.known):
         step(draft, to.known)
     if not to.quirks.stream_usage:
         draft.drop("stream_options")
@@ -34,7 +34,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 
 @lru_cache(maxsize=256)
-def _steps(known: Quirks) -> tuple[_Step, ...]:
+def _needed_edits(known: Quirks) -> tuple[_Step, ...]:
     """Return the edits that the ``known`` facts may require, often none."""
     steps: tuple[tuple[bool, _Step], ...] = (
         (known.max_tokens_field == "max_tokens" or not known.takes_max_tokens, _rename_limit),

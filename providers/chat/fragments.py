@@ -35,10 +35,10 @@ class Nesting:
         at = 0
         while at < len(text):
             at += self._escaped
-            self._add(text[at : at + PIECE])
+            self._count_marks(text[at : at + PIECE])
             at += PIECE
 
-    def _add(self, piece: str) -> None:
+    def _count_marks(self, piece: str) -> None:
         """Count the marks of a piece with a few calls into C: a provider may send megabytes of quotes and brackets."""
         bare = piece.replace("\\\\", "")
         self._escaped = bare.endswith("\\")

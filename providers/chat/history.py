@@ -61,12 +61,12 @@ def _read_message(message: Fields, history: _History) -> Message:
         raise invalid(f"{at} must be one of {', '.join(_READERS)}, not {role!r}", at)
     neutral_role, read = _READERS[role]
     name = None if role == "function" else message.string("name")
-    parts = _mark_last(tuple(read(message, history)), read_marks(message), message.at)
+    parts = _move_marks_to_last(tuple(read(message, history)), read_marks(message), message.at)
     history.drops.add_unread(message)
     return Message(neutral_role, parts, at=message.at, name=name)
 
 
-def _mark_last(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
+def _move_marks_to_last(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
     """Return ``parts`` with a mark next to ``role`` (as OpenCode sends it) moved to the last part.
 
     If dropped, the mark is reported at the message, or at the part if the part itself cannot be translated.

@@ -85,7 +85,7 @@ def _read_function(tool: Fields, drops: Drops) -> Tool:
         at=tool.at,
         marks=read_marks(tool),
     )
-    _drop_rest(tool, inner, drops)
+    _drop_unread(tool, inner, drops)
     return found
 
 
@@ -100,11 +100,11 @@ def _read_custom(tool: Fields, drops: Drops) -> Tool:
         at=tool.at,
         marks=read_marks(tool),
     )
-    _drop_rest(tool, inner, drops)
+    _drop_unread(tool, inner, drops)
     return found
 
 
-def _drop_rest(outer: Fields, inner: Fields, drops: Drops) -> None:
+def _drop_unread(outer: Fields, inner: Fields, drops: Drops) -> None:
     drops.add_unread(outer)
     if inner is not outer:
         drops.add_unread(inner)
@@ -134,7 +134,7 @@ def _read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
         raise invalid(f"{at}.type must be function, custom or allowed_tools, not {kind!r}", f"{at}.type")
     inner = chosen.object(kind) or chosen
     found = ToolChoice("tool", inner.need("name", str), "custom" if kind == "custom" else "function", at=at)
-    _drop_rest(chosen, inner, drops)
+    _drop_unread(chosen, inner, drops)
     return found
 
 
@@ -167,7 +167,7 @@ def _read_allowed_choice(chosen: Fields, drops: Drops) -> ToolChoice:
     inner = chosen.object("allowed_tools") or chosen
     mode = _read_mode(inner.need("mode", str), inner.path("mode"))
     names = tuple(_read_allowed_name(tool) for tool in inner.objects("tools"))
-    _drop_rest(chosen, inner, drops)
+    _drop_unread(chosen, inner, drops)
     return ToolChoice(mode.mode, allowed=names, at=chosen.at)
 
 
@@ -221,5 +221,5 @@ def _read_format(fields: Fields, drops: Drops) -> Format | None:
         description=inner.string("description"),
         at=member.at,
     )
-    _drop_rest(member, inner, drops)
+    _drop_unread(member, inner, drops)
     return found

@@ -56,14 +56,14 @@ def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[s
     """
     target = PartsTarget.of(request, to, drops)
     messages: list[dict[str, Any]] = []
-    for assistant, others in _rounds(request.messages):
+    for assistant, others in _split_rounds(request.messages):
         messages.extend(_write_round(target, assistant, others))
     if to.quirks.reasoning_replay == "every_message":
         complete_reasoning(messages, to.quirks.reasoning_field)
     return messages
 
 
-def _rounds(messages: Iterable[Message]) -> Iterator[tuple[list[Message], list[Message]]]:
+def _split_rounds(messages: Iterable[Message]) -> Iterator[tuple[list[Message], list[Message]]]:
     """Yield rounds: consecutive messages of the assistant, and the others up to its next message."""
     assistant: list[Message] = []
     others: list[Message] = []

@@ -54,7 +54,7 @@ def write_marks(to: PartsTarget, part: TextPart | ImagePart | FilePart | AudioPa
     """Return the mark for the end of a cached prefix, if the model accepts it; all other marks are dropped."""
     found: dict[str, Any] = {}
     for name, value in part.marks.items():
-        breakpoint = _breakpoint(name, value) if to.quirks.cache_breakpoints else None
+        breakpoint = _chat_breakpoint(name, value) if to.quirks.cache_breakpoints else None
         if breakpoint is None:
             to.drops.add(f"{part.at}.{name}")
         else:
@@ -67,7 +67,7 @@ def drop_marks(to: PartsTarget, part: TextPart | ToolCallPart | ToolResultPart) 
     to.drops.add(*(f"{part.at}.{name}" for name in part.marks))
 
 
-def _breakpoint(name: str, value: Any) -> Any:
+def _chat_breakpoint(name: str, value: Any) -> Any:
     """Return the mark ``name`` in Chat's form, or None.
 
     ``cache_control`` differs in its lifetimes only: 5 minutes become the default of 30, one hour becomes 12.
@@ -83,7 +83,7 @@ def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dic
     """Return the content part of a medium. Raises a 400 if it cannot be sent."""
     match part:
         case ImagePart(source=source, detail=detail):
-            image = {"url": _url(source, part.at)}
+            image = {"url": _media_url(source, part.at)}
             return {"type": "image_url", "image_url": image | ({"detail": detail} if detail else {})}
         case FilePart(source=source):
             return _write_file(to, part, source)
@@ -117,7 +117,7 @@ def _write_file(to: PartsTarget, part: FilePart, source: MediaSource) -> dict[st
             assert_never(source.kind)
 
 
-def _url(source: MediaSource, at: str) -> str:
+def _media_url(source: MediaSource, at: str) -> str:
     match source.kind:
         case "url":
             return source.value

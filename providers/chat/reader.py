@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from providers.chat.chunks import Choice, Chunk, decode, decode_textless
-from providers.chat.reading import OpenAnswer, take_delta
+from providers.chat.reading import OpenAnswer, add_delta
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, corrected_reason
@@ -106,12 +106,12 @@ class ChatReader:
         self._finish = ""
         self._stopped_by: str | None = None
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
         if data.startswith(b"[DONE]"):
-            whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.is_incomplete)
-            return self._end() if whole else self._fail(EARLY)
+            read_whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.is_incomplete)
+            return self._end() if read_whole else self._fail(EARLY)
         try:
             chunk = decode(data)
         except NOT_JSON:
@@ -129,7 +129,7 @@ class ChatReader:
             return ()
         return self._end() if self._finish else self._fail(EARLY)
 
-    def whole(self, chunk: Chunk) -> Sequence[Event]:
+    def read_whole(self, chunk: Chunk) -> Sequence[Event]:
         """Return all events of an answer that arrived as one chunk."""
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
@@ -144,7 +144,7 @@ class ChatReader:
             if choice.index in (0, None):
                 if self._stage is WAITING:
                     self._begin(chunk, out)
-                take_delta(self._answer, choice, out)
+                add_delta(self._answer, choice, out)
                 if choice.finish_reason:
                     self._store_finish(choice)
                 if choice.error and finish_word(self._finish) not in REASONS:
@@ -202,4 +202,4 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         return (read_event_failure(any_json(body)),)
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
-    return ChatReader().whole(chunk)
+    return ChatReader().read_whole(chunk)

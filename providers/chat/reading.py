@@ -1,6 +1,6 @@
 """Readers of the content of a provider's Chat answer, by kind: texts, reasoning, tool calls.
 
-``take_delta`` reads one delta; all kinds share an ``OpenAnswer``.
+``add_delta`` reads one delta; all kinds share an ``OpenAnswer``.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from providers.chat.chunks import Choice, Delta
 from providers.chat.fragments import Calls, ToolCall, parse_fragment
 from providers.chat.parts import TYPED_FIELD
 from providers.neutral.bounds import AnswerBudgets
-from providers.neutral.values import as_string, few_objects
+from providers.neutral.values import as_string, bounded_objects
 from streams.events import (
     BlockEnd,
     Citation,
@@ -54,7 +54,7 @@ class Details:
         else:
             self._items.append((dict(detail), [text]))
 
-    def take(self) -> list[dict[str, Any]]:
+    def take_all(self) -> list[dict[str, Any]]:
         """Return the details so far and start a new list."""
         for item, pieces in self._items:
             member = _TEXT_MEMBERS.get(as_string(item.get("type")))
@@ -127,11 +127,11 @@ class OpenAnswer(AnswerBudgets):
     def _state_item(self) -> dict[str, Any]:
         """Return the item that the provider requires back for the open reasoning, or ``{}``."""
         if self.details:
-            return {"reasoning_details": self.details.take()}
+            return {"reasoning_details": self.details.take_all()}
         return {"field": self.field} if self.field else {}
 
 
-def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
+def add_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
     """Add the events of a piece of text, with the log probabilities and citations that waited for it."""
     block = answer.block
     if block is None or answer.speech is not TextDelta:
@@ -142,57 +142,57 @@ def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
     else:
         out.append(TextDelta(block, text))
     if answer.citations:
-        _cite(answer, block, out)
+        _add_waiting_citations(answer, block, out)
 
 
-def take_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
+def add_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
     """Add the events of a text part of typed content (Mistral)."""
     if text := as_string(part.get("text")):
-        take_text(answer, text, out)
+        add_text(answer, text, out)
 
 
-def take_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
+def add_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
     """Add the transcript of speech, unless ``content`` contains the same text, as on some servers."""
     text = as_string(audio.get("transcript")) if isinstance(audio, dict) else ""
     if text and text.strip() != _content_text(content).strip():
-        take_text(answer, text, out)
+        add_text(answer, text, out)
 
 
 def _content_text(content: Any) -> str:
-    parts = few_objects(content) if isinstance(content, list) else ()
+    parts = bounded_objects(content) if isinstance(content, list) else ()
     return content if isinstance(content, str) else "".join(as_string(part.get("text")) for part in parts)
 
 
-def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
+def add_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
     """Add the event of a piece of a refusal."""
     if isinstance(refusal, str):
         out.append(RefusalDelta(answer.block_for(RefusalDelta, out), refusal))
 
 
-def take_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
+def store_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
     """Store log probabilities for the text; a token may be a fraction of a character and have no text."""
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
     if isinstance(tokens, list):  # no limit: there are as many as tokens
         answer.logprobs.extend(token for token in tokens if isinstance(token, dict))
 
 
-def take_annotations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> None:
+def add_citations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> None:
     """Add the citations of the open text, or store them for the next one (OpenRouter sends them first)."""
-    answer.citations.extend(item for item in few_objects(annotations) if item.get("type") == "url_citation")
+    answer.citations.extend(item for item in bounded_objects(annotations) if item.get("type") == "url_citation")
     if answer.block is not None and answer.speech is TextDelta:
-        _cite(answer, answer.block, out)
+        _add_waiting_citations(answer, answer.block, out)
     elif answer.citations:
-        answer.hold("citations")
+        answer.charge_event("citations")
 
 
-def _cite(answer: OpenAnswer, block: int, out: list[Event]) -> None:
+def _add_waiting_citations(answer: OpenAnswer, block: int, out: list[Event]) -> None:
     out.extend(Citation(block, "chat", item) for item in answer.citations)
     answer.citations.clear()
 
 
-def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
+def add_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     """Add the event of a piece of reasoning, once if it arrives under two names (BerriAI/litellm#29600)."""
-    details = few_objects(delta.reasoning_details)
+    details = bounded_objects(delta.reasoning_details)
     for field, text in (
         ("reasoning_content", delta.reasoning_content),
         ("reasoning", delta.reasoning),
@@ -202,12 +202,12 @@ def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
             _add_reasoning(answer, field, text, out)
             break
     if details and answer.holds_content:
-        answer.hold("reasoning details")
+        answer.charge_event("reasoning details")
         for detail in details:  # after the text, because they belong to the block that it opened
             answer.details.add(detail)
 
 
-def take_thinking_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
+def add_thinking_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
     """Add the event of reasoning that is a part of typed content (Mistral)."""
     if text := _thinking_text(part.get("thinking")):
         _add_reasoning(answer, TYPED_FIELD, text, out)
@@ -220,18 +220,18 @@ def _add_reasoning(answer: OpenAnswer, field: str, text: str, out: list[Event]) 
 
 def _thinking_text(value: Any) -> str:
     """Return the text of Mistral's ``thinking``: an array of text parts or a string."""
-    return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in few_objects(value))
+    return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in bounded_objects(value))
 
 
-def take_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
+def add_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     """Add the events of fragments of tool calls."""
-    for fragment in few_objects(delta.tool_calls):
-        _take_fragment(answer, fragment, out)
+    for fragment in bounded_objects(delta.tool_calls):
+        _add_fragment(answer, fragment, out)
     if isinstance(delta.function_call, dict):  # the older form, with one call at most
-        _take_fragment(answer, {"index": -1, "function": delta.function_call}, out)
+        _add_fragment(answer, {"index": -1, "function": delta.function_call}, out)
 
 
-def _take_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Event]) -> None:
+def _add_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Event]) -> None:
     kind, name, text = parse_fragment(fragment)
     if not (name or text or fragment.get("id")):
         return
@@ -243,10 +243,10 @@ def _take_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Ev
         out.append(ToolCallStart(call.block, call.id, name, kind))
         out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
     if text:
-        _take_input(answer, call, text, out)
+        _add_input(answer, call, text, out)
 
 
-def _take_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:
+def _add_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:
     call.arguments.add(text)
     if call.block is None:
         if answer.holds_content:
@@ -257,42 +257,42 @@ def _take_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event])
 
 
 _PARTS: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any], list[Event]], None]] = {
-    "text": take_text_part,
-    "thinking": take_thinking_part,
+    "text": add_text_part,
+    "thinking": add_thinking_part,
 }
 """Readers of content parts by type; other types are ignored."""
 
 
-def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
+def add_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
     """Read all members of a choice's delta: reasoning before text, citations while the text is open, calls last."""
     # A `message` is a whole answer in one event, or repeats the deltas before it.
     delta = choice.delta or (None if answer.blocks else choice.message)
     if delta is None:
         return
     if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
-        take_reasoning(answer, delta, out)
+        add_reasoning(answer, delta, out)
     content = delta.content
     if type(content) is str:
         if choice.logprobs and answer.holds_content:
-            take_logprobs(answer, choice.logprobs)
+            store_logprobs(answer, choice.logprobs)
             if not content:
-                answer.hold("log probabilities")
+                answer.charge_event("log probabilities")
         if content:
-            take_text(answer, content, out)
+            add_text(answer, content, out)
     elif content is not None:
-        _take_parts(answer, content, out)
+        _add_parts(answer, content, out)
     if delta.audio:
-        take_audio(answer, delta.audio, content, out)
+        add_audio(answer, delta.audio, content, out)
     if delta.annotations and answer.holds_content:
-        take_annotations(answer, delta.annotations, out)
+        add_citations(answer, delta.annotations, out)
     if delta.refusal:
-        take_refusal(answer, delta.refusal, out)
+        add_refusal(answer, delta.refusal, out)
     if delta.tool_calls or delta.function_call:
-        take_calls(answer, delta, out)
+        add_calls(answer, delta, out)
 
 
-def _take_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
-    for part in few_objects(content):
+def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
+    for part in bounded_objects(content):
         take_part = _PARTS.get(as_string(part.get("type")))
         if take_part is not None:
             take_part(answer, part, out)

@@ -64,14 +64,14 @@ class ToolWriter:
         self._calls[event.block] = call = _OpenCall(len(self._calls), kind, [] if unwrap else None)
         if not self._legacy:
             inner = {"name": event.name, _TEXT[kind]: ""}
-            return _fragment({"index": call.index, "id": event.id, "type": kind, kind: inner})
+            return _call_fragment({"index": call.index, "id": event.id, "type": kind, kind: inner})
         return {} if call.index else {"function_call": {"name": event.name, "arguments": ""}}
 
     def add_input(self, block: int, text: str) -> Mapping[str, Any]:
         call = self._calls[block]
         call.has_text = call.has_text or bool(text.strip())
         if call.held is None:
-            return self._delta(call, text)
+            return self._call_delta(call, text)
         call.held.append(text)
         return {}
 
@@ -80,8 +80,8 @@ class ToolWriter:
         if call is None:
             return {}
         if call.held is not None:
-            return self._delta(call, unwrap_text("".join(call.held)))
-        return self._delta(call, "" if call.has_text or call.kind == "custom" else _NO_ARGUMENTS)
+            return self._call_delta(call, unwrap_text("".join(call.held)))
+        return self._call_delta(call, "" if call.has_text or call.kind == "custom" else _NO_ARGUMENTS)
 
     def message_members(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
         """Return the call members of a whole message."""
@@ -93,11 +93,11 @@ class ToolWriter:
     def _must_unwrap(self, tool: ToolCallStart | ToolCallBlock) -> bool:
         return tool.kind == "function" and tool.name in self._custom
 
-    def _delta(self, call: _OpenCall, text: str) -> Mapping[str, Any]:
+    def _call_delta(self, call: _OpenCall, text: str) -> Mapping[str, Any]:
         if not text:
             return {}
         if not self._legacy:
-            return _fragment({"index": call.index, call.kind: {_TEXT[call.kind]: text}})
+            return _call_fragment({"index": call.index, call.kind: {_TEXT[call.kind]: text}})
         return {} if call.index else {"function_call": {"arguments": text}}
 
     def _message_call(self, block: ToolCallBlock) -> dict[str, Any]:
@@ -108,5 +108,5 @@ class ToolWriter:
         return {"id": block.id, "type": block.kind, block.kind: inner}
 
 
-def _fragment(piece: Mapping[str, Any]) -> Mapping[str, Any]:
+def _call_fragment(piece: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"tool_calls": [piece]}

@@ -67,7 +67,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-class Seals:
+class ReasoningDetails:
     """``reasoning_details``: the provider's own if it speaks Chat, else one seal for all items."""
 
     def __init__(self, issuer: Issuer) -> None:
@@ -141,13 +141,13 @@ def _chat_annotation(cited: Citation, start: int, length: int) -> Any:
     link = cited.item.get("url_citation") if cited.api == "chat" else cited.item
     if not isinstance(link, dict) or not isinstance(link.get("url"), str):
         return None
-    position = {"url": link["url"], **_position(link, start, length)}
+    position = {"url": link["url"], **_citation_position(link, start, length)}
     if cited.api == "chat":  # its positions already refer to the whole content
         position |= {name: value for name, value in link.items() if value is not None}
     return {"type": "url_citation", "url_citation": position}
 
 
-def _position(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
+def _citation_position(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
     """Return the position of a citation in the content: Responses' own, the whole block for Messages.
 
     Clients require all three members.
@@ -202,7 +202,7 @@ class ChatWriter:
         self._stage: AnswerStage = WAITING
         self._content_written = False  # `content` has text, or may be null because of other members
         self._tools = ToolWriter(reply.request)
-        self._seals = Seals(reply.issuer)
+        self._seals = ReasoningDetails(reply.issuer)
         self._citations = Citations()
         self._usage: Usage | None = None
         self._content_length = 0  # characters of text
@@ -226,26 +226,26 @@ class ChatWriter:
             case TextDelta(text=text):
                 self._content_length += len(text)
                 self._content_written = True
-                return self._first_chunk("") + self._chunk({"content": text}, event.logprobs)
+                return self._first_chunk("") + self._encode_chunk({"content": text}, event.logprobs)
             case ReasoningDelta(text=text):
                 self._other_length += len(text)
-                return self._first_chunk(None) + self._chunk({"reasoning_content": text})
+                return self._first_chunk(None) + self._encode_chunk({"reasoning_content": text})
             case RefusalDelta(text=text):
                 self._other_length += len(text)
                 self._content_written = True
-                return self._first_chunk(None) + self._chunk({"refusal": text})
+                return self._first_chunk(None) + self._encode_chunk({"refusal": text})
             case ToolCallStart():
                 self._content_written = True
-                return self._first_chunk(None) + self._delta(self._tools.start_call(event))
+                return self._first_chunk(None) + self._write_delta(self._tools.start_call(event))
             case ToolCallDelta(block=block, text=text):
                 self._other_length += len(text)
-                return self._delta(self._tools.add_input(block, text))
+                return self._write_delta(self._tools.add_input(block, text))
             case BlockEnd(block=block):
                 if not self._tools.is_call(block):
                     self._citations.close(self._content_length)
-                return self._delta(self._tools.end_call(block))
+                return self._write_delta(self._tools.end_call(block))
             case AnswerEnd() | ErrorInfo():
-                data = b"".join(self._end_chunks(event)) if isinstance(event, AnswerEnd) else _error(event)
+                data = b"".join(self._end_chunks(event)) if isinstance(event, AnswerEnd) else _error_event(event)
                 self._stage = ENDED
                 return data
             case _:
@@ -275,23 +275,23 @@ class ChatWriter:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
-        return self._chunk({"role": "assistant", "content": content})
+        return self._encode_chunk({"role": "assistant", "content": content})
 
-    def _delta(self, delta: Mapping[str, Any]) -> bytes:
-        return self._chunk(delta) if delta else b""
+    def _write_delta(self, delta: Mapping[str, Any]) -> bytes:
+        return self._encode_chunk(delta) if delta else b""
 
-    def _chunk(self, delta: Mapping[str, Any], logprobs: Sequence[Any] | None = None) -> bytes:
+    def _encode_chunk(self, delta: Mapping[str, Any], logprobs: Sequence[Any] | None = None) -> bytes:
         if not logprobs:
             return b"%b%b%b" % (self._prefix, sse.dump(delta), self._suffix)
-        scores = sse.dump(_logprobs(logprobs))
+        scores = sse.dump(_logprobs_object(logprobs))
         return b'%b%b,"logprobs":%b%b' % (self._prefix, sse.dump(delta), scores, _UNFINISHED)
 
     def _end_chunks(self, end: AnswerEnd) -> Iterator[bytes]:
         if not self._content_written:
-            yield self._first_chunk("") or self._chunk({"content": ""})
+            yield self._first_chunk("") or self._encode_chunk({"content": ""})
         extras = {"reasoning_details": self._seals.details(), "annotations": self._citations.annotations}
-        yield self._delta({name: value for name, value in extras.items() if value})
-        finish = sse.dump(_finish(end, self._tools, self._tools.has_calls))
+        yield self._write_delta({name: value for name, value in extras.items() if value})
+        finish = sse.dump(_finish_reason(end, self._tools, self._tools.has_calls))
         yield self._prefix + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
         if self._include_usage:
             usage = self._usage or estimate_usage(self._input_estimate, self._content_length + self._other_length)
@@ -299,18 +299,18 @@ class ChatWriter:
         yield _DONE
 
 
-def _error(error: ErrorInfo) -> bytes:
+def _error_event(error: ErrorInfo) -> bytes:
     """Return the error event without ``[DONE]``, or some clients would take the answer for complete
     (BerriAI/litellm#40578)."""
     return sse.data({"error": openai_error(error)})
 
 
-def _finish(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:
+def _finish_reason(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:
     reason = FINISH[end.reason]
     return tools.finish_reason if has_calls and reason == "stop" else reason
 
 
-def _logprobs(tokens: Sequence[Any]) -> dict[str, Any]:
+def _logprobs_object(tokens: Sequence[Any]) -> dict[str, Any]:
     return {"content": list(tokens), "refusal": None}
 
 
@@ -328,9 +328,9 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     tokens = [token for block in answer.blocks if isinstance(block, TextBlock) for token in block.logprobs]
     choice = {
         "index": 0,
-        "message": _message(answer, reply, tools),
-        "logprobs": _logprobs(tokens) if tokens else None,
-        "finish_reason": _finish(answer.end, tools, answer.calls_tools),
+        "message": _message_object(answer, reply, tools),
+        "logprobs": _logprobs_object(tokens) if tokens else None,
+        "finish_reason": _finish_reason(answer.end, tools, answer.calls_tools),
     }
     whole = {
         "id": new_id("chatcmpl-"),
@@ -345,12 +345,12 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     return msgspec.json.encode(whole)
 
 
-def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
+def _message_object(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
     reasoning = [block for block in answer.blocks if isinstance(block, ReasoningBlock)]
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
     content = "".join(block.text for block in texts)
-    seals = Seals(reply.issuer)
+    seals = ReasoningDetails(reply.issuer)
     for block in reasoning:
         if block.state is not None:
             seals.add(block.state)

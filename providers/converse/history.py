@@ -82,7 +82,7 @@ class History:
             self._add_instructions(content, message, "messages", "<system>\n{}\n</system>")
         else:
             for part in message.parts:
-                self._add(content, part, role == "assistant")
+                self._add_part(content, part, role == "assistant")
         if not content:
             return
         if self.messages and self.messages[-1]["role"] == role:
@@ -95,13 +95,13 @@ class History:
             if isinstance(part, TextPart):
                 if part.text.strip():
                     content.append({"text": form.replace("{}", part.text)})
-                self._mark(content, part, place)
+                self._write_marks(content, part, place)
             elif isinstance(part, NativePart):
                 self._add_native(content, part)
             else:
                 raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
 
-    def _add(self, content: list[Block], part: Part, assistant: bool) -> None:
+    def _add_part(self, content: list[Block], part: Part, assistant: bool) -> None:
         match part:
             case TextPart(text=text):
                 self._add_text(content, part, text)
@@ -116,7 +116,7 @@ class History:
                     "input": call_input(part.input, part.kind),
                 }
                 content.append({"toolUse": call})
-                self._mark(content, part)
+                self._write_marks(content, part)
             case ToolResultPart():
                 self._add_result(content, part)
             case NativePart():
@@ -124,11 +124,11 @@ class History:
             case ImagePart() | FilePart() | AudioPart() if assistant:
                 self._drops.add(part.at)  # the API accepts no media in a model's message
             case ImagePart() | FilePart():
-                content.append(self._media(part))
-                self._mark(content, part, handled=_DOCUMENT_MARKS if isinstance(part, FilePart) else ())
+                content.append(self._media_block(part))
+                self._write_marks(content, part, handled=_DOCUMENT_MARKS if isinstance(part, FilePart) else ())
             case AudioPart():
                 content.append(sound_block(part))
-                self._mark(content, part)
+                self._write_marks(content, part)
             case _:
                 assert_never(part)
 
@@ -143,14 +143,14 @@ class History:
             plain: Block = {"text": text}
             native = isinstance(citations, list)
             content.append({"citationsContent": {"content": [plain], "citations": citations}} if native else plain)
-        self._mark(content, part, handled=() if citations is None else ("citations",))
+        self._write_marks(content, part, handled=() if citations is None else ("citations",))
 
     def _add_reasoning(self, content: list[Block], part: ReasoningPart) -> None:
         item = restored_item(part.seal, self._issuer) if part.seal is not None else None
         if part.seal is None and self._request.api == "converse":
             item = part.native
         elif part.seal is None and self._request.api == "messages" and self._family.effort == "thinking":
-            item = _from_messages(part.native)
+            item = _bedrock_thinking(part.native)
         if item is None:
             self._drops.add(*part.places)
         else:
@@ -167,7 +167,7 @@ class History:
         inner: list[Block] = []
         for one in part.parts:
             if not isinstance(one, TextPart):
-                inner.append(self._media(one))
+                inner.append(self._media_block(one))
             elif one.text.strip():
                 inner.append({"text": one.text})
         result: Block = {"toolUseId": tool_use_id(part.call_id), "content": inner}
@@ -179,9 +179,9 @@ class History:
             inner.append({"text": _NO_OUTPUT})
         content.append({"toolResult": result})
         for holder in (*part.parts, part):  # cache points follow the result, never inside it
-            self._mark(content, holder, handled=_DOCUMENT_MARKS if isinstance(holder, FilePart) else ())
+            self._write_marks(content, holder, handled=_DOCUMENT_MARKS if isinstance(holder, FilePart) else ())
 
-    def _media(self, part: ImagePart | FilePart) -> Block:
+    def _media_block(self, part: ImagePart | FilePart) -> Block:
         if isinstance(part, ImagePart):
             if part.detail not in (None, "auto"):
                 self._drops.add(join_path(part.at, "detail"))
@@ -194,7 +194,9 @@ class History:
             block["document"]["citations"] = {"enabled": True}
         return block
 
-    def _mark(self, content: list[Block], part: Any, place: Place = "messages", handled: tuple[str, ...] = ()) -> None:
+    def _write_marks(
+        self, content: list[Block], part: Any, place: Place = "messages", handled: tuple[str, ...] = ()
+    ) -> None:
         """Write the marks of ``part``, the last block in ``content``; report those that the API lacks, except
         ``handled`` ones."""
         for name, value in part.marks.items():
@@ -204,7 +206,7 @@ class History:
                 self._drops.add(join_path(part.at, name))
 
 
-def _from_messages(block: Any) -> Block | None:
+def _bedrock_thinking(block: Any) -> Block | None:
     """Return a thinking block of Claude's own API in Bedrock's form, or ``None``.
 
     Claude's signatures are valid on every platform. If another model signed it, the provider rejects the request, and

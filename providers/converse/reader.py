@@ -33,7 +33,7 @@ class ConverseReader:
         self._usage: Usage | None = None
         self._end: AnswerEnd | ErrorInfo | None = None
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
         if event in (EXCEPTION, ERROR):
@@ -55,11 +55,11 @@ class ConverseReader:
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        return self._fail(EARLY) if self._end is None else self._finish(self._end)  # only the counts are missing
+        return self._fail(EARLY) if self._end is None else self._end_events(self._end)  # only the counts are missing
 
     # The beginning
 
-    def _message_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_message_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
         if self._stage is not WAITING:
             return ()
         self._stage = ANSWERING
@@ -74,28 +74,28 @@ class ConverseReader:
 
     # The content
 
-    def _block_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_block_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
         return self._start_with(self._content.start(value))
 
-    def _block_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_block_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
         return self._start_with(self._content.continue_block(value))
 
-    def _block_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_block_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
         return self._start_with(self._content.stop(value))
 
     # The end
 
-    def _message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._end = read_end(as_string(value.get("stopReason")), value.get("additionalModelResponseFields"))
         if isinstance(self._end, ErrorInfo):  # counts may follow, and both are returned at the end of the body
             return ()
-        return self._start_with(self._content.finish_all()) if self._usage is None else self._finish(self._end)
+        return self._start_with(self._content.finish_all()) if self._usage is None else self._end_events(self._end)
 
-    def _metadata(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_metadata(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._usage = read_usage(value) or self._usage
-        return self._finish(self._end) if isinstance(self._end, AnswerEnd) else ()
+        return self._end_events(self._end) if isinstance(self._end, AnswerEnd) else ()
 
-    def _finish(self, end: AnswerEnd | ErrorInfo) -> Sequence[Event]:
+    def _end_events(self, end: AnswerEnd | ErrorInfo) -> Sequence[Event]:
         counted = () if self._usage is None else (self._usage,)
         if isinstance(end, ErrorInfo):
             return [*self._start_with(counted), *self._fail(end)]
@@ -109,12 +109,12 @@ class ConverseReader:
 
 
 _STEPS: Mapping[str, Callable[[ConverseReader, Mapping[str, Any]], Sequence[Event]]] = {
-    "messageStart": ConverseReader._message_start,
-    "contentBlockStart": ConverseReader._block_start,
-    "contentBlockDelta": ConverseReader._block_delta,
-    "contentBlockStop": ConverseReader._block_stop,
-    "messageStop": ConverseReader._message_stop,
-    "metadata": ConverseReader._metadata,
+    "messageStart": ConverseReader._read_message_start,
+    "contentBlockStart": ConverseReader._read_block_start,
+    "contentBlockDelta": ConverseReader._read_block_delta,
+    "contentBlockStop": ConverseReader._read_block_stop,
+    "messageStop": ConverseReader._read_message_stop,
+    "metadata": ConverseReader._read_metadata,
 }
 """The steps for events, by name; other events are ignored."""
 
@@ -172,22 +172,22 @@ def _answer_events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
     reading = ContentReading(ANSWER)
     for index, block in enumerate(check_length(content, "content blocks")):
         if isinstance(block, dict):
-            events += _block_events(reading, index, block)
+            events += _whole_block_events(reading, index, block)
     events += reading.finish_all()
     return [*events, end]
 
 
-def _block_events(reading: ContentReading, index: int, block: Mapping[str, Any]) -> Iterator[Event]:
-    start = _start_of(block)
+def _whole_block_events(reading: ContentReading, index: int, block: Mapping[str, Any]) -> Iterator[Event]:
+    start = _stream_start_of(block)
     at = {"contentBlockIndex": index}
     if start:
         yield from reading.start({**at, "start": start})
-    for delta in _deltas_of(block):
+    for delta in _stream_deltas_of(block):
         yield from reading.continue_block({**at, "delta": delta})
     yield from reading.stop(at)
 
 
-def _start_of(block: Mapping[str, Any]) -> Mapping[str, Any]:
+def _stream_start_of(block: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the start that the block would have in a stream; empty for texts and reasoning."""
     return {name: value for name, value in block.items() if name not in _WITHOUT_START}
 
@@ -195,7 +195,7 @@ def _start_of(block: Mapping[str, Any]) -> Mapping[str, Any]:
 _WITHOUT_START = ("text", "reasoningContent", "citationsContent")
 
 
-def _deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _stream_deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the deltas that the block would have in a stream."""
     if "text" in block:
         yield {"text": block["text"]}

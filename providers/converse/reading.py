@@ -41,12 +41,12 @@ class BlockState(AnswerBudgets):
         self.call_ids: set[str] = set()
         self.delayed_end: int | None = None  # a text whose end waits until no citation can follow
 
-    def next(self) -> int:
+    def next_block(self) -> int:
         """Return the number of a new block."""
         self.used += 1
         return self.used - 1
 
-    def take_delayed_end(self) -> list[Event]:
+    def pop_delayed_end(self) -> list[Event]:
         """Return the delayed end of the previous text, if any."""
         delayed_end, self.delayed_end = self.delayed_end, None
         return [] if delayed_end is None else [BlockEnd(delayed_end)]
@@ -55,7 +55,7 @@ class BlockState(AnswerBudgets):
 class BlockReading(Protocol):
     """A reader of one content block."""
 
-    def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
+    def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         """Return the events of a piece."""
         ...
 
@@ -72,13 +72,13 @@ class TextReading:
         self._number: int | None = None
         self._waiting: list[Any] = []  # citations that arrived before any text
 
-    def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
+    def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         text, citation = as_string(delta.get("text")), delta.get("citation")
         events: list[Event] = []
         if text:
             events = self._add_text(text)
         if isinstance(citation, dict):
-            events += self._cite(citation)
+            events += self._read_citation(citation)
         return events
 
     def finish(self) -> list[Event]:
@@ -91,11 +91,11 @@ class TextReading:
     def _add_text(self, text: str) -> list[Event]:
         if self._number is not None:
             return [TextDelta(self._number, text)]
-        events = self._shared.take_delayed_end()
-        self._number = self._shared.next()
+        events = self._shared.pop_delayed_end()
+        self._number = self._shared.next_block()
         return [*events, TextDelta(self._number, text), *self._waiting_citations(self._number)]
 
-    def _cite(self, citation: dict[str, Any]) -> list[Event]:
+    def _read_citation(self, citation: dict[str, Any]) -> list[Event]:
         """Return the events of a citation, or store it until there is text.
 
         It precedes its text, or for pages found by Nova, follows it in a block without text.
@@ -103,7 +103,7 @@ class TextReading:
         if self._number is not None:
             return [Citation(self._number, "converse", _with_link(citation))]
         if self._shared.holds_content:
-            self._shared.hold("citations")
+            self._shared.charge_event("citations")
             self._waiting.append(_with_link(citation))
         return []
 
@@ -135,15 +135,15 @@ class ReasoningReading:
         self._signature: list[str] = []
         self._redacted: list[str] = []
 
-    def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
+    def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         value = delta.get("reasoningContent")
         if not isinstance(value, dict):
             return ()
-        self._shared.hold_piece(self._signature, as_string(value.get("signature")))
-        self._shared.hold_piece(self._redacted, as_string(value.get("redactedContent")))
+        self._shared.keep_piece(self._signature, as_string(value.get("signature")))
+        self._shared.keep_piece(self._redacted, as_string(value.get("redactedContent")))
         if not (text := as_string(value.get("text"))):
             return ()
-        self._shared.hold_piece(self._texts, text)
+        self._shared.keep_piece(self._texts, text)
         return [*self._open(), ReasoningDelta(self._number or 0, text)]
 
     def finish(self) -> list[Event]:
@@ -157,8 +157,8 @@ class ReasoningReading:
     def _open(self) -> list[Event]:
         if self._number is not None:
             return []
-        events = self._shared.take_delayed_end()
-        self._number = self._shared.next()
+        events = self._shared.pop_delayed_end()
+        self._number = self._shared.next_block()
         return events
 
     def _item(self) -> Any:
@@ -182,7 +182,7 @@ class CallReading:
 
     def __init__(self, shared: BlockState, start: Mapping[str, Any]) -> None:
         self._shared = shared
-        self._number = shared.next()
+        self._number = shared.next_block()
         id = as_string(start.get("toolUseId"))
         if not id or id in shared.call_ids:
             id = new_id("tooluse_")
@@ -190,7 +190,7 @@ class CallReading:
         shared.places.spend(PLACE + len(id), "tool calls")
         self.begin: list[Event] = [ToolCallStart(self._number, id, as_string(start.get("name")))]
 
-    def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
+    def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         value = delta.get("toolUse")
         text = as_string(value.get("input")) if isinstance(value, dict) else ""
         return [ToolCallDelta(self._number, text)] if text else ()
@@ -208,27 +208,27 @@ class NativeReading:
         self._item = dict(start) if shared.holds_content else {}
         self._input: list[str] = []
         if shared.holds_content:
-            shared.hold("content blocks")
+            shared.charge_event("content blocks")
 
-    def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
+    def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         value = delta.get(self._kind)
         if not self._shared.holds_content:
             return ()
         if isinstance(value, list):  # content of a result
-            self._shared.hold("results of the provider's own tools")
+            self._shared.charge_event("results of the provider's own tools")
             self._item.setdefault("content", []).extend(value)
         elif isinstance(value, dict) and isinstance(piece := value.get("input"), str):
-            self._shared.hold_piece(self._input, piece)
+            self._shared.keep_piece(self._input, piece)
         elif isinstance(value, dict):
-            self._shared.hold("content blocks")
+            self._shared.charge_event("content blocks")
             self._item |= value
         return ()
 
     def finish(self) -> list[Event]:
         if self._input:
             self._item["input"] = _parse_input("".join(self._input))
-        events = self._shared.take_delayed_end()
-        return [*events, NativeItem(self._shared.next(), "converse", self._kind, {self._kind: self._item})]
+        events = self._shared.pop_delayed_end()
+        return [*events, NativeItem(self._shared.next_block(), "converse", self._kind, {self._kind: self._item})]
 
 
 def _parse_input(text: str) -> Any:
@@ -281,44 +281,44 @@ class ContentReading:
         """Return the events for a ``contentBlockStart``."""
         if (found := parse_start(value.get("start"))) is None:
             return ()
-        index = _index(value)
-        events = [*self._finish(index), *self._finish_other_blocks()]
+        index = _read_index(value)
+        events = [*self._finish_block(index), *self._finish_other_blocks()]
         block = reading_for_start(self.shared, *found)
-        self._keep(index, block)
+        self._store_block(index, block)
         if isinstance(block, CallReading):
-            events += [*self.shared.take_delayed_end(), *block.begin]
+            events += [*self.shared.pop_delayed_end(), *block.begin]
         return events
 
     def continue_block(self, value: Mapping[str, Any]) -> Sequence[Event]:
         """Return the events for a ``contentBlockDelta``."""
-        delta, index = value.get("delta"), _index(value)
+        delta, index = value.get("delta"), _read_index(value)
         if not isinstance(delta, dict):
             return ()
         block = self._blocks.get(index)
         if block is not None and _accepts(block, delta):
-            return block.take(delta)
+            return block.read_delta(delta)
         if (opened := reading_for_delta(self.shared, delta)) is None:
             return ()
-        events = [*self._finish(index), *self._finish_other_blocks()]
-        self._keep(index, opened)
-        return [*events, *opened.take(delta)]
+        events = [*self._finish_block(index), *self._finish_other_blocks()]
+        self._store_block(index, opened)
+        return [*events, *opened.read_delta(delta)]
 
     def stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
         """Return the events for a ``contentBlockStop``."""
-        return self._finish(_index(value))
+        return self._finish_block(_read_index(value))
 
     def finish_all(self) -> list[Event]:
         """Return the events for the ends of all open blocks."""
-        events = [event for index in list(self._blocks) for event in self._finish(index)]
-        return [*events, *self.shared.take_delayed_end()]
+        events = [event for index in list(self._blocks) for event in self._finish_block(index)]
+        return [*events, *self.shared.pop_delayed_end()]
 
-    def _keep(self, index: int, block: BlockReading) -> None:
+    def _store_block(self, index: int, block: BlockReading) -> None:
         self.shared.places.spend(PLACE, "content blocks")
         self._blocks[index] = block
         if not isinstance(block, CallReading):
             self._other_blocks[index] = None
 
-    def _finish(self, index: int) -> list[Event]:
+    def _finish_block(self, index: int) -> list[Event]:
         block = self._blocks.pop(index, None)
         if block is None:
             return []
@@ -328,7 +328,7 @@ class ContentReading:
 
     def _finish_other_blocks(self) -> list[Event]:
         """Return the events for the ends of all open blocks but calls."""
-        return [event for index in list(self._other_blocks) for event in self._finish(index)]
+        return [event for index in list(self._other_blocks) for event in self._finish_block(index)]
 
 
 def _accepts(block: BlockReading, delta: Mapping[str, Any]) -> bool:
@@ -336,6 +336,6 @@ def _accepts(block: BlockReading, delta: Mapping[str, Any]) -> bool:
     return members is None or not delta or any(name in delta for name in members)
 
 
-def _index(value: Mapping[str, Any]) -> int:
+def _read_index(value: Mapping[str, Any]) -> int:
     index = value.get("contentBlockIndex")
     return index if isinstance(index, int) else 0

@@ -67,33 +67,33 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
     counts = metadata.get("usage")
     if not isinstance(counts, dict):
         return None
-    lifetimes = _lifetimes(counts.get("cacheDetails"))
+    lifetimes = _tokens_by_lifetime(counts.get("cacheDetails"))
     return Usage(
-        _count(counts, "inputTokens"),
-        _count(counts, "cacheReadInputTokens") or _count(counts, "cacheReadInputTokenCount"),
-        _count(counts, "cacheWriteInputTokens") or _count(counts, "cacheWriteInputTokenCount"),
+        _read_count(counts, "inputTokens"),
+        _read_count(counts, "cacheReadInputTokens") or _read_count(counts, "cacheReadInputTokenCount"),
+        _read_count(counts, "cacheWriteInputTokens") or _read_count(counts, "cacheWriteInputTokenCount"),
         lifetimes.get(_SHORT),
         lifetimes.get(_LONG),
-        _count(counts, "outputTokens"),
-        tier=_tier(metadata.get("serviceTier")),
+        _read_count(counts, "outputTokens"),
+        tier=_read_tier(metadata.get("serviceTier")),
     )
 
 
-def _count(counts: Mapping[str, Any], name: str) -> int:
+def _read_count(counts: Mapping[str, Any], name: str) -> int:
     return token_count(counts.get(name))
 
 
-def _lifetimes(details: Any) -> Mapping[str, int]:
+def _tokens_by_lifetime(details: Any) -> Mapping[str, int]:
     """Return the tokens written to a cache by lifetime."""
     found = check_length(details, "cache details") if isinstance(details, list) else ()
     return {
-        ttl: _count(one, "inputTokens")
+        ttl: _read_count(one, "inputTokens")
         for one in found
         if isinstance(one, dict) and isinstance(ttl := one.get("ttl"), str)
     }
 
 
-def _tier(tier: Any) -> str | None:
+def _read_tier(tier: Any) -> str | None:
     return tier_of(tier.get("type")) if isinstance(tier, dict) else None
 
 

@@ -78,7 +78,7 @@ def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
             return [item] if api == "converse" and isinstance(item, dict) else []
 
 
-def _frame(name: str, value: Mapping[str, Any]) -> bytes:
+def _encode_frame(name: str, value: Mapping[str, Any]) -> bytes:
     return event_stream.event_frame(name, msgspec.json.encode(value))
 
 
@@ -98,7 +98,7 @@ class ConverseWriter:
 
     def send(self, event: Event) -> bytes:
         if self._has_content and isinstance(event, TextDelta) and event.block == self._order.open:
-            return self._delta({"text": event.text})
+            return self._write_delta({"text": event.text})
         if self._stage is ENDED:
             return b""
         match event:
@@ -108,29 +108,29 @@ class ConverseWriter:
                 self._usage = event
                 return b""
             case AnswerEnd():
-                return self._end(event)
+                return self._end_message(event)
             case ErrorInfo():
                 self._stage = ENDED
                 return error_event(event)
             case _:
-                written = b"".join(map(self._write, self._order.take(event)))
-                return self._begin() + written if written else b""
+                written = b"".join(map(self._write, self._order.add(event)))
+                return self._start_message() + written if written else b""
 
     def ping(self) -> bytes:
         return b"" if self._stage is ENDED else PING
 
-    def _begin(self) -> bytes:
+    def _start_message(self) -> bytes:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
-        return _frame("messageStart", {"role": "assistant"})
+        return _encode_frame("messageStart", {"role": "assistant"})
 
-    def _end(self, event: AnswerEnd) -> bytes:
-        rest = b"".join(map(self._write, self._order.close()))
-        start = self._begin()
+    def _end_message(self, event: AnswerEnd) -> bytes:
+        rest = b"".join(map(self._write, self._order.release_all()))
+        start = self._start_message()
         self._stage = ENDED
-        stop = _frame("messageStop", write_end(event, self._calls_tools, self._request))
-        metadata = _frame("metadata", {"usage": write_usage(self._usage), "metrics": NOT_MEASURED})
+        stop = _encode_frame("messageStop", write_end(event, self._calls_tools, self._request))
+        metadata = _encode_frame("metadata", {"usage": write_usage(self._usage), "metrics": NOT_MEASURED})
         return b"".join((start, rest, stop, metadata))
 
     # Blocks
@@ -138,9 +138,9 @@ class ConverseWriter:
     def _write(self, event: BlockEvent) -> bytes:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
-                return self._delta({"text": text})
+                return self._write_delta({"text": text})
             case ReasoningDelta(text=text):
-                return self._delta({"reasoningContent": {"text": text}})
+                return self._write_delta({"reasoningContent": {"text": text}})
             case ReasoningState():
                 return self._write_state(event)
             case ToolCallStart():
@@ -148,7 +148,7 @@ class ConverseWriter:
             case ToolCallDelta(text=text):
                 return self._write_arguments(text)
             case Citation(api=api, item=item):
-                return self._delta({"citation": item}) if api == "converse" else b""
+                return self._write_delta({"citation": item}) if api == "converse" else b""
             case NativeItem(api=api, item=item):
                 return self._write_native(item) if api == "converse" and isinstance(item, dict) else b""
             case BlockEnd():
@@ -156,13 +156,13 @@ class ConverseWriter:
             case _:
                 assert_never(event)
 
-    def _delta(self, delta: Mapping[str, Any]) -> bytes:
+    def _write_delta(self, delta: Mapping[str, Any]) -> bytes:
         self._has_content = True
-        return _frame("contentBlockDelta", {"contentBlockIndex": self._index, "delta": delta})
+        return _encode_frame("contentBlockDelta", {"contentBlockIndex": self._index, "delta": delta})
 
-    def _start(self, start: Mapping[str, Any]) -> bytes:
+    def _start_block(self, start: Mapping[str, Any]) -> bytes:
         self._has_content = True
-        return _frame("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
+        return _encode_frame("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
 
     def _write_state(self, event: ReasoningState) -> bytes:
         if self._has_content:  # the signature is the last delta of the block
@@ -171,48 +171,48 @@ class ConverseWriter:
         item = textless_content(self._issuer, event)
         redacted = item.get("redactedContent")
         if isinstance(redacted, str):
-            return self._delta({"reasoningContent": {"redactedContent": redacted}})
+            return self._write_delta({"reasoningContent": {"redactedContent": redacted}})
         self._reasoning = event
-        return self._delta({"reasoningContent": {"text": ""}})  # SDKs require a text with the signature
+        return self._write_delta({"reasoningContent": {"text": ""}})  # SDKs require a text with the signature
 
     def _start_call(self, event: ToolCallStart) -> bytes:
         self._calls_tools = True
         self._input = StreamedInput(event.kind)
-        return self._start({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
+        return self._start_block({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
 
     def _write_arguments(self, text: str) -> bytes:
         if self._input is not None:
-            text = self._input.take(text)
+            text = self._input.add(text)
             self._input = None if self._input.passes else self._input
-        return self._delta({"toolUse": {"input": text}}) if text else b""
+        return self._write_delta({"toolUse": {"input": text}}) if text else b""
 
     def _write_native(self, item: Mapping[str, Any]) -> bytes:
         """Write a call of a tool that ran at Amazon, or its result."""
         start = b""
         for kind, inner in item.items():
             if kind == "toolUse" and isinstance(inner, dict):
-                start = self._start({kind: {name: value for name, value in inner.items() if name != "input"}})
-                start += self._delta({kind: {"input": msgspec.json.encode(inner.get("input", {})).decode()}})
+                start = self._start_block({kind: {name: value for name, value in inner.items() if name != "input"}})
+                start += self._write_delta({kind: {"input": msgspec.json.encode(inner.get("input", {})).decode()}})
             elif kind == "toolResult" and isinstance(inner, dict):
-                start = self._start({kind: {name: value for name, value in inner.items() if name != "content"}})
-                start += self._delta({kind: inner.get("content", [])})
-        return start + self._stop()
+                start = self._start_block({kind: {name: value for name, value in inner.items() if name != "content"}})
+                start += self._write_delta({kind: inner.get("content", [])})
+        return start + self._stop_block()
 
     def _end_block(self) -> bytes:
         last = b""
         if self._reasoning is not None:
             if (signed := signature(self._issuer, self._reasoning)) is not None:
-                last = self._delta({"reasoningContent": {"signature": signed}})
+                last = self._write_delta({"reasoningContent": {"signature": signed}})
             self._reasoning = None
         elif self._input is not None:
-            last = self._delta({"toolUse": {"input": self._input.whole_json()}})
+            last = self._write_delta({"toolUse": {"input": self._input.whole_json()}})
         self._input = None
-        return last + self._stop()
+        return last + self._stop_block()
 
-    def _stop(self) -> bytes:
+    def _stop_block(self) -> bytes:
         if not self._has_content:  # an empty citation or state
             return b""
-        stop = _frame("contentBlockStop", {"contentBlockIndex": self._index})
+        stop = _encode_frame("contentBlockStop", {"contentBlockIndex": self._index})
         self._index += 1
         self._has_content = False
         return stop

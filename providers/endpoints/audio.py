@@ -54,21 +54,21 @@ class AudioReader:
         if kind == "error" or (value.get("error") and "type" not in value):
             raise GatewayError.of(read_event_failure(value))
         self._done = self._done or kind in FINISHED
-        self._read(value)
+        self._read_value(value)
 
     def read_whole(self, value: object) -> None:
         """Read a whole JSON answer; a transcript in plain text may be ``true`` or ``123``."""
         if isinstance(value, dict):
             if value.get("error") and "text" not in value:
                 raise GatewayError.of(read_event_failure(value))
-            self._read(value)
+            self._read_value(value)
 
     def close(self, *, streamed: bool) -> None:
         """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
         if streamed and not self._done:
             raise GatewayError.of(EARLY)
 
-    def _read(self, value: Json) -> None:
+    def _read_value(self, value: Json) -> None:
         tokens, seconds = token_usage(value.get("usage")), seconds_of(value)
         if tokens is not None or seconds is not None:
             known = tokens or Usage()

@@ -56,10 +56,10 @@ class BatchLines:
             if not piece and not self._held:  # a file may consist of empty lines only
                 out.append(b"\n")
                 continue
-            self._hold(piece)
-            out.append(self._line(b"".join(self._held)) + b"\n")
+            self._store_unfinished(piece)
+            out.append(self._edit_line(b"".join(self._held)) + b"\n")
             self._held, self._size = [], 0
-        self._hold(rest)
+        self._store_unfinished(rest)
         return b"".join(out)
 
     def size_of_work(self, data: bytes) -> int:
@@ -73,19 +73,19 @@ class BatchLines:
 
     def close(self) -> bytes:
         """Return the last line if it has no line end. Raises as ``feed`` does, and for a file without lines."""
-        rest = self._line(b"".join(self._held))
+        rest = self._edit_line(b"".join(self._held))
         if not self.count:
             raise invalid("a batch file needs at least one line, with a request as JSON", "file")
         return rest
 
-    def _hold(self, piece: bytes) -> None:
+    def _store_unfinished(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size > MAX_LINE:
             raise self._line_error(f"is longer than {MAX_LINE} bytes")
         if piece:
             self._held.append(piece)
 
-    def _line(self, line: bytes) -> bytes:
+    def _edit_line(self, line: bytes) -> bytes:
         if not line.strip():
             return line
         self.count += 1
@@ -93,13 +93,13 @@ class BatchLines:
             raise invalid(f"the file has more than {MAX_LINES} lines: split it into several batches", "file")
         if has_more_elements(line, MAX_ELEMENTS):
             raise self._line_error("has too many JSON values")
-        members = self._object(line, "is not a JSON object")
+        members = self._parse_object(line, "is not a JSON object")
         self._check_once(line, members)
-        self._record_id(members)
+        self._check_id(members)
         body = bytes(members.get("body", b""))
-        fields = self._object(body, "has no `body`, a JSON object")
-        model = self._text(fields.get("model"), "has no model in `body`")
-        url = self._text(members.get("url"), "has no `url`")
+        fields = self._parse_object(body, "has no `body`, a JSON object")
+        model = self._parse_text(fields.get("model"), "has no model in `body`")
+        url = self._parse_text(members.get("url"), "has no `url`")
         self.urls.add(url)
         if len(self.urls) > 1:
             raise self._line_error(f"has another `url` than the earlier lines, {url[:100]}: a batch can have only one")
@@ -124,20 +124,20 @@ class BatchLines:
         except GatewayError as error:
             raise self._line_error(f"cannot be read: {error.info.message}") from None
 
-    def _record_id(self, members: dict[str, msgspec.Raw]) -> None:
-        id = self._text(members.get("custom_id"), "has no `custom_id`")
+    def _check_id(self, members: dict[str, msgspec.Raw]) -> None:
+        id = self._parse_text(members.get("custom_id"), "has no `custom_id`")
         digest = hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=16).digest()
         if digest in self._ids:
             raise self._line_error(f"repeats the `custom_id` {id[:100]} of an earlier line")
         self._ids.add(digest)
 
-    def _object(self, text: bytes, fault: str) -> dict[str, msgspec.Raw]:
+    def _parse_object(self, text: bytes, fault: str) -> dict[str, msgspec.Raw]:
         try:
             return _MEMBERS.decode(text)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             raise self._line_error(fault) from None
 
-    def _text(self, raw: Any, fault: str) -> str:
+    def _parse_text(self, raw: Any, fault: str) -> str:
         try:
             text = _TEXT.decode(raw if raw is not None else b"null")
         except (msgspec.MsgspecError, UnicodeDecodeError):

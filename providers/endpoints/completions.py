@@ -43,10 +43,10 @@ def count_token_ids(prompt: Any) -> int:
 
 def expected_choices(draft: Draft) -> int:
     """Return the number of choices in a whole answer: ``n`` for each prompt."""
-    return count_prompts(draft.value("prompt")) * _positive(draft.value("n"))
+    return count_prompts(draft.value("prompt")) * _count_or_one(draft.value("n"))
 
 
-def _positive(value: Any) -> int:
+def _count_or_one(value: Any) -> int:
     return as_count(value) or 1
 
 
@@ -117,7 +117,7 @@ class CompletionReader:
             raise GatewayError.of(_unexpected_event(name, data)) from None
         if name == "error" or chunk.error or (chunk.choices is None and isinstance(chunk.message, str)):
             raise GatewayError.of(read_event_failure(load(data)))
-        self._read(chunk)
+        self._read_chunk(chunk)
 
     def read_whole(self, value: object) -> None:
         """Read a whole answer, decoded."""
@@ -135,7 +135,7 @@ class CompletionReader:
         if streamed and not self._done and len(self._finished) < self._expected:
             raise GatewayError.of(EARLY)
 
-    def _read(self, chunk: _Chunk) -> None:
+    def _read_chunk(self, chunk: _Chunk) -> None:
         if isinstance(chunk.usage, dict):
             self._reported = read_tokens(chunk.usage, OLDER)
         for choice in chunk.choices or ():

@@ -69,7 +69,7 @@ def translate_whole(body: bytes, client: FimShape) -> bytes:
 
     Raises ``GatewayError`` (502) for any other answer.
     """
-    answer = _decode(body)
+    answer = _decode_object(body)
     if answer is None or not isinstance(answer.get("choices"), list):
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
     choices = [_WHOLE[client](choice) for choice in answer["choices"] if isinstance(choice, dict)]
@@ -86,7 +86,7 @@ def translate_event(data: bytes, client: FimShape, *, usage: bool) -> bytes:
     """
     if data.startswith(sse.DONE):
         return b"data: [DONE]\n\n"
-    chunk = _decode(data)
+    chunk = _decode_object(data)
     if chunk is None or not isinstance(chunk.get("choices"), list):
         return b""
     counts = chunk.pop("usage", None)
@@ -100,39 +100,39 @@ def translate_event(data: bytes, client: FimShape, *, usage: bool) -> bytes:
     return out
 
 
-def _to_text(choice: Mapping[str, Any], member: str) -> dict[str, Any]:
+def _text_choice(choice: Mapping[str, Any], member: str) -> dict[str, Any]:
     message = choice.get(member)
     content = message.get("content") if isinstance(message, dict) else None
     finish = choice.get("finish_reason")
     return {
-        "index": choice.get("index", 0), "text": _text(content), "logprobs": None,
+        "index": choice.get("index", 0), "text": _content_text(content), "logprobs": None,
         "finish_reason": "length" if finish == "model_length" else finish,
     }  # fmt: skip
 
 
-def _text(content: Any) -> str:
+def _content_text(content: Any) -> str:
     """Return ``content`` as a text; Mistral's may be a list of parts."""
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
 
 
-def _to_message(choice: Mapping[str, Any], member: str) -> dict[str, Any]:
+def _message_choice(choice: Mapping[str, Any], member: str) -> dict[str, Any]:
     text = choice.get("text")
     message = {"role": "assistant", "content": text if isinstance(text, str) else ""}
     return {"index": choice.get("index", 0), member: message, "finish_reason": choice.get("finish_reason")}
 
 
 _WHOLE: Final = {
-    "openai": lambda choice: _to_text(choice, "message"),
-    "mistral": lambda choice: _to_message(choice, "message"),
+    "openai": lambda choice: _text_choice(choice, "message"),
+    "mistral": lambda choice: _message_choice(choice, "message"),
 }
 _STREAMED: Final = {
-    "openai": lambda choice: _to_text(choice, "delta"),
-    "mistral": lambda choice: _to_message(choice, "delta"),
+    "openai": lambda choice: _text_choice(choice, "delta"),
+    "mistral": lambda choice: _message_choice(choice, "delta"),
 }
 
 
-def _decode(data: bytes) -> dict[str, Any] | None:
+def _decode_object(data: bytes) -> dict[str, Any] | None:
     value = load(data)
     return value if isinstance(value, dict) else None

@@ -73,12 +73,12 @@ def picture_tokens(model: str, size: str | None, quality: str | None) -> int:
     """Return the tokens of one image of ``model``, the most for settings that the request leaves open."""
     grid = next(count for pattern, count in _GRIDS if pattern.match(model.rpartition("/")[2]))
     found = _SIZE.fullmatch(size or "")
-    sizes = _USUAL_SIZES if found is None else ((_edge(found[1]), _edge(found[2])),)
+    sizes = _USUAL_SIZES if found is None else ((_limit_edge(found[1]), _limit_edge(found[2])),)
     grade = quality if quality is not None and quality in _SQUARES else _BEST
     return max(grid(width, height, grade) for width, height in sizes)
 
 
-def _edge(text: str) -> int:
+def _limit_edge(text: str) -> int:
     return min(max(int(text), 1), _MAX_EDGE)
 
 

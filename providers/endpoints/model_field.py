@@ -64,7 +64,7 @@ class MultipartEditor:
 
     def feed(self, data: bytes) -> bytes:
         """Return the bytes to forward. Raises ``GatewayError`` (400) for an invalid body or ``model``."""
-        return b"".join([self._pass(event) for event in self._parser.feed(data)])
+        return b"".join([self._forward_event(event) for event in self._parser.feed(data)])
 
     def replace(self, model: str) -> bytes:
         """Replace the name that was found by ``model``, and return the bytes to forward."""
@@ -75,7 +75,7 @@ class MultipartEditor:
         held, self._held = self._held, []
         return b"".join([name, *held])
 
-    def take_waiting(self) -> bytes:
+    def release_rest(self) -> bytes:
         """Return the bytes after ``model``, which ``replace`` then does not return; later bytes no longer wait."""
         self._phase = ModelPhase.REPLACED
         held, self._held = self._held, []
@@ -89,7 +89,7 @@ class MultipartEditor:
         self.difference = len(written) - self._parser.preamble
         return written
 
-    def leave_out(self) -> None:
+    def pass_without_model(self) -> None:
         """Leave a body without a model unchanged."""
         assert self._phase is ModelPhase.AWAITED
         self.difference = -self._parser.preamble
@@ -98,23 +98,23 @@ class MultipartEditor:
         """End the body. Raises ``GatewayError`` (400) if it is incomplete."""
         self._parser.close()
 
-    def _pass(self, event: MultipartEvent) -> bytes:
+    def _forward_event(self, event: MultipartEvent) -> bytes:
         match event:
             case MultipartHead():
-                self._begin(event)
+                self._begin_part(event)
             case MultipartData(raw):
                 self._read_data(raw)
                 if self._phase is ModelPhase.READ:
                     return b""
             case MultipartBoundary():
-                self._end()
+                self._end_part()
         if self._phase is ModelPhase.FOUND:
             self._held.append(event.raw)
             self.waiting += len(event.raw)
             return b""
         return event.raw
 
-    def _begin(self, part: MultipartHead) -> None:
+    def _begin_part(self, part: MultipartHead) -> None:
         self._part, self._value = part, b""
         self.has_file = self.has_file or part.file_name is not None
         if part.name != "model":
@@ -136,7 +136,7 @@ class MultipartEditor:
         elif self._part.name.lower() in self._wanted_fields and len(self._value) <= FIELD_BYTES:
             self._value += raw
 
-    def _end(self) -> None:
+    def _end_part(self) -> None:
         part, self._part = self._part, None
         if self._phase is ModelPhase.READ:
             self._phase = ModelPhase.FOUND

@@ -137,7 +137,7 @@ class MultipartParser:
         if self._state is not MultipartState.END:
             raise invalid("the multipart body ends before its last boundary")
 
-    def _start(self) -> MultipartEvent | None:
+    def _parse_start(self) -> MultipartEvent | None:
         at = self._buffer.find(self.mark, self._searched)
         if at > 0 and not self._buffer.startswith(b"\r\n", at - 2):
             raise invalid(_NO_START)
@@ -149,9 +149,9 @@ class MultipartParser:
         del self._buffer[:at]
         self._searched = 0
         self.preamble += at
-        return self._boundary(0, len(self.mark))
+        return self._boundary_event(0, len(self.mark))
 
-    def _head(self) -> MultipartEvent | None:
+    def _parse_head(self) -> MultipartEvent | None:
         buffer = self._buffer
         blank = 0 if buffer.startswith(b"\r\n") else buffer.find(b"\r\n\r\n", self._searched) + 2
         if blank > HEAD_BYTES or (blank == 1 and len(buffer) > HEAD_BYTES):
@@ -164,17 +164,17 @@ class MultipartParser:
         self._state, self._returned = MultipartState.DATA, 2
         return _read_head(raw)
 
-    def _data(self) -> MultipartEvent | None:
+    def _parse_data(self) -> MultipartEvent | None:
         buffer, mark = self._buffer, self.mark
         at = buffer.find(mark, self._returned)
         if at >= 0 and (line := self._line.search(buffer, at)):
             begin = line.start() - 2
             if begin < self._returned or not buffer.startswith(b"\r\n", begin):
                 raise invalid(_AMBIGUOUS)
-            return self._piece(begin) or self._boundary(begin, line.end())
-        return self._piece(len(buffer) - len(mark) - 2)
+            return self._data_event(begin) or self._boundary_event(begin, line.end())
+        return self._data_event(len(buffer) - len(mark) - 2)
 
-    def _piece(self, end: int) -> MultipartEvent | None:
+    def _data_event(self, end: int) -> MultipartEvent | None:
         """Return the data up to ``end``, if any, and remove it from the buffer except for two bytes."""
         if end <= self._returned:
             return None
@@ -183,7 +183,7 @@ class MultipartParser:
         self._returned = 2
         return MultipartData(raw)
 
-    def _boundary(self, begin: int, end: int) -> MultipartEvent | None:
+    def _boundary_event(self, begin: int, end: int) -> MultipartEvent | None:
         """Return the boundary at ``begin``, whose name ends at ``end``, with the bytes that mark the last one."""
         behind = bytes(self._buffer[end : end + 2])
         if len(behind) < 2 and behind in (b"", b"\r", b"-"):
@@ -199,7 +199,7 @@ class MultipartParser:
             raise invalid(f"the multipart body has more than {PARTS} parts")
         return MultipartBoundary(raw)
 
-    def _end(self) -> MultipartEvent | None:
+    def _parse_epilogue(self) -> MultipartEvent | None:
         if not self._buffer:
             return None
         if not _BLANK.fullmatch(self._buffer):
@@ -210,10 +210,10 @@ class MultipartParser:
 
 
 _STEPS: Final = {
-    MultipartState.START: MultipartParser._start,
-    MultipartState.HEAD: MultipartParser._head,
-    MultipartState.DATA: MultipartParser._data,
-    MultipartState.END: MultipartParser._end,
+    MultipartState.START: MultipartParser._parse_start,
+    MultipartState.HEAD: MultipartParser._parse_head,
+    MultipartState.DATA: MultipartParser._parse_data,
+    MultipartState.END: MultipartParser._parse_epilogue,
 }
 
 

@@ -142,7 +142,7 @@ def _edit_own(draft: Draft, wanted: WantedRanking, target: RerankShape, model: s
         draft.put("model", model)
     documents: Sequence[Any] = () if target.objects else draft.value(target.documents)
     if any(isinstance(one, dict) for one in documents):
-        draft.put(target.documents, _texts(documents, _rank_fields(draft)))
+        draft.put(target.documents, _document_texts(documents, _rank_fields(draft)))
         draft.note(_AS_TEXTS)
     for name in sorted(target.refused):
         if name not in draft:
@@ -162,7 +162,7 @@ def _translate(draft: Draft, wanted: WantedRanking, target: RerankShape, model: 
     own, edits = wanted.shape, list[Edit]()
     documents: Sequence[Any] = draft.value(own.documents)
     if not target.objects and any(isinstance(one, dict) for one in documents):
-        documents = _texts(documents, _rank_fields(draft))
+        documents = _document_texts(documents, _rank_fields(draft))
         edits.append(_AS_TEXTS)
     query = draft.value(own.query)
     if target.query != own.query and not isinstance(query, str):
@@ -191,7 +191,7 @@ def _rank_fields(draft: Draft) -> Sequence[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else ()
 
 
-def _texts(documents: Sequence[Any], fields: Sequence[str]) -> list[Any]:
+def _document_texts(documents: Sequence[Any], fields: Sequence[str]) -> list[Any]:
     return [document_text(one, fields) if isinstance(one, dict) else one for one in documents]
 
 
@@ -205,10 +205,10 @@ def document_text(document: Mapping[str, Any], fields: Sequence[str] = ()) -> st
     if isinstance(text, str) and (not fields or list(fields) == ["text"]):
         return text
     chosen = {name: document[name] for name in fields if name in document} if fields else document
-    return "\n".join(_yaml(name, value) for name, value in chosen.items())
+    return "\n".join(_yaml_line(name, value) for name, value in chosen.items())
 
 
-def _yaml(name: str, value: Any) -> str:
+def _yaml_line(name: str, value: Any) -> str:
     """Return one line of YAML, which includes JSON; only a single-line text stays unquoted."""
     bare = isinstance(value, str) and value and not _BREAKS.intersection(value)
     return f"{name}: {value if bare else msgspec.json.encode(value).decode()}"
@@ -269,8 +269,8 @@ def translate_answer(
     """
     if has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent a response {TOO_MANY_ELEMENTS}", reason=None)
-    ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
-    results = [_result(one, wanted) for one in ranked[: wanted.most]]
+    ranked = sorted(_read_results(body, source, wanted.number), key=lambda one: -one.value)
+    results = [_write_result(one, wanted) for one in ranked[: wanted.most]]
     costs = _read_costs(body)
     return msgspec.json.encode(_write_body(results, wanted.shape, costs, model, id)), costs
 
@@ -296,7 +296,7 @@ def _write_body(results: Any, shape: RerankShape, costs: RerankCosts, model: str
     return out
 
 
-def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]:
+def _read_results(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]:
     """Return the results, each for a different document. Raises ``GatewayError``."""
     try:
         if source.form == "scores":
@@ -333,7 +333,7 @@ def _make_ranked(index: int, score: msgspec.Raw) -> _Ranked:
     return _Ranked(index, score, msgspec.json.decode(score, type=float))
 
 
-def _result(one: _Ranked, wanted: WantedRanking) -> Mapping[str, Any]:
+def _write_result(one: _Ranked, wanted: WantedRanking) -> Mapping[str, Any]:
     shape, result = wanted.shape, {"index": one.index, wanted.shape.score: one.score}
     if wanted.echoed is None:
         return result

@@ -236,7 +236,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     except NOT_JSON:
         error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
-    given = None if blocked else _text(error.get("message"))
+    given = None if blocked else _text_or_none(error.get("message"))
     own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"
     if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)
@@ -246,8 +246,8 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         corrected,
         given or own,
         status=status if status >= 400 and (corrected == kind or status == 400) else STATUS[corrected],
-        code=_word(error.get("code")),
-        param=_text(error.get("param")),
+        code=_code_word(error.get("code")),
+        param=_text_or_none(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in RETRY_HEADERS),
         details=error.get("details"),
         reason=reason,
@@ -265,13 +265,13 @@ def read_event_failure(value: Any) -> ErrorInfo:
     """
     error = error_object(value)
     kind = kind_of(error, "upstream")
-    given = _text(error.get("message"))
+    given = _text_or_none(error.get("message"))
     reason = failure_reason(200, error, kind)
     info = ErrorInfo(
         _KIND_OF_REASON.get((kind, reason), kind),
         given or "the provider ended the stream with an error",
-        code=_word(error.get("code")),
-        param=_text(error.get("param")),
+        code=_code_word(error.get("code")),
+        param=_text_or_none(error.get("param")),
         details=error.get("details"),
         reason=reason,
         wait=find_delay(reason, error),
@@ -299,7 +299,7 @@ def load_answer(body: bytes) -> Any:
 
 def listed_failure(value: Any) -> ErrorInfo | None:
     """Return the error in ``value``, if it is an array with one (Google; langroid/langroid#988)."""
-    is_error = isinstance(value, list) and _text(error_object(value).get("message"))
+    is_error = isinstance(value, list) and _text_or_none(error_object(value).get("message"))
     return read_event_failure(value) if is_error else None
 
 
@@ -308,11 +308,11 @@ def error_object(value: Any) -> Mapping[str, Any]:
 
     Returns the first of several errors in an array.
     """
-    value = _first(value)
+    value = _first_element(value)
     if not isinstance(value, dict):
         return {}
     several = value.get("errors")
-    inner = _first(value.get("error")) or (_first(several) if isinstance(several, list) else None)
+    inner = _first_element(value.get("error")) or (_first_element(several) if isinstance(several, list) else None)
     if isinstance(inner, dict):
         return inner
     if isinstance(inner, str):
@@ -325,7 +325,7 @@ def error_object(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _first(value: Any) -> Any:
+def _first_element(value: Any) -> Any:
     """Return the first element of an array, any other value unchanged."""
     return next((item for item in value if item), None) if isinstance(value, list) else value
 
@@ -342,7 +342,7 @@ def _plain_text_error(body: bytes, headers: Iterable[tuple[str, str]]) -> Mappin
 def _detail_text(detail: Any) -> str | None:
     """Return FastAPI's ``detail``, a text or a list of errors with paths, as text."""
     if not isinstance(detail, list):
-        return _text(detail)
+        return _text_or_none(detail)
     found = [item for item in detail if isinstance(item, dict) and isinstance(item.get("loc"), list)]
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item.get('msg')}" for item in found) or None
 
@@ -396,12 +396,12 @@ def is_messages_error(body: Mapping[str, Any]) -> bool:
     return isinstance(error.get("message"), str) and has_anthropic_words(error)
 
 
-def _text(value: Any) -> str | None:
+def _text_or_none(value: Any) -> str | None:
     """Return ``value`` if it is a non-empty string, else ``None``."""
     return value if isinstance(value, str) and value else None
 
 
-def _word(value: Any) -> str | None:
+def _code_word(value: Any) -> str | None:
     """Return a code that is a word; numeric statuses (OpenRouter) give ``None``."""
-    text = _text(value)
+    text = _text_or_none(value)
     return None if text is None or text.isdigit() else text

@@ -45,14 +45,14 @@ def seconds(text: str, now: float) -> float | None:
     try:
         wait = float(text)
     except ValueError:
-        wait = _duration(text) or _seconds_until(text, now)
+        wait = _parse_duration(text) or _seconds_until(text, now)
     else:
         if wait >= _UNIX:
             wait = (wait / 1000 if wait >= _UNIX_MS else wait) - now
     return wait if wait > 0 else None  # NaN fails too
 
 
-def _duration(text: str) -> float:
+def _parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text)
     return sum(float(part) * unit for part, unit in zip(found.groups(), _UNITS, strict=True) if part) if found else 0.0
 

@@ -44,7 +44,7 @@ _OTHER_ROUTE: Final = re.compile(
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], ...]:
+def _compiled_sentences() -> tuple[re.Pattern[str], ...]:
     """Return ``_SENTENCES``, compiled for the first error."""
     return tuple(re.compile(words) for words in _SENTENCES)
 
@@ -67,7 +67,7 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (ROUTE,)
     if (betas := _BETAS.fullmatch(error.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
-    found = next(filter(None, (_matched_path(words.fullmatch(error.message)) for words in _patterns())), ())
+    found = next(filter(None, (_matched_path(words.fullmatch(error.message)) for words in _compiled_sentences())), ())
     encoding = None if found else find_rejected_encoding(error)
     return found if encoding is None else (encoding,)
 

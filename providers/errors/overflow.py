@@ -81,7 +81,7 @@ _SENTENCES = (
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], ...]:
+def _compiled_sentences() -> tuple[re.Pattern[str], ...]:
     """Return ``_SENTENCES``, compiled for the first error."""
     return tuple(re.compile(words.replace("#", r"\d[\d,]*"), re.IGNORECASE | re.DOTALL) for words in _SENTENCES)
 
@@ -94,7 +94,7 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
     if any(isinstance(word := error.get(name), str) and word in _CODES for name in ("code", "type")):
         return True
     message = error.get("message")
-    return isinstance(message, str) and (status in _STATUSES or status < 300) and _match(message) is not None
+    return isinstance(message, str) and (status in _STATUSES or status < 300) and _match_sentence(message) is not None
 
 
 def as_overflow(error: ErrorInfo) -> ErrorInfo:
@@ -107,7 +107,7 @@ def as_overflow(error: ErrorInfo) -> ErrorInfo:
 
 def _with_figures(error: ErrorInfo) -> str | None:
     """Return the message for the log, with the token counts of the provider's message."""
-    figures = ", ".join(f"{name} {number}" for name, number in _figures(error.message).items())
+    figures = ", ".join(f"{name} {number}" for name, number in _read_figures(error.message).items())
     return f"{error.log_message}; tokens: {figures}" if error.log_message and figures else error.log_message
 
 
@@ -115,14 +115,14 @@ def with_anthropic_message(error: ErrorInfo) -> ErrorInfo:
     """Return an overflow with a message that Anthropic's clients act on; other errors stay unchanged."""
     if error.code != CODE or _OWN_WORDS.search(error.message):
         return error
-    return attrs.evolve(error, message=_sentence(error.message))
+    return attrs.evolve(error, message=_anthropic_sentence(error.message))
 
 
 def with_google_message(error: ErrorInfo) -> ErrorInfo:
     """Return an overflow with a message in Google's words; other errors stay unchanged."""
     if error.code != CODE or _GOOGLE_WORDS.search(error.message):
         return error
-    figures = _figures(error.message)
+    figures = _read_figures(error.message)
     prompt, limit = figures.get("input", figures.get("total")), figures.get("limit")
     if prompt is None or limit is None:
         return attrs.evolve(error, message=f"The input token count exceeds the maximum: {error.message}")
@@ -141,15 +141,15 @@ def has_openai_code(error: Mapping[str, Any]) -> bool:
     return not overflows(error, 400) or error.get("code") == CODE
 
 
-def _match(message: str) -> re.Match[str] | None:
+def _match_sentence(message: str) -> re.Match[str] | None:
     text = message[:_MAX_TEXT]
-    return next((found for pattern in _patterns() if (found := pattern.search(text))), None)
+    return next((found for pattern in _compiled_sentences() if (found := pattern.search(text))), None)
 
 
-def _sentence(message: str) -> str:
+def _anthropic_sentence(message: str) -> str:
     """Return Anthropic's sentence with the provider's figures, or with its message if they are missing or
     inconsistent."""
-    figures = _figures(message)
+    figures = _read_figures(message)
     prompt, output, limit = figures.get("input"), figures.get("output", 0), figures.get("limit")
     if prompt is None and "total" in figures:
         prompt = figures["total"] - output
@@ -164,9 +164,9 @@ def _sentence(message: str) -> str:
     return message if message.startswith(_BEGINNING) else _BEGINNING + message
 
 
-def _figures(message: str) -> dict[str, int]:
+def _read_figures(message: str) -> dict[str, int]:
     """Return the token counts in ``message`` by name."""
-    found = _match(message)
+    found = _match_sentence(message)
     return {} if found is None else {name: int(text.replace(",", "")) for name, text in _matched_groups(found)}
 
 

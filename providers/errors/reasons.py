@@ -143,7 +143,7 @@ OF_SOME_REQUESTS: Final[frozenset[str]] = frozenset(
 
 
 @cache
-def _patterns() -> tuple[tuple[re.Pattern[str], FailureReason], ...]:
+def _sentences() -> tuple[tuple[re.Pattern[str], FailureReason], ...]:
     """Return ``SENTENCES``, compiled for the first error."""
     return tuple((re.compile(words), reason) for words, reason in SENTENCES)
 
@@ -197,7 +197,7 @@ def concerns_all_clients(status: int, error: Mapping[str, Any], reason: FailureR
         return word not in OF_SOME_REQUESTS
     message = error.get("message")
     return isinstance(message, str) and any(
-        words.match(message) for words, of in _patterns() if of == reason and words.pattern not in OF_SOME_REQUESTS
+        words.match(message) for words, of in _sentences() if of == reason and words.pattern not in OF_SOME_REQUESTS
     )
 
 
@@ -213,7 +213,7 @@ def _stated_reason(error: Mapping[str, Any], headers: Headers) -> FailureReason 
     message = error.get("message")
     if not isinstance(message, str):
         return None
-    return next((reason for words, reason in _patterns() if words.match(message)), None)
+    return next((reason for words, reason in _sentences() if words.match(message)), None)
 
 
 def error_words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:

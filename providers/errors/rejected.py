@@ -86,20 +86,20 @@ def _nested_path(found: re.Match[str]) -> Iterator[Path]:
     yield (*parse_path(found["at"] or ""), *parse_path(found["name"]))
 
 
-def _betas(found: re.Match[str]) -> Iterator[Path]:
+def _beta_paths(found: re.Match[str]) -> Iterator[Path]:
     for name in re.findall(r"[\w\-]+", found[1]):
         yield (BETA, name)
 
 
-def _cache_points(found: re.Match[str]) -> Iterator[Path]:
+def _cache_point_paths(found: re.Match[str]) -> Iterator[Path]:
     yield CACHE_POINTS
 
 
-def _route(found: re.Match[str]) -> Iterator[Path]:
+def _route_paths(found: re.Match[str]) -> Iterator[Path]:
     yield ROUTE
 
 
-def _all_betas(found: re.Match[str]) -> Iterator[Path]:
+def _all_beta_paths(found: re.Match[str]) -> Iterator[Path]:
     yield (BETA,)
 
 
@@ -127,13 +127,16 @@ _WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
     (re.compile(rf"unknown field ({_QUOTED})"), _listed_paths),
     # Vertex AI and other gateways (anthropics/claude-code#21767, QuantumNous/new-api#2975), Bedrock, which names none
     # (quarkiverse/quarkus-langchain4j#2132)
-    (re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"), _betas),
-    (re.compile(r"invalid beta flag"), _all_betas),
+    (
+        re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"),
+        _beta_paths,
+    ),
+    (re.compile(r"invalid beta flag"), _all_beta_paths),
     # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
-    (re.compile(r"your request did not allow prompt caching"), _cache_points),
+    (re.compile(r"your request did not allow prompt caching"), _cache_point_paths),
     # Bedrock, whose OpenAI paths differ by model
     # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
-    (re.compile(r"isn['\u2019]t supported on this route"), _route),
+    (re.compile(r"isn['\u2019]t supported on this route"), _route_paths),
 )
 
 

@@ -95,7 +95,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
 
     A signature of another provider is removed together with its thoughts.
     """
-    return _change_parts(body, _SealRestorer(issuer).parts)
+    return _change_parts(body, _SealRestorer(issuer).restore_parts)
 
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
@@ -124,10 +124,10 @@ class _SealRestorer:
 
     issuer: Issuer
 
-    def parts(self, parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
+    def restore_parts(self, restore_parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
         out: list[Any] = []
         lost: list[str] = []
-        for index, part in enumerate(parts):
+        for index, part in enumerate(restore_parts):
             name = next((one for one in _SIGNATURES if isinstance(part, dict) and is_sealed(str(part.get(one)))), None)
             if name is None:
                 out.append(part)

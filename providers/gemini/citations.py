@@ -18,7 +18,10 @@ def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> l
     """Return the events for new citations in ``candidate`` of the open text."""
     if answer.text_kind != "text" or not answer.holds_content:
         return []
-    sources = [*_grounding(candidate.get("groundingMetadata")), *_recited_sources(candidate.get("citationMetadata"))]
+    sources = [
+        *_grounding_sources(candidate.get("groundingMetadata")),
+        *_recited_sources(candidate.get("citationMetadata")),
+    ]
     if not sources:
         return []
     places = _character_positions(answer, sources)
@@ -35,10 +38,10 @@ def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> l
     return events
 
 
-def _grounding(metadata: Any) -> Iterator[_Source]:
+def _grounding_sources(metadata: Any) -> Iterator[_Source]:
     if not isinstance(metadata, dict):
         return
-    sources = [_source(chunk) for chunk in _objects(metadata.get("groundingChunks"))]
+    sources = [_chunk_source(chunk) for chunk in _objects(metadata.get("groundingChunks"))]
     supports = _objects(metadata.get("groundingSupports"))
     for support in supports:
         segment, numbers = support.get("segment"), support.get("groundingChunkIndices")
@@ -50,7 +53,7 @@ def _grounding(metadata: Any) -> Iterator[_Source]:
         yield from ((*source, None, None) for source in sources if source is not None)
 
 
-def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
+def _chunk_source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the URL and title of a page, a document or a place on a map, or ``None``."""
     inner = next((value for value in chunk.values() if isinstance(value, dict)), {})
     uri, title = inner.get("uri"), inner.get("title")

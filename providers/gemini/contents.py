@@ -271,27 +271,27 @@ class _ModelTurn:
 
     def read(self, content: GeminiFields, calls: Calls, drops: Drops) -> None:
         for part in content.each("parts"):
-            self._read(part, calls, drops)
+            self._read_part(part, calls, drops)
             drops.add_unread(part)
         drops.add_unread(content)
 
-    def _read(self, part: GeminiFields, calls: Calls, drops: Drops) -> None:
+    def _read_part(self, part: GeminiFields, calls: Calls, drops: Drops) -> None:
         kind, thought = kind_of_part(part), part.boolean("thought")
         if kind not in ("text", "functionCall"):  # whole, including its signature
             self._add_unsigned_thoughts(part.at)
-            self._add(native_part(part, kind))
+            self._add_part(native_part(part, kind))
             return
         mark = _read_signature(part, drops)
         if kind == "functionCall":
             call = read_call(part, calls, drops)
             self._add_signature(mark, {"part": kind, "id": call.id}, part.at)
-            self._add(call)
+            self._add_part(call)
         elif thought:
             self._add_thought(part.string("text") or "", mark, part.at)
         else:
             self._add_text(part.string("text") or "", mark, part.at)
 
-    def _add(self, part: Part) -> None:
+    def _add_part(self, part: Part) -> None:
         self._join_pieces()
         self._parts.append(part)
 
@@ -306,7 +306,7 @@ class _ModelTurn:
             self._thoughts.append(text)
         elif isinstance(mark, str):
             self._add_unsigned_thoughts(at)
-            self._add(ReasoningPart(text, native={"part": "thought", "signature": mark}, at=at))
+            self._add_part(ReasoningPart(text, native={"part": "thought", "signature": mark}, at=at))
         else:
             self._thoughts.append(text)
             self._add_signature(mark, {}, at)
@@ -316,11 +316,11 @@ class _ModelTurn:
         if mark is not None:
             self._add_signature(mark, {"part": "text", **({} if text else {"empty": True})}, at)
             if text:
-                self._add(TextPart(text, at))
+                self._add_part(TextPart(text, at))
         elif text:
             self._add_unsigned_thoughts(at)
             if not self._pieces:
-                self._add(TextPart(text, at))
+                self._add_part(TextPart(text, at))
             self._pieces.append(text)
 
     def _add_signature(self, mark: "Seal | str | None", item: dict[str, Any], at: str) -> None:
@@ -328,17 +328,17 @@ class _ModelTurn:
         if not isinstance(mark, Seal):
             self._add_unsigned_thoughts(at)
             if mark is not None:
-                self._add(ReasoningPart("", native={**item, "signature": mark}, at=at))
+                self._add_part(ReasoningPart("", native={**item, "signature": mark}, at=at))
             return
         seal, text = _split_seal(mark)
         thoughts = "".join(self._thoughts)
         self._thoughts.clear()
-        self._add(ReasoningPart(thoughts or text, seal, at=at))
+        self._add_part(ReasoningPart(thoughts or text, seal, at=at))
 
     def _add_unsigned_thoughts(self, at: str) -> None:
         """Add the unsigned thoughts so far."""
         if any(self._thoughts):
-            self._add(ReasoningPart("".join(self._thoughts), native={"part": "thought"}, at=at))
+            self._add_part(ReasoningPart("".join(self._thoughts), native={"part": "thought"}, at=at))
         self._thoughts.clear()
 
 

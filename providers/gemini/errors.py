@@ -36,16 +36,16 @@ def google_error(error: ErrorInfo, request_id: str = "") -> dict[str, Any]:
     member: dict[str, Any] = {
         "code": error.status, "message": error.message, "status": STATUS_WORDS[error.kind],
     }  # fmt: skip
-    if details := _details(error, request_id):
+    if details := _error_details(error, request_id):
         member["details"] = details
     return member
 
 
-def _details(error: ErrorInfo, request_id: str) -> list[Any]:
+def _error_details(error: ErrorInfo, request_id: str) -> list[Any]:
     if isinstance(error.details, list) and all(isinstance(one, dict) and "@type" in one for one in error.details):
         return error.details  # the provider's own details
     details: list[Any] = []
-    if (wait := _seconds(error)) is not None:
+    if (wait := _retry_seconds(error)) is not None:
         details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{wait}s"})
     if error.param:
         violation = {"field": error.param, "description": error.message}
@@ -57,7 +57,7 @@ def _details(error: ErrorInfo, request_id: str) -> list[Any]:
     return details
 
 
-def _seconds(error: ErrorInfo) -> int | None:
+def _retry_seconds(error: ErrorInfo) -> int | None:
     header = dict(error.headers).get("retry-after", "")
     try:
         wait = float(header)

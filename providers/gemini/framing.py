@@ -125,7 +125,7 @@ class ArraySplitter:
                 events.append(self._complete_object(data[start:at]))
                 start = at
         if start < len(data):
-            self._hold(data[start:])
+            self._store_bytes(data[start:])
         return events
 
     def close(self) -> bytes:
@@ -159,13 +159,13 @@ class ArraySplitter:
         return False
 
     def _complete_object(self, last: bytes) -> bytes:
-        self._hold(last)
+        self._store_bytes(last)
         whole = self.close()
         if len(whole) > MAX_ELEMENTS and has_more_elements(whole, MAX_ELEMENTS):
             raise EventTooComplex
         return whole
 
-    def _hold(self, data: bytes) -> None:
+    def _store_bytes(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > self._limit:
             raise EventTooLarge

@@ -57,30 +57,30 @@ class Contents:
         messages = self._request.messages
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
-            self.system.extend(self._instructions(message))
+            self.system.extend(self._instruction_parts(message))
         if hint is not None:
             self.system.append({"text": hint})
         conversation = (one for message in messages[len(leading) :] for one in _split_by_role(message))
-        for role, several in groupby(conversation, _role):
+        for role, several in groupby(conversation, _gemini_role):
             turn = list(several)
             parts = self._model_parts(turn) if role == "model" else self._user_parts(turn)
             if parts:
-                self._add(role, parts)
+                self._add_turn(role, parts)
         if self.system and not self.contents:  # the API requires a content besides the instructions
-            self._add("user", self.system)
+            self._add_turn("user", self.system)
             self.system = []
 
-    def _add(self, role: str, parts: list[GeminiPart]) -> None:
+    def _add_turn(self, role: str, parts: list[GeminiPart]) -> None:
         if self.contents and self.contents[-1]["role"] == role:
             self.contents[-1]["parts"].extend(parts)
         else:
             self.contents.append({"role": role, "parts": parts})
 
-    def _instructions(self, message: Message) -> list[GeminiPart]:
+    def _instruction_parts(self, message: Message) -> list[GeminiPart]:
         parts: list[GeminiPart] = []
         for part in message.parts:
             if isinstance(part, TextPart):
-                parts += self._text(part)
+                parts += self._text_parts(part)
             elif isinstance(part, NativePart):
                 self._drops.add(part.at)
             else:
@@ -97,17 +97,17 @@ class Contents:
             self._drop_name(message)
             if message.role in _INSTRUCTIONS:
                 # Stays in place: changing the system instruction would invalidate the whole cached prefix.
-                parts += [{"text": f"<system>\n{one['text']}\n</system>"} for one in self._instructions(message)]
+                parts += [{"text": f"<system>\n{one['text']}\n</system>"} for one in self._instruction_parts(message)]
                 continue
             for part in message.parts:
                 if isinstance(part, ToolResultPart):
                     results.append(part)
                 else:
-                    parts += self._client_part(part)
+                    parts += self._client_parts(part)
         results.sort(key=lambda part: self._order.get(part.call_id, len(self._order)))
-        return [*map(self._result, results), *self._media(results), *parts]
+        return [*map(self._result_part, results), *self._media_parts(results), *parts]
 
-    def _result(self, part: ToolResultPart) -> GeminiPart:
+    def _result_part(self, part: ToolResultPart) -> GeminiPart:
         native = self._request.api == "gemini"
         for holder in (*part.parts, part):
             self._drop_marks(holder)
@@ -116,22 +116,22 @@ class Contents:
         name = self._names.get(part.call_id, part.call_id)
         return result_part(part, name, self._ids.get(part.call_id), self._to.quirks, native)
 
-    def _media(self, results: Sequence[ToolResultPart]) -> list[GeminiPart]:
+    def _media_parts(self, results: Sequence[ToolResultPart]) -> list[GeminiPart]:
         if self._to.quirks.media_in_results:
             return []
         native = self._request.api == "gemini"
         return [part for result in results if media_of(result) for part in result_media(result, native)]
 
-    def _client_part(self, part: Part) -> list[GeminiPart]:
+    def _client_parts(self, part: Part) -> list[GeminiPart]:
         match part:
             case TextPart():
-                return self._text(part)
+                return self._text_parts(part)
             case RefusalPart(text=text):
                 return [{"text": text}] if text else []
             case ImagePart() | FilePart() | AudioPart():
-                return self._medium(part)
+                return self._medium_parts(part)
             case NativePart():
-                return self._native(part)
+                return self._native_parts(part)
             case ReasoningPart():
                 self._drops.add(*part.places)
                 return []
@@ -146,18 +146,18 @@ class Contents:
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
             self._drops.add(join_path(part.at, "detail"))
 
-    def _text(self, part: TextPart) -> list[GeminiPart]:
+    def _text_parts(self, part: TextPart) -> list[GeminiPart]:
         self._drop_marks(part)
         return [{"text": part.text}] if part.text else []
 
-    def _medium(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
+    def _medium_parts(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
         """Return the part, preceded by a file's name as text, because the API has no member for it."""
         self._drop_marks(part)
         native = self._request.api == "gemini"
         name = part.filename if isinstance(part, FilePart) and not native else None
         return [*([{"text": f"File {name}:"}] if name else []), media_part(part, native)]
 
-    def _native(self, part: NativePart) -> list[GeminiPart]:
+    def _native_parts(self, part: NativePart) -> list[GeminiPart]:
         if part.api == "gemini":
             return [dict(part.item)]
         self._drops.add(part.at)
@@ -182,14 +182,14 @@ class Contents:
                 case ReasoningPart():
                     written.reasoning(part)
                 case _:
-                    written.add(self._client_part(part))
+                    written.add(self._client_parts(part))
         calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
         self._order = {id: place for place, id in enumerate(calls)}
         self._ids.update(written.ids)
         return written.all_parts()
 
 
-def _role(message: Message) -> Literal["user", "model"]:
+def _gemini_role(message: Message) -> Literal["user", "model"]:
     return "model" if message.role == "assistant" else "user"
 
 

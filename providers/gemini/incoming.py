@@ -97,16 +97,16 @@ def read_request(body: Mapping[str, Any]) -> Request:
     if fields.any("cachedContent") is not None:
         at = fields.path("cachedContent")
         raise invalid(f"{at} is not supported by this model's provider: send the whole content", at)
-    return _read(body)
+    return _read_body(body)
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
     """Return the request to count, which is the body or its ``generateContentRequest``. See ``Codec.read_count``."""
     inner = body.get(spelling_in(body, "generateContentRequest"))
-    return _read(inner if isinstance(inner, Mapping) else body)
+    return _read_body(inner if isinstance(inner, Mapping) else body)
 
 
-def _read(body: Mapping[str, Any]) -> Request:
+def _read_body(body: Mapping[str, Any]) -> Request:
     fields, drops = GeminiFields(body), Drops()
     messages = (*read_instruction(fields, drops), *read_contents(fields, drops))
     tools, choice = read_tools(fields, drops), read_choice(fields, drops)

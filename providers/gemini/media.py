@@ -38,7 +38,7 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
     Raises a 400 if this API's providers cannot receive it.
     """
     if isinstance(part, AudioPart):
-        return _inline(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
+        return _inline_part(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
     name = part.filename if native and isinstance(part, FilePart) else None
     source = part.source
     if source.kind == "url" and source.value[:5].lower() == "data:":
@@ -46,26 +46,26 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
     image = isinstance(part, ImagePart)
     match source.kind:
         case "base64":
-            return _inline(actual_type(source, image), source.value, name)
+            return _inline_part(actual_type(source, image), source.value, name)
         case "text":
             return {"text": source.value}
         case "url":
             if native or _GOOGLE_URLS.match(source.value):
-                return _file(source, name)
+                return _file_part(source, name)
             message = f"{part.at} is a link, which this model's provider does not fetch: send the content instead"
             raise invalid(message, part.at)
         case "file_id":
             if native:
-                return _file(source, name)
+                return _file_part(source, name)
             message = f"{part.at} is a file id of another provider: send the file's content instead"
             raise invalid(message, part.at)
 
 
-def _inline(media_type: str, data: str, name: str | None = None) -> GeminiPart:
+def _inline_part(media_type: str, data: str, name: str | None = None) -> GeminiPart:
     return {"inlineData": {"mimeType": media_type, "data": data} | _display_name(name)}
 
 
-def _file(source: MediaSource, name: str | None) -> GeminiPart:
+def _file_part(source: MediaSource, name: str | None) -> GeminiPart:
     guess = source.media_type or mimetypes.guess_type(urlsplit(source.value).path)[0]
     return {"fileData": ({"mimeType": guess} if guess else {}) | {"fileUri": source.value} | _display_name(name)}
 
@@ -102,7 +102,7 @@ def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks,
     Images and files are included if the model accepts them there (legacy-use/legacy-use#300).
     """
     response: dict[str, Any] = {} if id is None else {"id": id}
-    response |= {"name": name, "response": _response(part)}
+    response |= {"name": name, "response": _response_object(part)}
     if quirks.media_in_results and (media := [media_part(one, native) for one in media_of(part)]):
         response["parts"] = media
     return {"functionResponse": response}
@@ -122,15 +122,15 @@ def media_of(part: ToolResultPart) -> list[ImagePart | FilePart]:
     return [one for one in part.parts if isinstance(one, ImagePart | FilePart)]
 
 
-def _response(part: ToolResultPart) -> Any:
+def _response_object(part: ToolResultPart) -> Any:
     text = "\n".join(one.text for one in part.parts if isinstance(one, TextPart))
     if part.is_error:
         return {"error": text}
-    value = _value(text)
+    value = _decode_value(text)
     return value if isinstance(value, dict) else {"result": value}
 
 
-def _value(text: str) -> Any:
+def _decode_value(text: str) -> Any:
     """Return ``text`` decoded if it is JSON that the provider parses correctly, else ``text`` itself."""
     if _REFERENCES.search(text) or _LONG_NUMBER.search(text):
         return text

@@ -46,12 +46,12 @@ class PartialArguments:
             return
         for piece in check_length(pieces, _WHAT):
             if isinstance(piece, dict):
-                path = _steps(piece.get("jsonPath"))
+                path = _parse_path(piece.get("jsonPath"))
                 text = piece.get("stringValue")
                 self._budget.spend(VALUE * len(path) + (len(text) if isinstance(text, str) else VALUE), _WHAT)
-                _insert(self._root, path, _value(piece))
+                _insert_at(self._root, path, _piece_value(piece))
 
-    def events(self, block: int) -> list[Event]:
+    def end_events(self, block: int) -> list[Event]:
         """Return the event with the whole arguments."""
         return (
             [ToolCallDelta(block, msgspec.json.encode(_join_pieces(self._root)).decode())]
@@ -60,7 +60,7 @@ class PartialArguments:
         )
 
 
-def _steps(path: Any) -> list[_Step]:
+def _parse_path(path: Any) -> list[_Step]:
     text = path if isinstance(path, str) else ""
     rest = text.removeprefix("$")
     steps: list[_Step] = []
@@ -74,7 +74,7 @@ def _steps(path: Any) -> list[_Step]:
     return steps
 
 
-def _value(piece: Mapping[str, Any]) -> Any:
+def _piece_value(piece: Mapping[str, Any]) -> Any:
     for member in ("numberValue", "boolValue"):
         if member in piece:
             return piece[member]
@@ -82,7 +82,7 @@ def _value(piece: Mapping[str, Any]) -> Any:
     return _Pieces((text,)) if isinstance(text, str) else None
 
 
-def _insert(holder: Any, path: list[_Step], value: Any) -> None:
+def _insert_at(holder: Any, path: list[_Step], value: Any) -> None:
     for i, step in enumerate(path):
         last = i == len(path) - 1
         made = value if last else ({} if isinstance(path[i + 1], str) else [])

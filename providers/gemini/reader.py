@@ -34,19 +34,19 @@ def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
     tops = result.get("topCandidates")
     tops = tops if isinstance(tops, list) else []
     return [
-        {**_token(one), "top_logprobs": _top(tops[i] if i < len(tops) else None)}
+        {**_token_object(one), "top_logprobs": _top_candidates(tops[i] if i < len(tops) else None)}
         for i, one in enumerate(chosen)
         if isinstance(one, dict)
     ]
 
 
-def _top(held: Any) -> list[dict[str, Any]]:
+def _top_candidates(held: Any) -> list[dict[str, Any]]:
     candidates = held.get("candidates") if isinstance(held, dict) else None
     several = check_length(candidates, "log probabilities") if isinstance(candidates, list) else []
-    return [_token(one) for one in several if isinstance(one, dict)]
+    return [_token_object(one) for one in several if isinstance(one, dict)]
 
 
-def _token(one: Mapping[str, Any]) -> dict[str, Any]:
+def _token_object(one: Mapping[str, Any]) -> dict[str, Any]:
     token, value = one.get("token"), one.get("logProbability", 0.0)
     text = token if isinstance(token, str) else ""
     return {"token": text, "logprob": value, "bytes": list(text.encode("utf-8", "surrogatepass"))}
@@ -66,13 +66,13 @@ class ChunkReader:
         self._reason: str | None = None  # the last `finishReason`
         self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
 
-    def take(self, chunk: Mapping[str, Any]) -> list[Event]:
+    def chunk_events(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events of ``chunk``."""
         if chunk.get("error"):
-            return self.fail(read_event_failure(chunk))
+            return self.failure_events(read_event_failure(chunk))
         self._counts.add(chunk.get("usageMetadata"))
         self._read_feedback(chunk.get("promptFeedback"))
-        candidate = _candidate(chunk.get("candidates"))
+        candidate = _first_candidate(chunk.get("candidates"))
         word = finish_reason(candidate.get("finishReason"))
         if word in FAILURES and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
@@ -82,20 +82,20 @@ class ChunkReader:
         try:
             return [*self._begin(chunk), *self._candidate_events(candidate)]
         except GatewayError as error:
-            return self.fail(error.info)
+            return self.failure_events(error.info)
 
-    def close(self) -> list[Event]:
+    def end_events(self) -> list[Event]:
         """Return the events for the end of the body."""
         if self._failed is not None:
-            return self.fail(self._failed)
+            return self.failure_events(self._failed)
         end = answer_end(self._reason) if self._reason is not None else self._blocked_end
         if end is None:
-            return self.fail(EARLY)
-        return [*self._answer.end_block(), *self._usage(), end]
+            return self.failure_events(EARLY)
+        return [*self._answer.end_block(), *self._usage_events(), end]
 
-    def fail(self, error: ErrorInfo) -> list[Event]:
+    def failure_events(self, error: ErrorInfo) -> list[Event]:
         """Return the failure of the answer, preceded by its usage."""
-        return [*(self._usage() if self._started else ()), error]
+        return [*(self._usage_events() if self._started else ()), error]
 
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events for the start of the answer and the first count of its prompt."""
@@ -105,7 +105,7 @@ class ChunkReader:
             events.append(AnswerStart(as_string(chunk.get("responseId")), as_string(chunk.get("modelVersion"))))
         if not self._counted and self._counts.has_prompt:
             self._counted = True
-            events += self._usage()
+            events += self._usage_events()
         return events
 
     def _read_feedback(self, feedback: Any) -> None:
@@ -126,12 +126,12 @@ class ChunkReader:
             self._counts.record_searches(len(queries))
         return [*events, *citation_events(self._answer, candidate)]
 
-    def _usage(self) -> list[Event]:
+    def _usage_events(self) -> list[Event]:
         usage = self._counts.usage()
         return [] if usage is None else [usage]
 
 
-def _candidate(candidates: Any) -> Mapping[str, Any]:
+def _first_candidate(candidates: Any) -> Mapping[str, Any]:
     """Return the first choice, the only one that the gateway requests."""
     several = check_length(candidates, "candidates") if isinstance(candidates, list) else ()
     return next((one for one in several if isinstance(one, dict) and not one.get("index")), {})
@@ -175,10 +175,10 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     for chunk in chunks:
         if checked:
             check_answer(chunk, _SHAPE)
-        events += reader.take(chunk)
+        events += reader.chunk_events(chunk)
         if events and isinstance(events[-1], ErrorInfo):
             return events
-    return [*events, *reader.close()]
+    return [*events, *reader.end_events()]
 
 
 def _is_chunk(value: Any) -> bool:
@@ -196,10 +196,10 @@ class GeminiReader:
         self._chunks = ChunkReader(content_limit)
         self._ended = False
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._ended:
             return ()
-        events = self._take(data)
+        events = self._read_chunk(data)
         self._ended = bool(events) and isinstance(events[-1], ErrorInfo)
         return events
 
@@ -207,17 +207,17 @@ class GeminiReader:
         if self._ended:
             return ()
         self._ended = True
-        return self._chunks.close()
+        return self._chunks.end_events()
 
-    def _take(self, data: bytes) -> Sequence[Event]:
+    def _read_chunk(self, data: bytes) -> Sequence[Event]:
         try:
             value = any_json(data)
         except NOT_JSON:
-            return () if data.strip() == DONE else self._chunks.fail(NO_JSON)
+            return () if data.strip() == DONE else self._chunks.failure_events(NO_JSON)
         if isinstance(value, dict):
             try:
-                return self._chunks.take(value)
+                return self._chunks.chunk_events(value)
             except GatewayError as error:
-                return self._chunks.fail(error.info)
+                return self._chunks.failure_events(error.info)
         listed = array_failure(data)
-        return () if listed is None else self._chunks.fail(listed)
+        return () if listed is None else self._chunks.failure_events(listed)

@@ -116,7 +116,7 @@ class UnfinishedAnswer(AnswerBudgets):
     def end_block(self) -> list[Event]:
         """Close the open block, and return its end and the events that waited for it."""
         if self.arguments is not None:
-            events = self.arguments.events(self.number)
+            events = self.arguments.end_events(self.number)
             self.arguments = None
             return [*events, BlockEnd(self.number)]
         if self.text_kind is None:
@@ -148,7 +148,7 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
     if not isinstance(item, dict):
         return []
     if not item.get("name"):
-        return _continue_call(answer, item)
+        return _call_piece_events(answer, item)
     answer.places.spend(PLACE, "tool calls")
     id = answer.call_id(item.get("id"))
     state = {"part": "functionCall", "id": id, "signature": signature}
@@ -166,7 +166,7 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
     return [*events, ToolCallDelta(number, text), BlockEnd(number)]
 
 
-def _continue_call(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
+def _call_piece_events(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
     """Return the events of another piece of the open call. A piece without members marks the end."""
     if answer.arguments is None:
         if not item:
@@ -193,24 +193,24 @@ def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")
     if isinstance(text, str):
-        text_kind = _read_thought if part.get("thought") is True else _text
+        text_kind = _thought_events if part.get("thought") is True else _text_events
         return text_kind(answer, text, signature)
     if "functionCall" in part:
         return call_events(answer, part, signature)
     kind = next((name for name in part if name not in _DESCRIPTIVE), None)
     if kind is not None:
-        return _native(answer, kind, part)
-    return _text(answer, "", signature)
+        return _native_events(answer, kind, part)
+    return _text_events(answer, "", signature)
 
 
-def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
+def _text_events(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
     """Return the events of visible text.
 
     The signature follows a text that has already started, and precedes a new one. A second signed text starts a new
     block.
     """
     if not text:
-        return _empty_text(answer, signature) if signature else []
+        return _signature_events(answer, signature) if signature else []
     signed = {"part": "text", "signature": signature}
     if not signature:
         events = answer.open_text("text")
@@ -225,7 +225,7 @@ def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
     return [*events, TextDelta(answer.number, text)]
 
 
-def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
+def _signature_events(answer: UnfinishedAnswer, signature: str) -> list[Event]:
     """Return the events of a part with only a signature, or store it until the end of the open text, which may still be
     cited."""
     item = {"part": "text", "empty": True, "signature": signature}
@@ -235,7 +235,7 @@ def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
     return [*answer.end_block(), *answer.state_block(item)]
 
 
-def _read_thought(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
+def _thought_events(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
     events = answer.open_text("thought") if text or signature else []
     if text:
         events.append(ReasoningDelta(answer.number, text))
@@ -245,7 +245,7 @@ def _read_thought(answer: UnfinishedAnswer, text: str, signature: str) -> list[E
     return events
 
 
-def _native(answer: UnfinishedAnswer, kind: str, part: Mapping[str, Any]) -> list[Event]:
+def _native_events(answer: UnfinishedAnswer, kind: str, part: Mapping[str, Any]) -> list[Event]:
     """Return the events of a part that only this API can express, whole."""
     events = answer.end_block()
     if kind in REPLAYED:

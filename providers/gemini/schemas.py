@@ -63,7 +63,7 @@ class _Reduction:
         if is_whole:
             out: Schema = {}
             for name, one in self._merge_all_of(value).items():
-                self._take(out, name, one)
+                self._copy_keyword(out, name, one)
             _make_consistent(out)
         else:  # a cycle, or an external schema
             out = _title_and_description(value) | _ANYTHING
@@ -88,18 +88,18 @@ class _Reduction:
             self.removed["$ref"] = None
         return merged, not isinstance(reference, str)
 
-    def _take(self, out: Schema, name: str, one: Any) -> None:
+    def _copy_keyword(self, out: Schema, name: str, one: Any) -> None:
         match name:
             case "properties" if isinstance(one, dict):
                 out["properties"] = {key: self.schema(inner) for key, inner in one.items()}
             case "items":
                 out["items"] = self.schema(one)
             case "anyOf" | "oneOf" if isinstance(one, list):
-                self._alternatives(out, one)
+                self._copy_alternatives(out, one)
             case "const":
                 out.setdefault("enum", [one])
             case "type" if isinstance(one, list):
-                self._types(out, one)
+                self._copy_types(out, one)
             case "format" if not (isinstance(one, str) and one in _FORMATS):
                 self.removed[name] = None
             case "anyOf":  # not a list
@@ -111,7 +111,7 @@ class _Reduction:
             case _:
                 self.removed[name] = None
 
-    def _types(self, out: Schema, types: Sequence[Any]) -> None:
+    def _copy_types(self, out: Schema, types: Sequence[Any]) -> None:
         if "null" in types:
             out["nullable"] = True
         named = [one for one in types if one != "null"]
@@ -120,7 +120,7 @@ class _Reduction:
         if len(named) > 1:
             self.removed["type"] = None
 
-    def _alternatives(self, out: Schema, schemas: Sequence[Any]) -> None:
+    def _copy_alternatives(self, out: Schema, schemas: Sequence[Any]) -> None:
         kept = [one for one in schemas if not (isinstance(one, dict) and one.get("type") == "null")]
         if len(kept) < len(schemas):
             out["nullable"] = True
@@ -133,7 +133,7 @@ class _Reduction:
         """Return ``value`` with the members of its ``allOf`` merged in."""
         waiting = _all_of(value)[::-1]
         out: dict[str, Any] = {}
-        _add_member(out, value)
+        _merge_member(out, value)
         while waiting and self._schemas_left > 0:
             self._schemas_left -= 1
             if not isinstance(one := waiting.pop(), dict):
@@ -141,7 +141,7 @@ class _Reduction:
             member, is_whole = self._follow_references(one)
             if is_whole:
                 waiting += reversed(_all_of(member))
-                _add_member(out, member)
+                _merge_member(out, member)
         return out
 
     def _resolve(self, reference: str) -> Mapping[str, Any] | None:
@@ -176,7 +176,7 @@ def _all_of(value: Mapping[str, Any]) -> list[Any]:
     return schemas if isinstance(schemas, list) else []
 
 
-def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
+def _merge_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
     """Merge ``member`` of an ``allOf`` into ``out``, whose own members take precedence. ``member`` stays unchanged."""
     for name, one in member.items():
         held = out.get(name)
@@ -238,15 +238,15 @@ def json_schema(schema: Any) -> Any:
     found: dict[str, Any] = {}
     for name, value in members.items():
         if name not in _WITHOUT_COUNTERPART:
-            found[_OTHER_NAMES.get(name, name)] = _member(name, value)
+            found[_OTHER_NAMES.get(name, name)] = _json_schema_member(name, value)
     if members.get("nullable") is True:
         _make_nullable(found)
     return found
 
 
-def _member(name: str, value: Any) -> Any:
+def _json_schema_member(name: str, value: Any) -> Any:
     if name == "type":
-        return _type(value)
+        return _json_schema_type(value)
     if name in _SCHEMAS:
         return json_schema(value)
     if name in _LISTS and isinstance(value, list):
@@ -259,9 +259,9 @@ def _member(name: str, value: Any) -> Any:
     return int(value) if name in _COUNTS and isinstance(value, str) and value.isdecimal() else value
 
 
-def _type(value: Any) -> Any:
+def _json_schema_type(value: Any) -> Any:
     if isinstance(value, list):
-        return [_type(one) for one in value]
+        return [_json_schema_type(one) for one in value]
     return value.lower() if isinstance(value, str) else value
 
 

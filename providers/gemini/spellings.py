@@ -37,8 +37,8 @@ class GeminiFields(Fields):
 
     __slots__ = ()
 
-    def _take(self, name: str, kind: type[T]) -> T | None:
-        return super()._take(spelling_in(self.data, name), kind)
+    def _read_member(self, name: str, kind: type[T]) -> T | None:
+        return super()._read_member(spelling_in(self.data, name), kind)
 
     def any(self, name: str) -> Any:
         return super().any(spelling_in(self.data, name))

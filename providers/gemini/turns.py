@@ -51,7 +51,7 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
         return []
     else:
         items = part.seal.item if part.seal.api == "gemini" else None
-    found = list(_read(items))
+    found = list(_read_signatures(items))
     if not found:
         drops.add(*part.places)
     return found
@@ -67,7 +67,7 @@ def _is_text_only(api: Api, item: Any) -> bool:
     return api == "responses" and not item.get("encrypted_content") and not item.get("content")
 
 
-def _read(items: Any) -> Iterator[SignedPart]:
+def _read_signatures(items: Any) -> Iterator[SignedPart]:
     """Yield the signatures in ``items``.
 
     Anyone can make a seal, so only items that a reader could have sealed are accepted.

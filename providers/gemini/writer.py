@@ -73,12 +73,12 @@ def end_members(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]
     members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
     if isinstance(end.details, dict) and isinstance(explanation := end.details.get("explanation"), str):
         members["finishMessage"] = explanation
-    if grounding := _grounding(citations):
+    if grounding := _grounding_metadata(citations):
         members["groundingMetadata"] = grounding
     return members
 
 
-def _grounding(citations: Iterable[Citation]) -> dict[str, Any]:
+def _grounding_metadata(citations: Iterable[Citation]) -> dict[str, Any]:
     """Return the pages that the answer cites, each once."""
     pages: dict[str, str] = {}
     for citation in citations:
@@ -194,7 +194,7 @@ def _write_parts(blocks: Sequence[Block], reply: Reply) -> Iterator[dict[str, An
     shows_text = shows_thoughts(reply)
     waiting: Signature | None = None
     for block in blocks:
-        if waiting is not None and not _fits(waiting, block):
+        if waiting is not None and not _belongs_on(waiting, block):
             yield waiting.as_part()
             waiting = None
         if isinstance(block, ReasoningBlock):
@@ -228,7 +228,7 @@ def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
             yield item
 
 
-def _fits(signature: Signature, block: Block) -> bool:
+def _belongs_on(signature: Signature, block: Block) -> bool:
     """Return whether ``signature`` belongs on the part for ``block``: a seal on a directly following call, Gemini's own
     on a part of its kind."""
     if isinstance(block, ToolCallBlock):
@@ -288,28 +288,30 @@ class GeminiWriter:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
                 self._characters += len(text)
-                return self._flush_signature("text") + self._chunk({"text": text, **self._take_signature()}, logprobs)
+                return self._flush_signature("text") + self._encode_chunk(
+                    {"text": text, **self._pop_signature()}, logprobs
+                )
             case RefusalDelta(text=text):
                 self._characters += len(text)
-                return self._flush_signature("text") + self._chunk({"text": text, **self._take_signature()})
+                return self._flush_signature("text") + self._encode_chunk({"text": text, **self._pop_signature()})
             case ReasoningDelta(text=text):
                 return self._flush_signature() + self._write_thought(text)
             case ReasoningState():
-                return self._flush_signature() + self._set_signature(event)
+                return self._flush_signature() + self._hold_signature(event)
             case ToolCallStart():
                 signature = self._flush_signature("functionCall")
-                self._calls[event.block] = _OpenCall(event, self._take_signature().get("thoughtSignature"))
+                self._calls[event.block] = _OpenCall(event, self._pop_signature().get("thoughtSignature"))
                 return signature
             case ToolCallDelta(block=block, text=text):
                 self._characters += len(text)
                 self._calls[block].pieces.append(text)
                 return b""
             case NativeItem(api=api, item=item):
-                return self._flush_signature() + (self._chunk(item) if api == "gemini" else b"")
+                return self._flush_signature() + (self._encode_chunk(item) if api == "gemini" else b"")
             case BlockEnd(block=block):
                 return self._end_block(block)
             case AnswerEnd() | ErrorInfo():
-                data = self._end(event) if isinstance(event, AnswerEnd) else error_event(event)
+                data = self._write_end(event) if isinstance(event, AnswerEnd) else error_event(event)
                 self._stage = ENDED
                 return data
             case _:
@@ -330,7 +332,7 @@ class GeminiWriter:
 
     # Pieces
 
-    def _chunk(self, part: Any, logprobs: Any = None) -> bytes:
+    def _encode_chunk(self, part: Any, logprobs: Any = None) -> bytes:
         candidate: dict[str, Any] = {"content": {"role": "model", "parts": [part]}, "index": 0}
         if logprobs:
             candidate["logprobsResult"] = logprobs_result(logprobs)
@@ -342,9 +344,9 @@ class GeminiWriter:
         if waiting is None or (kind and (waiting.kind or "functionCall") == kind and not waiting.empty):
             return b""
         self._waiting = None
-        return self._chunk(waiting.as_part())
+        return self._encode_chunk(waiting.as_part())
 
-    def _take_signature(self) -> dict[str, str]:
+    def _pop_signature(self) -> dict[str, str]:
         waiting, self._waiting = self._waiting, None
         return {} if waiting is None else {"thoughtSignature": waiting.text}
 
@@ -353,9 +355,9 @@ class GeminiWriter:
         self._thought_length += len(text)
         if self._thought_length <= MAX_SEALED:
             self._thoughts.append(text)
-        return self._chunk({"text": text, "thought": True}) if self._shows_thoughts else b""
+        return self._encode_chunk({"text": text, "thought": True}) if self._shows_thoughts else b""
 
-    def _set_signature(self, state: ReasoningState) -> bytes:
+    def _hold_signature(self, state: ReasoningState) -> bytes:
         text = "".join(self._thoughts) if self._thought_length <= MAX_SEALED else ""
         self._waiting = make_signature(self._issuer, state, text)
         return self._flush_signature("text") if self._waiting is not None and self._waiting.kind == "thought" else b""
@@ -369,12 +371,12 @@ class GeminiWriter:
         out = []
         while self._calls and (first := next(iter(self._calls.values()))).ended:
             del self._calls[next(iter(self._calls))]
-            out.append(self._chunk(first.part()))
+            out.append(self._encode_chunk(first.part()))
         return b"".join(out)
 
-    def _end(self, end: AnswerEnd) -> bytes:
+    def _write_end(self, end: AnswerEnd) -> bytes:
         calls = b"".join(
-            self._chunk(call.part()) for call in self._calls.values()
+            self._encode_chunk(call.part()) for call in self._calls.values()
         )  # normally none: readers close all blocks
         signature = self._flush_signature()
         candidate = {

@@ -88,19 +88,19 @@ class Judge:
             self._outcome = self._grammar.outcome(event.value) or self._outcome
         if self._violation is not None:
             return None
-        self._first(event.findings, offset)
+        self._record_violation(event.findings, offset)
         if self._violation is None and event.value is not None:
-            self._first(self._stream.take(event.name, event.value), offset)
+            self._record_violation(self._stream.check_event(event.name, event.value), offset)
         return self._violation
 
     def close(self) -> Verdict:
         """End the stream and return the verdict on it."""
         if self._violation is None:
-            self._first(self._stream.close(), self._offset)
+            self._record_violation(self._stream.check_end(), self._offset)
         waived = tuple(self._waived)
         return Verdict(self._api, True, self._outcome, self._events, self._violation, waived)
 
-    def _first(self, findings: Iterable[Finding], offset: int) -> None:
+    def _record_violation(self, findings: Iterable[Finding], offset: int) -> None:
         self._violation = _first(self._api, findings, self._tolerant, self._waived, self._events, offset)
 
 

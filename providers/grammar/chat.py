@@ -157,10 +157,10 @@ class ChatStream:
         self.choices: dict[int, ChoiceState] = {}
         self._include_usage = include_usage
 
-    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+    def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         if name is not None:
             yield "chat.frame.unnamed", f"event: {name}"
-        kind = _kind(value)
+        kind = _kind_of(value)
         if kind in STATES[self.position]:
             state, self.position = self.position, STATES[self.position][kind]
         else:
@@ -172,25 +172,25 @@ class ChatStream:
             case "error":
                 yield from error(value)
             case _:
-                yield from self._chunk(value, kind)
+                yield from self._check_chunk(value, kind)
 
-    def close(self) -> Iterator[Finding]:
+    def check_end(self) -> Iterator[Finding]:
         if self.position not in ("complete", "failed"):
             yield "chat.end", f"the stream ends in state {self.position}"
 
     def _check_done(self, state: str) -> Iterator[Finding]:
-        yield from self._unfinished()
+        yield from self._check_unfinished()
         if self._include_usage and state != "counted":
             yield "chat.usage.asked", "no usage chunk before [DONE]"
 
-    def _unfinished(self) -> Iterator[Finding]:
+    def _check_unfinished(self) -> Iterator[Finding]:
         if not self.choices:
             yield "chat.finish.there", "no choice"
         for index, choice in self.choices.items():
             if choice.position != "finished":
                 yield "chat.finish.there", f"choice {index} is in state {choice.position}"
 
-    def _chunk(self, value: Mapping[str, Any], kind: str) -> Iterator[Finding]:
+    def _check_chunk(self, value: Mapping[str, Any], kind: str) -> Iterator[Finding]:
         yield from self._check_head(value)
         for choice in elements(value.get("choices")):
             if wrong := find_misfit(choice, CHOICE, "choice"):
@@ -198,7 +198,7 @@ class ChatStream:
                 continue
             yield from _check_choice(self.choices.setdefault(choice["index"], ChoiceState()), choice)
         if kind == "usage":
-            yield from self._unfinished()
+            yield from self._check_unfinished()
             if self._include_usage is False:
                 yield "chat.usage.asked", "a usage chunk without a request for it"
         elif value.get("choices") == []:
@@ -222,7 +222,7 @@ class ChatStream:
                 yield "chat.chunk.same", f"{name} {show(value[name])} after {show(first)}"
 
 
-def _kind(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     if value == DONE:
         return "done"
     if value.get("error"):

@@ -192,42 +192,42 @@ class ConverseStream:
         self.calls_tools = False
         self.unparsed: str | None = None  # the first invalid input, which is allowed only if the answer was cut short
 
-    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+    def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         kind = name or ""
         if kind.lower().endswith("exception"):
-            yield from self._exception(kind, value[kind])
+            yield from self._check_exception(kind, value[kind])
             return
         if kind not in EVENTS and self.position not in ("complete", "failed"):
             yield "converse.event.known", f"an event {show(kind)}"
             return
         opens = self.position == "between" and kind in ("contentBlockStart", "contentBlockDelta")
-        yield from self._move(kind)
+        yield from self._check_order(kind)
         if wrong := find_misfit(value[kind], EVENTS.get(kind, "any"), kind):
             yield "converse.event.shape", wrong
             return
         if opens:
-            yield from self._open(value[kind]["contentBlockIndex"])
+            yield from self._check_open(value[kind]["contentBlockIndex"])
         if kind in _CHECKS:
             yield from _CHECKS[kind](self, value[kind])
 
-    def close(self) -> Iterator[Finding]:
+    def check_end(self) -> Iterator[Finding]:
         if self.position not in ("complete", "failed"):
             yield "converse.end", f"the stream ends in state {show(self.position)}"
 
-    def _move(self, kind: str) -> Iterator[Finding]:
+    def _check_order(self, kind: str) -> Iterator[Finding]:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
             yield order_violation(MISPLACED, self.position, kind)
 
-    def _open(self, index: int) -> Iterator[Finding]:
+    def _check_open(self, index: int) -> Iterator[Finding]:
         if index != self.blocks:
             yield "converse.block.index", f"index {index} where {self.blocks} is next"
         self.blocks = index + 1
         self.kind, self.is_client_call, self.has_text, self.has_signature, self.pieces = "", False, False, False, []
 
-    def _exception(self, kind: str, value: Any) -> Iterator[Finding]:
-        yield from self._move("exception")
+    def _check_exception(self, kind: str, value: Any) -> Iterator[Finding]:
+        yield from self._check_order("exception")
         if kind not in EXCEPTIONS:
             yield "converse.exception.known", f"an exception {show(kind)}"
         if wrong := find_misfit(value, ERROR):

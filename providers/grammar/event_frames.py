@@ -36,7 +36,7 @@ def begins_frame(body: bytes) -> bool:
     return len(body) >= _PRELUDE and zlib.crc32(body[:8]) == int.from_bytes(body[8:12], "big")
 
 
-def _split(body: bytes) -> list[bytes]:
+def _split_frames(body: bytes) -> list[bytes]:
     """Return the frames of a stream by their lengths; an invalid rest is the last piece."""
     frames = []
     start = 0
@@ -49,13 +49,13 @@ def _split(body: bytes) -> list[bytes]:
     return frames
 
 
-def _read(raw: bytes) -> ReadEvent:
+def _read_frame(raw: bytes) -> ReadEvent:
     """Return a frame as ``{NAME: payload}``, the form that SDKs show."""
     findings = list(_check_frame(raw))
     if findings:
         return ReadEvent(None, None, tuple(findings))
     headers_size = int.from_bytes(raw[4:8], "big")
-    headers = _headers(raw[_PRELUDE : _PRELUDE + headers_size])
+    headers = _parse_headers(raw[_PRELUDE : _PRELUDE + headers_size])
     if headers is None:
         return ReadEvent(None, None, (("frame.headers", f"headers that begin {show(raw[12:40].hex())}"),))
     message = headers.get(":message-type")
@@ -64,7 +64,7 @@ def _read(raw: bytes) -> ReadEvent:
         return ReadEvent(None, None, (("frame.message", f"headers {show(headers)}"),))
     if headers.get(":content-type") != "application/json":
         findings.append(("frame.content", f":content-type {show(headers.get(':content-type'))}"))
-    value = _object(raw[_PRELUDE + headers_size : -4])
+    value = _parse_object(raw[_PRELUDE + headers_size : -4])
     if value is None:
         findings.append(("frame.json", f"a payload that begins {show(raw[_PRELUDE + headers_size :][:20].hex())}"))
         return ReadEvent(name, None, tuple(findings))
@@ -84,7 +84,7 @@ def _check_frame(raw: bytes) -> Iterator[Finding]:
         yield "frame.checksum", f"checksum {raw[-4:].hex()}"
 
 
-def _headers(data: bytes) -> dict[str, Any] | None:
+def _parse_headers(data: bytes) -> dict[str, Any] | None:
     """Return the headers by name, with None for values that are not text; ``None`` if they are malformed."""
     found: dict[str, Any] = {}
     at = 0
@@ -109,7 +109,7 @@ def _headers(data: bytes) -> dict[str, Any] | None:
     return found
 
 
-def _object(payload: bytes) -> Any:
+def _parse_object(payload: bytes) -> Any:
     try:
         value = parse_json(payload)
     except ValueError:
@@ -117,4 +117,4 @@ def _object(payload: bytes) -> Any:
     return value if isinstance(value, dict) else None
 
 
-EVENT_FRAMES = FrameFormat(_split, _read)
+EVENT_FRAMES = FrameFormat(_split_frames, _read_frame)

@@ -68,10 +68,10 @@ class Frame:
     @property
     def value(self) -> Any:
         """The data as a JSON object or the string ``[DONE]``, else ``None``."""
-        return DONE if self.text == DONE.encode() else _object(self.text)
+        return DONE if self.text == DONE.encode() else _parse_object(self.text)
 
 
-def _object(data: bytes) -> dict[str, Any] | None:
+def _parse_object(data: bytes) -> dict[str, Any] | None:
     try:
         value = parse_json(data)
     except ValueError:
@@ -79,7 +79,7 @@ def _object(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _split(body: bytes) -> list[bytes]:
+def _split_events(body: bytes) -> list[bytes]:
     """Return the raw events of a stream; the last one may lack its blank line."""
     splitter = Splitter(limit=len(body) + 1)
     try:
@@ -90,10 +90,10 @@ def _split(body: bytes) -> list[bytes]:
     return [*events, rest] if rest else events
 
 
-def _read(raw: bytes) -> ReadEvent:
+def _read_event(raw: bytes) -> ReadEvent:
     """Return one event; a comment has no value."""
     if raw.startswith(b"data: {") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
-        value = _object(raw[6:-2])  # one line of data, as in nearly all events
+        value = _parse_object(raw[6:-2])  # one line of data, as in nearly all events
         return ReadEvent(None, value, tuple(_check_text(raw[6:-2], value)))
     frame = Frame.of(raw)
     value = frame.value if frame.fields else None
@@ -128,4 +128,4 @@ def _check_text(data: bytes, value: Any) -> Iterator[Finding]:
         yield "frame.separators", f"U+{ord(found[0]):04X} in the data"
 
 
-SSE_FRAMES = FrameFormat(_split, _read)
+SSE_FRAMES = FrameFormat(_split_events, _read_event)

@@ -89,10 +89,10 @@ class GeminiStream:
         self._head: dict[str, Any] = {}
         self._ids: set[str] = set()
 
-    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+    def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         if name is not None:
             yield "gemini.frame.unnamed", f"event: {name}"
-        kind = _kind(value)
+        kind = _kind_of(value)
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
@@ -100,26 +100,26 @@ class GeminiStream:
         if kind == "error":
             yield from error(value)
         else:
-            yield from self._chunk(members(value))
+            yield from self._check_chunk(members(value))
 
-    def close(self) -> Iterator[Finding]:
+    def check_end(self) -> Iterator[Finding]:
         if self.position == "open":
             yield "gemini.finish.there", "the stream ends without a finishReason"
 
-    def _chunk(self, value: Mapping[str, Any]) -> Iterator[Finding]:
+    def _check_chunk(self, value: Mapping[str, Any]) -> Iterator[Finding]:
         for name in SAME:
             if name in value and self._head.setdefault(name, value[name]) != value[name]:
                 yield "gemini.chunk.same", f"{name} {show(value[name])} after {show(self._head[name])}"
         yield from answer(value, self._ids)
 
 
-def _kind(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     if members(value).get("error"):
         return "error"
-    return "finish" if _ends(value) else "chunk"
+    return "finish" if _has_end(value) else "chunk"
 
 
-def _ends(value: Any) -> bool:
+def _has_end(value: Any) -> bool:
     if members(members(value).get("promptFeedback")).get("blockReason"):
         return True
     return any(members(one).get("finishReason") for one in elements(members(value).get("candidates")))
@@ -202,7 +202,7 @@ def outcome(value: Any) -> Outcome | None:
     """Return the outcome that ``value`` shows. See ``Grammar.outcome``."""
     if members(value).get("error"):
         return "failed"
-    return "complete" if _ends(value) else None
+    return "complete" if _has_end(value) else None
 
 
 def whole(value: Any) -> Iterator[Finding]:
@@ -210,11 +210,11 @@ def whole(value: Any) -> Iterator[Finding]:
     if isinstance(value, list):
         judged = GeminiStream()
         for one in value:
-            yield from judged.take(None, one)
-        yield from judged.close()
+            yield from judged.check_event(None, one)
+        yield from judged.check_end()
     elif members(value).get("error"):
         yield from error(value)
-    elif not _ends(value):
+    elif not _has_end(value):
         yield "gemini.whole.shape", "no candidate with a finishReason, no promptFeedback with a blockReason"
     else:
         yield from answer(members(value), set())

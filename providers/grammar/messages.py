@@ -219,7 +219,7 @@ class MessagesStream:
         self.calls_tools = False
         self.unparsed: str | None = None  # the first invalid input, which is allowed only if the answer was cut short
 
-    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+    def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         if value == DONE:
             yield "messages.done", "data: [DONE]"
             return
@@ -229,18 +229,18 @@ class MessagesStream:
         if kind not in EVENTS and self.position not in ("complete", "failed"):
             yield "messages.event.known", f"type {show(value.get('type'))}"
             return
-        yield from self._move(kind)
+        yield from self._check_order(kind)
         if wrong := find_misfit(value, EVENTS[kind]):
             yield "messages.event.shape", f"{kind}: {wrong}"
             return
         if kind in _CHECKS:
             yield from _CHECKS[kind](self, value)
 
-    def close(self) -> Iterator[Finding]:
+    def check_end(self) -> Iterator[Finding]:
         if self.position not in ("complete", "failed"):
             yield "messages.end", f"the stream ends in state {show(self.position)}"
 
-    def _move(self, kind: str) -> Iterator[Finding]:
+    def _check_order(self, kind: str) -> Iterator[Finding]:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:

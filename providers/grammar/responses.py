@@ -162,14 +162,14 @@ class ResponsesStream:
         self.ids: set[tuple[str, str]] = set()
         self.unparsed: str | None = None
 
-    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+    def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         if value == DONE:
             yield "responses.done", "data: [DONE]"
             return
         kind = string_or_empty(value.get("type"))
         if name != kind:
             yield "responses.frame.name", f"event: {name or 'none'} over type {show(value.get('type'))}"
-        yield from self._move(_SHORT_NAMES.get(kind, "event"))
+        yield from self._check_order(_SHORT_NAMES.get(kind, "event"))
         if value.get("sequence_number") != self.number:
             yield "responses.number", f"sequence_number {show(value.get('sequence_number'))}, not {self.number}"
         self.number += 1
@@ -178,20 +178,20 @@ class ResponsesStream:
         elif wrong := find_misfit(value, EVENTS[kind]):
             yield "responses.event.shape", f"{kind}: {wrong}"
         else:
-            yield from _check(self, kind, value)
+            yield from _check_event(self, kind, value)
 
-    def close(self) -> Iterator[Finding]:
+    def check_end(self) -> Iterator[Finding]:
         if self.position != "ended":
             yield "responses.end", f"the stream ends in state {self.position}"
 
-    def _move(self, kind: str) -> Iterator[Finding]:
+    def _check_order(self, kind: str) -> Iterator[Finding]:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
             yield order_violation(MISPLACED, self.position, kind)
 
 
-def _check(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_event(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:
     base, _, last = kind.rpartition(".")
     if kind in STATUS:
         yield from _check_response_event(stream, kind, value["response"])

@@ -93,7 +93,7 @@ _KINDS: Mapping[str, Shape] = {
 }  # fmt: skip
 
 
-def _read(table: str) -> dict[str, Mapping[str, Any]]:
+def _read_table(table: str) -> dict[str, Mapping[str, Any]]:
     shapes: dict[str, Mapping[str, Any]] = {"error": {}}
     for line in table.strip().splitlines():
         names, _, events = line.partition(":")
@@ -103,7 +103,7 @@ def _read(table: str) -> dict[str, Mapping[str, Any]]:
     return shapes
 
 
-EVENTS: Mapping[str, Mapping[str, Any]] = _read(_EVENTS)
+EVENTS: Mapping[str, Mapping[str, Any]] = _read_table(_EVENTS)
 
 _CALL: Mapping[str, Any] = {"id": "text", "call_id": "text", "status": "string"}
 _SERVED: Mapping[str, Any] = {"id": "text", "status": "string"}

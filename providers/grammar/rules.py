@@ -79,11 +79,11 @@ class Stream(Protocol):
         """The stream's state in its state table."""
         ...
 
-    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+    def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         """Check one event: its ``event:`` line (or None) and its JSON, or the string ``[DONE]``."""
         ...
 
-    def close(self) -> Iterator[Finding]:
+    def check_end(self) -> Iterator[Finding]:
         """Check the end of the stream."""
         ...
 

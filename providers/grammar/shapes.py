@@ -31,17 +31,17 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 def find_misfit(value: Any, shape: Shape, at: str = "") -> str | None:
     """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``), or
     ``None``."""
-    if (found := _difference(value, shape)) is None:
+    if (found := _find_difference(value, shape)) is None:
         return None
     path, said = found
     return f"{(at + path).removeprefix('.') or 'it'} {said}"
 
 
-def _difference(value: Any, shape: Shape) -> tuple[str, str] | None:
+def _find_difference(value: Any, shape: Shape) -> tuple[str, str] | None:
     """Return the path of a difference (``.choices[0].index``) and its description. Most values fit, and then no path is
     built."""
     if isinstance(shape, str):
-        for good in _checks(shape):
+        for good in _parse_checks(shape):
             if good(value):
                 return None
         return "", f"is {show(value)}, not {shape.replace('|', ' or ')}"
@@ -58,7 +58,7 @@ def _array_difference(value: Any, shape: Shape) -> tuple[str, str] | None:
     if not isinstance(value, list):
         return "", f"is {show(value)}, not array"
     for i, one in enumerate(value):
-        if (found := _difference(one, shape)) is not None:
+        if (found := _find_difference(one, shape)) is not None:
             return f"[{i}]{found[0]}", found[1]
     return None
 
@@ -67,22 +67,22 @@ def _object_difference(value: Any, shape: Mapping[str, Any]) -> tuple[str, str] 
     if not isinstance(value, dict):
         return "", f"is {show(value)}, not object"
     for name, inner in shape.items():
-        member, needed = _member(name)
+        member, needed = _parse_member(name)
         if member not in value:
             if needed:
                 return f".{member}", "is missing"
-        elif (found := _difference(value[member], inner)) is not None:
+        elif (found := _find_difference(value[member], inner)) is not None:
             return f".{member}{found[0]}", found[1]
     return None
 
 
 @cache
-def _checks(words: str) -> tuple[Callable[[Any], bool], ...]:
+def _parse_checks(words: str) -> tuple[Callable[[Any], bool], ...]:
     return tuple(WORDS[word] for word in words.split("|"))
 
 
 @cache
-def _member(name: str) -> tuple[str, bool]:
+def _parse_member(name: str) -> tuple[str, bool]:
     """Return the member name for a name in a shape, and whether it is required."""
     return name.removesuffix("?"), not name.endswith("?")
 

@@ -144,28 +144,28 @@ class Prompt:
     def _write_parts(self, content: list[Block], message: Message) -> None:
         for part in message.parts:
             if message.role not in _INSTRUCTIONS or isinstance(part, TextPart):
-                content.extend(self._blocks(part, message.role == "assistant", content))
+                content.extend(self._part_blocks(part, message.role == "assistant", content))
             elif isinstance(part, NativePart):
                 self._drops.add(part.at)
             else:
                 raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
 
-    def _blocks(self, part: Part, assistant: bool, before: Sequence[Block]) -> Iterable[Block]:
+    def _part_blocks(self, part: Part, assistant: bool, before: Sequence[Block]) -> Iterable[Block]:
         match part:
             case TextPart():
-                return self._text(part, TEXT_MARKS if assistant else TEXT_MARKS[:1], before)
+                return self._text_blocks(part, TEXT_MARKS if assistant else TEXT_MARKS[:1], before)
             case RefusalPart(text=text):
                 return [{"type": "text", "text": text}] if text.strip() else []
             case ReasoningPart():
-                return self._thinking(part)
+                return self._thinking_blocks(part)
             case ToolCallPart():
                 value = call_input(part.input, part.kind)
                 block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": value}
                 return [self._with_marks(block, part, CALL_MARKS)]
             case ToolResultPart():
-                return [self._result(part)]
+                return [self._result_block(part)]
             case ImagePart() | FilePart():
-                return self._media(part, assistant)
+                return self._media_block(part, assistant)
             case AudioPart(at=at):
                 raise invalid(f"{at} is audio, which this model's provider does not support", at)
             case NativePart(api=api, item=item, at=at):
@@ -176,7 +176,7 @@ class Prompt:
             case _:
                 assert_never(part)
 
-    def _text(self, part: TextPart, marks: tuple[str, ...], before: Sequence[Block]) -> list[Block]:
+    def _text_blocks(self, part: TextPart, marks: tuple[str, ...], before: Sequence[Block]) -> list[Block]:
         if part.text.strip():
             return [self._with_marks({"type": "text", "text": part.text}, part, marks)]
         # "text content blocks must be non-empty" (anthropics/claude-code#62396), so its mark moves to the block before.
@@ -199,15 +199,15 @@ class Prompt:
                 self._drops.add(join_path(part.at, name))
         return block
 
-    def _thinking(self, part: ReasoningPart) -> list[Block]:
+    def _thinking_blocks(self, part: ReasoningPart) -> list[Block]:
         blocks = restored_blocks(part.seal, self._issuer) if part.seal is not None else None
         if part.seal is None and part.native is not None:
-            blocks = [part.native] if self._request.api == "messages" else self._from_converse(part.native)
+            blocks = [part.native] if self._request.api == "messages" else self._blocks_from_converse(part.native)
         if blocks is None:
             self._drops.add(*part.places)
         return blocks or []
 
-    def _from_converse(self, item: Any) -> list[Block] | None:
+    def _blocks_from_converse(self, item: Any) -> list[Block] | None:
         """Return Claude's reasoning from Bedrock as Messages blocks; its signatures are valid on every platform."""
         if self._request.api != "converse" or not self._claude:
             return None
@@ -218,7 +218,7 @@ class Prompt:
                 return [{"type": "redacted_thinking", "data": data}]
         return None
 
-    def _result(self, part: ToolResultPart) -> Block:
+    def _result_block(self, part: ToolResultPart) -> Block:
         block: Block = {"type": "tool_result", "tool_use_id": tool_id(part.call_id)}
         match part.parts:
             case ():
@@ -228,14 +228,14 @@ class Prompt:
             case parts:
                 content: list[Block] = []
                 for inner in parts:
-                    content.extend(self._blocks(inner, False, content))
+                    content.extend(self._part_blocks(inner, False, content))
                 if content:
                     block["content"] = content
         if part.is_error:
             block["is_error"] = True
         return self._with_marks(block, part, RESULT_MARKS)
 
-    def _media(self, part: ImagePart | FilePart, assistant: bool) -> list[Block]:
+    def _media_block(self, part: ImagePart | FilePart, assistant: bool) -> list[Block]:
         if assistant:  # the API accepts no image or document in a model's message
             self._drops.add(part.at)
             return []

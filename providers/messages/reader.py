@@ -44,11 +44,11 @@ class MessagesReader:
         self._stop_sequence: str | None = None
         self._details: Any = None
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
         try:
-            if event == "content_block_delta" and (events := self._take_piece(data)) is not None:
+            if event == "content_block_delta" and (events := self._read_text_delta(data)) is not None:
                 return events if self._stage is ANSWERING else self._start_with(events)
         except AnswerTooLarge as error:
             return self._fail(error.info)
@@ -61,7 +61,7 @@ class MessagesReader:
             return () if listed is None else self._fail(listed)
         self._answer.arriving = data
         try:
-            return self._take_event(as_string(value.get("type")) or event, value)
+            return self._read_known_event(as_string(value.get("type")) or event, value)
         except AnswerTooLarge as error:
             return self._fail(error.info)
 
@@ -69,10 +69,10 @@ class MessagesReader:
         if self._stage is ENDED:
             return ()
         if self._reason is not None:  # only the last event is missing, which carries no data
-            return self._end()
+            return self._end_events()
         return self._fail(EARLY)
 
-    def _take_piece(self, data: bytes) -> Sequence[Event] | None:
+    def _read_text_delta(self, data: bytes) -> Sequence[Event] | None:
         """Return the events of a text delta; ``None`` for other events, which need full decoding."""
         try:
             value = decode(data)
@@ -85,12 +85,12 @@ class MessagesReader:
         row = block.kind.pieces.get(delta.type)
         if row is None:
             return None
-        member, take = row
-        return take(self._answer, block, getattr(delta, member) or "")
+        member, read_piece = row
+        return read_piece(self._answer, block, getattr(delta, member) or "")
 
-    def _take_event(self, type: str, value: Mapping[str, Any]) -> Sequence[Event]:
-        if (take := _CONTENT.get(type)) is not None:
-            return self._start_with(take(self._answer, value))
+    def _read_known_event(self, type: str, value: Mapping[str, Any]) -> Sequence[Event]:
+        if (read_block := _CONTENT.get(type)) is not None:
+            return self._start_with(read_block(self._answer, value))
         if (step := _STEPS.get(type)) is not None:
             return step(self, value)
         if type == "error" or value.get("error"):
@@ -106,7 +106,7 @@ class MessagesReader:
         self._stage = ANSWERING
         return (AnswerStart(), *events)
 
-    def _message_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_message_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
         message = value.get("message")
         if not isinstance(message, dict):
             return ()
@@ -115,11 +115,11 @@ class MessagesReader:
             return ()
         self._stage = ANSWERING
         start = AnswerStart(as_string(message.get("id")), as_string(message.get("model")))
-        return [start, *self._usage(), *read_whole_blocks(self._answer, message.get("content"))]
+        return [start, *self._usage_events(), *read_whole_blocks(self._answer, message.get("content"))]
 
     # The end
 
-    def _message_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
+    def _read_message_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._counts.add(value.get("usage"))
         delta = value.get("delta")
         if isinstance(delta, dict):
@@ -128,12 +128,12 @@ class MessagesReader:
             self._details = delta.get("stop_details") or self._details
         return ()
 
-    def _message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._end()
+    def _read_message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
+        return self._end_events()
 
-    def _end(self) -> Sequence[Event]:
+    def _end_events(self) -> Sequence[Event]:
         end = read_end(self._reason, self._stop_sequence, self._details)
-        events = self._start_with([*finish_all(self._answer), *self._usage(), end])
+        events = self._start_with([*finish_all(self._answer), *self._usage_events(), end])
         self._stage = ENDED
         return events
 
@@ -141,14 +141,14 @@ class MessagesReader:
         self._stage = ENDED
         return (error,)
 
-    def _usage(self) -> Sequence[Event]:
+    def _usage_events(self) -> Sequence[Event]:
         usage = self._counts.usage()
         return () if usage is None else (usage,)
 
 
 _STEPS: Mapping[str, Callable[[MessagesReader, Mapping[str, Any]], Sequence[Event]]] = {
-    "message_start": MessagesReader._message_start,
-    "message_delta": MessagesReader._message_delta,
-    "message_stop": MessagesReader._message_stop,
+    "message_start": MessagesReader._read_message_start,
+    "message_delta": MessagesReader._read_message_delta,
+    "message_stop": MessagesReader._read_message_stop,
 }
 """The steps for events of the whole answer, by event type."""

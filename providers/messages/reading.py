@@ -96,7 +96,7 @@ def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     return [begun]
 
 
-def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+def read_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """Return the events for a piece of the input's JSON."""
     if not text:
         return ()
@@ -112,7 +112,7 @@ def finish_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     return [ToolCallDelta(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
 
 
-CALL = BlockKind(begin_call, finish_call, {"input_json_delta": ("partial_json", take_input)})
+CALL = BlockKind(begin_call, finish_call, {"input_json_delta": ("partial_json", read_input)})
 
 
 def begin_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
@@ -120,16 +120,16 @@ def begin_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     return []
 
 
-def take_native_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+def read_native_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """Store a piece of the input's JSON."""
-    answer.hold_piece(block.pieces, text)
+    answer.keep_piece(block.pieces, text)
     return ()
 
 
-def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
+def read_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
     """Store the members of a compaction."""
     if answer.holds_content:
-        answer.hold("members of a block")
+        answer.charge_event("members of a block")
         block.item |= {name: part for name, part in delta.items() if name != "type"}
     return ()
 
@@ -148,20 +148,20 @@ def _parse_json(text: str, default: Any) -> Any:
         return default
 
 
-NATIVE = BlockKind(begin_native, finish_native, {"input_json_delta": ("partial_json", take_native_input)})
-COMPACTION = BlockKind(begin_native, finish_native, NATIVE.pieces, {"compaction_delta": take_compaction})
+NATIVE = BlockKind(begin_native, finish_native, {"input_json_delta": ("partial_json", read_native_input)})
+COMPACTION = BlockKind(begin_native, finish_native, NATIVE.pieces, {"compaction_delta": read_compaction})
 
 
 def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """Return the events for the text and citations in the block's start."""
-    events = [*take_text(answer, block, as_string(block.item.get("text")))]
+    events = [*read_text(answer, block, as_string(block.item.get("text")))]
     citations = block.item.get("citations")
     for citation in check_length(citations, "citations") if isinstance(citations, list) else ():
-        events += _cite(answer, block, citation)
+        events += _citation_events(answer, block, citation)
     return events
 
 
-def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+def read_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """Return the events for a piece of text and the citations that waited for it."""
     if not text:
         return ()
@@ -173,19 +173,19 @@ def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event
     return (TextDelta(number, text), *cited)
 
 
-def take_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
+def read_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
     """Return the events for a citation."""
-    return _cite(answer, block, delta.get("citation"))
+    return _citation_events(answer, block, delta.get("citation"))
 
 
-def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
+def _citation_events(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
     """Return the events for a citation, or store it until the block has text.
 
     Messages sends citations before their text; our events send them after it, because the text opens the block.
     """
     if block.number is None:
         if answer.holds_content:
-            answer.hold("citations")
+            answer.charge_event("citations")
             block.citations.append(citation)
         return ()
     return (Citation(block.number, "messages", citation),)
@@ -196,26 +196,26 @@ def finish_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     return [] if block.number is None else [BlockEnd(block.number)]
 
 
-TEXT = BlockKind(begin_text, finish_text, {"text_delta": ("text", take_text)}, {"citations_delta": take_citation})
+TEXT = BlockKind(begin_text, finish_text, {"text_delta": ("text", read_text)}, {"citations_delta": read_citation})
 
 
 def begin_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """Return the events for the thinking and signature in the block's start."""
-    answer.hold_piece(block.signature, as_string(block.item.get("signature")))
-    return [*take_thinking(answer, block, as_string(block.item.get("thinking")))]
+    answer.keep_piece(block.signature, as_string(block.item.get("signature")))
+    return [*read_thinking(answer, block, as_string(block.item.get("thinking")))]
 
 
-def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+def read_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """Return the events for a piece of the thinking."""
     if not text:
         return ()
-    answer.hold_piece(block.pieces, text)
+    answer.keep_piece(block.pieces, text)
     return (ReasoningDelta(answer.number(block), text),)
 
 
-def take_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+def read_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """Store a piece of the signature."""
-    answer.hold_piece(block.signature, text)
+    answer.keep_piece(block.signature, text)
     return ()
 
 
@@ -234,8 +234,8 @@ THINKING = BlockKind(
     finish_thinking,
     {
         **NATIVE.pieces,
-        "thinking_delta": ("thinking", take_thinking),
-        "signature_delta": ("signature", take_signature),
+        "thinking_delta": ("thinking", read_thinking),
+        "signature_delta": ("signature", read_signature),
     },
 )
 
@@ -254,16 +254,16 @@ _TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature
 
 def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
     """Return the events for the start of a block."""
-    item, index = value.get("content_block"), _index(value)
+    item, index = value.get("content_block"), _read_index(value)
     if not isinstance(item, dict):
         return ()
     events = _finish_other_blocks(answer)
     if index in answer.blocks:
-        events += _finish(answer, index)
-    block = _open(answer, index, item)
+        events += _finish_block(answer, index)
+    block = _open_block(answer, index, item)
     events += block.kind.begin(answer, block)
     if answer.holds_content:
-        answer.hold("content blocks")
+        answer.charge_event("content blocks")
     else:
         block.item = {}
     return events
@@ -271,23 +271,23 @@ def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]
 
 def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
     """Return the events for a delta of a block."""
-    delta, index = value.get("delta"), _index(value)
+    delta, index = value.get("delta"), _read_index(value)
     if not isinstance(delta, dict):
         return ()
     type = as_string(delta.get("type"))
     block = answer.blocks.get(index)
     if block is not None:
-        return _take(answer, block, type, delta)
+        return _read_delta(answer, block, type, delta)
     if type not in _TYPE_OF_DELTA:
         return ()
     events = _finish_other_blocks(answer)  # the block's start is missing
-    return [*events, *_take(answer, _open(answer, index, {"type": _TYPE_OF_DELTA[type]}), type, delta)]
+    return [*events, *_read_delta(answer, _open_block(answer, index, {"type": _TYPE_OF_DELTA[type]}), type, delta)]
 
 
 def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
     """Return the events for the end of a block."""
-    index = _index(value)
-    return _finish(answer, index) if index in answer.blocks else ()
+    index = _read_index(value)
+    return _finish_block(answer, index) if index in answer.blocks else ()
 
 
 def read_whole_blocks(answer: OpenAnswer, content: object) -> list[Event]:
@@ -302,10 +302,10 @@ def read_whole_blocks(answer: OpenAnswer, content: object) -> list[Event]:
 
 def finish_all(answer: OpenAnswer) -> list[Event]:
     """Return the events for the ends of all open blocks."""
-    return [event for index in list(answer.blocks) for event in _finish(answer, index)]
+    return [event for index in list(answer.blocks) for event in _finish_block(answer, index)]
 
 
-def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
+def _open_block(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
     answer.places.spend(PLACE, "content blocks")
     kind = _KINDS.get(as_string(item.get("type")), NATIVE)
     block = answer.blocks[index] = OpenBlock(kind, item)
@@ -314,20 +314,20 @@ def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
     return block
 
 
-def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, Any]) -> Sequence[Event]:
+def _read_delta(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, Any]) -> Sequence[Event]:
     if type in block.kind.pieces:
-        member, take_piece = block.kind.pieces[type]
-        return take_piece(answer, block, as_string(delta.get(member)))
-    take = block.kind.deltas.get(type)
-    return () if take is None else take(answer, block, delta)
+        member, read_piece = block.kind.pieces[type]
+        return read_piece(answer, block, as_string(delta.get(member)))
+    read = block.kind.deltas.get(type)
+    return () if read is None else read(answer, block, delta)
 
 
 def _finish_other_blocks(answer: OpenAnswer) -> list[Event]:
     """Return the events for the ends of all open blocks but tool calls; there is one unless a server omits stops."""
-    return [event for index in tuple(answer.other_blocks) for event in _finish(answer, index)]
+    return [event for index in tuple(answer.other_blocks) for event in _finish_block(answer, index)]
 
 
-def _finish(answer: OpenAnswer, index: int) -> list[Event]:
+def _finish_block(answer: OpenAnswer, index: int) -> list[Event]:
     block = answer.blocks.pop(index)
     answer.places.give_back(PLACE)
     if block.kind is not CALL:
@@ -335,6 +335,6 @@ def _finish(answer: OpenAnswer, index: int) -> list[Event]:
     return block.kind.finish(answer, block)
 
 
-def _index(value: Mapping[str, Any]) -> int:
+def _read_index(value: Mapping[str, Any]) -> int:
     index = value.get("index")
     return index if isinstance(index, int) else 0  # blocks without an index arrive one by one, so they can share one

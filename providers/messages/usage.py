@@ -49,7 +49,7 @@ class Counts:
         """
         if not isinstance(usage, dict):
             return
-        figures = _figures(usage)
+        figures = _read_counts(usage)
         seen = self._seen = self._seen or {}
         if any(map(figures.get, _INPUT_SIDE)):
             seen |= _NO_INPUT
@@ -64,8 +64,8 @@ class Counts:
         """Return the usage so far, or ``None`` if the provider has sent none."""
         if self._seen is None:
             return None
-        tier, extras = _tier(self._extras), self._extras
-        return _build_usage(self._seen, tier, tool_calls(extras), reported_nanos(extras), _steps(extras, tier))
+        tier, extras = _read_tier(self._extras), self._extras
+        return _build_usage(self._seen, tier, tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier))
 
 
 def _build_usage(
@@ -86,7 +86,7 @@ def _build_usage(
     )  # fmt: skip
 
 
-def _tier(extras: Mapping[str, Any]) -> str | None:
+def _read_tier(extras: Mapping[str, Any]) -> str | None:
     """Return the service tier, or for the standard tier the other modifiers of the price: fast mode and regional
     inference (platform.claude.com, Pricing)."""
     tier = tier_of(extras.get("service_tier"))
@@ -97,21 +97,21 @@ def _tier(extras: Mapping[str, Any]) -> str | None:
     return " ".join(words) or tier
 
 
-def _steps(extras: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
+def _read_steps(extras: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
     """Return the steps of an answer. A single step without a model is omitted, because the counts already
     contain it."""
     listed = extras.get("iterations")
     if not isinstance(listed, list):
         return ()
     steps = tuple(
-        UsageStep(kind, tier_of(step.get("model")), _build_usage(_figures(step), tier))
+        UsageStep(kind, tier_of(step.get("model")), _build_usage(_read_counts(step), tier))
         for step in listed
         if isinstance(step, dict) and isinstance(kind := step.get("type"), str)
     )
     return steps if len(steps) > 1 or (steps and steps[0].model is not None) else ()
 
 
-def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
+def _read_counts(usage: Mapping[str, Any]) -> dict[str, int]:
     """Return the counts in ``usage`` and its two inner objects by name, limited to a plausible range."""
     figures = {}
     for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
@@ -130,7 +130,7 @@ def usage_delta(usage: Usage) -> dict[str, Any]:
         "cache_read_input_tokens": usage.cache_read,
         "output_tokens": usage.output,
     }
-    if (lifetimes := _lifetimes(usage)) is not None:
+    if (lifetimes := _tokens_by_lifetime(usage)) is not None:
         members["cache_creation"] = lifetimes
     if usage.reasoning is not None:
         members["output_tokens_details"] = {"thinking_tokens": min(usage.reasoning, usage.output)}
@@ -145,7 +145,7 @@ def full_usage(usage: Usage) -> dict[str, Any]:
     return nothing | usage_delta(usage)
 
 
-def _lifetimes(usage: Usage) -> dict[str, int] | None:
+def _tokens_by_lifetime(usage: Usage) -> dict[str, int] | None:
     if usage.cache_write_5m is None and usage.cache_write_1h is None:
         return None
     return {

@@ -97,7 +97,7 @@ class MessagesWriter:
                 self._usage = event
                 return b""
             case AnswerEnd():
-                return self._end(event)
+                return self._end_message(event)
             case ErrorInfo():
                 self._stage = ENDED
                 self._open = None
@@ -105,7 +105,7 @@ class MessagesWriter:
             case _:
                 if event.block == self._order.open and type(event) in _PIECES:
                     return self._write(event)
-                return self._begin() + b"".join(map(self._write, self._order.take(event)))
+                return self._start_message() + b"".join(map(self._write, self._order.add(event)))
 
     def ping(self) -> bytes:
         """Return a ping, or a comment before ``message_start``, which must be the first event."""
@@ -113,17 +113,17 @@ class MessagesWriter:
             return b""
         return _PING if self._stage is ANSWERING else sse.COMMENT_PING
 
-    def _begin(self) -> bytes:
+    def _start_message(self) -> bytes:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
         message = empty_message(self._opening, self._id, self._model, self._usage or self._estimate)
         return sse.event("message_start", {"type": "message_start", "message": message})
 
-    def _end(self, event: AnswerEnd) -> bytes:
-        out = [self._begin(), *map(self._write, self._order.close())]
+    def _end_message(self, event: AnswerEnd) -> bytes:
+        out = [self._start_message(), *map(self._write, self._order.release_all())]
         if not self._has_content:
-            out.append(self._states())
+            out.append(self._write_states())
         self._stage = ENDED
         delta = write_end(event, self._calls_tools)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
@@ -134,10 +134,10 @@ class MessagesWriter:
     def _write(self, event: BlockEvent) -> bytes:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
-                return self._write_piece(text, "text_delta", "text", text_block())
+                return self._write_delta(text, "text_delta", "text", text_block())
             case ReasoningDelta(text=text):
                 start = {"type": "thinking", "thinking": "", "signature": ""}
-                return self._write_piece(text, "thinking_delta", "thinking", start)
+                return self._write_delta(text, "thinking_delta", "thinking", start)
             case ToolCallDelta(text=text):
                 return self._write_arguments(text)
             case ToolCallStart():
@@ -155,15 +155,15 @@ class MessagesWriter:
             case _:
                 assert_never(event)
 
-    def _start(self, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
-        states = self._states()
+    def _start_block(self, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
+        states = self._write_states()
         self._has_content |= item["type"] != "thinking"
         self._open = _BlockInProgress(self._index, item["type"], _delta_prefix(self._index, *prefix))
         self._index += 1
         value = {"type": "content_block_start", "index": self._open.index, "content_block": item}
         return states + sse.event("content_block_start", value)
 
-    def _states(self) -> bytes:
+    def _write_states(self) -> bytes:
         """Return the waiting reasoning without text.
 
         Reasoning left after the last text is not sent: Claude Code shows nothing of an answer that ends with reasoning
@@ -174,8 +174,8 @@ class MessagesWriter:
         waiting, self._waiting = self._waiting, []
         return b"".join(self._whole_block(textless_block(self._issuer, state)) for state in waiting)
 
-    def _write_piece(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
-        start = b"" if self._open is not None else self._start(item, (kind, member))
+    def _write_delta(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
+        start = b"" if self._open is not None else self._start_block(item, (kind, member))
         assert self._open is not None
         return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
@@ -183,11 +183,11 @@ class MessagesWriter:
         self._calls_tools = True
         self._input = StreamedInput(event.kind)
         item = call_block(event.id, event.name, {})
-        return self._start(item, ("input_json_delta", "partial_json"))
+        return self._start_block(item, ("input_json_delta", "partial_json"))
 
     def _write_arguments(self, text: str) -> bytes:
         if self._input is not None:
-            text = self._input.take(text)
+            text = self._input.add(text)
             self._input = None if self._input.passes else self._input
         if self._open is None or not text:
             return b""
@@ -204,11 +204,11 @@ class MessagesWriter:
         if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
             self._reasoning = event
             start = {"type": "thinking", "thinking": "", "signature": ""}
-            return self._start(start, ("thinking_delta", "thinking"))
+            return self._start_block(start, ("thinking_delta", "thinking"))
         return self._whole_block(item)
 
     def _write_native(self, item: Any) -> bytes:
-        states, self._has_content = self._states(), True
+        states, self._has_content = self._write_states(), True
         return states + self._whole_block(item)
 
     def _whole_block(self, item: Any) -> bytes:

@@ -61,7 +61,7 @@ class StreamedInput:
         self._pieces: list[str] = []
         self.passes = False  # the arguments are an object: send other pieces unread
 
-    def take(self, text: str) -> str:
+    def add(self, text: str) -> str:
         """Take a piece, and return the text that can be sent now."""
         if not self._pieces and self._kind == "function":
             text = text.lstrip()

@@ -63,13 +63,13 @@ def reported_nanos(usage: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _ticks(usage: Mapping[str, Any]) -> int | None:
+def _read_ticks(usage: Mapping[str, Any]) -> int | None:
     """Read xAI's cost; ten thousand million ticks are a dollar (docs.x.ai, Cost Tracking)."""
     ticks = usage["cost_in_usd_ticks"]
     return (ticks + 5) // 10 if type(ticks) is int and 0 <= ticks <= _MOST_DOLLARS * 10**10 else None
 
 
-def _cost(usage: Mapping[str, Any]) -> int | None:
+def _read_cost(usage: Mapping[str, Any]) -> int | None:
     """Read OpenRouter's cost in dollars, or Perplexity's object.
 
     OpenRouter excludes the bill of a customer's own key (openrouter.ai, Usage Accounting).
@@ -85,7 +85,7 @@ def _cost(usage: Mapping[str, Any]) -> int | None:
     return None if billed is None else fee + billed
 
 
-def _estimated_cost(usage: Mapping[str, Any]) -> int | None:
+def _read_estimated_cost(usage: Mapping[str, Any]) -> int | None:
     """Read DeepInfra's cost in dollars."""
     return _to_nanos(usage["estimated_cost"])
 
@@ -97,7 +97,7 @@ def _to_nanos(dollars: Any) -> int | None:
 
 
 _COST_READERS: tuple[tuple[str, Callable[[Mapping[str, Any]], int | None]], ...] = (
-    ("cost_in_usd_ticks", _ticks),
-    ("cost", _cost),
-    ("estimated_cost", _estimated_cost),
+    ("cost_in_usd_ticks", _read_ticks),
+    ("cost", _read_cost),
+    ("estimated_cost", _read_estimated_cost),
 )

@@ -44,25 +44,25 @@ class BlockOrder:
         self.open: int | None = None
         self._held: OrderedDict[int, list[BlockEvent]] = OrderedDict()
 
-    def take(self, event: BlockEvent) -> list[BlockEvent]:
+    def add(self, event: BlockEvent) -> list[BlockEvent]:
         """Take an event, and return the events that can be written now, in order."""
         if self.open is not None and event.block != self.open:
             self._held.setdefault(event.block, []).append(event)
             return []
         self.open = None if isinstance(event, _LAST) else event.block
-        return [event] if self.open is not None or not self._held else [event, *self._released()]
+        return [event] if self.open is not None or not self._held else [event, *self._release()]
 
-    def close(self) -> list[BlockEvent]:
+    def release_all(self) -> list[BlockEvent]:
         """Return the remaining events at the end of an answer, also if the reader did not close every block."""
         left: list[BlockEvent] = []
         while self.open is not None or self._held:
             if self.open is not None:
                 left.append(BlockEnd(self.open))
                 self.open = None
-            left.extend(self._released())
+            left.extend(self._release())
         return left
 
-    def _released(self) -> list[BlockEvent]:
+    def _release(self) -> list[BlockEvent]:
         released: list[BlockEvent] = []
         while self.open is None and self._held:
             events = self._held.popitem(last=False)[1]

@@ -83,11 +83,11 @@ class AnswerBudgets:
         self.places = Budget(PLACES)
         self.arriving = b""  # the current event
 
-    def hold(self, what: str) -> None:
+    def charge_event(self, what: str) -> None:
         """Account for held values of the current event."""
         self.held.spend(memory_of(self.arriving), what)
 
-    def hold_piece(self, pieces: list[str], text: str) -> None:
+    def keep_piece(self, pieces: list[str], text: str) -> None:
         """Add ``text`` to the held ``pieces`` of a block, if the caller needs them later."""
         if self.holds_content and text:
             self.held.spend(len(text), "signed thoughts and arguments")

@@ -98,7 +98,7 @@ class Reader(Protocol):
     ids, never raises for an upstream's data, and returns ``AnswerEnd`` only for complete answers.
     """
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         """Read one server-sent event, with its ``event:`` name ("" if none) and its data."""
         ...
 

@@ -57,7 +57,7 @@ class Fields:
     def of(cls, value: Any, at: str) -> Self:
         return cls(expect(value, dict, at), at)
 
-    def _take(self, name: str, kind: type[T]) -> T | None:
+    def _read_member(self, name: str, kind: type[T]) -> T | None:
         self._unread.pop(name, None)
         value = self.data.get(name)
         return None if value is None else expect(value, kind, join_path(self.at, name))
@@ -67,33 +67,33 @@ class Fields:
         return self.data.get(name)
 
     def string(self, name: str) -> str | None:
-        return self._take(name, str)
+        return self._read_member(name, str)
 
     def integer(self, name: str) -> int | None:
-        return self._take(name, int)
+        return self._read_member(name, int)
 
     def number(self, name: str) -> float | None:
-        return self._take(name, float)
+        return self._read_member(name, float)
 
     def boolean(self, name: str) -> bool | None:
-        return self._take(name, bool)
+        return self._read_member(name, bool)
 
     def array(self, name: str) -> list[Any] | None:
-        return self._take(name, list)
+        return self._read_member(name, list)
 
     def object(self, name: str) -> Self | None:
-        value = self._take(name, dict)
+        value = self._read_member(name, dict)
         return None if value is None else type(self)(value, self.path(name))
 
     def objects(self, name: str) -> Iterator[Self]:
         """Yield the elements of an array of objects, each with its path."""
         at = self.path(name)
-        for i, value in enumerate(self._take(name, list) or ()):
+        for i, value in enumerate(self._read_member(name, list) or ()):
             yield self.of(value, join_path(at, i))
 
     def need(self, name: str, kind: type[T]) -> T:
         """Return a required member: ``need("role", str)``."""
-        value = self._take(name, kind)
+        value = self._read_member(name, kind)
         if value is None:
             at = self.path(name)
             raise invalid(f"{at} is required", at)

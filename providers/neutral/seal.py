@@ -42,7 +42,7 @@ def signing_secret(provider: str, key: str) -> bytes:
     return _derive_bytes(provider, key)[_PUBLIC:]
 
 
-def _digest(key: str) -> str:
+def _hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
@@ -65,7 +65,7 @@ class Issuer:
     @classmethod
     def of(cls, provider: str, key: str | None) -> "Issuer":
         """Return the issuer with the credential ``key``."""
-        return cls(provider, earlier=_digest(key), key=key) if key else cls(provider)
+        return cls(provider, earlier=_hash_key(key), key=key) if key else cls(provider)
 
     @property
     def account(self) -> str:

@@ -29,7 +29,7 @@ def check_answer(value: Any, shape: Shape, at: str = "") -> None:
     """Raise a 502 ``GatewayError`` with the first member of ``value`` that differs from ``shape``."""
     if value is None or value == []:  # PHP's empty object
         return
-    kinds = _kinds(shape)
+    kinds = _types_of(shape)
     if not isinstance(value, kinds):
         wanted = " or ".join(_NAMES[kind] for kind in kinds)
         message = f"the provider's answer is malformed: {at or 'it'} is not {wanted}"
@@ -38,12 +38,12 @@ def check_answer(value: Any, shape: Shape, at: str = "") -> None:
         _check_inside(value, alternative, at)
 
 
-def _kinds(shape: Shape) -> tuple[type, ...]:
+def _types_of(shape: Shape) -> tuple[type, ...]:
     match shape:
         case type():
             return (shape,)
         case tuple():
-            return tuple(kind for one in shape for kind in _kinds(one))
+            return tuple(kind for one in shape for kind in _types_of(one))
         case list():
             return (list,)
         case _:

@@ -18,18 +18,18 @@ _DIGITS = 24
 
 def replacement_id(prefix: str, id: str) -> str:
     """Return the substitute for ``id``, which is the same for a call and its result."""
-    return prefix + _digest(id)
+    return prefix + _hash_id(id)
 
 
 def match_ids(ids: Iterable[str], originals: Iterable[str]) -> dict[str, str]:
     """Map those of ``ids`` that equal or replace one of ``originals`` to that original."""
     known = {id: id for id in originals}
-    known.update({_digest(id): id for id in known})
+    known.update({_hash_id(id): id for id in known})
     found = ((id, known.get(id) or known.get(id[-_DIGITS:])) for id in ids)
     return {id: original for id, original in found if original is not None}
 
 
-def _digest(id: str) -> str:
+def _hash_id(id: str) -> str:
     return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 

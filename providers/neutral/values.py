@@ -57,7 +57,7 @@ def as_objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def few_objects(value: Any) -> list[dict[str, Any]]:
+def bounded_objects(value: Any) -> list[dict[str, Any]]:
     """Return ``as_objects`` of an array to process. Raises ``TooMuch`` if it is too long."""
     if not isinstance(value, list):
         return []

@@ -100,7 +100,7 @@ class CompactionWriter:
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        data = self._begin() if self._stage is WAITING else b""
+        data = self._start_response() if self._stage is WAITING else b""
         match event:
             case TextDelta(text=text):
                 return data + self._write(text)
@@ -109,13 +109,13 @@ class CompactionWriter:
             case Usage():
                 self._usage = event
             case AnswerEnd():
-                return data + self._end(event)
+                return data + self._write_end(event)
             case ErrorInfo():
                 self.partial_response = self.interrupted_response("failed", event)
-                return data + self._fail(event)
+                return data + self._write_failure(event)
         return data
 
-    def _begin(self) -> bytes:
+    def _start_response(self) -> bytes:
         self._stage = ANSWERING
         return self._out.start_events(self._head.response("in_progress"))
 
@@ -125,17 +125,17 @@ class CompactionWriter:
         return self._head.interrupted_response(status, error, self._out.output(), self._usage)
 
     def _write(self, text: str) -> bytes:
-        data = b"" if self._texts else self._open()
+        data = b"" if self._texts else self._open_item()
         self._texts.append(text)
         return data
 
-    def _open(self) -> bytes:
+    def _open_item(self) -> bytes:
         index = self._out.new_index()
         empty = {"id": self._id, "type": "compaction", "encrypted_content": ""}
         where = {"item_id": self._id, "output_index": index}
         return self._out.item_added(index, empty) + self._out.event("response.compaction.compacting", where)
 
-    def _end(self, event: AnswerEnd) -> bytes:
+    def _write_end(self, event: AnswerEnd) -> bytes:
         text = "".join(self._texts).strip()
         if self._native is not None and not self._texts:
             index = self._out.new_index()
@@ -143,12 +143,12 @@ class CompactionWriter:
         elif text and event.reason in ("stop", "stop_sequence"):
             data = self._out.item_done(0, compaction_item(text, self._id))
         else:
-            return self._fail(NO_SUMMARY)
+            return self._write_failure(NO_SUMMARY)
         self._stage = ENDED
         self.response = self._head.finished_response(AnswerEnd("stop"), self._out.output(), self._usage)
         return data + self._out.end_event(self.response)
 
-    def _fail(self, error: ErrorInfo) -> bytes:
+    def _write_failure(self, error: ErrorInfo) -> bytes:
         self._stage = ENDED
         self.response = self._head.failed_response(error, self._out.output(), self._usage)
         return self._out.end_event(self.response)
@@ -178,10 +178,10 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
                 if not parts or (isinstance(block, TextBlock) and phase != output[-1].get("phase")):
                     output.append(message_item(own_id("msg_"), phase=phase))
                     parts = output[-1]["content"]
-                parts.append(_part(block))
+                parts.append(_part_object(block))
             case _:
                 if (
-                    item := _item(block, reply, tools, status if block is answer.blocks[-1] else "completed")
+                    item := _item_object(block, reply, tools, status if block is answer.blocks[-1] else "completed")
                 ) is not None:
                     output.append(item)
                     parts = []
@@ -190,13 +190,13 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
     return head.finished_response(answer.end, output, answer.usage)
 
 
-def _part(block: TextBlock | RefusalBlock) -> Object:
+def _part_object(block: TextBlock | RefusalBlock) -> Object:
     if isinstance(block, RefusalBlock):
         return refusal_part(block.text)
     return text_part(block.text, annotations(block.citations, len(block.text)), token_logprobs(block.logprobs))
 
 
-def _item(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool], status: str) -> Any:
+def _item_object(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool], status: str) -> Any:
     match block:
         case ReasoningBlock(text=text, state=state):
             native = native_reasoning(state, kept=bool(reply.id))

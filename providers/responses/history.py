@@ -72,21 +72,21 @@ class History:
         """Read instructions and input, after the ``earlier`` items of the conversation, which are not in
         the request."""
         if instructions := fields.string("instructions"):
-            self._add("system", "instructions", TextPart(instructions, "instructions"))
+            self._add_parts("system", "instructions", TextPart(instructions, "instructions"))
         for i, before in enumerate(earlier):
-            self._item(Fields(before, join_path(EARLIER_PREFIX, i)))
+            self._read_item(Fields(before, join_path(EARLIER_PREFIX, i)))
         self._knows_all_calls = not any(fields.data.get(name) for name in CONTINUES)
         value = fields.any("input")
         if isinstance(value, str):
-            self._add("user", "input", TextPart(value, "input"))
+            self._add_parts("user", "input", TextPart(value, "input"))
         elif value is not None:
             expect(value, list, "input")
             for item in fields.objects("input"):
-                self._item(item)
+                self._read_item(item)
         elif not any(fields.data.get(name) for name in CONTINUES):
             raise invalid("input is required", "input")
 
-    def _add(self, role: Role, at: str, *parts: Part) -> None:
+    def _add_parts(self, role: Role, at: str, *parts: Part) -> None:
         """Add parts to the conversation; consecutive parts of the model become one message."""
         if not parts:
             return
@@ -95,7 +95,7 @@ class History:
         else:
             self._turns.append((role, list(parts), at))
 
-    def _item(self, item: Fields) -> None:
+    def _read_item(self, item: Fields) -> None:
         type = item_type(item.data, item.string("type"))
         if type is None:
             raise invalid(f"{item.at} needs a type, or a role and content", item.at)
@@ -104,7 +104,7 @@ class History:
         reader = _ITEMS.get(type)
         if reader is None:
             role: Role = "user" if type.endswith("_output") or type == "mcp_approval_response" else "assistant"
-            self._add(role, item.at, NativePart("responses", type, item.data, item.at))
+            self._add_parts(role, item.at, NativePart("responses", type, item.data, item.at))
             return
         item.ignore(*ITEM_BOOKKEEPING)
         if item.data.get("caller") == DIRECT:
@@ -112,7 +112,7 @@ class History:
         reader(self, item)
         self._drops.add_unread(item)
 
-    def _message(self, item: Fields) -> None:
+    def _read_message(self, item: Fields) -> None:
         word = item.need("role", str)
         role = ROLES.get(word)
         if role is None:
@@ -123,49 +123,49 @@ class History:
         if role == "assistant" and (phase := item.string("phase")):  # other APIs have no phases
             parts = [attrs.evolve(part, phase=phase) if isinstance(part, TextPart) else part for part in parts]
             self._drops.add(item.path("phase"))
-        self._add(role, item.at, *parts)
+        self._add_parts(role, item.at, *parts)
 
-    def _function_call(self, item: Fields) -> None:
-        self._call(item, "function", "arguments")
+    def _read_function_call(self, item: Fields) -> None:
+        self._read_call(item, "function", "arguments")
 
-    def _custom_call(self, item: Fields) -> None:
-        self._call(item, "custom", "input")
+    def _read_custom_call(self, item: Fields) -> None:
+        self._read_call(item, "custom", "input")
 
-    def _call(self, item: Fields, kind: ToolKind, member: str) -> None:
+    def _read_call(self, item: Fields, kind: ToolKind, member: str) -> None:
         namespace, name = item.string("namespace"), item.need("name", str)
         part = ToolCallPart(
             item.need("call_id", str), flat_name(namespace, name), item.string(member) or "", kind, item.at,
             namespace=namespace if namespace == name else None,
         )  # fmt: skip
-        self._add("assistant", item.at, part)
+        self._add_parts("assistant", item.at, part)
 
-    def _function_output(self, item: Fields) -> None:
-        self._output(item, "function")
+    def _read_function_output(self, item: Fields) -> None:
+        self._read_output(item, "function")
 
-    def _custom_output(self, item: Fields) -> None:
-        self._output(item, "custom")
+    def _read_custom_output(self, item: Fields) -> None:
+        self._read_output(item, "custom")
 
-    def _output(self, item: Fields, kind: ToolKind) -> None:
+    def _read_output(self, item: Fields, kind: ToolKind) -> None:
         item.ignore("name", "namespace")  # the call has them
         call_id = item.need("call_id", str)
         if self._knows_all_calls and call_id not in self._calls:
             raise _missing_call_error(item, call_id)
         parts = tuple(_read_result_parts(item, self._drops))
-        self._add("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
+        self._add_parts("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
 
-    def _reasoning(self, item: Fields) -> None:
+    def _read_reasoning(self, item: Fields) -> None:
         sealed = item.string("encrypted_content")
         item.ignore("summary", "content")
         text = reasoning_text(item.data)
         if sealed is None or not sealed.startswith(PREFIX):
             item.ignore(*item.data)
-            self._add("assistant", item.at, ReasoningPart(text, native=item.data, at=item.at))
+            self._add_parts("assistant", item.at, ReasoningPart(text, native=item.data, at=item.at))
         elif (seal := unseal(sealed)) is not None:
-            self._add("assistant", item.at, ReasoningPart(text, seal=seal, at=item.at))
+            self._add_parts("assistant", item.at, ReasoningPart(text, seal=seal, at=item.at))
         else:
             self._drops.add(item.at)
 
-    def _reference(self, item: Fields) -> None:
+    def _drop_reference(self, item: Fields) -> None:
         """Drop a reference, because nothing is stored that it could refer to, and the reasoning before it.
 
         An error would end the AI SDK's conversations, although it also sends the items. OpenAI rejects reasoning
@@ -176,7 +176,7 @@ class History:
         while parts and isinstance(parts[-1], ReasoningPart):
             self._drops.add(parts.pop().at)
 
-    def _compaction(self, item: Fields) -> None:
+    def _read_compaction(self, item: Fields) -> None:
         """Read an own compaction as its summary; another one only its provider can read.
 
         It may contain calls.
@@ -184,22 +184,22 @@ class History:
         self._knows_all_calls = False
         if not compaction.is_own(item.data):
             item.ignore(*item.data)
-            self._add("assistant", item.at, NativePart("responses", "compaction", item.data, item.at))
+            self._add_parts("assistant", item.at, NativePart("responses", "compaction", item.data, item.at))
         elif (text := compaction.summary(item.data)) is not None:
             item.ignore("encrypted_content")
-            self._add("user", item.at, TextPart(text, item.at))
+            self._add_parts("user", item.at, TextPart(text, item.at))
         else:
             item.ignore(*item.data)
             self._drops.add(item.at)
 
-    def _trigger(self, item: Fields) -> None:
+    def _ignore_trigger(self, item: Fields) -> None:
         """Ignore the trigger: at the end of the input ``is_compaction`` handles it, earlier ones are complete."""
 
-    def _additional_tools(self, item: Fields) -> None:
+    def _read_additional_tools(self, item: Fields) -> None:
         item.ignore("role")
         self.tools.extend(read_tools(item, self._drops))
 
-    def _configuration(self, item: Fields) -> None:
+    def _read_configuration(self, item: Fields) -> None:
         """Store settings that apply from here on; the answer uses the latest."""
         self.reasoning = read_reasoning(item, self._drops) or self.reasoning
         if (text := item.object("text")) is not None:
@@ -230,17 +230,17 @@ def item_type(item: Mapping[str, Any], declared_type: str | None) -> str | None:
 
 
 _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
-    "message": History._message,
-    "function_call": History._function_call,
-    "custom_tool_call": History._custom_call,
-    "function_call_output": History._function_output,
-    "custom_tool_call_output": History._custom_output,
-    "reasoning": History._reasoning,
-    "item_reference": History._reference,
-    "compaction": History._compaction,
-    "compaction_trigger": History._trigger,
-    "additional_tools": History._additional_tools,
-    "configuration_update": History._configuration,
+    "message": History._read_message,
+    "function_call": History._read_function_call,
+    "custom_tool_call": History._read_custom_call,
+    "function_call_output": History._read_function_output,
+    "custom_tool_call_output": History._read_custom_output,
+    "reasoning": History._read_reasoning,
+    "item_reference": History._drop_reference,
+    "compaction": History._read_compaction,
+    "compaction_trigger": History._ignore_trigger,
+    "additional_tools": History._read_additional_tools,
+    "configuration_update": History._read_configuration,
 }
 
 

@@ -113,7 +113,7 @@ class _InputWriter:
         if message.name is not None:
             self._drops.add(f"{message.at}.name")
         for part in message.parts:
-            self._part(part, message)
+            self._write_part(part, message)
         self._end_message(message)
 
     def items(self) -> list[Object]:
@@ -127,27 +127,27 @@ class _InputWriter:
                 kept.append(item)
         return kept[::-1]
 
-    def _part(self, part: Part, message: Message) -> None:
+    def _write_part(self, part: Part, message: Message) -> None:
         match part:
             case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
                 self._add_content(part, message)
             case ToolCallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
-                self._item(_write_call(part, self._id(part.id)) | own, part.at, message)
+                self._add_item(_write_call(part, self._id(part.id)) | own, part.at, message)
                 self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
             case ToolResultPart():
-                self._item(self._result(part), part.at, message)
+                self._add_item(self._result_item(part), part.at, message)
             case ReasoningPart():
                 self._add_reasoning(part, message)
             case NativePart(api=api, item=item):
                 if api == "responses" and self._native:
-                    self._item(without_own_id(item), part.at, message)
+                    self._add_item(without_own_id(item), part.at, message)
                 else:
                     self._drops.add(part.at)
             case _:
                 assert_never(part)
 
-    def _item(self, item: Object, at: str, message: Message) -> None:
+    def _add_item(self, item: Object, at: str, message: Message) -> None:
         self._end_message(message)
         self._items.append((item, at))
 
@@ -187,17 +187,17 @@ class _InputWriter:
         """Return a part of a user message or result as content parts, none for an empty text."""
         match part:
             case TextPart(text=text):
-                marks = self._marks(part)
+                marks = self._accepted_marks(part)
                 return [{"type": "input_text", "text": text, **marks}] if text else []
             case ImagePart() | FilePart():
-                return [{**self._media(part), **self._marks(part)}]
+                return [{**self._media_part(part), **self._accepted_marks(part)}]
             case AudioPart() if self._native:
                 audio = {"data": part.data, "format": part.format}
-                return [{"type": "input_audio", "input_audio": audio, **self._marks(part)}]
+                return [{"type": "input_audio", "input_audio": audio, **self._accepted_marks(part)}]
             case _:
                 raise _unsupported_error(part.at)
 
-    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> Object:
+    def _accepted_marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> Object:
         """Return the marks that the API accepts on the part; report the others as dropped."""
         found: Object = {}
         breakpoint = find_breakpoint(part.marks, self._to)
@@ -209,7 +209,7 @@ class _InputWriter:
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in kept))
         return found
 
-    def _media(self, part: ImagePart | FilePart) -> Object:
+    def _media_part(self, part: ImagePart | FilePart) -> Object:
         source = part.source
         if source.kind == "file_id" and not self._native:
             raise invalid(f"{part.at} is a file id of another provider: send the data itself", part.at)
@@ -219,7 +219,7 @@ class _InputWriter:
 
     # Results and reasoning
 
-    def _result(self, part: ToolResultPart) -> Object:
+    def _result_item(self, part: ToolResultPart) -> Object:
         content = [each for piece in part.parts for each in self._user_content(piece)]
         if part.is_error:  # the API has no flag for errors
             content = _as_error(content)
@@ -229,9 +229,9 @@ class _InputWriter:
         kept = "cache_control" if breakpoint is not None else ""
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != kept))
         kind = self._kinds.get(part.call_id, part.kind)
-        return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output(content)}
+        return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output_value(content)}
 
-    def _output(self, content: list[Object]) -> str | list[Object]:
+    def _output_value(self, content: list[Object]) -> str | list[Object]:
         """Return a string if all content is text, because some servers accept no list, unless the client
         sent a list."""
         plain = all(part.keys() == {"type", "text"} for part in content)
@@ -247,7 +247,7 @@ class _InputWriter:
                 [] if is_own_id(native.get("id")) else [native]
             )  # the gateway's own, unsealed: no provider requires it
         for item in items:
-            self._item(item, part.at, message)
+            self._add_item(item, part.at, message)
         if not items:
             self._drops.add(*part.places)
 

@@ -66,12 +66,12 @@ def _prepare_item(item: Mapping[str, Any], used_ids: set[str]) -> Object:
     used_ids.add(id)
     stored = {**item, "id": id, "type": type}
     if type == "message":
-        stored["content"] = _content(item.get("content"), item.get("role"))
+        stored["content"] = _prepare_content(item.get("content"), item.get("role"))
         stored["status"] = item.get("status") or "completed"
     return stored
 
 
-def _content(content: Any, role: Any) -> Any:
+def _prepare_content(content: Any, role: Any) -> Any:
     if content is None:
         return []
     if not isinstance(content, str):
@@ -223,7 +223,7 @@ def page(
     """
     if order not in (None, "asc", "desc"):
         raise invalid(f"order {order!r} is not known: use asc or desc", "order")
-    size = _size(limit)
+    size = _page_size(limit)
     listed = list(items) if order == "asc" else list(items)[::-1]
     if before is not None:
         listed = listed[: _index_of(listed, before, "before")]
@@ -240,7 +240,7 @@ def page(
     }
 
 
-def _size(limit: str | int | None) -> int:
+def _page_size(limit: str | int | None) -> int:
     if limit is None:
         return DEFAULT
     text = str(limit)

@@ -116,7 +116,7 @@ class Items:
         item = self.find(index, id)
         if item is None:
             self.places.spend(PLACE + len(id), "output items")
-            item = self._items[_key(wire, id)] = OutputItem(type)
+            item = self._items[_key_of(wire, id)] = OutputItem(type)
             if id:
                 self._by_id.setdefault(id, item)
         return item
@@ -138,7 +138,7 @@ class Items:
         id = as_string(value.get("id"))
         type = self.type_of(value)
         self.places.spend(PLACE + len(id) + len(type), "output items")
-        item = self._items[_key(wire, id)] = OutputItem(type)
+        item = self._items[_key_of(wire, id)] = OutputItem(type)
         return item
 
     def is_known(self, id: str, item: OutputItem | None = None) -> bool:
@@ -148,15 +148,15 @@ class Items:
     def remember_ids(self, item: OutputItem, value: Json) -> OutputItem:
         """Record the ids in ``value`` for ``item``, and return it."""
         if id := as_string(value.get("id")):
-            self._remember(id, item)
+            self._store_id(id, item)
         if item.type in CALLS and (call_id := as_string(value.get("call_id"))):
-            self._remember(("call", call_id), item)
+            self._store_id(("call", call_id), item)
         if phase := as_string(value.get("phase")):
             self.places.spend(len(phase), "output items")
             item.phase = phase
         return item
 
-    def _remember(self, id: str | tuple[str, str], item: OutputItem) -> None:
+    def _store_id(self, id: str | tuple[str, str], item: OutputItem) -> None:
         if id not in self._by_id:
             self.places.spend(ID + len(id[-1] if isinstance(id, tuple) else id), "output items")
         self._by_id[id] = item
@@ -189,7 +189,7 @@ class Items:
         return type
 
 
-def _key(wire: Wire, id: str) -> Any:
+def _key_of(wire: Wire, id: str) -> Any:
     return wire.output_index if isinstance(wire.output_index, int) else id
 
 

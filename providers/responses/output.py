@@ -114,7 +114,7 @@ class ResponseTemplate:
 
     @classmethod
     def of(cls, reply: Reply) -> "ResponseTemplate":
-        return cls(reply.id or own_id("resp_"), reply.created, reply.request.model, _echo(reply))
+        return cls(reply.id or own_id("resp_"), reply.created, reply.request.model, _echoed_members(reply))
 
     def response(
         self,
@@ -178,13 +178,13 @@ OWN_TOOLS = ("function", "custom", "namespace")
 """Types of tools that the client runs itself; a provider may lack any other type."""
 
 
-def _echo(reply: Reply) -> Object:
+def _echoed_members(reply: Reply) -> Object:
     source = _sent_members(reply) if reply.request.api == "responses" else {}
     echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
     echo["reasoning"] = ECHO["reasoning"] | echo["reasoning"]
-    echo["text"] = _text(echo["text"])
-    echo["tool_choice"] = _choice(echo["tool_choice"])
-    echo["tools"] = [_tool(tool) for tool in echo["tools"]]
+    echo["text"] = _echoed_text(echo["text"])
+    echo["tool_choice"] = _echoed_choice(echo["tool_choice"])
+    echo["tools"] = [_echoed_tool(tool) for tool in echo["tools"]]
     echo |= {**NOT_STORED, **reply.state}
     # Instructions and tools may be long and occur in three events, so they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
@@ -209,14 +209,14 @@ def _sent_members(reply: Reply) -> Mapping[str, Any]:
     return source
 
 
-def _tool(tool: Object) -> Object:
+def _echoed_tool(tool: Object) -> Object:
     """Return a tool of the request with the members that the types and Open Responses require."""
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, **tool, "strict": bool(tool.get("strict"))}
 
 
-def _text(text: Object) -> Object:
+def _echoed_text(text: Object) -> Object:
     """Return ``text`` of the request with the required members of its format."""
     members = {name: value for name, value in text.items() if value is not None}
     format = members.get("format") or ECHO["text"]["format"]
@@ -226,7 +226,7 @@ def _text(text: Object) -> Object:
     return {**members, "format": format}
 
 
-def _choice(choice: Any) -> Any:
+def _echoed_choice(choice: Any) -> Any:
     """Return ``tool_choice`` of the request with the ``mode`` that a list of allowed tools requires."""
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return choice
@@ -265,11 +265,11 @@ def text_part(text: str = "", annotations: Sequence[Object] = (), logprobs: Sequ
 def token_logprobs(logprobs: Any) -> list[Object]:
     """Return log probabilities in this API's form: ``bytes`` may be ``null`` in Chat but not here."""
     found = [token for token in logprobs if isinstance(token, dict)] if isinstance(logprobs, list | tuple) else []
-    return [{**_token(token), "top_logprobs": [_token(one) for one in token.get("top_logprobs") or ()]}
+    return [{**_token_object(token), "top_logprobs": [_token_object(one) for one in token.get("top_logprobs") or ()]}
             for token in found]  # fmt: skip
 
 
-def _token(token: Object) -> Object:
+def _token_object(token: Object) -> Object:
     return {**token, "bytes": token.get("bytes") or []}
 
 

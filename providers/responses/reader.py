@@ -44,18 +44,18 @@ class ResponsesReader:
         self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
         try:
             wire = decode(data)
         except NOT_JSON as error:
-            return self._take_unreadable(data, error)
+            return self._read_unreadable(data, error)
         name = wire.type if isinstance(wire.type, str) else event
         try:
-            take = _CONTENT.get(name)
-            if take is not None:
-                events = take(self._answer, wire)
+            read_event = _CONTENT.get(name)
+            if read_event is not None:
+                events = read_event(self._answer, wire)
                 return events if self._stage is ANSWERING else self._start_with(events)
             step = _STEPS.get(name)
             if step is not None:
@@ -73,9 +73,9 @@ class ResponsesReader:
         """Return the events of a whole response object."""
         self._answer_start(response)
         status = response.get("status")
-        return self._end(response, status if isinstance(status, str) else "completed")
+        return self._end_events(response, status if isinstance(status, str) else "completed")
 
-    def _take_unreadable(self, data: bytes, error: Exception) -> Sequence[Event]:
+    def _read_unreadable(self, data: bytes, error: Exception) -> Sequence[Event]:
         if (listed := array_failure(data)) is not None:
             return self._fail(listed)
         if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
@@ -91,7 +91,7 @@ class ResponsesReader:
         self._stage = ANSWERING
         return (AnswerStart(), *events)
 
-    def _start(self, wire: Wire) -> Sequence[Event]:
+    def _read_start(self, wire: Wire) -> Sequence[Event]:
         if self._stage is not WAITING:
             return ()
         self._stage = ANSWERING
@@ -110,36 +110,36 @@ class ResponsesReader:
 
     def _end_completed(self, wire: Wire) -> Sequence[Event]:
         status = as_object(wire.response).get("status")
-        return self._end(wire.response, status if status in ("incomplete", *FAILED_STATUSES) else "completed")
+        return self._end_events(wire.response, status if status in ("incomplete", *FAILED_STATUSES) else "completed")
 
     def _end_incomplete(self, wire: Wire) -> Sequence[Event]:
-        return self._end(wire.response, "incomplete")
+        return self._end_events(wire.response, "incomplete")
 
     def _end_failed(self, wire: Wire) -> Sequence[Event]:
-        return self._end(wire.response, "failed")
+        return self._end_events(wire.response, "failed")
 
     def _fail(self, error: ErrorInfo) -> Sequence[Event]:
         self._stage = ENDED
         return (error,)
 
-    def _end(self, value: Any, status: str) -> Sequence[Event]:
+    def _end_events(self, value: Any, status: str) -> Sequence[Event]:
         response = as_object(value)
         start = (self._answer_start(response),) if self._stage is WAITING else ()
         self._stage = ENDED
         if status in FAILED_STATUSES:
             error = attrs.evolve(read_event_failure(response), native=True)
-            return [*start, *self._usage(response), error]
+            return [*start, *self._usage_events(response), error]
         if status in PENDING_STATUSES:  # a background response without an answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
-            return [*start, *self._usage(response), ErrorInfo("upstream", message, native=True, reason=None)]
+            return [*start, *self._usage_events(response), ErrorInfo("upstream", message, native=True, reason=None)]
         rest = finish_all(self._answer, response.get("output"))
-        return [*start, *rest, *self._usage(response), self._reason(response, status)]
+        return [*start, *rest, *self._usage_events(response), self._answer_end(response, status)]
 
-    def _usage(self, response: Json) -> Sequence[Usage]:
+    def _usage_events(self, response: Json) -> Sequence[Usage]:
         billed = self._answer.billed
         return read_usage(response, count_hosted_calls(billed, response) if billed else ())
 
-    def _reason(self, response: Json, status: str) -> AnswerEnd:
+    def _answer_end(self, response: Json, status: str) -> AnswerEnd:
         if status == "incomplete":
             word = as_string(as_object(response.get("incomplete_details")).get("reason"))
             return AnswerEnd(REASON_OF_INCOMPLETE.get(word, "length"), word or status)
@@ -147,9 +147,9 @@ class ResponsesReader:
 
 
 _STEPS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
-    "response.created": ResponsesReader._start,
-    "response.queued": ResponsesReader._start,
-    "response.in_progress": ResponsesReader._start,
+    "response.created": ResponsesReader._read_start,
+    "response.queued": ResponsesReader._read_start,
+    "response.in_progress": ResponsesReader._read_start,
     "response.completed": ResponsesReader._end_completed,
     "response.incomplete": ResponsesReader._end_incomplete,
     "response.failed": ResponsesReader._end_failed,

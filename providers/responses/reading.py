@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from providers.neutral.bounds import ID
 from providers.neutral.codec import new_id
-from providers.neutral.values import Json, as_index, as_object, as_objects, as_string, few_objects
+from providers.neutral.values import Json, as_index, as_object, as_objects, as_string, bounded_objects
 from providers.responses.open_answer import (
     CALLS,
     DONE,
@@ -41,12 +41,12 @@ PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "
 """By content part type, the events that it becomes and the member with its text."""
 
 
-def take_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of text."""
     return _add_text(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
 
-def take_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of a refusal."""
     return _add_text(answer, wire, RefusalDelta, wire.content_index, wire.delta)
 
@@ -77,17 +77,17 @@ def _text_event(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, ph
     return speech(answer.block, text)
 
 
-def take_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the rest of a whole text."""
     return _add_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
 
 
-def take_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the rest of a whole refusal."""
     return _add_rest(answer, wire, RefusalDelta, wire.refusal)
 
 
-def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the rest of a whole content part and all its citations."""
     part = as_object(wire.part)
     speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
@@ -96,7 +96,7 @@ def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     events = list(_add_rest(answer, wire, speech, part.get(member), part.get("logprobs")))
     item = answer.items.find_or_add(wire, "message")
     if answer.open_text == (item, TextDelta, wire.content_index) and not answer.citations:
-        events += _citations(answer, part)
+        events += _citation_events(answer, part)
     return events
 
 
@@ -113,7 +113,7 @@ def _add_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprob
     return ()
 
 
-def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the event for a citation of the open text."""
     item = answer.items.find_or_add(wire, "message")
     if not answer.is_open(item) or not isinstance(wire.annotation, dict):
@@ -122,14 +122,14 @@ def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     return (Citation(answer.block, "responses", wire.annotation),)
 
 
-def _citations(answer: OpenAnswer, part: Json) -> list[Event]:
-    return [Citation(answer.block, "responses", note) for note in few_objects(part.get("annotations"))]
+def _citation_events(answer: OpenAnswer, part: Json) -> list[Event]:
+    return [Citation(answer.block, "responses", note) for note in bounded_objects(part.get("annotations"))]
 
 
 def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
     """Return the events for the parts of a whole message that were not returned before."""
     events: list[Event] = []
-    content = few_objects(value.get("content"))
+    content = bounded_objects(value.get("content"))
     # If a server numbers parts differently in deltas, the number of parts shows that all were returned.
     if None not in item.parts and len(content) > len(item.parts):
         for i, part in enumerate(content):
@@ -138,27 +138,27 @@ def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: It
                 events += answer.open_block(item, speech, None)
                 events += [
                     _text_event(answer, speech, text, part.get("logprobs"), item.phase),
-                    *_citations(answer, part),
+                    *_citation_events(answer, part),
                 ]
     return events + answer.close_block()
 
 
 MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
-    "response.output_text.delta": take_text,
-    "response.output_text.done": take_whole_text,
-    "response.output_text.annotation.added": take_annotation,
-    "response.refusal.delta": take_refusal,
-    "response.refusal.done": take_whole_refusal,
-    "response.content_part.done": take_whole_part,
+    "response.output_text.delta": read_text,
+    "response.output_text.done": read_whole_text,
+    "response.output_text.annotation.added": read_annotation,
+    "response.refusal.delta": read_refusal,
+    "response.refusal.done": read_whole_refusal,
+    "response.content_part.done": read_whole_part,
 }
 
 
-def take_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of a reasoning summary."""
     return _add_reasoning(answer, wire, "summary", wire.summary_index, wire.delta)
 
 
-def take_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of reasoning text."""
     return _add_reasoning(answer, wire, "text", wire.content_index, wire.delta)
 
@@ -211,8 +211,8 @@ def _must_be_returned(answer: OpenAnswer, value: Json, late: bool) -> bool:
 
 
 REASONING_EVENTS: Mapping[str, TakeEvent] = {
-    "response.reasoning_summary_text.delta": take_summary,
-    "response.reasoning_text.delta": take_reasoning_text,
+    "response.reasoning_summary_text.delta": read_summary,
+    "response.reasoning_text.delta": read_reasoning_text,
 }
 
 
@@ -237,18 +237,18 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
     return call_id
 
 
-def take_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of a call's input."""
     return _add_input(answer.items.find_or_add(wire, "function_call"), wire.delta)
 
 
-def take_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the whole arguments of a function call."""
     item = answer.items.find_or_add(wire, "function_call")
     return () if item.stage is PARTIAL else _add_input(item, wire.arguments)
 
 
-def take_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the whole input of a custom tool call."""
     item = answer.items.find_or_add(wire, "custom_tool_call")
     return () if item.stage is PARTIAL else _add_input(item, wire.input)
@@ -279,17 +279,17 @@ def end_call(item: OutputItem) -> list[Event]:
 
 
 CALL_EVENTS: Mapping[str, TakeEvent] = {
-    "response.function_call_arguments.delta": take_input,
-    "response.function_call_arguments.done": take_whole_arguments,
-    "response.custom_tool_call_input.delta": take_input,
-    "response.custom_tool_call_input.done": take_whole_input,
+    "response.function_call_arguments.delta": read_input,
+    "response.function_call_arguments.done": read_whole_arguments,
+    "response.custom_tool_call_input.delta": read_input,
+    "response.custom_tool_call_input.done": read_whole_input,
 }
 
 
 _Finish: TypeAlias = Callable[[OpenAnswer, OutputItem, Json, ItemStage], list[Event]]
 
 
-def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the announcement of an item."""
     value = as_object(wire.item)
     if not value:
@@ -303,7 +303,7 @@ def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     return [*events, *begin_call(answer, item, value)] if item.type in CALLS else events
 
 
-def take_done(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+def read_done(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a whole item."""
     value = as_object(wire.item)
     if not value:
@@ -335,7 +335,7 @@ def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: It
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
     """Return the events for content that only the terminal event carries, and the ends of all open blocks."""
     events: list[Event] = []
-    for position, value in enumerate(few_objects(output)):
+    for position, value in enumerate(bounded_objects(output)):
         events += finish_item(answer, answer.items.find_final(position, value), value)
     events += answer.close_block()
     for item in answer.items:
@@ -349,6 +349,6 @@ _FINISH: Mapping[str, _Finish] = {
     **dict.fromkeys(CALLS, finish_call),
 }
 ITEM_EVENTS: Mapping[str, TakeEvent] = {
-    "response.output_item.added": take_added,
-    "response.output_item.done": take_done,
+    "response.output_item.added": read_added,
+    "response.output_item.done": read_done,
 }

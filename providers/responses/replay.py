@@ -46,16 +46,16 @@ class EventLog:
         self._events.append(events)
         self._size += len(events)
         if self._size >= BLOCK:
-            self._blocks.append(_block(self._events))
+            self._blocks.append(_join_events(self._events))
             self._events, self._size = [], 0
 
     def close(self) -> bytes:
         """Return the log. More events may be added for a later ``close``."""
-        rest = [_block(self._events)] if self._events else []
+        rest = [_join_events(self._events)] if self._events else []
         return b"".join([*self._blocks, *rest])
 
 
-def _block(events: list[bytes]) -> bytes:
+def _join_events(events: list[bytes]) -> bytes:
     data = zlib.compress(b"".join(events), _LEVEL)
     return _LENGTH.pack(len(data)) + data
 
@@ -123,7 +123,7 @@ def replay(response: Mapping[str, Any]) -> bytes:
     ending = _final_response(response)
     data = [out.start_events({**response, **_INITIAL_MEMBERS})]
     for item in response["output"]:
-        data += _item(out, item)
+        data += _item_events(out, item)
     return b"".join([*data, out.end_event(ending)])
 
 
@@ -148,9 +148,9 @@ def _failed_response(response: Mapping[str, Any], message: str) -> Object:
 # Items
 
 
-def _item(out: EventSequence, item: Object) -> Iterator[bytes]:
+def _item_events(out: EventSequence, item: Object) -> Iterator[bytes]:
     type = as_string(item.get("type"))
-    empty, write_content = _TYPES.get(type, ({}, _nothing))
+    empty, write_content = _TYPES.get(type, ({}, _no_content_events))
     index = out.new_index()
     announced = {**item, **empty}
     if "status" in item and empty:
@@ -160,20 +160,20 @@ def _item(out: EventSequence, item: Object) -> Iterator[bytes]:
     yield out.item_done(index, item)
 
 
-def _nothing(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+def _no_content_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     yield from ()
 
 
-def _message(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+def _message_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     for i, part in enumerate(as_objects(item.get("content"))):
         here = {**where, "content_index": i}
         if part.get("type") == "refusal":
-            yield from _refusal(out, part, here)
+            yield from _refusal_events(out, part, here)
         else:
-            yield from _text(out, part, here)
+            yield from _text_events(out, part, here)
 
 
-def _text(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+def _text_events(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
     text, logprobs = as_string(part.get("text")), part.get("logprobs") or []
     yield out.event("response.content_part.added", {**where, "part": text_part()})
     if text:
@@ -185,7 +185,7 @@ def _text(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator
     yield out.event("response.content_part.done", {**where, "part": part})
 
 
-def _refusal(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+def _refusal_events(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
     text = as_string(part.get("refusal"))
     yield out.event("response.content_part.added", {**where, "part": refusal_part()})
     if text:
@@ -194,7 +194,7 @@ def _refusal(out: EventSequence, part: Mapping[str, Any], where: Where) -> Itera
     yield out.event("response.content_part.done", {**where, "part": part})
 
 
-def _reasoning(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+def _reasoning_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     for i, part in enumerate(as_objects(item.get("summary"))):
         here, text = {**where, "summary_index": i}, as_string(part.get("text"))
         yield out.event("response.reasoning_summary_part.added", {**here, "part": summary_part()})
@@ -204,14 +204,14 @@ def _reasoning(out: EventSequence, item: Object, where: Where) -> Iterator[bytes
         yield out.event("response.reasoning_summary_part.done", {**here, "part": part})
 
 
-def _function_call(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+def _function_call_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     text, name = as_string(item.get("arguments")), "response.function_call_arguments"
     if text:
         yield out.event(f"{name}.delta", {**where, "delta": text})
     yield out.event(f"{name}.done", {**where, "name": item.get("name"), "arguments": text})
 
 
-def _custom_call(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+def _custom_call_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     text, name = as_string(item.get("input")), "response.custom_tool_call_input"
     if text:
         yield out.event(f"{name}.delta", {**where, "delta": text})
@@ -221,8 +221,8 @@ def _custom_call(out: EventSequence, item: Object, where: Where) -> Iterator[byt
 # By item type: the members that are empty in its announcement, and the events with their content. Other items are sent
 # whole.
 _TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, Where], Iterator[bytes]]]] = {
-    "message": ({"content": []}, _message),
-    "reasoning": ({"summary": []}, _reasoning),
-    "function_call": ({"arguments": ""}, _function_call),
-    "custom_tool_call": ({"input": ""}, _custom_call),
+    "message": ({"content": []}, _message_events),
+    "reasoning": ({"summary": []}, _reasoning_events),
+    "function_call": ({"arguments": ""}, _function_call_events),
+    "custom_tool_call": ({"input": ""}, _custom_call_events),
 }

@@ -45,13 +45,13 @@ def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
 
 
 def _namespace_tools(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for tool in _tools(source):
+    for tool in _listed_tools(source):
         if tool.get("type") == "namespace":
             for inner in as_objects(tool.get("tools")):
                 yield str(tool.get("name")), str(inner.get("name"))
 
 
-def _tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _listed_tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from as_objects(source.get("tools"))
     for item in as_objects(source.get("input")):
         if item.get("type") == "additional_tools":

@@ -104,7 +104,7 @@ class ResponsesWriter:
             return b""
         if self._stage is ANSWERING and self._last is None:
             return self._write(event)
-        data = self._begin() if self._stage is WAITING else b""
+        data = self._start_response() if self._stage is WAITING else b""
         if not isinstance(
             event, ToolCallDelta | BlockEnd | Usage | AnswerEnd
         ):  # these concern other open items, or none
@@ -124,22 +124,22 @@ class ResponsesWriter:
             case ReasoningState():
                 return self._write_state(event)
             case Citation():
-                return self._cite(event)
+                return self._write_citation(event)
             case NativeItem():
-                return self._native(event)
+                return self._write_native(event)
             case BlockEnd(block=block):
-                return self._close(block)
+                return self._close_block(block)
             case AnswerEnd():
-                return self._end(event)
+                return self._write_end(event)
             case ErrorInfo():
-                return self._fail(event)
+                return self._write_failure(event)
             case AnswerStart() | Usage():
                 self._usage = event if isinstance(event, Usage) else self._usage
                 return b""
             case _:
                 assert_never(event)
 
-    def _begin(self) -> bytes:
+    def _start_response(self) -> bytes:
         self._stage = ANSWERING
         return self._out.start_events(self._head.response("in_progress"))
 
@@ -148,7 +148,7 @@ class ResponsesWriter:
         if block in self._open:
             data = b""
         elif isinstance(event, TextDelta):
-            data = self._leave_phase(event.phase) + self._open_part(block, phase=event.phase)
+            data = self._close_other_phase(event.phase) + self._open_part(block, phase=event.phase)
         else:
             data = self._open_part(block, refusal=True)
         part = self._open[block]
@@ -156,7 +156,7 @@ class ResponsesWriter:
             return data + part.write_with_logprobs(event.text, event.logprobs)
         return data + part.write(event.text)
 
-    def _leave_phase(self, phase: str | None) -> bytes:
+    def _close_other_phase(self, phase: str | None) -> bytes:
         """Close the message if the phase changes: commentary and the final answer are separate messages.
 
         A refusal has no phase and belongs to any message.
@@ -173,7 +173,7 @@ class ResponsesWriter:
         part = self._open[block] = OpenPart(self._out, self._message, refusal)
         return data + part.open()
 
-    def _cite(self, event: Citation) -> bytes:
+    def _write_citation(self, event: Citation) -> bytes:
         data = b"" if event.block in self._open else self._open_part(event.block)
         part = self._open[event.block]
         if isinstance(part, OpenPart):
@@ -185,7 +185,7 @@ class ResponsesWriter:
         return data + self._open[block].write(text)
 
     def _open_reasoning(self, block: int, native: Object | None = None) -> bytes:
-        data = self._leave_message()
+        data = self._close_unopened_message()
         item = self._open[block] = OpenReasoning(self._out, self._issuer)
         return data + item.open(native)
 
@@ -204,18 +204,18 @@ class ResponsesWriter:
 
     def _start_call(self, event: ToolCallStart) -> bytes:
         tool, wrapped = find_called_tool(event, self._tools)
-        data = self._leave_message()
+        data = self._close_unopened_message()
         call = self._open[event.block] = OpenCall(self._out, event, tool, wrapped)
         return data + call.open()
 
-    def _native(self, event: NativeItem) -> bytes:
+    def _write_native(self, event: NativeItem) -> bytes:
         if event.api != "responses":
             return b""
-        data = self._leave_message()
+        data = self._close_unopened_message()
         index = self._out.new_index()
         return data + self._out.item_added(index, event.item) + self._out.item_done(index, event.item)
 
-    def _close(self, block: int) -> bytes:
+    def _close_block(self, block: int) -> bytes:
         item = self._open.pop(block, None)
         if item is None:
             return b""
@@ -236,7 +236,7 @@ class ResponsesWriter:
         last, self._last = self._last, None
         return self._out.item_done(last.index, last.item(status))
 
-    def _leave_message(self) -> bytes:
+    def _close_unopened_message(self) -> bytes:
         """Close the message before another item opens, unless its text is still open."""
         return b"" if self._message is not None and self._message.open_parts else self._close_message()
 
@@ -246,15 +246,15 @@ class ResponsesWriter:
         message, self._message = self._message, None
         return message.close(status)
 
-    def _end(self, event: AnswerEnd) -> bytes:
-        data = b"".join(self._close(block) for block in list(self._open))
+    def _write_end(self, event: AnswerEnd) -> bytes:
+        data = b"".join(self._close_block(block) for block in list(self._open))
         status, _ = final_status(event)
         data += self._finish_last(status) + self._close_message(status)
         self._stage = ENDED
         self.response = self._head.finished_response(event, self._out.output(), self._usage)
         return data + self._out.end_event(self.response)
 
-    def _fail(self, event: ErrorInfo) -> bytes:
+    def _write_failure(self, event: ErrorInfo) -> bytes:
         self.partial_response = self.interrupted_response("failed", event)
         self._open.clear()
         self._stage = ENDED

@@ -134,7 +134,7 @@ class OpenPart:
         self._citations.append(citation)
 
     def close(self) -> bytes:
-        part = self._part()
+        part = self._part_object()
         data: list[bytes] = []
         if self._refusal:
             data.append(self._out.event("response.refusal.done", {**self._where, "refusal": part["refusal"]}))
@@ -149,9 +149,9 @@ class OpenPart:
         return b"".join([*data, self._out.event("response.content_part.done", {**self._where, "part": part})])
 
     def item_so_far(self) -> tuple[int, Any]:
-        return self.message.item_so_far(self._part())
+        return self.message.item_so_far(self._part_object())
 
-    def _part(self) -> Object:
+    def _part_object(self) -> Object:
         text = self._deltas.text()
         return (
             refusal_part(text)

@@ -207,7 +207,7 @@ def read(client: str, body: bytes) -> list[Any]:
     splitter, reader = framing.splitter(2**20), codec.reader()
     parsed = [found for raw in splitter.feed(body) if (found := framing.parse(raw)) is not None]
     assert splitter.close() == b""
-    return [*(event for found in parsed for event in reader.take(*found)), *reader.close()]
+    return [*(event for found in parsed for event in reader.read_event(*found)), *reader.close()]
 
 
 def failures(client: str, body: bytes) -> list[ErrorInfo]:

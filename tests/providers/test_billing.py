@@ -83,7 +83,7 @@ def read_usage(api: Api, usage: dict[str, Any], *output: Any, **more: Any) -> Us
     reader = CODECS[api].reader()
     events: list[Event] = []
     for name, data in streamed(api, usage, list(output), more):
-        events += reader.take(name, json.dumps(data).encode())
+        events += reader.read_event(name, json.dumps(data).encode())
     in_pieces = usage_of([*events, *reader.close()])
     assert parts(in_one) == parts(in_pieces)
     return in_one
@@ -218,7 +218,7 @@ def test_a_running_cost_is_ignored() -> None:
         "id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": None}],
         "usage": COUNTS["chat"] | {"cost": {"total_cost": 0}},
     }  # fmt: skip
-    reader.take("", json.dumps(chunk).encode())
+    reader.read_event("", json.dumps(chunk).encode())
     assert parts(usage_of([*reader.close()]))[3] is None
 
 
@@ -288,7 +288,7 @@ def test_what_all_steps_have_taken_is_added_up() -> None:
 def test_a_cost_in_message_start_is_ignored() -> None:
     reader = CODECS["messages"].reader()
     start = {"type": "message_start", "message": MESSAGE | {"content": [], "usage": {"input_tokens": 5, "cost": 0}}}
-    (_, usage) = reader.take("message_start", json.dumps(start).encode())
+    (_, usage) = reader.read_event("message_start", json.dumps(start).encode())
     assert isinstance(usage, Usage)
     assert usage.reported_nanos is None
 

@@ -56,7 +56,7 @@ def read_events(api: str, body: bytes) -> list[Event]:
     framing, reader = codec.wire.framing, codec.reader()
     splitter = framing.splitter(len(body) + 1)
     raws = [*splitter.feed(body), framing.complete(splitter.close())]
-    events = [event for raw in raws if raw and (said := framing.parse(raw)) for event in reader.take(*said)]
+    events = [event for raw in raws if raw and (said := framing.parse(raw)) for event in reader.read_event(*said)]
     return [*events, *reader.close()]
 
 

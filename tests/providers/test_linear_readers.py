@@ -23,7 +23,7 @@ def read_stream(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
 
     def work() -> list[Event]:
         reader = CODECS[api].reader()
-        found = [event for name, data in events for event in reader.take(name, data)]
+        found = [event for name, data in events for event in reader.read_event(name, data)]
         return [*found, *reader.close()]
 
     return work

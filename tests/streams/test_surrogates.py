@@ -79,7 +79,7 @@ def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
     reader = CODECS[api].reader()
     name, delta = DELTA[api]
     told = [*BEFORE[api], *((name, delta % half) for half in HALVES)]
-    events = [event for name, data in told for event in reader.take(name, data)]
+    events = [event for name, data in told for event in reader.read_event(name, data)]
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "x�� y"
     assert [event.text for event in CODECS[api].read_answer(WHOLE[api]) if isinstance(event, TextDelta)] == ["x� y"]
 

@@ -118,10 +118,12 @@ def read(reads: Iterable[bytes]) -> list[Event]:
     """Return the events of a stream that arrived in ``reads``."""
     splitter, reader = sse.Splitter(), CHAT.reader()
     raws = [raw for data in reads for raw in splitter.feed(data)]
-    events = [event for raw in (*raws, splitter.close()) if (one := sse.parse(raw)) for event in reader.take(*one)]
+    events = [
+        event for raw in (*raws, splitter.close()) if (one := sse.parse(raw)) for event in reader.read_event(*one)
+    ]
     events.extend(reader.close())
     assert reader.close() == ()
-    assert reader.take("", b'{"choices":[{"delta":{"content":"late"}}]}') == ()
+    assert reader.read_event("", b'{"choices":[{"delta":{"content":"late"}}]}') == ()
     return events
 
 

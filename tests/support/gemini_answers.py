@@ -56,7 +56,7 @@ def read_chunks(*chunks, content_limit=2**20, close=True):
     events = []
     for chunk in chunks:
         data = chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode()
-        events += reader.take("", data)
+        events += reader.read_event("", data)
     return [*events, *reader.close()] if close else events
 
 

@@ -30,7 +30,7 @@ def read_pieces(codec: Codec, pieces: Iterable[bytes], keeps: int = 2**20) -> li
     splitter = framing.splitter(2**26)
     raws = [raw for piece in pieces for raw in splitter.feed(piece)]
     parsed = [framing.parse(raw) for raw in (*raws, splitter.close()) if raw]
-    events = [event for pair in parsed if pair is not None for event in reader.take(*pair)]
+    events = [event for pair in parsed if pair is not None for event in reader.read_event(*pair)]
     events.extend(reader.close())
     assert not reader.close()
     return events

@@ -157,7 +157,7 @@ class ToyReader:
         self._over = False
         self._open = False
 
-    def take(self, event: str, data: bytes) -> Sequence[Event]:
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         value = json.loads(data)
         match event:
             case "begin":
@@ -276,7 +276,7 @@ class Toy(Codec):
         except (ValueError, KeyError, TypeError):
             raise GatewayError("upstream", "the provider's answer is none of a toy") from None
         reader = ToyReader()
-        return [event for name, value in frames for event in reader.take(name, json.dumps(value).encode())]
+        return [event for name, value in frames for event in reader.read_event(name, json.dumps(value).encode())]
 
     writer = ToyWriter
 

@@ -30,13 +30,13 @@ HERE = "Default: this machine."
 OLDER = f"{HERE} For older versions with Chat only, set `speaks: [chat]`."
 
 
-def _own(id: str, label: str, base_url: str, **row: Any) -> Provider:
+def _own_server(id: str, label: str, base_url: str, **row: Any) -> Provider:
     """Return the row of a server that needs no key and whose older versions only have Chat."""
     return Provider(id, label, base_url, auth=BEARER, key_required=False, about=OLDER, **row)
 
 
 OWN_SERVERS = (
-    _own(
+    _own_server(
         "ollama", "Ollama", "http://localhost:11434", speaks=ALL_THREE, all_in_chat=True,
         endpoints=places("embeddings", "completions", "fim", "image_generations"),
         endpoint_source=Source(_OLLAMA, READ),
@@ -44,20 +44,20 @@ OWN_SERVERS = (
             READ, chat=_OLLAMA, responses=_OLLAMA, messages="https://docs.ollama.com/api/anthropic-compatibility"
         ),
     ),
-    _own(
+    _own_server(
         "lm_studio", "LM Studio", "http://localhost:1234", speaks=ALL_THREE, all_in_chat=True, keeps_responses=True,
         endpoints=places("embeddings", "completions"), endpoint_source=Source(_LMSTUDIO, READ),
         sources=sources(
             READ, chat=_LMSTUDIO, responses=_LMSTUDIO, messages="https://lmstudio.ai/docs/developer/anthropic-compat"
         ),
     ),
-    _own(
+    _own_server(
         "llama_cpp", "llama.cpp", "http://localhost:8080", speaks=CHAT_AND_MESSAGES,
         endpoints=places("embeddings", "completions", "rerank"),
         endpoint_source=Source("https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md", READ),
         sources=sources(READ, chat=_LLAMA_CPP, messages=_LLAMA_CPP),
     ),
-    _own(
+    _own_server(
         "vllm", "vLLM", "http://localhost:8000", speaks=ALL_THREE, all_in_chat=True,
         endpoints=places(
             "embeddings", "completions", "rerank", "transcriptions", "translations", "realtime",
@@ -65,7 +65,7 @@ OWN_SERVERS = (
         ),
         endpoint_source=Source(_VLLM, READ), sources=sources(READ, chat=_VLLM, messages=_VLLM, responses=_VLLM),
     ),
-    _own(
+    _own_server(
         "sglang", "SGLang", "http://localhost:30000", speaks=CHAT_AND_MESSAGES,
         endpoints=places(
             "embeddings", "completions", "rerank", score=Place("/score"), classify=Place("/classify", prefix=""),
@@ -73,7 +73,7 @@ OWN_SERVERS = (
         endpoint_source=Source("https://docs.sglang.io/docs/basic_usage/openai_api", READ),
         sources=sources(READ, chat=_SGLANG, messages=_SGLANG),
     ),
-    _own(
+    _own_server(
         "nim", "NVIDIA NIM", "http://localhost:8000", speaks=ALL_THREE, all_in_chat=True,
         endpoints=places("completions", embeddings=Place("/embeddings", "nim")),
         embeddings=EmbeddingTraits(takes_purpose="required"),

@@ -165,7 +165,7 @@ def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: Embe
     (400) if the provider cannot express it.
     """
     if shapes.is_own_shape(client, shape):
-        return _edit_own(client, draft, model, shape, traits)
+        return _keep_shape(client, draft, model, shape, traits)
     return _translate(client, draft, model, shape, traits)
 
 
@@ -200,13 +200,13 @@ def _translate(client: ClientShape, draft: Draft, model: str, shape: str, traits
 # The same family
 
 
-def _edit_own(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
+def _keep_shape(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
     member, items = _find_list(client, draft)
     if client == "openai":
         check_token_ids(draft, model, traits)
-    types = _types(draft) if client == "openai" else ("float",)
-    tokens = _sum_tokens(_sizes(draft, items))
-    pieces = _pieces(draft, items, traits)
+    types = _requested_types(draft) if client == "openai" else ("float",)
+    tokens = _sum_tokens(_input_sizes(draft, items))
+    pieces = _split_inputs(draft, items, traits)
     request = EmbeddingRequest((), types)
     if len(pieces) > 1:
         request = shapes.read_request(client, draft.values())
@@ -265,7 +265,7 @@ def _find_list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw
     return "", None
 
 
-def _pieces(draft: Draft, items: list[msgspec.Raw] | None, traits: EmbeddingTraits) -> tuple[Span, ...]:
+def _split_inputs(draft: Draft, items: list[msgspec.Raw] | None, traits: EmbeddingTraits) -> tuple[Span, ...]:
     if not items or _is_id(items[0]) or any(draft.value(name) for name in _UNSPLITTABLE):
         return ((0, 1),)
     return split_points([estimate_raw_tokens(item) for item in items], traits)
@@ -275,7 +275,7 @@ def _sum_tokens(sizes: Iterable[float]) -> int:
     return max(1, round(sum(sizes)))
 
 
-def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
+def _input_sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
     """Return the sizes of all inputs in tokens, including token ids."""
     if items is None:
         return [
@@ -308,7 +308,7 @@ def _is_id(item: msgspec.Raw) -> bool:
     return bytes(memoryview(item)[:1]).isdigit()
 
 
-def _types(draft: Draft) -> tuple[VectorType, ...]:
+def _requested_types(draft: Draft) -> tuple[VectorType, ...]:
     value_type = next(
         (value for name in (DTYPE, *ENCODINGS) if (value := draft.value(name)) not in (None, "float")), None
     )

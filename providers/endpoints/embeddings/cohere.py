@@ -121,7 +121,7 @@ def write_request(
 
 
 def _write_inputs(request: EmbeddingRequest) -> dict[str, Any]:
-    contents = [_content(one) for one in request.inputs]
+    contents = [_content_of(one) for one in request.inputs]
     texts = [content.text for content in contents]
     if None not in texts:
         return {"texts": texts}
@@ -130,7 +130,7 @@ def _write_inputs(request: EmbeddingRequest) -> dict[str, Any]:
     return {"inputs": [{"content": [_write_part(part) for part in content.parts]} for content in contents]}
 
 
-def _content(one: EmbeddingInput) -> EmbeddedContent:
+def _content_of(one: EmbeddingInput) -> EmbeddedContent:
     if isinstance(one, TokenIds):
         raise token_ids_error()
     return one
@@ -158,7 +158,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
     found = {len(some) for some in vectors.values()}
     if not found or (count is not None and found != {count}):
         raise bad_answer_error(f"has {max(found, default=0)} vectors for {'its' if count is None else count} inputs")
-    return Embeddings(vectors, read_usage(answer.get("meta")), id=_text(answer.get("id")))
+    return Embeddings(vectors, read_usage(answer.get("meta")), id=_decode_text(answer.get("id")))
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
@@ -175,7 +175,7 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     return Usage(input=sum(tokens), units=units) if tokens or units else None
 
 
-def _text(raw: msgspec.Raw | None) -> str:
+def _decode_text(raw: msgspec.Raw | None) -> str:
     value = None if raw is None else decode(raw, Any)
     return value if isinstance(value, str) else ""
 

@@ -56,11 +56,11 @@ class PassingAnswer:
         self._tail = bytearray()
         self.usage: Usage | None = None
 
-    def take(self, piece: bytes) -> None:
+    def scan(self, piece: bytes) -> None:
         """Scan ``piece``, of any length."""
         if self._vector_count < 0:
             self._vector_count = 0
-            self.usage = self._usage(piece[:_SEARCHED])
+            self.usage = self._parse_usage(piece[:_SEARCHED])
         if self._form.vector is not None:
             data, end = self._carry + piece, 0
             for found in self._form.vector.finditer(data):
@@ -71,7 +71,7 @@ class PassingAnswer:
         if len(self._tail) > 2 * _SEARCHED:
             del self._tail[:-_SEARCHED]
 
-    def _usage(self, data: bytes) -> Usage | None:
+    def _parse_usage(self, data: bytes) -> Usage | None:
         at = data.rfind(self._form.usage)
         start = -1 if at < 0 else data.find(b"{", at)
         if start < 0:
@@ -86,7 +86,7 @@ class PassingAnswer:
         """End the answer. Raises ``GatewayError`` (502) unless it is complete, with a vector for each input."""
         if self._tail.rstrip(b" \t\r\n")[-1:] != b"}":
             raise bad_answer_error("ends in the middle")
-        self.usage = self._usage(bytes(self._tail)) or self.usage
+        self.usage = self._parse_usage(bytes(self._tail)) or self.usage
         if self._form.vector is not None and self._count not in (None, self._vector_count):
             raise bad_answer_error(f"has {self._vector_count} vectors for {self._count} inputs")
 
@@ -134,9 +134,9 @@ class EmbeddingAnswer:
         """Start the next answer. The previous one is parsed now, because its vectors take less memory. Raises as
         ``close`` does."""
         if self._held:
-            self._end()
+            self._parse_held()
 
-    def _end(self) -> None:
+    def _parse_held(self) -> None:
         """Parse an answer that is one of several or must be translated."""
         data, self._held = b"".join(self._held), []
         self._size -= len(data)
@@ -145,15 +145,15 @@ class EmbeddingAnswer:
 
     def take(self, piece: bytes) -> bytes:
         if self._passing is not None:
-            self._passing.take(piece)
+            self._passing.scan(piece)
             return piece
         self._held.append(piece)
         self._size += len(piece)
         if self._size <= MAX_BUFFERED or not self._may_pass:
             return b""
-        return self._release()
+        return self._forward_held()
 
-    def _release(self) -> bytes:
+    def _forward_held(self) -> bytes:
         """Forward an answer that is too long to buffer, if it has the requested form."""
         data = b"".join(self._held)
         plan = self._plan
@@ -174,6 +174,6 @@ class EmbeddingAnswer:
         if self._plan.passes:
             body, self._usage = self._plan.checked_answer(b"".join(self._held))
         else:
-            self._end()
+            self._parse_held()
             body, self._usage = self._plan.write(self._read)
         return body

@@ -102,8 +102,8 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
     """Return a client's request, with member names of any provider in the family. Raises ``GatewayError`` (400)."""
     fields = Fields(body)
     fields.ignore("model")
-    dimensions_at, dimensions = _first(fields, DIMENSIONS, int)
-    encoding_at, encoding = _first(fields, ENCODINGS, str)
+    dimensions_at, dimensions = _first_present(fields, DIMENSIONS, int)
+    encoding_at, encoding = _first_present(fields, ENCODINGS, str)
     dtype = fields.string(DTYPE)
     purpose_at, purpose = _read_purpose(fields)
     types_at, type = (DTYPE, dtype) if dtype not in (None, "float") else (encoding_at, encoding)
@@ -122,7 +122,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
     )  # fmt: skip
 
 
-def _first(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, Any]:
+def _first_present(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, Any]:
     for name in names:
         if fields.any(name) is not None:
             return name, fields.need(name, kind)
@@ -177,20 +177,20 @@ def edit_request(draft: Draft, model: str, to: MemberNames, traits: EmbeddingTra
     """Edit a client's request for another provider in the family. Unknown members stay unchanged."""
     if draft.value("model") != model:
         draft.put("model", model)
-    _rename(draft, DIMENSIONS, to.dimensions)
+    _rename_member(draft, DIMENSIONS, to.dimensions)
     if traits.dimensions is not None and draft.value(to.dimensions) is None:
-        _add(draft, to.dimensions, traits.dimensions)
+        _add_member(draft, to.dimensions, traits.dimensions)
     _edit_types(draft, to, traits)
     _edit_purpose(draft, to, traits)
 
 
-def _rename(draft: Draft, names: Sequence[str], name: str) -> None:
+def _rename_member(draft: Draft, names: Sequence[str], name: str) -> None:
     for other in names:
         if other != name and other in draft:
             draft.rename(other, name)
 
 
-def _add(draft: Draft, name: str, value: Any) -> None:
+def _add_member(draft: Draft, name: str, value: Any) -> None:
     draft.put(name, value)
     draft.note(Edit(name, lost=False, form=f"={value}"))
 
@@ -199,13 +199,13 @@ def _edit_types(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> None:
     for name in ENCODINGS:
         value = draft.value(name)
         if value in to.dtypes and to.dtype is not None:
-            _rename(draft, (name,), to.dtype)
+            _rename_member(draft, (name,), to.dtype)
         elif (value == "base64" and not traits.base64) or (value == "float" and not to.accepts_float):
             draft.put(name, None)
         elif value in ("float", "base64"):
-            _rename(draft, (name,), to.encoding)
+            _rename_member(draft, (name,), to.encoding)
     if to.dtype is not None and draft.value(DTYPE) in to.dtypes:
-        _rename(draft, (DTYPE,), to.dtype)
+        _rename_member(draft, (DTYPE,), to.dtype)
 
 
 def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> None:
@@ -217,7 +217,7 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
     if found is None:
         purpose = default_purpose(to.words, traits)
         if purpose is not None:
-            _add(draft, to.purpose, to.words[purpose])
+            _add_member(draft, to.purpose, to.words[purpose])
         return
     word = draft.value(found)
     purpose = purpose_of(word) if isinstance(word, str) else None
@@ -226,7 +226,7 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
     if purpose is None or purpose not in to.words:
         draft.drop(found)
         return
-    _rename(draft, (found,), to.purpose)
+    _rename_member(draft, (found,), to.purpose)
     draft.put(to.purpose, to.words[purpose])
 
 
@@ -297,15 +297,15 @@ def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
     (502) for other answers.
     """
     answer = members(data)
-    vectors = tuple(item.vector for item in _in_order(_read_items(answer), count))
+    vectors = tuple(item.vector for item in _sort_by_index(_read_items(answer), count))
     kind: VectorType = type
     if vectors and type in ("float", "base64"):
         kind = "base64" if is_text(vectors[0]) else "float"
     return Embeddings(
         {kind: vectors},
         read_usage(answer.get("usage")),
-        _text(answer.get("model")),
-        _text(answer.get("id")),
+        _decode_text(answer.get("model")),
+        _decode_text(answer.get("id")),
     )
 
 
@@ -318,7 +318,7 @@ def check_answer(data: bytes, type: VectorType, count: int | None) -> tuple[byte
     answer = members(data)
     usage = read_usage(answer.get("usage"))
     received = _read_items(answer)
-    items = _in_order(received, count)
+    items = _sort_by_index(received, count)
     encodes = type == "base64" and any(is_array(item.vector) for item in items)
     if items == received and not encodes:
         return data, usage
@@ -338,7 +338,7 @@ def _read_item(found: Mapping[str, msgspec.Raw], place: int) -> NumberedVector:
     return NumberedVector(place if index is None else decode(index, int), vector, found)
 
 
-def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[NumberedVector]:
+def _sort_by_index(items: Sequence[NumberedVector], count: int | None) -> list[NumberedVector]:
     expected = len(items) if count is None else count
     if len(items) != expected:
         raise bad_answer_error(f"has {len(items)} vectors for {expected} inputs")
@@ -355,7 +355,7 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
 
 
-def _text(raw: msgspec.Raw | None) -> str:
+def _decode_text(raw: msgspec.Raw | None) -> str:
     value = None if raw is None else decode(raw, Any)
     return value if isinstance(value, str) else ""
 

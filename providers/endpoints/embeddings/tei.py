@@ -22,7 +22,7 @@ def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[d
     if not {"float", "base64"}.issuperset(request.types):
         raise number_type_error(request)
     edits = list(request.losses)
-    body: dict[str, Any] = {"inputs": [_text(one) for one in request.inputs]}
+    body: dict[str, Any] = {"inputs": [_input_text(one) for one in request.inputs]}
     dimensions = traits.dimensions if request.dimensions is None else request.dimensions
     if dimensions is not None:
         body["dimensions"] = dimensions
@@ -33,7 +33,7 @@ def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[d
     return body, tuple(edits)
 
 
-def _text(one: EmbeddingInput) -> str | Raw:
+def _input_text(one: EmbeddingInput) -> str | Raw:
     if isinstance(one, TokenIds):
         return one.ids
     if (text := one.text) is None:

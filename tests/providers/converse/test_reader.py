@@ -369,7 +369,7 @@ NAMES = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlock
 def test_whatever_a_provider_sends_keeps_the_order_of_events(sent, content_limit):
     """Nothing is raised, and an answer that ends well is one that has told its end."""
     reader = CONVERSE.reader(content_limit)
-    events = [event for name, value in sent for event in reader.take(name, encoded(value))]
+    events = [event for name, value in sent for event in reader.read_event(name, encoded(value))]
     events += reader.close()
     assert isinstance(events[-1], AnswerEnd | ErrorInfo)
     if isinstance(events[-1], AnswerEnd):

@@ -406,7 +406,7 @@ def test_no_upstream_makes_the_reader_raise_or_break_its_order(wires: list[dict[
     reader = RESPONSES.reader()
     events: list[Event] = []
     for wire in wires:
-        events += reader.take("", sse.dump(wire))
+        events += reader.read_event("", sse.dump(wire))
     check_order([*events, *reader.close()])
 
 
