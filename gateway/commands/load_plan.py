@@ -24,7 +24,7 @@ from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.plain_text import plain_text
 from loadtest.figures.conditions import InvalidCondition
 from loadtest.plan import scenario_file
-from loadtest.plan.contradictions import READERS, indivisible, unknown_parts
+from loadtest.plan.contradictions import READERS, indivisible_reason, unknown_parts
 from loadtest.plan.kinds import parse_percentiles
 from loadtest.plan.load_endpoints import LoadApi
 from loadtest.plan.masked_urls import mask_url, url_secrets
@@ -93,7 +93,7 @@ def planned(options: LoadOptions) -> Scenario:
         raise ConfigError((*mistakes, *error.mistakes)) from None
     if (wrong := concurrency_mistake(plan)) is not None:
         mistakes.append(Mistake("", "--concurrency" if plan.concurrency else "", *wrong))
-    if plan.part.of > 1 and (undivided := indivisible(attrs.evolve(plan, until=(*options.until, *plan.until)))):
+    if plan.part.of > 1 and (undivided := indivisible_reason(attrs.evolve(plan, until=(*options.until, *plan.until)))):
         mistakes.append(Mistake("", "--part", *undivided))
     if options.until and plan.search:
         mistakes.append(Mistake("", "--until", "it does not work with a search", OF_SEARCHES))
@@ -215,7 +215,7 @@ def _scenario(options: LoadOptions) -> Scenario:
 def _built(content: Mapping[str, Any], request: Mapping[str, Any]) -> Scenario:
     """Build a scenario with one kind of request. Raises ``ConfigError`` with the names of options."""
     try:
-        return scenario_file.build(Document("command line", {**content, "requests": [request]}), {})
+        return scenario_file.build_scenario(Document("command line", {**content, "requests": [request]}), {})
     except ConfigError as error:
         raise ConfigError(tuple(map(_of_option, error.mistakes))) from None
 

@@ -19,7 +19,7 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from providers.endpoints.embeddings.calling import AnswerPlan, EmbeddingCall, call
-from providers.endpoints.embeddings.filtering import EmbeddingAnswer
+from providers.endpoints.embeddings.filtering import EmbeddingAnswerConverter
 from providers.endpoints.embeddings.openai import ENCODINGS
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, is_own_shape
 from providers.endpoints.endpoint import BODY_SHAPES
@@ -36,7 +36,7 @@ class EmbeddingFilter(PassedBytes):
     """A filter that converts embeddings, and holds at most ``most`` bytes of the responses."""
 
     def __init__(self, plan: AnswerPlan, most: int) -> None:
-        self._answer = EmbeddingAnswer(plan)
+        self._answer = EmbeddingAnswerConverter(plan)
         self._most = most
 
     @property

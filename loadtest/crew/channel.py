@@ -77,14 +77,14 @@ class ShareReady:
 
 
 @attrs.frozen
-class Unable:
+class ShareFailed:
     """The report that the child cannot make the load, or cannot continue it."""
 
     reason: str
 
 
 @attrs.frozen
-class Begun:
+class ShareBegun:
     """The report that the share began at this time."""
 
     at: float
@@ -128,7 +128,7 @@ class Records:
     dropped: int = 0
 
 
-Report: TypeAlias = ShareReady | Unable | Begun | Progress | Records | CrewFinished
+Report: TypeAlias = ShareReady | ShareFailed | ShareBegun | Progress | Records | CrewFinished
 
 
 # The pipes

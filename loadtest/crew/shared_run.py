@@ -11,7 +11,6 @@ import trio
 from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
-    Begun,
     CrewFailed,
     CrewFinished,
     CrewMember,
@@ -21,8 +20,9 @@ from loadtest.crew.channel import (
     Progress,
     Records,
     Report,
+    ShareBegun,
+    ShareFailed,
     ShareReady,
-    Unable,
     Wanted,
 )
 from loadtest.figures.measures import format_duration
@@ -216,7 +216,7 @@ class SharedRun(LoadUnderWay):
             Prepare(self.scenario, self.target, self._key, share.share, self._record_detail, self_test=self._self_test)
         )
         while not isinstance(report := await member.report(READY_WITHIN), ShareReady):
-            if isinstance(report, Unable):
+            if isinstance(report, ShareFailed):
                 member.fail(report.reason)
         share.self_test = report.self_test
 
@@ -246,7 +246,7 @@ class SharedRun(LoadUnderWay):
 
     def _apply_report(self, share: MemberShare, report: Report) -> None:
         match report:
-            case Begun(at):
+            case ShareBegun(at):
                 share.begun = at
             case Progress(figures, in_flight, in_judging, unfinished):
                 share.figures.add_later(figures)
@@ -259,7 +259,7 @@ class SharedRun(LoadUnderWay):
             case CrewFinished(figures, cpu):
                 share.figures.add_later(figures)
                 share.cpu, share.state, share.in_flight, share.in_judging = cpu, "finished", 0, 0
-            case Unable(reason):
+            case ShareFailed(reason):
                 share.member.fail(reason)
 
     @property

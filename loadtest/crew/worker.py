@@ -15,7 +15,6 @@ from configfile.document import ConfigError
 from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
-    Begun,
     CrewFinished,
     Halt,
     MessageChannel,
@@ -26,8 +25,9 @@ from loadtest.crew.channel import (
     RecordRow,
     Records,
     Report,
+    ShareBegun,
+    ShareFailed,
     ShareReady,
-    Unable,
 )
 from loadtest.exchange.judging import AnswerJudge, open_judge
 from loadtest.exchange.record import ExchangeRecord
@@ -62,7 +62,7 @@ class OutgoingRecords:
         self._rows.append(RecordRow(record, list(missed), body if self.reads_bodies else b""))
         self._bytes += len(self._rows[-1].body)
 
-    def take(self) -> Records | None:
+    def take_all(self) -> Records | None:
         """Remove and return all records."""
         if not self._rows and not self._dropped:
             return None
@@ -143,9 +143,9 @@ class LoadWorker:
             try:
                 await self._prepare_and_run(share)
             except (Unreachable, OSError, ConfigError) as error:
-                await self._report(Unable(str(error)))
+                await self._report(ShareFailed(str(error)))
             except Exception as error:  # the leading process reports it; this one has no terminal
-                await self._report(Unable(f"{type(error).__name__}: {error}"))
+                await self._report(ShareFailed(f"{type(error).__name__}: {error}"))
 
     async def _prepare_and_run(self, share: PreparedShare) -> None:
         order, plan = share.order, share.order.plan
@@ -184,13 +184,13 @@ class LoadWorker:
             result = await running.run()
             nursery.cancel_scope.cancel()
         for sink in sinks:
-            if (last := sink.take()) is not None:
+            if (last := sink.take_all()) is not None:
                 await self._report(last)
         await self._report(CrewFinished(running.take_figures(), result.overhead.cpu))
 
     async def _report_begin(self, begin: float) -> None:
         await trio.sleep_until(begin)
-        await self._report(Begun(time.monotonic()))
+        await self._report(ShareBegun(time.monotonic()))
 
     async def _report_progress(self, running: ActiveRun) -> None:
         while True:
@@ -201,7 +201,7 @@ class LoadWorker:
     async def _send_records(self, sink: OutgoingRecords) -> None:
         while True:
             await trio.sleep(RECORDS)
-            if (found := sink.take()) is not None:
+            if (found := sink.take_all()) is not None:
                 await self._report(found)
 
     async def _judge(self, strict: bool) -> AnswerJudge:
@@ -217,7 +217,7 @@ async def _keep_judge(opening: JudgeContext, *, task_status: trio.TaskStatus[Ans
         await trio.sleep_forever()
 
 
-async def _serve() -> None:
+async def _serve_orders() -> None:
     orders, reports = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # printed text must not mix with the reports
     reader, writer = trio.lowlevel.FdStream(orders), trio.lowlevel.FdStream(reports)
@@ -229,7 +229,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the leading process, which decides
     raise_file_limit()
     freeze_startup_objects()
-    trio.run(_serve)
+    trio.run(_serve_orders)
 
 
 if __name__ == "__main__":

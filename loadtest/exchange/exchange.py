@@ -155,7 +155,7 @@ class TimedExchange:
         self._scope.deadline = min(timeout, expires, leaves)
         try:
             with self._scope:
-                await self._run(server, request)
+                await self._send_and_read(server, request)
             if not self._scope.cancelled_caught:
                 self.complete = self.problem is None and not self.client_left
             elif self.problem is None and leaves < min(timeout, expires):
@@ -194,7 +194,7 @@ class TimedExchange:
         """Return the time of an event, or ``None`` if it never arrived."""
         return self._times[event] if event is not None and event < len(self._times) else None
 
-    async def _run(self, server: LoadTarget, request: OutgoingRequest) -> None:
+    async def _send_and_read(self, server: LoadTarget, request: OutgoingRequest) -> None:
         if self.request.websocket:
             await self._run_over_websocket(server, request)
             return
@@ -230,7 +230,7 @@ class TimedExchange:
     async def _connect(self, server: LoadTarget) -> Channel:
         self.phase = "connect"
         since = trio.current_time()
-        connection = await server.connections.new("slowly" if self.manner == "reads slowly" else "as it comes")
+        connection = await server.connections.open_channel("slowly" if self.manner == "reads slowly" else "as it comes")
         self.connected = trio.current_time() - since
         return connection
 
@@ -306,12 +306,12 @@ class TimedExchange:
             return
         self.last_event_at = at
         if splitter is None:
-            self._take_whole(data)
+            self._add_to_body(data)
             return
         body += data
         try:
             for start in range(0, len(data), PIECE):  # a compressed piece may expand to millions of events
-                self._take_events(splitter.feed(data[start : start + PIECE]), at)
+                self._record_events(splitter.feed(data[start : start + PIECE]), at)
         except EventTooComplex:
             self.take_fault(WireError("too large", f"it has an event {TOO_MANY_ELEMENTS}"), at)
         except FramingError:
@@ -319,14 +319,14 @@ class TimedExchange:
         except WireError as error:
             self.take_fault(error, at)
 
-    def _take_whole(self, data: bytes) -> None:
+    def _add_to_body(self, data: bytes) -> None:
         """Add a part of an answer that is not a stream. Error bodies are cut to ``SHORT``."""
         if self.status == HTTP_OK or len(self._body) <= SHORT:
             self._body += data
             if self.status != HTTP_OK and len(self._body) > SHORT:
                 self._answer_ended.set()
 
-    def _take_events(self, events: "Sequence[bytes]", at: float) -> None:
+    def _record_events(self, events: "Sequence[bytes]", at: float) -> None:
         """Record the arrival of events. Raises ``WireError``."""
         times = self._times
         if len(times) + len(events) > MAX_EVENTS:
@@ -427,7 +427,7 @@ class WebSocketPool:
     def _reusable_socket(self) -> TimedWebSocket | None:
         while self._idle:
             socket = self._idle.pop()
-            if socket.usable:
+            if socket.is_usable:
                 return socket
             socket.close()
         return None
@@ -435,7 +435,7 @@ class WebSocketPool:
     async def _open_socket(self, request: OutgoingRequest, taker: TimedExchange) -> TimedWebSocket:
         since = trio.current_time()
         headers = tuple(pair for pair in request.headers if pair[0] != "content-type")
-        transport = await self._connections.transport()
+        transport = await self._connections.new_transport()
         socket = await TimedWebSocket.open(transport, self._connections.address, request.path, headers)
         taker.connected = trio.current_time() - since
         return socket

@@ -114,7 +114,7 @@ class Condition:
 
         Raises ``UnknownPart``.
         """
-        part = _part(self.comparison.of, run)
+        part = _part_named(self.comparison.of, run)
         if not part.contains(run.target, part.request):
             return None
         tally = run.requests.get(part.request, Tally()) if part.request else run.tally
@@ -132,7 +132,7 @@ def judge_figure(run: str, compared: Comparison, value: float | None, show: Form
     return ConditionVerdict(run, compared.text, ok, value, compared.limit, "" if value is None else show(value))
 
 
-def _part(name: str, run: RunResult) -> LoadPart:
+def _part_named(name: str, run: RunResult) -> LoadPart:
     kinds = (str(request["name"]) for request in run.scenario.get("requests", ()))
     targets = (run.target, *run.scenario.get("targets", ()))
     return part_of(name, targets, tuple(dict.fromkeys((*kinds, *run.requests))))
@@ -207,7 +207,7 @@ def _measure_reader(read: Comparison) -> tuple[TallyReader, Formatter]:
         read.require_time()
     else:
         read.require_plain_number()
-    take = _statistic(read)
+    take = _statistic_reader(read)
 
     def value(tally: Tally) -> float | None:
         histogram = tally.measures[read.name]
@@ -216,7 +216,7 @@ def _measure_reader(read: Comparison) -> tuple[TallyReader, Formatter]:
     return value, format_duration if timed else format_number
 
 
-def _statistic(read: Comparison) -> Callable[[Histogram], float]:
+def _statistic_reader(read: Comparison) -> Callable[[Histogram], float]:
     known: Mapping[str, Callable[[Histogram], float]] = {
         "min": lambda histogram: histogram.least,
         "mean": lambda histogram: histogram.mean,

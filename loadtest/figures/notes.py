@@ -64,10 +64,10 @@ def windows(seconds: Sequence[Second], ended: float) -> list[RunWindow]:
     whole = seconds[: int(ended)]
     size = math.ceil(len(whole) / WINDOWS) if len(whole) >= FEWEST else 0
     starts = range(0, len(whole) - size + 1, size) if size else ()
-    return [_window(start, whole[start : start + size]) for start in starts]
+    return [_make_window(start, whole[start : start + size]) for start in starts]
 
 
-def _window(begin: int, seconds: Sequence[Second]) -> RunWindow:
+def _make_window(begin: int, seconds: Sequence[Second]) -> RunWindow:
     return RunWindow(
         begin, sum(second.whole for second in seconds) / len(seconds), _merged_ttft(seconds).percentile(50)
     )

@@ -39,14 +39,14 @@ class RouteFigures:
         refused = bool(route.get(f"{_PREFIX}limit"))
         for header, name in _COUNTED.items():
             if (value := route.get(_PREFIX + header)) and (name == "limits" or not refused):
-                self._count(name, value)
+                self._count_header(name, value)
         attempts, cost = route.get(f"{_PREFIX}attempts", ""), _parse_amount(route.get(f"{_PREFIX}cost", ""))
         if not refused and attempts.isascii() and attempts.isdigit() and len(attempts) < 5:
             self.attempts, self.attempts_told = self.attempts + int(attempts), self.attempts_told + 1
         if cost is not None:
             self.cost, self.cost_told = self.cost + cost, self.cost_told + 1
 
-    def _count(self, name: str, value: str, number: int = 1) -> None:
+    def _count_header(self, name: str, value: str, number: int = 1) -> None:
         counts = self.counts[name]
         counts[value if value in counts or len(counts) < _MOST else _OTHERS] += number
 
@@ -54,7 +54,7 @@ class RouteFigures:
         """Add the sums of ``other``."""
         for name, counts in other.counts.items():
             for value, number in counts.items():
-                self._count(name, value, number)
+                self._count_header(name, value, number)
         self.attempts += other.attempts
         self.attempts_told += other.attempts_told
         self.cost += other.cost

@@ -32,7 +32,7 @@ def contradictions(
     found: list[tuple[document.Path, str, str]] = []
     if len(open_loops) > 1:
         found.append(((open_loops[-1],), " and ".join(open_loops), "set one of rate, steps and trace"))
-    if not open_loops and "concurrency" not in given and not only_recordings(raw):
+    if not open_loops and "concurrency" not in given and not has_only_recordings(raw):
         found.append(((), "neither rate, steps nor concurrency is set", "give one of them, or a trace"))
     if is_recorded(raw.trace):
         found.append((("trace",), "a directory", "recordings are sent with requests: DIR, at their recorded intervals"))
@@ -261,12 +261,12 @@ def name_of(request: LoadRequest) -> str:
     return request.name or " ".join(filter(None, words))
 
 
-def only_recordings(raw: RawScenario) -> bool:
+def has_only_recordings(raw: RawScenario) -> bool:
     """Return whether the only requests are recordings, which have their own start times."""
     return len(raw.requests) == 1 and is_recorded(raw.requests[0].requests)
 
 
-def indivisible(plan: Scenario) -> tuple[str, str] | None:
+def indivisible_reason(plan: Scenario) -> tuple[str, str] | None:
     """Return why a plan cannot be divided into parts, and the solution, or ``None``."""
     alone = "parts do not communicate"
     reasons = (

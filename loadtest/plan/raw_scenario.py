@@ -20,7 +20,7 @@ from loadtest.plan.objectives import parse_objectives
 from loadtest.plan.scenario import ScenarioKeys
 
 
-def _texts(read: Callable[[str], object], kind: Callable[[], Any]) -> Kind:
+def _texts_kind(read: Callable[[str], object], kind: Callable[[], Any]) -> Kind:
     """Return the kind of one text, a list of texts, or a mapping from parts of the load to texts."""
 
     def pick(value: Any) -> Any:
@@ -40,9 +40,9 @@ def _texts(read: Callable[[str], object], kind: Callable[[], Any]) -> Kind:
     return Kind("texts", flat, pick=pick)
 
 
-Conditions: TypeAlias = Annotated[tuple[str, ...], _texts(parse_condition, lambda: Conditions)]
-EarlyConditions: TypeAlias = Annotated[tuple[str, ...], _texts(parse_until, lambda: EarlyConditions)]
-Objectives: TypeAlias = Annotated[tuple[str, ...], _texts(parse_objectives, lambda: Objectives)]
+Conditions: TypeAlias = Annotated[tuple[str, ...], _texts_kind(parse_condition, lambda: Conditions)]
+EarlyConditions: TypeAlias = Annotated[tuple[str, ...], _texts_kind(parse_until, lambda: EarlyConditions)]
+Objectives: TypeAlias = Annotated[tuple[str, ...], _texts_kind(parse_objectives, lambda: Objectives)]
 
 
 @attrs.frozen(field_transformer=as_keys)

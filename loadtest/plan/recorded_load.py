@@ -49,7 +49,7 @@ class RecordedLoad:
         untimed = [request for request in self.requests if request.began is None]
         if untimed:
             expected = "set --rate or --concurrency: then they are sent in their order"
-            raise _mistakes(
+            raise _mistakes_error(
                 self.folder, [(request.name, "the time of its request is missing", expected) for request in untimed]
             )
         begins = [request.began or 0.0 for request in self.requests]
@@ -82,7 +82,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
         try:
             request = read_client_request(meta)
             if request is not None:
-                found.append((request, _body(request)))
+                found.append((request, _repeatable_body(request)))
                 size += len(found[-1][1])
         except _NotRepeatable as error:
             left_out[str(error)] += 1
@@ -92,7 +92,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
             expected = "give a directory with fewer recordings: they are kept in memory"
             raise ConfigError((Mistake(str(folder), "", f"the requests are larger than {MOST >> 20} MiB", expected),))
     if mistakes:
-        raise _mistakes(folder, mistakes)
+        raise _mistakes_error(folder, mistakes)
     if not found:
         told = "".join(f"; {count} skipped: {why}" for why, count in left_out.items())
         expected = "give a directory written by trigate serve --record DIR"
@@ -102,7 +102,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
     return RecordedLoad(folder, requests, bodies, left_out)
 
 
-def _body(request: RecordedRequest) -> bytes:
+def _repeatable_body(request: RecordedRequest) -> bytes:
     """Return the body of a request. Raises ``UnreadableRecording``, or ``_NotRepeatable`` if it cannot be repeated."""
     if request.cut:
         raise _NotRepeatable("the recording is truncated")
@@ -123,7 +123,7 @@ def _body(request: RecordedRequest) -> bytes:
     return body
 
 
-def _mistakes(folder: Path, found: Sequence[tuple[str, str, str]]) -> ConfigError:
+def _mistakes_error(folder: Path, found: Sequence[tuple[str, str, str]]) -> ConfigError:
     told = [Mistake(str(folder), *one) for one in found[:TOLD]]
     if len(found) > TOLD:
         told.append(Mistake(str(folder), "", f"{len(found) - TOLD} more recordings like these", found[0][2]))

@@ -14,7 +14,7 @@ from configfile.reading import read as read_content
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from loadtest.plan.arrivals import ClientStep, RateStep, seconds_until_count
-from loadtest.plan.contradictions import contradictions, name_of, only_recordings
+from loadtest.plan.contradictions import contradictions, has_only_recordings, name_of
 from loadtest.plan.load_endpoints import can_stream
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.raw_scenario import RawRateStep, RawScenario
@@ -31,10 +31,10 @@ def load(path: Path, env: Mapping[str, str]) -> Scenario:
 
     Raises ``ConfigError`` with all mistakes.
     """
-    return build(document.read_file(path), env)
+    return build_scenario(document.read_file(path), env)
 
 
-def build(read: Document, env: Mapping[str, str]) -> Scenario:
+def build_scenario(read: Document, env: Mapping[str, str]) -> Scenario:
     """Return the scenario in a document, which may come from options. Raises ``ConfigError`` with all mistakes."""
     if not isinstance(read.content, dict):
         raise ConfigError(
@@ -53,7 +53,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     mistakes += [read.mistake(*finding) for finding in contradictions(raw, given, wrong)]
     if mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(mistakes), key=lambda mistake: mistake.line or 0)))
-    return _scenario(raw, asked)
+    return _make_scenario(raw, asked)
 
 
 def _with_suggestion(fault: ReadingFault) -> Wrong:
@@ -70,7 +70,9 @@ def _readable_part(content: Mapping[str, Any], wrong: Set[document.Path]) -> Raw
     """Return the readable part of a scenario, so that its mistakes are reported along with those in ``wrong``."""
     kept = {key: value for key, value in content.items() if (key,) not in wrong}
     kept["requests"] = [
-        {"model": ""} if ("requests", i) in wrong else {"model": "", **_without(request, ("requests", i), wrong)}
+        {"model": ""}
+        if ("requests", i) in wrong
+        else {"model": "", **_without_wrong_keys(request, ("requests", i), wrong)}
         for i, request in enumerate(kept.get("requests") or ())
     ]
     found = read_content(kept, RawScenario).value
@@ -78,7 +80,9 @@ def _readable_part(content: Mapping[str, Any], wrong: Set[document.Path]) -> Raw
     return found
 
 
-def _without(request: Mapping[str, Any], path: document.Path, wrong: Set[document.Path]) -> Mapping[str, Any]:
+def _without_wrong_keys(
+    request: Mapping[str, Any], path: document.Path, wrong: Set[document.Path]
+) -> Mapping[str, Any]:
     return {key: value for key, value in request.items() if value is not None and (*path, key) not in wrong}
 
 
@@ -101,14 +105,14 @@ def _client_step(clients: int, step: RawRateStep) -> ClientStep:
     return ClientStep(clients, step.seconds, None if step.to is None else int(step.to))
 
 
-def _scenario(raw: RawScenario, asked: RequestedLoads) -> Scenario:
+def _make_scenario(raw: RawScenario, asked: RequestedLoads) -> Scenario:
     steps = tuple(RateStep(step.rate, step.seconds, step.to) for step in raw.steps or () if step.rate is not None)
     clients = tuple(_client_step(step.concurrency, step) for step in raw.steps or () if step.concurrency is not None)
     seconds = raw.seconds or (SECONDS if raw.count is None else math.inf)
     if raw.rate is not None:
         steps = (RateStep(raw.rate, seconds),)
     trace = raw.trace
-    if not steps and not raw.concurrency and only_recordings(raw):
+    if not steps and not raw.concurrency and has_only_recordings(raw):
         trace = raw.requests[0].requests
     if trace is not None:
         steps = (_trace_step(raw, trace),)

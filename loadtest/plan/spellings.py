@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 
-def _rows(*rows: tuple[str, str]) -> Mapping[str, str]:
+def _read_rows(*rows: tuple[str, str]) -> Mapping[str, str]:
     return {name: ours for names, ours in rows for name in names.split()}
 
 
-OPTIONS_ELSEWHERE: Final = _rows(
+OPTIONS_ELSEWHERE: Final = _read_rows(
     ("--request-rate --qps -q --rps --requests-per-second", "--rate"),
     ("--request-rate-mode --arrival-pattern --rate-type", "--poisson"),
     ("--burst-rate --burst-delay", "--burst"),
@@ -43,7 +43,7 @@ OPTIONS_ELSEWHERE: Final = _rows(
 )
 """Options of other tools, and ours."""
 
-ADVICE_ELSEWHERE: Final = _rows(
+ADVICE_ELSEWHERE: Final = _read_rows(
     ("--base-url --url --target --host --endpoint --server", "give the URL without an option: trigate load URL"),
     ("-H --header", "set the key with --key-env NAME; for other headers, use `headers` in a scenario"),
     ("--tokenizer", "not needed: the tokens come from the usage in responses"),
@@ -81,7 +81,7 @@ REMOVED: Final = {
 REMOVED_KEYS: Final = {"workers": f"this key {_IN_PARTS}", "secret_env": f"this key {_IN_PARTS}"}
 """Keys of earlier versions, and what to do instead."""
 
-KEYS_ELSEWHERE: Final = _rows(
+KEYS_ELSEWHERE: Final = _read_rows(
     ("vus users clients", "concurrency"),
     ("duration max_duration max_seconds", "seconds"),
     ("iterations max_requests num_prompts request_count number", "count"),
@@ -101,7 +101,7 @@ KEYS_ELSEWHERE: Final = _rows(
 )
 """Keys of other tools, and ours."""
 
-MEASURES_ELSEWHERE: Final = _rows(
+MEASURES_ELSEWHERE: Final = _read_rows(
     ("e2el e2e latency request_latency http_req_duration end_to_end_latency", "duration"),
     ("time_to_first_token", "ttft"),
     ("ttfot time_to_first_output_token time_to_first_answer_token", "ttfo"),

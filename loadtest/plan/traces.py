@@ -219,11 +219,11 @@ class TraceForm:
 
     def row(self, given: Mapping[str, Any]) -> TraceRow:
         """Parse a row. Raises ``_InvalidColumn``."""
-        at = _column(given, self.time, self.when)
-        asked, answered = (_column(given, name, self.tokens) for name in (self.input, self.output))
+        at = _read_column(given, self.time, self.when)
+        asked, answered = (_read_column(given, name, self.tokens) for name in (self.input, self.output))
         session = str(given.get(self.session) or "").strip()
-        elapsed = _column(given, self.elapsed, _parse_seconds) if given.get(self.elapsed) else 0.0
-        blocks = _column(given, self.blocks, _parse_blocks) if self.blocks in given else ()
+        elapsed = _read_column(given, self.elapsed, _parse_seconds) if given.get(self.elapsed) else 0.0
+        blocks = _read_column(given, self.blocks, _parse_blocks) if self.blocks in given else ()
         return TraceRow(at, asked, answered, session, elapsed, blocks)
 
 
@@ -257,7 +257,7 @@ class _InvalidColumn(Exception):
         self.found, self.expected = f"{name}: {wrong.found}", wrong.expected
 
 
-def _column(given: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
+def _read_column(given: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
     if name not in given:
         raise _InvalidColumn(name, Wrong("missing", "this is required"))
     try:
@@ -300,7 +300,7 @@ def _read(file: Iterable[str], name: str, mistakes: LineMistakes) -> LoadTrace:
     if not first:
         raise mistakes.file_error("the file is empty", "give a trace in the form of Azure, BurstGPT or Mooncake")
     if first.lstrip().startswith(("{", "[")):
-        return _trace(name, MOONCAKE, _objects(itertools.chain([first], lines), mistakes), mistakes)
+        return _make_trace(name, MOONCAKE, _objects(itertools.chain([first], lines), mistakes), mistakes)
     columns = [column.strip() for column in next(csv.reader([first]))]
     form = next((form for form in (AZURE, BURSTGPT) if {*form.required_columns} <= {*columns}), None)
     if form is None:
@@ -309,7 +309,7 @@ def _read(file: Iterable[str], name: str, mistakes: LineMistakes) -> LoadTrace:
         mistakes.add(1, found, f"give one with {forms}, or JSONL with {', '.join(MOONCAKE.required_columns)}")
         mistakes.raise_if_any()
         raise AssertionError
-    return _trace(name, form, _records(columns, lines, mistakes), mistakes)
+    return _make_trace(name, form, _records(columns, lines, mistakes), mistakes)
 
 
 def _records(columns: Sequence[str], lines: Iterable[str], mistakes: LineMistakes) -> Iterator[TraceLine]:
@@ -335,7 +335,7 @@ def _objects(lines: Iterable[str], mistakes: LineMistakes) -> Iterator[TraceLine
             mistakes.add(number, "this is not a JSON object", "write one per line")
 
 
-def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: LineMistakes) -> LoadTrace:
+def _make_trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: LineMistakes) -> LoadTrace:
     times, inputs, outputs = array("d"), array("l"), array("l")
     others: list[tuple[str, float, tuple[int, ...]]] = []
     left_out: Counter[str] = Counter()

@@ -176,16 +176,16 @@ def plan_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
 def _shared_members(plan: Mapping[str, Any], to: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the members of a plan that the other version also had, in the same format, including those of
     requests."""
-    found = {key: value for key, value in plan.items() if key in to and _comparable(value, to[key])}
+    found = {key: value for key, value in plan.items() if key in to and _are_comparable(value, to[key])}
     requests, others = (list(one.get("requests") or ()) for one in (plan, to))
     found["requests"] = [
-        {key: value for key, value in one.items() if key in other and _comparable(value, other[key])}
+        {key: value for key, value in one.items() if key in other and _are_comparable(value, other[key])}
         for one, other in zip(requests, others, strict=False)
     ] + requests[len(others) :]
     return found
 
 
-def _comparable(one: Any, other: Any) -> bool:
+def _are_comparable(one: Any, other: Any) -> bool:
     return one is None or other is None or isinstance(one, Mapping) == isinstance(other, Mapping)
 
 

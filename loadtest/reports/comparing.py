@@ -153,14 +153,14 @@ def compared_load(
     confidence: float = CONFIDENCE,
 ) -> ComparedLoad:
     """Compare all common figures. The differences hold jointly with this confidence, and exceed ``margin``."""
-    found, evidence = _figures(before, after, margin, percentiles, confidence)
+    found, evidence = _compare_figures(before, after, margin, percentiles, confidence)
     begun = min(before.begun, after.begun)
     if few := begun < FEW:
         found = tuple(attrs.evolve(figure, change="no difference seen") for figure in found)
-    return ComparedLoad(name, evidence, found, begun, _remark(before, after, few))
+    return ComparedLoad(name, evidence, found, begun, _remark_on_evidence(before, after, few))
 
 
-def _figures(
+def _compare_figures(
     before: SideFigures, after: SideFigures, margin: float, percentiles: Sequence[float], confidence: float
 ) -> tuple[tuple[ComparedFigure, ...], Evidence]:
     if before.answers and after.answers:
@@ -170,7 +170,7 @@ def _figures(
     return _compare_histograms(before, after, margin, percentiles, confidence), "buckets"
 
 
-def _remark(before: SideFigures, after: SideFigures, few: bool) -> str:
+def _remark_on_evidence(before: SideFigures, after: SideFigures, few: bool) -> str:
     if few:
         return f"fewer than {FEW} requests are too few for a verdict"
     seconds = min(before.seconds, after.seconds)

@@ -118,7 +118,7 @@ def status_table(running: LoadUnderWay) -> "Table":
     done = round(BAR * running.progress)
     grid = Table(
         title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {describe_phase(running)}",
-        caption=_counts(running, total, unfinished.events),
+        caption=_counts_caption(running, total, unfinished.events),
         box=None,
         padding=(0, 0, 0, 2),
         pad_edge=False,
@@ -148,7 +148,7 @@ def _with_unfinished(measured: Histogram, unfinished: Sequence[float]) -> Histog
     return found
 
 
-def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
+def _counts_caption(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
     """Return the caption with the counts. ``under_way`` is the number of events in unfinished answers."""
     seconds = running.measured_seconds or 1
     ended = tally.counts["started"]  # requests count at their end
@@ -202,13 +202,13 @@ class SearchLines:
     def report_step(self, step: SearchStep) -> None:
         if not self._headed:
             self._headed = True
-            self._row(column_names(self._bounds.unit, step.ttft_p50 is not None))
-        self._row(step.cells)
+            self._write_row(column_names(self._bounds.unit, step.ttft_p50 is not None))
+        self._write_row(step.cells)
 
     def report_bounds(self, low: float, high: float, seconds: float) -> None:
         self._write_wrapped(f"It lies between {low:g} and {high:g}: about {_format_roughly(seconds)} more.")
 
-    def _row(self, cells: list[str]) -> None:
+    def _write_row(self, cells: list[str]) -> None:
         figures = "  ".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=False))
         self._write(f"{figures}  {cells[-1]}".rstrip())
 

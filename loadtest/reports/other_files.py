@@ -27,22 +27,28 @@ def csv_of(runs: Sequence[RunResult]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*head, *(f"p{percent:g}" for percent in percentiles), "max"])
     for run in runs:
-        writer.writerows(_rows(run, percentiles))
+        writer.writerows(_csv_rows(run, percentiles))
     return text.getvalue().encode()
 
 
-def _rows(run: RunResult, percentiles: Sequence[float]) -> Iterator[list[Any]]:
+def _csv_rows(run: RunResult, percentiles: Sequence[float]) -> Iterator[list[Any]]:
     empty = [None] * (5 + len(percentiles))
-    for name, value in _rates(run):
+    for name, value in _rate_figures(run):
         yield [run.name, ALL, name, value, *empty]
     for kind, tally in {ALL: run.tally, **run.requests}.items():
-        for name, count in _counts(tally):
+        for name, count in _count_figures(tally):
             yield [run.name, kind, name, count, *empty]
         for name, measure in MEASURES.items():
-            yield [run.name, kind, name + _UNITS.get(measure.unit, ""), None, *_values(tally, name, percentiles)]
+            yield [
+                run.name,
+                kind,
+                name + _UNITS.get(measure.unit, ""),
+                None,
+                *_percentile_values(tally, name, percentiles),
+            ]
 
 
-def _rates(run: RunResult) -> Iterable[tuple[str, float]]:
+def _rate_figures(run: RunResult) -> Iterable[tuple[str, float]]:
     yield "offered_per_second", run.rate
     yield "completed_per_second", run.completed
     yield "good_per_second", run.goodput_rate
@@ -50,12 +56,12 @@ def _rates(run: RunResult) -> Iterable[tuple[str, float]]:
     yield "tokens_per_second_steady", run.steady_tokens_per_second
 
 
-def _counts(tally: Tally) -> Iterable[tuple[str, float | None]]:
+def _count_figures(tally: Tally) -> Iterable[tuple[str, float | None]]:
     yield from ((name, tally.counts[name]) for name in COUNTS)
     yield "goodput", tally.goodput
 
 
-def _values(tally: Tally, name: str, percentiles: Sequence[float]) -> list[float | None]:
+def _percentile_values(tally: Tally, name: str, percentiles: Sequence[float]) -> list[float | None]:
     found = tally.measures[name]
     if not found.count:
         return [0, *[None] * (4 + len(percentiles))]
@@ -81,14 +87,14 @@ def junit(runs: Sequence[RunResult], verdicts: Sequence[ConditionVerdict]) -> by
             timestamp=run.started,
         )
         for one in of_run:
-            _case(suite, run, one)
+            _add_case(suite, run, one)
     for name in ("tests", "failures"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     ElementTree.indent(root)
     return b"%b\n" % ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def _case(suite: ElementTree.Element, run: RunResult, verdict: ConditionVerdict) -> None:
+def _add_case(suite: ElementTree.Element, run: RunResult, verdict: ConditionVerdict) -> None:
     condition = plain_text(verdict.condition)
     case = ElementTree.SubElement(suite, "testcase", classname=plain_text(run.name), name=f"not {condition}", time="0")
     if not verdict.ok:
@@ -133,11 +139,11 @@ def _vllm_values(run: RunResult) -> dict[str, Any]:
         "request_goodput": each_second(tally.counts["good"]) if run.scenario.get("slo") else None,
         "output_throughput": each_second(tally.tokens),
         "total_token_throughput": each_second(tokens),
-        **dict(_times(run)),
+        **dict(_time_figures(run)),
     }
 
 
-def _times(run: RunResult) -> Iterator[tuple[str, float | None]]:
+def _time_figures(run: RunResult) -> Iterator[tuple[str, float | None]]:
     for name, measures in _NAMES.items():
         there = (run.tally.measures[measure] for measure in measures)
         histogram = next((found for found in there if found.count), Histogram())

@@ -138,7 +138,7 @@ class RunMetrics:
         if not record.is_counted:
             return
         base: Labels = (("trigate.load.target", self._target), ("trigate.load.request", record.request))
-        self._count(record, missed, base)
+        self._count_record(record, missed, base)
         self._observe_conventions(record, (*self._convention_labels(record), *base))
         for name, own in _OWN_NAMES.items():
             if name not in _THEIRS and (found := MEASURES[name].values_of(record).values):
@@ -149,7 +149,7 @@ class RunMetrics:
         """Set the number of exchanges under way."""
         self._so_far.set_gauge("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
 
-    def _count(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
+    def _count_record(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
         self._so_far.add_to_counter("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
         good = record.end == "whole" and not missed
         self._so_far.add_to_counter("trigate_load_good_requests", "{request}", base, float(good))
@@ -161,7 +161,7 @@ class RunMetrics:
 
     def _observe_conventions(self, record: ExchangeRecord, labels: Labels) -> None:
         if record.end not in LEFT_OUT:
-            error = () if record.problem is None else (("error.type", self._kind(record.problem.kind)),)
+            error = () if record.problem is None else (("error.type", self._request_kind(record.problem.kind)),)
             took = (record.end_event or record.ended) - record.planned
             self._so_far.observe("gen_ai.client.operation.duration", "s", (*labels, *error), OPERATION, (took,))
         if record.first_event is not None and record.streamed:
@@ -172,7 +172,7 @@ class RunMetrics:
                 typed = (*labels, ("gen_ai.token.type", kind))
                 self._so_far.observe("gen_ai.client.token.usage", "{token}", typed, TOKENS, (tokens,))
 
-    def _kind(self, kind: str) -> str:
+    def _request_kind(self, kind: str) -> str:
         if kind not in self._kinds and len(self._kinds) >= KINDS:
             return "_OTHER"
         self._kinds.add(kind)
@@ -207,9 +207,11 @@ class OtlpReceiver:
         self._failure = ""
         self._shown = mask_url(export_url(url))
         self._last = ""  # the failure of the last request
-        self._exporter = OTLPMetricExporter(export_url(url), session=_session(self._note), timeout=patience)
+        self._exporter = OTLPMetricExporter(
+            export_url(url), session=_http_session(self._note_failure), timeout=patience
+        )
 
-    def _note(self, failure: str) -> None:
+    def _note_failure(self, failure: str) -> None:
         self._last = failure
 
     async def export(self, metrics: "MetricsData") -> None:
@@ -233,7 +235,7 @@ class OtlpReceiver:
         return f"Of {sent} pushes of metrics to {self._shown} (OTLP) {self.lost} were lost: {self._failure}."
 
 
-def _session(note: Callable[[str], None]) -> Any:
+def _http_session(note: Callable[[str], None]) -> Any:
     """Return a session of the exporter's HTTP client without proxies; ``note`` receives the failure of each request."""
     import requests
 
@@ -304,15 +306,15 @@ def metrics_data(series: Iterable[MetricSeries], began: float, now: float) -> "M
     by_name: dict[str, list[MetricSeries]] = {}
     for one in series:
         by_name.setdefault(one.name, []).append(one)
-    metrics = [_metric(rows, span) for rows in by_name.values()]
+    metrics = [_make_metric(rows, span) for rows in by_name.values()]
     scope = ScopeMetrics(InstrumentationScope("trigate.load"), metrics, "")
     return MetricsData([ResourceMetrics(Resource({"service.name": "trigate-load"}), [scope], "")])
 
 
-def _metric(rows: Sequence[MetricSeries], span: Mapping[str, Any]) -> Any:
+def _make_metric(rows: Sequence[MetricSeries], span: Mapping[str, Any]) -> Any:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Metric, Sum
 
-    first, points = rows[0], [_point(row, span) for row in rows]
+    first, points = rows[0], [_make_point(row, span) for row in rows]
     cumulative = AggregationTemporality.CUMULATIVE
     data: Gauge | Histogram | Sum = Sum(points, cumulative, is_monotonic=True)
     if isinstance(first.value, BucketCounts):
@@ -322,7 +324,7 @@ def _metric(rows: Sequence[MetricSeries], span: Mapping[str, Any]) -> Any:
     return Metric(first.name, "", first.unit, data)
 
 
-def _point(row: MetricSeries, span: Mapping[str, Any]) -> Any:
+def _make_point(row: MetricSeries, span: Mapping[str, Any]) -> Any:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 
     labels, found = dict(row.labels), row.value

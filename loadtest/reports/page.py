@@ -116,7 +116,7 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
             for found in tables(runs)
             for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.text_columns))
         ),
-        *(_all_runs(runs) if len(runs) > 1 else ()),
+        *(_all_runs_section(runs) if len(runs) > 1 else ()),
         *(part for run in runs for part in _run_section(run, alone=len(runs) == 1)),
     ]
     return (
@@ -134,10 +134,10 @@ def _title(runs: Sequence[RunResult]) -> str:
 # All runs
 
 
-def _all_runs(runs: Sequence[RunResult]) -> Iterable[str]:
+def _all_runs_section(runs: Sequence[RunResult]) -> Iterable[str]:
     if not all(run.label for run in runs):  # labelled runs are already side by side in the tables
         yield "<h2>Side by side</h2>"
-        yield _comparison(runs)
+        yield _comparison_section(runs)
     yield "<h2>Distributions</h2>"
     yield _charts(distribution_charts(runs, _short_names(runs)))
 
@@ -148,7 +148,7 @@ def _short_names(runs: Sequence[RunResult]) -> list[str]:
     return [run.label if one_target and run.label else run.name for run in runs]
 
 
-def _comparison(runs: Sequence[RunResult]) -> str:
+def _comparison_section(runs: Sequence[RunResult]) -> str:
     first, *others = runs
     head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
     return html_table(head, [line.cells for line in compared_rows(runs)])

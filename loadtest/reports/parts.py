@@ -102,7 +102,7 @@ def merge_parts(paths: Sequence[Path]) -> RunResult:
 
     Raises ``InvalidReport`` if they are not parts of one load.
     """
-    found = sorted(map(_load, paths), key=lambda one: one.part.number)
+    found = sorted(map(_load_part, paths), key=lambda one: one.part.number)
     first = found[0]
     for one, other in pairwise(found):
         if one.part.number == other.part.number:
@@ -111,10 +111,10 @@ def merge_parts(paths: Sequence[Path]) -> RunResult:
         _check_same_load(first, one)
     there = {one.part.number for one in found}
     missing = [number for number in range(1, first.part.of + 1) if number not in there]
-    return _merge(found, missing)
+    return _merge_results(found, missing)
 
 
-def _load(path: Path) -> _PartReport:
+def _load_part(path: Path) -> _PartReport:
     value = read(path)
     if value.part is None:
         raise InvalidReport(f"{path} is the report of a whole load; merge needs reports of trigate load --part K/N")
@@ -139,7 +139,7 @@ def _check_same_load(first: _PartReport, other: _PartReport) -> None:
         raise InvalidReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")
 
 
-def _merge(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
+def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
     runs = [one.run for one in found]
     part = found[0].part
     lost = sum(part.planned[number - 1] for number in missing) if part.planned else 0
@@ -166,7 +166,7 @@ def _merge(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
         retry_waits=waits,
         probes=probes,
         timeline=timeline,
-        overhead=_overhead(found, [f"part {number} of {part.of} is missing" for number in missing]),
+        overhead=_merge_overheads(found, [f"part {number} of {part.of} is missing" for number in missing]),
         remarks=tuple(_remarks(found, missing, lost)),
     )
 
@@ -179,7 +179,7 @@ def _merge_by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
     return found
 
 
-def _overhead(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
+def _merge_overheads(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
     lag, late = Histogram(), Histogram()
     parts: dict[str, Overhead] = {}
     for one in found:

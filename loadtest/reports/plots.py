@@ -114,7 +114,7 @@ def _round_step(wanted: float) -> float:
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], x_label: str = "") -> str:
     """Return a ``<figure>`` with caption and legend."""
-    lines = "".join(_line(one, x, y) for one in series)
+    lines = "".join(_svg_line(one, x, y) for one in series)
     legend = "".join(
         f'<span><svg class="key" viewBox="0 0 24 8" aria-hidden="true"><path class="s{one.colour}" d="M0 4H24"/></svg>'
         f"{escape(one.label)}{f'<small>{escape(one.end)}</small>' if one.end else ''}</span>"
@@ -125,33 +125,33 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], x_label: str =
     return (
         f'<figure><figcaption>{escape(title)}</figcaption><p class="legend">{legend}</p>'
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
-        f"{_grid(x, y)}{lines}{below}</svg></figure>"
+        f"{_svg_grid(x, y)}{lines}{below}</svg></figure>"
     )
 
 
-def _x(axis: Axis, value: float) -> float:
+def _x_position(axis: Axis, value: float) -> float:
     return LEFT + axis.share(value) * (WIDTH - LEFT - RIGHT)
 
 
-def _y(axis: Axis, value: float) -> float:
+def _y_position(axis: Axis, value: float) -> float:
     return HEIGHT - BOTTOM - axis.share(value) * (HEIGHT - TOP - BOTTOM)
 
 
-def _grid(x: Axis, y: Axis) -> str:
+def _svg_grid(x: Axis, y: Axis) -> str:
     parts = []
     for tick in y.ticks:
-        at = _y(y, tick)
+        at = _y_position(y, tick)
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{escape(y.show(tick))}</text>')
     for tick in x.ticks:
-        at = _x(x, tick)
+        at = _x_position(x, tick)
         parts.append(f'<path class="grid" d="M{at:.1f} {HEIGHT - BOTTOM}v4"/>')
         text = escape(x.show(tick))
         parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" class="tick" text-anchor="middle">{text}</text>')
     return "".join(parts)
 
 
-def _line(series: Series, x: Axis, y: Axis) -> str:
+def _svg_line(series: Series, x: Axis, y: Axis) -> str:
     gaps = groupby(series.points, key=lambda point: math.isnan(point[1]))
     pieces = [[_svg_point(point, x, y) for point in points] for gap, points in gaps if not gap]
     line = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
@@ -164,7 +164,7 @@ def _line(series: Series, x: Axis, y: Axis) -> str:
 
 
 def _svg_point(point: Point, x: Axis, y: Axis) -> str:
-    return f"{_x(x, point[0]):.1f} {_y(y, min(max(point[1], y.low), y.high)):.1f}"
+    return f"{_x_position(x, point[0]):.1f} {_y_position(y, min(max(point[1], y.low), y.high)):.1f}"
 
 
 def _hover_circles(series: Series, x: Axis, y: Axis) -> Iterator[str]:
@@ -241,10 +241,10 @@ def timeline_spans(timeline: LoadTimeline) -> tuple[int, list[TimelineSpan]]:
     size = 1
     while len(every) > size * _POINTS:
         size *= 2
-    return size, [_span(begin, every[begin : begin + size]) for begin in range(0, len(every), size)]
+    return size, [_make_span(begin, every[begin : begin + size]) for begin in range(0, len(every), size)]
 
 
-def _span(begin: int, found: Sequence[Second]) -> TimelineSpan:
+def _make_span(begin: int, found: Sequence[Second]) -> TimelineSpan:
     ttft = Histogram()
     for second in found:
         ttft.merge(second.ttft)
@@ -272,21 +272,21 @@ def timeline_charts(run: RunResult) -> Iterable[str]:
         line("ended whole", 1, lambda one: one.whole),
         line("failed", 2, lambda one: one.failed),
     ]
-    yield chart(f"Requests, {each}", x, linear_axis(_highest(flow), format_number, least=1), flow)
+    yield chart(f"Requests, {each}", x, linear_axis(_highest_value(flow), format_number, least=1), flow)
     under_way = [line("under way", 0, lambda one: one.in_flight)]
-    yield chart("Under way", x, linear_axis(_highest(under_way), format_number, least=1), under_way)
+    yield chart("Under way", x, linear_axis(_highest_value(under_way), format_number, least=1), under_way)
     if run.tally.measures["ttft"].count:
         first = [line(f"p{at}", i, partial(TimelineSpan.first_token, percent=at)) for i, at in enumerate(_OVER_TIME)]
         title = "Time to the first token, by when the request was to start"
-        yield chart(title, x, linear_axis(_highest(first), format_duration), first)
+        yield chart(title, x, linear_axis(_highest_value(first), format_duration), first)
     if any(one.tokens for one in found):
         tokens = [line("tokens", 3, lambda one: one.tokens)]
-        yield chart(f"Tokens, {each}", x, linear_axis(_highest(tokens), format_number, least=1), tokens)
+        yield chart(f"Tokens, {each}", x, linear_axis(_highest_value(tokens), format_number, least=1), tokens)
     lag = [line("greatest lag", 5, lambda one: one.lag)]
-    yield chart("Lateness of the loader itself", x, linear_axis(_highest(lag), format_duration), lag)
+    yield chart("Lateness of the loader itself", x, linear_axis(_highest_value(lag), format_duration), lag)
 
 
-def _highest(series: Sequence[Series]) -> float:
+def _highest_value(series: Sequence[Series]) -> float:
     return max((y for one in series for _, y in one.points if not math.isnan(y)), default=0.0) or 1e-3
 
 

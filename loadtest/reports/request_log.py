@@ -58,7 +58,7 @@ def log_line(
     def since(at: float | None) -> float | None:
         return None if at is None else round(at - planned, 6)
 
-    values, censored = _values(record)
+    values, censored = _times_and_speeds(record)
     found: dict[str, Any] = {
         "time": _format_time(run.begin + planned),
         "run": run.number,
@@ -100,7 +100,7 @@ def log_line(
     return found
 
 
-def _values(record: ExchangeRecord) -> tuple[dict[str, Any], list[str]]:
+def _times_and_speeds(record: ExchangeRecord) -> tuple[dict[str, Any], list[str]]:
     """Return the times and speeds of an exchange, null if not measured, and the names of aborted waits."""
     values: dict[str, Any] = {}
     censored: list[str] = []
@@ -109,7 +109,7 @@ def _values(record: ExchangeRecord) -> tuple[dict[str, Any], list[str]]:
             continue
         found = measure.values_of(record)
         if name == "gap":
-            values[name] = _gaps(found.values)
+            values[name] = _gap_figures(found.values)
         else:
             values[name] = round(found.values[0], 6) if found.values else None
         if found.censored:
@@ -117,7 +117,7 @@ def _values(record: ExchangeRecord) -> tuple[dict[str, Any], list[str]]:
     return values, censored
 
 
-def _gaps(values: Sequence[float]) -> dict[str, float] | None:
+def _gap_figures(values: Sequence[float]) -> dict[str, float] | None:
     if not values:
         return None
     gaps = Histogram()
@@ -146,7 +146,7 @@ class RequestLog:
         self._runs = 0
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._taken = self._written = 0  # bytes
-        self._thread = threading.Thread(target=self._write, name="request log", daemon=True)
+        self._thread = threading.Thread(target=self._write_lines, name="request log", daemon=True)
         self._thread.start()
 
     def log_of_run(self, target: str, secret: SecretWords) -> "RunLog":
@@ -172,16 +172,16 @@ class RequestLog:
             self.failure = self.failure or "the file is too slow"
             self.lost += self._lines.qsize()
 
-    def _write(self) -> None:
+    def _write_lines(self) -> None:
         while (piece := self._lines.get()) is not _END:
             try:
-                self._put(piece)
+                self._write_line(piece)
             except (OSError, ValueError) as error:
                 self.failure = (getattr(error, "strerror", None) or "the file was closed").lower()
                 self.lost += 1
             self._written += len(piece)
 
-    def _put(self, piece: bytes) -> None:
+    def _write_line(self, piece: bytes) -> None:
         """Write a whole line, or nothing in a file: half a line would corrupt the next one."""
         done = 0
         try:

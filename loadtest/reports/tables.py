@@ -225,15 +225,15 @@ def stack_columns(rows: Sequence[Sequence[str]], together: int = 1) -> list[str]
     columns = range(len(rows[0]))
     widths = [max(len(row[i]) for row in rows) + _APART for i in columns]
     said: list[str] = []
-    for taken in _parts(columns, widths, together):
+    for taken in _split_columns(columns, widths, together):
         block = align([[row[i] for i in (0, *taken)] for row in rows])
         said += ["", *block] if said else block
     return said
 
 
-def _parts(columns: Sequence[int], widths: Sequence[int], together: int) -> Iterator[list[int]]:
+def _split_columns(columns: Sequence[int], widths: Sequence[int], together: int) -> Iterator[list[int]]:
     taken: list[int] = []
-    for group in _groups(columns, together):
+    for group in _column_groups(columns, together):
         if taken and sum(widths[i] for i in (0, *taken, *group)) - _APART > COLUMNS:
             yield taken
             taken = []
@@ -241,7 +241,7 @@ def _parts(columns: Sequence[int], widths: Sequence[int], together: int) -> Iter
     yield taken
 
 
-def _groups(columns: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+def _column_groups(columns: Sequence[int], size: int) -> Iterable[Sequence[int]]:
     rest = (len(columns) - 1) % size
     if rest:
         yield columns[1 : 1 + rest]

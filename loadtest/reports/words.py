@@ -266,7 +266,7 @@ def _describe_begun(run: RunResult, number: int, what: str) -> str:
 def turn_rows(run: RunResult) -> Sequence[Sequence[str]]:
     """Return a table with ``HEADINGS`` that has few rows even for many turns."""
     has_cached = any(tally.measures["cached_tokens"].count for tally in run.turns.values())
-    return [[label, *_cells(tally, has_cached)] for label, tally in _group_turns(run.turns)]
+    return [[label, *_turn_cells(tally, has_cached)] for label, tally in _group_turns(run.turns)]
 
 
 def _group_turns(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
@@ -283,7 +283,7 @@ def _group_turns(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
         size = 1 if first <= ALONE else max(size * 2, ALONE)
 
 
-def _cells(tally: Tally, has_cached: bool) -> Iterator[str]:
+def _turn_cells(tally: Tally, has_cached: bool) -> Iterator[str]:
     yield from (str(tally.counts[name]) for name in ("started", "whole"))
     for name in ("ttft", "duration"):
         histogram = tally.measures[name]

@@ -64,7 +64,7 @@ class TurnAnswer:
         if len(body) > LONGEST or (not streamed and has_more_elements(body, MAX_ELEMENTS)):
             raise CannotContinue("the answer is too long to continue")
         try:
-            answer = fold(_events(api, body, streamed))
+            answer = fold(_answer_events(api, body, streamed))
         except GatewayError as error:
             raise CannotContinue(error.info.message) from None
         except FramingError as error:
@@ -83,9 +83,9 @@ def next_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken:
 
     ``spoken`` are additional messages in the API's format. Raises ``CannotContinue``.
     """
-    members = _members(before)
+    members = _body_members(before)
     member = CODECS[answered.api].wire.conversation.member
-    new = [*_messages(answered, said), *map(msgspec.Raw, spoken)]
+    new = [*_turn_messages(answered, said), *map(msgspec.Raw, spoken)]
     members[member] = _extend_array(_messages_array(answered.api, members.get(member)), new)
     return msgspec.json.encode(members)
 
@@ -97,7 +97,7 @@ def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], sp
         raise CannotContinue("the answer has no id for the next turn")
     new = _write_messages("responses", (Message("user", tuple(said)),)) if said else []
     return msgspec.json.encode({
-        **_members(before),
+        **_body_members(before),
         "previous_response_id": answered.answer.start.id,
         "store": True,
         "input": [*new, *map(msgspec.Raw, spoken)],
@@ -109,12 +109,12 @@ def stored_body(body: bytes) -> bytes:
 
     Raises ``CannotContinue`` if it is not an object.
     """
-    return msgspec.json.encode({**_members(body), "store": True})
+    return msgspec.json.encode({**_body_members(body), "store": True})
 
 
 def limited_body(api: Api, body: bytes, output: int) -> bytes:
     """Return the body with another token limit, if it has a limit."""
-    members = _members(body)
+    members = _body_members(body)
     for name, inner in _LIMITS[api]:
         if name not in members:
             continue
@@ -135,7 +135,7 @@ _LIMITS: Final[Mapping[Api, tuple[tuple[str, str], ...]]] = {
 # The answer
 
 
-def _events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
+def _answer_events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
     codec = CODECS[api]
     if not streamed:
         yield from codec.read_answer(body, checked=False)
@@ -169,7 +169,7 @@ def _answer_parts(answered: TurnAnswer) -> Iterator[Part]:
 # The messages
 
 
-def _messages(answered: TurnAnswer, said: Sequence[Part]) -> list[Object]:
+def _turn_messages(answered: TurnAnswer, said: Sequence[Part]) -> list[Object]:
     api = answered.api
     answer = Message("assistant", tuple(_answer_parts(answered)))
     behind = Message("user", tuple(said))
@@ -195,7 +195,7 @@ def _with_reasoning(message: Object, answered: TurnAnswer) -> Object:
     return {**message, answered.reasoning_member: text}
 
 
-def _members(body: bytes) -> dict[str, Any]:
+def _body_members(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
@@ -281,7 +281,7 @@ class ConversationSession:
     def _next_request(self, before: bytes) -> PreparedRequest | None:
         """Return the next request. Raises ``CannotContinue``."""
         answered = TurnAnswer.read(self._request.api, before, self._request.stream)
-        results = [self._result(call.id, call.name, call.kind) for call in answered.calls]
+        results = [self._tool_result(call.id, call.name, call.kind) for call in answered.calls]
         between = self._results_come == "between turns" and self._rounds < ROUNDS
         if results and between:
             self._rounds += 1
@@ -293,7 +293,7 @@ class ConversationSession:
         else:
             return None
         alone = results and (between or self._results_come == "in turns")
-        said = results if alone else [*results, *self._parts(turn)]
+        said = results if alone else [*results, *self._turn_parts(turn)]
         write = referring_body if self._request.history == "server" else next_body
         self._body = write(self._body, answered, said, () if alone else turn.api_messages)
         if turn.output is not None:
@@ -303,13 +303,13 @@ class ConversationSession:
         asked = turn.output or self._opening.asked_output
         return attrs.evolve(_with_body(self._opening, self._body), think=think, asked_output=asked)
 
-    def _parts(self, turn: UserTurn) -> tuple[Part, ...]:
+    def _turn_parts(self, turn: UserTurn) -> tuple[Part, ...]:
         if isinstance(turn.content, tuple):
             return turn.content
         text = self._words(turn.content, self._chance) if isinstance(turn.content, int) else turn.content
         return (TextPart(text),) if text else ()
 
-    def _result(self, id: str, tool: str, kind: Any) -> ToolResultPart:
+    def _tool_result(self, id: str, tool: str, kind: Any) -> ToolResultPart:
         wanted = self._request.tool_results.result_of(tool)
         text = wanted if isinstance(wanted, str) else self._words(wanted.draw(self._chance), self._chance)
         return ToolResultPart(id, (TextPart(text),), kind=kind)
@@ -373,10 +373,10 @@ class TracedConversations:
     def _start(self, session: LoadSession, rows: Sequence[int], seed: int) -> LoadSession:
         opening = session.turn(None)
         assert opening is not None, "a session has a first turn"
-        turns = [self._turn(*map(self._trace.row, pair)) for pair in pairwise(rows)]
+        turns = [self._turn_of_row(*map(self._trace.row, pair)) for pair in pairwise(rows)]
         return ConversationSession(opening, turns, "in turns", self._words, seed)
 
-    def _turn(self, before: TraceRow, row: TraceRow) -> UserTurn:
+    def _turn_of_row(self, before: TraceRow, row: TraceRow) -> UserTurn:
         """Return the turn of ``row``. Its prompt includes the earlier turns if it is longer than they are."""
         new = row.input - before.input - before.output
         think = max(0.0, row.at - before.at - before.elapsed) / self._speed

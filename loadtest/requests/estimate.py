@@ -58,7 +58,7 @@ def token_estimate(plan: Scenario) -> TokenEstimate:
         size += len(first.body)
         found.append(_session_tokens(first, session.unbegun + 1))
     inputs, outputs = (math.fsum(tokens) / len(found) for tokens in zip(*found, strict=True))
-    return TokenEstimate(len(plan.targets) * _sessions(plan), inputs, outputs)
+    return TokenEstimate(len(plan.targets) * _session_count(plan), inputs, outputs)
 
 
 def _session_tokens(first: PreparedRequest, turns: int) -> tuple[float, float]:
@@ -68,15 +68,15 @@ def _session_tokens(first: PreparedRequest, turns: int) -> tuple[float, float]:
     return inputs * turns + (inputs + outputs) * turns * (turns - 1) / 2, outputs * turns
 
 
-def _sessions(plan: Scenario) -> float:
+def _session_count(plan: Scenario) -> float:
     """Return the number of sessions of all runs on one target, infinite if it depends on their results."""
     if plan.search is not None:
         return math.inf
     loads = [plan.with_load(load) for load in plan.loads] or [plan]
-    return plan.repeat * sum(map(_sessions_of_run, loads))
+    return plan.repeat * sum(map(_session_count_of_run, loads))
 
 
-def _sessions_of_run(plan: Scenario) -> float:
+def _session_count_of_run(plan: Scenario) -> float:
     warmup = plan.steps[0].rate * plan.warmup if plan.steps else 0.0
     return warmup + plan.planned_sessions
 

@@ -123,7 +123,7 @@ _PEOPLE: Final = frozenset(("human", "user"))
 _MODELS: Final = frozenset(("gpt", "assistant", "chatgpt", "bard", "bing", "model"))
 
 
-def _read_talk(members: Members) -> MessagesRequest:
+def _read_sharegpt(members: Members) -> MessagesRequest:
     """Read a ShareGPT conversation: the texts of the person, and the length of the first answer, at 4 characters a
     token."""
     turns = [_read_turn(turn) for turn in _decode_objects("conversations", members["conversations"])]
@@ -146,7 +146,7 @@ def _read_turn(turn: Object) -> tuple[str, str]:
 
 
 _READERS: Final[Mapping[str, Callable[[Members], MessagesRequest]]] = {
-    "conversations": _read_talk,
+    "conversations": _read_sharegpt,
     "messages": _read_messages,
     "prompt": _read_prompt,
 }
@@ -307,24 +307,24 @@ def request_file(path: str, api: LoadApi) -> RequestFile:
     try:
         stamp = place.stat()
     except OSError as error:
-        raise _unreadable(place, error) from None
-    return _read(place, path if path == SYNTHETIC else place.name, api, stamp.st_mtime_ns, stamp.st_size)
+        raise _unreadable_error(place, error) from None
+    return _read_file(place, path if path == SYNTHETIC else place.name, api, stamp.st_mtime_ns, stamp.st_size)
 
 
-def _unreadable(path: Path, error: OSError) -> Exception:
+def _unreadable_error(path: Path, error: OSError) -> Exception:
     reason = (error.strerror or "unreadable").lower()
     return LineMistakes(path).file_error(f"cannot be read: {reason}", "give a readable file")
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> RequestFile:
+def _read_file(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> RequestFile:
     mistakes = LineMistakes(path)
     try:
         with path.open("rb") as file:
             large = size > IN_MEMORY
             data: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if large else file.read()
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable_error(path, error) from None
     starts, ends = array("Q"), array("Q")
     forms: Counter[str] = Counter()
     left_out: Counter[str] = Counter()

@@ -117,13 +117,13 @@ class PromptTexts:
 
     def prompt(self, number: int, size: int, rng: random.Random) -> str:
         """Return a text of ``size`` characters, or of the mark if that is longer, for the request ``number``."""
-        return self._text(f"request {number}", size, rng.random())
+        return self._text_from_pool(f"request {number}", size, rng.random())
 
     def shared(self, name: str, size: int) -> str:
         """Return the shared text ``name``, always the same except for its length."""
-        return self._text(name, size, random.Random(name).random())
+        return self._text_from_pool(name, size, random.Random(name).random())
 
-    def _text(self, name: str, size: int, place: float) -> str:
+    def _text_from_pool(self, name: str, size: int, place: float) -> str:
         begin = f"{blake2b(f'{self._mark} {name}'.encode(), digest_size=5).hexdigest()}: "
         return begin + _pool_text(place, size - len(begin))
 
@@ -195,7 +195,7 @@ class MadeRequests:
         self._prefixed = 0  # sessions so far, each with another prefix
 
     def session(self, number: int, rng: random.Random) -> LoadSession:
-        planned = self._plan(number, rng)
+        planned = self._draw_prompt(number, rng)
         return LazySession(lambda: SingleRequest(self._prepare(planned)))
 
     def words(self, tokens: int, rng: random.Random) -> str:
@@ -203,15 +203,15 @@ class MadeRequests:
         size = self._calibration.prompt_length(tokens)
         return self._texts.prompt(rng.getrandbits(64), size, rng)
 
-    def _plan(self, number: int, rng: random.Random) -> PlannedPrompt:
+    def _draw_prompt(self, number: int, rng: random.Random) -> PlannedPrompt:
         trace = self._setting.trace
         if trace is not None:
             row = trace.row(trace.row_of_arrival(number))
             return PlannedPrompt(number, row.input, row.output, rng.getrandbits(64), blocks=row.blocks)
         tokens, output = self._request.prompt.draw(rng), self._request.output.draw(rng)
-        return PlannedPrompt(number, tokens, output, rng.getrandbits(64), self._prefix(rng))
+        return PlannedPrompt(number, tokens, output, rng.getrandbits(64), self._draw_prefix(rng))
 
-    def _prefix(self, rng: random.Random) -> int | None:
+    def _draw_prefix(self, rng: random.Random) -> int | None:
         """Return the number of a shared prefix.
 
         The first requests use each prefix once, so that the warm-up sends all of them.
@@ -229,7 +229,7 @@ class MadeRequests:
         rng = random.Random(planned.seed)
         shared = self._request.prefix if planned.prefix is not None else None
         tokens = planned.tokens + (shared.tokens if shared else 0)
-        prompt = self._prompt(planned, tokens, rng)
+        prompt = self._make_prompt(planned, tokens, rng)
         images = [self._images.base64(rng) for _ in range(self._count)] if self._images else []
         learns = self._setting.learns and not images  # tokens of images cannot be separated
         size = len(prompt) * self._request.texts
@@ -243,7 +243,7 @@ class MadeRequests:
             learn=partial(self._calibration.add_count, size) if learns else None,
         )
 
-    def _prompt(self, planned: PlannedPrompt, tokens: int, rng: random.Random) -> str:
+    def _make_prompt(self, planned: PlannedPrompt, tokens: int, rng: random.Random) -> str:
         """Return the shared text and the request's own text, with ``tokens`` tokens in all."""
         size = self._calibration.prompt_length(tokens)
         begin = self._shared_text(planned)
@@ -278,7 +278,7 @@ class Probes:
         self._chance = random.Random(f"{setting.seed} probes")
         self._number = 0
 
-    def next(self) -> PreparedRequest:
+    def next_probe(self) -> PreparedRequest:
         self._number += 1
         found = self._source.session(self._number, self._chance).turn(None)
         assert found is not None

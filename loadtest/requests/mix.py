@@ -158,9 +158,9 @@ class FileRequests:
         if not following:
             body, recorded = split_turns(opening.request.api, opening.body)
             opening, following = attrs.evolve(opening, body=body), [*recorded]
-        return conversation_of(opening, following, self._words, rng) if following else SingleRequest(opening)
+        return conversation_of(opening, following, self._random_words, rng) if following else SingleRequest(opening)
 
-    def _words(self, tokens: int, rng: random.Random) -> str:
+    def _random_words(self, tokens: int, rng: random.Random) -> str:
         return self._texts.prompt(rng.getrandbits(32), tokens * TOKENS, rng)
 
     def _line_number(self, number: int) -> int:

@@ -182,14 +182,14 @@ class ActiveRun(LoadUnderWay):
         cpu, since = time.process_time(), time.perf_counter()
         async with trio.open_nursery() as watching:
             watching.start_soon(self._lag.watch)
-            watching.start_soon(self._watch)
+            watching.start_soon(self._watch_timeouts)
             watching.start_soon(collect_when_idle, self, SPARE)
             if self.scenario.probe and not self._share.index:
                 watching.start_soon(self._send_probes)
             async with trio.open_nursery() as self._settling:
                 try:
                     with self._scope:
-                        await (self._open_loop() if self.scenario.is_open_loop else self._closed_loop())
+                        await (self._run_open_loop() if self.scenario.is_open_loop else self._run_closed_loop())
                     cpu = (time.process_time() - cpu) / max(SAMPLE_INTERVAL, time.perf_counter() - since)
                 finally:
                     self._server.close()
@@ -198,7 +198,7 @@ class ActiveRun(LoadUnderWay):
 
     # Arrivals
 
-    async def _open_loop(self) -> None:
+    async def _run_open_loop(self) -> None:
         drawn = random.Random(f"{self.scenario.seed} requests")
         numbers = iter(range(10**12))
 
@@ -224,7 +224,7 @@ class ActiveRun(LoadUnderWay):
                 await start_on_time(arrival_times(self.scenario), self.begin - self.scenario.warmup, prepare)
             nursery.cancel_scope.deadline = max(self.end, last) + self.scenario.grace
 
-    async def _closed_loop(self) -> None:
+    async def _run_closed_loop(self) -> None:
         """Start the clients one after another during the warm-up."""
         apart = self.scenario.warmup / self.scenario.concurrency
         async with trio.open_nursery() as nursery:
@@ -309,8 +309,8 @@ class ActiveRun(LoadUnderWay):
         elif not (self.interrupted or self.stopped):
             exchange.fail("unfinished", f"not sent {self.scenario.grace:g} s after the last arrival")
         self.figures.record_begin(planned - self.begin, 0.0)
-        position = self._position(arrival.number, 1, planned, prepared)
-        self._settling.start_soon(self._settle, exchange, position)
+        position = self._make_position(arrival.number, 1, planned, prepared)
+        self._settling.start_soon(self._judge_and_count, exchange, position)
 
     async def _run_session(self, arrival: SessionArrival, planned: float, queued: float = 0.0) -> TimedExchange:
         """Run a session turn by turn and return its last exchange. It waited ``queued`` seconds for its turn.
@@ -324,7 +324,7 @@ class ActiveRun(LoadUnderWay):
         try:
             while True:
                 left = session.unbegun
-                position = self._position(arrival.number, turn, planned, prepared)
+                position = self._make_position(arrival.number, turn, planned, prepared)
                 exchange, whole = await self._run_exchange(position, planned, prepared, arrival.manner, queued)
                 following = session.turn(exchange.body) if whole else None
                 if following is None:
@@ -345,7 +345,7 @@ class ActiveRun(LoadUnderWay):
         if planned >= self.begin:
             self.figures.count_skipped_turns(left, failed)
 
-    def _position(self, number: int, turn: int, planned: float, prepared: PreparedRequest) -> PlanPosition:
+    def _make_position(self, number: int, turn: int, planned: float, prepared: PreparedRequest) -> PlanPosition:
         asked = prepared.asked_input, prepared.asked_output, prepared.characters
         return PlanPosition(number, turn, self._step_at(planned), *asked)
 
@@ -353,7 +353,7 @@ class ActiveRun(LoadUnderWay):
         self, position: PlanPosition, planned: float, prepared: PreparedRequest, manner: float, queued: float
     ) -> tuple[TimedExchange, bool]:
         """Return the finished exchange, and whether it seems whole. The verdict follows later."""
-        request = self._template(prepared.request).outgoing(prepared)
+        request = self._template_for(prepared.request).outgoing(prepared)
         exchange = TimedExchange(prepared.request, _choose_manner(prepared.request, manner), planned, queued)
         self.figures.record_begin(planned - self.begin, max(0.0, exchange.began - planned - queued))
         self._under_way[exchange] = position
@@ -367,10 +367,10 @@ class ActiveRun(LoadUnderWay):
         finally:
             self.in_flight -= 1
             del self._under_way[exchange]
-            self._settling.start_soon(self._settle, exchange, position, prepared.learn)
+            self._settling.start_soon(self._judge_and_count, exchange, position, prepared.learn)
         return exchange, exchange.complete and not exchange.has_error
 
-    def _template(self, request: LoadRequest) -> RequestTemplate:
+    def _template_for(self, request: LoadRequest) -> RequestTemplate:
         """Return the template of a kind. One file may have requests of several APIs and models."""
         kind = request.name, request.api, request.model, request.stream
         if kind not in self._templates:
@@ -379,7 +379,7 @@ class ActiveRun(LoadUnderWay):
             self._templates[kind] = RequestTemplate(request, url, headers)
         return self._templates[kind]
 
-    async def _settle(
+    async def _judge_and_count(
         self, exchange: TimedExchange, position: PlanPosition, learn: Callable[[int], None] | None = None
     ) -> None:
         """Judge and count an exchange. Its client does not wait for that."""
@@ -405,13 +405,13 @@ class ActiveRun(LoadUnderWay):
         async with trio.open_nursery() as nursery:
             while planned < self.end:
                 await trio.sleep_until(planned)
-                nursery.start_soon(self._probe, probes.next(), planned)
+                nursery.start_soon(self._send_probe, probes.next_probe(), planned)
                 planned += 1 / self.scenario.probe
 
-    async def _probe(self, prepared: PreparedRequest, planned: float) -> None:
+    async def _send_probe(self, prepared: PreparedRequest, planned: float) -> None:
         exchange, judged = TimedExchange(prepared.request, "reads", planned), None
         try:
-            await exchange.run(self._server, self._template(prepared.request).outgoing(prepared))
+            await exchange.run(self._server, self._template_for(prepared.request).outgoing(prepared))
             judged = await self._judge_answer(exchange, exchange.body) if exchange.complete else None
         except trio.Cancelled:
             exchange.fail("unfinished", "not finished at the end of the load")
@@ -441,7 +441,7 @@ class ActiveRun(LoadUnderWay):
                 return number
         return max(0, len(steps) - 1)
 
-    async def _watch(self) -> None:
+    async def _watch_timeouts(self) -> None:
         while True:
             now = trio.current_time()
             self.figures.timeline.record_state(now - self.begin, self.in_flight, self._lag.take_worst())

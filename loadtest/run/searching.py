@@ -163,7 +163,7 @@ async def search(
             break
         verdict, why = judge_step(result, step.state, step.watch, rule)
         tried.append(TriedLoad(todo.load, todo.purpose, verdict, step.watch.most_under_way > 1))
-        steps.append(_search_step(result, tried[-1], why, step.watch.most_under_way))
+        steps.append(_make_search_step(result, tried[-1], why, step.watch.most_under_way))
         results.append(result)
         reporter.report_step(steps[-1])
         if tried[-1].holds and (durations := result.tally.measures["duration"]).count:
@@ -177,7 +177,7 @@ async def search(
     return attrs.evolve(results[-1], search=report, remarks=(*results[-1].remarks, *unsure))
 
 
-def _search_step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchStep:
+def _make_search_step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchStep:
     def at(name: str, percent: float) -> float | None:
         histogram = run.tally.measures[name]
         return histogram.percentile(percent) if histogram.count else None

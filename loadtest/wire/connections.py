@@ -58,14 +58,14 @@ class Connections:
         self._close_where(lambda shared: shared.is_useless)
         return next(filter(None, (shared.stream() for shared in self._shared)), None)
 
-    async def new(self, pace: Pace = "as it comes") -> Channel:
+    async def open_channel(self, pace: Pace = "as it comes") -> Channel:
         """Open a connection, or use one that was opened meanwhile. Raises ``WireError``."""
         if self._rules.http == 1:
-            return TimedConnection(await self.transport(pace), self.address)
+            return TimedConnection(await self.new_transport(pace), self.address)
         async with self._opening:
             if (kept := self.idle_channel()) is not None and self._rules.keep:
                 return kept
-            shared = await SharedConnection.open(await self.transport(), self.address, self._max_streams)
+            shared = await SharedConnection.open(await self.new_transport(), self.address, self._max_streams)
             if (stream := shared.stream()) is None:
                 refusal = shared.refusal()
                 shared.close()
@@ -77,9 +77,9 @@ class Connections:
     def _max_streams(self) -> int:
         return self._rules.streams if self._rules.keep else 1
 
-    async def transport(self, pace: Pace = "as it comes") -> TimedTransport:
+    async def new_transport(self, pace: Pace = "as it comes") -> TimedTransport:
         """Open a transport for any protocol. Raises ``WireError``."""
-        await self._renew()
+        await self._resolve_again()
         return await open_transport(self._turns, self.address.host, self._tls, pace)
 
     def release(self, connection: Channel) -> None:
@@ -103,7 +103,7 @@ class Connections:
             shared.close()
             self._shared.remove(shared)
 
-    async def _renew(self) -> None:
+    async def _resolve_again(self) -> None:
         """Resolve the name again if it is time. If that fails, the old addresses remain."""
         now = trio.current_time()
         if not self._rules.dns_ttl or now - self._looked_up < self._rules.dns_ttl:

@@ -76,13 +76,13 @@ class SharedConnection:
         """Open a connection over ``transport``. Raises ``WireError`` and closes the transport then."""
         self = cls(transport, address, most)
         try:
-            await self._begin()
+            await self._start_connection()
         except BaseException:
             self.close()
             raise
         return self
 
-    async def _begin(self) -> None:
+    async def _start_connection(self) -> None:
         if self._address.secure and self._transport.protocol != "h2":
             raise WireError("tls", f"{NOT_H2}: it agreed on {self._transport.protocol or 'nothing'}")
         self._frames.local_settings = h2.settings.Settings(
@@ -184,12 +184,12 @@ class SharedConnection:
 
     async def _flush_all(self) -> None:
         try:
-            while data := self._outgoing():
+            while data := self._outgoing_bytes():
                 await self._transport.send((data,))
         finally:
             self._flushed.set()
 
-    def _outgoing(self) -> bytes:
+    def _outgoing_bytes(self) -> bytes:
         data = self._unsent + self._frames.data_to_send()
         self._unsent = b""
         return data
@@ -204,7 +204,7 @@ class SharedConnection:
         if not data or self._first[SETTINGS_AT : SETTINGS_AT + 1] not in (b"", _SETTINGS):
             self._fail(self._protocol_error("closed", "in the middle of its answer"), at)
             return
-        self._unsent = self._outgoing()  # h2 would drop it on GOAWAY
+        self._unsent = self._outgoing_bytes()  # h2 would drop it on GOAWAY
         try:
             events = self._frames.receive_data(data)
         except h2.exceptions.ProtocolError as error:

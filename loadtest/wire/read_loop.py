@@ -96,18 +96,18 @@ if sys.platform == "linux":
             try:
                 while True:
                     await trio.lowlevel.wait_readable(self._poll.fileno())
-                    read = self._read()
-                    while self._deliver(read):  # noqa: ASYNC110  # more data is ready
+                    read = self._read_sockets()
+                    while self._deliver_reads(read):  # noqa: ASYNC110  # more data is ready
                         await trio.lowlevel.checkpoint()
             finally:
                 self._poll.close()
 
-        def _read(self) -> deque[_Read]:
+        def _read_sockets(self) -> deque[_Read]:
             known, now = self._watched, self._now
             ready = [(fd, known[fd]) for fd, _ in self._poll.poll(0, BATCH)]
             return deque((fd, watched, watched.read(), now()) for fd, watched in ready)
 
-        def _deliver(self, read: deque[_Read]) -> bool:
+        def _deliver_reads(self, read: deque[_Read]) -> bool:
             """Deliver the reads until ``TURN`` is over. Return whether some are left."""
             known, now = self._watched, self._now
             until = now() + TURN

@@ -108,7 +108,7 @@ class TimedWebSocket:
         return found
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """True if another request can be sent: no unrequested message has arrived."""
         return self._fault is None and not self._messages
 
@@ -178,9 +178,9 @@ class TimedWebSocket:
         """Send a pong, unless the server does not read the earlier ones."""
         if self._pongs < PONGS:
             self._pongs += 1
-            trio.lowlevel.spawn_system_task(self._pong, self._frames.send(ping.response()))
+            trio.lowlevel.spawn_system_task(self._write_pong, self._frames.send(ping.response()))
 
-    async def _pong(self, data: bytes) -> None:
+    async def _write_pong(self, data: bytes) -> None:
         await self._transport.send((data,))
         self._pongs -= 1
 

@@ -265,7 +265,9 @@ class Provider:
             return _SETTING.sub(lambda found: values.get(found[1], found[0]), text)
 
         def fill_addresses(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {name: _filled(value, fill) if name in _ADDRESS_FIELDS else value for name, value in changes.items()}
+            return {
+                name: _fill_in(value, fill) if name in _ADDRESS_FIELDS else value for name, value in changes.items()
+            }
 
         return attrs.evolve(
             self, settings=settings, routes=tuple((fill(part), fill(other)) for part, other in self.routes),
@@ -307,7 +309,7 @@ def _path_end(place: str) -> str:
     return (urlsplit(place).path if "://" in place else place).rpartition("}")[2]
 
 
-def _filled(value: Any, fill: Any) -> Any:
+def _fill_in(value: Any, fill: Any) -> Any:
     if isinstance(value, Mapping):
         return {api: fill(place) for api, place in value.items()}
     return None if value is None else fill(value)

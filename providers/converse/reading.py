@@ -56,7 +56,7 @@ class BlockReading(Protocol):
     """A reader of one content block."""
 
     def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
-        """Return the events of a piece."""
+        """Return the events for a ``contentBlockDelta``."""
         ...
 
     def finish(self) -> list[Event]:

@@ -38,7 +38,7 @@ _ANYTHING: Final[Schema] = {"type": "object"}
 def reduce_schema(schema: Any) -> tuple[Schema, tuple[str, ...]]:
     """Return ``schema`` in Google's form, and the removed keywords, each once."""
     reduction = _Reduction(schema)
-    return reduction.schema(schema), tuple(reduction.removed)
+    return reduction.reduce(schema), tuple(reduction.removed)
 
 
 class _Reduction:
@@ -53,7 +53,7 @@ class _Reduction:
         self._sizes: dict[int, int] = {}  # sizes of definitions by identity, because one has many spellings
         self._open: dict[int, None] = {}  # the definitions that led to the present subschema, as a stack
 
-    def schema(self, value: Any) -> Schema:
+    def reduce(self, value: Any) -> Schema:
         """Return the subschema ``value`` in Google's form."""
         self._schemas_left -= 1
         if not isinstance(value, dict) or self._schemas_left < 0:
@@ -91,9 +91,9 @@ class _Reduction:
     def _copy_keyword(self, out: Schema, name: str, one: Any) -> None:
         match name:
             case "properties" if isinstance(one, dict):
-                out["properties"] = {key: self.schema(inner) for key, inner in one.items()}
+                out["properties"] = {key: self.reduce(inner) for key, inner in one.items()}
             case "items":
-                out["items"] = self.schema(one)
+                out["items"] = self.reduce(one)
             case "anyOf" | "oneOf" if isinstance(one, list):
                 self._copy_alternatives(out, one)
             case "const":
@@ -125,9 +125,9 @@ class _Reduction:
         if len(kept) < len(schemas):
             out["nullable"] = True
         if len(kept) == 1:
-            out |= {name: one for name, one in self.schema(kept[0]).items() if name not in out}
+            out |= {name: one for name, one in self.reduce(kept[0]).items() if name not in out}
         elif kept:
-            out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one) for one in kept)]
+            out["anyOf"] = [*out.get("anyOf", ()), *(self.reduce(one) for one in kept)]
 
     def _merge_all_of(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``value`` with the members of its ``allOf`` merged in."""

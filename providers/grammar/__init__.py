@@ -101,10 +101,10 @@ class Judge:
         return Verdict(self._api, True, self._outcome, self._events, self._violation, waived)
 
     def _record_violation(self, findings: Iterable[Finding], offset: int) -> None:
-        self._violation = _first(self._api, findings, self._tolerant, self._waived, self._events, offset)
+        self._violation = _first_violation(self._api, findings, self._tolerant, self._waived, self._events, offset)
 
 
-def _first(
+def _first_violation(
     api: Api, findings: Iterable[Finding], tolerant: bool, waived: dict[str, None], event: int = 0, offset: int = 0
 ) -> Violation | None:
     """Return the first finding that counts, and add waived ones before it to ``waived``."""
@@ -129,9 +129,9 @@ def _judge_whole(api: Api, body: bytes, tolerant: bool) -> Verdict:
     try:
         value = parse_json(body)
     except ValueError as error:
-        broken = _first(api, [(f"{api}.whole.json", str(error))], tolerant, waived)
+        broken = _first_violation(api, [(f"{api}.whole.json", str(error))], tolerant, waived)
         return Verdict(api, False, "cut", 0, broken)
-    broken = _first(api, grammar.whole(value), tolerant, waived)
+    broken = _first_violation(api, grammar.whole(value), tolerant, waived)
     value_members = members(value)
     failed = (
         bool(value_members.get("error"))

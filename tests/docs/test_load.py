@@ -15,7 +15,7 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.tally import COUNTS, MEASURES, Tally
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.raw_scenario import RawScenario
-from loadtest.plan.scenario_file import build
+from loadtest.plan.scenario_file import build_scenario
 from loadtest.reports.report_file import dump
 from loadtest.run.overhead import Overhead, SelfTest
 from loadtest.run.search import FoundLoad, SearchReport, SearchStep
@@ -42,11 +42,11 @@ def test_each_scenario_is_good():
     whole = [text for text in blocks_in(PAGE, "yml") if "targets:" in text]
     parts = [text for text in blocks_in(PAGE, "yml") if text not in whole]
     (text,) = whole
-    plan = build(read(text.encode(), "scenario.yml"), {})
+    plan = build_scenario(read(text.encode(), "scenario.yml"), {})
     assert len(plan.requests) == 5
     assert all(parse_condition(condition) for condition in plan.fail_if)
     for part in parts:
-        build(read((AROUND + part).encode(), "part.yml"), {})
+        build_scenario(read((AROUND + part).encode(), "part.yml"), {})
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_tables_have_every_member_of_a_report():
 
 def test_the_defaults_in_the_tables_are_the_real_ones():
     written = {**table("Keys of a request:"), **table("Keys of a scenario:")}
-    bare = build(read(b"url: http://x\nrate: 1\nrequests: [{model: m}]", "s.yml"), {})
+    bare = build_scenario(read(b"url: http://x\nrate: 1\nrequests: [{model: m}]", "s.yml"), {})
     first = bare.requests[0]
     lengths = {"prompt": first.prompt.mean, "output": first.output.mean}
     shown = {**attrs.asdict(bare), **attrs.asdict(first), **lengths}

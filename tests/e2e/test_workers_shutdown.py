@@ -20,7 +20,7 @@ from tests.support.apis import OLDER, VENDORS, question
 from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
 from tests.support.processes import is_running, peers, pending, state, stop, workers
-from tests.support.raw_call import SUCCESS, flood
+from tests.support.raw_call import SUCCESS, send_until_full
 from tests.support.upstreams import PATHS, Script, render
 
 pytestmark = [
@@ -88,7 +88,7 @@ class Calls:
             call.provider_end.send(SSE + b"".join(map(chunk, [*begin, piece])))
             call.client.read_until(b"xxx")
             waiting[call.provider_end.sock] = chunk(piece)
-        flood(waiting, self.rest)
+        send_until_full(waiting, self.rest)
         return [call for call, _ in calls]
 
     def rest(self) -> None:

@@ -58,7 +58,7 @@ async def test_the_name_is_looked_up_again_when_its_time_is_over(autojump_clock)
         for rules, asked, peer in ((ConnectionRules(), 1, one), (ConnectionRules(dns_ttl=30), 2, two)):
             connections = Connections(address, None, rules)
             await trio.sleep(31)
-            transports = [await connections.transport() for _ in range(2)]
+            transports = [await connections.new_transport() for _ in range(2)]
             assert names.asked == asked
             assert transports[0].peer == peer.getsockname(), rules
             for transport in transports:

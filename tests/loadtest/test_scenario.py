@@ -7,7 +7,7 @@ from loadtest.plan.arrivals import RateStep
 from loadtest.plan.lengths import LognormalLengths, NormalLengths, SharedPrefixes, UniformLengths, constant_length
 from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen
 from loadtest.plan.scenario import recorded_starts
-from loadtest.plan.scenario_file import build
+from loadtest.plan.scenario_file import build_scenario
 
 GOOD = """
 targets: {one: "http://127.0.0.1:1", other: "http://127.0.0.1:2"}
@@ -24,7 +24,7 @@ requests:
 
 
 def built(text: str, **env: str):
-    return build(read(text.encode(), "s.yaml"), env)
+    return build_scenario(read(text.encode(), "s.yaml"), env)
 
 
 def mistakes(text: str) -> list[str]:

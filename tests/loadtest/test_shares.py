@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from configfile.document import ConfigError, Document
 from configfile.wording import Wrong
-from loadtest.plan.scenario_file import build
+from loadtest.plan.scenario_file import build_scenario
 from loadtest.plan.shares import ALL, PlanShare, available_cores, format_start, parse_part, parse_processes, parse_start
 
 
@@ -45,9 +45,9 @@ def test_divided_shares_are_all_of_a_plan_once(parts, processes, count):
 
 def test_a_scenario_names_processes_and_no_other_machines():
     content = {"url": "http://a", "rate": 1, "requests": [{"model": "m"}]}
-    assert build(Document("", {**content, "processes": 3}), {}).processes == 3
+    assert build_scenario(Document("", {**content, "processes": 3}), {}).processes == 3
     with pytest.raises(ConfigError) as caught:
-        build(Document("", {**content, "processes": 0, "workers": ["a:1"], "secret_env": "S"}), {})
+        build_scenario(Document("", {**content, "processes": 0, "workers": ["a:1"], "secret_env": "S"}), {})
     told = {mistake.path: mistake.expected for mistake in caught.value.mistakes}
     assert told["workers"] == told["secret_env"]
     assert "--part K/N --start-at TIME" in told["workers"]

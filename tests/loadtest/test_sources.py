@@ -14,7 +14,7 @@ from configfile.document import ConfigError, Document
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.lengths import SharedPrefixes
 from loadtest.plan.load_request import LoadRequest, PromptImages
-from loadtest.plan.scenario_file import build
+from loadtest.plan.scenario_file import build_scenario
 from loadtest.plan.traces import load_trace
 from loadtest.requests.estimate import describe_files
 from loadtest.requests.mix import source_of
@@ -23,7 +23,7 @@ from loadtest.requests.sources import SourceSetting, setting_of
 
 def plan(*requests, **more):
     content = {"targets": {"a": "http://x", "b": "http://y"}, "rate": 1, "requests": [*requests], **more}
-    return build(Document("s", content), {})
+    return build_scenario(Document("s", content), {})
 
 
 def sent(scenario, target="a", number=20):

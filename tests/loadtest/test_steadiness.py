@@ -64,11 +64,11 @@ def test_of_short_runs_and_few_answers_nothing_is_said():
 
 async def result(rate, seconds, service=0.1, **more) -> RunResult:
     from configfile.document import Document
-    from loadtest.plan.scenario_file import build
+    from loadtest.plan.scenario_file import build_scenario
 
     keys = {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], "rate": rate, "seconds": seconds, **more}
     run, _ = simulate(SimulatedQueue(4, lambda rng: service))
-    return await run(build(Document("test", keys), {}), "")
+    return await run(build_scenario(Document("test", keys), {}), "")
 
 
 async def test_a_steady_run_has_no_note_and_one_with_a_backlog_has(autojump_clock):

@@ -141,7 +141,7 @@ async def test_answers_come_through_tls(certificate):
         connections = Connections(await ServerAddress.resolve(url), client, ConnectionRules())
         for _ in range(2):
             taken = TakenAnswer()
-            connection = connections.idle_channel() or await connections.new()
+            connection = connections.idle_channel() or await connections.open_channel()
             await connection.ask(OutgoingRequest("/", (), b'{"a": "%b"}' % (b"y" * 200_000)), taken)
             await taken.over.wait()
             connections.release(connection)
@@ -156,7 +156,7 @@ async def test_a_server_that_agrees_on_no_http_2_is_named(certificate):
     async with serving(lambda stream, head: answer(stream, "x"), server) as url:
         connections = Connections(await ServerAddress.resolve(url), client, ConnectionRules(http=2))
         with pytest.raises(WireError) as caught:
-            await connections.new()
+            await connections.open_channel()
     assert (caught.value.fault, caught.value.detail) == (
         "tls",
         "the server does not support HTTP/2: it agreed on nothing",

@@ -44,10 +44,10 @@ class Witness:
         self.clients.append(request.scope["client"])
         self.schemes.append(request.scope["scheme"])
         scope.on_close(self.closed.append)
-        scope.nursery.start_soon(self._live)
+        scope.nursery.start_soon(self._run_watched)
         return scope
 
-    async def _live(self) -> None:
+    async def _run_watched(self) -> None:
         self.begun.set()
         try:
             await trio.sleep_forever()

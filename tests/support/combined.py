@@ -277,13 +277,13 @@ class _Playing:
         """Send the request once, and read its response and its line."""
         provider = self._servers.provider
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._conduct, written)
+            nursery.start_soon(self._perform_actions, written)
             await self._send()
             nursery.cancel_scope.cancel()
         self.lines += await self._settled.next()
         self.asked.append(provider.asked.total())
 
-    async def _conduct(self, written: dict[str, Any]) -> None:
+    async def _perform_actions(self, written: dict[str, Any]) -> None:
         """Perform the actions of the case during the request."""
         provider = self._servers.provider
         needed = 2 if self._case["hedge"] == "loses" else 1

@@ -37,10 +37,10 @@ class ConverseRecording:
 @cache
 def converse_recordings() -> tuple[ConverseRecording, ...]:
     """Return all successful exchanges."""
-    return tuple(_recording(file) for file in sorted(FOLDER.glob("*.meta.json")))
+    return tuple(_read_recording(file) for file in sorted(FOLDER.glob("*.meta.json")))
 
 
-def _recording(file: Path) -> ConverseRecording:
+def _read_recording(file: Path) -> ConverseRecording:
     at = str(file).removesuffix(".meta.json")
     meta = json.loads(file.read_bytes())
     request = json.loads(Path(f"{at}.request.json").read_bytes())
@@ -55,25 +55,31 @@ def _recording(file: Path) -> ConverseRecording:
     events = [(one["headers"][":event-type"], one["payload"]) for one in map(json.loads, lines)]
     last = dict(events)
     return ConverseRecording(
-        name, meta, request, body, _put_together(events), last["messageStop"]["stopReason"], last["metadata"]["usage"]
+        name,
+        meta,
+        request,
+        body,
+        _assemble_blocks(events),
+        last["messageStop"]["stopReason"],
+        last["metadata"]["usage"],
     )
 
 
-def _put_together(events: Sequence[tuple[str, Any]]) -> list[Mapping[str, Any]]:
+def _assemble_blocks(events: Sequence[tuple[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the blocks of a stream. The citations of a text are a list."""
     blocks: dict[int, dict[str, Any]] = {}
     for name, value in events:
         if name == "contentBlockStart":
             blocks[value["contentBlockIndex"]] = {kind: dict(said) for kind, said in value["start"].items()}
         if name == "contentBlockDelta":
-            _add(blocks.setdefault(value["contentBlockIndex"], {}), value["delta"])
+            _add_delta(blocks.setdefault(value["contentBlockIndex"], {}), value["delta"])
     for block in blocks.values():
         if isinstance(text := block.get("toolUse", {}).get("input"), str):
             block["toolUse"]["input"] = json.loads(text or "{}")
     return [block for _, block in sorted(blocks.items())]
 
 
-def _add(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def _add_delta(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
     for kind, said in delta.items():
         match kind:
             case "text":

@@ -95,9 +95,9 @@ class Client:
         self._in_conversations = number % 3 == 0
         self._known = known
         self._count = 0
-        self._forget()
+        self._start_anew()
 
-    def _forget(self) -> None:
+    def _start_anew(self) -> None:
         self._previous: str | None = None
         self._conversation: str | None = None
         self._may_be: set[Questions] = {()}
@@ -105,16 +105,16 @@ class Client:
     def run(self, url: str, over: threading.Event) -> None:
         while not over.is_set():
             try:
-                self._step(url)
+                self._make_turn(url)
             except (OSError, http.client.HTTPException):
                 return  # the gateway was killed
             except Exception as error:
                 self._known.wrong.append(repr(error))
                 raise
 
-    def _step(self, url: str) -> None:
+    def _make_turn(self, url: str) -> None:
         if max(map(len, self._may_be)) >= LONGEST:
-            self._forget()
+            self._start_anew()
         if self._in_conversations and self._conversation is None:
             reply = request(url, "POST", "/v1/conversations", {})
             if reply.cut:
@@ -138,7 +138,7 @@ class Client:
         if self._in_conversations:
             self._may_be = before | made_from
         reply = request(url, "POST", "/v1/responses", {**body, "stream": how == "stream"})
-        self._take(reply, made_from, how)
+        self._record_answer(reply, made_from, how)
 
     def _begin(self, url: str, body: Mapping[str, Any], question: str) -> None:
         """Start a turn in the background. No turn follows it, because no client waits for it."""
@@ -148,7 +148,7 @@ class Client:
             self._known.begun[reply.json["id"]] = (*talk, question)
             self._known.counts["background"] += 1
 
-    def _take(self, reply: Any, made_from: set[Questions], how: str) -> None:
+    def _record_answer(self, reply: Any, made_from: set[Questions], how: str) -> None:
         response = last_response(reply.body) if how == "stream" else None if reply.cut else reply.json
         if reply.status != 200 or (not reply.cut and response is None):
             self._known.wrong.append(f"{how}: {reply.status} {reply.body[:300]!r}")
@@ -157,10 +157,10 @@ class Client:
                 (self._known.torn[response["id"]],) = made_from
             self._known.counts["torn"] += 1
         else:
-            self._go_on(response, made_from)
+            self._continue_from(response, made_from)
             self._known.counts[how] += 1
 
-    def _go_on(self, response: Any, made_from: set[Questions]) -> None:
+    def _continue_from(self, response: Any, made_from: set[Questions]) -> None:
         text = text_of(response)
         found = [talk for talk in made_from if answer_text(talk) == text]
         if response["status"] != "completed" or len(found) != 1:
@@ -205,12 +205,12 @@ class Crashes:
         seen: set[str] = set()
         for round in range(rounds + 1):
             with running_command("serve", str(file), "--port", "0") as process:
-                self._look(process.url, seen)
+                self._check_turns(process.url, seen)
                 if round < rounds:
-                    self._live(process, clients)
-            self._look_inside()
+                    self._run_clients(process, clients)
+            self._check_storage()
 
-    def _live(self, process: Any, clients: Sequence[Client]) -> None:
+    def _run_clients(self, process: Any, clients: Sequence[Client]) -> None:
         over = threading.Event()
         threads = [threading.Thread(target=client.run, args=(process.url, over)) for client in clients]
         for thread in threads:
@@ -226,7 +226,7 @@ class Crashes:
             for thread in threads:
                 thread.join()
 
-    def _look(self, url: str, seen: set[str]) -> None:
+    def _check_turns(self, url: str, seen: set[str]) -> None:
         """Check the turns through the API: whole ones exist and can be continued, partial ones are whole or absent."""
         known = self.known
         assert not known.wrong, known.wrong[:5]
@@ -245,12 +245,12 @@ class Crashes:
                 assert found.status_code == 404 or self._is_whole(found.json(), talk), found.text
                 known.counts["torn, but there"] += found.status_code == 200
             for id, talk in known.begun.items():
-                self._look_at_lost(http, id, talk)
+                self._check_background_turn(http, id, talk)
         seen |= known.whole.keys()
         known.torn.clear()
         known.begun.clear()
 
-    def _look_at_lost(self, http: httpx2.Client, id: str, talk: Questions) -> None:
+    def _check_background_turn(self, http: httpx2.Client, id: str, talk: Questions) -> None:
         """Check that a background turn has ended, or failed with its worker."""
         found = http.get(f"/v1/responses/{id}").json()
         assert found["background"] is True
@@ -261,7 +261,7 @@ class Crashes:
     def _is_whole(response: Any, talk: Questions) -> bool:
         return response["status"] == "completed" and text_of(response) == answer_text(talk)
 
-    def _look_inside(self) -> None:
+    def _check_storage(self) -> None:
         """Check that no turn is half stored, and that none runs for ever."""
         nodes = {id: (kind, bytes(body)) for id, kind, body in self.query("SELECT id, kind, body FROM {nodes}")}
         turns = {id: json.loads(body) for id, (kind, body) in nodes.items() if kind == "response"}
@@ -277,7 +277,7 @@ class Crashes:
         self.query("UPDATE {nodes} SET body = CAST('0' AS {bytes}) WHERE kind = 'mark'")
 
 
-def look_into_sqlite(path: Path) -> Query:
+def sqlite_query(path: Path) -> Query:
     def query(sql: str) -> Sequence[Sequence[Any]]:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -289,7 +289,7 @@ def look_into_sqlite(path: Path) -> Query:
     return query
 
 
-def look_into_postgres(url: str) -> Query:
+def postgres_query(url: str) -> Query:
     def query(sql: str) -> Sequence[Sequence[Any]]:
         import psycopg
 
@@ -304,8 +304,8 @@ def look_into_postgres(url: str) -> Query:
 
 @contextlib.contextmanager
 def crashes(storage: Mapping[str, Any], directory: Path) -> Iterator[Crashes]:
-    query = look_into_sqlite(Path(storage["path"])) if storage["type"] == "sqlite" else None
-    query = query or look_into_postgres(storage["connection_string"])
+    query = sqlite_query(Path(storage["path"])) if storage["type"] == "sqlite" else None
+    query = query or postgres_query(storage["connection_string"])
     with fake_upstream() as upstream:
         upstream.answer = answer  # type: ignore[method-assign]
         yield Crashes(upstream, directory, storage, query)

@@ -252,7 +252,7 @@ SERVES = (
 # Commands that are not run, and their checks
 
 
-def checked_by_ci(found: re.Match[str]) -> None:
+def check_ci_runs_it(found: re.Match[str]) -> None:
     ci = (ROOT / ".ci/run").read_text()
     assert 'test_command=$(command_under README.md "## Test")' in ci
     assert 'bash -c "$test_command"' in ci
@@ -263,20 +263,20 @@ def checked_by_ci(found: re.Match[str]) -> None:
     assert all((ROOT / file).is_file() for file in re.findall(r"-r (\S+)", found[0]))
 
 
-def is_run_by_hosted_ci(found: re.Match[str]) -> None:
+def check_hosted_ci_runs_it(found: re.Match[str]) -> None:
     """Check that CI runs the command, or the only line of the recipe."""
     recipes = dict(re.findall(r"^([\w-]+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
     workflows = "".join(file.read_text() for file in (ROOT / ".github/workflows").iterdir())
     assert recipes.get(found[1] or "", found[0]) in workflows
 
 
-def is_a_script_of_the_package(found: re.Match[str]) -> None:
+def check_package_script(found: re.Match[str]) -> None:
     """Check that the package has the script, and that the rest of the line is tried with the program."""
     assert found[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert re.fullmatch(r".* trigate (serve --demo|--version)", found[0])
 
 
-def locks_all(found: re.Match[str]) -> None:
+def check_all_locks(found: re.Match[str]) -> None:
     (recipe,) = re.findall(rf"^{found[1]}:\n((?:    .*\n)+)", (ROOT / "justfile").read_text(), re.M)
     assert all(f"-o {path.name}\n" in recipe for path in ROOT.glob("requirements*.txt"))
 
@@ -287,44 +287,44 @@ def pinned_for_python() -> set[str]:
     return {name for file in files for name in re.findall(r"^([\w.-]+(?:\[[\w,]+\])?)(?:==|$)", file.read_text(), re.M)}
 
 
-def installs_what_is_tried(found: re.Match[str]) -> None:
+def check_installed_packages_are_tested(found: re.Match[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {f"trigate[{extra}]" for extra in project["optional-dependencies"]}
     assert set(shlex.split(found[1])) <= pinned_for_python() | extras
 
 
-def installs_what_is_tried_in_node(found: re.Match[str]) -> None:
+def check_node_packages_are_tested(found: re.Match[str]) -> None:
     pinned = json.loads((ROOT / "tests/clients/package.json").read_text())["dependencies"]
     assert set(found[1].split()) <= set(pinned)
 
 
-def is_on_a_clients_page(found: re.Match[str]) -> None:
+def check_client_program(found: re.Match[str]) -> None:
     """Check that the program is in the row of a client, or in the notes of its page."""
     said = [text for row in CLIENTS.values() for text in (row.install, *row.then)]
     said += [(ROOT / f"docs/clients/{name}.md").read_text().partition("\n## ")[2] for name in CLIENTS]
     assert any(found[0] in text.replace("{model}", "demo") for text in said)
 
 
-def is_a_variable_of_a_client(found: re.Match[str]) -> None:
+def check_client_variable(found: re.Match[str]) -> None:
     names = {name for row in CLIENTS.values() for name in row.environment or ()}
     assert found[1] in names | {one.path[-1] for row in CLIENTS.values() for file in row.files for one in file.settings}
 
 
-def is_the_file_that_connect_writes(found: re.Match[str]) -> None:
+def check_connect_writes_it(found: re.Match[str]) -> None:
     assert any(row.file is not None and row.file.name == found[1] for row in CLIENTS.values())
 
 
-def is_a_recipe(found: re.Match[str]) -> None:
+def check_recipe(found: re.Match[str]) -> None:
     name = found[0].removeprefix("just ")
     assert re.search(rf"^{name}(?: \*ARGS)?:\n    \.venv/bin/python .+$", (ROOT / "justfile").read_text(), re.M)
 
 
-def looks_at_a_dependency(found: re.Match[str]) -> None:
+def check_dependency(found: re.Match[str]) -> None:
     assert re.search(rf'^    "{found[1]}[~>]=', (ROOT / "pyproject.toml").read_text(), re.M)
     assert "foreign *REQUIREMENTS:\n" in (ROOT / "justfile").read_text()
 
 
-def is_run_by_its_test(found: re.Match[str]) -> None:
+def check_test_runs_it(found: re.Match[str]) -> None:
     """Check that the test runs the recipe's file with each option."""
     assert "\nbench *ARGS:\n    .venv/bin/python bench/run.py {{ARGS}}\n" in (ROOT / "justfile").read_text()
     test = (ROOT / "tests/test_bench.py").read_text()
@@ -332,7 +332,7 @@ def is_run_by_its_test(found: re.Match[str]) -> None:
     assert [option for option in re.findall(r"--\w+", found[0]) if f'"{option}", ' not in test] == []
 
 
-def is_written_by_its_test(found: re.Match[str]) -> None:
+def check_test_writes_it(found: re.Match[str]) -> None:
     """Check that the command writes the pages that its test compares."""
     module = (ROOT / f"tests/pages/{found[1]}.py").read_text()
     test = (ROOT / f"tests/docs/test_{found[1]}.py").read_text()
@@ -344,11 +344,11 @@ def is_written_by_its_test(found: re.Match[str]) -> None:
         assert f'{page}.read_text() == {text}, "run: {found[0]}"\n' in test
 
 
-def is_in_lint(found: re.Match[str]) -> None:
+def check_lint_runs_it(found: re.Match[str]) -> None:
     assert f".venv/bin/{found[1]}\n" in (ROOT / ".ci/lint").read_text()
 
 
-def is_for_the_matrix(found: re.Match[str]) -> None:
+def check_matrix(found: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -356,7 +356,7 @@ def is_for_the_matrix(found: re.Match[str]) -> None:
         assert word in told or (ROOT / word).is_file(), word
 
 
-def image_is_as_it_says(found: re.Match[str]) -> None:
+def check_image(found: re.Match[str]) -> None:
     image = (ROOT / "Dockerfile").read_text()
     for port, file in re.findall(r"-p \S+:(\d+) -v \S+:(/\S+):ro", found[0]):
         assert f"EXPOSE {port}\n" in image
@@ -365,35 +365,35 @@ def image_is_as_it_says(found: re.Match[str]) -> None:
     assert 'ENTRYPOINT ["trigate"]' in image
 
 
-def is_the_base_of_the_image(found: re.Match[str]) -> None:
+def check_image_base(found: re.Match[str]) -> None:
     assert f"\nFROM {found[1]}@sha256:" in (ROOT / "Dockerfile").read_text()
 
 
-def docker_has_the_option(found: re.Match[str]) -> None:
+def check_docker_option(found: re.Match[str]) -> None:
     if shutil.which("docker") is not None:  # this needs no daemon
         told = subprocess.run(["docker", "stop", "--help"], capture_output=True, text=True, check=False).stdout
         assert f"{found[1]}, " in told
 
 
-def compose_has_it(found: re.Match[str]) -> None:
+def check_compose(found: re.Match[str]) -> None:
     compose = yaml.safe_load((ROOT / found[1]).read_text())
     assert found[2].split()[0] in ("up", "kill")
     assert {word for word in found[2].split()[1:] if word.islower() and word.isalpha()} <= set(compose["services"])
 
 
-def kubernetes_has_it(found: re.Match[str]) -> None:
+def check_kubernetes(found: re.Match[str]) -> None:
     file = ROOT / "deploy/kubernetes.yaml"
     there = {f"{one['kind'].lower()}/{one['metadata']['name']}" for one in yaml.safe_load_all(file.read_text())}
     assert found[1] in there or ROOT / found[1] == file
 
 
-def job_has_it(found: re.Match[str]) -> None:
+def check_job(found: re.Match[str]) -> None:
     """Check the name of the job, whose surroundings ``tests/test_deploy.py`` runs."""
     jobs = yaml.safe_load_all((ROOT / "deploy/load-job.yaml").read_text())
     assert found[1] in {one["metadata"]["name"] for one in jobs if one["kind"] == "Job"}
 
 
-def chart_has_it(found: re.Match[str]) -> None:
+def check_chart(found: re.Match[str]) -> None:
     values = yaml.safe_load((ROOT / found[1] / "values.yaml").read_text())
     for name in re.findall(r"--set(?:-file)? ([\w.]+)=", found[0]):
         place = values
@@ -402,24 +402,24 @@ def chart_has_it(found: re.Match[str]) -> None:
             place = place[step]
 
 
-def names_the_package(found: re.Match[str]) -> None:
+def check_package_name(found: re.Match[str]) -> None:
     assert found[1] in (".", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"])
 
 
-def laptop_has_it(found: re.Match[str]) -> None:
+def check_laptop(found: re.Match[str]) -> None:
     """Check that ``deploy/laptop`` has the service under this name."""
     names = {path.stem for path in (ROOT / "deploy/laptop").iterdir()}
     assert names & set(re.findall(r"[\w.]*trigate", found[0].replace(".service", "").replace(".plist", "")))
 
 
-def was_put_there(found: re.Match[str]) -> None:
+def check_page_created_it(found: re.Match[str]) -> None:
     """Check that the page created the files that it removes."""
     page = (ROOT / "docs/laptop.md").read_text()
     for path in map(Path, re.findall(r"~/\S+", found[0])):
         assert page.count(str(path)) > 1 or (ROOT / "deploy/laptop" / path.name).is_file()
 
 
-def systemd_has_it(found: re.Match[str]) -> None:
+def check_systemd(found: re.Match[str]) -> None:
     unit = (ROOT / "deploy/trigate.service").read_text()
     wanted = {"reload": "ExecReload=", "enable": "WantedBy=", "cp": "ExecStart=", "daemon-reload": "[Unit]"}
     assert wanted[found[1]] in unit
@@ -445,51 +445,53 @@ CLUSTER = "needs a cluster"
 INIT = "would change the machine; tests/test_deploy.py has systemd judge the unit"
 
 FOREIGN = (
-    Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
-    Foreign(r"([A-Z_]+)=(any|demo)", "is a line of a file of variables", is_a_variable_of_a_client),
+    Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", check_ci_runs_it),
+    Foreign(r"([A-Z_]+)=(any|demo)", "is a line of a file of variables", check_client_variable),
     Foreign(
         r"just (quick|test-fast|test-shuffled)|\.ci/lint|pytest -q --fast .*",
         "is run by hosted CI",
-        is_run_by_hosted_ci,
+        check_hosted_ci_runs_it,
     ),
-    Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
-    Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", checked_by_ci),
-    Foreign(r"(python \.ci/prose\.py) .*", "would read the whole repository; tests/test_prose.py runs it", is_in_lint),
-    Foreign("just (lock)", NETWORK, locks_all),
+    Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, check_package_script),
+    Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", check_ci_runs_it),
+    Foreign(
+        r"(python \.ci/prose\.py) .*",
+        "would read the whole repository; tests/test_prose.py runs it",
+        check_lint_runs_it,
+    ),
+    Foreign("just (lock)", NETWORK, check_all_locks),
     Foreign(
         r"just bench( --workers| --capacity| --growth( --html growth\.html)? --svg docs/growth\.svg)?",
         "is run by tests/test_bench.py, with the smallest arguments",
-        is_run_by_its_test,
+        check_test_runs_it,
     ),
-    Foreign(
-        r"python -m tests\.pages\.(translation)", "takes seconds, which its test has taken", is_written_by_its_test
-    ),
-    Foreign(r"(?:pip install )?aider-install", NETWORK, is_on_a_clients_page),
-    Foreign(r"pip install (.*)", NETWORK, installs_what_is_tried),
-    Foreign(r"npm install (?:-g )?(.*)", NETWORK, installs_what_is_tried_in_node),
-    Foreign(r"(claude|codex|opencode|aider|gemini|llm|node [^-]).*", OTHERS, is_on_a_clients_page),
-    Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, is_the_file_that_connect_writes),
-    Foreign(r"just clients (.*)", NETWORK, is_for_the_matrix, is_started=True),
-    Foreign("just soak", "takes minutes; CI runs it once a night", is_a_recipe),
-    Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", is_a_recipe),
-    Foreign(r"just tiers|just endpoint-clients", NETWORK, is_a_recipe),
-    Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, looks_at_a_dependency),
-    Foreign(r"docker (?:build|run) .*", DAEMON, image_is_as_it_says),
-    Foreign(r"docker stop (.*)", DAEMON, docker_has_the_option, is_started=True),
-    Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, is_the_base_of_the_image),
-    Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
-    Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, kubernetes_has_it),
-    Foreign(r"kubectl logs .*job-name=([\w-]+),.*", CLUSTER, job_has_it),
-    Foreign(r"helm install trigate (\S+) .*", CLUSTER, chart_has_it),
-    Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, systemd_has_it),
-    Foreign(r"cp deploy/laptop/(\S+) .*", INIT, laptop_has_it),
-    Foreign(r"systemctl --user (?:(?:enable|disable) --now|reload|restart) trigate", INIT, laptop_has_it),
-    Foreign(r"journalctl --user -u trigate -f|launchctl \S+ .*trigate.*", INIT, laptop_has_it),
+    Foreign(r"python -m tests\.pages\.(translation)", "takes seconds, which its test has taken", check_test_writes_it),
+    Foreign(r"(?:pip install )?aider-install", NETWORK, check_client_program),
+    Foreign(r"pip install (.*)", NETWORK, check_installed_packages_are_tested),
+    Foreign(r"npm install (?:-g )?(.*)", NETWORK, check_node_packages_are_tested),
+    Foreign(r"(claude|codex|opencode|aider|gemini|llm|node [^-]).*", OTHERS, check_client_program),
+    Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, check_connect_writes_it),
+    Foreign(r"just clients (.*)", NETWORK, check_matrix, is_started=True),
+    Foreign("just soak", "takes minutes; CI runs it once a night", check_recipe),
+    Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", check_recipe),
+    Foreign(r"just tiers|just endpoint-clients", NETWORK, check_recipe),
+    Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, check_dependency),
+    Foreign(r"docker (?:build|run) .*", DAEMON, check_image),
+    Foreign(r"docker stop (.*)", DAEMON, check_docker_option, is_started=True),
+    Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, check_image_base),
+    Foreign(r"docker compose -f (\S+) (.*)", DAEMON, check_compose),
+    Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, check_kubernetes),
+    Foreign(r"kubectl logs .*job-name=([\w-]+),.*", CLUSTER, check_job),
+    Foreign(r"helm install trigate (\S+) .*", CLUSTER, check_chart),
+    Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, check_systemd),
+    Foreign(r"cp deploy/laptop/(\S+) .*", INIT, check_laptop),
+    Foreign(r"systemctl --user (?:(?:enable|disable) --now|reload|restart) trigate", INIT, check_laptop),
+    Foreign(r"journalctl --user -u trigate -f|launchctl \S+ .*trigate.*", INIT, check_laptop),
     Foreign(r"systemctl --user daemon-reload|loginctl enable-linger", INIT, lambda found: None),
-    Foreign(r"(mkdir -p|rm|rm -r) ~/.*", "would change what is the reader's", was_put_there),
-    Foreign(r"(?:pipx|uv tool) (?:install|uninstall)(?: --\w+)? (\S+)", NETWORK, names_the_package),
+    Foreign(r"(mkdir -p|rm|rm -r) ~/.*", "would change what is the reader's", check_page_created_it),
+    Foreign(r"(?:pipx|uv tool) (?:install|uninstall)(?: --\w+)? (\S+)", NETWORK, check_package_name),
     Foreign(r"git pull", NETWORK, lambda found: None),
-    Foreign(r"(cp) deploy/trigate.service /etc/systemd/system/", INIT, systemd_has_it),
+    Foreign(r"(cp) deploy/trigate.service /etc/systemd/system/", INIT, check_systemd),
 )
 
 

@@ -99,7 +99,7 @@ class EndpointProvider:
             elif event is h11.NEED_DATA:
                 data = await stream.receive_some(65536)
                 if not data and head is not None:
-                    self._leaves()
+                    self._on_disconnect()
                 if not data:
                     return False
                 connection.receive_data(data)
@@ -115,7 +115,7 @@ class EndpointProvider:
             found = self._answering(asked)
             answer = found if isinstance(found, ScriptedAnswer) else await found
             with contextlib.suppress(trio.BrokenResourceError):  # here, because a nursery would raise a group
-                whole = await self._tell(stream, connection, answer)
+                whole = await self._send_answer(stream, connection, answer)
             nursery.cancel_scope.cancel()
         return whole
 
@@ -123,14 +123,14 @@ class EndpointProvider:
         """Detect that the client leaves: it sends nothing else while it waits for the answer."""
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.receive_some(1)
-        self._leaves()
+        self._on_disconnect()
         scope.cancel()
 
-    def _leaves(self) -> None:
+    def _on_disconnect(self) -> None:
         self.left += 1
         self.left_now.set()
 
-    async def _tell(self, stream: trio.SocketStream, connection: h11.Connection, answer: ScriptedAnswer) -> bool:
+    async def _send_answer(self, stream: trio.SocketStream, connection: h11.Connection, answer: ScriptedAnswer) -> bool:
         headers = list(answer.headers)
         if answer.length:
             headers.append(("content-length", str(sum(map(len, answer.pieces)))))

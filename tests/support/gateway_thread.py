@@ -83,7 +83,7 @@ def gateway_thread(
             async def main(ready: Callable[[], None]) -> None:
                 await serve_config(config, listeners, ready, chosen, log, lifecycle=lifecycle, signals=False)
 
-            with _thread(main, lifecycle, lines, port) as served:
+            with _run_in_thread(main, lifecycle, lines, port) as served:
                 yield served
 
 
@@ -100,7 +100,7 @@ def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
                 app = create_app(config, lifecycle, await open_store(config), record=record)
                 await serve(app, [listener.sock], state=lifecycle, drain=config.drain, ready=ready, signals=False)
 
-            with _thread(main, lifecycle, lines, listener.sock.getsockname()[1]) as served:
+            with _run_in_thread(main, lifecycle, lines, listener.sock.getsockname()[1]) as served:
                 yield served
 
 
@@ -121,12 +121,12 @@ def app_thread(app: Any, lifecycle: Lifecycle) -> Iterator[int]:
     async def main(ready: Callable[[], None]) -> None:
         await serve(app, [sock], state=lifecycle, drain=1, ready=ready, signals=False)
 
-    with _thread(main, lifecycle, _Lines(), port):
+    with _run_in_thread(main, lifecycle, _Lines(), port):
         yield port
 
 
 @contextlib.contextmanager
-def _thread(
+def _run_in_thread(
     main: Callable[[Callable[[], None]], Awaitable[None]], lifecycle: Lifecycle, lines: _Lines, port: int
 ) -> Iterator[ThreadGateway]:
     """Run ``main`` in a thread, from the moment that it calls its argument to the end of the block, and raise what it

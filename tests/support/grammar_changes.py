@@ -60,12 +60,12 @@ def with_other_first_line(frames: list[bytes], line: bytes) -> bytes:
     return b"".join([*frames[:4], line + frames[4].partition(b"\n")[2], *frames[5:]])
 
 
-def put(*path: Any) -> Change:
+def set_value(*path: Any) -> Change:
     """Set what the path, whose last element is the value, leads to."""
     return lambda value: _edit(value, path[:-2], lambda inner: inner.__setitem__(path[-2], path[-1]))
 
 
-def drop(*path: Any) -> Change:
+def remove_value(*path: Any) -> Change:
     """Remove what the path leads to."""
     return lambda value: _edit(value, path[:-1], lambda inner: inner.__delitem__(path[-1]))
 
@@ -78,22 +78,22 @@ def _edit(value: Any, way: Sequence[Any], edit: Callable[[Any], None]) -> Any:
     return value
 
 
-def add(index: int, *events: Any) -> Change:
+def insert_events(index: int, *events: Any) -> Change:
     """Insert events."""
     return lambda value: [*value[:index], *events, *value[index:]]
 
 
-def end(index: int, *events: Any) -> Change:
+def keep_first_events(index: int, *events: Any) -> Change:
     """Keep the first ``index`` events, and let others follow."""
     return lambda value: [*value[:index], *events]
 
 
-def cut(first: int, last: int) -> Change:
+def remove_events(first: int, last: int) -> Change:
     """Remove events."""
     return lambda value: [*value[:first], *value[last:]]
 
 
-def in_turn(*changes: Change) -> Change:
+def apply_all(*changes: Change) -> Change:
     """Apply the changes one after another."""
 
     def change(value: Any) -> Any:

@@ -74,7 +74,7 @@ def probes(file: str) -> Mapping[tuple[int, bool], tuple[Probe, ...]]:
     found: dict[tuple[int, bool], list[Probe]] = {}
     tree = ast.parse(Path(file).read_bytes())
     for node, inner in _nodes(tree, inner=False):
-        for part, types in _worked_on(node):
+        for part, types in _processed_values(node):
             if _is_plain(part):
                 code = compile(ast.unparse(part), file, "eval")
                 found.setdefault((part.lineno, inner), []).append((code, types))
@@ -105,7 +105,7 @@ def _is_inlined(node: ast.AST) -> TypeGuard[ast.expr]:
     return sys.version_info >= (3, 12) and isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp)
 
 
-def _worked_on(node: ast.AST) -> Iterator[tuple[ast.expr, tuple[type, ...]]]:
+def _processed_values(node: ast.AST) -> Iterator[tuple[ast.expr, tuple[type, ...]]]:
     match node:
         case ast.AugAssign(target=target, op=ast.Add()):
             yield target, GROWN
@@ -220,11 +220,11 @@ def assert_steps_grow_linearly(made: Callable[[int], Work], few: int = FEW) -> N
     counts = [steps(made(times * few)) for times in (1, 2, 3)]
     one, two, three = (count.total() for count in counts)
     if three - two > STEPS * (two - one) + ROUNDED:
-        lines = ", ".join(f"{Path(file).relative_to(ROOT)}:{line}" for file, line in _growing(*counts))
+        lines = ", ".join(f"{Path(file).relative_to(ROOT)}:{line}" for file, line in _fastest_growing_lines(*counts))
         pytest.fail(f"{one}, {two}, {three} steps for {few} units, twice and three times as many: see {lines}")
 
 
-def _growing(*counts: Counter[tuple[str, int]]) -> list[tuple[str, int]]:
+def _fastest_growing_lines(*counts: Counter[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return the lines that grow the most."""
     more = Counter(
         {at: counts[2][at] - 2 * counts[1][at] + counts[0][at] for at in counts[2] if at[0].startswith(OURS)}

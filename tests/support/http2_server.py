@@ -70,14 +70,14 @@ async def _serve(answer: AnswersStream, streams: int, peers: list[Http2Peer], st
         async with stream, trio.open_nursery() as nursery:
             await peer.flush()
             async for data in stream:
-                for event in _events(peer, data):
+                for event in _parse_events(peer, data):
                     if _process_event(peer, event):
                         nursery.start_soon(answer, peer, event.stream_id)
                 await peer.flush()
             nursery.cancel_scope.cancel()
 
 
-def _events(peer: Http2Peer, data: bytes) -> list[h2.events.Event]:
+def _parse_events(peer: Http2Peer, data: bytes) -> list[h2.events.Event]:
     """Return the events in ``data``, or none if the client sends after the server left."""
     try:
         return peer.frames.receive_data(data)

@@ -4,7 +4,7 @@ from gateway.config.loading import from_mapping
 from gateway.kept_objects.accounts import Account, accounts_of
 
 
-def one_account() -> Account:
+def account_with_owners() -> Account:
     """Return an account at OpenAI with several owners."""
     entry = {"model": "openai/gpt-5", "access_key": "sk-of-the-account"}
     config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})

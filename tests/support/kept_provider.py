@@ -45,24 +45,26 @@ class KeptProvider:
         anthropic = "anthropic-version" in asked.headers
         match asked.method, steps:
             case "POST", ["files"]:
-                return self._file(asked, anthropic)
+                return self._create_file(asked, anthropic)
             case "GET", ["files", id, "content"]:
-                return self._content(asked, id)
+                return self._read_content(asked, id)
             case "GET", [collection]:
                 return json_answer(
                     {"data": list(self.kept.values()), "first_id": "file-of-somebody", "has_more": False}
                 )
             case "POST", ["uploads", id, "parts"]:
-                return json_answer(self._keep({"id": self._id("part_"), "object": "upload.part", "upload_id": id}))
+                return json_answer(
+                    self._store_object({"id": self._id("part_"), "object": "upload.part", "upload_id": id})
+                )
             case "POST", ["uploads", id, "complete"]:
-                file = self._keep({"id": self._id("file-"), "object": "file", "purpose": "batch"})
+                file = self._store_object({"id": self._id("file-"), "object": "file", "purpose": "batch"})
                 return json_answer({**self.kept[id], "status": "completed", "file": file})
             case "POST", [collection] | [collection, _, "remix"]:
                 return self._create_object(asked, collection)
             case _, ["vector_stores", id, *rest] if rest and id in self.kept:
-                return self._of_store(asked, id, rest, query)
+                return self._answer_vector_store(asked, id, rest, query)
             case _, ["batches", _, "cancel"] | ["messages", "batches", *_]:
-                return self._batch(asked, steps)
+                return self._answer_batch(asked, steps)
             case "GET", [_, id] if id in self.kept:
                 return json_answer(self.kept[id])
             case "DELETE", [*_, id] if id in self.kept:
@@ -72,7 +74,9 @@ class KeptProvider:
             {"error": {"message": f"No such File object: {steps[-1]}", "type": "invalid_request_error"}}, 404
         )
 
-    def _of_store(self, asked: ReceivedRequest, id: str, rest: list[str], query: dict[str, str]) -> ScriptedAnswer:
+    def _answer_vector_store(
+        self, asked: ReceivedRequest, id: str, rest: list[str], query: dict[str, str]
+    ) -> ScriptedAnswer:
         match asked.method, rest:
             case "POST", ["files"]:
                 file = asked.json["file_id"]
@@ -90,15 +94,15 @@ class KeptProvider:
         found = {"file_id": file, "filename": "a", "score": 1.0, "attributes": {"file_id": "mine"}}
         return json_answer({"object": "vector_store.search_results.page", "data": [found], "has_more": False})
 
-    def _batch(self, asked: ReceivedRequest, steps: list[str]) -> ScriptedAnswer:
+    def _answer_batch(self, asked: ReceivedRequest, steps: list[str]) -> ScriptedAnswer:
         """Answer a request about a batch: a cancelled one, or one of Anthropic's with results from ``contents``."""
         if steps[-1] == "cancel":
-            return json_answer(self._keep({**self.kept[steps[1]], "status": "cancelling"}))
+            return json_answer(self._store_object({**self.kept[steps[1]], "status": "cancelling"}))
         rest = steps[2:]
         if not rest:
             value = {"id": self._id("msgbatch_"), "type": "message_batch", "processing_status": "in_progress",
                      "results_url": None}  # fmt: skip
-            return json_answer(self._keep(value))
+            return json_answer(self._store_object(value))
         if rest[0] not in self.kept:
             return json_answer({"type": "error", "error": {"type": "not_found_error", "message": "no such batch"}}, 404)
         if rest[1:] == ["results"]:
@@ -108,11 +112,11 @@ class KeptProvider:
     def _id(self, prefix: str) -> str:
         return f"{prefix}{self._name}{next(self._numbers)}abc"
 
-    def _keep(self, value: dict[str, Any]) -> dict[str, Any]:
+    def _store_object(self, value: dict[str, Any]) -> dict[str, Any]:
         self.kept[value["id"]] = value
         return value
 
-    def _file(self, asked: ReceivedRequest, anthropic: bool) -> ScriptedAnswer:
+    def _create_file(self, asked: ReceivedRequest, anthropic: bool) -> ScriptedAnswer:
         fields = form(asked)
         name, content = fields["file"]
         id = self._id("file_" if anthropic else "file-")
@@ -124,9 +128,9 @@ class KeptProvider:
         else:
             value |= {"object": "file", "bytes": len(content), "purpose": fields["purpose"][1].decode(),
                       "status": "processed"}  # fmt: skip
-        return json_answer(self._keep(value))
+        return json_answer(self._store_object(value))
 
-    def _content(self, asked: ReceivedRequest, id: str) -> ScriptedAnswer:
+    def _read_content(self, asked: ReceivedRequest, id: str) -> ScriptedAnswer:
         if id not in self.contents:
             return json_answer({"error": {"message": f"No such File object: {id}"}}, 404)
         content, status, more = self.contents[id], 200, ()
@@ -145,7 +149,7 @@ class KeptProvider:
                     "videos": "video_"}  # fmt: skip
         members = asked.json if asked.headers["content-type"] == "application/json" else {}
         value = {"id": self._id(prefixes[collection]), "object": collection.rstrip("s"), **members, "created_at": 1}
-        return json_answer(self._keep(value))
+        return json_answer(self._store_object(value))
 
     def _answer_google(self, asked: ReceivedRequest, path: str, query: dict[str, str]) -> ScriptedAnswer:
         if path.startswith("/upload/") and asked.headers.get("x-goog-upload-command") == "start":

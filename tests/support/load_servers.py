@@ -14,7 +14,7 @@ from configfile.document import Document
 from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judge_answer
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
-from loadtest.plan.scenario_file import build
+from loadtest.plan.scenario_file import build_scenario
 from loadtest.run.running import ActiveRun, address_of
 from streams import sse
 
@@ -106,7 +106,7 @@ async def judge(given: ReceivedAnswer) -> StreamVerdict:
 
 
 def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Scenario:
-    return build(Document("test", {"url": url, "requests": list(requests), **more}), {})
+    return build_scenario(Document("test", {"url": url, "requests": list(requests), **more}), {})
 
 
 async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> RunResult:

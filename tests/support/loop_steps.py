@@ -63,14 +63,14 @@ def gateway_steps(gateway: ThreadGateway) -> Iterator[LoopSteps]:
     """Measure the steps of a gateway's loop in the block."""
     steps = LoopSteps()
     with _without_collections():  # also while the instrument is added and removed
-        _run_in(gateway, lambda: trio.lowlevel.add_instrument(steps))
+        _run_in_loop(gateway, lambda: trio.lowlevel.add_instrument(steps))
         try:
             yield steps
         finally:
-            _run_in(gateway, lambda: trio.lowlevel.remove_instrument(steps))
+            _run_in_loop(gateway, lambda: trio.lowlevel.remove_instrument(steps))
 
 
-def _run_in(gateway: ThreadGateway, work: Callable[[], object]) -> None:
+def _run_in_loop(gateway: ThreadGateway, work: Callable[[], object]) -> None:
     done = threading.Event()
 
     def run() -> None:

@@ -120,7 +120,7 @@ class _Watched:
 
     def __enter__(self) -> "_Watched":
         self._before = rss(self._gateway)
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._measure)
         self._thread.start()
         return self
 
@@ -128,7 +128,7 @@ class _Watched:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         while not self._ended.wait(0.01):
             self.most = max(self.most, rss(self._gateway) - self._before)
 

@@ -87,14 +87,14 @@ class PlayedProvider:
                 while request := await read_request(stream):
                     self.open += 1
                     try:
-                        if not await self._play(stream, request[0].partition("?")[0], request[2]):
+                        if not await self._answer_request(stream, request[0].partition("?")[0], request[2]):
                             return
                     finally:
                         self.open -= 1
 
-    async def _play(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
+    async def _answer_request(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
         """Answer a request. Return whether the connection can be reused."""
-        request = _request(body)
+        request = _request_members(body)
         answer = next((answer for end, answer in ENDPOINTS.items() if path.endswith(end)), None)
         api = next((api for api, known in PATHS.items() if path.endswith(known.removeprefix("/v1"))), None)
         if (found := _MODEL_PATH.match(path)) is not None:
@@ -120,11 +120,11 @@ class PlayedProvider:
         if act == "no answer":
             return False
         if answer is not None:
-            return await self._say(stream, response(200, *answer), act)
+            return await self._send_pieces(stream, response(200, *answer), act)
         assert api is not None
         return await self._answer(stream, api, request, act)
 
-    async def _say(self, stream: trio.SocketStream, whole: bytes, act: str) -> bool:
+    async def _send_pieces(self, stream: trio.SocketStream, whole: bytes, act: str) -> bool:
         head = whole.index(b"\r\n\r\n") + 4
         await stream.send_all(whole[: {"cut": -20, "stall": -20, "cut early": head}.get(act, len(whole))])
         return await self._finish(stream, act)
@@ -132,7 +132,7 @@ class PlayedProvider:
     async def _answer(self, stream: trio.SocketStream, api: str, request: dict[str, Any], act: str) -> bool:
         script = EMPTY if act == "empty" else Script(text=self.text(request["model"]), tokens=TOKENS)
         if not request.get("stream"):
-            return await self._say(stream, response(200, render(script, api, request).pieces[0]), act)
+            return await self._send_pieces(stream, response(200, render(script, api, request).pieces[0]), act)
         events = list(STREAMS[api](script, request))
         kept = {"cut": -3, "stall": -3, "cut early": 0}.get(act, len(events))
         kind = EVENT_STREAM if api == "converse" else "text/event-stream"
@@ -150,7 +150,7 @@ class PlayedProvider:
         return act not in ("cut", "stall", "cut early")
 
 
-def _request(body: bytes) -> dict[str, Any]:
+def _request_members(body: bytes) -> dict[str, Any]:
     """Return the members of a JSON request, or only the model of a form."""
     if body.startswith(b"{"):
         return dict(json.loads(body))

@@ -175,11 +175,11 @@ def fill_buffers(calls: Sequence[Call]) -> dict[str, int]:
     Return the bytes sent for each call.
     """
     words = {one.up.sock: chunks(*[answer_stream(one.cell.model_api).first] * 500) for one in calls}
-    sent = flood(words, lambda: [one.gateway.request("GET", "/healthz") for one in calls[:1]])
+    sent = send_until_full(words, lambda: [one.gateway.request("GET", "/healthz") for one in calls[:1]])
     return {one.id: sent[one.up.sock] for one in calls}
 
 
-def flood(words: Mapping[socket.socket, bytes], idle: Callable[[], object]) -> dict[socket.socket, int]:
+def send_until_full(words: Mapping[socket.socket, bytes], idle: Callable[[], object]) -> dict[socket.socket, int]:
     """Send each socket's data repeatedly until all buffers are full, and return the bytes sent by each.
 
     ``idle`` returns when the gateway has run: the buffers are full if no socket accepts a byte before and after it.

@@ -185,11 +185,11 @@ def parse_content(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = 
         return RecordedContent((), None, None, None, failed=True)
     match api:
         case "chat":
-            return _spoken_chat(answer)
+            return _chat_content(answer)
         case "messages":
-            return _spoken_messages(answer)
+            return _messages_content(answer)
         case _:
-            return _spoken_responses(answer, hosted)
+            return _responses_content(answer, hosted)
 
 
 def events(body: bytes) -> list[tuple[str, Any]]:
@@ -229,7 +229,7 @@ def arguments(text: Any) -> Any:
 # Chat
 
 
-def _spoken_chat(answer: Mapping[str, Any]) -> RecordedContent:
+def _chat_content(answer: Mapping[str, Any]) -> RecordedContent:
     choice = next(one for one in answer["choices"] if one.get("index", 0) == 0)
     message = choice["message"]
     usage = answer.get("usage")
@@ -339,7 +339,7 @@ def _add_fragment(calls: list[dict[str, Any]], fragment: Mapping[str, Any]) -> N
 # Messages
 
 
-def _spoken_messages(answer: Mapping[str, Any]) -> RecordedContent:
+def _messages_content(answer: Mapping[str, Any]) -> RecordedContent:
     usage = answer["usage"]
     return RecordedContent(
         join_parts(_messages_parts(answer["content"])), answer.get("stop_reason"), answer.get("stop_sequence"),
@@ -413,7 +413,7 @@ def _add_block_delta(block: dict[str, Any], delta: Mapping[str, Any], inputs: di
 # Responses
 
 
-def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> RecordedContent:
+def _responses_content(answer: Mapping[str, Any], hosted: frozenset[str]) -> RecordedContent:
     status = answer.get("status")
     if status in ("failed", "cancelled", "queued", "in_progress"):
         return RecordedContent((), status, None, None, failed=True)
@@ -449,12 +449,12 @@ def _responses_parts(answer: Mapping[str, Any], hosted: frozenset[str]) -> Itera
                 yield "thinking", "\n\n".join(part["text"] for part in words)
                 yield "seal", item.get("encrypted_content")
             case "function_call":
-                yield "call", Call(item["call_id"], _flat(item), arguments(item["arguments"]))
+                yield "call", Call(item["call_id"], _flat_tool_name(item), arguments(item["arguments"]))
             case "custom_tool_call" if item["name"] not in hosted:
                 yield "call", Call(item["call_id"], item["name"], {"input": item["input"]})
 
 
-def _flat(item: Mapping[str, Any]) -> str:
+def _flat_tool_name(item: Mapping[str, Any]) -> str:
     """Return a tool's name, prefixed with its namespace unless that is the name itself."""
     namespace = item.get("namespace")
     return item["name"] if namespace in (None, "", item["name"]) else f"{namespace}__{item['name']}"

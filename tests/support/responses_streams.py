@@ -112,7 +112,7 @@ def shape(answer: Answer) -> Any:
     """Return ``answer`` without the parts that providers repeat differently in the terminal event: encrypted
     content, results of hosted tools, and the order of items."""
 
-    def plain(block: Any) -> Any:
+    def as_plain_json(block: Any) -> Any:
         match block:
             case ReasoningBlock(text=text):
                 return ("thought", text)
@@ -123,7 +123,7 @@ def shape(answer: Answer) -> Any:
             case _:
                 return block
 
-    return answer.start, sorted(map(plain, answer.blocks), key=repr), answer.usage, answer.end
+    return answer.start, sorted(map(as_plain_json, answer.blocks), key=repr), answer.usage, answer.end
 
 
 def reply(**members: Any) -> Reply:
@@ -277,7 +277,7 @@ def part_text(part: Mapping[str, Any]) -> tuple[str, str]:
     return part["type"], part.get("text", "")
 
 
-def plain(value: Any) -> Any:
+def as_plain_json(value: Any) -> Any:
     """Return an object as a client reads it."""
     return json.loads(msgspec.json.encode(value))
 

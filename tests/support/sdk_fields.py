@@ -127,14 +127,14 @@ def samples(api: str) -> tuple[Sample, ...]:
 
 
 def _samples(api: str) -> Iterator[Sample]:
-    for name, kind in {**_hints(PARAMS[api]), **UNLISTED.get(api, {})}.items():
+    for name, kind in {**_type_hints(PARAMS[api]), **UNLISTED.get(api, {})}.items():
         if name in NOT_IN_BODY[api] or name == "model":
             continue
-        for path, kinds, value, less in _values(_bare(kind), name, (), 0):
+        for path, kinds, value, less in _variants(_unwrapped_type(kind), name, (), 0):
             with_field, without = base(api), base(api)
-            _put(with_field, name, value)
+            _set_or_append(with_field, name, value)
             if less is not _ABSENT:
-                _put(without, name, less)
+                _set_or_append(without, name, less)
             yield Sample(api, path, kinds, with_field, without)
 
 
@@ -142,7 +142,7 @@ _ABSENT: Any = object()
 _Variant: TypeAlias = tuple[str, tuple[str, ...], Any, Any]  # path, kinds, value, value without the field
 
 
-def _put(request: dict[str, Any], name: str, value: Any) -> None:
+def _set_or_append(request: dict[str, Any], name: str, value: Any) -> None:
     """Append to lists such as histories and tools, and replace other values."""
     if isinstance(value, list) and isinstance(request.get(name), list):
         request[name] = [*request[name], *value]
@@ -150,36 +150,36 @@ def _put(request: dict[str, Any], name: str, value: Any) -> None:
         request[name] = value
 
 
-def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
+def _variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
     """Yield ``(path, kinds, value, value without the field)`` for ``kind`` at ``path`` and for every nested field."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        members = [_bare(member) for member in get_args(kind) if member is not type(None)]
+        members = [_unwrapped_type(member) for member in get_args(kind) if member is not type(None)]
         dicts = [member for member in members if typing_extensions.is_typeddict(member)]
         for member in members:
             inner = (*kinds, _label(member)) if len(dicts) > 1 and typing_extensions.is_typeddict(member) else kinds
-            yield from _values(member, path, inner, depth)
+            yield from _variants(member, path, inner, depth)
     elif _is_list(origin):
         (member,) = get_args(kind)
-        for inner_path, inner_kinds, value, less in _values(_bare(member), f"{path}[]", kinds, depth):
+        for inner_path, inner_kinds, value, less in _variants(_unwrapped_type(member), f"{path}[]", kinds, depth):
             yield inner_path, inner_kinds, [value], _ABSENT if less is _ABSENT else [less]
     elif typing_extensions.is_typeddict(kind):
-        yield from _object(kind, path, kinds, depth)
+        yield from _object_variants(kind, path, kinds, depth)
     else:
-        yield path, kinds, _scalar(kind, path), _ABSENT
+        yield path, kinds, _smallest_scalar(kind, path), _ABSENT
 
 
-def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
-    hints = _hints(kind)
+def _object_variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
+    hints = _type_hints(kind)
     required = {name: hint for name, hint in hints.items() if get_origin(hint) is Required}
-    smallest = {name: _first(_bare(hint), f"{path}.{name}") for name, hint in required.items()}
+    smallest = {name: _smallest_value(_unwrapped_type(hint), f"{path}.{name}") for name, hint in required.items()}
     yield path, kinds, smallest, _ABSENT
     if depth >= DEPTH:
         return
     for name, hint in hints.items():
-        if get_origin(_bare(hint)) is Literal and len(get_args(_bare(hint))) == 1:
+        if get_origin(_unwrapped_type(hint)) is Literal and len(get_args(_unwrapped_type(hint))) == 1:
             continue  # the tag of a union's member
-        for inner, inner_kinds, value, less in _values(_bare(hint), f"{path}.{name}", kinds, depth + 1):
+        for inner, inner_kinds, value, less in _variants(_unwrapped_type(hint), f"{path}.{name}", kinds, depth + 1):
             if less is _ABSENT and name in required:  # a required field is compared with the simplest object
                 less = smallest[name]
                 if value == less:
@@ -189,24 +189,26 @@ def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterato
             yield inner, inner_kinds, {**smallest, name: value}, less
 
 
-def _first(kind: Any, path: str) -> Any:
+def _smallest_value(kind: Any, path: str) -> Any:
     """Return the smallest value of ``kind``, for a union that of the simplest member."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        members = [_bare(member) for member in get_args(kind) if member is not type(None)]
+        members = [_unwrapped_type(member) for member in get_args(kind) if member is not type(None)]
         plain = [member for member in members if member is str or get_origin(member) is Literal]
-        return _first((plain or members)[0], path)
+        return _smallest_value((plain or members)[0], path)
     if _is_list(origin):
-        return [_first(_bare(get_args(kind)[0]), f"{path}[]")]
+        return [_smallest_value(_unwrapped_type(get_args(kind)[0]), f"{path}[]")]
     if typing_extensions.is_typeddict(kind):
-        hints = _hints(kind)
+        hints = _type_hints(kind)
         return {
-            name: _first(_bare(hint), f"{path}.{name}") for name, hint in hints.items() if get_origin(hint) is Required
+            name: _smallest_value(_unwrapped_type(hint), f"{path}.{name}")
+            for name, hint in hints.items()
+            if get_origin(hint) is Required
         }
-    return _scalar(kind, path)
+    return _smallest_scalar(kind, path)
 
 
-def _scalar(kind: Any, path: str) -> Any:
+def _smallest_scalar(kind: Any, path: str) -> Any:
     names = path.replace("[]", "").split(".")
     if get_origin(kind) is Literal:
         return get_args(kind)[0]
@@ -217,16 +219,16 @@ def _scalar(kind: Any, path: str) -> Any:
                 break
             return value
     if get_origin(kind) is dict:
-        return {"k": _scalar(get_args(kind)[1], f"{path}.k")}
+        return {"k": _smallest_scalar(get_args(kind)[1], f"{path}.k")}
     return {str: "x", int: 7, float: 0.25, bool: True, object: "x", Any: "x"}.get(kind, "x")
 
 
 @cache
-def _hints(kind: Any) -> Mapping[str, Any]:
+def _type_hints(kind: Any) -> Mapping[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _bare(kind: Any) -> Any:
+def _unwrapped_type(kind: Any) -> Any:
     """Return a type without ``Required`` and ``Annotated``."""
     while get_origin(kind) is Required or hasattr(kind, "__metadata__"):
         kind = get_args(kind)[0] if get_origin(kind) is Required else kind.__origin__
@@ -240,10 +242,10 @@ def _is_list(origin: Any) -> bool:
 
 def _label(kind: Any) -> str:
     """Return the ``type`` or ``role`` of a union's member, or the name of its class."""
-    hints = _hints(kind)
+    hints = _type_hints(kind)
     for tag in ("type", "role"):
         if tag in hints:
-            values = get_args(_bare(hints[tag]))
+            values = get_args(_unwrapped_type(hints[tag]))
             if values and isinstance(values[0], str):
                 return str(values[0])
     return str(kind.__name__)

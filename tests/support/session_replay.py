@@ -58,7 +58,7 @@ def clients() -> list[str]:
 def issued_values(answer: Any) -> dict[str, list[str]]:
     """Return the values that ``answer`` issues, by kind and key, each once, in order."""
     found: dict[str, dict[str, None]] = {}
-    for item in _objects(answer):
+    for item in _objects_in(answer):
         kind = item.get("type") or item.get("object") or "object"
         for key in GIVEN_OUT:
             if isinstance(value := item.get(key), str) and value:
@@ -66,11 +66,11 @@ def issued_values(answer: Any) -> dict[str, list[str]]:
     return {label: list(values) for label, values in found.items()}
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
+def _objects_in(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _objects(item)
+        yield from _objects_in(item)
 
 
 class Replay:
@@ -87,11 +87,11 @@ class Replay:
         for number, request in enumerate(session, 1):
             name = f"{number:02}"
             if "messages" in request:
-                yield from self._websocket(name, request)
+                yield from self._send_websocket(name, request)
             else:
-                yield self._http(name, request)
+                yield self._send_http(name, request)
 
-    def _http(self, name: str, request: Mapping[str, Any]) -> Answered:
+    def _send_http(self, name: str, request: Mapping[str, Any]) -> Answered:
         body = self._fill_body(request["body"])
         reply = self._gateway.request(request["method"], request["path"], body, request["headers"])
         api = APIS.get(request["path"].partition("?")[0])
@@ -104,7 +104,7 @@ class Replay:
         verdict = judge(api, reply.body, streamed=streamed, tolerant=passed, include_usage=usage) if api else None
         return Answered(name, reply.status, dropped, verdict, reply.body)
 
-    def _websocket(self, name: str, request: Mapping[str, Any]) -> Iterator[Answered]:
+    def _send_websocket(self, name: str, request: Mapping[str, Any]) -> Iterator[Answered]:
         with Client.connect(self._gateway.port, request["headers"]) as client:
             for message in request["messages"]:
                 client.send(self._fill_body(message))
@@ -120,32 +120,32 @@ class Replay:
     def _fill_body(self, recorded: Any) -> Any:
         """Return the body of a recorded request, filled with values of this gateway."""
         if isinstance(recorded, dict):
-            recorded = {key: self._earlier(key, value) for key, value in recorded.items()}
+            recorded = {key: self._issued_here(key, value) for key, value in recorded.items()}
         self._bodies.append(recorded)
-        return self._fill(recorded)
+        return self._fill_value(recorded)
 
-    def _earlier(self, key: str, value: Any) -> Any:
+    def _issued_here(self, key: str, value: Any) -> Any:
         found = AS_IN.fullmatch(value) if isinstance(value, str) else None
         return self._bodies[int(found[1]) - 1][key] if found else value
 
-    def _fill(self, value: Any) -> Any:
+    def _fill_value(self, value: Any) -> Any:
         match value:
             case str():
-                return self._text(value)
+                return self._fill_text(value)
             case list():
                 return [item for item in map(self._or_absent, value) if item is not Absent]
             case dict():
-                return {key: self._fill(item) for key, item in value.items()}
+                return {key: self._fill_value(item) for key, item in value.items()}
             case _:
                 return value
 
     def _or_absent(self, item: Any) -> Any:
         try:
-            return self._fill(item)
+            return self._fill_value(item)
         except Absent:
             return Absent
 
-    def _text(self, text: str) -> str:
+    def _fill_text(self, text: str) -> str:
         if text == "<model>":
             return self._model
         if found := OWN.fullmatch(text):

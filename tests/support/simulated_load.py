@@ -49,21 +49,21 @@ class SimulatedLoad(LoadUnderWay):
     async def run_watched(self, watch: Watching) -> RunResult:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, self)
-            while self._seen < len(self._ends) and self._due(self._ends[self._seen]):
+            while self._seen < len(self._ends) and self._was_begun(self._ends[self._seen]):
                 await trio.sleep_until(self.begin + self._ends[self._seen].ended)
-                self._add(self._ends[self._seen])
+                self._count_answer(self._ends[self._seen])
                 self._seen += 1
             await trio.sleep_until(self.end)
             nursery.cancel_scope.cancel()
         return self.result(datetime(2026, 1, 1, tzinfo=UTC), Overhead(Histogram(), Histogram(), 0.0, None))
 
-    def _due(self, answer: SimulatedAnswer) -> bool:
+    def _was_begun(self, answer: SimulatedAnswer) -> bool:
         """Return whether the answer's request began before the end of arrivals."""
         while self._ends[self._seen].planned > self.end - self.begin and self._seen < len(self._ends) - 1:
             self._seen += 1
         return self._ends[self._seen].planned <= self.end - self.begin
 
-    def _add(self, answer: SimulatedAnswer) -> None:
+    def _count_answer(self, answer: SimulatedAnswer) -> None:
         waited = answer.ended
         ends = list(accumulate(step.seconds for step in self.scenario.steps))
         record = exchange_record(

@@ -64,18 +64,20 @@ class StandIn(Upstream):
     def answer(self, seen: Seen) -> Raw:
         self.seen.append(seen)
         if seen.path.endswith("/count_tokens"):
-            return _json(200, {"input_tokens": 1000})
+            return _json_response(200, {"input_tokens": 1000})
         api = next((api for api, path in PATHS.items() if path == seen.path), None)
         if api is None:
-            return _json(404, {"error": {"type": "not_found_error", "message": f"no such path: {seen.path}"}})
+            return _json_response(404, {"error": {"type": "not_found_error", "message": f"no such path: {seen.path}"}})
         try:
             body = self._whole(api, seen.json)
             lines = conversation_of(api, body)
-            self._check(api, body, lines)
+            self._check_request(api, body, lines)
         except (KeyError, TypeError, ValueError) as error:
             message = f"the stand-in refuses this: {type(error).__name__} {error}"
             self.refused.append(message)
-            return _json(400, {"type": "error", "error": {"type": "invalid_request_error", "message": message}})
+            return _json_response(
+                400, {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+            )
         return self._reply(api, body, lines)
 
     def _reply(self, api: str, body: dict[str, Any], lines: Sequence[Line]) -> Raw:
@@ -117,7 +119,7 @@ class StandIn(Upstream):
 
     # Validation
 
-    def _check(self, api: str, body: Mapping[str, Any], lines: Sequence[Line]) -> None:
+    def _check_request(self, api: str, body: Mapping[str, Any], lines: Sequence[Line]) -> None:
         """Raise ``ValueError`` with the reason if the request is invalid."""
         if body.get("tools") == [] and api != "messages":
             raise ValueError("tools is empty")
@@ -146,7 +148,7 @@ def _has_thought(lines: Sequence[Line]) -> bool:
     return any(line[0] == "thinking" for line in lines)
 
 
-def _json(status: int, value: Any) -> Raw:
+def _json_response(status: int, value: Any) -> Raw:
     return Raw(status, JSON, (json.dumps(value).encode(),))
 
 

@@ -207,7 +207,7 @@ def response_object(
     }
 
 
-async def keep(
+async def store_turn(
     store: Store,
     input: Sequence[dict[str, Any]] = (),
     output: Sequence[dict[str, Any]] = (),

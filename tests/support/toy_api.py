@@ -179,7 +179,7 @@ class ToyReader:
                 return [*shut, usage, AnswerEnd(REASONS[value["why"]], value["why"])]  # type: ignore[arg-type]
             case "oops":
                 self._over = True
-                return [_failure(value)]
+                return [_read_failure(value)]
         return []
 
     def _begin(self) -> list[Event]:
@@ -226,18 +226,18 @@ class ToyWriter:
                 counted = {"in": self._usage.prompt, "out": self._usage.output}
                 return frame("done", {"why": WHY.get(reason, "done"), **counted})
             case ErrorInfo():
-                return frame("oops", _oops(event))
+                return frame("oops", _error_object(event))
         return b""
 
     def ping(self) -> bytes:
         return WIRE.ping
 
 
-def _oops(error: ErrorInfo) -> dict[str, Any]:
+def _error_object(error: ErrorInfo) -> dict[str, Any]:
     return {"what": error.kind, "words": error.message}
 
 
-def _failure(value: Mapping[str, Any], status: int | None = None) -> ErrorInfo:
+def _read_failure(value: Mapping[str, Any], status: int | None = None) -> ErrorInfo:
     kinds = {"rate_limited", "overloaded", "invalid_request", "authentication", "permission"}
     kind = value["what"] if value["what"] in kinds else "upstream"
     return ErrorInfo(kind, value["words"], **({} if status is None else {"status": status}))
@@ -293,14 +293,14 @@ class Toy(Codec):
         return json.dumps({"id": new_id("toy_"), "model": reply.request.model, "said": said, **counted}).encode()
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
-        return json.dumps({"oops": _oops(error)}).encode()
+        return json.dumps({"oops": _error_object(error)}).encode()
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
         try:
             oops = json.loads(body)["oops"]
         except (ValueError, KeyError, TypeError):
             return read_failure(status, body, headers)
-        return _failure(oops, status)
+        return _read_failure(oops, status)
 
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
         return self.write_request(request, to)
@@ -309,7 +309,7 @@ class Toy(Codec):
         return json.dumps({"input_tokens": tokens}).encode()
 
     def last_event(self, error: ErrorInfo, start: AnswerStart, events: int) -> bytes:
-        return frame("oops", _oops(error))
+        return frame("oops", _error_object(error))
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
         return isinstance(body.get("oops"), dict)

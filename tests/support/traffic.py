@@ -55,14 +55,14 @@ class Provider:
         try:
             async with stream:
                 wire = Wire(stream)
-                while (request := await wire.request()) is not None and await self._play(stream, *request):
+                while (request := await wire.request()) is not None and await self._answer_request(stream, *request):
                     pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
             self.connections -= 1
 
-    async def _play(self, stream: trio.SocketStream, path: str, body: dict[str, Any]) -> bool:
+    async def _answer_request(self, stream: trio.SocketStream, path: str, body: dict[str, Any]) -> bool:
         """Answer a request. Return whether the connection can be reused."""
         api = next(api for api, known in PATHS.items() if known == path)
         act = words(body)
@@ -74,19 +74,19 @@ class Provider:
             await stream.send_all(b"HTTP/1.1 529 Busy\r\ncontent-length: 0\r\n\r\n")
             return True
         if act == "flood":
-            await self._flood(stream, api)
+            await self._send_without_end(stream, api)
         if not body.get("stream"):
             (answer,) = render(Script(text=TEXT), api, {"model": "up"}).pieces
             head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer)
-            return await self._say(stream, act, [head, answer[:100], answer[100:]], b"")
+            return await self._send_pieces(stream, act, [head, answer[:100], answer[100:]], b"")
         pieces = (
             paced_stream(api, self.events)
             if act == "paced"
             else render(Script(text=TEXT), api, {"stream": True, "model": "up"}).pieces
         )
-        return await self._say(stream, act, [SSE, *pieces], b"0\r\n\r\n")
+        return await self._send_pieces(stream, act, [SSE, *pieces], b"0\r\n\r\n")
 
-    async def _flood(self, stream: trio.SocketStream, api: str) -> None:
+    async def _send_without_end(self, stream: trio.SocketStream, api: str) -> None:
         """Send events until the connection breaks."""
         opening, piece, _ = parts(api)
         large = piece.replace(b"AT", b"x" * 30_000)
@@ -94,7 +94,7 @@ class Provider:
         while True:
             await stream.send_all(chunk(large))
 
-    async def _say(self, stream: trio.SocketStream, act: str, pieces: list[bytes], end: bytes) -> bool:
+    async def _send_pieces(self, stream: trio.SocketStream, act: str, pieces: list[bytes], end: bytes) -> bool:
         head, *pieces = pieces
         await stream.send_all(head)
         keep = len(pieces) // 2 if act in ("cut", "reset", "stall", "wait") else len(pieces)
@@ -173,7 +173,7 @@ class Wire:
         self.body: list[bytes] = []
         """The received body of the present response."""
 
-    async def more(self) -> None:
+    async def receive_more(self) -> None:
         data = await self._stream.receive_some(65536)
         if not data:
             raise Cut
@@ -182,12 +182,12 @@ class Wire:
 
     async def until(self, mark: bytes) -> bytes:
         while (at := self.buffer.find(mark)) < 0:
-            await self.more()
+            await self.receive_more()
         return self.take(at + len(mark))
 
     async def exactly(self, size: int) -> bytes:
         while len(self.buffer) < size:
-            await self.more()
+            await self.receive_more()
         return self.take(size)
 
     def take(self, size: int) -> bytes:
@@ -291,26 +291,26 @@ class Clients:
         self._begun[stream.socket.getsockname()[1]] = begun
         return stream
 
-    def _ask(self, stream: trio.SocketStream, act: str, api: str, model: str, streamed: bool) -> SentRequest:
+    def _new_request(self, stream: trio.SocketStream, act: str, api: str, model: str, streamed: bool) -> SentRequest:
         """Return a new request to send on ``stream``."""
         asked = SentRequest(f"soak-{len(self.tally.sent)}", act, api, model, streamed)
         port = stream.socket.getsockname()[1]
         self.tally.sent[asked.name] = port, self._begun[port]
         return asked
 
-    def _draw(self, stream: trio.SocketStream) -> SentRequest:
+    def _random_request(self, stream: trio.SocketStream) -> SentRequest:
         dice = self._dice
         api, model = dice.choice(list(PATHS)), dice.choice(list(MODELS))
-        return self._ask(stream, draw_weighted(dice, ACTS), api, model, dice.random() < 0.8)
+        return self._new_request(stream, draw_weighted(dice, ACTS), api, model, dice.random() < 0.8)
 
     async def run_clients(self, until: float) -> None:
         """Run one client after another, each on its own connection, until ``until`` or until the gateway refuses
         connections."""
         ways: dict[str, Callable[..., Awaitable[None]]] = {
-            "complete": self._complete,
+            "complete": self._read_whole_answer,
             "leave": self._leave,
             "leave_by_reset": self._leave,
-            "read_no_more": self._read_no_more,
+            "read_no_more": self._stop_reading,
             "pipeline": self._pipeline,
         }
         while trio.current_time() < until:
@@ -330,33 +330,33 @@ class Clients:
                 finally:
                     await trio.aclose_forcefully(stream)
 
-    async def _complete(self, stream: trio.SocketStream, _: str) -> None:
+    async def _read_whole_answer(self, stream: trio.SocketStream, _: str) -> None:
         wire = Wire(stream)
         for _ in range(self._dice.randint(1, 3)):
-            await self._hear(stream, wire, self._draw(stream), send=True)
+            await self._read_answer(stream, wire, self._random_request(stream), send=True)
 
     async def _pipeline(self, stream: trio.SocketStream, _: str) -> None:
         wire = Wire(stream)
-        requests = [self._draw(stream), self._draw(stream)]
+        requests = [self._random_request(stream), self._random_request(stream)]
         await stream.send_all(b"".join(asked.data for asked in requests))
         for asked in requests:
-            await self._hear(stream, wire, asked)
+            await self._read_answer(stream, wire, asked)
 
     async def _leave(self, stream: trio.SocketStream, manner: str) -> None:
-        data = self._draw(stream).data
+        data = self._random_request(stream).data
         await stream.send_all(data[: self._dice.choice([len(data)] * 5 + [50, len(data) - 1])])
         with trio.move_on_after(self._dice.choice([0, 0.002, 0.01, 0.05, 0.3])):
             await Wire(stream).response()
         if manner == "leave_by_reset":
             reset(stream.socket)
 
-    async def _read_no_more(self, stream: trio.SocketStream, _: str) -> None:
+    async def _stop_reading(self, stream: trio.SocketStream, _: str) -> None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        await stream.send_all(self._draw(stream).data)
+        await stream.send_all(self._random_request(stream).data)
         await stream.receive_some(100)
         await trio.sleep(0.5)
 
-    async def _hear(self, stream: trio.SocketStream, wire: Wire, asked: SentRequest, send: bool = False) -> None:
+    async def _read_answer(self, stream: trio.SocketStream, wire: Wire, asked: SentRequest, send: bool = False) -> None:
         """Read the whole answer. If it is cut, it must not look complete, and must have an excuse."""
         try:
             if send:
@@ -368,9 +368,9 @@ class Clients:
             if not self.stopping and not self.tally.was_lost(asked.name):
                 self.tally.wrong.append(f"{asked}: cut in the midst of the work, after {wire.body[-1:]}")
             raise
-        self._judge(asked, status, body)
+        self._check_answer(asked, status, body)
 
-    def _judge(self, asked: SentRequest, status: int, body: bytes) -> None:
+    def _check_answer(self, asked: SentRequest, status: int, body: bytes) -> None:
         """Record a violation if a failed answer looks whole, or a whole one failed."""
         self.tally.answered[asked.name] = time.monotonic()
         self.tally.answers[f"{asked.act} {status}"] += 1
@@ -392,9 +392,9 @@ class Clients:
                 came.setdefault(stamp, now)
 
         async with await self._connect() as stream:
-            asked = self._ask(stream, "paced", api, model, True)
+            asked = self._new_request(stream, "paced", api, model, True)
             with trio.fail_after(PATIENCE + events * GAP):
-                await self._hear(stream, Wire(stream, heard), asked, send=True)
+                await self._read_answer(stream, Wire(stream, heard), asked, send=True)
         if len(came) != events:
             self.tally.wrong.append(f"{asked}: {len(came)} of {events} paced events came")
         self.tally.late.extend(now - float(stamp) for stamp, now in came.items())
@@ -404,9 +404,9 @@ class Clients:
     async def waiting(self, act: str, api: str, model: str, streamed: bool) -> None:
         """Read the answer of a stalling provider, until the gateway announces its end."""
         async with await self._connect() as stream:
-            asked = self._ask(stream, act, api, model, streamed)
+            asked = self._new_request(stream, act, api, model, streamed)
             try:
-                await self._hear(stream, Wire(stream), asked, send=True)
+                await self._read_answer(stream, Wire(stream), asked, send=True)
             except (Cut, trio.BrokenResourceError):
                 self.tally.wrong.append(f"{asked}: was not told")
 
@@ -414,7 +414,7 @@ class Clients:
         """Take the beginning of an endless answer, then nothing until the gateway is gone."""
         async with await self._connect() as stream:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller buffer takes seconds to drain
-            asked = self._ask(stream, "flood", api, model, True)
+            asked = self._new_request(stream, "flood", api, model, True)
             await stream.send_all(asked.data)
             await stream.receive_some(100)
             self.tally.stalled.add(asked.name)

@@ -297,9 +297,9 @@ def responses_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byt
         at = {"item_id": item["id"], "output_index": i}
         yield say("output_item.added", output_index=i, item={**item, **_announced_item(item)})
         if item["type"] == "reasoning":
-            yield from _summary(say, at, item["summary"])
+            yield from _summary_events(say, at, item["summary"])
         elif item["type"] == "message":
-            yield from _content(say, at, item["content"][0])
+            yield from _content_events(say, at, item["content"][0])
         else:
             for piece in pieces(item["arguments"]):
                 yield say("function_call_arguments.delta", **at, delta=piece)
@@ -317,7 +317,7 @@ def _announced_item(item: Mapping[str, Any]) -> dict[str, Any]:
     }[item["type"]]
 
 
-def _summary(say: Any, at: Mapping[str, Any], parts: list[dict[str, Any]]) -> Iterator[bytes]:
+def _summary_events(say: Any, at: Mapping[str, Any], parts: list[dict[str, Any]]) -> Iterator[bytes]:
     for i, part in enumerate(parts):
         yield say("reasoning_summary_part.added", **at, summary_index=i, part={"type": "summary_text", "text": ""})
         for piece in pieces(part["text"]):
@@ -326,7 +326,7 @@ def _summary(say: Any, at: Mapping[str, Any], parts: list[dict[str, Any]]) -> It
         yield say("reasoning_summary_part.done", **at, summary_index=i, part=part)
 
 
-def _content(say: Any, at: Mapping[str, Any], part: Mapping[str, Any]) -> Iterator[bytes]:
+def _content_events(say: Any, at: Mapping[str, Any], part: Mapping[str, Any]) -> Iterator[bytes]:
     yield say("content_part.added", **at, content_index=0, part={**part, "text": ""})
     for piece in pieces(part["text"]):
         yield say("output_text.delta", **at, content_index=0, delta=piece, logprobs=[])

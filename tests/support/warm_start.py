@@ -51,7 +51,7 @@ class Forked:
         self._keeper, theirs = socket.socketpair()
         asked = json.dumps({"args": args, "cwd": str(cwd), "env": dict(env), "streams": (1, 2)}).encode()
         with theirs:
-            socket.send_fds(_server(), [asked], [theirs.fileno(), stdout, stderr])
+            socket.send_fds(_forking_server(), [asked], [theirs.fileno(), stdout, stderr])
         self.returncode: int | None = None
         self.pid = self._receive_number()
 
@@ -133,7 +133,7 @@ def program() -> tuple[str, int]:
 
     Its interpreter imports almost nothing. Streams, signals, exit status and end are those of the forked process.
     """
-    asking = _server().fileno()
+    asking = _forking_server().fileno()
     return PROGRAM.format(python=sys.executable, asking=asking, size=NUMBER.size, taken=TAKEN), asking
 
 
@@ -143,7 +143,7 @@ def _pipe() -> tuple[TextIO, BinaryIO]:
 
 
 @functools.cache
-def _server() -> socket.socket:
+def _forking_server() -> socket.socket:
     """Return the near end of a connection to the forking process, which ends with this one."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1", "ROOM": ROOM}
@@ -171,7 +171,7 @@ def serve(asked: socket.socket) -> None:
     import gateway.commands.serve
     import gateway.mock.server  # noqa: F401  # the modules that all commands need, and the most frequent others
 
-    _warm()
+    _fill_caches()
     gc.collect()
     gc.freeze()
     while True:
@@ -180,7 +180,7 @@ def serve(asked: socket.socket) -> None:
             return None
         if os.fork() == 0:
             asked.close()
-            return _keep(json.loads(message), *fds)
+            return _await_as_parent(json.loads(message), *fds)
         for fd in fds:
             os.close(fd)
         with contextlib.suppress(ChildProcessError):
@@ -188,7 +188,7 @@ def serve(asked: socket.socket) -> None:
                 pass
 
 
-def _warm() -> None:
+def _fill_caches() -> None:
     """Read a configuration and the demo's, and search for models as commands do, to fill all caches."""
     import httpx2
 
@@ -206,11 +206,11 @@ def _warm() -> None:
     for_claude(ConfiguredOffer(read))
 
 
-def _keep(asked: dict[str, Any], teller: int, *streams: int) -> None:
+def _await_as_parent(asked: dict[str, Any], teller: int, *streams: int) -> None:
     """Wait for a forked process as its parent, and report its end. It is killed if its requester ends."""
     if (pid := os.fork()) == 0:
         os.close(teller)
-        return _become(asked, streams)
+        return _run_forked(asked, streams)
     for fd in {1, 2, *streams}:
         os.close(fd)
     with contextlib.suppress(ConnectionError), socket.socket(fileno=teller) as telling:
@@ -224,7 +224,7 @@ def _keep(asked: dict[str, Any], teller: int, *streams: int) -> None:
     os._exit(0)
 
 
-def _become(asked: dict[str, Any], streams: Sequence[int]) -> None:
+def _run_forked(asked: dict[str, Any], streams: Sequence[int]) -> None:
     for fd, number in zip(streams, asked["streams"], strict=True):
         os.dup2(fd, number)
     for fd in set(streams):
@@ -242,16 +242,16 @@ def _execute(module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
     sys.argv[1:] = args
     if "." in module:
         sys.modules.pop(module, None)  # else Python warns of it
-    _show([sys.executable, "-m", module, *args], [f"{name}={value}" for name, value in env.items()])
+    _write_proc_title([sys.executable, "-m", module, *args], [f"{name}={value}" for name, value in env.items()])
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         if isinstance(ended.code, str):
             raise
-        _leave(ended.code or 0)
+        _exit_fast(ended.code or 0)
 
 
-def _show(command: Sequence[str], environment: Sequence[str]) -> None:
+def _write_proc_title(command: Sequence[str], environment: Sequence[str]) -> None:
     """Write the arguments and environment of a forked process to /proc, in place of this process's own."""
     places = list(map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:49]))
     for (begin, end), words in zip((places[:2], places[2:]), (command, environment), strict=True):
@@ -283,7 +283,7 @@ def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
             _execute(words[1], words[2:], options.get("env") or os.environ.copy())
         except BaseException:
             traceback.print_exc()
-        _leave(1)
+        _exit_fast(1)
 
     try:
         return POPEN(args, preexec_fn=go_on, **options)
@@ -291,7 +291,7 @@ def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave(status: int) -> NoReturn:
+def _exit_fast(status: int) -> NoReturn:
     """Exit as an interpreter does, but without freeing memory, which takes longest."""
     threading._shutdown()
     atexit._run_exitfuncs()

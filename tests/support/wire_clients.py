@@ -54,7 +54,7 @@ def with_tool(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
 def text_of(api: str, body: bytes, *, stream: bool) -> str:
     """Return the words of the model in a whole or streamed response."""
     if not stream:
-        return "".join(_whole(api, json.loads(body)))
+        return "".join(_whole_texts(api, json.loads(body)))
     return "".join(part for event in events_of(api, body) for part in _stream_texts(api, event))
 
 
@@ -88,7 +88,7 @@ def _frames(body: bytes) -> Iterator[dict[str, Any]]:
         body = body[total:]
 
 
-def _whole(api: str, answer: Mapping[str, Any]) -> Iterator[str]:
+def _whole_texts(api: str, answer: Mapping[str, Any]) -> Iterator[str]:
     match api:
         case "chat":
             yield from (choice["message"].get("content") or "" for choice in answer["choices"])
@@ -112,7 +112,7 @@ def _stream_texts(api: str, event: Mapping[str, Any]) -> Iterator[str]:
         case "responses":
             yield event["delta"] if event.get("type") == "response.output_text.delta" else ""
         case "gemini":
-            yield from _whole(api, {"candidates": event.get("candidates", ())})
+            yield from _whole_texts(api, {"candidates": event.get("candidates", ())})
         case _:
             yield (event.get("contentBlockDelta") or {"delta": {}})["delta"].get("text") or ""
 

@@ -13,7 +13,9 @@ Line: TypeAlias = tuple[Any, ...]
 
 def conversation_of(api: str, body: Mapping[str, Any]) -> list[Line]:
     """Return the conversation in ``body``, a request of ``api``. Raises ``KeyError`` for invalid requests."""
-    return {"chat": _heard_chat, "messages": _heard_messages, "responses": _heard_responses}[api](body)
+    return {"chat": _chat_conversation, "messages": _messages_conversation, "responses": _responses_conversation}[api](
+        body
+    )
 
 
 def _texts(content: Any) -> list[str]:
@@ -22,7 +24,7 @@ def _texts(content: Any) -> list[str]:
     return [part["text"] for part in content or ()]
 
 
-def _heard_chat(body: Mapping[str, Any]) -> list[Line]:
+def _chat_conversation(body: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = []
     for message in body["messages"]:
         role = message["role"]
@@ -43,7 +45,7 @@ def _heard_chat(body: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
-def _heard_messages(body: Mapping[str, Any]) -> list[Line]:
+def _messages_conversation(body: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [("system", text) for text in _texts(body.get("system"))]
     for message in body["messages"]:
         content = message["content"]
@@ -64,7 +66,7 @@ def _heard_messages(body: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
-def _heard_responses(body: Mapping[str, Any]) -> list[Line]:
+def _responses_conversation(body: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [("system", text) for text in _texts(body.get("instructions"))]
     given = body["input"]
     for item in [{"role": "user", "content": given}] if isinstance(given, str) else given:

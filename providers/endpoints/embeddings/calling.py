@@ -143,7 +143,7 @@ class AnswerPlan:
         return attrs.evolve(found, vectors={type: found.of_type(type) for type in self.request.types})
 
     def write(self, answers: Sequence[Embeddings]) -> tuple[bytes, Usage | None]:
-        """Return the client's answer made of all of a provider's, and its usage."""
+        """Join all answers of the provider into the client's answer, and return it with its usage."""
         whole = join_answers(answers)
         counted = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client always sums these
         return shapes.write_answer(self.client, counted, self.request, self.model), whole.usage

@@ -100,8 +100,8 @@ MAX_BUFFERED: Final = 2**20
 _NUMBERS: Final = re.compile(rb'"embeddings?"[ \t\r\n]{0,16}:[ \t\r\n]{0,16}\[')
 
 
-class EmbeddingAnswer:
-    """The answers to the requests of an ``EmbeddingCall``; ``begin`` starts each of them.
+class EmbeddingAnswerConverter:
+    """A converter of a provider's answers to an ``EmbeddingCall`` for the client; ``begin`` starts each answer.
 
     ``take`` returns the bytes for the client, none while the answer is buffered: whole if it must be converted, else up
     to ``MAX_BUFFERED`` bytes. ``close`` returns the rest, and raises ``GatewayError`` (502) for an incomplete or

@@ -17,7 +17,7 @@ from gateway.stores.store import Changed, Node
 from providers.neutral.fields import Fields
 from streams.errors import GatewayError
 from tests.support.examples import examples
-from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, keep, message, serving
+from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, message, serving, store_turn
 
 PATH = "/v1/conversations"
 ROOM = (3600.0, 2**24)  # seconds and bytes
@@ -109,7 +109,7 @@ async def test_items_are_added_listed_read_and_taken_out(store):
 async def test_what_was_answered_in_a_conversation_outlives_it(store):
     id = await begun(store, "Hi")
     parent = (await conversations.read(store, "alice", id)).head
-    response = await keep(store, [message("and")], [message("then", "assistant")], parent=parent)
+    response = await store_turn(store, [message("and")], [message("then", "assistant")], parent=parent)
     async with serving(store) as served, served.client() as client:
         items = await client.responses.input_items.list(response["id"])
         assert [item.content[0].text for item in items.data] == ["and", "Hi"]
@@ -130,7 +130,7 @@ async def test_an_item_with_an_id_that_is_taken_gets_one_of_its_own(store):
 
 
 async def test_an_item_may_be_put_in_by_a_reference(store):
-    response = await keep(store, [message("Hi")], [message("Ho", "assistant")])
+    response = await store_turn(store, [message("Hi")], [message("Ho", "assistant")])
     [output] = response["output"]
     async with serving(store) as served, served.client() as client:
         made = await client.conversations.create(items=[{"type": "item_reference", "id": output["id"]}])
@@ -172,7 +172,7 @@ async def test_what_is_not_there_and_what_is_another_keys_are_the_same(store):
     id = await begun(store, "Hi")
     items, node = await conversations.items_of(store, "alice", id), (await conversations.read(store, "alice", id)).head
     item = items[0]["id"]
-    response = (await keep(store))["id"]
+    response = (await store_turn(store))["id"]
     async with serving(store) as served:
         for key, unknown in ((BOB, id), (ALICE, "conv_unknown"), (ALICE, response), (ALICE, node)):
             for method, path, body in calls(unknown, item):

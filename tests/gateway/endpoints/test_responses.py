@@ -19,7 +19,7 @@ from providers.responses.ids import own_id
 from providers.responses.replay import events_after, replay
 from streams import sse
 from tests.support.examples import examples
-from tests.support.state_endpoints import ALICE, BOB, Down, keep, message, running, serving
+from tests.support.state_endpoints import ALICE, BOB, Down, message, running, serving, store_turn
 
 ROOM = (3600.0, 2**24)  # seconds and bytes
 STATUSES = ("completed", "incomplete", "failed", "cancelled", "in_progress", "queued")
@@ -49,7 +49,7 @@ def not_found(id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("status", STATUSES)
 async def test_a_response_is_given_again_as_it_was(store, status):
-    was = await keep(store, [message("Hi")], ANSWER, status=status)
+    was = await store_turn(store, [message("Hi")], ANSWER, status=status)
     async with serving(store) as served, served.client() as client:
         response = await client.responses.retrieve(was["id"])
         assert response.to_dict() == was
@@ -62,7 +62,7 @@ async def test_a_response_is_given_again_as_it_was(store, status):
 
 
 async def test_a_response_has_its_id_under_the_name_of_its_own_api(store):
-    id = (await keep(store))["id"]
+    id = (await store_turn(store))["id"]
     async with serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{id}", headers={"anthropic-version": "2023-06-01"})
     assert "x-request-id" in reply.headers
@@ -70,7 +70,7 @@ async def test_a_response_has_its_id_under_the_name_of_its_own_api(store):
 
 
 async def test_a_deleted_response_is_gone_with_all_that_was_stored_of_it(store):
-    id = (await keep(store, [message("Hi")], ANSWER))["id"]
+    id = (await store_turn(store, [message("Hi")], ANSWER))["id"]
     async with serving(store) as served, served.client() as client:
         assert await client.responses.delete(id) is None
         with pytest.raises(openai.NotFoundError) as caught:
@@ -78,7 +78,7 @@ async def test_a_deleted_response_is_gone_with_all_that_was_stored_of_it(store):
         assert caught.value.body == not_found(id)["error"]
         again = await served.ask("DELETE", f"/v1/responses/{id}")
         assert (again.status_code, again.json()) == (404, not_found(id))
-        other = (await keep(store))["id"]
+        other = (await store_turn(store))["id"]
         deleted = {"id": other, "object": "response.deleted", "deleted": True}
         assert (await served.ask("DELETE", f"/v1/responses/{other}")).json() == deleted
     assert await store.get("alice", id) is None
@@ -91,7 +91,7 @@ CALLS = [("GET", ""), ("GET", "?stream=true"), ("DELETE", ""), ("GET", "/input_i
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 async def test_what_is_not_there_and_what_is_another_keys_are_the_same(store, method, rest):
     """Nor is anything else that is stored a response."""
-    id = (await keep(store, [message("Hi")], ANSWER, background=True))["id"]
+    id = (await store_turn(store, [message("Hi")], ANSWER, background=True))["id"]
     await store.put([Node("conv_1", "alice", "conversation", b"{}"), Node("items_1", "alice", "items", b"{}")])
     async with serving(store) as served:
         for key, unknown in ((ALICE, "resp_unknown"), (ALICE, "conv_1"), (ALICE, "items_1"), (BOB, id)):
@@ -115,7 +115,7 @@ async def test_what_is_not_there_and_what_is_another_keys_are_the_same(store, me
     ],
 )
 async def test_a_wrong_query_is_named(store, path, param):
-    id = (await keep(store, [message("Hi")]))["id"]
+    id = (await store_turn(store, [message("Hi")]))["id"]
     async with serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{id}{path}")
     assert reply.status_code == 400
@@ -128,9 +128,9 @@ async def test_a_wrong_query_is_named(store, path, param):
 
 @pytest.mark.parametrize("status", ENDED)
 async def test_a_stream_is_played_again_from_any_event(store, status):
-    bare = await keep(store, [], ANSWER, status=status)
+    bare = await store_turn(store, [], ANSWER, status=status)
     log = replay(bare)
-    was = await keep(store, [], ANSWER, status=status, log=log, id=bare["id"])
+    was = await store_turn(store, [], ANSWER, status=status, log=log, id=bare["id"])
     async with serving(store) as served, served.client() as client:
         events = [event async for event in await client.responses.retrieve(was["id"], stream=True)]
         assert [event.sequence_number for event in events] == list(range(len(events)))
@@ -141,7 +141,7 @@ async def test_a_stream_is_played_again_from_any_event(store, status):
 
 
 async def test_an_answer_that_was_not_streamed_can_be_streamed_later(store):
-    was = await keep(store, [], ANSWER)
+    was = await store_turn(store, [], ANSWER)
     async with serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{was['id']}?stream=true&starting_after=0")
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -189,7 +189,7 @@ async def test_a_turn_that_runs_elsewhere_is_not_streamed_in_part(store):
 
 
 async def test_a_turn_that_nobody_runs_anymore_has_failed(store):
-    id = (await keep(store, status="in_progress", background=True))["id"]
+    id = (await store_turn(store, status="in_progress", background=True))["id"]
     async with running(store) as (turns, _), serving(store, turns) as served, served.client() as client:
         assert (await client.responses.retrieve(id)).status == "failed"
         events = [event async for event in await client.responses.retrieve(id, stream=True)]
@@ -218,7 +218,7 @@ async def test_a_turn_in_the_background_is_cancelled(store):
     ],
 )
 async def test_what_cannot_be_cancelled_is_refused(store, status, more, message):
-    id = (await keep(store, status=status, **more))["id"]
+    id = (await store_turn(store, status=status, **more))["id"]
     async with serving(store) as served, served.client() as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.responses.cancel(id)
@@ -238,8 +238,8 @@ async def test_a_running_turn_that_is_deleted_does_not_come_back(store):
 
 async def test_input_items_are_all_that_the_response_was_made_from(store):
     """The last one first, unless it is asked otherwise; the answer itself is not among them."""
-    first = await keep(store, [message("one")], [message("two", "assistant")])
-    second = await keep(store, [message("three")], [message("four", "assistant")], parent=first["id"])
+    first = await store_turn(store, [message("one")], [message("two", "assistant")])
+    second = await store_turn(store, [message("three")], [message("four", "assistant")], parent=first["id"])
     async with serving(store) as served, served.client() as client:
         for order, texts in (("desc", ["three", "two", "one"]), ("asc", ["one", "two", "three"])):
             page = await client.responses.input_items.list(second["id"], order=order)
@@ -252,8 +252,8 @@ async def test_input_items_are_all_that_the_response_was_made_from(store):
 
 
 async def test_input_items_of_a_turn_whose_past_was_deleted_are_its_own(store):
-    first = await keep(store, [message("one")], [message("two", "assistant")])
-    second = await keep(store, [message("three")], ANSWER, parent=first["id"])
+    first = await store_turn(store, [message("one")], [message("two", "assistant")])
+    second = await store_turn(store, [message("three")], ANSWER, parent=first["id"])
     async with serving(store) as served, served.client() as client:
         await client.responses.delete(first["id"])
         page = await client.responses.input_items.list(second["id"])
@@ -263,8 +263,8 @@ async def test_input_items_of_a_turn_whose_past_was_deleted_are_its_own(store):
 async def test_an_item_that_came_twice_is_listed_once(store):
     """A client that sends its history again next to previous_response_id; pages by id would go in circles."""
     again, new = message("again"), message("new")
-    first = await keep(store, [again])
-    second = await keep(store, [again, new], parent=first["id"])
+    first = await store_turn(store, [again])
+    second = await store_turn(store, [again, new], parent=first["id"])
     async with serving(store) as served, served.client() as client:
         pages = await client.responses.input_items.list(second["id"], limit=1, order="asc")
         assert [item.id async for item in pages] == [again["id"], new["id"]]
@@ -277,7 +277,7 @@ async def test_pages_put_together_are_the_list(turns, data):
     for taken, given_back in turns:
         input = [message(f"{i}") for i in range(taken)]
         output = [message(f"{i}", "assistant") for i in range(given_back)]
-        parent = (await keep(store, input, output, parent=parent))["id"]
+        parent = (await store_turn(store, input, output, parent=parent))["id"]
         expected += [*input, *output]
     expected = expected[: len(expected) - turns[-1][1]]
     order, limit = data.draw(st.sampled_from(["asc", "desc"])), data.draw(st.integers(1, 6))
@@ -333,7 +333,7 @@ async def test_a_store_that_does_not_answer_is_not_waited_for_without_end(monkey
 
 
 async def test_what_is_damaged_is_not_taken_for_something_else(store):
-    id = (await keep(store, [message("Hi")], ANSWER))["id"]
+    id = (await store_turn(store, [message("Hi")], ANSWER))["id"]
     await store.put([Node(head_id(id), "alice", "head", b"\x01", id)])
     async with serving(store) as served:
         assert (await served.ask("GET", f"/v1/responses/{id}")).status_code == 503
@@ -352,7 +352,7 @@ async def test_half_a_response_is_none(store):
 
 async def test_only_what_fails_is_in_the_ledger(store, caplog):
     caplog.set_level("INFO", "trigate")
-    id = (await keep(store))["id"]
+    id = (await store_turn(store))["id"]
     async with serving(store) as served:
         await served.ask("GET", f"/v1/responses/{id}")
         await served.ask("GET", "/v1/responses/resp_unknown", headers={"x-request-id": "mine"})
@@ -368,7 +368,7 @@ async def test_an_id_that_a_provider_keeps_is_asked_for_there(store):
         asked.append(id)
         return Response(200, JSON_HEADERS, b'{"theirs":true}') if id == "resp_theirs" else None
 
-    ours = (await keep(store))["id"]
+    ours = (await store_turn(store))["id"]
     async with serving(store, elsewhere=elsewhere) as served:
         for method, rest in CALLS:
             assert (await served.ask(method, f"/v1/responses/resp_theirs{rest}")).json() == {"theirs": True}

@@ -8,7 +8,7 @@ import pytest
 from gateway.exchange.kept_ids import EventsWithClientIds
 from gateway.kept_objects.owned_ids import OwnerIds
 from tests.support.endpoint_provider import events, json_answer
-from tests.support.kept_accounts import one_account
+from tests.support.kept_accounts import account_with_owners
 from tests.support.kept_clients import KEYS, error_of, run, serving, with_gateway
 
 CITED = {
@@ -82,7 +82,7 @@ async def test_what_a_provider_makes_in_a_container_is_fetched_by_the_ids_in_the
 
 
 def test_events_are_shown_alike_wherever_they_are_split():
-    account = one_account()
+    account = account_with_owners()
     ids = OwnerIds((account,), "a")
     whole = EventsWithClientIds(ids, account, 2**20)
     body = streamed()

@@ -10,14 +10,14 @@ import trio.testing
 
 from loadtest.crew.channel import (
     Begin,
-    Begun,
     CrewFailed,
     CrewMember,
     MessageChannel,
     Prepare,
     Progress,
+    ShareBegun,
+    ShareFailed,
     ShareReady,
-    Unable,
 )
 from loadtest.crew.shared_run import SharedRun
 from loadtest.crew.worker import LoadWorker, OutgoingRecords
@@ -229,7 +229,7 @@ def obedient(order, late=0.0):
         case Prepare():
             return [ShareReady()]
         case Begin(at):
-            return [Begun(at + late), Progress(RunFigures(), 3, 0)]
+            return [ShareBegun(at + late), Progress(RunFigures(), 3, 0)]
     return []
 
 
@@ -282,7 +282,7 @@ async def test_a_process_that_says_nothing_more_is_lost_and_nobody_hangs(autojum
 
 async def test_what_cannot_be_prepared_is_told_before_the_load(autojump_clock):
     def unable(order):
-        return [Unable("no address")] if isinstance(order, Prepare) else obedient(order)
+        return [ShareFailed("no address")] if isinstance(order, Prepare) else obedient(order)
 
     def silent(order):
         return [] if isinstance(order, Prepare) else obedient(order)
@@ -306,10 +306,10 @@ async def test_a_worker_tells_its_commander_of_its_own_faults_too():
 def test_records_that_have_no_room_are_dropped_and_counted(monkeypatch):
     monkeypatch.setattr("loadtest.crew.worker.MOST_ROWS", 2)
     sink = OutgoingRecords(reads_bodies=False)
-    assert sink.take() is None
+    assert sink.take_all() is None
     for _ in range(5):
         sink.add(None, [], b"body")
-    found = sink.take()
+    found = sink.take_all()
     assert found is not None
     assert (len(found.rows), found.dropped, found.rows[0].body) == (2, 3, b"")
-    assert sink.take() is None
+    assert sink.take_all() is None

@@ -18,7 +18,7 @@ from tests.support import grammar_chat, grammar_converse, grammar_gemini, gramma
 from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.examples import examples
-from tests.support.grammar_changes import GrammarCase, add, cut, put
+from tests.support.grammar_changes import GrammarCase, insert_events, remove_events, set_value
 from tests.support.recordings import files
 from tests.support.repository import ROOT
 
@@ -94,7 +94,7 @@ def test_arguments_may_be_incomplete_if_the_answer_was_cut_short(one):
 
 
 def test_the_usage_chunk_comes_exactly_if_it_was_asked_for():
-    asked, unasked = CASES["chat"].wire(CASES["chat"].stream), change_stream(CASES["chat"], cut(8, 9))
+    asked, unasked = CASES["chat"].wire(CASES["chat"].stream), change_stream(CASES["chat"], remove_events(8, 9))
     assert judge("chat", asked, include_usage=True).good
     assert judge("chat", unasked, include_usage=False).good
     assert judge("chat", unasked, include_usage=None).good
@@ -191,7 +191,7 @@ def test_other_bytes_are_of_no_api():
 @each_older
 def test_a_live_stream_reports_a_violation_at_its_event(one):
     live = Judge(one.api)
-    said = [live.feed(raw) for raw in one.frames(add(5, {"type": "?"})(one.stream))]
+    said = [live.feed(raw) for raw in one.frames(insert_events(5, {"type": "?"})(one.stream))]
     assert [i for i, broken in enumerate(said) if broken is not None] == [5]
     verdict = live.close()
     assert verdict.broken is said[5]
@@ -257,9 +257,9 @@ def test_any_value_anywhere_gets_a_verdict(api, tolerant, value, data):
     one = CASES[api]
     path = data.draw(st.sampled_from([path for path in places(one.stream) if len(path) > 1]))
     if path[1:] != ("type",):
-        judge(api, change_stream(one, put(*path, value)), tolerant=tolerant)
+        judge(api, change_stream(one, set_value(*path, value)), tolerant=tolerant)
     path = data.draw(st.sampled_from(places(one.whole)))
-    judge(api, json.dumps(put(*path, value)(copy.deepcopy(one.whole))).encode(), tolerant=tolerant)
+    judge(api, json.dumps(set_value(*path, value)(copy.deepcopy(one.whole))).encode(), tolerant=tolerant)
 
 
 @given(api=apis, tolerant=st.booleans(), data=st.data())

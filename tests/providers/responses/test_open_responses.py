@@ -31,7 +31,7 @@ from streams.fold import fold
 from streams.sse import Splitter, parse
 from tests.support.cases import case
 from tests.support.open_responses import misfits, misfits_of_stream
-from tests.support.responses_streams import HELLO, ISSUER, plain, reply, write_events
+from tests.support.responses_streams import HELLO, ISSUER, as_plain_json, reply, write_events
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOKEN = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "Ho", "logprob": -2}]}
@@ -129,7 +129,7 @@ def test_what_is_left_of_an_answer_is_valid_wherever_it_stops(answer, status):
     writer = RESPONSES.writer(asked_with(ASKED["tools"]))
     for event in answer:
         writer.send(event)
-        assert misfits(plain(writer.interrupted_response(status))) == []
+        assert misfits(as_plain_json(writer.interrupted_response(status))) == []
 
 
 @pytest.mark.parametrize("sequence", [0, 3])
@@ -162,7 +162,7 @@ def test_every_item_has_an_id_a_type_and_a_status(answer):
 
 def test_a_compaction_is_valid():
     told = compaction_response(own_id("resp_"), 5, compaction_item("We agreed on Tuesday."), Usage(input=3, output=4))
-    assert misfits(plain(told), "CompactResource") == []
+    assert misfits(as_plain_json(told), "CompactResource") == []
 
 
 def test_what_the_client_said_is_repeated_and_the_rest_told_as_it_holds():

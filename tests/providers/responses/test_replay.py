@@ -28,9 +28,9 @@ from tests.support.responses_streams import (
     ANSWERS,
     HELLO,
     accumulate,
+    as_plain_json,
     needs_corpus,
     part_text,
-    plain,
     reply,
     sdk_response,
     values,
@@ -53,7 +53,7 @@ def test_a_stored_response_is_replayed_with_all_events(events: list[Event]) -> N
     where arguments should be) is as wrong as it was."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
     first = judge("responses", b"".join(writer.send(event) for event in with_whole_items(events))).broken
-    response = plain(writer.response)
+    response = as_plain_json(writer.response)
     data = replay(response)
     found = judge("responses", data).broken
     assert (found and found.rule) == (first and first.rule)
@@ -76,7 +76,7 @@ def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
     writer = RESPONSES.writer(reply())
     writer.send(TextDelta(0, "a"))
     for status, words in (("cancelled", "was cancelled"), ("incomplete", "ended before it was complete")):
-        last = values(replay(plain(writer.interrupted_response(status))))[-1]  # type: ignore[arg-type]
+        last = values(replay(as_plain_json(writer.interrupted_response(status))))[-1]  # type: ignore[arg-type]
         assert last["type"] == "response.failed"
         assert words in last["response"]["error"]["message"]
 
@@ -85,13 +85,15 @@ def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
 def test_an_unfinished_response_cannot_be_replayed(status: str) -> None:
     writer = RESPONSES.writer(reply())
     with pytest.raises(ValueError, match=status):
-        replay({**plain(writer.interrupted_response("cancelled")), "status": status})
+        replay({**as_plain_json(writer.interrupted_response("cancelled")), "status": status})
 
 
 def test_items_of_other_servers_are_replayed_too() -> None:
     thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
                "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
-    response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {"output": [thought, WEB, SAID]}
+    response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {
+        "output": [thought, WEB, SAID]
+    }
     verdict = judge("responses", replay(response))
     assert verdict.broken is None, verdict.broken
 

@@ -33,7 +33,7 @@ from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
 from tests.support.responses_streams import (
     HELLO,
-    plain,
+    as_plain_json,
     reply,
     values,
 )
@@ -63,15 +63,15 @@ def test_the_response_has_the_given_id_and_state() -> None:
     to = attrs.evolve(reply(), id="resp_tg1.mine", state=state)
     writer = RESPONSES.writer(to)
     events = values(b"".join(map(writer.send, [*HELLO, AnswerEnd("stop")])))
-    for response in (events[0]["response"], events[-1]["response"], plain(writer.response)):
+    for response in (events[0]["response"], events[-1]["response"], as_plain_json(writer.response)):
         assert response["id"] == "resp_tg1.mine"
         assert {name: response[name] for name in state} == state
-    whole = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), to))
+    whole = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), to))
     assert (whole["id"], whole["store"]) == ("resp_tg1.mine", True)
 
 
 def test_where_nothing_is_kept_the_response_says_so() -> None:
-    response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
+    response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
     assert is_own_id(response["id"])
     assert (response["store"], response["previous_response_id"]) == (False, None)
     assert "conversation" not in response
@@ -92,8 +92,8 @@ def test_the_response_exists_after_the_terminal_event(last: Event) -> None:
         writer.send(event)
         assert writer.response is None
     told = values(writer.send(last))[-1]["response"]
-    assert plain(writer.response) == told
-    assert plain(writer.interrupted_response("cancelled")) == told
+    assert as_plain_json(writer.response) == told
+    assert as_plain_json(writer.interrupted_response("cancelled")) == told
 
 
 # Broken off
@@ -109,7 +109,7 @@ def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
     ]  # fmt: skip
     for event in events:
         writer.send(event)
-    found = plain(writer.interrupted_response("cancelled"))
+    found = as_plain_json(writer.interrupted_response("cancelled"))
     assert (found["status"], found["error"], found["usage"]) == ("cancelled", None, None)
     assert [(item["type"], item.get("status")) for item in found["output"]] == [
         ("reasoning", "completed"), ("message", "completed"),
@@ -158,7 +158,7 @@ def test_a_failure_says_what_went_wrong() -> None:
 def test_wherever_a_stream_breaks_off_what_is_left_is_a_response(events: list[Event], status: Any) -> None:
     writer, twin = RESPONSES.writer(reply(tools=TOOLS)), RESPONSES.writer(reply(tools=TOOLS))
     for event in with_whole_items(events):
-        found = plain(writer.interrupted_response(status))
+        found = as_plain_json(writer.interrupted_response(status))
         Response.model_validate(found, strict=False)
         assert found["status"] == status
         ids = [item["id"] for item in found["output"]]

@@ -5,7 +5,7 @@ import random
 from typing import Any, Final
 
 from providers.endpoints.embeddings.calling import call
-from providers.endpoints.embeddings.filtering import EmbeddingAnswer
+from providers.endpoints.embeddings.filtering import EmbeddingAnswerConverter
 from providers.endpoints.embeddings.shapes import ClientShape
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.draft import Draft
@@ -65,7 +65,7 @@ def outcome(number: int) -> str:
         made = call(client, Draft.of(body), "m", shape, traits)
     except GatewayError as error:
         return f"request {error.info.status}"
-    reading = EmbeddingAnswer(made.answer)
+    reading = EmbeddingAnswerConverter(made.answer)
     try:
         for place, _ in enumerate(made.bodies):
             reading.begin()

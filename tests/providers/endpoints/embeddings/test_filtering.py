@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from providers.endpoints.embeddings.calling import EmbeddingCall, call
-from providers.endpoints.embeddings.filtering import MAX_BUFFERED, EmbeddingAnswer
+from providers.endpoints.embeddings.filtering import MAX_BUFFERED, EmbeddingAnswerConverter
 from providers.endpoints.embeddings.shapes import ClientShape
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.draft import Draft
@@ -37,14 +37,14 @@ def called(
 def filter_answer(made: EmbeddingCall, answer: Any, piece: int = 4096) -> tuple[bytes, Usage | None]:
     """Return the client's part of ``answer``, which arrives in pieces."""
     data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    reading = EmbeddingAnswer(made.answer)
+    reading = EmbeddingAnswerConverter(made.answer)
     got = b"".join(reading.take(data[at : at + piece]) for at in range(0, len(data), piece))
     return got + reading.close(), reading.usage
 
 
 def join_answers(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Usage | None]:
     """Join the ``answers`` to all requests for the client."""
-    reading = EmbeddingAnswer(made.answer)
+    reading = EmbeddingAnswerConverter(made.answer)
     for answer in answers:
         reading.begin()
         assert reading.take(json.dumps(answer).encode()) == b""
@@ -238,7 +238,7 @@ def test_of_earlier_answers_no_more_is_held_than_the_vectors_that_are_wanted():
     """Google writes a number to a line, of 24 bytes: a vector of 3,072 of them takes 16 KB in base64."""
     made = called({"input": ["x"] * 20, **BASE64}, "gemini", traits=EmbeddingTraits(inputs=2))
     answer = json.dumps({"embeddings": [{"values": [0.0123456789] * 3072}] * 2}, indent=2).encode()
-    reading = EmbeddingAnswer(made.answer)
+    reading = EmbeddingAnswerConverter(made.answer)
     for _ in made.bodies:
         reading.begin()
         assert reading.take(answer) == b""
@@ -281,7 +281,7 @@ def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
 
 
 def test_buffered_bytes_stay_within_the_limit():
-    reading = EmbeddingAnswer(called({"input": ["x"] * 1500}).answer)
+    reading = EmbeddingAnswerConverter(called({"input": ["x"] * 1500}).answer)
     data, behind = long_answer(1500, [0.123456789] * 100), 0
     for at in range(0, len(data), 4096):
         behind += 4096 - len(reading.take(data[at : at + 4096]))
