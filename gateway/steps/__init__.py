@@ -3,7 +3,8 @@
 - ``loading`` finds the code of a step, ``loaded`` has the loaded steps of a configuration, with ``scope``: the
   requests that a step applies to, ``resources``: steps that live as long as the service.
 - ``runner`` calls a step, with ``breaker``: pauses after failures, and ``memory``: texts that were clean before.
-- ``request_texts`` has the texts of a request, by the ``tables`` of ``shapes``. ``json_texts`` finds values in JSON
-  bytes.
+- ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
+  edits them, and ``json_texts`` finds values in JSON bytes.
+- ``exemptions`` lists the strings that are no text.
 - ``kinds``: the built-in kinds
 """

@@ -1,86 +1,16 @@
-"""The texts of a request: passages for steps, and the request with spans of them replaced.
+"""The texts of a request: passages for steps, and the request with spans of them replaced."""
 
-The walk follows a table of the API (``gateway.steps.tables``) over the request's own bytes.
-"""
-
-import base64
-import binascii
-import hashlib
-import re
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final, Literal, TypeAlias
-
-import attrs
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeAlias
 
 from gateway.steps import json_texts
-from gateway.steps.json_texts import Edit, KeyMasked, Member, document_text, is_document, raw_text, string_text
-from gateway.steps.shapes import ANYTHING, OTHER, Leaf, Scope, Shape
 from gateway.steps.tables import table_for
+from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
+from gateway.steps.walking import TextContext, TextWalk
 from trigate.steps import PARTS, Part, Passage
 
 PassageEdit: TypeAlias = tuple[Passage, int, int, str]
 """A passage, the start and end of a span of its text, and the replacement."""
-
-Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key"]
-"""How a text is written: the content of a string, JSON text, JSON text in a string, base64, the name of a member."""
-
-
-@attrs.frozen(eq=False)
-class TextPiece:
-    """The bytes from ``start`` to ``end`` as a part of a passage's text. Strings are without their quotes."""
-
-    start: int
-    end: int
-    form: Form
-    text: str
-
-
-@attrs.frozen(eq=False)
-class Removal:
-    """The part of a request to remove with masked reasoning that is signed.
-
-    This is the item at ``index`` of the array at ``start``, or ``names`` of the object at ``start``."""
-
-    start: int
-    end: int
-    index: int = 0
-    names: tuple[str, ...] = ()
-
-
-@attrs.frozen(eq=False)
-class _Context:
-    """The facts that apply to the values in an object."""
-
-    part: Part = "other"
-    tool: str | None = None
-    media_type: str | None = None
-    removal: Removal | None = None
-    turn: int | None = None
-    item: tuple[int, int] | None = None
-    """The start of the enclosing array and the index in it."""
-
-
-@attrs.define(eq=False)
-class _Draft:
-    """A passage whose text may continue in the next item."""
-
-    part: Part
-    path: str
-    tool: str | None
-    pieces: list[TextPiece]
-    turn: int | None = None
-    removal: Removal | None = None
-    item: tuple[int, int] | None = None
-    media_type: str | None = None
-    data: bytes | None = None
-
-    def passage(self) -> Passage:
-        text = self.pieces[0].text if len(self.pieces) == 1 else "".join(piece.text for piece in self.pieces)
-        if self.data is None:
-            return Passage(self.part, self.path, text, self.tool)
-        digest = hashlib.sha256(self.data).hexdigest()
-        return Passage(self.part, self.path, text, self.tool, 0, self.media_type, len(self.data), digest, self.data)
 
 
 class RequestTexts:
@@ -89,7 +19,7 @@ class RequestTexts:
     ``unreadable`` are the paths of content that no step can read, such as token ids. ``held`` are the paths and ids of
     content that a provider may have and the request does not contain, such as an earlier response."""
 
-    def __init__(self, body: bytes, walk: "_Walk") -> None:
+    def __init__(self, body: bytes, walk: TextWalk) -> None:
         self.passages: Sequence[Passage] = tuple(draft.passage() for draft in walk.drafts)
         self.unreadable = tuple(walk.unreadable)
         self.held = tuple(walk.held)
@@ -104,9 +34,9 @@ class RequestTexts:
 
         Raises ``NotJson``."""
         table = table_for(api)
-        walk = _Walk(body, frozenset(parts), table.spell)
+        walk = TextWalk(body, frozenset(parts), table.spell)
         start, end = json_texts.value_at(body)
-        walk.value(start, end, table.shape, "", _Context(table.part))
+        walk.value(start, end, table.shape, "", TextContext(table.part))
         return cls(body, walk)
 
     def is_latest(self, passage: Passage) -> bool:
@@ -119,7 +49,7 @@ class RequestTexts:
 
         A span of several pieces has its replacement in the first of them. Signed reasoning is removed with its whole
         block. Raises ``KeyMasked`` for a mask that JSON cannot express."""
-        by_passage: dict[Passage, list[Edit]] = {}
+        by_passage: dict[Passage, list[tuple[int, int, str]]] = {}
         for passage, start, end, text in edits:
             by_passage.setdefault(passage, []).append((start, end, text))
         changes: list[tuple[int, int, bytes]] = []
@@ -129,350 +59,7 @@ class RequestTexts:
             if draft.removal is not None:
                 removals.append(draft.removal)
             else:
-                changes += _piece_changes(self._body, draft.pieces, sorted(spans))
-        cuts = sorted(_cuts(self._body, removals))
-        kept = [change for change in changes if not _is_within(cuts, change[0])]
-        return _splice_bytes(self._body, sorted((*kept, *((start, end, b"") for start, end in cuts))))
-
-
-class _Walk:
-    """A walk over a request with a table, which collects drafts of passages."""
-
-    def __init__(self, body: bytes, parts: frozenset[Part], spell: Callable[[str], str] | None) -> None:
-        self.drafts: list[_Draft] = []
-        self.unreadable: list[str] = []
-        self.held: list[tuple[str, str]] = []
-        self.last_answer = -1
-        self.has_turns = False
-        self._body = body
-        self._parts = parts
-        self._spell = spell
-        self._tools: dict[str, str] = {}  # names by the ids of calls
-        self._joining: _Draft | None = None  # the last text that the next item may continue
-
-    def value(self, start: int, end: int, shape: Shape, path: str, context: _Context) -> None:
-        """Collect the texts of the value between ``start`` and ``end``."""
-        first = self._body[start : start + 1]
-        if shape.leaf.kind == "tokens" and _NUMBERS.fullmatch(self._body, start, end) is not None:
-            self.unreadable.append(path)
-        elif first == b"{" and (shape.members is not None or shape.cases is not None):
-            self._object(start, end, shape, path, context)
-        elif first == b"[" and shape.items is not None:
-            self._array(start, end, shape, path, context)
-        elif first == b'"':
-            self._string(start + 1, end - 1, shape.leaf, path, context)
-        elif first in (b"{", b"["):
-            if first == b"{" and shape.scope is not None:
-                context = self._enter(shape.scope, self._names(start, end), context, start, end)
-            self._container(start, end, shape.leaf, path, context)
-        elif shape.leaf.kind == "text" and shape.leaf.part != "other" and first in b"-0123456789":
-            self._add(shape.leaf, path, context, TextPiece(start, end, "document", self._body[start:end].decode()))
-
-    def _object(self, start: int, end: int, shape: Shape, path: str, context: _Context) -> None:
-        members = json_texts.read_members(self._body, start, end)
-        while shape.cases is not None:
-            kinds = {self._word(member) for member in members if self._spell_name(member.name) == shape.cases.by}
-            only = kinds.pop() if len(kinds) == 1 else ""
-            shape = shape.cases.shapes.get(only, shape.cases.default)
-        known = shape.members or {}
-        count = len(self.drafts)
-        if shape.scope is not None:
-            context = self._enter(shape.scope, self._by_name(members), context, start, end)
-        prefix = path + "." if path else ""
-        for member in members:
-            name = self._spell_name(member.name)
-            if (inner := known.get(name)) is None:
-                self._unknown_name(member, prefix + member.name)
-                inner = ANYTHING
-            self.value(member.start, member.end, inner, prefix + member.name, context)
-        if shape.scope is not None and shape.scope.tool and context.tool and len(self.drafts) == count:
-            self._add(Leaf("text", shape.scope.part), path, context, None)
-
-    def _array(self, start: int, end: int, shape: Shape, path: str, context: _Context) -> None:
-        assert shape.items is not None
-        for index, (first, last) in enumerate(json_texts.read_items(self._body, start, end)):
-            inner = attrs.evolve(context, item=(start, index))
-            if shape.turns:
-                self.has_turns = True
-                inner = attrs.evolve(inner, turn=index)
-            self.value(first, last, shape.items, f"{path}[{index}]", inner)
-
-    def _enter(self, scope: Scope, names: dict[str, Member], context: _Context, start: int, end: int) -> _Context:
-        """Return the context of the object's values."""
-        part = scope.part or context.part
-        if part in _ANSWERS and context.turn is not None:
-            self.last_answer = max(self.last_answer, context.turn)
-        tool = next((name for path in scope.tool if (name := self._find_text(names, path))), scope.tool_name)
-        for member in scope.call_id:
-            if tool is not None and (id := self._find_text(names, member)):
-                self._tools[id] = tool
-        for member in scope.result_of:
-            if tool is None and (id := self._find_text(names, member)):
-                tool = self._tools.get(id)
-        if tool is None:
-            tool = context.tool
-        media_type = next((self._media_type(scope, names, member) for member in scope.media if member in names), None)
-        removal = context.removal
-        if any(self._find(names, path) is not None for path in scope.sealed):
-            removal = self._removal(scope, context, start, end)
-        return attrs.evolve(context, part=part, tool=tool, media_type=media_type or context.media_type, removal=removal)
-
-    def _removal(self, scope: Scope, context: _Context, start: int, end: int) -> Removal | None:
-        if scope.removes:
-            return Removal(start, end, names=scope.removes)
-        return None if context.item is None else Removal(context.item[0], end, context.item[1])
-
-    def _media_type(self, scope: Scope, names: dict[str, Member], member: str) -> str | None:
-        word = self._find_text(names, member)
-        if word is None:
-            return None
-        types = scope.media_types
-        return types + word if isinstance(types, str) else types.get(word, "application/octet-stream")
-
-    # Values
-
-    def _string(self, start: int, end: int, leaf: Leaf, path: str, context: _Context) -> None:
-        match leaf.kind:
-            case "text" | "tokens":
-                self._add(leaf, path, context, TextPiece(start, end, "string", ""))
-            case "json":
-                self._add(leaf, path, context, TextPiece(start, end, "quoted", ""))
-            case "url":
-                self._url(start, end, leaf, path, context)
-            case "data":
-                self._data(start, end, leaf, path, context)
-            case "name":
-                if string_text(self._body[start:end]) != context.tool:
-                    self._add(leaf, path, context, TextPiece(start, end, "string", ""))
-            case "held":
-                self.held.append((path, string_text(self._body[start:end])))
-
-    def _container(self, start: int, end: int, leaf: Leaf, path: str, context: _Context) -> None:
-        """Add an object or array that the table does not describe, as JSON text."""
-        if leaf.kind == "exempt" and leaf.part is None:
-            leaf = OTHER
-        self._add(leaf, path, context, TextPiece(start, end, "document", ""))
-
-    def _url(self, start: int, end: int, leaf: Leaf, path: str, context: _Context) -> None:
-        found = _DATA_URL.match(self._body, start, end)
-        if found is None:
-            self._add(Leaf("text", leaf.part or "media"), path, context, TextPiece(start, end, "string", ""))
-            return
-        media_type = found[1].decode("latin-1").lower() or "text/plain"
-        self._media(found.end(), end, leaf, path, attrs.evolve(context, media_type=media_type))
-
-    def _data(self, start: int, end: int, leaf: Leaf, path: str, context: _Context) -> None:
-        if _DATA_URL.match(self._body, start, end) is None:
-            self._media(start, end, leaf, path, context)
-        else:
-            self._url(start, end, leaf, path, context)
-
-    def _media(self, start: int, end: int, leaf: Leaf, path: str, context: _Context) -> None:
-        """Add base64 data: a text file as text, anything else as media."""
-        is_text = _is_text_type(context.media_type)
-        part: Part = (leaf.part or context.part) if is_text else "media"
-        if part not in self._parts:
-            return
-        data = _decode_base64(string_text(self._body[start:end]))
-        if data is None:  # no base64: possibly text
-            self._add(Leaf("text", "other"), path, context, TextPiece(start, end, "string", ""))
-            return
-        text = _decode_text(data) if is_text else None
-        if text is not None:
-            self._add(Leaf("text", part), path, context, TextPiece(start, end, "base64", text))
-            return
-        if "media" in self._parts:
-            draft = _Draft("media", path, context.tool, [TextPiece(start, end, "base64", "")], context.turn)
-            draft.media_type, draft.data = context.media_type, data
-            self.drafts.append(draft)
-
-    def _unknown_name(self, member: Member, path: str) -> None:
-        end = json_texts.end_of_string(self._body, member.name_start)
-        self._add(OTHER, path, _Context(), TextPiece(member.name_start + 1, end - 1, "key", ""))
-
-    def _add(self, leaf: Leaf, path: str, context: _Context, piece: TextPiece | None) -> None:
-        part = leaf.part or context.part
-        if part not in self._parts:
-            return
-        read = [] if piece is None else [self._read(piece)]
-        removal = context.removal
-        if removal is not None and removal.names and part != "reasoning":
-            removal = None
-        last = self._joining
-        if leaf.joins and last is not None and removal is None and _continues(last, part, context):
-            last.pieces += read
-            last.item = context.item
-            return
-        draft = _Draft(part, path, context.tool, read, context.turn, removal, context.item)
-        self.drafts.append(draft)
-        if leaf.joins:
-            self._joining = draft
-
-    def _read(self, piece: TextPiece) -> TextPiece:
-        """Return ``piece`` with its text."""
-        data = self._body[piece.start : piece.end]
-        match piece.form:
-            case "string" | "key":
-                return attrs.evolve(piece, text=string_text(data))
-            case "document":
-                return attrs.evolve(piece, text=document_text(raw_text(data)))
-            case "quoted":
-                text = string_text(data)
-                if is_document(text):
-                    return attrs.evolve(piece, text=document_text(text))
-                return attrs.evolve(piece, text=text, form="string")
-        return piece
-
-    # Members
-
-    def _names(self, start: int, end: int) -> dict[str, Member]:
-        return self._by_name(json_texts.read_members(self._body, start, end))
-
-    def _by_name(self, members: Iterable[Member]) -> dict[str, Member]:
-        return {self._spell_name(member.name): member for member in members}
-
-    def _spell_name(self, name: str) -> str:
-        return name if self._spell is None else self._spell(name)
-
-    def _word(self, member: Member) -> str:
-        """Return the value as a word: a string's text, or the literal."""
-        data = self._body[member.start : min(member.end, member.start + _LONGEST_WORD)]
-        return string_text(data[1:-1]) if data[:1] == b'"' else raw_text(data)
-
-    def _find_text(self, names: dict[str, Member], path: str) -> str | None:
-        found = self._find(names, path)
-        if found is None or self._body[found.start : found.start + 1] != b'"':
-            return None
-        return string_text(self._body[found.start + 1 : found.end - 1])
-
-    def _find(self, names: dict[str, Member], path: str) -> Member | None:
-        """Return the member at ``path``, whose names are separated by dots, unless it is null or empty."""
-        name, _, rest = path.partition(".")
-        member = names.get(name)
-        if member is None or self._body[member.start : member.end] in (b"null", b'""', b"[]"):
-            return None
-        if not rest:
-            return member
-        if self._body[member.start : member.start + 1] != b"{":
-            return None
-        return self._find(self._names(member.start, member.end), rest)
-
-
-_ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
-_LONGEST_WORD: Final = 256
-_NUMBERS: Final = re.compile(rb"[\[ \t\r\n]*+[0-9-][\[\]0-9,. \t\r\n+eE-]*+")
-_DATA_URL: Final = re.compile(rb"[dD][aA][tT][aA]:([^;,\"]{0,200}+)(?:;[^;,\"]{1,200})*?;[bB][aA][sS][eE]64,")
-_TEXT_TYPES: Final = re.compile(r"text/|application/(?:.*[+.])?(?:json|xml|yaml|javascript|csv|x-ndjson|sql)\b|.*\+xml")
-
-
-def _is_text_type(media_type: str | None) -> bool:
-    return media_type is not None and _TEXT_TYPES.match(media_type.lower()) is not None
-
-
-def _decode_base64(text: str) -> bytes | None:
-    """Return the decoded data, or ``None`` for text that is not base64. Accepts both alphabets."""
-    try:
-        plain = text.translate(_URL_SAFE)
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-_URL_SAFE: Final = str.maketrans({"-": "+", "_": "/", "\n": None, "\r": None, " ": None})
-
-
-def _decode_text(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _continues(last: _Draft, part: Part, context: _Context) -> bool:
-    """Return whether the next text continues ``last``: the same part and tool in the next item of an array."""
-    if last.item is None or context.item is None or last.part != part or last.tool != context.tool:
-        return False
-    return last.removal is None and last.item[0] == context.item[0] and last.item[1] + 1 == context.item[1]
-
-
-# Edits
-
-
-def _piece_changes(body: bytes, pieces: Sequence[TextPiece], edits: Sequence[Edit]) -> list[tuple[int, int, bytes]]:
-    """Return the changes of ``body`` for edits of the text of ``pieces``."""
-    found: list[tuple[int, int, bytes]] = []
-    offset = at = 0
-    is_placed = False  # whether an earlier piece has the replacement
-    for piece in pieces:
-        end = offset + len(piece.text)
-        local: list[Edit] = []
-        while at < len(edits) and edits[at][0] < end:
-            start, stop, text = edits[at]
-            first, last = max(start, offset) - offset, min(stop, end) - offset
-            if first < last or not is_placed:
-                covers_all = last - first == len(piece.text)  # an empty text part is invalid
-                local.append((first, last, "" if is_placed and not covers_all else text))
-            is_placed = stop > end
-            if is_placed:
-                break
-            at += 1
-        if local:
-            found.append((piece.start, piece.end, _edit_piece(body[piece.start : piece.end], piece, local)))
-        offset = end
-    return found
-
-
-def _edit_piece(data: bytes, piece: TextPiece, edits: Sequence[Edit]) -> bytes:
-    match piece.form:
-        case "string":
-            return json_texts.edit_string(data, edits)
-        case "document":
-            return json_texts.edit_document(data, edits)
-        case "quoted":
-            return json_texts.edit_quoted_document(data, edits)
-        case "key":
-            raise KeyMasked("a mask in the name of a member")
-    return base64.b64encode(json_texts.splice(piece.text, edits).encode("utf-8", "replace"))
-
-
-def _cuts(body: bytes, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:
-    """Yield the spans of the removed elements, each with one comma."""
-    by_container: dict[int, list[Removal]] = {}
-    for removal in removals:
-        by_container.setdefault(removal.start, []).append(removal)
-    for start, found in by_container.items():
-        end = json_texts.value_at(body, start)[1]
-        if body[start : start + 1] == b"{":
-            members = json_texts.read_members(body, start, end)
-            elements = [(member.name_start, member.end) for member in members]
-            gone = {i for i, member in enumerate(members) if any(member.name in one.names for one in found)}
-        else:
-            elements = json_texts.read_items(body, start, end)
-            gone = {removal.index for removal in found}
-        yield from _element_cuts(elements, gone)
-
-
-def _element_cuts(elements: Sequence[tuple[int, int]], gone: Collection[int]) -> Iterable[tuple[int, int]]:
-    kept = [i for i in range(len(elements)) if i not in gone]
-    if not kept:
-        yield elements[0][0], elements[-1][1]
-        return
-    if kept[0] > 0:
-        yield elements[0][0], elements[kept[0]][0]
-    for before, after in zip(kept, [*kept[1:], len(elements)], strict=True):
-        if after > before + 1:
-            yield elements[before][1], elements[after - 1][1]
-
-
-def _is_within(cuts: Sequence[tuple[int, int]], at: int) -> bool:
-    before = bisect_right(cuts, (at, 1 << 62)) - 1
-    return before >= 0 and at < cuts[before][1]
-
-
-def _splice_bytes(body: bytes, changes: Iterable[tuple[int, int, bytes]]) -> bytes:
-    at = 0
-    found: list[bytes] = []
-    for start, end, new in changes:
-        found += (body[at:start], new)
-        at = end
-    return b"".join((*found, body[at:]))
+                changes += piece_changes(self._body, draft.pieces, sorted(spans))
+        cuts = sorted(find_cuts(self._body, removals))
+        kept = [change for change in changes if not is_within(cuts, change[0])]
+        return splice_bytes(self._body, sorted((*kept, *((start, end, b"") for start, end in cuts))))

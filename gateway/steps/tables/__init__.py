@@ -1,13 +1,18 @@
-"""The tables of the texts in requests: ``chat``, ``messages`` and ``responses``."""
+"""The tables of the texts in requests: ``chat``, ``messages``, ``responses``, ``gemini``, ``converse``, and
+``endpoints`` for other requests. A table is imported with its first use."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Final
 
 import attrs
 
 from gateway.steps.shapes import Shape
-from gateway.steps.tables import chat, messages, responses
+from providers.endpoints.endpoint import ENDPOINTS
 from trigate.steps import Part
+
+APIS: Final = ("chat", "messages", "responses", "gemini", "converse")
 
 
 @attrs.frozen(eq=False)
@@ -21,16 +26,13 @@ class TextTable:
     spell: Callable[[str], str] | None = None
 
 
-TABLES: Final[Mapping[str, TextTable]] = {
-    "chat": TextTable(chat.REQUEST),
-    "messages": TextTable(messages.REQUEST),
-    "responses": TextTable(responses.REQUEST),
-}
-
-
-_UNKNOWN: Final = TextTable(Shape(members={}))
-
-
+@cache
 def table_for(api: str) -> TextTable:
     """Return the table of an API or endpoint. Of others, each member is text."""
-    return TABLES.get(api, _UNKNOWN)
+    if api in APIS:
+        module = import_module(f"gateway.steps.tables.{api}")
+        return TextTable(module.REQUEST, spell=getattr(module, "camel_case", None))
+    if api not in ENDPOINTS and api != "conversations":
+        return TextTable(Shape(members={}))
+    tables = import_module("gateway.steps.tables.endpoints")
+    return TextTable(tables.OWN.get(api, tables.REQUEST))

@@ -3,6 +3,7 @@
 Sources: the parameter types of the openai package (``openai/types/chat``), and the members of other Chat servers.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.steps.shapes import (
@@ -78,19 +79,16 @@ def _message(part: Part) -> Shape:
 
 
 _RESULT: Final = record(Scope("tool_results", tool=("name",), result_of=("tool_call_id",)), name=NAME, **_MEMBERS)
-_MESSAGE: Final = cases(
-    "role", _message("other"),
-    {
-        "system": _message("system"), "developer": _message("system"), "user": _message("user"),
-        "assistant": _message("assistant"), "tool": _RESULT, "function": _RESULT,
-    },
-)  # fmt: skip
+BY_ROLE: Final[Mapping[str, Shape]] = {
+    "system": _message("system"), "developer": _message("system"), "user": _message("user"),
+    "assistant": _message("assistant"), "tool": _RESULT, "function": _RESULT,
+}  # fmt: skip
 
 _TOOL: Final = tool("function.name", "custom.name", "name")
 
 REQUEST: Final = record(
     None,
-    messages=array(_MESSAGE, turns=True),
+    messages=array(cases("role", _message("other"), BY_ROLE), turns=True),
     tools=array(_TOOL), functions=array(_TOOL),
     prediction=record(Scope("user"), content=array(record(None, text=TEXT, type=EXEMPT), Leaf("text")), type=EXEMPT),
     metadata=ANYTHING, user=TEXT, safety_identifier=TEXT, prompt_cache_key=TEXT, stop=array(TEXT),

@@ -86,7 +86,7 @@ def _result(content: Shape) -> Shape:
 
 _CALL: Final = record(
     Scope("tool_calls", tool=("name",), call_id=("id",)),
-    name=NAME, input=document("tool_calls"), server_name=TEXT, **_COMMON,
+    name=NAME, input=document("tool_calls"), server_name=text("other"), **_COMMON,
 )  # fmt: skip
 _THINKING: Final = record(Scope("reasoning", sealed=("signature",)), thinking=TEXT, **exempt("type", "signature"))
 _COMPACTION: Final = record(

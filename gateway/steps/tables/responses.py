@@ -16,6 +16,7 @@ from gateway.steps.shapes import (
     JOINED,
     MARK,
     NAME,
+    SUMMARY,
     TEXT,
     URL,
     Leaf,
@@ -86,14 +87,14 @@ _REASONING: Final = record(
     summary=array(record(None, text=TEXT, type=EXEMPT), Leaf("text")),
     content=array(record(None, text=TEXT, type=EXEMPT), Leaf("text")), encrypted_content=EXEMPT, **_COMMON,
 )  # fmt: skip
-_COMPACTION: Final = record(None, **exempt("encrypted_content"), **_COMMON)
+_COMPACTION: Final = record(Scope("assistant"), encrypted_content=SUMMARY, **_COMMON)
 
 ITEMS: Final[Mapping[str, Shape]] = {
     "reasoning": _REASONING,
-    "function_call": _call("arguments", namespace=TEXT),
-    "custom_tool_call": _call(input=text("tool_calls"), namespace=TEXT),
-    "function_call_output": _result("output", namespace=TEXT),
-    "custom_tool_call_output": _result("output", namespace=TEXT),
+    "function_call": _call("arguments", namespace=text("other")),
+    "custom_tool_call": _call(input=text("tool_calls"), namespace=text("other")),
+    "function_call_output": _result("output", namespace=text("other")),
+    "custom_tool_call_output": _result("output", namespace=text("other")),
     "tool_search_call": _call("arguments", tool="tool_search"),
     "tool_search_output": record(Scope("tools"), tools=_TOOLS, **_COMMON),
     "additional_tools": record(Scope("tools"), tools=_TOOLS, **_COMMON),
@@ -114,11 +115,11 @@ ITEMS: Final[Mapping[str, Shape]] = {
         tool="image_generation", revised_prompt=TEXT, result=DATA, error=_ERROR, svg_usage=ANYTHING,
         **exempt("action", "background", "output_format", "quality", "size"),
     ),
-    "mcp_list_tools": record(Scope("tools"), tools=_TOOLS, server_label=TEXT, error=TEXT, **_COMMON),
-    "mcp_approval_request": _call("arguments", server_label=TEXT),
+    "mcp_list_tools": record(Scope("tools"), tools=_TOOLS, server_label=text("other"), error=TEXT, **_COMMON),
+    "mcp_approval_request": _call("arguments", server_label=text("other")),
     "mcp_approval_response": record(Scope("user"), reason=TEXT, **exempt("approval_request_id", "approve"), **_COMMON),
     "mcp_call": _call(
-        "arguments", server_label=TEXT, approval_request_id=EXEMPT, error=_ERROR, output=_RESULT_TEXT,
+        "arguments", server_label=text("other"), approval_request_id=EXEMPT, error=_ERROR, output=_RESULT_TEXT,
     ),
     "program": _call(code=text(), fingerprint=EXEMPT, tool="program"),
     "program_output": _result("result"),

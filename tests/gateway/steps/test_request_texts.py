@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.request_texts import RequestTexts
+from providers.responses.compaction import compaction_item, summary
 from trigate.steps import Passage
 
 
@@ -130,6 +132,75 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str, str, str | None
         ],
     ),
 }
+
+
+CASES["gemini"] = (
+    "gemini",
+    {
+        "system_instruction": {"parts": [{"text": "one"}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": "two"}]},
+            {
+                "role": "model",
+                "parts": [
+                    {"text": "three", "thought": True},
+                    {"text": "four"},
+                    {"functionCall": {"name": "read", "args": {"path": "/café"}}},
+                ],
+            },
+            {"role": "user", "parts": [{"functionResponse": {"name": "read", "response": {"output": "five"}}}]},
+        ],
+        "generationConfig": {"stopSequences": ["six"], "temperature": 1},
+    },
+    [
+        ("system", "system_instruction.parts[0].text", "one", None),
+        ("user", "contents[0].parts[0].text", "two", None),
+        ("reasoning", "contents[1].parts[0].text", "three", None),
+        ("assistant", "contents[1].parts[1].text", "four", None),
+        ("tool_calls", "contents[1].parts[2].functionCall.args", '{"path": "/café"}', "read"),
+        ("tool_results", "contents[2].parts[0].functionResponse.response", '{"output": "five"}', "read"),
+        ("other", "generationConfig.stopSequences[0]", "six", None),
+    ],
+)
+CASES["converse"] = (
+    "converse",
+    {
+        "system": [{"text": "one"}],
+        "messages": [
+            {"role": "user", "content": [{"text": "two"}, {"cachePoint": {"type": "default"}}]},
+            {
+                "role": "assistant",
+                "content": [
+                    {"reasoningContent": {"reasoningText": {"text": "three", "signature": "c2ln"}}},
+                    {"text": "four"},
+                    {"toolUse": {"toolUseId": "t1", "name": "read", "input": {"path": "/café"}}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [{"toolResult": {"toolUseId": "t1", "content": [{"text": "five"}, {"json": {"k": 6}}]}}],
+            },
+        ],
+    },
+    [
+        ("system", "system[0].text", "one", None),
+        ("user", "messages[0].content[0].text", "two", None),
+        ("reasoning", "messages[1].content[0].reasoningContent.reasoningText.text", "three", None),
+        ("assistant", "messages[1].content[1].text", "four", None),
+        ("tool_calls", "messages[1].content[2].toolUse.input", '{"path": "/café"}', "read"),
+        ("tool_results", "messages[2].content[0].toolResult.content[0].text", "five", "read"),
+        ("tool_results", "messages[2].content[0].toolResult.content[1].json", '{"k": 6}', "read"),
+    ],
+)
+CASES["embeddings"] = (
+    "embeddings",
+    {"model": "m", "input": ["one", "two"], "user": "three"},
+    [
+        ("input", "input[0]", "one", None),
+        ("input", "input[1]", "two", None),
+        ("other", "user", "three", None),
+    ],
+)
 
 
 @pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
@@ -319,3 +390,25 @@ def test_ids_of_content_that_only_a_provider_has_are_listed() -> None:
 def test_incomplete_json_is_an_error() -> None:
     with pytest.raises(NotJson):
         texts_of("chat", b'{"messages": [')
+
+
+def test_the_summary_of_an_own_compaction_is_text() -> None:
+    """The provider receives it as a message."""
+    item = compaction_item("the secret")
+
+    assert rows("responses", {"input": [item]}) == [("assistant", "input[0].encrypted_content", "the secret", None)]
+    [found] = mask_secret("responses", {"input": [item]}, "secret")["input"]
+    assert (summary(found) or "").endswith("the [M]")
+
+
+def test_a_request_of_16_mb_takes_seconds_at_most() -> None:
+    """20,000 turns, with a mask in each, and one text of 12 MB."""
+    turns = [{"role": "user", "content": f"my secret {i} \u00e9 {'x' * 150}"} for i in range(20_000)]
+    body = {"messages": [*turns, {"role": "user", "content": "\n" * 6_000_000}]}
+    started = time.process_time()
+
+    found = mask_secret("chat", body, "secret")
+
+    assert time.process_time() - started < 30
+    assert found["messages"][-1] == body["messages"][-1]
+    assert found["messages"][7]["content"].startswith("my [M] 7")

@@ -1,0 +1,93 @@
+"""The texts of requests to the endpoints besides conversations, in the formats of all their makers.
+
+One table has the members of all formats, because the same name means the same in all of them. Sources: the openai,
+cohere, mistralai and voyageai packages, and the descriptions of vLLM, Text Embeddings Inference and Vertex AI.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.steps.shapes import (
+    ANYTHING,
+    DATA,
+    EXEMPT,
+    EXEMPT_LIST,
+    HELD,
+    TEXT,
+    URL,
+    Leaf,
+    Scope,
+    Shape,
+    array,
+    cases,
+    exempt,
+    record,
+    text,
+)
+from gateway.steps.tables import chat, gemini, messages, responses
+
+_PICTURE: Final = record(None, Leaf("data"), url=URL, data=DATA, detail=EXEMPT, bytesBase64Encoded=DATA, gcsUri=URL)
+_URL: Final = record(None, Leaf("url"), url=URL, detail=EXEMPT)
+_MEMBERS: Final[Mapping[str, Shape]] = {
+    "image": _PICTURE, "image_url": _URL, "image_base64": DATA, "video": _PICTURE, "video_url": _URL,
+    "audio": _PICTURE, "title": TEXT, **exempt("type", "id"),
+}  # fmt: skip
+_CONTENT: Final = array(record(None, text=TEXT, **_MEMBERS), Leaf("text"))
+_PART: Final = record(Scope("input"), text=TEXT, prompt=TEXT, query=TEXT, content=_CONTENT, parts=_CONTENT, **_MEMBERS)
+_ITEM: Final = cases("role", _PART, chat.BY_ROLE, Leaf("tokens", "input"))
+_ITEMS: Final = Shape(Leaf("tokens", "input"), cases=_ITEM.cases, items=_ITEM)
+INPUT: Final = Shape(Leaf("tokens", "input"), cases=_ITEM.cases, items=_ITEMS)
+"""Text, token ids, an object with text or media, a message, or a list of these."""
+
+_LINE: Final = text("input")
+_CHAT: Final = dict(chat.REQUEST.members or {})
+_EMBED: Final = record(
+    None, content=gemini.CONTENT, title=_LINE, **exempt("model", "taskType", "outputDimensionality", "autoTruncate"),
+)  # fmt: skip
+_OCR: Final = record(
+    Scope("media"), document_url=URL, image_url=_URL, document_name=TEXT,
+    type=EXEMPT, file_id=EXEMPT,
+)  # fmt: skip
+
+REQUEST: Final = Shape(
+    members={
+        **_CHAT,
+        **dict.fromkeys(
+            (
+                "input", "inputs", "prompt", "suffix", "query", "queries", "documents", "texts", "text", "text_1",
+                "text_2", "sentences", "source_sentence", "data", "data_1", "data_2", "instances",
+            ),
+            INPUT,
+        ),
+        **dict.fromkeys(("instruction", "instructions", "negative_prompt", "lyrics", "title"), _LINE),
+        "content": gemini.CONTENT, "requests": array(_EMBED),
+        "contents": array(gemini.CONTENT, Leaf("text", "input")), "document": _OCR,
+        "image": array(_PICTURE, Leaf("data")), "images": array(_PICTURE, Leaf("data")), "mask": _PICTURE,
+        "voice": record(None, Leaf("exempt"), id=EXEMPT), "parameters": ANYTHING, "extra_body": ANYTHING,
+        "embedding_types": EXEMPT_LIST, "rank_fields": EXEMPT_LIST, "pages": EXEMPT_LIST,
+        "bbox_annotation_format": ANYTHING, "document_annotation_format": ANYTHING,
+        **exempt(
+            "encoding_format", "dimensions", "input_type", "truncate", "truncation", "output_dimension", "output_dtype",
+            "embedding_type", "task", "task_type", "taskType", "outputDimensionality", "autoTruncate", "top_n",
+            "return_documents", "return_text", "raw_scores", "max_chunks_per_doc", "max_tokens_per_doc", "priority",
+            "echo", "best_of", "max_tokens", "min_tokens", "quality", "size", "style", "background", "moderation",
+            "output_format", "output_compression", "partial_images", "input_fidelity", "aspect_ratio", "resolution",
+            "response_format", "speed", "stream_format", "late_chunking", "normalized", "truncation_direction",
+            "include_image_base64", "image_limit", "image_min_size", "table_format", "width", "height", "steps",
+            "guidance", "add_special_tokens", "random_seed",
+        ),
+    }
+)  # fmt: skip
+
+CONVERSATION: Final = record(
+    None, items=array(responses.ITEM, Leaf("text", "user"), turns=True), metadata=ANYTHING, type=EXEMPT,
+)  # fmt: skip
+MESSAGE_BATCH: Final = record(None, requests=array(record(None, custom_id=EXEMPT, params=messages.REQUEST)))
+BATCH: Final = record(
+    None, metadata=ANYTHING, input_files=array(HELD, Leaf("held")), input_file_id=HELD,
+    requests=array(record(None, custom_id=EXEMPT, body=REQUEST)), model=EXEMPT,
+    output_expires_after=record(None, **exempt("anchor", "seconds")),
+    **exempt("endpoint", "completion_window", "timeout_hours", "agent_id"),
+)  # fmt: skip
+OWN: Final = {"conversations": CONVERSATION, "message_batches": MESSAGE_BATCH, "batches": BATCH}
+"""The tables of the endpoints that differ."""

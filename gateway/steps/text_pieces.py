@@ -1,0 +1,127 @@
+"""The pieces of a request that are the text of a passage, and edits of their bytes."""
+
+import base64
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from gateway.steps import json_texts
+from gateway.steps.json_texts import Edit, KeyMasked
+from providers.responses.compaction import SUMMARY_INTRODUCTION, compaction_item, is_own, summary
+
+Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key", "summary"]
+"""The way that a text is written: the content of a string, JSON text, JSON text in a string, base64, the name of a
+member, the gateway's own compaction."""
+
+
+@attrs.frozen(eq=False)
+class TextPiece:
+    """The bytes from ``start`` to ``end`` as a part of a passage's text. Strings are without their quotes."""
+
+    start: int
+    end: int
+    form: Form
+    text: str
+
+
+@attrs.frozen(eq=False)
+class Removal:
+    """The part of a request to remove with masked reasoning that is signed.
+
+    This is the item at ``index`` of the array at ``start``, or ``names`` of the object at ``start``."""
+
+    start: int
+    end: int
+    index: int = 0
+    names: tuple[str, ...] = ()
+
+
+def piece_changes(body: bytes, pieces: Sequence[TextPiece], edits: Sequence[Edit]) -> list[tuple[int, int, bytes]]:
+    """Return the changes of ``body`` for edits of the text of ``pieces``."""
+    found: list[tuple[int, int, bytes]] = []
+    offset = at = 0
+    is_placed = False  # whether an earlier piece has the replacement
+    for piece in pieces:
+        end = offset + len(piece.text)
+        local: list[Edit] = []
+        while at < len(edits) and edits[at][0] < end:
+            start, stop, text = edits[at]
+            first, last = max(start, offset) - offset, min(stop, end) - offset
+            if first < last or not is_placed:
+                covers_all = last - first == len(piece.text)  # an empty text part is invalid
+                local.append((first, last, "" if is_placed and not covers_all else text))
+            is_placed = stop > end
+            if is_placed:
+                break
+            at += 1
+        if local:
+            found.append((piece.start, piece.end, _edit_piece(body[piece.start : piece.end], piece, local)))
+        offset = end
+    return found
+
+
+def read_summary(sealed: str) -> str | None:
+    """Return the text of a compaction by the gateway, ``None`` for another's, which only its provider can read."""
+    item = {"type": "compaction", "encrypted_content": sealed}
+    text = summary(item) if is_own(item) else None
+    return None if text is None else text.removeprefix(SUMMARY_INTRODUCTION)
+
+
+def _edit_piece(data: bytes, piece: TextPiece, edits: Sequence[Edit]) -> bytes:
+    match piece.form:
+        case "string":
+            return json_texts.edit_string(data, edits)
+        case "document":
+            return json_texts.edit_document(data, edits)
+        case "quoted":
+            return json_texts.edit_quoted_document(data, edits)
+        case "key":
+            raise KeyMasked("a mask in the name of a member")
+        case "summary":
+            return compaction_item(json_texts.splice(piece.text, edits))["encrypted_content"].encode()  # type: ignore[no-any-return]
+    return base64.b64encode(json_texts.splice(piece.text, edits).encode("utf-8", "replace"))
+
+
+def find_cuts(body: bytes, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:
+    """Yield the spans of the removed elements, each with one comma."""
+    by_container: dict[int, list[Removal]] = {}
+    for removal in removals:
+        by_container.setdefault(removal.start, []).append(removal)
+    for start, found in by_container.items():
+        end = json_texts.value_at(body, start)[1]
+        if body[start : start + 1] == b"{":
+            members = json_texts.read_members(body, start, end)
+            elements = [(member.name_start, member.end) for member in members]
+            gone = {i for i, member in enumerate(members) if any(member.name in one.names for one in found)}
+        else:
+            elements = json_texts.read_items(body, start, end)
+            gone = {removal.index for removal in found}
+        yield from _element_cuts(elements, gone)
+
+
+def _element_cuts(elements: Sequence[tuple[int, int]], gone: Collection[int]) -> Iterable[tuple[int, int]]:
+    kept = [i for i in range(len(elements)) if i not in gone]
+    if not kept:
+        yield elements[0][0], elements[-1][1]
+        return
+    if kept[0] > 0:
+        yield elements[0][0], elements[kept[0]][0]
+    for before, after in zip(kept, [*kept[1:], len(elements)], strict=True):
+        if after > before + 1:
+            yield elements[before][1], elements[after - 1][1]
+
+
+def is_within(cuts: Sequence[tuple[int, int]], at: int) -> bool:
+    before = bisect_right(cuts, (at, 1 << 62)) - 1
+    return before >= 0 and at < cuts[before][1]
+
+
+def splice_bytes(body: bytes, changes: Iterable[tuple[int, int, bytes]]) -> bytes:
+    at = 0
+    found: list[bytes] = []
+    for start, end, new in changes:
+        found += (body[at:start], new)
+        at = end
+    return b"".join((*found, body[at:]))
