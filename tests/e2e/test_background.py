@@ -343,7 +343,7 @@ async def test_a_turn_that_ends_while_it_is_given_up_keeps_its_own_end(monkeypat
     monkeypatch.setattr(background, "STALE", 0.0)
     store = Interrupted(1e9, 2**20)
     id = (await kept_state.store_turn(store, status="in_progress", background=True))["id"]
-    store.before_put = partial(kept_state.keep, store, output=[kept_state.message("7", "assistant")], id=id)
+    store.before_put = partial(kept_state.store_turn, store, output=[kept_state.message("7", "assistant")], id=id)
     await background.Background(store, kept_state.LEDGER).fail_if_lost("alice", id)
     node = await store.get("alice", id)
     assert node is not None
