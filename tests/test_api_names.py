@@ -68,5 +68,5 @@ def test_a_module_of_the_core_names_no_api():
     assert [name for name in EXCEPTIONS if not api_names_in(Path(name))] == []
 
 
-def test_nobody_names_the_toy():
+def test_no_module_mentions_the_toy_api():
     assert all(TOY.api not in api_names_in(path.relative_to(GATEWAY)) for path in GATEWAY.rglob("*.py"))

@@ -113,7 +113,7 @@ def test_it_says_what_the_tool_says(lint):
             assert said == [str(error) for error in sorted(lint.Plugin.from_source(source).run())], case
 
 
-def test_what_a_comment_takes_back_is_no_problem(lint):
+def test_a_noqa_comment_suppresses_only_its_rule(lint):
     for taken, kept in (
         ("  # noqa: ASYNC110\n", False),
         ("  # noqa: ASYNC100\n", True),

@@ -170,7 +170,7 @@ def test_the_page_tells_of_the_plots_that_it_shows():
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_what_a_request_costs_a_shared_server_is_counted():
+def test_the_cost_of_a_request_to_a_shared_server_is_counted():
     with shared_parts.servers() as servers:
         part = next(one for one in shared_parts.PARTS if one.server == "redis")
         cost = shared_parts.measure(part, servers["redis"], requests=10, idle=0.5)

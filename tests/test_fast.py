@@ -40,7 +40,7 @@ def outcomes(folder: Path, *options: str) -> tuple[dict[str, str], str]:
     return {name: outcome for outcome, name in found}, said
 
 
-def test_what_is_marked_is_left_out_and_what_starts_a_process_unmarked_is_stopped(tmp_path):
+def test_marked_tests_are_skipped_and_unmarked_processes_fail(tmp_path):
     found, said = outcomes(tmp_path, "--fast")
     assert found == {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
     assert said.count("NotMarked: subprocess.Popen: a test that starts a process is marked with") >= 2

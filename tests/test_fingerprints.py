@@ -231,7 +231,7 @@ def test_every_private_member_that_is_used_has_a_row():
 
 
 @pytest.mark.slow
-def test_nothing_is_assigned_into_a_module_or_class_of_others():
+def test_no_code_assigns_to_foreign_modules_or_classes():
     found = {}
     for module in modules():
         path = module.__file__ or ""

@@ -220,7 +220,7 @@ def test_no_modules_import_one_another_in_a_circle():
     assert list(TopologicalSorter(ties).static_order())
 
 
-def test_nothing_imports_the_tests():
+def test_no_module_imports_the_tests():
     ours = {"tests", "pytest", "hypothesis", "openai", "anthropic"}
     assert non_empty({module_id(path): tops(path) & ours for path in MODULES}) == {}
 

@@ -80,7 +80,7 @@ def test_no_two_helpers_have_one_name():
     assert [name for name, count in names.items() if count > 1 and name != "__init__"] == []
 
 
-def test_what_is_private_to_the_code_is_not_imported():
+def test_tests_import_no_private_names():
     assert [(path, pair) for path in CODE for pair in imports_in(path) if is_private(".".join(pair))] == []
 
 

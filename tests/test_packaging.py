@@ -110,7 +110,7 @@ def test_all_that_a_lock_names_is_pinned_and_hashed(lock):
         assert "--hash=sha256:" in entry
 
 
-def test_what_builds_the_package_is_pinned_and_its_hash_locked():
+def test_build_tools_are_pinned_by_hash():
     (needed,) = BUILD_SYSTEM["requires"]
     for name in ("requirements-build.txt", "requirements-dev.txt"):
         assert re.search(rf"^{re.escape(needed)} ", (ROOT / name).read_text(), re.M)
@@ -159,7 +159,7 @@ COPIED = [source for line in LINES if line.word == "COPY" and line.stage is None
 
 
 @pytest.mark.parametrize("source", COPIED)
-def test_what_the_image_copies_is_there_and_reaches_its_builder(source):
+def test_files_copied_by_the_image_exist_and_reach_the_builder(source):
     assert (ROOT / source).exists()
     assert reaches_the_builder(source)
 
@@ -171,7 +171,7 @@ def test_the_image_has_all_that_the_package_is_built_from():
         assert name in COPIED
 
 
-def test_what_is_private_or_large_does_not_reach_the_builder():
+def test_private_and_large_files_do_not_reach_the_builder():
     for name in (".git/config", ".venv/bin/python", "trigate.yaml", "tests/conftest.py", "gateway/__pycache__/app.pyc"):
         assert not reaches_the_builder(name)
 
@@ -185,7 +185,7 @@ def test_hosted_ci_may_read_and_no_more_and_runs_the_gate():
     assert ".ci/run" in [step.get("run") for step in STEPS]
 
 
-def test_what_hosted_ci_uses_is_pinned():
+def test_actions_of_hosted_ci_are_pinned():
     for step in STEPS:
         if "uses" in step:
             assert re.fullmatch(r"actions/[\w-]+@(?:v\d+|[0-9a-f]{40})", step["uses"])

@@ -69,7 +69,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
                     yield name
 
 
-def test_what_is_private_to_a_library_is_left_alone():
+def test_private_names_of_libraries_are_not_used():
     """Private names of our other modules are forbidden, too."""
     modules = [path for path in MODULES if path.parent.name != "serving"]
     found = {(module_id(path), name) for path in modules for name in private_names(ast.parse(path.read_bytes()))}
@@ -96,6 +96,6 @@ def test_private_access_is_seen(source):
     assert set(private_names(ast.parse(source))) & {"_b", "_c"}
 
 
-def test_what_a_module_names_itself_is_its_own():
+def test_private_names_of_the_same_module_are_allowed():
     source = "class A:\n  def __init__(self):\n    self._b = 1\n  def c(self, other):\n    return self._b == other._b"
     assert not set(private_names(ast.parse(source)))

@@ -391,7 +391,7 @@ def test_it_serves_until_it_is_stopped(command, row, new_desk, trigate):
 
 
 @pytest.mark.process
-def test_what_a_shell_starts_is_given_its_input_and_ends_with_it(new_desk, trigate):
+def test_a_shells_children_get_its_input_and_end_with_it(new_desk, trigate):
     port = free_port()
     with new_desk().shell(f"trigate lint --tolerant - < stream.txt && trigate mock --port {port}") as process:
         eventually(lambda: answer(process, port, "demo"), START_SECONDS)
@@ -418,7 +418,7 @@ def answer(process: "subprocess.Popen[str]", port: int, asks: str) -> str:
         if isinstance(row := row_of(command), Foreign)
     ],
 )
-def test_what_is_not_run_is_right_as_far_as_can_be_seen(command, row):
+def test_commands_that_no_test_runs_pass_their_static_check(command, row):
     found = re.fullmatch(row.command, command.text)
     assert found is not None
     row.looked(found)

@@ -13,6 +13,6 @@ def test_every_endpoint_has_its_column():
     assert {name for names in GROUPS.values() for name in names} == ENDPOINTS.keys() - {"voices", "passthrough"}
 
 
-def test_what_a_row_says_of_endpoints_was_read_somewhere():
+def test_endpoints_of_a_provider_row_have_a_source():
     for row in CATALOG.values():
         assert row.endpoint_source is not None or not row.endpoints or row.id == "trigate", row.id

@@ -51,7 +51,7 @@ def test_the_index_is_linked_from_the_readme_with_how_to_get_help_and_the_licenc
     assert {"docs/README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CHANGELOG.md"} <= linked
 
 
-def test_what_contributors_are_told_to_run_and_to_change_is_there():
+def test_files_in_the_contributors_tables_exist():
     rows = re.findall(r"^\|.*\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
     named = re.findall(r"`((?:tests|gateway|streams|providers)/[\w/*.]+|test_\w+\.py)`", "\n".join(rows))
     assert len(named) > 30

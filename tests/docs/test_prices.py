@@ -56,7 +56,7 @@ def test_vertex_has_googles_prices():
     ("provider", "model"),
     [("openai", "gpt-unheard-of"), ("vllm", "gpt-5"), ("nobody", "gpt-5"), ("openai", "x" * 10**6)],
 )
-def test_what_is_not_in_the_list_has_no_price(provider: str, model: str):
+def test_an_unlisted_model_has_no_price(provider: str, model: str):
     assert price_of(provider, model) is None
 
 

@@ -81,7 +81,7 @@ def test_targets_that_are_away_are_left_alone_and_clients_are_told_when_to_come_
     assert [stage.ask().status for _ in range(20)] == [200] * 20
 
 
-def test_where_nothing_is_left_alone_a_budget_holds_what_is_added(stage):
+def test_the_retry_budget_limits_retries_when_every_target_fails(stage):
     """A fifth of what clients bring, and three a second beside that: ray-project/ray#64399."""
     stage.upstream.but_for = 3
     replies = stage.load("bare")

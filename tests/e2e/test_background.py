@@ -107,7 +107,7 @@ def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, 
     assert settled["duration_ms"] > 0
 
 
-def test_what_ended_in_the_background_is_gone_on_from(gateway, upstream):
+def test_a_turn_can_continue_an_ended_background_turn(gateway, upstream):
     upstream.script(Script(text="It is 7."), Script(text="Yes."))
     id = begin(gateway, "on-messages", "continued")["id"]
     wait_for_status(gateway, id, "completed")

@@ -83,7 +83,7 @@ def test_one_clients_large_body_leaves_the_others_their_memory(gateway, upstream
         assert status(gateway, "bob") == (200, "")
 
 
-def test_what_unfolds_counts_unfolded(gateway, upstream):
+def test_a_compressed_body_counts_with_its_decompressed_size(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     turns = [{"role": "user", "content": str(i)} for i in range(6000)]
     body = gzip.compress(json.dumps({"model": "up", "messages": turns}).encode())

@@ -251,7 +251,7 @@ CHOICES = (
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_what_a_proxy_in_front_says_of_a_user_stays_here_and_no_client_chooses_who_pays(gateway, upstream, api):
+def test_identity_and_billing_headers_do_not_reach_the_provider(gateway, upstream, api):
     """(https://developers.cloudflare.com/cloudflare-one/identity/authorization-cookie/validating-json,
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html)"""
     seen = ask(gateway, upstream, api, **dict.fromkeys((*IDENTITY, *CHOICES, "x-made-up"), "tell-nobody"))

@@ -142,7 +142,7 @@ def test_a_client_of_the_providers_api_reads_its_stated_cost(gateway, upstream, 
     assert reply.body == b"".join(raw.pieces)
 
 
-def test_what_nobody_has_a_price_for_is_no_cost(gateway, upstream):
+def test_a_model_without_a_price_has_no_cost(gateway, upstream):
     upstream.script(ANSWER)
     reply, line = ask(gateway, "chat", "unpriced")
     assert charged(line) == (None, None)
@@ -163,7 +163,7 @@ def test_an_answer_that_nobody_counted_is_an_estimate(gateway, upstream, stream)
 
 @both_ways
 @each_api
-def test_what_no_provider_has_accepted_costs_nothing(gateway, upstream, api, stream):
+def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, api, stream):
     upstream.script(REFUSED)
     reply, line = ask(gateway, api, "on-chat", stream=stream)
     assert reply.status == 400

@@ -79,7 +79,7 @@ def test_the_page_of_models_shows_no_place_outside_of_a_wall(gateway):
 
 
 @pytest.mark.parametrize(("key", "model"), [(BANK, "us-two"), (SHOP, "eu-one"), (DESK, "us-kept")])
-def test_what_is_in_one_list_alone_is_refused(gateway, upstream, key, model):
+def test_a_model_allowed_by_only_one_of_key_and_group_is_refused(gateway, upstream, key, model):
     before = len(upstream.seen)
     assert ask(gateway, key, model).status == 403
     assert len(upstream.seen) == before

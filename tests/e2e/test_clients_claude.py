@@ -233,7 +233,7 @@ def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream,
 
 
 @pytest.mark.parametrize("model", OTHERS)
-def test_where_anthropic_was_to_search_all_tools_are_sent(gateway, upstream, model):
+def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, model):
     native = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
     upstream.script(FINE)
     reply = ask(gateway, body(model, tools=[native, *LATER]))

@@ -85,7 +85,7 @@ def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
 
 
 @pytest.mark.parametrize("model", ["chat", "messages"])
-def test_what_the_provider_has_no_room_for_is_named_and_nothing_else(gateway, upstream, model):
+def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, upstream, model):
     upstream.script(Script(text="ok"))
     dropped = ask(gateway, turn(model)).headers["x-trigate-dropped"].split(",")
     assert set(dropped) <= {

@@ -145,7 +145,7 @@ def test_a_stored_conversation_goes_on_from_its_compaction(gateway, theirs, api,
 )  # fmt: skip
 @both_ways
 @each_api
-def test_what_is_no_whole_summary_is_a_failure_and_never_an_answer(gateway, theirs, api, stream, script):
+def test_an_incomplete_summary_is_a_failure(gateway, theirs, api, stream, script):
     theirs.scripts = [script]
     reply = turn(gateway, f"on-{api}", [*HISTORY, TRIGGER], stream=stream, tools=[TOOL])
     if stream and reply.status == 200:

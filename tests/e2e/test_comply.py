@@ -84,7 +84,7 @@ def undefaulted() -> Iterator[Gateway]:
 
 @pytest.mark.parametrize("format", [format for format in FORMATS if format != "google-genai"])  # nothing is left out
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
-def test_what_is_left_out_of_the_demo_complies_elsewhere(undefaulted, api, format):
+def test_cases_excluded_from_the_demo_comply_with_other_settings(undefaulted, api, format):
     left = {**LEFT_OUT, **SKIPPED}
     results = checked(undefaulted.url, NAMED.format(api), format, "--filter", ",".join(left))
     assert results

@@ -389,7 +389,9 @@ def test_a_translated_answer_says_what_the_provider_said(cells: list[Cell], ask:
 
 
 @grouped(FAILING)
-def test_what_is_no_answer_is_an_error_and_no_empty_success(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
+def test_a_recorded_failure_is_an_error_instead_of_an_empty_success(
+    cells: list[Cell], ask: Callable[[Cell], Reply]
+) -> None:
     for cell in cells:
         with case(cell.key):
             expected = FAILED[cell.key]
@@ -450,7 +452,7 @@ def test_the_number_of_cells_is_known() -> None:
 
 
 @pytest.mark.skipif(all(one.own for one in answers()), reason=ABSENT)
-def test_what_has_an_expectation_of_its_own_is_among_the_recordings() -> None:
+def test_every_special_expectation_has_a_recording() -> None:
     by_key = {one.key: one for one in answers()}
     assert {one.key for one in answers() if "n_gt_1" in one.features} == {
         key for key, why in STATED.items() if why == FIRST_CHOICE

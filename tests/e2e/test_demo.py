@@ -172,7 +172,7 @@ def test_another_name_is_a_404_that_says_what_works(served):
     assert "stand-in/mine" in reply.json["error"]["message"]
 
 
-def test_nothing_that_the_demo_says_is_masked_as_its_key(served):
+def test_no_text_of_the_demo_is_masked_as_its_key(served):
     said = [ask(served, "messages", model, stream=stream).body for model in MODELS for stream in (False, True)]
     keys = secrets_in(demo_config("http://127.0.0.1"))
     assert keys
@@ -230,7 +230,7 @@ def test_the_mock_alone_refuses_what_a_provider_would():
             assert "request body" in reply.json["error"]["message"]
 
 
-def test_what_is_no_conversation_is_answered_too(served):
+def test_the_demo_also_serves_the_other_endpoints(served):
     """One address for all that a program asks for: OpenAI's SDK through the gateway, the stand-in behind it."""
     with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
         vectors = client.embeddings.create(model="demo", input=["a cat", "a cat", "dogs"], dimensions=8).data

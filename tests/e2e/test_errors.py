@@ -404,7 +404,7 @@ def test_an_alias_is_answered_by_its_target(gateway, upstream, api):
     assert ask(gateway, api, body(api, "fast")).headers["x-trigate-model"] == "good-chat"
 
 
-def test_what_could_not_be_carried_is_named(gateway, upstream, api):
+def test_dropped_members_are_reported(gateway, upstream, api):
     to = "good-messages" if api == "responses" else "good-responses"
     more = {"chat": {"seed": 7}, "messages": {"top_k": 4}, "responses": {"truncation": "auto"}}[api]
     odd = {"future": 1, "a\r\nx-evil: 1": 2, "ünï": 3}
@@ -435,7 +435,7 @@ def test_a_long_list_of_drops_is_cut_with_a_count(gateway, upstream):
         ("responses", "good-chat", {"prompt": {"id": "p"}}, "prompt"),
     ],
 )
-def test_what_must_not_be_dropped_is_refused(gateway, upstream, api, model, more, param):
+def test_a_member_that_must_not_be_dropped_is_a_400(gateway, upstream, api, model, more, param):
     upstream.script()
     assert complaint(api, ask(gateway, api, body(api, model, **more)), 400)["param"] == param
     assert upstream.seen == []

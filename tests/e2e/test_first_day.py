@@ -57,7 +57,7 @@ def answers(url: str, model: str) -> str:
         return chat.choices[0].message.content
 
 
-def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answering):
+def test_a_configuration_of_init_serves_the_model_names_of_programs(tmp_path, answering):
     assert invoke("init", "--yes", cwd=tmp_path, env=KEYS).returncode == 0
     file = tmp_path / "trigate.yaml"
     assert invoke("check", cwd=tmp_path, env=KEYS).returncode == 0

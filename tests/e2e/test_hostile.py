@@ -301,7 +301,7 @@ def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
-def test_what_is_no_request_is_refused_or_closed(gateway, upstream, sent):
+def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sent):
     upstream.script(Script("nobody should ask for this"))
     if received := said(gateway, sent):
         check_answer(received, (*range(400, 432), 501, 505))
@@ -312,7 +312,7 @@ def test_what_is_no_request_is_refused_or_closed(gateway, upstream, sent):
 
 
 @pytest.mark.parametrize("sent", TAKEN.values(), ids=TAKEN)
-def test_what_is_unusual_is_one_request(gateway, upstream, sent):
+def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     upstream.script(Script("one"))
     check_answer(said(gateway, sent), (200,))
     assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]

@@ -112,7 +112,7 @@ REFUSED: Mapping[str, tuple[Any, int, str]] = {
 
 @pytest.mark.parametrize(("sent", "status", "error"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("api", OLDER)
-def test_what_is_refused_here(called, upstream, api, sent, status, error):
+def test_requests_that_the_gateway_itself_refuses_are_logged(called, upstream, api, sent, status, error):
     if isinstance(sent, dict) and "messages" in sent:
         sent = question(api, "nobody")
     elif isinstance(sent, dict) and api == "responses":
@@ -224,7 +224,7 @@ def test_long_names_and_messages_are_cut_short(called, upstream):
     assert len(json.dumps(called.line())) < 5000
 
 
-def test_what_clients_name_makes_no_line_of_megabytes():
+def test_long_names_from_clients_do_not_make_long_log_lines():
     record = Record("a", "messages", target="openai/" + "x" * 1_000_000)
     record.dropped = record.adapted = ("top_k", *(f"field{n}" for n in range(20_000)))
     line = Ledger(readable=False).line(record, disconnected=False)
@@ -337,12 +337,12 @@ def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_an_exchange_had_come_to_before_the_end_of_the_process_stays(before, ended):
+def test_a_shutdown_does_not_replace_an_earlier_outcome(before, ended):
     record = Record("req_1", "chat", attempts=1, status=200, shut_down=True, **before)
     assert Ledger(readable=False).line(record, disconnected=False)["ended"] == ended
 
 
-def test_what_is_open_at_a_second_signal_is_settled_as_shut_down(caplog):
+def test_exchanges_open_at_a_second_signal_are_settled_as_shut_down(caplog):
     ledger = Ledger(readable=False)
     ledger.open("req_1", "chat").attempts = 1
     with caplog.at_level("INFO", "trigate"):

@@ -122,7 +122,7 @@ def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path,
 
 @pytest.mark.process
 @pytest.mark.parametrize("how", ["--open", "client_ca"])
-def test_what_lets_serve_listen_for_other_machines(tmp_path, how):
+def test_serve_listens_for_other_machines_if_clients_authenticate(tmp_path, how):
     authority, port = Authority(tmp_path), free_port()
     pair = authority.pair("localhost", *LOOPBACK)
     tls = {"certificate": str(pair.certificate), "key": str(pair.key), "client_ca": str(authority.root)}

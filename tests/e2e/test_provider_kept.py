@@ -281,7 +281,7 @@ def test_each_client_reaches_its_own_responses(locked, one, two):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_what_is_another_keys_is_not_there_and_never_asked_for(locked, one, two, stream):
+def test_another_keys_response_is_a_404_without_a_provider_request(locked, one, two, stream):
     id = final(turn(locked, "one", key=ALICE, stream=stream))["id"]
     one.seen.clear()
     for method, rest, _ in CALLS:

@@ -167,7 +167,9 @@ def other(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[s
         ("theirs", "invalid", 401),
     ],
 )
-def test_what_no_provider_says_has_a_reason_too(others: Gateway, name: str, reason: str, status: int, stream: bool):
+def test_failures_without_a_provider_response_have_a_reason(
+    others: Gateway, name: str, reason: str, status: int, stream: bool
+):
     """A host that is gone was exempt (BerriAI/litellm#27362); servers say with 403 that they are full (api7/aisix#752);
     a key that the client has brought is nobody else's trouble."""
     asked = {"model": f"route-{name}", "messages": [{"role": "user", "content": "hi"}], "stream": stream}

@@ -125,7 +125,7 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
 
 
 @pytest.mark.parametrize("winner", ["first", "second"])
-def test_of_two_requests_beside_one_another_it_is_the_one_that_answered(recorder, winner):
+def test_the_recording_of_a_hedge_contains_the_winning_request(recorder, winner):
     recorder.upstream.script(Raw(end="hang") if winner == "first" else ANSWER)
     id = new_id()
     body = json.dumps(body_of("hedged", "chat")).encode()
@@ -173,7 +173,7 @@ def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):
     assert recorder.of(id)["client"][1].response == got
 
 
-def test_of_a_stream_whose_client_leaves_it_is_recorded_what_came(recorder):
+def test_the_recording_of_an_abandoned_stream_has_the_received_part(recorder):
     id = new_id()
     with Wire.connect(recorder.gateway.port) as client:
         client.send(post(PATHS["chat"], body_of("by-hand", "chat"), {"x-request-id": id}))
@@ -300,7 +300,7 @@ def test_on_a_terminal_every_line_has_its_time_and_what_is_no_exchange_its_level
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_what_begins_like_an_exchange_and_is_none_does_not_pass_as_one(begin, capsys, form):
+def test_a_forged_log_line_is_not_taken_for_an_exchange(begin, capsys, form):
     begin(form=form)
     for forged in ('{"event":"exchange","status":200}', "08:00:00 200 chat forged"):
         logging.getLogger("trigate").warning("%s", forged)
@@ -337,7 +337,7 @@ def test_a_clients_key_is_in_no_line_wherever_the_client_has_put_it(begin, capsy
 
 
 @pytest.mark.parametrize("level", ["info", "error"])
-def test_what_is_said_at_the_start_is_json_where_the_log_is(begin, capsys, level):
+def test_startup_messages_are_json_if_the_log_is(begin, capsys, level):
     log = begin(level, "json")
     log.say("warning", "there are no client_keys")
     log.say("note", "another thing")

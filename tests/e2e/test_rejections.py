@@ -106,7 +106,7 @@ def test_the_same_refusal_again_is_told_to_the_client(gateway, upstream, model):
 @pytest.mark.parametrize(
     "path", ["messages", "tools.0.input_schema.x", "output_config", "nothing.at_all", "max_tokens"]
 )
-def test_what_the_request_is_about_is_never_left_out(gateway, upstream, model, path):
+def test_essential_members_are_never_omitted_after_a_rejection(gateway, upstream, model, path):
     body = asked(
         model,
         tools=[{"name": "f", "input_schema": {"type": "object", "x": 1}}],
@@ -125,7 +125,7 @@ def test_strict_mode_passes_the_refusal_on_unless_it_is_of_a_hint(gateway, upstr
     assert ask(gateway, asked(model, metadata={"user_id": "u"}), x_trigate_strict="1").status == 200
 
 
-def test_what_others_have_taught_is_refused_in_strict_mode_by_name(gateway, upstream, model):
+def test_a_learned_omission_is_a_400_in_strict_mode(gateway, upstream, model):
     upstream.script(extra("temperature"), FINE)
     assert ask(gateway, asked(model, temperature=0.5)).status == 200
     upstream.script()

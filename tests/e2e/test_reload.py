@@ -307,7 +307,7 @@ def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider
     assert models(gateway) == ["up/model-2", "m"]
 
 
-def test_what_only_a_restart_changes_is_named_and_the_rest_is_taken_over(gateway, file, provider):
+def test_a_reload_lists_keys_that_need_a_restart_and_applies_the_others(gateway, file, provider):
     changed = {
         **version(2, provider.port), "drain": "5s", "listeners": [{"type": "model", "port": 1}],
         "state_storage": {"type": "none"},
@@ -373,7 +373,7 @@ def test_a_websocket_answers_what_it_was_asked_and_is_then_closed(gateway, file,
     client.wire.close()
 
 
-def test_what_is_stored_outlives_the_configuration(gateway, file, provider):
+def test_stored_responses_survive_a_reload(gateway, file, provider):
     headers = {"x-api-key": KEYS[0]}
     with answering(provider, "Hello"):
         made = request(gateway.url, "POST", "/v1/responses", {"model": "m", "input": "hi"}, headers).json

@@ -147,7 +147,7 @@ def test_the_next_target_answers_the_same_request(gateway, providers, api, strea
     assert reply.headers["x-trigate-target"].endswith("/up")
 
 
-def test_nothing_of_a_lost_attempt_reaches_the_client(pinging, providers, api):
+def test_the_client_receives_no_part_of_a_failed_attempt(pinging, providers, api):
     """Also where the response was opened for keep-alives in the meantime."""
     gateway = pinging
     lost = first_events(api, count=1)
@@ -313,7 +313,7 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
 # Streams that have begun
 
 
-def test_nobody_else_is_asked_once_the_answer_has_begun(gateway, providers, api):
+def test_no_fallback_follows_the_first_content(gateway, providers, api):
     # Portkey-AI/gateway#1797, BerriAI/litellm#27967
     raw = render(WELL, api, {"stream": True, "model": "up"})
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
@@ -360,7 +360,7 @@ def test_a_first_attempt_that_answers_in_time_is_alone(gateway, providers, strea
     assert sent(providers) == {"a": 1}
 
 
-def test_what_may_not_happen_twice_is_not_hedged(gateway, providers):
+def test_a_request_with_side_effects_is_not_hedged(gateway, providers):
     # anthony-chaudhary/fak#8975, praxis-proxy/praxis#924
     script(providers, a=Raw(200, STREAM, (b": \n\n",), "hang"), b=WELL)
     asked = question("responses", "hedged", stream=True, store=False, tools=[{"type": "web_search"}])

@@ -158,7 +158,7 @@ def test_a_wrong_header_is_a_mistake_of_the_client(gateway, upstream, api, heade
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_nothing_outside_of_a_wall_is_asked(gateway, upstream, api):
+def test_a_restricted_key_only_reaches_its_own_entries(gateway, upstream, api):
     # BerriAI/litellm#38572, #39998
     upstream.script(DOWN, DOWN, DOWN)
     reply = ask(gateway, asked(api), api, BANK, deadline="100ms")
@@ -370,7 +370,7 @@ def test_the_one_that_answered_after_a_failure_keeps_the_turn(gateway, upstream)
     assert (reply.status, models(upstream)) == (200, [keeper])
 
 
-def test_what_a_provider_keeps_is_had_from_the_entry_that_answered(gateway, upstream):
+def test_a_stored_response_is_read_from_the_entry_that_created_it(gateway, upstream):
     """Also where two entries share an account, and not through a wall."""
     upstream.script(Script(text="first"))
     first = ask(gateway, asked("responses", "kept-2", store=True), "responses")
@@ -383,7 +383,7 @@ def test_what_a_provider_keeps_is_had_from_the_entry_that_answered(gateway, upst
     assert (walled.status, upstream.seen) == (404, [])
 
 
-def test_what_is_no_request_for_an_answer_takes_nothing_out(gateway, upstream):
+def test_failures_of_other_requests_make_no_target_unavailable(gateway, upstream):
     # BerriAI/litellm#41223
     upstream.script(*[Raw(404), Raw(401)] * 3)
     own = {"authorization": f"Bearer {ALL}"}
@@ -416,7 +416,7 @@ def test_a_target_that_takes_the_clients_own_key_gets_no_key_of_the_gateway(gate
     assert upstream.seen == []
 
 
-def test_of_a_group_the_maker_of_the_reasoning_is_asked(gateway, upstream):
+def test_a_group_sends_sealed_reasoning_to_its_issuer(gateway, upstream):
     # maximhq/bifrost#5892
     for _ in range(8):
         upstream.script(Script(text="4", thinking="2 and 2", seal="c2VhbA=="), Script(text="5"))

@@ -71,7 +71,7 @@ def head(path: str, method: str = "POST", headers: Mapping[str, str] | None = No
     return [*line.items(), *(headers or {}).items()]
 
 
-def test_who_is_not_admitted_takes_no_place(upstream):
+def test_a_refused_client_occupies_no_slot(upstream):
     """One that does not read its refusal keeps it waiting for as long as it likes (CVE-2019-9517)."""
     refused = [
         head(PATHS["chat"]),
@@ -232,7 +232,7 @@ def test_a_websocket_on_which_nothing_is_asked_is_closed_and_one_with_a_request_
         assert busy.read_close_code() == 1001
 
 
-def test_what_idle_websockets_remember_is_bounded_for_all_and_the_greediest_goes(upstream):
+def test_memory_of_idle_websockets_is_limited_and_the_largest_is_closed(upstream):
     """A turn with ``store: false`` is in memory as long as its connection is open."""
     upstream.script(*[Script(text="yes")] * 6)
 
@@ -371,7 +371,7 @@ def is_kept(gateway: Gateway, name: str, id: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_what_one_client_has_stored_makes_room_for_it_and_not_what_others_have(upstream, tmp_path, kind):
+def test_a_full_store_evicts_only_objects_of_the_same_client(upstream, tmp_path, kind):
     where = {"type": kind, "max_bytes": "60kB", **({"path": str(tmp_path / "s.sqlite")} if kind == "sqlite" else {})}
     shares = [*CLIENTS[:2], {**CLIENTS[2], "limits": {"stored": "30kB"}}]
     with serving(upstream.url, state_storage=where, client_keys=shares) as gateway:

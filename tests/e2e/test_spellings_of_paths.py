@@ -70,7 +70,7 @@ def test_cors_knows_every_spelling(guarded, upstream):
 
 
 @pytest.mark.parametrize("path", ["/messages/count_tokens", "/v1/v1/messages/count_tokens"])
-def test_what_is_below_a_route_has_the_same_spellings(gateway, upstream, path):
+def test_subpaths_of_a_route_accept_the_same_spellings(gateway, upstream, path):
     upstream.script(ANSWER)
     assert gateway.request("POST", path, question("messages", "m")).json["input_tokens"] > 0
 

@@ -61,7 +61,7 @@ def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream
 
 
 @over_each_store
-def test_what_was_said_can_be_read_again(sdk, upstream, api, stream):
+def test_stored_turns_can_be_read_again(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS[:3]))
     talk = Talk(sdk, stream)
     previous, items = None, []

@@ -10,7 +10,7 @@ ROUNDS = {"sqlite": 3, "postgres": 2}
 
 
 @pytest.mark.parametrize("store", ROUNDS)
-def test_what_was_answered_is_there_and_nothing_is_half_there(storage, tmp_path, store):
+def test_a_crash_loses_no_answered_turn_and_leaves_no_partial_one(storage, tmp_path, store):
     with crashes(storage(store), tmp_path) as under_way:
         under_way.run(ROUNDS[store])
         assert len(under_way.known.whole) >= ROUNDS[store] * ANSWERED[0]

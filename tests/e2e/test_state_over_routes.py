@@ -140,7 +140,7 @@ def test_a_conversation_is_compacted_by_the_next_target(gateway, upstream):
     assert paths(upstream) == [native, PATHS["responses"], PATHS["responses"]]
 
 
-def test_what_a_provider_has_is_not_summed_up_by_another(gateway, upstream):
+def test_a_providers_stored_response_is_not_compacted_by_another(gateway, upstream):
     upstream.script(DOWN)
     reply = gateway.request("POST", "/v1/responses/compact", asked(previous_response_id="resp_theirs"))
     assert (reply.status, paths(upstream)) == (503, ["/v1/responses/compact"])

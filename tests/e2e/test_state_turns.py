@@ -41,7 +41,7 @@ def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, a
 
 
 @both_ways
-def test_what_a_provider_has_sealed_is_not_for_another_of_its_api(sdk, upstream, stream):
+def test_sealed_reasoning_is_not_sent_to_another_provider_of_the_same_api(sdk, upstream, stream):
     upstream.script(Script("A", "", "c2VhbA=="), Script("B"), Script("C"))
     talk = Talk(sdk, stream)
     first = talk.ask("responses", "a", reasoning={"effort": "low"})
@@ -63,7 +63,7 @@ def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
 
 @both_ways
 @each_api
-def test_what_is_not_stored_is_nowhere(sdk, upstream, api, stream):
+def test_a_turn_with_store_false_cannot_be_retrieved(sdk, upstream, api, stream):
     upstream.script(Script(text="A"))
     response = Talk(sdk, stream).ask(api, "a", store=False)
     with pytest.raises(openai.NotFoundError):

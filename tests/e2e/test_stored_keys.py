@@ -118,7 +118,7 @@ def test_a_key_lets_in_within_a_second_and_lets_nobody_in_a_second_after_it_is_r
     assert place.lets_in(BOSS)
 
 
-def test_what_a_key_may_use_holds_as_in_the_file(place, upstream):
+def test_limits_of_a_stored_key_apply_like_those_in_the_file(place, upstream):
     key = place.change("add", "held", "--ratelimit", "requests=1/h")
     upstream.script(Script(text="hello"))
     body = {"model": "up", "messages": [{"role": "user", "content": "Hello"}]}
@@ -146,7 +146,7 @@ def test_a_changed_key_may_use_what_it_is_given_and_stays_the_same(place, upstre
     assert [who.partition(" via ")[0] for line in said[:1] for who in line["made_by"]] == ["alice"]
 
 
-def test_what_was_changed_is_in_the_audit_with_who_did_it_and_without_the_key(place):
+def test_the_audit_lists_changes_and_their_author_without_the_key(place):
     key = place.change("add", "audited")
     said = [line for line in place.audited() if "audited" in line.get("added", ())]
     assert len(said) == 2, "each process says what it has taken in"
@@ -207,7 +207,7 @@ def test_known_keys_go_on_while_the_storage_is_away(place, request, tmp_path, up
     assert not place.lets_in(key)
 
 
-def test_nobody_comes_in_before_there_is_a_key_and_keys_outlast_a_reload_and_a_restart(tmp_path, upstream, storage):
+def test_stored_keys_are_required_and_survive_reload_and_restart(tmp_path, upstream, storage):
     port, file = free_port(), tmp_path / "c.yaml"
     said = settings(upstream, port, storage("sqlite"), audit="stderr")
     file.write_text(yaml.safe_dump(said))

@@ -486,7 +486,7 @@ def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
     assert Counter(statuses) == {200: many * each}
 
 
-def test_who_watches_the_live_view_takes_nobodys_place(upstream):
+def test_viewers_of_the_live_view_occupy_no_request_slot(upstream):
     port = free_port()
     settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": 1})
     upstream.script(Script(text="one"))

@@ -131,7 +131,7 @@ def test_a_provider_that_keeps_threads_gets_them_as_they_are(client, upstream, s
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_where_the_provider_is_to_keep_state_the_sdk_goes_on_without(client, upstream, stream):
+def test_the_sdk_continues_without_threads_if_the_provider_keeps_state(client, upstream, stream):
     """It keeps responses, and knows nothing of threads."""
     upstream.script(*ROUNDS)
     assert text_of(client.run("keeper", stream)[-1]) == "A key and nothing."
@@ -139,7 +139,7 @@ def test_where_the_provider_is_to_keep_state_the_sdk_goes_on_without(client, ups
     assert len(conversation_of("responses", upstream.seen[2].json)) == 8
 
 
-def test_where_state_is_switched_off_the_sdk_goes_on_without(upstream):
+def test_the_sdk_continues_without_threads_if_state_is_off(upstream):
     switched_off = settings(upstream, state_storage={"type": "none"})
     with gateway_thread(switched_off) as gateway, Client(gateway.url) as client:
         for stream in (True, False):

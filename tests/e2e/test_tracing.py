@@ -324,7 +324,7 @@ def test_a_turn_in_the_background_is_traced_to_its_own_end(gateway, upstream, co
     assert spans["chat on-messages"].attributes["gen_ai.usage.output_tokens"] == 9
 
 
-def test_what_is_refused_has_no_call(gateway, collector):
+def test_a_refused_request_has_no_provider_span(gateway, collector):
     assert ask(gateway, "nobody-has-this", "refused") == 404
     spans = collector.of("refused")
     assert set(spans) == {"POST /v1/chat/completions", "prepare"}
@@ -356,7 +356,7 @@ def test_a_client_that_does_not_want_to_be_traced_is_not_and_its_provider_is_tol
     assert not [span for span in collector.spans if span.trace == UNTRACED]
 
 
-def test_nothing_that_is_said_is_in_a_span(gateway, upstream, collector):
+def test_spans_contain_no_texts_of_the_conversation(gateway, upstream, collector):
     upstream.script(ANSWER)
     ask(gateway, "on-messages", "quiet", {"x-api-key": "sk-client"})
     collector.of("quiet")
@@ -372,7 +372,7 @@ def test_the_words_are_those_of_the_conventions(collector):
     assert used <= known | {"gen_ai.usage.cache_write.input_tokens"}
 
 
-def test_what_a_request_is_limited_to_is_said_as_the_provider_gets_it(gateway, upstream, collector):
+def test_spans_have_the_sampling_settings_sent_to_the_provider(gateway, upstream, collector):
     upstream.script(ANSWER, ANSWER)
     limits = {"temperature": 0.5, "top_p": 1, "seed": 7, "max_completion_tokens": 321}
     assert ask(gateway, "on-chat", "limited", **limits, stop=["a secret word"], presence_penalty=0.25) == 200
@@ -469,7 +469,7 @@ def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_c
 
 
 @pytest.mark.process
-def test_what_is_left_is_sent_at_the_end_and_the_environment_is_enough(upstream, collector, monkeypatch):
+def test_remaining_spans_are_exported_at_shutdown_with_environment_settings(upstream, collector, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")

@@ -63,7 +63,7 @@ def test_an_attempt_that_may_be_billed_says_that_nobody_knows_for_what(gateway, 
     assert cut["input_tokens"] > 0
 
 
-def test_where_all_have_failed_the_line_has_each_of_them_and_the_wait(gateway, upstream):
+def test_the_log_line_of_a_failed_route_lists_every_attempt_and_the_wait(gateway, upstream):
     upstream.script(*[OVERLOADED] * 3)
     reply = ask(gateway, "messages", False, "all-failed")
     assert reply.status == 529

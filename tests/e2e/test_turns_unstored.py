@@ -109,9 +109,7 @@ def down(failing, fragile, first, conversation) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("failing", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True)
-def test_what_depends_on_a_store_that_is_down_is_a_503_and_nothing_else_is(
-    fragile, upstream, first, conversation, down
-):
+def test_only_requests_that_need_an_unavailable_store_get_a_503(fragile, upstream, first, conversation, down):
     calls = [
         ("POST", "/v1/responses", {"model": "on-chat", "input": "hi", "previous_response_id": first}),
         ("POST", "/v1/responses", {"model": "on-chat", "input": "hi", "previous_response_id": first, "stream": True}),
@@ -285,7 +283,7 @@ def forgetful(upstream) -> Iterator[Gateway]:
     ("param", "value"),
     [("previous_response_id", "resp_tg1.x"), ("conversation", "conv_tg1.x"), ("background", True)],
 )
-def test_what_needs_a_store_is_a_400_that_says_so_where_there_is_none(forgetful, upstream, api, param, value):
+def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, api, param, value):
     upstream.script(Script(text="never"))
     error = complaint("responses", turn(forgetful, f"on-{api}", **{param: value}), 400)
     assert error["param"] == param

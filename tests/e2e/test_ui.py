@@ -266,7 +266,7 @@ def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
 
 
 @pytest.mark.process
-def test_what_is_open_ends_with_the_key_that_it_was_opened_with(configured):
+def test_an_open_live_view_ends_when_its_key_expires(configured):
     process, change = configured
     end = datetime.now(UTC) + timedelta(seconds=3)
     change(client_keys=[{"name": "me", "key": "of-the-client", "until": end.isoformat()}])
@@ -283,7 +283,7 @@ def test_what_is_open_ends_with_the_key_that_it_was_opened_with(configured):
 
 
 @pytest.mark.process
-def test_what_is_logged_follows_the_configuration(configured):
+def test_a_reload_changes_the_log_level(configured):
     process, change = configured
     silent, logged = new_id(), new_id()
     for level, id in (("warning", silent), ("info", logged)):
@@ -400,7 +400,7 @@ def test_the_page_can_be_heard(page, gateway, by_hand):
 
 
 @needs_chromium
-def test_what_came_of_the_attempts_before_is_told_of_a_stream_and_when_it_has_ended(page, gateway, by_hand):
+def test_the_live_view_lists_failed_attempts_during_and_after_a_stream(page, gateway, by_hand):
     """A fallback that an operator does not see: BerriAI/litellm#25503."""
     id = new_id()
     with Wire.connect(gateway.port) as client:
@@ -642,7 +642,7 @@ def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(brow
 
 
 @needs_chromium
-def test_of_many_streams_the_filter_finds_each(page, gateway, by_hand):
+def test_the_filter_finds_each_of_many_streams(page, gateway, by_hand):
     many = 260
     with contextlib.ExitStack() as stack:
         for number in range(many):

@@ -176,7 +176,7 @@ def test_a_client_sees_its_own_streams_alone_also_those_of_other_workers(by_hand
                     assert b"opened" not in viewer.response.read()
 
 
-def test_nobody_else_can_ask_a_worker_and_nonsense_does_it_no_harm(crew):
+def test_worker_sockets_are_private_and_ignore_invalid_requests(crew):
     sockets = folder_of(crew)
     assert {stat.S_IMODE(path.parent.stat().st_mode) for path in sockets} == {0o700}
     for path in sockets:

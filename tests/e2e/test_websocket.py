@@ -80,7 +80,7 @@ def test_an_answer_of_every_api_comes_as_the_events_of_the_stream(gateway, clien
     assert json.loads(upstream.seen[0].body) == json.loads(upstream.seen[1].body), "the provider is asked the same"
 
 
-def test_what_is_only_for_the_websocket_does_not_reach_the_provider(client, upstream):
+def test_members_for_the_websocket_do_not_reach_the_provider(client, upstream):
     upstream.script(Script(text="x"))
     client.ask("on-responses", stream=False, generate=True, stream_id="a", background=False, metadata={"k": "v"})
     sent = upstream.seen[0].json
@@ -192,7 +192,7 @@ def test_a_prewarm_of_a_model_that_is_not_there_is_an_error(client):
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_what_is_not_stored_is_continued_on_its_connection_and_on_no_other(gateway, client, upstream, api):
+def test_an_unstored_turn_can_only_be_continued_on_its_connection(gateway, client, upstream, api):
     upstream.script(Script(calls=(ToolCall("call_1", "look", "{}"),)), Script(text="a cat"), Script(text="bye"))
     first = client.ask(f"on-{api}", "look", tools=[TOOL], store=False)[-1]["response"]
     output = {"type": "function_call_output", "call_id": first["output"][0]["call_id"], "output": "fur"}
@@ -211,7 +211,7 @@ def test_what_is_not_stored_is_continued_on_its_connection_and_on_no_other(gatew
     assert (error["status"], error["error"]["code"]) == (400, "previous_response_not_found")
 
 
-def test_what_goes_on_from_an_unstored_turn_is_not_stored_either(gateway, client, upstream):
+def test_a_continuation_of_an_unstored_turn_is_not_stored(gateway, client, upstream):
     """It could not be gone on from: what it stands on is nowhere."""
     upstream.script(Script(text="one"), Script(text="two"))
     first = client.ask("on-chat", "hi", store=False)[-1]["response"]

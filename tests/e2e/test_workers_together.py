@@ -228,7 +228,7 @@ def test_a_reload_keeps_what_is_out(crew):
     assert crew.one.asked == 1
 
 
-def test_of_all_workers_one_request_waits_for_a_target_that_is_due(crew):
+def test_only_one_request_of_all_workers_waits_for_a_due_target(crew):
     """While all targets are out, further requests would only make the outage longer (BerriAI/litellm#3646)."""
     clients = crew.clients()
     several = [crew.another(client) for client in clients * 2]

@@ -60,7 +60,7 @@ async def test_a_storage_that_is_away_is_told_once_and_leaves_all_as_it_was(tmp_
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-async def test_what_a_later_version_has_written_lets_nobody_in_and_hurts_no_other(tmp_path, caplog):
+async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_others(tmp_path, caplog):
     file, store = config(tmp_path / "state"), opened(tmp_path / "state")
     await add(store, "ci")
     await add(store, "later", {"client": {**ITEM["client"], "quantum": 1}})

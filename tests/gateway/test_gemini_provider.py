@@ -124,7 +124,7 @@ async def test_chat_clients_are_asked_for_there_where_the_entry_says_so():
             assert sent == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
 
 
-async def test_what_fails_in_mid_stream_does_not_look_complete():
+async def test_a_stream_that_fails_midway_is_not_complete():
     """Recorded: an error without ``data:`` behind chunks that each said STOP."""
     async with providers(1) as (google,):
         google.__class__ = Google

@@ -141,7 +141,7 @@ async def test_an_exception_in_the_middle_of_an_invoked_stream_is_an_error_of_th
             assert "message_stop" not in answer.text
 
 
-async def test_what_a_platform_cannot_count_is_estimated():
+async def test_token_counts_that_a_platform_lacks_are_estimated():
     async with providers(1) as (one,), gateway(config(one)) as running:
         place = of(one)
         answer = await running.count_tokens("bedrock_invoke/anthropic.claude-opus-5-5")

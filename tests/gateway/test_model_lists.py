@@ -144,7 +144,7 @@ async def test_a_list_without_an_end_is_cut():
             assert len((await lists.names())["openrouter/*"]) == MAX_MODELS
 
 
-async def test_who_has_no_key_of_its_own_or_no_list_is_not_asked():
+async def test_entries_without_a_key_or_list_are_not_queried_for_models():
     async with listing(named("a")) as place:
         at = {"base_url": f"{place.url}/v1"}
         content = config(
@@ -188,6 +188,6 @@ def test_the_shapes_that_there_are(body, names, more):
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"3", b'{"data": [{"id": 3}]}', b'{"data": 1}', b"[" * 9999])
-def test_what_is_no_list_is_told_apart(body):
+def test_an_invalid_model_list_raises(body):
     with pytest.raises((ValueError, RecursionError)):
         read_page(body)

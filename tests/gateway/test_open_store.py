@@ -56,7 +56,7 @@ async def test_workers_share_a_file_that_goes_with_them(monkeypatch, storage):
     assert not path.parent.exists()
 
 
-async def test_what_the_configuration_says_of_memory_holds_for_the_file_that_workers_share(monkeypatch, tmp_path):
+async def test_memory_settings_apply_to_the_file_shared_by_workers(monkeypatch, tmp_path):
     storage = config(type="memory", max_bytes="4KiB", encryption_key=KEY)
     env = shared_by_workers(storage, tmp_path)
     monkeypatch.setenv(WORKERS_FILE, env[WORKERS_FILE])

@@ -69,7 +69,7 @@ async def test_fifty_who_ask_at_once_wait_for_one_fetch():
     assert (vendor.fetches, vendor.most_at_once) == (1, 1)
 
 
-async def test_who_leaves_takes_nobodys_fetch_along():
+async def test_a_cancelled_caller_does_not_cancel_a_shared_credential_fetch():
     vendor, given = Vendor(), []
     source = vendor.source()
     vendor.gate.clear()
@@ -206,7 +206,7 @@ async def test_there_is_nothing_newer_where_the_vendor_gives_the_same():
     assert await source.credential() == "the-only-token"
 
 
-async def test_what_was_fetched_is_in_no_line_of_the_log_nor_in_a_representation():
+async def test_fetched_credentials_are_in_no_log_line_or_repr():
     keys = AwsKeys("ASIAEXAMPLEEXAMPLE00", "secret/of+the+keys", "session-token-of-the-keys")
     source = RefreshedCredential(AwsSignIn(), lambda: Fetched(keys))
     await source.credential()

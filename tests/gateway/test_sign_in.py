@@ -377,7 +377,7 @@ def test_entra_is_asked_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("name", ["AWS, a container", "Google, a service account", "Azure, App Service"])
-def test_what_was_fetched_is_in_no_recording_and_on_no_page(name, clouds, monkeypatch, tmp_path, caplog):
+def test_fetched_credentials_are_in_no_recording_or_page(name, clouds, monkeypatch, tmp_path, caplog):
     """Also where a provider repeats it, in a stream's error or in a good answer's header."""
     case, folder = CASES[name], tmp_path / "recorded"
     case.prepare(monkeypatch, clouds, tmp_path)

@@ -408,7 +408,7 @@ def test_the_tokens_of_a_toy_are_counted(gateway, upstream):
     assert json.loads(gateway.ask("/v1/messages/count_tokens", messages).body) == {"input_tokens": 43}
 
 
-def test_who_is_silent_is_pinged_in_the_api_of_the_client(gateway, upstream):
+def test_a_silent_providers_client_gets_pings_in_its_own_api(gateway, upstream):
     """A toy has an event for it, and before the first content nothing that could be sent."""
     headers, begun = half("toy")
     upstream.script(Raw(200, headers, begun, "hang"))

@@ -74,7 +74,7 @@ async def test_the_name_is_looked_up_again_when_its_time_is_over(autojump_clock)
         (errno.ENETUNREACH, "unreachable"),
     ],
 )
-def test_what_keeps_a_connection_from_being_made_is_named(number, fault):
+def test_a_failed_connection_reports_the_cause(number, fault):
     error = connect_error(OSError(number, os.strerror(number)))
     assert error.fault == fault
     assert error.detail

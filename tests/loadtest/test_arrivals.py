@@ -115,7 +115,7 @@ async def test_a_late_process_leaves_no_arrival_out_and_moves_none(mock_clock):
     assert seen == [(0, 10, 10), (0.5, 9.5, 9.5), (1, 9, 9), (1.5, 8.5, 8.5)]
 
 
-async def test_nothing_runs_between_the_arrivals_of_one_instant(autojump_clock):
+async def test_simultaneous_arrivals_start_without_other_work_in_between(autojump_clock):
     """Or they begin one after the other (ai-dynamo/aiperf#1424)."""
     seen: list[str] = []
 

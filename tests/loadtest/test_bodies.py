@@ -169,7 +169,7 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
         ("chat", [1], NOTHING),
     ],
 )
-def test_what_an_event_says(api, data, said):
+def test_events_and_answers_are_read_in_every_api(api, data, said):
     found = read_whole_answer(api, msgspec.json.encode(data))
     assert (found.content, found.tokens, found.error, found.message) == (
         said.content, said.tokens, said.error, said.message,
@@ -178,7 +178,7 @@ def test_what_an_event_says(api, data, said):
 
 @pytest.mark.parametrize("raw", [b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])
 @pytest.mark.parametrize("api", OLDER)
-def test_what_says_nothing_says_nothing(api, raw):
+def test_events_without_content_read_as_nothing(api, raw):
     assert read_event(api, raw) is NOTHING
 
 

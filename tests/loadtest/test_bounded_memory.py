@@ -66,7 +66,7 @@ def test_servers_cannot_make_kinds_without_end():
     assert sum(other.finishes.values()) == 3 * KINDS + 1
 
 
-def test_what_other_processes_report_makes_no_kinds_without_end_either():
+def test_merged_tallies_have_a_limited_number_of_kinds():
     """Each second of each process may have as many."""
     whole = Tally()
     for second in range(3):

@@ -224,7 +224,7 @@ def test_more_errors_are_a_verdict_of_their_own(tmp_path, capsys):
         (("README.md", "README.md", "--percentiles", "x"), "percentiles below 100"),
     ],
 )
-def test_what_cannot_be_compared_says_why(args, said, capsys):
+def test_files_that_cannot_be_compared_are_refused_with_the_reason(args, said, capsys):
     code, _, err = compare(capsys, *args)
     assert code == 2
     assert said in err

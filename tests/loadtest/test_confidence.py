@@ -34,7 +34,7 @@ def test_the_chances_are_those_of_the_binomial_distribution():
     assert chance_of_at_most(9, 10, 0) == 0
 
 
-def test_who_is_sure_that_a_share_is_kept_errs_at_most_once_in_twenty():
+def test_certainty_that_a_share_is_kept_is_wrong_at_most_once_in_twenty():
     """1,000 seeds of a server that keeps a little less than is asked."""
     for share, values, over in ((0.99, 299, 0), (0.99, 628, 2), (0.95, 93, 1)):
         wrong = 0
@@ -79,7 +79,7 @@ def test_a_single_run_has_no_bounds():
     assert MeanOfRuns.of([3.0]) == MeanOfRuns(3.0, 3.0, 3.0, None)
 
 
-def test_what_rises_step_by_step_rises_and_what_wanders_hardly_ever():
+def test_a_steady_rise_is_detected_and_random_walks_rarely():
     assert surely_rises([1, 2, 3.1, 4])
     assert not surely_rises([1, 2, 3])
     assert not surely_rises([5, 5, 5, 5])

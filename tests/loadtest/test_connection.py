@@ -118,7 +118,7 @@ def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
         (SIZED.replace(b"Content-Length", b"Content-Encoding: gzip\r\nContent-Length"), "encoding", "incorrect header"),
     ],
 )
-def test_what_is_no_whole_answer_is_named_however_it_is_cut(wire, fault, detail):
+def test_an_incomplete_answer_is_reported_however_it_is_split(wire, fault, detail):
     for size in (1, 7, len(wire) or 1):
         if size == 1 and len(wire) > 1000:
             continue

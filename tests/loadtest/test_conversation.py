@@ -67,7 +67,7 @@ def test_a_conversation_has_its_number_of_turns_and_each_has_all_before():
     assert session.turn(answered("Three.")) is None
 
 
-def test_what_is_drawn_does_not_depend_on_the_answers():
+def test_the_drawn_plan_does_not_depend_on_the_answers():
     """So that several processes, each of which sends a part, go through one plan."""
     source = conversations(
         turns=Turns(UniformLengths(2, 9)), think=ThinkTime(UniformLengths(0, 9000)), prompt=(10, 900)

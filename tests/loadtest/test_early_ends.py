@@ -74,7 +74,7 @@ def test_a_condition_of_a_part_looks_at_that_alone():
     assert ends.reason(FIGURES) == "slow: ttft.p50>100ms: it is 200 ms in the last 20 finished requests, in 10 s"
 
 
-def test_what_is_known_at_the_end_alone_is_no_such_condition():
+def test_figures_known_only_at_the_end_are_refused_by_until():
     for text in ("rate>5", "throughput<5", "notes>0"):
         with pytest.raises(InvalidCondition, match="is known only at the end; use it with --fail-if"):
             parse_until(text)
@@ -89,7 +89,7 @@ def test_tokens_are_counted_whatever_becomes_of_the_answer():
     assert budget.reason(FIGURES) == "100 of 100 tokens are used (--max-tokens)"
 
 
-def test_nothing_but_refusals_at_the_begin_is_told():
+def test_a_load_that_begins_with_only_refusals_reports_it():
     refused = record(end="error", status=401, problem=Problem("status 401", "first byte", "no such key"), contents=())
     warming = attrs.evolve(refused, planned=-1.0)
     said = "the server rejected all of the first 20 requests: status 401: no such key"

@@ -25,7 +25,7 @@ def test_turns_carry_what_was_said_before():
     assert three.inputs == pytest.approx(3 * one.inputs + 3 * (one.inputs + 50))
 
 
-def test_where_the_servers_decide_that_is_said():
+def test_an_estimate_states_that_the_count_depends_on_the_servers():
     found = estimate({"model": "m", "output": 50}, concurrency=4, seconds=9)
     assert "the number of requests depends on the servers" in str(found)
     assert str(estimate({"model": "m", "output": 50}, concurrency=4, count=100)).endswith(

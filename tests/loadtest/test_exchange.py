@@ -61,7 +61,7 @@ async def test_the_end_event_of_the_api_ends_an_answer_whose_body_is_left_open(a
         assert target.connections.idle_channel() is None
 
 
-async def test_what_looks_like_the_end_in_a_text_is_none():
+async def test_text_that_looks_like_an_end_event_does_not_end_the_answer():
     async def serve(stream, head):
         await answer(stream, "[DONE]", '"error"', pause=0.15)
 
@@ -186,7 +186,7 @@ async def test_a_request_that_the_server_read_and_dropped_is_not_sent_again():
 
 
 @pytest.mark.parametrize("resend", [True, False])
-async def test_what_met_a_closed_connection_is_sent_again_once_and_told(resend):
+async def test_a_request_on_a_closed_connection_is_resent_once_and_reported(resend):
     peers = []
 
     async def serve(stream, head):

@@ -24,7 +24,7 @@ async def test_an_answer_of_endless_small_events_ends():
     assert (failure.kind, failure.example) == ("too large", f"the answer has more than {MAX_EVENTS} events")
 
 
-async def test_of_an_endless_error_no_more_is_read_than_anybody_is_shown():
+async def test_only_the_shown_part_of_an_endless_error_is_read():
     """What it says was decoded as a whole, while all streams stood still: for 8 s with 60 MB of lists."""
 
     async def serve(stream, _):
@@ -51,7 +51,7 @@ def test_a_whole_answer_that_unfolds_is_not_read():
         TurnAnswer.read("chat", lists, streamed=False)
 
 
-async def test_what_stands_behind_the_end_of_what_is_compressed_is_not_kept():
+async def test_data_after_a_compressed_answer_is_not_stored():
     async def serve(stream, _):
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(b": hello\n\n"))
         while True:

@@ -37,7 +37,7 @@ def told(*records, missed=()):
 VARYING = ("error.type", "gen_ai.token.type", "trigate.load.end")
 
 
-def test_what_has_a_name_in_the_conventions_goes_by_it():
+def test_metrics_use_the_names_of_the_conventions():
     failed = exchange_record(end="error", problem=Problem("status 503", "first byte"), contents=(), first_event=None)
     found = told(
         exchange_record(tokens=AnswerTokens(7, 3)),
@@ -153,7 +153,7 @@ async def watched_to_its_end(answers):
         nursery.cancel_scope.cancel()
 
 
-async def test_what_a_collector_has_in_the_end_is_what_the_report_says():
+async def test_a_collector_finally_has_the_figures_of_the_report():
     bodies = []
 
     async def collect(stream, head, body):

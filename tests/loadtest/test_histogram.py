@@ -61,7 +61,7 @@ def test_merging_nothing_changes_nothing():
 
 
 @given(MANY)
-def test_what_is_dumped_loads(values):
+def test_a_dumped_histogram_loads_unchanged(values):
     assert Histogram.load(filled(values).dump()).dump() == filled(values).dump()
 
 

@@ -194,7 +194,7 @@ async def test_a_connection_that_ends_takes_all_its_streams():
     assert {exchange.problem.kind for exchange in exchanges} <= {"closed", "reset"}
 
 
-async def test_who_gives_up_while_it_sends_takes_no_frame_along():
+async def test_a_cancelled_sender_leaves_no_partial_frame():
     """Half a frame would be the end of all other streams of the connection."""
     ours, other = socket.socketpair()
     ours.setblocking(False)
@@ -316,7 +316,7 @@ async def test_a_server_whose_first_frame_has_no_settings_does_not_speak_http_2(
         assert (exchange.problem.phase, exchange.problem.detail) == ("connect", "the server does not support HTTP/2")
 
 
-async def test_what_a_leaving_server_still_says_in_the_same_read_is_its_answer():
+async def test_an_answer_in_the_same_read_as_goaway_counts():
     leaving = frame(GOAWAY, 0, 0, bytes((0, 0, 0, 1)) + bytes(4))
     half = len(SAID) // 2
     answers = [

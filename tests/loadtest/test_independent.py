@@ -183,7 +183,7 @@ def ends_of(run: RunResult) -> Counter[str]:
 
 
 @pytest.mark.slow
-async def test_what_a_server_received_dropped_and_sent_adds_up_to_the_report():
+async def test_the_report_agrees_with_the_servers_own_counts():
     """Fifteen sent and seven dropped were "8 whole, 0 errors" where dropped requests are sent again unseen
     (kubernetes-sigs/inference-perf#780)."""
     for how in (

@@ -35,7 +35,7 @@ def test_the_json_has_each_condition_with_value_and_limit():
     ]
 
 
-def test_of_several_runs_the_one_that_was_stopped_has_the_condition_that_stopped_it():
+def test_the_junit_file_lists_a_stop_condition_at_its_run():
     plan = {"requests": [{"name": "chat m"}]}
     runs = [result(record(), target="a", scenario=plan, label=label, stopped=why) for label, why in (("5/s", ""),
             ("10/s", "errors>5%: it is 9 %"))]  # fmt: skip

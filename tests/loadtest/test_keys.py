@@ -58,7 +58,7 @@ def test_every_provider_with_a_host_and_a_variable_is_known():
     ],
     ids=["none", "not set", "own host", "named", "headers"],
 )  # fmt: skip
-def test_what_is_sent_is_said_and_what_to_do_where_it_is_refused(url, more, env: Mapping[str, str], said, advised):
+def test_the_used_key_is_described_with_advice_on_refusals(url, more, env: Mapping[str, str], said, advised):
     plan = scenario(url, concurrency=1, **more)
     found = credential_for(url, plan.key_env, env)
     assert said in describe_key(url, found, plan)

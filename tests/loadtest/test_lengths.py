@@ -31,7 +31,7 @@ def test_every_spelling_is_read():
     assert read_lengths({"p50": 200, "p95": 2000, "max": 4000}) == LognormalLengths(200, 2000, most=4000)
 
 
-def test_what_cannot_be_a_length_is_told():
+def test_invalid_lengths_are_reported():
     cases = {
         0: "expected a number of tokens",
         True: "expected a number of tokens",
@@ -56,7 +56,7 @@ def test_what_cannot_be_a_length_is_told():
             read_lengths(value)
 
 
-def test_what_is_drawn_is_as_asked():
+def test_drawn_lengths_follow_their_distribution():
     even = drawn(UniformLengths(50, 150))
     assert (min(even), max(even)) == (50, 150)
     assert mean(even) == pytest.approx(100, rel=0.02)
@@ -67,7 +67,7 @@ def test_what_is_drawn_is_as_asked():
     assert quantiles(lognormal, n=20)[-1] == pytest.approx(2000, rel=0.1)
 
 
-def test_what_is_drawn_stays_within_its_bounds_and_has_the_mean_that_is_told():
+def test_clamped_lengths_have_the_stated_mean():
     for lengths in (NormalLengths(100, 300, 20, 150), LognormalLengths(100, 1000, 50, 400)):
         found = drawn(lengths)
         assert (min(found), max(found)) == (lengths.least, lengths.most)

@@ -58,7 +58,7 @@ async def test_a_cap_that_nobody_meets_is_not_told():
     assert not any("cap" in note for note in notes(run))
 
 
-async def test_what_waits_for_its_turn_when_the_grace_ends_is_unfinished():
+async def test_requests_queued_at_the_end_of_the_grace_are_unfinished():
     async with serving(taking(60)) as url:
         run = await load(url, rate=50, seconds=0.1, concurrency=1, grace="200ms")
     assert run.tally.counts["unfinished"] == run.tally.counts["started"] == 5
@@ -89,7 +89,7 @@ async def test_a_closed_loop_with_a_count_does_not_wait_for_what_never_ends():
 # Time
 
 
-async def test_what_is_older_than_the_deadline_is_expired_and_not_sent():
+async def test_requests_past_the_deadline_are_not_sent():
     """zoxy-io/zrk#26: behind a server at half of what it is asked, latencies grow as long as the load goes on."""
     asked = []
 
@@ -106,7 +106,7 @@ async def test_what_is_older_than_the_deadline_is_expired_and_not_sent():
     assert run.tally.goodput == 0.2
 
 
-async def test_what_never_ends_is_named_by_its_request_id():
+async def test_an_endless_answer_is_reported_by_its_request_id():
     """Others waited hours for the last of a thousand: sgl-project/sglang#32578, vllm-project/vllm#51030."""
 
     async def silent(stream, head):
@@ -149,7 +149,7 @@ def refusing(wait):
     return serve
 
 
-async def test_what_servers_ask_to_wait_stands_beside_the_error():
+async def test_requested_waits_are_reported_with_the_error():
     async with serving(refusing(b"7")) as url:
         run = await load(url, rate=20, seconds=0.1)
     assert [(row.kind, row.retry_after) for row in run.tally.failures] == [("status 429", (7.0, 7.0))]

@@ -62,7 +62,7 @@ async def test_each_endpoint_is_asked_where_it_is_and_its_answer_judged():
     assert run.tally.measures["ttft"].count == 0
 
 
-def test_what_is_no_answer_of_an_endpoint_is_none():
+def test_an_invalid_endpoint_answer_breaks_a_rule():
     for api, bodies in BAD.items():
         for body in bodies:
             found = judge_answer(ReceivedAnswer(api, False, None, body), strict=False)
@@ -112,7 +112,7 @@ def test_endpoints_are_found_by_their_addresses():
         ({"api": "responses", "websocket": True, "stream": False}, "websocket does not work with whole answers"),
     ],
 )
-def test_what_an_endpoint_has_not_got_is_a_mistake(request_, said):
+def test_features_that_an_endpoint_lacks_are_mistakes(request_, said):
     with pytest.raises(ConfigError) as caught:
         scenario("http://h", [{"model": "m", **request_}], concurrency=1)
     assert any(said in mistake.found for mistake in caught.value.mistakes)

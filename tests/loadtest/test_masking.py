@@ -46,7 +46,7 @@ def test_a_key_of_which_only_the_beginning_is_shown_is_masked(whole, behind):
         assert WORDS.mask(f"it answered b'{whole[:end]}{behind}").startswith("it answered b'***"), end
 
 
-def test_what_only_begins_like_a_key_is_left_alone():
+def test_words_that_only_begin_like_a_key_are_not_masked():
     for text in ("sk-proj-another is no key", "sk-proj", "Bearer", "no key"):
         assert WORDS.mask(text) == text
 

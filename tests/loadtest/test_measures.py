@@ -69,7 +69,7 @@ def test_a_whole_answer_has_no_first_token():
     }  # fmt: skip
 
 
-def test_what_was_waited_in_vain_counts_and_is_known_to():
+def test_aborted_waits_count_and_are_marked_as_censored():
     late = {"end": "error", "problem": Problem("timeout", "stream"), "ended": 31.0}
     found = MEASURES["duration"].values_of(attrs.evolve(WHOLE, **late))
     assert (list(found.values), found.censored) == ([30.0], True)

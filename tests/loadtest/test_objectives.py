@@ -35,7 +35,7 @@ def test_other_tools_spelling_is_in_milliseconds():
     assert [one.figure for one in parse_objectives("inter_token_latency:3.4 request_latency:5")] == ["tpot", "duration"]
 
 
-def test_what_cannot_apply_holds_and_what_is_missing_does_not():
+def test_an_inapplicable_objective_is_met_and_a_missing_value_fails():
     """vLLM lets the time per token of an answer of one token hold, AIPerf lets what is missing fail: both are right."""
     one = {"contents": (0.2,), "tokens": AnswerTokens(1, 1)}
     assert not_met("tpot<1ms, gap.max<1ms, stall<1ms, tokens_per_second>1000, connect<1us", **one) == ()

@@ -134,7 +134,7 @@ def test_a_missing_part_is_named_with_its_meaning(tmp_path):
     assert together.remarks[1].startswith(f"Lost: {lost} planned requests. The server had less load than planned")
 
 
-def test_what_parts_ended_with_is_told_with_their_numbers(tmp_path):
+def test_merged_results_attribute_stops_and_remarks_to_their_parts(tmp_path):
     paths = [
         report(tmp_path, 0),
         report(tmp_path, 1, stopped="tired", interrupted=True),
@@ -144,7 +144,7 @@ def test_what_parts_ended_with_is_told_with_their_numbers(tmp_path):
     assert (together.stopped, together.interrupted, together.remarks) == ("part 2: tired", True, ("Part 3: x.",))
 
 
-def test_what_are_no_parts_of_one_load_is_refused(tmp_path):
+def test_reports_that_are_not_parts_of_one_load_are_refused(tmp_path):
     for name in "012":
         (tmp_path / name).mkdir()
     first, whole = report(tmp_path, 0), tmp_path / "whole.json"

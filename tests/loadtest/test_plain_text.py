@@ -13,7 +13,7 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\u2066\r\nnote: all is well\n\u2028f
 
 
 @given(st.text())
-def test_nothing_is_left_that_a_terminal_would_obey(said):
+def test_plain_text_contains_no_control_characters(said):
     shown = plain_text(said)
     assert all(unicodedata.category(one)[0] not in "C" or one == "\u00ad" for one in shown)
     assert "\n" not in shown

@@ -70,7 +70,7 @@ def test_a_condition_that_does_not_hold_lets_it_pass(good, condition):
     assert parse_condition(condition).failure(good) is None
 
 
-def test_what_was_not_measured_fails(bad):
+def test_a_condition_on_an_unmeasured_figure_fails(bad):
     assert parse_condition("ttft.p95>60s").failure(bad) == "ttft.p95>60s: nothing was measured"
     assert parse_condition("errors>50%").failure(bad) == "errors>50%: it is 100 %"
 
@@ -124,7 +124,7 @@ def test_a_report_of_somebody_elses_is_shown_as_text_that_no_terminal_obeys(bad,
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format": 1, "runs": [{}]}', b'{"format": 1, "runs": 3}'])
-def test_what_is_no_report_is_refused(tmp_path, content):
+def test_a_file_that_is_no_report_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(InvalidReport, match=r"x\.json is not a report"):
         report.load(tmp_path / "x.json")
@@ -506,7 +506,7 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
         (("--compare", "a", "b", "-n", "5"), "--compare: it does not work with -n"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_run_says_why(args, said, capsys):
+def test_an_impossible_load_is_refused_with_the_reason(args, said, capsys):
     assert status_of("load", *args) == 2
     found = capsys.readouterr().err
     assert said in found

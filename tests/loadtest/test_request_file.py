@@ -93,7 +93,7 @@ def test_a_body_says_itself_whether_it_is_streamed_and_how_long_its_answer_may_b
     assert (gemini.output, with_settings_of(kind, gemini).stream) == (4, False)
 
 
-def test_nothing_of_a_body_changes_but_its_model():
+def test_only_the_model_of_a_body_changes():
     cases = {
         b' {"a" : [1,  2.50],"model" :"model" , "z":{}}': b' {"a" : [1,  2.50],"model" :"n\\"" , "z":{}}',
         b'{"model":"a"}': b'{"model":"n\\""}',
@@ -126,7 +126,7 @@ def test_lines_and_arrays_hold_the_same_requests(read):
         assert "(1 prompt, 1 talk of several turns, 1 body of chat)" in file.describe()
 
 
-def test_what_was_found_and_left_out_is_told(read):
+def test_a_request_file_describes_used_and_skipped_lines(read):
     nobody = line(conversations=[{"from": "gpt", "value": "Hi"}])
     said = read(b"\n".join([line(prompt="a"), line(prompt="b"), nobody, line(prompt=""), nobody])).describe()
     assert said == (

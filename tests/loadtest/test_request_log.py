@@ -48,7 +48,7 @@ def test_a_line_has_each_time_from_the_planned_begin():
     assert "body" not in found
 
 
-def test_what_never_came_is_null_and_what_was_waited_in_vain_is_marked():
+def test_missing_times_are_null_and_aborted_waits_are_marked():
     gone = Problem("timeout", "first byte", "not finished after 30 s")
     record = exchange_record(
         sent=1.0, first_byte=None, first_event=None, contents=(), first_output=None, end_event=None,
@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_loses_lines_and_says_so():
         assert (log.lost, log.failure) == (1, "no space left on device")
 
 
-def test_what_a_full_disk_took_of_a_line_is_taken_back():
+def test_a_partial_line_on_a_full_disk_is_removed():
     class Filling(io.BytesIO):
         space = 30
 

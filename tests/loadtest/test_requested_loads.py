@@ -82,7 +82,7 @@ def test_burstiness_goes_from_bursts_to_even_arrivals():
     ],
     ids=str,
 )
-def test_what_contradicts_itself_is_told(keys, said):
+def test_contradictory_loads_are_reported(keys, said):
     with pytest.raises(ConfigError) as error:
         plan(**keys)
     assert said in error.value.list_mistakes("mistakes")

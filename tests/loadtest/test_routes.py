@@ -29,7 +29,7 @@ async def test_the_report_says_who_answered_in_how_many_attempts_and_for_how_muc
     assert "cost 0.0096 USD, reported by 8 responses" in said
 
 
-def test_what_a_limit_refused_nobody_has_answered():
+def test_answers_refused_by_a_limit_count_for_no_target():
     """The gateway says all the same who was to."""
     figures = RouteFigures()
     figures.add(ROUTE)

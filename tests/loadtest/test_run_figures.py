@@ -86,7 +86,7 @@ def test_shares_put_together_equal_all_at_once_bucket_by_bucket(seed, processes)
     assert plain(found) == plain(filled(records))
 
 
-def test_what_one_process_says_in_parts_is_not_counted_twice():
+def test_partial_figures_of_a_process_are_not_counted_twice():
     rng = random.Random(1)
     records = [record(rng) for _ in range(40)]
     looks = [(1.1, 5), (1.4, 7), (1.8, 6), (2.2, 3)]

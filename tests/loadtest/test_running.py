@@ -81,7 +81,7 @@ async def held_up(seconds: float):
     time.sleep(seconds)  # noqa: ASYNC251  # that is the point
 
 
-async def test_what_begins_in_the_warm_up_does_not_count():
+async def test_requests_begun_in_the_warm_up_do_not_count():
     asked = []
 
     async def serve(stream, head):
@@ -194,7 +194,7 @@ async def test_each_bad_end_has_its_kind_and_phase(data, kind, phase):
     assert run.tally.counts["not_whole"] == (phase in ("first token", "stream"))
 
 
-async def test_nobody_there_is_refused_while_connecting():
+async def test_a_missing_server_is_reported_as_a_refused_connection():
     async with serving(quick) as url:
         pass
     run = await load(url, rate=20, seconds=0.1)
@@ -206,14 +206,14 @@ async def silent(stream, head):
     await trio.sleep_forever()
 
 
-async def test_what_never_ends_times_out_and_its_silence_counts_as_a_gap():
+async def test_an_endless_answer_times_out_and_its_silence_is_a_gap():
     async with serving(silent) as url:
         run = await load(url, rate=10, seconds=0.1, timeout="600ms")
     assert [(row.kind, row.phase) for row in run.tally.failures] == [("timeout", "stream")]
     assert run.tally.measures["gap"].most > 0.3
 
 
-async def test_what_is_under_way_after_the_grace_is_unfinished():
+async def test_requests_running_after_the_grace_are_unfinished():
     async with serving(silent) as url:
         run = await load(url, rate=20, seconds=0.1, grace="500ms")
     assert run.tally.counts["unfinished"] == 2
@@ -282,7 +282,7 @@ async def test_a_run_that_begins_no_more_lets_what_is_under_way_end():
         assert run.tally.counts["whole"] == run.tally.counts["started"] >= 6, how
 
 
-async def test_what_does_not_end_after_the_last_arrival_is_unfinished():
+async def test_requests_running_after_the_last_arrival_are_unfinished():
     run = await finished_after(2, silent, rate=20, grace="200ms")
     assert run.tally.counts["unfinished"] == run.tally.counts["started"] >= 2
 
@@ -332,7 +332,7 @@ async def test_credentials_are_sent_and_are_in_no_report():
     assert b"secret" not in report.dump([run])
 
 
-async def test_what_a_server_says_beside_its_error_holds_no_credential_either():
+async def test_texts_of_the_server_in_reports_contain_no_credential():
     """The reason to finish, the request's id and the gateway's headers stand in reports as they are said."""
 
     async def serve(stream, head):

@@ -107,7 +107,7 @@ targets: {a: "http://y"}
     ]
 
 
-def test_what_is_wrong_makes_no_other_mistake_of_what_is_right():
+def test_one_mistake_does_not_cause_others():
     """A rate that is no number is still a rate, and two requests of an API that there is not have no name yet."""
     found = mistakes(
         """url: nowhere
@@ -210,7 +210,7 @@ def test_each_mistake_is_told(text, said):
     assert "p4ss" not in found[0]
 
 
-def test_what_prompts_are_like_is_read():
+def test_prompt_settings_are_read():
     plan = built(
         """
 url: http://x

@@ -65,7 +65,7 @@ def test_an_answer_that_fails_when_it_is_run_longer_is_lowered():
     assert tried[-1].holds
 
 
-def test_where_none_holds_that_is_the_answer_after_a_second_look_and_lower_rates():
+def test_a_search_without_a_passing_load_retries_and_tries_lower_rates():
     tried, found = searched(RATES, up_to(0))
     assert loads(tried) == [(1, "climb"), (1, "again"), *((load, "climb") for load in (0.5, 0.25, 0.125, 0.0625))]
     assert found == FoundLoad("none", 0, 0.0625)

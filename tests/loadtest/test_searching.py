@@ -95,7 +95,7 @@ async def test_objectives_lower_the_answer(autojump_clock):
     assert 6 <= run.search.found.load <= 16.5
 
 
-async def test_where_nothing_holds_that_is_said(autojump_clock):
+async def test_a_search_without_a_passing_load_reports_that(autojump_clock):
     run, _ = await found_on(EIGHT, plan(), slow=0.1)
     assert run.search is not None
     assert run.search.found.outcome == "none"
@@ -160,7 +160,7 @@ async def test_a_line_tells_of_each_load_as_it_goes(autojump_clock):
     assert max(map(len, lines)) <= 80, lines
 
 
-def test_what_must_hold_is_that_99_percent_are_good_or_what_is_given():
+def test_a_search_requires_99_percent_good_answers_or_its_conditions():
     """As many values as early stopping in MLPerf's rules wants are counted of what a percentile or a share is asked."""
     tallies = {"": Tally(), "chat m": Tally()}
     for number in range(100):

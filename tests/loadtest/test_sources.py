@@ -65,7 +65,7 @@ def test_the_same_prompts_are_sent_where_they_are_asked_for():
     assert all(request.learn is None for request in sent(scenario))  # lengths that follow an answer would differ
 
 
-def test_what_is_drawn_for_one_kind_does_not_depend_on_who_sends_it():
+def test_drawn_requests_do_not_depend_on_the_sending_process():
     """Each process goes through the whole plan; a request is made only where it is sent."""
     scenario = plan({"model": "m", "prompt": [50, 2000], "prefix": "50%:100:3", "images": {"size": "4x4"}}, warmup=9)
     source = source_of(scenario.requests, setting_of(scenario, "a"))
@@ -196,7 +196,7 @@ def test_bodies_of_a_file_go_to_their_own_api_with_nothing_but_their_model_chang
     assert made[1].body == json.dumps(lines[1]).encode().replace(b'"theirs"', b'"m"')
 
 
-def test_what_was_found_in_files_is_told_before_the_load(own, tmp_path):
+def test_files_are_described_before_the_load(own, tmp_path):
     scenario = attrs.evolve(own(*({"prompt": str(n)} for n in range(10))), steps=(RateStep(10, 10),))
     assert describe_files(scenario) == (
         "own.jsonl: 10 requests (10 prompts); 100 requests are planned, so each is sent about 10 times",

@@ -41,13 +41,13 @@ def test_a_run_that_only_rises_is_not_steady_and_its_slope_is_told():
     assert drift.after > 1.5
 
 
-def test_what_becomes_worse_after_a_while_is_not_steady_from_the_start():
+def test_a_run_that_degrades_is_not_steady():
     found = steadiness(run_of([20] * 20, [0.5] * 10 + [2.0] * 10), 20)
     assert found is not None
     assert found.since == 10
 
 
-def test_what_wanders_by_chance_is_no_drift():
+def test_random_variation_is_no_drift():
     """As whole answers a second do where requests come at random."""
     rng, drifting = random.Random(1), 0
     for _ in range(100):
@@ -56,7 +56,7 @@ def test_what_wanders_by_chance_is_no_drift():
     assert drifting <= 5
 
 
-def test_of_short_runs_and_few_answers_nothing_is_said():
+def test_short_runs_have_no_steadiness():
     assert steadiness(run_of([20] * 5), 5) is None
     assert steadiness(run_of([1] * 20), 20) is None
     assert [window.begin for window in windows(run_of([1] * 25), 25)] == [0, 3, 6, 9, 12, 15, 18, 21]

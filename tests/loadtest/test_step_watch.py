@@ -107,7 +107,7 @@ def test_a_look_on_the_way_up_goes_on_where_more_are_under_way_than_there_should
         assert step_state(at, length, [], "climb", watch) == wanted, (at, under_way)
 
 
-def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_nothing_has_ended():
+def test_growing_requests_under_way_are_a_backlog_even_without_ends():
     """A server that serves all concurrent requests and ever more slowly ends none of them for long."""
     length = StepLength(2, 8, crowd=24)
     for fills, wanted in ((10, "backlog"), (0, "enough")):  # or as many as ever, which is slow and no backlog
@@ -143,7 +143,7 @@ def alike(answers) -> float:
     return watch.dependent_answers(pstdev(one.wait_seconds for one in answers))
 
 
-def test_what_is_left_of_many_alike_says_how_many_it_takes():
+def test_dependent_values_state_how_many_more_are_needed():
     few = LimitEvidence(0.99, 600, 0, dependent=10)
     assert not few.is_decided
     assert few.missing_values_text == "sure of 95.1 %, for 99 % it takes 2990 answers"

@@ -88,7 +88,7 @@ def test_a_table_of_several_runs_is_followed_by_how_they_ended_their_errors_and_
     assert all(len(line) <= COLUMNS for line in [*first.splitlines(), *second.splitlines()])
 
 
-def test_what_says_nothing_is_left_out():
+def test_the_summary_omits_figures_without_values():
     """Answers without tokens have no speed; what was put into them has."""
     vectors = [
         attrs.evolve(

@@ -72,7 +72,7 @@ def test_mooncakes_times_are_milliseconds(read):
     assert trace.seconds == pytest.approx(3536.999)
 
 
-def test_what_was_found_is_told_with_its_unit_length_and_rate(read):
+def test_a_trace_is_described_with_its_unit_length_and_rate(read):
     said = read(MOONCAKE, "mooncake.jsonl").describe(1)
     assert (
         said == "mooncake.jsonl: Mooncake's form (times in milliseconds), 3 requests in 58 min 57 s, 0.00085 a second"
@@ -98,7 +98,7 @@ def test_rows_out_of_order_are_sorted_with_all_that_belongs_to_them(read):
     assert trace.row(1).blocks == (0, 14, 15)
 
 
-def test_what_is_no_trace_is_told_with_its_line(read):
+def test_invalid_traces_are_reported_with_their_line(read):
     cases = {
         "a,b\n1,2\n": "the columns are a, b; give one with TIMESTAMP, ContextTokens, GeneratedTokens",
         "": "the file is empty",
@@ -119,7 +119,7 @@ def test_what_is_no_trace_is_told_with_its_line(read):
         assert said in str(caught.value), (text, str(caught.value))
 
 
-def test_of_many_mistakes_the_first_are_told_and_the_others_counted(read):
+def test_only_the_first_mistakes_are_listed_and_others_counted(read):
     with pytest.raises(ConfigError) as caught:
         read(BURST + "x,y,z,a,b,c\n" * 500)
     assert len(caught.value.mistakes) == 11

@@ -42,7 +42,7 @@ async def test_a_large_request_goes_out_in_pieces_between_which_others_have_thei
     await far.aclose()
 
 
-async def test_what_is_small_goes_out_at_once():
+async def test_small_data_is_sent_immediately():
     near, far = connection_ends()
     step = near.send((b"head ", b"body"))
     with pytest.raises(StopIteration):  # without a turn of anybody else
@@ -54,7 +54,7 @@ async def test_what_is_small_goes_out_at_once():
 
 @pytest.mark.skipif(not hasattr(loops, "_PollingLoop"), reason="each socket has a task of its own")
 @pytest.mark.parametrize("turn", [-1.0, 60.0])
-async def test_who_takes_long_over_what_was_read_keeps_no_timer_waiting_for_all_others(turn, monkeypatch, nursery):
+async def test_slow_processing_of_reads_does_not_delay_timers(turn, monkeypatch, nursery):
     """Frames without end on sixty connections kept timeouts waiting for the better part of a minute."""
     monkeypatch.setattr(loops, "TURN", turn)
     loop, pairs, order = loops._PollingLoop(), [socket.socketpair() for _ in range(3)], []

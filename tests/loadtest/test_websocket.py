@@ -74,7 +74,7 @@ async def test_the_end_of_a_websocket_is_told_behind_what_came_before(ending, fa
     assert socket.closed == ((1011, "busy") if ending == "close" else None)
 
 
-async def test_what_is_no_websocket_is_named():
+async def test_an_invalid_websocket_server_is_reported():
     async def talk(peer):
         await peer.accept()
         await peer.stream.send_all(b"\xff\xff\xff")

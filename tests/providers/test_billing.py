@@ -120,7 +120,7 @@ def test_mistrals_tier_is_in_its_usage() -> None:
         ({}, None),
     ],
 )
-def test_what_else_changes_the_price_of_messages_is_part_of_the_tier(said: dict[str, Any], tier: str | None) -> None:
+def test_price_modifiers_of_messages_are_part_of_the_tier(said: dict[str, Any], tier: str | None) -> None:
     """Fast mode and inference in one country have prices of their own (platform.claude.com, Pricing)."""
     assert read_usage("messages", said).tier == tier
 
@@ -274,7 +274,7 @@ def test_one_answer_lists_no_endless_number_of_steps() -> None:
         read_usage("messages", {"iterations": [step("message", 1, 1)] * 5000})
 
 
-def test_what_all_steps_have_taken_is_added_up() -> None:
+def test_tokens_of_all_steps_are_summed() -> None:
     """A limit counts them all, though the answer's own counts leave some out."""
     used = read_usage(
         "messages", {"iterations": [step("compaction", 100, 83, read=55096), step("message", 5, 2, written=7)]}
@@ -319,7 +319,7 @@ def response_object(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", [10**30, 1e300, -(10**30), -1e300])
 @pytest.mark.parametrize("api", OLDER)
-def test_what_a_provider_counts_fits_into_the_numbers_of_databases(api: Api, number: float) -> None:
+def test_token_counts_are_limited_to_database_integers(api: Api, number: float) -> None:
     # One such answer would stop the counters and the ledger of everybody.
     counts = dict.fromkeys(
         ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "cache_read_input_tokens"), number

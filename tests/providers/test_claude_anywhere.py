@@ -96,7 +96,7 @@ def test_no_other_model_gets_the_setting(client: str, provider: str, model: str)
     assert written.dropped
 
 
-def test_what_nobody_has_signed_and_what_another_account_has_stays_out():
+def test_unsigned_and_foreign_thinking_is_omitted():
     unsigned = {"type": "thinking", "thinking": "hm", "signature": ""}
     sealed = {**SIGNED, "signature": seal(Issuer("third", "c3"), "messages", SIGNED)}
     for thought in (unsigned, sealed):

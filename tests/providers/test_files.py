@@ -58,7 +58,7 @@ def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str)
 
 
 @pytest.mark.parametrize("client", ["chat", "responses"])
-def test_what_converse_cannot_take_is_refused_with_all_that_it_takes(client: str):
+def test_an_unsupported_converse_file_is_refused_with_the_supported_types(client: str):
     with pytest.raises(GatewayError) as raised:
         written(client, "converse", "blob", "AAAA")
     message = raised.value.info.message

@@ -106,7 +106,7 @@ def effort_of(body: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_of_temperature_and_top_p_the_first_stays_where_both_are_refused(api):
+def test_temperature_stays_if_both_sampling_settings_are_refused(api):
     """Claude 4.5 refuses the two together (truefoundry/models#2122, Soju06/codex-lb#538, juspay/neurolink#1706)."""
     both = request_with(temperature=0.3, top_p=0.9)
     body, dropped = write_body(api, both, one_of_temperature_top_p=True)
@@ -129,7 +129,7 @@ def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
     ("api", "name", "value"),
     [*((api, "n", 2) for api in OLDER), ("chat", "max_tokens", 0), ("responses", "max_tokens", 0)],
 )
-def test_what_would_be_another_answer_is_a_400(api, name, value):
+def test_settings_that_would_change_the_answer_are_a_400(api, name, value):
     """Never one choice for two, never a paid answer for a warm cache (decolua/9router#560)."""
     with pytest.raises(GatewayError) as caught:
         write_body(api, request_with("messages" if api != "messages" else "chat", **{name: value}))

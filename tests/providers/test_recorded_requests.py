@@ -363,7 +363,7 @@ ACCOUNTS: tuple[Account, ...] = (
 
 
 @pairs
-def test_nothing_of_a_recorded_request_is_lost_in_silence(client: Api, upstream: Api) -> None:
+def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream: Api) -> None:
     for one, to in cells(client, upstream):
         with case((one.key, to.model)):
             try:

@@ -19,7 +19,7 @@ GEMINI = attrs.evolve(CLIENT, api="gemini", path="/v1beta/models/gemini-2.5:stre
                       request=b'{"contents":[]}')  # fmt: skip
 
 
-def test_what_clients_asked_for_is_found_without_what_providers_were_asked(tmp_path):
+def test_only_client_requests_are_found_in_recordings(tmp_path):
     for number, sides in enumerate(([PROVIDER, CLIENT], [GEMINI], [attrs.evolve(CLIENT, status=429)])):
         Folder(tmp_path).write(sides, LINE, (), began=1000.25 + number)
     found = [request for file in client_meta_files(tmp_path) if (request := read_client_request(file))]

@@ -107,7 +107,7 @@ def test_a_choice_of_a_dropped_tool_is_dropped_and_listed(api):
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_nothing_is_said_about_tools_when_there_are_none(api):
+def test_a_request_without_tools_has_no_tool_settings(api):
     for choice, *_ in WRITTEN:
         body = write(api, choice, (), parallel_tools=Parameter(True, "p")).body
         assert body == write(api, None, ()).body, choice

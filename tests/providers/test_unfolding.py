@@ -31,7 +31,7 @@ SEALED = PREFIX + base64.urlsafe_b64encode(f'["p","a","responses",{LISTS}]'.enco
     ],
     ids=["arguments", "no object", "no JSON", "long", "free text", "wrapped", "seal"],
 )
-def test_what_is_not_looked_into_is_not_unfolded(read: Callable[[str], Any], text: str, expected: Any) -> None:
+def test_values_that_are_not_read_are_not_decoded(read: Callable[[str], Any], text: str, expected: Any) -> None:
     tracemalloc.start()
     try:
         assert read(text) == expected

@@ -73,7 +73,7 @@ async def test_a_full_collection_runs_when_memory_has_doubled(spare, held, autoj
         assert left() is None
 
 
-async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, monkeypatch):
+async def test_an_idle_process_runs_no_garbage_collection(autojump_clock, monkeypatch):
     looked: list[str] = []
     gc.collect()
     async with tidied(ConnectionRegistry()):

@@ -61,7 +61,7 @@ async def test_a_waiting_consumer_takes_an_item_immediately():
     assert reader.woken == 0
 
 
-async def test_nothing_is_taken_from_a_consumer_that_waits_without_taking():
+async def test_a_consumer_that_waits_without_receiving_loses_nothing():
     handoff = Handoff[int](2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handoff.receive)

@@ -168,7 +168,7 @@ def test_one_event_is_parsed(raw, event):
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\u00a0"])
-def test_what_other_parsers_take_for_line_ends_is_data(mark):
+def test_unicode_line_separators_are_data(mark):
     raw = f'data: {{"t":"a{mark}b"}}\n\n'.encode()
     assert split([raw]) == [raw]
     assert sse.parse(raw) == ("", raw[6:-2])

@@ -49,7 +49,7 @@ def test_pieces_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("data", [b'"' * 99, b"\\" * 99, b"[" * 99, b',"\\' * 33, b"\xff,\x00" * 33])
-def test_what_is_no_json_is_counted_all_the_same(data: bytes) -> None:
+def test_elements_of_invalid_json_are_counted(data: bytes) -> None:
     assert has_more_elements(data, 98) is (data == b"[" * 99)
 
 

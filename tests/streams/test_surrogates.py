@@ -43,7 +43,7 @@ def test_whatever_a_string_holds_is_read(text):
     assert decode(json.dumps(read).encode()) == read
 
 
-def test_what_is_no_json_is_refused_as_before():
+def test_tolerant_decoding_still_refuses_invalid_json():
     for data in (rb'{"a":"\ud83d"', b'{"a":', rb'"\ud83'):
         with pytest.raises(msgspec.DecodeError):
             decode(data)

@@ -118,7 +118,7 @@ def test_the_end_of_a_client_is_that_of_each_of_its_keys():
         assert "expired on" in refusal(at(END, client), ("x-api-key", key))
 
 
-def test_what_is_left_of_a_key_is_told_to_those_who_stay():
+def test_seconds_left_returns_the_remaining_time_of_a_key():
     door = at(
         END - timedelta(minutes=1), {"name": "carol", "keys": [{"key": OLD, "until": "2040-01-31"}, {"key": NEW}]}
     )
@@ -345,7 +345,7 @@ def test_a_mistake_in_client_keys_is_named_and_the_key_is_not(keys, words):
 
 
 @pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://", "*.example", "null", ""])
-def test_what_is_no_origin_is_a_mistake(origin):
+def test_an_invalid_cors_origin_is_a_mistake(origin):
     assert "expected an origin" in mistakes(cors=[origin])
 
 
@@ -424,7 +424,7 @@ PACKERS = {
 
 @pytest.mark.parametrize("packer", PACKERS)
 @given(data=st.binary(max_size=300))
-def test_what_was_compressed_comes_out_as_it_was(packer, data):
+def test_compressed_bodies_are_decompressed_unchanged(packer, data):
     coding, pack = PACKERS[packer]
     assert decompress(pack(data), coding, max(1, len(data))) == data
 
@@ -574,7 +574,7 @@ def grouped(group: dict, **own) -> Authenticator:
         ({"only": ["own"]}, {}, set()),
     ],
 )
-def test_what_a_group_says_holds_besides_the_clients_own(group, own, usable):
+def test_restrictions_of_a_group_apply_in_addition_to_the_keys(group, own, usable):
     authenticator = grouped(group, **own)
     assert authenticator.allowed("alice", ("best", "openai/gpt-4o", "openai/gpt-4o-mini")) == usable
     assert authenticator.is_limited("alice") == ("models" in {**group, **own})

@@ -60,7 +60,7 @@ def test_a_body_counts_as_it_arrives_until_its_text_is_let_go():
     assert (memory.taken, dict(memory.held)) == (0, {})
 
 
-def test_what_does_not_fit_beside_the_others_is_a_503():
+def test_a_body_that_does_not_fit_the_total_memory_is_a_503():
     memory = HeldBytes()
     own = budget(memory, bodies="10MiB")
     first, scope = held(own)

@@ -86,7 +86,7 @@ def test_probes_ask_in_any_name():
 
 
 @pytest.mark.parametrize("host", ["http://gw.example", "gw.example:443", "gw.example/v1", "*.example", "", 7])
-def test_what_is_no_name_is_a_mistake(host):
+def test_an_invalid_host_name_is_a_mistake(host):
     with pytest.raises(ConfigError, match="hosts"):
         from_mapping({**BARE, "hosts": [host]})
 
@@ -172,7 +172,7 @@ def test_without_a_key_only_this_machine_may_look(host, ends, status):
      "x-cluster-client-ip", "x-vercel-ip-country", "x-nf-client-connection-ip", "do-connecting-ip", "fastly-client-ip",
      "x-cloud-trace-context", "tailscale-user-login", "forwarded-for"],
 )  # fmt: skip
-def test_what_a_proxy_has_passed_on_is_not_of_this_machine(name):
+def test_a_proxied_request_does_not_count_as_local(name):
     """nginx's own defaults call it by a loopback address, and say nothing of whom they ask for."""
     assert refused({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events") == 403
     assert refused({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events", ui_key="of-the-operator") is None

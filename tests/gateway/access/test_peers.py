@@ -47,6 +47,6 @@ def test_a_peer_on_a_unix_socket_is_trusted_by_that_word(peer):
 
 
 @pytest.mark.parametrize("network", ["10.0.0.0/33", "proxy.example", "10.0.0", "", 7, "Unix"])
-def test_what_is_no_network_is_a_mistake(network):
+def test_an_invalid_proxy_network_is_a_mistake(network):
     with pytest.raises(ConfigError, match="trusted_proxies"):
         from_mapping({**BARE, "trusted_proxies": [network]})

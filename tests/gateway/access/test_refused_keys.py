@@ -50,7 +50,7 @@ def test_too_many_wrong_keys_of_one_address_are_told_to_wait(refused, clock):
     assert wrong(refused, "198.51.100.7").info.status == 401
 
 
-def test_who_shows_no_key_does_not_guess(refused):
+def test_requests_without_a_key_are_not_counted_as_guesses(refused):
     missing = refusal()
     assert {refused.judge(missing, "198.51.100.7", "/").info.status for _ in range(MOST * 2)} == {401}
 

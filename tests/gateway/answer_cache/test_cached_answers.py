@@ -143,7 +143,7 @@ async def test_responses_are_not_shared_between_owners():
                 assert answer.headers["x-trigate-cache"] == ("miss" if fresh else "hit")
 
 
-async def test_what_the_answer_repeats_of_the_request_is_not_shown_to_another_owner():
+async def test_a_cached_answer_does_not_show_another_owners_request_members():
     async with staged(use={"ttl": "1h", "scope": "all"}, entries=({"api": "responses"},), client_keys=CLIENTS,
                       client_groups=GROUPS) as stage:  # fmt: skip
         for key, number in ((ALICE, "1"), (BEN, "2")):
@@ -251,7 +251,7 @@ async def test_after_a_fallback_the_answer_is_kept_under_the_target_that_gave_it
             assert (answer.headers["x-trigate-cache"], answer.headers["x-trigate-target"]) == ("miss", "openai/first")
 
 
-async def test_what_refers_to_something_kept_or_runs_elsewhere_is_not_answered_from_the_cache():
+async def test_requests_with_stored_objects_or_hosted_tools_bypass_the_cache():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     file = {"type": "file", "file": {"file_id": "file-1"}}
     cases = (

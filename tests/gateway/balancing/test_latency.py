@@ -62,7 +62,7 @@ def test_the_choice_is_random_without_measurements():
 
 @pytest.mark.parametrize("rate", [1, 10, 100])
 @pytest.mark.parametrize("seed", range(3))
-def test_of_two_equal_members_neither_has_more_than_65_of_100_requests(rate, seed):
+def test_two_equal_members_get_at_most_65_percent_each(rate, seed):
     """BerriAI/litellm#3360"""
     traffic = Traffic(group(1, 1), {"member-0": about(1, seed), "member-1": about(1, seed + 100)}, rate)
     assert max(traffic.run(1000).values()) <= 0.65
@@ -91,7 +91,7 @@ def test_a_slow_member_is_still_tried():
     assert found["member-2"] >= 0.05
 
 
-def test_of_many_members_the_slow_ones_have_half_of_the_traffic_at_most():
+def test_slow_members_get_at_most_half_of_the_traffic():
     takes = {f"member-{at}": about(1 if at == 0 else 20, at) for at in range(20)}
     assert Traffic(group(*[1] * 20), takes).run(5000)["member-0"] > 0.45
 

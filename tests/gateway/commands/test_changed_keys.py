@@ -115,7 +115,7 @@ def test_every_setting_can_be_set_and_removed(keys, args, name, expected):
         (("ci", "--by", "a\nb", "--for", "1d"), "--by is not valid"),
     ],
 )
-def test_what_cannot_be_set_is_refused_and_changes_nothing(keys, args, says):
+def test_an_invalid_keys_set_is_refused_and_changes_nothing(keys, args, says):
     good(keys("add", "ci"))
     before = row(keys, "ci")
     assert says in refused(keys("set", *args))

@@ -108,7 +108,7 @@ def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
         ("openai-python", ConnectOptions(arguments=()), 2, "no program given"),
     ],
 )
-def test_what_cannot_be_is_said(home, capsys, name, options, status, says):
+def test_connect_reports_impossible_options(home, capsys, name, options, status, says):
     (home / "trigate.yaml").write_text(CONFIG)
     assert connect(name, options) == status
     out, err = capsys.readouterr()
@@ -173,7 +173,7 @@ def test_written_once_it_is_there_and_nothing_changes_again(home, capsys, name):
     assert files[0].read_text() == text
 
 
-def test_what_was_there_is_kept_and_backed_up(home, capsys):
+def test_connect_keeps_and_backs_up_existing_settings(home, capsys):
     folder = home / ".claude"
     folder.mkdir()
     before = '{\n    // mine\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1", // foo\n    },\n}\n'
@@ -210,7 +210,7 @@ def test_a_key_of_the_environment_that_claude_would_send_too_is_hidden_from_it(h
 
 
 @pytest.mark.parametrize("exported", ["", None])
-def test_nothing_is_hidden_where_nothing_is_set(home, capsys, monkeypatch, exported):
+def test_connect_warns_of_no_variable_that_is_unset(home, capsys, monkeypatch, exported):
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     if exported is not None:
         monkeypatch.setenv("ANTHROPIC_API_KEY", exported)
@@ -257,7 +257,7 @@ def test_codex_keeps_other_providers_and_comments(home):
         (".config/io.datasette.llm/extra-openai-models.yaml", "a: 1\n", "llm", "must be a list"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_merged_is_left_as_it_is(home, capsys, file, text, client, says):
+def test_connect_leaves_a_file_that_it_cannot_merge_unchanged(home, capsys, file, text, client, says):
     path = home / file
     path.parent.mkdir(parents=True, exist_ok=True)
     data = text if isinstance(text, bytes) else text.encode()

@@ -223,7 +223,7 @@ def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, cap
     assert all("2026-09-21" in text for text in lines[3:5])
 
 
-def test_what_clients_have_named_runs_neither_in_a_terminal_nor_in_a_spreadsheet(kept, capsys):
+def test_names_from_clients_are_escaped_in_terminals_and_csv(kept, capsys):
     """https://owasp.org/www-community/attacks/CSV_Injection"""
     config = kept(line(attempt(5), run="=1+1\x1b[2J\x9b2J\n"))
     assert "'=1+1" in shown(capsys, config, ("run",), EVER, None, "csv")
@@ -298,7 +298,7 @@ def test_a_day_may_have_25_hours():
         ({"type": "sqlite", "path": "state.sqlite", "ledger": {"keep": "0"}}, "ledger.keep is 0"),
     ],
 )
-def test_where_nothing_is_kept_it_says_what_to_do(tmp_path, monkeypatch, capsys, storage, words):
+def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatch, capsys, storage, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state.sqlite").touch()
     given = {} if storage is None else {"state_storage": storage}

@@ -50,7 +50,7 @@ def states(found, number=0):
 
 @pytest.mark.parametrize("spoken", APIS)
 @pytest.mark.parametrize("api", APIS)
-def test_what_works_is_ok_for_every_pair_of_apis(upstream, doctor, api, spoken):
+def test_doctor_reports_ok_for_every_pair_of_apis(upstream, doctor, api, spoken):
     upstream.script(*GOOD, COUNT if spoken == "messages" else NO_COUNT)
     status, found, err = doctor([provider("p/m", upstream.url, [spoken])], apis=[api])
     assert (status, err) == (0, "")
@@ -70,7 +70,7 @@ def test_the_api_is_by_default_the_richest_that_the_provider_speaks(upstream, do
     assert [model["api"] for model in found["models"]] == list(APIS)
 
 
-def test_what_a_model_cannot_do_is_said_and_is_no_failure(upstream, doctor):
+def test_doctor_reports_a_missing_ability_without_failing(upstream, doctor):
     upstream.script(TEXT, TEXT, TEXT, TEXT, TEXT, NO_COUNT)
     status, found, _ = doctor([provider("p/m", upstream.url)])
     assert status == 0
@@ -154,7 +154,7 @@ def test_a_local_server_is_known_by_its_usual_port_too():
 
 
 @pytest.mark.parametrize("url", ["https://api.example", "http://192.0.2.1:11434"])
-def test_of_a_server_elsewhere_nothing_is_known(url):
+def test_remote_servers_get_no_start_advice(url):
     assert trio.run(start_advice, "ollama", url) == ""
 
 
@@ -231,7 +231,7 @@ def test_a_name_stands_for_its_targets(upstream, doctor):
     assert {model["model"]: model["good"] for model in found["models"]} == {"p/one": False, "p/two": True}
 
 
-def test_what_is_skipped_is_said_with_its_reason(upstream, doctor):
+def test_doctor_reports_skipped_entries_with_the_reason(upstream, doctor):
     entries = [provider("p/one", upstream.url), provider("openrouter/*", upstream.url),
                provider("openai/text-embedding-3-small", upstream.url)]  # fmt: skip
     upstream.script(*[TEXT] * 12)

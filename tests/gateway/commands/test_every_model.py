@@ -53,7 +53,7 @@ def test_a_model_that_is_named_comes_with_all_others(home):
     assert len(models(home)) == 5
 
 
-def test_what_a_person_has_added_to_a_model_stays(home):
+def test_additions_to_a_client_models_settings_stay(home):
     (home / "trigate.yaml").write_text(CONFIG)
     file = home / ".config/opencode/opencode.json"
     file.parent.mkdir(parents=True)

@@ -232,7 +232,7 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
-def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
+def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
     file = tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(routed()))
     with refusing_port() as refused:

@@ -82,7 +82,7 @@ def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsy
     assert "trigate serve --demo" in err
 
 
-def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
+def test_connect_uses_the_running_gateway_rather_than_the_file(home, capsys):
     """It may have been started with another, and it is what the client will get."""
     port = free_port()
     put(home / "project/trigate.yaml", LOCAL, port)
@@ -144,7 +144,7 @@ def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
     assert "--model MODEL" in err
 
 
-def test_what_answers_and_is_no_gateway(home, capsys):
+def test_connect_uses_the_file_if_another_server_answers(home, capsys):
     with refusing_port() as port:
         put(home / "project/trigate.yaml", LOCAL, port)
         found, err = claude(capsys)

@@ -156,7 +156,7 @@ def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
             server.shutdown()
 
 
-def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
+def test_init_adds_the_models_of_a_local_ollama(tmp_path):
     with ollama(json.dumps(TAGS).encode()) as address:
         found = invoke("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
     assert found.returncode == 0, found.stderr

@@ -81,7 +81,7 @@ def test_programs_get_it_as_json(keys):
         (("revoke", "boss"), "boss is not stored, but in .*c.yaml: change it there, and reload"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_what_to_write(keys, args, says):
+def test_invalid_keys_commands_fail_with_advice(keys, args, says):
     keys("add", "taken")
     assert re.search(says, refused(keys(*args)))
     assert set(listed(keys)) == {"boss", "taken"}
@@ -118,7 +118,7 @@ def test_old_keys_are_bounded_and_go_when_they_have_ended(keys):
     assert len(listed(keys)["ci"]["keys"]) == 1
 
 
-def test_what_no_longer_fits_the_file_is_listed_with_the_reason(keys):
+def test_keys_list_shows_keys_that_no_longer_fit_the_file(keys):
     keys("add", "ci", "--group", "search")
     rows = json.loads(keys("list", "--json", client_groups=None).stdout)
     (row,) = (one for one in rows if one["name"] == "ci")
@@ -139,7 +139,7 @@ def test_history_has_who_did_what_and_no_key(keys):
 
 
 @pytest.mark.parametrize("item", ["{", "[]", '{"client": 5}', '{"client": {"keys": 5}}'])
-def test_what_nobody_here_has_written_is_listed_and_can_be_revoked(keys, tmp_path, item):
+def test_foreign_rows_are_listed_and_can_be_revoked(keys, tmp_path, item):
     assert keys("add", "ci").returncode == 0
     name = "odd\x1b[31m"
     with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:

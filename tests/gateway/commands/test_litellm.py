@@ -123,7 +123,7 @@ def targets(*models: Any, name: str = "m", **sections: Any) -> list[Any]:
     return found
 
 
-def test_of_a_pattern_the_first_is_taken_and_the_others_are_named():
+def test_only_the_first_item_of_a_pattern_is_converted_and_others_are_reported():
     _, text, content = convert_file(item("groq/*", "groq/*"), item("groq/*", "openai/*"))
     assert [one["model"] for one in content["model_providers"]] == ["groq/*"]
     assert "# not converted: groq/* (openai/*): groq/* has this pattern" in text
@@ -252,7 +252,7 @@ def test_an_alias_of_a_name_with_several_targets_has_them_too():
     assert targets(*models, name="old", router_settings=settings) == targets(*models)
 
 
-def test_what_a_models_place_bears_stands_in_its_entry():
+def test_limits_of_a_deployment_are_in_its_entry():
     found = imported({"model_list": [item("m", "openai/a", rpm=60, tpm=1000, max_parallel_requests=5)]})
     ((_, entry),) = found.entries
     assert entry["ratelimits"] == {"requests": "60/m", "tokens": "1000/m", "concurrent": 5}
@@ -279,7 +279,7 @@ def test_what_a_models_place_bears_stands_in_its_entry():
         ({"input_cost_per_token": 0}, {"output_cost_per_token": 0.0}, "free"),
     ],
 )  # fmt: skip
-def test_what_a_model_costs_by_the_token_is_its_price(params, info, price):
+def test_token_costs_become_a_price(params, info, price):
     found = imported({"model_list": [item("m", "openai/a", **params) | {"model_info": info}]})
     ((_, entry),) = found.entries
     assert entry["price"] == price
@@ -300,7 +300,7 @@ def test_the_model_of_requests_that_name_none_is_the_default():
     assert [one.default for one in config.entries] == [False, True]
 
 
-def test_what_a_model_is_for_is_carried_over_where_its_name_does_not_say_it():
+def test_the_mode_of_a_model_becomes_its_type_if_the_name_does_not_show_it():
     config, _, _ = convert_file(
         item("e", "openai/own-vectors") | {"model_info": {"mode": "embedding"}}, item("f", "mistral/mistral-embed"),
         item("g", "cohere/rerank-v3.5") | {"model_info": {"mode": "rerank"}}, item("h", "jina_ai/jina-embeddings-v3"),
@@ -405,7 +405,7 @@ LOST = [
 
 
 @pytest.mark.parametrize(("sections", "says"), LOST, ids=[says for _, says in LOST])
-def test_what_has_no_counterpart_is_named(sections, says):
+def test_settings_without_a_counterpart_are_reported(sections, says):
     models = [item("m", "openai/m"), *sections.pop("model_list", [])]
     result = imported({"model_list": models, **sections})
     text = file_text(result)
@@ -426,7 +426,7 @@ def test_what_has_no_counterpart_is_named(sections, says):
         {"request_timeout": 600},
     ],
 )
-def test_what_asks_for_what_happens_here_is_no_loss(settings):
+def test_settings_for_the_gateways_default_behaviour_are_no_loss(settings):
     result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
     assert result.losses == []
     assert list(summary(result)) == ["Converted: 1 of 1 model.", NO_KEYS_WARNING, "Nothing was lost."]
@@ -469,7 +469,7 @@ def test_every_reason_is_a_sentence_without_its_end():
         assert len(why.split()) > 2, name
 
 
-def test_what_has_a_counterpart_is_carried_over():
+def test_settings_with_a_counterpart_are_converted():
     config, _, content = convert_file(
         item("m", "openai/m", timeout=90), item("a", "anthropic/a", max_tokens=4096),
         item("c", "openai/c", litellm_credential_name="shared"),

@@ -146,7 +146,7 @@ def test_a_key_for_no_model_of_its_own_is_told_so():
         ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
     ],
 )
-def test_what_held_a_key_is_lost(columns, group, what):
+def test_restrictions_without_a_counterpart_are_reported_as_lost(columns, group, what):
     result = exported(**columns)
     assert [one["name"] for one in result.client_keys] == ["team"]
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]

@@ -12,7 +12,7 @@ def test_the_model_of_a_damaged_request_is_not_replaced(request_body):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
-def test_what_is_no_address_is_refused(url):
+def test_replay_refuses_an_invalid_address(url):
     with pytest.raises(UnreadableRecording, match="--to"):
         address_of(url, "chat")
 

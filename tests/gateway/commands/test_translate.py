@@ -31,7 +31,7 @@ def test_a_request_is_translated_and_what_is_lost_is_named(translate):
 
 
 @pytest.mark.parametrize("body", [b"\x9f\x02\xff\x00", b"", b"{", b"model: m", b"[" * 100_000])
-def test_what_is_not_json_is_said_to_be_none(translate, body):
+def test_translate_reports_invalid_json(translate, body):
     status, out, err = translate(body)
     assert (status, out) == (2, "")
     assert err.startswith("request.json is not valid JSON: ")

@@ -101,7 +101,7 @@ ADDED = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_a_person_has_added_since_stays_and_the_rest_is_as_it_was(home, name):
+def test_undo_keeps_later_additions_and_restores_the_rest(home, name):
     """Comments too, wherever they stand."""
     form = CLIENTS[name].file.format
     put(home / FILES[name], BEFORE[name])
@@ -115,7 +115,7 @@ def test_what_a_person_has_added_since_stays_and_the_rest_is_as_it_was(home, nam
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_was_added_to_a_file_of_ours_stays_alone(home, capsys, name):
+def test_undo_leaves_only_later_additions_in_a_created_file(home, capsys, name):
     form = CLIENTS[name].file.format
     write(name)
     before = (home / FILES[name]).read_text()
@@ -127,7 +127,7 @@ def test_what_was_added_to_a_file_of_ours_stays_alone(home, capsys, name):
     assert FORMATS[form].parse((home / FILES[name]).read_text()) == FORMATS[form].parse(only)
 
 
-def test_what_a_person_has_changed_since_is_theirs(home, capsys):
+def test_undo_keeps_values_changed_since(home, capsys):
     put(home / ".claude/settings.json", '{"env": {"ANTHROPIC_MODEL": "first"}}')
     write("claude")
     path = home / ".claude/settings.json"
@@ -205,7 +205,7 @@ def test_a_file_that_is_gone_and_a_broken_one(home, capsys):
     assert "nothing to undo" in capsys.readouterr().out
 
 
-def test_what_an_older_trigate_wrote_is_named_and_left(home, capsys):
+def test_undo_reports_and_keeps_backups_of_older_versions(home, capsys):
     put(home / ".claude/settings.json", "{}")
     put(home / ".claude/settings.json.before-trigate-1", "{}")
     assert undo("claude") == 0
@@ -239,7 +239,7 @@ def test_a_book_that_cannot_be_written_or_read_is_said_and_stops_nothing(home, c
 @pytest.mark.parametrize(
     ("name", "says"), [("openai-compatible", "no settings file"), ("cluade", "did you mean claude?")]
 )
-def test_where_there_is_nothing_to_undo(home, capsys, name, says):
+def test_undo_reports_that_there_is_nothing_to_undo(home, capsys, name, says):
     assert undo(name) == 2
     assert says in capsys.readouterr().err
 

@@ -105,7 +105,7 @@ def test_a_time_zone_that_nobody_knows_is_a_mistake_with_the_nearest_name(zone, 
     assert near is None or f"did you mean {near}?" in mistake
 
 
-def test_what_is_not_said_of_budgets_has_a_default():
+def test_unset_budget_settings_have_defaults():
     plain = config()
     assert (plain.timezone, plain.reserve, plain.charge_undelivered) == ("UTC", "expected", True)
     said = config(timezone="Europe/Berlin", reserve="max", charge_undelivered=False)

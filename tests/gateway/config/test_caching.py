@@ -25,7 +25,7 @@ def read(root: Any = None, alias: Any = None, key: Any = None) -> Config:
     return from_mapping(content if root is None else {**content, "cache": root})
 
 
-def test_nothing_is_cached_without_a_word():
+def test_caching_is_off_by_default():
     config = read()
     assert config.cache == AnswerCacheSettings()
     assert CacheUses.of(config) is None
@@ -54,7 +54,7 @@ def test_a_name_and_a_client_say_how_they_use_it():
         (None, {"ttl": 0}, "ttl"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_start(root, alias, said):
+def test_a_cache_mistake_is_reported_at_startup_without_secrets(root, alias, said):
     with pytest.raises(ConfigError) as found:
         read(root, alias)
     assert said in str(found.value)
@@ -65,7 +65,7 @@ def test_a_longer_life_has_to_be_wanted_at_the_root():
     assert read({"max_ttl": "8d"}, {"ttl": "7d"}).routes["best"].cache == CacheUse(7 * 86400.0)
 
 
-def test_what_has_no_effect_is_told():
+def test_cache_settings_without_effect_are_reported():
     found = [mistake.path for mistake in read({"path": "/x", "url": "redis://x"}, {"ttl": "1h"}).ineffective]
     assert found == ["cache.path", "cache.url"]
     assert [mistake.path for mistake in read({"type": "memory"}).ineffective] == ["cache"]

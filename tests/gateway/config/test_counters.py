@@ -48,7 +48,7 @@ def test_a_store_is_read_and_enforced():
         ({**REDIS, "when_down": "wait"}, "wait"),
     ],
 )
-def test_what_it_needs_and_has_not_is_said_at_the_start(counters, said):
+def test_missing_counter_settings_are_reported_at_startup(counters, said):
     """Budgets stayed local because Redis stood under another heading (BerriAI/litellm#30661)."""
     with pytest.raises(ConfigError, match=said):
         read(counters)

@@ -93,7 +93,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
-def test_what_is_somebodys_goes_nowhere_else(tmp_path, content):
+def test_a_found_configuration_may_not_send_secrets_elsewhere(tmp_path, content):
     (tmp_path.parent / "key").write_text("k")
     said = mistakes(tmp_path, "found", **content)
     assert "in the current directory" in said

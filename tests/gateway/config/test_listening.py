@@ -25,7 +25,7 @@ def config(*listeners: dict[str, Any], **more: Any) -> Config:
      ({"address": "0.0.0.0", "tls": {**TLS, "client_ca": "ca.pem"}}, False),
      ({"address": "0.0.0.0", "port": 1, "serves": "health"}, False)],
 )  # fmt: skip
-def test_who_asks_nobody_is_open_to_those_that_can_connect(listener, open):
+def test_a_listener_without_authentication_counts_as_exposed(listener, open):
     place = {} if listener.get("serves") is None else {"port": 2, "name": "other"}
     listeners = [listener, *([place] if place else [])]
     assert bool(config(*listeners).exposed) is open
@@ -56,7 +56,7 @@ def test_two_listeners_in_one_place_are_a_mistake():
         config({"socket": "a.sock"}, {"name": "b", "socket": "a.sock"})
 
 
-def test_what_differs_between_listeners_needs_a_restart_and_is_told():
+def test_changed_listener_settings_need_a_restart():
     old, new = config({}), config({"tls": {**TLS, "client_ca": "ca.pem"}, "proxy_protocol": True})
     assert new.listeners[0].tls == TlsSettings(Path("a.pem"), Path("a.key"), Path("ca.pem"))
     (change,) = changes(old, new)

@@ -201,7 +201,7 @@ strict: true
     assert config.path is not None
 
 
-def test_what_is_left_out_has_defaults(read):
+def test_omitted_settings_have_defaults(read):
     config = read("version: v0.3.0\nmodel_providers: [{model: openai/gpt-4o, access_key: $OPENAI_API_KEY}]\n")
     assert config.listeners == (Listener(name="models", address="127.0.0.1", port=12000),)
     assert (config.limits, config.timeouts) == (Limits(), Timeouts())
@@ -289,7 +289,7 @@ def test_the_mock_configuration_serves_the_scenarios():
 # Warnings and notes
 
 
-def test_what_has_no_effect_is_said_once_each(read):
+def test_each_setting_without_effect_is_reported_once(read):
     config = read(PLANO["agents beside the gateway"])
     for key in ("agents", "filters", "endpoints", "system_prompt", "prompt_targets", "prompt_guards", "mode"):
         assert [w for w in config.warnings if w.startswith(f"{key}:")] == [
@@ -303,7 +303,7 @@ def test_what_has_no_effect_is_said_once_each(read):
     assert len(config.warnings) == len(set(config.warnings))
 
 
-def test_what_is_not_built_yet_is_said(read):
+def test_unimplemented_settings_are_reported(read):
     config = read(PLANO["newest"])
     for key in ("routing", "routing_preferences[].description", "prompt_caching"):
         assert any(w.startswith(f"{key}: accepted, not enforced yet: ") for w in config.warnings)
@@ -366,7 +366,7 @@ def test_a_ledger_without_a_database_has_no_effect_and_says_so(kind):
     )
 
 
-def test_what_a_connection_string_and_a_key_hold_is_in_no_message(read, refused):
+def test_messages_contain_no_connection_string_or_key(read, refused):
     text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: "
     storage = "{type: postgres, connection_string: 'postgresql://u:hunter2@h/d', encryption_key: " + SEALING + "}\n"
     config = read(text + storage)
@@ -410,7 +410,7 @@ NO_CONNECTION_STRINGS = [
 
 
 @pytest.mark.parametrize("text", NO_CONNECTION_STRINGS)
-def test_what_is_no_connection_string_is_a_mistake_that_does_not_repeat_it(refused, text):
+def test_an_invalid_connection_string_is_a_mistake_without_its_text(refused, text):
     storage = f'{{type: postgres, connection_string: "{text}"}}'
     (found,) = refused(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
     assert found.startswith("4:")

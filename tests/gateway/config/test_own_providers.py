@@ -104,7 +104,7 @@ def test_a_change_of_a_row_is_taken_over_by_a_running_process():
         ("[acme]", "providers: a list; expected a mapping"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path, own, mistake):
+def test_mistakes_in_own_providers_are_reported_with_their_line(tmp_path, own, mistake):
     path = tmp_path / "trigate.yaml"
     path.write_text(f"version: v0.4.0\nmodel_providers: [{{model: openai/m, access_key: k}}]\nproviders: {own}\n")
     with pytest.raises(ConfigError) as caught:

@@ -147,7 +147,7 @@ def test_a_model_without_a_price_under_a_clients_budget_is_named():
     ]
 
 
-def test_what_a_client_may_not_ask_for_needs_no_price():
+def test_models_that_a_client_may_not_use_need_no_price():
     assert list(unpriced(budgeted(config(*ENTRIES), models=("openai/gpt-5",)))) == []
     assert [one.model for one in unpriced(budgeted(config(*ENTRIES), only=("own/*", "openai/*")))] == ["thing"]
 

@@ -126,7 +126,7 @@ def test_a_queue_without_limits_is_warned_of():
     assert "five: its queue has no effect without ratelimits" in file(entry="queue: {size: 1}").warnings
 
 
-def test_what_a_rate_that_is_slower_than_it_looks_comes_to_is_told():
+def test_a_warning_explains_the_refill_of_slow_rates():
     warnings = file(client="ratelimits: {requests: 100/d, tokens: 50k/d, count_cached: false}").warnings
     assert [text for text in warnings if "refills" in text] == [
         "client_keys[0].ratelimits.requests: 100/d refills evenly, so one request passes every 864 s, and never "
@@ -161,7 +161,7 @@ def test_an_environment_that_nobody_has_read_is_no_mistake():
     assert found.entries[0].ratelimits == RateLimits(Rate(5, 1, "5/s"), concurrent=4)
 
 
-def test_what_others_call_a_rate_is_named():
+def test_names_of_rates_in_other_gateways_suggest_ratelimits():
     with pytest.raises(ConfigError) as error:
         from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/gpt-5", "rpm": 60}]})
     assert "ratelimits" in str(error.value)
@@ -197,7 +197,7 @@ def test_a_mapping_at_the_root_is_for_all_clients():
      ("{rpm: 60}", r"ratelimits\.rpm: unknown key; write it as `requests: 60/m`"),
      ("[60/m]", r"ratelimits\[0\]")],
 )  # fmt: skip
-def test_what_is_neither_a_mapping_nor_a_list_of_limits_is_a_mistake(value, wrong):
+def test_rate_limits_of_another_type_are_a_mistake(value, wrong):
     text = ROOT[: ROOT.index("ratelimits")] + f"ratelimits: {value}\n"
     with pytest.raises(ConfigError, match=wrong):
         configure(read(text.encode(), "x"), {}, UnreadFiles())

@@ -51,7 +51,7 @@ def test_a_mixture_of_spellings_is_one_too(data):
 
 
 @given(st.binary(max_size=200))
-def test_what_holds_no_credential_stays_as_it_is(data):
+def test_text_without_credentials_stays_unchanged(data):
     assert redact_spelled(data, SECRETS) == data
 
 

@@ -202,7 +202,7 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{fallbacks: [a, b]}", "r.fallbacks: unknown key; write it as `targets`"),
     ],
 )
-def test_what_is_wrong_with_a_route_is_told_with_its_place(read, item, mistake):
+def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
     # A cycle, a name that nobody answers to: found at the first failure elsewhere (BerriAI/litellm#10317).
     with pytest.raises(ConfigError) as caught:
         read(f"model_aliases:\n  r: {item}\n  other: {{targets: [a, b]}}\n  single: {{target: a}}\n")
@@ -226,7 +226,7 @@ def test_what_is_wrong_with_a_route_is_told_with_its_place(read, item, mistake):
         ("num_retries: 2", "num_retries: unknown key; write it as `retries: {attempts: 3}`"),
     ],
 )
-def test_what_is_wrong_at_the_root_is_told(read, text, mistake):
+def test_mistakes_at_the_root_are_reported(read, text, mistake):
     with pytest.raises(ConfigError) as caught:
         read(f"{text}\n")
     (found,) = caught.value.mistakes
@@ -308,7 +308,7 @@ KEYS = """client_keys:
         ("{name: team}, {name: team}", "", "client_groups[1].name: another group has the name team"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_group_of_clients_is_told(read, group, own, mistake):
+def test_mistakes_in_a_client_group_are_reported(read, group, own, mistake):
     with pytest.raises(ConfigError) as caught:
         read(f"client_groups: [{group}]\n{KEYS % own}")
     found = [str(one) for one in caught.value.mistakes]
@@ -385,7 +385,7 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
         ),
     ],
 )
-def test_what_is_wrong_with_a_preference_is_told(read, item, mistake):
+def test_mistakes_in_a_routing_preference_are_reported(read, item, mistake):
     with pytest.raises(ConfigError) as caught:
         read(f"routing_preferences: [{item}]\n")
     (found,) = caught.value.mistakes
@@ -442,7 +442,7 @@ NO_HEDGE = "route r: `hedge.after` is not shorter than the timeout of a target, 
         ("{targets: [a, far], first_content: 2s, hedge: {after: p95}}", []),
     ],
 )
-def test_what_is_probably_not_meant_is_a_warning(tmp_path, route, warnings):
+def test_unlikely_route_settings_are_warnings(tmp_path, route, warnings):
     path = tmp_path / "trigate.yaml"
     path.write_text(f"{WINDOWS}model_aliases:\n  r: {route}\n")
     found = [text for text in load(path, None).warnings if text.startswith("route ")]

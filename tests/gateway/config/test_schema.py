@@ -234,14 +234,14 @@ def test_it_takes_a_configuration_with_every_kind_of_key(content):
 @example({**FULL, "llm_providers": FULL["model_providers"]})
 @example({**FULL, "limits": {"connections": "1000001"}})
 @settings(deadline=None, max_examples=examples(150))
-def test_what_check_refuses_of_a_shape_it_refuses_too(content):
+def test_the_schema_rejects_shapes_that_check_rejects(content):
     if refused_by_shape(content):
         assert not VALIDATOR.is_valid(content)
 
 
 @given(mutated())
 @settings(deadline=None, max_examples=examples(150))
-def test_what_check_takes_it_takes_too(content):
+def test_the_schema_accepts_everything_that_check_accepts(content):
     if good(content):
         VALIDATOR.validate(content)
 

@@ -88,7 +88,7 @@ def test_without_an_environment_no_file_is_needed(tmp_path):
     assert [client.name for client in load(file, None).client_keys] == ["a", "b"]
 
 
-def test_what_has_been_read_is_not_read_again(folder):
+def test_a_secret_file_is_read_once(folder):
     files = SecretFiles()
     entry = {"access_key": {"file": str(folder / "secret")}}
     read(folder, files=files, entry=entry)

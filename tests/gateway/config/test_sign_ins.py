@@ -96,7 +96,7 @@ WRONG = {
 }
 
 
-def test_what_is_wrong_is_named_with_its_place_and_no_secret():
+def test_mistakes_in_sign_ins_are_reported_with_their_path_and_without_secrets():
     for given, expected in WRONG.items():
         value = given if isinstance(given, str) else dict(zip(given[::2], given[1::2], strict=False)) or list(given)
         with pytest.raises(ConfigError) as caught:

@@ -38,7 +38,7 @@ def test_stored_keys_need_a_place_that_all_processes_see(storage):
         config(state_storage=storage)
 
 
-def test_nobody_comes_in_before_there_is_a_key():
+def test_every_request_is_refused_until_a_key_is_stored():
     empty = stored_clients([], config()).beside(config())
     with pytest.raises(GatewayError) as refused:
         Authenticator(empty).authenticate(SHOWN)
@@ -78,7 +78,7 @@ def test_a_stored_client_has_its_end():
         ({"budgets": ["20 usd/day"]}, "budgets: openai/a has no price, but client_keys.ci has a budget of 20 usd/day"),
     ],
 )
-def test_what_may_not_stand_in_a_file_may_not_be_kept(item, says):
+def test_a_key_that_is_invalid_in_a_file_cannot_be_stored(item, says):
     with pytest.raises(ConfigError, match=says):
         new_client(read_item("ci", {**ACCEPTED, **item}), config(client_groups=[{"name": "team"}]))
 
@@ -92,7 +92,7 @@ def test_a_name_of_the_file_is_the_files():
     assert "which has precedence" in found.refused["ci"]
 
 
-def test_of_models_that_are_gone_the_others_hold_and_nothing_more():
+def test_a_key_keeps_its_remaining_models_if_some_are_removed():
     narrowed = beside(config("a"), models=["a", "b"])
     assert narrowed.client_keys[0].models == ("a",)
     found = stored_clients([read_item("ci", {**ACCEPTED, "models": ["b"]})], config("a"))
@@ -100,7 +100,7 @@ def test_of_models_that_are_gone_the_others_hold_and_nothing_more():
     assert "'b' is not a configured model" in found.refused["ci"]
 
 
-def test_who_has_lost_his_group_stays_out():
+def test_a_key_whose_group_was_removed_is_refused():
     item = read_item("ci", {**ACCEPTED, "group": "team"})
     assert stored_clients([item], config(client_groups=[{"name": "team"}])).clients
     assert "no group" in stored_clients([item], config()).refused["ci"]

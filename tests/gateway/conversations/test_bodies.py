@@ -62,7 +62,7 @@ def test_a_conversation_comes_back(created_at, metadata, head):
     assert read_conversation(conversation_body(conversation)) == conversation
 
 
-def test_what_repeats_itself_is_stored_once():
+def test_repeated_text_in_a_turn_is_compressed():
     tools = [
         {"type": "function", "name": f"f{i}", "description": "Reads the file that it is told to."} for i in range(99)
     ]
@@ -101,7 +101,7 @@ def test_a_later_version_is_not_guessed_at():
         read_head(b"\x02" + body[1:])
 
 
-def test_what_is_long_is_not_compressed_while_streams_wait():
+def test_long_turns_are_not_compressed_in_the_event_loop():
     said = [{"type": "message", "content": "x" * LONG}]
     assert turn_body("completed", [], said).startswith(b"{")
 

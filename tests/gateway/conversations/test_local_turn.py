@@ -152,7 +152,7 @@ BEGUN, REST = b"".join(EVENTS[:2]), b"".join(EVENTS[2:])
 
 
 @pytest.mark.parametrize("behind", [b": more\n\n", b'data: {"choices":[]}\n\n'])
-async def test_what_comes_behind_the_end_does_not_take_its_place(behind):
+async def test_data_after_the_end_does_not_replace_the_stored_end(behind):
     talk = Talk()
     async with trio.open_nursery() as nursery:
         await talk.begin(nursery)

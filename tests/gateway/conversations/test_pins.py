@@ -82,7 +82,7 @@ async def test_a_provider_that_keeps_the_turn_is_asked_alone_also_beside_those_t
     assert (entries(found), lanes(found)) == (["first"], {"byte"})
 
 
-async def test_what_another_name_s_provider_keeps_is_not_looked_for_elsewhere(store):
+async def test_a_response_stored_under_another_name_is_not_searched_elsewhere(store):
     await ProviderTurn(store, "alice", "elsewhere").persist_whole(b"", ANSWER)
     with pytest.raises(GatewayError) as error:
         await responses(store, "first", "second", owner="alice", previous_response_id="resp_1")
@@ -98,7 +98,7 @@ async def test_what_another_name_s_provider_keeps_is_not_looked_for_elsewhere(st
     ],
 )
 @pytest.mark.parametrize("kept", [True, False])
-async def test_where_nobody_knows_who_keeps_it_one_is_asked_alone(store, members, kept):
+async def test_an_unknown_stored_response_is_requested_from_one_target_only(store, members, kept):
     assert entries(await responses(store if kept else None, "first", "second", **members)) == ["first"]
 
 
@@ -119,7 +119,7 @@ async def test_a_turn_that_is_kept_here_goes_on_anywhere(store):
     assert len(found.incoming.earlier) == 1
 
 
-async def test_what_is_not_to_be_stored_stays_in_its_lane(store):
+async def test_a_turn_that_is_not_stored_stays_in_its_lane(store):
     found = await responses(store, "first", "second", "chat", store=False)
     assert found.turn is UNRECORDED
     assert [one.target.lane for one in found.candidates] == ["byte", "byte", "hub"]
@@ -155,7 +155,7 @@ async def test_a_thread_that_is_not_kept_here_is_asked_for_where_threads_are_kep
         await messages(store, "first", "chat", **going_on)
 
 
-async def test_who_is_to_keep_threads_itself_gets_none_of_ours(store):
+async def test_a_provider_that_keeps_threads_gets_none_of_the_gateway(store):
     found = await messages(store, "opus", "theirs", thread={"type": "create"})
     assert entries(found) == ["opus"]
     with pytest.raises(GatewayError) as error:

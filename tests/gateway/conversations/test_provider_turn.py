@@ -150,7 +150,7 @@ def test_a_turn_is_left_alone_only_where_its_client_asked_for_that():
     assert UNRECORDED.background is None
 
 
-def test_what_a_provider_runs_in_the_background_is_not_run_here():
+def test_a_providers_background_turn_is_not_run_by_the_gateway():
     assert ProviderTurn(MemoryStore(60, 10_000), "alice", "openai/m", in_background=True).background is None
 
 

@@ -206,7 +206,7 @@ async def test_a_provider_that_could_keep_it_need_not():
         (shelf(), resolved(state="upstream")), (shelf(), resolved("on-messages", "upstream")),
     ],
 )  # fmt: skip
-async def test_where_nothing_is_kept_the_sdk_is_told_to_go_on_without(store, target, thread):
+async def test_without_a_store_the_sdk_learns_that_threads_are_unsupported(store, target, thread):
     failed = await refusal(store, asked(HELLO, thread=thread), target=target)
     assert (failed.status, failed.param) == (400, "thread")
     assert failed.details == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
@@ -340,7 +340,7 @@ async def test_a_thread_may_go_on_twice_from_one_message():
 # What is not there
 
 
-async def test_what_is_not_there_is_a_404_upon_which_the_sdk_sends_everything():
+async def test_a_missing_thread_is_a_404_so_that_the_sdk_resends_everything():
     store = shelf()
     id = (await answer(await recalled(store, asked(HELLO)), FULL))["id"]
     await store.put([Node("resp_1", "me", "response", b"{}"), Node("msg_orphan", "me", "message", b"{}", "msg_gone")])

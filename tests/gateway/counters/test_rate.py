@@ -47,7 +47,7 @@ def test_a_wait_is_exact(rate, amounts):
 
 
 @given(RATES, st.lists(st.tuples(st.floats(0, 100), st.integers(1, 100)), max_size=50))
-def test_nobody_who_stays_below_a_rate_is_refused(rate, steps):
+def test_a_client_below_its_rate_is_never_refused(rate, steps):
     # Locked out at 80 % of a limit for up to five minutes: BerriAI/litellm#18953.
     bucket = Bucket(rate)
     for pause, amount in steps:

@@ -106,7 +106,7 @@ async def test_items_are_added_listed_read_and_taken_out(store):
             assert caught.value.body == not_found("Item", call.id)["error"]
 
 
-async def test_what_was_answered_in_a_conversation_outlives_it(store):
+async def test_responses_outlive_their_deleted_conversation(store):
     id = await begun(store, "Hi")
     parent = (await conversations.read(store, "alice", id)).head
     response = await store_turn(store, [message("and")], [message("then", "assistant")], parent=parent)
@@ -168,7 +168,7 @@ def calls(id: str, item: str) -> list[tuple[str, str, Any]]:
     ]
 
 
-async def test_what_is_not_there_and_what_is_another_keys_are_the_same(store):
+async def test_missing_objects_and_those_of_another_key_get_the_same_404(store):
     id = await begun(store, "Hi")
     items, node = await conversations.items_of(store, "alice", id), (await conversations.read(store, "alice", id)).head
     item = items[0]["id"]
@@ -228,7 +228,7 @@ async def test_a_wrong_body_is_a_400_that_says_where(store, body, param):
         ("/items", {"items": 1}, "items"),
     ],
 )
-async def test_what_a_body_lacks_is_named(store, path, body, param):
+async def test_a_missing_member_is_a_400_with_its_name(store, path, body, param):
     id = await begun(store)
     async with serving(store) as served:
         reply = await served.ask("POST", f"{PATH}/{id}{path}", body)
@@ -283,7 +283,7 @@ async def test_no_item_is_a_mistake_of_the_gateways(items):
 # Many at once
 
 
-async def test_what_many_add_at_once_is_all_there_once(store):
+async def test_items_added_simultaneously_are_each_stored_once(store):
     id = await begun(store, "first")
     async with serving(store) as served:
 

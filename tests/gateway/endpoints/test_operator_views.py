@@ -40,7 +40,7 @@ def content(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("more", "other", "statuses"), RULES)
-async def test_who_may_read_what_all_clients_do(more, other, statuses):
+async def test_only_operators_may_read_the_views_of_all_clients(more, other, statuses):
     async with gateway(content(**more)) as running:
         for path in PATHS:
             with case(path):

@@ -89,7 +89,7 @@ CALLS = [("GET", ""), ("GET", "?stream=true"), ("DELETE", ""), ("GET", "/input_i
 
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
-async def test_what_is_not_there_and_what_is_another_keys_are_the_same(store, method, rest):
+async def test_missing_objects_and_those_of_another_key_get_the_same_404(store, method, rest):
     """Nor is anything else that is stored a response."""
     id = (await store_turn(store, [message("Hi")], ANSWER, background=True))["id"]
     await store.put([Node("conv_1", "alice", "conversation", b"{}"), Node("items_1", "alice", "items", b"{}")])
@@ -217,7 +217,7 @@ async def test_a_turn_in_the_background_is_cancelled(store):
         ("incomplete", {"background": True}, "Cannot cancel an incomplete response."),
     ],
 )
-async def test_what_cannot_be_cancelled_is_refused(store, status, more, message):
+async def test_a_response_that_cannot_be_cancelled_is_a_400(store, status, more, message):
     id = (await store_turn(store, status=status, **more))["id"]
     async with serving(store) as served, served.client() as client:
         with pytest.raises(openai.BadRequestError) as caught:
@@ -332,7 +332,7 @@ async def test_a_store_that_does_not_answer_is_not_waited_for_without_end(monkey
             assert "did not respond within 0.05 s" in reply.json()["error"]["message"]
 
 
-async def test_what_is_damaged_is_not_taken_for_something_else(store):
+async def test_a_damaged_stored_response_is_an_error(store):
     id = (await store_turn(store, [message("Hi")], ANSWER))["id"]
     await store.put([Node(head_id(id), "alice", "head", b"\x01", id)])
     async with serving(store) as served:

@@ -83,7 +83,7 @@ OPENING, FIRST, *REST = events_of("chat", SCRIPTS["text"])
 
 
 @pytest.mark.usefixtures("way")
-async def test_nothing_goes_out_before_the_first_content(autojump_clock):
+async def test_no_bytes_are_sent_before_the_first_content(autojump_clock):
     begun = trio.current_time()
     _, writes = await delivered(OPENING, 10.0, FIRST, 2.0, b"".join(REST))
     assert [(round(at - begun, 3), data) for at, data in writes] == [(10, OPENING + FIRST), (12, b"".join(REST))]
@@ -137,7 +137,7 @@ async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_
 
 
 @pytest.mark.usefixtures("way")
-async def test_what_an_upstream_says_behind_its_answer_does_not_hold_the_client(autojump_clock):
+async def test_data_after_the_answer_does_not_delay_the_client(autojump_clock):
     begun = trio.current_time()
     stream, _ = await delivered(OPENING + FIRST + b"".join(REST), *[b": still here\n\n", 0.01] * 1000)
     assert stream.record.bill.is_complete
@@ -153,7 +153,7 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
 
 
 @pytest.mark.usefixtures("way")
-async def test_what_was_counted_is_kept_when_the_client_leaves():
+async def test_counted_tokens_are_kept_if_the_client_disconnects():
     stream = Stream(*half("messages"), 1e4, api="messages")
     async with trio.open_nursery() as nursery:
         stream.start(nursery)

@@ -80,7 +80,7 @@ async def test_a_gemini_client_gets_all_choices_of_chat():
 
 
 @pytest.mark.parametrize("members", [{"n": 3, "stream": True}, {"n": 9}, {"n": 0}, {"n": -1}])
-async def test_what_cannot_be_honoured_is_refused_by_name(members: dict[str, Any]):
+async def test_unsupported_choices_are_a_400_with_the_member(members: dict[str, Any]):
     async with before_google() as (served, provider):
         answer = await chat(served, **members)
         assert answer.status_code == 400

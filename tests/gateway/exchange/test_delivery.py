@@ -194,7 +194,7 @@ def happen(client: Client, comes: Iterable[bytes | float | ErrorInfo | None]) ->
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_happens_has_its_consequences(case):
+def test_each_delivery_event_causes_its_actions(case):
     client = Client()
     happen(client, case.comes)
     for action, expected in zip(client.did, case.does, strict=True):
@@ -245,7 +245,7 @@ def test_a_turn_that_cannot_be_stored_has_failed():
 # The answer of another attempt
 
 
-def test_what_a_lost_attempt_has_said_is_forgotten():
+def test_the_output_of_a_failed_attempt_is_discarded():
     client = Client()
     happen(client, (OPENING, COMMENTS))
     client.use_lane(byte_lane("chat"))

@@ -50,7 +50,7 @@ def streamed() -> bytes:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_a_provider_makes_in_a_container_is_fetched_by_the_ids_in_the_answer(stream):
+async def test_container_files_are_fetched_by_the_ids_in_the_answer(stream):
     async with serving("openai") as served:
         provider = served.providers["openai"]
         provider.answers["/v1/responses"] = events(streamed()) if stream else json_answer(MADE)

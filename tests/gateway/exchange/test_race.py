@@ -110,7 +110,7 @@ async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
-async def test_of_two_answers_at_the_same_moment_one_is_given(api, stream):
+async def test_only_one_of_two_simultaneous_answers_is_sent(api, stream):
     async with racing(api, stream=stream) as (running, a, b, answers):
         a.say(answer(api, "a", stream=stream))
         b.say(answer(api, "b", stream=stream))
@@ -146,7 +146,7 @@ async def test_the_head_of_the_loser_tells_nothing_of_the_answer(stream):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_of_two_responses_at_the_same_moment_the_given_one_is_kept(stream):
+async def test_the_sent_one_of_two_simultaneous_responses_is_stored(stream):
     async with racing("responses", stream=stream, store=True) as (running, a, b, answers):
         a.say(answer("responses", "a", stream=stream))
         b.say(answer("responses", "b", stream=stream))

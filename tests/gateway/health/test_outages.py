@@ -165,7 +165,7 @@ async def test_a_refused_credential_is_sent_every_ten_seconds():
         assert a.take_count() == 2
 
 
-async def test_where_all_are_out_requests_are_answered_at_once_with_the_time_that_is_left():
+async def test_if_all_targets_are_unavailable_the_503_states_the_remaining_time():
     """ "No deployments available" was all that they were told (BerriAI/litellm#24678)."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "gone")
@@ -177,7 +177,7 @@ async def test_where_all_are_out_requests_are_answered_at_once_with_the_time_tha
         assert (a.asked, b.asked) == ([], [])
 
 
-async def test_where_all_are_limited_the_answer_is_a_429():
+async def test_if_all_targets_are_rate_limited_the_response_is_a_429():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "rate_limited", 90.0)
         running.fail("b", "rate_limited", 60.0)
@@ -186,7 +186,7 @@ async def test_where_all_are_limited_the_answer_is_a_429():
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_where_all_are_out_one_request_at_a_time_tries_the_one_that_is_due_first(stream):
+async def test_if_all_targets_are_unavailable_one_request_tries_the_first_due_one(stream):
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "gone")
         running.fail("b", "quota", 900.0)
@@ -212,7 +212,7 @@ async def test_the_gateway_sends_no_requests_of_its_own():
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_where_all_are_out_one_request_waits_and_the_others_are_told_when_to_come_back(stream):
+async def test_if_all_targets_are_unavailable_one_request_waits_and_others_get_the_wait(stream):
     """Wait for the first to come back, or refuse: BerriAI/litellm#3646."""
     async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
         mark_started = trio.current_time()
@@ -224,7 +224,7 @@ async def test_where_all_are_out_one_request_waits_and_the_others_are_told_when_
         assert await ask_often(running, 2, stream=stream) == {200: 2}
 
 
-async def test_who_waits_for_a_target_and_leaves_lets_the_next_one_wait():
+async def test_a_waiting_client_that_disconnects_lets_the_next_one_wait():
     async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
         running.fail("a", "rate_limited", 1.0)
         running.fail("b", "rate_limited", 60.0)
@@ -239,7 +239,7 @@ async def test_who_waits_for_a_target_and_leaves_lets_the_next_one_wait():
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize(("status", "reason"), [(401, "credential"), (402, "quota")])
-async def test_what_is_wrong_with_a_credential_is_so_for_all_entries_that_share_it(api, stream, status, reason, caplog):
+async def test_a_credential_failure_applies_to_all_entries_with_that_credential(api, stream, status, reason, caplog):
     """A subscription and a key shared one bucket, so the fallback was never tried (openclaw/openclaw#30030); and a
     revoked key must not be a client's trouble (mnfst/llm-gateway#1180)."""
     async with providers(2) as (a, b), gateway(config(a, a, b)) as running:
@@ -331,7 +331,7 @@ async def test_it_is_asked_again_when_its_time_is_over():
         assert (first.take_count(), second.take_count()) == (2, 1)
 
 
-async def test_where_no_other_place_is_left_it_is_asked():
+async def test_a_target_near_its_limit_is_used_if_no_other_is_left():
     # What is told is the time until a limit is full, which is later than the time from which one more fits.
     async with providers(2) as (first, second), gateway(config(first, second)) as running:
         first.told = second.told = NOTHING_LEFT

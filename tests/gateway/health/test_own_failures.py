@@ -163,7 +163,7 @@ async def scene(
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("lane", ["byte", "hub"])
 @pytest.mark.parametrize("api", ALL)
-async def test_what_one_client_sends_takes_no_target_from_another(api, lane, stream):
+async def test_failures_caused_by_one_client_keep_targets_available_to_others(api, lane, stream):
     """A file id of someone else made a provider's 403 take its credential out of all routes."""
     asked_in = api if lane == "byte" else {"chat": "messages"}.get(api, "chat")
     taken = {}

@@ -120,7 +120,7 @@ def test_a_row_has_room_for_a_circuit():
     assert len(circuit.pack()) <= 64
 
 
-def test_of_two_workers_that_try_a_target_at_once_one_is_overtaken(workers, clock):
+def test_one_of_two_simultaneous_trials_by_workers_is_overtaken(workers, clock):
     """Both have looked before either has begun."""
     workers[0].fail("gone")
     workers[1].health.begin(workers[1].target, None, added=False).close()  # numbers of trials are those of processes

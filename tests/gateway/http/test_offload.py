@@ -12,11 +12,11 @@ from gateway.http.offload import CLIENT, LARGE, SLICE, THREADS, offload
 from tests.support.asgi_app import eventually
 
 
-async def test_what_is_small_is_done_on_the_spot():
+async def test_small_work_runs_in_the_calling_thread():
     assert await offload(LARGE, threading.get_ident) == threading.get_ident()
 
 
-async def test_what_is_large_is_done_elsewhere():
+async def test_large_work_runs_in_another_thread():
     assert await offload(LARGE + 1, threading.get_ident) != threading.get_ident()
 
 

@@ -59,7 +59,7 @@ CODEX = ("originator", "session-id", "thread-id", "x-codex-window-id", "x-codex-
 @pytest.mark.parametrize(
     ("api", "names"), [("chat", SESSIONS), ("messages", (*SESSIONS, *CLAUDE)), ("responses", (*SESSIONS, *CODEX))]
 )
-def test_what_real_programs_send_for_their_provider_reaches_it(api, names):
+def test_provider_headers_of_real_programs_reach_the_provider(api, names):
     assert sent_to(api, *names) == list(names)
 
 
@@ -84,13 +84,13 @@ def test_whatever_else_there_is_stays_here():
                 assert sent_to(api, name) == []
 
 
-def test_what_connection_names_stays_here_too():
+def test_headers_listed_in_connection_do_not_reach_the_provider():
     headers = (("connection", "close, user-agent"), ("user-agent", "x"), ("x-stainless-os", "Linux"))
     assert upstream_headers(headers, to_provider((), (), (), False)) == (("x-stainless-os", "Linux"),)
 
 
 @pytest.mark.parametrize("name", ACCOUNT)
-def test_who_pays_is_the_clients_choice_only_with_the_clients_own_credential(name):
+def test_billing_headers_pass_only_with_the_clients_own_credential(name):
     for api in APIS:
         assert sent_to(api, name) == []
         assert sent_to(api, name, own=True) == sent_to(api, name, added=(name,)) == [name]
@@ -150,7 +150,7 @@ def test_no_wait_is_longer_than_a_month(name, value, told):
     assert list(translated_headers(headers)) == expected
 
 
-def test_what_connection_names_goes_to_no_client():
+def test_headers_listed_in_connection_do_not_reach_the_client():
     headers = (
         ("connection", "x-ratelimit-hop, cf-ray"),
         ("x-ratelimit-hop", "1"),
@@ -179,7 +179,7 @@ def test_a_wait_until_a_moment_is_told_in_seconds():
         ("responses", "include%5B%5D=a&limit=2&after=x&api-version=1", "include%5B%5D=a&limit=2&after=x"),
     ],
 )
-def test_of_a_query_known_members_pass(api, query, passed):
+def test_only_known_query_members_pass(api, query, passed):
     assert upstream_query(query, CODECS[api].wire.query_members) == passed
 
 
@@ -203,7 +203,7 @@ def test_an_entry_adds_names_in_any_case():
         ("a b", "name of a header"), ("", "name of a header"),
     ],
 )  # fmt: skip
-def test_what_may_never_pass_is_a_mistake_with_the_reason(name, words):
+def test_a_forbidden_pass_header_is_a_mistake_with_the_reason(name, words):
     with pytest.raises(ConfigError) as caught:
         config_with("x-team", name)
     assert "model_providers[0].pass_headers[1]" in str(caught.value)

@@ -129,5 +129,5 @@ def test_both_base_urls_are_named_where_a_path_begins_otherwise():
         ("x" * 300, (), "http://HOST:PORT"),
     ],
 )
-def test_where_the_client_reaches_us_is_what_it_says_if_that_is_a_host(host, more, origin):
+def test_the_origin_follows_from_a_valid_host_header(host, more, origin):
     assert origin_of({"scheme": "http"}, (("host", host), *more)) == origin

@@ -125,7 +125,7 @@ async def test_a_line_says_whose_it_was_and_who_answered(tmp_path):
     await kept.finish()
 
 
-async def test_what_named_no_model_and_asked_nobody_leaves_no_line(tmp_path):
+async def test_an_exchange_without_model_and_attempt_is_not_stored_in_the_kept_ledger(tmp_path):
     """Else whoever may come in to nothing could push the bills of others out."""
     kept = kept_in(table_in(tmp_path))
     settle(ledger_to(kept), requested_model=None, attempt_records=())
@@ -147,7 +147,7 @@ async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypat
     assert await nanos(table_in(tmp_path)) == 2 * 97 * 1000
 
 
-async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
+async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
     caplog.set_level(logging.INFO, "trigate.ledger")
     kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
     settle(ledger)

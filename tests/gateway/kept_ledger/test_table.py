@@ -89,7 +89,7 @@ async def test_lines_can_be_written_in_the_same_thread(table):
     await table.aclose()
 
 
-async def test_what_is_written_twice_counts_once(table):
+async def test_a_ledger_line_stored_twice_counts_once(table):
     """A database that goes away may or may not have heard the end of a transaction."""
     await table.add([(1, line(attempt(3)))])
     await table.add([(1, line(attempt(3))), (2, line(attempt(4)))])
@@ -126,14 +126,14 @@ def test_the_dearest_come_first():
     assert [one.by[0] for one in sorted_by_cost(found)] == ["b", "c", None, "a"]
 
 
-async def test_what_reached_no_client_can_be_left_out(table):
+async def test_sums_can_exclude_undelivered_attempts(table):
     await add(table, line(attempt(1)), line(attempt(2), delivered=False))
     ((found,),) = await table.sums((), EVER, delivered_only=True)
     assert found.nanos == 1
     await table.aclose()
 
 
-async def test_what_is_billed_beside_tokens_is_added_up_by_its_unit(table):
+async def test_units_other_than_tokens_are_summed_by_unit(table):
     """Two makers call a search differently; tokens of sounds are among the tokens."""
     units = (("image", 2), ("second", 30), ("query", 1), ("search", 2), ("input_audio_token", 9))
     drawn = attempt(3, "a", usage=Usage(units=units[:2]))

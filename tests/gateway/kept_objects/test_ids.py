@@ -68,7 +68,7 @@ def test_any_text_is_an_id(native, owner):
 
 
 @given(st.text(max_size=80))
-def test_what_is_no_id_raises_nothing(text):
+def test_parsing_an_invalid_tagged_id_raises_nothing(text):
     assert parse_tagged_id(text) is None or not parse_tagged_id(text).is_signed("", (SECRET,))
 
 
@@ -108,7 +108,7 @@ def test_a_name_is_the_same_however_it_is_spelled_and_counts_each_time():
     ]  # fmt: skip
 
 
-def test_what_is_said_is_no_member():
+def test_member_names_inside_texts_are_not_taken_for_ids():
     for text in (
         r'{"content":"{\"file_id\": \"a\"}"}',
         r'{"content":"\\\"file_id\":\"a\""}',
@@ -119,7 +119,7 @@ def test_what_is_said_is_no_member():
         assert found(text) == [], text
 
 
-def test_what_programs_put_into_a_schema_or_a_call_is_theirs():
+def test_ids_in_schemas_and_tool_calls_stay_unchanged():
     for text in (
         '{"tools":[{"input_schema":{"properties":{"file_id":{"default":"a"}},"examples":[{"file_id":"a"}]}}]}',
         '{"tools":[{"function":{"parameters":{"file_id":"a"}}}]}',
@@ -171,7 +171,7 @@ def test_it_finds_what_a_decoder_finds(value, indent, ascii_only):
 
 
 @given(st.binary(max_size=60))
-def test_what_is_no_json_raises_nothing(body):
+def test_searching_invalid_json_for_ids_raises_nothing(body):
     list(id_texts(body, PLACES))
 
 

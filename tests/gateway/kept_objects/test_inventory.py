@@ -53,7 +53,7 @@ async def test_a_list_holds_its_owners_objects_alone_and_goes_on_by_cursor(inven
     await inventory.aclose()
 
 
-async def test_what_has_changed_stays_in_its_place_and_what_is_gone_is_gone(inventory):
+async def test_changed_objects_keep_their_position_and_removed_ones_disappear(inventory):
     for id in ("x", "y", "z"):
         await inventory.put(of("a", id, status="uploaded"))
     await inventory.put(of("a", "x", status="processed"))
@@ -68,7 +68,7 @@ async def test_what_has_changed_stays_in_its_place_and_what_is_gone_is_gone(inve
     await inventory.aclose()
 
 
-async def test_what_has_ended_or_is_not_wanted_is_not_listed(inventory):
+async def test_expired_objects_and_other_purposes_are_not_listed(inventory):
     await inventory.put(of("a", "ended", expires_at=999))
     await inventory.put(of("a", "ends", expires_at=1001, purpose="batch"))
     await inventory.put(of("a", "stays", expires_at=None, purpose="user_data"))
@@ -78,7 +78,7 @@ async def test_what_has_ended_or_is_not_wanted_is_not_listed(inventory):
     await inventory.aclose()
 
 
-async def test_of_too_many_the_oldest_are_forgotten(inventory):
+async def test_a_full_inventory_drops_its_oldest_objects(inventory):
     for number in range(MAX_IN_LIST + 3):
         await inventory.put(of("a", f"f{number}"))
     assert await listed(inventory, "a") == ([f"f{number}" for number in range(MAX_IN_LIST + 2, 2, -1)], False)
@@ -127,7 +127,7 @@ async def test_all_objects_in_memory_are_bounded_and_the_largest_owner_loses_its
     assert [(await listed(inventory, owner))[0] for owner in "bc"] == [["mine"], ["mine"]]
 
 
-async def test_what_is_encrypted_is_read_with_its_key_alone(tmp_path):
+async def test_an_encrypted_inventory_is_only_readable_with_its_key(tmp_path):
     path = tmp_path / "state.sqlite"
     first = InventoryTable(SqliteDatabase(path), BodyCipher([b"k" * 32]))
     await first.put(of("a", "f", filename="contract.pdf"))
@@ -142,7 +142,7 @@ async def test_what_is_encrypted_is_read_with_its_key_alone(tmp_path):
     await rotated.aclose()
 
 
-def test_what_is_no_object_is_not_kept():
+def test_invalid_objects_are_not_stored():
     for body in (
         b"",
         b"[]",
@@ -156,7 +156,7 @@ def test_what_is_no_object_is_not_kept():
     assert NoCipher().decrypt(b"x", b"") == b"x"
 
 
-async def test_what_a_batch_costs_is_claimed_once_for_each_owner(inventory):
+async def test_the_cost_of_a_batch_is_claimed_once_for_each_owner(inventory):
     await inventory.put(of("a", "b1", "batches"))
     assert await inventory.claim("a", "b1")
     assert not await inventory.claim("a", "b1")

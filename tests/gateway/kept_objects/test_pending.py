@@ -17,7 +17,7 @@ def of(inventory: Inventory | None, clock: SetClock | None = None) -> tuple[Pend
     return PendingBatches(inventory, batch_reserves, clock or SetClock()), batch_reserves
 
 
-async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(inventory):
+async def test_a_pending_batch_is_reserved_until_it_is_removed(inventory):
     pending, batch_reserves = of(inventory)
     for number in range(6):  # more than are read at once
         await pending.add("a", f"b{number}", PendingBatch((ALICE, AGENTS), 100, 7))
@@ -37,7 +37,7 @@ async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(invento
     await inventory.aclose()
 
 
-async def test_nothing_is_set_aside_for_ever(inventory):
+async def test_reservations_of_old_batches_expire(inventory):
     clock = SetClock()
     pending, batch_reserves = of(inventory, clock)
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
@@ -82,7 +82,7 @@ async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-async def test_where_nobody_has_a_budget_nothing_is_read(wanted):
+async def test_pending_batches_are_not_read_without_budgets(wanted):
     pending, batch_reserves = of(Away() if not wanted else None)  # type: ignore[arg-type]
     batch_reserves.is_wanted = wanted
     await pending.read()

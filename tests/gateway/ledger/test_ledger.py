@@ -73,7 +73,7 @@ def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
 
 @pytest.mark.parametrize(("price", "grade"), [(FREE, "exact"), (SUBSCRIPTION, "subscription")])
 @pytest.mark.parametrize("reason", ["hedge_lost", "connection"])
-def test_nothing_is_missing_from_the_cost_of_an_unknown_attempt_whose_tokens_cost_nothing(price, grade, reason):
+def test_an_unknown_attempt_with_free_tokens_has_an_exact_cost(price, grade, reason):
     record = Record("req_1", "chat", bill=Bill(request_size=4000))
     record.bill.attempt_records = (tried("a", reason=reason, unknown_usage=Usage(input=1000), price=price),)
     assert record.bill.cost() == Cost(0, grade)
@@ -146,7 +146,7 @@ def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
         f"what is \u201c{PROMPT}\u201d?",
     ],
 )
-def test_what_a_provider_repeats_of_the_request_is_not_logged(message):
+def test_quotations_of_the_request_in_errors_are_not_logged(message):
     """Validation errors of Pydantic have ``input_value``: https://docs.pydantic.dev/latest/errors/errors/."""
     ledger = Ledger(readable=False)
     record = Record("req_1", "chat", attempts=1, error=ErrorInfo("invalid_request", message))
@@ -156,7 +156,7 @@ def test_what_a_provider_repeats_of_the_request_is_not_logged(message):
     assert record.error.message == message  # the client gets it whole
 
 
-def test_what_quotes_little_is_logged_as_it_is():
+def test_messages_with_short_quotations_are_logged_unchanged():
     for message in (
         "model 'a' isn't there; there's 'b'",
         "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.",

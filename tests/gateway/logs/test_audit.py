@@ -140,6 +140,6 @@ def test_people_read_it_in_words(log, stderr, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["", 7, ["stderr"]])
-def test_what_is_no_place_is_a_mistake(place):
+def test_an_invalid_audit_destination_is_a_mistake(place):
     with pytest.raises(ConfigError, match="audit"):
         from_mapping({**BARE, "audit": place})

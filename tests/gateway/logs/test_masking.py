@@ -23,7 +23,7 @@ KEY = "key-of-the-team-0815"
         "AKIA" + "A" * 16, "ghp_" + "e" * 36, "eyJ" + "f" * 20 + ".eyJ" + "g" * 20 + "." + "h" * 20,
     ],
 )  # fmt: skip
-def test_what_looks_like_a_key_is_masked_wherever_it_stands(key):
+def test_text_that_looks_like_a_key_is_masked_anywhere(key):
     for text in (
         key,
         f"model {key} is unknown",

@@ -88,7 +88,7 @@ def test_wide_characters_are_counted_as_a_terminal_shows_them(columns):
     assert width(shown(line, columns)[0]) <= columns
 
 
-def test_what_is_of_ordinary_length_stands_in_columns():
+def test_log_lines_of_usual_length_are_aligned_in_columns():
     ends = {line[0].rindex("s ") for line in map(shown, (GOOD, CUT, SHUT_DOWN, REFUSED))}
     assert len(ends) == 1
 
@@ -99,7 +99,7 @@ def test_a_name_that_is_too_long_keeps_both_ends():
     assert re.search(r" anthropic/x+…x*-20250929 ", shown(line)[0])
 
 
-def test_what_both_sides_call_alike_is_named_once():
+def test_a_log_line_shows_equal_names_once():
     for asked in ("gpt-4o-mini", "openai/gpt-4o-mini"):
         assert "→ openai" not in shown({**GOOD, "model": asked})[0]
     assert " chat fast" in shown({**GOOD, "api": "chat"})[0]
@@ -145,7 +145,7 @@ def test_losses_are_named_in_words_and_hints_behind_them():
     ]
 
 
-def test_of_thousands_of_losses_the_first_are_named():
+def test_a_log_line_lists_only_the_first_losses():
     dropped = ",".join([*(f"field{n}" for n in range(400)), "+2578"])
     second = shown({**GOOD, "dropped": dropped}, columns=None)[1]
     assert second.endswith("field10, field11, …")

@@ -127,7 +127,7 @@ def test_an_upload_is_put_together_in_the_order_that_is_said():
     assert content(shelf.content(EndpointCall({}, path_parameters={"id": done["file"]["id"]}))) == b"ab"
 
 
-def test_what_is_kept_is_bounded():
+def test_the_stand_in_stores_a_limited_number_of_objects():
     shelf = MockObjects(lambda path, body: (200, {}))
     make = shelf.creator("vs_", "vector_store")
     ids = [made(make(EndpointCall({})))["id"] for _ in range(MAX_OBJECTS + 1)]

@@ -84,7 +84,7 @@ def test_a_value_is_the_plainest_that_fits(schema, value):
     assert filled(schema) == value
 
 
-def test_what_may_be_left_out_is_where_that_is_asked_for():
+def test_optional_members_can_be_omitted():
     schema = {
         "type": "object", "required": ["city"],
         "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "tags": {"type": "array"}},
@@ -113,7 +113,7 @@ def test_what_may_be_left_out_is_where_that_is_asked_for():
     ],
     ids=str,
 )
-def test_what_nothing_fits_is_unfillable(schema):
+def test_a_schema_without_valid_values_is_unfillable(schema):
     with pytest.raises(NoMatchingValue):
         fill(schema, say)
 
@@ -235,7 +235,7 @@ def test_a_value_is_found_and_fits(schema, complete):
 
 @settings(max_examples=examples(150))
 @given(st.lists(SCHEMAS, min_size=2, max_size=3), st.sampled_from(["allOf", "oneOf"]))
-def test_where_parts_may_contradict_each_other_a_value_fits_or_none_is_made(parts, how):
+def test_a_value_for_combined_schemas_is_valid_or_not_made(parts, how):
     schema = {how: parts}
     try:
         value = fill(schema, say)
@@ -291,7 +291,7 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=examples(150))
 @given(ANYTHING)
-def test_what_is_no_schema_is_a_value_or_unfillable(schema):
+def test_an_invalid_schema_yields_a_value_or_is_unfillable(schema):
     try:
         json.dumps(fill(schema, say))
     except NoMatchingValue:

@@ -122,13 +122,13 @@ def test_a_program_is_asked_for_what_harms_nothing_and_does_not_fail_and_then_an
     ],
     ids=["agents", "the program itself", "changes and places", "what has not begun"],
 )
-def test_nothing_else_is_called_and_the_answer_says_so(tools):
+def test_unsuitable_tools_are_not_called_and_the_answer_says_so(tools):
     call = asked(*tools)
     assert choose(call) is None
     assert "tool_choice" in text(call)
 
 
-def test_what_the_answer_says_of_many_tools_is_short():
+def test_an_answer_lists_only_some_of_many_tools():
     assert "`Agent`, `Task`, `handoff` and 2 more" in text(asked("Agent", "Task", "handoff", "TodoWrite", "Skill"))
 
 
@@ -160,12 +160,12 @@ ALLOWED = ToolChoice("auto", allowed=("get_time",))
     ],
     ids=["told in the person's words", "required", "forbidden", "allowed", "an unknown grammar", "text"],
 )
-def test_what_is_called_follows_from_the_request(call, name):
+def test_the_called_tool_follows_from_the_request(call, name):
     pick = choose(call)
     assert (pick and pick.tool.name) == name
 
 
-def test_where_a_call_is_required_the_best_is_made_and_then_the_one_that_answers():
+def test_required_calls_use_the_best_tool_and_then_the_answering_one():
     call = asked("final_answer", "get_secret", "Agent", mode="required")
     first = choose(call)
     assert first.tool.name == "get_secret"
@@ -173,7 +173,7 @@ def test_where_a_call_is_required_the_best_is_made_and_then_the_one_that_answers
     assert second.tool.name == "final_answer"
 
 
-def test_where_calls_are_required_none_is_made_twice_as_long_as_there_are_others():
+def test_required_calls_do_not_repeat_a_tool_while_others_are_left():
     call = asked("get_secret", "City", mode="required")
     names = []
     for _ in range(3):

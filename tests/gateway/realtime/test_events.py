@@ -126,7 +126,7 @@ def notices(event):
     return OpenAiFrames().read_provider_frame(event if isinstance(event, str | bytes) else json.dumps(event))
 
 
-def test_what_is_metered_is_found_in_both_generations():
+def test_usage_is_found_in_both_generations_of_events():
     (ended,) = notices({"type": "response.done", "response": {"id": "r1", "status": "completed", "usage": USAGE}})
     assert ended == ResponseEnded("r1", Usage(input=68, cache_read=64, output=121), "completed")
     assert isinstance(ended, ResponseEnded)
@@ -161,7 +161,7 @@ def test_a_transcription_is_billed_for_its_own_model():
     assert told == TranscriptBilled(Usage(input=2), "whisper-1")
 
 
-def test_what_is_not_known_fails_nothing():
+def test_unknown_events_are_ignored():
     for event in ("no JSON", b"\xff\xfe", "[]", "{}", '{"type":7}', '{"type":"rate_limits.updated"}',
                   '{"type":"response.done"}', '{"type":"response.done","response":{"usage":"x"}}',
                   '{"type":"response.created","response":7}', '{"type":"error"}'):  # fmt: skip
@@ -193,7 +193,7 @@ def test_half_a_character_hides_nothing():
     assert notices(done) == (ResponseEnded("r", Usage(input=3)),)
 
 
-def test_what_is_nested_too_deeply_is_no_event():
+def test_too_deeply_nested_events_are_ignored():
     deep = "[" * 100_000 + "]" * 100_000
     assert notices('{"type":"response.done","response":{"usage":' + deep + "}}") == ()
     wide = '{"type":"response.create",' + ",".join(f'"a{number}":1' for number in range(250_000)) + "}"

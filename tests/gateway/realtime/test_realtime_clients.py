@@ -228,7 +228,7 @@ async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one()
         assert seen[:3] == ["begun 0", "ended 1", "begun 2"]
 
 
-async def test_what_gemini_live_may_not_do_is_told_by_its_close():
+async def test_a_refused_gemini_live_session_is_closed_with_the_reason():
     async with served(talking) as (running, server):
         for message in ("{}", '{"setup":{"model":"models/nobody"}}', '{"setup":{"model":"voice"}}', "no JSON"):
             async with calling(running.url, f"{LIVE}?key={KEY}") as caller:
@@ -273,7 +273,7 @@ async def test_a_session_over_http2_passes_messages_and_its_close():
             assert server.peers[0].closed == (4002, "enough")
 
 
-async def test_who_asks_without_an_upgrade_is_told_what_it_is():
+async def test_a_realtime_request_without_upgrade_gets_an_explanation():
     async with served(speaking) as (running, _):
         for path in ("/v1/realtime?model=voice", LIVE):
             response = await running.send("GET", path, headers={"authorization": f"Bearer {KEY}"})

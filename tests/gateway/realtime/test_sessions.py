@@ -130,7 +130,7 @@ async def test_pages_that_cors_does_not_name_may_not_open_one():
         assert len(server.peers) == 1
 
 
-async def test_what_is_refused_is_refused_before_anybody_is_asked(caplog):
+async def test_a_realtime_session_is_refused_before_the_provider_is_contacted(caplog):
     caplog.set_level(logging.INFO, "trigate")
     async with served(echo, key={"models": ["voice"], "ratelimits": {"requests": "1/h"}}) as (running, server):
         for path, headers, status, code in (

@@ -157,7 +157,7 @@ async def test_no_format_goes_unmetered():
             assert [(one.units, one.estimated) for one in found] == [((expected[0],), expected[1])]
 
 
-async def test_where_sound_is_billed_by_tokens_its_length_is_told_in_these():
+async def test_usage_of_sound_billed_by_tokens_is_estimated_in_tokens():
     answer = ScriptedAnswer((b"Hi.",), headers=(("content-type", "text/plain"),))
     async with before(lambda asked: answer, "openai/gpt-4o-transcribe", ENTRY) as (served, _):
         with usages(served) as found:

@@ -141,14 +141,14 @@ def test_a_price_is_found_by_what_answers_call_a_model():
     assert results.booking == Booking(Usage(input=2000), Cost(625_000, "at_least"))
 
 
-def test_what_is_written_to_a_cache_costs_more_where_messages_are_spoken():
+def test_cache_writes_of_messages_batches_cost_more():
     usage = {"input_tokens": 0, "output_tokens": 0, "cache_creation_input_tokens": 3000,
              "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000}}  # fmt: skip
     found = booked(message(usage), entry("m", {"input": 10, "output": 100}, "anthropic"))
     assert found.cost == Cost((1000 * 12_500 + 2000 * 20_000) // 2, "exact")
 
 
-def test_what_the_provider_states_is_not_halved():
+def test_a_cost_stated_by_the_provider_is_not_halved():
     line = chat(prompt_tokens=1000, completion_tokens=1, cost_in_usd_ticks=50_000_000)
     assert booked(line, entry("*", None, "xai")).cost == Cost(5_000_000, "exact")
 

@@ -98,7 +98,7 @@ def test_names_of_models_hold_inside_of_a_batch(served):
             assert provider.asked[-1].headers["content-length"] == str(len(provider.asked[-1].body))
 
 
-async def test_what_is_wrong_with_a_line_is_told_before_the_provider_has_the_file():
+async def test_an_invalid_batch_line_is_reported_before_the_upload():
     clients = [{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]]
     async with serving("openai", clients=clients, model_aliases=ALIASES) as served:
 
@@ -195,7 +195,7 @@ async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_it
     assert booked(caplog) == [0.02]
 
 
-async def test_what_a_batch_does_not_say_of_calls_is_paid_by_its_lines(caplog):
+async def test_tool_calls_of_a_batch_are_billed_by_its_lines(caplog):
     """Its usage counts tokens alone."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry={"price": {**PRICE["price"], "tools": {"web_search": 0.01}}}) as served:
@@ -322,7 +322,7 @@ def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place(serve
     assert served.providers["anthropic"].asked == []
 
 
-async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is():
+async def test_a_client_with_an_exhausted_budget_can_only_read():
     """BerriAI/litellm#9077, #39861."""
     clients = [{**CLIENTS[0], "budgets": ["0.006 usd/day"]}, CLIENTS[1]]
     async with serving("openai", clients=clients, entry=PRICE) as served:
@@ -376,7 +376,7 @@ def ask(client: Any, most: int) -> Any:
 
 
 @pytest.mark.parametrize("holder", ["client_groups", "model_providers"])
-async def test_what_is_set_aside_is_missing_to_all_whose_budget_it_is(holder):
+async def test_a_batchs_reservation_reduces_every_shared_budget(holder):
     own = {"budgets": ["0.03 usd/day", "1M tokens/day"]}
     group, entry = (own, PRICE) if holder == "client_groups" else ({}, {**PRICE, **own})
     clients = [{**one, "group": "g"} for one in CLIENTS[:2]]
@@ -451,7 +451,7 @@ async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer
         await eventually(lambda: batch_reserves.of(("client_keys", "a"), "usd") == round(LINE * 10**9))
 
 
-async def test_what_is_set_aside_outlives_a_restart_and_is_known_to_other_gateways(tmp_path):
+async def test_batch_reservations_survive_a_restart_and_are_shared(tmp_path):
     storage = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}}
     content = limited("gpt-5", "gpt-5", "gpt-5")
 
@@ -488,7 +488,7 @@ async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch
 
 
 @pytest.mark.parametrize("undelivered", [True, False])
-async def test_what_a_batch_has_cost_is_charged_before_its_reader_takes_the_answer(undelivered):
+async def test_a_batch_is_charged_before_the_client_reads_its_results(undelivered):
     """Over HTTP/2 a client says how much of an answer it takes: meanwhile others begin. And it is booked once, so that
     nothing hangs on whether that answer arrives."""
     async with serving("openai", clients=BUDGETED, entry=PRICE, charge_undelivered=undelivered) as served:
@@ -558,7 +558,7 @@ async def test_models_without_a_price_are_in_no_batch_where_money_is_limited():
             await run(steps)
 
 
-async def test_what_nobody_knows_the_cost_of_is_no_batch_where_there_is_a_budget():
+async def test_a_batch_without_a_price_is_refused_if_a_budget_applies():
     async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
         provider, inventory = served.providers["openai"], served.gateway.service.inventory
         assert inventory is not None

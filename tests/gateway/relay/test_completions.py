@@ -41,7 +41,7 @@ async def ask(served: InProcess, path: str = "/v1/completions", **body: Any) -> 
     return await served.post(path, json={"model": "m-1", **body})
 
 
-async def test_what_lm_eval_scores_by_passes_in_both_directions():
+async def test_log_probabilities_for_lm_eval_pass_in_both_directions():
     logprobs = {"tokens": ["a", " b"], "token_logprobs": [None, -1.25], "top_logprobs": [None, {" b": -1.25}],
                 "text_offset": [0, 1]}  # fmt: skip
     choice = {"index": 0, "text": "a b", "finish_reason": "length", "logprobs": logprobs}
@@ -176,7 +176,7 @@ async def test_a_suffix_is_never_dropped():
         assert [asked.path for asked in provider.asked] == ["/v1/completions"]
 
 
-async def test_what_mistral_cannot_be_told_is_a_400():
+async def test_completion_options_that_mistral_lacks_are_a_400():
     async with before(lambda asked: json_answer({}), model="mistral/m-1") as (served, provider):
         for more, param in (({"prompt": ["a"]}, "prompt"), ({"n": 3}, "n"), ({"logprobs": 0}, "logprobs")):
             found = await ask(served, **{"prompt": "p", "suffix": "s", **more})

@@ -198,7 +198,7 @@ async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():
         assert [len(asked.json["input"]) for asked in provider.asked] == [32, 32, 6]
 
 
-async def test_what_is_used_is_one_line_counted_or_estimated():
+async def test_embeddings_have_one_log_line_with_counted_or_estimated_usage():
     """It is never nothing in silence (BerriAI/litellm#36914)."""
 
     def uncounted(asked: ReceivedRequest) -> ScriptedAnswer:
@@ -351,7 +351,7 @@ async def routed(first: EndpointProvider, second: EndpointProvider, model: str) 
         return await post(served, model="embedder", input="x")
 
 
-async def test_what_a_purpose_becomes_is_told_and_strict_mode_refuses_its_loss():
+async def test_a_changed_purpose_is_reported_and_its_loss_fails_strict_mode():
     async with endpoint_provider(like_cohere) as provider:
         entry = {"model": "cohere/embed-v4.0", "access_key": "k", "base_url": provider.url}
         async with gateway(settings(entry)) as served:

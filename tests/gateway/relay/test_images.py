@@ -53,7 +53,7 @@ def event(kind: str, **members: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps({"type": kind, **members}).encode())
 
 
-async def test_what_is_asked_for_passes_and_nothing_is_added():
+async def test_image_settings_pass_and_none_is_added():
     """GPT image models refuse `response_format`, others need it (langwatch/langwatch#7769, managoat/fountain#110)."""
     async with before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
         async with sdk(served) as client:
@@ -199,7 +199,7 @@ async def test_an_edit_is_counted_by_its_tokens_and_pictures():
             assert [one.units for one in found] == [expected.units]
 
 
-async def test_what_was_said_of_the_pictures_is_in_the_log():
+async def test_image_settings_are_in_the_log():
     fields = [part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine"), part("quality", b"high")]
     async with before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, _):
         with lines(served) as found:

@@ -115,7 +115,7 @@ def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served)
 
 
 @with_gateway("openai:one", "openai:two", clients=())
-def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
+def test_with_several_providers_a_header_or_an_id_selects_one(served):
     client = served.openai("none")
     found = error_of(lambda: client.files.create(file=("a", b"x"), purpose="user_data"))
     assert found.status_code == 400
@@ -137,7 +137,7 @@ def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
 
 
 @with_gateway("openai", "anthropic", clients=())
-def test_where_one_owner_has_one_account_everything_is_the_providers(served):
+def test_with_one_owner_and_account_native_ids_are_used(served):
     client = served.openai("none")
     made = client.files.create(file=("a", b"x"), purpose="user_data")
     assert list(served.providers["openai"].kept) == [made.id]
@@ -285,7 +285,7 @@ def test_an_id_in_a_form_is_its_owners_too(served):
                    if one.headers.get("content-type", "").startswith("multipart/"))  # fmt: skip
 
 
-async def test_of_an_accounts_entries_the_one_that_has_the_endpoint_is_asked():
+async def test_the_entry_of_an_account_with_the_endpoint_is_used():
     """Entries of one provider, address and key are one account, whichever of them says that it has files."""
     keeping = KeptProvider()
     async with endpoint_provider(keeping) as provider:

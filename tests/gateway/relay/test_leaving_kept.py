@@ -176,7 +176,7 @@ async def no_connection_free(served: Served) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-async def test_nothing_is_made_for_a_client_that_left_before_the_provider_had_its_request(making):
+async def test_no_object_is_created_for_a_client_that_left_early(making):
     async with serving(making.provider, limits={"upstream_connections": 1}) as served:
         path, request = await begin(served, making)
         provider, known = served.providers[making.provider], await listed(served, making)
@@ -191,7 +191,7 @@ async def test_nothing_is_made_for_a_client_that_left_before_the_provider_had_it
 
 
 @pytest.mark.parametrize("name", [name for name, one in MAKING.items() if KIND in one.headers.values()])
-async def test_nothing_is_made_of_an_upload_that_its_client_cuts(name):
+async def test_no_object_is_created_from_an_incomplete_upload(name):
     making = MAKING[name]
     async with serving(making.provider) as served:
         provider = served.providers[making.provider]

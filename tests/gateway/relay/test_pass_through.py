@@ -273,7 +273,7 @@ async def test_models_are_checked_as_the_providers_own(caplog):
     assert lines[0]["output_tokens"] == 4
 
 
-async def test_who_looks_how_something_is_getting_on_pays_for_nothing():
+async def test_polling_a_status_is_not_billed():
     """A batch tells of its usage each time: billed per poll, or never (BerriAI/litellm#37050)."""
     usage = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5}
     batch = {"id": "batch_1", "object": "batch", "status": "completed", "model": "m-1", "usage": usage}

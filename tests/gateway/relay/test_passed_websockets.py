@@ -94,7 +94,7 @@ async def test_realtime_is_metered_there_as_ever(caplog):
         assert server.peers[3].target == "/base/realtime?model=gpt-realtime"
 
 
-async def test_who_may_not_pass_opens_nothing():
+async def test_a_refused_websocket_opens_no_provider_connection():
     async with served(echo, key={"models": ["mine"], "passthrough": ["mine"]}) as (running, server):
         for path, headers, status in (
             ("/mine/realtime", (), 401),

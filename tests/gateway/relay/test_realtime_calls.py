@@ -96,7 +96,7 @@ async def test_settings_beside_an_offer_have_the_provider_s_model_and_nothing_el
         assert replace_session(back, asked.headers["content-type"], found) == asked.body
 
 
-async def test_what_is_not_allowed_begins_nothing():
+async def test_a_refused_realtime_call_starts_nothing():
     two = "multipart/form-data; boundary=b"
     twice = b'--b\r\nContent-Disposition: form-data; name="session"\r\n\r\n{"model":"voice"}\r\n' * 2 + b"--b--\r\n"
     async with served() as (running, provider):

@@ -45,7 +45,7 @@ async def test_a_client_that_may_gets_one_for_its_model():
             assert response.headers["x-trigate-cost-grade"] == "estimated"
 
 
-async def test_nobody_else_does():
+async def test_only_a_permitted_key_creates_realtime_secrets():
     session = {"type": "realtime", "model": "voice"}
     other = {**session, "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
     with trio.fail_after(PATIENCE):

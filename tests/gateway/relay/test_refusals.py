@@ -85,7 +85,7 @@ async def test_a_provider_without_the_endpoint_receives_no_request(model, endpoi
         assert provider.asked == []
 
 
-async def test_what_is_billed_beside_tokens_has_to_fit_into_a_budget_beforehand():
+async def test_units_other_than_tokens_are_reserved_from_budgets():
     """Pictures, seconds, characters and searches have a price each, and no tokens say what they will cost."""
     entry = {"price": {"per": dict.fromkeys(("image", "second", "character", "search"), 0.04)}}
     keys = [{"name": "ann", "key": KEY, "budgets": ["0.03 usd/day"]}]

@@ -59,7 +59,7 @@ async def test_an_answer_of_the_clients_shape_passes_byte_for_byte():
         assert provider.asked[0].json["priority"] == 3
 
 
-async def test_what_a_ranking_costs_is_counted_in_searches_or_tokens():
+async def test_a_ranking_is_billed_by_searches_or_tokens():
     """A price for each search was multiplied by tokens, or was always zero
     (metadist/synaplan#1778, maximhq/bifrost#4239)."""
     searched, told_so = {"per": {"search": 0.002}}, (None, 0.002)

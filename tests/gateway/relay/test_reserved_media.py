@@ -112,7 +112,7 @@ def reserve(request) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", MEDIA)
-async def test_what_is_billed_by_tokens_is_reserved_while_it_is_made(name, reserve):
+async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserve):
     media = MEDIA[name]
     gate, config = Gate(media.answer), {"client_keys": budgeted("100"), "reserve": reserve}
     async with (

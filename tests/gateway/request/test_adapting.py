@@ -170,7 +170,7 @@ def test_a_provider_that_nobody_knows_gets_what_the_client_wrote(interface):
     assert (outgoing.dropped, outgoing.adapted) == ((), ())
 
 
-def test_what_the_configuration_says_is_known():
+def test_configured_quirks_apply():
     quirks = {"max_tokens_field": "max_completion_tokens", "developer_role": False, "refused_fields": ["store"]}
     outgoing = sent("somebody/llama", {**EVERYTHING, "max_completion_tokens": None}, quirks=quirks)
     body = json.loads(outgoing.body)

@@ -189,7 +189,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.lists(st.sampled_from(["a", "b", "c", "[]"]), max_size=4))
-def test_nothing_else_is_touched(value, path):
+def test_removing_a_path_changes_nothing_else(value, path):
     before = copy.deepcopy(value)
     after, places = remove_path(value, tuple(path))
     assert (after == value) == (not places)

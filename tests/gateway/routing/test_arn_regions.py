@@ -38,7 +38,7 @@ def test_an_arn_cannot_leave_the_region_of_its_wildcard(provider, api):
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_of_several_wildcards_an_arn_selects_the_one_in_its_region(api):
+def test_an_arn_selects_the_wildcard_entry_of_its_region(api):
     router = make_router(*map(wildcard, REGIONS))
     for region in REGIONS:
         target = router.plan(f"amazon_bedrock/{make_arn(region)}", api).first

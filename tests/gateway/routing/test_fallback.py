@@ -195,7 +195,7 @@ def test_beyond_the_budget_the_first_failure_is_the_answer():
     assert end.error.message == "a failed"
 
 
-def test_nothing_is_sent_after_the_deadline():
+def test_no_attempt_starts_after_the_deadline():
     assert place(step(plan("a", "b", deadline=100.0), failed("a"))) is None
 
 

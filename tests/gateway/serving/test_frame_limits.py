@@ -46,7 +46,7 @@ def test_one_frame_more_than_the_bound_is_found_however_the_bytes_are_cut(kind, 
 
 
 @pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
-def test_what_is_spread_over_time_is_no_flood(kind):
+def test_frames_spread_over_time_are_no_flood(kind):
     counter, sent = new(), FRAMES[kind]
     for second in range(0, 100, 5):
         assert counter.receive(sent * (BOUNDS[kind].most // 2), second) is None
@@ -85,7 +85,7 @@ def test_a_reset_for_each_frame_that_was_on_its_way_to_a_cancelled_stream_is_no_
         assert counter.receive(RstStreamFrame(stream).serialize() * (1 + each), 0) is None
 
 
-def test_what_was_sent_earns_no_resets_of_further_streams():
+def test_sent_data_does_not_allow_resets_of_other_streams():
     counter, most = new(), BOUNDS[FrameType.RST_STREAM].most
     counter.sent(10**9)
     found = counter.receive(b"".join(RstStreamFrame(2 * n + 1).serialize() for n in range(most + 1)), 0)

@@ -92,7 +92,7 @@ def test_a_header_cannot_break_out_of_its_line(value):
         ResponseWriter(GET, 200, [(b"x-one", value)])
 
 
-def test_nothing_goes_behind_a_declared_length():
+def test_no_byte_exceeds_the_declared_length():
     assert b"".join(map(ResponseWriter(GET, 200, [sized(3)]).frame, (b"ab", b"cd", b"ef"))) == b"abc"
 
 

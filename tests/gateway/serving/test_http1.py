@@ -69,7 +69,7 @@ async def test_a_client_that_leaves_behind_a_flood_is_let_go():
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n", b"x" * 200_000])
-async def test_what_comes_behind_the_last_request_of_a_connection_is_let_be(behind):
+async def test_data_after_a_connections_last_request_is_ignored(behind):
     async with serving() as server, server.connect() as client:
         await client.send(b"GET /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" + behind)
         await client.until(b"first;")
@@ -113,7 +113,7 @@ async def test_an_empty_line_before_a_request_is_let_be(behind):
         (b"GET /whole HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 70_000, 431),
     ],
 )
-async def test_what_is_not_http_is_refused_with_a_reason(request_bytes, status):
+async def test_invalid_http_is_refused_with_a_reason(request_bytes, status):
     async with serving() as server:
         async with server.connect() as client:
             await client.send(request_bytes)

@@ -75,7 +75,7 @@ def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
-def test_what_is_no_socket_is_left_alone(tmp_path, kind):
+def test_a_path_that_is_no_socket_is_not_replaced(tmp_path, kind):
     path, target = tmp_path / "gw.sock", tmp_path / "precious"
     target.write_text("precious")
     {"file": lambda: path.write_text("x"), "link": lambda: path.symlink_to(target), "directory": path.mkdir}[kind]()

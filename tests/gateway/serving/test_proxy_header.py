@@ -82,7 +82,7 @@ async def test_a_header_says_whose_connection_it_is_and_takes_nothing_behind_it(
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_is_no_header_is_refused_after_a_bounded_number_of_bytes(name):
+async def test_an_invalid_proxy_header_is_refused_after_a_limited_number_of_bytes(name):
     async with pair() as (ours, theirs):
         await theirs.send(BAD[name])
         with pytest.raises(ProxyHeaderFailed):

@@ -20,7 +20,7 @@ def killed(directory: SharedDirectory) -> None:
     os.close(directory._lock)
 
 
-def test_nobody_else_can_look_into_it():
+def test_the_shared_directory_is_private():
     with shared_directory() as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert not path.exists()

@@ -103,7 +103,7 @@ async def test_a_stream_comes_as_it_is_made_and_ends_when_the_client_leaves(auth
         await eventually(lambda: server.witness.closed == [True])
 
 
-async def test_what_does_not_wait_is_sent_in_the_turn_in_which_it_is_written(authority, pair):
+async def test_a_tls_write_that_need_not_wait_is_sent_immediately(authority, pair):
     """As without TLS: a task for each event of a stream would be three times the work."""
     async with secure(pair) as server, connected(server, authority.client()) as client:
         await client.get("/stream")

@@ -106,7 +106,7 @@ async def test_a_file_that_can_only_be_read_is_unavailable(directory, as_nobody)
     path.chmod(0o644)
 
 
-async def test_nobody_else_can_read_the_file(tmp_path):
+async def test_the_sqlite_files_are_private(tmp_path):
     before = os.umask(0)
     try:
         store = SqliteStore(tmp_path / "state.sqlite", 100, None)

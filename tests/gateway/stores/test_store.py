@@ -679,7 +679,7 @@ def _uncounted(place: Place) -> None:
         server.execute("ALTER TABLE trigate_total DROP COLUMN nodes; UPDATE trigate_schema SET version = 1")
 
 
-async def test_what_the_first_version_kept_is_counted(shared):
+async def test_sizes_of_a_first_version_store_are_counted(shared):
     store = shared.store()
     await store.put([node("a"), node("b", "a")])
     await store.put([node("c")])
@@ -693,7 +693,7 @@ async def test_what_the_first_version_kept_is_counted(shared):
     assert (await store.size()).nodes == 1
 
 
-async def test_what_an_earlier_version_kept_has_its_owners(shared):
+async def test_nodes_of_an_earlier_version_have_owners(shared):
     store = shared.store()
     for name in "abc":
         await store.put([node(name, body=b"x" * 9_000)])

@@ -119,7 +119,7 @@ def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
         assert (lane.progress.usage.prompt, lane.progress.usage.output) == (11, 7)
 
 
-def test_what_ends_a_good_answer_does_not_pass_in_front_of_its_error():
+def test_a_good_end_event_is_not_forwarded_before_an_error():
     """An SDK reads no further than that: half a call would be taken for a whole one."""
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
     chunk = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode() + b"\n\n"
@@ -278,7 +278,7 @@ LAST = {
 
 @pytest.mark.parametrize("after", ["success", "done"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_what_follows_an_error_event_never_makes_it_a_success(way, after):
+def test_events_after_an_error_do_not_make_a_success(way, after):
     """vLLM sends [DONE] after its error (BerriAI/litellm#40578)."""
     tail = LAST[way.source] if after == "success" else b"data: [DONE]\n\n"
     data = b"".join([*half(way.source), UPSTREAM_ERRORS[way.source] % b"all", tail])

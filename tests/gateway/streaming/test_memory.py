@@ -124,7 +124,7 @@ def test_an_event_that_unfolds_ends_the_stream(api):
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_what_is_left_of_a_stream_is_measured_before_it_is_decoded(api):
+def test_the_rest_of_a_stream_is_measured_before_decoding(api):
     rest = b'data: {"type":"message_stop","more":[' + b"[]," * MAX_ELEMENTS + b"0]}"
     assert CODECS[api].wire.framing.complete(rest) == b""
 

@@ -122,7 +122,7 @@ def same_ids(data: bytes) -> bytes:
 # In any framing
 
 
-def test_what_is_shown_of_a_stream_is_text_in_any_framing():
+def test_the_live_view_shows_streams_of_any_framing_as_text():
     frame = event_stream.event_frame("contentBlockDelta", b'{"delta":{"text":"hi"}}')
     assert text_of(frame) == b'event: contentBlockDelta\ndata: {"delta":{"text":"hi"}}\n\n'
     invoked = event_stream.event_frame("chunk", b'{"bytes":"%b"}' % base64.b64encode(b'{"type":"message_stop"}'))
@@ -226,7 +226,7 @@ def test_a_listener_that_fails_ends_no_stream(caplog):
     assert "receives no more of its events" in caplog.text
 
 
-async def test_who_listens_goes_on_when_the_provider_answers_whole():
+async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
     delivery = delivery_of(lane_of("chat", "chat"))
     heard = Heard()
     listen(delivery, heard)
@@ -335,7 +335,7 @@ async def test_a_row_says_what_came_of_the_attempts_so_far(stage):
     assert [change["tried"] for _, change in view.next()["changed"]] == [["vllm-a=connection", "claude=overloaded"]]
 
 
-def test_what_begins_between_two_looks_is_seen_by_the_next_viewer_at_once(stage):
+def test_a_new_viewer_immediately_sees_streams_that_just_began(stage):
     stage.begin("one")
     View(stage.live_view, None).first()
     stage.begin("two")
@@ -596,7 +596,7 @@ async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
     assert delivery.lane is lane
 
 
-async def test_what_is_no_stream_cannot_be_opened_before_it_has_ended(stage):
+async def test_an_unstreamed_exchange_can_be_opened_only_after_its_end(stage):
     record = stage.begin()
     assert stage.live_view.subscribe(1, None) is None
     assert stage.live_view.subscribe(99, None) is None
@@ -676,7 +676,7 @@ async def test_no_credential_is_shown_of_what_was_kept(stage):
     assert text.count("my key is [redacted]") == 2
 
 
-async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
+async def test_the_beginning_and_end_of_a_long_stream_are_kept(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     event = b": " + b"x" * 4000 + b"\n\n"
@@ -718,7 +718,7 @@ async def test_streams_in_flight_are_bounded_together_too(stage, monkeypatch):
     assert stage.live_view._transcripts.held <= 10_000
 
 
-async def test_what_is_no_longer_listed_is_forgotten(stage):
+async def test_streams_that_left_the_list_are_forgotten(stage):
     for number in range(RECENT + 3):
         record = stage.begin(f"call-{number}")
         stage.stream(record).lane.feed(b": x\n\n")
@@ -769,7 +769,7 @@ async def test_a_client_opens_its_own_ended_streams_alone(stage):
     assert shown(stage.live_view.subscribe(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
 
 
-async def test_nothing_is_kept_where_it_is_switched_off(stage):
+async def test_the_live_view_stores_no_texts_if_switched_off(stage):
     early, late = stage.begin(), stage.begin()
     stage.stream(early).lane.feed(b": x\n\n")
     open_live_view(stage.ledger, wanted=True, live_view=stage.live_view, keep=False)

@@ -111,7 +111,7 @@ def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(ga
     assert not re.search("made-up|nobody-has", gateway.request("GET", "/metrics").body.decode())
 
 
-def test_what_clients_make_up_is_bounded():
+def test_label_values_from_clients_are_limited_in_number():
     metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1)))
     assert isinstance(metrics, Metrics)
     ledger = Ledger(readable=False)
@@ -202,7 +202,7 @@ def test_clients_that_come_and_go_are_bounded():
     assert found == ["other", "stored-0", "filed", "none"]
 
 
-def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
+def test_failures_are_counted_by_provider_and_kind(gateway, upstream):
     upstream.script(BUSY)
     assert ask(gateway, "chat", "on-chat") == 429
     assert ask(gateway, "chat", "gone") == 502
@@ -307,7 +307,7 @@ def test_it_can_be_switched_off(upstream):
 @pytest.mark.parametrize(("given", "found"), [
     (True, "keyed"), (False, "off"), ({}, "keyed"), ({"open": True}, "open"), ({"open": False}, "keyed"),
 ])  # fmt: skip
-def test_who_may_read_it_is_configured(given, found):
+def test_access_to_metrics_is_configurable(given, found):
     assert from_mapping(config([provider("openai/m", "http://x")], 1, metrics=given)).metrics == found
 
 
@@ -475,7 +475,7 @@ async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
     assert seen == pytest.approx([0, 0.25, 1.5])
 
 
-def test_nothing_is_kept_where_state_is_switched_off(upstream):
+def test_without_state_no_store_metrics_appear(upstream):
     settings = config([provider("openai/m", upstream.url)], state_storage={"type": "none"})
     with gateway_thread(settings) as gateway:
         now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 1 and now)

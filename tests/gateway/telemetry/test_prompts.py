@@ -12,7 +12,7 @@ APIS = ("chat", "messages", "responses")
 SECRET = "sk-of-the-provider-0123456789"
 
 
-def test_of_a_long_body_the_beginning_and_the_end_are_kept():
+def test_the_beginning_and_end_of_a_long_prompt_are_kept():
     prompt = KeptPrompt(b"first" + b"." * EACH + b"last")
     assert prompt.size == EACH + 9
     assert EACH <= len(prompt.body) <= EACH + 5

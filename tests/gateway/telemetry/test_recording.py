@@ -107,7 +107,7 @@ def test_errors_stand_apart(tmp_path):
     assert "status:429" in json.loads(meta.read_bytes())["features"]
 
 
-def test_what_is_there_is_whole(tmp_path):
+def test_a_visible_recording_is_complete(tmp_path):
     """Somebody may look while it is written."""
     folder, done = Folder(tmp_path), threading.Event()
     seen: set[Path] = set()
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_no_half_of_a_row(tmp_path):
     assert len(rows(tmp_path)) == 11
 
 
-def test_nobody_else_can_read_them(tmp_path):
+def test_recordings_are_private(tmp_path):
     old = os.umask(0)
     try:
         Folder(tmp_path / "records").write([SIDE], LINE, ())
@@ -288,7 +288,7 @@ def test_the_corpus_can_be_read():
         assert (read_one.api, read_one.response, read_one.request) == (one.api, one.body, one.request)
 
 
-def test_what_is_no_recording_is_refused(tmp_path):
+def test_a_file_that_is_no_recording_is_refused(tmp_path):
     with pytest.raises(UnreadableRecording, match="no recording"):
         read_recording(tmp_path / "nothing.meta.json")
     (tmp_path / "x.meta.json").write_text('{"api": "cohere"}')
@@ -361,7 +361,7 @@ def request(**headers: str) -> UpstreamRequest:
     return UpstreamRequest("POST", "https://host/v1/chat/completions?key=in-the-query", tuple(headers.items()), b"{}")
 
 
-async def test_what_both_sides_said_is_written_once_it_is_over(tmp_path):
+async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
     desk = Desk(tmp_path, ("of-the-config",))
     record, one = desk.begin(b'{"model":"x","user":"of-the-client"}', **{"x-api-key": "of-the-client"})
     one.sent(request(), False, "chat", "openai", lambda: ("of-the-provider",))
@@ -478,6 +478,6 @@ def test_every_credential_of_a_configuration_is_known():
     assert not {"no secret", "2024-10-21", "api_key"} & set(found)
 
 
-def test_what_is_short_is_no_credential_and_the_longest_comes_first():
+def test_short_words_are_no_credentials_and_longer_ones_come_first():
     assert findable(["none", "a" * (SHORTEST - 1)]) == ()
     assert findable(["secret-1", "secret-12"]) == ("secret-12", "secret-1")

@@ -26,7 +26,7 @@ def test_a_url_is_taken_apart(url, origin, host, target):
 @pytest.mark.parametrize(
     "url", ["http://h\r\n/", "http://a b/", "http://[::1/", "http://h:-1/", "//h/", "", "http://hé/"]
 )
-def test_what_is_no_address_is_refused_without_a_word_of_it(url):
+def test_an_invalid_base_url_is_refused_without_repeating_it(url):
     with pytest.raises(UpstreamError, match="base_url") as caught:
         parse_address(url)
     assert caught.value.cause == "config"

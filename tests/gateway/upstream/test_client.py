@@ -237,7 +237,7 @@ async def test_framing_headers_follow_the_body_and_not_the_request(serve, upstre
     assert b"transfer-encoding" not in head
 
 
-async def test_nothing_follows_an_upload_of_another_length_than_was_stated(serve, upstream):
+async def test_no_request_follows_an_upload_of_the_wrong_length(serve, upstream):
     """It would be read as a request of its own."""
     seen: list[bytes] = []
 
@@ -540,7 +540,7 @@ async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nurser
     await upstream.aclose()
 
 
-async def test_who_has_a_place_is_told_whether_it_waited(serve, nursery):
+async def test_a_placed_request_reports_whether_it_waited(serve, nursery):
     upstream = Upstream(max_connections=1, trust_env=False)
     server = await serve(once(OK))
     told: list[tuple[int, bool]] = []
@@ -596,7 +596,7 @@ async def test_a_broken_answer_is_an_upstream_error_and_is_not_tried_again(serve
     assert server.accepted == 1
 
 
-async def test_what_came_before_a_cut_is_delivered(serve, upstream):
+async def test_data_before_a_broken_connection_is_delivered(serve, upstream):
     server = await serve(then_close(*CUTS["chunked"]))
     async with await upstream.send(post(server.url)) as response:
         delivered = []
@@ -664,7 +664,7 @@ async def test_a_dead_pooled_connection_is_tried_once_more_on_a_fresh_one(serve,
     assert server.accepted == 2
 
 
-async def test_what_a_provider_may_have_worked_on_is_not_sent_again(serve, upstream, monkeypatch):
+async def test_a_request_that_the_provider_may_have_processed_is_not_resent(serve, upstream, monkeypatch):
     """It closes a kept connection without a byte, and not at once: a second request might be billed, too."""
     monkeypatch.setattr("gateway.upstream.client.AT_ONCE_SECONDS", 0.0)
     server = await serve(once_then_dead)

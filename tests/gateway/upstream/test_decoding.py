@@ -63,7 +63,7 @@ async def test_a_coding_is_taken_off_in_bounded_pieces(coding, size):
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-async def test_what_is_not_in_the_coding_is_an_error(coding):
+async def test_data_in_another_coding_is_an_error(coding):
     with pytest.raises(UpstreamError) as caught:
         await taken_off([coding], b"this is no such coding at all")
     assert caught.value.cause == "encoding"

@@ -73,7 +73,7 @@ CONTROLS = [
         *((data, "is not a number|too long|cannot") for data in CONTROLS),  # in an extension
     ],
 )
-def test_what_is_no_chunk_is_refused(data, words):
+def test_an_invalid_chunk_is_refused(data, words):
     with pytest.raises(ValueError, match=words):
         Chunked().feed(data)
 
@@ -106,7 +106,7 @@ def test_chunks_with_long_extensions_are_read_and_not_remembered():
 
 
 @pytest.mark.parametrize(("framing", "data"), [(Chunked(), chunked([b"ab"])), (Sized(2), b"ab")])
-def test_what_comes_behind_the_body_is_no_part_of_it(framing, data):
+def test_data_after_the_body_is_not_part_of_it(framing, data):
     assert framing.feed(data + b"HTTP/1.1 200 OK\r\n") == b"ab"
     assert (framing.over, framing.extra) == (True, True)
 

@@ -90,7 +90,7 @@ def test_it_takes_what_h11_takes(head, rest, data):
 
 
 @given(GOOD)
-def test_where_the_pieces_end_does_not_matter(head):
+def test_a_head_parses_the_same_in_pieces_of_one_byte(head):
     assert ours(*(head[i : i + 1] for i in range(len(head)))) == ours(head)
 
 
@@ -114,13 +114,13 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(line):
         reader.feed(line * 20)
 
 
-def test_what_comes_behind_interim_answers_is_the_answer():
+def test_the_final_response_follows_interim_ones():
     head = ours(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 200 OK\r\n", b"\r\n")
     assert (head.status, head.headers) == (200, ())
 
 
 @pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\r\n", b"\n", b" HTTP/1.1"])
-def test_what_is_no_answer_is_refused_at_its_first_byte(first):
+def test_an_invalid_status_line_is_refused_at_its_first_byte(first):
     with pytest.raises(ValueError, match="status line"):
         HeadReader().feed(first)
 

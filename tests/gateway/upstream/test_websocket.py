@@ -56,7 +56,7 @@ async def test_messages_of_both_kinds_come_as_what_they_were():
         assert "sec-websocket-extensions" not in peer.headers
 
 
-async def test_what_comes_in_one_packet_with_the_answer_to_the_handshake_is_not_lost():
+async def test_frames_in_the_packet_of_the_handshake_response_are_not_lost():
     """A session's first event comes so: h2o/h2o#1276."""
 
     async def talk(peer: Peer) -> None:

@@ -256,7 +256,7 @@ async def test_how_far_apart_they_began_is_told(autojump_clock):
         assert ("The processes started 70 ms apart" in " ".join(notes(result))) is said
 
 
-async def test_what_is_under_way_in_all_processes_can_be_looked_at(autojump_clock):
+async def test_the_unfinished_answers_of_all_processes_are_visible(autojump_clock):
     def script(order):
         told = [Progress(RunFigures(), 2, 0, UnfinishedAnswers([0.1], [0.2, 0.3], 7))]
         return [*obedient(order)[:1], *told] if isinstance(order, Begin) else obedient(order)
@@ -280,7 +280,7 @@ async def test_a_process_that_says_nothing_more_is_lost_and_nobody_hangs(autojum
     assert result.tally.counts["lost"] == 3
 
 
-async def test_what_cannot_be_prepared_is_told_before_the_load(autojump_clock):
+async def test_a_share_that_cannot_be_prepared_is_reported_before_the_load(autojump_clock):
     def unable(order):
         return [ShareFailed("no address")] if isinstance(order, Prepare) else obedient(order)
 

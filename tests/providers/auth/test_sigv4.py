@@ -85,7 +85,7 @@ def test_the_slash_of_an_arn_is_escaped_twice_where_it_is_signed():
     assert path == "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%252Fx/converse"
 
 
-def test_nothing_of_an_earlier_attempt_is_in_a_signature():
+def test_a_signature_does_not_depend_on_earlier_attempts():
     """A doubled content type and headers of another target's attempt broke fallbacks (BerriAI/litellm#13738)."""
     first = signed(unsigned("/a", accept="text/event-stream"), at=1.0)
     again = signed(unsigned("/a"), at=1.0)

@@ -42,7 +42,7 @@ def test_models_without_rows_are_not_guessed_at(model):
     assert (quirks.context_window, quirks.cannot) == (None, ())
 
 
-def test_what_a_provider_and_its_model_cannot_do_is_added_up():
+def test_missing_abilities_of_provider_and_model_are_combined():
     groq = CATALOG["groq"].quirks
     assert groq.cannot == ("choices",)
     assert quirks_of(groq, "openai/gpt-oss-120b").cannot == ("choices", "images", "pdf")

@@ -45,7 +45,7 @@ def test_rows_kept_by_hand_and_the_configuration_come_before_the_list():
     assert (said.context_window, said.max_output, said.default_max_tokens) == (7, 3, 2)
 
 
-def test_what_a_row_says_no_to_is_not_listed_as_an_ability():
+def test_abilities_denied_by_a_row_are_not_listed():
     known = with_facts(Quirks(cannot=("images",)), "openai", "gpt-5")
     assert "images" not in known.can
     assert "tools" in known.can

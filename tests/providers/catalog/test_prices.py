@@ -150,7 +150,7 @@ def test_reasoning_is_output_and_counted_once():
     assert cost_of(SONNET, Usage(output=1000, reasoning=900)) == cost_of(SONNET, Usage(output=1000))
 
 
-def test_what_the_provider_states_is_the_cost_unless_the_file_has_a_price():
+def test_a_cost_stated_by_the_provider_applies_unless_a_price_is_configured():
     # BerriAI/litellm#39441, #27588
     listed = attrs.evolve(SONNET, origin="catalogue")
     usage = Usage(input=1000, reported_nanos=7)

@@ -84,7 +84,7 @@ def test_a_provider_without_an_address_is_not_guessed_at():
 
 
 @pytest.mark.parametrize("row", CATALOG.values(), ids=CATALOG.keys())
-def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
+def test_a_row_has_a_path_and_a_credential_for_each_api(row):
     assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), "every client is served, or none"
     for upstream in row.speaks.values():
         assert row.paths[upstream].startswith("/")
@@ -158,7 +158,7 @@ def test_boto3s_programs_get_gemini_with_the_thoughts_that_chat_loses():
     ]
 
 
-def test_what_is_different_for_a_family_of_models_holds_for_it_alone():
+def test_differences_of_a_model_family_apply_only_to_it():
     row = CATALOG["amazon_bedrock"].with_settings({"region": "eu-west-1"})
     claude, gpt, other = (row.for_model(id) for id in ("eu.anthropic.claude-opus-5-5", "openai.gpt-oss-120b", "nova"))
     assert (set(claude.speaks.values()), set(gpt.speaks.values())) == (

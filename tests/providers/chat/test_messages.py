@@ -101,7 +101,7 @@ def test_developer_is_system_where_the_role_is_unknown(knows, role):
     assert [one["role"] for one in messages(*turns, developer_role=knows)] == ["system", role, "user"]
 
 
-def test_what_only_other_apis_know_is_dropped_by_name():
+def test_parts_of_other_apis_are_dropped_and_reported():
     mark = {"cache_control": {"type": "ephemeral"}}
     turns = (
         user(TextPart("a", "messages[0].content[0]", mark)),
@@ -134,7 +134,7 @@ def test_what_only_other_apis_know_is_dropped_by_name():
         ImagePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
     ],
 )
-def test_what_chat_cannot_say_and_must_not_be_lost_is_a_400(part):
+def test_essential_parts_without_a_chat_form_are_a_400(part):
     with pytest.raises(GatewayError) as caught:
         messages(user(part))
     assert (caught.value.info.status, caught.value.info.param) == (400, "messages[0].content[0]")

@@ -100,7 +100,7 @@ def test_a_message_of_nothing_but_reasoning_is_left_out():
     assert dropped == ("messages[].content[]",)
 
 
-def test_where_every_message_must_have_reasoning_the_later_ones_get_an_empty_one():
+def test_messages_without_reasoning_get_an_empty_one_if_required():
     """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
     turns = (
         assistant(TextPart("a")),
@@ -123,7 +123,7 @@ def test_where_every_message_must_have_reasoning_the_later_ones_get_an_empty_one
     assert "reasoning_content" not in body["messages"][4]
 
 
-def test_nothing_is_filled_in_before_there_was_any_reasoning():
+def test_no_empty_reasoning_is_added_before_the_first_one():
     turns = (assistant(TextPart("a")), USER, assistant(TextPart("b")))
     assert all("reasoning_content" not in one for one in messages(*turns, reasoning_replay="every_message"))
 

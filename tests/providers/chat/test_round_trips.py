@@ -173,7 +173,7 @@ def test_a_request_that_chat_can_say_is_the_same_after_the_way_through_it(call):
 
 
 @given(answers())
-def test_what_is_written_reads_back_the_same(events):
+def test_a_written_answer_reads_back_unchanged(events):
     written = read([write(events)])
     check_order(written)
     assert content(fold(written)) == content(fold(events))

@@ -79,7 +79,7 @@ ROUND_TRIP = {
 }
 
 
-def test_what_a_chat_client_asks_reaches_a_chat_provider_as_it_was():
+def test_a_chat_request_reaches_a_chat_provider_unchanged():
     # Two assistant messages in a row become one, which every server takes; the rest is untouched.
     body, dropped = encode_request(CHAT.read_request(ROUND_TRIP), cache_breakpoints=True)
     merged = {"role": "assistant", "content": "done", "refusal": "no"}
@@ -224,7 +224,7 @@ def test_a_format_from_an_openai_api_is_strict_only_where_it_says_so():
     assert given["json_schema"] == {"name": "n", "description": "d", "schema": CLOSED, "strict": False}
 
 
-def test_what_chat_and_responses_call_the_same_is_carried():
+def test_members_with_the_same_name_in_chat_and_responses_pass():
     """The parameter types of the openai package: same name, same meaning."""
     same = {
         "metadata": {"k": "v"}, "moderation": {"model": "x"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
@@ -240,7 +240,7 @@ def test_what_chat_and_responses_call_the_same_is_carried():
     assert dropped == ()
 
 
-def test_what_only_responses_knows_is_dropped_by_name():
+def test_members_of_responses_alone_are_dropped_and_reported():
     body = {
         "model": "m", "input": "hi", "service_tier": "ultrafast", "truncation": "auto", "max_tool_calls": 3,
         "prompt_cache_options": {"ttl": "12h", "comparison_response_id": "resp_1", "mode": "implicit"},

@@ -47,7 +47,7 @@ def translate_answer(request: Request, events: list) -> tuple[list[dict], dict]:
     return deltas(stream), json.loads(CHAT.write_answer(fold(events), reply))["choices"][0]
 
 
-def test_who_asks_with_functions_is_answered_with_function_call():
+def test_a_client_with_functions_gets_function_call():
     call = CHAT.read_request(LEGACY)
     parts, choice = translate_answer(call, ONE_CALL)
     assert parts == [

@@ -93,7 +93,7 @@ def test_unknown_usage_is_estimated_in_integers():
 
 
 @pytest.mark.parametrize("end", [AnswerEnd("stop"), ErrorInfo("upstream", "gone")])
-def test_nothing_follows_the_end(end):
+def test_no_chunk_follows_the_end(end):
     writer = CHAT.writer(reply())
     last = writer.send(end)
     assert last.endswith(DONE) == isinstance(end, AnswerEnd)
@@ -135,7 +135,7 @@ def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
     assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
 
 
-def test_what_no_chat_client_knows_is_left_out():
+def test_events_without_a_chat_form_are_omitted():
     """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
     events = [
         *text_events(0, "a", Citation(0, "messages", {"type": "char_location"})),

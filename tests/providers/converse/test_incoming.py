@@ -240,7 +240,7 @@ def test_the_schema_of_an_answer_comes_as_text():
     assert request.dropped == ()
 
 
-def test_what_only_bedrock_does_is_named_or_must_be_done():
+def test_settings_of_bedrock_alone_are_reported_or_refused():
     request = read(
         requestMetadata={"team": "a"}, performanceConfig={"latency": "optimized"}, serviceTier={"type": "priority"},
         guardrailConfig={"guardrailIdentifier": "g", "guardrailVersion": "1"},

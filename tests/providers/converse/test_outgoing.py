@@ -368,7 +368,7 @@ def test_the_service_tier_in_the_words_that_are_the_same():
     assert write(chat(parameters=controls(service_tier="auto"))) == write(chat())
 
 
-def test_what_only_bedrock_has_comes_from_the_clients_extra_body():
+def test_bedrock_members_pass_only_from_the_clients_body():
     """Guardrails and the like are said with ``extra_body`` by programs of other APIs, and invented by nobody."""
     own = {
         "guardrailConfig": {"guardrailIdentifier": "abc", "guardrailVersion": "1"},

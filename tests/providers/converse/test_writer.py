@@ -176,7 +176,7 @@ def test_streams_keep_every_rule_and_say_the_same_as_whole_answers():
         assert metadata["metrics"] == answer["metrics"] == {"latencyMs": 0}
 
 
-def test_what_is_written_is_read_as_it_was():
+def test_a_written_stream_reads_back_unchanged():
     for name, (events, _, _) in SCRIPTS.items():
         if name in ("custom call", "no object", "an id that the API does not take", "pause", "served", "cited"):
             continue

@@ -64,7 +64,7 @@ def test_a_name_in_escapes_is_replaced_too():
     assert json.loads(sent(data))["body"] == {"model": "x", "q": {"model": "ü"}}
 
 
-def test_what_stands_before_the_model_is_not_gone_through():
+def test_text_before_the_model_is_not_scanned_slowly():
     """A text of megabytes took seconds, and gigabytes."""
     for text in (b"a" * 15 * 2**20, b'\\"' * 2**10, b"\\\\" * 2**10):
         data = b'{"custom_id":"a","url":"%b","body":{"x":"%b","model":"fast"}}' % (URL.encode(), text)

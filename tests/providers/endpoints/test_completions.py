@@ -51,7 +51,7 @@ def test_choices_are_counted_for_each_prompt(prompt: object, n: object, expected
     assert expected_choices(Draft.of(json.dumps({"prompt": prompt, "n": n}).encode())) == expected
 
 
-def test_what_a_prompt_costs_is_known_by_its_ids_or_texts():
+def test_prompts_are_counted_by_their_ids_or_texts():
     assert [count_token_ids(prompt) for prompt in ("ab", [1, 2], [[1], [2, 3]], ["a"], None)] == [0, 2, 3, 0, 0]
     assert [list(prompt_texts(prompt)) for prompt in ("ab", ["a", "b"], [1], None)] == [["ab"], ["a", "b"], [], []]
 

@@ -45,7 +45,7 @@ def test_mistrals_request_goes_to_a_completion_with_a_suffix():
     [({"prompt": ["a"]}, "prompt"), ({"prompt": [1]}, "prompt"), ({"n": 2}, "n"), ({"echo": True}, "echo"),
      ({"logprobs": 0}, "logprobs"), ({"best_of": 3}, "best_of")],
 )  # fmt: skip
-def test_what_makes_another_answer_is_refused(more: dict[str, object], param: str):
+def test_fim_options_that_change_the_answer_are_refused(more: dict[str, object], param: str):
     with pytest.raises(GatewayError) as raised:
         _written({"prompt": "p", "suffix": "s", **more}, "mistral")
     assert (raised.value.info.status, raised.value.info.param) == (400, param)

@@ -27,7 +27,7 @@ def test_pictures_of_gpt_image_2_grow_with_their_area(size, quality, tokens):
 
 @pytest.mark.parametrize("size", [None, "auto", "", "large", "1024×1024", "-5x7"])
 @pytest.mark.parametrize("quality", [None, "auto", "hd", "best"])
-def test_what_a_request_leaves_open_takes_the_most(size, quality):
+def test_open_image_settings_count_as_the_most_expensive(size, quality):
     assert picture_tokens("gpt-image-1", size, quality) == 6240
     assert picture_tokens("gpt-image-2", size, quality) == 7024
 

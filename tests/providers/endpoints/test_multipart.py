@@ -199,7 +199,7 @@ PREAMBLES = (
 
 @pytest.mark.parametrize("preamble", PREAMBLES)
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_what_stands_before_the_first_boundary_means_nothing(preamble, size):
+def test_a_preamble_is_ignored(preamble, size):
     """RFC 2046 section 5.1.1 permits it; a line end alone is common in Swift."""
     body = multipart([part("model", b"a"), FILE])
     assert edit_body(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
@@ -220,7 +220,7 @@ def test_a_preamble_ends_in_crlf_and_is_bounded():
     assert "must start with the boundary" in refusal(b"x\r\n" + body[:10])
 
 
-def test_nothing_stands_behind_the_last_boundary():
+def test_data_after_the_last_boundary_is_refused():
     body = multipart([part("model", b"a")])
     assert "starts with its boundary" in refusal(body.replace(b"\r\n", b"\n"))
     assert "after its last boundary" in refusal(body + b"--" + BOUNDARY + b"\r\n")
@@ -340,7 +340,7 @@ def test_a_body_without_model_gets_one_as_its_first_part():
     assert editor.difference == len(added)
 
 
-def test_what_comes_behind_the_model_waits_until_its_place_is_filled():
+def test_bytes_after_the_model_wait_until_it_is_replaced():
     editor = MultipartEditor(BOUNDARY)
     body = multipart([part("model", b"fast"), FILE])
     before = editor.feed(body)

@@ -182,7 +182,7 @@ def test_scores_keep_the_providers_digits():
     assert costs == RerankCosts()
 
 
-def test_what_an_answer_took_is_read_where_each_says_it():
+def test_usage_is_read_in_each_rerank_format():
     """Searches are not tokens: 25,000 tokens at a price for each search came to $50
     (metadist/synaplan#1778, maximhq/bifrost#4239)."""
     assert read_costs(ANSWERS["cohere"]) == RerankCosts(searches=1)

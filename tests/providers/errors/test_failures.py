@@ -124,7 +124,7 @@ def test_only_useful_headers_are_kept():
     }
 
 
-def test_what_else_an_upstream_says_in_its_error_is_not_kept():
+def test_unknown_members_of_an_error_are_discarded():
     failed = read_failure(500, b'{"error":{"message":"m","inner":"sk-secret"}}')
     assert failed.message == "m"
     assert "sk-secret" not in repr(failed)

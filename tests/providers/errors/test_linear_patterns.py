@@ -47,7 +47,7 @@ def test_refusals_are_judged_in_time_linear_in_their_words(unit):
         assert_time_grows_linearly(lambda n, text=text: judged(text[:n]), few, few)
 
 
-def test_what_is_quoted_at_length_is_still_read():
+def test_long_quoted_paths_are_still_read():
     failed = ErrorInfo("invalid_request", f"{'a.' * 90}cache_control: Extra inputs are not permitted", param=None)
     assert find_rejected(failed) == ((*"a" * 90, "cache_control"),)
     failed = ErrorInfo("invalid_request", "[.tools.0.strict: Extra inputs are not permitted")

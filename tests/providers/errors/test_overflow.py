@@ -174,7 +174,7 @@ def test_a_code_decides_whatever_the_message(error):
         (503, "context canceled"),
     ],
 )
-def test_what_only_sounds_alike_is_no_overflow(status, message):
+def test_similar_messages_are_no_overflow(status, message):
     failed = read_failure(status, openai(message))
     assert failed.code != CODE
     assert failed.status == status

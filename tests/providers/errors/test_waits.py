@@ -98,7 +98,7 @@ def test_bodies_state_when_a_limit_ends(error, wait):
     assert told == (wait if wait is None else pytest.approx(wait, abs=1e-6))
 
 
-def test_what_is_told_of_limits_is_no_wait_after_another_failure():
+def test_limit_headers_are_no_wait_after_other_failures():
     headers = (("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6m0s"))
     assert find_delay("server_error", {"message": "Please try again in 5s."}, headers, NOW) is None
     assert find_delay("overloaded", {}, (*headers, ("retry-after", "3")), NOW) == 3

@@ -57,7 +57,7 @@ def test_a_level_that_the_model_lacks_is_lowered():
 
 
 @pytest.mark.parametrize("name", ["systemInstruction", "system_instruction", "tools", "toolConfig"])
-def test_what_is_cached_may_not_be_said_again(name):
+def test_members_of_cached_content_are_a_400(name):
     with pytest.raises(GatewayError) as raised:
         adapted({"contents": [], "cachedContent": "cachedContents/1", name: [{}]})
     assert raised.value.info.status == 400

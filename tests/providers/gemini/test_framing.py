@@ -32,7 +32,7 @@ def stream(framing: Framing) -> bytes:
 
 
 @pytest.mark.parametrize("framing", [CRLF_SSE, ARRAY])
-def test_what_is_written_is_read_however_it_is_split(framing):
+def test_a_written_stream_is_read_however_it_is_split(framing):
     body = stream(framing)
     for size in range(1, 20):
         pieces = [body[at : at + size] for at in range(0, len(body), size)]

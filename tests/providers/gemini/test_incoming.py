@@ -137,7 +137,7 @@ def test_a_repeated_result_is_omitted():
     ]  # fmt: skip
 
 
-def test_what_a_function_gave_back_is_read_as_text():
+def test_function_results_are_read_as_text():
     """`{"result": …}` and `{"output": …}` hold what came back, `{"error": …}` says that it failed."""
     for response, told in {
         '{"result": "a"}': ("a", False), '{"output": [1, 2]}': ("[1,2]", False), '{"error": "no"}': ("no", True),
@@ -217,7 +217,7 @@ def test_gemini_s_own_signatures_stay_on_their_parts():
     assert native.item == parts[-2]
 
 
-def test_what_stands_for_a_lost_signature_is_none():
+def test_a_placeholder_signature_is_not_read_as_one():
     call = {"functionCall": {"name": "f"}, "thoughtSignature": "skip_thought_signature_validator"}
     ((_, found),) = turns(model(call))
     assert [type(part) for part in found] == [ToolCallPart]
@@ -254,7 +254,7 @@ def test_a_request_without_thinking_settings_requests_no_thinking():
         ({"mode": "ANY", "allowedFunctionNames": ["f", "g"]}, ("required", None, ("f", "g"))),
     ],
 )
-def test_which_function_may_be_called_is_read(calling, told):
+def test_the_allowed_functions_are_read(calling, told):
     choice = read(toolConfig={"functionCallingConfig": calling}).tool_choice
     assert choice is not None
     assert (choice.mode, choice.name, choice.allowed) == told

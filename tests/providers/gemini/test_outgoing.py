@@ -265,7 +265,7 @@ def test_schemas_are_reduced_where_the_server_knows_no_other():
     assert set(dropped) == {"tools[].additionalProperties", "tools[].$schema", "tools[].default"}
 
 
-def test_what_googles_search_cannot_be_told_is_named():
+def test_search_options_without_a_google_form_are_reported():
     item = {"type": "web_search_20260209", "name": "web_search", "allowed_domains": ["a.example"], "max_uses": 3}
     body, dropped = encode_request(chat(tools=(attrs.evolve(SEARCH, item=item),)))
     assert body["tools"] == [{"googleSearch": {}}]
@@ -430,7 +430,7 @@ def test_media():
         assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
 
 
-def test_what_stands_on_the_wrong_side_gets_a_turn_of_its_own():
+def test_parts_in_the_wrong_role_become_a_separate_turn():
     """The types of Messages allow results in the model's turns and calls in the user's."""
     turns = (user("a", call("1")), assistant(result("1", "x"), "b", call("2", "g")), user(result("2", "y")))
     written = contents(*turns)
@@ -458,7 +458,7 @@ def test_files_have_their_names_and_what_has_no_place_in_a_result_is_named():
 # Gemini's own, where the client speaks it and its answer has another form
 
 
-def test_what_only_this_api_has_goes_out_again():
+def test_gemini_members_pass_to_gemini():
     source = {
         "safety_settings": [{"category": "X"}], "cachedContent": "cachedContents/1",
         "generation_config": {"image_config": {"a": 1}, "responseModalities": ["TEXT"]},
@@ -470,7 +470,7 @@ def test_what_only_this_api_has_goes_out_again():
     assert dropped == ("other",)
 
 
-def test_what_is_cached_may_not_be_said_again():
+def test_members_of_cached_content_are_a_400():
     source = {"cachedContent": "cachedContents/1"}
     failed = refused(Request("gemini", "m", (user("hello"),), tools=(WEATHER,), source=source))
     assert failed.param == "tools"

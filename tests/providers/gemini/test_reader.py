@@ -286,7 +286,7 @@ PARTS = st.lists(st.dictionaries(NAMES, JUNK, max_size=4), max_size=4)
 
 @given(st.lists(JUNK | st.builds(lambda parts: candidate(*parts, finishReason="STOP"), PARTS), max_size=4))
 @settings(max_examples=examples(60), deadline=None)
-def test_nothing_that_a_provider_says_raises(chunks):
+def test_no_provider_chunk_makes_the_reader_raise(chunks):
     check_order(read_chunks(*chunks))
     for chunk in chunks:
         with contextlib.suppress(GatewayError):

@@ -49,7 +49,7 @@ def check(body, request):
 
 
 @pytest.mark.skipif(len(ASKED) < 100, reason=ABSENT)
-def test_what_was_asked_of_others_can_be_asked_of_gemini():
+def test_recorded_requests_of_other_apis_can_be_written_for_gemini():
     count, refused = 0, list[str | None]()
     for recording in ASKED:
         try:

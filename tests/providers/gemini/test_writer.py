@@ -87,7 +87,7 @@ def test_a_seal_that_no_call_follows_has_a_part_of_its_own():
         assert [part for part in whole["candidates"][0]["content"]["parts"] if part != {"text": ""}] == said
 
 
-def test_who_has_not_asked_for_thoughts_gets_the_seal_alone():
+def test_a_client_without_thoughts_gets_only_the_seal():
     """Programs that join the texts of all parts would show them as the answer."""
     said = parts(write_stream([*THOUGHT, *CALL, *END], thoughts=False))
     assert [part.keys() for part in said] == [{"functionCall", "thoughtSignature"}]

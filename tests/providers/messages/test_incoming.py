@@ -297,7 +297,7 @@ def test_effort_alone_leaves_it_to_the_model_whether_to_think():
         {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]},
     ],
 )
-def test_what_is_read_is_written_as_it_was(members):
+def test_request_members_are_written_unchanged(members):
     body, dropped = write(read(**members))
     assert {name: body[name] for name in members} == members
     assert dropped == ()

@@ -46,7 +46,7 @@ def test_parallel_tool_calls_is_part_of_the_tool_choice(choice, written):
     assert body.get("tool_choice") == written
 
 
-def test_what_other_apis_say_beside_a_schema_stays_out_of_the_tool():
+def test_marks_of_other_apis_are_not_written_into_tools():
     """A deferred tool waits for a search that only its own provider makes (router-for-me/CLIProxyAPI#1725)."""
     tool = Tool("f", schema={"type": "object"}, strict=False, at="tools[0]", marks={"defer_loading": True, "async": 1})
     body, dropped = write(chat(tools=(tool,)))
@@ -328,5 +328,5 @@ def test_warming_the_cache_is_never_a_paid_answer():
     assert write(chat(parameters=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)
 
 
-def test_what_reading_has_dropped_is_named_too():
+def test_losses_of_reading_are_reported_after_writing():
     assert write(chat(dropped=("n[0].x",)))[1] == ("n[].x",)

@@ -205,7 +205,7 @@ def test_malformed_json_fails_the_stream():
         assert (last.kind, last.message) == ("upstream", "the provider sent an event that is not valid JSON")
 
 
-def test_what_is_unknown_or_odd_never_fails_a_stream():
+def test_unknown_events_do_not_fail_a_stream():
     odd = [
         {"type": "something_new", "index": "x"},
         {"type": "content_block_start", "index": 0},

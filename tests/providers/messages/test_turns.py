@@ -203,7 +203,7 @@ def test_an_image_is_what_its_bytes_say_and_then_what_its_label_says(label, data
         FilePart(MediaSource("base64", "!!", "text/plain"), at="messages[1].content[0]"),
     ],
 )
-def test_what_the_api_cannot_hold_is_refused_with_its_path(part):
+def test_parts_without_a_messages_form_are_a_400_with_the_path(part):
     """Ids of files never cross providers (theopenco/llmgateway#4149)."""
     with pytest.raises(GatewayError) as raised:
         write(chat(user(part)))

@@ -173,7 +173,7 @@ def test_reasoning_of_this_api_goes_through_as_it_is(item):
     assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
 
 
-def test_what_only_another_api_knows_takes_no_index():
+def test_items_of_another_api_get_no_index():
     foreign = [NativeItem(0, "responses", "web_search_call", {"type": "web_search_call"})]
     out = write([AnswerStart(), *foreign, *text_events(1, "a", Citation(1, "chat", {"url": "x"})), AnswerEnd("stop")])
     assert [block["type"] for block in check_grammar(out)] == ["text"]

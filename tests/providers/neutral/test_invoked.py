@@ -31,7 +31,7 @@ def test_failures_are_errors_of_the_api():
         assert (name, json.loads(data)["error"]) == ("error", {"type": expected, "message": "no"}), kind
 
 
-def test_what_unfolds_to_too_much_is_an_error_and_is_not_decoded():
+def test_frames_with_too_many_elements_are_an_error():
     name, data = parse(framed(b'{"type": "x", "a": [' + b"1," * 300_000 + b"1]}")) or ("", b"")
     assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
 

@@ -79,7 +79,7 @@ def test_a_deeply_nested_item_does_not_raise():
     assert unseal(PREFIX + base64.urlsafe_b64encode(nested).decode().rstrip("=")) is None
 
 
-def test_what_clients_see_of_an_account_is_no_plain_digest_of_its_key():
+def test_the_account_in_a_seal_is_a_slow_hash_of_the_key():
     """It is a slow hash (RFC 7914), so that a weak key is not found out by trying words, and each provider's own."""
     issuer, elsewhere = Issuer.of("ollama", "password1"), Issuer.of("vllm", "password1")
     digests = {hashlib.new(name, b"password1").hexdigest() for name in ("md5", "sha1", "sha256", "sha512")}

@@ -28,7 +28,7 @@ def test_parts_are_taken_out_of_the_input_and_never_beyond_it(words):
         assert (found.output, found.reasoning) == (50, 40)
 
 
-def test_who_says_one_in_the_words_of_the_other_is_understood():
+def test_counts_with_the_other_apis_names_are_read():
     both = {"prompt_tokens": 9, "completion_tokens": 3, "input_tokens": 0, "output_tokens": 0,
             "prompt_tokens_details": {"cached_tokens": 4}, "input_tokens_details": None}  # fmt: skip
     for words in (OLDER, NEWER):

@@ -58,7 +58,7 @@ def send(codec: Codec, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str,
     ],
     ids=lambda member: next(iter(member)),
 )
-def test_what_only_a_server_with_state_can_do_is_refused(codec: Codec, member: dict[str, Any]) -> None:
+def test_members_that_need_server_state_are_refused(codec: Codec, member: dict[str, Any]) -> None:
     """Never silently a fresh conversation (barbacane-dev/barbacane#69, ankitcharolia/kiro-gateway#38)."""
     with pytest.raises(GatewayError) as caught:
         send(codec, {"model": "m", "input": "x", **member})

@@ -81,7 +81,7 @@ def test_every_kind_of_content_is_read() -> None:
     )
 
 
-def test_what_the_model_said_is_one_turn_and_the_results_another() -> None:
+def test_consecutive_model_items_are_one_turn_and_results_another() -> None:
     reasoning = {
         "type": "reasoning",
         "id": "rs_1",
@@ -171,7 +171,7 @@ def test_additional_tools_and_configuration_updates_count() -> None:
     assert call.dropped == ()
 
 
-def test_what_an_answer_said_of_itself_is_kept_for_its_own_api_and_named_elsewhere() -> None:
+def test_annotations_stay_for_responses_and_are_reported_elsewhere() -> None:
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
     text = {"type": "output_text", "text": "ok", "annotations": [note], "logprobs": []}
     program = {"type": "program", "caller_id": "call_0"}

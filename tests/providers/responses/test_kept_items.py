@@ -88,7 +88,7 @@ ITEMS = st.lists(
 
 @settings(max_examples=examples(120), deadline=None)
 @given(ITEMS | st.text(max_size=3) | st.none())
-def test_what_is_stored_stays_the_same_when_it_is_stored_again(value: Any) -> None:
+def test_preparing_stored_input_twice_changes_nothing(value: Any) -> None:
     try:
         RESPONSES.read_request({"model": "m", "input": value, "previous_response_id": "resp_1"})
     except GatewayError:
@@ -216,13 +216,13 @@ def test_paths_of_the_client_stay_its_own() -> None:
     assert caught.value.info.param == "previous.input[0].name"
 
 
-def test_what_the_model_said_across_the_seam_is_one_turn() -> None:
+def test_model_items_before_and_after_a_continuation_are_one_turn() -> None:
     call = read_continuation({"model": "m", "input": [{"role": "assistant", "content": "more"}, USER]}, [USER, SAID])
     assert [message.role for message in call.messages] == ["user", "assistant", "user"]
     assert [part.text for part in call.messages[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
 
 
-def test_what_was_referred_to_need_not_be_honoured_again() -> None:
+def test_resolved_references_are_removed_from_a_continuation() -> None:
     """The provider would refuse what the gateway has done already; instructions are those of the request."""
     body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1", "store": True}
     call = read_continuation(body, [USER])
@@ -261,7 +261,7 @@ def test_failed_turns_are_not_repeated(status: str) -> None:
     assert previous_items([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
 
 
-def test_of_an_incomplete_turn_only_answered_calls_are_said_again() -> None:
+def test_only_answered_calls_of_an_incomplete_turn_are_repeated() -> None:
     """Every API refuses a call that has no output, and reasoning without what it led to (maximhq/bifrost#5892)."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
     chain = [kept("incomplete", [USER], [thought, SAID, {**thought, "id": "rs_2"}, CALL])]

@@ -125,7 +125,7 @@ def test_a_failed_answer_is_valid(request_, answer):
 
 @pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
-def test_what_is_left_of_an_answer_is_valid_wherever_it_stops(answer, status):
+def test_an_interrupted_response_is_valid_at_every_event(answer, status):
     writer = RESPONSES.writer(asked_with(ASKED["tools"]))
     for event in answer:
         writer.send(event)
@@ -165,7 +165,7 @@ def test_a_compaction_is_valid():
     assert misfits(as_plain_json(told), "CompactResource") == []
 
 
-def test_what_the_client_said_is_repeated_and_the_rest_told_as_it_holds():
+def test_response_objects_repeat_the_clients_settings_and_state_the_others():
     told = write_events(ANSWERS["text"], asked_with(ASKED["sampling"]))[0]["response"]
     names = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
     assert [told[name] for name in names] == [0, 0.5, -1, 1.5]
@@ -173,7 +173,7 @@ def test_what_the_client_said_is_repeated_and_the_rest_told_as_it_holds():
     assert [told[name] for name in names] == [1.0, 1.0, 0.0, 0.0]
 
 
-def test_what_may_be_null_is_there_as_null():
+def test_nullable_members_are_present_as_null():
     function, format = ASKED["tools"]["tools"][0], ASKED["format"]["text"]["format"]
     for event in write_events(ANSWERS["calls"], asked_with({"tools": [function], "text": {"format": format}})):
         if response := event.get("response"):

@@ -170,7 +170,7 @@ def test_a_chat_clients_log_probabilities_are_asked_for_in_this_apis_words() -> 
     assert (body["top_logprobs"], body["include"], outgoing.dropped) == (2, [LOGPROBS], ())
 
 
-def test_what_a_client_includes_is_asked_for_again() -> None:
+def test_included_items_are_requested_from_the_provider() -> None:
     asked = ["web_search_call.action.sources", ENCRYPTED, LOGPROBS]
     call = read(include=asked)
     assert call.parameters["include"].value == asked[:1]
@@ -187,7 +187,7 @@ def test_a_limit_of_nothing_warms_the_cache_where_the_model_can() -> None:
     assert "max_output_tokens" not in body
 
 
-def test_what_chat_and_responses_share_keeps_its_name_and_value() -> None:
+def test_members_shared_by_chat_and_responses_stay_unchanged() -> None:
     """CaddyGlow/ccproxy-api#61: a prompt cache key that is replaced caches nothing."""
     same = {
         "metadata": {"a": "b"}, "moderation": {"model": "m"}, "parallel_tool_calls": False, "prompt_cache_key": "k",

@@ -123,7 +123,7 @@ def test_parts_that_only_the_whole_item_tells_are_told_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["output_text", "refusal"])
-def test_what_the_end_of_a_text_has_beyond_its_deltas_is_told(kind: str) -> None:
+def test_text_that_only_the_final_event_has_is_returned(kind: str) -> None:
     member = "text" if kind == "output_text" else kind
     for whole, want in (("abcd", "abcd"), ("abc", "abc"), ("ab", "abc"), ("Xbyd and another text", "abc")):
         end = {"type": f"response.{kind}.done", "output_index": 0, "content_index": 0, member: whole}
@@ -433,6 +433,6 @@ def test_log_probabilities_come_with_the_text_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize("logprobs", [None, [], "x", {"a": 1}, [1]])
-def test_what_are_no_log_probabilities_is_left_alone(logprobs: Any) -> None:
+def test_invalid_log_probabilities_are_ignored(logprobs: Any) -> None:
     events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
     assert events[1] == TextDelta(0, "hi")

@@ -70,7 +70,7 @@ def test_the_response_has_the_given_id_and_state() -> None:
     assert (whole["id"], whole["store"]) == ("resp_tg1.mine", True)
 
 
-def test_where_nothing_is_kept_the_response_says_so() -> None:
+def test_an_unstored_response_has_store_false() -> None:
     response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
     assert is_own_id(response["id"])
     assert (response["store"], response["previous_response_id"]) == (False, None)
@@ -99,7 +99,7 @@ def test_the_response_exists_after_the_terminal_event(last: Event) -> None:
 # Broken off
 
 
-def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
+def test_an_interrupted_response_cuts_texts_and_omits_incomplete_calls() -> None:
     """Nobody could answer it (katanemo/plano#791)."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
     events = [

@@ -76,7 +76,7 @@ def test_a_stream_is_the_same_frames_however_it_is_cut(size):
     assert rest == [{**event, "stream_id": "lane"} for event in EVENTS[1:]]
 
 
-def test_nothing_comes_behind_the_terminal_event():
+def test_no_frame_follows_the_terminal_event():
     data = b"".join(sse.data(event) for event in [*EVENTS, EVENTS[1], {"type": "error", "message": "late"}])
     assert [frame["type"] for frame in frames_of(data)] == [event["type"] for event in EVENTS]
 

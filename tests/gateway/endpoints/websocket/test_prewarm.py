@@ -26,7 +26,7 @@ def is_known(ahead: Prewarms, id: str) -> bool:
     return "input" in ahead.with_prewarm(members(previous_response_id=id))
 
 
-def test_what_was_sent_ahead_comes_first_with_its_own_bytes():
+def test_prewarmed_items_precede_the_turn_byte_for_byte():
     ahead = Prewarms(MEGABYTE)
     frame = '{"type":"response.create","input":[{"n": 1.0,"t":"caf\\u00e9"}],"conversation": "conv_1","model":"other"}'
     ahead.remember("resp_1", read_envelope(frame).members)
@@ -37,7 +37,7 @@ def test_what_was_sent_ahead_comes_first_with_its_own_bytes():
     assert "previous_response_id" not in told
 
 
-def test_what_was_before_a_turn_that_was_sent_ahead_stays_before_it():
+def test_the_predecessor_of_a_prewarmed_turn_stays_its_predecessor():
     ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input="hello", previous_response_id="resp_0"))
     told = ahead.with_prewarm(members(previous_response_id="resp_1"))
@@ -84,7 +84,7 @@ def test_a_frame_does_not_live_on_with_the_little_that_is_remembered_of_it():
     assert held < 4 * MEGABYTE, "the last frame may still be there"
 
 
-def test_so_many_are_remembered_however_small_they_are():
+def test_the_number_of_prewarmed_turns_is_limited():
     ahead = Prewarms(MEGABYTE)
     for i in range(MAX_PREWARMS + 5):
         ahead.remember(f"resp_{i}", members())

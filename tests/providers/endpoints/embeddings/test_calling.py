@@ -267,7 +267,7 @@ def test_no_list_is_cut_where_that_would_change_vectors_or_is_not_wanted():
         assert len(called({**body, **more}, "jina", traits).bodies) == 1, (traits, more)
 
 
-def test_what_is_no_request_is_told_with_its_place():
+def test_an_invalid_embedding_request_is_a_400_with_the_path():
     for body, client, param in (
         ({"model": "m"}, "openai", "input"),
         ({"model": "m", "input": [{"x": 1}]}, "openai", "input[0]"),

@@ -234,7 +234,7 @@ def test_the_answers_to_the_pieces_of_a_list_are_one_answer():
     assert (joined["texts"], joined["embeddings"]) == (texts, {"float": [[0], [1], [2], [3], [4]]})
 
 
-def test_of_earlier_answers_no_more_is_held_than_the_vectors_that_are_wanted():
+def test_only_the_wanted_vectors_of_earlier_answers_are_held():
     """Google writes a number to a line, of 24 bytes: a vector of 3,072 of them takes 16 KB in base64."""
     made = called({"input": ["x"] * 20, **BASE64}, "gemini", traits=EmbeddingTraits(inputs=2))
     answer = json.dumps({"embeddings": [{"values": [0.0123456789] * 3072}] * 2}, indent=2).encode()
