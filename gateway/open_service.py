@@ -44,6 +44,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
 
 if TYPE_CHECKING:
+    from gateway.request_members.edits import ConfiguredMembers
     from gateway.shared.tables import SharedTables
     from gateway.steps.loaded import StepSet
 
@@ -120,6 +121,7 @@ def open_service(
         provider_lists=provider_lists,
         answer_cache=AnswerCache(config.cache, _open_answer_store(config)),
         cache_uses=CacheUses.of(config),
+        request_members=_open_members(config),
         accounts=AccountDirectory(config),
         inventory=inventory,
         steps=steps,
@@ -133,6 +135,17 @@ def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | N
     from gateway.steps.loading import load_steps
 
     return load_steps(config, before)
+
+
+def _open_members(config: Config) -> "ConfiguredMembers | None":
+    """Return the request members that ``config`` sets, ``None`` without any."""
+    of_names = (*(entry.request for entry in config.entries), *(route.request for route in config.routes.values()))
+    of_clients = (*(group.request for group in config.client_groups), *(key.request for key in config.client_keys))
+    if not any((*of_names, *of_clients)):
+        return None
+    from gateway.request_members.edits import ConfiguredMembers  # imported only where it is needed
+
+    return ConfiguredMembers(config)
 
 
 def _open_answer_store(config: Config) -> AnswerStore:
@@ -258,7 +271,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     _seed_budgets(config, service.kept_ledger, allowances, service.allowances)
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
-        cache_uses=CacheUses.of(config),
+        cache_uses=CacheUses.of(config), request_members=_open_members(config),
         accounts=AccountDirectory(config),
     )  # fmt: skip
 

@@ -36,6 +36,8 @@ ARROWS: Final = {
     "providers.responses": "providers.catalog providers.errors providers.neutral",
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
     "providers.converse": "providers.catalog providers.errors providers.neutral",
+    "providers.members": """
+        providers.catalog providers.endpoints providers.gemini providers.messages providers.neutral""",
     "providers.apis": """
         providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
     "providers.recordings": "providers.apis",
@@ -47,7 +49,8 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
-    "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
+    "gateway.config": """
+        http providers.auth providers.catalog providers.endpoints providers.members providers.neutral""",
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
@@ -66,6 +69,8 @@ ARROWS: Final = {
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing shared upstream""",
+    "gateway.request_members": """
+        config providers.apis providers.errors providers.members providers.neutral request routing""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": """
         config counters http kept_ledger ledger providers.apis providers.catalog request routing shared stores""",
@@ -79,21 +84,22 @@ ARROWS: Final = {
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
         logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
-        providers.responses request routing serving steps stores streaming telemetry upstream""",
+        providers.responses request request_members routing serving steps stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger logs model_lists providers.apis
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
-        kept_objects ledger model_lists open_store routing serving shared sign_in steps stores telemetry upstream""",
+        kept_objects ledger model_lists open_store request_members routing serving shared sign_in steps stores telemetry
+        upstream""",
     "gateway.lifespan": "endpoints exchange serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
         providers.catalog providers.endpoints providers.errors providers.gemini request routing serving upstream""",
     "gateway.relay": """
         access allowances config conversations endpoints exchange http kept_objects ledger providers.apis
-        providers.catalog providers.endpoints providers.neutral realtime request routing serving stores streaming
-        upstream""",
+        providers.catalog providers.endpoints providers.neutral realtime request request_members routing serving stores
+        streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
@@ -102,7 +108,8 @@ ARROWS: Final = {
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.neutral providers.recordings reload routing serving shared steps stores telemetry upstream""",
+        providers.neutral providers.recordings reload request_members routing serving shared steps stores telemetry
+        upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -2,7 +2,8 @@
 
 - ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
 - ``serve``: ``serve`` and ``mock``; ``demo`` has the demo's configuration, ``listening`` opens the sockets.
-- ``explaining``: ``explain``; ``rehearsal`` simulates the attempts of a request.
+- ``explaining``: ``explain``; ``explaining_members`` has the request members, ``rehearsal`` simulates the attempts of a
+  request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_options`` the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.

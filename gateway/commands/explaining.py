@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, cast, get_args
 
+import attrs
 import click
 import msgspec
 
@@ -18,6 +19,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
+from gateway.commands.explaining_members import member_texts, plan_with_lanes
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
 from gateway.config.loading import Config
@@ -202,6 +204,7 @@ def explain(
         found = Router(config).explain(model, api)
         failures = suppositions(supposed, found.plan)
         check_key(config, key)
+        found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.info.message)
@@ -288,6 +291,7 @@ def _rows(
     yield "lane", LANES[found.lane].format(api=found.target.api)
     yield "url", f"POST {found.url}"
     yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
+    yield from _heads("members", member_texts(config, plan, key))
     yield from _heads("model", _facts(found.target.recipient.quirks))
     yield from _heads("price", price_texts(plan))
     levels = None if ready is None else levels_of(ready.limits)

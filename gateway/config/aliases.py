@@ -10,6 +10,7 @@ from configfile.wording import Wrong, describe_word
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.cached_answers import CacheUse
 from gateway.config.kinds import BY_NAME, Reasons
+from gateway.config.request_members import RequestMembers
 from streams.events import UNAVAILABLE
 
 Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheapest"]
@@ -136,6 +137,11 @@ class Route:
         "client](#cache-of-a-name-or-a-client).",
         None,
         shown="never",
+    )
+    request: RequestMembers | None = setting(
+        "Members of every request for this name that the gateway sets. See [request](#request).",
+        None,
+        shown="none",
     )
     name: str = ""
 

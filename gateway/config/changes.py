@@ -20,6 +20,7 @@ _NO_KEYS: Final[Mapping[str, Key]] = {
     "header_limits": Key(name="ratelimits"),
     "price": Key(absent="the list's"),
     "digest": Key(secret=True),
+    "level": Key(compared=False),
 }
 """Metadata of attributes that are computed from keys."""
 

@@ -15,6 +15,7 @@ from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.ratelimits import build_ratelimits
+from gateway.config.request_members import build_members
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
@@ -65,7 +66,8 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
         check_access(item, path, names, findings)
         ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
         budgets = build_budgets(item.budgets, path, findings)
-        groups.setdefault(item.name, attrs.evolve(item, ratelimits=ratelimits, budgets=budgets))
+        request = build_members(item.request, (*path, "request"), findings)
+        groups.setdefault(item.name, attrs.evolve(item, ratelimits=ratelimits, budgets=budgets, request=request))
     members = {item.group_name for item in config.client_keys if item is not None}
     for name in () if config.stored_keys != "off" else groups.keys() - members:
         findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")

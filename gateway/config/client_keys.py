@@ -14,6 +14,7 @@ from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
 from gateway.config.ratelimits import build_ratelimits
+from gateway.config.request_members import build_members
 
 SOON: Final = timedelta(days=14)
 """The time before a key's expiry from which on a warning is given."""
@@ -72,6 +73,7 @@ def build_client(
         group=group,
         ratelimits=build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings),
         budgets=build_budgets(item.budgets, path, findings),
+        request=build_members(item.request, (*path, "request"), findings),
     )
     check_wall(client, path, names.entries, findings)
     return client

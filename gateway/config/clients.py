@@ -13,6 +13,7 @@ from gateway.config.amounts import Budget
 from gateway.config.cached_answers import CacheSwitch
 from gateway.config.kinds import CertificateName, Digest, Timestamp
 from gateway.config.limits import ClientLimits
+from gateway.config.request_members import RequestMembers
 
 KeySource: TypeAlias = Literal["file", "state storage"]
 
@@ -61,6 +62,11 @@ class ClientGroup:
     )
     budgets: tuple[Budget, ...] = setting(
         "As a client's `budgets`, for all clients of the group together.", (), shown="none"
+    )
+    request: RequestMembers | None = setting(
+        "As a client's `request`, for all clients of the group. See [request](#request).",
+        None,
+        shown="none",
     )
 
 
@@ -177,6 +183,11 @@ class ClientKey:
         "name; `false` turns caching off. See [cache of a name or a client](#cache-of-a-name-or-a-client).",
         None,
         shown="as the name sets it",
+    )
+    request: RequestMembers | None = setting(
+        "Members of all its requests that the gateway sets. See [request](#request).",
+        None,
+        shown="none",
     )
     group: ClientGroup | None = None
     source: KeySource = "file"

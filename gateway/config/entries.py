@@ -19,6 +19,7 @@ from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.price_table import build_price
 from gateway.config.ratelimits import build_ratelimits, check_queue
+from gateway.config.request_members import build_members
 from gateway.config.settings import Config
 from gateway.config.sign_ins import (
     MODULES,
@@ -158,6 +159,7 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
         else changed_circuit(defaults.circuit, item.circuit, (*path, "circuit"), findings),
         endpoints=build_endpoints(item.own_endpoints, provider, base_url, path, findings),
         ratelimits=ratelimits,
+        request=build_members(item.request, (*path, "request"), findings),
         budgets=build_budgets(item.budgets, path, findings),
         price=build_price(item.written_price, provider.id, model, (*path, "price"), findings),
     )

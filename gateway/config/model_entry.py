@@ -16,6 +16,7 @@ from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoin
 from gateway.config.kinds import AddressPart, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
+from gateway.config.request_members import RequestMembers
 from gateway.config.sign_ins import SignIn, SigningIn
 from providers.catalog import providers as catalog
 from providers.catalog.model_facts import with_facts
@@ -167,6 +168,11 @@ class ModelEntry:
         "has an estimate. For an unknown provider without `provider_interface`, `counted` also needs `quirks: "
         "{stream_usage: true}`.",
         "counted",
+    )
+    request: RequestMembers | None = setting(
+        "Members of every request to this entry that the gateway sets, after a translation. See [request](#request).",
+        None,
+        shown="none",
     )
     type: ModelType | None = setting(
         "The purpose of the model. Lists of models show it (`GET /v1/models`, filtered by `?type=`). A request for "

@@ -14,6 +14,7 @@ from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found
+from gateway.config.request_members import build_members
 from gateway.config.settings import Config
 from providers.endpoints.model_types import bare_name
 from streams.errors import GatewayError
@@ -143,7 +144,8 @@ def _route(name: str, item: Route, groups: _Groups, retries: Retries | None, fin
     own = item.retries
     if own is not None:
         own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
-    return attrs.evolve(item, name=name, target=None, groups=_plain(groups), retries=own)
+    request = build_members(item.request, ("model_aliases", name, "request"), findings)
+    return attrs.evolve(item, name=name, target=None, groups=_plain(groups), retries=own, request=request)
 
 
 # Vectors of different models or dimensions are not comparable

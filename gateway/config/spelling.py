@@ -14,6 +14,7 @@ from gateway.config.aliases import RouteTarget
 from gateway.config.attempts import CircuitSettings, Hedge, Retries
 from gateway.config.cached_answers import CacheUse
 from gateway.config.listening import Listener
+from gateway.config.request_members import Instructions, RequestMembers
 from gateway.config.state_storage import KeptLedgerSettings, StateStorage
 from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
 
@@ -45,10 +46,15 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
         case StateStorage():
             return str(value.type)
         case Mapping():
-            return "{" + ", ".join(f"{key}: {spelled_value(key, member)}" for key, member in value.items()) + "}"
+            return "{" + ", ".join(f"{key}: {_member(key, member)}" for key, member in value.items()) + "}"
         case tuple():
             return ", ".join(map(_listed, value)) or "none"
     return str(value)
+
+
+def _member(name: str, value: Any) -> str:
+    """Return a mapping's value as text. Its numbers have no unit."""
+    return f"{value:g}" if isinstance(value, float) else spelled_value(name, value)
 
 
 def _listed(value: Any) -> str:
@@ -89,4 +95,13 @@ def _ways(listener: Listener) -> Iterator[str]:
         yield f"mode {listener.mode:04o}"
 
 
-_OWN_WORDS: Final[Mapping[type, Callable[[Any], str]]] = {RouteTarget: _target, Price: _price}
+def _members(members: RequestMembers | Instructions) -> str:
+    """Return the settings that are not empty."""
+    given = {one.name: getattr(members, one.attribute) for one in keys_of(type(members)).values()}
+    said = {name: value for name, value in given.items() if value and value != Instructions()}
+    return spelled_value("", said)
+
+
+_OWN_WORDS: Final[Mapping[type, Callable[[Any], str]]] = {
+    RouteTarget: _target, Price: _price, RequestMembers: _members, Instructions: _members,
+}  # fmt: skip

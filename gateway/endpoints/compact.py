@@ -2,7 +2,6 @@
 
 import time
 from contextlib import suppress
-from functools import partial
 
 import attrs
 import msgspec
@@ -14,8 +13,10 @@ from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare
+from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate
+from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -49,7 +50,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), suffix="/compact")
-    walk = await exchange.start_walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
+    walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation(prepare)))
     try:
         answer = await walk.read_all()
     except GatewayError as error:
@@ -71,12 +72,14 @@ def _needs_stored_turns(incoming: Incoming) -> bool:
     return any(bytes(raw) != b"null" for raw in values) or b'"item_reference"' in incoming.body
 
 
+def _write_summary(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
+    return translate(compaction_request(incoming.request), target, omissions)
+
+
 async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     """Return a model's summary as a compaction. Raises ``GatewayError``: 502 if the summary is incomplete."""
     plan = planned.plan.with_each_target(lambda target: attrs.evolve(target, lane="hub"))
-    size = planned.incoming.size
-    prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
-    walk = await exchange.start_walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
+    walk = await exchange.start_walk(attrs.evolve(planned, plan=plan, prepare=planned.preparation(_write_summary)))
     whole = await walk.read_all()
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)

@@ -1,19 +1,21 @@
 """Token counts before a request: ``POST /v1/messages/count_tokens`` and ``POST /v1/responses/input_tokens``."""
 
-from functools import partial
-
 import attrs
 
 from gateway.allowances.reservation import CountedAs
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
+from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
+from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare
+from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate_count
+from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
+from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.neutral.tokens import estimate, read_count_answer
 from streams.errors import GatewayError
@@ -26,7 +28,8 @@ async def count_tokens(exchange: Exchange, body: bytes) -> Response:
     try:
         planned = await exchange.read(body)
         incoming = attrs.evolve(planned.incoming, stream=False)
-        request = await offload(incoming.size, lambda: incoming.count_request)
+        counted = planned.with_instructions(incoming)
+        request = await offload(incoming.size, lambda: counted.count_request)
         tokens = await _provider_count(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
         return exchange.refuse(error.info)
@@ -35,6 +38,16 @@ async def count_tokens(exchange: Exchange, body: bytes) -> Response:
     if tokens is None:
         tokens = await offload(incoming.size, estimate, request)
     return exchange.respond(CODECS[incoming.api].write_count_answer(tokens), 200, headers)
+
+
+class _NoCountError(Exception):
+    """The error for a provider's API that counts no tokens."""
+
+
+def _write_count(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
+    if (prepared := translate_count(incoming.count_request, target)) is None:
+        raise _NoCountError
+    return prepared
 
 
 async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | None:
@@ -47,10 +60,12 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     exchange.record.lane = target.lane
     if (suffix := target.suffix_of("count")) is None:
         return None
-    preparation: Preparation = partial(prepare, planned.incoming)
+    preparation = planned.preparation(prepare)
     if target.lane == "hub":
-        request = planned.incoming.count_request
-        if (prepared := await offload(planned.incoming.size, translate_count, request, target)) is None:
+        write = planned.preparation(_write_count)
+        try:
+            prepared = await offload(planned.incoming.size, write, target, NOTHING)
+        except _NoCountError:
             return None
         preparation = as_prepared(prepared)
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), prepare=preparation, suffix=suffix)

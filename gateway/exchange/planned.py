@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
@@ -21,6 +22,7 @@ from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 
 if TYPE_CHECKING:
+    from gateway.request_members.edits import RequestEdits, Write
     from gateway.upstream.response import UpstreamResponse
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
@@ -47,7 +49,7 @@ class PlannedRequest:
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to. ``headers`` report unsupported
     wishes. ``suffix`` is the end of the path, by default that of a conversation. ``affinity`` is its conversation if
     prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated work that
-    starts with it, ``budgets`` are the client's limits for it.
+    starts with it, ``budgets`` are the client's limits for it. ``members`` are the configured edits of a conversation.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once.
     ``success_statuses`` are successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids
@@ -72,6 +74,7 @@ class PlannedRequest:
     replace_ids: "Callable[[Target, UpstreamResponse], None] | None" = None
     before_end: Callable[[], object] | None = None
     reservation: Reservation | None = None
+    members: "RequestEdits | None" = None
 
     @property
     def reports_target_health(self) -> bool:
@@ -84,6 +87,16 @@ class PlannedRequest:
     def is_small(self) -> bool:
         """Whether its text is so small that releasing it is not worthwhile."""
         return self.incoming.size <= SMALL_TEXT
+
+    def preparation(self, write: "Write") -> Preparation:
+        """Return the ``prepare`` that writes the request with ``write``, and applies the configured members."""
+        if self.members is None:
+            return partial(write, self.incoming)
+        return self.members.preparation(write, self.incoming)
+
+    def with_instructions(self, incoming: Incoming) -> Incoming:
+        """Return ``incoming`` with the configured instructions for its first target."""
+        return incoming if self.members is None else self.members.with_instructions(incoming, self.plan.first)
 
     def without_text(self) -> "PlannedRequest":
         """Return the request without its text, which is not needed after an attempt committed.

@@ -6,7 +6,7 @@ targets, and the order within a group. A plan with one target passes all steps u
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -17,7 +17,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
-from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planned import PlannedRequest, Preparation
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.client_request import ClientRequest
@@ -36,13 +36,17 @@ from gateway.routing.walls import candidates_inside
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError, invalid
 
+if TYPE_CHECKING:
+    from gateway.request_members.edits import RequestEdits
+
 
 @attrs.define(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Planning:
     """A request during planning.
 
     Each of ``STEPS`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
-    if the request wishes that. ``memory`` has the earlier turns. ``read`` is called once."""
+    if the request wishes that. ``memory`` has the earlier turns. ``members`` are the configured edits. ``read`` is
+    called once."""
 
     context: ExchangeContext
     memory: StateScope
@@ -51,6 +55,7 @@ class Planning:
     headers: Headers = ()
     affinity: Affinity | None = None
     replace_ids: Callable[[Target, UpstreamResponse], None] | None = None
+    members: "RequestEdits | None" = None
     incoming: Incoming = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
 
@@ -58,13 +63,19 @@ class Planning:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self.context.codec.api, self.context.client_request.path
         self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
-        for step in STEPS:
+        for step in STEPS if self.context.service.request_members is None else STEPS_WITH_MEMBERS:
             await step(self)
-        incoming, wishes = self.incoming, self.wishes
-        written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
+        incoming, wishes, members = self.incoming, self.wishes, self.members
+        written: Preparation
+        if members is not None:
+            written = members.preparation(prepare if wishes is NO_WISHES else partial(prepare_wished, wishes), incoming)
+        elif wishes is NO_WISHES:
+            written = partial(prepare, incoming)
+        else:
+            written = partial(prepare_wished, wishes, incoming)
         return PlannedRequest(
             incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=wishes.budgets,
-            replace_ids=self.replace_ids,
+            replace_ids=self.replace_ids, members=members,
         )  # fmt: skip
 
 
@@ -115,6 +126,18 @@ async def check_further_models(planning: Planning) -> None:
                 _check_further_model(context, at, name, target)
 
 
+async def apply_members(planning: Planning) -> None:
+    """Apply the configured members of the client's key and group and of the alias, once.
+
+    They precede earlier turns, which may depend on ``store``. Instructions and the members of entries follow for each
+    attempt."""
+    context, incoming, configured = planning.context, planning.incoming, planning.context.service.request_members
+    assert configured is not None, "the step is only for a configuration with members"
+    edits = configured.edits_of(context.client_request.client, planning.plan, incoming.api)
+    planning.incoming = await offload(len(incoming.body), edits.apply, incoming)
+    planning.plan, planning.members = edits.with_lanes(planning.plan), edits
+
+
 async def recall_turns(planning: Planning) -> None:
     """Load the earlier turns that the request refers to, and keep the targets that can continue them."""
     limits = planning.context.service.limits
@@ -149,6 +172,9 @@ STEPS: Final[tuple[PlanningStep, ...]] = (
     note_wishes, find_targets, check_further_models, recall_turns, drop_unsuitable, order_groups,
 )  # fmt: skip
 """The steps before a request is sent, in order. A new concern is a new step in this table."""
+
+STEPS_WITH_MEMBERS: Final = (*STEPS[:3], apply_members, *STEPS[3:])
+"""The steps under a configuration that sets members of requests."""
 
 
 def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:

@@ -35,6 +35,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
+    from gateway.request_members.edits import ConfiguredMembers
     from gateway.steps.loaded import StepSet
 
 
@@ -83,7 +84,8 @@ class Service:
       batches.
     - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``recorder``
       records exchanges, ``tracing`` traces them.
-    - ``steps`` check texts; ``None`` without any in the configuration."""
+    - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
+      configuration."""
 
     router: Router
     upstream: Upstream
@@ -114,6 +116,7 @@ class Service:
     replaced: Replaced = attrs.field(factory=Replaced)
     answer_cache: AnswerCache = attrs.field(factory=lambda: AnswerCache(AnswerCacheSettings(), MemoryAnswers(0)))
     cache_uses: CacheUses | None = None
+    request_members: "ConfiguredMembers | None" = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
     steps: "StepSet | None" = None

@@ -130,6 +130,8 @@ class TargetRequest:
         record.lane = target.lane
         record.dropped = (*outgoing.dropped, *self.dropped_betas)
         record.adapted = outgoing.adapted
+        if self.request.members is not None:
+            record.by_operator = outgoing.by_operator
         if self.size is not None:
             record.bill.answers = self.size.output.answers
             if "background" in self.request.incoming.members and self.request.turn.background is None:

@@ -69,6 +69,7 @@ class Record:
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
+    by_operator: tuple[str, ...] = ()  # those among both that the configuration makes
     settled: bool = False
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)

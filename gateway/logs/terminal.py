@@ -178,7 +178,8 @@ def _attempts(line: Mapping[str, Any]) -> str:
 
 def _losses(line: Mapping[str, Any]) -> str:
     """Return the losses; hints alone are omitted, because they cannot change the answer."""
-    dropped = str(line.get("dropped") or "").split(",")
+    own = str(line.get("operator") or "").split(",")
+    dropped = [path for path in str(line.get("dropped") or "").split(",") if path not in own]
     if not (lost := losses(filter(None, dropped))):
         return ""
     hints = [path for path in dropped if path not in lost]

@@ -22,9 +22,10 @@ from streams.events import Usage
 async def read_speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     """Read a request to speak a text."""
     incoming = await relaying.read_json()
+    plan = relaying.plan(incoming.model or relaying.default_model)
+    incoming = await relaying.with_members(incoming, plan)
     draft = Draft(incoming.json)
     kind, spoken = speech_type(draft.value("response_format")), SpokenText.of(draft)
-    plan = relaying.plan(incoming.model or relaying.default_model)
     planned = relaying.plan_json(incoming, plan, partial(set_model, incoming))
     return RelayedRequest(planned, partial(_speech_filter, kind, relaying.context.service.limits.event, spoken))
 

@@ -23,6 +23,7 @@ from gateway.request.prepared import NO_OUTPUT, RequestedOutput, requested_outpu
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.catalog.prices import BATCH, cost_of
+from providers.endpoints.batch_lines import with_model
 from providers.endpoints.embeddings.calling import check_token_ids
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from providers.neutral.draft import Draft
@@ -79,22 +80,33 @@ class BatchModels:
     def summary(self) -> BatchSummary:
         return BatchSummary(tuple(self._named), self._tokens, self._usd)
 
-    def resolve(self, model: str, url: str, body: bytes) -> str:
-        """Check one request of the batch, and return the provider's name for its model: a ``ResolveModel``.
+    def rewrite(self, model: str, url: str, body: bytes) -> bytes:
+        """Check one request of the batch, and return its body for the provider: a ``RewriteRequest``.
 
         ``url`` is the path of the request. Raises ``GatewayError``."""
         if len(self._named) < MAX_RECORDED_MODELS:
             self._named[model, url] = None
-        incoming, target = self._find_target(model, url, body)
+        plan, incoming, target = self._find_target(model, url, body)
+        incoming = self._with_members(incoming, plan, target, url)
         if self._request.service.allowances.batch_reserves.is_wanted:
             self._add_expected_usage(incoming, target, url)
-        return target.model
+        if target.model == model or "model" not in incoming.members:
+            return incoming.body
+        return with_model(incoming.body, incoming.members, target.model)
+
+    def _with_members(self, incoming: Incoming, plan: Plan, target: Target, url: str) -> Incoming:
+        """Return ``incoming`` with the configured members."""
+        wire = ROUTES.get(url) or _ENDPOINTS.get(url)
+        if (configured := self._request.service.request_members) is None or wire is None:
+            return incoming
+        body = configured.edits_of(self._request.client, plan, wire).edit_line(incoming, target)
+        return attrs.evolve(incoming, body=body, members=_MEMBERS.decode(body))
 
     def name_of(self, model: str, url: str) -> str:
         """Check a model that the batch names outside its requests, and return the provider's name for it.
 
         Raises ``GatewayError``."""
-        return self._find_target(model, url, b"{}")[1].model
+        return self._find_target(model, url, b"{}")[2].model
 
     def check_provider_choice(self, member: str) -> None:
         """Check that the provider may choose the model by ``member``, such as an agent. Raises ``GatewayError``."""
@@ -108,8 +120,10 @@ class BatchModels:
                 f"{member} selects a model of unknown cost, but this batch has a budget: send a model", member
             )
 
-    def _find_target(self, model: str, url: str, body: bytes) -> tuple[Incoming, Target]:
-        """Return one request of the batch with its target in the batch's account. Raises ``GatewayError``."""
+    def _find_target(self, model: str, url: str, body: bytes) -> tuple[Plan, Incoming, Target]:
+        """Return the plan of one request of the batch, the request, and its target in the batch's account.
+
+        Raises ``GatewayError``."""
         plan = self._plan(model, url)
         incoming = Incoming(ROUTES.get(url, "chat"), body, _MEMBERS.decode(body), model, False)
         self._check_body(incoming, plan.first)
@@ -132,7 +146,7 @@ class BatchModels:
             )  # fmt: skip
         allowances, record = self._request.service.allowances, self._request.relaying.context.record
         check_priced(allowances, self._request.client, target, allowances.now(), record.run)
-        return incoming, target
+        return plan, incoming, target
 
     def _add_expected_usage(self, incoming: Incoming, target: Target, url: str) -> None:
         """Add the expected usage of one request to ``target``, at batch prices."""

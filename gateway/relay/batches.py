@@ -30,7 +30,7 @@ from gateway.request.members import check_members
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
 from gateway.upstream.request import UploadedBody
-from providers.endpoints.batch_lines import BatchLines, with_model
+from providers.endpoints.batch_lines import BatchLines
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
 
@@ -74,7 +74,7 @@ class FileRequest(KeptRequest):
             named = self._account(()) if self.chosen_provider is not None or len(usable) < 2 else None
             self._models = BatchModels(self, named, usable)
             self._upload = await read_file_upload(
-                self.relaying, lambda: BatchLines(self._resolver.resolve, check_members)
+                self.relaying, lambda: BatchLines(self._rewriter.rewrite, check_members)
             )
         return await super().answer()
 
@@ -90,7 +90,7 @@ class FileRequest(KeptRequest):
             await self.write_inventory(partial(inventory.put, note))
 
     @property
-    def _resolver(self) -> BatchModels:
+    def _rewriter(self) -> BatchModels:
         assert self._models is not None, "a file is uploaded"
         return self._models
 
@@ -142,7 +142,8 @@ class BatchRequest(KeptRequest):
         Clients with all models and without a budget may send any member unless its ids must be checked. Raises
         ``GatewayError``: 403 for a model that the client may not use, 400 if a budget applies and the cost is
         unknown."""
-        must_check = self._is_limited or self.has_budget
+        edits_requests = self.service.request_members is not None and b'"requests"' in body
+        must_check = self._is_limited or self.has_budget or edits_requests
         if self.ids.are_native and not must_check:
             return body
         batch = await offload(len(body), NewBatch.of, body)
@@ -391,7 +392,7 @@ def rewrite_requests(body: bytes, models: BatchModels) -> bytes:
 
 
 def _rewrite_request(one: bytes, at: str, models: BatchModels) -> bytes | None:
-    """Return one request of the list with the provider's model name, ``None`` if it is the client's.
+    """Return one request of the list for the provider, ``None`` if it is unchanged.
 
     ``at`` is the request's position for errors."""
     try:
@@ -403,14 +404,12 @@ def _rewrite_request(one: bytes, at: str, models: BatchModels) -> bytes | None:
     except msgspec.MsgspecError:
         raise invalid(f"{at}.params.model must be a string", f"{at}.params.model") from None
     try:
-        name = models.resolve(model, "/v1/messages", params)
+        rewritten = models.rewrite(model, "/v1/messages", params)
     except GatewayError as error:
         info = error.info
         message = f"{at}: {info.message}"
         raise GatewayError.of(attrs.evolve(info, message=message, param=f"{at}.params.model")) from None
-    if name == model:
-        return None
-    return msgspec.json.encode({**members, "params": msgspec.Raw(with_model(params, fields, name))})
+    return None if rewritten == params else msgspec.json.encode({**members, "params": msgspec.Raw(rewritten)})
 
 
 read_new_file = reader_for("files", FileRequest)

@@ -12,7 +12,6 @@ import msgspec
 
 from gateway.relay.batch_models import BatchModels, BatchSummary
 from gateway.request.members import check_members
-from providers.endpoints.batch_lines import with_model
 from streams.errors import GatewayError, invalid
 
 MemberKind: TypeAlias = Literal["files", "model", "agent", "requests", "endpoint", "plain"]
@@ -141,13 +140,11 @@ class NewBatch:
         if named is not None and self.model is not None and named != self.model:
             raise invalid(f"{at} has another model than the batch: remove one", f"{at}.body.model")
         try:
-            name = models.resolve(model, self._url, body)
+            rewritten = models.rewrite(model, self._url, body)
         except GatewayError as error:
             info = attrs.evolve(error.info, message=f"{at}: {error.info.message}", param=f"{at}.body.model")
             raise GatewayError.of(info) from None
-        if named is None or name == named:
-            return one
-        return msgspec.json.encode({**members, "body": msgspec.Raw(with_model(body, fields, name))})
+        return one if rewritten == body else msgspec.json.encode({**members, "body": msgspec.Raw(rewritten)})
 
 
 def _names(kind: MemberKind, members: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:

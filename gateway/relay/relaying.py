@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -34,6 +34,9 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.events import AnswerStart, ErrorInfo
 
+if TYPE_CHECKING:
+    from gateway.request_members.edits import RequestEdits
+
 JSON = "application/json"
 
 PASSING: Final = 384 * 1024
@@ -51,6 +54,7 @@ class Relaying:
         self.arrival = arrival
         self.exchange = exchange
         self.context = exchange.context
+        self._members: RequestEdits | None = None
 
     def for_endpoint(self, endpoint: EndpointName) -> "Relaying":
         """Return the same request for another endpoint than the path's."""
@@ -168,10 +172,24 @@ class Relaying:
 
     # The request
 
+    async def with_members(self, incoming: Incoming, plan: Plan) -> Incoming:
+        """Return ``incoming`` with the configured members of the client's key and group and of the alias.
+
+        Raises ``GatewayError`` (400) for invalid JSON text."""
+        if (configured := self.context.service.request_members) is None:
+            return incoming
+        self._members = configured.edits_of(self.context.client_request.client, plan, self.endpoint.name)
+        return await offload(incoming.size, self._members.apply, incoming)
+
     def plan_json(self, incoming: Incoming, plan: Plan, prepare: Preparation) -> PlannedRequest:
-        """Return ``incoming`` as a planned JSON request, which allows the output that its endpoint's row reads."""
+        """Return ``incoming`` as a planned JSON request, which allows the output that its endpoint's row reads.
+
+        The configured members of entries follow after ``prepare``."""
+        if self._members is not None:
+            prepare = self._members.finishing(prepare)
         media, read = MediaTypes(JSON, self.header("accept") or "*/*"), OUTPUTS[self.endpoint.name]
-        return PlannedRequest(incoming, plan, partial(_with_output, prepare, read), suffix="", media=media)
+        output = partial(_with_output, prepare, read)
+        return PlannedRequest(incoming, plan, output, suffix="", media=media, members=self._members)
 
     def plan_upload(
         self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, output: RequestedOutput = NO_OUTPUT

@@ -45,7 +45,7 @@ def refuse_losses(prepared: Prepared, target: Target) -> None:
 
     The same applies to a rejected part that controls storage."""
     refused = (path[0] for path in prepared.omissions.paths if path in STORAGE and path[0] in prepared.outgoing.dropped)
-    if lost := (*losses(prepared.outgoing.dropped), *refused):
+    if lost := (*losses(prepared.outgoing.client_losses), *refused):
         shown = ", ".join(lost[:20])
         raise invalid(
             f"strict mode: {target.name} does not support {shown}; remove it or turn strict mode off", lost[0]

@@ -165,7 +165,7 @@ class Metrics:
             self._show_group(client)
         self._of(rows.IN_FLIGHT, (api,)).dec()
         self.add(rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
-        if record.dropped:
+        if record.dropped and not set(record.dropped).issubset(record.by_operator):
             self.add(rows.DROPS, api, provider)
         if ended == "client_disconnected":
             self.add(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")

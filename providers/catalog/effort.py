@@ -24,6 +24,13 @@ def level_of(budget: int) -> str:
     return next((level for most, level in _LEVEL_OF_BUDGET if budget <= most), _LARGEST)
 
 
+def largest_budget(level: str) -> int | None:
+    """Return the largest budget of thinking tokens that does not exceed ``level``, or ``None`` if it has no limit."""
+    if level in ("none", "minimal"):
+        return 0 if level == "none" else _BUDGET_OF_LEVEL[level]
+    return next((most for most, name in _LEVEL_OF_BUDGET if name == level), None)
+
+
 def requested_level(reasoning: Reasoning) -> str | None:
     """Return the level that the client requested, by name or budget, or ``None`` if it left the choice to the model.
 

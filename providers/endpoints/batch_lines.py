@@ -20,8 +20,8 @@ MAX_LINE: Final = 16 * 2**20
 
 MAX_LINES: Final = 100_000
 
-ResolveModel: TypeAlias = Callable[[str, str, bytes], str]
-"""A function that returns the provider's name for a line's model, given its ``url`` and ``body``.
+RewriteRequest: TypeAlias = Callable[[str, str, bytes], bytes]
+"""A function that returns the body of a line's request for the provider, given its model, ``url`` and ``body``.
 
 Raises ``GatewayError`` if the client may not use the model there.
 """
@@ -38,10 +38,10 @@ _TEXT: Final = msgspec.json.Decoder(str)
 class BatchLines:
     """The lines of one file. ``urls`` are the URLs in it, ``count`` the number of lines."""
 
-    def __init__(self, resolve: ResolveModel, check: CheckMembers) -> None:
+    def __init__(self, rewrite: RewriteRequest, check: CheckMembers) -> None:
         self.urls: set[str] = set()
         self.count = 0
-        self._resolve = resolve
+        self._rewrite = rewrite
         self._check = check
         self._ids: set[bytes] = set()  # digests, because ids may be long
         self._held: list[bytes] = []
@@ -104,16 +104,14 @@ class BatchLines:
         if len(self.urls) > 1:
             raise self._line_error(f"has another `url` than the earlier lines, {url[:100]}: a batch can have only one")
         try:
-            name = self._resolve(model, url, body)
+            rewritten = self._rewrite(model, url, body)
         except GatewayError as error:
             info = error.info
             raise GatewayError(
                 info.kind, f"line {self.count} of the file: {info.message}", status=info.status,
                 code=info.code, param="file", headers=info.headers,
             ) from None  # fmt: skip
-        if name == model:
-            return line
-        return with_member(line, members, "body", with_model(body, fields, name))
+        return line if rewritten == body else with_member(line, members, "body", rewritten)
 
     def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
         """Reject members that appear twice or differ only in case, because readers would interpret them differently."""
@@ -150,7 +148,7 @@ class BatchLines:
         return invalid(f"line {max(1, self.count)} of the file {what}", "file")
 
 
-def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
+def with_model(body: bytes, fields: Mapping[str, msgspec.Raw], name: str) -> bytes:
     """Return the JSON object ``body``, whose members are ``fields``, with ``name`` as its model.
 
     Nothing else changes, except for white space if member names are extremely long.

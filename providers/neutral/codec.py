@@ -51,6 +51,17 @@ class Outgoing:
         """The client's paths that were lost, each once."""
         return dropped_paths(self.edits)
 
+    @property
+    def client_losses(self) -> tuple[str, ...]:
+        """The lost paths except those that only the operator has lost."""
+        return dropped_paths(edit for edit in self.edits if edit.why != "operator")
+
+    @property
+    def by_operator(self) -> tuple[str, ...]:
+        """The entries of ``dropped`` and ``adapted`` that come from the configuration."""
+        own = tuple(edit for edit in self.edits if edit.why == "operator")
+        return (*dropped_paths(own), *adapted_paths(own))
+
     @cached_property
     def adapted(self) -> tuple[str, ...]:
         """The client's paths that were sent in another form, with the form."""

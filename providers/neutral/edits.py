@@ -12,11 +12,12 @@ import attrs
 from providers.neutral.fields import Drops
 from providers.neutral.request import Parameter
 
-Why: TypeAlias = Literal["translation", "provider", "rejected", "seal"]
+Why: TypeAlias = Literal["translation", "provider", "rejected", "seal", "operator"]
 """The reason of an edit.
 
 ``translation``: the provider's API cannot express it. ``provider``: the provider or model is known to refuse it.
-``rejected``: the provider has rejected it. ``seal``: it is sealed reasoning of another provider.
+``rejected``: the provider has rejected it. ``seal``: it is sealed reasoning of another provider. ``operator``: the
+configuration sets or drops it.
 """
 
 

@@ -111,6 +111,7 @@ class WireApi:
     - Streams: ``ping`` is the API's own keep-alive event; with ``b""`` the framing's comment replaces it.
       ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
       ``framing``. ``repeats_answer``: the last event contains the whole answer again.
+      ``repeats_request``: answers repeat the request's instructions and settings.
     - State: ``stores_unasked``: requests without ``store`` are stored at the provider.
     - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
       request. If tools have no ``type``, ``client_tools`` are the members of those that clients run.
@@ -138,6 +139,7 @@ class WireApi:
     words: StreamWords = attrs.field(factory=StreamWords)
     ping: bytes = b""
     repeats_answer: bool = False
+    repeats_request: bool = False
     stores_unasked: bool = False
     output_limits: tuple[str, ...] = ()
     answer_counts: tuple[str, ...] = ()

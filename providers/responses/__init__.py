@@ -61,7 +61,7 @@ WIRE = WireApi(
         error_member=True,
         after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, but Codex waits for it
     ),
-    repeats_answer=True, stores_unasked=True, output_limits=("max_output_tokens",),
+    repeats_answer=True, repeats_request=True, stores_unasked=True, output_limits=("max_output_tokens",),
     # Codex's own headers identify the conversation, which helps OpenAI find its prompt cache; older versions use
     # underscores.
     client_headers=(

@@ -41,9 +41,9 @@ def full() -> Record:
     given: dict[str, Any] = {
         "id": "req_1", "api": "chat",
         "picture": {"n": "1"},
-        "failed": ErrorInfo("upstream", "broke"),
+        "error": ErrorInfo("upstream", "broke"),
         "first_byte": 0.1, "first_write": 0.1, "attempts": 2, "status": 200,
-        "dropped": ("a",), "adapted": ("b",), "waited": 0.5,
+        "dropped": ("a",), "adapted": ("b",), "by_operator": ("b",), "waited": 0.5,
         "bill": Bill(
             (
                 AttemptRecord("a", "openai", "chat", "byte", "timeout"),

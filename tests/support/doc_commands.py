@@ -97,6 +97,8 @@ RUNS = (
         ("gpt-4.1-mini",), status=1),
     Row("trigate explain MODEL( --api messages)?", r"trigate explain gpt-4o-mini\1", ("target +openai/gpt-4o-mini",)),
     Row("trigate explain fast --api messages", says=("lane +hub: translated to chat",)),
+    Row("trigate explain support", "trigate explain support --config support.yaml",
+        ("members +alias support: default: {temperature: 0.2",)),
     Row("trigate explain best", "trigate explain gpt-4o-mini", ("target +openai/gpt-4o-mini",)),
     Row("trigate explain (MODEL|NAME) --url (URL|http://.*)", "trigate explain gpt-4o-mini --url http://127.0.0.1:12000",
         ("now +openai/gpt-4o-mini: unknown to that gateway",)),

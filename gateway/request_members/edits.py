@@ -1,0 +1,184 @@
+"""The edits of one request by the members of its client's key and group, its alias, and the entries of its targets.
+
+Members of key, group and alias apply once, to the client's request. Members of an entry apply for each attempt, to the
+request in the provider's API; the provider's quirks come last. Instructions are added for each attempt, too, so that no
+stored turn contains them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeAlias
+
+import attrs
+
+from gateway.config.settings import Config
+from gateway.request.edit import leave_out
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.request_members.levels import ConfiguredLevels
+from gateway.routing.omissions import Omissions
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from providers.apis import CODECS
+from providers.errors.rejected import parse_path
+from providers.members.editing import Applied, apply_for_provider, apply_level
+from providers.members.instructions import add_instructions
+from providers.members.level import MemberLevel
+from providers.members.refused import drop_refused
+from providers.neutral.draft import Body, Draft
+from providers.neutral.edits import Edit
+from streams.events import APIS
+
+Write: TypeAlias = Callable[[Incoming, Target, Omissions], Prepared]
+"""Writes a client's request for a target. Raises ``GatewayError`` (400) for what the target cannot do."""
+
+_INSTRUCTIONS: Final = Edit("system", lost=False, form="+", why="operator")
+
+
+class ConfiguredMembers:
+    """The request members of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._levels = ConfiguredLevels.of(config)
+
+    def edits_of(self, client: str | None, plan: Plan, wire: str) -> "RequestEdits":
+        """Return the edits of a request of ``client`` with ``plan``.
+
+        ``wire`` is the client's API, or the endpoint of a request that is no conversation."""
+        return RequestEdits(self._levels, client, plan, wire)
+
+
+class RequestEdits:
+    """The edits of one request. ``apply`` is called once, before the others."""
+
+    def __init__(self, levels: ConfiguredLevels, client: str | None, plan: Plan, wire: str) -> None:
+        self._levels = levels
+        self._wire = wire
+        self._applied = Applied()
+        aliases = {levels.of_name(target) for target in plan.targets}
+        self._is_joined = len(aliases) > 1  # the request lists several names, so the alias depends on the target
+        own = levels.of_client(client)
+        self._level = own if self._is_joined else own.within(aliases.pop())
+
+    def apply(self, incoming: Incoming) -> Incoming:
+        """Return ``incoming`` with the members of key, group and alias. Raises ``GatewayError`` (400) for invalid JSON
+        text."""
+        incoming, self._applied = _edit_incoming(incoming, self._level.without_instructions(), self._wire)
+        return incoming
+
+    def with_lanes(self, plan: Plan) -> Plan:
+        """Return ``plan`` with translated responses where a provider's would repeat the operator's instructions."""
+        return plan.with_each_target(self._with_lane)
+
+    def _with_lane(self, target: Target) -> Target:
+        repeats = target.lane == "byte" and CODECS[target.api].wire.repeats_request
+        return attrs.evolve(target, lane="hub") if repeats and self._whole_level(target).has_instructions else target
+
+    def preparation(self, write: Write, incoming: Incoming) -> Callable[[Target, Omissions], Prepared]:
+        """Return the ``Preparation`` of ``incoming``, the request of a conversation after ``apply``."""
+        return partial(self._prepare, write, incoming, {})
+
+    def finishing(self, prepare: Callable[[Target, Omissions], Prepared]) -> Callable[[Target, Omissions], Prepared]:
+        """Return ``prepare`` of another request with the members of the target's entry."""
+
+        def finished(target: Target, omissions: Omissions) -> Prepared:
+            prepared = self._finish(prepare(target, omissions), target, omissions, self._applied)
+            if not prepared.later_bodies:
+                return prepared
+            later = tuple(self._later_body(body, target) for body in prepared.later_bodies)
+            return attrs.evolve(prepared, later_bodies=later)
+
+        return finished
+
+    def with_instructions(self, incoming: Incoming, target: Target) -> Incoming:
+        """Return ``incoming`` with the instructions for ``target``."""
+        return _edit_incoming(incoming, self._whole_level(target).instructions(), self._wire)[0]
+
+    def edit_line(self, incoming: Incoming, target: Target) -> bytes:
+        """Return the body of a batch's request ``incoming`` with all members for ``target``. Call instead of ``apply``.
+
+        Raises ``GatewayError`` (400) for invalid JSON text."""
+        draft = Draft(self.with_instructions(self.apply(incoming), target).json)
+        self._apply_last(self._level, target, draft, self._wire)
+        return draft.encode()
+
+    def _whole_level(self, target: Target) -> MemberLevel:
+        """Return the members of all levels for ``target``."""
+        level = self._level.within(self._levels.of_name(target)) if self._is_joined else self._level
+        return level.within(self._levels.of_entry(target))
+
+    def _prepare(
+        self, write: Write, incoming: Incoming, made: dict[MemberLevel, tuple[Incoming, Applied]], target: Target,
+        omissions: Omissions,
+    ) -> Prepared:  # fmt: skip
+        """Write the request with its instructions for ``target``, and apply the entry's members.
+
+        ``made`` has the client's request by level."""
+        level = self._whole_level(target).instructions()
+        if self._is_joined:
+            level = self._levels.of_name(target).with_instructions_of(level)
+        if level not in made:
+            made[level] = _edit_incoming(incoming, level, self._wire)
+        own, later = made[level]
+        applied = self._applied.plus(later)
+        return self._finish(write(own, target, omissions), target, omissions, applied)
+
+    def _finish(self, prepared: Prepared, target: Target, omissions: Omissions, applied: Applied) -> Prepared:
+        """Return ``prepared`` with the members that follow the translation, and the edits of all."""
+        level = self._whole_level(target) if self._is_joined else self._level
+        outgoing = prepared.outgoing
+        draft = Draft.of(outgoing.body)
+        is_conversation = target.endpoint_place is None
+        wire = target.api if is_conversation else self._wire
+        last = self._apply_last(level, target, draft, wire)
+        if draft.changed or applied.placed:
+            if is_conversation:
+                placed = (*applied.placed, *last.placed)
+                last = last.plus(drop_refused(draft, wire, target.recipient.quirks, placed))
+            if draft.changed:
+                _apply_quirks(draft, target, omissions, is_conversation)
+        edits = _join_edits(applied.plus(last), (*outgoing.edits, *draft.edits))
+        body = draft.encode()
+        return attrs.evolve(prepared, outgoing=attrs.evolve(outgoing, body=body, edits=edits))
+
+    def _apply_last(self, level: MemberLevel, target: Target, draft: Draft, wire: str) -> Applied:
+        last = level.for_attempt(self._wire, self._levels.of_entry(target))
+        return apply_for_provider(last, draft, wire, target.recipient.quirks, self._applied)
+
+    def _later_body(self, body: bytes, target: Target) -> bytes:
+        draft = Draft.of(body)
+        self._apply_last(self._level, target, draft, self._wire)
+        return draft.encode()
+
+
+def _edit_incoming(incoming: Incoming, level: MemberLevel, wire: str) -> tuple[Incoming, Applied]:
+    """Return ``incoming`` with the members and instructions of ``level``."""
+    draft = Draft(incoming.json)
+    applied = apply_level(level, draft, wire) if level.edits_members else Applied()
+    if level.has_instructions and wire in APIS:
+        add_instructions(draft, wire, level.before, level.after)
+        applied = applied.plus(Applied((_INSTRUCTIONS,)))
+    if not draft.changed:
+        return incoming, applied
+    body = draft.encode()
+    return attrs.evolve(incoming, body=body, members=Body.of(body).members), applied
+
+
+def _apply_quirks(draft: Draft, target: Target, omissions: Omissions, is_conversation: bool) -> None:
+    """Remove what the provider is known to reject or has rejected, as for the client's members."""
+    leave_out(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
+    leave_out(draft, omissions.paths, "rejected")
+    if is_conversation:
+        CODECS[target.api].adapt(draft, target.recipient)
+
+
+def _join_edits(applied: Applied, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """Return the ``edits`` of a request together with the operator's. A default that is lost is the operator's loss."""
+    own: list[Edit] = []
+    gone: set[str] = set()
+    for edit in edits:
+        placed = applied.placed_at(edit.path) if edit.lost else ()
+        gone.update(one.member.shown for one in placed)
+        is_default = bool(placed) and all(one.is_default for one in placed)
+        own.append(attrs.evolve(edit, why="operator") if is_default else edit)
+    gone.update(edit.path for edit in applied.edits if edit.lost)
+    return (*own, *(edit for edit in applied.edits if edit.lost or edit.path not in gone))

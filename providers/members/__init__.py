@@ -1,0 +1,8 @@
+"""Members of requests that an operator sets.
+
+- ``names``: their names in a configuration, and their paths in each API; ``level`` are those of an entry, alias, group
+  or key.
+- ``editing`` applies a level to a request, by ``raw_paths``, which keep all other bytes; ``refused`` removes what the
+  model refuses.
+- ``instructions`` adds the operator's instructions.
+"""

@@ -1,0 +1,363 @@
+"""Edits of a request by a ``MemberLevel``. All other members keep their order and bytes; new ones follow the last."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from providers.catalog.effort import LEVELS, budget_of, known_level, largest_budget
+from providers.catalog.thinking import LEVELS as CLAUDE_LEVELS
+from providers.catalog.thinking import MIN_BUDGET
+from providers.gemini.spellings import snake
+from providers.members.level import MemberLevel, MemberValue
+from providers.members.names import BUDGET, EFFORT, LIMIT, WITH_TOOLS, Member, Wire, read_member
+from providers.members.raw_paths import EVERY, Path, change_member, change_members, encode, has_member, is_absent
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit, Why
+from providers.neutral.fields import parse_json
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Reasoning
+from streams.events import APIS
+
+_SHOWN: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
+"""Values that headers and logs repeat; others may be private."""
+
+_LIMIT: Final = read_member(LIMIT, "max")
+_CHAT: Final = "chat"
+_NEW_LIMIT: Final = "max_completion_tokens"
+"""The name of a new token limit in Chat."""
+_EFFORT: Final = read_member(EFFORT, "max")
+_BUDGET: Final = read_member(BUDGET, "max")
+_THINKING: Final[Mapping[Wire, Path]] = {
+    "messages": ("thinking",),
+    "converse": ("additionalModelRequestFields", "thinking"),
+}
+"""Claude's thinking."""
+
+_OFF: Final = {"type": "disabled"}
+
+
+@attrs.frozen(repr=False)
+class _Levels:
+    """The levels of effort of an API, and how ``none`` is expressed if it is not one of them."""
+
+    known: tuple[str, ...]
+    off_path: Path
+    off_value: Any
+
+
+_LEVELS: Final[Mapping[Wire, _Levels]] = {
+    **{wire: _Levels(CLAUDE_LEVELS, path, _OFF) for wire, path in _THINKING.items()},
+    "gemini": _Levels(
+        ("minimal", "low", "medium", "high"), ("generationConfig", "thinkingConfig", "thinkingBudget"), 0
+    ),
+}
+"""APIs that do not have all levels."""
+
+
+@attrs.frozen(repr=False)
+class Placed:
+    """A member that the operator added to a request: its path there, and whether it is a default."""
+
+    member: Member
+    path: str
+    is_default: bool
+
+    @property
+    def why_lost(self) -> Why:
+        """The reason of its loss. The loss of a default concerns only the operator."""
+        return "operator" if self.is_default else "provider"
+
+
+@attrs.frozen(repr=False)
+class Applied:
+    """The changes of a level: the ``edits`` for reports, and the members that were ``placed``."""
+
+    edits: tuple[Edit, ...] = ()
+    placed: tuple[Placed, ...] = ()
+
+    def plus(self, other: "Applied") -> "Applied":
+        """Return the changes of both."""
+        return Applied((*self.edits, *other.edits), (*self.placed, *other.placed))
+
+    def placed_at(self, path: str) -> tuple[Placed, ...]:
+        """Return the members that were placed at ``path`` or within it."""
+        return tuple(one for one in self.placed if one.path == path or one.path.startswith(f"{path}."))
+
+
+def apply_level(level: MemberLevel, draft: Draft, wire: Wire, limit_field: str = "") -> Applied:
+    """Edit ``draft``, a request in the format ``wire``.
+
+    ``limit_field`` is the provider's name of Chat's token limit. Raises ``GatewayError`` (400) for invalid JSON text.
+    """
+    return _Editor(draft, wire, limit_field).apply(level)
+
+
+def apply_for_provider(level: MemberLevel, draft: Draft, wire: Wire, quirks: Quirks, earlier: Applied) -> Applied:
+    """Edit ``draft``, a request for a provider with ``quirks``, after the changes ``earlier`` to the client's request.
+
+    Raises ``GatewayError`` (400) for invalid JSON text.
+    """
+    if wire != _CHAT:
+        return apply_level(level, draft, wire).plus(Applied(_lost_sets(level, wire)))
+    limit_field = quirks.max_tokens_field
+    is_placed = limit_field != _NEW_LIMIT and any(one.path == _NEW_LIMIT for one in earlier.placed)
+    if is_placed and (limit := draft.raw(_NEW_LIMIT)) is not None:
+        draft.put(_NEW_LIMIT, None)  # older servers have another name
+        draft.put(limit_field, limit)
+    return apply_level(level, draft, wire, limit_field).plus(Applied(_lost_sets(level, wire)))
+
+
+def _lost_sets(level: MemberLevel, wire: Wire) -> tuple[Edit, ...]:
+    """Return the losses of members that ``level`` sets and that ``wire`` does not have."""
+    if wire not in APIS:
+        return ()
+    names = (one.member for one in level.sets if one.member.scope == "")
+    return tuple(Edit(one.shown, why="translation") for one in names if not one.paths_in(wire))
+
+
+class _Editor:
+    """One run over a request."""
+
+    def __init__(self, draft: Draft, wire: Wire, limit_field: str) -> None:
+        self._draft = draft
+        self._wire = wire
+        self._limit_field = limit_field
+        self._edits: dict[str, Edit] = {}
+        self._placed: list[Placed] = []
+
+    def apply(self, level: MemberLevel) -> Applied:
+        for one in level.defaults:
+            self._default(one)
+        for one in level.sets:
+            self._set(one)
+        for one in level.maxima:
+            self._limit(one)
+        if any(one.member.neutral in (LIMIT, EFFORT, BUDGET) for one in (*level.sets, *level.maxima)):
+            self._fit_budget()
+        for member in level.drops:
+            self._drop(member)
+        return Applied(tuple(self._edits.values()), tuple(self._placed))
+
+    # One member
+
+    def _default(self, one: MemberValue) -> None:
+        paths = self._paths(one.member)
+        if not paths:
+            return
+        if one.member.neutral in (EFFORT, BUDGET):
+            if not self._sets_reasoning() and self._put_effort(one.member, one.value):
+                self._note_default(one, [""], paths[0])
+            return
+        present = [path for path in paths if has_member(self._draft, path)]
+        added: list[str] = []
+        if not present:
+            place = self._new_place(paths)
+            if not change_member(self._draft, place, lambda raw: encode(one.value) if is_absent(raw) else raw):
+                return
+            added.append("")
+        elif isinstance(one.value, dict):
+            change_member(self._draft, present[0], lambda raw: merge_absent(raw, one.value, added))
+        if added:
+            self._note_default(one, added, (present or paths)[0])
+
+    def _note_default(self, one: MemberValue, added: list[str], path: Path) -> None:
+        at = _spell(path)
+        self._placed.extend(Placed(one.member, f"{at}.{name}" if name else at, True) for name in added)
+        self._note(one.member, one.value)
+
+    def _set(self, one: MemberValue) -> None:
+        if not self._paths(one.member):
+            return
+        if one.member.neutral == EFFORT:
+            changed = self._put_effort(one.member, one.value)
+            if one.value != "none":
+                budget = budget_of(Reasoning(effort=one.value))
+                changed = self._change(_BUDGET, lambda raw: replace_present(raw, budget)) or changed
+        else:
+            changed = self._put(one.member, one.value)
+        self._placed.extend(
+            Placed(one.member, _spell(path), False) for path in self._paths(one.member) if has_member(self._draft, path)
+        )
+        if changed:
+            self._note(one.member, one.value)
+
+    def _put(self, member: Member, value: Any) -> bool:
+        """Set a member where the request has it, else at its usual path."""
+        paths, raw_value = self._paths(member), encode(value)
+        places = [path for path in paths if has_member(self._draft, path)] or [self._new_place(paths)]
+        return change_members(self._draft, places, lambda raw: replace_differing(raw, raw_value))
+
+    def _put_effort(self, member: Member, value: Any) -> bool:
+        """Set an effort or a budget in the API's words."""
+        levels = _LEVELS.get(self._wire)
+        if member.neutral == BUDGET or levels is None or not isinstance(value, str):
+            changed = self._put(member, value)
+            if changed and member.neutral == BUDGET and (head := _THINKING.get(self._wire)) is not None:
+                change_member(self._draft, (*head, "type"), lambda raw: encode("enabled"))
+            return changed
+        if (level := known_level(value, levels.known)) is not None:
+            return self._put(member, level)
+        off = encode(levels.off_value)
+        removed = self._change(member, lambda raw: None)
+        return change_member(self._draft, levels.off_path, lambda raw: replace_differing(raw, off)) or removed
+
+    def _change(self, member: Member, change: Callable[[msgspec.Raw | None], msgspec.Raw | None]) -> bool:
+        return change_members(self._draft, self._paths(member), change)
+
+    def _limit(self, one: MemberValue) -> None:
+        member, most = one.member, one.value
+        paths = self._paths(member)
+        if not paths and member.neutral != EFFORT:
+            return
+        if isinstance(most, str):
+            self._limit_effort(member, paths, most)
+            return
+        changed = [change_member(self._draft, path, lambda raw: _lowered(raw, most)) for path in paths]
+        if member.is_limit and not any(has_member(self._draft, path) for path in paths):
+            place = self._new_place(paths)
+            changed.append(change_member(self._draft, place, lambda raw: encode(most)))
+            self._placed.append(Placed(member, _spell(place), False))
+        if any(changed):
+            self._note(member, most)
+
+    def _limit_effort(self, member: Member, paths: tuple[Path, ...], most: str) -> None:
+        levels = _LEVELS.get(self._wire)
+        level = most if levels is None else known_level(most, levels.known)
+        changed = [change_member(self._draft, path, lambda raw: _lowered_level(raw, most, level)) for path in paths]
+        if member.neutral == EFFORT:
+            if self._is_adaptive() and level is not None and not any(has_member(self._draft, path) for path in paths):
+                changed.append(change_member(self._draft, paths[0], lambda raw: encode(level)))
+            if (head := _THINKING.get(self._wire)) is not None and most == "none":
+                changed.append(change_member(self._draft, head, lambda raw: replace_present(raw, _OFF)))
+            if (budget := largest_budget(most)) is not None:
+                changed.append(self._change(_BUDGET, lambda raw: _lowered(raw, budget)))
+        if any(changed):
+            self._note(member, most)
+
+    def _drop(self, member: Member) -> None:
+        if self._change(member, lambda raw: None):
+            self._edits.pop(member.shown, None)
+            self._edits[f"-{member.shown}"] = Edit(member.shown, why="operator")
+            if member.neutral == "tools":
+                for name in WITH_TOOLS.get(self._wire, ()):
+                    change_member(self._draft, (name,), lambda raw: None)
+
+    # Reasoning
+
+    def _sets_reasoning(self) -> bool:
+        """Return whether the client controls reasoning by an effort, a budget, or by switching it on or off."""
+        own = _THINKING.get(self._wire)
+        paths = (*self._paths(_EFFORT), *self._paths(_BUDGET), *(() if own is None else (own,)))
+        return any(has_member(self._draft, path) for path in paths)
+
+    def _is_adaptive(self) -> bool:
+        thinking = self._draft.value("thinking") if self._wire == "messages" else None
+        return isinstance(thinking, dict) and thinking.get("type") == "adaptive"
+
+    def _fit_budget(self) -> None:
+        """Keep Claude's thinking budget below the token limit, which providers require. Too low a limit turns thinking
+        off."""
+        if (head := _THINKING.get(self._wire)) is None:
+            return
+        limits = [_number(self._draft, path) for path in self._paths(_LIMIT)]
+        limit = next((number for number in limits if number is not None), None)
+        budget = _number(self._draft, (*head, "budget_tokens"))
+        if (
+            budget is None
+            or (limit is None and budget >= MIN_BUDGET)
+            or (limit is not None and MIN_BUDGET <= budget < limit)
+        ):
+            return
+        if budget < MIN_BUDGET or (limit is not None and limit <= MIN_BUDGET):
+            change_member(self._draft, head, lambda raw: encode(_OFF))
+            self._edits["thinking"] = Edit("thinking", lost=False, form="=disabled", why="operator")
+        elif limit is not None:
+            fitting = max(MIN_BUDGET, limit // 2)
+            change_member(self._draft, (*head, "budget_tokens"), lambda raw: encode(fitting))
+            self._edits[BUDGET] = Edit(BUDGET, lost=False, form=f"={fitting}", why="operator")
+
+    # Reports
+
+    def _paths(self, member: Member) -> tuple[Path, ...]:
+        paths = member.paths_in(self._wire)
+        if member.is_limit and self._limit_field and (self._limit_field,) in paths:
+            return ((self._limit_field,), *(path for path in paths if path != (self._limit_field,)))
+        return paths
+
+    def _new_place(self, paths: tuple[Path, ...]) -> Path:
+        """Return the path of a new member, with the client's spelling of the objects that it has."""
+        alike = [path for path in paths if tuple(map(snake, path)) == tuple(map(snake, paths[0]))]
+        if len(alike) == 1:
+            return paths[0]
+        return max(alike, key=lambda path: sum(has_member(self._draft, path[:end]) for end in range(1, len(path))))
+
+    def _note(self, member: Member, value: Any) -> None:
+        self._edits[member.shown] = Edit(member.shown, lost=False, form=f"={spell_value(value)}", why="operator")
+
+
+def _spell(path: Path) -> str:
+    return ".".join(path).replace(f".{EVERY}", EVERY)
+
+
+def merge_absent(raw: msgspec.Raw | None, value: dict[str, Any], added: list[str]) -> msgspec.Raw | None:
+    """Return an object with the absent members of ``value``, recursively; ``added`` gets their paths."""
+    if raw is None or bytes(memoryview(raw)[:1]) != b"{":
+        return raw
+    members: dict[str, msgspec.Raw] = parse_json(raw, dict[str, msgspec.Raw])
+    before = len(added)
+    for name, inner in value.items():
+        own = members.get(name)
+        if is_absent(own):
+            members[name] = encode(inner)
+            added.append(name)
+        elif isinstance(inner, dict):
+            deeper: list[str] = []
+            merged = merge_absent(own, inner, deeper)
+            if deeper and merged is not None:
+                members[name] = merged
+                added.extend(f"{name}.{path}" for path in deeper)
+    return raw if len(added) == before else encode(members)
+
+
+def replace_differing(raw: msgspec.Raw | None, value: msgspec.Raw) -> msgspec.Raw:
+    return raw if raw is not None and bytes(raw) == bytes(value) else value
+
+
+def _lowered(raw: msgspec.Raw | None, most: float) -> msgspec.Raw | None:
+    """Return a number of at most ``most``. Other values and Gemini's -1, for any number, become the maximum."""
+    if raw is None or is_absent(raw):
+        return raw
+    value: Any = parse_json(raw, Any)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return raw if is_number and 0 <= value <= most else encode(most)
+
+
+def _lowered_level(raw: msgspec.Raw | None, most: str, level: str | None) -> msgspec.Raw | None:
+    """Return a level of at most ``most``, which is ``level`` in the API; ``None`` if it has no such level."""
+    if raw is None or is_absent(raw):
+        return raw
+    value = parse_json(raw, Any)
+    own = value.lower() if isinstance(value, str) else None
+    if own in LEVELS[: LEVELS.index(most) + 1]:
+        return raw
+    return None if level is None else replace_differing(raw, encode(level))
+
+
+def replace_present(raw: msgspec.Raw | None, value: Any) -> msgspec.Raw | None:
+    """Return ``value`` in place of a member that exists."""
+    return raw if raw is None or is_absent(raw) else replace_differing(raw, encode(value))
+
+
+def _number(draft: Draft, path: Path) -> int | None:
+    value: Any = draft.value(path[0])
+    for name in path[1:]:
+        value = value.get(name) if isinstance(value, dict) else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def spell_value(value: Any) -> str:
+    text = msgspec.json.encode(value).decode().strip('"')
+    return text if _SHOWN.fullmatch(text) else "..."

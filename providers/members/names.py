@@ -1,0 +1,317 @@
+"""Names of request members in a configuration, and their paths in each API.
+
+A neutral name (``temperature``) means the member of the same meaning in each API. A prefixed path
+(``responses.text.verbosity``) belongs to one API or endpoint. ``other.NAME`` is any provider's own member.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import product
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from configfile.wording import Wrong, describe, nearest
+from providers.endpoints.endpoint import ENDPOINTS
+from providers.gemini.spellings import snake
+from providers.members.raw_paths import EVERY, Path
+from providers.neutral.parameters import BY_NAME, ROWS
+from streams.events import APIS, Api
+
+Wire: TypeAlias = str
+"""An API or an endpoint: the format of a request's body."""
+
+Use: TypeAlias = Literal["default", "set", "max", "drop"]
+
+_WITHIN: Final[Mapping[str, Path]] = {"gemini": ("generationConfig",), "converse": ("inferenceConfig",)}
+"""Objects that have the settings of the neutral table."""
+
+_MORE: Final = "additionalModelRequestFields"
+
+_OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
+    "max_tokens": {
+        "chat": ("max_completion_tokens", "max_tokens"),
+        "converse": (
+            "inferenceConfig.maxTokens",
+            *(f"{_MORE}.{name}" for name in (
+                "max_tokens", "max_new_tokens", "max_gen_len", "max_completion_tokens", "max_tokens_to_sample",
+            )),
+        ),
+        "completions": ("max_tokens",),
+        "fim": ("max_tokens",),
+    },
+    "verbosity": {"responses": ("text.verbosity",)},
+    "user": {"messages": ("metadata.user_id",), "embeddings": ("user",), "image_generations": ("user",)},
+    "reasoning_effort": {
+        "chat": ("reasoning_effort", "reasoning.effort"),
+        "messages": ("output_config.effort",),
+        "responses": ("reasoning.effort",),
+        "gemini": ("generationConfig.thinkingConfig.thinkingLevel",),
+        "converse": (
+            "outputConfig.effort", f"{_MORE}.output_config.effort", f"{_MORE}.reasoning_effort",
+            f"{_MORE}.reasoningConfig.maxReasoningEffort",
+        ),
+    },
+    "thinking_budget": {
+        "chat": ("reasoning.max_tokens",),
+        "messages": ("thinking.budget_tokens",),
+        "gemini": ("generationConfig.thinkingConfig.thinkingBudget",),
+        "converse": (
+            f"{_MORE}.thinking.budget_tokens", f"{_MORE}.reasoning_config.budget_tokens",
+            f"{_MORE}.reasoningConfig.budget_tokens",
+        ),
+    },
+    "top_k": {"converse": (f"{_MORE}.top_k", f"{_MORE}.topK")},
+    "n": {"image_generations": ("n",)},
+    "tools": {
+        "chat": ("tools", "functions"),
+        "messages": ("tools",),
+        "responses": ("tools",),
+        "gemini": ("tools",),
+        "converse": ("toolConfig",),
+    },
+}  # fmt: skip
+"""Members beyond the neutral table, or with several paths; a new member gets the first one."""
+
+_COMPLETIONS: Final = (
+    "temperature", "top_p", "stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias", "user",
+)  # fmt: skip
+"""Settings of the older text completions, which have their neutral names."""
+
+_TOOL_ITEMS: Final[Mapping[Wire, tuple[str, ...]]] = {
+    "chat": ("tools[]", "tools[].function", "tools[].custom", "functions[]"),
+    "messages": ("tools[]",),
+    "responses": ("tools[]", "tools[].tools[]"),
+    "gemini": ("tools[].functionDeclarations[]", "tools[]"),
+    "converse": ("toolConfig.tools[].toolSpec", "toolConfig.tools[]"),
+}
+"""The places of a tool's members."""
+
+WITH_TOOLS: Final[Mapping[Wire, tuple[str, ...]]] = {
+    "chat": ("tool_choice", "function_call", "parallel_tool_calls"),
+    "messages": ("tool_choice",),
+    "responses": ("tool_choice", "parallel_tool_calls"),
+    "gemini": ("toolConfig", "tool_config"),
+}
+"""Members that providers refuse without tools."""
+
+_NOT_NEUTRAL: Final = frozenset(("conversation", "previous_response_id", "prompt", "guardrail", "prompt_variables"))
+
+_KINDS: Final[Mapping[str, type]] = {
+    **{row.name: row.kind for row in ROWS if row.name not in _NOT_NEUTRAL},
+    "reasoning_effort": str,
+    "thinking_budget": int,
+    "tools": list,
+}
+"""The neutral names with the types of their values."""
+
+EFFORT: Final = "reasoning_effort"
+BUDGET: Final = "thinking_budget"
+LIMIT: Final = "max_tokens"
+
+_CONVERSATION: Final[Mapping[Wire, str]] = {
+    "chat": "messages",
+    "messages": "messages system thread compaction",
+    "responses": "input instructions previous_response_id conversation prompt",
+    "gemini": "contents systemInstruction",
+    "converse": "messages system",
+    "completions": "prompt suffix",
+    "fim": "prompt suffix",
+    "embeddings": "input texts images inputs content requests",
+    "rerank": "query documents texts",
+    "speech": "input",
+    "moderations": "input",
+    "image_generations": "prompt",
+    "ocr": "document",
+}
+_FIXED: Final = frozenset(
+    ("model", "stream", *(name for names in _CONVERSATION.values() for name in names.split()))
+)  # fmt: skip
+
+KNOWN: Final[Mapping[Api, str]] = {
+    "chat": """
+        audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens metadata
+        modalities moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options
+        prompt_cache_retention reasoning reasoning_effort response_format safety_identifier seed service_tier stop store
+        stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options""",
+    "messages": """
+        billing_policy cache_control container context_management diagnostics fallback_credit_token fallbacks
+        inference_geo max_tokens mcp_servers metadata output_config output_format service_tier speed stop_sequences
+        temperature thinking tool_choice tools top_k top_p""",
+    "responses": """
+        access_programs background context_management image include max_output_tokens max_tool_calls metadata moderation
+        parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier
+        service_tier store stream_options temperature text tool_choice tools top_logprobs top_p truncation user""",
+    "gemini": """
+        cachedContent generationConfig labels modelArmorConfig safetySettings serviceTier store toolConfig tools""",
+    "converse": """
+        additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig outputConfig
+        performanceConfig promptVariables requestMetadata serviceTier toolConfig""",
+}
+"""The members of each API's requests besides the conversation. Source: the parameter types of the official SDKs."""
+
+_NO_JSON: Final = frozenset(
+    ("image_edits", "image_variations", "transcriptions", "translations", "files", "uploads", "vector_stores",
+     "containers", "batches", "message_batches", "videos", "realtime", "voices", "passthrough")
+)  # fmt: skip
+"""Endpoints whose requests are no JSON bodies for a model."""
+
+BODY_ENDPOINTS: Final = tuple(name for name in ENDPOINTS if name not in _NO_JSON)
+"""The endpoints whose members can be set."""
+
+OTHER: Final = "other"
+_STEP: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(?:\[\])?")
+_NAMED: Final[Mapping[type, str]] = {
+    int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a mapping",
+}  # fmt: skip
+
+
+@attrs.frozen(repr=False)
+class Member:
+    """A request member that a configuration names.
+
+    ``scope`` is ``""`` for a neutral name, an API, an endpoint, or ``other``. ``path`` is the path without the prefix;
+    a neutral name is its first step. ``shown`` is that path as text, for reports.
+    """
+
+    scope: str
+    path: Path
+    shown: str
+
+    @property
+    def neutral(self) -> str | None:
+        """The neutral name that it is, ``None`` for a member within one, or of one API."""
+        return self.path[0] if not self.scope and len(self.path) == 1 else None
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it is the limit on output tokens."""
+        return self.neutral == LIMIT
+
+    def paths_in(self, wire: Wire) -> tuple[Path, ...]:
+        """Return its paths in the API or endpoint ``wire``, first the one for a new member; none if it has no such
+        member."""
+        return _paths_in(self, wire)
+
+
+@lru_cache(4096)
+def _paths_in(member: Member, wire: Wire) -> tuple[Path, ...]:
+    if member.scope == OTHER or member.scope == wire:
+        found: Iterable[Path] = (member.path,)
+    elif member.scope:
+        return ()
+    elif member.path[:2] == ("tools", EVERY):
+        found = ((*parse_steps(place), *member.path[2:]) for place in _TOOL_ITEMS.get(wire, ()))
+    else:
+        found = ((*head, *member.path[1:]) for head in _neutral_paths(member.path[0], wire))
+    if wire == "gemini" and member.scope != OTHER:
+        found = (path for one in found for path in _spellings(one))
+    return tuple(dict.fromkeys(found))
+
+
+def _neutral_paths(name: str, wire: Wire) -> Iterator[Path]:
+    own = _OWN.get(name, {})
+    if wire in own:
+        yield from map(parse_steps, own[wire])
+    elif wire in ("completions", "fim"):
+        if name in _COMPLETIONS:
+            yield (name,)
+    elif (row := BY_NAME.get(name)) is not None and (field := row.field(wire)):
+        yield (*_WITHIN.get(wire, ()), field)
+
+
+def _spellings(path: Path) -> Iterator[Path]:
+    """Yield ``path`` in both spellings of each step, which Gemini's clients mix."""
+    yield from product(*(dict.fromkeys((step, snake(step))) for step in path))
+
+
+def parse_steps(text: str) -> Path:
+    """Return the path that ``text`` means: ``tools[].strict`` is ``("tools", "[]", "strict")``."""
+    return tuple(part for step in text.split(".") for part in ((step[:-2], EVERY) if step.endswith(EVERY) else (step,)))
+
+
+# Names in a configuration
+
+
+def read_member(text: str, use: Use) -> Member:
+    """Return the member that a configuration names for ``use``. Raises ``Wrong`` with a suggestion."""
+    steps = text.split(".")
+    if not all(map(_STEP.fullmatch, steps)):
+        raise Wrong(f"{describe(text)} is not a path", "write names joined by dots, with `[]` for every item of a list")
+    head = steps[0].removesuffix(EVERY)
+    scope = head if head in (*APIS, *BODY_ENDPOINTS, OTHER) and head not in _KINDS else ""
+    if head in _NO_JSON:
+        raise Wrong(f"requests to {head} have no members that can be set", f"prefixes are {', '.join(_prefixes())}")
+    if scope and len(steps) == 1:
+        raise Wrong(f"{text} is a prefix", f"add a member, such as `{scope}.temperature`")
+    path = parse_steps(text.removesuffix(EVERY))
+    member = Member(scope, path[1:] if scope else path, text.partition(".")[2] if scope else text)
+    _check_head(member, text, use)
+    return member
+
+
+def _check_head(member: Member, text: str, use: Use) -> None:
+    head = member.path[0]
+    if head in _fixed_in(member.scope):
+        advice = "use `system` for instructions" if head in ("system", "instructions", "systemInstruction") else None
+        raise Wrong(f"{head} cannot be changed", advice or "model, stream and the conversation belong to the client")
+    if use != "drop" and _is_tools(member):
+        raise Wrong("tools cannot be set", 'tools can only be dropped, or lose members: `drop: ["tools[].strict"]`')
+    if not member.scope and head not in _KINDS:
+        raise _unknown(text, _KINDS)
+    if member.scope in APIS and not _is_known(member.scope, head):
+        raise _unknown(text, [f"{member.scope}.{name}" for name in KNOWN[member.scope].split()])
+
+
+def _is_tools(member: Member) -> bool:
+    head = member.path[0]
+    if member.scope == "converse":
+        return head == "toolConfig" and member.path[1:2] in ((), ("tools",))
+    return head in ("tools", "functions")
+
+
+def _is_known(api: str, name: str) -> bool:
+    known = KNOWN[api].split()
+    return name in known or (api == "gemini" and name in map(snake, known))
+
+
+def _fixed_in(scope: str) -> frozenset[str]:
+    """Return the members that belong to the client: those of every API for a neutral name or an unknown server."""
+    if scope in ("", OTHER):
+        return _FIXED - (frozenset(_KINDS) if not scope else frozenset())
+    own = _CONVERSATION.get(scope, "").split()
+    return frozenset(("model", "stream", *own, *(snake(name) for name in own if scope == "gemini")))
+
+
+def _unknown(text: str, names: Iterable[str]) -> Wrong:
+    """Return the error for an unknown name: the most similar one, or the API that has it."""
+    head, _, rest = text.partition(".")
+    if (near := nearest(text if rest and "." in "".join(names) else head, names)) is not None:
+        return Wrong(f"unknown member {describe(text)}", "", near + (f".{rest}" if rest and "." not in near else ""))
+    plain = head.removesuffix(EVERY)
+    having = [api for api in APIS if _is_known(api, plain) and plain != OTHER]
+    meant = f"{having[0]}.{text}" if having else None
+    advice = f"write a name such as temperature, a path such as responses.text.verbosity, or {OTHER}.{text}"
+    return Wrong(f"unknown member {describe(text)}", "" if meant else advice, meant)
+
+
+def _prefixes() -> tuple[str, ...]:
+    return (*APIS, *BODY_ENDPOINTS, OTHER)
+
+
+def checked_value(member: Member, value: Any) -> Any:
+    """Return the value of a neutral name in its type. Raises ``Wrong``.
+
+    The values of other members are sent unchanged.
+    """
+    if (name := member.neutral) is None:
+        return value
+    kind = _KINDS[name]
+    if name in BY_NAME and BY_NAME[name].single and isinstance(value, str):
+        return [value]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = kind is object or (is_number if kind is float else isinstance(value, kind))
+    if not fits or (kind is int and not is_number):
+        raise Wrong(describe(value), f"{name} is {_NAMED.get(kind, 'another type')}")
+    return value

@@ -1,0 +1,65 @@
+"""Members that an operator added and that a model refuses.
+
+The quirks of Messages and Converse leave a client's own values, because a rejection is the client's to see. An
+operator's value must not make requests fail that work without it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from providers.catalog.thinking import accepts_sampling_with
+from providers.members.editing import Applied, Placed
+from providers.members.names import EFFORT, Wire
+from providers.members.raw_paths import change_members, encode
+from providers.messages.settings import NO_SAMPLING_SINCE
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from providers.neutral.fields import parse_json
+from providers.neutral.quirks import Quirks
+
+_THINKING: Final[Mapping[Wire, str]] = {"messages": "thinking", "converse": "additionalModelRequestFields"}
+_SAMPLING: Final = ("temperature", "top_p", "top_k")
+_MOST: Final = 1
+"""The highest temperature of these APIs."""
+
+
+def drop_refused(draft: Draft, wire: Wire, quirks: Quirks, added: Iterable[Placed]) -> Applied:
+    """Remove those of the members ``added`` by the operator that the model refuses, and lower a high temperature."""
+    if wire not in _THINKING:
+        return Applied()
+    edits = [edit for one in added if (edit := _check_placed(draft, wire, quirks, one)) is not None]
+    return Applied(tuple(edits))
+
+
+def _check_placed(draft: Draft, wire: Wire, quirks: Quirks, placed: Placed) -> Edit | None:
+    member = placed.member
+    if member.neutral in _SAMPLING:
+        if not _accepts_sampling(draft, wire, quirks):
+            return _drop(draft, wire, placed)
+        if member.neutral == "temperature" and change_members(draft, member.paths_in(wire), _lowered):
+            return Edit(member.shown, lost=False, form=f"={_MOST}", why="operator")
+    if member.neutral == EFFORT and wire == "messages" and not (quirks.adaptive_thinking or quirks.efforts):
+        return _drop(draft, wire, placed)
+    return None
+
+
+def _drop(draft: Draft, wire: Wire, placed: Placed) -> Edit | None:
+    member = placed.member
+    found = change_members(draft, member.paths_in(wire), lambda raw: None)
+    return Edit(member.shown, why=placed.why_lost) if found else None
+
+
+def _lowered(raw: msgspec.Raw | None) -> msgspec.Raw | None:
+    value: Any = None if raw is None else parse_json(raw, Any)
+    return encode(_MOST) if isinstance(value, int | float) and value > _MOST else raw
+
+
+def _accepts_sampling(draft: Draft, wire: Wire, quirks: Quirks) -> bool:
+    if wire == "messages" and quirks.anthropic_version >= NO_SAMPLING_SINCE:
+        return False
+    thinking = draft.value(_THINKING[wire])
+    if wire == "converse" and isinstance(thinking, dict):
+        thinking = thinking.get("thinking")
+    return accepts_sampling_with(thinking if isinstance(thinking, dict) else {}, None, quirks)
