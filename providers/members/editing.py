@@ -12,7 +12,7 @@ from providers.catalog.thinking import LEVELS as CLAUDE_LEVELS
 from providers.catalog.thinking import MIN_BUDGET
 from providers.gemini.spellings import snake
 from providers.members.level import MemberLevel, MemberValue
-from providers.members.names import BUDGET, EFFORT, LIMIT, WITH_TOOLS, Member, Wire, read_member
+from providers.members.names import BUDGET, EFFORT, LIMIT, WITH_TOOLS, NamedMember, Wire, read_member
 from providers.members.raw_paths import EVERY, Path, change_member, change_members, encode, has_member, is_absent
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit, Why
@@ -61,7 +61,7 @@ _LEVELS: Final[Mapping[Wire, _Levels]] = {
 class Placed:
     """A member that the operator added to a request: its path there, and whether it is a default."""
 
-    member: Member
+    member: NamedMember
     path: str
     is_default: bool
 
@@ -184,13 +184,13 @@ class _Editor:
         if changed:
             self._note(one.member, one.value)
 
-    def _put(self, member: Member, value: Any) -> bool:
+    def _put(self, member: NamedMember, value: Any) -> bool:
         """Set a member where the request has it, else at its usual path."""
         paths, raw_value = self._paths(member), encode(value)
         places = [path for path in paths if has_member(self._draft, path)] or [self._new_place(paths)]
         return change_members(self._draft, places, lambda raw: replace_differing(raw, raw_value))
 
-    def _put_effort(self, member: Member, value: Any) -> bool:
+    def _put_effort(self, member: NamedMember, value: Any) -> bool:
         """Set an effort or a budget in the API's words."""
         levels = _LEVELS.get(self._wire)
         if member.neutral == BUDGET or levels is None or not isinstance(value, str):
@@ -204,7 +204,7 @@ class _Editor:
         removed = self._change(member, lambda raw: None)
         return change_member(self._draft, levels.off_path, lambda raw: replace_differing(raw, off)) or removed
 
-    def _change(self, member: Member, change: Callable[[msgspec.Raw | None], msgspec.Raw | None]) -> bool:
+    def _change(self, member: NamedMember, change: Callable[[msgspec.Raw | None], msgspec.Raw | None]) -> bool:
         return change_members(self._draft, self._paths(member), change)
 
     def _limit(self, one: MemberValue) -> None:
@@ -223,7 +223,7 @@ class _Editor:
         if any(changed):
             self._note(member, most)
 
-    def _limit_effort(self, member: Member, paths: tuple[Path, ...], most: str) -> None:
+    def _limit_effort(self, member: NamedMember, paths: tuple[Path, ...], most: str) -> None:
         levels = _LEVELS.get(self._wire)
         level = most if levels is None else known_level(most, levels.known)
         changed = [change_member(self._draft, path, lambda raw: _lowered_level(raw, most, level)) for path in paths]
@@ -237,7 +237,7 @@ class _Editor:
         if any(changed):
             self._note(member, most)
 
-    def _drop(self, member: Member) -> None:
+    def _drop(self, member: NamedMember) -> None:
         if self._change(member, lambda raw: None):
             self._edits.pop(member.shown, None)
             self._edits[f"-{member.shown}"] = Edit(member.shown, why="operator")
@@ -281,7 +281,7 @@ class _Editor:
 
     # Reports
 
-    def _paths(self, member: Member) -> tuple[Path, ...]:
+    def _paths(self, member: NamedMember) -> tuple[Path, ...]:
         paths = member.paths_in(self._wire)
         if member.is_limit and self._limit_field and (self._limit_field,) in paths:
             return ((self._limit_field,), *(path for path in paths if path != (self._limit_field,)))
@@ -294,7 +294,7 @@ class _Editor:
             return paths[0]
         return max(alike, key=lambda path: sum(has_member(self._draft, path[:end]) for end in range(1, len(path))))
 
-    def _note(self, member: Member, value: Any) -> None:
+    def _note(self, member: NamedMember, value: Any) -> None:
         self._edits[member.shown] = Edit(member.shown, lost=False, form=f"={spell_value(value)}", why="operator")
 
 

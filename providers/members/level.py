@@ -8,7 +8,7 @@ import attrs
 from configfile.expanded import Unresolved
 from configfile.wording import Wrong, describe, nearest
 from providers.catalog.effort import LEVELS
-from providers.members.names import BUDGET, EFFORT, Member, Use, Wire, checked_value, read_member
+from providers.members.names import BUDGET, EFFORT, NamedMember, Use, Wire, checked_value, read_member
 
 Report = Callable[[tuple[str, ...], Wrong], None]
 """A function that reports an error at a path within the level."""
@@ -18,7 +18,7 @@ Report = Callable[[tuple[str, ...], Wrong], None]
 class MemberValue:
     """A member with its value."""
 
-    member: Member
+    member: NamedMember
     value: Any = attrs.field(eq=False)
     text: str = ""
     """The value as JSON, by which two of them are compared."""
@@ -35,7 +35,7 @@ class MemberLevel:
     defaults: tuple[MemberValue, ...] = ()
     sets: tuple[MemberValue, ...] = ()
     maxima: tuple[MemberValue, ...] = ()
-    drops: tuple[Member, ...] = ()
+    drops: tuple[NamedMember, ...] = ()
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
@@ -89,11 +89,11 @@ class MemberLevel:
 NO_MEMBERS: Final = MemberLevel()
 
 
-def _is_prefixed(member: Member) -> bool:
+def _is_prefixed(member: NamedMember) -> bool:
     return member.scope not in ("", "other")
 
 
-def _is_left(member: Member, client: Wire) -> bool:
+def _is_left(member: NamedMember, client: Wire) -> bool:
     return member.scope == "other" or (not member.scope and not member.paths_in(client))
 
 
@@ -128,7 +128,7 @@ def compile_level(
     )  # fmt: skip
 
 
-def _text(member: Member) -> str:
+def _text(member: NamedMember) -> str:
     return f"{member.scope}.{member.shown}" if member.scope else member.shown
 
 
@@ -146,7 +146,7 @@ def _values(use: Use, members: Mapping[str, Any], report: Report) -> tuple[Membe
     return tuple(found)
 
 
-def _read_maximum(member: Member, value: Any) -> Any:
+def _read_maximum(member: NamedMember, value: Any) -> Any:
     """Return a maximum: a number, or a level of effort. Raises ``Wrong``."""
     if member.neutral == EFFORT or (isinstance(value, str) and member.neutral is None):
         if value not in LEVELS:
@@ -165,7 +165,7 @@ def _read_maximum(member: Member, value: Any) -> Any:
     return value
 
 
-def _drops(names: tuple[str, ...], report: Report) -> tuple[Member, ...]:
+def _drops(names: tuple[str, ...], report: Report) -> tuple[NamedMember, ...]:
     found = []
     for index, text in enumerate(names):
         try:

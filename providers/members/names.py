@@ -168,7 +168,7 @@ _NAMED: Final[Mapping[type, str]] = {
 
 
 @attrs.frozen(repr=False)
-class Member:
+class NamedMember:
     """A request member that a configuration names.
 
     ``scope`` is ``""`` for a neutral name, an API, an endpoint, or ``other``. ``path`` is the path without the prefix;
@@ -196,7 +196,7 @@ class Member:
 
 
 @lru_cache(4096)
-def _paths_in(member: Member, wire: Wire) -> tuple[Path, ...]:
+def _paths_in(member: NamedMember, wire: Wire) -> tuple[Path, ...]:
     if member.scope == OTHER or member.scope == wire:
         found: Iterable[Path] = (member.path,)
     elif member.scope:
@@ -234,7 +234,7 @@ def parse_steps(text: str) -> Path:
 # Names in a configuration
 
 
-def read_member(text: str, use: Use) -> Member:
+def read_member(text: str, use: Use) -> NamedMember:
     """Return the member that a configuration names for ``use``. Raises ``Wrong`` with a suggestion."""
     steps = text.split(".")
     if not all(map(_STEP.fullmatch, steps)):
@@ -246,12 +246,12 @@ def read_member(text: str, use: Use) -> Member:
     if scope and len(steps) == 1:
         raise Wrong(f"{text} is a prefix", f"add a member, such as `{scope}.temperature`")
     path = parse_steps(text.removesuffix(EVERY))
-    member = Member(scope, path[1:] if scope else path, text.partition(".")[2] if scope else text)
+    member = NamedMember(scope, path[1:] if scope else path, text.partition(".")[2] if scope else text)
     _check_head(member, text, use)
     return member
 
 
-def _check_head(member: Member, text: str, use: Use) -> None:
+def _check_head(member: NamedMember, text: str, use: Use) -> None:
     head = member.path[0]
     if head in _fixed_in(member.scope):
         advice = "use `system` for instructions" if head in ("system", "instructions", "systemInstruction") else None
@@ -264,7 +264,7 @@ def _check_head(member: Member, text: str, use: Use) -> None:
         raise _unknown(text, [f"{member.scope}.{name}" for name in KNOWN[member.scope].split()])
 
 
-def _is_tools(member: Member) -> bool:
+def _is_tools(member: NamedMember) -> bool:
     head = member.path[0]
     if member.scope == "converse":
         return head == "toolConfig" and member.path[1:2] in ((), ("tools",))
@@ -300,7 +300,7 @@ def _prefixes() -> tuple[str, ...]:
     return (*APIS, *BODY_ENDPOINTS, OTHER)
 
 
-def checked_value(member: Member, value: Any) -> Any:
+def checked_value(member: NamedMember, value: Any) -> Any:
     """Return the value of a neutral name in its type. Raises ``Wrong``.
 
     The values of other members are sent unchanged.
