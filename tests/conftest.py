@@ -159,6 +159,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 def _judge(event: str, arguments: tuple[Any, ...]) -> None:
     """Stop a test that starts a process without its mark, or that writes into the working tree."""
+    if _Current is None:  # while Python exits and clears its modules
+        return
     if event == "open" and _Current.test is not None:
         path, _, flags = arguments
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and isinstance(path, str) and _is_ours(path):

@@ -61,6 +61,7 @@ def test_two_revisions_differ_only_if_most_rounds_agree(this, verdict):
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_this_tree_is_compared_with_another_revision(tmp_path):
     options = "--python", sys.executable, "--cases", "unary,start", "--json", str(tmp_path / "figures.json")
     command = [sys.executable, "bench/before.py", "HEAD", *QUICK, *options]

@@ -4,6 +4,7 @@ A new spelling leaves the old one in place (CONTRIBUTING.md), so a name may be a
 """
 
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,14 +13,18 @@ from tests.pages.interface import FILE, interface
 RELEASED = json.loads(FILE.read_text())
 
 
+@pytest.fixture(scope="module")
+def names() -> Mapping[str, Sequence[str]]:
+    return interface()
+
+
 @pytest.mark.parametrize("kind", [kind for kind in RELEASED if kind != "version"])
-def test_every_name_of_the_last_release_exists(kind):
-    assert sorted({*RELEASED[kind]} - {*interface()[kind]}) == [], f"these names are in {RELEASED['version']}"
+def test_every_name_of_the_last_release_exists(kind, names):
+    assert sorted({*RELEASED[kind]} - {*names[kind]}) == [], f"these names are in {RELEASED['version']}"
 
 
-def test_the_list_of_names_is_whole():
+def test_the_list_of_names_is_whole(names):
     """The walks find nested keys, keys below any name, options of subcommands, and labels."""
-    names = interface()
     assert {"client_groups[].ratelimits.tokens", "stored_keys"} <= {*names["configuration keys"]}
     assert "keys add --config" in names["commands and options"]
     assert "trigate_exchanges_total (counter) ended" in names["metrics"]

@@ -74,7 +74,10 @@ def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reason", ["server_error", "overloaded", "connection"])
+@pytest.mark.parametrize(
+    "reason",
+    ["server_error", *(pytest.param(reason, marks=pytest.mark.soak) for reason in ("overloaded", "connection"))],
+)
 def test_providers_that_all_fail_often_are_not_taken_out_all_together(reason):
     """A route answered 70 % of requests while plain retries answered 97 %, and 18 % at twenty a second."""
     found = both_ways(Trouble(0, 6, ALL, (Fault(0.4, reason, 0.1),)), rate=4)

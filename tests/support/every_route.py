@@ -42,7 +42,7 @@ class Row:
 
     def requests(self) -> Iterator[tuple[str, HostileBody]]:
         if self.takes_forms:
-            yield from forms(self.model)
+            yield from forms(self.model).items()
         if self.main:
             yield from bodies({"model": self.model, **self.body}, self.main)
 

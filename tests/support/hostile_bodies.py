@@ -3,9 +3,11 @@
 ``bodies`` makes the bodies of one route from its ordinary request.
 """
 
+import functools
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -23,15 +25,18 @@ class HostileBody:
 
 def bodies(base: Mapping[str, Any], main: str) -> Iterator[tuple[str, HostileBody]]:
     """Yield each hostile body by its name. ``base`` is an ordinary request, ``main`` its largest member."""
-    for name, make in _VALUES.items():
-        yield name, json_body({**base, main: make(base.get(main))})
-    names = {f"name{number}": 1 for number in range(50_000)}
-    yield "many names", json_body({**names, **base})
-    yield "references", json_body({**base, "tools": _referring_tools(), "response_format": _referring_format()})
+    yield "many items", json_body({**base, main: _repeat(base.get(main), 30_000)})
+    parts = _encoded_parts()
     text = json.dumps(base)
+    others = json.dumps({name: value for name, value in base.items() if name != main})[:-1]
+    for name, value in parts.values.items():
+        yield name, HostileBody(b'%b,"%b":%b}' % (others.encode(), main.encode(), value), JSON)
+    yield "many names", HostileBody(parts.names + text[1:].encode(), JSON)
+    yield "references", HostileBody(text[:-1].encode() + parts.references, JSON)
     yield "white space", HostileBody(b"{" + b" \n" * 4 * MB + text[1:].encode(), JSON)
     yield "arrays", HostileBody(f'{{"more":[[]{",[]" * (3 * MB)}],{text[1:]}'.encode(), JSON)
-    compressed = gzip.compress(f'{{"more":"{"x" * (48 * MB)}",{text[1:]}'.encode())
+    compressor = parts.compressor.copy()
+    compressed = parts.compressed + compressor.compress(text[1:].encode()) + compressor.flush()
     yield "compressed", HostileBody(compressed, {**JSON, "content-encoding": "gzip"})
 
 
@@ -39,7 +44,11 @@ JSON: Final = {"content-type": "application/json"}
 
 
 def json_body(value: Any) -> HostileBody:
-    return HostileBody(json.dumps(value, separators=(",", ":")).encode(), JSON)
+    return HostileBody(_encode(value), JSON)
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _repeat(value: Any, times: int) -> Any:
@@ -48,15 +57,36 @@ def _repeat(value: Any, times: int) -> Any:
     return [value] * times
 
 
-_VALUES: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "many items": lambda value: _repeat(value, 30_000),
-    "a long text": lambda value: "x" * 12 * MB,
-    "a long text of escapes": lambda value: "é\n" * MB,
-    "a long item": lambda value: ["word " * 2 * MB],
-    "objects": lambda value: [{}] * 150_000,
-    "depth": lambda value: _nested_value(400),
-}
-"""Functions that return another value for a request's largest member."""
+@attrs.frozen
+class EncodedParts:
+    """The parts of bodies that are the same for every route, as JSON."""
+
+    values: Mapping[str, bytes]
+    """Values of a request's largest member, by their names."""
+    names: bytes
+    """The start of an object with many members."""
+    references: bytes
+    """The end of an object: tools and a format whose schemas refer to many others."""
+    compressed: bytes
+    """The start of an object with a long text, as ``compressor`` has compressed it with gzip."""
+    compressor: Any
+
+
+@functools.cache
+def _encoded_parts() -> EncodedParts:
+    values = {
+        "a long text": "x" * 12 * MB,
+        "a long text of escapes": "é\n" * MB,
+        "a long item": ["word " * 2 * MB],
+        "objects": [{}] * 150_000,
+        "depth": _nested_value(400),
+    }
+    names = _encode({f"name{number}": 1 for number in range(50_000)})
+    references = _encode({"tools": _referring_tools(), "response_format": _referring_format()})
+    compressor = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)  # gzip
+    compressed = compressor.compress(b'{"more":"' + b"x" * 48 * MB + b'",')
+    encoded = {name: _encode(value) for name, value in values.items()}
+    return EncodedParts(encoded, names[:-1] + b",", b"," + references[1:], compressed, compressor)
 
 
 def _nested_value(depth: int) -> Any:
@@ -100,8 +130,9 @@ def form(*parts: tuple[str, bytes]) -> HostileBody:
     return HostileBody(b"".join(lines) + f"--{BOUNDARY}--\r\n".encode(), FORM)
 
 
-def forms(model: str) -> Iterator[tuple[str, HostileBody]]:
-    """Yield each hostile form of an upload by its name."""
+@functools.cache
+def forms(model: str) -> Mapping[str, HostileBody]:
+    """Return each hostile form of an upload by its name."""
     head, file = ('model"', model.encode()), 'file"; filename="a.jsonl'
     purpose = ('purpose"', b"batch")
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": model}}
@@ -115,10 +146,11 @@ def forms(model: str) -> Iterator[tuple[str, HostileBody]]:
         "empty lines": b"\n" * 4 * MB,
         "boundaries": f"\r\n--{BOUNDARY[:-1]}".encode() * 300_000,
     }
-    for name, data in files.items():
-        yield name, form(head, purpose, (file + '"', data))
-    yield "many parts", form(head, purpose, *[('p"', b"")] * 5000)
-    yield "a long head", HostileBody(f"--{BOUNDARY}\r\n".encode() + b"a" * 4 * MB, FORM)
+    return {
+        **{name: form(head, purpose, (file + '"', data)) for name, data in files.items()},
+        "many parts": form(head, purpose, *[('p"', b"")] * 5000),
+        "a long head": HostileBody(f"--{BOUNDARY}\r\n".encode() + b"a" * 4 * MB, FORM),
+    }
 
 
 # Answers of providers

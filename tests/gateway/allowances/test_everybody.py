@@ -103,7 +103,10 @@ async def test_rates_of_the_root_apply_at_every_endpoint():
     async with providers(1) as [place]:
         known = config(place, ratelimits={"requests": "2/h"})
         known["model_providers"][0]["model"] = "openai/a"
-        async with gateway(known) as running, httpx2.AsyncClient(base_url=running.url, trust_env=False) as client:
+        async with (
+            gateway(known) as running,
+            httpx2.AsyncClient(base_url=running.url, verify=False, trust_env=False) as client,
+        ):
             assert (await running.ask("a")).status_code == 200
             for path, members in ENDPOINTS.items():
                 refused = await client.post(path, json={"model": "a", **members})

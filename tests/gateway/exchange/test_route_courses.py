@@ -55,7 +55,7 @@ async def served(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
         }  # fmt: skip
         async with (
             gateway(content) as running,
-            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as http,
+            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, verify=False, trust_env=False) as http,
         ):
             yield provider, Client(running, http)
 
@@ -171,7 +171,7 @@ async def test_whoever_waits_for_an_answer_is_not_given_that_of_a_hedge_in_anoth
         content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}}
         async with (
             gateway(content) as running,
-            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as http,
+            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, verify=False, trust_env=False) as http,
         ):
             client = Client(running, http)
             provider.reset(first="silent", second="late")

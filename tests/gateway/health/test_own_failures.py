@@ -156,7 +156,9 @@ async def scene(
             if keys:
                 content["client_keys"] = [{"name": key[:3], "key": key, "passthrough": ["a"]} for key in keys]
             running = await stack.enter_async_context(gateway(content))
-            client = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=PATIENCE))
+            client = await stack.enter_async_context(
+                httpx2.AsyncClient(verify=False, trust_env=False, timeout=PATIENCE)
+            )
             yield Scene(running, client, a, b)
 
 

@@ -208,7 +208,7 @@ async def test_bodies_over_http2_need_not_say_their_length():
 
     as_json = {"content-type": "application/json"}
     async with passing(lambda asked: json_answer({})) as (served, provider):
-        async with httpx2.AsyncClient(trust_env=False, timeout=30, http1=False, http2=True) as client:
+        async with httpx2.AsyncClient(verify=False, trust_env=False, timeout=30, http1=False, http2=True) as client:
             for method, content, headers in (
                 ("POST", pieces(b"some ", b"bytes"), {"content-type": "x/y"}),
                 ("PUT", pieces(b'{"model":', b'"m-1"}'), as_json),
