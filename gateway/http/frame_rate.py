@@ -1,11 +1,14 @@
-"""Limits on the frames of a websocket that cost the sender nearly nothing (RFC 6455, section 5.2), without I/O.
+"""Limits on the frames of a websocket that cost the sender nearly nothing (RFC 6455, section 5.2).
 
 A read of 64 KiB may contain ten thousand frames of a client and thirty thousand of a provider, each a fragment of a
 message, a ping or a pong. Fragments without content never reach the limit of a message."""
 
 from typing import Final
 
+import trio
 from wsproto.events import Event, Message
+
+from gateway.http.turns import take_turn
 
 SMALL: Final = 64
 """Bytes of content below which a frame counts, as do pings and pongs. Audio and events have more."""
@@ -29,6 +32,7 @@ class FrameRate:
         self._since = now
         self._small = 0
         self._frames = 0
+        self._small_before = 0
 
     def count(self, frame: Event) -> bool:
         """Count a frame, and return whether other tasks should run now."""
@@ -36,10 +40,18 @@ class FrameRate:
         self._frames += 1
         return self._frames % TURN == 0
 
+    async def end_turn(self) -> None:
+        """Let other tasks run. If most frames of the turn were small, other connections with small frames run first."""
+        were_small, self._small_before = self._small - self._small_before > TURN // 2, self._small
+        if were_small:
+            await take_turn()
+        else:
+            await trio.lowlevel.checkpoint()
+
     def is_exceeded(self, now: float) -> bool:
         """Return whether the side sends too many small frames. Call after each turn."""
         if self._small <= MOST:
             return False
         exceeded = now < self._since + SECONDS
-        self._since, self._small = now, 0
+        self._since, self._small, self._small_before = now, 0, 0
         return exceeded

@@ -10,6 +10,7 @@ import trio
 
 from gateway.access.body_memory import HeldBody
 from gateway.access.held_bytes import ByteShares, HeldBytes
+from gateway.http.pieces import add_piece
 from gateway.relay.spool_space import default_size, free_space
 from streams.errors import GatewayError
 
@@ -90,7 +91,7 @@ class Spool:
         self.size = 0
         self.account = account
         self._held = held
-        self._parts: deque[bytes] = deque()
+        self._parts: deque[bytes | bytearray] = deque()
         self._in_memory = 0
         self._file: IO[bytes] | None = None
         self._taken = 0
@@ -102,7 +103,7 @@ class Spool:
             return
         self.size += len(piece)
         self._in_memory += len(piece)
-        self._parts.append(piece)
+        add_piece(self._parts, piece)
         if self._in_memory > (MAX_IN_MEMORY if self._file is None else DISK_BLOCK):
             await self._write_to_file()
         self._held.arrive(self._in_memory)
@@ -118,7 +119,7 @@ class Spool:
                 self._delete_file()
             return piece
         if self._parts:
-            return self._parts.popleft()
+            return bytes(self._parts.popleft())
         raise StopAsyncIteration
 
     async def rewind(self) -> None:

@@ -10,6 +10,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
 
 from gateway.http.headers import as_text
+from gateway.http.pieces import add_piece
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving.asgi_extensions import (
@@ -141,7 +142,7 @@ class _ArrivingBody:
     __slots__ = ("_arriving", "_most", "_size", "is_whole", "parts")
 
     def __init__(self, most: int, arriving: Arriving) -> None:
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | bytearray] = []
         self.is_whole = False
         self._size = 0
         self._most = most
@@ -154,7 +155,10 @@ class _ArrivingBody:
             if self._size > self._most:
                 raise too_large(self._most)
             self._arriving(self._size)
-            self.parts.append(part)
+            if self.parts:
+                add_piece(self.parts, part)
+            else:
+                self.parts.append(part)
         self.is_whole = not message.get("more_body", False)
 
 

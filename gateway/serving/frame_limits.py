@@ -10,6 +10,8 @@ from typing import Final
 
 import attrs
 
+from gateway.http.turns import TINY, TURN
+
 SECONDS: Final = 10.0
 """Seconds in which frames are counted."""
 
@@ -71,16 +73,27 @@ class FrameCounter:
         self._until = 0.0
         self._earned = 0
         self._reset: set[bytes] = set()  # stream numbers in their encoded form
+        self._tiny = 0
+        self.cuts: list[int] = []
+        """The positions in the last bytes after which other tasks should run: a read may contain thousands of tiny
+        frames."""
 
     def receive(self, data: bytes, now: float) -> FrameLimit | None:
         """Count the frames in ``data``, which may be cut anywhere, and return the exceeded limit, if any."""
         self._reset_counts_if_due(now)
+        start = -len(self._part)
         data, self._part = self._part + data, b""
+        if self.cuts:
+            self.cuts = []
         place = self._skip
         while place + _HEAD <= len(data):
             length = int.from_bytes(data[place : place + 3])
             self._count(data[place + 3], data[place + 4], length, data[place + 5 : place + _HEAD])
             place += _HEAD + length
+            if length < TINY:
+                self._tiny += 1
+                if self._tiny % TURN == 0:
+                    self.cuts.append(start + place)
         self._part = data[place:]
         self._skip = max(0, place - len(data))
         return self._exceeded_limit()

@@ -11,6 +11,7 @@ from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClose
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.typing import H11SendableEvent
 
+from gateway.http.turns import TINY, TURN, take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter
 from gateway.serving.http2 import speak_http2
@@ -80,8 +81,6 @@ class WebSocketOverHttp1:
             await self._connection.write(data)
 
 
-CHUNKS_PER_TURN: Final = 256
-"""Chunks of a body after which other tasks run: a read may contain ten thousand of them, each with a byte."""
 LOOK_SECONDS: Final = 0.05
 """Seconds between checks for a disconnect while nobody reads the body."""
 KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read during the previous one
@@ -119,6 +118,7 @@ class Http1:
         self._reading = trio.Lock()  # the reader and `_take_up` must not interleave
         self._room = trio.Event()  # for more of a pipelined request
         self._skipped = 0
+        self._tiny_chunks = 0
         self._all_skipped = trio.Event()
         self._began = False
         self._stream: HttpStream | None = None
@@ -175,7 +175,6 @@ class Http1:
             self._connection.await_head()
 
     async def _handle_events(self) -> None:
-        chunks = 0
         while self._state is ReadState.READING:  # the response may come before the end of the body
             try:
                 event = self.reader.next_event()
@@ -192,8 +191,8 @@ class Http1:
                 self._stream.take_body(event.data)
                 if self._stream.backlog.is_full:
                     await self._wait_for(self._stream.backlog)
-                if (chunks := chunks + 1) % CHUNKS_PER_TURN == 0:
-                    await trio.lowlevel.checkpoint()
+                if len(event.data) < TINY:
+                    await self._count_tiny_chunk()
             elif isinstance(event, h11.EndOfMessage):
                 self._stream.end_body()
                 return  # perhaps the next request, which waits for the response
@@ -201,6 +200,12 @@ class Http1:
                 return
         if self._state is ReadState.SKIPPING:
             await self._skip()
+
+    async def _count_tiny_chunk(self) -> None:
+        """Count a tiny chunk, and let other tasks run after some: a read may contain ten thousand of them."""
+        self._tiny_chunks += 1
+        if self._tiny_chunks % TURN == 0:
+            await take_turn()
 
     async def _wait_for(self, backlog: Backlog) -> None:
         """Wait until the app has taken more of the body, or the client disconnects behind unread bytes."""
@@ -330,7 +335,6 @@ class Http1:
 
     async def _skip(self) -> None:
         """Drop the rest of a request's body."""
-        chunks = 0
         while not self._all_skipped.is_set():
             try:
                 event = self.reader.next_event()
@@ -338,8 +342,8 @@ class Http1:
                 event = None
             if event is h11.NEED_DATA:
                 return
-            if (chunks := chunks + 1) % CHUNKS_PER_TURN == 0:
-                await trio.lowlevel.checkpoint()
             self._skipped += len(event.data) if isinstance(event, h11.Data) else 0
             if not isinstance(event, h11.Data) or self._skipped > SKIP_BYTES:
                 self._all_skipped.set()
+            elif len(event.data) < TINY:
+                await self._count_tiny_chunk()

@@ -19,6 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
+from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
 from gateway.serving.http_stream import HttpStream
@@ -146,8 +147,19 @@ class Http2(H2Protocol):
             return
         if self.closed or not await self._is_within_limits(self._counter.receive(event.data, trio.current_time())):
             return
+        start = 0
+        for end in self._counter.cuts:
+            await self._receive(event.data[start:end])
+            await take_turn()
+            start = end
+        await self._receive(event.data[start:] if start else event.data)
+
+    async def _receive(self, data: bytes) -> None:
+        """Handle the frames in ``data``, unless earlier ones have ended the connection."""
+        if self.closed:
+            return
         try:
-            events = self.connection.receive_data(event.data)
+            events = self.connection.receive_data(data)
         except ProtocolError:
             await self._flush()
             await self.send(Closed())

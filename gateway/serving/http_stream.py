@@ -166,8 +166,9 @@ class HttpStream:
     def take_body(self, data: bytes) -> None:
         """Pass a piece of the request's body to the app."""
         if not self._closed:
-            self.backlog.add(len(data))
-            self._inbox.put({"type": "http.request", "body": bytes(data), "more_body": True})
+            size = len(data)
+            self.backlog.add(size)
+            self._inbox.put_body(data, size)
 
     def end_body(self) -> None:
         """Pass the end of the request's body to the app."""

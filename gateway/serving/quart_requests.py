@@ -7,6 +7,7 @@ import trio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.headers import as_text
+from gateway.http.pieces import add_piece
 from gateway.serving.fast_route import Arriving, too_large, too_slow, unlimited
 from gateway.serving.quart_views import current_scope
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 async def read_body(arriving: Arriving = unlimited) -> bytes:
     """Return the whole body of Quart's current request. Raises as ``IncomingRequest.read`` does."""
-    request, parts, size = quart.request, list[bytes](), 0
+    request, parts, size = quart.request, list[bytes | bytearray](), 0
     try:
         with trio.fail_after(request.body_timeout or float("inf")):
             async for part in request.body:
@@ -24,7 +25,7 @@ async def read_body(arriving: Arriving = unlimited) -> bytes:
                 if size > (request.max_content_length or size):
                     raise RequestEntityTooLarge
                 arriving(size)
-                parts.append(part)
+                add_piece(parts, part)
         return b"".join(parts)
     except RequestEntityTooLarge:
         raise too_large(request.max_content_length) from None

@@ -119,7 +119,7 @@ class WebSocketStream:
     async def _handle_frames(self) -> None:
         for frame in self._frames.events():
             if self._rate.count(frame):
-                await trio.lowlevel.checkpoint()
+                await self._rate.end_turn()
                 if self._rate.is_exceeded(trio.current_time()):
                     await self._close_for_client(CloseReason.POLICY_VIOLATION, TOO_MANY)
             if isinstance(frame, Message):

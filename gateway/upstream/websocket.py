@@ -117,7 +117,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
 
     async def _let_others_run(self) -> None:
         """Let other tasks run. Raises ``WebSocketEnded`` if the provider sends too many small frames."""
-        await trio.lowlevel.checkpoint()
+        await self._rate.end_turn()
         self._others_due = False
         if self._rate.is_exceeded(trio.current_time()):
             await self._send(CloseConnection(CloseReason.POLICY_VIOLATION, TOO_MANY))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ KEYS = {
     "carol": "sk-of-carol-which-is-long",
 }
 ASKED = {"model": "up", "messages": [{"role": "user", "content": "x" * 300 * KIB}]}
+UNKNOWN = {**ASKED, "model": "unknown"}
+OF_SERVER = [tracemalloc.Filter(True, pattern) for pattern in ("*/h11/*", "*/gateway/*/*.py")]
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,20 @@ def test_frames_that_wait_on_a_websocket_count(gateway, upstream):
         assert status(gateway, "alice") == (429, "1")
         assert status(gateway, "bob") == (200, "")
     eventually(lambda: status(gateway, "alice") == (200, ""), what="the share is given back")
+
+
+def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_bytes(gateway):
+    """Each chunk was an object of its own: 8 MB in chunks of two bytes took 750 MB (CWE-770)."""
+    lines = (f"POST {PATHS['chat']} HTTP/1.1", "host: localhost", f"authorization: Bearer {KEYS['carol']}")
+    with Wire.connect(gateway.port) as slow:
+        slow.send("\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode())
+        arrived(gateway)
+        tracemalloc.start()
+        try:
+            slow.send(b"2\r\nxy\r\n" * 70_000)
+            other = {"authorization": f"Bearer {KEYS['carol']}"}
+            eventually(lambda: gateway.request("POST", PATHS["chat"], UNKNOWN, other).status == 429, 60)
+            traces = tracemalloc.take_snapshot().filter_traces(OF_SERVER)
+        finally:
+            tracemalloc.stop()
+    assert sum(trace.size for trace in traces.traces) < 1_000_000

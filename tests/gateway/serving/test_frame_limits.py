@@ -12,6 +12,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from gateway.http.turns import TINY, TURN
 from gateway.serving.frame_limits import BOUNDS, PREFACE, SECONDS, FrameCounter, FrameType
 
 FRAMES = {
@@ -90,3 +91,15 @@ def test_sent_data_does_not_allow_resets_of_other_streams():
     counter.sent(10**9)
     found = counter.receive(b"".join(RstStreamFrame(2 * n + 1).serialize() for n in range(most + 1)), 0)
     assert found is BOUNDS[FrameType.RST_STREAM]
+
+
+@pytest.mark.parametrize("size", [1, 13, 4096, 10**9])
+def test_other_tasks_run_between_tiny_frames_however_the_bytes_are_cut(size):
+    """Each costs more work than its ten bytes, and a read contains thousands (CWE-400)."""
+    counter, tiny, large = new(), DataFrame(1, b"x").serialize(), DataFrame(1, b"x" * TINY).serialize()
+    data, cuts, at = (tiny * 10 + large) * 64, [], 0
+    for at in range(0, len(data), size):
+        counter.receive(data[at : at + size], 0)
+        cuts += [at + cut for cut in counter.cuts]
+    ends = [at + len(tiny) for at in range(len(data)) if data.startswith(tiny, at)]
+    assert cuts == ends[TURN - 1 :: TURN]
