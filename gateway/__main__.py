@@ -18,6 +18,7 @@ from gateway import __version__
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import CommandsInOrder, keys
 from gateway.commands.load_options import APIS, NAMES, load
+from gateway.commands.step_options import steps, try_steps
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
@@ -135,10 +136,13 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @click.option("--strict", is_flag=True, help="Report settings that have no effect as mistakes.")
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="List the changes since OLD.")
 @click.option("--endpoints", is_flag=True, help="List the endpoints of each entry besides conversations.")
-def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, endpoints: bool) -> None:
+@click.option("--no-steps", is_flag=True, help="Do not import the code of steps.")
+def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, endpoints: bool, no_steps: bool) -> None:
     """List every mistake in a config, with its line and the nearest valid name.
 
     The default for FILE is the same as for serve. --diff OLD lists the changes in words and shows no secrets.
+
+    The check imports the code of steps, which runs it, unless you give --no-steps.
 
     Exit status: 0 for a valid config, 1 for mistakes. With --diff: 0 for no changes, 1 for changes, 2 for mistakes.
     """
@@ -147,7 +151,9 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, end
 
     if strict and old is not None:
         raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
-    sys.exit(run(config, no_env, strict, endpoints=endpoints) if old is None else check_difference(old, config, no_env))
+    if old is not None:
+        sys.exit(check_difference(old, config, no_env))
+    sys.exit(run(config, no_env, strict, endpoints=endpoints, imports_steps=not no_steps))
 
 
 @main.command(short_help="Sum up the costs of requests.")
@@ -209,6 +215,14 @@ def explain(
     sys.exit(run(model, api, config, no_env, supposed, url, key))
 
 
+@main.group(hidden=True)
+def step() -> None:
+    """Run `trigate steps try` under another name."""
+
+
+step.add_command(try_steps, "test")
+
+
 @main.command("import", short_help="Convert the config of a LiteLLM proxy.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -244,6 +258,7 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
 
 
 main.add_command(keys)
+main.add_command(steps)
 
 
 @main.command(short_help="Print a JSON Schema of the config, for editors.")

@@ -5,6 +5,7 @@
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``rehearsal`` simulates the attempts of a
   request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_options`` the options.
+- ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
 - ``importing``: ``import``; ``litellm`` has tables, ``litellm_models``, ``litellm_prices``, ``litellm_routes`` and

@@ -13,6 +13,7 @@ from gateway.config.listening import exposure
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
+from gateway.config.settings import Remark
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
@@ -38,17 +39,29 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: bool = False) -> int:
+def check(
+    path: Path | None, no_env: bool, strict: bool = False, *, endpoints: bool = False, imports_steps: bool = True
+) -> int:
     """Run ``trigate check`` and return its exit status: 0 for a valid configuration, 1 for mistakes.
 
-    With ``strict``, settings without effect are mistakes. ``endpoints`` lists the endpoints of each entry."""
+    With ``strict``, settings without effect are mistakes. ``endpoints`` lists the endpoints of each entry.
+    ``imports_steps`` runs the code of steps."""
     config = load_or_explain(path, not no_env)
     if config is None:
+        return 1
+    try:
+        about_steps = _step_remarks(config) if config.steps and imports_steps else ()
+    except ConfigError as error:
+        say(str(error))
         return 1
     if strict and config.ineffective:
         say(ConfigError(config.ineffective).list_mistakes("settings without effect"))
         return 1
-    remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed))
+    remarks = (
+        *config.remarks,
+        *about_steps,
+        *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed),
+    )
     for kind, text in remarks:
         say(sentence(f"{kind}: {text}"))
     try:
@@ -64,6 +77,14 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
     if (idle := no_effect(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
     return 0
+
+
+def _step_remarks(config: Config) -> Sequence[tuple[Remark, str]]:
+    """Load the steps and return remarks on their consequences. Raises ``ConfigError``."""
+    from gateway.steps.advice import consequences
+    from gateway.steps.loading import load_steps
+
+    return tuple(consequences(config, load_steps(config)))
 
 
 def _certificate_remarks(config: Config) -> Sequence[str]:

@@ -22,7 +22,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.explaining_members import member_texts, plan_with_lanes
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
-from gateway.config.loading import Config
+from gateway.config.loading import Config, ConfigError
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Outage, Plan
 from gateway.routing.router import Explanation, Router
@@ -33,6 +33,7 @@ from streams.events import UNAVAILABLE, Api, FailureReason
 
 if TYPE_CHECKING:
     from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt
+    from gateway.steps.loaded import LoadedStep
 
 
 class RunningLimit(msgspec.Struct, frozen=True):
@@ -213,7 +214,12 @@ def explain(
     except click.ClickException as error:
         say(error.message)
         return 2
-    for name, text in _rows(model, api, found, failures, config, running, key):
+    try:
+        rows = [*_rows(model, api, found, failures, config, running, key)]
+    except ConfigError as error:
+        say(str(error))
+        return 1
+    for name, text in rows:
         click.echo(f"{name:8} {text}".rstrip())
     return 0
 
@@ -288,7 +294,9 @@ def _rows(
         states = (running.get(one.place) or running.get(one.entry.name) for one in targets)  # a wildcard: its entry's
         yield from _heads("now", (f"{one.place}: {_state(state)}" for one, state in zip(targets, states, strict=True)))
     yield "target", f"{found.target.name} ({found.why})"
-    yield "lane", LANES[found.lane].format(api=found.target.api)
+    steps = _steps_of(config, model, api, plan, key)
+    yield "lane", _lane(found, steps)
+    yield from _heads("steps", (f"{i}. {text}" for i, text in enumerate(map(_step, steps), 1)))
     yield "url", f"POST {found.url}"
     yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
     yield from _heads("members", member_texts(config, plan, key))
@@ -306,6 +314,36 @@ def _rows(
         from gateway.commands.rehearsal import rehearse
 
         yield from _rehearsed(rehearse(plan, failures, config, out))
+
+
+def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None) -> Sequence["LoadedStep"]:
+    """Return the steps that apply to such a request at one of its targets. Raises ``ConfigError``."""
+    if not config.steps:
+        return ()
+    from gateway.steps.advice import steps_of_request
+    from gateway.steps.loading import load_steps
+
+    route = None if plan.route is None else plan.route.name
+    steps = steps_of_request(config, load_steps(config), model, route, api, key)
+    entries = [one.target.entry.name for one in plan.candidates]
+    return [step for step in steps if any(map(step.applies_to_entry, entries))]
+
+
+def _step(step: "LoadedStep") -> str:
+    from gateway.steps.advice import describe_step
+
+    return describe_step(step)
+
+
+def _lane(found: Explanation, steps: Sequence["LoadedStep"]) -> str:
+    """Return the lane of the first target, and the reason if steps change it."""
+    target = found.target
+    if steps and found.lane == "byte":
+        from gateway.steps.advice import lane_changers
+
+        if changers := lane_changers(steps, target.entry.name):
+            return f"hub: {', '.join(changers)} may change the response, which is read and written in {target.api}"
+    return LANES[found.lane].format(api=target.api)
 
 
 def _facts(quirks: Quirks) -> Iterator[str]:

@@ -63,21 +63,6 @@ class Instead:
 
 ABSENT: Final = (
     Absent(
-        "Guardrails",
-        "trigate does not inspect, mask or block prompts and answers",
-        "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
-        "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks",
-        (ROOT, ENTRY, CLIENT, LISTENER),
-        words="guardrail guardrails pii",
-    ),
-    Absent(
-        "Plugins and callbacks",
-        "use the JSON log, `/metrics` for Prometheus, or traces for an OpenTelemetry collector",
-        "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks webhook "
-        "middleware middlewares alerting alerts litellm_callbacks langfuse",
-        words="callback callbacks plugin plugins webhook webhooks",
-    ),
-    Absent(
         "User accounts and login",
         "each client has a key, from `client_keys` or `trigate keys`, and may belong to a group",
         "users user organizations governance virtual_keys customers sso oidc oauth jwt saml ldap rbac "
@@ -125,7 +110,18 @@ _RATES: Final = (
     "requests_per_minute tokens_per_minute max_rpm max_tpm"
 )
 
+_STEPS = "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`"
+
 INSTEAD: Final = (
+    Instead(_STEPS,
+            "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
+            "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks "
+            "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks "
+            "webhook middleware middlewares litellm_callbacks langfuse",
+            (ROOT, ENTRY, CLIENT, LISTENER),
+            words="guardrail guardrails pii callback callbacks plugin plugins webhook webhooks"),
+    Instead("use `/metrics` for Prometheus, the JSON log, or traces for an OpenTelemetry collector",
+            "alerting alerts", (ROOT, ENTRY)),
     Instead("set a price in the model's entry, in dollars per million tokens: `price: {input: 1.25, output: 10}`; "
             "the default is the price list",
             "cost costs pricing prices custom_pricing input_cost_per_token output_cost_per_token input_cost "

@@ -6,5 +6,8 @@
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
   edits them, and ``json_texts`` finds values in JSON bytes.
 - ``exemptions`` lists the strings that are no text.
+- ``endpoints`` lists those that no step can read. ``advice`` describes the consequences of steps for ``trigate check``
+  and ``trigate explain``.
+- ``trial`` runs steps on a captured request, for ``trigate steps try``.
 - ``kinds``: the built-in kinds
 """

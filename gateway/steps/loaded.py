@@ -101,6 +101,10 @@ class LoadedStep:
     def applies_to_entry(self, entry_name: str) -> bool:
         return matches(self.scope.entries, (entry_name,))
 
+    def covers_endpoint(self, endpoint: str) -> bool:
+        """Return whether ``for`` includes ``endpoint``."""
+        return matches(self.scope.endpoints, (endpoint,))
+
     def action_for(self, label: str, returned: Action | None = None) -> Action:
         """Return the action for a finding with ``label``; ``returned`` is the one in the finding itself."""
         if self.actions == "report":

@@ -1,0 +1,45 @@
+"""The commands under ``trigate steps`` with their options. Each imports its modules when it runs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.commands.key_options import CONFIG, CommandsInOrder
+from gateway.commands.load_options import APIS, NAMES
+
+
+@click.group(cls=CommandsInOrder, invoke_without_command=True, short_help="List the kinds of steps, and try yours.")
+@click.pass_context
+def steps(context: click.Context) -> None:
+    """List the kinds of steps: the built-in ones, and those of installed packages.
+
+    Steps check, mask, refuse or record requests and responses; see docs/steps.md.
+    """
+    if context.invoked_subcommand is None:
+        from gateway.commands.steps import list_kinds
+
+        sys.exit(list_kinds())
+
+
+@steps.command("try", short_help="Run the steps of a config on a captured request or response.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--api", type=click.Choice(APIS), metavar="API",
+              help=f"{NAMES}; default: detected from FILE.")  # fmt: skip
+@CONFIG
+@click.option("--key", metavar="NAME", help="The client key that sends the request; default: a client without a key.")
+@click.option("--texts", is_flag=True, help="Print the found texts, too.")
+def try_steps(file: Path, api: Any, config: Path | None, key: str | None, texts: bool) -> None:
+    """Run the steps of a config on FILE, a captured request or response, or a recording of both. Sends nothing to a
+    model.
+
+    FILE is a JSON body, a captured stream, or a folder that `serve --record` wrote. Each line of the output is a
+    finding: the step, its action, the label, and the place: a path and the positions in its text. Services of steps,
+    such as Presidio, get the texts.
+
+    Exit status: 0 without a refusal, 1 if a step refuses or fails, 2 if FILE or the config cannot be used.
+    """
+    from gateway.commands.steps_trial import run
+
+    sys.exit(run(file, api, config, key, with_texts=texts))

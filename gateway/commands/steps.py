@@ -1,0 +1,32 @@
+"""``trigate steps``: lists the kinds of steps, and tries a configuration's steps on a captured request."""
+
+from collections.abc import Sequence
+
+import click
+
+from gateway.steps.kinds import KINDS
+from gateway.steps.loading import installed_steps
+
+
+def list_kinds() -> int:
+    """Print the built-in kinds and the installed entry points, and return the exit status."""
+    kinds = [(row.name, ", ".join(row.at), row.action or "the service's", row.meaning) for row in KINDS.values()]
+    _print_table(("KIND", "AT", "ACTION", "FINDS"), kinds)
+    found = installed_steps()
+    click.echo()
+    if not found:
+        click.echo("No installed package has a step (an entry point of the group trigate.steps).")
+        return 0
+    rows = [
+        (name, one.value, "" if one.dist is None else f"{one.dist.name} {one.dist.version}")
+        for name, points in sorted(found.items())
+        for one in points
+    ]
+    _print_table(("ENTRY POINT", "CODE", "PACKAGE"), rows)
+    return 0
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

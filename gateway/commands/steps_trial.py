@@ -1,0 +1,149 @@
+"""``trigate steps try``: runs a configuration's steps on a captured request or response."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+import msgspec
+import trio
+
+from gateway.commands.check import load_or_explain
+from gateway.commands.explaining import check_key
+from gateway.commands.terminal import say
+from gateway.config.loading import Config, ConfigError
+from gateway.steps.advice import steps_of_request
+from gateway.steps.json_texts import NotJson
+from gateway.steps.loaded import StepSet
+from gateway.steps.loading import load_steps
+from gateway.steps.trial import Trial, TriedFinding, try_request
+from providers.grammar import detect
+from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
+from streams.events import Api
+from trigate.steps import Check
+
+
+@attrs.frozen(eq=False, repr=False)
+class Captured:
+    """The content of a file: a request, a response, or both. ``model`` is the requested one, if known."""
+
+    api: Api
+    model: str
+    request: bytes | None = None
+    response: bytes | None = None
+
+
+def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with_texts: bool) -> int:
+    """Run ``trigate steps try`` and return its exit status."""
+    config = load_or_explain(path)
+    if config is None:
+        return 2
+    try:
+        check_key(config, key)
+        captured = read_captured(file, api)
+        trials = trio.run(_try_all, config, load_steps(config), captured, key)
+    except (ConfigError, UnreadableRecording) as error:
+        say(str(error))
+        return 2
+    except NotJson:
+        say(f"{file}: the request is not valid JSON")
+        return 2
+    except click.ClickException as error:
+        say(error.message)
+        return 2
+    for name, trial in trials.items():
+        for line in _lines(name, trial, with_texts=with_texts):
+            click.echo(line)
+    return 1 if any(trial.is_refused for trial in trials.values()) else 0
+
+
+def read_captured(file: Path, api: Api | None) -> Captured:
+    """Return the content of ``file``: a recording, a request or a response. Raises ``UnreadableRecording``."""
+    if any(file.name.endswith(suffix) for suffix in SUFFIXES):
+        recorded = read_recording(file)
+        return Captured(api or recorded.api, recorded.model or "", recorded.request, recorded.response)
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        raise UnreadableRecording(f"cannot read {file}: {error.strerror or error}") from None
+    members = _members(body)
+    model = members.get("model")
+    named = model if isinstance(model, str) else ""
+    if (found := _request_api(members)) is not None:
+        return Captured(api or found, named, request=body)
+    if (detected := api or detect(body)) is None:
+        raise UnreadableRecording(f"{file}: cannot detect the API; set it with --api")
+    return Captured(detected, named, response=body)
+
+
+def _members(body: bytes) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _request_api(members: dict[str, object]) -> Api | None:
+    """Return the API of a request with ``members``, ``None`` for a response."""
+    if "contents" in members:
+        return "gemini"
+    if "input" in members and "output" not in members:
+        return "responses"
+    messages = members.get("messages")
+    if not isinstance(messages, list):
+        return None
+    if "inferenceConfig" in members or "modelId" in members or _is_converse(messages):
+        return "converse"
+    return "messages" if "system" in members or "anthropic_version" in members else _of_messages(messages, members)
+
+
+def _is_converse(messages: list[object]) -> bool:
+    """Return whether the parts of ``messages`` have no ``type``, as in Converse."""
+    contents = [one.get("content") for one in messages if isinstance(one, dict)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return bool(parts) and not any(isinstance(part, dict) and "type" in part for part in parts)
+
+
+def _of_messages(messages: list[object], members: dict[str, object]) -> Api:
+    roles = {one.get("role") for one in messages if isinstance(one, dict)}
+    only_messages = roles <= {"user", "assistant"} and "max_tokens" in members
+    return "messages" if only_messages and "max_completion_tokens" not in members else "chat"
+
+
+async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, Trial]:
+    """Return the trials of the request and of the response, with the steps open meanwhile."""
+    applying = steps_of_request(config, steps, captured.model, None, captured.api, key)
+    check = Check("request", (), client=key, model=captured.model or None, api=captured.api, request_id="trial")
+    trials: dict[str, Trial] = {}
+    async with trio.open_nursery() as nursery:
+        await steps.open(nursery)
+        try:
+            if captured.request is not None:
+                trials["request"] = await try_request(applying, check, captured.api, captured.request)
+        finally:
+            with trio.CancelScope(shield=True):
+                await steps.aclose()
+    return trials
+
+
+def _lines(name: str, trial: Trial, *, with_texts: bool) -> Iterator[str]:
+    yield f"{name}: {trial.texts} text{'' if trial.texts == 1 else 's'}"
+    rows = [_row(one, with_text=with_texts) for one in trial.findings]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for failure in trial.failures:
+        yield f"  {failure.step}  failed: {failure.reason}"
+    if not rows and not trial.failures:
+        yield "  no findings"
+    refusing = [one.step for one in trial.findings if one.action == "refuse"]
+    refusing += [one.step for one in trial.failures if one.is_refused]
+    if refusing:
+        yield f"The gateway would refuse this {name}, because of {', '.join(dict.fromkeys(refusing))}."
+
+
+def _row(found: TriedFinding, *, with_text: bool) -> tuple[str, ...]:
+    finding = found.finding
+    passage, place = finding.passage, f"{finding.start}-{finding.end}"
+    text = (repr(passage.text[finding.start : finding.end]),) if with_text else ()
+    return (found.step, found.action, finding.label, passage.path or "(the whole body)", place, *text)

@@ -1,0 +1,105 @@
+"""Runs steps on a captured request, and collects their findings without effect."""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from gateway.steps.json_texts import KeyMasked
+from gateway.steps.loaded import LoadedStep
+from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.runner import StepFailed, run_step
+from trigate.steps import Action, Check, Finding, Moment, Passage
+
+
+@attrs.frozen(eq=False, repr=False)
+class TriedFinding:
+    """A finding of a step, with the action that the configuration sets."""
+
+    step: str
+    at: Moment
+    action: Action
+    finding: Finding
+
+
+@attrs.frozen(eq=False, repr=False)
+class TrialFailure:
+    """A step that failed, or could not read a part of the content, with the reason. ``is_refused``: the gateway would
+    refuse the content."""
+
+    step: str
+    at: Moment
+    reason: str
+    is_refused: bool
+
+
+@attrs.define(eq=False, repr=False)
+class Trial:
+    """The results of a trial: ``texts`` is the number of texts that steps can see."""
+
+    texts: int = 0
+    findings: list[TriedFinding] = attrs.field(factory=list)
+    failures: list[TrialFailure] = attrs.field(factory=list)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the gateway would refuse the content."""
+        return any(one.action == "refuse" for one in self.findings) or any(one.is_refused for one in self.failures)
+
+    async def call(self, step: LoadedStep, check: Check) -> list[TriedFinding]:
+        """Return the findings of ``step``, after adding them, or its failure, to the results."""
+        try:
+            findings = await run_step(step, check) if check.passages else []
+        except StepFailed as failed:
+            refused = step.unchecked == "refuse" and not step.only_reports
+            self.failures.append(TrialFailure(step.name, check.at, failed.detail or failed.reason, refused))
+            return []
+        found = [TriedFinding(step.name, check.at, step.action_for(one.label, one.action), one) for one in findings]
+        self.findings += found
+        return found
+
+
+async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> Trial:
+    """Run ``steps`` on the request ``body``; each sees the masks of those before it. Raises ``NotJson``.
+
+    ``facts`` has the members of each ``Check`` that are the same."""
+    texts = RequestTexts.of(api, body)
+    trial = Trial(len(texts.passages))
+    for step in steps:
+        for moment in step.moments:
+            if moment not in ("request", "during"):
+                continue
+            if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
+                reason = f"no step can read {', '.join(texts.unreadable)}"
+                trial.failures.append(TrialFailure(step.name, moment, reason, is_refused=True))
+            seen = [one for one in texts.passages if one.part in step.parts]
+            seen = [one for one in seen if not step.latest or texts.is_latest(one)]
+            found = await trial.call(step, attrs.evolve(facts, at=moment, passages=tuple(seen)))
+            if moment == "request" and (edits := [*_edits(found)]):
+                try:
+                    body = texts.replace(edits)
+                except KeyMasked:
+                    reason = "it masks the name of a member, which cannot be sent"
+                    trial.failures.append(TrialFailure(step.name, moment, reason, is_refused=True))
+                else:
+                    texts = RequestTexts.of(api, body)
+    return trial
+
+
+def _edits(found: Sequence[TriedFinding]) -> Iterator[PassageEdit]:
+    """Yield the masks of ``found``; overlapping spans are one mask."""
+    spans: dict[Passage, list[tuple[int, int, str]]] = {}
+    for one in found:
+        if one.action == "mask" and one.finding.start < one.finding.end:
+            text = one.finding.replacement or f"[{one.finding.label.upper()}]"
+            spans.setdefault(one.finding.passage, []).append((one.finding.start, one.finding.end, text))
+    for passage, masks in spans.items():
+        last: tuple[int, int, str] | None = None
+        for start, end, text in sorted(masks):
+            if last is not None and start < last[1]:
+                last = (last[0], max(last[1], end), last[2])
+                continue
+            if last is not None:
+                yield passage, *last
+            last = (start, end, text)
+        if last is not None:
+            yield passage, *last

@@ -1,0 +1,183 @@
+"""``trigate check``, ``explain`` and ``steps`` on a configuration with steps."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import invoke
+
+CODE = """
+from trigate.steps import Finding
+
+def projects(check):
+    return [
+        Finding("project", p, at, at + 6)
+        for p in check.passages for at in range(len(p.text)) if p.text[at:].startswith("apollo")
+    ]
+
+async def judge(check):
+    return []
+
+def crash(check):
+    raise ValueError(check.passages[0].text)
+
+def save(records):
+    pass
+"""
+
+HEAD = """version: v0.4.0
+model_providers:
+  - {model: openai/gpt-5, access_key: k}
+  - {model: anthropic/claude-opus-4, access_key: k, speaks: [messages]}
+model_aliases: {both: {targets: [gpt-5, claude-opus-4]}}
+client_groups: [{name: eng}]
+client_keys: [{name: app, key: 0123456789abcdef0, group: eng}, {name: web, key: 0123456789abcdef1}]
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A function that writes a configuration with steps and returns its path."""
+
+    def write(steps: str, head: str = HEAD) -> str:
+        (tmp_path / "steps.py").write_text(CODE)
+        path = tmp_path / "trigate.yaml"
+        path.write_text(f"{head}steps:\n{steps}")
+        return str(path)
+
+    return write
+
+
+def test_check_imports_steps_and_reports_their_faults(file):
+    path = file("  - use: ./steps.py:project\n")
+    result = invoke("check", path)
+    assert result.returncode == 1
+    assert "steps[0].use: ./steps.py has no project; did you mean projects?" in result.stderr
+    assert invoke("check", path, "--no-steps").returncode == 0
+
+
+def test_check_reports_what_steps_change(file):
+    steps = """  - {use: './steps.py:projects', action: mask, restore: true}
+  - {use: './steps.py:judge', hold: nothing, for: {endpoints: [chat]}}
+"""
+    result = invoke("check", file(steps))
+    assert result.returncode == 0
+    assert "no step can read files," in result.stderr
+    assert "so clients of projects get 403 there" in result.stderr
+    assert "projects may change responses, so these are translated (lane hub)" in result.stderr
+    assert "a value has another mask in each worker and after each restart: set signing_key" in result.stderr
+    assert "judge with `hold: nothing` detects, and does not prevent" in result.stderr
+    assert "no step reads text inside pictures" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{use: './steps.py:judge', action: report}",
+        "{use: './steps.py:judge', unchecked: pass}",
+        "{use: './steps.py:judge', for: {endpoints: [chat, messages]}}",
+        "{use: './steps.py:save', at: [finished]}",
+    ],
+)
+def test_a_step_that_does_not_concern_an_endpoint_does_not_close_it(file, step):
+    assert "get 403 there" not in invoke("check", file(f"  - {step}\n")).stderr
+
+
+def test_a_step_for_instructions_closes_only_endpoints_that_have_some(file):
+    result = invoke("check", file("  - {use: './steps.py:judge', parts: [system]}\n"))
+    assert "no step can read realtime, so clients of judge get 403 there" in result.stderr
+
+
+def test_a_key_for_masks_needs_no_warning(file):
+    key = "signing_key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+    result = invoke("check", file("  - {use: './steps.py:projects', action: mask}\n", HEAD + key))
+    assert "another mask in each worker" not in result.stderr
+
+
+def test_restored_values_in_stored_turns_need_an_encryption_key(file, tmp_path):
+    storage = f"state_storage: {{type: sqlite, path: {tmp_path}/state.db}}\n"
+    result = invoke("check", file("  - {use: './steps.py:projects', action: mask, restore: true}\n", HEAD + storage))
+    assert "stored turns contain the values that masks hide" in result.stderr
+
+
+def test_explain_has_a_line_for_each_step_of_the_client(file):
+    steps = """  - {use: './steps.py:projects', action: mask, at: [request], for: {groups: [eng]}}
+  - {use: './steps.py:judge', at: [during, response], hold: 100, for: {entries: ['openai*']}}
+  - {use: './steps.py:judge', name: anthropic, for: {entries: ['anthropic*']}}
+  - {use: './steps.py:judge', name: wanted, at: [response], for: on_request}
+"""
+    path = file(steps)
+    result = invoke("explain", "gpt-5", "--config", path, "--key", "app").stdout
+    assert "steps    1. projects: masks; request: runs before the request is sent, at most 5 s" in result
+    assert "2. judge (for attempts at openai*): refuses; during: runs while the provider works" in result
+    assert "text arrives 100 characters later (hold: 100)" in result
+    assert "3. wanted (if the request lists it): refuses; response: the first token waits" in result
+    assert "lane     byte" in result
+    other = invoke("explain", "gpt-5", "--config", path, "--key", "web").stdout
+    assert "projects" not in other
+    assert "steps    1. judge" in other
+
+
+def test_explain_reports_the_lane_that_a_step_changes(file):
+    path = file("  - {use: './steps.py:projects', action: mask}\n")
+    result = invoke("explain", "gpt-5", "--config", path).stdout
+    assert "lane     hub: projects may change the response, which is read and written in chat" in result
+
+
+def test_steps_lists_kinds():
+    result = invoke("steps")
+    assert result.returncode == 0
+    assert "pii       request            mask" in result.stdout
+    assert "ENTRY POINT" in result.stdout or "No installed package has a step" in result.stdout
+
+
+REQUESTS = {
+    "chat": {"messages": [{"role": "user", "content": "about apollo"}], "n": 1},
+    "messages": {"max_tokens": 9, "system": "be kind", "messages": [{"role": "user", "content": "about apollo"}]},
+    "responses": {"input": "about apollo"},
+}
+
+
+@pytest.mark.parametrize("api", REQUESTS)
+@pytest.mark.parametrize("command", [("steps", "try"), ("step", "test")])
+def test_a_captured_request_is_tried_without_printing_its_texts(file, tmp_path, api, command):
+    path = file("  - {use: './steps.py:projects', action: mask}\n  - {use: './steps.py:projects', name: later}\n")
+    captured = tmp_path / "captured.json"
+    captured.write_text(json.dumps({"model": "gpt-5", **REQUESTS[api]}))
+    result = invoke(*command, str(captured), "--config", path)
+    assert result.returncode == 0
+    assert result.stdout.split()[:2] == ["request:", "2" if api == "messages" else "1"]
+    assert "projects  mask  project  " in result.stdout
+    assert "6-12" in result.stdout
+    assert "later" not in result.stdout  # it sees the mask
+    assert "apollo" not in result.stdout + result.stderr
+    assert "'apollo'" in invoke(*command, str(captured), "--config", path, "--texts").stdout
+
+
+def test_a_refusal_and_a_failure_are_reported_with_status_1(file, tmp_path):
+    captured = tmp_path / "captured.json"
+    captured.write_text(json.dumps({"model": "gpt-5", **REQUESTS["chat"]}))
+    refused = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:projects\n"))
+    assert refused.returncode == 1
+    assert "The gateway would refuse this request, because of projects." in refused.stdout
+    failed = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:crash\n"))
+    assert failed.returncode == 1
+    assert "crash  failed: it raised ValueError (steps.py, line" in failed.stdout
+    assert "apollo" not in failed.stdout + failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "message"),
+    [
+        (None, (), "cannot read"),
+        ("no json", (), "cannot detect the API; set it with --api"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', ("--key", "ap"), "no client key 'ap'; it has app"),
+    ],
+)
+def test_an_unusable_file_or_key_is_a_message_with_status_2(file, tmp_path, content, key, message):
+    captured = Path(tmp_path, "captured.json")
+    if content is not None:
+        captured.write_text(content)
+    result = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:projects\n"), *key)
+    assert (result.returncode, message in result.stderr) == (2, True)
