@@ -23,6 +23,19 @@ def steps(context: click.Context) -> None:
         sys.exit(list_kinds())
 
 
+@steps.command("exempt", short_help="List the members of requests that no step sees.")
+@click.option("--api", "apis", type=click.Choice(APIS), multiple=True, metavar="API",
+              help=f"Only this API: {NAMES}; repeatable.")  # fmt: skip
+def exempt(apis: tuple[Any, ...]) -> None:
+    """List the members of requests that are no text for steps, such as model names, ids and signatures.
+
+    Each line has an API and a path. Steps see every other string of a request.
+    """
+    from gateway.commands.steps import list_exempt
+
+    sys.exit(list_exempt(apis))
+
+
 @steps.command("try", short_help="Run the steps of a config on a captured request or response.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--api", type=click.Choice(APIS), metavar="API",

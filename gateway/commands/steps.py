@@ -1,9 +1,10 @@
 """``trigate steps``: lists the kinds of steps, and tries a configuration's steps on a captured request."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
+from gateway.steps.exemptions import exemptions
 from gateway.steps.kinds import KINDS
 from gateway.steps.loading import installed_steps
 
@@ -23,6 +24,14 @@ def list_kinds() -> int:
         for one in points
     ]
     _print_table(("ENTRY POINT", "CODE", "PACKAGE"), rows)
+    return 0
+
+
+def list_exempt(apis: Collection[str]) -> int:
+    """Print the strings of requests that no step sees, of all APIs or of ``apis``, and return the exit status."""
+    for api, path in exemptions():
+        if not apis or api in apis:
+            click.echo(f"{api:10} {path}")
     return 0
 
 
