@@ -128,8 +128,10 @@ def _about_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tu
         if closed := tuple(name for name in closed_endpoints(step) if name in served):
             by_closed.setdefault(closed, []).append(step.name)
     for endpoints, names in by_closed.items():
-        text = (
-            f"steps: no step can read {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to open "
+        yield (
+            "note",
+            (
+                f"steps: no step can read {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to "
+                "open them unchecked, list the others in `for: {endpoints: …}`, or set `unchecked: pass`"
+            ),
         )
-        advice = "them unchecked, list the other endpoints in `for: {endpoints: …}`, or set `unchecked: pass`"
-        yield "note", text + advice

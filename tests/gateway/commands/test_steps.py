@@ -132,6 +132,16 @@ def test_steps_lists_kinds():
     assert "ENTRY POINT" in result.stdout or "No installed package has a step" in result.stdout
 
 
+def test_exempt_lists_the_strings_that_no_step_sees():
+    result = invoke("steps", "exempt", "--api", "chat")
+    assert result.returncode == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["chat", "model"] in lines
+    assert {api for api, _ in lines} == {"chat"}
+    assert not [path for _, path in lines if path.endswith(".content")]
+    assert len(invoke("steps", "exempt").stdout.splitlines()) > len(lines)
+
+
 REQUESTS = {
     "chat": {"messages": [{"role": "user", "content": "about apollo"}], "n": 1},
     "messages": {"max_tokens": 9, "system": "be kind", "messages": [{"role": "user", "content": "about apollo"}]},
