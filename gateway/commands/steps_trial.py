@@ -16,7 +16,7 @@ from gateway.steps.advice import steps_of_request
 from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
 from gateway.steps.loading import load_steps
-from gateway.steps.trial import Trial, TriedFinding, try_request
+from gateway.steps.trial import StepsTrial, TriedFinding, try_request
 from providers.grammar import detect
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
 from streams.events import Api
@@ -110,11 +110,11 @@ def _of_messages(messages: list[object], members: dict[str, object]) -> Api:
     return "messages" if only_messages and "max_completion_tokens" not in members else "chat"
 
 
-async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, Trial]:
+async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, StepsTrial]:
     """Return the trials of the request and of the response, with the steps open meanwhile."""
     applying = steps_of_request(config, steps, captured.model, None, captured.api, key)
     check = Check("request", (), client=key, model=captured.model or None, api=captured.api, request_id="trial")
-    trials: dict[str, Trial] = {}
+    trials: dict[str, StepsTrial] = {}
     async with trio.open_nursery() as nursery:
         await steps.open(nursery)
         try:
@@ -126,7 +126,7 @@ async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str 
     return trials
 
 
-def _lines(name: str, trial: Trial, *, with_texts: bool) -> Iterator[str]:
+def _lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
     yield f"{name}: {trial.texts} text{'' if trial.texts == 1 else 's'}"
     rows = [_row(one, with_text=with_texts) for one in trial.findings]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -33,7 +33,7 @@ class TrialFailure:
 
 
 @attrs.define(eq=False, repr=False)
-class Trial:
+class StepsTrial:
     """The results of a trial: ``texts`` is the number of texts that steps can see."""
 
     texts: int = 0
@@ -58,12 +58,12 @@ class Trial:
         return found
 
 
-async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> Trial:
+async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> StepsTrial:
     """Run ``steps`` on the request ``body``; each sees the masks of those before it. Raises ``NotJson``.
 
     ``facts`` has the members of each ``Check`` that are the same."""
     texts = RequestTexts.of(api, body)
-    trial = Trial(len(texts.passages))
+    trial = StepsTrial(len(texts.passages))
     for step in steps:
         for moment in step.moments:
             if moment not in ("request", "during"):
