@@ -10,10 +10,10 @@ from hypercorn.typing import ASGIFramework
 from gateway.access.page_guard import Cors
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
-from gateway.endpoints.door import GuardedDoor
 from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import metrics_routes
+from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all, imported
 from gateway.lifespan import add_process_tasks
@@ -68,8 +68,8 @@ def app_of(config: Config, service: Service) -> App:
             return True
         return any(pattern_of(one).fullmatch(path) for one in exchanges)
 
-    door = GuardedDoor(config, service.ledger, is_served)
-    app = App(config.limits.request_body, door, QuartPart(config, service).app)
+    guard = ConfiguredGuard(config, service.ledger, is_served)
+    app = App(config.limits.request_body, guard, QuartPart(config, service).app)
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
     add_relays(app, service, cors, relayed)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
@@ -104,7 +104,7 @@ def _limit_connections(lifecycle: Lifecycle, config: Config) -> None:
     unknown proxy has the connections of all clients. Trusted proxies have no limit."""
     limits = config.limits
     most, of_one = limits.connections, limits.connections_per_address
-    lifecycle.most_connections = most = default_connections(limits.in_flight) if most is None else most
-    lifecycle.most_per_address = (most and max(most // 2, limits.in_flight)) if of_one is None else of_one
+    lifecycle.max_connections = most = default_connections(limits.in_flight) if most is None else most
+    lifecycle.max_per_address = (most and max(most // 2, limits.in_flight)) if of_one is None else of_one
     lifecycle.unlimited = tuple(ip_network(word) for word in config.trusted_proxies if word != UNIX)
     lifecycle.health_paths = (*ALIVE, *READY)

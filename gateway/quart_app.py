@@ -10,7 +10,6 @@ from gateway.access.page_guard import Cors
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.conversations import add_conversations
-from gateway.endpoints.door import GuardedDoor
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
@@ -18,6 +17,7 @@ from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
 from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.models import add_models
 from gateway.endpoints.provider_kept import ProviderLookup
+from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.routes import add_ui
 from gateway.endpoints.websocket.route import add_websocket
@@ -42,7 +42,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     def is_served(path: str) -> bool:
         return has_route(app, path) or bool(relayed.methods(path))
 
-    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, is_served))
+    configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served))
     add_cors(app, Cors(config.cors))
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))

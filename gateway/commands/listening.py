@@ -12,7 +12,7 @@ import attrs
 from configfile.document import ConfigError, Mistake
 from gateway.config.listening import Listener, exposure
 from gateway.config.loading import Config
-from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed
+from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, unlink_at_end
 from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, expiry_warning, key_mode_warning
 
 log = logging.getLogger("trigate.server")
@@ -114,7 +114,7 @@ def unlink_sockets_on_exit(listeners: Sequence[OpenListener]) -> Iterator[None]:
     """Delete the files of Unix sockets at the end of the block."""
     with contextlib.ExitStack() as stack:
         for one in listeners:
-            stack.enter_context(removed(one.sock))
+            stack.enter_context(unlink_at_end(one.sock))
         yield
 
 

@@ -43,7 +43,7 @@ from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
-from gateway.serving.registry import raise_limit, shortage
+from gateway.serving.registry import descriptor_warning, raise_limit
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
 from streams.garbage import freeze_startup_objects
@@ -502,7 +502,7 @@ def _warn_loudly(log: Log, text: str) -> None:
 def _warn_of_settings(config: Config, log: Log) -> None:
     """Warn of settings without effect, and of limits that this machine cannot provide."""
     limits = config.limits
-    for text in (no_effect(config), shortage(limits.connections or 0, limits.in_flight)):
+    for text in (no_effect(config), descriptor_warning(limits.connections or 0, limits.in_flight)):
         if text is not None:
             _warn_loudly(log, text)
 

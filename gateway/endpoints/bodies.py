@@ -8,9 +8,9 @@ from gateway.config.limits import Limits
 from gateway.http.offload import offload
 from gateway.request.decompress import decompress, read_coding
 from gateway.request.structure import COUNTED, check_structure
-from gateway.serving.fast_route import Arriving
+from gateway.serving.fast_route import CountArrived
 
-ReadBody: TypeAlias = Callable[[Arriving], Awaitable[bytes]]
+ReadBody: TypeAlias = Callable[[CountArrived], Awaitable[bytes]]
 """A function that reads a request's body, and reports how much has arrived."""
 
 

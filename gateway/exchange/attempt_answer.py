@@ -94,7 +94,7 @@ async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:
     """Begin ``answer`` within the limits of ``watch``, and return it. Raises ``GatewayError``, also at the end of the
     drain."""
     try:
-        with context.service.lifecycle.pump(watch.scope), watch.scope:
+        with context.service.lifecycle.track_pump(watch.scope), watch.scope:
             await answer.begin()
             return answer
     finally:  # also if cancelled, because a client that does not read receives no failure

@@ -144,7 +144,7 @@ class DeliveredAnswer(Generic[B]):
         except BaseException:
             await answer.aclose()
             raise
-        with context.service.lifecycle.pump(watch.renew_scope()):
+        with context.service.lifecycle.track_pump(watch.renew_scope()):
             try:
                 error = await pump(answer, self.chunks, watch)
             finally:  # also if cancelled, because a client that does not read takes no failure from the channel

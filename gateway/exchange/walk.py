@@ -331,7 +331,7 @@ class Walk:
         the end of the drain."""
         remaining = self.request.plan.deadline - self._conditions.now
         began = trio.current_time()
-        with trio.CancelScope() as scope, self.context.service.lifecycle.pump(scope):
+        with trio.CancelScope() as scope, self.context.service.lifecycle.track_pump(scope):
             found = await queued.wait(began + remaining)
         self.context.record.waited += trio.current_time() - began
         if scope.cancelled_caught:
@@ -351,7 +351,7 @@ class Walk:
         plan, lifecycle = self.request.plan, self.context.service.lifecycle
         seconds, waited = account.step.after, 0.0
         while seconds:
-            with trio.CancelScope() as scope, lifecycle.pump(scope):
+            with trio.CancelScope() as scope, lifecycle.track_pump(scope):
                 await trio.sleep(seconds)
             if scope.cancelled_caught:
                 self.context.record.shut_down = True

@@ -231,7 +231,7 @@ class RealtimeSession:
         drained = trio.CancelScope()
         self._inbox.set_callbacks(self._client_closed, self.refuse)
         try:
-            with lifecycle.pump(drained), drained, self._scope:
+            with lifecycle.track_pump(drained), drained, self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._pass_to_provider)
                     nursery.start_soon(self._pass_to_client)

@@ -25,7 +25,7 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.serving.fast_route import PiecesRequest, too_large, unlimited
+from gateway.serving.fast_route import PiecesRequest, ignore_arrived, too_large
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
@@ -123,7 +123,7 @@ class Relaying:
 
     async def bodiless_request(self) -> Incoming:
         """Discard the body, and return a request without one."""
-        await self.arrival.read(unlimited)
+        await self.arrival.read(ignore_arrived)
         return self.unread_request(None, False)
 
     def record_request(self, incoming: Incoming) -> Incoming:

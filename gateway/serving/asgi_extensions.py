@@ -8,12 +8,12 @@ from hypercorn.typing import ASGIReceiveEvent
 SCOPE: Final = "trigate"
 """The key in the ASGI scope for the ``RequestScope`` of a request or websocket on Quart."""
 
-LEFT: Final = "trigate.left"
+CLIENT_LEFT: Final = "trigate.left"
 """The key in the ASGI scope that is true if the client disconnected before the whole response was written."""
 
-AT_ONCE: Final = "trigate.at_once"
-"""The key in the ASGI scope that is true for a response that is sent at once or not at all, because its request was
-rejected or failed."""
+IMMEDIATE: Final = "trigate.at_once"
+"""The key in the ASGI scope that is true for the response to a rejected or failed request: if it cannot be sent
+immediately, it is dropped."""
 
 WRITE_NOW: Final = "trigate.write_now"
 """The ASGI extension with the server's ``WriteNow``."""

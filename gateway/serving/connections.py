@@ -129,23 +129,24 @@ class ClientConnection:
         """Serve the connection to its end. Raises only ``Cancelled``."""
         try:
             if self._listener.serves == "health":
-                await self._serve_apart("listener", 404, math.inf)
+                await self._serve_health_checks("listener", 404, math.inf)
                 return
             with self._server.registry.reserve() as has_place:
                 if has_place:
                     await self._serve(self._server)
                     return
-            await self._serve_apart("reserve", 503, RESERVE_SECONDS)
+            await self._serve_health_checks("reserve", 503, RESERVE_SECONDS)
         except* Exception:
             # An exception here would end the whole server with all streams, as malformed bytes have ended other
             # servers: https://github.com/pgjones/hypercorn/issues/225.
             log.exception("a connection failed and was closed")
 
-    async def _serve_apart(self, purpose: str, status: int, seconds: float) -> None:
-        """Answer only health checks for at most ``seconds``, and everything else with ``status``. Without a free place
-        the connection is cut."""
+    async def _serve_health_checks(self, purpose: str, status: int, seconds: float) -> None:
+        """Answer health checks for at most ``seconds``, and everything else with ``status``.
+
+        Beyond the limit of such connections, cut the connection."""
         registry = self._server.registry
-        with registry.reserve_apart(purpose) as has_place:
+        with registry.reserve_spare(purpose) as has_place:
             if has_place:
                 checks = HealthChecks(self._server.app, registry.health_paths, status)
                 with trio.move_on_after(seconds):
@@ -158,7 +159,7 @@ class ClientConnection:
         Waits a moment for the client's close, because closing with unread bytes is a reset, which loses the
         response."""
         with (
-            self._server.registry.reserve_apart("turned away") as has_place,
+            self._server.registry.reserve_spare("turned away") as has_place,
             trio.move_on_after(TURN_AWAY_SECONDS),
             contextlib.suppress(*BROKEN),
         ):

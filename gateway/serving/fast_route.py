@@ -25,17 +25,17 @@ from gateway.serving.asgi_extensions import (
 )
 from streams.errors import GatewayError
 
-Arriving: TypeAlias = Callable[[int], object]
+CountArrived: TypeAlias = Callable[[int], object]
 """Called with the number of bytes of a body that have arrived. Raises ``GatewayError`` if there is no room for them."""
 
 
-def unlimited(size: int) -> None:
+def ignore_arrived(size: int) -> None:
     """Accept any number of bytes."""
 
 
-def too_large(most: int | None) -> GatewayError:
-    """Return the error of a request whose body has more than ``most`` bytes."""
-    return GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
+def too_large(max_bytes: int | None) -> GatewayError:
+    """Return the error of a request whose body has more than ``max_bytes`` bytes."""
+    return GatewayError("too_large", f"the request body is larger than the limit of {max_bytes} bytes")
 
 
 def too_slow() -> GatewayError:
@@ -58,17 +58,18 @@ class IncomingRequest(Protocol):
     @property
     def asgi(self) -> HTTPScope: ...
 
-    async def read(self, arriving: Arriving) -> bytes:
-        """Return the whole body. Raises ``GatewayError`` (413, 408), also from ``arriving``. A disconnect of the client
-        cancels it."""
+    async def read(self, count_arrived: CountArrived) -> bytes:
+        """Return the whole body. Raises ``GatewayError`` (413, 408), also from ``count_arrived``.
+
+        A disconnect of the client cancels it."""
         ...
 
 
 class PiecesRequest(IncomingRequest, Protocol):
     """A client's request whose body can be read in pieces."""
 
-    def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """Yield the body in non-empty pieces as it arrives, up to ``most`` bytes.
+    def pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
+        """Yield the body in non-empty pieces as it arrives, up to ``max_bytes`` bytes.
 
         A slow reader slows the client. Raises ``GatewayError`` (413, 408). A disconnect of the client cancels a waiting
         reader."""
@@ -79,7 +80,7 @@ class AsgiRequest:
     """The ``IncomingRequest`` of a fast route, directly from the server."""
 
     def __init__(
-        self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float
+        self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, max_bytes: int, seconds: float
     ) -> None:
         self.scope = scope
         self.asgi = asgi
@@ -87,20 +88,20 @@ class AsgiRequest:
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
         self._take_now = cast("TakeNow", asgi["extensions"].get(TAKE_NOW, _no_message))
-        self._most = most
+        self._max_bytes = max_bytes
         self._seconds = seconds
         on_leaving = asgi["extensions"].get(ON_LEAVING)
         self._listening = on_leaving is not None
         if on_leaving is not None:
             cast("OnLeaving", on_leaving)(scope.leave)
 
-    async def read(self, arriving: Arriving) -> bytes:
+    async def read(self, count_arrived: CountArrived) -> bytes:
         length = dict(self.headers).get("content-length", "")
-        if length.isdecimal() and int(length) > self._most:
-            raise too_large(self._most)
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise too_large(self._max_bytes)
         if ON_READING in self.asgi["extensions"]:
             await send_continue(self.asgi)
-        body = _ArrivingBody(self._most, arriving)
+        body = _ArrivingBody(self._max_bytes, count_arrived)
         while not body.is_whole and (message := self._take_now()) is not None:  # usually it came with the head
             await self._add(body, message)
         if not body.is_whole:
@@ -121,8 +122,8 @@ class AsgiRequest:
             self.scope.leave()
             await trio.sleep_forever()
 
-    def pieces(self, most: int) -> AsyncIterator[bytes]:
-        return _BodyPieces(self, self._receive, most, self._seconds)
+    def pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
+        return _BodyPieces(self, self._receive, max_bytes, self._seconds)
 
     def listen(self) -> None:
         """Cancel the request from now on if the client disconnects; ASGI's message for that follows the body."""
@@ -137,24 +138,24 @@ class AsgiRequest:
 
 
 class _ArrivingBody:
-    """The parts of a body that have arrived, up to ``most`` bytes. ``arriving`` is called with their size."""
+    """The parts of a body that have arrived, up to ``max_bytes`` bytes. ``count_arrived`` is called with their size."""
 
-    __slots__ = ("_arriving", "_most", "_size", "is_whole", "parts")
+    __slots__ = ("_count_arrived", "_max_bytes", "_size", "is_whole", "parts")
 
-    def __init__(self, most: int, arriving: Arriving) -> None:
+    def __init__(self, max_bytes: int, count_arrived: CountArrived) -> None:
         self.parts: list[bytes | bytearray] = []
         self.is_whole = False
         self._size = 0
-        self._most = most
-        self._arriving = arriving
+        self._max_bytes = max_bytes
+        self._count_arrived = count_arrived
 
     def add(self, message: HTTPRequestEvent) -> None:
-        """Add a part. Raises ``GatewayError`` (413), also from ``arriving``."""
+        """Add a part. Raises ``GatewayError`` (413), also from ``count_arrived``."""
         if part := message.get("body", b""):
             self._size += len(part)
-            if self._size > self._most:
-                raise too_large(self._most)
-            self._arriving(self._size)
+            if self._size > self._max_bytes:
+                raise too_large(self._max_bytes)
+            self._count_arrived(self._size)
             if self.parts:
                 add_piece(self.parts, part)
             else:
@@ -170,21 +171,21 @@ class _BodyPieces:
     """The pieces of a body. ``seconds`` is the time limit for each. After the last one, a disconnect cancels the
     request."""
 
-    def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
+    def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, max_bytes: int, seconds: float) -> None:
         self._request = request
         self._receive = receive
-        self._left = self._most = most
+        self._left = self._max_bytes = max_bytes
         self._seconds = seconds
-        self._over = self._asked = False
+        self._over = self._has_started = False
         pace = cast("PaceBody | None", request.asgi["extensions"].get(PACE_BODY))
-        self._took = _ignore_taken if pace is None else pace()
+        self._report_taken = _ignore_taken if pace is None else pace()
 
     def __aiter__(self) -> "_BodyPieces":
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._asked:
-            self._asked = True
+        if not self._has_started:
+            self._has_started = True
             await send_continue(self._request.asgi)
         while not self._over:
             with trio.move_on_after(self._seconds) as silence:
@@ -196,10 +197,10 @@ class _BodyPieces:
                 await trio.sleep_forever()
             self._over = not message.get("more_body", False)
             piece = message.get("body", b"")
-            self._took(len(piece))
+            self._report_taken(len(piece))
             self._left -= len(piece)
             if self._left < 0:
-                raise too_large(self._most)
+                raise too_large(self._max_bytes)
             if self._over:
                 self._request.listen()
             if piece:
@@ -241,13 +242,13 @@ class FastRoutes:
     """The fast routes of an app for one method: exact paths, and paths with a name between two fixed parts."""
 
     by_path: dict[str, FastRoute] = attrs.field(factory=dict)
-    named: list[tuple[str, str, NamedRoute]] = attrs.field(factory=list)
+    named_routes: list[tuple[str, str, NamedRoute]] = attrs.field(factory=list)
 
-    def around(self, path: str) -> FastRoute | None:
+    def route_with_name(self, path: str) -> FastRoute | None:
         """Return the route for a ``path`` with a name in it."""
-        for before, behind, answer in self.named:
-            if path.startswith(before) and path.endswith(behind) and len(path) > len(before) + len(behind):
-                return partial(answer, name=path[len(before) : len(path) - len(behind)])
+        for prefix, suffix, answer in self.named_routes:
+            if path.startswith(prefix) and path.endswith(suffix) and len(path) > len(prefix) + len(suffix):
+                return partial(answer, name=path[len(prefix) : len(path) - len(suffix)])
         return None
 
 
@@ -271,10 +272,10 @@ def add_fast_route(app: HasExtensions, path: str, answer: FastRoute, method: str
     _routes(app, method).by_path[path] = answer
 
 
-def add_named_route(app: HasExtensions, before: str, behind: str, answer: NamedRoute, method: str = "POST") -> None:
-    """Handle ``method`` on every path from ``before`` to ``behind`` with ``answer``; the part between them is the
+def add_named_route(app: HasExtensions, prefix: str, suffix: str, answer: NamedRoute, method: str = "POST") -> None:
+    """Handle ``method`` on every path from ``prefix`` to ``suffix`` with ``answer``; the part between them is the
     name."""
-    _routes(app, method).named.append((before, behind, answer))
+    _routes(app, method).named_routes.append((prefix, suffix, answer))
 
 
 def _routes(app: HasExtensions, method: str) -> FastRoutes:

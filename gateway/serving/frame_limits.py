@@ -21,10 +21,10 @@ PREFACE: Final = 24
 
 @attrs.frozen(eq=False, repr=False)
 class FrameLimit:
-    """The limit of frames of a kind in ``SECONDS``, far above what legitimate clients send."""
+    """The most frames of a type in ``SECONDS``, far more than legitimate clients send."""
 
     name: str
-    most: int
+    max_frames: int
 
 
 class FrameType(IntEnum):
@@ -85,26 +85,26 @@ class FrameCounter:
         data, self._part = self._part + data, b""
         if self.cuts:
             self.cuts = []
-        place = self._skip
-        while place + _HEAD <= len(data):
-            length = int.from_bytes(data[place : place + 3])
-            self._count(data[place + 3], data[place + 4], length, data[place + 5 : place + _HEAD])
-            place += _HEAD + length
+        position = self._skip
+        while position + _HEAD <= len(data):
+            length = int.from_bytes(data[position : position + 3])
+            self._count(data[position + 3], data[position + 4], length, data[position + 5 : position + _HEAD])
+            position += _HEAD + length
             if length < TINY:
                 self._tiny += 1
                 if self._tiny % TURN == 0:
-                    self.cuts.append(start + place)
-        self._part = data[place:]
-        self._skip = max(0, place - len(data))
+                    self.cuts.append(start + position)
+        self._part = data[position:]
+        self._skip = max(0, position - len(data))
         return self._exceeded_limit()
 
-    def provoked_reset(self, now: float) -> FrameLimit | None:
+    def count_provoked_reset(self, now: float) -> FrameLimit | None:
         """Count a stream that the client made the server reset, and return the exceeded limit, if any."""
         self._reset_counts_if_due(now)
         self._counts[FrameType.RST_STREAM] += 1
         return self._exceeded_limit()
 
-    def sent(self, size: int) -> None:
+    def count_sent(self, size: int) -> None:
         """Permit the client to acknowledge ``size`` bytes of a response."""
         self._earned += 2 + size // PER_UPDATE
 
@@ -128,4 +128,4 @@ class FrameCounter:
         self._counts[kind] += 1
 
     def _exceeded_limit(self) -> FrameLimit | None:
-        return next((BOUNDS[kind] for kind, count in self._counts.items() if count > BOUNDS[kind].most), None)
+        return next((BOUNDS[kind] for kind, count in self._counts.items() if count > BOUNDS[kind].max_frames), None)

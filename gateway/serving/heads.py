@@ -41,7 +41,7 @@ class ResponseWriter:
     """One response as bytes: ``head``, then ``frame`` of each piece of the body, then ``end``. ``closes``: the
     connection ends with it, also after a response that is shorter than its content length."""
 
-    __slots__ = ("_bare", "_left", "chunks", "closes", "ended", "head")
+    __slots__ = ("_has_no_body", "_left", "chunks", "closes", "ended", "head")
 
     def __init__(self, line: RequestLine, status: int, headers: Headers) -> None:
         """Prepare the head. Raises ``ValueError`` for an invalid header."""
@@ -50,8 +50,8 @@ class ResponseWriter:
         sized = never or length is not None
         self.chunks = not sized and line.version >= b"1.1"
         self.closes = line.closes or not (sized or self.chunks) or ends_connection(headers)
-        self._bare = never or line.method == b"HEAD"
-        self._left = 0 if self._bare else length
+        self._has_no_body = never or line.method == b"HEAD"
+        self._left = 0 if self._has_no_body else length
         self.ended = False
         lines = [
             b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")),
@@ -69,7 +69,7 @@ class ResponseWriter:
 
     def frame(self, data: bytes) -> bytes:
         """Return the encoded form of a piece of the body."""
-        if self._bare or not data:
+        if self._has_no_body or not data:
             return b""
         if self.chunks:
             return b"%x\r\n%b\r\n" % (len(data), data)
@@ -83,7 +83,7 @@ class ResponseWriter:
         self.ended = True
         if self._left:  # the client would treat the next response as the rest of this one
             self.closes = True
-        return b"0\r\n\r\n" if self.chunks and not self._bare else b""
+        return b"0\r\n\r\n" if self.chunks and not self._has_no_body else b""
 
 
 @lru_cache(maxsize=1)

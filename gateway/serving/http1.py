@@ -30,7 +30,7 @@ def asks_for_websocket(request: h11.Request) -> bool:
 
 
 class WebSocketOverHttp1:
-    """An HTTP/1.1 connection that became a websocket, or ends with the refusal of one."""
+    """An HTTP/1.1 connection after a websocket handshake, which the app accepts or rejects."""
 
     def __init__(self, context: ConnectionContext, connection: ClientConnection, reader: h11.Connection) -> None:
         """Take over the connection. ``reader`` has read the request, and writes the response to it."""
@@ -81,9 +81,9 @@ class WebSocketOverHttp1:
             await self._connection.write(data)
 
 
-LOOK_SECONDS: Final = 0.05
+CHECK_SECONDS: Final = 0.05
 """Seconds between checks for a disconnect while nobody reads the body."""
-KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read during the previous one
+MAX_PIPELINED: Final = 64 * 1024  # bytes of a pipelined request that are read during the previous one
 SKIP_BYTES: Final = 64 * 2**20  # the limit of the rest of a body that is read after an early response
 SKIP_SECONDS: Final = 5.0
 LARGE: Final = 16 * 1024  # bytes that are not copied after a head
@@ -106,8 +106,8 @@ class ReadState(Enum):
 class Http1:
     """One HTTP/1.1 connection.
 
-    During a response up to ``KEPT`` bytes of the next request are read into h11's buffer, so that a disconnect is
-    noticed behind a pipelined request, too. Closing instead would break fast keep-alive clients, whose next request
+    During a response, up to ``MAX_PIPELINED`` bytes of the next request are read into h11's buffer, so that a
+    disconnect is noticed. Closing the connection instead would break fast keep-alive clients, whose next request
     arrives before the last one has ended."""
 
     def __init__(self, context: ConnectionContext, connection: ClientConnection) -> None:
@@ -120,17 +120,17 @@ class Http1:
         self._skipped = 0
         self._tiny_chunks = 0
         self._all_skipped = trio.Event()
-        self._began = False
+        self._has_begun = False
         self._stream: HttpStream | None = None
         self._line = UNKNOWN
         self._answer: ResponseWriter | None = None  # to the open request
         self._head = b""  # waits for the first bytes of the body: one write instead of two
 
-    def _next_reader(self, left: bytes = b"") -> RequestReader:
-        """Return the reader of the next request, of which ``left`` has arrived."""
+    def _next_reader(self, arrived: bytes = b"") -> RequestReader:
+        """Return the reader of the next request; ``arrived`` are its bytes so far."""
         most = self._context.server.config.h11_max_incomplete_size
         reader = RequestReader(h11.SERVER, max_incomplete_event_size=most)
-        reader.receive_data(left)
+        reader.receive_data(arrived)
         return reader
 
     async def handle(self, event: Event) -> None:
@@ -156,7 +156,7 @@ class Http1:
             self._await_head()
         finally:
             self._reading.release()
-        if self._kept() > KEPT and self._state is not ReadState.ENDED:
+        if self._kept() > MAX_PIPELINED and self._state is not ReadState.ENDED:
             self._room = trio.Event()
             await self._room.wait()
 
@@ -164,7 +164,7 @@ class Http1:
         """Return the number of bytes of the next request that wait for the end of this one."""
         return len(self.reader.trailing_data[0]) if self.reader.their_state in _WHOLE else 0
 
-    async def _take_up(self) -> None:
+    async def _read_pipelined(self) -> None:
         async with self._reading:
             await self._handle_events()
             self._await_head()
@@ -208,14 +208,14 @@ class Http1:
             await take_turn()
 
     async def _wait_for(self, backlog: Backlog) -> None:
-        """Wait until the app has taken more of the body, or the client disconnects behind unread bytes."""
+        """Wait until the app has read more of the body, or the client has disconnected."""
         while backlog.is_full and self._state is ReadState.READING:
-            await backlog.wait(LOOK_SECONDS)
+            await backlog.wait(CHECK_SECONDS)
             if backlog.is_full and self._connection.has_hung_up():
                 await self._connection.close()
 
     async def _begin(self, request: h11.Request) -> None:
-        if is_preface(request) and not self._began:
+        if is_preface(request) and not self._has_begun:
             await (self._speak_http2() if self._context.listener.http2 else self._refuse_http2())
             return
         self._connection.set_idle(False)
@@ -224,7 +224,7 @@ class Http1:
             await self._speak_websocket(request)
             return
         # Other upgrades are ignored (RFC 9110, section 7.8), including h2c, cleartext HTTP/2.
-        self._began = True
+        self._has_begun = True
         self._line = RequestLine.of(request.method, request.http_version, headers)
         self._stream = HttpStream(self._context, self, self._write_now)
         method, version = request.method.decode().upper(), request.http_version.decode()
@@ -298,7 +298,7 @@ class Http1:
     async def close(self) -> None:
         answered = self._answer is not None and self._answer.ended
         if not answered or self.reader.their_state is not h11.SEND_BODY or self._state is ReadState.ENDED:
-            await self._recycle()
+            await self._begin_next()
             return
         # The response came before the whole body. Closing now would reset the connection, and the client might lose the
         # response: read on for a while.
@@ -306,7 +306,7 @@ class Http1:
         self._close_stream()
         self._context.tasks.spawn(self._wait_for_rest)
 
-    async def _recycle(self) -> None:
+    async def _begin_next(self) -> None:
         self._close_stream()
         answer, reader = self._answer, self.reader
         lasts = answer is not None and answer.ended and not answer.closes and reader.their_state in _WHOLE
@@ -314,12 +314,12 @@ class Http1:
         if not lasts or self._context.server.worker.terminated.is_set():
             await self._connection.close()
             return
-        left, _ = reader.trailing_data
-        self.reader = self._next_reader(left)
+        arrived, _ = reader.trailing_data
+        self.reader = self._next_reader(arrived)
         self._line, self._answer = UNKNOWN, None
         self._connection.set_idle(True)
-        if left:
-            self._context.tasks.spawn(self._take_up)
+        if arrived:
+            self._context.tasks.spawn(self._read_pipelined)
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -331,7 +331,7 @@ class Http1:
             await self._all_skipped.wait()
         if self._state is ReadState.SKIPPING:
             self._state = ReadState.READING
-            await self._recycle()
+            await self._begin_next()
 
     async def _skip(self) -> None:
         """Drop the rest of a request's body."""

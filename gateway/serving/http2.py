@@ -31,8 +31,8 @@ FAREWELL_SECONDS: Final = 1.0
 """Seconds in which a client's bytes are dropped before its connection is closed; closing at once would be a reset,
 which loses the frame with the reason."""
 
-AT_ONCE_SECONDS: Final = 5.0
-"""The longest wait of a response that is sent at once or not at all, if it seemed to fit."""
+IMMEDIATE_SECONDS: Final = 5.0
+"""The longest wait of an immediate response, which usually fits into the client's window."""
 
 HIGH_WATER: Final = 32 * 1024
 """Bytes waiting on one stream before its writer waits, too: two frames."""
@@ -73,10 +73,10 @@ class SendBuffer:
                 self._room = trio.Event()
             await self._room.wait()
 
-    async def pop(self, most: int) -> bytes:
-        """Return at most ``most`` bytes and remove them."""
-        data = bytes(self._data[:most])
-        del self._data[:most]
+    async def pop(self, max_bytes: int) -> bytes:
+        """Return at most ``max_bytes`` bytes and remove them."""
+        data = bytes(self._data[:max_bytes])
+        del self._data[:max_bytes]
         if len(self._data) < LOW_WATER:
             self._room.set()
         if not self._data:
@@ -132,7 +132,7 @@ class Http2(H2Protocol):
         self._context = connection
         self._write_timeout = server.config.write_timeout
         self._counter = FrameCounter()
-        self._said_goodbye = False
+        self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
 
     # Replaces Hypercorn's, which handles all events of a read at once. Two kinds would end the whole connection: a body
@@ -180,8 +180,10 @@ class Http2(H2Protocol):
         if exceeded is None:
             return True
         if not self.closed:
-            name, most = exceeded.name, exceeded.most
-            log.warning("closed the connection of %s: more than %d %s frames in %d s", self.client, most, name, SECONDS)
+            name, max_frames = exceeded.name, exceeded.max_frames
+            log.warning(
+                "closed the connection of %s: more than %d %s frames in %d s", self.client, max_frames, name, SECONDS
+            )
             with contextlib.suppress(ProtocolError):  # the client has also closed it
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             await self.handle(Closed())
@@ -205,13 +207,13 @@ class Http2(H2Protocol):
             await self._defer_window(event, stream)
         elif isinstance(event, RequestReceived) and not _is_readable(event):
             # Hypercorn raises and loses the connection.
-            await self._reset_at_fault(_id(event), ErrorCodes.PROTOCOL_ERROR)
+            await self._reset_for_client_error(_id(event), ErrorCodes.PROTOCOL_ERROR)
         else:
             await self._handle_events([event])
         if isinstance(event, StreamReset):
             await self._drop(event.stream_id or 0)
             if not event.remote_reset:
-                await self._is_within_limits(self._counter.provoked_reset(trio.current_time()))
+                await self._is_within_limits(self._counter.count_provoked_reset(trio.current_time()))
         if isinstance(event, StreamReset | RequestReceived) and self.idle:
             # Hypercorn restarts the idle timer only after a whole response.
             await self.send(Updated(idle=True))
@@ -253,27 +255,28 @@ class Http2(H2Protocol):
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A
-        response that is sent at once or not at all does not wait for it."""
+        response to a rejected request does not wait for it."""
         stream_id = event.stream_id
         stream = cast("HttpStream | WebSocketStream | None", self.streams.get(stream_id))
-        hasty = stream is not None and stream.at_once
+        is_immediate = stream is not None and stream.is_immediate
         if isinstance(event, Body):
-            if hasty and not self._fits(stream_id, len(event.data)):
-                await self._reset_at_fault(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
-                await self._leave_stream(stream_id)
+            if is_immediate and not self._fits(stream_id, len(event.data)):
+                await self._reset_for_client_error(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+                await self._close_unread_stream(stream_id)
                 return
-            self._counter.sent(len(event.data))
-        with trio.move_on_after(AT_ONCE_SECONDS if hasty else self._write_timeout) as limit:
+            self._counter.count_sent(len(event.data))
+        with trio.move_on_after(IMMEDIATE_SECONDS if is_immediate else self._write_timeout) as limit:
             if isinstance(event, StreamClosed):
                 await self._reset_unfinished(stream_id)
             await self.stream_send(event)
         if limit.cancelled_caught:
             await self._reset(stream_id, ErrorCodes.CANCEL)
-            await self._leave_stream(stream_id)
+            await self._close_unread_stream(stream_id)
 
     def _fits(self, stream_id: int, size: int) -> bool:
-        """Return whether the client takes ``size`` bytes without a wait, or whether they are too many for a window. A
-        list or a page may be larger than a window: its client has a moment to read."""
+        """Return whether ``size`` bytes fit into the client's window, or exceed any window.
+
+        A list or a page may exceed it: its client has a moment to read."""
         try:
             return size > HIGH_WATER or size <= self.connection.local_flow_control_window(stream_id)
         except ProtocolError:  # the stream has ended, as its next send will notice
@@ -284,28 +287,28 @@ class Http2(H2Protocol):
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
         if self._context.server.registry.draining:
-            await self._say_goodbye()
+            await self._send_goaway()
 
     async def _pass_to_connection(self, event: Event) -> None:
         """Pass ``event`` to the connection, which ends an idle one while the process stops."""
         if isinstance(event, Updated) and event.idle and self._context.server.registry.draining:
-            await self._say_goodbye()
+            await self._send_goaway()
         else:
             await self._to_connection(event)
 
-    async def _say_goodbye(self) -> None:
-        """Ask the client to use another connection for its next request, once all responses are sent (RFC 9113, section
-        6.8)."""
-        if self._said_goodbye or self._buffers or not self.idle:
+    async def _send_goaway(self) -> None:
+        """Send GOAWAY once all responses are sent, so that the client's next request uses another connection (RFC 9113,
+        section 6.8)."""
+        if self._has_sent_goaway or self._buffers or not self.idle:
             return
-        self._said_goodbye = True
+        self._has_sent_goaway = True
         with contextlib.suppress(ProtocolError):  # already closed
             self.connection.close_connection()
         await self._flush()
         await self._to_connection(Updated(idle=True))
 
-    async def _leave_stream(self, stream_id: int) -> None:
-        """Close a stream whose client did not take its response."""
+    async def _close_unread_stream(self, stream_id: int) -> None:
+        """Close the stream of a response that the client did not read in time."""
         await self._close_stream(stream_id)
         if self.idle:
             await self.send(Updated(idle=True))
@@ -325,10 +328,10 @@ class Http2(H2Protocol):
         await self._drop(stream_id)
         await self._flush()
 
-    async def _reset_at_fault(self, stream_id: int, code: ErrorCodes) -> None:
+    async def _reset_for_client_error(self, stream_id: int, code: ErrorCodes) -> None:
         """Reset a stream because of its client's error."""
         await self._reset(stream_id, code)
-        await self._is_within_limits(self._counter.provoked_reset(trio.current_time()))
+        await self._is_within_limits(self._counter.count_provoked_reset(trio.current_time()))
 
     async def _drop(self, stream_id: int) -> None:
         """Drop the waiting bytes of a reset stream, and wake their writer."""
@@ -337,7 +340,9 @@ class Http2(H2Protocol):
         await self._window_updated(stream_id)  # wakes the sending task, which drops the stream
 
     async def _skip(self, event: DataReceived) -> None:
-        """Drop a piece of a body that follows its response. Hypercorn raises ``KeyError`` and loses the connection."""
+        """Drop a piece of a request body that arrives after the response.
+
+        Hypercorn raises ``KeyError`` and loses the connection."""
         stream_id = _id(event)
         with contextlib.suppress(ProtocolError):
             self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)

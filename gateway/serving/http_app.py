@@ -25,7 +25,7 @@ from gateway.http.headers import may_hold_key, with_key_in_header
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
-from gateway.serving.asgi_extensions import AT_ONCE, LEFT, WRITE_NOW
+from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
 
 log = logging.getLogger("trigate.scope")
@@ -33,50 +33,56 @@ log = logging.getLogger("trigate.scope")
 MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
 
-DOOR: Final = "trigate.door"
-"""The key in an app's ``extensions`` for its ``Door``."""
+GUARD: Final = "trigate.door"
+"""The key in an app's ``extensions`` for its ``RequestGuard``."""
 
 
-class Door(Protocol):
-    """The check of every request and websocket before any route. Its methods must be cheap and must not raise."""
+class RequestGuard(Protocol):
+    """The check of every request and websocket before any route.
+
+    Its methods must be fast and must not raise."""
 
     def address_of(self, asgi: Mapping[str, Any]) -> str | None:
         """Return the address of the client of an ASGI scope."""
         ...
 
-    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> Response | None:
-        """Return the complete response to a rejected request, otherwise ``None``. ``named`` are its headers by name."""
+    def refuse(
+        self, asgi: Mapping[str, Any], headers_by_name: Mapping[bytes, bytes], scope: RequestScope
+    ) -> Response | None:
+        """Return the complete response to a request that is rejected, otherwise ``None``."""
         ...
 
 
-class OpenDoor:
-    """A ``Door`` that rejects nothing."""
+class NoGuard:
+    """A ``RequestGuard`` that rejects nothing."""
 
     def address_of(self, asgi: Mapping[str, Any]) -> None:
         return
 
-    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> None:
+    def refuse(self, asgi: Mapping[str, Any], headers_by_name: Mapping[bytes, bytes], scope: RequestScope) -> None:
         return
 
 
-OPEN_DOOR: Final = OpenDoor()
+NO_GUARD: Final = NoGuard()
 
-Rest: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
+OtherApp: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
 """Returns the app for all paths without a fast route."""
 
 
-async def no_rest() -> ASGIFramework:
-    """Raise ``LookupError``, for apps that only have fast routes."""
+async def no_other_app() -> ASGIFramework:
+    """Raise ``LookupError``: the default of an app that only has fast routes."""
     raise LookupError("no fast route has this path")
 
 
 class App:
     """An ASGI app of fast routes. ``rest`` returns the app for every other path and for websockets."""
 
-    def __init__(self, max_body: int = MAX_BODY, door: Door = OPEN_DOOR, rest: Rest = no_rest) -> None:
-        self.extensions: dict[str, Any] = {DOOR: door}
+    def __init__(
+        self, max_body: int = MAX_BODY, guard: RequestGuard = NO_GUARD, other_app: OtherApp = no_other_app
+    ) -> None:
+        self.extensions: dict[str, Any] = {GUARD: guard}
         self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
-        self.rest = rest
+        self.other_app = other_app
         self.before_serving: list[Callable[[], Awaitable[None]]] = []
         """Called in this order before the server accepts connections. A failure ends the start."""
         self.after_serving: list[Callable[[], Awaitable[None]]] = []
@@ -91,7 +97,7 @@ class App:
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
-            await (await self.rest())(scope, receive, send)
+            await (await self.other_app())(scope, receive, send)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start ``task`` in the ``nursery``, as soon as the app serves."""
@@ -144,34 +150,36 @@ class HttpConnection:
         routes = fast_routes(self.app, self.scope["method"])
         if (answer := routes.by_path.get(path)) is None:
             self.scope["path"] = path = canonical(origin_path(path))
-            answer = routes.by_path.get(path) or routes.around(path)
+            answer = routes.by_path.get(path) or routes.route_with_name(path)
             if answer is None and (other := await self._other_app()) is not None:
                 self.scope["path"] = asked
                 await other(self.scope, receive, send)
                 return
             if may_hold_key(path, query := self.scope["query_string"]):
                 self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
-        named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
-        published: RequestScope | None = None
+        headers_by_name, guard = dict(self.scope["headers"]), cast("RequestGuard", self.app.extensions[GUARD])
+        request_scope: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
-                published = RequestScope(nursery, request_id(named), door.address_of(self.scope))
-                if (refusal := door.refuse(self.scope, named, published)) is not None:
+                request_scope = RequestScope(nursery, request_id(headers_by_name), guard.address_of(self.scope))
+                if (refusal := guard.refuse(self.scope, headers_by_name, request_scope)) is not None:
                     response = refusal
                 elif answer is None:
-                    response = await self._call_quart(published, receive, send)
+                    response = await self._call_quart(request_scope, receive, send)
                 else:
-                    response = await self._call_route(answer, published, receive)
-                await self._respond(published, send, response)
+                    response = await self._call_route(answer, request_scope, receive)
+                await self._respond(request_scope, send, response)
         finally:
             # The only place that always runs after every task of the request. The response body's `__aexit__` and
             # generators' `finally` do not when the client disconnects early.
-            if published is not None:
-                published.close()
+            if request_scope is not None:
+                request_scope.close()
 
-    async def _call_route(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> Response:
+    async def _call_route(
+        self, answer: FastRoute, request_scope: RequestScope, receive: ASGIReceiveCallable
+    ) -> Response:
         config = self.app.config
-        request = AsgiRequest(published, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
+        request = AsgiRequest(request_scope, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
         response = await answer(request)
         request.listen()
         return response
@@ -179,26 +187,28 @@ class HttpConnection:
     async def _other_app(self) -> ASGIFramework | None:
         """Return the app for a request without a fast route, or ``None`` if ``_call_quart`` handles it."""
         app: App = self.app
-        return await app.rest()
+        return await app.other_app()
 
-    async def _call_quart(self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Any:
+    async def _call_quart(
+        self, request_scope: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> Any:
         """Return the response of a Quart app, which has no ``_other_app``."""
         raise NotImplementedError
 
     # The response
 
-    async def _respond(self, published: RequestScope, send: ASGISendCallable, response: Response) -> None:
+    async def _respond(self, request_scope: RequestScope, send: ASGISendCallable, response: Response) -> None:
         """Send ``response``, and end the request."""
-        self.scope[AT_ONCE] = not published.admitted  # type: ignore[typeddict-unknown-key]
+        self.scope[IMMEDIATE] = not request_scope.admitted  # type: ignore[typeddict-unknown-key]
         try:
-            await self._send_parts(partial(self._send, published, send), response)
+            await self._send_parts(partial(self._send, request_scope, send), response)
         except Truncated:
             # Returning without the last message is ASGI's way to cut: the server closes without the final chunk.
             log.warning(
-                "request %s: the response is incomplete, so the connection closes without its end", published.id
+                "request %s: the response is incomplete, so the connection closes without its end", request_scope.id
             )
-        if published.nursery.child_tasks:  # an empty cancellation would cost one percent of a small request
-            published.nursery.cancel_scope.cancel()
+        if request_scope.nursery.child_tasks:  # an empty cancellation would cost one percent of a small request
+            request_scope.nursery.cancel_scope.cancel()
 
     async def _send_parts(self, send: ASGISendCallable, response: Response) -> None:
         """Send a complete body in one message with the end. Quart sends two, each with a write and a wake-up."""
@@ -210,7 +220,7 @@ class HttpConnection:
                 headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):
-            self.scope[AT_ONCE] = False  # type: ignore[typeddict-unknown-key]
+            self.scope[IMMEDIATE] = False  # type: ignore[typeddict-unknown-key]
             if (write_now := self.scope["extensions"].get(WRITE_NOW)) is not None:
                 body.set_writer(cast("WriteNow", write_now))
             async with body as pieces:
@@ -218,19 +228,19 @@ class HttpConnection:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _send(self, published: RequestScope, send: ASGISendCallable, message: ASGISendEvent) -> None:
+    async def _send(self, request_scope: RequestScope, send: ASGISendCallable, message: ASGISendEvent) -> None:
         if message["type"] != "http.response.body" or message.get("more_body", False):
             await send(message)
             return
         # A task that crashes closes its channels, which looks like the end of the body. The nursery is cancelled by
         # then, which a send without a checkpoint would not notice.
         await trio.lowlevel.checkpoint_if_cancelled()
-        published.ending = True
+        request_scope.ending = True
         if len(message["body"]) <= MAX_WRITE:  # a larger one may take a while
-            published.send_last_bytes()
+            request_scope.send_last_bytes()
         await send(message)
-        published.left = published.left or bool(self.scope.get(LEFT, False))
-        published.complete = not published.left
+        request_scope.left = request_scope.left or bool(self.scope.get(CLIENT_LEFT, False))
+        request_scope.complete = not request_scope.left
 
 
 def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
@@ -240,9 +250,9 @@ def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, byte
 _OWN_ID = re.compile(rb"[!-~]{1,128}")
 
 
-def request_id(named: Mapping[bytes, bytes]) -> str:
+def request_id(headers_by_name: Mapping[bytes, bytes]) -> str:
     """Return the client's own id for its request if it is valid, otherwise a new id."""
-    if b"x-request-id" in named and _OWN_ID.fullmatch(given := named[b"x-request-id"]):
+    if b"x-request-id" in headers_by_name and _OWN_ID.fullmatch(given := headers_by_name[b"x-request-id"]):
         return given.decode("ascii")
     return f"req_{os.urandom(16).hex()}"
 

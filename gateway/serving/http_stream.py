@@ -11,7 +11,15 @@ from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, 
 
 from gateway.http.response import WriteNow
 from gateway.serving.app_tasks import AppInbox
-from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, PACE_BODY, WRITE_NOW, OnReading
+from gateway.serving.asgi_extensions import (
+    CLIENT_LEFT,
+    IMMEDIATE,
+    ON_LEAVING,
+    ON_READING,
+    PACE_BODY,
+    WRITE_NOW,
+    OnReading,
+)
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_response
 
@@ -52,7 +60,7 @@ class Backlog:
                 await self._room.wait()
 
     def end(self) -> None:
-        """Stop counting: the app takes no more, or the rest is dropped."""
+        """Stop counting, because the app reads no more of the body or the rest is dropped."""
         self.is_paced = False
         self._take(self.size)
 
@@ -70,7 +78,7 @@ class ResponseSender(Protocol):
     one percent of a small request."""
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Take the head, which may wait for the first bytes of the body."""
+        """Send the head, perhaps together with the first bytes of the body."""
         ...
 
     async def send_body(self, data: bytes) -> None:
@@ -124,9 +132,9 @@ class HttpStream:
         self.backlog = Backlog()
 
     @property
-    def at_once(self) -> bool:
-        """Whether the response does not wait for its client."""
-        return bool(self.scope.get(AT_ONCE, False))
+    def is_immediate(self) -> bool:
+        """Whether the response is dropped if it cannot be sent immediately."""
+        return bool(self.scope.get(IMMEDIATE, False))
 
     def begin(
         self,
@@ -181,7 +189,7 @@ class HttpStream:
             return
         self._closed = True
         self.backlog.end()
-        self.scope[LEFT] = self._state is not ResponseState.ENDED  # type: ignore[typeddict-unknown-key]
+        self.scope[CLIENT_LEFT] = self._state is not ResponseState.ENDED  # type: ignore[typeddict-unknown-key]
         self._report_left()
         self._inbox.put({"type": "http.disconnect"})
 
@@ -239,7 +247,7 @@ class HttpStream:
         if self._closed:
             return
         if self._state is ResponseState.UNSENT:
-            self.scope[AT_ONCE] = True  # type: ignore[typeddict-unknown-key]
+            self.scope[IMMEDIATE] = True  # type: ignore[typeddict-unknown-key]
             headers, body = error_response(500)
             await self._sender.start(500, headers)
             await self._sender.send_body(body)

@@ -80,7 +80,7 @@ class IdleTimer:
         self.end()
 
     def close(self) -> None:
-        """Release the connection once nothing waits for its client. Idempotent."""
+        """Release the references to the connection, after its last wait. Idempotent."""
         self._cut = self._spawn = _nothing  # breaks a reference cycle
 
     async def wait(self, receive: Callable[[], Awaitable[T]]) -> T | None:

@@ -37,7 +37,7 @@ class Lifecycle(ConnectionRegistry):
         self.stopping.set()
 
     @contextlib.contextmanager
-    def pump(self, scope: trio.CancelScope) -> Iterator[None]:
+    def track_pump(self, scope: trio.CancelScope) -> Iterator[None]:
         """Register ``scope``, the scope of a running pump, to be cancelled at the end of the drain."""
         if self._pumps_cancelled:
             scope.cancel()
@@ -78,7 +78,7 @@ class Lifecycle(ConnectionRegistry):
 
 
 async def watch_signals(
-    state: Lifecycle, reload: Callable[[], object] | None, *, task_status: trio.TaskStatus[None]
+    lifecycle: Lifecycle, reload: Callable[[], object] | None, *, task_status: trio.TaskStatus[None]
 ) -> None:
     """Drain on the first SIGTERM or SIGINT, exit on the second, and ``reload`` on SIGHUP; until cancelled."""
     more = () if reload is None else (signal.SIGHUP,)
@@ -89,11 +89,11 @@ async def watch_signals(
         async for number in received:
             if number == signal.SIGHUP and reload is not None and not has_lost_terminal(terminal):
                 reload()
-            elif not state.draining:
+            elif not lifecycle.draining:
                 log.warning("%s: draining; a second signal exits immediately", signal.Signals(number).name)
-                state.stop()
+                lifecycle.stop()
             elif number != signal.SIGHUP:
-                _exit_now(state, number)
+                _exit_now(lifecycle, number)
 
 
 def release_reloads() -> None:
@@ -113,6 +113,6 @@ def has_lost_terminal(terminal: bool) -> bool:
     return terminal and not has_terminal()
 
 
-def _exit_now(state: Lifecycle, number: int) -> NoReturn:
-    state.flush()
+def _exit_now(lifecycle: Lifecycle, number: int) -> NoReturn:
+    lifecycle.flush()
     os._exit(128 + number)

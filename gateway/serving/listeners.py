@@ -108,8 +108,8 @@ def _remove_stale(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def removed(sock: socket.socket) -> Iterator[None]:
-    """Remove the file of a Unix socket at the end, unless another process listens there."""
+def unlink_at_end(sock: socket.socket) -> Iterator[None]:
+    """Return a context that removes the file of a Unix socket at its end, unless another process listens there."""
     name = sock.getsockname()
     path = Path(name) if sock.family == socket.AF_UNIX else None
     made = None if path is None else path.stat().st_ino

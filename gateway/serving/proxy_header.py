@@ -37,19 +37,19 @@ async def read_proxy_header(sock: trio.socket.SocketType) -> Address | None:
     unknown.
 
     Raises ``ProxyHeaderFailed``, ``OSError``, ``trio.ClosedResourceError``."""
-    start = await _exactly(sock, len(SIGNATURE))
+    start = await _read_exactly(sock, len(SIGNATURE))
     if start == SIGNATURE:
-        command, family, length = struct.unpack("!BBH", await _exactly(sock, 4))
+        command, family, length = struct.unpack("!BBH", await _read_exactly(sock, 4))
         if command not in (_LOCAL, _PROXY) or length > LONGEST_REST:
             raise ProxyHeaderFailed(f"unreadable PROXY header of version 2: {command:#x}, {length} bytes")
-        block = await _exactly(sock, length)
-        return _of_block(family, block) if command == _PROXY else None
+        block = await _read_exactly(sock, length)
+        return _address_in_block(family, block) if command == _PROXY else None
     if start.startswith(b"PROXY "):
-        return _of_line(start + await _line(sock, LONGEST_LINE - len(start)))
+        return _address_in_line(start + await _read_line(sock, LONGEST_LINE - len(start)))
     raise ProxyHeaderFailed("missing PROXY header")
 
 
-async def _exactly(sock: trio.socket.SocketType, size: int) -> bytes:
+async def _read_exactly(sock: trio.socket.SocketType, size: int) -> bytes:
     data = b""
     while len(data) < size:
         more = await receive(sock, size - len(data))
@@ -59,18 +59,18 @@ async def _exactly(sock: trio.socket.SocketType, size: int) -> bytes:
     return data
 
 
-async def _line(sock: trio.socket.SocketType, most: int) -> bytes:
-    """Read only to the end of a line."""
+async def _read_line(sock: trio.socket.SocketType, max_bytes: int) -> bytes:
+    """Return the bytes up to the end of the line, and read nothing after it. Raises ``ProxyHeaderFailed``."""
     line = b""
     while not line.endswith(b"\n"):
-        if len(line) == most:
+        if len(line) == max_bytes:
             raise ProxyHeaderFailed("PROXY header without an end")
-        there = await sock.recv(most - len(line), socket.MSG_PEEK)
-        line += await _exactly(sock, there.find(b"\n") + 1 or len(there) or 1)
+        there = await sock.recv(max_bytes - len(line), socket.MSG_PEEK)
+        line += await _read_exactly(sock, there.find(b"\n") + 1 or len(there) or 1)
     return line
 
 
-def _of_block(family: int, block: bytes) -> Address | None:
+def _address_in_block(family: int, block: bytes) -> Address | None:
     if family not in _FAMILIES:  # a Unix socket, or an unknown family
         return None
     kind, size = _FAMILIES[family]
@@ -80,7 +80,7 @@ def _of_block(family: int, block: bytes) -> Address | None:
     return str(kind(block[:size])), port
 
 
-def _of_line(line: bytes) -> Address | None:
+def _address_in_line(line: bytes) -> Address | None:
     words = line.removesuffix(b"\r\n").split(b" ")
     if not line.endswith(b"\r\n"):
         raise ProxyHeaderFailed("PROXY header without a line end")

@@ -19,11 +19,11 @@ from gateway.serving import http_app
 from gateway.serving.asgi_extensions import ON_LEAVING, SCOPE, OnLeaving
 from gateway.serving.fast_route import send_continue
 from gateway.serving.http_app import (
-    DOOR,
+    GUARD,
     MAX_BODY,
-    OPEN_DOOR,
-    Door,
+    NO_GUARD,
     HttpConnection,
+    RequestGuard,
     encode_headers,
     origin_path,
     request_id,
@@ -31,11 +31,11 @@ from gateway.serving.http_app import (
 from gateway.serving.quart_views import out_of_quart
 
 
-def configure(app: QuartTrio, max_body: int = MAX_BODY, door: Door = OPEN_DOOR) -> None:
-    """Make ``app`` run requests and websockets with a ``RequestScope``, after the check of ``door``.
+def configure(app: QuartTrio, max_body: int = MAX_BODY, guard: RequestGuard = NO_GUARD) -> None:
+    """Make ``app`` run requests and websockets with a ``RequestScope``, after the check of ``guard``.
 
     Bodies may have ``max_body`` bytes and take 60 s."""
-    app.extensions[DOOR] = door
+    app.extensions[GUARD] = guard
     app.asgi_http_class = QuartHttpConnection
     app.asgi_websocket_class = QuartWebSocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body
@@ -57,17 +57,17 @@ class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
         return
 
     async def _call_quart(
-        self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+        self, request_scope: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> ResponseTypes:
         request = self._create_request_from_scope(send)
-        request.scope[SCOPE] = published  # type: ignore[typeddict-unknown-key]
+        request.scope[SCOPE] = request_scope  # type: ignore[typeddict-unknown-key]
         if (on_leaving := self.scope["extensions"].get(ON_LEAVING)) is not None:
-            cast("OnLeaving", on_leaving)(published.leave)  # ASGI's message comes some turns later
-        published.nursery.start_soon(self._receive, published, request, receive)
+            cast("OnLeaving", on_leaving)(request_scope.leave)  # ASGI's message comes some turns later
+        request_scope.nursery.start_soon(self._receive, request_scope, request, receive)
         response: ResponseTypes = await self.app.handle_request(request)
         return response
 
-    async def _receive(self, published: RequestScope, request: Request, receive: ASGIReceiveCallable) -> None:
+    async def _receive(self, request_scope: RequestScope, request: Request, receive: ASGIReceiveCallable) -> None:
         """Feed the request's body until the client has disconnected or has its response. The body of a GET is dropped,
         because Quart would store it."""
         if request.method not in WITH_BODY:
@@ -76,7 +76,7 @@ class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
             await send_continue(self.scope)
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         # The server sends its "disconnect" also after a complete response, during the last send.
-        published.leave()
+        request_scope.leave()
 
     async def _send_parts(self, send: ASGISendCallable, response: Response | ResponseTypes) -> None:
         if not isinstance(response, Response):
@@ -94,28 +94,28 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
     # Replaces quart-trio's, which does not expose its nursery.
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         self.scope["path"] = canonical(origin_path(self.scope["path"]))
-        named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
+        headers_by_name, guard = dict(self.scope["headers"]), cast("RequestGuard", self.app.extensions[GUARD])
         websocket = self._create_websocket_from_scope(send)
-        published: RequestScope | None = None
+        request_scope: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
-                published = RequestScope(nursery, request_id(named), door.address_of(self.scope))
-                self.scope[SCOPE] = published  # type: ignore[typeddict-unknown-key]
-                nursery.start_soon(self._receive, published, receive)
-                if (refusal := door.refuse(self.scope, named, published)) is not None:
+                request_scope = RequestScope(nursery, request_id(headers_by_name), guard.address_of(self.scope))
+                self.scope[SCOPE] = request_scope  # type: ignore[typeddict-unknown-key]
+                nursery.start_soon(self._receive, request_scope, receive)
+                if (refusal := guard.refuse(self.scope, headers_by_name, request_scope)) is not None:
                     await _refuse(send, refusal)
                 else:
                     await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
                 nursery.cancel_scope.cancel()
         finally:
-            if published is not None:
-                published.close()
+            if request_scope is not None:
+                request_scope.close()
 
-    async def _receive(self, published: RequestScope, receive: ASGIReceiveCallable) -> None:
-        await self.handle_messages(published.nursery, receive)
+    async def _receive(self, request_scope: RequestScope, receive: ASGIReceiveCallable) -> None:
+        await self.handle_messages(request_scope.nursery, receive)
         # The nursery is already cancelled, but none of its tasks has run since.
         if not self._closed:
-            published.left = True
+            request_scope.left = True
 
 
 async def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveEvent:

@@ -8,14 +8,14 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.headers import as_text
 from gateway.http.pieces import add_piece
-from gateway.serving.fast_route import Arriving, too_large, too_slow, unlimited
+from gateway.serving.fast_route import CountArrived, ignore_arrived, too_large, too_slow
 from gateway.serving.quart_views import current_scope
 
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
 
 
-async def read_body(arriving: Arriving = unlimited) -> bytes:
+async def read_body(count_arrived: CountArrived = ignore_arrived) -> bytes:
     """Return the whole body of Quart's current request. Raises as ``IncomingRequest.read`` does."""
     request, parts, size = quart.request, list[bytes | bytearray](), 0
     try:
@@ -24,7 +24,7 @@ async def read_body(arriving: Arriving = unlimited) -> bytes:
                 size += len(part)
                 if size > (request.max_content_length or size):
                     raise RequestEntityTooLarge
-                arriving(size)
+                count_arrived(size)
                 add_piece(parts, part)
         return b"".join(parts)
     except RequestEntityTooLarge:
@@ -42,5 +42,5 @@ class QuartRequest:
         self.headers = as_text(self.asgi["headers"])
         self.query = quart.request.query_string.decode("latin-1")
 
-    async def read(self, arriving: Arriving) -> bytes:
-        return await read_body(arriving)
+    async def read(self, count_arrived: CountArrived) -> bytes:
+        return await read_body(count_arrived)

@@ -59,21 +59,23 @@ def has_route(app: Quart, path: str) -> bool:
 
 
 def through_quart(response: Response) -> QuartResponse:
-    """Return ``response`` for a view or a hook of Quart's."""
-    body = response.body if isinstance(response.body, bytes) else _Carried(response.body)
+    """Return ``response`` as a Quart response, for a view or a hook."""
+    body = response.body if isinstance(response.body, bytes) else _WrappedBody(response.body)
     return QuartResponse(body, response.status, Headers(response.headers))
 
 
 def out_of_quart(response: ResponseTypes) -> Response | None:
-    """Return the original of ``response``, or ``None`` if its body is one of Quart's own."""
+    """Return the response of this project inside a Quart response, or ``None`` if Quart made its body."""
     body = response.response
     if isinstance(body, DataBody):
         return Response(response.status_code, response.headers.items(), body.data[body.begin : body.end])
-    return Response(response.status_code, response.headers.items(), body.body) if isinstance(body, _Carried) else None
+    return (
+        Response(response.status_code, response.headers.items(), body.body) if isinstance(body, _WrappedBody) else None
+    )
 
 
-class _Carried(QuartBody):
-    """A ``ResponseBody`` inside a Quart response. Only ``out_of_quart`` reads it."""
+class _WrappedBody(QuartBody):
+    """A response body of this project, wrapped for a Quart response. Only ``out_of_quart`` reads it."""
 
     def __init__(self, body: ResponseBody) -> None:
         self.body = body

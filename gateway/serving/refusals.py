@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from hypercorn.typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, Scope
 
-from gateway.serving.asgi_extensions import AT_ONCE
+from gateway.serving.asgi_extensions import IMMEDIATE
 
 
 def error_response(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -18,12 +18,12 @@ def error_response(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
-    if status in _PASSING:
+    if status in _TEMPORARY:
         headers.append((b"retry-after", b"1"))
     return headers, body
 
 
-_PASSING: Final = (429, 503)
+_TEMPORARY: Final = (429, 503)
 
 _MESSAGES: Final = {
     400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
@@ -50,15 +50,15 @@ def _body(status: int, message: str) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": None}})
 
 
-def _whole(status: str, headers: str, body: bytes) -> bytes:
+def _complete_response(status: str, headers: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}connection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-TOO_MANY_OF_ONE: Final = _whole("429 Too Many Requests", "retry-after: 1\r\n", _body(429, _MESSAGES[429]))
+TOO_MANY_OF_ONE: Final = _complete_response("429 Too Many Requests", "retry-after: 1\r\n", _body(429, _MESSAGES[429]))
 """The whole HTTP/1.1 response to one connection too many from an address."""
 
-NOT_TLS: Final = _whole("400 Bad Request", "", _body(400, _NOT_TLS))
+NOT_TLS: Final = _complete_response("400 Bad Request", "", _body(400, _NOT_TLS))
 """The whole HTTP/1.1 response to a request without TLS on a port with TLS."""
 
 
@@ -82,7 +82,7 @@ class HealthChecks:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": None})
         elif scope["type"] == "http" and scope["path"].rstrip("/") not in self._paths:
-            scope[AT_ONCE] = True  # type: ignore[typeddict-unknown-key]
+            scope[IMMEDIATE] = True  # type: ignore[typeddict-unknown-key]
             headers, body = error_response(self._status)
             await send({"type": "http.response.start", "status": self._status, "headers": headers, "trailers": False})
             await send({"type": "http.response.body", "body": body, "more_body": False})

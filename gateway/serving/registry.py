@@ -15,7 +15,7 @@ from gateway.http.addresses import IpNetwork, customer_of, parse_ip
 LARGEST_MESSAGE: Final = 16 * 2**20
 
 
-PLACES_APART: Final = 64
+SPARE_CONNECTIONS: Final = 64
 """Connections for health checks alone, in addition to those that are counted."""
 EVICTED_AT_ONCE: Final = 64
 STEADY: Final = 0.25
@@ -25,7 +25,7 @@ SCAN_SECONDS: Final = 0.1
 
 
 class OpenConnection(Protocol):
-    """A connection as the registry sees it."""
+    """A client's open connection: its address, its idle time, and the ways to end it."""
 
     client: tuple[str, int] | None
     """The address of the client, if it has one."""
@@ -53,16 +53,16 @@ class ConnectionRegistry:
         """The process stops: readiness returns 503, and each response asks its client to connect elsewhere."""
         self.in_flight = 0
         """Requests whose responses have not ended."""
-        self.most_connections = 0
+        self.max_connections = 0
         """The limit on connections: one more is for health checks alone. 0 is no limit."""
-        self.most_per_address = 0
+        self.max_per_address = 0
         """The limit on connections from one address that is not this machine's. 0 is no limit."""
         self.unlimited: Collection[IpNetwork] = ()
         """Networks without that limit: a proxy has the connections of many."""
         self.health_paths: Collection[str] = ()
         """The paths of health checks, which are answered beyond the limits."""
-        self._taken = 0  # places of counted connections
-        self._apart: Counter[str] = Counter()
+        self._counted = 0  # places of counted connections
+        self._spare_counts: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._next_scan = 0.0
         self.largest_message = LARGEST_MESSAGE
@@ -71,7 +71,7 @@ class ConnectionRegistry:
     def has_room(self) -> bool:
         """Return whether one more connection is accepted. If there are too many, those that have been idle for longest
         are ended for it: otherwise a client that opens connections without requests would lock out all others."""
-        return not 0 < self.most_connections <= self._taken or self._end_longest_idle(trio.current_time())
+        return not 0 < self.max_connections <= self._counted or self._end_longest_idle(trio.current_time())
 
     def _end_longest_idle(self, now: float) -> bool:
         if now < self._next_scan:
@@ -84,46 +84,47 @@ class ConnectionRegistry:
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[bool]:
-        """Reserve a place for a connection; false if there is no room for it."""
+        """Count a connection; false if the limit on connections is reached."""
         if not self.has_room():
             yield False
             return
-        self._taken += 1
+        self._counted += 1
         try:
             yield True
         finally:
-            self._taken -= 1
+            self._counted -= 1
 
     @contextlib.contextmanager
-    def reserve_apart(self, purpose: str) -> Iterator[bool]:
-        """Reserve one of the few additional places for a ``purpose``; false if none is free."""
-        if self._apart[purpose] >= PLACES_APART:
+    def reserve_spare(self, purpose: str) -> Iterator[bool]:
+        """Reserve one of the few connections beyond the limit for ``purpose``; false if none is free."""
+        if self._spare_counts[purpose] >= SPARE_CONNECTIONS:
             yield False
             return
-        self._apart[purpose] += 1
+        self._spare_counts[purpose] += 1
         try:
             yield True
         finally:
-            self._apart[purpose] -= 1
+            self._spare_counts[purpose] -= 1
 
     @contextlib.contextmanager
     def count_address(self, address: str | None) -> Iterator[bool]:
         """Count a connection from ``address``; false if that address has too many."""
-        key = self._count_name(address)
+        key = self._counting_key(address)
         if key is None:
             yield True
             return
         self._addresses[key] += 1
         try:
-            yield not 0 < self.most_per_address < self._addresses[key]
+            yield not 0 < self.max_per_address < self._addresses[key]
         finally:
             self._addresses[key] -= 1
             if not self._addresses[key]:
                 del self._addresses[key]
 
-    def _count_name(self, address: str | None) -> str | None:
-        """Return the name under which connections from ``address`` are counted; ``None`` for one without a limit, and
-        where there is none (a Unix socket)."""
+    def _counting_key(self, address: str | None) -> str | None:
+        """Return the key under which connections from ``address`` are counted.
+
+        Return ``None`` for an address without a limit, or for no address (a Unix socket)."""
         found = parse_ip(address or "")
         if found is None or found.is_loopback or any(found in network for network in self.unlimited):
             return None
@@ -168,8 +169,8 @@ def default_connections(in_flight: int) -> int:
     return max(1, min(wanted, max(descriptors - in_flight - FILES, descriptors // 2)))
 
 
-def shortage(connections: int, in_flight: int) -> str | None:
-    """Return a warning if ``connections`` of clients (0: no limit) leave too few descriptors for the rest."""
+def descriptor_warning(connections: int, in_flight: int) -> str | None:
+    """Return a warning if the limit ``connections`` leaves too few file descriptors; 0 means no limit."""
     available, wanted = _available(), connections + in_flight + FILES
     if not connections or wanted <= available:
         return None

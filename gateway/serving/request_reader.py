@@ -52,11 +52,13 @@ def is_preface(request: h11.Request) -> bool:
 
 
 class RequestReader(h11.Connection):
-    """Reads HTTP/1.1 requests. Rejects more than h11, and continues to read behind a pipelined request."""
+    """A reader of HTTP/1.1 requests that is stricter than h11's.
+
+    It also reads while a pipelined request waits, so that a disconnect is noticed."""
 
     def receive_data(self, data: bytes) -> None:
-        """Take ``data`` without an empty line before a request, which some clients send after a body (RFC 9112, section
-        2.2)."""
+        """Receive ``data``, but ignore an empty line before a request: some clients send one after a body (RFC 9112,
+        section 2.2)."""
         if self.their_state is h11.IDLE and data[:2] == b"\r\n" and not self.trailing_data[0]:
             data = data[2:]
         if data:

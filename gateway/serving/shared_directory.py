@@ -32,14 +32,14 @@ class SharedDirectory:
         """Make a directory that nobody else can read. Raises ``OSError``."""
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         unnamed = path / f"{_LOCK}.new"
-        lock = _locked(unnamed, os.O_CREAT, fcntl.LOCK_SH)
+        lock = _open_locked(unnamed, os.O_CREAT, fcntl.LOCK_SH)
         unnamed.rename(path / _LOCK)  # locked first, otherwise a supervisor that cleans up would remove it
         return cls(path, lock)
 
     @classmethod
     def join(cls, path: Path) -> "SharedDirectory":
         """Share a directory that another process made. Raises ``OSError``."""
-        return cls(path, _locked(path / _LOCK, 0, fcntl.LOCK_SH))
+        return cls(path, _open_locked(path / _LOCK, 0, fcntl.LOCK_SH))
 
     def leave(self) -> None:
         """Release the directory, and remove it if no other process has it."""
@@ -73,14 +73,14 @@ def _tidy(temporary: Path) -> None:
     for path in temporary.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # in use, already removed, or another user's
             if path.lstat().st_uid == os.getuid():
-                SharedDirectory(path, _locked(path / _LOCK, 0, fcntl.LOCK_EX | fcntl.LOCK_NB)).leave()
+                SharedDirectory(path, _open_locked(path / _LOCK, 0, fcntl.LOCK_EX | fcntl.LOCK_NB)).leave()
 
 
-def _locked(path: Path, flags: int, how: int) -> int:
-    """Return a locked descriptor of ``path``. Raises ``OSError``."""
+def _open_locked(path: Path, flags: int, operation: int) -> int:
+    """Open the file ``path``, lock it with the flock ``operation``, and return its descriptor. Raises ``OSError``."""
     lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     try:
-        fcntl.flock(lock, how)
+        fcntl.flock(lock, operation)
     except OSError:
         os.close(lock)
         raise

@@ -33,22 +33,23 @@ async def supervise(
     env: Mapping[str, str] | None = None,
     reload: Callable[[], bool] | None = None,
     ready: Callable[[], object] | None = None,
-    gone: Callable[[int], object] | None = None,
+    on_worker_exit: Callable[[int], object] | None = None,
     inherited: Sequence[int] = (),
 ) -> int:
     """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT, and return the exit
     status.
 
-    Each worker gets ``--fd N`` per socket, for ``adopt``, ``--ready N`` for ``report_ready``, ``env`` in addition to
-    this process's environment, and the files ``inherited`` under the same numbers. ``ready()`` is called once, when
-    the first worker has reported that it is ready. A worker that dies is restarted after ``gone`` was called with
-    its process id; only its own streams are lost. ``drain`` is the limit in seconds of a worker's drain (with its
-    delay); a slower worker is killed, and the status is then 1, otherwise 0. On SIGHUP ``reload()`` is called, and
-    if it returns true each worker gets a SIGHUP, a starting one when it is ready. A second stop signal is passed on,
-    too: the status is 128 + its number. (Hypercorn's own workers do neither: the first that ends terminates the
-    others in mid-stream.)"""
+    - Each worker gets ``--fd N`` per socket, for ``adopt``, ``--ready N`` for ``report_ready``, ``env`` in addition to
+      this process's environment, and the files ``inherited`` under the same numbers.
+    - ``ready()`` is called once, when the first worker has reported that it is ready.
+    - A worker that dies is restarted after ``on_worker_exit`` was called with its process id; only its own streams are
+      lost. (The first of Hypercorn's own workers that ends terminates the others in mid-stream.)
+    - ``drain`` is the limit in seconds of a worker's drain, with its delay. A slower worker is killed, and the status
+      is then 1, otherwise 0. A second stop signal is passed on, and the status is 128 + its number.
+    - On SIGHUP ``reload()`` is called. If it returns true, each worker gets a SIGHUP, a starting one when it is
+      ready."""
     longest, whole_env = drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}
-    supervisor = Supervisor(argv, sockets, longest, whole_env, reload, ready, gone, inherited)
+    supervisor = Supervisor(argv, sockets, longest, whole_env, reload, ready, on_worker_exit, inherited)
     async with trio.open_nursery() as outer:
         await outer.start(supervisor.watch_signals)
         async with trio.open_nursery() as nursery:
@@ -59,7 +60,7 @@ async def supervise(
 
 
 class Supervisor:
-    """Keeps workers running until it is told to stop."""
+    """The parent process of the workers, which restarts them until a signal stops it."""
 
     PAUSES: Final = (0.1, 5.0)  # before a restart: the first one, and the longest
     STEADY: Final = 10.0  # seconds after which a worker counts as successful
@@ -72,11 +73,11 @@ class Supervisor:
         env: Mapping[str, str],
         reload: Callable[[], bool] | None,
         ready: Callable[[], object] | None,
-        gone: Callable[[int], object] | None,
+        on_worker_exit: Callable[[int], object] | None,
         inherited: Sequence[int],
     ) -> None:
         self._ready = ready
-        self._gone = gone
+        self._on_worker_exit = on_worker_exit
         self._sockets = sockets
         self._fds = [sock.fileno() for sock in sockets]
         self._inherited = (*self._fds, *inherited)
@@ -91,7 +92,7 @@ class Supervisor:
         self.status = 0
 
     async def run_worker(self) -> None:
-        """Run one worker again and again until told to stop."""
+        """Run one worker, and restart it when it dies, until the supervisor stops."""
         pause, longest = self.PAUSES
         while not self._stopping.is_set():
             begun = trio.current_time()
@@ -106,28 +107,28 @@ class Supervisor:
 
     async def _run(self) -> str:
         """Run one worker to its end, and return a text about its end."""
-        reports, report = os.pipe()
+        ready_pipe, ready_pipe_end = os.pipe()
         try:
             # Its own process group: Ctrl-C in a terminal signals the whole group, and with the SIGTERM from here would
             # be the worker's second signal.
             process = await trio.lowlevel.open_process(
-                [*self._command, READY_FLAG, str(report)],
-                pass_fds=(*self._inherited, report),
+                [*self._command, READY_FLAG, str(ready_pipe_end)],
+                pass_fds=(*self._inherited, ready_pipe_end),
                 process_group=0,
                 env=self._env,
             )
         except OSError as error:  # no memory, or too many processes: the other workers continue
-            os.close(reports)
+            os.close(ready_pipe)
             return f"could not start a worker: {error}"
         finally:
-            os.close(report)
+            os.close(ready_pipe_end)
         self._live.add(process)
         self._starting.add(process)
         try:
             if self._stopping.is_set():
                 process.terminate()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._await_ready, process, reports)
+                nursery.start_soon(self._await_ready, process, ready_pipe)
                 status = await process.wait()
                 nursery.cancel_scope.cancel()
             return f"worker {process.pid} ended with status {status}"
@@ -136,12 +137,12 @@ class Supervisor:
                 processes.discard(process)
             if process.returncode is None:
                 process.kill()
-            elif self._gone is not None:
-                self._gone(process.pid)
+            elif self._on_worker_exit is not None:
+                self._on_worker_exit(process.pid)
 
-    async def _await_ready(self, process: trio.Process, reports: int) -> None:
+    async def _await_ready(self, process: trio.Process, ready_pipe: int) -> None:
         """Wait until the worker reports that it is ready, then reload it if there was a reload meanwhile."""
-        async with trio.lowlevel.FdStream(reports) as stream:
+        async with trio.lowlevel.FdStream(ready_pipe) as stream:
             if not await stream.receive_some(1):
                 return  # it has ended
         self._starting.discard(process)

@@ -16,8 +16,9 @@ _PROTOCOLS: Final = {True: ["h2", "http/1.1"], False: ["http/1.1"]}
 
 @attrs.frozen(eq=False, repr=False)
 class TlsFiles:
-    """The PEM files of a listener: its certificate chain, its key (``None``: in the same file), and the roots of client
-    certificates (``None``: none are requested)."""
+    """The PEM files of a listener: its certificate chain, its key, and the roots of client certificates.
+
+    Without ``key``, the key is in the certificate's file. Without ``client_ca``, clients need no certificate."""
 
     certificate: Path
     key: Path | None = None

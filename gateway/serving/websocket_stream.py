@@ -68,12 +68,12 @@ class WebSocketStream:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing more is to come. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
+        """Whether the app sends nothing more. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
         return self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
 
     @property
-    def at_once(self) -> bool:
-        """Whether this is a refusal, which does not wait for its client."""
+    def is_immediate(self) -> bool:
+        """Whether this is a rejected handshake, whose response is dropped if it cannot be sent immediately."""
         return self._state not in _ACCEPTED
 
     async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -178,9 +178,9 @@ class WebSocketStream:
             await self._end_app()
         elif self._state is not WebSocketState.CLOSING:  # otherwise the app does not know yet that it is closing
             kind = cast("str", message["type"])
-            if (act := _ACTS.get((self._state, kind))) is None:
+            if (handler := _HANDLERS.get((self._state, kind))) is None:
                 raise UnexpectedMessageError(self._state, kind)
-            await act(self, message)
+            await handler(self, message)
 
     async def _end_app(self) -> None:
         if self._state is WebSocketState.CLOSING:
@@ -265,7 +265,7 @@ class WebSocketStream:
             await self._send(EndBody(stream_id=self._id))
 
 
-_ACTS: Final[dict[tuple[WebSocketState, str], Callable[[WebSocketStream, Any], Awaitable[None]]]] = {
+_HANDLERS: Final[dict[tuple[WebSocketState, str], Callable[[WebSocketStream, Any], Awaitable[None]]]] = {
     (WebSocketState.HANDSHAKE, "websocket.accept"): WebSocketStream._accept,
     (WebSocketState.HANDSHAKE, "websocket.close"): WebSocketStream._forbid,
     (WebSocketState.HANDSHAKE, "websocket.http.response.start"): WebSocketStream._start_refusal,

@@ -135,7 +135,7 @@ async def send_without_end(feed: trio.MemorySendChannel[bytes]) -> None:
 async def pump(witness: Witness, feed: trio.MemorySendChannel[bytes]) -> None:
     """Stream until the drain ends the stream, and send a last piece then."""
     scope = trio.CancelScope()
-    with witness.lifecycle.pump(scope), scope:
+    with witness.lifecycle.track_pump(scope), scope:
         await feed.send(b"first;")
         await trio.sleep_forever()
     await feed.send(b"shutting down;")

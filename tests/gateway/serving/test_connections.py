@@ -47,7 +47,7 @@ async def fill(server: Server, client: Client) -> None:
     """Let ``client`` have the only place, and be busy on it."""
     await client.get("/stream")
     await client.until(b"first;")
-    server.lifecycle.most_connections = 1
+    server.lifecycle.max_connections = 1
     server.lifecycle.health_paths = ("/whole",)
 
 
@@ -72,7 +72,7 @@ async def test_health_checks_are_answered_where_all_connections_are_taken():
 
 
 async def test_places_for_health_checks_are_few_and_soon_free(monkeypatch):
-    monkeypatch.setattr(registry, "PLACES_APART", 1)
+    monkeypatch.setattr(registry, "SPARE_CONNECTIONS", 1)
     monkeypatch.setattr(connections, "RESERVE_SECONDS", 0.2)
     async with serving() as server, server.connect() as client:
         await fill(server, client)
@@ -90,7 +90,7 @@ async def test_one_more_takes_the_place_of_those_that_have_been_idle_for_longest
         for client, path in ((first, "/whole"), (second, "/whole"), (busy, "/stream")):
             await client.get(path)
             await client.until(b"whole" if path == "/whole" else b"first;")
-        server.lifecycle.most_connections = 3
+        server.lifecycle.max_connections = 3
         async with server.connect() as newcomer:
             await newcomer.get("/whole")
             await newcomer.until(b"whole")
@@ -117,7 +117,7 @@ ADDRESSES = {
 @pytest.mark.parametrize(("addresses", "room"), ADDRESSES.values(), ids=ADDRESSES)
 def test_connections_of_one_address_are_counted_together(addresses, room):
     found = ConnectionRegistry()
-    found.most_per_address, found.unlimited = 2, (ipaddress.ip_network("10.0.0.0/8"),)
+    found.max_per_address, found.unlimited = 2, (ipaddress.ip_network("10.0.0.0/8"),)
     for _ in range(2):  # what has ended does not count
         held = [found.count_address(address) for address in addresses]
         assert [one.__enter__() for one in held] == room
@@ -130,7 +130,7 @@ async def test_one_connection_too_many_from_an_address_is_a_429(monkeypatch):
     async with serving() as server, server.connect() as client:
         await client.get("/stream")
         await client.until(b"first;")
-        server.lifecycle.most_per_address = 1
+        server.lifecycle.max_per_address = 1
         head, _, body = (await server.get("/whole")).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 429 ")
         assert "limits.connections_per_address" in json.loads(body)["error"]["message"]
@@ -144,7 +144,7 @@ async def test_one_connection_too_many_from_an_address_is_a_429(monkeypatch):
 async def test_a_listener_for_health_checks_answers_nothing_else():
     async with serving(options=[HEALTH]) as server:
         server.lifecycle.health_paths = ("/whole",)
-        server.lifecycle.most_connections = 1
+        server.lifecycle.max_connections = 1
         for _ in range(3):
             assert (await server.get("/whole")).endswith(b"whole")
             assert (await server.get("/whole/")).startswith(b"HTTP/1.1 ")
@@ -162,7 +162,7 @@ async def test_a_listener_for_health_checks_answers_nothing_else():
 async def test_connections_for_health_checks_are_not_counted():
     async with serving(options=[HEALTH]) as server:
         server.lifecycle.health_paths = ("/whole",)
-        server.lifecycle.most_connections = 1
+        server.lifecycle.max_connections = 1
         async with server.connect() as one, server.connect() as other:
             for client in (one, other):
                 await client.get("/whole")
@@ -223,7 +223,7 @@ def test_as_many_descriptors_as_there_may_be_are_taken(descriptors_limit):
 def test_a_proxy_that_is_trusted_has_as_many_connections_as_it_likes():
     lifecycle, found = Lifecycle(), {"version": "v0.3.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]}
     create_app(from_mapping({**found, "trusted_proxies": ["10.0.0.0/8", "unix"]}), lifecycle)
-    lifecycle.most_per_address = 1
+    lifecycle.max_per_address = 1
     with (
         lifecycle.count_address("10.1.2.3"),
         lifecycle.count_address("10.1.2.3") as proxy,
@@ -239,7 +239,7 @@ def test_a_proxy_that_is_trusted_has_as_many_connections_as_it_likes():
 def test_half_of_the_connections_may_come_from_one_address(limits, most):
     lifecycle, found = Lifecycle(), {"version": "v0.3.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]}
     create_app(from_mapping({**found, "limits": {**limits, "in_flight": 10}}), lifecycle)
-    assert (lifecycle.most_connections, lifecycle.most_per_address) == most
+    assert (lifecycle.max_connections, lifecycle.max_per_address) == most
 
 
 @pytest.mark.parametrize(("soft", "in_flight", "most"), [(4096, 1024, 2816), (1024, 1024, 512), (1024, 10, 758)])
@@ -251,9 +251,9 @@ def test_the_default_leaves_descriptors_for_providers_and_files(descriptors_limi
 @pytest.mark.parametrize(("connections", "said"), [(744, False), (745, True)])
 def test_more_connections_than_there_are_descriptors_for_are_a_warning(descriptors_limit, connections, said):
     descriptors_limit(2024)
-    found = registry.shortage(connections, 1024)
+    found = registry.descriptor_warning(connections, 1024)
     assert (found is not None) == said
-    assert registry.shortage(0, 5000) is None, "there is no limit that could be lowered"
+    assert registry.descriptor_warning(0, 5000) is None, "there is no limit that could be lowered"
     assert found is None or "need 2025 file descriptors, but only 2024 are" in found
 
 

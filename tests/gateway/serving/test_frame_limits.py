@@ -40,7 +40,7 @@ def test_every_kind_of_frame_that_costs_its_sender_nothing_has_a_bound():
 @pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("size", [1, 13, 10**9])
 def test_one_frame_more_than_the_bound_is_found_however_the_bytes_are_cut(kind, size):
-    counter, most, sent = new(), BOUNDS[kind].most, FRAMES[kind]
+    counter, most, sent = new(), BOUNDS[kind].max_frames, FRAMES[kind]
     good = sent * most
     assert not any(counter.receive(good[at : at + size], SECONDS / 2) for at in range(0, len(good), size))
     assert counter.receive(sent, SECONDS - 0.1) is BOUNDS[kind]
@@ -50,7 +50,7 @@ def test_one_frame_more_than_the_bound_is_found_however_the_bytes_are_cut(kind, 
 def test_frames_spread_over_time_are_no_flood(kind):
     counter, sent = new(), FRAMES[kind]
     for second in range(0, 100, 5):
-        assert counter.receive(sent * (BOUNDS[kind].most // 2), second) is None
+        assert counter.receive(sent * (BOUNDS[kind].max_frames // 2), second) is None
 
 
 def test_requests_and_their_bodies_are_not_counted():
@@ -60,9 +60,9 @@ def test_requests_and_their_bodies_are_not_counted():
 
 
 def test_a_reset_that_the_client_provokes_counts_as_its_own():
-    counter, most = new(), BOUNDS[FrameType.RST_STREAM].most
+    counter, most = new(), BOUNDS[FrameType.RST_STREAM].max_frames
     assert counter.receive(RstStreamFrame(1).serialize() * (most // 2), 0) is None
-    provoked = [counter.provoked_reset(1) for _ in range(most - most // 2 + 1)]
+    provoked = [counter.count_provoked_reset(1) for _ in range(most - most // 2 + 1)]
     assert provoked[-1] is BOUNDS[FrameType.RST_STREAM]
     assert set(provoked[:-1]) == {None}
 
@@ -71,8 +71,8 @@ def test_a_reset_that_the_client_provokes_counts_as_its_own():
 def test_a_client_that_acknowledges_every_frame_of_an_answer_is_no_flood(size):
     """For the stream and for the connection, at least every 4 KiB."""
     counter, updates = new(), WindowUpdateFrame(1, 1).serialize() * 2
-    for _ in range(2 * BOUNDS[FrameType.WINDOW_UPDATE].most):
-        counter.sent(size)
+    for _ in range(2 * BOUNDS[FrameType.WINDOW_UPDATE].max_frames):
+        counter.count_sent(size)
         assert counter.receive(updates * max(1, size // 4096), 0) is None
 
 
@@ -81,14 +81,14 @@ def test_a_reset_for_each_frame_that_was_on_its_way_to_a_cancelled_stream_is_no_
     with another."""
     counter, streams, each = new(), range(1, 101, 2), 20
     for _ in range(each * len(streams)):
-        counter.sent(60)
+        counter.count_sent(60)
     for stream in streams:
         assert counter.receive(RstStreamFrame(stream).serialize() * (1 + each), 0) is None
 
 
 def test_sent_data_does_not_allow_resets_of_other_streams():
-    counter, most = new(), BOUNDS[FrameType.RST_STREAM].most
-    counter.sent(10**9)
+    counter, most = new(), BOUNDS[FrameType.RST_STREAM].max_frames
+    counter.count_sent(10**9)
     found = counter.receive(b"".join(RstStreamFrame(2 * n + 1).serialize() for n in range(most + 1)), 0)
     assert found is BOUNDS[FrameType.RST_STREAM]
 

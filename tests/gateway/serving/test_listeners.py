@@ -6,7 +6,7 @@ import socket
 import pytest
 import trio
 
-from gateway.serving.listeners import BindFailed, bind, bind_unix, removed
+from gateway.serving.listeners import BindFailed, bind, bind_unix, unlink_at_end
 from tests.support.asgi_app import Client, eventually, serving
 
 
@@ -93,10 +93,10 @@ def test_a_unix_socket_that_cannot_be_made_says_so(tmp_path, name, why):
 
 def test_the_file_goes_in_the_end_unless_it_is_anothers_by_then(tmp_path):
     path = tmp_path / "gw.sock"
-    with bind_unix(path, 0o600) as sock, removed(sock):
+    with bind_unix(path, 0o600) as sock, unlink_at_end(sock):
         pass
     assert not path.exists()
-    with bind_unix(path, 0o600) as sock, removed(sock):
+    with bind_unix(path, 0o600) as sock, unlink_at_end(sock):
         path.rename(tmp_path / "old.sock")
         path.write_text("another's")
     assert path.exists()

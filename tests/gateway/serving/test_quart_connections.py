@@ -10,7 +10,7 @@ import trio.testing
 from quart_trio import QuartTrio
 
 from gateway.http.response import Response
-from gateway.serving.fast_route import IncomingRequest, add_fast_route, unlimited
+from gateway.serving.fast_route import IncomingRequest, add_fast_route, ignore_arrived
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import MatchedRule, add_view, has_route
 from tests.support.asgi_app import eventually, serving, within
@@ -182,7 +182,7 @@ async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_le
 
     async def answer(request: IncomingRequest) -> Response:
         seen.append(request.scope)
-        await request.read(unlimited)
+        await request.read(ignore_arrived)
         await trio.sleep_forever()
 
     app = QuartTrio(__name__)

@@ -243,7 +243,7 @@ async def test_a_connection_too_many_is_told_so(authority, pair):
     async with secure(pair) as server, connected(server, authority.client()) as client:
         await client.get("/whole")
         await client.until(b"whole")
-        server.lifecycle.most_connections = 1
+        server.lifecycle.max_connections = 1
         async with connected(server, authority.client()) as other:
             await other.get("/whole")
             assert b" 503 " in await other.rest()
@@ -264,7 +264,7 @@ async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, se
             return await client.rest()
 
     async with serving(options=options) as server, contextlib.AsyncExitStack() as stack:
-        server.lifecycle.most_per_address = 2
+        server.lifecycle.max_per_address = 2
         for _ in range(2):
             client = await stack.enter_async_context(server.connect())
             await client.send(b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\n" + sent)

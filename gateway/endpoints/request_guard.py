@@ -18,8 +18,8 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 
-class GuardedDoor:
-    """The ``Door`` of one configuration."""
+class ConfiguredGuard:
+    """The checks of one configuration: protection against web pages, and CORS."""
 
     def __init__(self, config: Config, ledger: Ledger, has_route: Callable[[str], bool]) -> None:
         """Check only paths that ``has_route`` knows: others get a 404 with advice."""
@@ -28,13 +28,15 @@ class GuardedDoor:
         self._ledger = ledger
         self.address_of = Peers(config.trusted_proxies).address_of
 
-    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> Response | None:
+    def refuse(
+        self, asgi: Mapping[str, Any], headers_by_name: Mapping[bytes, bytes], scope: RequestScope
+    ) -> Response | None:
         try:
-            self._check(asgi, named)
+            self._check(asgi, headers_by_name)
         except GatewayError as error:
             if not self._has_route(asgi["path"]):
                 return None
-            host, origin = (named.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
+            host, origin = (headers_by_name.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
             audit = self._ledger.audit
             audit.log_limited("page_refused", scope.address, path=asgi["path"], host=host, origin=origin)
             return self._refusal(asgi, scope, error.info)
