@@ -94,8 +94,8 @@ def reserved_output(
 ) -> int:
     """Return the output tokens to reserve before the request is sent."""
     if reserve == "max":
-        return longest_output(target, requested.most) * requested.answers
-    return outputs.tokens(client, target.name, requested.most) * requested.answers
+        return longest_output(target, requested.max_tokens) * requested.answers
+    return outputs.tokens(client, target.name, requested.max_tokens) * requested.answers
 
 
 def expected_usage(

@@ -12,7 +12,7 @@ from gateway.config.allowances import Rolling
 from gateway.config.amounts import spelled_amount
 from gateway.counters.counter import Shortage, SumCounter
 from gateway.http.headers import header_safe
-from gateway.request.wishes import BUDGET, RequestBudget
+from gateway.request.routing_options import BUDGET, RequestBudget
 from gateway.routing.target import Target
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -151,8 +151,8 @@ def over_own_budget_error(
         if budget.currency == "usd" and not priced:
             return _own_budget_error(f"{BUDGET}: {place} has no known price, so the limit in dollars cannot be checked")
         amount = counted_amount(budget.currency, needed, count_cached=False)
-        if amount > budget.most:
-            may, need = (spelled_amount(number, budget.currency) for number in (budget.most, amount))
+        if amount > budget.amount:
+            may, need = (spelled_amount(number, budget.currency) for number in (budget.amount, amount))
             return _own_budget_error(
                 f"{BUDGET}: the request may cost {may}, but could cost {need} at {place}, so it was not sent"
             )

@@ -23,7 +23,7 @@ from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, 
 from gateway.http.headers import Headers
 from gateway.ledger.bill import Bill, Charge
 from gateway.ledger.record import Record
-from gateway.request.wishes import RequestBudget
+from gateway.request.routing_options import RequestBudget
 from gateway.routing.target import Target
 from providers.catalog.prices import cost_of
 from streams.errors import GatewayError

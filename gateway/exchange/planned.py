@@ -14,8 +14,8 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
+from gateway.request.routing_options import RequestBudget
 from gateway.request.wire import MediaTypes
-from gateway.request.wishes import RequestBudget
 from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -47,9 +47,10 @@ class PlannedRequest:
     """A request with everything that it refers to, and its plan.
 
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to. ``headers`` report unsupported
-    wishes. ``suffix`` is the end of the path, by default that of a conversation. ``affinity`` is its conversation if
-    prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated work that
-    starts with it, ``budgets`` are the client's limits for it. ``members`` are the configured edits of a conversation.
+    routing options. ``suffix`` is the end of the path, by default that of a conversation. ``affinity`` is its
+    conversation if prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated
+    work that starts with it, ``budgets`` are the client's limits for it. ``members`` are the configured edits of a
+    conversation.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once.
     ``success_statuses`` are successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids

@@ -1,7 +1,7 @@
 """Plans a request: from its body to its candidates in the order of attempts.
 
-``STEPS`` is the whole process, in order: the client's wishes, the permitted targets, the earlier turns, the suitable
-targets, and the order within a group. A plan with one target passes all steps unchanged."""
+``STEPS`` is the whole process, in order: the client's routing options, the permitted targets, the earlier turns, the
+suitable targets, and the order within a group. A plan with one target passes all steps unchanged."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -22,14 +22,14 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
-from gateway.request.narrowing import ONE_PLACE, is_router, join_plans, narrow
+from gateway.request.narrowing import FIRST_TARGET_ONLY, is_router, join_plans, narrow
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.prepare import prepare, prepare_wished
-from gateway.request.router_bodies import read_wishes
+from gateway.request.prepare import prepare, prepare_with_options
+from gateway.request.router_bodies import read_options
+from gateway.request.routing_options import NO_OPTIONS, ROUTING_HEADERS, RoutingOptions, with_members
 from gateway.request.structure import Bounds
 from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
 from gateway.request.tools_in_chat import with_api_for_tools
-from gateway.request.wishes import NO_WISHES, WISH_HEADERS, Wishes, with_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import candidates_inside
@@ -45,12 +45,12 @@ class Planning:
     """A request during planning.
 
     Each of ``STEPS`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
-    if the request wishes that. ``memory`` has the earlier turns. ``members`` are the configured edits. ``read`` is
+    if the request selects that. ``memory`` has the earlier turns. ``members`` are the configured edits. ``read`` is
     called once."""
 
     context: ExchangeContext
     memory: StateScope
-    wishes: Wishes = NO_WISHES
+    options: RoutingOptions = NO_OPTIONS
     turn: TurnRecorder = UNRECORDED
     headers: Headers = ()
     affinity: Affinity | None = None
@@ -65,16 +65,18 @@ class Planning:
         self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
         for step in STEPS if self.context.service.request_members is None else STEPS_WITH_MEMBERS:
             await step(self)
-        incoming, wishes, members = self.incoming, self.wishes, self.members
+        incoming, options, members = self.incoming, self.options, self.members
         written: Preparation
         if members is not None:
-            written = members.preparation(prepare if wishes is NO_WISHES else partial(prepare_wished, wishes), incoming)
-        elif wishes is NO_WISHES:
+            written = members.preparation(
+                prepare if options is NO_OPTIONS else partial(prepare_with_options, options), incoming
+            )
+        elif options is NO_OPTIONS:
             written = partial(prepare, incoming)
         else:
-            written = partial(prepare_wished, wishes, incoming)
+            written = partial(prepare_with_options, options, incoming)
         return PlannedRequest(
-            incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=wishes.budgets,
+            incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=options.budgets,
             replace_ids=self.replace_ids, members=members,
         )  # fmt: skip
 
@@ -83,17 +85,17 @@ PlanningStep: TypeAlias = Callable[[Planning], Awaitable[None]]
 """Adds one concern to a request. Raises ``GatewayError`` to reject it."""
 
 
-async def note_wishes(planning: Planning) -> None:
-    """Read the client's wishes for this request from headers, or from a body in another gateway's form."""
+async def read_routing_options(planning: Planning) -> None:
+    """Read the client's routing options from headers, or from a body in another gateway's form."""
     context, incoming = planning.context, planning.incoming
     forms = context.service.router.client_routing
-    if not forms and WISH_HEADERS.isdisjoint(dict(context.client_request.headers)):
+    if not forms and ROUTING_HEADERS.isdisjoint(dict(context.client_request.headers)):
         return
     size = len(incoming.body)
-    wishes = await offload(size // 2 if forms else 0, read_wishes, context.client_request, incoming, forms)
-    if wishes is not NO_WISHES:
-        planning.incoming = await offload(size, wishes.without_members_in, incoming)
-        planning.wishes, planning.context = wishes, context.with_strictness(wishes.strict)
+    options = await offload(size // 2 if forms else 0, read_options, context.client_request, incoming, forms)
+    if options is not NO_OPTIONS:
+        planning.incoming = await offload(size, options.without_members_in, incoming)
+        planning.options, planning.context = options, context.with_strictness(options.strict)
 
 
 async def find_targets(planning: Planning) -> None:
@@ -121,7 +123,7 @@ async def check_further_models(planning: Planning) -> None:
         for target in targets:
             _check_further_model(context, at, name, target)
     for target in targets:
-        if members := planning.wishes.members_for(target):
+        if members := planning.options.members_for(target):
             for at, name in further_models(with_members(incoming, members)):
                 _check_further_model(context, at, name, target)
 
@@ -169,7 +171,7 @@ async def order_groups(planning: Planning) -> None:
 
 
 STEPS: Final[tuple[PlanningStep, ...]] = (
-    note_wishes, find_targets, check_further_models, recall_turns, drop_unsuitable, order_groups,
+    read_routing_options, find_targets, check_further_models, recall_turns, drop_unsuitable, order_groups,
 )  # fmt: skip
 """The steps before a request is sent, in order. A new concern is a new step in this table."""
 
@@ -179,7 +181,7 @@ STEPS_WITH_MEMBERS: Final = (*STEPS[:3], apply_members, *STEPS[3:])
 
 def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:
     if refers_to_stored_object(incoming):
-        plan = narrow(plan, ONE_PLACE)
+        plan = narrow(plan, FIRST_TARGET_ONLY)
     kept = select_suitable(plan.candidates, incoming, client_request)
     refuse_images(kept, incoming)
     return plan.with_candidates(kept)
@@ -187,14 +189,16 @@ def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRe
 
 def _plan_targets(planning: Planning) -> Plan:
     """Return the plan for the model or models of a request, and record the first target. Raises ``GatewayError``."""
-    context, incoming, wishes = planning.context, planning.incoming, planning.wishes
+    context, incoming, options = planning.context, planning.incoming, planning.options
     record = context.record
     record.requested_model, record.stream = incoming.model, incoming.stream
-    plan = _plan_for_names(context, incoming.model, wishes) if wishes.names else _plan_for_name(context, incoming.model)
+    plan = (
+        _plan_for_names(context, incoming.model, options) if options.names else _plan_for_name(context, incoming.model)
+    )
     if "tools" in incoming.members:
         plan = plan.with_each_target(partial(with_api_for_tools, incoming))
-    if wishes is not NO_WISHES:
-        plan = narrow(plan, wishes)
+    if options is not NO_OPTIONS:
+        plan = narrow(plan, options)
     record.route = None if plan.route is None else plan.route.name
     target = plan.first
     record.target, record.model, record.provider_api = target.name, target.model, target.api
@@ -208,16 +212,16 @@ def _plan_for_name(context: ExchangeContext, name: str | None) -> Plan:
     return allowed_plan(context, service.router.plan(name, context.codec.api, may))
 
 
-def _plan_for_names(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
+def _plan_for_names(context: ExchangeContext, model: str | None, options: RoutingOptions) -> Plan:
     """Return the plan for the several models that a request lists, each planned as if it were alone.
 
     Raises ``GatewayError`` (400) with the path of a name that the client may not use."""
-    if model and not wishes.names_are_ours:
+    if model and not options.names_are_ours:
         plan = _plan_for_name(context, model)
-        if all(is_router(target, wishes) for target in plan.targets):
+        if all(is_router(target, options) for target in plan.targets):
             return plan  # the others are names of that router
     plans: list[Plan] = []
-    for at, name in wishes.names:
+    for at, name in options.names:
         try:
             plans.append(_plan_for_name(context, name))
         except GatewayError as error:

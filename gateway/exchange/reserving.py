@@ -69,7 +69,7 @@ def expected_background_tokens(incoming: Incoming, output: RequestedOutput) -> i
     Its usage stays unknown, because the client may fetch the response elsewhere."""
     if not is_in_background(incoming):
         return 0
-    return AT_FIRST if output.most is None else min(output.most, ALLOWED)
+    return AT_FIRST if output.max_tokens is None else min(output.max_tokens, ALLOWED)
 
 
 def expected_tokens(body: bytes, earlier_size: int) -> int:

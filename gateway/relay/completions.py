@@ -12,7 +12,7 @@ from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
 from gateway.relay.relaying import RelayedRequest, Relaying
-from gateway.request.edit import leave_out_rejected
+from gateway.request.edit import omit_rejected
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
@@ -92,7 +92,7 @@ def prepare_completion(
         return Prepared(Outgoing(body, edits=edits), omissions=omissions)
     if incoming.model != target.model:
         draft.put("model", target.model)
-    leave_out_rejected(draft, target, omissions)
+    omit_rejected(draft, target, omissions)
     if options.client == "openai":
         if not target.recipient.quirks.stream_usage:
             draft.drop("stream_options")

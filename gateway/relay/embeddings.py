@@ -11,7 +11,7 @@ from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS
 from gateway.relay.answers import PassedBytes
 from gateway.relay.relaying import RelayedRequest, Relaying
-from gateway.request.edit import leave_out
+from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming, PathParameters
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.routing.omissions import Omissions
@@ -126,10 +126,13 @@ def _prepare(
         for name in ENCODINGS:
             if draft.value(name) == "float":
                 draft.put(name, None)
-    leave_out(draft, [path for path in omissions.paths if path not in encodings], "rejected")
+    omit_paths(draft, [path for path in omissions.paths if path not in encodings], "rejected")
     made = call(client, draft, target.model, place.shape, traits)
     calls.add(target, made)
-    outgoing, output = Outgoing(made.bodies[0], edits=made.edits), RequestedOutput(most=0, input=made.answer.tokens)
+    outgoing, output = (
+        Outgoing(made.bodies[0], edits=made.edits),
+        RequestedOutput(max_tokens=0, input=made.answer.tokens),
+    )
     return Prepared(outgoing, omissions=omissions, output=output, later_bodies=made.bodies[1:])
 
 

@@ -15,7 +15,7 @@ from gateway.http.paths import V1, canonical
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.routes import ROUTES, pattern_of
 from gateway.request.prepared import (
-    MOST_ANSWERS,
+    MAX_ANSWERS,
     NO_OUTPUT,
     UNSPECIFIED,
     RequestedOutput,
@@ -58,8 +58,8 @@ def completion_output(body: bytes) -> RequestedOutput:
     ids, texts = completions.count_token_ids(prompt), completions.prompt_texts(prompt)
     return attrs.evolve(
         output,
-        most=0 if draft.value("max_tokens") == 0 else output.most,  # OpenAI then only returns the prompt
-        answers=min(output.answers * completions.count_prompts(prompt), MOST_ANSWERS),
+        max_tokens=0 if draft.value("max_tokens") == 0 else output.max_tokens,  # OpenAI then only returns the prompt
+        answers=min(output.answers * completions.count_prompts(prompt), MAX_ANSWERS),
         input=max(1, ids + sum(map(len, texts)) // CHARACTERS_PER_TOKEN) if ids else None,
     )
 

@@ -5,7 +5,7 @@
 - ``further_models``: the additional models that it names
 - ``sessions``: its session
 - ``suitability``: the candidates that can serve it
-- ``wishes`` and ``router_bodies``: routing by the client; ``narrowing`` applies it
+- ``routing_options`` and ``router_bodies``: routing by the client; ``narrowing`` applies it
 - ``repeatable``: whether two providers may work on it at the same time
 - ``prepare``: its form for a provider (``prepared``), by ``edit`` (the byte lane) or ``translate`` (the hub lane)
 - ``wire``: the HTTP request to the provider

@@ -26,7 +26,7 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     codec, recipient = CODECS[target.api], target.recipient
     draft = Draft(incoming.json)
     if codec.wire.model_member is None:
-        _leave_to_path(draft)
+        _remove_model(draft)
     elif incoming.model != target.model:
         draft.put(codec.wire.model_member, target.model)
     if draft.mentions(MARKS[0]) or draft.mentions(MARKS[1]):
@@ -34,15 +34,15 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     if omissions.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")
     known = tuple(map(parse_path, recipient.quirks.refused_fields))
-    leave_out(draft, known, "provider")
-    leave_out(draft, omissions.paths, "rejected")
+    omit_paths(draft, known, "provider")
+    omit_paths(draft, omissions.paths, "rejected")
     if any(path[0] == _USAGE for path in (*known, *omissions.paths)):
         recipient = attrs.evolve(recipient, counts_usage=False)
     codec.adapt(draft, recipient)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), omissions=omissions)
 
 
-def _leave_to_path(draft: Draft) -> None:
+def _remove_model(draft: Draft) -> None:
     """Remove the model from the body if the path contains it.
 
     A server that reads the body could serve a model that the client may not use, and the provider does not know
@@ -51,13 +51,13 @@ def _leave_to_path(draft: Draft) -> None:
         draft.put("model", None)
 
 
-def leave_out_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
+def omit_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
     """Remove what the provider is known to reject or has rejected."""
-    leave_out(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
-    leave_out(draft, omissions.paths, "rejected")
+    omit_paths(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
+    omit_paths(draft, omissions.paths, "rejected")
 
 
-def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:
+def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
     """Remove the members that match ``paths``; all others keep their bytes."""
     for path in paths:
         if path[0] == ANYWHERE:

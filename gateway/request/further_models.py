@@ -86,17 +86,19 @@ def _ignore_number(_: str) -> int:
     return 0
 
 
-def _find_names(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
-    """Yield the names of models in ``value``, a name or a list of names, if it ``names`` any."""
+def _find_names(at: str, value: Any, are_models: bool) -> Iterator[tuple[str, str]]:
+    """Yield the paths and names of models in ``value`` at the path ``at``.
+
+    If ``are_models`` is true, strings in ``value`` are names of models."""
     if isinstance(value, str):
-        if names:
+        if are_models:
             yield at, ANY if value == "default" else value
     elif isinstance(value, list):
         for item in value:
-            yield from _find_names(f"{at}[]", item, names)
+            yield from _find_names(f"{at}[]", item, are_models)
     elif isinstance(value, dict):
         for name, item in value.items():
             if name not in _IGNORED:
                 # LiteLLM's {"a": ["b"]} has lists by model name.
-                listed = names and isinstance(item, list) and "model" not in value
+                listed = are_models and isinstance(item, list) and "model" not in value
                 yield from _find_names(join_path(at, name), item, listed or name.casefold() in _NAME_MEMBERS)

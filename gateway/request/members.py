@@ -95,8 +95,8 @@ def _check_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
         at = _end_of_match(_START, body, rest.end())
 
 
-def _end_of_match(what: re.Pattern[bytes], body: bytes, at: int) -> int:
-    found = what.match(body, at)
+def _end_of_match(pattern: re.Pattern[bytes], body: bytes, at: int) -> int:
+    found = pattern.match(body, at)
     return len(body) if found is None else found.end()
 
 

@@ -1,6 +1,6 @@
-"""Applies a request's wishes to its candidates.
+"""Applies a request's routing options to its candidates.
 
-Wishes name candidates by entry or by provider, also by other routers' names of these (``anthropic``,
+The options name candidates by entry or by provider, also by other routers' names of these (``anthropic``,
 ``amazon-bedrock``)."""
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import attrs
 
 from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry
-from gateway.request.wishes import Wishes, Word
+from gateway.request.routing_options import RoutingOptions, Word
 from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.target import Target
 from providers.catalog.providers import Provider, find
@@ -20,10 +20,10 @@ _SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen
 """Routers' names of providers that are not aliases in the catalogue."""
 
 
-def join_plans(plans: Sequence[Plan], several: Retries) -> Plan:
+def join_plans(plans: Sequence[Plan], default_retries: Retries) -> Plan:
     """Combine the ``plans`` of several model names to one plan: all candidates in order, each target once.
 
-    Its retries are those of the first name with several targets, otherwise ``several``."""
+    Its retries are those of the first name with several targets, otherwise ``default_retries``."""
     found: dict[tuple[str, str], Candidate] = {}
     start = 0
     for plan in plans:
@@ -31,81 +31,80 @@ def join_plans(plans: Sequence[Plan], several: Retries) -> Plan:
             place = (one.target.entry.name, one.target.model)
             found.setdefault(place, attrs.evolve(one, group=start + one.group))
         start += plan.candidates[-1].group + 1
-    like = next((plan for plan in plans if plan.route is not None and len(plan.candidates) > 1), None)
-    if like is None:
-        like = plans[0] if len(found) == 1 else attrs.evolve(plans[0], retries=several)
-    return attrs.evolve(like, candidates=tuple(found.values()))
+    first_route = next((plan for plan in plans if plan.route is not None and len(plan.candidates) > 1), None)
+    if first_route is None:
+        first_route = plans[0] if len(found) == 1 else attrs.evolve(plans[0], retries=default_retries)
+    return attrs.evolve(first_route, candidates=tuple(found.values()))
 
 
-def narrow(plan: Plan, wishes: Wishes) -> Plan:
-    """Return ``plan`` with the candidates that ``wishes`` permit. Raises ``GatewayError`` (400) as
+def narrow(plan: Plan, options: RoutingOptions) -> Plan:
+    """Return ``plan`` with the candidates that ``options`` permit. Raises ``GatewayError`` (400) as
     ``narrow_candidates`` does."""
-    candidates = narrow_candidates(plan.candidates, wishes)
-    retries = narrow_retries(plan.retries, wishes, candidates, given=plan.retries_given)
+    candidates = narrow_candidates(plan.candidates, options)
+    retries = narrow_retries(plan.retries, options, candidates, has_own_retries=plan.has_own_retries)
     route = plan.route
-    if route is not None and wishes.balance is not None:
-        route = attrs.evolve(route, balance=wishes.balance)
+    if route is not None and options.balance is not None:
+        route = attrs.evolve(route, balance=options.balance)
     return attrs.evolve(plan, candidates=candidates, retries=retries, route=route)
 
 
-ONE_PLACE: Final = Wishes(fallback="off")
+FIRST_TARGET_ONLY: Final = RoutingOptions(fallback="off")
 """For a request that only one unknown provider can serve: only the first target is used."""
 
 
-def narrow_candidates(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candidate, ...]:
-    """Return the ``candidates`` that ``wishes`` permit, in order.
+def narrow_candidates(candidates: tuple[Candidate, ...], options: RoutingOptions) -> tuple[Candidate, ...]:
+    """Return the ``candidates`` that ``options`` permit, in order.
 
-    A router that knows the wishes receives them unchanged and applies them itself. Raises ``GatewayError`` (400) with
-    the path of a wish that permits nothing or names neither a candidate nor a known provider; the client may not know
-    other entries."""
-    if not any(is_router(one.target, wishes) for one in candidates):
-        for word in (*wishes.order, *(wishes.only or ()), *wishes.ignored):
+    A router that knows the options receives them unchanged and applies them itself. Raises ``GatewayError`` (400) with
+    the path of an option that permits nothing, or names neither a candidate nor a known provider."""
+    if not any(is_router(one.target, options) for one in candidates):
+        for word in (*options.order, *(options.only or ()), *options.ignored):
             _check_known(word, candidates)
-    if wishes.private is not None:
-        candidates = tuple(one for one in candidates if is_router(one.target, wishes))
+    if options.private is not None:
+        candidates = tuple(one for one in candidates if is_router(one.target, options))
         if not candidates:
-            raise invalid(f"{wishes.private}: this gateway cannot guarantee that for any provider", wishes.private)
-    if wishes.only is not None:
-        fit = [_is_one_of(one.target, wishes.only, wishes) for one in candidates]
-        candidates = _keep_fitting(candidates, fit, _list_path(wishes.only))
-    if wishes.ignored:
-        fit = [not _is_named_in(one.target, wishes.ignored) for one in candidates]
-        candidates = _keep_fitting(candidates, fit, _list_path(wishes.ignored))
-    if wishes.most:
-        fit = [is_router(one.target, wishes) or _costs_at_most(one.target, wishes.most) for one in candidates]
-        candidates = _keep_fitting(candidates, fit, "provider.max_price")
-    candidates = _put_preferred_first(candidates, wishes.order)
-    if wishes.fallback == "off":
+            raise invalid(f"{options.private}: this gateway cannot guarantee that for any provider", options.private)
+    if options.only is not None:
+        fits = [_is_one_of(one.target, options.only, options) for one in candidates]
+        candidates = _keep_fitting(candidates, fits, _list_path(options.only))
+    if options.ignored:
+        fits = [not _is_named_in(one.target, options.ignored) for one in candidates]
+        candidates = _keep_fitting(candidates, fits, _list_path(options.ignored))
+    if options.max_prices:
+        fits = [is_router(one.target, options) or _costs_at_most(one.target, options.max_prices) for one in candidates]
+        candidates = _keep_fitting(candidates, fits, "provider.max_price")
+    candidates = _put_preferred_first(candidates, options.order)
+    if options.fallback == "off":
         candidates = tuple(one for one in candidates if one.group == candidates[0].group)
     return candidates
 
 
 def narrow_retries(
-    retries: Retries, wishes: Wishes, candidates: Sequence[Candidate], *, given: bool = False
+    retries: Retries, options: RoutingOptions, candidates: Sequence[Candidate], *, has_own_retries: bool = False
 ) -> Retries:
-    """Return ``retries`` within the limits of ``wishes``.
+    """Return ``retries`` within the limits of ``options``.
 
     Without fallback, a request goes to one target: once, unless that target is alone in its group and the configuration
-    has ``given`` retries, or its entry has some."""
+    sets retries for the route (``has_own_retries``), or its entry has some."""
     attempts = retries.attempts
-    if wishes.fallback == "off":
+    if options.fallback == "off":
         own = candidates[0].target.entry.retries or SINGLE_ATTEMPT
-        attempts = 1 if len(candidates) > 1 else attempts if given else min(attempts, own.attempts)
-    if wishes.repeats is not None:
-        attempts = min(attempts, len(candidates) + wishes.repeats)
-    return attrs.evolve(retries, attempts=attempts, deadline=min(retries.deadline, wishes.deadline))
+        attempts = 1 if len(candidates) > 1 else attempts if has_own_retries else min(attempts, own.attempts)
+    if options.max_repeats is not None:
+        attempts = min(attempts, len(candidates) + options.max_repeats)
+    return attrs.evolve(retries, attempts=attempts, deadline=min(retries.deadline, options.deadline))
 
 
-def is_router(target: Target, wishes: Wishes) -> bool:
-    """Return whether ``target`` is a router that understands the wishes in the body."""
-    return target.entry.provider.id in wishes.members
+def is_router(target: Target, options: RoutingOptions) -> bool:
+    """Return whether ``target`` is a router that understands the options in the body."""
+    return target.entry.provider.id in options.members
 
 
 def _keep_fitting(candidates: tuple[Candidate, ...], fit: Sequence[bool], at: str) -> tuple[Candidate, ...]:
-    left = tuple(one for one, fits in zip(candidates, fit, strict=True) if fits)
-    if not left:
+    fitting = tuple(one for one, fits in zip(candidates, fit, strict=True) if fits)
+    if not fitting:
         raise invalid(f"{at} excludes all targets of {candidates[0].target.requested_name!r}", at)
-    return left
+    return fitting
 
 
 def _list_path(words: Sequence[Word]) -> str:
@@ -127,14 +126,14 @@ def _rank(target: Target, order: Sequence[Word]) -> int:
     return next((at for at, word in enumerate(order) if _is_named_in(target, (word,))), len(order))
 
 
-def _is_one_of(target: Target, words: Iterable[Word], wishes: Wishes) -> bool:
-    return is_router(target, wishes) or _is_named_in(target, words)
+def _is_one_of(target: Target, words: Iterable[Word], options: RoutingOptions) -> bool:
+    return is_router(target, options) or _is_named_in(target, words)
 
 
-def _costs_at_most(target: Target, most: Iterable[tuple[str, int]]) -> bool:
-    """Return whether ``target`` costs at most ``most``; false for an unknown price."""
+def _costs_at_most(target: Target, max_prices: Iterable[tuple[str, int]]) -> bool:
+    """Return whether ``target`` costs at most ``max_prices``; false for an unknown price."""
     price = target.price
-    return price is not None and all(getattr(price, kind) <= limit for kind, limit in most)
+    return price is not None and all(getattr(price, kind) <= limit for kind, limit in max_prices)
 
 
 def _is_named_in(target: Target, words: Iterable[Word]) -> bool:

@@ -8,8 +8,8 @@ import msgspec
 from gateway.request.edit import edit
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
+from gateway.request.routing_options import RoutingOptions
 from gateway.request.translate import translate
-from gateway.request.wishes import Wishes
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from providers.neutral.edits import losses_of
@@ -28,14 +28,16 @@ def prepare(incoming: Incoming, target: Target, omissions: Omissions = NOTHING) 
     return translate(incoming.request, target, omissions)
 
 
-def prepare_wished(wishes: Wishes, incoming: Incoming, target: Target, omissions: Omissions = NOTHING) -> Prepared:
-    """Prepare a request without its routing ``wishes``; only a router that understands them receives them."""
+def prepare_with_options(
+    options: RoutingOptions, incoming: Incoming, target: Target, omissions: Omissions = NOTHING
+) -> Prepared:
+    """Prepare a request without its routing ``options``; only a router that understands them receives them."""
     prepared = prepare(incoming, target, omissions)
-    if members := wishes.members_for(target):
+    if members := options.members_for(target):
         body = {**msgspec.json.decode(prepared.outgoing.body, type=dict[str, msgspec.Raw]), **members}
         return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, body=msgspec.json.encode(body)))
-    if wishes.dropped:
-        edits = (*prepared.outgoing.edits, *losses_of(wishes.dropped, "provider"))
+    if options.dropped:
+        edits = (*prepared.outgoing.edits, *losses_of(options.dropped, "provider"))
         return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, edits=edits))
     return prepared
 

@@ -22,22 +22,21 @@ from streams.events import Api, Usage
 MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
 """A function that returns the expected tokens of pictures or sound for a model name."""
 
-MOST_REQUESTED: Final = 10**7
+MAX_REQUESTED: Final = 10**7
 """Tokens that no response exceeds: reserving more would only block other requests."""
 
-MOST_ANSWERS: Final = 2**14
+MAX_ANSWERS: Final = 2**14
 """The most answers to one request: vLLM's limit (``VLLM_MAX_N_SEQUENCES``), OpenAI's is 128."""
 
 
 @attrs.frozen(repr=False)
 class RequestedOutput:
-    """The output that a request allows: ``most`` tokens for each of ``answers``, and ``units`` billed in addition to
-    tokens.
+    """The output that a request allows: ``max_tokens`` for each of ``answers``, and ``units`` billed besides tokens.
 
     ``input`` is the number of input tokens, if the request's bytes do not determine it. ``media`` estimates tokens of
     pictures or sound if the target bills them by tokens. ``tier`` is the requested service tier."""
 
-    most: int | None = None
+    max_tokens: int | None = None
     answers: int = 1
     units: tuple[tuple[str, int], ...] = ()
     media: MediaUsage | None = None
@@ -48,7 +47,7 @@ class RequestedOutput:
 UNSPECIFIED: Final = RequestedOutput()
 """The output of a request that limits nothing."""
 
-NO_OUTPUT: Final = RequestedOutput(most=0)
+NO_OUTPUT: Final = RequestedOutput(max_tokens=0)
 """The output of a request whose response has no tokens."""
 
 
@@ -114,8 +113,8 @@ def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[s
     counts = [as_count(value) for path in count_paths for value in _values(members, _split_path(path))]
     known = [limit for limit in limits if limit is not None]
     return RequestedOutput(
-        min(max(known), MOST_REQUESTED) if known and len(known) == len(limits) else None,
-        min(max((count for count in counts if count is not None), default=1), MOST_ANSWERS),
+        min(max(known), MAX_REQUESTED) if known and len(known) == len(limits) else None,
+        min(max((count for count in counts if count is not None), default=1), MAX_ANSWERS),
         tier=next((value for value in _values(members, _TIER) if isinstance(value, str)), None),
     )
 

@@ -30,11 +30,11 @@ NO_SUCH_PATH = (404, 405, 501)
 _OURS = ("authentication", "permission")
 
 
-def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> Secrets:
+def secrets_of(target: Target, credential: str | None, sent_credentials: Iterable[str] = ()) -> Secrets:
     """Return the credentials for ``target`` that must not appear anywhere, including the log.
 
-    ``given`` is the client's credential, ``sent`` the values in sent requests."""
-    own = (*secret_parts(target.credential(given)), *sent)
+    ``credential`` is the client's credential, ``sent_credentials`` the values in sent requests."""
+    own = (*secret_parts(target.credential(credential)), *sent_credentials)
     bare = tuple(word.removeprefix("Bearer ").strip() for word in own)
     return findable(
         (
@@ -54,10 +54,10 @@ def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers
     return translated_headers(response, translated(entry.pass_headers, False))
 
 
-def with_passed_headers(error: ErrorInfo, passed: Headers) -> ErrorInfo:
-    """Add to ``error`` the headers in ``passed`` that it does not have."""
+def with_passed_headers(error: ErrorInfo, client_headers: Headers) -> ErrorInfo:
+    """Add to ``error`` the headers in ``client_headers`` that it does not have."""
     known = {name for name, _ in error.headers}
-    return attrs.evolve(error, headers=(*error.headers, *(pair for pair in passed if pair[0] not in known)))
+    return attrs.evolve(error, headers=(*error.headers, *(pair for pair in client_headers if pair[0] not in known)))
 
 
 def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
@@ -96,7 +96,7 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
 
 def _denial_message(error: ErrorInfo, target: Target) -> str:
     """Return the message for a rejected credential, or for a refusal whose cause the provider does not state."""
-    check = f"check {_credential_key(target)} of {target.entry.name} in the configuration"
+    check = f"check {_credential_setting(target)} of {target.entry.name} in the configuration"
     if error.concerns_all or (error.kind == "authentication" and error.reason == "credential"):
         return f"the provider rejected the gateway's credential: {check}"
     return (
@@ -105,7 +105,7 @@ def _denial_message(error: ErrorInfo, target: Target) -> str:
     )
 
 
-def _credential_key(target: Target) -> str:
+def _credential_setting(target: Target) -> str:
     """Return the configuration key of the target's credential."""
     return "access_key" if target.entry.sign_in is None else "sign_in"
 
@@ -132,7 +132,7 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
 def with_wait(headers: Headers, status: int, wait: float | None) -> Headers:
     """Return ``headers`` with a wait if the status is 429 or a translated 529, because Codex gives up without one.
 
-    ``wait`` is the provider's, wherever it was. All waits are limited."""
+    ``wait`` is the provider's, from its headers or its body. All waits are limited."""
     headers = bounded_waits(headers)
     if status in (429, 503) and not any(name in ("retry-after", "retry-after-ms") for name, _ in headers):
         return (*headers, *bounded_waits((("retry-after", str(math.ceil(wait or 1))),)))

@@ -22,24 +22,26 @@ from streams.events import ErrorInfo
 def rejected_parts(
     error: ErrorInfo,
     prepared: Prepared,
-    sent: ClientRequest,
+    client_request: ClientRequest,
     prepare: Callable[[Omissions], Prepared],
     *,
     has_another_route: bool = False,
 ) -> Omissions:
     """Return the parts of a request that the provider's ``error`` rejects and that can be omitted.
 
-    They are in the body ``prepared`` or the headers ``sent``.
+    They are in the body ``prepared`` or the headers ``client_request``.
 
     ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
     only if nothing else is named: otherwise a quotation of the client's text could remove it. The address is included
     if the provider ``has_another_route``."""
-    alone = find_sole_rejected(error)
+    sole_rejected = find_sole_rejected(error)
     named = [path for path in find_rejected(error) if path not in prepared.omissions.paths]
-    named = [path for path in named if (path,) == alone or not is_protected(path)]
+    named = [path for path in named if (path,) == sole_rejected or not is_protected(path)]
     if ROUTE in named and has_another_route:
         return Omissions(paths=(ROUTE,))
-    found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _can_omit(prepared, path)))
+    found = (
+        path for path in named if (_has_beta(client_request, path) if path[0] == BETA else _can_omit(prepared, path))
+    )
     return Omissions(rejects_reasoning(error) and _has_reasoning(prepared, prepare), tuple(found))
 
 
@@ -65,8 +67,8 @@ def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared])
     return other.outgoing.body != prepared.outgoing.body
 
 
-def _has_beta(sent: ClientRequest, path: Path) -> bool:
-    return bool(without_betas(sent, (path,))[1])
+def _has_beta(client_request: ClientRequest, path: Path) -> bool:
+    return bool(without_betas(client_request, (path,))[1])
 
 
 def _can_omit(prepared: Prepared, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Routing members of other routers' requests, read as wishes over this gateway's names.
+"""Routing members of other routers' requests, read as options over this gateway's names.
 
 OpenRouter: https://openrouter.ai/docs/features/provider-routing and model-routing. Vercel:
 https://vercel.com/docs/ai-gateway/models-and-providers/provider-filtering-and-ordering and model-fallbacks. LiteLLM:
@@ -16,7 +16,7 @@ from gateway.config.aliases import Balance
 from gateway.config.settings import ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
-from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, check_names, read_headers
+from gateway.request.routing_options import MOST_WORDS, NO_OPTIONS, RoutingOptions, Word, check_names, read_headers
 from providers.catalog.prices import NANOS
 from providers.neutral.fields import Fields, expect, join_path
 from streams.errors import invalid
@@ -33,8 +33,8 @@ _PRIVACY_MEMBERS: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining",
 """Members that restrict the use of the data if they are true."""
 
 
-def read_wishes(client_request: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> Wishes:
-    """Return the wishes in a request's headers, and in its body in the permitted ``forms``.
+def read_options(client_request: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> RoutingOptions:
+    """Return the routing options in a request's headers, and in its body in the permitted ``forms``.
 
     Raises ``GatewayError`` (400) with the path of an invalid one."""
     headers = read_headers(client_request)
@@ -43,7 +43,7 @@ def read_wishes(client_request: ClientRequest, incoming: Incoming, forms: Sequen
     given = [form for form in forms if not _MEMBERS[form].isdisjoint(incoming.members)]
     if not given:
         return headers
-    return reduce(lambda wishes, form: _READERS[form](incoming, wishes), given, NO_WISHES).limited_by(headers)
+    return reduce(lambda options, form: _READERS[form](incoming, options), given, NO_OPTIONS).limited_by(headers)
 
 
 def _routing_members(incoming: Incoming, form: ClientRouting) -> dict[str, msgspec.Raw]:
@@ -53,22 +53,22 @@ def _routing_members(incoming: Incoming, form: ClientRouting) -> dict[str, msgsp
     return {name: raw for name, raw in incoming.members.items() if name in members}
 
 
-def _read_openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
+def _read_openrouter(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
     given = _routing_members(incoming, "openrouter")
     body = Fields({name: incoming.json.value(name) for name in given})
     provider = body.object("provider") or Fields({}, "provider")
-    wishes = _with_provider_members(provider, wishes)
+    options = _with_provider_members(provider, options)
     off = provider.boolean("allow_fallbacks") is False
-    most, unlimited = _read_max_prices(provider)
+    max_prices, unlimited = _read_max_prices(provider)
     return attrs.evolve(
-        wishes,
-        names=_read_models(incoming, body, "models", wishes),
-        fallback="off" if off else wishes.fallback,
-        strict=provider.boolean("require_parameters") or wishes.strict,
-        private=_read_data_restriction(provider) or wishes.private,
-        members={**wishes.members, "openrouter": given},
-        dropped=(*wishes.dropped, *_unsupported_route(body), *provider.unread(), *unlimited),
-        most=most or wishes.most,
+        options,
+        names=_read_models(incoming, body, "models", options),
+        fallback="off" if off else options.fallback,
+        strict=provider.boolean("require_parameters") or options.strict,
+        private=_read_data_restriction(provider) or options.private,
+        members={**options.members, "openrouter": given},
+        dropped=(*options.dropped, *_unsupported_route(body), *provider.unread(), *unlimited),
+        max_prices=max_prices or options.max_prices,
     )
 
 
@@ -77,10 +77,10 @@ def _read_max_prices(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tup
     given = provider.object("max_price")
     if given is None:
         return (), ()
-    most = tuple(
+    max_prices = tuple(
         (kind, _read_nanos(given, name)) for name, kind in _PRICE_FIELDS.items() if given.data.get(name) is not None
     )
-    return most, tuple(given.path(name) for name in given.data if name not in _PRICE_FIELDS)
+    return max_prices, tuple(given.path(name) for name in given.data if name not in _PRICE_FIELDS)
 
 
 def _read_nanos(fields: Fields, name: str) -> int:
@@ -96,34 +96,34 @@ def _read_nanos(fields: Fields, name: str) -> int:
 
 
 def _read_data_restriction(provider: Fields) -> str | None:
-    """Return the path of a wish that no provider may store or use the data, or ``None``."""
+    """Return the path of an option that no provider may store or use the data, or ``None``."""
     collection = provider.string("data_collection")
     if collection not in (None, "allow", "deny"):
         at = provider.path("data_collection")
         raise invalid(f"{at} must be allow or deny", at)
-    return provider.path("data_collection") if collection == "deny" else _read_privacy_wish(provider)
+    return provider.path("data_collection") if collection == "deny" else _read_privacy_option(provider)
 
 
-def _read_privacy_wish(fields: Fields) -> str | None:
-    wished = [name for name in _PRIVACY_MEMBERS if fields.boolean(name)]
-    return fields.path(wished[0]) if wished else None
+def _read_privacy_option(fields: Fields) -> str | None:
+    found = [name for name in _PRIVACY_MEMBERS if fields.boolean(name)]
+    return fields.path(found[0]) if found else None
 
 
 def _unsupported_route(body: Fields) -> tuple[str, ...]:
     return () if body.string("route") in (None, "fallback") else ("route",)
 
 
-def _with_provider_members(fields: Fields, wishes: Wishes) -> Wishes:
-    """Return ``wishes`` with the provider members that OpenRouter and Vercel share."""
+def _with_provider_members(fields: Fields, options: RoutingOptions) -> RoutingOptions:
+    """Return ``options`` with the provider members that OpenRouter and Vercel share."""
     only = _read_names(fields, "only")
     balance, dropped = _read_sort(fields)
     return attrs.evolve(
-        wishes,
-        order=wishes.order + (_read_names(fields, "order") or ()),
-        only=wishes.only if only is None else only,
-        ignored=wishes.ignored + (_read_names(fields, "ignore") or ()),
-        balance=balance or wishes.balance,
-        dropped=(*wishes.dropped, *dropped),
+        options,
+        order=options.order + (_read_names(fields, "order") or ()),
+        only=options.only if only is None else only,
+        ignored=options.ignored + (_read_names(fields, "ignore") or ()),
+        balance=balance or options.balance,
+        dropped=(*options.dropped, *dropped),
     )
 
 
@@ -145,53 +145,53 @@ def _read_names(fields: Fields, name: str) -> tuple[Word, ...] | None:
     return tuple((join_path(at, i), expect(word, str, join_path(at, i))) for i, word in enumerate(listed)) or None
 
 
-def _read_models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:
+def _read_models(incoming: Incoming, body: Fields, name: str, options: RoutingOptions) -> tuple[Word, ...]:
     """Return the model of the request and its listed fallbacks."""
     listed = _read_names(body, name)
     if listed is None:
-        return wishes.names
-    own = [("model", incoming.model)] if incoming.model and not wishes.names else []
-    return check_names([*own, *wishes.names, *listed])
+        return options.names
+    own = [("model", incoming.model)] if incoming.model and not options.names else []
+    return check_names([*own, *options.names, *listed])
 
 
-def _read_vercel(incoming: Incoming, wishes: Wishes) -> Wishes:
+def _read_vercel(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
     given = _routing_members(incoming, "vercel")
     body = Fields({name: incoming.json.value(name) for name in given})
-    options = body.object("providerOptions") or Fields({}, "providerOptions")
-    gateway = options.object("gateway")
+    provider_options = body.object("providerOptions") or Fields({}, "providerOptions")
+    gateway = provider_options.object("gateway")
     if gateway is None:
-        return wishes
-    wishes = _with_provider_members(gateway, wishes)
-    private = _read_privacy_wish(gateway)
-    others = {name: value for name, value in options.data.items() if name != "gateway"}
+        return options
+    options = _with_provider_members(gateway, options)
+    private = _read_privacy_option(gateway)
+    others = {name: value for name, value in provider_options.data.items() if name != "gateway"}
     return attrs.evolve(
-        wishes,
-        names=_read_models(incoming, gateway, "models", wishes),
-        private=private or wishes.private,
-        members={**wishes.members, "vercel": given},
-        rest={**wishes.rest, "providerOptions": msgspec.Raw(msgspec.json.encode(others))} if others else wishes.rest,
-        dropped=(*wishes.dropped, *gateway.unread()),
+        options,
+        names=_read_models(incoming, gateway, "models", options),
+        private=private or options.private,
+        members={**options.members, "vercel": given},
+        rest={**options.rest, "providerOptions": msgspec.Raw(msgspec.json.encode(others))} if others else options.rest,
+        dropped=(*options.dropped, *gateway.unread()),
     )
 
 
-def _read_litellm(incoming: Incoming, wishes: Wishes) -> Wishes:
+def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
     given = _routing_members(incoming, "litellm")
     if not given:
-        return wishes
+        return options
     body = Fields({name: incoming.json.value(name) for name in given})
-    off, repeats, timeout = body.boolean("disable_fallbacks"), body.integer("num_retries"), body.number("timeout")
-    if repeats is not None and repeats < 0:
+    off, max_repeats, timeout = body.boolean("disable_fallbacks"), body.integer("num_retries"), body.number("timeout")
+    if max_repeats is not None and max_repeats < 0:
         raise invalid("num_retries must be 0 or more", "num_retries")
     if timeout is not None and timeout <= 0:
         raise invalid("timeout must be a number of seconds above 0", "timeout")
     return attrs.evolve(
-        wishes,
-        names=_read_models(incoming, body, "fallbacks", wishes),
-        fallback="off" if off else wishes.fallback,
-        repeats=repeats if wishes.repeats is None else wishes.repeats,
-        deadline=wishes.deadline if timeout is None else min(timeout, wishes.deadline),
-        members={**wishes.members, "litellm": given},
-        dropped=(*wishes.dropped, *body.unread()),
+        options,
+        names=_read_models(incoming, body, "fallbacks", options),
+        fallback="off" if off else options.fallback,
+        max_repeats=max_repeats if options.max_repeats is None else options.max_repeats,
+        deadline=options.deadline if timeout is None else min(timeout, options.deadline),
+        members={**options.members, "litellm": given},
+        dropped=(*options.dropped, *body.unread()),
     )
 
 
@@ -205,7 +205,7 @@ _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
 }  # fmt: skip
 """The members of each form that only its router reads."""
 
-_READERS: Final[Mapping[ClientRouting, Callable[[Incoming, Wishes], Wishes]]] = {
+_READERS: Final[Mapping[ClientRouting, Callable[[Incoming, RoutingOptions], RoutingOptions]]] = {
     "openrouter": _read_openrouter,
     "vercel": _read_vercel,
     "litellm": _read_litellm,

@@ -31,20 +31,20 @@ _DEEP: Final = b"[" * 2000  # deeper than any decoder follows; the error is that
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"\\"))
 
 
-def check_structure(body: bytes, wire: int, most: int) -> int:
+def check_structure(body: bytes, wire: int, max_elements: int) -> int:
     """Return the approximate number of elements of ``body``, rounded up.
 
-    Blocks for some milliseconds per MB. Raises ``GatewayError``: 413 for more than ``most`` elements, or too many for
+    Blocks for some milliseconds per MB. Raises ``GatewayError``: 413 for more than ``max_elements``, or too many for
     its ``wire`` bytes; 400 for nesting alone."""
     size = len(body)
     if size <= COUNTED:
         return size
     warranted = max(UNFOLDED, wire)
-    elements = count_elements(body, min(most, warranted), min(most, UNFOLDED))
-    if elements > min(most, warranted):
+    elements = count_elements(body, min(max_elements, warranted), min(max_elements, UNFOLDED))
+    if elements > min(max_elements, warranted):
         if _DEEP in body:
             raise too_deep_error()
-        raise _too_many_elements(most, warranted)
+        raise _too_many_elements(max_elements, warranted)
     if size > RARE and sum(map(_count_slow_bytes, _pieces(body))) > RARE:
         raise GatewayError(
             "too_large", f"the request body has more than {RARE} bytes of white space, escapes and text beyond ASCII"
@@ -88,15 +88,15 @@ class Bounds:
         return kept
 
 
-def _too_long(what: str) -> GatewayError:
-    return GatewayError("too_large", f"the conversation is longer than {what}: start a new conversation")
+def _too_long(part: str) -> GatewayError:
+    return GatewayError("too_large", f"the conversation is longer than {part}: start a new conversation")
 
 
-def _too_many_elements(most: int, warranted: int) -> GatewayError:
+def _too_many_elements(max_elements: int, warranted: int) -> GatewayError:
     why = "limits.elements in the gateway's configuration is the limit"
-    if warranted < most:
+    if warranted < max_elements:
         why = "this is too much for its compressed size; send it uncompressed"
-    elements = f"{min(most, warranted)} JSON elements (objects, arrays and commas)"
+    elements = f"{min(max_elements, warranted)} JSON elements (objects, arrays and commas)"
     return GatewayError("too_large", f"the request body has more than {elements}: {why}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from gateway.request.edit import leave_out
+from gateway.request.edit import omit_paths
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
@@ -60,8 +60,8 @@ def _leave_out_rejected(outgoing: Outgoing, target: Target, omissions: Omissions
     if not (known or omissions.paths):
         return outgoing
     draft = Draft.of(outgoing.body)
-    leave_out(draft, known, "provider")
-    leave_out(draft, omissions.paths, "rejected")
+    omit_paths(draft, known, "provider")
+    omit_paths(draft, omissions.paths, "rejected")
     return attrs.evolve(outgoing, body=draft.encode(), edits=(*outgoing.edits, *draft.edits))
 
 

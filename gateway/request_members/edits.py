@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from gateway.config.settings import Config
-from gateway.request.edit import leave_out
+from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request_members.levels import ConfiguredLevels
@@ -165,8 +165,8 @@ def _edit_incoming(incoming: Incoming, level: MemberLevel, wire: str) -> tuple[I
 
 def _apply_quirks(draft: Draft, target: Target, omissions: Omissions, is_conversation: bool) -> None:
     """Remove what the provider is known to reject or has rejected, as for the client's members."""
-    leave_out(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
-    leave_out(draft, omissions.paths, "rejected")
+    omit_paths(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
+    omit_paths(draft, omissions.paths, "rejected")
     if is_conversation:
         CODECS[target.api].adapt(draft, target.recipient)
 

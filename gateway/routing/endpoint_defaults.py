@@ -47,14 +47,14 @@ def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May 
     )
 
 
-def _provider_default(having: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str | None:
+def _provider_default(candidates: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str | None:
     """Return the provider's own default model if only one provider has the endpoint and the client may use it.
 
     Permission to use a provider's conversation models does not include its other models."""
     model = CHOSEN_BY_PROVIDER.get(endpoint)
-    if model is None or len({(entry.provider.id, entry.base_url) for entry in having}) != 1:
+    if model is None or len({(entry.provider.id, entry.base_url) for entry in candidates}) != 1:
         return None
-    entry = next((entry for entry in having if entry.wildcard), having[0])
+    entry = next((entry for entry in candidates if entry.wildcard), candidates[0])
     name = f"{entry.prefixes[0]}/{model}"
     if may is not None and not may(name):
         return None

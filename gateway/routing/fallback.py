@@ -88,7 +88,7 @@ def _first_step(plan: Plan, conditions: Conditions) -> Step:
 
 def _outage(plan: Plan, target: Target, conditions: Conditions) -> Outage | None:
     alone = len(plan.candidates) == 1
-    return conditions.outage(target, alone=alone) if plan.heeds_outages or not alone else None
+    return conditions.outage(target, alone=alone) if plan.skips_unavailable or not alone else None
 
 
 def _wait_or_refuse(plan: Plan, outages: Sequence[tuple[Target, Outage]], conditions: Conditions) -> Step:

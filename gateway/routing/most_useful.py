@@ -21,7 +21,7 @@ ORDER: Final[tuple[FailureReason, ...]] = (
 LIMITED: Final = ("rate_limited", "quota")
 """Reasons that result in a 429 if all failures have them."""
 
-USELESS: Final = ("credential", "gone")
+NOT_TEMPORARY: Final = ("credential", "gone")
 """Reasons that only people can fix; programs would retry a 503 for minutes."""
 
 ADVICE: Final[Mapping[str, str]] = {"credential": "; check its credential"}
@@ -55,12 +55,12 @@ def _rank(error: ErrorInfo, sent: Sequence[Outcome]) -> int:
     return ORDER.index(error.reason)
 
 
-def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
-    """Return the headers of ``best`` with the shortest wait of all failures."""
+def _with_wait(error: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
+    """Return the headers of ``error`` with the shortest wait of all failures."""
     waits = [outcome.error.wait for outcome in outcomes if outcome.error.wait is not None]
-    if not waits or best.status not in (429, 503, 529):
-        return best.headers
-    others = tuple(pair for pair in best.headers if pair[0] not in ("retry-after", "retry-after-ms"))
+    if not waits or error.status not in (429, 503, 529):
+        return error.headers
+    others = tuple(pair for pair in error.headers if pair[0] not in ("retry-after", "retry-after-ms"))
     return (*others, ("retry-after", str(min(LONGEST_WAIT, math.ceil(min(waits))))))
 
 
@@ -69,11 +69,11 @@ def all_unavailable_error(outages: Sequence[tuple[Target, Outage]], now: float) 
     due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
     causes = ", ".join(f"{target.place} is in cooldown ({_describe_outage(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)
-    useless = all(outage.reason in USELESS for _, outage in outages)
+    is_permanent = all(outage.reason in NOT_TEMPORARY for _, outage in outages)
     return ErrorInfo(
         "rate_limited" if limited else "overloaded",
         f"{causes}: try again in {due} s",
-        headers=(("retry-after", str(due)), *((("x-should-retry", "false"),) if useless else ())),
+        headers=(("retry-after", str(due)), *((("x-should-retry", "false"),) if is_permanent else ())),
         wait=float(due),
     )
 

@@ -70,9 +70,10 @@ def needs_budget(outcomes: Sequence[Outcome]) -> bool:
 class Outage:
     """The outage of a target.
 
-    ``until`` is a time of the clock of ``Conditions``, ``reason`` the reason of its last failure. ``tried``: one
-    request is testing the target or is about to. ``unsteady``: the target also succeeded in the last seconds, so it is
-    better than none. ``alone``: it is shorter than for requests that have another target."""
+    - ``until`` is its end, on the clock of ``Conditions``; ``reason`` is the reason of the target's last failure.
+    - ``tried``: one request is testing the target, or is about to.
+    - ``unsteady``: the target also succeeded in the last seconds, so it is better than none.
+    - ``alone``: the outage is shortened because the request has no other target."""
 
     reason: FailureReason
     until: float
@@ -93,7 +94,7 @@ class Candidate:
 
 @attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Send:
-    """The step that sends the request without ``omissions`` to ``target``, ``after`` some seconds."""
+    """The step that waits ``after`` seconds, then sends the request to ``target`` without ``omissions``."""
 
     target: Target
     omissions: Omissions = NOTHING
@@ -158,18 +159,19 @@ class PolicyRule(Protocol):
 class Plan:
     """The candidates of a request and the policy of its attempts.
 
-    There is at least one of ``candidates``, in order of preference. ``deadline`` is the time of the clock of
-    ``Conditions`` at which an attempt has to commit. ``route`` is the route that the client named, if any.
-    ``heeds_outages``: unavailable targets are skipped; by default a single target is always used. ``retries_given``:
-    the configuration sets ``retries`` for the route or globally."""
+    - ``candidates`` are in order of preference; there is at least one.
+    - ``deadline`` is the time of the clock of ``Conditions`` at which an attempt has to commit.
+    - ``route`` is the route that the client named, if any.
+    - ``skips_unavailable``: unavailable targets are skipped; by default a single target is always used.
+    - ``has_own_retries``: the configuration sets ``retries`` for the route or globally."""
 
     candidates: tuple[Candidate, ...]
     policy: Policy
     retries: Retries = SINGLE_ATTEMPT
     route: Route | None = None
     deadline: float = math.inf
-    heeds_outages: bool = False
-    retries_given: bool = False
+    skips_unavailable: bool = False
+    has_own_retries: bool = False
 
     @classmethod
     def for_target(cls, target: Target, policy: Policy) -> Self:

@@ -121,7 +121,7 @@ class Router:
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         retries, given = self._retries(meaning.route, entry), self._sets_retries(meaning.route)
-        return Plan(candidates, POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
+        return Plan(candidates, POLICY, retries, meaning.route, skips_unavailable=heeds, has_own_retries=given)
 
     def endpoint_plan(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
@@ -160,7 +160,7 @@ class Router:
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         retries, given = self._retries(meaning.route, entry), self._sets_retries(meaning.route)
-        return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
+        return Plan(tuple(candidates), POLICY, retries, meaning.route, skips_unavailable=heeds, has_own_retries=given)
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
         """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import trio
 
-from gateway.request.wishes import BUDGET
+from gateway.request.routing_options import BUDGET
 from tests.support.asgi_app import eventually
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.websocket_client import Client

@@ -17,7 +17,7 @@ from gateway.allowances.reservation import Payer, Reservation
 from gateway.config.loading import from_mapping
 from gateway.ledger.bill import AttemptRecord, Bill, Booking
 from gateway.ledger.record import Record
-from gateway.request.prepared import MOST_ANSWERS, MOST_REQUESTED, RequestedOutput, requested_output
+from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput, requested_output
 from gateway.routing.router import Router
 from streams.events import Usage
 
@@ -98,7 +98,7 @@ BODIES: dict[str, dict[str, Any]] = {
         ("responses", {"max_output_tokens": 7}, RequestedOutput(7)),
         ("responses", {"max_output_tokens": None}, RequestedOutput()),
         ("chat", {"max_tokens": "many", "n": 0}, RequestedOutput()),
-        ("chat", {"max_tokens": 1e30}, RequestedOutput(MOST_REQUESTED)),
+        ("chat", {"max_tokens": 1e30}, RequestedOutput(MAX_REQUESTED)),
         ("chat", {"max_tokens": 100_000, "max_completion_tokens": 1}, RequestedOutput(100_000)),
         ("chat", {"max_tokens": -1, "max_completion_tokens": 1}, RequestedOutput()),
         ("chat", {"max_tokens": None, "max_completion_tokens": 1, "n": 8.0}, RequestedOutput(1, 8)),
@@ -129,7 +129,7 @@ def test_the_limit_of_each_api_is_read(api, members, asked):
 def test_a_limit_that_appears_twice_is_none():
     # RFC 8259, section 4: servers differ in which one they use.
     twice = b'{"generationConfig": {"maxOutputTokens": 1, "temperature": 0, "maxOutputTokens": 100000}}'
-    assert requested_output("gemini", twice).most is None
+    assert requested_output("gemini", twice).max_tokens is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_estimate_never_exceeds_what_models_return():
     # A number that others would have to make room for, and that no counter of 64 bits could hold.
     chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
     asked = requested_output("chat", chat)
-    assert asked == RequestedOutput(MOST_REQUESTED, MOST_ANSWERS)
+    assert asked == RequestedOutput(MAX_REQUESTED, MAX_ANSWERS)
 
 
 def test_a_name_of_megabytes_is_not_remembered():

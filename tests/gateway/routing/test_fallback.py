@@ -237,7 +237,7 @@ def test_a_step_checks_each_target_at_most_twice(when):
             looked.append(target)
             return Outage("rate_limited", 1000.0)
 
-    of = Plan(tuple(candidates), FALLBACK, retries=Retries(), heeds_outages=True)
+    of = Plan(tuple(candidates), FALLBACK, retries=Retries(), skips_unavailable=True)
     assert isinstance(FALLBACK.next(of, (), Limited()), GiveUp)
     last = Outcome(targets[0], ErrorInfo("upstream", "failed", reason="rate_limited"))
     assert isinstance(FALLBACK.next(of, (last,), Limited()), GiveUp)

@@ -15,8 +15,8 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.narrowing import join_plans, narrow_candidates, narrow_retries
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare_wished
-from gateway.request.router_bodies import read_wishes
-from gateway.request.wishes import NO_WISHES, Wishes
+from gateway.request.router_bodies import read_options
+from gateway.request.routing_options import NO_OPTIONS, RoutingOptions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.router import Router
@@ -68,12 +68,12 @@ def chat(api: str = "chat", **members: object) -> Incoming:
     return read_incoming(api, json.dumps(body).encode())  # type: ignore[arg-type]
 
 
-def said(*forms: str, api: str = "chat", asked: ClientRequest = NOTHING, **members: object) -> Wishes:
-    return read_wishes(asked, chat(api, **members), forms or ALL)  # type: ignore[arg-type]
+def said(*forms: str, api: str = "chat", asked: ClientRequest = NOTHING, **members: object) -> RoutingOptions:
+    return read_options(asked, chat(api, **members), forms or ALL)  # type: ignore[arg-type]
 
 
-def names(wishes: Wishes) -> list[str]:
-    return [name for _, name in wishes.names]
+def names(options: RoutingOptions) -> list[str]:
+    return [name for _, name in options.names]
 
 
 def refused(function, *arguments) -> tuple[str, str | None, str]:
@@ -87,20 +87,20 @@ def refused(function, *arguments) -> tuple[str, str | None, str]:
 
 
 def test_a_request_without_routing_members_has_no_wishes():
-    assert said() is NO_WISHES
-    assert said(asked=headers(strict="1", run="r")) is NO_WISHES
+    assert said() is NO_OPTIONS
+    assert said(asked=headers(strict="1", run="r")) is NO_OPTIONS
 
 
 def test_headers_are_read_without_any_setting():
-    wishes = read_wishes(headers(models="a, b,, a", fallback="off", deadline="20s"), chat(), ())
-    assert (names(wishes), wishes.fallback, wishes.deadline) == (["a", "b"], "off", 20.0)
-    assert read_wishes(headers(fallback="ON"), chat(), ()).fallback == "as configured"
+    options = read_options(headers(models="a, b,, a", fallback="off", deadline="20s"), chat(), ())
+    assert (names(options), options.fallback, options.deadline) == (["a", "b"], "off", 20.0)
+    assert read_options(headers(fallback="ON"), chat(), ()).fallback == "as configured"
 
 
 def test_duplicate_headers_all_apply():
     both = (*headers(models="a", fallback="off", deadline="9s").headers, *headers(models="b", fallback="on").headers)
-    wishes = read_wishes(ClientRequest((*both, *headers(deadline="1m").headers), ""), chat(), ())
-    assert (names(wishes), wishes.fallback, wishes.deadline) == (["a", "b"], "off", 9.0)
+    options = read_options(ClientRequest((*both, *headers(deadline="1m").headers), ""), chat(), ())
+    assert (names(options), options.fallback, options.deadline) == (["a", "b"], "off", 9.0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_duplicate_headers_all_apply():
     ],
 )
 def test_an_invalid_header_is_rejected_with_its_name(name, value, words):
-    kind, param, message = refused(read_wishes, headers(**{name: value}), chat(), ())
+    kind, param, message = refused(read_options, headers(**{name: value}), chat(), ())
     assert (kind, param) == ("invalid_request", f"x-trigate-{name}")
     assert words in message
 
@@ -125,8 +125,8 @@ def test_an_invalid_header_is_rejected_with_its_name(name, value, words):
 
 def test_routing_members_need_the_client_routing_setting():
     incoming = chat(models=["a"], provider={"order": ["x"]}, fallbacks=["b"], providerOptions={"gateway": {}})
-    assert read_wishes(NOTHING, incoming, ()) is NO_WISHES
-    assert NO_WISHES.without_members_in(incoming) is incoming
+    assert read_options(NOTHING, incoming, ()) is NO_OPTIONS
+    assert NO_OPTIONS.without_members_in(incoming) is incoming
 
 
 def test_openrouter():
@@ -135,35 +135,35 @@ def test_openrouter():
                 "require_parameters": True, "sort": "price", "quantizations": ["fp8"],
                 "max_price": {"prompt": 1, "completion": "2.5", "image": 3},
                 "data_collection": "allow", "zdr": False}  # fmt: skip
-    wishes = said("openrouter", models=["second", "best"], route="fallback", provider=provider)
-    assert names(wishes) == ["best", "second"]
-    assert wishes.order == (("provider.order[0]", "azure"),)
-    assert [word for _, word in wishes.only or ()] == ["azure", "anthropic"]
-    assert wishes.ignored == (("provider.ignore[0]", "openai"),)
-    assert (wishes.fallback, wishes.strict, wishes.balance, wishes.private) == ("off", True, "cheapest", None)
-    assert wishes.dropped == ("provider.quantizations", "provider.max_price.image")
-    assert wishes.most == (("input", 10**9), ("output", 2_500_000_000))
+    options = said("openrouter", models=["second", "best"], route="fallback", provider=provider)
+    assert names(options) == ["best", "second"]
+    assert options.order == (("provider.order[0]", "azure"),)
+    assert [word for _, word in options.only or ()] == ["azure", "anthropic"]
+    assert options.ignored == (("provider.ignore[0]", "openai"),)
+    assert (options.fallback, options.strict, options.balance, options.private) == ("off", True, "cheapest", None)
+    assert options.dropped == ("provider.quantizations", "provider.max_price.image")
+    assert options.max_prices == (("input", 10**9), ("output", 2_500_000_000))
 
 
 def test_vercel():
     # https://vercel.com/docs/ai-gateway/models-and-providers/provider-filtering-and-ordering
     gateway = {"models": ["second"], "order": ["bedrock"], "only": ["azure"], "sort": "ttft", "user": "u"}
     incoming = chat(providerOptions={"gateway": gateway, "anthropic": {"effort": "low"}})
-    wishes = read_wishes(NOTHING, incoming, ["vercel"])
-    assert (names(wishes), wishes.balance) == (["best", "second"], "lowest_latency")
-    assert (wishes.order, wishes.dropped) == (
+    options = read_options(NOTHING, incoming, ["vercel"])
+    assert (names(options), options.balance) == (["best", "second"], "lowest_latency")
+    assert (options.order, options.dropped) == (
         (("providerOptions.gateway.order[0]", "bedrock"),),
         ("providerOptions.gateway.user",),
     )
-    left = json.loads(wishes.without_members_in(incoming).body)
+    left = json.loads(options.without_members_in(incoming).body)
     assert left["providerOptions"] == {"anthropic": {"effort": "low"}}
 
 
 def test_litellm():
     # https://docs.litellm.ai/docs/proxy/client_side_fallbacks
-    wishes = said("litellm", fallbacks=["second"], num_retries=1, timeout=30, context_window_fallbacks=[{"a": ["b"]}])
-    assert (names(wishes), wishes.repeats, wishes.deadline) == (["best", "second"], 1, 30)
-    assert wishes.dropped == ("context_window_fallbacks",)
+    options = said("litellm", fallbacks=["second"], num_retries=1, timeout=30, context_window_fallbacks=[{"a": ["b"]}])
+    assert (names(options), options.repeats, options.deadline) == (["best", "second"], 1, 30)
+    assert options.dropped == ("context_window_fallbacks",)
     assert said("litellm", disable_fallbacks=True).fallback == "off"
 
 
@@ -171,35 +171,35 @@ def test_anthropics_own_fallbacks_are_not_read_as_litellms():
     # BerriAI/litellm#33294
     own = [{"model": "claude-sonnet-5"}]
     incoming = chat("messages", fallbacks=own, max_tokens=5)
-    wishes = read_wishes(NOTHING, incoming, ALL)
-    assert not wishes.names
-    assert json.loads(wishes.without_members_in(incoming).body)["fallbacks"] == own
+    options = read_options(NOTHING, incoming, ALL)
+    assert not options.names
+    assert json.loads(options.without_members_in(incoming).body)["fallbacks"] == own
 
 
 def test_null_counts_as_absent():
     nothing = dict.fromkeys(("models", "provider", "route", "providerOptions", "fallbacks", "num_retries", "timeout"))
-    wishes = said(**nothing, disable_fallbacks=None)
-    assert (wishes.names, wishes.only, wishes.fallback, wishes.dropped) == ((), None, "as configured", ())
+    options = said(**nothing, disable_fallbacks=None)
+    assert (options.names, options.only, options.fallback, options.dropped) == ((), None, "as configured", ())
 
 
 def test_unsupported_wishes_are_listed_and_not_sent_to_a_provider():
     incoming = chat(route="sort", provider={"sort": "throughput", "preferred_min_throughput": 5})
-    wishes = read_wishes(NOTHING, incoming, ["openrouter"])
-    assert wishes.dropped == ("provider.sort", "route", "provider.preferred_min_throughput")
-    assert wishes.balance is None
-    assert set(json.loads(wishes.without_members_in(incoming).body)) == {"model", "messages"}
+    options = read_options(NOTHING, incoming, ["openrouter"])
+    assert options.dropped == ("provider.sort", "route", "provider.preferred_min_throughput")
+    assert options.balance is None
+    assert set(json.loads(options.without_members_in(incoming).body)) == {"model", "messages"}
 
 
 def test_other_members_keep_their_order_and_their_bytes():
     body = b'{"seed": 1.0,"models":["x"],  "messages": [ {"role":"user","content":"\\u0041"} ],"model":"best"}'
     incoming = read_incoming("chat", body)
-    wishes = read_wishes(NOTHING, incoming, ["openrouter"])
-    stripped = wishes.without_members_in(incoming)
+    options = read_options(NOTHING, incoming, ["openrouter"])
+    stripped = options.without_members_in(incoming)
     assert stripped.body == b'{"seed":1.0,"messages":[ {"role":"user","content":"\\u0041"} ],"model":"best"}'
-    assert wishes.members_for(ROUTER.resolve("gpt", "chat")) == {}
-    sent = prepare_wished(wishes, stripped, ROUTER.resolve("router", "chat"))
+    assert options.members_for(ROUTER.resolve("gpt", "chat")) == {}
+    sent = prepare_wished(options, stripped, ROUTER.resolve("router", "chat"))
     assert json.loads(sent.outgoing.body) == {**json.loads(body), "model": "openai/gpt-5"}
-    assert "models" not in json.loads(prepare_wished(wishes, stripped, ROUTER.resolve("gpt", "chat")).outgoing.body)
+    assert "models" not in json.loads(prepare_wished(options, stripped, ROUTER.resolve("gpt", "chat")).outgoing.body)
 
 
 NO_PRICES = ("cheap", -1, True, [], {}, "NaN", "Infinity")
@@ -234,14 +234,14 @@ MANY = 129 * ["gpt"]
     ],
 )
 def test_an_invalid_wish_is_rejected_with_its_path(members, at):
-    kind, param, message = refused(read_wishes, NOTHING, chat(**members), ALL)
+    kind, param, message = refused(read_options, NOTHING, chat(**members), ALL)
     assert (kind, param) == ("invalid_request", at)
     assert at in message
 
 
 def test_headers_take_precedence_over_the_body_and_both_narrow():
-    wishes = said("litellm", fallbacks=["b"], timeout=30, asked=headers(models="c", deadline="10s"))
-    assert (names(wishes), wishes.deadline) == (["c"], 10)
+    options = said("litellm", fallbacks=["b"], timeout=30, asked=headers(models="c", deadline="10s"))
+    assert (names(options), options.deadline) == (["c"], 10)
     assert said("litellm", timeout=5, asked=headers(deadline="10s")).deadline == 5
     assert said("litellm", timeout=5, asked=headers(fallback="off")).fallback == "off"
 
@@ -282,14 +282,14 @@ def test_wishes_match_entries_and_providers_by_name(provider, left):
     ],
 )
 def test_a_wish_that_permits_nothing_or_has_an_unknown_name_is_rejected(provider, at):
-    wishes = said("openrouter", provider=provider)
-    assert refused(narrow_candidates, SEVERAL, wishes)[:2] == ("invalid_request", at)
+    options = said("openrouter", provider=provider)
+    assert refused(narrow_candidates, SEVERAL, options)[:2] == ("invalid_request", at)
 
 
 def test_a_router_that_knows_the_wishes_receives_them():
     both = candidates("sonnet", "router")
-    wishes = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
-    assert groups(narrow_candidates(both, wishes)) == ["router"]
+    options = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
+    assert groups(narrow_candidates(both, options)) == ["router"]
     private = said("openrouter", provider={"zdr": True})
     assert groups(narrow_candidates(both, private)) == ["router"]
 
@@ -309,22 +309,22 @@ def test_plans_are_joined_in_order_with_each_target_once():
 @pytest.mark.parametrize(
     ("wishes", "places", "left"),
     [
-        (Wishes(deadline=20), SEVERAL, Retries(deadline=20)),
-        (Wishes(deadline=math.inf), SEVERAL, Retries()),
-        (Wishes(deadline=900), SEVERAL, Retries()),
-        (Wishes(repeats=9), SEVERAL, Retries()),
-        (Wishes(repeats=1), candidates("sonnet", "gpt"), Retries(attempts=3)),
-        (Wishes(repeats=0), candidates("sonnet"), Retries(attempts=1)),
-        (Wishes(fallback="off"), candidates("sonnet"), Retries(attempts=1)),
-        (Wishes(fallback="off"), candidates("azure-eu azure-us"), Retries(attempts=1)),
+        (RoutingOptions(deadline=20), SEVERAL, Retries(deadline=20)),
+        (RoutingOptions(deadline=math.inf), SEVERAL, Retries()),
+        (RoutingOptions(deadline=900), SEVERAL, Retries()),
+        (RoutingOptions(repeats=9), SEVERAL, Retries()),
+        (RoutingOptions(repeats=1), candidates("sonnet", "gpt"), Retries(attempts=3)),
+        (RoutingOptions(repeats=0), candidates("sonnet"), Retries(attempts=1)),
+        (RoutingOptions(fallback="off"), candidates("sonnet"), Retries(attempts=1)),
+        (RoutingOptions(fallback="off"), candidates("azure-eu azure-us"), Retries(attempts=1)),
     ],
 )
-def test_wishes_only_shrink_retries(wishes, places, left):
-    assert narrow_retries(Retries(), wishes, places) == left
+def test_wishes_only_shrink_retries(options, places, left):
+    assert narrow_retries(Retries(), options, places) == left
 
 
 def test_a_lone_target_without_fallback_keeps_its_configured_retries():
-    off, (sonnet,) = Wishes(fallback="off"), candidates("sonnet")
+    off, (sonnet,) = RoutingOptions(fallback="off"), candidates("sonnet")
     assert narrow_retries(Retries(), off, (sonnet,), given=True).attempts == 4
     entry = attrs.evolve(sonnet.target.entry, retries=Retries(attempts=2))
     twice = attrs.evolve(sonnet, target=attrs.evolve(sonnet.target, entry=entry))
@@ -351,8 +351,8 @@ BODIES = st.dictionaries(
 def test_any_body_is_read_or_rejected_with_a_path(members, api):
     incoming = chat(api, **members, **({"input": "hi"} if api == "responses" else {}))
     try:
-        wishes = read_wishes(NOTHING, incoming, ALL)
-        left = narrow_candidates(SEVERAL, wishes)
+        options = read_options(NOTHING, incoming, ALL)
+        left = narrow_candidates(SEVERAL, options)
     except GatewayError as error:
         failed = error.info
     else:
@@ -363,7 +363,7 @@ def test_any_body_is_read_or_rejected_with_a_path(members, api):
         return
     assert {one.target.entry.name for one in left} <= {one.target.entry.name for one in SEVERAL}
     assert [one.group for one in left] == sorted(one.group for one in left)
-    body = json.loads(wishes.without_members_in(incoming).body)
+    body = json.loads(options.without_members_in(incoming).body)
     assert not {"models", "provider", "route", "num_retries", "timeout", "disable_fallbacks"} & body.keys()
     assert "gateway" not in (body.get("providerOptions") or {})
-    assert narrow_retries(Retries(), wishes, left).attempts <= Retries().attempts
+    assert narrow_retries(Retries(), options, left).attempts <= Retries().attempts

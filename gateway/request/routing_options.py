@@ -1,9 +1,9 @@
-"""The routing wishes of a client for one request.
+"""The routing options of a client for one request.
 
 They are in headers of this gateway, or in the body in another router's form (``router_bodies.py``).
 
-A wish only narrows: it never makes a request run longer, more often or elsewhere than without it. A fallback ran
-although the client had disabled it (BerriAI/litellm#19077). An invalid wish is rejected with its path and never
+An option only narrows: it never makes a request run longer, more often or elsewhere than without it. A fallback ran
+although the client had disabled it (BerriAI/litellm#19077). An invalid option is rejected with its path and never
 ignored."""
 
 import math
@@ -26,7 +26,7 @@ from streams.errors import invalid
 
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
 BUDGET = "x-trigate-budget"
-WISH_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET))
+ROUTING_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET))
 MOST_NAMES: Final = 32
 MOST_WORDS: Final = 128
 """Names in one list of a body: each is compared with every candidate while the event loop waits."""
@@ -37,23 +37,23 @@ Word: TypeAlias = tuple[str, str]
 
 @attrs.frozen(eq=False, repr=False)
 class RequestBudget:
-    """The budget of one request: ``most`` nano-dollars or tokens."""
+    """The budget of one request: ``amount`` nano-dollars or tokens."""
 
-    most: int
+    amount: int
     currency: Currency
 
 
 @attrs.frozen(eq=False, repr=False)
-class Wishes:
-    """The routing wishes of one request.
+class RoutingOptions:
+    """The routing options of one request.
 
     ``names`` are the models to use in turn instead of the body's. Their targets in ``order`` come first; only targets
     in ``only`` and not in ``ignored`` are used (names of entries and of providers). With ``fallback`` off, only the
-    first one is used. ``deadline`` is in seconds, ``repeats`` is the limit of retries, ``budgets`` that of costs.
+    first one is used. ``deadline`` is in seconds, ``max_repeats`` is the limit of retries, ``budgets`` that of costs.
     ``balance`` applies to groups. ``strict``: only targets that support the whole request. ``private`` names a member
     about the use of the data, which no target here can guarantee. ``members`` are the body's routing members by form,
-    whole, and ``rest`` their remaining parts. ``dropped`` are the paths of unsupported wishes. ``most`` are the maximum
-    prices in nano-dollars, by the fields of ``Price``."""
+    whole, and ``rest`` their remaining parts. ``dropped`` are the paths of unsupported options. ``max_prices`` are the
+    maximum prices in nano-dollars, by the fields of ``Price``."""
 
     names: tuple[Word, ...] = ()
     order: tuple[Word, ...] = ()
@@ -61,7 +61,7 @@ class Wishes:
     ignored: tuple[Word, ...] = ()
     fallback: Literal["as configured", "off"] = "as configured"
     deadline: float = math.inf
-    repeats: int | None = None
+    max_repeats: int | None = None
     budgets: tuple[RequestBudget, ...] = ()
     balance: Balance | None = None
     strict: bool = False
@@ -69,15 +69,15 @@ class Wishes:
     members: Mapping[ClientRouting, Mapping[str, msgspec.Raw]] = attrs.field(factory=dict)
     rest: Mapping[str, msgspec.Raw] = attrs.field(factory=dict)
     dropped: tuple[str, ...] = ()
-    most: tuple[tuple[str, int], ...] = ()
+    max_prices: tuple[tuple[str, int], ...] = ()
 
     @property
     def names_are_ours(self) -> bool:
         """Whether the names come from a header; names in a body may be another router's."""
         return any(at == MODELS for at, _ in self.names)
 
-    def limited_by(self, headers: "Wishes") -> "Wishes":
-        """Return these wishes, read from a body, with the limits in the ``headers`` applied."""
+    def limited_by(self, headers: "RoutingOptions") -> "RoutingOptions":
+        """Return these options, read from a body, with the limits in the ``headers`` applied."""
         return attrs.evolve(
             self,
             names=headers.names or self.names,
@@ -99,7 +99,7 @@ class Wishes:
         return next((members for form, members in self.members.items() if form == target.entry.provider.id), {})
 
 
-NO_WISHES: Final = Wishes()
+NO_OPTIONS: Final = RoutingOptions()
 
 
 def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Incoming:
@@ -107,15 +107,15 @@ def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Inco
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
 
 
-def read_headers(client_request: ClientRequest) -> Wishes:
-    """Return the wishes in a request's headers.
+def read_headers(client_request: ClientRequest) -> RoutingOptions:
+    """Return the routing options in a request's headers.
 
     Raises ``GatewayError`` (400) with the header's name for an invalid one; does not check whether the models exist."""
-    if WISH_HEADERS.isdisjoint(dict(client_request.headers)):
-        return NO_WISHES
-    given = [(name, value) for name, value in client_request.headers if name in WISH_HEADERS]
+    if ROUTING_HEADERS.isdisjoint(dict(client_request.headers)):
+        return NO_OPTIONS
+    given = [(name, value) for name, value in client_request.headers if name in ROUTING_HEADERS]
     models = [value for name, value in given if name == MODELS]
-    return Wishes(
+    return RoutingOptions(
         names=_read_models(",".join(models)) if models else (),
         fallback="off"
         if "off" in [_read_fallback(value) for name, value in given if name == FALLBACK]

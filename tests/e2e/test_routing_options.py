@@ -285,21 +285,21 @@ def test_openrouters_list_of_models(gateway, upstream, api):
 
 def test_providers_are_named_by_their_entries_or_ids(gateway, upstream):
     upstream.script(DOWN, Script(text="ok"))
-    wishes = {"order": ["three"], "ignore": ["a"], "sort": "throughput"}
-    reply = ask(gateway, asked("chat", provider=wishes))
+    options = {"order": ["three"], "ignore": ["a"], "sort": "throughput"}
+    reply = ask(gateway, asked("chat", provider=options))
     assert (reply.status, models(upstream)) == (200, ["eu-c", "b"])
     assert reply.headers["x-trigate-dropped"] == "provider.sort"
     assert all("provider" not in seen.json for seen in upstream.seen)
 
 
 def test_a_router_of_that_kind_gets_its_own_wishes(gateway, upstream):
-    wishes = {"order": ["deepinfra"], "zdr": True}
+    options = {"order": ["deepinfra"], "zdr": True}
     upstream.script(Script(text="ok"))
-    reply = ask(gateway, asked("chat", "routed", provider=wishes, models=["x"]))
+    reply = ask(gateway, asked("chat", "routed", provider=options, models=["x"]))
     assert reply.status == 400, "x is nobody's name"
-    reply = ask(gateway, asked("chat", "routed", provider=wishes))
+    reply = ask(gateway, asked("chat", "routed", provider=options))
     assert (reply.status, models(upstream)) == (200, ["r"])
-    assert upstream.seen[0].json["provider"] == wishes
+    assert upstream.seen[0].json["provider"] == options
 
 
 def test_names_for_a_router_alone_are_its_own(gateway, upstream):
