@@ -27,7 +27,7 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
 from gateway.routing.omissions import Omissions
-from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_budget, requests_sent
+from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent
 from gateway.routing.target import Target
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -204,7 +204,7 @@ class Walk:
 
     def _start_attempt(self, account: AttemptAccount) -> bool:
         """Start an attempt. Return false if another worker's request already tests the target."""
-        if account.begin(added=needs_budget(self._outcomes)) or not self._is_overtaken(account):
+        if account.begin(added=needs_retry_budget(self._outcomes)) or not self._is_overtaken(account):
             return True
         account.mark_unsent()
         return False

@@ -37,7 +37,7 @@ def select_suitable(
     If all windows are too small, it returns the one with the largest."""
     if len(candidates) == 1:
         return candidates
-    return _with_large_windows(_with_abilities(candidates, incoming), incoming, client_request)
+    return _with_large_windows(_keep_capable(candidates, incoming), incoming, client_request)
 
 
 def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None:
@@ -76,7 +76,7 @@ def _newest_texts(incoming: Incoming) -> Iterator[bytes]:
 # Abilities
 
 
-def _with_abilities(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
+def _keep_capable(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
     rows = [one.target.recipient.quirks.cannot for one in candidates]
     if not any(rows) and "n" not in incoming.members:
         return candidates
@@ -97,7 +97,7 @@ def _has_tools(incoming: Incoming) -> bool:
     return any(len(incoming.members.get(name, b"")) > len(b"null") for name in ("tools", "functions"))
 
 
-def _has_choices(incoming: Incoming) -> bool:
+def _requests_choices(incoming: Incoming) -> bool:
     return bytes(incoming.members.get("n", b"1")) not in (b"1", b"null")
 
 
@@ -122,7 +122,7 @@ _NEEDS: Final[Mapping[Ability, Callable[[Incoming], bool]]] = {
     "images": _has_images,
     "pdf": _has_pdf,
     "tools": _has_tools,
-    "choices": _has_choices,
+    "choices": _requests_choices,
     "structured_output": _has_schema,
 }
 """Functions that return whether a request needs an ability."""

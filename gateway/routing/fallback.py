@@ -18,7 +18,7 @@ from gateway.routing.plan import (
     Send,
     Stage,
     Step,
-    needs_budget,
+    needs_retry_budget,
     requests_sent,
 )
 from gateway.routing.target import Target
@@ -165,7 +165,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
 
     A target that has the conversation in its cache gets a second request first."""
     last = outcomes[-1]
-    if _is_blip(last, outcomes) and conditions.is_warm(last.target) and conditions.may_add(last.target):
+    if _is_first_overload(last, outcomes) and conditions.is_warm(last.target) and conditions.may_add(last.target):
         return Send(last.target, after=ON_THE_SPOT * conditions.jitter())
     asked = {id(outcome.target) for outcome in outcomes}
     unsteady: Target | None = None
@@ -176,7 +176,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
         outage = _outage(plan, target, conditions)
         if outage is not None and (unsteady is not None or not outage.unsteady):
             continue
-        if needs_budget(outcomes) and not conditions.may_add(target):
+        if needs_retry_budget(outcomes) and not conditions.may_add(target):
             continue
         if outage is None:
             return Send(target)
@@ -184,7 +184,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
     return None if unsteady is None else Send(unsteady)
 
 
-def _is_blip(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
+def _is_first_overload(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
     """Return whether this is the request's first failure, from an overloaded target that suggested no wait."""
     return len(outcomes) == 1 and last.error.reason == "overloaded" and (last.error.wait or 0) <= ON_THE_SPOT
 

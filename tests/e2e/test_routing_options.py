@@ -292,7 +292,7 @@ def test_providers_are_named_by_their_entries_or_ids(gateway, upstream):
     assert all("provider" not in seen.json for seen in upstream.seen)
 
 
-def test_a_router_of_that_kind_gets_its_own_wishes(gateway, upstream):
+def test_a_router_of_that_kind_gets_its_own_options(gateway, upstream):
     options = {"order": ["deepinfra"], "zdr": True}
     upstream.script(Script(text="ok"))
     reply = ask(gateway, asked("chat", "routed", provider=options, models=["x"]))
@@ -338,11 +338,11 @@ def test_anthropics_own_fallbacks_go_to_anthropic(gateway, upstream):
     assert upstream.seen[0].header("anthropic-beta") == beta
 
 
-@pytest.mark.parametrize("provider_wishes", [{"zdr": True}, {"data_collection": "deny"}])
-def test_a_wish_about_data_that_nobody_can_keep_is_refused(gateway, upstream, provider_wishes):
+@pytest.mark.parametrize("provider_options", [{"zdr": True}, {"data_collection": "deny"}])
+def test_an_option_about_data_that_no_provider_guarantees_is_refused(gateway, upstream, provider_options):
     upstream.script()
-    error = complaint("chat", ask(gateway, asked("chat", provider=provider_wishes)), 400)
-    assert error["param"] == f"provider.{next(iter(provider_wishes))}"
+    error = complaint("chat", ask(gateway, asked("chat", provider=provider_options)), 400)
+    assert error["param"] == f"provider.{next(iter(provider_options))}"
     assert upstream.seen == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.config.attempts import Hedge
 from gateway.health.retry_budget import MOST_IDLE, RetryBudget
 from gateway.routing.hedging import BURST, HedgeShares
-from gateway.routing.plan import Outcome, Stage, needs_budget
+from gateway.routing.plan import Outcome, Stage, needs_retry_budget
 from streams.events import ErrorInfo
 from tests.support.bare_provider import listening, read_request, response
 from tests.support.in_process import InProcess, gateway
@@ -151,6 +151,6 @@ async def test_one_client_s_retries_are_not_another_s():
 def test_only_costly_failures_need_the_budget(reason, costs):
     target: Any = None
     failed = ErrorInfo("upstream", "no", reason=reason)
-    assert needs_budget([Outcome(target, failed)]) is costs
-    assert not needs_budget([Outcome(target, failed, requests=0)])
-    assert not needs_budget([Outcome(target, failed, Stage.PREPARING)])
+    assert needs_retry_budget([Outcome(target, failed)]) is costs
+    assert not needs_retry_budget([Outcome(target, failed, requests=0)])
+    assert not needs_retry_budget([Outcome(target, failed, Stage.PREPARING)])

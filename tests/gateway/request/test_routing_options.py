@@ -86,7 +86,7 @@ def refused(function, *arguments) -> tuple[str, str | None, str]:
 # Headers
 
 
-def test_a_request_without_routing_members_has_no_wishes():
+def test_a_request_without_routing_members_has_no_options():
     assert said() is NO_OPTIONS
     assert said(asked=headers(strict="1", run="r")) is NO_OPTIONS
 
@@ -182,7 +182,7 @@ def test_null_counts_as_absent():
     assert (options.names, options.only, options.fallback, options.dropped) == ((), None, "as configured", ())
 
 
-def test_unsupported_wishes_are_listed_and_not_sent_to_a_provider():
+def test_unsupported_options_are_listed_and_not_sent_to_a_provider():
     incoming = chat(route="sort", provider={"sort": "throughput", "preferred_min_throughput": 5})
     options = read_options(NOTHING, incoming, ["openrouter"])
     assert options.dropped == ("provider.sort", "route", "provider.preferred_min_throughput")
@@ -264,7 +264,7 @@ def test_headers_take_precedence_over_the_body_and_both_narrow():
         ({}, ["sonnet", "azure-eu azure-us", "gpt"]),
     ],
 )
-def test_wishes_match_entries_and_providers_by_name(provider, left):
+def test_options_match_entries_and_providers_by_name(provider, left):
     assert groups(narrow_candidates(SEVERAL, said("openrouter", provider=provider))) == left
 
 
@@ -286,7 +286,7 @@ def test_a_wish_that_permits_nothing_or_has_an_unknown_name_is_rejected(provider
     assert refused(narrow_candidates, SEVERAL, options)[:2] == ("invalid_request", at)
 
 
-def test_a_router_that_knows_the_wishes_receives_them():
+def test_a_router_that_knows_the_options_receives_them():
     both = candidates("sonnet", "router")
     options = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
     assert groups(narrow_candidates(both, options)) == ["router"]
@@ -307,7 +307,7 @@ def test_plans_are_joined_in_order_with_each_target_once():
 
 
 @pytest.mark.parametrize(
-    ("wishes", "places", "left"),
+    ("options", "places", "left"),
     [
         (RoutingOptions(deadline=20), SEVERAL, Retries(deadline=20)),
         (RoutingOptions(deadline=math.inf), SEVERAL, Retries()),
@@ -319,7 +319,7 @@ def test_plans_are_joined_in_order_with_each_target_once():
         (RoutingOptions(fallback="off"), candidates("azure-eu azure-us"), Retries(attempts=1)),
     ],
 )
-def test_wishes_only_shrink_retries(options, places, left):
+def test_options_only_shrink_retries(options, places, left):
     assert narrow_retries(Retries(), options, places) == left
 
 
