@@ -67,7 +67,7 @@ class LedgerFolding:
 
     def fold_lines(self, session: Session, most: int) -> int:
         """Replace some of the oldest lines by sums over quarters of an hour if there are more than ``most``."""
-        until = self._newest_beyond(session, "level IS NULL", most)
+        until = self._newest_row_to_fold(session, "level IS NULL", most)
         if until is None:
             return 0
         session.rows(self._sql.lock_statement("ledger"))
@@ -83,7 +83,7 @@ class LedgerFolding:
 
         These are sums from before ``before``, and the oldest of too many for a table with ``most`` lines."""
         condition = f"level = {QUARTER_SUM}"
-        beyond = self._newest_beyond(session, condition, max(most // LINES_PER_SUM, MIN_SUMS))
+        beyond = self._newest_row_to_fold(session, condition, max(most // LINES_PER_SUM, MIN_SUMS))
         until = max(before - 1, beyond or 0)
         if not self._select_oldest(session, condition, until)[0]:
             return 0
@@ -151,7 +151,7 @@ class LedgerFolding:
             since=since, last=last, number=number, end_of_new=number + (1 << 32) - 1,
         )  # fmt: skip
 
-    def _newest_beyond(self, session: Session, condition: str, most: int) -> int | None:
+    def _newest_row_to_fold(self, session: Session, condition: str, most: int) -> int | None:
         """Return the time of the newest row to fold, ``None`` if at most ``most`` rows meet ``condition``."""
         found = self._rows(
             session,

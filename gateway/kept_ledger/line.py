@@ -82,15 +82,15 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
     )
 
 
-def _attempt(tried: AttemptRecord, charge: Charge | None) -> LineAttempt:
-    target, model = tried.target[:_MAX_TEXT_IN_MEMORY], tried.model and tried.model[:_MAX_TEXT_IN_MEMORY]
+def _attempt(attempt: AttemptRecord, charge: Charge | None) -> LineAttempt:
+    target, model = attempt.target[:_MAX_TEXT_IN_MEMORY], attempt.model and attempt.model[:_MAX_TEXT_IN_MEMORY]
     if charge is None:
-        return LineAttempt(target, model, tried.reason)
+        return LineAttempt(target, model, attempt.reason)
     cost = charge.cost
     return LineAttempt(
         target,
         model,
-        tried.reason,
+        attempt.reason,
         charge.usage,
         0 if cost is None else cost.nanos,
         UNPRICED if cost is None else grade_rank(cost.grade),

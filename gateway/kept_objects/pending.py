@@ -85,11 +85,11 @@ class PendingBatches:
             await trio.sleep(READ_SECONDS)
             await self.read()
 
-    async def read(self, fresh: float = 0.0) -> None:
-        """Read all running batches and reserve their cost, unless this was done in the last ``fresh`` seconds."""
+    async def read(self, max_age: float = 0.0) -> None:
+        """Read all running batches and reserve their cost, unless this was done in the last ``max_age`` seconds."""
         if self._inventory is not None and self._reserves.is_wanted:
             async with self._reading:
-                if (now := trio.current_time()) - self._read_at >= fresh:
+                if (now := trio.current_time()) - self._read_at >= max_age:
                     await self._run_guarded(self._read, self._inventory, shield=False)
                     self._read_at = now
 

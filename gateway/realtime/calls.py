@@ -41,9 +41,9 @@ class CallIds:
 
     @classmethod
     def of(cls, context: ExchangeContext) -> "CallIds":
-        service, asked = context.service, context.client_request
+        service, client_request = context.service, context.client_request
         accounts = accounts_of(_entries_with_calls(service.router.entries_with(ENDPOINT)), (), has_several_owners=True)
-        owner = service.admission.holder(asked.client, asked.headers)
+        owner = service.admission.holder(client_request.client, client_request.headers)
         return cls(context, OwnerIds(accounts, owner))
 
     def client_id(self, native: str, entry: ModelEntry) -> str:
@@ -53,22 +53,22 @@ class CallIds:
     def _account(self, entry: ModelEntry) -> Account:
         return next(one for one in self.ids.accounts if entry in one.entries)
 
-    def find(self, text: str, rest: str = "") -> tuple[Target, str]:
-        """Return a target with the URL of the call with the client's id ``text``, and the provider's id.
+    def find_call(self, client_id: str, suffix: str = "") -> tuple[Target, str]:
+        """Return a target with the URL of the call ``client_id``, and the provider's id of the call.
 
-        With ``rest``, such as ``/hangup``, the URL is ``/calls/{id}{rest}``, else the endpoint's.
+        With ``suffix``, such as ``/hangup``, the URL is ``/calls/{id}{suffix}``, else the endpoint's.
 
         Raises ``GatewayError`` (404) for a call of another client."""
         authenticator, client = self.context.service.authenticator, self.context.client_request.client
-        found = self.ids.find(text)
+        found = self.ids.find(client_id)
         entry = None
         if found is not None:
             entry = found.account.first_entry(lambda one: authenticator.can_use(client, one.name))
         if found is None or entry is None:
-            raise unknown_id_error(text, "call_id")
+            raise unknown_id_error(client_id, "call_id")
         place = entry.place_of(ENDPOINT, entry.model)
         assert place is not None, "it has calls"
-        path = f"/calls/{quote(found.native, safe='')}{rest}" if rest else ""
+        path = f"/calls/{quote(found.native, safe='')}{suffix}" if suffix else ""
         url = endpoint_url(entry.base_url, entry.row(entry.model), place, entry.model, path)
         target = attrs.evolve(passthrough_target(entry, "chat", entry.model, url), endpoint_place=place)
         return target, found.native

@@ -146,7 +146,7 @@ class Meter:
         return record
 
     async def _open_unrequested(
-        self, target: Target, asked: RequestedOutput = UNSPECIFIED, counted_as: CountedAs = CountedAs.ANSWER
+        self, target: Target, requested_output: RequestedOutput = UNSPECIFIED, counted_as: CountedAs = CountedAs.ANSWER
     ) -> tuple[Record, GatewayError | None]:
         """Return the record of work that the provider does without a request, and the error if a limit is reached.
 
@@ -154,11 +154,11 @@ class Meter:
         record, refusal, is_open = self._new_record(), None, False
         try:
             try:
-                record.reservation = await self._reserve(record, target, asked, counted_as)
+                record.reservation = await self._reserve(record, target, requested_output, counted_as)
             except GatewayError as error:
                 refusal = error
                 with contextlib.suppress(GatewayError):  # only if the counters are unavailable
-                    record.reservation = await self._reserve(record, target, asked, CountedAs.STARTED)
+                    record.reservation = await self._reserve(record, target, requested_output, CountedAs.STARTED)
             is_open = True
         finally:
             if not is_open:
@@ -196,7 +196,7 @@ class Meter:
         self,
         record: Record,
         target: Target | None = None,
-        asked: RequestedOutput = UNSPECIFIED,
+        requested_output: RequestedOutput = UNSPECIFIED,
         counted_as: CountedAs = CountedAs.ANSWER,
     ) -> Reservation | None:
         """Reserve the expected usage of a response; return ``None`` without limits. Raises ``GatewayError``."""
@@ -206,7 +206,7 @@ class Meter:
         tokens = self._audio_tokens if counted_as is CountedAs.BESIDE else self._expected_tokens()
         payer = Payer(record.client, record.run)
         reservation = Reservation(allowances, payer, record.bill, counted_as=counted_as)
-        result = await reservation.reserve(target, RequestSize(tokens, asked), queues=False)
+        result = await reservation.reserve(target, RequestSize(tokens, requested_output), queues=False)
         if isinstance(result, ErrorInfo):
             reservation.settle(record)
             raise GatewayError.of(result)
@@ -298,8 +298,10 @@ class Meter:
         """Return the record of a transcript of all audio since the last one, as ``_open_unrequested`` does."""
         tokens = self._audio_tokens
         expected = length_usage(tokens * MILLISECONDS_PER_TOKEN, by_tokens=False)
-        asked = RequestedOutput(max_tokens=tokens, units=expected.units)  # its words have fewer tokens than its audio
-        record, refusal = await self._open_unrequested(self._transcriber(model), asked, CountedAs.BESIDE)
+        requested_output = RequestedOutput(
+            max_tokens=tokens, units=expected.units
+        )  # its words have fewer tokens than its audio
+        record, refusal = await self._open_unrequested(self._transcriber(model), requested_output, CountedAs.BESIDE)
         record.bill.usage = attrs.evolve(expected, input=tokens)
         record.bill.request_size, self._audio_characters = self._audio_characters, 0
         return record, refusal

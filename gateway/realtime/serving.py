@@ -66,20 +66,22 @@ async def _serve_call(opening: Opening, id: str) -> None:
 
     Raises ``GatewayError`` before the handshake is answered."""
     require_calls(opening.context)
-    target, native = CallIds.of(opening.context).find(id)
+    target, native = CallIds.of(opening.context).find_call(id)
     record = opening.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
-    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True, of_call=True)
+    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True, joins_call=True)
 
 
-async def _run_openai(opening: Opening, target: Target, query: str, *, is_fixed: bool, of_call: bool = False) -> None:
+async def _run_openai(
+    opening: Opening, target: Target, query: str, *, is_fixed: bool, joins_call: bool = False
+) -> None:
     """Open a websocket to ``target`` with ``query``, and pass messages on; ``is_fixed`` means that the client chose the
-    model, ``of_call`` that the client chose a call, which may have ended."""
+    model, ``joins_call`` that the client chose a call, which may have ended."""
     meter, shape = Meter(opening.service, opening.record, target), _shape_of(target)
     await meter.check_allowed()
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
-    attempt = ConnectionAttempt(opening.context, target, shape, reports_health=not of_call)
+    attempt = ConnectionAttempt(opening.context, target, shape, reports_health=not joins_call)
     provider = await attempt.connect(query, protocols)
     models = SessionModels(opening.context, target, OF_OPENAI, is_fixed=is_fixed)
     async with provider.socket:

@@ -59,9 +59,9 @@ class ClientInbox:
     While a message waits here, nothing more is read from the client. ``largest`` limits a message in bytes; ``held``
     accounts for its memory."""
 
-    def __init__(self, held: HeldBody, largest: int) -> None:
+    def __init__(self, held: HeldBody, max_message: int) -> None:
         self._held = held
-        self._largest = largest
+        self._max_message = max_message
         self._sender, self._receiver = trio.open_memory_channel[Piece](0)
         self.closing: Closing | None = None
         """The close sent to the client before the session started, if any."""
@@ -77,8 +77,8 @@ class ClientInbox:
 
     async def take(self, message: Piece) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            if len(message) > self._largest:
-                self._refuse_size()
+            if len(message) > self._max_message:
+                self._refuse_large_message()
             else:
                 await self._sender.send(message)
 
@@ -87,16 +87,16 @@ class ClientInbox:
 
     def arrives(self, size: int) -> None:
         """Account for the ``size`` in bytes of an arriving message, 0 once it is complete."""
-        if size > self._largest:
-            self._refuse_size()
+        if size > self._max_message:
+            self._refuse_large_message()
             return
         try:
             self._held.arrive(size)
         except GatewayError as error:
             self._on_refusal(Closing(TRY_AGAIN, fit_reason(error.info.message)))
 
-    def _refuse_size(self) -> None:
-        self._on_refusal(Closing(TOO_LARGE, f"the message is larger than the limit of {self._largest} bytes"))
+    def _refuse_large_message(self) -> None:
+        self._on_refusal(Closing(TOO_LARGE, f"the message is larger than the limit of {self._max_message} bytes"))
 
     async def receive(self) -> Piece:
         """Return the next message."""
@@ -208,10 +208,10 @@ class RealtimeSession:
 
     # The end
 
-    def end(self, why: SessionEnd, to_client: Closing, to_provider: Closing) -> None:
+    def end(self, cause: SessionEnd, to_client: Closing, to_provider: Closing) -> None:
         """End the session, and set the closes for both sides; only the first call counts."""
         if self.ended is None:
-            self.ended = why
+            self.ended = cause
             self._to_client, self._to_provider = to_client, to_provider
             self._scope.cancel()
 

@@ -268,15 +268,18 @@ class ObjectAnswer(HeldAnswer):
     ``shown`` converts the provider's body; ``more`` selects additional response headers."""
 
     def __init__(
-        self, limit: int, shown: Callable[[bytes], bytes], more: Callable[[Mapping[str, str]], Headers] = lambda _: ()
+        self,
+        limit: int,
+        rewrite: Callable[[bytes], bytes],
+        extra_headers: Callable[[Mapping[str, str]], Headers] = lambda _: (),
     ) -> None:
-        super().__init__(lambda data: (shown(data), None), limit)
+        super().__init__(lambda data: (rewrite(data), None), limit)
         self.body = b""
-        self._more = more
+        self._extra_headers = extra_headers
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = tuple(pair for pair in headers if pair[0] == "content-type")
-        return (*kind, ("cache-control", "no-store"), *self._more(dict(headers)))
+        return (*kind, ("cache-control", "no-store"), *self._extra_headers(dict(headers)))
 
     def close(self) -> bytes:
         if has_more_elements(b"".join(self._parts), MAX_ELEMENTS):
@@ -293,15 +296,15 @@ class RewrittenEvents(PassedBytes):
     def __init__(
         self,
         reading: ResponseReader,
-        event: Callable[[bytes], bytes],
-        whole: Callable[[bytes], bytes],
+        rewrite_event: Callable[[bytes], bytes],
+        rewrite_whole: Callable[[bytes], bytes],
         event_limit: int,
         answer_limit: int,
     ) -> None:
         self.held = answer_limit
         self._reading = reading
-        self._event = event
-        self._rewrite = whole
+        self._event = rewrite_event
+        self._rewrite = rewrite_whole
         self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
         self._splitter = SSE.splitter(event_limit)
         self._streamed = False

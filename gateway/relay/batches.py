@@ -70,9 +70,9 @@ class FileRequest(KeptRequest):
 
     async def answer(self) -> Response:
         if self.method == "POST" and self.api == "chat" and not self.is_json:
-            usable = self.usable()
-            named = self._account(()) if self.chosen_provider is not None or len(usable) < 2 else None
-            self._models = BatchModels(self, named, usable)
+            usable_accounts = self.usable_accounts()
+            named = self._select_account(()) if self.chosen_provider is not None or len(usable_accounts) < 2 else None
+            self._models = BatchModels(self, named, usable_accounts)
             self._upload = await read_file_upload(
                 self.relaying, lambda: BatchLines(self._rewriter.rewrite, check_members)
             )
@@ -94,10 +94,10 @@ class FileRequest(KeptRequest):
         assert self._models is not None, "a file is uploaded"
         return self._models
 
-    def _account(self, found: tuple[FoundId, ...]) -> Account:
+    def _select_account(self, found: tuple[FoundId, ...]) -> Account:
         if self._models is not None and self._models.account is not None:
             return self._models.account
-        return super()._account(found)
+        return super()._select_account(found)
 
     def _upload_body(self, target: Target) -> UploadedBody:
         return super()._upload_body(target) if self._upload is None else self._upload.body
@@ -129,8 +129,8 @@ class BatchRequest(KeptRequest):
         body = await super()._read_body()
         return await self._checked_batch(body) if body and not self.path_ids else body
 
-    def _account(self, found: tuple[FoundId, ...]) -> Account:
-        return super()._account(found) if self._own_account is None else self._own_account
+    def _select_account(self, found: tuple[FoundId, ...]) -> Account:
+        return super()._select_account(found) if self._own_account is None else self._own_account
 
     @property
     def _is_limited(self) -> bool:
@@ -151,8 +151,8 @@ class BatchRequest(KeptRequest):
         if not must_check:
             return body
         named = found.account is not None or self.chosen_provider is not None
-        account = self._account(tuple(one for _, one in found.found)) if named else None
-        models = BatchModels(self, account, self.usable())
+        account = self._select_account(tuple(one for _, one in found.found)) if named else None
+        models = BatchModels(self, account, self.usable_accounts())
         body = await offload(len(body), batch.with_checked_models, models)
         summary = models.summary
         for file in batch.files:
@@ -335,8 +335,10 @@ class MessageBatchRequest(BatchRequest):
     """An Anthropic batch: its requests are a list in the body, its results have their own URL."""
 
     async def _checked_batch(self, body: bytes) -> bytes:
-        usable = self.usable()
-        models = BatchModels(self, self._account(()) if self.chosen_provider is not None else None, usable)
+        usable_accounts = self.usable_accounts()
+        models = BatchModels(
+            self, self._select_account(()) if self.chosen_provider is not None else None, usable_accounts
+        )
         body = await offload(len(body), rewrite_requests, body, models)
         self._own_account, self._summary = models.account, models.summary
         return body

@@ -44,23 +44,31 @@ class RelayedAnswers:
     endpoint: str | None
     can_change_form: ClassVar[bool] = False
 
-    def may_be_cached(self, made: TargetRequest, use: CacheUse, most: int) -> bool:
-        planned, incoming = self.relayed.planned, made.request.incoming
-        if self.endpoint not in CACHED_ENDPOINTS or planned.upload is not None or not 0 < incoming.size <= most:
+    def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:
+        planned, incoming = self.relayed.planned, target_request.request.incoming
+        if self.endpoint not in CACHED_ENDPOINTS or planned.upload is not None or not 0 < incoming.size <= max_size:
             return False
-        if made.prepared.later_bodies:
+        if target_request.prepared.later_bodies:
             return False
         return use.when == "always" or self.endpoint not in SAMPLED_ENDPOINTS or _has_zero_temperature(incoming)
 
-    def request(self, made: TargetRequest) -> UpstreamRequest:
-        planned, prepared = self.relayed.planned, made.prepared
+    def request(self, target_request: TargetRequest) -> UpstreamRequest:
+        planned, prepared = self.relayed.planned, target_request.prepared
         return upstream_request(
-            prepared.outgoing, made.target, made.sent, False, planned.suffix, method=planned.method, media=_JSON_MEDIA
+            prepared.outgoing,
+            target_request.target,
+            target_request.sent,
+            False,
+            planned.suffix,
+            method=planned.method,
+            media=_JSON_MEDIA,
         )
 
-    def judge(self, made: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
-        limited = bytes(made.request.incoming.members.get("max_tokens", b"null")) != b"null"
-        return partial(_is_cacheable, self.relayed.filter(made.target), (("content-type", content_type),), limited)
+    def judge(self, target_request: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
+        limited = bytes(target_request.request.incoming.members.get("max_tokens", b"null")) != b"null"
+        return partial(
+            _is_cacheable, self.relayed.filter(target_request.target), (("content-type", content_type),), limited
+        )
 
 
 def _has_zero_temperature(incoming: Incoming) -> bool:

@@ -33,11 +33,11 @@ _BATCH_METHOD, _SINGLE_METHOD = ":batchEmbedContents", ":embedContent"
 
 
 class EmbeddingFilter(PassedBytes):
-    """A filter that converts embeddings, and holds at most ``most`` bytes of the responses."""
+    """A filter that converts embeddings, and holds at most ``max_bytes`` of the responses."""
 
-    def __init__(self, plan: AnswerPlan, most: int) -> None:
+    def __init__(self, plan: AnswerPlan, max_bytes: int) -> None:
         self._answer = EmbeddingAnswerConverter(plan)
-        self._most = most
+        self._max_bytes = max_bytes
 
     @property
     def usage(self) -> Usage:
@@ -53,8 +53,8 @@ class EmbeddingFilter(PassedBytes):
 
     def take(self, piece: bytes) -> bytes:
         out = self._answer.take(piece)
-        if self.buffered_bytes > self._most:
-            raise GatewayError.of(too_large(self._most))
+        if self.buffered_bytes > self._max_bytes:
+            raise GatewayError.of(too_large(self._max_bytes))
         return out
 
     def close(self) -> bytes:
@@ -64,15 +64,15 @@ class EmbeddingFilter(PassedBytes):
 class EmbeddingCalls:
     """The prepared calls by target: how to read each response."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._plans: dict[int, AnswerPlan] = {}
 
     def add(self, target: Target, made: EmbeddingCall) -> None:
         self._plans[id(target)] = made.answer
 
     def filter(self, target: Target) -> EmbeddingFilter:
-        return EmbeddingFilter(self._plans[id(target)], self._most)
+        return EmbeddingFilter(self._plans[id(target)], self._max_bytes)
 
 
 async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:

@@ -97,10 +97,10 @@ class KeptRequest:
             return await self._list_response()
         found = self._find_path_ids()
         if self.method == "POST" and not self.is_json and self.may_include_file:
-            return await self._send_to(self._account(found), found)
+            return await self._send_to(self._select_account(found), found)
         body = await self._read_body()
         read = await offload(len(body), self.ids.find_all, body, self.form.request_ids) if body else None
-        account = self._account((*found, *(() if read is None else (one for _, one in read.found))))
+        account = self._select_account((*found, *(() if read is None else (one for _, one in read.found))))
         return await self._send_to(account, found, b"" if read is None else read.with_native_ids())
 
     # The account
@@ -116,30 +116,30 @@ class KeptRequest:
         path = self.path if len(self.path) <= 600 else self.path[:600] + "…"
         return GatewayError("not_found", f"there is no object at {path}: it does not exist, or another key created it")
 
-    def _is_usable(self, entry: ModelEntry) -> bool:
+    def _is_usable_entry(self, entry: ModelEntry) -> bool:
         """Return whether ``entry`` has the endpoint in a shape of this API, and the client may use it."""
         place = entry.place_of(self.endpoint, entry.model)
         is_here = place is not None and place.shape in self.form.shapes
         return is_here and self.service.authenticator.reaches(self.client, entry)
 
-    def usable(self) -> tuple[Account, ...]:
+    def usable_accounts(self) -> tuple[Account, ...]:
         """Return the accounts that have the endpoint and that the client may use."""
         with_endpoint = self.service.accounts.accounts_with(self.endpoint, self.form.shapes)
-        return tuple(one for one in with_endpoint if one.first_entry(self._is_usable) is not None)
+        return tuple(one for one in with_endpoint if one.first_entry(self._is_usable_entry) is not None)
 
     @property
     def chosen_provider(self) -> str | None:
         return self.relaying.header(PROVIDER) or dict(self.query).get("provider")
 
-    def _account(self, found: tuple[FoundId, ...]) -> Account:
+    def _select_account(self, found: tuple[FoundId, ...]) -> Account:
         """Return the account of the ids, the one that the client names, or the only one. Raises ``GatewayError``."""
-        usable, by_id = self.usable(), only_account(found)
+        usable_accounts, by_id = self.usable_accounts(), only_account(found)
         if by_id is not None:
-            account = next((one for one in usable if one.mark == by_id.mark), None)
+            account = next((one for one in usable_accounts if one.mark == by_id.mark), None)
             if account is None:
                 raise self._not_found_error()
             return account
-        if not usable:
+        if not usable_accounts:
             form = _API_NAMES.get(self.api, "OpenAI's API")
             raise invalid(
                 (
@@ -148,7 +148,7 @@ class KeptRequest:
                 ), PROVIDER, code="unsupported_endpoint",
             )  # fmt: skip
         named = self.chosen_provider
-        called = usable if named is None else tuple(one for one in usable if one.is_called(named))
+        called = usable_accounts if named is None else tuple(one for one in usable_accounts if one.is_called(named))
         if len(called) == 1:
             return called[0]
         which = (
@@ -156,7 +156,9 @@ class KeptRequest:
             if named is None
             else f"{named[:200]!r} matches {len(called)} of them"
         )
-        raise invalid(f"{which}: choose one with the header {PROVIDER} or ?provider=: {entry_names(usable)}", PROVIDER)
+        raise invalid(
+            f"{which}: choose one with the header {PROVIDER} or ?provider=: {entry_names(usable_accounts)}", PROVIDER
+        )
 
     @property
     def may_include_file(self) -> bool:
@@ -207,12 +209,12 @@ class KeptRequest:
     @property
     def has_budget(self) -> bool:
         """Whether a budget applies to the client or an entry that it may use."""
-        entries = (entry for account in self.usable() for entry in account.entries)
+        entries = (entry for account in self.usable_accounts() for entry in account.entries)
         return self.service.allowances.has_budget(self.client, entries)
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Return the target in ``account``, whose URL has the client's path with native ids."""
-        entry = account.first_entry(self._is_usable)
+        entry = account.first_entry(self._is_usable_entry)
         target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
         self.service.authenticator.check_credential(target.entry, self.relaying.context.client_request.credential)
@@ -281,13 +283,13 @@ class KeptRequest:
         if self.method == "GET" and steps and (steps[-1] in _CONTENT_STEPS or steps[-1].endswith(":download")):
             return PassedBytes()
         return ObjectAnswer(
-            self.service.limits.answer, partial(self.shown, account), partial(self._more_headers, account)
+            self.service.limits.answer, partial(self.shown, account), partial(self._extra_headers, account)
         )
 
     def shown(self, account: Account, body: bytes) -> bytes:
         return self.ids.with_client_ids(body, self.form.response_ids, account, self.origin)
 
-    def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
+    def _extra_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
         return ()
 
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
@@ -403,10 +405,10 @@ class KeptRequest:
                 "the objects",
             )
         wanted, shown = read_list_request(self.api, collection, dict(self.query), self.relaying.headers)
-        usable = self.usable()
-        if self.chosen_provider is not None or usable:
-            account = self._account(()) if self.chosen_provider is not None else None
-            among = (account,) if account is not None else usable
+        usable_accounts = self.usable_accounts()
+        if self.chosen_provider is not None or usable_accounts:
+            account = self._select_account(()) if self.chosen_provider is not None else None
+            among = (account,) if account is not None else usable_accounts
             before = wanted.is_shown
             wanted = attrs.evolve(wanted, is_shown=lambda kept: before(kept) and self._belongs_to(kept.id, among))
         with store_deadline("read the list"):

@@ -115,10 +115,10 @@ def read_list_request(
     )  # fmt: skip
 
 
-def _read_limit(query: Mapping[str, str], name: str, usual: int, most: int) -> int:
-    text = query.get(name, str(usual))
-    if not (text.isascii() and text.isdecimal()) or not 1 <= (number := int(text[:9])) <= most:
-        raise invalid(f"{name} must be a number from 1 to {most}", name)
+def _read_limit(query: Mapping[str, str], name: str, default: int, maximum: int) -> int:
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdecimal()) or not 1 <= (number := int(text[:9])) <= maximum:
+        raise invalid(f"{name} must be a number from 1 to {maximum}", name)
     return number
 
 

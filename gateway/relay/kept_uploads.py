@@ -41,10 +41,10 @@ class UploadRequest(KeptRequest):
     def _passed_headers(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.relaying.headers if name.startswith("x-goog-upload-"))
 
-    def _account(self, found: tuple[FoundId, ...]) -> Account:
+    def _select_account(self, found: tuple[FoundId, ...]) -> Account:
         if (token := self.token) is None:
-            return super()._account(found)
-        account = next((one for one in self.usable() if one.entry.name == token.entry), None)
+            return super()._select_account(found)
+        account = next((one for one in self.usable_accounts() if one.entry.name == token.entry), None)
         if account is None:
             raise GatewayError("not_found", _UPLOAD_ENDED)
         return account
@@ -72,7 +72,7 @@ class UploadRequest(KeptRequest):
         """Store the file in the response to the last step."""
         await super().store_object(member_of(body, "file"))
 
-    def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
+    def _extra_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
         told = tuple((name, headers[name]) for name in _PASSED_HEADERS if name in headers)
         return (
             told

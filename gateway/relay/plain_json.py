@@ -19,9 +19,9 @@ async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> Relay
     incoming = await relaying.read_json()
     plan = relaying.plan(relaying.model_of(incoming))
     incoming = await relaying.with_members(incoming, plan)
-    free = relaying.endpoint.name in FREE
+    is_free = relaying.endpoint.name in FREE
     planned = relaying.plan_json(incoming, plan, partial(replace_model, incoming))
-    return RelayedRequest(planned, relaying.unchanged_filters(partial(UsageMemberReader, free=free)))
+    return RelayedRequest(planned, relaying.unchanged_filters(partial(UsageMemberReader, is_free=is_free)))
 
 
 class UsageMemberReader(NullReader):
@@ -29,8 +29,8 @@ class UsageMemberReader(NullReader):
 
     usage: Usage | None = None
 
-    def __init__(self, *, free: bool = False) -> None:
-        self.usage = Usage(reported_nanos=0) if free else None
+    def __init__(self, *, is_free: bool = False) -> None:
+        self.usage = Usage(reported_nanos=0) if is_free else None
 
     def read_whole(self, value: object) -> None:
         if isinstance(value, dict):

@@ -70,7 +70,7 @@ async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     context = relaying.context
     require_calls(context)
     action = relaying.arrival.asgi["path"].rpartition("/")[2]
-    target, _ = CallIds.of(context).find(names["id"], f"/{action}")
+    target, _ = CallIds.of(context).find_call(names["id"], f"/{action}")
     record = context.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api = target.api

@@ -242,9 +242,9 @@ class DeferredSurvival:
             self._survive()
 
     @contextmanager
-    def outliving(self, left: Callable[[], object]) -> Iterator[None]:
+    def outliving(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
         """Let the response outlive its client in this block, after ``begin``: a ``Survival``."""
-        with survive_disconnect_later(self._nursery, self._target, left) as self._survive:
+        with survive_disconnect_later(self._nursery, self._target, on_disconnect) as self._survive:
             yield
 
 

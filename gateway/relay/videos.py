@@ -42,7 +42,9 @@ class VideoRequest(KeptRequest):
         return self.relaying.plan_upload(incoming, target, await upload.body_for(target.model), upload.kind)
 
     def _account_of(self, target: Target) -> Account:
-        return next(one for one in self.usable() if any(entry.name == target.entry.name for entry in one.entries))
+        return next(
+            one for one in self.usable_accounts() if any(entry.name == target.entry.name for entry in one.entries)
+        )
 
 
 read_new_video = reader_for("videos", VideoRequest)

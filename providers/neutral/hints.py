@@ -52,30 +52,30 @@ HINTS = (
 _HINTS = re.compile("|".join(fnmatch.translate(hint.replace("[]", "[[][]]")) for hint in HINTS))
 
 
-# # Explanations of unclear paths, for readers of logs.
-WORDS = {
-    "*cache_control": "cache mark",
-    "*prompt_cache_breakpoint": "cache mark",
-    "*cachePoint": "cache mark",
-    "prompt_cache_*": "prompt caching",
+EXPLANATIONS = {
+    "*cache_control": "prompt cache mark",
+    "*prompt_cache_breakpoint": "prompt cache mark",
+    "*cachePoint": "prompt cache mark",
+    "prompt_cache_*": "prompt caching setting",
     "user": "the end user's id",
     "safety_identifier": "the end user's id",
     "metadata.user_id": "the end user's id",
-    "client_metadata*": "the client's own notes",
+    "client_metadata*": "the client's metadata",
     "diagnostics*": "the client's diagnostics",
     "*.$schema": "the schema's dialect",
-    "*.eager_input_streaming": "tool input as it is written",
+    "*.eager_input_streaming": "streaming of a tool's input",
     "*.input_examples": "examples of a tool's input",
-    "messages[].name": "the speaker's name",
-    "*.defer_loading": "when a tool is loaded",
-    "anthropic-beta*": "a beta of Anthropic's",
-    "additionalModelRequestFields.anthropic_beta": "a beta of Anthropic's",
-    "additionalModelResponseFieldPaths*": "what is told beside the answer",
-    "requestMetadata": "the client's own notes",
-    "performanceConfig": "how fast it is worked on",
+    "messages[].name": "the author's name",
+    "*.defer_loading": "deferred loading of a tool",
+    "anthropic-beta*": "an Anthropic beta",
+    "additionalModelRequestFields.anthropic_beta": "an Anthropic beta",
+    "additionalModelResponseFieldPaths*": "additional response fields",
+    "requestMetadata": "the client's metadata",
+    "performanceConfig": "the latency setting",
     "system": "billing line",
     "system[]": "billing line",
 }
+"""Explanations of unclear paths, for readers of the log."""
 
 
 _WIDER_THAN_LOST = frozenset(("system", "system[]"))
@@ -83,7 +83,7 @@ _WIDER_THAN_LOST = frozenset(("system", "system[]"))
 
 
 def with_explanation(path: str) -> tuple[str, ...]:
-    """Return ``path``, and its explanation too if the path has more than was lost.
+    """Return ``path``, followed by its explanation if only a part of it was lost.
 
     Programs still find the path alone.
     """
@@ -92,12 +92,12 @@ def with_explanation(path: str) -> tuple[str, ...]:
 
 def explain_path(path: str) -> str:
     """Explain an unclear path of the drop report: ``system[]: billing line``."""
-    words = next((words for hint, words in WORDS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
-    return path if words is None else f"{path}: {words}"
+    explanation = next((text for hint, text in EXPLANATIONS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
+    return path if explanation is None else f"{path}: {explanation}"
 
 
 def losses(dropped: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the ``dropped`` paths that may change the answer."""
+    """Return the ``dropped`` paths whose loss may change the answer."""
     return tuple(filter(is_loss, dropped))
 
 
