@@ -35,7 +35,7 @@ def load_or_explain(config: Path | None, with_env: bool = True, within: Collecti
 
 
 def _short(path: Path) -> Path:
-    """Return ``path`` relative to the current directory if it is inside: every message begins with it."""
+    """Return ``path`` relative to the current directory, if it is inside. Messages begin with this path."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

@@ -37,7 +37,7 @@ class Offer(Protocol):
     default: str | None
 
     def problem(self, name: str) -> str:
-        """Return why the gateway would reject requests for ``name``, or "" if it would accept them."""
+        """Return the reason why the gateway would reject requests for ``name``, "" if it would accept them."""
 
     def model(self, name: str) -> str:
         """Return the provider's id of the model ``name``, or ``name`` if that is unknown."""
@@ -60,7 +60,7 @@ class OfferedFacts:
 
 
 class NoGateway(Exception):
-    """No gateway answers at an address; the message is the reason, as the end of a sentence."""
+    """No gateway responds at an address. The message is the reason, for use at the end of a sentence."""
 
 
 class KeyRequired(Exception):
@@ -260,7 +260,7 @@ def for_codex(offer: Offer) -> Words:
 
 
 def words_for_codex(model: str, offer: Offer | None) -> Words:
-    """Return the context window of ``model`` as a setting, if Codex does not know the model."""
+    """Return Codex's setting with the context window of ``model``, nothing if Codex knows the model."""
     return {} if _codex_knows(model) else {"window": _window(model, offer)}
 
 

@@ -107,7 +107,8 @@ class GatewayAddress:
     key: str | None = attrs.field(default=None, repr=False)
 
     def fill(self, value: Any) -> Any:
-        """Return ``value`` with its placeholders replaced at any depth; a lone placeholder may become a number."""
+        """Return ``value`` with all placeholders replaced, at any depth. A value that is only a placeholder may become
+        a number."""
         match value:
             case str():
                 words = self._words()
@@ -133,7 +134,7 @@ class GatewayAddress:
         yield from ((path, value) for path, value in values.items() if path not in holders)
 
     def has_value(self, value: Any) -> bool:
-        """Return False for a lone placeholder that has no value here."""
+        """Return whether a row has a value: false for a placeholder without one at this gateway."""
         alone = _WORD.fullmatch(value) if isinstance(value, str) else None
         return alone is None or alone[1] in self._words()
 

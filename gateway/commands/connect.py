@@ -239,7 +239,7 @@ def _undo(client: Client) -> int:
 
 
 def _undo_file(file: SettingsFile) -> None:
-    """Remove from ``file`` the settings that were written. Raises ``ConnectFailed`` if the file cannot be edited."""
+    """Remove the settings that ``--write`` added to ``file``. Raises ``ConnectFailed`` if the file cannot be edited."""
     shown, path = short_path(file), path_of(file, os.environ).resolve()
     written, text = read_notes().get(str(path)), _read(path, shown)
     if written is None or text is None:
@@ -280,7 +280,7 @@ def _original(written: WrittenFile, path: Path, otherwise: str) -> str:
 
 
 def _put_back(path: Path, shown: str, text: str, written: WrittenFile) -> None:
-    """Write ``text``, the file without the settings, or remove a file that was created for them."""
+    """Write ``text``, the file's text without the settings. If the settings created the file, delete it."""
     if not written.original and text.strip() in ("", "{}", "[]"):
         path.unlink(missing_ok=True)
         click.echo(f"removed {shown}, which trigate connect had created")
@@ -398,7 +398,8 @@ def _environment(client: Client, address: GatewayAddress) -> dict[str, str]:
 
 
 def _overrides(client: Client, address: GatewayAddress) -> list[str]:
-    """Return the flags before the user's own; without the key, because other users of the machine can read flags."""
+    """Return the flags to put before the user's own. They omit the key, because other users of the machine can read
+    flags."""
     if client.file is None:
         return []
     rows = [row for row in client.file.settings if address.key is None or "{key}" not in str(row.value)]

@@ -77,7 +77,7 @@ class CostRow:
 
     @property
     def grade(self) -> Grade:
-        """The worst grade of its parts; the sum lacks parts without a price."""
+        """The least exact grade of the parts. Parts without a price are missing from the sum."""
         return "exact" if self.sum.grade is None else grade_at(self.sum.grade)
 
 

@@ -102,7 +102,7 @@ def _at(tree: Any, path: Path) -> Any:
 
 
 def _tree(notation: Notation, text: str) -> Any:
-    """Parse ``text``; a list becomes a mapping by the first member of each item."""
+    """Parse ``text``. Lists become mappings whose keys are the first member of each item."""
     found = _parsed(notation, text)
     return by_first_member(found) if isinstance(found, list) else found
 

@@ -358,7 +358,7 @@ def _facts(quirks: Quirks) -> Iterator[str]:
 
 
 def _heads(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield rows for ``texts``; only the first one has the label ``name``."""
+    """Yield a row for each of ``texts``. The first row has the label ``name``, the others have none."""
     return ((name if number == 0 else "", text) for number, text in enumerate(texts))
 
 
@@ -414,7 +414,7 @@ def _rehearsed(found: "Rehearsal") -> Iterator[tuple[str, str]]:
 
 
 def _failures(found: "Rehearsal") -> str:
-    """Return the last failure of each target, and which targets a timeout left no time for."""
+    """Return the last failure of each target, and the targets that were not tried because of a timeout."""
     reasons = {one.target.place: one.reason for one in found.attempts}
     failures = ", ".join(f"{place}: {reason}" for place, reason in reasons.items())
     if not found.deadline_exceeded:
@@ -436,7 +436,8 @@ def _seconds(seconds: float) -> str:
 
 
 def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
-    """Return the headers of every such request; in the byte lane, it also has most of the client's headers."""
+    """Return the headers that the gateway adds to the request. In the byte lane, it also forwards most client
+    headers."""
     headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
     if found.lane == "hub" and found.target.api == "messages":
         headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))

@@ -58,7 +58,7 @@ class ConnectFailed(Exception):
 
 @attrs.frozen
 class Destination:
-    """The gateway and the models for a client.
+    """The gateway that a client connects to, and the models that it uses.
 
     ``source`` is a line that states their origin, "" if the command line gave everything. ``demo``: always print that
     line, because the gateway is the demo. ``config`` is the gateway's configuration, if known."""
@@ -221,7 +221,7 @@ def _loaded(path: Path) -> Config:
 
 
 def _foreign(path: Path) -> bool:
-    """Return whether a file that was found by name is another program's: many programs have a ``config.yaml``."""
+    """Return whether a file belongs to another program, because many programs have a ``config.yaml``."""
     return path.name != FILE_NAMES[0] and not any(
         key in path.read_bytes() for key in (b"model_providers", b"llm_providers")
     )

@@ -120,7 +120,7 @@ def _warn_of_other_entries(result: Result) -> None:
 
 
 def _allow_unpriced(result: Result) -> None:
-    """Allow models without a price if there is a budget in dollars: LiteLLM does, and counts them as free."""
+    """Allow models without a price despite a budget in dollars, as LiteLLM does: it counts them as free."""
     try:
         config = from_mapping({**yaml.safe_load("\n".join(lines(result, ""))), "unpriced": "allow"})
     except ConfigError:

@@ -350,7 +350,7 @@ def _entry(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
 
 
 def _pulled(here: Local, is_default: bool) -> str:
-    """Return an entry for each model of Ollama."""
+    """Return an entry for each installed model of Ollama."""
     at = f"    base_url: {here.base_url}\n" if here.base_url else ""
     default = "    default: true   # for requests without a model\n"
     entries = (

@@ -90,7 +90,7 @@ def _wanted(config: Config, host: str | None, port: int | None) -> tuple[Listene
 
 
 def _moved(listener: Listener, host: str | None, port: int | None) -> Listener:
-    """Return ``listener`` with the overridden address; ``port`` applies to model requests only."""
+    """Return ``listener`` at the address from the command line. ``port`` only moves listeners for model requests."""
     if listener.socket is not None:
         return listener
     wanted = listener.port if port is None or listener.serves == "health" else port

@@ -130,7 +130,7 @@ def _add(
     remarks: list[str],
     taken: dict[str, str],
 ) -> None:
-    """Add the entry for one model, or a remark with the reason why there is none.
+    """Convert one model: add its entry to ``result``, or a remark with the reason why it cannot be converted.
 
     Only the rates in ``params`` count as weights in a group."""
     what = f"{name} ({params['model']})"

@@ -57,7 +57,7 @@ class Checkup:
 
     @property
     def good(self) -> bool:
-        """Whether it answers and streams; other features are optional."""
+        """Whether the model responds and streams. Other features are optional."""
         return all(self.outcomes[name].state == "ok" for name in NEEDED)
 
     @property
@@ -305,7 +305,7 @@ async def start_advice(provider: str, url: str) -> str:
 
 
 def _row(provider: str, port: int) -> LocalServer | None:
-    """Find a server by its provider, or else by its port."""
+    """Return the local server of ``provider``, or else the one that usually listens on ``port``."""
     plain = "".join(filter(str.isalnum, provider.lower()))
     named = next((row for row in _ROWS if plain in row.ids), None)
     return named or next((row for row in _ROWS if row.port == port), None)

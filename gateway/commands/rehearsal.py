@@ -56,7 +56,7 @@ class RehearsedAttempt:
 
 @attrs.frozen
 class Rehearsal:
-    """The ``attempts`` in order, and the client's error if all failed.
+    """The simulated ``attempts`` in order, and the error that the client gets if all failed.
 
     ``not_tried`` are the targets for which a timeout left no time."""
 

@@ -141,7 +141,7 @@ RatesOrHeaderLimits: TypeAlias = Annotated[
 
 @attrs.frozen(repr=False)
 class Rolling:
-    """A rolling period of the last ``seconds``."""
+    """A period that always covers the last ``seconds``."""
 
     seconds: float
 

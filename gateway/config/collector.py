@@ -20,7 +20,7 @@ Scraping: TypeAlias = Literal["off", "keyed", "open"]
 
 @attrs.frozen(repr=False)
 class MetricsSettings:
-    """The access to ``/metrics``, if it is not just on or off."""
+    """The mapping form of the key ``metrics``, which selects who may read ``/metrics``."""
 
     open: bool = setting("Let everyone who can connect read `/metrics`, even with `client_keys`.", False)
 

@@ -155,7 +155,8 @@ def _may_sign_in(entry: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
 
 
 def _owner(variable: str) -> str | None:
-    """Return the provider that owns a variable's credential, "" for other owners, ``None`` if unknown."""
+    """Return the id of the provider whose credential the variable has, "" if it is another service's, ``None`` if
+    unknown."""
     if variable in _THEIRS:
         return _THEIRS[variable]
     return "" if any(fnmatchcase(variable, pattern) for pattern in _NOBODYS) else None

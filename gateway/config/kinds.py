@@ -280,7 +280,7 @@ _Reason: TypeAlias = Annotated[str, Kind("text", _reason, any_of({"enum": list(R
 
 
 def _reasons(words: tuple[str, ...]) -> frozenset[str]:
-    """Return the failures that ``words`` mean."""
+    """Return the failure reasons that ``words`` select."""
     named = frozenset(word for word in words if word != "unavailable")
     return named | UNAVAILABLE if "unavailable" in words else named
 

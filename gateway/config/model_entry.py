@@ -364,8 +364,8 @@ class ModelEntry:
 
     @property
     def issuer(self) -> Issuer:
-        """Return the issuer in seals: entries of one provider account share it, so that a change of model keeps them
-        readable."""
+        """Return the account's name in seals. All entries of a provider account have the same one, so that seals stay
+        readable after a change of model."""
         return Issuer.of(self.provider.id, self.key if self.sign_in is None else self.sign_in.account)
 
 

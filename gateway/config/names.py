@@ -142,11 +142,12 @@ class Names:
             self._known[model].append(entry)
 
     def find(self, asked: str | None, may: May | None = None) -> Found:
-        """Return the entry that ``asked`` means, for a route its first. Raises as ``meaning`` does."""
+        """Return the entry for the requested name ``asked``; for a route, its first entry. Raises as ``meaning``
+        does."""
         return self.meaning(asked, may).found[0]
 
     def meaning(self, asked: str | None, may: May | None = None) -> Meaning:
-        """Return the meaning of ``asked``, the default if it is empty.
+        """Return the meaning of the requested name ``asked``, or of the default name if it is empty.
 
         Raises ``GatewayError``: 400 if a model is required or the name is ambiguous, 404 if it is unknown. ``may``
         selects names that errors may contain."""
@@ -263,7 +264,7 @@ class Names:
         return tuple(_form(entry, model) for model, entries in self._known.items() for entry in entries)
 
     def _forms(self, asked: str, may: May | None) -> list[str]:
-        """Return names under which a wildcard would accept ``asked``, except for other makers' models."""
+        """Return names for ``asked`` that a wildcard entry would accept, without other makers' models."""
         prefix, slash, model = asked.partition("/")
         if not asked.isprintable() or "*" in asked or len(asked) > _REPEATED or (slash and not (prefix and model)):
             return []
@@ -317,7 +318,7 @@ def _maker(asked: str) -> Provider | None:
 
 
 def _form(entry: ModelEntry, model: str) -> str:
-    """Return the unambiguous name of ``model`` at ``entry``."""
+    """Return the name that means ``model`` at ``entry`` and nothing else."""
     return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
 
 

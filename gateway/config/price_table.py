@@ -108,7 +108,7 @@ PriceOfModel: TypeAlias = Annotated[
 def build_price(
     table: PriceTable | Price | None, provider: str, model: str, path: Path, findings: Findings
 ) -> Price | None:
-    """Return the price of ``model``, and report errors and doubts."""
+    """Return the price of ``model``, and report mistakes and suspicious values."""
     if not isinstance(table, PriceTable):
         return table
     for kind in ("input", "output"):

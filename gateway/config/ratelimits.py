@@ -22,8 +22,9 @@ _COUNTING: Final = ("tokens", "input_tokens")
 
 
 def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, counts_cached: bool = False) -> RateLimits:
-    """Return a holder's ``limits``, and warn of odd ones; ``counts_cached`` means that the provider counts cached
-    tokens, too (BerriAI/litellm#18728)."""
+    """Return a holder's ``limits``, and warn of those that are probably mistakes.
+
+    ``counts_cached`` means that the provider counts cached tokens, too (BerriAI/litellm#18728)."""
     counting = any(getattr(limits, measure) is not None for measure in _COUNTING)
     if limits.count_cached and not counting:
         findings.warn(f"{spell(path)}: count_cached has no effect without a limit for tokens or input_tokens")

@@ -107,7 +107,7 @@ Steps: TypeAlias = Annotated[
 
 @attrs.frozen
 class Overrides:
-    """Plano's mapping for a few settings; unknown keys are accepted, as in Plano."""
+    """The mapping ``overrides`` of Plano. Unknown keys are accepted, as in Plano."""
 
     accepts_unknown_keys: ClassVar[bool] = True
 

@@ -58,7 +58,7 @@ def _member(name: str, value: Any) -> str:
 
 
 def _listed(value: Any) -> str:
-    """Return a list member as text; a route's group is in brackets."""
+    """Return a member of a list as text. A route's group of targets is in brackets."""
     return f"[{spelled_value('', value)}]" if isinstance(value, tuple) and len(value) > 1 else spelled_value("", value)
 
 

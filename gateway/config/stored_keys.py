@@ -89,7 +89,7 @@ class StoredReader:
         self._known: dict[ClientKey, ClientKey | str] = {}
 
     def fits(self, config: Config) -> bool:
-        """Return whether clients would be equal under ``config``."""
+        """Return whether ``config`` would give the stored clients the same rights and limits."""
         named = ("entries", "aliases", "routes", "client_groups")
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
         return same and _of_file(config) == self._others
@@ -102,7 +102,7 @@ class StoredReader:
         )
 
     def _made(self, item: ClientKey) -> ClientKey | str:
-        """Return the client, or the reason why it is invalid."""
+        """Return the client of a stored item, or the reason why the item is invalid."""
         if item.name in self._taken:
             return f"{_TAKEN}, which has precedence"
         try:
@@ -112,7 +112,7 @@ class StoredReader:
 
 
 def _built(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
-    """Return the client. Raises ``ConfigError``."""
+    """Return the client of a stored ``item``. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
     client = build_client(item, (), names, holders, findings)
     if client is None or findings.mistakes:

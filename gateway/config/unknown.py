@@ -30,7 +30,7 @@ ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Lis
 
 @attrs.frozen(repr=False)
 class Absent:
-    """A feature that trigate lacks.
+    """A feature that trigate lacks, with the advice for users of its keys.
 
     ``title`` is its name, ``says`` a clause with the alternative. ``keys`` (snake case, separated by spaces) select the
     advice in ``places``, as does any key that contains one of ``words``."""

@@ -60,7 +60,7 @@ def short(what: str, key: str | None) -> Iterator[str]:
 
 
 def guessed(what: str) -> str:
-    """Return the warning about a guessable key."""
+    """Return the text of the warning about a guessable key."""
     return (
         f"{what} has fewer than {ENOUGH} characters, so it can be guessed: create a random one with `openssl rand -hex "
         "32`"
@@ -78,7 +78,8 @@ def in_clear(config: Config) -> Iterator[str]:
 
 
 def _far(entry: ModelEntry) -> str | None:
-    """Return the remote host that receives a key by plain HTTP, ``None`` if its name suggests a nearby one."""
+    """Return the remote host that receives a key by plain HTTP; ``None`` for hosts that are probably in the same
+    network."""
     sent = entry.key or entry.passthrough_auth or entry.sign_in
     if not entry.base_url or isinstance(entry.base_url, Unresolved) or not sent:
         return None
