@@ -84,11 +84,11 @@ async def _open_view(answer: Callable[[QuartRequest], Awaitable[Response]]) -> R
     return await answer(QuartRequest())
 
 
-def _connection_state(service: Service, owner: str, named: bool) -> StateScope:
+def _connection_state(service: Service, owner: str, is_named_client: bool) -> StateScope:
     """Return the stored turns that one websocket connection can refer to, including those sent with ``store: false``:
     Codex continues only from these."""
     from gateway.stores.memory import MemoryStore
     from gateway.stores.overlay import OverlayStore
 
     local = MemoryStore(math.inf, service.limits.request_body)
-    return StateScope(owner, service.store, OverlayStore(local, service.store), named)
+    return StateScope(owner, service.store, OverlayStore(local, service.store), is_named_client)

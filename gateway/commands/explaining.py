@@ -246,12 +246,12 @@ def running_gateway(url: str, key: str | None) -> Ready:
         raise click.ClickException(f"{place} returned status {status}: {advice}") from None
 
 
-def suppositions(given: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
+def suppositions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
     """Parse assumptions into the failing targets of ``plan`` with their reasons. Raises ``click.UsageError``.
 
     A target name may be a shell pattern; the last assumption about a target applies."""
     found: dict[str, FailureReason] = {}
-    for item in filter(None, (item.strip() for text in given for item in text.split(","))):
+    for item in filter(None, (item.strip() for text in texts for item in text.split(","))):
         name, equals, word = item.partition("=")
         if not equals or word not in _REASONS:
             raise click.UsageError(f"--if {item!r}: expected TARGET=REASON, where REASON is {_or(_REASONS, word)}")
@@ -267,9 +267,9 @@ def _is_named(one: Candidate, name: str) -> bool:
     return any(fnmatch.fnmatchcase(known, name) for known in (one.target.place, one.target.name))
 
 
-def _or(names: Sequence[str], given: str) -> str:
+def _or(names: Sequence[str], name: str) -> str:
     """Return the name that the user probably meant, or all names."""
-    return " or ".join(difflib.get_close_matches(given, names, n=1)) or ", ".join(names)
+    return " or ".join(difflib.get_close_matches(name, names, n=1)) or ", ".join(names)
 
 
 # The text

@@ -100,12 +100,12 @@ def _item(
     return name, params, {key: value for key, value in info.items() if key not in _RATES_BESIDE}, rates
 
 
-def _credentials(given: Any, result: Result) -> Mapping[str, dict[str, Any]]:
+def _credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]]:
     """Return the values in ``credential_list`` by name; as in LiteLLM, the first item of a name applies."""
     found: dict[str, dict[str, Any]] = {}
-    if given and not isinstance(given, list):
+    if value and not isinstance(value, list):
         result.remarks.append(result.leave_out("credential_list", (Group.NAMES, "it is not a list")))
-    for number, item in enumerate(given if isinstance(given, list) else ()):
+    for number, item in enumerate(value if isinstance(value, list) else ()):
         name, values = (
             (item.get("credential_name"), item.get("credential_values")) if isinstance(item, dict) else (None, None)
         )
@@ -393,9 +393,9 @@ def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result
         yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
 
 
-def _access_key(name: str, given: Any, origin: LiteLLMProvider) -> tuple[list[str], str | None]:
-    if given or origin.key_required or origin.key_env is None:
-        return key_of(name, given, origin.key_env)
+def _access_key(name: str, value: Any, origin: LiteLLMProvider) -> tuple[list[str], str | None]:
+    if value or origin.key_required or origin.key_env is None:
+        return key_of(name, value, origin.key_env)
     return [f"if {origin.key_env} was set for LiteLLM, add access_key: ${origin.key_env}"], None
 
 

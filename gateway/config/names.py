@@ -118,16 +118,16 @@ class Names:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
         self.defaults: dict[ModelType, str] = {}
         """The names for requests without a model, by the model's purpose."""
-        named: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
-        for one in named:
+        route_or_entry: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
+        for one in route_or_entry:
             if one.default:
                 self.defaults.setdefault(self.type_of(one), one.name)
 
-    def type_of(self, named: Route | ModelEntry) -> ModelType:
+    def type_of(self, route_or_entry: Route | ModelEntry) -> ModelType:
         """Return the purpose of a route's or entry's models."""
-        if not isinstance(named, Route):
-            return named.type_of(named.model)
-        found = self.direct(named.places[0][1].target)
+        if not isinstance(route_or_entry, Route):
+            return route_or_entry.type_of(route_or_entry.model)
+        found = self.direct(route_or_entry.places[0][1].target)
         return "chat" if found is None else found.entry.type_of(found.model)
 
     def _add(self, entry: ModelEntry) -> None:
@@ -141,20 +141,19 @@ class Names:
         for model in entry.provider.models:
             self._known[model].append(entry)
 
-    def find(self, asked: str | None, may: May | None = None) -> Found:
-        """Return the entry for the requested name ``asked``; for a route, its first entry. Raises as ``meaning``
-        does."""
-        return self.meaning(asked, may).found[0]
+    def find(self, requested_name: str | None, may: May | None = None) -> Found:
+        """Return the entry for ``requested_name``; for a route, its first entry. Raises as ``meaning`` does."""
+        return self.meaning(requested_name, may).found[0]
 
-    def meaning(self, asked: str | None, may: May | None = None) -> Meaning:
-        """Return the meaning of the requested name ``asked``, or of the default name if it is empty.
+    def meaning(self, requested_name: str | None, may: May | None = None) -> Meaning:
+        """Return the meaning of ``requested_name``, or of the default name if it is empty.
 
         Raises ``GatewayError``: 400 if a model is required or the name is ambiguous, 404 if it is unknown. ``may``
         selects names that errors may contain."""
-        name = self.configured(asked) if asked else self._required()
+        name = self.configured(requested_name) if requested_name else self._required()
         if (route := self.routes.get(name)) is not None:
-            return self._all_of(route, asked or "")
-        return Meaning((self._one(asked, may),))
+            return self._all_of(route, requested_name or "")
+        return Meaning((self._one(requested_name, may),))
 
     def _required(self) -> str:
         """Return the default for conversations. Raises ``GatewayError`` without one."""
@@ -164,8 +163,8 @@ class Names:
         why = f"there is no default for conversations ({others})" if others else "the configuration has no default"
         raise invalid(f"model is required: {why}", "model")
 
-    def _all_of(self, route: Route, asked: str) -> Meaning:
-        long = asked not in self.routes and _long(asked)
+    def _all_of(self, route: Route, requested_name: str) -> Meaning:
+        long = requested_name not in self.routes and _long(requested_name)
         found = [
             attrs.evolve(one, why=f"route {route.name} → {place.target}", long_context=one.long_context or long)
             for _, place in route.places
@@ -173,18 +172,18 @@ class Names:
         ]
         return Meaning(tuple(found), route)
 
-    def _one(self, asked: str | None, may: May | None) -> Found:
-        if not asked:
+    def _one(self, requested_name: str | None, may: May | None) -> Found:
+        if not requested_name:
             default = self._by_name[self._required()]
             return _found(default, default.model, f"default {default.name}")
-        alias = self.configured(asked)
+        alias = self.configured(requested_name)
         if (target := self.aliases.get(alias)) is not None:
             if (found := self.direct(target, may)) is not None:
-                long = found.long_context or (alias != asked and _long(asked))
+                long = found.long_context or (alias != requested_name and _long(requested_name))
                 return attrs.evolve(found, why=f"alias {alias} → {target}", long_context=long)
-        elif (found := self.direct(asked, may)) is not None:
+        elif (found := self.direct(requested_name, may)) is not None:
             return found
-        raise self._unknown(asked, may)
+        raise self._unknown(requested_name, may)
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
         """Return the entry of ``name`` without aliases. Raises ``GatewayError`` (400) if it is ambiguous."""
@@ -194,10 +193,10 @@ class Names:
         found = self._direct(plain, may)
         return None if found is None else attrs.evolve(found, long_context=found.long_context or _long(name))
 
-    def configured(self, asked: str) -> str:
-        """Return ``asked`` without marks, unless the configuration has that name."""
-        known = asked in self.aliases or asked in self.routes or self._is_exact(asked)
-        return asked if known else unmarked(asked)
+    def configured(self, requested_name: str) -> str:
+        """Return ``requested_name`` without marks, unless the configuration has that name."""
+        known = requested_name in self.aliases or requested_name in self.routes or self._is_exact(requested_name)
+        return requested_name if known else unmarked(requested_name)
 
     def _is_exact(self, name: str) -> bool:
         return name in self._by_name or name in self._full or name in self._bare
@@ -223,32 +222,32 @@ class Names:
             return _found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
 
-    def _unknown(self, asked: str, may: May | None) -> GatewayError:
-        shown = asked if len(asked) <= _LONGEST else asked[:_LONGEST] + "…"
+    def _unknown(self, requested_name: str, may: May | None) -> GatewayError:
+        shown = requested_name if len(requested_name) <= _LONGEST else requested_name[:_LONGEST] + "…"
         return GatewayError(
             "not_found",
-            f"model {shown!r} is not configured here; {self._advice(asked, may)}",
+            f"model {shown!r} is not configured here; {self._advice(requested_name, may)}",
             code="model_not_found",
             param="model",
         )
 
-    def _advice(self, asked: str, may: May | None) -> str:
+    def _advice(self, requested_name: str, may: May | None) -> str:
         """Return advice on what to request instead, or to add to the configuration."""
-        prefix, slash, model = asked.partition("/")
+        prefix, slash, model = requested_name.partition("/")
         if slash and model in ("", "*") and prefix in self._wild:
             return f"write a model's name after {prefix}/"
         if slash and model and (meant := self._meant_provider(prefix)):
             form = f"{meant}/{model}"
-            if meant in self._wild and len(asked) <= _REPEATED and (may is None or may(form)):
+            if meant in self._wild and len(requested_name) <= _REPEATED and (may is None or may(form)):
                 return f"did you mean {form}?"
-        if len(asked) <= _LONGEST:
+        if len(requested_name) <= _LONGEST:
             known = self._known_forms() if slash and find(prefix) is None else ()
             names = dict.fromkeys(
                 (*self.aliases, *self.routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
             )
-            if near := _nearest(asked, tuple(name for name in names if may is None or may(name))):
+            if near := _nearest(requested_name, tuple(name for name in names if may is None or may(name))):
                 return f"did you mean {' or '.join(near)}?"
-        forms, made = self._forms(asked, may), _maker(asked)
+        forms, made = self._forms(requested_name, may), _maker(requested_name)
         theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
         ask = f"if {'that' if len(forms) == 1 else 'a'} provider has it, request {' or '.join(forms)}"
         return "; or, ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
@@ -263,45 +262,54 @@ class Names:
         """The known ids with their provider, as candidates for misspelled providers."""
         return tuple(_form(entry, model) for model, entries in self._known.items() for entry in entries)
 
-    def _forms(self, asked: str, may: May | None) -> list[str]:
-        """Return names for ``asked`` that a wildcard entry would accept, without other makers' models."""
-        prefix, slash, model = asked.partition("/")
-        if not asked.isprintable() or "*" in asked or len(asked) > _REPEATED or (slash and not (prefix and model)):
+    def _forms(self, requested_name: str, may: May | None) -> list[str]:
+        """Return names for ``requested_name`` that a wildcard entry would accept, without other makers' models."""
+        prefix, slash, model = requested_name.partition("/")
+        if (
+            not requested_name.isprintable()
+            or "*" in requested_name
+            or len(requested_name) > _REPEATED
+            or (slash and not (prefix and model))
+        ):
             return []
-        other = _maker(asked) is not None
-        forms = [_form(entry, asked) for entry in self._wildcards if not (other and entry.provider.families)]
+        other = _maker(requested_name) is not None
+        forms = [_form(entry, requested_name) for entry in self._wildcards if not (other and entry.provider.families)]
         return [form for form in forms if may is None or may(form)][:_OFFERED]
 
 
 @lru_cache(_REMEMBERED)
-def _nearest(asked: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return up to three of ``names`` similar to ``asked``.
+def _nearest(requested_name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return up to three of ``names`` similar to ``requested_name``.
 
     Only those with about the same letters are compared closely, which takes quadratic time."""
-    if len(asked) > _COMPARED:
+    if len(requested_name) > _COMPARED:
         return ()
-    matcher = difflib.SequenceMatcher(b=asked)
+    matcher = difflib.SequenceMatcher(b=requested_name)
     alike: list[tuple[float, str]] = []
     for name in islice((name for name in names if len(name) <= _COMPARED), _CANDIDATES):
         matcher.set_seq1(name)
         if matcher.real_quick_ratio() >= _LIKE and (ratio := matcher.quick_ratio()) >= _LIKE:
             alike.append((ratio, name))
     closely = [name for _, name in heapq.nlargest(_CLOSELY, alike)]
-    close = [name for name in difflib.get_close_matches(asked, closely, n=3, cutoff=_LIKE) if _shares_word(asked, name)]
-    return tuple(close or islice((name for name in names if _has_words(name, asked)), _OFFERED))
+    close = [
+        name
+        for name in difflib.get_close_matches(requested_name, closely, n=3, cutoff=_LIKE)
+        if _shares_word(requested_name, name)
+    ]
+    return tuple(close or islice((name for name in names if _has_words(name, requested_name)), _OFFERED))
 
 
-def _shares_word(asked: str, name: str) -> bool:
-    """Return whether ``name`` has a word similar to a distinctive word of ``asked``: ``latest`` alone does not
+def _shares_word(requested_name: str, name: str) -> bool:
+    """Return whether ``name`` has a word similar to a distinctive word of ``requested_name``: ``latest`` alone does not
     count."""
-    words = _words(asked)
+    words = _words(requested_name)
     return not words or any(nearest(word, _words(name), _LIKE) for word in words)
 
 
-def _has_words(name: str, asked: str) -> bool:
-    """Return whether ``name`` has all words of ``asked``, a model without its version: ``opus-latest``."""
-    words = _words(asked)
-    return bool(words) and not _DIGIT.search(asked) and words <= _words(name)
+def _has_words(name: str, requested_name: str) -> bool:
+    """Return whether ``name`` has all words of ``requested_name``, a model without its version: ``opus-latest``."""
+    words = _words(requested_name)
+    return bool(words) and not _DIGIT.search(requested_name) and words <= _words(name)
 
 
 def _words(name: str) -> set[str]:
@@ -309,11 +317,11 @@ def _words(name: str) -> set[str]:
     return {word for word in _WORD.findall(name.lower()) if word not in _FORMS}
 
 
-def _maker(asked: str) -> Provider | None:
-    """Return the provider that ``asked`` names, or whose family it belongs to."""
-    prefix, slash, _ = asked.partition("/")
+def _maker(requested_name: str) -> Provider | None:
+    """Return the provider that ``requested_name`` names, or whose family it belongs to."""
+    prefix, slash, _ = requested_name.partition("/")
     if not slash or len(prefix) > _COMPARED:
-        return maker(asked)
+        return maker(requested_name)
     return find(prefix) or find(nearest(prefix, CATALOG, _ALIKE) or "")
 
 

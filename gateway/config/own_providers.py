@@ -123,37 +123,37 @@ def build_providers(providers: Mapping[str, ProviderSettings], findings: Finding
     return found
 
 
-def _row(name: str, given: ProviderSettings, path: Path, findings: Findings) -> Provider | None:
+def _row(name: str, settings: ProviderSettings, path: Path, findings: Findings) -> Provider | None:
     known, interface = catalog.find(name), None
-    if given.provider_interface is not None:
-        interface = catalog.find(given.provider_interface)
+    if settings.provider_interface is not None:
+        interface = catalog.find(settings.provider_interface)
         if interface is None:
-            word = given.provider_interface
+            word = settings.provider_interface
             near = nearest(word, (*catalog.CATALOG, *catalog.ALIASES))
             findings.wrong(
                 (*path, "provider_interface"), f"unknown interface {describe(word)}", one_of(catalog.CATALOG), near
             )
             return None
     row = catalog.generic(id_of(name), interface) if known is None or interface is not None else known
-    row = _placed(row, given)
+    row = _placed(row, settings)
     changes: dict[str, Any] = {
-        name: value for name in ("display_name", "families", "models") if (value := getattr(given, name)) is not None
+        name: value for name in ("display_name", "families", "models") if (value := getattr(settings, name)) is not None
     }
-    if given.speaks:
-        _check_spoken(given, row, path, findings)
-        changes |= {"speaks": MappingProxyType(dict(given.speaks)), "by_model": (), "note": ""}
-    if given.auth is not None:
-        changes["auth"] = MappingProxyType({**row.auth, **_signers(given.auth)})
-    if given.quirks:
-        changes |= {name: attrs.evolve(getattr(row, name), **given.quirks) for name in ("quirks", "known")}
+    if settings.speaks:
+        _check_spoken(settings, row, path, findings)
+        changes |= {"speaks": MappingProxyType(dict(settings.speaks)), "by_model": (), "note": ""}
+    if settings.auth is not None:
+        changes["auth"] = MappingProxyType({**row.auth, **_signers(settings.auth)})
+    if settings.quirks:
+        changes |= {name: attrs.evolve(getattr(row, name), **settings.quirks) for name in ("quirks", "known")}
     return attrs.evolve(row, **changes)
 
 
-def _placed(row: Provider, given: ProviderSettings) -> Provider:
+def _placed(row: Provider, settings: ProviderSettings) -> Provider:
     """Return ``row`` with the given address and paths."""
-    if given.base_url is not None:
-        speaks: dict[Api, Api] = {**row.speaks, **given.speaks}
-        base_url = given.base_url if given.paths else row.complete_base_url(given.base_url, speaks.values())
+    if settings.base_url is not None:
+        speaks: dict[Api, Api] = {**row.speaks, **settings.speaks}
+        base_url = settings.base_url if settings.paths else row.complete_base_url(settings.base_url, speaks.values())
         parts = urlsplit(base_url)
         path = parts.path.rstrip("/")
         row = row.at_base_url(base_url)
@@ -161,11 +161,11 @@ def _placed(row: Provider, given: ProviderSettings) -> Provider:
         origin = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
         row = attrs.evolve(row, base_url=origin, prefix=path or row.prefix, places=there, by_path={}, hosts={})
     places, paths = dict(row.places), dict(row.paths)
-    for api, whole in given.paths.items():
+    for api, whole in settings.paths.items():
         end = STANDARD_PATHS[api]
         places[api] = whole.removesuffix(end) if whole.endswith(end) else ""
         paths[api] = end if whole.endswith(end) else whole
-    return attrs.evolve(row, places=places, paths=paths) if given.paths else row
+    return attrs.evolve(row, places=places, paths=paths) if settings.paths else row
 
 
 def _signers(given: str | Mapping[Any, str]) -> dict[Api, Signer]:
@@ -173,8 +173,8 @@ def _signers(given: str | Mapping[Any, str]) -> dict[Api, Signer]:
     return {api: BEARER_TOKEN if word == "bearer" else HeaderKey(word) for api, word in by_api.items()}
 
 
-def _check_spoken(given: ProviderSettings, row: Provider, path: Path, findings: Findings) -> None:
-    for api in dict.fromkeys(given.speaks.values()):
+def _check_spoken(settings: ProviderSettings, row: Provider, path: Path, findings: Findings) -> None:
+    for api in dict.fromkeys(settings.speaks.values()):
         if api not in row.paths:
             found = f"{row.display_name} has no path for {api}"
             findings.wrong((*path, "speaks"), found, f"set the path: `paths: {{{api}: /…}}`")

@@ -90,13 +90,13 @@ class StateScope:
     """The stores for a client's turns.
 
     ``store`` has stored turns of ``owner``, ``None`` without state storage. ``local`` remembers other turns while a
-    websocket lives. ``named`` means that the owner is a configured client; otherwise it is a credential's user, or
-    everybody."""
+    websocket lives. ``is_named_client`` means that the owner is a configured client; otherwise it is a credential's
+    user, or everybody."""
 
     owner: str
     store: Store | None
     local: Store | None = None
-    named: bool = True
+    is_named_client: bool = True
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # one per request: cheaper to create

@@ -240,7 +240,7 @@ async def _resolve_at_provider(
     A client identified only by its own credential uses its own account at the provider. With several candidates, a turn
     goes only to the one that stores it."""
     first = candidates[0].target
-    nobodys = not scope.owner or (first.entry.passthrough_auth and not scope.named)
+    nobodys = not scope.owner or (first.entry.passthrough_auth and not scope.is_named_client)
     if nobodys and len(candidates) == 1:
         return ResolvedRequest(incoming, candidates)
     if scope.store is None:

@@ -67,7 +67,7 @@ class Exchange:
         self._context = ExchangeContext(service, CODECS[api], client_request, record, trace)
         self._scope = scope
         owner = service.admission.holder(client_request.client, client_request.headers)
-        self._memory = memory or StateScope(owner, service.store, named=client_request.client is not None)
+        self._memory = memory or StateScope(owner, service.store, is_named_client=client_request.client is not None)
         self.record = record
         self._reservation = None
 

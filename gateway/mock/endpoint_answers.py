@@ -70,17 +70,17 @@ def bytes_answer(content: bytes, type: str) -> ScriptedAnswer:
     return ScriptedAnswer(None, (Piece(content),), (("content-type", type),))
 
 
-def event_answer(events: Iterable[Mapping[str, Any]], *, named: bool = True, done: bool = False) -> ScriptedAnswer:
+def event_answer(events: Iterable[Mapping[str, Any]], *, has_name: bool = True, done: bool = False) -> ScriptedAnswer:
     """Return a stream of ``events``, with event names if ``named``, and Chat's ``[DONE]`` if ``done``."""
     pieces = [
-        Piece(b"".join((*_event_line(one, named), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
+        Piece(b"".join((*_event_line(one, has_name), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
         for one in events
     ]
     return ScriptedAnswer(SSE, (*pieces, *([Piece(b"data: [DONE]\n\n")] if done else [])), STREAM_HEADERS)
 
 
-def _event_line(event: Mapping[str, Any], named: bool) -> tuple[bytes, ...]:
-    return (f"event: {event['type']}\n".encode(),) if named else ()
+def _event_line(event: Mapping[str, Any], has_name: bool) -> tuple[bytes, ...]:
+    return (f"event: {event['type']}\n".encode(),) if has_name else ()
 
 
 def token_count(texts: Sequence[str]) -> int:
@@ -208,7 +208,7 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
     events += [{**first, "choices": [{"index": at, "text": "", **end}]} for at in places]
     counts = call.members.get("stream_options") == {"include_usage": True}
     return event_answer(
-        [*events, *([{**first, "choices": [], "usage": usage}] if counts else [])], named=False, done=True
+        [*events, *([{**first, "choices": [], "usage": usage}] if counts else [])], has_name=False, done=True
     )
 
 
@@ -225,7 +225,7 @@ def fill_in(call: EndpointCall) -> ScriptedAnswer:
             {**first, "object": "chat.completion.chunk", "choices": [
                 {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": used},
         ]  # fmt: skip
-        return event_answer(events, named=False, done=True)
+        return event_answer(events, has_name=False, done=True)
     message = {"role": "assistant", "content": said}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     return json_answer({**first, "object": "chat.completion", "choices": choices, "usage": used})

@@ -69,12 +69,14 @@ class BatchModels:
 
     The account is ``named``, else that of the first model. ``summary`` describes the requests so far."""
 
-    def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
-        self.account = named
+    def __init__(
+        self, request: KeptRequest, chosen_account: Account | None, usable_accounts: tuple[Account, ...]
+    ) -> None:
+        self.account = chosen_account
         self._named: dict[tuple[str, str], None] = {}
         self._tokens = self._usd = 0
         self._request = request
-        self._usable = usable
+        self._usable = usable_accounts
 
     @property
     def summary(self) -> BatchSummary:

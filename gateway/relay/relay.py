@@ -133,14 +133,14 @@ class RelayedAnswer:
         self.status, self.headers = response.status, (*own, *passed, *self._own_headers)
         self._pieces = response.chunks()
 
-    async def _next(self, came: Pieces | None = None) -> bytes:
+    async def _next(self, read_pieces: Pieces | None = None) -> bytes:
         """Return the filter's next bytes for the client, possibly none, and add the provider's to ``read_pieces``."""
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
                 source.watch.restart_idle_limit()
-                if came is not None and source.stamp is not None:
-                    came.append((trio.current_time(), piece))
+                if read_pieces is not None and source.stamp is not None:
+                    read_pieces.append((trio.current_time(), piece))
                 if work := self.filter.size_of_work(piece):
                     out = await offload(work, self.filter.take, piece)
                 else:

@@ -103,8 +103,8 @@ class LiveEvent:
     one because the viewer was slow, ``left_out`` the number of bytes that were dropped for lack of room."""
 
     at: float
-    came: str
-    went: str
+    received: str
+    sent: str
     note: str
     lost: int
     left_out: int
@@ -132,26 +132,26 @@ class Subscription:
 
     def _events_of(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
         at = self._began
-        for at, came, went in passages:
-            left_out = 0 if came or went else transcript.left_out
-            yield self._passed(at, came, went, left_out=left_out)
+        for at, received, sent in passages:
+            left_out = 0 if received or sent else transcript.left_out
+            yield self._passed(at, received, sent, left_out=left_out)
         if transcript.over and transcript.note:
             yield self._passed(at, b"", b"", transcript.note)
 
-    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
+    def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
         try:
-            self._to.send_nowait(self._passed(time.perf_counter(), came, went, note, lost=self._lost))
+            self._to.send_nowait(self._passed(time.perf_counter(), received, sent, note, lost=self._lost))
         except trio.WouldBlock:
             self._lost += 1
         else:
             self._lost = 0
 
     def _passed(
-        self, at: float, came: bytes, went: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
+        self, at: float, received: bytes, sent: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
     ) -> LiveEvent:
-        came, went = text_of(came), text_of(went)
-        shown = (self._redact_and_cut(came), self._redact_and_cut(went), self._redact_and_cut(note.encode()))
-        return LiveEvent(at - self._began, *shown, lost, left_out, (len(came), len(went)))
+        received, sent = text_of(received), text_of(sent)
+        shown = (self._redact_and_cut(received), self._redact_and_cut(sent), self._redact_and_cut(note.encode()))
+        return LiveEvent(at - self._began, *shown, lost, left_out, (len(received), len(sent)))
 
     @property
     def lost(self) -> int:

@@ -82,7 +82,7 @@ NO_RECORDING: Final = ExchangeRecording()
 class ExchangeRecorder:
     """Records the exchanges of a process."""
 
-    def begin(self, record: Record, asked: ClientRequest, body: bytes) -> ExchangeRecording:
+    def begin(self, record: Record, client_request: ClientRequest, body: bytes) -> ExchangeRecording:
         """Return the recording of the exchange of ``record``, with the client's request."""
         return NO_RECORDING
 

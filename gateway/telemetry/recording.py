@@ -74,14 +74,16 @@ class RecordedSide:
 class Recording(ExchangeRecording):
     """The recording of a running exchange; observes its stream as a ``Listener``. Its methods never wait or raise."""
 
-    def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
+    def __init__(self, recorder: "Recorder", api: Api, client_request: ClientRequest, body: bytes) -> None:
         self._recorder = recorder
         self._done = False
-        self.client = RecordedSide(api, _request_path(api, asked), request_headers=_recorded_headers(asked.headers))
+        self.client = RecordedSide(
+            api, _request_path(api, client_request), request_headers=_recorded_headers(client_request.headers)
+        )
         self.provider: RecordedSide | None = None
         self._sent: list[tuple[object, RecordedSide, str]] = []
         self.provider_name: str | None = None
-        self.secrets: Secrets = tuple(_credentials(asked.headers))
+        self.secrets: Secrets = tuple(_credentials(client_request.headers))
         self.held = 0
         self.is_dropped = False
         self.began = 0.0  # Unix seconds, known at the end
@@ -130,10 +132,10 @@ class Recording(ExchangeRecording):
 
     # Both sides
 
-    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
-        self.received(came)
+    def observe(self, received_bytes: bytes, sent_bytes: bytes, note: str = "") -> None:
+        self.received(received_bytes)
         if not self._done:
-            self._add(self.client.response, went)
+            self._add(self.client.response, sent_bytes)
 
     def follow(self, stream: HasLane) -> None:
         listen(stream, self)
@@ -176,9 +178,9 @@ class Recorder(ExchangeRecorder):
         self._over = trio.Event()
         self._running = False
 
-    def begin(self, record: Record, asked: ClientRequest, body: bytes) -> Recording:
+    def begin(self, record: Record, client_request: ClientRequest, body: bytes) -> Recording:
         """Return the recording of the exchange of ``record``, with the client's request."""
-        recording = self._open[record] = Recording(self, record.api, asked, body)
+        recording = self._open[record] = Recording(self, record.api, client_request, body)
         return recording
 
     def hide(self, secrets: Secrets) -> None:
@@ -249,8 +251,8 @@ def _side(name: Literal["client", "provider"], half: RecordedSide, provider: str
     )  # fmt: skip
 
 
-def _request_path(api: Api, asked: ClientRequest) -> str:
-    return answer_path(api, asked.path.model, asked.path.stream).partition("?")[0]
+def _request_path(api: Api, client_request: ClientRequest) -> str:
+    return answer_path(api, client_request.path.model, client_request.path.stream).partition("?")[0]
 
 
 def _recorded_headers(headers: Headers) -> Headers:

@@ -65,29 +65,29 @@ class Transcribed:
         """Store the bytes so far and all later ones, because this lane was selected."""
         waiting, self._waiting = self._waiting or (), None
         self.transcript.source = self.source
-        for came, went, note in waiting:
-            self._add(came, went, note)
+        for received, sent, note in waiting:
+            self._add(received, sent, note)
 
-    def _add(self, came: bytes, went: bytes, note: str | None = None) -> None:
+    def _add(self, received: bytes, sent: bytes, note: str | None = None) -> None:
         if self._waiting is not None:
-            self._size += len(came) + len(went)
+            self._size += len(received) + len(sent)
             if self._size <= WAITING:
-                self._waiting.append((came, went, note))
+                self._waiting.append((received, sent, note))
             else:
-                self.transcript.left_out += len(came) + len(went)
+                self.transcript.left_out += len(received) + len(sent)
             return
         if note is not None:
             self.transcript.note = note
-        if came or went:
-            self.transcript.add(came, went)
+        if received or sent:
+            self.transcript.add(received, sent)
 
 
 class StreamListener(Protocol):
     """Receives everything that passes. Called within the stream, so it must be fast and never wait."""
 
-    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
-        """Handle bytes that ``came`` from the provider, one event if possible, and those that ``went`` to the client
-        for them. Either may be empty. ``note`` is the provider's error, if its stream broke off."""
+    def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
+        """Handle the bytes ``received`` from the provider, one event if possible, and those ``sent`` to the client for
+        them. Either may be empty. ``note`` is the provider's error, if its stream broke off."""
         ...
 
 
@@ -108,7 +108,7 @@ class ObservedLane:
         self._held = 0  # bytes of an event that the lane already has and the splitter still holds
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._feed_part(part, came) for part, came in self._split_at_events(data)])
+        return b"".join([self._feed_part(part, received) for part, received in self._split_at_events(data)])
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self._splitter.close()
@@ -129,22 +129,22 @@ class ObservedLane:
     def end_wait(self) -> None:
         """Report the bytes so far and all later ones, because this lane was selected."""
         waiting, self._waiting = self._waiting or (), None
-        for came, went, note in waiting:
-            self._report(came, went, note)
+        for received, sent, note in waiting:
+            self._report(received, sent, note)
 
-    def catch_up(self, came: bytes, went: bytes) -> None:
+    def catch_up(self, received: bytes, sent: bytes) -> None:
         """Report what passed through the inner lane before this one wrapped it."""
         try:
-            events = self._splitter.feed(came)
+            events = self._splitter.feed(received)
         except FramingError:
             self._splitter, self._held, events = self.source.splitter(LARGEST), 0, []
-        self._held += len(came) - sum(map(len, events))
-        self._report(b"".join(events), went)
+        self._held += len(received) - sum(map(len, events))
+        self._report(b"".join(events), sent)
 
-    def _feed_part(self, part: bytes, came: bytes) -> bytes:
+    def _feed_part(self, part: bytes, received: bytes) -> bytes:
         out = self.lane.feed(part)
-        if came or out:
-            self._report(came, out)
+        if received or out:
+            self._report(received, out)
         return out
 
     def _split_at_events(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -166,15 +166,15 @@ class ObservedLane:
             self._held += len(data) - start
             yield data[start:], b""
 
-    def _report(self, came: bytes, went: bytes, note: str = "") -> None:
+    def _report(self, received: bytes, sent: bytes, note: str = "") -> None:
         if self._waiting is not None:
-            self._size += len(came) + len(went)
+            self._size += len(received) + len(sent)
             if self._size <= WAITING:
-                self._waiting.append((came, went, note))
+                self._waiting.append((received, sent, note))
             return
         for listener in tuple(self.listeners):
             try:
-                listener.observe(came, went, note)
+                listener.observe(received, sent, note)
             except Exception:  # the boundary: a listener's error must not end the stream
                 log.exception("a recorder or viewer of a stream failed and receives no more of its events")
                 self.listeners.remove(listener)
@@ -217,8 +217,8 @@ def with_late_listeners(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, 
     if not isinstance(around, ObservedLane) or isinstance(lane, ObservedLane):
         return lane
     late = ObservedLane(lane, around.listeners, waits=True)
-    for came, went in passed:
-        late.catch_up(came, went)
+    for received, sent in passed:
+        late.catch_up(received, sent)
     return late
 
 

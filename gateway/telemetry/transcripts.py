@@ -95,44 +95,44 @@ class Transcript:
         self._pieces: list[float | bytes | None] = []  # three per piece; ``None``: sent unchanged
         self._last: tuple[float, bytes] = (0.0, b"")
 
-    def add(self, came: bytes, went: bytes) -> None:
-        same = came == went
-        size = len(came) if same else len(came) + len(went)
+    def add(self, received: bytes, sent: bytes) -> None:
+        same = received == sent
+        size = len(received) if same else len(received) + len(sent)
         if self._full:
-            self._leave_out(size, went)
+            self._leave_out(size, sent)
             return
         size += PIECE
         self.size += size
         self._room.held += size
         if self.size > EACH or self._room.held > self._room.most:
-            self._make_room(size, went)
+            self._make_room(size, sent)
         if not self._full:
-            self._pieces += (perf_counter(), came, None if same else went)
+            self._pieces += (perf_counter(), received, None if same else sent)
 
-    def _make_room(self, size: int, went: bytes) -> None:
+    def _make_room(self, size: int, sent: bytes) -> None:
         """Make room for a piece that is already counted. Without room it is left out, and so are all later ones."""
         if self.size <= EACH and self._room.make_room(self.client):
             return
         self._full = True
         self.size -= size
         self._room.held -= size
-        self._leave_out(size - PIECE, went)
+        self._leave_out(size - PIECE, sent)
 
-    def _leave_out(self, size: int, went: bytes) -> None:
+    def _leave_out(self, size: int, sent: bytes) -> None:
         self.left_out += size
-        if went:
-            self._last = perf_counter(), went
+        if sent:
+            self._last = perf_counter(), sent
 
     def close(self) -> None:
         """Note the end of the stream.
 
         The end of the client's bytes is cut where an event starts, because half a credential would not be
         recognized."""
-        at, went = self._last
-        if len(went) > LAST:
-            found = _END_OF_EVENT.search(went, len(went) - LAST)
-            went = b"" if found is None else went[found.end() :]
-        self._last = at, went
+        at, sent = self._last
+        if len(sent) > LAST:
+            found = _END_OF_EVENT.search(sent, len(sent) - LAST)
+            sent = b"" if found is None else sent[found.end() :]
+        self._last = at, sent
         self._full = self.over = True
 
     def clear(self) -> None:
@@ -151,26 +151,26 @@ class Transcript:
         splitter = self.source.splitter(EACH)
         held: list[bytes] = []  # bytes that belong to an incomplete event
         pieces: list[tuple[float, bytes, bytes | None]] = list(zip(*[iter(flat)] * 3, strict=True))
-        for number, (at, came, went) in enumerate(pieces, 1):
-            held.append(came)
+        for number, (at, received, sent) in enumerate(pieces, 1):
+            held.append(received)
             try:
-                events = splitter.feed(came)
+                events = splitter.feed(received)
             except FramingError:  # the stream ended in an error because of this
                 events, splitter = [b"".join(held)], self.source.splitter(EACH)
             if events:
                 held = [b"".join(held)[sum(map(len, events)) :]]
             if self.over and number == len(pieces) and not self.left_out:
                 events += filter(None, (splitter.close(),))  # the rest of this event will not arrive
-            yield from _paired(at, events, came if went is None else went)
+            yield from _paired(at, events, received if sent is None else sent)
         if self.left_out:
             yield last[0], b"", b""
         if self.over and last[1]:
             yield last[0], b"", last[1]
 
 
-def _paired(at: float, came: list[bytes], went: bytes) -> Iterator[Passage]:
-    sent = events_in(went)
-    if len(sent) == len(came):
-        yield from ((at, *pair) for pair in zip(came, sent, strict=True))
-    elif came or went:
-        yield at, b"".join(came), went
+def _paired(at: float, received: list[bytes], sent: bytes) -> Iterator[Passage]:
+    sent_events = events_in(sent)
+    if len(sent_events) == len(received):
+        yield from ((at, *pair) for pair in zip(received, sent_events, strict=True))
+    elif received or sent:
+        yield at, b"".join(received), sent

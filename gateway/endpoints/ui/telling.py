@@ -116,8 +116,8 @@ async def _batch(subscription: Subscription) -> list[LiveEvent]:
 
 
 def _event_fields(event: LiveEvent) -> dict[str, Any]:
-    came, went = event.sizes
+    received, sent = event.sizes
     return {
-        "at": round(event.at, 3), "came": event.came, "went": event.went, "note": event.note, "lost": event.lost,
-        "left_out": event.left_out, "came_bytes": came, "went_bytes": went,
+        "at": round(event.at, 3), "came": event.received, "went": event.sent, "note": event.note, "lost": event.lost,
+        "left_out": event.left_out, "came_bytes": received, "went_bytes": sent,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest
 from gateway.request.narrowing import join_plans, narrow_candidates, narrow_retries
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.prepare import prepare_wished
+from gateway.request.prepare import prepare_with_options
 from gateway.request.router_bodies import read_options
 from gateway.request.routing_options import NO_OPTIONS, RoutingOptions
 from gateway.routing.once import ONCE
@@ -162,7 +162,7 @@ def test_vercel():
 def test_litellm():
     # https://docs.litellm.ai/docs/proxy/client_side_fallbacks
     options = said("litellm", fallbacks=["second"], num_retries=1, timeout=30, context_window_fallbacks=[{"a": ["b"]}])
-    assert (names(options), options.repeats, options.deadline) == (["best", "second"], 1, 30)
+    assert (names(options), options.max_repeats, options.deadline) == (["best", "second"], 1, 30)
     assert options.dropped == ("context_window_fallbacks",)
     assert said("litellm", disable_fallbacks=True).fallback == "off"
 
@@ -197,9 +197,11 @@ def test_other_members_keep_their_order_and_their_bytes():
     stripped = options.without_members_in(incoming)
     assert stripped.body == b'{"seed":1.0,"messages":[ {"role":"user","content":"\\u0041"} ],"model":"best"}'
     assert options.members_for(ROUTER.resolve("gpt", "chat")) == {}
-    sent = prepare_wished(options, stripped, ROUTER.resolve("router", "chat"))
+    sent = prepare_with_options(options, stripped, ROUTER.resolve("router", "chat"))
     assert json.loads(sent.outgoing.body) == {**json.loads(body), "model": "openai/gpt-5"}
-    assert "models" not in json.loads(prepare_wished(options, stripped, ROUTER.resolve("gpt", "chat")).outgoing.body)
+    assert "models" not in json.loads(
+        prepare_with_options(options, stripped, ROUTER.resolve("gpt", "chat")).outgoing.body
+    )
 
 
 NO_PRICES = ("cheap", -1, True, [], {}, "NaN", "Infinity")
@@ -312,9 +314,9 @@ def test_plans_are_joined_in_order_with_each_target_once():
         (RoutingOptions(deadline=20), SEVERAL, Retries(deadline=20)),
         (RoutingOptions(deadline=math.inf), SEVERAL, Retries()),
         (RoutingOptions(deadline=900), SEVERAL, Retries()),
-        (RoutingOptions(repeats=9), SEVERAL, Retries()),
-        (RoutingOptions(repeats=1), candidates("sonnet", "gpt"), Retries(attempts=3)),
-        (RoutingOptions(repeats=0), candidates("sonnet"), Retries(attempts=1)),
+        (RoutingOptions(max_repeats=9), SEVERAL, Retries()),
+        (RoutingOptions(max_repeats=1), candidates("sonnet", "gpt"), Retries(attempts=3)),
+        (RoutingOptions(max_repeats=0), candidates("sonnet"), Retries(attempts=1)),
         (RoutingOptions(fallback="off"), candidates("sonnet"), Retries(attempts=1)),
         (RoutingOptions(fallback="off"), candidates("azure-eu azure-us"), Retries(attempts=1)),
     ],
@@ -325,7 +327,7 @@ def test_options_only_shrink_retries(options, places, left):
 
 def test_a_lone_target_without_fallback_keeps_its_configured_retries():
     off, (sonnet,) = RoutingOptions(fallback="off"), candidates("sonnet")
-    assert narrow_retries(Retries(), off, (sonnet,), given=True).attempts == 4
+    assert narrow_retries(Retries(), off, (sonnet,), has_own_retries=True).attempts == 4
     entry = attrs.evolve(sonnet.target.entry, retries=Retries(attempts=2))
     twice = attrs.evolve(sonnet, target=attrs.evolve(sonnet.target, entry=entry))
     assert narrow_retries(Retries(), off, (twice,)).attempts == 2

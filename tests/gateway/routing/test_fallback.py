@@ -36,7 +36,7 @@ def plan(*groups: str | tuple[str, ...], whens: Mapping[str, Collection[FailureR
         for number, group in enumerate(groups)
         for name in ((group,) if isinstance(group, str) else group)
     ]
-    return Plan(tuple(candidates), FALLBACK, **{"retries": Retries(), "heeds_outages": True, **more})
+    return Plan(tuple(candidates), FALLBACK, **{"retries": Retries(), "skips_unavailable": True, **more})
 
 
 def failed(name: str, reason: FailureReason = "overloaded", wait: float | None = None, **more) -> Outcome:

@@ -126,7 +126,7 @@ def test_connections_of_one_address_are_counted_together(addresses, room):
 
 
 async def test_one_connection_too_many_from_an_address_is_a_429(monkeypatch):
-    monkeypatch.setattr(ConnectionRegistry, "_count_name", lambda *_: "192.0.2.1")
+    monkeypatch.setattr(ConnectionRegistry, "_counting_key", lambda *_: "192.0.2.1")
     async with serving() as server, server.connect() as client:
         await client.get("/stream")
         await client.until(b"first;")

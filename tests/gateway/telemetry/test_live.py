@@ -533,8 +533,8 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     record.bill.is_complete = True
     stage.end(record)
     passed = [one async for one in tap.events]
-    assert "".join(one.came for one in passed) == stream_of("chat").decode()
-    assert "message_stop" in passed[-1].went or "message_stop" in "".join(one.went for one in passed)
+    assert "".join(one.received for one in passed) == stream_of("chat").decode()
+    assert "message_stop" in passed[-1].sent or "message_stop" in "".join(one.sent for one in passed)
     assert tap.line is not None
     assert tap.line["ended"] == "complete"
     off()
@@ -547,12 +547,12 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(
     delivery.lane.feed(comments)
     assert tap.lost == 40
     first = await tap.events.receive()
-    assert (first.came, first.lost) == (": x\n\n", 0)
+    assert (first.received, first.lost) == (": x\n\n", 0)
     delivery.lane.feed(b": late\n\n")
     assert tap.lost == 0
     off()
     told = [one async for one in tap.events]
-    assert (told[-1].came, told[-1].lost) == (": late\n\n", 40)
+    assert (told[-1].received, told[-1].lost) == (": late\n\n", 40)
 
 
 async def test_no_credential_is_shown_not_even_half_of_one(stage):
@@ -562,8 +562,8 @@ async def test_no_credential_is_shown_not_even_half_of_one(stage):
     delivery.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
     off()
     passed = [one async for one in tap.events]
-    assert KEY[:6] not in "".join(one.came + one.went + one.note for one in passed)
-    assert passed[0].sizes[0] > SHOWN >= len(passed[0].came)
+    assert KEY[:6] not in "".join(one.received + one.sent + one.note for one in passed)
+    assert passed[0].sizes[0] > SHOWN >= len(passed[0].received)
     assert "refused [redacted]" in passed[-1].note
 
 
@@ -609,7 +609,7 @@ async def test_an_unstreamed_exchange_can_be_opened_only_after_its_end(stage):
 
 
 def shown(tap) -> list[tuple[str, str]]:
-    return [(one.came, one.went) for one in tap.before]
+    return [(one.received, one.sent) for one in tap.before]
 
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
@@ -631,7 +631,7 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     late, _ = stage.live_view.subscribe(1, None)
     went = b"".join(out).decode()
     for tap in (early, late):
-        rows = [*shown(tap), *[(one.came, one.went) async for one in tap.events]]
+        rows = [*shown(tap), *[(one.received, one.sent) async for one in tap.events]]
         assert "".join(text for _, text in rows) == went
         assert (tap.line["request_id"], tap.kept) == ("call", "kept")
     assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
@@ -655,9 +655,9 @@ async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
     stage.end(record)
     rows = list(stage.live_view.subscribe(1, None)[0].before)
     assert rows[-1].note == "broke, with [redacted]"
-    assert "error" in rows[-2].went
-    assert rows[-2].came
-    assert "".join(one.came for one in rows) == stream_of("chat")[:400].decode()  # half an event, too
+    assert "error" in rows[-2].sent
+    assert rows[-2].received
+    assert "".join(one.received for one in rows) == stream_of("chat")[:400].decode()  # half an event, too
 
 
 async def test_no_credential_is_shown_of_what_was_kept(stage):
@@ -685,10 +685,10 @@ async def test_the_beginning_and_end_of_a_long_stream_are_kept(stage):
     delivery.lane.feed(b": the last\n\n")
     for tap in (stage.live_view.subscribe(1, None)[0], ended_tap(stage, record)):
         rows = list(tap.before)
-        kept = sum(len(one.came.encode()) for one in rows)
+        kept = sum(len(one.received.encode()) for one in rows)
         (gap,) = [one for one in rows if one.left_out]
         assert gap.left_out + kept == 2 * EACH // len(event) * len(event) + len(b": the last\n\n")
-    assert rows[-1].went == ": the last\n\n"
+    assert rows[-1].sent == ": the last\n\n"
 
 
 def ended_tap(stage, record):
