@@ -53,9 +53,9 @@ _HINTS = re.compile("|".join(fnmatch.translate(hint.replace("[]", "[[][]]")) for
 
 
 EXPLANATIONS = {
-    "*cache_control": "prompt cache mark",
-    "*prompt_cache_breakpoint": "prompt cache mark",
-    "*cachePoint": "prompt cache mark",
+    "*cache_control": "cache mark",
+    "*prompt_cache_breakpoint": "cache mark",
+    "*cachePoint": "cache mark",
     "prompt_cache_*": "prompt caching setting",
     "user": "the end user's id",
     "safety_identifier": "the end user's id",
