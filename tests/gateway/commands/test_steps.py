@@ -38,7 +38,7 @@ client_keys: [{name: app, key: 0123456789abcdef0, group: eng}, {name: web, key: 
 
 @pytest.fixture
 def file(tmp_path):
-    """A function that writes a configuration with steps and returns its path."""
+    """Return a function that writes a configuration with steps and returns its path."""
 
     def write(steps: str, head: str = HEAD) -> str:
         (tmp_path / "steps.py").write_text(CODE)
