@@ -17,15 +17,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import LOOPBACK, Authority
+from tests.support.examples import DEFAULT
 from tests.support.harness import Listening
 from tests.support.repository import ROOT
 from tests.support.upstreams import Upstream, fake_upstream
 
-# Slow example generation depends on the machine, not on the code. A run that searches for new examples is only made on
-# request: `pytest --hypothesis-profile=explore`.
+# Slow example generation depends on the machine, not on the code. Only the nightly run, and others on request, search
+# for new examples: `pytest --hypothesis-profile=explore`.
 _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("explore", _shared)
-settings.register_profile("shared", _shared, derandomize=True)
+settings.register_profile("explore", _shared, max_examples=300)
+settings.register_profile("shared", _shared, derandomize=True, max_examples=DEFAULT)
 settings.register_profile("fast", _shared, derandomize=True, max_examples=20)
 settings.load_profile("shared")
 

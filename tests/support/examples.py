@@ -1,4 +1,4 @@
-"""Numbers of examples and cuts in a test: all, or with ``--fast`` a part of them."""
+"""Numbers of examples and cuts in a test: a part of them, and all with ``--hypothesis-profile=explore``."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -8,22 +8,28 @@ from hypothesis import settings
 T = TypeVar("T")
 
 USUAL = 100
-"""The default number of examples of a property, without ``--fast``."""
+"""The number that ``examples`` takes as the default and scales."""
+
+DEFAULT = 40
+"""The number of examples of a property without ``--fast``."""
 
 STRIDE = 13
 """A prime, so that the tried positions differ between the events of a stream."""
 
 
 def examples(count: int) -> int:
-    """Return the number of examples for a property that tries ``count`` without ``--fast``.
+    """Return the number of examples for a property that tries ``count`` where others try ``USUAL``.
 
     A literal number would apply to every profile.
     """
     return max(1, count * settings().max_examples // USUAL)
 
 
-def places(every: Sequence[T]) -> Sequence[T]:
-    """Return the positions at which to cut a stream: all, or with ``--fast`` every ``STRIDE``-th and the last."""
+def places(every: Sequence[T], by_default: int = 3) -> Sequence[T]:
+    """Return the positions at which to cut a stream: all in the profile ``explore``, and a part in others.
+
+    The part is the last one, and every ``STRIDE``-th with ``--fast``, otherwise every ``by_default``-th.
+    """
     if settings().max_examples >= USUAL or not every:
         return every
-    return [*every[:-1:STRIDE], every[-1]]
+    return [*every[: -1 : by_default if settings().max_examples >= DEFAULT else STRIDE], every[-1]]
