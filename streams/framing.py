@@ -76,6 +76,7 @@ class Framing:
       comments remain safe.
     - ``is_seen(raw)`` returns whether clients recognize the event at all.
     - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
+    - ``is_internal``: the bytes are the gateway's own and nothing to show or record.
     """
 
     media_type: str
@@ -89,6 +90,7 @@ class Framing:
     is_plain: Callable[[bytes], bool] = lambda raw: True
     is_seen: Callable[[bytes], bool] = lambda raw: True
     change_payload: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
+    is_internal: bool = False
 
     def matches_type(self, content_type: str | None) -> bool:
         """Return whether a body with that ``content-type`` is a stream of this framing."""

@@ -27,6 +27,7 @@ EXCEPTIONS: Final = {
     "endpoints/model_shapes.py": "a type of models, which is called as an API is",
     "endpoints/models.py": "the two vendors' lists of models",
     "endpoints/provider_kept.py": "responses that their provider keeps",
+    "exchange/checking.py": "the items of stored turns, which are those of Responses",
     "http/paths.py": "base URLs as the vendors' clients are given them",
     "kept_objects/owned_ids.py": "a shape of files, which is called as the API is that they belong to",
     "request/members.py": "members of requests, one of which is called as an API is",

@@ -114,6 +114,10 @@ class Authenticator:
         names = [entry.name for entry in self._entries]
         return frozenset(name for name in names if all(matches_one(name, patterns) for patterns in key.walls))
 
+    def group_of(self, client: str | None) -> str | None:
+        """Return the name of the group of ``client``, if it has one."""
+        return None if client is None else self._by_name[client].key.group_name
+
     def wall(self, client: str | None) -> frozenset[str] | None:
         """Return the names of the entries that may ever serve ``client``, ``None`` for all."""
         return None if client is None else self._by_name[client].wall

@@ -19,7 +19,7 @@ from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.neutral.choices import join_choices, split_other_choices
+from providers.neutral.choices import MEMBERS, join_choices, split_other_choices
 from providers.neutral.codec import Codec, Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import invalid
@@ -60,11 +60,13 @@ def make_stream_lane(
     """Return the lane of a streamed response, and its writer if the response is translated."""
     context, target = target_request.context, target_request.target
     prepared, disclosure = target_request.prepared, target_request.disclosure
-    limits, wire = context.service.limits, context.codec.wire
+    limits, wire, checks = context.service.limits, context.codec.wire, target_request.checks
     # A stream that is repeated at its end, or stored, is held until then.
     max_characters = limits.answer if wire.repeats_answer or turn.records else None
 
     def make() -> tuple[Lane, Writer | None]:
+        if checks is not None and checks.translates:
+            return _released_lane(target_request, stamp, turn, max_characters)
         if target.lane == "byte":
             passing = Passthrough(
                 context.codec, disclosure.error, disclosure.error_body, limits.event,
@@ -92,6 +94,8 @@ def make_whole_answer_lane(
     limit, framing = context.service.limits.answer, context.codec.wire.framing
 
     def make() -> tuple[Lane, Writer | None]:
+        if target_request.checks is not None:
+            return _released_lane(target_request, stamp, turn, limit)
         writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
         lane = WholeAnswerTranslation(
             codec, writer, framing, target_request.disclosure.error, limit, target_request.prepared.names
@@ -99,6 +103,21 @@ def make_whole_answer_lane(
         return _in_client_framing(context, lane), writer
 
     return _stamped_lane(stamp, make)
+
+
+def _released_lane(
+    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
+) -> tuple[Lane, Writer | None]:
+    """Return the lane that writes the events which steps have released, and its writer."""
+    from gateway.steps.released import ReleasedSource
+
+    context = target_request.context
+    writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
+    lane = Translation(
+        ReleasedSource(), writer, context.codec.wire.framing, target_request.disclosure.error,
+        context.service.limits.event, max_characters=max_characters,
+    )  # fmt: skip
+    return _in_client_framing(context, lane), writer
 
 
 def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:
@@ -219,6 +238,24 @@ def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answe
             folded.add(restore_name(event, target_request.prepared.names))
         folds.append(folded)
     return [folded.answer() for folded in folds]
+
+
+def read_choices(
+    target_request: TargetRequest, stamp: AnswerStamp | None, response: UpstreamResponse, body: bytes
+) -> list[list[Event]]:
+    """Return the events of each choice of a complete response, with their texts and the client's names of tools.
+
+    Raises ``GatewayError`` (502)."""
+    target, names = target_request.target, target_request.prepared.names
+    framing = target.framing if is_stream(target_request, response.header("content-type")) else None
+    codec = CODECS[target.api]
+    others = split_other_choices(body, target.api) if framing is None and target.api in MEMBERS else []
+
+    def read() -> list[list[Event]]:
+        found = [_events(codec, body, framing), *(_events(codec, one, None) for one in others)]
+        return [[restore_name(event, names) for event in events] for events in found]
+
+    return with_stamped_ids(stamp, b"fold", read)
 
 
 def write_client_answer(

@@ -1,5 +1,6 @@
 """The response of one attempt until it may go to the client."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, TypeVar
 
 import trio
@@ -19,6 +20,9 @@ from streams.pipe import SHUTTING_DOWN, Watch
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
+
+
+Verdict: TypeAlias = Callable[[], Awaitable[bool]]
 
 
 class AttemptAnswer(Protocol):
@@ -71,6 +75,12 @@ class CacheableAnswer(AttemptAnswer, Protocol):
 
     def continue_from(self, response: UpstreamResponse) -> None:
         """Read the unread bytes from ``response`` from now on."""
+        ...
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Waits for the steps that check the response, and returns whether they let it pass unchanged. ``None`` without
+        steps."""
         ...
 
 

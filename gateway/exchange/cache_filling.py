@@ -11,7 +11,7 @@ from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.replay import local_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import C
+from gateway.exchange.attempt_answer import C, Verdict
 from gateway.exchange.cache_lookup import NOT_CACHED, CacheHit, CacheLookup
 from gateway.exchange.origin import Make
 from gateway.exchange.planned import PlannedRequest
@@ -163,7 +163,7 @@ class CachedOrigin:
             flight.finish()
             await answer.aclose()
             raise
-        self._nursery.start_soon(self._fill_cache, flight, rest, key, judge)
+        self._nursery.start_soon(self._fill_cache, flight, rest, key, judge, answer.verdict)
         return answer
 
     async def _fill_cache(
@@ -172,6 +172,7 @@ class CachedOrigin:
         rest: UpstreamResponse | None,
         key: bytes,
         judge: Callable[[bytes], bool],
+        verdict: Verdict | None,
     ) -> None:
         """Read the ``rest`` of a response for all its readers, then cache the response.
 
@@ -181,6 +182,8 @@ class CachedOrigin:
                 if rest is not None:
                     await flight.run(rest)
                 body = await flight.wait_for_body()
+                if verdict is not None and not await verdict():
+                    return
                 if key and body is not None and await offload(len(body), judge, body):
                     answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
                     await self._lookup.keep(key, answer)

@@ -1,6 +1,6 @@
 """The state that all attempts of one exchange share, and the log of the attempts."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -12,6 +12,9 @@ from gateway.routing.target import LaneName, Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
 from providers.auth.credential import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
+
+if TYPE_CHECKING:
+    from gateway.exchange.planned import ExchangeChecks
 
 
 class AttemptLog:
@@ -53,7 +56,8 @@ class ExchangeContext:
     """The shared state of one exchange.
 
     ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it; ``attempt_log`` writes
-    the attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded."""
+    the attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded.
+    ``checks`` are the operator's steps."""
 
     service: Service
     codec: Codec
@@ -61,6 +65,7 @@ class ExchangeContext:
     record: Record
     observer: CallObserver = UNOBSERVED
     recording: ExchangeRecording = NO_RECORDING
+    checks: "ExchangeChecks | None" = None
     attempt_log: AttemptLog = attrs.field(default=attrs.Factory(lambda self: AttemptLog(self.record), takes_self=True))
 
     @property

@@ -14,7 +14,7 @@ import attrs
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
-from gateway.conversations.recorder import DetachableTurn
+from gateway.conversations.recorder import DetachableTurn, TurnRecorder
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.cache_filling import CachedOrigin
 from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers, make_lookup
@@ -22,12 +22,13 @@ from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
-from gateway.exchange.planned import PlannedRequest
-from gateway.exchange.planning import Planning
+from gateway.exchange.planned import PlannedRequest, StoppedAnswer
+from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
 from gateway.exchange.reserving import reservation_for
 from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
+from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.walk import Walk
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.headers import Headers
@@ -91,15 +92,24 @@ class Exchange:
             if (turn := request.turn.background) is not None:
                 return await self._start_in_background(origin, turn)
             return await self.answer_to(origin)
+        except StoppedAnswer as stopped:
+            return self.respond(stopped.body, 200, stopped.headers)
         except GatewayError as error:
             return self.refuse(error.info)
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
-        self._context.service.live_view.store_prompt(self.record, body)
-        planning = Planning(self._context, self._memory)
+        live_view, is_checked = self._context.service.live_view, self._context.service.steps is not None
+        if not is_checked:
+            live_view.store_prompt(self.record, body)
+        steps = STEPS if self._context.service.request_members is None else STEPS_WITH_MEMBERS
+        if is_checked:
+            steps = _with_checks(steps)
+        planning = Planning(self._context, self._memory, self._scope, steps)
         request = await planning.read(body)
         self._context = planning.context
+        if is_checked:  # with its masks
+            live_view.store_prompt(self.record, request.incoming.body)
         return request
 
     def first_available(self, plan: Plan) -> Target | None:
@@ -158,7 +168,8 @@ class Exchange:
         if not limited:
             return request
         if self._reservation is None:
-            self.record.reservation = self._reservation = reservation_for(self._context, request, run)
+            self._reservation = request.reservation or reservation_for(self._context, request, run)
+            self.record.reservation = self._reservation
             if self._reservation is not None:
                 self._scope.on_last_bytes(self._reservation.release_places)
         return attrs.evolve(request, reservation=self._reservation)
@@ -180,7 +191,8 @@ class Exchange:
         return make_response(self.record, body, status, headers, self._context.recording)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        streamed = StreamedAnswer(self._context, origin, scope, audience, await make_first_lane(origin))
+        kind = StreamedAnswer if self._context.checks is None else _checked_stream_class()
+        streamed = kind(self._context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
         headers = stream_headers(self._context.codec.wire.framing_for(self._context.client_request.query))
         return self.respond(body, 200, (*headers, *streamed.client_headers, *origin.request.headers))
@@ -205,7 +217,7 @@ class Exchange:
         """Return the complete response after its turn was stored."""
         turn = origin.request.turn
         with origin:
-            answer = await origin.run(lambda source: WholeAnswer(source, turn, origin, scope))
+            answer = await origin.run(partial(_make_whole_answer, turn, origin, scope))
             answer.report(self.record)
             if answer.error is not None:
                 origin.fail(answer.error)
@@ -235,6 +247,28 @@ class Exchange:
         body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
+
+
+def _with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
+    from gateway.exchange.checking import with_checks
+
+    return with_checks(steps)
+
+
+def _checked_stream_class() -> type[StreamedAnswer]:
+    from gateway.exchange.checked_answers import CheckedStreamedAnswer
+
+    return CheckedStreamedAnswer
+
+
+def _make_whole_answer(
+    turn: TurnRecorder, origin: AnswerOrigin, scope: RequestScope, source: AnswerSource
+) -> WholeAnswer:
+    if source.target_request.checks is None:
+        return WholeAnswer(source, turn, origin, scope)
+    from gateway.exchange.checked_answers import CheckedWholeAnswer
+
+    return CheckedWholeAnswer(source, turn, origin, scope)
 
 
 BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -20,9 +20,12 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits, Write
+    from gateway.steps.response_steps import ResponseSteps
     from gateway.upstream.response import UpstreamResponse
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
@@ -38,6 +41,32 @@ class Form(enum.Enum):
     """Reject it, because nothing can translate this response."""
 
 
+class ExchangeChecks(Protocol):
+    """The operator's steps of one exchange. ``restores``: the client gets values back that no provider has seen."""
+
+    @property
+    def restores(self) -> bool: ...
+
+    def response_steps(self, entry: str) -> "ResponseSteps | None":
+        """Return the steps for a response of the entry ``entry``, ``None`` if there are none."""
+        ...
+
+    async def for_entry(self, request: "PlannedRequest", entry: str) -> "PlannedRequest":
+        """Return ``request`` after the steps that only apply to the entry ``entry``. Raises ``GatewayError``."""
+        ...
+
+
+class StoppedAnswer(GatewayError):
+    """The refusal of a request as an answer that a step stops: its ``body`` and ``headers``. Where no model answers, it
+    is an error."""
+
+    def __init__(self, info: ErrorInfo, body: bytes, headers: Headers) -> None:
+        super().__init__(info.kind, info.message)
+        self.info = info
+        self.body = body
+        self.headers = headers
+
+
 SMALL_TEXT: Final = 4096
 """Bytes of a request up to which its text is kept until the response ends."""
 
@@ -46,11 +75,11 @@ SMALL_TEXT: Final = 4096
 class PlannedRequest:
     """A request with everything that it refers to, and its plan.
 
-    ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to. ``headers`` report unsupported
-    routing options. ``suffix`` is the end of the path, by default that of a conversation. ``affinity`` is its
-    conversation if prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated
-    work that starts with it, ``budgets`` are the client's limits for it. ``members`` are the configured edits of a
-    conversation.
+    ``prepare`` is called for each attempt; ``prepare_from`` does the same for any contents. ``turn`` stores what later
+    requests need. ``headers`` report unsupported routing options. ``suffix`` is the end of the path, by default that
+    of a conversation. ``affinity`` is its conversation if prompt caches matter. ``counted_as`` selects the limits and
+    the billing, ``begins`` is the estimated work that starts with it, ``budgets`` are the client's limits for it.
+    ``members`` are the configured edits of a conversation.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once.
     ``success_statuses`` are successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids
@@ -76,6 +105,13 @@ class PlannedRequest:
     before_end: Callable[[], object] | None = None
     reservation: Reservation | None = None
     members: "RequestEdits | None" = None
+    prepare_from: Callable[[Incoming, Target, Omissions], Prepared] | None = None
+
+    def with_incoming(self, incoming: Incoming) -> "PlannedRequest":
+        """Return the request with other contents. Only for requests with ``prepare_from``."""
+        assert self.prepare_from is not None, "it is a conversation"
+        changed = attrs.evolve(self, incoming=incoming)
+        return attrs.evolve(changed, prepare=changed.preparation(self.prepare_from))
 
     @property
     def reports_target_health(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from gateway.allowances.reservation import Reservation
 from gateway.balancing.affinity import Affinity, find_affinity
 from gateway.balancing.balancer import has_choice
 from gateway.conversations.history import recall
@@ -17,9 +18,10 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
-from gateway.exchange.planned import PlannedRequest, Preparation
+from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
 from gateway.request.narrowing import FIRST_TARGET_ONLY, is_router, join_plans, narrow
@@ -44,12 +46,15 @@ if TYPE_CHECKING:
 class Planning:
     """A request during planning.
 
-    Each of ``STEPS`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
-    if the request selects that. ``memory`` has the earlier turns. ``members`` are the configured edits. ``read`` is
-    called once."""
+    Each of ``steps`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
+    if the request selects that. ``memory`` has the earlier turns. ``scope`` is the request's. ``reservation`` is set if
+    a step has reserved. ``members`` are the configured edits. ``read`` is called once."""
 
     context: ExchangeContext
     memory: StateScope
+    scope: RequestScope
+    steps: "tuple[PlanningStep, ...]"
+    reservation: Reservation | None = None
     options: RoutingOptions = NO_OPTIONS
     turn: TurnRecorder = UNRECORDED
     headers: Headers = ()
@@ -63,21 +68,14 @@ class Planning:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self.context.codec.api, self.context.client_request.path
         self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
-        for step in STEPS if self.context.service.request_members is None else STEPS_WITH_MEMBERS:
+        for step in self.steps:
             await step(self)
         incoming, options, members = self.incoming, self.options, self.members
-        written: Preparation
-        if members is not None:
-            written = members.preparation(
-                prepare if options is NO_OPTIONS else partial(prepare_with_options, options), incoming
-            )
-        elif options is NO_OPTIONS:
-            written = partial(prepare, incoming)
-        else:
-            written = partial(prepare_with_options, options, incoming)
+        write = prepare if options is NO_OPTIONS else partial(prepare_with_options, options)
+        written = partial(write, incoming) if members is None else members.preparation(write, incoming)
         return PlannedRequest(
             incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=options.budgets,
-            replace_ids=self.replace_ids, members=members,
+            replace_ids=self.replace_ids, members=members, reservation=self.reservation, prepare_from=write,
         )  # fmt: skip
 
 

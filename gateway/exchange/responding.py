@@ -95,6 +95,8 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-attempts": str(record.attempts),
         "x-trigate-tried": tried_header(record.bill.attempt_records),
         "x-trigate-cache": record.cache,
+        "x-trigate-steps": None if record.steps is None else record.steps.header,
+        "x-trigate-refused-by": None if record.steps is None else record.steps.refused_by,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
         "x-trigate-dropped": _encode_paths(tuple(chain.from_iterable(map(with_explanation, record.dropped)))),

@@ -12,7 +12,7 @@ from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream, make_stream_lane, make_whole_answer_lane
-from gateway.exchange.attempt_answer import OtherAttempts, Pieces, count_answer
+from gateway.exchange.attempt_answer import OtherAttempts, Pieces, Verdict, count_answer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import MAX_HELD, Delivery
@@ -95,6 +95,9 @@ class StartedStream:
     writer: Writer | None
     read_pieces: Pieces
     is_held = False
+    verdict: Verdict | None = None
+    keeps_pieces = False
+    """True if ``chunks`` adds to ``read_pieces``."""
 
     def __init__(
         self,
@@ -114,7 +117,7 @@ class StartedStream:
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
         self._form, self._turn = request.form, request.turn
         self._other_attempts = other_attempts
-        self._first_lane = first_lane
+        self.first_lane = first_lane
         self._observed_lane = observed_lane
         self._scope = scope
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
@@ -151,7 +154,7 @@ class StartedStream:
         source, target_request = self.source, self.source.target_request
         if is_stream(target_request, response.header("content-type")):
             # If another attempt may follow, the first lane keeps the connection alive until that begins.
-            first = None if self._other_attempts.may_be_followed(source) else self._first_lane.take(source)
+            first = None if self._other_attempts.may_be_followed(source) else self.first_lane.take(source)
             lane, self.writer = first or await _make_lane(target_request, source.stamp, self._turn)
             return lane
         if self._form is Form.AS_ASKED:
@@ -169,13 +172,13 @@ class StartedStream:
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
         follow. At most ``HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
-        pieces = None if source.stamp is None else self.read_pieces
+        pieces = None if source.stamp is None or self.keeps_pieces else self.read_pieces
         first: list[bytes] = []
         size = seen = 0
         if pieces is not None:
             pieces.append((trio.current_time(), b""))
         try:
-            async for chunk in response.chunks():
+            async for chunk in self.chunks():
                 source.watch.restart_idle_limit()
                 if pieces is not None:
                     pieces.append((trio.current_time(), chunk))
@@ -218,7 +221,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         service, turn = context.service, origin.request.turn
         self.client_headers = ()
         self._turns = turn
-        self._first_lane = first_lane
+        self.first_lane = first_lane
         check = _make_checker(context, origin) if service.check_streams else None
         clock = trio.current_time
         delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
@@ -232,17 +235,17 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
 
     def make_answer(self, source: AnswerSource) -> StartedStream:
         request, lane = self.origin.request, self.delivery.lane
-        return StartedStream(source, request, self.origin, self._first_lane, lane, self.scope)
+        return StartedStream(source, request, self.origin, self.first_lane, lane, self.scope)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
-        self._first_lane.release()
+        self.first_lane.release()
         lane = with_late_listeners(self.delivery.lane, answer.lane, answer.forwarded_pieces)
         answer.forwarded_pieces.clear()
         return lane, answer.first
 
     async def refusal_lane(self) -> Lane | None:
-        if not self._first_lane.is_in_use:
+        if not self.first_lane.is_in_use:
             return None
         lane, _ = await _make_lane(self.origin.target_request, None, self._turns)
         return lane
@@ -250,6 +253,8 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
     def _connect_observers(self) -> None:
         """Connect the observers of the exchange to the stream."""
         context, targets = self.context, self.origin.request.plan.targets
+        if context.checks is not None and context.checks.restores:
+            return  # only the client may see the values in its stream
         secrets = _secret_finder(targets, context.client_request.credential)
         context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
         context.recording.follow(self.delivery)

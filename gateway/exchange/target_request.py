@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
@@ -33,6 +33,9 @@ from providers.neutral.codec import Reply
 from providers.neutral.hosting import BESIDE
 from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
+
+if TYPE_CHECKING:
+    from gateway.steps.response_steps import ResponseSteps
 
 
 class Disclosure:
@@ -99,7 +102,7 @@ class TargetRequest:
 
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
-    or if the response alone does not show its cost."""
+    or if the response alone does not show its cost. ``checks`` are the steps for its response."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -110,6 +113,7 @@ class TargetRequest:
     disclosure: Disclosure
     dropped_betas: tuple[str, ...] = ()
     size: RequestSize | None = None
+    checks: "ResponseSteps | None" = None
 
     @classmethod
     def of(
@@ -121,7 +125,8 @@ class TargetRequest:
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
             sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
-        return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped, size)
+        checks = None if context.checks is None else context.checks.response_steps(target.entry.name)
+        return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped, size, checks)
 
     def report(self, record: Record) -> None:
         """Record the target, and the parts of the request that are dropped or changed for it."""
@@ -181,6 +186,8 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
 
     Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part. The losses of the
     first target are recorded before strict mode rejects them; those of a hedge only if it wins."""
+    if context.checks is not None:
+        request = await context.checks.for_entry(request, step.target.entry.name)
     known = known_omissions(context, step.target)
     omissions = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, omissions)

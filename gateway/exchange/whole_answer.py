@@ -10,7 +10,7 @@ from gateway.exchange.answering import (
     read_other_choices,
     write_client_answer,
 )
-from gateway.exchange.attempt_answer import OtherAttempts, Pieces, read_body
+from gateway.exchange.attempt_answer import OtherAttempts, Pieces, Verdict, read_body
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -35,6 +35,7 @@ class WholeAnswer:
 
     writer = None
     unread_response: None = None
+    verdict: Verdict | None = None
     response: UpstreamResponse
     lane_name: LaneName
     usage: Usage | None

@@ -34,6 +34,17 @@ class Settlement(Protocol):
         ...
 
 
+class StepsReport(Protocol):
+    """The outcomes of the steps of an exchange. ``header`` is their form for a header, ``refused_by`` the step that
+    refused the request or its response."""
+
+    @property
+    def header(self) -> str | None: ...
+
+    @property
+    def refused_by(self) -> str | None: ...
+
+
 @attrs.define(eq=False, repr=False)
 class Record:
     """The facts of one exchange for its log line, headers, metrics and traces. Only the tasks of its request write to
@@ -75,6 +86,7 @@ class Record:
     bill: Bill = attrs.field(factory=Bill)
     reservation: Settlement | None = None  # of the allowances of the client and its targets
     cache: CacheOutcome | None = None  # ``None`` if the exchange is not cacheable
+    steps: "StepsReport | None" = None  # the outcomes of the operator's steps
     cache_age: int | None = None  # seconds since the provider created the cached response
 
     @property
@@ -122,6 +134,8 @@ class Record:
         # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
         if self.shut_down and not self.bill.is_complete and (self.error is None or self.error.kind == "overloaded"):
             return "shutdown"
+        if self.steps is not None and self.steps.refused_by is not None:
+            return "refused"
         if self.error is not None:
             asked = self.attempts or self.cache == "miss"  # directly, or through the exchange that it shared
             return "upstream_error" if asked else "refused"

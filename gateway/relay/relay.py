@@ -47,6 +47,7 @@ class RelayedAnswer:
     read_pieces: Pieces
     writer = None
     content_type = ""
+    verdict = None
 
     def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
         made = source.target_request

@@ -9,5 +9,9 @@
 - ``endpoints`` lists those that no step can read. ``advice`` describes the consequences of steps for ``trigate check``
   and ``trigate explain``.
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.
+- ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:
+  refusals and outcomes, ``masks``: placeholders and the values that they replace.
+- ``response_steps`` checks a response: ``runs`` are its texts, ``stages`` hold, mask and release them, ``unread`` finds
+  the texts that no reader reports, ``released`` passes released events to the client's lane.
 - ``kinds``: the built-in kinds
 """

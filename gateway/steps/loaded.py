@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -159,8 +160,10 @@ class StepSet:
 
     Requests lease it, so that resources stay open until the last request of a replaced configuration."""
 
-    def __init__(self, steps: Sequence[LoadedStep]) -> None:
+    def __init__(self, steps: Sequence[LoadedStep], mask_key: bytes = b"") -> None:
         self.steps = tuple(steps)
+        self.mask_key = mask_key or secrets.token_bytes(32)
+        """The key of placeholders: with the same one, a value has the same placeholder in every worker."""
         self.by_name = {step.name: step for step in self.steps}
         self.failed: ConfigError | None = None
         """The reason why a resource could not be opened."""

@@ -53,7 +53,7 @@ def load_steps(config: Config, before: StepSet | None = None) -> StepSet:
         raise ConfigError(tuple(mistakes))
     if before is not None and any(one.function is not None and one.settings.is_code for one in loaded):
         log.info("the code of steps was not imported again: restart the gateway to use changed code")
-    return StepSet(loaded)
+    return StepSet(loaded, config.signing_key[0] if config.signing_key else b"")
 
 
 async def try_steps(config: Config) -> None:

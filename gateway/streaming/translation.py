@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
 from gateway.streaming.whole import read_whole
 from providers.neutral.bounds import ANSWER, ID, PLACE, AnswerTooLarge, Budget, memory_of
-from providers.neutral.codec import Codec, Writer
+from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
 from streams.events import (
@@ -30,12 +30,30 @@ _VALUES: Final = (Citation, NativeItem, ReasoningState, ToolCallStart)
 """Events with more than text, which some writers hold until the end."""
 
 
+class EventSource(Protocol):
+    """The source of the events that a translation reads: a provider's API, or steps that have released them."""
+
+    @property
+    def wire(self) -> "HasFraming": ...
+
+    def reader(self, keeps: int = ANSWER) -> Reader:
+        """Return a reader that holds ``keeps`` bytes of content at most."""
+        ...
+
+
+class HasFraming(Protocol):
+    """The framing of a source's bytes."""
+
+    @property
+    def framing(self) -> Framing: ...
+
+
 class Translation:
     """Translates between two APIs, or two forms of one API."""
 
     def __init__(
         self,
-        source: Codec,
+        source: "EventSource",
         writer: Writer,
         client: Framing,
         map_error: MapError,

@@ -75,6 +75,9 @@ class ExchangeRecording(CallObserver):
     def follow(self, stream: HasLane) -> None:
         """Record everything that passes through ``stream``."""
 
+    def withhold(self) -> None:
+        """Write nothing of this exchange: a step masked or refused a part of it."""
+
 
 NO_RECORDING: Final = ExchangeRecording()
 

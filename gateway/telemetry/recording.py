@@ -86,6 +86,7 @@ class Recording(ExchangeRecording):
         self.secrets: Secrets = tuple(_credentials(client_request.headers))
         self.held = 0
         self.is_dropped = False
+        self.is_withheld = False
         self.began = 0.0  # Unix seconds, known at the end
         self._add(self.client.request, body)
 
@@ -140,8 +141,12 @@ class Recording(ExchangeRecording):
     def follow(self, stream: HasLane) -> None:
         listen(stream, self)
 
+    def withhold(self) -> None:
+        self.is_withheld = True
+        self._recorder.free(self)
+
     def _add(self, body: RecordedBody, data: bytes) -> None:
-        if self.is_dropped:
+        if self.is_dropped or self.is_withheld:
             return
         kept = body.add(data)
         self.held += kept
@@ -192,7 +197,7 @@ class Recorder(ExchangeRecorder):
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         recording = self._open.pop(record, None)
-        if recording is None:
+        if recording is None or recording.is_withheld:
             return
         recording.began = time.time() - line.get("duration_ms", 0) / 1000
         try:

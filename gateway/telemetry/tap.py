@@ -42,10 +42,10 @@ class Transcribed:
 
     def feed(self, data: bytes) -> bytes:
         out = self.lane.feed(data)
-        if self._waiting is None:
+        if self._waiting is None and not self.source.is_internal:
             self.transcript.add(data, out)
         else:
-            self._add(data, out)
+            self._add(b"" if self.source.is_internal else data, out)
         return out
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
@@ -167,6 +167,8 @@ class ObservedLane:
             yield data[start:], b""
 
     def _report(self, received: bytes, sent: bytes, note: str = "") -> None:
+        if self.source.is_internal:
+            received = b""
         if self._waiting is not None:
             self._size += len(received) + len(sent)
             if self._size <= WAITING:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.errors.failures import read_event_failure, read_failure
+from providers.errors.failures import STEP_CODES, read_event_failure, read_failure
 from providers.errors.overflow import CODE, overflows
 from streams import event_stream
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
@@ -80,13 +80,18 @@ def _type(error: ErrorInfo) -> str:
 
 def write_error(error: ErrorInfo, request_id: str = "") -> bytes:
     """Return the error as JSON. See ``Codec.write_error``."""
-    return msgspec.json.encode({"message": error.message, "__type": _type(error)})
+    return msgspec.json.encode({"message": _message(error), "__type": _type(error)})
+
+
+def _message(error: ErrorInfo) -> str:
+    """Return the message, with the code of a refusal by a step, because the API has no other place for it."""
+    return f"{error.message} ({error.code})" if error.code in STEP_CODES else error.message
 
 
 def error_event(error: ErrorInfo) -> bytes:
     """Return the exception frame that ends a stream. See ``Codec.last_event``."""
     kind = _STREAM_EXCEPTIONS.get(error.kind, "validationException")
-    return event_stream.exception_frame(kind, msgspec.json.encode({"message": error.message}))
+    return event_stream.exception_frame(kind, msgspec.json.encode({"message": _message(error)}))
 
 
 def phrase_error(error: ErrorInfo) -> ErrorInfo:

@@ -374,9 +374,15 @@ def openai_error(error: ErrorInfo) -> dict[str, Any]:
     }
 
 
+STEP_CODES: Final = frozenset(("content_filter", "unchecked_content", "unchecked_endpoint", "step_unavailable"))
+"""The codes of refusals by an operator's steps, which APIs without codes state as well."""
+
+
 def messages_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the ``error`` member of Messages."""
     member: dict[str, Any] = {"type": MESSAGES_TYPE[error.kind], "message": error.message}
+    if error.code in STEP_CODES:
+        member["code"] = error.code
     if error.details is not None:
         member["details"] = error.details
     return member

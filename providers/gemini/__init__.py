@@ -44,6 +44,7 @@ WIRE = WireApi(
     stream_member=None,
     framing=CRLF_SSE,
     unless_asked=("alt=sse", ARRAY),
+    refused_prompt=lambda text: {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": text}},
     client_tools=frozenset(("functionDeclarations", "function_declarations")),
     words=StreamWords(error_member=True),
     ping=KEEP_ALIVE,

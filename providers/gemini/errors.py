@@ -51,7 +51,10 @@ def _error_details(error: ErrorInfo, request_id: str) -> list[Any]:
         violation = {"field": error.param, "description": error.message}
         details.append({"@type": f"{_TYPE}BadRequest", "fieldViolations": [violation]})
     if error.code:
-        details.append({"@type": f"{_TYPE}ErrorInfo", "reason": error.code.upper(), "domain": "trigate"})
+        details.append(
+            {"@type": f"{_TYPE}ErrorInfo", "reason": error.code.upper(), "domain": "trigate",
+             "metadata": {"code": error.code}}
+        )  # fmt: skip
     if request_id:
         details.append({"@type": f"{_TYPE}RequestInfo", "requestId": request_id})
     return details

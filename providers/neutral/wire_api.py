@@ -5,7 +5,7 @@ not branch on the API.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -110,7 +110,8 @@ class WireApi:
       members for the model and the stream flag, ``None`` if they are in the path.
     - Streams: ``ping`` is the API's own keep-alive event; with ``b""`` the framing's comment replaces it.
       ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
-      ``framing``. ``repeats_answer``: the last event contains the whole answer again.
+      ``framing``. ``repeats_answer``: the last event contains the whole answer again. ``refused_prompt(text)`` returns
+      members of an answer which states that the request was refused with ``text``.
       ``repeats_request``: answers repeat the request's instructions and settings.
     - State: ``stores_unasked``: requests without ``store`` are stored at the provider.
     - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
@@ -140,6 +141,7 @@ class WireApi:
     ping: bytes = b""
     repeats_answer: bool = False
     repeats_request: bool = False
+    refused_prompt: Callable[[str], Mapping[str, Any]] = lambda text: {}
     stores_unasked: bool = False
     output_limits: tuple[str, ...] = ()
     answer_counts: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.planning import Planning, allowed_plan
+from gateway.exchange.planning import STEPS, Planning, allowed_plan
+from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
 from gateway.open_service import open_service
 from gateway.request.client_request import ClientRequest
@@ -46,7 +47,8 @@ def test_the_clients_credential_is_searched_once_for_all_targets():
 
 
 @pytest.mark.parametrize("members", [{}, {"temperature": 0}])
-async def test_a_plan_for_100_targets_calls_few_functions_for_each(members):
+async def test_a_plan_for_100_targets_calls_few_functions_for_each(members, nursery):
+    scope = RequestScope(nursery, "id")
     body = json.dumps({"model": "r", "messages": [{"role": "user", "content": "hi"}], **members}).encode()
 
     def calls_of_read(targets: int) -> int:
@@ -54,7 +56,7 @@ async def test_a_plan_for_100_targets_calls_few_functions_for_each(members):
 
         def read() -> None:
             try:
-                Planning(one, StateScope("", None)).read(body).send(None)
+                Planning(one, StateScope("", None), scope, STEPS).read(body).send(None)
             except StopIteration:  # it never waits
                 return
 

@@ -1,0 +1,136 @@
+"""Responses that steps check before the client gets them. Imported only where steps are configured."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import attrs
+import trio
+
+from gateway.exchange.answering import is_stream, read_choices
+from gateway.exchange.stream import StartedStream, StreamedAnswer
+from gateway.exchange.target_request import AnswerSource
+from gateway.exchange.whole_answer import WholeAnswer
+from gateway.http.offload import offload
+from gateway.steps.response_steps import CheckedStream, StreamSource
+from providers.apis import CODECS
+from providers.neutral.tool_names import restore_name
+from streams.events import Event
+from streams.fold import Fold
+
+
+class CheckedWholeAnswer(WholeAnswer):
+    """A complete response that its steps have checked."""
+
+    async def begin(self) -> None:
+        await super().begin()
+        request = self.source.target_request
+        checks = request.checks
+        assert checks is not None, "it is checked"
+        if self.error is not None:
+            return
+        size = len(self.body) + request.request.incoming.size
+        choices = await offload(size, read_choices, request, self.source.stamp, self.response, self.body)
+        translates = checks.translates or self.lane_name == "hub"
+        if not translates:
+            choices[0] = [*checks.unread_texts(request.target.api, self.body, choices), *choices[0]]
+        released = await checks.check_whole(choices)
+        if not translates:
+            return
+        self.lane_name = "hub"
+        first, *others = [_fold(events) for events in released]
+        self._folded = attrs.evolve(self._folded, fold=first, lane="hub")
+        self._further = [one.answer() for one in others]
+
+    async def verdict(self) -> bool:
+        """Return whether the steps, which have ended, masked nothing."""
+        checks = self.source.target_request.checks
+        return checks is not None and not checks.masked
+
+
+def _fold(events: list[Event]) -> Fold:
+    folded = Fold()
+    for event in events:
+        folded.add(event)
+    return folded
+
+
+class CheckedStartedStream(StartedStream):
+    """A stream whose text its steps release.
+
+    ``chunks`` returns what the lane reads: the provider's events, or released events if the steps may change them."""
+
+    keeps_pieces = True
+    _stream: CheckedStream
+    _released: AsyncIterator[bytes] | None = None
+    has_begun = False
+
+    async def begin(self) -> None:
+        checks = self.source.target_request.checks
+        if checks is not None and checks.translates:
+            self.lane_name = "hub"
+        try:
+            await super().begin()
+        finally:
+            self.has_begun = True
+            if self._released is not None:
+                self.usage = self._stream.usage
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        if self._released is None:
+            request = self.source.target_request
+            checks, names, limits = request.checks, request.prepared.names, request.context.service.limits
+            assert checks is not None, "it is checked"
+            source = StreamSource(
+                CODECS[request.target.api], request.target.framing, limits.event, limits.answer,
+                partial(restore_name, names=names),
+            )  # fmt: skip
+            self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage)
+            streamed = is_stream(request, self.response.header("content-type"))
+            pieces = _CheckedPieces(self)
+            self._released = self._stream.chunks(pieces) if streamed else self._stream.whole_chunks(pieces)
+        return self._released
+
+    async def verdict(self) -> bool:
+        """Wait until the steps have released the whole response, and return whether they masked nothing."""
+        await self._stream.ended.wait()
+        return self._stream.is_clean
+
+    async def aclose(self) -> None:
+        if self._released is not None:
+            with trio.CancelScope(shield=True):
+                await self._released.aclose()  # type: ignore[attr-defined]
+        await super().aclose()
+
+    def _note_usage(self) -> None:
+        """Report what a refused response costs: its events with the usage are not released."""
+        progress = self.lane.progress
+        progress.usage, progress.characters = self._stream.usage, self._stream.characters
+
+
+class _CheckedPieces:
+    """The provider's bytes of an answer, which also keeps those before the first content for the cache."""
+
+    def __init__(self, answer: CheckedStartedStream) -> None:
+        self._answer = answer
+        self._keeps = answer.source.stamp is not None
+        if self._keeps:
+            answer.read_pieces.append((trio.current_time(), b""))
+
+    def __aiter__(self) -> "_CheckedPieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._answer.response)  # another one once other requests follow it
+        if self._keeps and not self._answer.has_begun:
+            self._answer.read_pieces.append((trio.current_time(), piece))
+        return piece
+
+
+class CheckedStreamedAnswer(StreamedAnswer):
+    """The delivery of a stream that steps may check."""
+
+    def make_answer(self, source: AnswerSource) -> StartedStream:
+        if source.target_request.checks is None:
+            return super().make_answer(source)
+        request, lane = self.origin.request, self.delivery.lane
+        return CheckedStartedStream(source, request, self.origin, self.first_lane, lane, self.scope)

@@ -1,0 +1,228 @@
+"""The call sites of steps in an exchange: its request, an attempt at one of its targets, and its response. Imported
+only where steps are configured."""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Self
+
+import attrs
+import msgspec
+
+from gateway.allowances.runs import run_of
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import PlannedRequest, StoppedAnswer
+from gateway.exchange.planning import Planning, PlanningStep, recall_turns
+from gateway.exchange.reserving import reservation_for, size_of
+from gateway.exchange.target_request import known_omissions
+from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import JSON_HEADERS, stream_headers
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming, read_incoming
+from gateway.request.prepare import prepare, prepare_with_options
+from gateway.request.routing_options import NO_OPTIONS
+from gateway.steps.json_texts import KeyMasked
+from gateway.steps.masks import Placeholders
+from gateway.steps.released import ReleasedSource, frame_of
+from gateway.steps.request_texts import RequestTexts
+from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.scope import ClientFacts
+from gateway.steps.session import PassageEdit, StepSession
+from gateway.steps.verdicts import RefusedByStep, StepRecords
+from gateway.streaming.reframed import reframe_for_client
+from gateway.streaming.translation import Translation
+from providers.neutral.codec import Reply
+from streams.errors import invalid
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
+from streams.fold import fold
+from trigate.steps import Check, Passage
+
+REQUESTED_STEPS: Final = "x-trigate-steps"
+
+
+class ConversationTexts:
+    """The texts of a conversation: those of the request, after those of the earlier turns that the gateway stores.
+
+    ``body`` and ``earlier`` are the request's bytes and stored items with all edits."""
+
+    def __init__(self, incoming: Incoming, body: RequestTexts, earlier: RequestTexts | None) -> None:
+        self.incoming = incoming
+        self.passages: Sequence[Passage] = (*(() if earlier is None else earlier.passages), *body.passages)
+        self.unreadable = body.unreadable
+        self._body = body
+        self._earlier = earlier
+
+    @classmethod
+    async def of(cls, incoming: Incoming) -> "ConversationTexts":
+        body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body)
+        earlier = None
+        if incoming.earlier:
+            items = await offload(incoming.earlier_size, msgspec.json.encode, {"input": incoming.earlier})
+            earlier = await offload(len(items), RequestTexts.of, "responses", items)
+        return cls(incoming, body, earlier)
+
+    def is_latest(self, passage: Passage) -> bool:
+        return passage in self._body.passages and self._body.is_latest(passage)
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        own = frozenset(self._body.passages)
+        changed = await self._with_body([edit for edit in edits if edit[0] in own])
+        if self._earlier is not None and (before := [edit for edit in edits if edit[0] not in own]):
+            items = msgspec.json.decode(self._earlier.replace(before))["input"]
+            changed = attrs.evolve(changed, earlier=tuple(items))
+        return await type(self).of(changed)  # type: ignore[return-value]
+
+    async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
+        if not edits:
+            return self.incoming
+        try:
+            body = await offload(self.incoming.size, self._body.replace, edits)
+        except KeyMasked:
+            raise invalid("a step masks the name of a member: the request cannot be sent without it") from None
+        return await offload(len(body), with_body, self.incoming, body)
+
+
+def with_body(incoming: Incoming, body: bytes) -> Incoming:
+    """Return ``incoming`` with another body, which has the same members."""
+    read = read_incoming(incoming.api, body)
+    return attrs.evolve(incoming, body=body, members=read.members)
+
+
+class SessionChecks:
+    """The steps of one exchange, for its attempts and its response."""
+
+    def __init__(self, session: StepSession) -> None:
+        self._session = session
+        self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
+
+    def response_steps(self, entry: str) -> ResponseSteps | None:
+        """Return the steps for the response of ``entry``, ``None`` if there is nothing to do."""
+        steps = [step for step in self._session.steps if step.at("response") and step.applies_to_entry(entry)]
+        if not steps and not self.restores and not self._session.awaits_verdict:
+            return None
+        return ResponseSteps(self._session, steps, restores=self.restores)
+
+    @property
+    def restores(self) -> bool:
+        """Whether values return to the client."""
+        return any(step.restore for step in self._session.steps) and bool(self._session.placeholders.values)
+
+    async def for_entry(self, request: PlannedRequest, entry: str) -> PlannedRequest:
+        """Return ``request`` after the steps that only apply to ``entry``. Raises ``GatewayError``."""
+        steps = [
+            step
+            for step in self._session.steps
+            if step.is_for_some_entries and step.at("request") and step.applies_to_entry(entry)
+        ]
+        if not steps or request.prepare_from is None:
+            return request
+        names = tuple(step.name for step in steps)
+        if names not in self._by_entries:
+            texts = await self._session.check_texts(steps, await ConversationTexts.of(request.incoming))
+            self._by_entries[names] = request.with_incoming(texts.incoming)
+        return self._by_entries[names]
+
+
+async def check_request(planning: Planning) -> None:
+    """Run the steps that apply to a request whatever entry serves it, with all earlier turns of its conversation.
+
+    Raises ``GatewayError``."""
+    incoming = planning.incoming
+    session = begin_session(planning.context, planning.scope, incoming.api, incoming)
+    if session is None:
+        return
+    planning.context = attrs.evolve(planning.context, checks=SessionChecks(session))
+    await _reserve_first(planning)
+    texts = await ConversationTexts.of(incoming)
+    try:
+        texts = await session.check_texts(session.steps_at("request"), texts)
+    except RefusedByStep as refused:
+        if refused.stop_text is None:
+            raise
+        raise await _stopped_answer(planning, refused, refused.stop_text) from None
+    session.start_during(texts)
+    if texts.incoming is not incoming:
+        planning.incoming = attrs.evolve(texts.incoming, earlier=(), earlier_size=0)
+        await recall_turns(planning)  # its recorder stores the masked request
+        if texts.incoming.earlier:
+            planning.incoming = attrs.evolve(planning.incoming, earlier=texts.incoming.earlier)
+
+
+def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
+    """Return the ``steps`` of planning with the operator's steps, which see the whole conversation."""
+    before = steps.index(recall_turns) + 1
+    return (*steps[:before], check_request, *steps[before:])
+
+
+def begin_session(
+    context: ExchangeContext, scope: RequestScope, endpoint: str, incoming: Incoming
+) -> StepSession | None:
+    """Return the steps that apply to a request to ``endpoint``, ``None`` if there are none.
+
+    Raises ``GatewayError`` (400) if the client requests a step that it cannot have."""
+    service, client_request, record = context.service, context.client_request, context.record
+    configured = service.steps
+    assert configured is not None, "there are steps"
+    model, run = incoming.model, run_of(client_request, incoming)
+    client, group = client_request.client, service.authenticator.group_of(client_request.client)
+    models = tuple(name for name in (None if record.route is None else record.route, model) if name)
+    facts = ClientFacts(client, group, models, endpoint, requested_steps(client_request))
+    if unknown := configured.unavailable(facts):
+        raise invalid(f"{REQUESTED_STEPS}: there is no step {unknown[0][:100]!r} for this client", REQUESTED_STEPS)
+    steps = [step for step in configured.for_exchange(facts) if not step.is_observer]
+    if not steps:
+        return None
+    configured.lease(scope)
+    record.steps = records = StepRecords(frozenset(step.name for step in steps if step.only_reports))
+    common = Check("request", (), client, group, model, None, endpoint, record.id, run)
+    placeholders = Placeholders(configured.mask_key, client or "")
+    return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)
+
+
+def requested_steps(client_request: ClientRequest) -> frozenset[str]:
+    """Return the names of the steps that a client requests by header."""
+    values = (value for name, value in client_request.headers if name == REQUESTED_STEPS)
+    return frozenset(word for value in values for one in value.split(",") if (word := one.strip()))
+
+
+async def _stopped_answer(planning: Planning, refused: RefusedByStep, text: str) -> StoppedAnswer:
+    """Return the answer to a refused request that consists of ``text``, in the client's API and form."""
+    context, incoming, target = planning.context, planning.incoming, planning.plan.first
+    codec, wire = context.codec, context.codec.wire
+    request = await offload(incoming.size, lambda: incoming.request)
+    reply = Reply(attrs.evolve(request, model=target.requested_name), target.recipient.issuer, int(time.time()))
+    start = AnswerStart(model=target.requested_name)
+    events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), Usage(), AnswerEnd("refusal")]
+    feedback = wire.refused_prompt(text)
+    if not incoming.stream:
+        body = codec.write_answer(fold(events), reply)
+        return StoppedAnswer(refused.info, _with_members(body, feedback), JSON_HEADERS)
+    framing = wire.framing_for(context.client_request.query)
+    limits = context.service.limits
+    lane: Any = Translation(ReleasedSource(), codec.writer(reply), wire.framing, lambda error: error, limits.event)
+    if wire.unless_asked is not None:
+        lane = reframe_for_client(lane, wire.framing, framing)
+    body = lane.feed(frame_of(events)) + lane.end() + lane.trailing_bytes()
+    return StoppedAnswer(refused.info, _with_members(body, feedback), stream_headers(framing))
+
+
+def _with_members(body: bytes, members: Mapping[str, Any]) -> bytes:
+    """Return ``body`` with ``members`` at the beginning of its first JSON object."""
+    return body.replace(b"{", msgspec.json.encode(members)[:-1] + b",", 1) if members else body
+
+
+async def _reserve_first(planning: Planning) -> None:
+    """Reserve what the request would use before any step is called: a client without allowance gets that answer."""
+    context, incoming, plan = planning.context, planning.incoming, planning.plan
+    if not context.service.allowances.has_limits and not planning.options.budgets:
+        return
+    written = prepare if planning.options is NO_OPTIONS else partial(prepare_with_options, planning.options)
+    request = PlannedRequest(incoming, plan, partial(written, incoming), budgets=planning.options.budgets)
+    run = context.record.run = run_of(context.client_request, incoming)
+    reservation = context.record.reservation = planning.reservation = reservation_for(context, request, run)
+    if reservation is None:
+        return
+    prepared = await offload(incoming.size, request.prepare, plan.first, known_omissions(context, plan.first))
+    size = await offload(prepared.size, size_of, prepared, plan.first.api)
+    await reservation.reserve_client(plan.first, size)

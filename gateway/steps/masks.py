@@ -1,0 +1,104 @@
+"""The spans that a step masks, the placeholders that replace them, and the values that return to the client."""
+
+import hmac
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+PLACEHOLDER: Final = re.compile(r"\[[A-Z0-9_]{1,64}_[0-9a-f]{10,64}\]")
+LONGEST_PLACEHOLDER: Final = 64 + 64 + 3
+"""Characters of the longest placeholder."""
+
+_START: Final = re.compile(r"\[(?:[A-Z0-9_]{0,64}(?:_[0-9a-f]{0,64})?)?\Z")
+"""The beginning of a placeholder at the end of a text."""
+
+DIGITS: Final = 10
+"""Hexadecimal digits of a digest, more if two values have the same ones."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Span:
+    """The characters from ``start`` to before ``end``. ``replacement`` replaces them, by default a placeholder with
+    ``label``."""
+
+    start: int
+    end: int
+    label: str
+    replacement: str | None = None
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Return ``spans`` in order, each group of overlapping ones as their union with the label of the longest."""
+    merged: list[Span] = []
+    longest = 0
+    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        if merged and span.start < merged[-1].end:
+            last, size = merged[-1], span.end - span.start
+            chosen = span if size > longest else last
+            longest = max(longest, size)
+            merged[-1] = Span(last.start, max(last.end, span.end), chosen.label, None)
+        else:
+            merged.append(span)
+            longest = span.end - span.start
+    return merged
+
+
+class Placeholders:
+    """The placeholders of one exchange.
+
+    A placeholder is a label and a digest of ``owner`` and the value by ``key``: equal values of a client have equal
+    placeholders in every turn, worker and restart, so that prompt caches still match."""
+
+    def __init__(self, key: bytes, owner: str) -> None:
+        self._key = key
+        self._owner = owner
+        self._values: dict[str, str] = {}
+        self._texts: dict[tuple[str, str], str] = {}
+
+    def text_for(self, span: Span, value: str) -> str:
+        """Return the text that replaces ``value``."""
+        return self.placeholder(span.label, value) if span.replacement is None else span.replacement
+
+    def placeholder(self, label: str, value: str) -> str:
+        """Return the placeholder of ``value``."""
+        name = re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_")[:48] or "MASKED"
+        if (known := self._texts.get((name, value))) is not None:
+            return known
+        message = "\0".join((self._owner, name, value)).encode("utf-8", "surrogatepass")
+        digest, digits = hmac.digest(self._key, message, "sha256").hex(), DIGITS
+        while self._values.get(text := f"[{name}_{digest[:digits]}]", value) != value:
+            digits += 1
+        self._values[text], self._texts[name, value] = value, text
+        return text
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """The masked values of this exchange by placeholder."""
+        return self._values
+
+    def restore(self, text: str, encode: Callable[[str], str] = str) -> str:
+        """Return ``text`` with the exchange's own values, each passed through ``encode``; other text that looks like a
+        placeholder stays."""
+        if "[" not in text:
+            return text
+        return PLACEHOLDER.sub(
+            lambda found: encode(self._values[found[0]]) if found[0] in self._values else found[0], text
+        )
+
+
+def open_placeholder(text: str) -> int:
+    """Return the index from which ``text`` may continue as a placeholder, its length if it may not."""
+    at = text.rfind("[", max(0, len(text) - LONGEST_PLACEHOLDER))
+    return at if at >= 0 and _START.match(text, at) else len(text)
+
+
+def replace_spans(text: str, spans: Sequence[Span], placeholders: Placeholders, base: int = 0) -> str:
+    """Return ``text``, which begins at position ``base``, with merged ``spans`` replaced."""
+    parts, at = [], 0
+    for span in spans:
+        start, end = span.start - base, span.end - base
+        parts += [text[at:start], placeholders.text_for(span, text[start:end])]
+        at = end
+    return "".join([*parts, text[at:]])

@@ -1,0 +1,83 @@
+"""The events that steps have released, as bytes between the pump and the lane: a framing and a reader of its own.
+
+Both ends are in this process, and no bytes of a client or provider are read this way."""
+
+import pickle
+from collections.abc import Sequence
+from typing import Final
+
+from providers.neutral.codec import Reader
+from streams.events import AnswerEnd, ErrorInfo, Event
+from streams.framing import Framing
+
+_LENGTH: Final = 8
+"""Bytes of the length before each frame."""
+
+
+def frame_of(events: Sequence[Event]) -> bytes:
+    """Return ``events`` as one frame, nothing for no events."""
+    if not events:
+        return b""
+    data = pickle.dumps(list(events), pickle.HIGHEST_PROTOCOL)
+    return len(data).to_bytes(_LENGTH, "big") + data
+
+
+class ReleasedFrameSplitter:
+    """Splits bytes into frames."""
+
+    def __init__(self, limit: int) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._rest += data
+        frames, at = [], 0
+        while len(self._rest) - at >= _LENGTH:
+            end = at + _LENGTH + int.from_bytes(self._rest[at : at + _LENGTH], "big")
+            if end > len(self._rest):
+                break
+            frames.append(bytes(self._rest[at:end]))
+            at = end
+        del self._rest[:at]
+        return frames
+
+    def close(self) -> bytes:
+        return b""
+
+
+RELEASED: Final = Framing(
+    "application/x-released-events", "application/x-released-events", ReleasedFrameSplitter,
+    lambda raw: ("", raw[_LENGTH:]),
+    lambda rest: b"", is_internal=True,
+)  # fmt: skip
+
+
+class ReleasedReader:
+    """Reads the events back."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def read_event(self, name: str, data: bytes) -> Sequence[Event]:
+        events: list[Event] = pickle.loads(data)  # written by ``frame_of`` in this process
+        self._is_over = self._is_over or any(isinstance(one, AnswerEnd | ErrorInfo) for one in events)
+        return events
+
+    def close(self) -> Sequence[Event]:
+        if self._is_over:
+            return ()
+        return (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
+
+
+class ReleasedWire:
+    """The framing of released events."""
+
+    framing = RELEASED
+
+
+class ReleasedSource:
+    """The source of a translation whose provider's events were already read and released."""
+
+    wire = ReleasedWire()
+
+    def reader(self, keeps: int = 0) -> Reader:
+        return ReleasedReader()

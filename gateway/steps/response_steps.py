@@ -1,0 +1,396 @@
+"""The check of a response: a complete one in one call, a stream while it is read.
+
+A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
+events are released unchanged once the steps have released their text."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from gateway.http.offload import offload
+from gateway.steps.loaded import LoadedStep
+from gateway.steps.released import frame_of
+from gateway.steps.session import StepSession
+from gateway.steps.stages import (
+    Chain,
+    EventStage,
+    RestoringStage,
+    TailStage,
+    WatchingStage,
+    WholeStage,
+    WindowStage,
+    judge_together,
+)
+from gateway.steps.unread import residual_texts
+from gateway.steps.verdicts import RefusedByStep
+from gateway.streaming.lane import too_large
+from gateway.streaming.whole import read_whole
+from providers.neutral.choices import MEMBERS
+from providers.neutral.codec import Codec, Reader
+from streams.errors import GatewayError
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    Api,
+    BlockEnd,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streams.framing import Framing
+from streams.pipe import Watch
+
+Change: TypeAlias = Callable[[Event], Event]
+"""Changes an event before its check, such as the name of a tool."""
+
+_TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+
+
+@attrs.frozen(eq=False, repr=False)
+class StreamSource:
+    """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
+    ``change`` is applied to each event first."""
+
+    codec: Codec
+    framing: Framing
+    event_limit: int
+    answer_limit: int
+    change: Change
+
+
+class ResponseSteps:
+    """The steps for the response of one attempt.
+
+    ``restores``: the client gets its own values back. ``translates``: the released events need the hub lane, because a
+    step may change them."""
+
+    def __init__(self, session: StepSession, steps: Sequence[LoadedStep], *, restores: bool) -> None:
+        self.session = session
+        self.steps = steps
+        self.restores = restores
+        self.translates = restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
+        self.masked = False
+        """True if anything was masked."""
+
+    # Complete responses
+
+    async def check_whole(self, choices: Sequence[Sequence[Event]]) -> list[list[Event]]:
+        """Return the events of each choice of a complete response with their masks.
+
+        Raises ``GatewayError`` for a refusal."""
+        released = [list(events) for events in choices]
+        if any(isinstance(event, ErrorInfo) for events in released for event in events):
+            return released
+        try:
+            if self.session.awaits_verdict:
+                await self.session.verdict_during()
+            for step in self.steps:
+                released = await self._check_with(step, released)
+        except RefusedByStep as refused:
+            if refused.stop_text is None:
+                raise
+            return [_stop_answer(released[0], refused.stop_text)]
+        if self.restores:
+            released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
+        return released
+
+    async def _check_with(self, step: LoadedStep, choices: list[list[Event]]) -> list[list[Event]]:
+        if step.only_reports:
+            for at, events in enumerate(choices):
+                await self._watching(step, _prefix(at, len(choices)), waits=False).feed(events)
+            return choices
+        stages = []
+        for at, events in enumerate(choices):
+            stages.append(WholeStage(step, self.session.judge, self.session.placeholders, _prefix(at, len(choices))))
+            stages[-1].add(events)
+        await judge_together(stages)
+        released = [stage.drain() for stage in stages]
+        self.masked = self.masked or any(stage.masked for stage in stages)
+        return released
+
+    def unread_texts(self, api: Api, data: bytes, read: Sequence[Sequence[Event]]) -> list[Event]:
+        """Return the texts in a provider's bytes that ``read``, their events, do not have, as one item."""
+        if not self.steps:
+            return []
+        texts = residual_texts(api, data, [event for events in read for event in events])
+        return [NativeItem(-1, api, "unknown members", list(texts))] if texts else []
+
+    # Streams
+
+    def chain(self, cut: Callable[[], object], choice: int = 0) -> Chain:
+        """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
+        prefix = _prefix(choice, choice + 1)
+        stages: list[EventStage] = [self._stage(step, prefix, cut) for step in self.steps]
+        if self.restores:
+            stages.append(RestoringStage(self.session.placeholders))
+        return Chain(stages)
+
+    def _stage(self, step: LoadedStep, prefix: str, cut: Callable[[], object]) -> EventStage:
+        session = self.session
+        if step.only_reports:
+            return self._watching(step, prefix, waits=False)
+        match step.hold:
+            case "whole":
+                return WholeStage(step, session.judge, session.placeholders, prefix)
+            case "tail":
+                return TailStage(step, session.judge, session.placeholders, prefix)
+            case "nothing":
+                return self._watching(step, prefix, waits=True, cut=cut)
+            case size:
+                return WindowStage(step, session.judge, session.placeholders, size, prefix)
+
+    def _watching(
+        self, step: LoadedStep, prefix: str, *, waits: bool, cut: Callable[[], object] = lambda: None
+    ) -> WatchingStage:
+        session = self.session
+        return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, prefix, waits=waits)
+
+
+class CheckedStream:
+    """A provider's stream whose text its steps release.
+
+    ``chunks`` yields what the client's lane reads: the provider's own events, or released events if ``translates``.
+    ``usage`` is the usage that the provider reported, ``characters`` the number of characters that it sent, whatever
+    was released. The limits on silence do not count the time of the steps."""
+
+    def __init__(
+        self, checks: ResponseSteps, source: StreamSource, watch: Watch, on_refusal: Callable[[], object]
+    ) -> None:
+        """Prepare the stream. ``on_refusal`` is called when a refusal ends it."""
+        self._on_refusal = on_refusal
+        self.ended = trio.Event()
+        """Set when the last bytes were released, or the stream was refused or closed."""
+        self.is_clean = False
+        """True if everything was released, and nothing masked."""
+        self.usage: Usage | None = None
+        self.characters = 0
+        self._checks = checks
+        self._source = source
+        self._watch = watch
+        self._readers: dict[int, Reader] = {}
+        self._chains: dict[int, Chain] = {}
+        self._gate = _Gate()
+        self._next_block = 0
+        self._open: set[int] = set()
+        self._over = False
+        self._scope = trio.CancelScope()
+
+    async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the released bytes. Raises ``GatewayError`` for a refusal, and what ``source`` raises."""
+        framing = self._source.framing
+        splitter = framing.splitter(self._source.event_limit)
+        try:
+            while (chunk := await self._next(source)) is not None:
+                for raw in splitter.feed(chunk):
+                    if released := await self._release(raw):
+                        yield released
+                    if self._over:
+                        self._note_end()
+                        return
+            rest = splitter.close()
+            if (whole := framing.complete(rest)) and (released := await self._release(whole)):
+                yield released
+            released = await self._end(b"" if whole or rest.strip() else rest)
+            self._note_end()
+            if released:
+                yield released
+        except RefusedByStep as refused:
+            self._on_refusal()
+            if refused.stop_text is None:
+                raise
+            yield frame_of(self._stop_events(refused.stop_text))
+        finally:
+            self.ended.set()
+
+    async def whole_chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the released events of a complete response that becomes a stream. Raises as ``chunks`` does."""
+        body = bytearray()
+        async for chunk in source:
+            self._watch.restart_idle_limit()
+            body += chunk
+            if len(body) > self._source.answer_limit:
+                raise GatewayError.of(too_large(self._source.answer_limit))
+        self._watch.lift_content_limit()
+        self._watch.pause()
+        events = await offload(len(body), read_whole, self._source.codec, bytes(body))
+        for event in events:
+            self._note(event)
+        try:
+            (released,) = await self._checks.check_whole([[self._source.change(event) for event in events]])
+            self.is_clean = not self._checks.masked
+        except RefusedByStep:
+            self._on_refusal()
+            raise
+        finally:
+            self.ended.set()
+        yield frame_of(released)
+
+    def _note_end(self) -> None:
+        self.is_clean = not any(chain.has_masked for chain in self._chains.values())
+
+    async def _next(self, source: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
+        self._watch.restart_idle_limit()
+        with trio.CancelScope() as self._scope:
+            try:
+                chunk = await anext(source)
+            except StopAsyncIteration:
+                return None
+            self._watch.lift_content_limit()
+            self._watch.pause()
+            return chunk
+        for chain in self._chains.values():
+            await chain.feed(())  # raises the refusal
+        raise AssertionError("only a refusal cuts the stream")
+
+    def _cut(self) -> None:
+        self._scope.cancel()
+
+    async def _release(self, raw: bytes) -> bytes:
+        """Return the released bytes after one event of the provider."""
+        parsed = self._source.framing.parse(raw)
+        by_choice = {} if parsed is None else self._read(*parsed)
+        return await self._feed(raw, by_choice)
+
+    async def _end(self, rest: bytes) -> bytes:
+        by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
+        if not by_choice:
+            by_choice = {0: list(self._reader(0).close())}
+        return await self._feed(rest, by_choice)
+
+    async def _feed(self, raw: bytes, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
+        released: dict[int, list[Event]] = {}
+        for choice, events in by_choice.items():
+            for event in events:
+                self._note(event)
+            changed = [self._source.change(event) for event in events]
+            released[choice] = await self._chain(choice).feed(changed)
+        if self._checks.session.awaits_verdict and any(released.values()):
+            await self._checks.session.verdict_during()
+        if self._checks.translates:
+            out = released.get(0, [])
+            for event in out:
+                self._follow(event)
+            return frame_of(out)
+        return self._gate.pass_events(raw, by_choice, released)
+
+    def _read(self, name: str, data: bytes) -> dict[int, list[Event]]:
+        """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
+        parts = _split_choices(self._source.codec.api, data)
+        found = {choice: list(self._reader(choice).read_event(name, part)) for choice, part in parts.items()}
+        if not self._checks.translates:
+            texts = residual_texts(
+                self._source.codec.api, data, [event for events in found.values() for event in events]
+            )
+            if texts:
+                item = NativeItem(-1, self._source.codec.api, "unknown members", list(texts))
+                found.setdefault(0, []).insert(0, item)
+        return found
+
+    def _reader(self, choice: int) -> Reader:
+        if choice not in self._readers:
+            self._readers[choice] = self._source.codec.reader(self._source.answer_limit)
+        return self._readers[choice]
+
+    def _chain(self, choice: int) -> Chain:
+        if choice not in self._chains:
+            self._chains[choice] = self._checks.chain(self._cut, choice)
+        return self._chains[choice]
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, _TEXTS):
+            self.characters += len(event.text)
+        elif isinstance(event, Usage):
+            self.usage = event
+
+    def _follow(self, event: Event) -> None:
+        """Follow the blocks that the client has seen, for an answer that a refusal stops."""
+        if isinstance(event, AnswerEnd):
+            self._over = True
+        elif isinstance(event, BlockEnd):
+            self._open.discard(event.block)
+        elif (block := getattr(event, "block", None)) is not None:
+            self._next_block = max(self._next_block, block + 1)
+            if not isinstance(event, NativeItem):
+                self._open.add(block)
+
+    def _stop_events(self, text: str) -> list[Event]:
+        usage = () if self.usage is None else (self.usage,)
+        block = self._next_block
+        ends = (BlockEnd(one) for one in sorted(self._open))
+        return [*ends, TextDelta(block, text), BlockEnd(block), *usage, AnswerEnd("refusal")]
+
+
+class _Gate:
+    """Releases the provider's own events in order, each when all its text was released."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[bytes, dict[int, int]]] = deque()
+        self._read: dict[int, int] = {}
+        self._released: dict[int, int] = {}
+
+    def pass_events(
+        self, raw: bytes, read: Mapping[int, Sequence[Event]], released: Mapping[int, Sequence[Event]]
+    ) -> bytes:
+        """Return the events that are released after ``raw``, whose own events are ``read``."""
+        if any(isinstance(event, ErrorInfo) for events in read.values() for event in events):
+            self._waiting.clear()  # nothing held follows a failure
+            return raw
+        for choice, events in read.items():
+            self._read[choice] = self._read.get(choice, 0) + _weight(events)
+        for choice, events in released.items():
+            self._released[choice] = self._released.get(choice, 0) + _weight(events)
+        self._waiting.append((raw, dict(self._read)))
+        out = []
+        while self._waiting and self._is_released(self._waiting[0][1]):
+            out.append(self._waiting.popleft()[0])
+        return b"".join(out)
+
+    def _is_released(self, needed: Mapping[int, int]) -> bool:
+        return all(self._released.get(choice, 0) >= weight for choice, weight in needed.items())
+
+
+def _weight(events: Sequence[Event]) -> int:
+    return sum(len(event.text) if isinstance(event, _TEXTS) else 1 for event in events)
+
+
+def _prefix(choice: int, choices: int) -> str:
+    return f"choices[{choice}]." if choices > 1 else ""
+
+
+def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:
+    """Return a complete answer that consists of ``text``, with the start and the usage of ``events``."""
+    begin = [event for event in events if isinstance(event, AnswerStart)]
+    usage = [event for event in events if isinstance(event, Usage)]
+    return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], AnswerEnd("refusal")]
+
+
+def _split_choices(api: str, data: bytes) -> dict[int, bytes]:
+    """Return an event by choice: each part has one choice, with the index 0 for its reader."""
+    member = MEMBERS.get(api)
+    if member is None or b'"index"' not in data:
+        return {0: data}
+    try:
+        value: Any = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return {0: data}
+    listed = value.get(member) if isinstance(value, dict) else None
+    if not isinstance(listed, list) or all(not isinstance(one, dict) or not one.get("index") for one in listed):
+        return {0: data}
+    others = {key: one for key, one in value.items() if key != "usage"}
+    parts: dict[int, bytes] = {}
+    for one in listed:
+        index = one.get("index") if isinstance(one, dict) else 0
+        index = index if isinstance(index, int) else 0
+        of = value if index == 0 else others
+        parts[index] = msgspec.json.encode({**of, member: [{**one, "index": 0}] if isinstance(one, dict) else []})
+    return parts

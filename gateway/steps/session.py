@@ -1,0 +1,232 @@
+"""The steps of one exchange: their calls at each moment, in the order of the file, and the configured actions."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, Protocol, Self, TypeAlias, TypeVar
+
+import attrs
+import trio
+
+from gateway.steps.loaded import LoadedStep
+from gateway.steps.masks import Placeholders, Span, merge_spans
+from gateway.steps.runner import StepFailed, run_step
+from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
+from streams.errors import GatewayError
+from trigate.steps import Action, Check, Finding, Moment, Passage
+
+Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
+"""Starts a function in a task of the request."""
+
+SUBJECTS: Final[dict[Moment, str]] = {"request": "request", "during": "request", "response": "response"}
+
+
+PassageEdit: TypeAlias = tuple[Passage, int, int, str]
+"""A passage, the start and end of a span of its text, and the replacement."""
+
+
+class CheckedTexts(Protocol):
+    """The texts of a request that steps see. ``unreadable`` are the paths of content that no step can read."""
+
+    @property
+    def passages(self) -> Sequence[Passage]: ...
+
+    @property
+    def unreadable(self) -> Sequence[str]: ...
+
+    def is_latest(self, passage: Passage) -> bool:
+        """Return whether ``passage`` is in a message after the last answer of the model."""
+        ...
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        """Return the texts after the edits. Raises ``GatewayError`` for an edit that the request cannot express."""
+        ...
+
+
+T = TypeVar("T", bound=CheckedTexts)
+
+
+class StepSession:
+    """The steps that apply to one exchange.
+
+    ``common`` are the members of each ``Check`` that do not change. ``spawn`` starts tasks that may outlive a call. A
+    step with ``entries`` applies to the attempts at these entries alone. ``on_hidden`` is called when a step masks or
+    refuses something."""
+
+    def __init__(
+        self,
+        steps: Sequence[LoadedStep],
+        common: Check,
+        placeholders: Placeholders,
+        records: StepRecords,
+        spawn: Spawn,
+        on_hidden: Callable[[], object],
+    ) -> None:
+        self.steps = steps
+        self.placeholders = placeholders
+        self.records = records
+        self.spawn = spawn
+        self._common = common
+        self._on_hidden = on_hidden
+        self._during: list[Passage] = []
+        self._verdict = trio.Event()
+        self._refused: GatewayError | None = None
+
+    # Any moment
+
+    async def judge(
+        self, step: LoadedStep, passages: Sequence[Passage], at: Moment = "response", *, is_last: bool = True
+    ) -> list[list[Span]]:
+        """Call ``step`` and return the spans to mask in each of ``passages``.
+
+        Raises ``GatewayError`` for a refusal, and for content that it could not check where that is refused."""
+        record, began = self.records.of(step.name, at), time.perf_counter()
+        check = attrs.evolve(self._common, at=at, passages=tuple(passages), is_last=is_last)
+        try:
+            findings = await run_step(step, check)
+        except StepFailed as failed:
+            record.failure = failed.reason
+            record.add("reported" if step.only_reports else "unchecked")
+            if step.unchecked == "refuse" and not step.only_reports:
+                raise unavailable(step.name, failed.reason, failed.retry_after) from None
+            return [[] for _ in passages]
+        finally:
+            record.calls += 1
+            record.seconds += time.perf_counter() - began
+        return self._apply(step, passages, findings, at)
+
+    def _apply(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment
+    ) -> list[list[Span]]:
+        record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
+        record.add("ok")
+        for finding in findings:
+            if finding.end <= finding.passage.released_length:  # it was found when it was released
+                continue
+            match _action(step, finding, at):
+                case "mask":
+                    spans[id(finding.passage)].append(
+                        Span(finding.start, finding.end, finding.label, finding.replacement)
+                    )
+                    record.add("masked", (finding.label,))
+                    self._on_hidden()
+                case "refuse":
+                    record.add("refused", (finding.label,))
+                    self._on_hidden()
+                    stops = step.refusal.form == "stop"
+                    raise refusal(step.name, finding.label, SUBJECTS[at], step.refusal.message, stops=stops)
+                case "report":
+                    record.add("reported", (finding.label,))
+        return [merge_spans(spans[id(one)]) for one in passages]
+
+    def steps_at(self, at: Moment) -> list[LoadedStep]:
+        """Return the steps of a moment that apply whatever entry serves the request."""
+        return [step for step in self.steps if step.at(at) and not step.is_for_some_entries]
+
+    # Requests
+
+    async def check_texts(self, steps: Sequence[LoadedStep], texts: T) -> T:
+        """Return ``texts`` with the masks of ``steps``. Each step sees the masks of those before it.
+
+        Raises ``GatewayError``."""
+        for group in _concurrent_groups(steps):
+            for step in group:
+                self._refuse_unreadable(step, texts)
+            if len(group) > 1:
+                await self._judge_together(group, texts)
+            elif edits := await self._edits(group[0], texts):
+                texts = await texts.with_edits(edits)
+        return texts
+
+    def _refuse_unreadable(self, step: LoadedStep, texts: CheckedTexts) -> None:
+        if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
+            raise unchecked_content(step.name, texts.unreadable[0])
+
+    async def _edits(self, step: LoadedStep, texts: CheckedTexts) -> list[PassageEdit]:
+        passages = self._passages_for(step, texts)
+        if not passages:
+            self.records.of(step.name, "request")
+            return []
+        found = await self.judge(step, passages, "request")
+        return [
+            (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
+            for passage, spans in zip(passages, found, strict=True)
+            for span in spans
+        ]
+
+    def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> list[Passage]:
+        return [one for one in texts.passages if one.part in step.parts and (not step.latest or texts.is_latest(one))]
+
+    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> None:
+        """Call steps that cannot mask at the same time. The first refusal cancels the other calls and is raised."""
+        refused: list[GatewayError] = []
+
+        async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
+            try:
+                if passages := self._passages_for(step, texts):
+                    await self.judge(step, passages, "request")
+            except GatewayError as error:
+                refused.append(error)
+                scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for step in steps:
+                nursery.start_soon(judge, step, nursery.cancel_scope)
+        if refused:
+            raise refused[0]
+
+    # During the provider's work
+
+    def start_during(self, texts: CheckedTexts) -> None:
+        """Start the steps that check the request while the provider works."""
+        steps = self.steps_at("during")
+        if not steps:
+            self._verdict.set()
+            return
+        self.spawn(partial(self._run_during, steps, texts))
+
+    async def _run_during(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> None:
+        async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
+            try:
+                self._refuse_unreadable(step, texts)
+                if passages := self._passages_for(step, texts):
+                    await self.judge(step, passages, "during")
+            except GatewayError as error:
+                self._refused = self._refused or error
+                scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for step in steps:
+                    nursery.start_soon(judge, step, nursery.cancel_scope)
+        finally:
+            self._verdict.set()
+
+    @property
+    def awaits_verdict(self) -> bool:
+        """Whether a step that runs during the provider's work has not ended."""
+        return not self._verdict.is_set() or self._refused is not None
+
+    async def verdict_during(self) -> None:
+        """Wait for the steps that run during the provider's work. Raises ``GatewayError`` for a refusal."""
+        await self._verdict.wait()
+        if self._refused is not None:
+            raise self._refused
+
+
+def _action(step: LoadedStep, finding: Finding, at: Moment) -> Action:
+    """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal."""
+    action = step.action_for(finding.label, finding.action)
+    too_late = at == "during" or (at == "response" and step.hold == "nothing")
+    return "refuse" if action == "mask" and too_late else action
+
+
+def _concurrent_groups(steps: Sequence[LoadedStep]) -> list[list[LoadedStep]]:
+    """Return ``steps`` in order, neighbours that cannot mask together."""
+    groups: list[list[LoadedStep]] = []
+    for step in steps:
+        if groups and not step.may_mask and not groups[-1][-1].may_mask:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups

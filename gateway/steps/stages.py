@@ -1,0 +1,422 @@
+"""The stages of a checked response: each step in turn holds events, checks their text, masks it and releases it.
+
+A chain of stages is pure apart from the calls of steps: events in, released events out, in their order. The released
+text does not depend on how the response was split into events."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+import attrs
+import msgspec
+import trio
+
+from gateway.steps.loaded import LoadedStep
+from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
+from gateway.steps.runs import TEXTS, Held, Run, RunBuilder, with_masked_texts
+from streams.errors import GatewayError
+from streams.events import (
+    AnswerEnd,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningState,
+    TextDelta,
+    ToolCallStart,
+)
+from trigate.steps import Passage
+
+CONTEXT: Final = 256
+"""Characters of released text that a built-in kind sees again before new text."""
+
+BETWEEN_CALLS: Final = 1000
+"""Characters of new text after which a step that holds nothing is called again."""
+
+
+class StepJudge(Protocol):
+    """Calls a step with passages of a response and applies the configured actions."""
+
+    async def __call__(
+        self, step: LoadedStep, passages: Sequence[Passage], *, is_last: bool
+    ) -> Sequence[Sequence[Span]]:
+        """Return the spans to mask in each passage. Raises ``GatewayError`` for a refusal."""
+        ...
+
+
+class EventStage(Protocol):
+    """A transformer of the events of one response."""
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        """Return the events that ``events`` release. Raises ``GatewayError`` for a refusal."""
+        ...
+
+
+class HoldingStage:
+    """The base of stages: it holds events until the text before and in them is released."""
+
+    def __init__(self, placeholders: Placeholders, prefix: str = "") -> None:
+        self.masked = False
+        """True if anything was masked."""
+        self._placeholders = placeholders
+        self._builder = RunBuilder(prefix)
+        self._held: deque[Held] = deque()
+        self._runs: list[Run] = []  # in their order, not completely released
+        self._opened: set[int] = set()
+        self._sealed: set[Run] = set()  # reasoning with a signature
+        self.is_over = False
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        if self.add(events) is None:
+            return [event for event in events if isinstance(event, ErrorInfo)]
+        await self.judge()
+        return self.drain()
+
+    def add(self, events: Sequence[Event]) -> Sequence[Run] | None:
+        """Hold ``events``, and return their new runs; ``None`` after a failure, which discards everything held."""
+        new: list[Run] = []
+        for event in events:
+            if isinstance(event, ErrorInfo):
+                self._held.clear()
+                self._runs.clear()
+                self.is_over = True
+                return None
+            held, runs = self._builder.add(event, _nothing)
+            if isinstance(event, ReasoningState) and held.run is not None:
+                self._sealed.add(held.run)
+            self._held.append(held)
+            new += (run for run in runs if run not in self._runs)
+            self._runs += (run for run in runs if run not in self._runs)
+            self.is_over = self.is_over or isinstance(event, AnswerEnd)
+        return new
+
+    async def judge(self) -> None:
+        """Check what can be checked, and release what may be released."""
+        raise NotImplementedError
+
+    @property
+    def held_characters(self) -> int:
+        """The number of characters that are held."""
+        return sum(run.length - run.released for run in self._runs)
+
+    def release(self, run: Run, position: int) -> None:
+        """Release ``run`` up to ``position``."""
+        if run.spans:
+            self.masked = True
+        run.release(position)
+
+    def waits_for_end(self, run: Run) -> bool:
+        """Return whether ``run`` is released as one, as a call is, because half of its arguments are of no use."""
+        return run.part == "tool_calls"
+
+    def drain(self) -> list[Event]:
+        """Return the events that are released now."""
+        out: list[Event] = []
+        while self._held and self._emit(self._held[0], out):
+            self._held.popleft()
+        self._runs = [run for run in self._runs if not (run.is_complete and run.released >= run.length)]
+        return out
+
+    def _emit(self, held: Held, out: list[Event]) -> bool:
+        """Add the released part of ``held`` to ``out``, and return whether it is all of it."""
+        run, event = held.run, held.event
+        if any(one.run.released < one.run.length for one in held.texts):
+            return False
+        if run is None:
+            out += self._item(held)
+            return True
+        if self.waits_for_end(run) and not (run.is_complete and run.released >= run.length):
+            return False
+        if not isinstance(event, TEXTS):
+            if run.released < held.end:
+                return False
+            out += self._beside_text(held, run)
+            return True
+        until = min(held.end, run.released)
+        if until > held.start or held.end == held.start:
+            out += self._cut(held, run, until)
+            held.start = until
+        return until >= held.end
+
+    def _cut(self, held: Held, run: Run, until: int) -> Iterable[Event]:
+        event: Any = held.event
+        if run.spans and run in self._sealed:  # its signature would no longer match
+            return ()
+        text = (
+            run.cut(held.start, until, self._placeholders)
+            if run.spans or until - held.start < len(event.text)
+            else event.text
+        )
+        if not text:
+            return ()
+        self._opened.add(event.block)
+        if text == event.text:
+            return (event,)
+        if isinstance(event, TextDelta) and event.logprobs is not None:
+            return (attrs.evolve(event, text=text, logprobs=None),)
+        return (attrs.evolve(event, text=text),)
+
+    def _beside_text(self, held: Held, run: Run) -> Iterable[Event]:
+        """Return the client's form of an event that belongs to a run but has no text."""
+        match held.event:
+            case BlockEnd(block):
+                return (held.event,) if block in self._opened else ()
+            case ReasoningState(block) if run.spans or any(one.run.spans for one in held.texts):
+                return ()
+            case Citation() if run.spans:  # it has positions in the unmasked text
+                return ()
+            case ReasoningState(block) | ToolCallStart(block):
+                self._opened.add(block)
+        return self._item(held)
+
+    def _item(self, held: Held) -> Iterable[Event]:
+        event = held.event
+        if isinstance(event, BlockEnd):
+            return (event,)
+        if not any(one.run.spans for one in held.texts):
+            return (event,)
+        self.masked = True
+        match event:
+            case Citation():
+                return ()
+            case NativeItem(item=item):
+                return (attrs.evolve(event, item=with_masked_texts(item, held.texts, self._placeholders)),)
+            case AnswerEnd(details=item):
+                return (attrs.evolve(event, details=with_masked_texts(item, held.texts, self._placeholders)),)
+        return (event,)
+
+
+def _nothing(_: Run) -> None:
+    return
+
+
+class StepStage(HoldingStage):
+    """A stage that calls one step."""
+
+    def __init__(self, step: LoadedStep, judge: StepJudge, placeholders: Placeholders, prefix: str = "") -> None:
+        super().__init__(placeholders, prefix)
+        self.step = step
+        self._judge = judge
+
+    def concerns(self, run: Run) -> bool:
+        """Return whether the step sees the part of ``run``."""
+        return run.part in self.step.parts
+
+    def waits_for_end(self, run: Run) -> bool:
+        return run.part == "tool_calls" or (run.part == "reasoning" and self.step.may_mask)  # its signature comes last
+
+    async def check(self, run: Run, start: int, end: int, *, is_last: bool = True) -> None:
+        """Check the text of ``run`` between two positions."""
+        passage = run.passage(start, end)
+        (spans,) = await self._judge(self.step, (passage,), is_last=is_last)
+        run.mask(spans, start)
+        run.checked = max(run.checked, end)
+
+
+class WholeStage(StepStage):
+    """A stage that holds everything until its step has seen the complete response."""
+
+    async def judge(self) -> None:
+        if self.is_over:
+            await judge_together((self,))
+
+    def runs_to_check(self) -> list[Run]:
+        """Return the runs that the step has to see."""
+        return [run for run in self._runs if self.concerns(run)]
+
+    def release_all(self) -> None:
+        """Release everything."""
+        for run in self._runs:
+            run.is_complete = True
+            self.release(run, run.length)
+
+
+async def judge_together(stages: Sequence[WholeStage]) -> None:
+    """Check several responses of one request, such as its choices, in a single call of their step."""
+    first = stages[0]
+    runs = [run for stage in stages for run in stage.runs_to_check()]
+    if runs:
+        found = await first._judge(first.step, [run.passage(0) for run in runs], is_last=True)
+        for run, spans in zip(runs, found, strict=True):
+            run.mask(spans, 0)
+    for stage in stages:
+        stage.release_all()
+
+
+class RunningStage(StepStage):
+    """The base of stages that release text while the response is read."""
+
+    async def judge(self) -> None:
+        for run in self._runs:
+            if not self.concerns(run):
+                if run.is_complete or not self.waits_for_end(run):
+                    run.release(run.length)
+            elif self.waits_for_end(run):
+                if run.is_complete and run.released < run.length:
+                    await self.check(run, 0, run.length)
+                    self.release(run, run.length)
+            else:
+                await self.judge_run(run)
+
+    async def judge_run(self, run: Run) -> None:
+        """Check new text of ``run``, and release what may be released."""
+        raise NotImplementedError
+
+
+class TailStage(RunningStage):
+    """A stage that holds the end of the text that may still become a finding. For steps with ``open_tail``."""
+
+    async def judge_run(self, run: Run) -> None:
+        safe = run.length if run.is_complete else self._first_open(run)
+        if safe <= run.released:
+            return
+        await self.check(run, max(run.start, run.checked - CONTEXT), safe, is_last=run.is_complete)
+        self.release(run, safe)
+        run.forget_before(run.released - CONTEXT)
+
+    def _first_open(self, run: Run) -> int:
+        start = max(run.start, run.checked - CONTEXT)
+        return start + self.step.open_tail(run.passage(start).text)
+
+
+class WindowStage(RunningStage):
+    """A stage that holds the last ``size`` characters.
+
+    It calls the step at each multiple of ``size``, so that the calls do not depend on the events' sizes. Each call also
+    shows the ``size`` characters before the new ones."""
+
+    def __init__(
+        self, step: LoadedStep, judge: StepJudge, placeholders: Placeholders, size: int, prefix: str = ""
+    ) -> None:
+        super().__init__(step, judge, placeholders, prefix)
+        self._size = max(1, size)
+
+    async def judge_run(self, run: Run) -> None:
+        while run.length - run.checked >= self._size:
+            await self._check_until(run, run.checked + self._size, is_last=False)
+        if run.is_complete and run.checked < run.length:
+            await self._check_until(run, run.length, is_last=True)
+        if run.is_complete:
+            self.release(run, run.length)
+
+    async def _check_until(self, run: Run, end: int, *, is_last: bool) -> None:
+        start = max(run.start, min(run.released, run.checked) - self._size)
+        await self.check(run, start, end, is_last=is_last)
+        self.release(run, end if is_last else end - self._size)
+        run.forget_before(run.released - self._size)
+
+
+class WatchingStage(StepStage):
+    """A stage that releases everything immediately while its step runs in the background.
+
+    ``spawn`` runs a function in a task of the request. ``cut`` ends the response after a refusal. ``waits``: the end of
+    the response waits for the last verdict, because the step may refuse it."""
+
+    def __init__(
+        self,
+        step: LoadedStep,
+        judge: StepJudge,
+        placeholders: Placeholders,
+        spawn: Callable[[Callable[[], Awaitable[None]]], object],
+        cut: Callable[[], object],
+        prefix: str = "",
+        *,
+        waits: bool,
+    ) -> None:
+        super().__init__(step, judge, placeholders, prefix)
+        self._spawn = spawn
+        self._end_response = cut
+        self._waits = waits
+        self._seen: list[Run] = []
+        self._calls = 0
+        self._idle = trio.Event()
+        self._refused: GatewayError | None = None
+
+    def add(self, events: Sequence[Event]) -> Sequence[Run] | None:
+        new = super().add(events)
+        self._seen += (run for run in new or () if self.concerns(run))
+        return new
+
+    async def judge(self) -> None:
+        for run in self._runs:
+            run.release(run.length)
+        unchecked = sum(run.length - run.checked for run in self._seen)
+        if unchecked and (self.is_over or (self._waits and unchecked >= BETWEEN_CALLS and not self._calls)):
+            self._start_call()
+        while self._waits and self.is_over and self._calls:
+            self._idle = trio.Event()
+            await self._idle.wait()
+        if self._refused is not None:
+            raise self._refused
+
+    def _start_call(self) -> None:
+        passages = []
+        for run in self._seen:
+            if run.length > run.checked:
+                start = max(0, run.checked - BETWEEN_CALLS)
+                passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
+                run.checked = run.length
+        self._calls += 1
+        self._spawn(partial(self._call, passages, is_last=self.is_over))
+
+    async def _call(self, passages: Sequence[Passage], *, is_last: bool) -> None:
+        try:
+            await self._judge(self.step, passages, is_last=is_last)
+        except GatewayError as error:
+            self._refused = error
+            self._end_response()
+        finally:
+            self._calls -= 1
+            self._idle.set()
+
+
+class RestoringStage(HoldingStage):
+    """A stage that replaces the placeholders of this exchange by the client's own values."""
+
+    async def judge(self) -> None:
+        for run in self._runs:
+            if not self.waits_for_end(run):
+                self._restore(run, run.length if run.is_complete else run.start + open_placeholder(run.text))
+            elif run.is_complete:
+                self._restore(run, run.length)
+
+    def waits_for_end(self, run: Run) -> bool:
+        return run.part in ("tool_calls", "reasoning")
+
+    def _restore(self, run: Run, safe: int) -> None:
+        if safe <= run.released and not run.is_complete:
+            return
+        if run not in self._sealed:
+            encode = _in_json if run.part == "tool_calls" else str
+            values = self._placeholders.values
+            start = max(run.start, run.released - LONGEST_PLACEHOLDER)
+            for found in PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start):
+                if (value := values.get(found[0])) is not None:
+                    run.mask((Span(found.start(), found.end(), "", encode(value)),), run.start)
+        self.release(run, safe)
+        run.forget_before(run.released - LONGEST_PLACEHOLDER)
+
+
+def _in_json(value: str) -> str:
+    return msgspec.json.encode(value).decode()[1:-1]
+
+
+class Chain:
+    """The stages of one response in the order of their steps."""
+
+    def __init__(self, stages: Sequence[EventStage]) -> None:
+        self._stages = stages
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        """Return the released events. Raises ``GatewayError`` for a refusal."""
+        released = list(events)
+        for stage in self._stages:
+            released = await stage.feed(released)
+        return released
+
+    @property
+    def has_masked(self) -> bool:
+        """Whether a step masked anything."""
+        return any(isinstance(stage, StepStage) and stage.masked for stage in self._stages)

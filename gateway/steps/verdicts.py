@@ -1,0 +1,116 @@
+"""The verdicts of steps: refusals and failures as errors for the client, and the outcomes for headers and the log."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+from trigate.steps import Moment
+
+Outcome: TypeAlias = Literal["ok", "masked", "refused", "reported", "unchecked"]
+
+_RANK: Final[tuple[Outcome, ...]] = ("ok", "reported", "masked", "unchecked", "refused")
+
+LABELS: Final = 50
+"""The most labels of one step in the log and metrics; the rest count as ``other``."""
+
+_NO_RETRY: Final = ("x-should-retry", "false")
+
+
+class RefusedByStep(GatewayError):
+    """The refusal of a request or response by a step. ``stop_text`` is set if the client gets an answer that ends here
+    instead of an error."""
+
+    def __init__(self, info: ErrorInfo, step: str, stop_text: str | None = None) -> None:
+        super().__init__(info.kind, info.message)
+        self.info = info
+        self.step = step
+        self.stop_text = stop_text
+
+
+def refusal(step: str, label: str, subject: str, message: str | None, *, stops: bool) -> RefusedByStep:
+    """Return the refusal of a request or response (``subject``) in which ``step`` found ``label``.
+
+    ``message`` is the operator's text for the client."""
+    text = message or f"the step {step} refused this {subject}: it contains {label}"
+    info = ErrorInfo("invalid_request", text, code="content_filter", headers=(_NO_RETRY,), reason=None)
+    return RefusedByStep(info, step, text if stops else None)
+
+
+def unavailable(step: str, why: str, retry_after: float) -> GatewayError:
+    """Return the error for content that ``step`` could not check because it failed."""
+    seconds = max(1, round(retry_after))
+    return GatewayError(
+        "overloaded", f"the step {step} cannot check this content now ({why}): try again", code="step_unavailable",
+        headers=(("retry-after", str(seconds)),), reason=None,
+    )  # fmt: skip
+
+
+def unchecked_content(step: str, param: str) -> GatewayError:
+    """Return the error for content at ``param`` that no step can read."""
+    return GatewayError(
+        "permission", f"the step {step} must check this content, but cannot read {param}: send it as text",
+        code="unchecked_content", param=param, reason=None,
+    )  # fmt: skip
+
+
+def unchecked_endpoint(step: str, endpoint: str) -> GatewayError:
+    """Return the error for an endpoint whose content no step can read."""
+    return GatewayError(
+        "permission", f"you may not use {endpoint}: the step {step} must check your requests, and cannot read these",
+        code="unchecked_endpoint", reason=None,
+    )  # fmt: skip
+
+
+@attrs.define(eq=False, repr=False)
+class StepRecord:
+    """The calls of one step at one moment: their outcome, findings by label, and seconds."""
+
+    name: str
+    at: Moment
+    outcome: Outcome = "ok"
+    labels: Counter[str] = attrs.field(factory=Counter)
+    seconds: float = 0.0
+    calls: int = 0
+    failure: str | None = None
+
+    def add(self, outcome: Outcome, labels: Iterable[str] = ()) -> None:
+        """Add the outcome of a call and the labels of its findings."""
+        if _RANK.index(outcome) > _RANK.index(self.outcome):
+            self.outcome = outcome
+        for label in labels:
+            self.labels[label if label in self.labels or len(self.labels) < LABELS else "other"] += 1
+
+
+class StepRecords:
+    """The records of all steps of an exchange, in order."""
+
+    def __init__(self, hidden: Collection[str] = ()) -> None:
+        """Begin without records. The header leaves out the steps in ``hidden``, which only report."""
+        self._hidden = hidden
+        self._records: dict[tuple[str, Moment], StepRecord] = {}
+
+    def of(self, name: str, at: Moment) -> StepRecord:
+        """Return the record of a step at a moment."""
+        return self._records.setdefault((name, at), StepRecord(name, at))
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        return iter(self._records.values())
+
+    @property
+    def refused_by(self) -> str | None:
+        """The step that refused the request or its response, if one has."""
+        return next((one.name for one in self._records.values() if one.outcome == "refused"), None)
+
+    @property
+    def header(self) -> str | None:
+        """The outcomes so far for a header, ``None`` if there are none."""
+        best: dict[str, Outcome] = {}
+        for one in self._records.values():
+            if one.name not in self._hidden:
+                known = best.get(one.name, "ok")
+                best[one.name] = max(known, one.outcome, key=_RANK.index)
+        return ", ".join(f"{name}={outcome}" for name, outcome in best.items()) or None

@@ -1,0 +1,199 @@
+"""Steps on the requests and responses of every API pair, streamed and not: S1, S16, S29, S33 to S42, S46 of
+``step-behaviours.md``; hooks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628."""
+
+import http.client
+import json
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
+from tests.support.upstreams import Script, ToolCall, fake_upstream
+from tests.support.wire_clients import body_of, path_of, text_of
+
+CODE: Final = """
+import re
+from trigate.steps import Finding
+
+WORD = re.compile(r"falcon-\\d+")
+
+async def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+def broken(check):
+    raise ValueError("falcon-9 is in this error")
+"""
+
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "mask": {"action": "mask"},
+    "mask-window": {"action": "mask", "hold": 20, "at": ["response"]},
+    "refuse": {"action": "refuse"},
+    "refuse-window": {"action": "refuse", "hold": 20, "at": ["response"]},
+    "refuse-nothing": {"action": "refuse", "hold": "nothing", "at": ["response"]},
+    "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
+    "report": {"action": "report"},
+    "restore": {"action": "mask", "at": ["request"], "restore": True},
+    "during": {"action": "refuse", "at": ["during"]},
+    "broken": {"use": "./steps.py:broken"},
+    "broken-pass": {"use": "./steps.py:broken", "unchecked": "pass"},
+}
+APIS: Final = ("chat", "messages", "responses")
+CLIENT_APIS: Final = APIS
+VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps")
+    (folder / "steps.py").write_text(CODE)
+    port = free_port()
+    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in APIS]
+    steps = [
+        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
+    ]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "nobody")]
+    settings = config(
+        entries, port, client_keys=keys, steps=steps, signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
+    )
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    model = f"on-{target}"
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    connection.request(
+        "POST", path_of(api, model, stream=stream), json.dumps(body_of(api, model, prompt, stream=stream)), headers
+    )
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, body
+
+
+CELLS: Final = [(client, target, stream) for client in CLIENT_APIS for target in APIS for stream in (False, True)]
+cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
+
+
+@cells
+def test_a_masked_value_reaches_neither_provider_nor_client(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="it is falcon-77 today"))
+    status, headers, body = ask(gateway, "mask", api, target, "about falcon-12 and falcon-12", stream=stream)
+    assert status == 200, body
+    (seen,) = upstream.seen
+    assert b"falcon-12" not in seen.body
+    assert seen.body.count(b"[WORD_") == 2
+    text = text_of(api, body, stream=stream)
+    assert b"falcon-77" not in body
+    assert text.startswith("it is [WORD_")
+    assert text.endswith("] today")
+    assert headers["x-trigate-steps"] == "mask=masked"
+
+
+@cells
+@pytest.mark.parametrize("client", ["mask-window"])
+def test_a_mask_in_a_window_covers_the_whole_value(gateway, upstream, client, api, target, stream):
+    upstream.script(Script(text="a long text about nothing, then it is falcon-77 today, and more follows after it"))
+    status, _, body = ask(gateway, client, api, target, "hi", stream=stream)
+    text = text_of(api, body, stream=stream)
+    assert status == 200
+    assert text.startswith("a long text about nothing, then it is [WORD_")
+    assert text.endswith("] today, and more follows after it")
+    assert b"alcon" not in body
+
+
+@cells
+@pytest.mark.parametrize("client", ["refuse", "during"])
+def test_a_refused_request_is_a_400_and_nothing_is_answered(gateway, upstream, client, api, target, stream):
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, client, api, target, "about falcon-12", stream=stream)
+    assert status == 400, body
+    assert headers["x-should-retry"] == "false"
+    assert headers["x-trigate-refused-by"] == client
+    assert b"falcon" not in body
+    assert b"content_filter" in body
+    if client == "refuse":
+        assert upstream.seen == []
+
+
+@cells
+@pytest.mark.parametrize("client", ["refuse", "refuse-window"])
+def test_a_refused_response_is_a_400_before_its_first_content(gateway, upstream, client, api, target, stream):
+    upstream.script(Script(text="falcon-77"))
+    status, headers, body = ask(gateway, client, api, target, "hi", stream=stream)
+    assert status == 400, body
+    assert headers["x-trigate-refused-by"] == client
+    assert b"falcon" not in body
+    assert len(upstream.seen) == 1
+
+
+@cells
+def test_a_clean_exchange_is_unchanged_by_a_step_that_refuses(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="all is well", calls=(ToolCall("call_1", "f", '{"a": "b"}'),), stop="tool_calls"))
+    status, headers, checked = ask(gateway, "refuse", api, target, "hi", stream=stream)
+    assert status == 200, checked
+    assert headers["x-trigate-steps"] == "refuse=ok"
+    upstream.script(Script(text="all is well", calls=(ToolCall("call_1", "f", '{"a": "b"}'),), stop="tool_calls"))
+    _, plain, unchecked = ask(gateway, "nobody", api, target, "hi", stream=stream)
+    assert headers["x-trigate-lane"] == plain["x-trigate-lane"]
+    if api == target:
+        assert checked == unchecked
+
+
+@cells
+def test_a_refusal_as_a_stop_is_an_answer(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="it is falcon-77"))
+    status, headers, body = ask(gateway, "stop", api, target, "hi", stream=stream)
+    assert status == 200, body
+    assert text_of(api, body, stream=stream) == "Not here."
+    assert headers["x-trigate-refused-by"] == "stop"
+
+
+@cells
+def test_a_report_changes_nothing(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="it is falcon-77"))
+    status, headers, body = ask(gateway, "report", api, target, "about falcon-12", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream) == "it is falcon-77"
+    assert b"falcon-12" in upstream.seen[0].body
+    assert "x-trigate-steps" not in headers
+
+
+@cells
+def test_restored_values_are_the_clients_own(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="x"))
+    ask(gateway, "restore", api, target, "about falcon-12", stream=stream)
+    sent = upstream.seen[0].body.decode()
+    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
+    upstream.script(Script(text=f"you said {placeholder} and [WORD_0123456789] too"))
+    status, _, body = ask(gateway, "restore", api, target, "about falcon-12", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream) == "you said falcon-12 and [WORD_0123456789] too"
+
+
+@cells
+def test_a_broken_step_refuses_or_passes_as_configured(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, "broken", api, target, "hi", stream=stream)
+    assert (status, upstream.seen) == (503, [])
+    assert b"step_unavailable" in body
+    assert int(headers["retry-after"]) >= 1
+    status, headers, body = ask(gateway, "broken-pass", api, target, "hi", stream=stream)
+    assert (status, text_of(api, body, stream=stream)) == (200, "fine")
+    assert headers["x-trigate-steps"] == "broken-pass=unchecked"
+
+
+def test_no_value_of_a_client_or_provider_is_in_the_log(gateway):
+    assert exchanges(gateway.log)
+    assert "falcon" not in "\n".join(gateway.log)

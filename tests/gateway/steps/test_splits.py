@@ -1,0 +1,171 @@
+"""The released text of a stream is the same for every split, and no release has a part of a masked value:
+https://github.com/elizaOS/eliza/issues/15348, https://github.com/BerriAI/litellm/issues/41611."""
+
+import random
+import re
+from typing import Any, Final
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.steps.loading import load_steps
+from gateway.steps.masks import Placeholders
+from gateway.steps.released import RELEASED, ReleasedReader
+from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
+from gateway.steps.session import StepSession
+from gateway.steps.verdicts import StepRecords
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from streams.events import ReasoningDelta, TextDelta, ToolCallDelta
+from streams.pipe import Watch
+from streams.timeouts import Timeouts
+from tests.support.step_files import step_config
+from tests.support.upstreams import Script, ToolCall, render
+from trigate.steps import Check
+
+CODE: Final = """
+import re
+from trigate.steps import Finding
+
+WORD = re.compile(r"falcon-[0-9]{2}")
+
+async def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+"""
+SECRET: Final = re.compile("falcon-[0-9]{2}")
+APIS: Final = ("chat", "messages", "responses")
+
+texts = st.lists(
+    st.sampled_from(("falcon-12", "falcon-", "a", " ", "falcon-1", "é", "[WORD_", "\n", "7", "word")), max_size=14
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps")
+    rows = "".join(
+        f"  - {{use: './steps.py:words', name: {name}, action: {action}, hold: {hold}}}\n"
+        for name, action, hold in (
+            ("whole", "mask", "whole"),
+            ("window", "mask", 9),
+            ("wide", "mask", 40),
+            ("gate", "refuse", 9),
+        )
+    )
+    return load_steps(step_config(folder, rows, CODE)).by_name
+
+
+class _Pieces:
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def __aiter__(self) -> "_Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
+    """Return each release of a stream."""
+    async with trio.open_nursery() as nursery:
+        session = StepSession(
+            [step], Check("response", ()), Placeholders(b"k" * 32, "c"), StepRecords(), nursery.start_soon, lambda: None
+        )
+        session.start_during(None)
+        codec = CODECS[api]
+        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, lambda event: event)
+        stream = CheckedStream(ResponseSteps(session, [step], restores=False), source, Watch(Timeouts()), lambda: None)
+        return [piece async for piece in stream.chunks(_Pieces(pieces))]
+
+
+def release_all(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
+    return trio.run(_release, step, api, pieces)
+
+
+def text_in(frames: list[bytes], kind: type) -> list[str]:
+    """Return the text of each release."""
+    reader, found = ReleasedReader(), []
+    for frame in frames:
+        splitter = RELEASED.splitter(0)
+        events = [event for raw in splitter.feed(frame) for event in reader.read_event(*RELEASED.parse(raw))]
+        found.append("".join(event.text for event in events if isinstance(event, kind)))
+    return found
+
+
+def split(data: bytes, seed: int) -> list[bytes]:
+    source, pieces = random.Random(seed), []
+    while data:
+        size = source.choice((1, 2, 7, 40, 200, len(data)))
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces
+
+
+def rendered(api: str, script: Script) -> bytes:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    return b"".join(render(script, api, request).pieces)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["whole", "window", "wide"])
+@settings(max_examples=12, deadline=None)
+@given(text=texts.filter(bool), seed=st.integers(0, 10**6))
+def test_masks_do_not_depend_on_the_splits(steps, api, name, text, seed):
+    step = steps[name]
+    data = rendered(api, Script(text=text))
+    found = text_in(release_all(step, api, split(data, seed)), TextDelta)
+    whole = "".join(text_in(release_all(step, api, [data]), TextDelta))
+    assert "".join(found) == whole
+    assert SECRET.sub("#", text) == re.sub(r"\[WORD_[0-9a-f]{10}\]", "#", whole)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
+    """Every split of the text into two events, and every byte alone."""
+    text = "before falcon-12 after"
+    for at in range(len(text)):
+        script = Script(text=text)
+        data = rendered(api, script)
+        for release in text_in(
+            release_all(steps["window"], api, [data[: at * 7 + 150], data[at * 7 + 150 :]]), TextDelta
+        ):
+            assert "alcon" not in release
+            assert "fal" not in release
+    pieces = [data[i : i + 1] for i in range(len(data))]
+    texts = text_in(release_all(steps["window"], api, pieces), TextDelta)
+    assert re.fullmatch(r"before \[WORD_[0-9a-f]{10}\] after", "".join(texts))
+    assert not any("falc" in one or "12" in re.sub(r"\[WORD_\w+\]", "", one) for one in texts)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["whole", "window"])
+def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
+    calls = (ToolCall("call_1", "f", '{"city": "falcon-12 \\"x\\""}'), ToolCall("call_2", "g", "{}"))
+    data = rendered(api, Script(thinking="about falcon-33", text="ok", calls=calls, stop="tool_calls"))
+    for seed in range(6):
+        frames = release_all(steps[name], api, split(data, seed))
+        arguments = [one for one in text_in(frames, ToolCallDelta) if one]
+        assert re.fullmatch(r'\{"city": "\[WORD_[0-9a-f]{10}\] \\"x\\""\}(\{\})?', arguments[0])
+        assert "falcon" not in "".join(text_in(frames, ReasoningDelta))
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=12, deadline=None)
+@given(text=texts.filter(lambda text: text and SECRET.search(text) is None), seed=st.integers(0, 10**6))
+def test_a_gate_releases_the_providers_own_bytes(steps, api, text, seed):
+    data = rendered(api, Script(thinking="hm", text=text, calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls"))
+    assert b"".join(release_all(steps["gate"], api, split(data, seed))) == data
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_gate_releases_no_part_of_a_refused_value(steps, api, seed):
+    data = rendered(api, Script(text="a text that begins well, and then there is falcon-12 in it"))
+    with pytest.RaisesGroup(pytest.RaisesExc(GatewayError, match="refused")):
+        release_all(steps["gate"], api, split(data, seed))
