@@ -134,7 +134,7 @@ def test_no_other_rule_looks_at_the_tree_that_keeps_every_space(lint):
     assert {code for rule in ERROR_CLASSES_CST for code in rule.error_codes} & enabled == SHOWN
 
 
-def test_problems_are_told_with_their_file_and_make_it_fail(lint, tmp_path, capsys, monkeypatch):
+def test_problems_are_reported_with_their_file_and_make_it_fail(lint, tmp_path, capsys, monkeypatch):
     bad, good = tmp_path / "bad.py", tmp_path / "good.py"
     bad.write_text("import trio\nasync def f():\n    trio.sleep(1)\n")
     good.write_text("import trio\n")

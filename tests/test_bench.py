@@ -96,7 +96,7 @@ def test_a_case_that_is_unknown_is_refused_with_the_names_of_all():
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_the_throughput_of_workers_is_told_with_the_share_of_the_machine(tmp_path):
+def test_the_throughput_of_workers_is_reported_with_the_share_of_the_machine(tmp_path):
     printed, (figures,) = bench(tmp_path, "--workers", "1")
     assert rows(printed)[0][-2:] == ["1.00", "1.00"]
     assert figures["rate"] > 0

@@ -191,7 +191,7 @@ def test_a_pod_that_goes_is_out_of_the_service_before_it_stops_listening(config_
     assert load(config_path, None).drain_delay > noticed
 
 
-def test_probes_and_ports_are_there(config_path):
+def test_probes_and_ports_exist(config_path):
     config = load(config_path, None)
     routes = {*ALIVE, *READY}
     probes = [CONTAINER[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]

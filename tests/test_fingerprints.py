@@ -158,7 +158,7 @@ def test_a_foreign_part_is_as_it_was_when_ours_was_written(row, packages):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.foreign)
-def test_the_module_of_ours_is_there(row):
+def test_the_module_of_ours_exists(row):
     assert (ROOT / row.ours).is_file()
 
 

@@ -258,7 +258,7 @@ def test_every_module_is_named_by_the_architecture_or_its_package():
     assert [module_id(path) for path in modules if not re.search(rf"\b{path.stem}\b", told[path.parent])] == []
 
 
-def test_every_module_that_the_architecture_names_is_there():
+def test_every_module_that_the_architecture_names_exists():
     named = re.findall(r"\b(\w+\.py)\b", (ROOT / "ARCHITECTURE.md").read_text())
     there = {path.name for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")}
     assert set(named) <= there

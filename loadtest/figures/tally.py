@@ -193,14 +193,14 @@ class Tally:
         )
 
     @property
-    def judged(self) -> int:
+    def judgeable_count(self) -> int:
         """Exchanges that could be good: all but those cancelled as planned or interrupted by Ctrl-C."""
         return self.counts["started"] - sum(self.counts[end] for end in LEFT_OUT)
 
     @property
     def goodput(self) -> float | None:
         """The share of good exchanges: whole, with all objectives met."""
-        return self.counts["good"] / self.judged if self.judged else None
+        return self.counts["good"] / self.judgeable_count if self.judgeable_count else None
 
     @property
     def cached_share(self) -> float | None:

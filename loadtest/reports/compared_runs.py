@@ -67,9 +67,9 @@ class ComparedTarget:
     notes: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     def meets(self, question: Question) -> bool:
-        """Return whether the condition applies, by the figures of all requests.
+        """Return whether the answer to ``question`` is yes for all requests.
 
-        It also applies if there is no verdict, because success is then unproven.
+        It is also yes without a verdict, because success is then unproven.
         """
         if not self.total.figures or self.total.begun < FEW:
             return True

@@ -60,7 +60,7 @@ class Axis:
     show: Callable[[float], str]
     place: Callable[[float], float] = float
 
-    def share(self, value: float) -> float:
+    def relative_position(self, value: float) -> float:
         """Return the position of a value: 0 at the low end, 1 at the high end."""
         low, high = self.place(self.low), self.place(self.high)
         return (self.place(value) - low) / (high - low) if high > low else 0.5
@@ -130,11 +130,11 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], x_label: str =
 
 
 def _x_position(axis: Axis, value: float) -> float:
-    return LEFT + axis.share(value) * (WIDTH - LEFT - RIGHT)
+    return LEFT + axis.relative_position(value) * (WIDTH - LEFT - RIGHT)
 
 
 def _y_position(axis: Axis, value: float) -> float:
-    return HEIGHT - BOTTOM - axis.share(value) * (HEIGHT - TOP - BOTTOM)
+    return HEIGHT - BOTTOM - axis.relative_position(value) * (HEIGHT - TOP - BOTTOM)
 
 
 def _svg_grid(x: Axis, y: Axis) -> str:

@@ -112,7 +112,7 @@ def stored_body(body: bytes) -> bytes:
     return msgspec.json.encode({**_body_members(body), "store": True})
 
 
-def limited_body(api: Api, body: bytes, output: int) -> bytes:
+def with_token_limit(api: Api, body: bytes, output: int) -> bytes:
     """Return the body with another token limit, if it has a limit."""
     members = _body_members(body)
     for name, inner in _LIMITS[api]:
@@ -297,7 +297,7 @@ class ConversationSession:
         write = referring_body if self._request.history == "server" else next_body
         self._body = write(self._body, answered, said, () if alone else turn.api_messages)
         if turn.output is not None:
-            self._body = limited_body(self._request.api, self._body, turn.output)
+            self._body = with_token_limit(self._request.api, self._body, turn.output)
         think = self._request.think.draw(self._chance) if turn.think is None else turn.think
         think = min(think, self._request.think_cap)
         asked = turn.output or self._opening.asked_output

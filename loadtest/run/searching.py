@@ -272,7 +272,7 @@ def _describe_rule(plan: Scenario, conditions: Sequence[Condition]) -> str:
 def _comparison_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
     """Return the evidence for a percentile or a share, ``None`` for other figures."""
     if asked.name == SHARE and asked.is_upper_bound:
-        return LimitEvidence(asked.limit / 100, tally.judged, tally.judged - tally.counts["good"])
+        return LimitEvidence(asked.limit / 100, tally.judgeable_count, tally.judgeable_count - tally.counts["good"])
     name = ALIASES.get(asked.name, asked.name)
     if name in COUNTS and asked.unit == "%" and not asked.is_upper_bound and asked.limit > 0:
         return LimitEvidence(1 - asked.limit / 100, tally.counts["started"], tally.counts[name])

@@ -45,7 +45,7 @@ class RecordSink(Protocol):
 
 
 class LoadUnderWay:
-    """The public view of a run.
+    """A run as its observers see it: its figures so far, and methods to end it.
 
     Arrivals between the trio times ``begin`` and ``end`` count; ``in_judging`` is the number of answers that wait for
     their verdict.

@@ -43,7 +43,7 @@ def test_a_section_begins_with_one_line_that_suffices(heading, end):
 
 
 @pytest.mark.parametrize("heading", ["Run", "Test"])
-def test_the_commands_name_files_that_are_there(heading):
+def test_the_commands_name_files_that_exist(heading):
     line = blocks_in(section(README, heading), "sh")[0]
     for file in re.findall(r"-r (\S+)", line):
         assert (ROOT / file).is_file()

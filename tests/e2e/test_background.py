@@ -146,7 +146,7 @@ def test_background_without_store_is_a_400(gateway, upstream):
 
 
 @each_api
-def test_a_client_that_drops_goes_on_where_it_was(gateway, by_hand, api):
+def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     own = f"resumed-{api}"
     speech = answer_stream(api)
     with streaming(gateway, by_hand, api, own) as (id, client, up):
@@ -240,7 +240,7 @@ def test_a_turn_is_cancelled_with_what_was_said_and_its_followers_are_told(gatew
 
 
 @each_api
-def test_a_turn_is_cancelled_before_anything_was_said(gateway, by_hand, api):
+def test_a_turn_is_cancelled_before_anything_was_reported(gateway, by_hand, api):
     own = f"cancelled-early-{api}"
     with called(gateway, by_hand, api, own) as (id, up):
         reply = gateway.request("POST", f"/v1/responses/{id}/cancel")

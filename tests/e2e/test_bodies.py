@@ -32,7 +32,7 @@ def send(gateway: Gateway, body: bytes, coding: str, path: str = PATHS["messages
     ("coding", "pack"),
     [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), ("identity", bytes)],
 )
-def test_a_compressed_body_reaches_the_provider_as_it_was(gateway, upstream, coding, pack):
+def test_a_compressed_body_reaches_the_provider_unchanged(gateway, upstream, coding, pack):
     upstream.script(Script(text="hello"))
     assert send(gateway, pack(ASKED), coding).status == 200
     (seen,) = upstream.seen

@@ -120,7 +120,7 @@ def test_the_request_differs_in_the_model_alone(gateway, upstream, api, stream):
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_a_request_that_names_the_providers_model_passes_as_it_is(gateway, upstream, api):
+def test_a_request_that_names_the_providers_model_passes_unchanged(gateway, upstream, api):
     body = REQUESTS[api].replace(b"MODEL", f"real-{api}".encode())
     upstream.script(Script(text="ok"))
     assert gateway.request("POST", PATHS[api], body).status == 200

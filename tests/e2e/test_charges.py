@@ -150,7 +150,7 @@ def test_a_model_without_a_price_has_no_cost(gateway, upstream):
 
 
 @both_ways
-def test_an_answer_that_nobody_counted_is_an_estimate(gateway, upstream, stream):
+def test_an_answer_without_usage_is_estimated(gateway, upstream, stream):
     said = router_answer(stream)
     upstream.script(Raw(200, said.headers, tuple(one.replace(b'"usage"', b'"none"') for one in said.pieces), said.end))
     _, line = ask(gateway, "chat", "on-chat", stream=stream)
@@ -186,7 +186,7 @@ def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
         assert reply.headers["x-trigate-cost-grade"] == "estimated"
 
 
-def test_a_sum_with_a_part_that_nobody_can_price_is_at_least_that(gateway, upstream):
+def test_a_sum_with_an_unpriced_part_has_the_grade_at_least(gateway, upstream):
     empty = Script(tokens=Tokens(prompt=1000, output=0))
     upstream.script(empty, OVERLOADED, ANSWER)
     _, line = ask(gateway, "chat", "route")
@@ -316,7 +316,9 @@ def unfinished(stream: bool) -> Raw:
 
 @both_ways
 @pytest.mark.parametrize(("most", "output"), [({}, 2048), ({"max_output_tokens": 300}, 300)])
-def test_an_answer_that_its_provider_goes_on_with_alone_is_charged_as_expected(gateway, upstream, stream, most, output):
+def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected(
+    gateway, upstream, stream, most, output
+):
     """Nobody has to fetch it here. Fetched, it costs nothing more."""
     upstream.script(unfinished(stream))
     asked = {"background": True, "stream": stream, **most}

@@ -70,7 +70,7 @@ def said(reply: Any, stream: bool) -> str:
 
 
 @pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21", "tomorrow"])
-def test_version_betas_and_query_reach_anthropic_as_they_came(gateway, upstream, version):
+def test_version_betas_and_query_reach_anthropic_unchanged(gateway, upstream, version):
     """(anthropics/claude-code#21612, #49548)"""
     sent = body("messages", context_management={"edits": []}, thinking={"type": "adaptive"}, speed="fast")
     upstream.script(FINE)
@@ -83,7 +83,7 @@ def test_version_betas_and_query_reach_anthropic_as_they_came(gateway, upstream,
     assert seen.json == {**sent, "model": "claude-opus-4-7"}
 
 
-def test_the_billing_line_goes_to_anthropic_as_it_is(gateway, upstream):
+def test_the_billing_line_goes_to_anthropic_unchanged(gateway, upstream):
     upstream.script(FINE)
     ask(gateway, body("messages"))
     assert upstream.seen[0].json["system"][0]["text"] == BILLING.format("00")

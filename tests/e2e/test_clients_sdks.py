@@ -214,7 +214,7 @@ def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
 
 
 @to_each
-def test_content_is_null_beside_calls_and_calls_are_absent_where_there_are_none(gateway, upstream, model):
+def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, upstream, model):
     """(langchain-ai/langchain#34807)"""
     called = Script(calls=CALLS[:1], stop="tool_calls")
     message = ask(gateway, upstream, "chat", model, called).json["choices"][0]["message"]

@@ -128,7 +128,7 @@ def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, t
 
 @both_ways
 @each_api
-def test_a_stored_conversation_goes_on_from_its_compaction(gateway, theirs, api, stream):
+def test_a_stored_conversation_continues_from_its_compaction(gateway, theirs, api, stream):
     theirs.scripts = [Script(text="I do."), Script(text=NOTES)]
     first = final(turn(gateway, f"on-{api}", HISTORY[:2]))["id"]
     second = final(turn(gateway, f"on-{api}", [TRIGGER], previous_response_id=first, stream=stream))
@@ -223,7 +223,7 @@ def test_a_conversation_that_the_provider_has_is_never_summed_up_without_it(gate
     assert theirs.paths == ["/v1/responses/compact"]
 
 
-def test_a_providers_refusal_to_compact_is_told(gateway, theirs):
+def test_a_providers_refusal_to_compact_is_reported(gateway, theirs):
     no = {"error": {"message": "not so fast", "type": "rate_limit_error", "param": None, "code": "slow"}}
     theirs.below["/v1/responses/compact"] = Raw(429, (*JSON, ("retry-after", "7")), (json.dumps(no).encode(),))
     reply = compact(gateway, "native")

@@ -290,7 +290,7 @@ def test_files_and_batches_can_be_tried(served):
         assert (result.custom_id, result.result.type) == ("b", "succeeded")
 
 
-def test_files_of_anthropics_can_be_tried_beside_openais(served):
+def test_files_of_anthropics_can_be_tried_next_to_openais(served):
     """At the same paths, each for its own SDK."""
     with (
         anthropic.Anthropic(api_key="none", base_url=served.url, max_retries=0, http_client=_http()) as client,

@@ -211,7 +211,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
 @shows("disconnects after the last event of its answer")
 @leave
 @retried_when_late
-def test_the_client_leaves_behind_the_end(gateway, by_hand, cell, how):
+def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
     """Also a provider that holds its connection then is not waited for."""
     with call(gateway, by_hand, cell) as one:
         speech = answer_stream(cell.model_api)
@@ -285,7 +285,7 @@ streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 
 @streamed
 @retried_when_late
-def test_leaving_costs_nobody_else_their_stream(gateway, by_hand, cell):
+def test_a_disconnect_does_not_end_other_streams(gateway, by_hand, cell):
     """And with nobody leaving, nothing is cut."""
     with mid_stream(gateway, by_hand, cell) as stays:
         for how in ("FIN", "RST"):

@@ -113,7 +113,7 @@ def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
 
 
 @pytest.mark.parametrize("model", [None, ""])
-def test_no_model_and_no_default_is_a_400_that_says_so(gateway, api, model):
+def test_no_model_and_no_default_is_a_400_that_is_reported(gateway, api, model):
     sent = {name: value for name, value in {**body(api), "model": model}.items() if value is not None}
     assert "model is required" in complaint(api, ask(gateway, api, sent), 400)["message"]
 
@@ -282,7 +282,7 @@ FIRST_ERRORS = {
 
 
 @pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_member_of_a_wrong_type_is_a_502_where_it_is_translated(gateway, upstream, api, upstream_api):
+def test_a_translated_member_of_a_wrong_type_is_a_502(gateway, upstream, api, upstream_api):
     """Where client and provider speak the same API, the answer is the provider's, whatever is in it."""
     answer = {
         "chat": b'{"choices":[{"message":{"role":"assistant","content":{}},"finish_reason":"stop"}]}',
@@ -360,7 +360,7 @@ def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api,
 
 
 @pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_provider_that_answers_a_stream_request_whole_is_streamed_all_the_same(gateway, upstream, api, upstream_api):
+def test_a_provider_that_answers_a_stream_request_whole_is_streamed_anyway(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
     upstream.script(Raw(200, JSON, render(Script(text="one two three"), upstream_api, {"model": model}).pieces))
     reply = ask(gateway, api, body(api, model, stream=True))

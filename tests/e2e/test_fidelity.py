@@ -72,7 +72,7 @@ def tool(api: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
-def test_a_name_that_providers_refuse_comes_back_as_it_was(gateway, upstream, api, other, stream):
+def test_a_name_that_providers_refuse_comes_back_unchanged(gateway, upstream, api, other, stream):
     upstream.script(Raw(500, JSON, (b"{}",)))  # first: which name does the provider get?
     asked = question(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)
     gateway.request("POST", PATHS[api], asked)
@@ -181,7 +181,7 @@ def test_a_provider_that_counts_is_asked(gateway, upstream):
 
 
 @pytest.mark.parametrize("model", [MODELS["chat"], MODELS["responses"]])
-def test_others_get_an_estimate_that_says_so(gateway, upstream, model):
+def test_other_apis_get_an_estimate_that_is_marked(gateway, upstream, model):
     upstream.script()
     reply = count(gateway, model)
     assert reply.status == 200

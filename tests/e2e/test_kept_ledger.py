@@ -93,7 +93,7 @@ def test_workers_that_are_stopped_have_kept_each_exchange_once(tmp_path, upstrea
     assert found.nanos == sum(nanos_in_the_log(gateway.log)) > 0
 
 
-def test_a_budget_goes_on_after_a_restart_from_where_it_was(tmp_path, upstream):
+def test_a_budget_keeps_its_spent_amount_after_a_restart(tmp_path, upstream):
     """A restart that brings old counters back: BerriAI/litellm#30684."""
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(file, upstream, port)

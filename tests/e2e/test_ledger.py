@@ -130,7 +130,7 @@ def test_a_body_in_a_coding_is_refused_in_one_line(called):
     assert called.line()["ended"] == "refused"
 
 
-def test_a_path_that_is_not_there_and_a_method_that_is_not_allowed(called):
+def test_a_path_that_is_missing_and_a_method_that_is_not_allowed(called):
     assert called.gateway.request("GET", PATHS["messages"], None, {"x-request-id": called.id}).status == 405
     line = called.line()
     assert (line["api"], line["status"], line["ended"]) == ("messages", 405, "refused")

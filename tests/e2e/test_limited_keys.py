@@ -52,7 +52,7 @@ def test_a_limited_key_names_its_own_models_alone(gateway, upstream, api, way):
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_the_models_that_a_limited_key_may_use_may_be_named_beside_one_another(gateway, upstream, api):
+def test_the_models_that_a_limited_key_may_use_may_be_named_next_to_one_another(gateway, upstream, api):
     upstream.script(Script(text="ok"))
     assert ask(gateway, api, LIMITED, asked(api, models=["small", "medium"])).status == 200
     assert upstream.seen[0].json["models"] == ["small", "medium"]

@@ -95,7 +95,7 @@ def test_by_id_the_near_names_are_the_keys_own_too(gateway, headers):
     assert "secret-model" not in message
 
 
-def test_a_name_that_two_offer_is_told_with_those_that_the_key_may_use(gateway):
+def test_a_name_that_two_offer_is_reported_with_those_that_the_key_may_use(gateway):
     message = complaint("chat", post(gateway, "chat", "twin"), 400)["message"]
     assert "one/twin and two/twin" in message
     message = complaint("chat", post(gateway, "chat", "twin", SHARED), 400)["message"]

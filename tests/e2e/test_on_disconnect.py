@@ -123,7 +123,7 @@ def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
 
 @shows("disconnects with `finish`, and the provider breaks off")
 @pytest.mark.parametrize("how", HOWS)
-def test_a_provider_that_breaks_off_is_noted_beside_the_leaving(lines_of, cell, how):
+def test_a_provider_failure_during_a_disconnect_is_recorded_too(lines_of, cell, how):
     found = lines_of["disconnects with `finish`, and the provider breaks off", cell.id, how]
     assert found["usage_complete"] is False
     if cell.stream:

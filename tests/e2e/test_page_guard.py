@@ -151,7 +151,7 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
     assert KEY not in path.read_text() + before.read_text()
 
 
-def test_an_audit_that_cannot_be_written_is_said_at_the_start(tmp_path, upstream):
+def test_an_audit_that_cannot_be_written_is_reported_at_the_start(tmp_path, upstream):
     settings = config([provider("openai/up", upstream.url, ["chat"])], 1, audit=str(tmp_path / "nowhere/audit.log"))
     (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))
     done = invoke("serve", str(tmp_path / "trigate.yaml"))

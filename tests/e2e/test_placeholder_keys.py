@@ -62,7 +62,7 @@ def failing(api: str, text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)
-def test_an_error_is_told_in_the_providers_words(gateway, upstream, name, api, model_api):
+def test_an_error_is_reported_in_the_providers_words(gateway, upstream, name, api, model_api):
     body = json.dumps(failing(model_api, sentence(name))).encode()
     upstream.script(Raw(400, JSON, (body,)))
     judge(name, ask(gateway, api, f"{name}-{model_api}"))
@@ -86,7 +86,7 @@ def begun(api: str) -> tuple[bytes, ...]:
 @pytest.mark.parametrize("opening", [begun, lambda api: ()], ids=["after_content", "at_once"])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)
-def test_an_error_event_is_told_in_the_providers_words(
+def test_an_error_event_is_reported_in_the_providers_words(
     gateway, upstream, name, api, model_api, opening: Callable[[str], tuple[bytes, ...]]
 ):
     pieces = (*opening(model_api), event_of(model_api, sentence(name)))
@@ -99,7 +99,7 @@ def test_an_error_event_is_told_in_the_providers_words(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("api", OLDER)
-def test_a_good_answer_passes_as_it_is(gateway, upstream, name, api, stream):
+def test_a_good_answer_passes_unchanged(gateway, upstream, name, api, stream):
     raw = render(Script(text=sentence(name)), api, {"model": "up", "stream": stream})
     upstream.script(raw)
     assert ask(gateway, api, f"{name}-{api}", stream).encode() == b"".join(raw.pieces)

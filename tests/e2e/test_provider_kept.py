@@ -242,7 +242,7 @@ def test_an_id_of_ours_is_never_asked_for_elsewhere(gateway, one, two, chat):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_an_id_of_ours_goes_on_as_ours_with_a_model_whose_provider_keeps_its_own(gateway, one, chat, stream):
+def test_an_id_of_ours_continues_as_ours_with_a_model_whose_provider_keeps_its_own(gateway, one, chat, stream):
     chat.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, "chat", "What is it?"))["id"]
     second = final(turn(gateway, "one", "Sure?", previous_response_id=first, stream=stream))
@@ -419,7 +419,7 @@ def test_a_clients_key_for_one_provider_is_shown_to_no_other(ups, one, two):
         assert (one.seen, two.seen) == ([], [])
 
 
-def test_a_providers_refusal_of_a_call_without_a_body_is_told(gateway, one):
+def test_a_providers_refusal_of_a_call_without_a_body_is_reported(gateway, one):
     id = turn(gateway, "one").json["id"]
     words = "Unknown parameter: 'include'."
     error = {"error": {"message": words, "type": "invalid_request_error", "param": "include", "code": None}}

@@ -179,7 +179,7 @@ def test_failures_without_a_provider_response_have_a_reason(
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_second_answer_of_nothing_is_delivered_as_it_is(others: Gateway, stream: bool):
+def test_a_second_answer_of_nothing_is_delivered_unchanged(others: Gateway, stream: bool):
     """It may be what the model means (BerriAI/litellm#24462, Wei-Shaw/sub2api#7081)."""
     asked = {"model": "route-nothing", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
     reply = others.request("POST", PATHS["chat"], asked)

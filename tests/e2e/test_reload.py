@@ -415,7 +415,7 @@ def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, for
     assert told[0].count("2 mistakes in the configuration") == 1
 
 
-def test_a_warning_about_the_new_file_is_said_once_as_a_warning(gateway, file, provider):
+def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, file, provider):
     put(file, {**version(2, provider.port), "prompt_caching": {"enabled": True}})
     reload(gateway)
     eventually(lambda: said(gateway, "prompt_caching"), what="the warning")

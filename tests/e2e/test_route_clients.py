@@ -89,7 +89,7 @@ def test_a_session_goes_to_its_end_while_the_first_target_is_dead_and_when_it_is
 
 
 @pytest.mark.parametrize(("client", "stage"), SESSIONS[1:4], indirect=["stage"])
-def test_a_target_that_comes_back_in_mid_session_can_go_on_with_it(stage, client):
+def test_a_recovered_target_can_continue_its_session(stage, client):
     """It gets what the other one has thought in no form that it would refuse (BerriAI/litellm#32140)."""
     session = read_session(client)
     replay = Replay(stage.gateway, "best").run(session)

@@ -56,7 +56,7 @@ def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", ["best", None, "", "code generation"])
-def test_a_route_goes_on_however_its_name_came_in(ask, name, api, stream):
+def test_a_route_falls_back_however_the_client_named_it(ask, name, api, stream):
     # An alias did not get its model's fallbacks (BerriAI/litellm#10317), nor did every API (#26067).
     reply, models = ask(name, api, DOWN, Script(text="from b"), stream=stream)
     assert (reply.status, models) == (200, ["a", "b"])

@@ -216,7 +216,7 @@ def test_a_prompt_that_is_too_long_goes_only_where_that_is_listed(gateway, provi
     assert (reply.status, sent(providers)) == (400, {"a": 1})
 
 
-def test_the_overflow_is_told_where_the_place_for_it_fails(gateway, providers):
+def test_the_overflow_is_reported_where_the_place_for_it_fails(gateway, providers):
     # musistudio/claude-code-router#1799
     words = "This model's maximum context length is 10 tokens. However, your messages resulted in 20 tokens."
     script(providers, a=refusal(400, code="context_length_exceeded", message=words), b=(DOWN,) * 4)
@@ -245,7 +245,7 @@ def test_the_number_of_attempts_is_that_of_all_requests(gateway, providers, api,
     assert len(reply.headers["x-trigate-tried"].split(", ")) == most
 
 
-def test_all_are_asked_once_before_any_is_asked_again(gateway, providers):
+def test_every_target_is_tried_once_before_any_is_retried(gateway, providers):
     # deltawi/deltallm#247
     script(providers, a=(DOWN,) * 4, b=(DOWN,) * 4, c=(DOWN,) * 4)
     tried = ask(gateway, "chat", "grouped").headers["x-trigate-tried"]
@@ -325,7 +325,7 @@ def test_no_fallback_follows_the_first_content(gateway, providers, api):
     assert exchanges(gateway.log)[-1]["tried"][0]["reason"] == "connection"
 
 
-def test_failures_behind_the_beginning_take_a_target_out(gateway, providers):
+def test_failures_after_the_beginning_take_a_target_out(gateway, providers):
     # BerriAI/litellm#34836
     raw = render(WELL, "chat", {"stream": True, "model": "up"})
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1

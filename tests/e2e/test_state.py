@@ -85,7 +85,7 @@ def test_stored_turns_can_be_read_again(sdk, upstream, api, stream):
 
 
 @over_each_store
-def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
+def test_a_conversation_continues_by_its_own_id(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)
     hello = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}

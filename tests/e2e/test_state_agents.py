@@ -107,7 +107,7 @@ def expect(upstream: Upstream, api: str) -> None:
 
 @both_ways
 @EACH_API
-def test_an_agent_goes_on_from_its_own_responses(gateway, upstream, api, stream):
+def test_an_agent_continues_from_its_own_responses(gateway, upstream, api, stream):
     upstream.script(*FIRST, *SECOND)
 
     async def story(person: Person) -> None:
@@ -125,7 +125,7 @@ def test_an_agent_goes_on_from_its_own_responses(gateway, upstream, api, stream)
 
 @both_ways
 @EACH_API
-def test_an_agent_goes_on_in_a_conversation(gateway, upstream, api, stream):
+def test_an_agent_continues_in_a_conversation(gateway, upstream, api, stream):
     upstream.script(*FIRST, *SECOND)
 
     async def story(person: Person) -> None:

@@ -27,7 +27,7 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ch
 
 
 @pytest.mark.parametrize(("store", "more"), [("sqlite", {"encryption_key": KEY}), ("postgres", {})], ids=SHARED)
-def test_after_a_restart_everything_is_as_it_was(upstream, storage, store, more):
+def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more):
     place, port = {**storage(store), **more}, free_port()
     chains: dict[str, tuple[Any, list[Any]]] = {}
     conversations: dict[str, str] = {}
@@ -112,7 +112,7 @@ def crew(request, upstream, tmp_path) -> Iterator[Crew]:
 
 
 @NEEDS_PROC
-def test_each_worker_goes_on_from_what_another_has_stored(crew, upstream):
+def test_each_worker_continues_from_what_another_has_stored(crew, upstream):
     one, other = sorted(crew.pids)
     for api in ("chat", "messages"):
         previous = None

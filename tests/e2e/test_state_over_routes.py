@@ -98,7 +98,7 @@ def test_a_turn_in_the_background_is_answered_by_the_next(gateway, upstream):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("failure", [DOWN, FAILS], ids=["status", "event"])
-def test_a_thread_goes_on_over_a_failure(gateway, upstream, stream, failure):
+def test_a_thread_continues_after_a_failed_turn(gateway, upstream, stream, failure):
     body = {
         "model": "threads-first",
         "max_tokens": 50,

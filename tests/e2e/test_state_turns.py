@@ -83,7 +83,7 @@ def refused_to_go_on(sdk: openai.OpenAI, id: str, stream: bool = False) -> str:
 
 
 @each_api
-def test_a_turn_that_was_cut_at_the_limit_goes_on_without_its_open_calls(sdk, upstream, api):
+def test_a_turn_that_was_cut_at_the_limit_continues_without_its_open_calls(sdk, upstream, api):
     first = Script(text="A long", calls=TURNS[0].answer.calls, stop="length")
     upstream.script(first, Script(text="way."))
     cut = Talk(sdk, True).ask(api, "Tell.", max_output_tokens=20)
@@ -141,7 +141,7 @@ def eventually_there(gateway: Gateway, id: str) -> Response:
 
 
 @each_api
-def test_a_turn_in_the_background_goes_on_while_its_client_looks_for_it(sdk, upstream, api):
+def test_a_turn_in_the_background_continues_while_its_client_looks_for_it(sdk, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="four"))
     talk = Talk(sdk)
     begun = talk.ask(api, "Count.", background=True)
@@ -153,7 +153,7 @@ def test_a_turn_in_the_background_goes_on_while_its_client_looks_for_it(sdk, ups
 
 
 @each_api
-def test_a_stream_in_the_background_goes_on_where_it_was_lost(sdk, upstream, api):
+def test_a_lost_background_stream_resumes_at_its_last_event(sdk, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
     with sdk.responses.create(model=f"on-{api}", input="Count.", background=True, stream=True) as stream:
         seen = [next(stream) for _ in range(5)]

@@ -157,7 +157,7 @@ def test_the_audit_lists_changes_and_their_author_without_the_key(place):
     assert key not in place.keys("history", "--json") + place.keys("list", "--json") + place.keys("list")
 
 
-def test_a_rotated_key_is_good_beside_the_new_one_for_as_long_as_was_said(place):
+def test_a_rotated_key_is_good_next_to_the_new_one_for_as_long_as_was_reported(place):
     first = place.change("add", "turning")
     second = place.change("rotate", "turning", "--keep-old", "1h")
     assert place.lets_in(first)
@@ -166,7 +166,7 @@ def test_a_rotated_key_is_good_beside_the_new_one_for_as_long_as_was_said(place)
     assert [place.lets_in(key) for key in (first, second, third)] == [False, False, True]
 
 
-def test_a_websocket_goes_on_while_others_get_keys_and_ends_when_its_own_is_revoked(place):
+def test_a_websocket_continues_while_others_get_keys_and_ends_when_its_own_is_revoked(place):
     key = place.change("add", "listener")
     with Client.connect(place.gateways[0].port, headers={"authorization": f"Bearer {key}"}) as client:
         place.change("add", "newcomer")
@@ -176,7 +176,7 @@ def test_a_websocket_goes_on_while_others_get_keys_and_ends_when_its_own_is_revo
 
 
 @pytest.mark.parametrize("place", ["postgres"], indirect=True)
-def test_known_keys_go_on_while_the_storage_is_away(place, request, tmp_path, upstream):
+def test_known_keys_continue_while_the_storage_is_away(place, request, tmp_path, upstream):
     storage = yaml.safe_load(place.file.read_text())["state_storage"]
     server = request.getfixturevalue("database_server")
     key = place.change("add", "faithful")

@@ -210,7 +210,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE)
-def test_a_failure_behind_an_early_opening_is_an_error_event(pinging, by_hand, late):
+def test_a_failure_after_an_early_opening_is_an_error_event(pinging, by_hand, late):
     with all_pairs(pinging, by_hand) as calls:
         for client, provider_end in calls.values():
             client.until(COMMENT)
@@ -272,7 +272,7 @@ def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, mod
     assert 0.9 < found.seconds < PATIENCE
 
 
-def test_a_provider_without_a_head_is_told_after_the_opening(hasty, by_hand):
+def test_a_provider_without_a_head_is_reported_after_the_opening(hasty, by_hand):
     """The status of a whole answer is a 504; a stream has been opened by then."""
     with call(hasty, by_hand, "chat", "chat") as (client, _):
         body = client.rest()
@@ -315,7 +315,7 @@ def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, mo
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_stream_that_nobody_asked_for_is_answered_whole(gateway, by_hand, api, model_api):
+def test_an_unrequested_stream_is_returned_as_a_whole_answer(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api, stream=False) as (client, provider_end):
         provider_end.send(SSE + chunked(*pieces(model_api)) + END)
         reply = client.reply()

@@ -62,7 +62,7 @@ def asked(model: str, stream: bool = False) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_login_of_claude_code_goes_on_as_it_came_with_its_betas(place, stream):
+def test_the_login_of_claude_code_passes_unchanged_with_its_betas(place, stream):
     place.upstream.script(Script(text="ok"))
     body = asked("claude-sonnet-4-5", stream)
     answer = place.gateway.request("POST", "/v1/messages?beta=true", body, {**CLAUDE_CODE, **place.headers})
@@ -83,7 +83,7 @@ def test_the_login_of_claude_code_goes_on_as_it_came_with_its_betas(place, strea
     assert LOGIN not in "".join(place.gateway.log)
 
 
-def test_the_login_goes_on_as_a_bearer_wherever_claude_code_asks(place):
+def test_the_login_continues_as_a_bearer_wherever_claude_code_asks(place):
     place.upstream.script(Script(text="ok"))
     shown = {**CLAUDE_CODE, **place.headers}
     counted = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]}
@@ -123,7 +123,7 @@ def test_a_key_of_the_api_is_priced_and_keeps_its_header(place, shown):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_chatgpt_login_of_codex_goes_on_with_its_account(place, stream):
+def test_the_chatgpt_login_of_codex_continues_with_its_account(place, stream):
     place.upstream.script(Script(text="ok"))
     body = {"model": "gpt-5-codex", "stream": stream, "store": False, "input": "hi"}
     assert place.gateway.request("POST", "/v1/responses", body, {**CODEX, **place.headers}).status == 200

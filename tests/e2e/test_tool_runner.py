@@ -122,7 +122,7 @@ def test_a_tool_loop_says_everything_once_and_the_provider_hears_it_all(client, 
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_provider_that_keeps_threads_gets_them_as_they_are(client, upstream, stream):
+def test_a_provider_that_keeps_threads_gets_them_unchanged(client, upstream, stream):
     upstream.script(*ROUNDS)
     client.run("claude", stream)
     assert [seen.json for seen in upstream.seen] == client.sent

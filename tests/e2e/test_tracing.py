@@ -278,7 +278,7 @@ def test_each_of_several_attempts_has_a_span_that_says_what_became_of_it(gateway
     assert [len(collector.children(one, "stream")) for one in attempts] == [0, 1]
 
 
-def test_an_attempt_beside_another_one_has_its_own_times(gateway, upstream, by_hand, collector):
+def test_an_attempt_next_to_another_one_has_its_own_times(gateway, upstream, by_hand, collector):
     upstream.script(ANSWER)
     with Wire.connect(gateway.port) as client:
         headers = {"x-request-id": "beside-another"}
@@ -346,7 +346,7 @@ def test_a_client_that_leaves_ends_its_spans(gateway, by_hand, collector):
     assert spans["chat by-hand"].status == 0
 
 
-def test_a_client_that_does_not_want_to_be_traced_is_not_and_its_provider_is_told(gateway, upstream, collector):
+def test_a_client_that_does_not_want_to_be_traced_is_not_and_its_provider_is_reported(gateway, upstream, collector):
     upstream.script(ANSWER, ANSWER)
     assert ask(gateway, "on-chat", "unsampled", {"traceparent": f"00-{UNTRACED}-{PARENT}-00"}) == 200
     assert upstream.seen[0].header("traceparent").startswith(f"00-{UNTRACED}-")
@@ -393,7 +393,7 @@ def test_a_limit_that_is_none_is_not_said(body):
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])
-def test_the_answers_own_id_and_model_are_said(gateway, upstream, collector, model, stream):
+def test_the_answers_own_id_and_model_are_reported(gateway, upstream, collector, model, stream):
     upstream.script(ANSWER)
     api = "chat" if model == "on-chat" else "messages"
     rendered = b"".join(render(ANSWER, api, {"stream": stream, "model": model}).pieces)  # type: ignore[arg-type]

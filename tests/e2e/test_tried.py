@@ -53,7 +53,7 @@ def test_an_exchange_has_one_line_with_each_of_its_attempts(gateway, upstream, a
     assert 0 <= third["head_ms"] <= third["content_ms"] <= line["duration_ms"]
 
 
-def test_an_attempt_that_may_be_billed_says_that_nobody_knows_for_what(gateway, upstream):
+def test_an_attempt_that_may_be_billed_has_unknown_usage(gateway, upstream):
     """A ledger that calls a cut call nothing: bircex/llmr#48."""
     upstream.script(CUT, Script(text="ok"))
     assert ask(gateway, "chat", True, "may-be-billed").status == 200

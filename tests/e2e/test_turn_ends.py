@@ -83,7 +83,7 @@ def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, u
 @both_ways
 @each_api
 @pytest.mark.parametrize(("stop", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
-def test_a_turn_that_was_cut_is_incomplete_and_goes_on_without_its_open_calls(
+def test_a_turn_that_was_cut_is_incomplete_and_continues_without_its_open_calls(
     gateway, upstream, api, stream, stop, reason
 ):
     calls = (LOOK,) if stop == "length" else ()
@@ -171,7 +171,7 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
 
 
 @pytest.mark.process
-def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered_is_there(by_hand, upstream, tmp_path):
+def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered_exists(by_hand, upstream, tmp_path):
     path, file, port = tmp_path / "state.sqlite", tmp_path / "trigate.yaml", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))
     with running_command("serve", str(file)) as process:

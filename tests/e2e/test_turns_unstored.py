@@ -293,7 +293,7 @@ def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, ap
 
 @both_ways
 @each_api
-def test_a_wish_to_store_is_answered_with_a_warning_where_there_is_none(forgetful, upstream, api, stream):
+def test_a_wish_to_store_is_answered_with_a_warning_if_there_is_none(forgetful, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="It is 7."))
     reply = turn(forgetful, f"on-{api}", stream=stream, store=True)
     assert reply.headers["warning"].startswith("199 trigate ")

@@ -152,7 +152,7 @@ def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway)
     eventually(let_in, what="a place for a viewer")
 
 
-def test_a_viewer_that_does_not_read_holds_nobody_up(gateway, by_hand):
+def test_a_viewer_that_does_not_read_delays_no_stream(gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
         one.up.send(SSE + chunks(*answer_stream("chat").opening, answer_stream("chat").first))
         one.client.read_until(b"one t")
@@ -492,7 +492,7 @@ def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
 
 
 @needs_chromium
-def test_tokens_are_told_by_client_and_model(page, gateway, by_hand):
+def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
         one.up.send(
             SSE

@@ -46,7 +46,7 @@ def without_choices(reply: Reply) -> list[Any]:
     return [chunk for _, chunk in reply.events() if chunk != "[DONE]" and not chunk["choices"]]
 
 
-def test_a_stream_whose_client_did_not_ask_is_counted_all_the_same(gateway, upstream):
+def test_a_stream_whose_client_did_not_ask_is_counted_anyway(gateway, upstream):
     upstream.script(ANSWER)
     reply = ask(gateway, "xai/m", stream=True)
     assert upstream.seen[0].json["stream_options"] == {"include_usage": True}
@@ -102,7 +102,7 @@ def test_a_request_that_is_left_alone_is_estimated_and_marked(gateway, upstream,
     assert found["usage_complete"] is False
 
 
-def test_a_whole_answer_that_nobody_counted_is_estimated(gateway, upstream):
+def test_a_whole_answer_without_usage_is_estimated(gateway, upstream):
     upstream.script(Raw(200, JSON, (json.dumps(UNCOUNTED).encode(),)))
     found = counted(gateway, ask(gateway, "xai/m"))
     assert (found["output_tokens"], found["usage_estimated"]) == (10_000, True)

@@ -134,7 +134,7 @@ def test_requests_on_one_connection_have_a_line_each(gateway, client, upstream):
     assert all(line["api"] == "responses" and line["stream"] for line in found)
 
 
-def test_a_request_behind_another_waits_for_its_end(client, upstream):
+def test_a_request_after_another_waits_for_its_end(client, upstream):
     upstream.script(Script(text="one two three"), Script(text="four five six"))
     client.create("on-chat", stream_id="a")
     client.create("on-chat", stream_id="b")
@@ -183,7 +183,7 @@ def test_a_prewarm_after_a_prewarm_adds_to_it(client, upstream):
     assert "previous_response_id" not in sent
 
 
-def test_a_prewarm_of_a_model_that_is_not_there_is_an_error(client):
+def test_a_prewarm_of_a_model_that_is_missing_is_an_error(client):
     (error,) = client.ask("nothing", generate=False)
     assert (error["status"], error["error"]["code"]) == (404, "model_not_found")
 
@@ -290,7 +290,7 @@ def stream(*events: dict[str, Any]) -> Raw:
     return Raw(200, STREAM, pieces, "chunked")
 
 
-def test_an_error_in_the_stream_and_the_failed_response_behind_it_are_one_end(client, upstream):
+def test_an_error_in_the_stream_and_the_failed_response_after_it_are_one_end(client, upstream):
     failed = {"id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "no"}, "output": []}
     opening = {
         "type": "response.created",

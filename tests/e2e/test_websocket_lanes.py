@@ -128,7 +128,7 @@ def test_reasoning_that_nobody_can_read_any_more_is_left_out_with_the_ids_that_n
     assert upstream.seen[1].json["input"] == [{"role": "user", "content": "look"}, plain, RESULT]
 
 
-def test_a_turn_goes_on_at_a_provider_of_another_api(client, upstream):
+def test_a_turn_continues_at_a_provider_of_another_api(client, upstream):
     upstream.script(events(CALL), Script(text="a cat"))
     client.ask("on-responses", "look", store=False)
     frames = client.ask("on-chat", [RESULT], previous_response_id="resp_p1", store=False)
@@ -136,7 +136,7 @@ def test_a_turn_goes_on_at_a_provider_of_another_api(client, upstream):
     assert [one["role"] for one in upstream.seen[1].json["messages"]] == ["user", "assistant", "tool"]
 
 
-def test_a_turn_that_is_to_be_stored_goes_on_from_one_that_is_not(gateway, client, upstream):
+def test_a_turn_that_is_to_be_stored_continues_from_one_that_is_not(gateway, client, upstream):
     upstream.script(events(CALL), Script(text="a cat"))
     client.ask("on-responses", "look", store=False)
     ended = client.ask("on-responses", [RESULT], previous_response_id="resp_p1")[-1]["response"]

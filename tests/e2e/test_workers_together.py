@@ -195,7 +195,7 @@ def test_failures_in_a_row_are_counted_over_all_workers(crew):
     assert [client.states("counted")[0] for client in clients] == ["out"] * WORKERS
 
 
-def test_a_told_wait_holds_for_all(crew):
+def test_a_stated_wait_applies_to_all_requests(crew):
     clients = crew.clients()
     crew.one.now = BUSY
     for client in (clients[0], *clients):

@@ -102,7 +102,7 @@ async def test_counts_add_up_for_clients_of_every_api(bedrock):
         assert last["response"]["usage"]["total_tokens"] == 3625
 
 
-async def test_a_failure_behind_the_first_word_never_looks_complete(bedrock):
+async def test_a_failure_after_the_first_word_never_looks_complete(bedrock):
     """aaif-goose/goose#9579, crmne/ruby_llm#871, floci-io/floci#3043."""
     broken = bytearray(WORLD)
     broken[-6] ^= 1
@@ -137,7 +137,7 @@ async def test_a_failure_before_it_goes_to_the_next_target(bedrock):
             assert [LLAMA in seen.path for seen in bedrock.seen] == [False, True]
 
 
-async def test_an_input_that_is_too_long_is_said_in_the_clients_words(bedrock):
+async def test_an_input_that_is_too_long_is_reported_in_the_clients_words(bedrock):
     """crewAIInc/crewAI#7417."""
     async with gateway(config(bedrock, CLAUDE)) as running:
         said = "Input Tokens Exceeded: Number of input tokens exceeds maximum length."

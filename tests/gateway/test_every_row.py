@@ -215,7 +215,7 @@ def moved(model: str, url: str) -> str:
     return url + urlsplit(row_of(model).address).path if "/client/" in row_of(model).address else url
 
 
-async def test_a_provider_that_nobody_knows_works_from_the_file_alone():
+async def test_an_unknown_provider_works_by_its_configuration_alone():
     async with providers(1) as (place,):
         place.__class__ = AnyProvider
         acme = {"base_url": f"{place.url}/api", "speaks": list(APIS), "auth": {"messages": "x-acme-key"}}
@@ -232,7 +232,7 @@ async def test_a_provider_that_nobody_knows_works_from_the_file_alone():
                 assert f"Hello from {api}." in answer.text
 
 
-async def test_a_provider_that_nobody_knows_may_speak_geminis_api_or_bedrocks():
+async def test_an_unknown_provider_may_speak_geminis_or_bedrocks_api():
     for spoken, path, header in (
         ("gemini", "/v1beta/models/m:generateContent", f"x-goog-api-key: {KEY}"),
         ("converse", "/model/m/converse", f"authorization: Bearer {KEY}"),

@@ -45,7 +45,7 @@ async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
     await store.aclose()
 
 
-async def test_a_storage_that_is_away_is_told_once_and_leaves_all_as_it_was(tmp_path, caplog):
+async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(tmp_path, caplog):
     now = 100.0
     place = tmp_path / "folder"
     file, keys = config(place / "state"), FollowedKeys(opened(place / "state"), lambda: now)

@@ -66,7 +66,7 @@ def events(answer: Any) -> list[Any]:
     return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
 
 
-async def test_a_turn_with_a_tool_goes_on_with_its_signature():
+async def test_a_turn_with_a_tool_continues_with_its_signature():
     """anomalyco/opencode#4832: Gemini 3 refuses the whole history without."""
     async with providers(1) as (google,):
         google.__class__ = Google
@@ -99,7 +99,7 @@ async def test_a_turn_with_a_tool_goes_on_with_its_signature():
             assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL["input_schema"]
 
 
-async def test_chat_clients_are_asked_for_there_where_the_entry_says_so():
+async def test_chat_usage_is_requested_where_the_entry_says_so():
     """The thoughts and their seal, which Chat at Google loses."""
     async with providers(1) as (google,):
         google.__class__ = Google
@@ -143,7 +143,7 @@ FAILED_ENDS = ("UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "MALFORMED_RES
 
 
 @pytest.mark.parametrize("word", FAILED_ENDS)
-async def test_a_failed_end_goes_to_gemini_s_own_client_as_it_came(word: str):
+async def test_a_failed_end_goes_to_gemini_s_own_client_unchanged(word: str):
     """Gemini CLI asks again by the word itself (google-gemini/gemini-cli#12965)."""
     failed = candidate(call(), finishReason=word)
     counts = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}

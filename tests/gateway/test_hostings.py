@@ -91,7 +91,7 @@ async def test_claude_on_vertex_has_its_model_in_the_path_and_its_version_in_the
                 assert answer.headers["x-trigate-lane"] == ("byte" if api == "messages" else "hub")
 
 
-async def test_tokens_are_counted_at_vertex_beside_the_models():
+async def test_tokens_are_counted_at_vertex_next_to_the_models():
     async with providers(1) as (one,), gateway(config(one)) as running:
         place = of(one)
         answer = await running.count_tokens("vertex/claude-opus-4-5@20251101")

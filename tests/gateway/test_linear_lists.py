@@ -31,7 +31,7 @@ def test_paths_that_are_lost_are_bounded_where_they_are_collected():
     assert len(paths_header(drops.paths())) <= 2100
 
 
-def test_a_loss_is_kept_behind_any_number_of_hints():
+def test_a_loss_is_reported_despite_any_number_of_hints():
     drops = Drops(f"metadata.m{i}" for i in range(100_000))
     assert losses(drops.paths()) == ()
     drops.add("temperature")

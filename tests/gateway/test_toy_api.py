@@ -337,7 +337,7 @@ def test_an_error_in_a_toys_stream_is_the_clients_last_event(gateway, upstream, 
     assert b"more" not in reply.body
 
 
-def test_the_byte_lane_gives_a_toys_frames_as_they_came(gateway, upstream):
+def test_the_byte_lane_gives_a_toys_frames_unchanged(gateway, upstream):
     frames = toy_frames(Script(text="one two three", calls=(CALL,), stop="tool_calls"))
     odd = [frames[0], frame("news", {"nobody": "knows"}), *frames[1:]]
     data = b"".join(odd)
@@ -435,7 +435,7 @@ def test_the_client_leaving_ends_the_request(gateway, upstream, client):
     eventually(lambda: not gateway.lifecycle.in_flight, what="the end of the request")
 
 
-def test_a_mistake_of_the_client_is_told_in_its_shape(gateway, upstream):
+def test_a_mistake_of_the_client_is_reported_in_its_shape(gateway, upstream):
     upstream.script()
     for path, body in (("/toy/models/up-toy/ask", {}), ("/toy/models/nobody/ask", {"say": []})):
         reply = gateway.ask(path, body)

@@ -23,7 +23,7 @@ def test_connections_take_turns_among_the_addresses_of_a_name():
     assert all(len(set(order)) == 4 and order[-1] == V6[0] for order in tried)  # the others stay as a way out
 
 
-def test_turns_go_on_where_they_were_unless_the_addresses_have_changed():
+def test_turns_continue_where_they_were_unless_the_addresses_have_changed():
     turns = AddressRotation(tuple(V4))
     next(iter(turns))
     turns.renew(tuple(V4))

@@ -59,7 +59,7 @@ def test_an_exact_length_is_asked_for_in_the_members_that_vllm_has():
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_messages_of_a_file_are_said_in_every_api(api):
+def test_messages_of_a_file_are_reported_in_every_api(api):
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
@@ -191,5 +191,5 @@ def test_events_without_content_read_as_nothing(api, raw):
         (b"", ""),
     ],
 )
-def test_an_error_body_is_told_in_one_line(body, said):
+def test_an_error_body_is_reported_in_one_line(body, said):
     assert error_message(body) == said

@@ -68,7 +68,7 @@ async def test_as_many_clients_ask_as_each_step_says(autojump_clock):
         ([{"concurrency": 1, "seconds": 1}], {"warmup": 3}, "warmup does not work with steps of clients"),
     ],
 )
-def test_steps_that_are_none_are_told(steps, more, said):
+def test_invalid_steps_are_reported(steps, more, said):
     with pytest.raises(ConfigError) as caught:
         scenario("http://h", steps=steps, **more)
     assert any(said in mistake.found for mistake in caught.value.mistakes), caught.value.mistakes

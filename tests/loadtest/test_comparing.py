@@ -70,7 +70,7 @@ def test_ten_percent_more_delay_are_slower():
     assert verdicts(back) == {"faster"}
 
 
-def test_more_errors_are_told_beside_faster_answers():
+def test_a_comparison_reports_more_errors_besides_faster_answers():
     found = compared_load("", queued(1), queued(2, slower=0.5, failing=0.05))
     assert verdicts(found) == {"faster", "more errors"}
     errors = found.figures[-1]

@@ -117,7 +117,7 @@ def test_a_scenario_names_its_key_too(upstream, tmp_path: Path):
 @pytest.mark.parametrize(
     ("args", "said"), [((), "the load sent no key"), (("--key-env", "OPENAI_API_KEY"), "rejects the key")]
 )
-def test_a_refused_key_is_told_with_what_to_do(upstream, args, said):
+def test_a_refused_key_is_reported_with_what_to_do(upstream, args, said):
     upstream.script(REFUSAL)
     found = run("load", upstream.url, *args, *ONCE, env=KEYS)
     last = found.stderr.splitlines()[-1]

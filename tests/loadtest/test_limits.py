@@ -51,7 +51,7 @@ async def test_a_cap_holds_requests_back_and_their_users_pay_for_it():
     assert note.startswith("The cap of 1 held back 7 of 8, for ")
 
 
-async def test_a_cap_that_nobody_meets_is_not_told():
+async def test_an_unreached_cap_is_not_reported():
     async with serving(quick) as url:
         run = await load(url, rate=50, seconds=0.2, concurrency=50)
     assert run.tally.measures["queued"].count == 0

@@ -30,7 +30,7 @@ def test_a_role_reasoning_and_text_are_three_first_moments():
         assert measured(name, **found) == pytest.approx([value]), name
 
 
-def test_reasoning_that_nobody_is_shown_makes_no_stream_quick():
+def test_hidden_reasoning_does_not_count_as_first_token():
     """Seen as 10,000 tokens a second of a stream: sgl-project/genai-bench#81, awslabs/llmeter#99."""
     times = tuple(3 + n / 90 for n in range(10))
     tokens = AnswerTokens(input=5, output=1010, reasoning=1000)

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.bodies import Bodies
-from loadtest.requests.conversation import CannotContinue, TurnAnswer, limited_body, next_body, referring_body
+from loadtest.requests.conversation import CannotContinue, TurnAnswer, next_body, referring_body, with_token_limit
 from loadtest.requests.file_requests import token_limit_of
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
@@ -153,7 +153,7 @@ def answer_of(api: str, *, streamed: bool, state: object = None, called: bool = 
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_the_next_turn_has_the_answer_to_the_letter_behind_what_was_asked(api):
+def test_the_next_turn_has_the_exact_answer_after_the_question(api):
     said = [ToolResultPart("call_1", (TextPart("21 degrees"),)), TextPart("And Oslo?")]
     for streamed in (True, False):
         answered = TurnAnswer.read(api, answer_of(api, streamed=streamed), streamed)
@@ -168,7 +168,7 @@ def test_the_next_turn_has_the_answer_to_the_letter_behind_what_was_asked(api):
         CODECS[api].read_request({"model": "m", "max_tokens": 9, **msgspec.json.decode(body)})
 
 
-def test_a_second_turn_stands_behind_the_first():
+def test_a_second_turn_follows_the_first():
     for api in CODECS:
         answered = TurnAnswer.read(api, answer_of(api, streamed=True, called=False), True)
         body = ASKED[api]
@@ -199,7 +199,7 @@ def test_a_server_that_keeps_the_turns_is_told_what_is_new_alone():
     }  # fmt: skip
 
 
-def test_messages_of_a_file_go_out_as_they_are():
+def test_messages_of_a_file_go_out_unchanged():
     answered = TurnAnswer.read("chat", answer_of("chat", streamed=True, called=False), True)
     said = b'{"role": "user", "content": [{"type": "text", "text": "caf\\u00e9", "x": 1.0}]}'
     assert next_body(ASKED["chat"], answered, (), [said]).endswith(said + b'],"top_p":1.0}')
@@ -208,10 +208,10 @@ def test_messages_of_a_file_go_out_as_they_are():
 def test_the_limit_of_an_answer_may_be_another_for_each_turn():
     for api in CODECS:
         request = LoadRequest("m", api=api, output=99)
-        body = limited_body(api, Bodies(request).make_body("Hi", 99), 7)
+        body = with_token_limit(api, Bodies(request).make_body("Hi", 99), 7)
         assert token_limit_of(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), api) == 7
         assert b"99" not in body, api
-        assert limited_body(api, b'{"x":1}', 7) == b'{"x":1}', api
+        assert with_token_limit(api, b'{"x":1}', 7) == b'{"x":1}', api
 
 
 def test_an_answer_that_says_nothing_leaves_no_message():

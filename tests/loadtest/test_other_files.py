@@ -128,7 +128,7 @@ def test_a_file_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link.json", "report.json"]
 
 
-def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_whole_is_left_unchanged(tmp_path, monkeypatch):
     place = tmp_path / "report.json"
     place.write_text("old")
     (tmp_path / f".report.json.{os.getpid()}.part").mkdir()
@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path, monkeyp
         write_atomically(tmp_path / "missing" / "x", b"new")
 
 
-async def test_a_pipe_is_written_to_as_it_is(tmp_path):
+async def test_a_report_is_written_to_a_pipe_directly(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     async with trio.open_nursery() as nursery:

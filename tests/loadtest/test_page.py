@@ -104,8 +104,8 @@ def test_axes_make_sense_whatever_there_is_to_show():
     for case, axis in axes:
         written = [axis.show(tick) for tick in axis.ticks]
         assert 2 <= len(written) == len(set(written)) <= 7, (case, written)
-        assert all(0 <= axis.share(tick) <= 1 for tick in axis.ticks), case
-        assert axis.share(axis.high) == 1, case
+        assert all(0 <= axis.relative_position(tick) <= 1 for tick in axis.ticks), case
+        assert axis.relative_position(axis.high) == 1, case
     assert axes[3][1].high < 0.045  # not ten times what there is
 
 

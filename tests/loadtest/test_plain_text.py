@@ -21,7 +21,7 @@ def test_plain_text_contains_no_control_characters(said):
     shown.encode()
 
 
-def test_plain_words_stay_as_they_are():
+def test_plain_words_stay_unchanged():
     assert plain_text("Überlastet: 12 — später") == "Überlastet: 12 — später"
     assert plain_text("two\n lines") == "two lines"
 

@@ -7,7 +7,7 @@ from loadtest.reports import text
 from tests.support.load_servers import answer, load, serving_bodies
 
 
-async def test_probes_ask_for_one_token_beside_the_load_and_are_counted_apart(autojump_clock):
+async def test_probes_ask_for_one_token_next_to_the_load_and_are_counted_apart(autojump_clock):
     asked = []
 
     async def serve(stream, _, body):

@@ -61,7 +61,7 @@ async def test_lengths_that_are_drawn_come_out_as_drawn():
     assert 200 <= measures["asked_input"].least < measures["asked_input"].most <= 900
 
 
-async def test_tokens_from_a_cache_that_nobody_asked_for_are_noted():
+async def test_tokens_of_an_unrequested_cache_are_noted():
     """The second of two equal runs had 20,701 tokens a second instead of 313 (raullenchai/Rapid-MLX#1641)."""
     kinds = {
         "plain": [{"model": "m"}],
@@ -119,7 +119,7 @@ async def refusing(stream, head, body):
     await stream.send_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
 
 
-async def test_a_server_that_refuses_an_exact_length_is_told_before_the_load():
+async def test_a_server_that_refuses_an_exact_length_is_reported_before_the_load():
     async with serving_bodies(refusing) as url:
         place = await address_of(scenario(url, rate=1), "")
 

@@ -85,7 +85,7 @@ def test_the_command_checks_refuses_and_ends_with_2(capfd):
 
 
 @pytest.mark.process
-def test_a_command_whose_server_is_not_there_ends_with_2_and_its_report(capfd):
+def test_a_command_without_its_server_exits_with_2_and_a_message(capfd):
     """A pipeline that loaded nothing has shown nothing."""
     status = command("http://127.0.0.1:1", "--rate", "100", "-n", "3")
     shown = capfd.readouterr()

@@ -87,7 +87,7 @@ def test_the_path_says_which_api_and_model(tmp_path):
     assert repeat_request(LoadRequest("other"), one, GEMINI.request).request.model == "other"
 
 
-def test_recordings_that_cannot_be_read_are_told_by_name(tmp_path):
+def test_recordings_that_cannot_be_read_are_reported_by_name(tmp_path):
     recorded(tmp_path, *[CHAT] * 13, GEMINI)
     names = sorted(tmp_path.glob("openai_chat/*.request.json"))
     for name in names[:12]:
@@ -153,7 +153,7 @@ async def test_a_directory_is_sent_as_it_was_recorded_and_faster_on_demand(tmp_p
     assert again.tally.counts["whole"] == len(asked) - 5
 
 
-def test_mistakes_about_directories_are_told(tmp_path):
+def test_mistakes_about_directories_are_reported(tmp_path):
     folder = str(recorded(tmp_path, CHAT))
     for requests, more, said in (
         ([{"requests": folder}, {"model": "m"}], {}, "neither rate, steps nor concurrency is set"),

@@ -268,7 +268,7 @@ async def test_answers_that_a_slow_judge_keeps_waiting_are_bounded():
 
 
 @pytest.mark.process
-async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behind():
+async def test_the_display_is_drawn_while_a_run_continues_and_leaves_nothing_behind():
     screen = Console(width=80, height=40, force_terminal=True, file=io.StringIO())
     async with serving(sometimes) as url, trio.open_nursery() as nursery:
         running = await prepared(scenario(url, rate=20, seconds=60, headers={"x-refused": "1"}))
@@ -306,7 +306,7 @@ async def never_ending(stream, head):
     await trio.sleep_forever()
 
 
-async def test_the_first_tokens_of_answers_that_go_on_are_shown():
+async def test_the_first_tokens_of_answers_that_continue_are_shown():
     async with serving(never_ending) as url, trio.open_nursery() as nursery:
         running = await prepared(scenario(url, concurrency=3, seconds=60))
         nursery.start_soon(running.run)
@@ -513,7 +513,7 @@ def test_an_impossible_load_is_refused_with_the_reason(args, said, capsys):
     assert "p4ss" not in found
 
 
-def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys):
+def test_all_mistakes_in_options_and_scenario_are_reported_together(tmp_path, capsys):
     assert status_of("load", "http://127.0.0.1:1", "--seconds", "-3", "--fail-if", "ttft", "--fail-if", "foo>1",
                      "--rate", "1", "--concurrency", "0") == 2  # fmt: skip
     found = capsys.readouterr().err

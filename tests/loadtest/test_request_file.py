@@ -135,7 +135,7 @@ def test_a_request_file_describes_used_and_skipped_lines(read):
     )
 
 
-def test_every_bad_line_is_told_by_its_number_before_the_load(read):
+def test_every_bad_line_is_reported_by_its_number_before_the_load(read):
     good = line(prompt="a") + b"\n"
     cases = {
         b"{broken": "own.jsonl:3: this is not JSON",
@@ -194,7 +194,7 @@ def test_requests_of_endpoints_in_latin_1_are_a_mistake_too(tmp_path):
         request_file(str(file), "embeddings")
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_file_that_is_missing_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be read: no such file"):
         request_file(str(tmp_path / "none.jsonl"), "chat")
     with pytest.raises(ConfigError, match="cannot be read"):

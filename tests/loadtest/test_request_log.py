@@ -145,7 +145,7 @@ def test_few_lines_with_large_bodies_wait_for_a_slow_reader(monkeypatch):
     assert not log.lost
 
 
-def test_a_disk_that_is_full_loses_lines_and_says_so():
+def test_a_full_disk_loses_lines_and_is_reported():
     with open("/dev/full", "wb", buffering=0) as full:
         log = RequestLog(full)
         log.add({})

@@ -63,7 +63,7 @@ async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_an
     assert ttft.percentile(80) <= 0.5  # all but one, if nothing else holds them up
 
 
-async def test_a_loader_that_is_held_up_charges_its_requests_and_says_so():
+async def test_a_loader_that_is_held_up_charges_its_requests_and_is_reported():
     async with serving(quick) as url:
         running = await prepared(scenario(url, rate=50, seconds=0.6))
         async with trio.open_nursery() as nursery:
@@ -287,7 +287,7 @@ async def test_requests_running_after_the_last_arrival_are_unfinished():
     assert run.tally.counts["unfinished"] == run.tally.counts["started"] >= 2
 
 
-async def test_a_burst_is_planned_for_one_instant_and_its_spread_is_told():
+async def test_a_burst_is_planned_for_one_instant_and_its_spread_is_reported():
     """Elsewhere they begin one after the other (ai-dynamo/aiperf#1424)."""
     async with serving(quick) as url:
         run = await load(url, burst="32:500ms", seconds=1)

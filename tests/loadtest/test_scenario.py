@@ -56,7 +56,7 @@ def test_credentials_do_not_get_into_the_report():
     assert plan.describe()["headers"] == ["authorization"]
 
 
-def test_all_mistakes_are_told_at_once_with_their_lines_and_the_nearest_name():
+def test_all_mistakes_are_reported_together_with_lines_and_suggestions():
     found = mistakes(
         """url: ftp://x
 rate: -3
@@ -76,7 +76,7 @@ requests:
     assert "requests[1].stream: 'maybe'; expected true or false" in text
 
 
-def test_mistakes_of_all_kinds_are_told_at_once():
+def test_mistakes_of_all_kinds_are_reported_together():
     assert mistakes(
         """url: http://x
 seconds: -3
@@ -203,7 +203,7 @@ REQUESTS = "requests: [{model: m}]\n"
         ("", "expected keys and values, found nothing"),
     ],
 )
-def test_each_mistake_is_told(text, said):
+def test_each_mistake_is_reported(text, said):
     found = mistakes(text)
     assert len(found) == 1
     assert said in found[0]

@@ -71,7 +71,7 @@ def test_a_search_without_a_passing_load_retries_and_tries_lower_rates():
     assert found == FoundLoad("none", 0, 0.0625)
 
 
-def test_no_lower_rate_is_tried_where_requests_failed_each_by_itself():
+def test_no_lower_rate_is_tried_if_requests_failed_independently():
     tried = [TriedLoad(1, "climb", "failed", overlap=False), TriedLoad(1, "again", "failed", overlap=False)]
     assert next_trial(RATES, tried) == FoundLoad("none", 0, 1)
 

@@ -48,7 +48,7 @@ def test_an_option_of_another_tool_is_answered_with_ours(args, said):
     assert caught.value.format_message().startswith(said)
 
 
-def test_the_table_of_the_page_has_options_that_are_there():
+def test_the_table_of_the_page_has_options_that_exist():
     rows = (ROOT / "docs/load-reference.md").read_text().partition("## Options of other tools")[2]
     ours = [row.split("|")[1] for row in rows.splitlines() if row.startswith("| `")]
     found = {name for cell in ours for name in re.findall(r"`(--?[\w-]+)", cell)}

@@ -31,7 +31,7 @@ def test_three_windows_in_a_row_within_10_percent_are_steady():
     assert found.since == 9
 
 
-def test_a_run_that_only_rises_is_not_steady_and_its_slope_is_told():
+def test_a_run_that_only_rises_is_not_steady_and_its_slope_is_reported():
     found = steadiness(run_of([20] * 20, [0.1 * number for number in range(1, 21)]), 20)
     assert found is not None
     assert found.since is None

@@ -72,7 +72,7 @@ def test_filling_the_server_is_no_backlog():
     assert watched(SimulatedQueue(1000, lambda rng: 0.5 * SECONDS), 20)[0] == 1
 
 
-def test_a_step_has_values_enough_or_goes_on():
+def test_a_step_continues_until_it_has_enough_values():
     watch, length = StepWatch(1), StepLength(5, 30)
     clean, some = LimitEvidence(0.99, 298, 0), LimitEvidence(0.99, 400, 2)
     cases = [

@@ -75,7 +75,7 @@ def test_tokens_per_event_are_those_of_streams_that_count_them(records, shown):
     assert Tally.load(run.tally.dump()).tokens_per_event == value
 
 
-def test_one_is_told_in_the_singular():
+def test_one_is_reported_in_the_singular():
     assert "1 request begun, 1 whole answer, 0 errors\n" in text.summary(result(exchange_record()))
 
 
@@ -105,7 +105,7 @@ def test_the_summary_omits_figures_without_values():
     assert "lost with a process" not in text.comparison([run, run])
 
 
-def test_tables_that_are_too_wide_are_told_one_below_the_other():
+def test_too_wide_tables_are_printed_one_below_the_other():
     rows = [["", *(f"column {n}" for n in range(20))], ["row", *map(str, range(20))]]
     said = stack_columns(rows)
     assert max(map(len, said)) <= COLUMNS

@@ -78,7 +78,7 @@ def test_results_of_tools_go_by_a_rule():
         ({"tool_results": 1.5}, "set a text"),
     ],
 )
-def test_mistakes_are_told(members, said):
+def test_mistakes_are_reported(members, said):
     with pytest.raises(ConfigError) as error:
         kind(**members)
     assert said in error.value.list_mistakes("mistakes")
@@ -98,7 +98,7 @@ def conversing(asked: list, failing: int | None = None):
     return serve
 
 
-async def test_conversations_go_on_with_what_the_server_said_and_have_figures_by_turn():
+async def test_conversations_continue_with_what_the_server_said_and_have_figures_by_turn():
     asked = []
     async with serving_bodies(conversing(asked)) as url:
         run = await load(url, [{"model": "m", "turns": 3, "think": "50ms"}], rate=10, seconds=0.6)
@@ -150,7 +150,7 @@ async def test_all_turns_of_a_trace_are_held_though_its_time_is_up(tmp_path):
     assert cut.cut_off == 2
 
 
-async def test_turns_behind_one_that_failed_are_counted_apart():
+async def test_turns_after_one_that_failed_are_counted_apart():
     """Under 1 % of faults erased a tenth of a run (kubernetes-sigs/inference-perf#780)."""
     asked = []
     async with serving_bodies(conversing(asked, failing=3)) as url:

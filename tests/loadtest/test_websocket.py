@@ -57,7 +57,7 @@ async def test_a_refused_handshake_is_an_answer():
 @pytest.mark.parametrize(
     ("ending", "fault", "detail"), [("close", "closed", "with code 1011 busy"), ("leave", "closed", "without a word")]
 )
-async def test_the_end_of_a_websocket_is_told_behind_what_came_before(ending, fault, detail):
+async def test_the_end_of_a_websocket_is_reported_after_earlier_messages(ending, fault, detail):
     async def talk(peer):
         await peer.accept()
         await peer.send("last")
@@ -93,7 +93,7 @@ async def received_all(socket, received):
         received.append(await socket.receive())
 
 
-async def test_messages_that_nobody_waits_for_are_not_kept_for_ever(monkeypatch):
+async def test_unread_messages_are_not_stored_for_ever(monkeypatch):
     """Many small ones, or one does not work in parts without end."""
     monkeypatch.setattr("loadtest.wire.websocket.LARGEST", 1000)
     floods = ((b"\x81\x64" + b"x" * 100) * 50, 5), (b"\x01\x00" + b"\x00\x00" * 2000, 0), (b"\x81\x00" * 2000, 10)

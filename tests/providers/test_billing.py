@@ -97,7 +97,7 @@ def parts(usage: Usage) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("tier", ["default", "flex", "priority", "on_demand"])
-def test_the_tier_that_was_used_stands_beside_the_usage(tier: str) -> None:
+def test_the_tier_that_was_used_stands_next_to_the_usage(tier: str) -> None:
     """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
     assert read_usage("chat", {}, service_tier=tier).tier == tier
     assert read_usage("responses", {}, service_tier=tier).tier == tier

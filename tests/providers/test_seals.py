@@ -201,7 +201,7 @@ def test_our_seals_become_what_is_in_them_and_those_of_others_go(api):
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_a_request_without_seals_stays_as_it_is(api):
+def test_a_request_without_seals_stays_unchanged(api):
     for body in WITHOUT_SEALS[api]:
         with case(body):
             assert CODECS[api].restore(body, OURS) == ({}, ())

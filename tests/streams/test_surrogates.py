@@ -85,6 +85,6 @@ def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
 
 
 @pytest.mark.parametrize(("api", "member"), [("chat", b"messages"), ("messages", b"messages"), ("responses", b"input")])
-def test_a_request_with_half_a_pair_is_told_where_it_is(api, member):
+def test_a_request_with_half_a_pair_is_reported_where_it_is(api, member):
     with pytest.raises(GatewayError, match=r"half of a surrogate pair \(\\ud83d at byte 28\)"):
         read_incoming(api, b'{"%9b":[{"content": "%s"}]}' % (member, rb"x\ud83d"))

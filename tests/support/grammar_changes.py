@@ -61,12 +61,12 @@ def with_other_first_line(frames: list[bytes], line: bytes) -> bytes:
 
 
 def set_value(*path: Any) -> Change:
-    """Set what the path, whose last element is the value, leads to."""
+    """Return a change that sets a value: ``path`` leads to it, and its last element is the new value."""
     return lambda value: _edit(value, path[:-2], lambda inner: inner.__setitem__(path[-2], path[-1]))
 
 
 def remove_value(*path: Any) -> Change:
-    """Remove what the path leads to."""
+    """Return a change that removes the value at ``path``."""
     return lambda value: _edit(value, path[:-1], lambda inner: inner.__delitem__(path[-1]))
 
 
@@ -79,22 +79,22 @@ def _edit(value: Any, way: Sequence[Any], edit: Callable[[Any], None]) -> Any:
 
 
 def insert_events(index: int, *events: Any) -> Change:
-    """Insert events."""
+    """Return a change that inserts ``events`` before the event ``index``."""
     return lambda value: [*value[:index], *events, *value[index:]]
 
 
-def keep_first_events(index: int, *events: Any) -> Change:
-    """Keep the first ``index`` events, and let others follow."""
+def replace_events_from(index: int, *events: Any) -> Change:
+    """Return a change that replaces all events from ``index`` on by ``events``."""
     return lambda value: [*value[:index], *events]
 
 
 def remove_events(first: int, last: int) -> Change:
-    """Remove events."""
+    """Return a change that removes the events from ``first`` up to ``last``."""
     return lambda value: [*value[:first], *value[last:]]
 
 
 def apply_all(*changes: Change) -> Change:
-    """Apply the changes one after another."""
+    """Return a change that applies ``changes`` in turn."""
 
     def change(value: Any) -> Any:
         for one in changes:

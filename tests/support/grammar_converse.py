@@ -10,9 +10,9 @@ from tests.support.grammar_changes import (
     GrammarCase,
     apply_all,
     insert_events,
-    keep_first_events,
     remove_events,
     remove_value,
+    replace_events_from,
     set_value,
 )
 
@@ -98,7 +98,7 @@ CASE = GrammarCase(
     stream=STREAM,
     whole=WHOLE,
     error={"message": "no", "__type": "ValidationException"},
-    failed=keep_first_events(5, THROTTLED),
+    failed=replace_events_from(5, THROTTLED),
     half_said=apply_all(remove_events(9, 10), set_value(10, 1, "stopReason", "max_tokens")),
     frames=frames,
     broken=[
@@ -138,8 +138,8 @@ CASE = GrammarCase(
         ("converse.reason.calls", set_value(11, 1, "stopReason", "end_turn")),
         ("converse.usage.ints", set_value(12, 1, "usage", "outputTokens", None)),
         ("converse.usage.total", set_value(12, 1, "usage", "totalTokens", 15)),
-        ("converse.exception.known", keep_first_events(3, ("modelTimeoutException", {"message": "late"}))),
-        ("converse.exception.shape", keep_first_events(3, ("throttlingException", {"Message": "slow"}))),
+        ("converse.exception.known", replace_events_from(3, ("modelTimeoutException", {"message": "late"}))),
+        ("converse.exception.shape", replace_events_from(3, ("throttlingException", {"Message": "slow"}))),
     ],
     broken_wholes=[
         ("converse.whole.shape", lambda value: {**value, "metrics": {}}),

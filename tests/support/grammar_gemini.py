@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.grammar_changes import Events, GrammarCase, keep_first_events, sse_frames
+from tests.support.grammar_changes import Events, GrammarCase, replace_events_from, sse_frames
 
 
 def piece(*parts: Any, **candidate: Any) -> dict[str, Any]:
@@ -25,23 +25,23 @@ CASE = GrammarCase(
     stream=GOOD,
     whole=LAST,
     error=ERROR,
-    failed=keep_first_events(1, ERROR),
+    failed=replace_events_from(1, ERROR),
     frames=lambda events: sse_frames("gemini", events),
     broken=[
-        ("gemini.chunk.shape", keep_first_events(0, {"modelVersion": "m"}, LAST)),
-        ("gemini.chunk.same", keep_first_events(0, {**GOOD[0], "modelVersion": "other"}, LAST)),
-        ("gemini.candidate.shape", keep_first_events(0, piece(), LAST)),
-        ("gemini.part.union", keep_first_events(0, piece({"text": "a", **CALL}), LAST)),
-        ("gemini.part.shape", keep_first_events(0, piece({"functionCall": {"name": ""}}), LAST)),
-        ("gemini.part.signature", keep_first_events(0, piece({"text": "", "thoughtSignature": "tg1.x"}), LAST)),
-        ("gemini.call.unique", keep_first_events(0, piece(CALL), piece(CALL), LAST)),
-        ("gemini.finish.known", keep_first_events(0, piece({"text": ""}, finishReason=1))),
-        ("gemini.finish.last", keep_first_events(0, LAST, GOOD[0])),
-        ("gemini.finish.there", keep_first_events(0, GOOD[0])),
-        ("gemini.error.last", keep_first_events(0, ERROR, LAST)),
-        ("gemini.usage.ints", keep_first_events(0, {**LAST, "usageMetadata": {**COUNTS, "promptTokenCount": -1}})),
-        ("gemini.usage.total", keep_first_events(0, {**LAST, "usageMetadata": {**COUNTS, "totalTokenCount": 9}})),
-        ("gemini.error.shape", keep_first_events(0, {"error": {"code": "x", "message": "busy"}})),
+        ("gemini.chunk.shape", replace_events_from(0, {"modelVersion": "m"}, LAST)),
+        ("gemini.chunk.same", replace_events_from(0, {**GOOD[0], "modelVersion": "other"}, LAST)),
+        ("gemini.candidate.shape", replace_events_from(0, piece(), LAST)),
+        ("gemini.part.union", replace_events_from(0, piece({"text": "a", **CALL}), LAST)),
+        ("gemini.part.shape", replace_events_from(0, piece({"functionCall": {"name": ""}}), LAST)),
+        ("gemini.part.signature", replace_events_from(0, piece({"text": "", "thoughtSignature": "tg1.x"}), LAST)),
+        ("gemini.call.unique", replace_events_from(0, piece(CALL), piece(CALL), LAST)),
+        ("gemini.finish.known", replace_events_from(0, piece({"text": ""}, finishReason=1))),
+        ("gemini.finish.last", replace_events_from(0, LAST, GOOD[0])),
+        ("gemini.finish.there", replace_events_from(0, GOOD[0])),
+        ("gemini.error.last", replace_events_from(0, ERROR, LAST)),
+        ("gemini.usage.ints", replace_events_from(0, {**LAST, "usageMetadata": {**COUNTS, "promptTokenCount": -1}})),
+        ("gemini.usage.total", replace_events_from(0, {**LAST, "usageMetadata": {**COUNTS, "totalTokenCount": 9}})),
+        ("gemini.error.shape", replace_events_from(0, {"error": {"code": "x", "message": "busy"}})),
     ],
     broken_wholes=[("gemini.whole.shape", lambda _: GOOD[0])],
     broken_bodies=lambda frames: [

@@ -7,9 +7,9 @@ from tests.support.grammar_changes import (
     GrammarCase,
     apply_all,
     insert_events,
-    keep_first_events,
     remove_events,
     remove_value,
+    replace_events_from,
     set_value,
     sse_frames,
     with_other_first_line,
@@ -87,7 +87,7 @@ CASE = GrammarCase(
     stream=STREAM,
     whole=WHOLE,
     error=ERROR,
-    failed=keep_first_events(
+    failed=replace_events_from(
         11, event("failed", response=response("failed") | {"error": {"code": "server_error", "message": "no"}})
     ),
     half_said=apply_all(
@@ -108,9 +108,9 @@ CASE = GrammarCase(
         ("responses.in_progress", remove_events(1, 2)),
         ("responses.in_progress", insert_events(5, STREAM[1])),
         ("responses.end.last", insert_events(20, STREAM[19])),
-        ("responses.end", keep_first_events(19)),
-        ("responses.end", keep_first_events(0)),
-        ("responses.error.event", keep_first_events(5, {"type": "error", "code": "server_error", "message": "no"})),
+        ("responses.end", replace_events_from(19)),
+        ("responses.end", replace_events_from(0)),
+        ("responses.error.event", replace_events_from(5, {"type": "error", "code": "server_error", "message": "no"})),
         ("responses.response.shape", remove_value(19, "response", "output")),
         ("responses.response.members", remove_value(19, "response", "tools")),
         ("responses.response.members", set_value(0, "response", "text", {})),

@@ -131,7 +131,7 @@ def test_no_configuration_says_what_was_looked_for(tmp_path, command):
         assert words in found.stderr
 
 
-def test_a_file_that_is_not_there_is_not_replaced_by_another(folder):
+def test_a_file_that_is_missing_is_not_replaced_by_another(folder):
     by_argument = invoke("check", "gone.yaml", cwd=folder)
     by_variable = invoke("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
     assert (by_argument.returncode, by_variable.returncode) == (1, 1)
@@ -319,7 +319,7 @@ def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--demo"], ["mock"]], ids=" ".join)
-def test_a_taken_port_is_said_in_one_line(folder, command):
+def test_a_taken_port_is_reported_in_one_line(folder, command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = invoke(*command, "--port", str(taken.getsockname()[1]), cwd=folder, env=ENV)
     assert found.returncode == 1
@@ -371,7 +371,7 @@ def test_a_signal_before_it_serves_ends_it_without_a_traceback():
 
 
 @pytest.mark.process
-def test_a_signal_behind_the_drain_ends_it_without_a_traceback():
+def test_a_signal_after_the_drain_ends_it_without_a_traceback():
     """A worker's tasks are in a nursery of its own, and what ends them is in a group then."""
     script = """
 import signal, trio

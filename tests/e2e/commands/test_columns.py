@@ -56,7 +56,7 @@ def test_the_banner_breaks_no_name(folder):
     assert all(line.startswith(" " * len("models  ")) for line in models[1:])
 
 
-def test_an_unknown_model_is_told_with_the_entries_of_the_file(folder):
+def test_an_unknown_model_is_reported_with_the_entries_of_the_file(folder):
     """Not with all ids that its wildcards are known to have."""
     found = invoke("explain", "nope", "--no-env", cwd=folder)
     assert found.returncode == 2

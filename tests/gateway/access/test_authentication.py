@@ -430,7 +430,7 @@ def test_compressed_bodies_are_decompressed_unchanged(packer, data):
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-def test_a_body_cut_anywhere_or_with_more_behind_it_is_refused(packer):
+def test_a_body_cut_anywhere_or_with_more_after_it_is_refused(packer):
     coding, pack = PACKERS[packer]
     whole = pack(b'{"model": "m", "messages": []}')
     for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", whole + whole):

@@ -205,7 +205,7 @@ def test_a_name_is_written_as_people_write_it(written, name):
     [([{"name": "a", "certificate": "a"}], "CN=NAME"),
      ([{"name": "a", "certificate": "CN=x"}, {"name": "b", "certificate": "cn: x"}], "a has the same one")],
 )  # fmt: skip
-def test_mistakes_about_certificates_are_told(clients, said):
+def test_mistakes_about_certificates_are_reported(clients, said):
     with pytest.raises(ConfigError, match=said):
         config(clients)
 

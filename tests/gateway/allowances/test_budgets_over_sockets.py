@@ -161,7 +161,7 @@ async def test_a_wrong_name_of_a_run_is_refused_with_its_place():
 
 
 @pytest.mark.parametrize("api", APIS)
-async def test_a_targets_used_up_budget_moves_on_to_the_next(api):
+async def test_a_targets_exhausted_budget_moves_on_to_the_next(api):
     async with providers(2) as [paid, small]:
         entries = [entry(paid, "paid", budgets=["0.035 usd/day"]), entry(small, "small", price="free")]
         async with gateway(config(entries)) as running:
@@ -204,7 +204,7 @@ async def test_an_answer_that_has_begun_is_never_cut():
         assert (await ask(running)).status_code == 402
 
 
-async def test_without_a_budget_nobody_is_refused_for_money():
+async def test_without_a_budget_no_request_is_refused_for_its_cost():
     # BerriAI/litellm#20615
     dear = {"input": 10**6, "output": 10**6}
     async with providers(1) as [place], gateway(config([entry(place, price=dear)])) as running:

@@ -48,7 +48,7 @@ def bearer(client: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {secret(KEYS[client])}"),)
 
 
-async def test_a_subscription_is_followed_by_a_key_until_its_budget_is_used_up():
+async def test_a_subscription_is_followed_by_a_key_until_its_budget_is_exhausted():
     async with providers(3) as [plan, paid, small]:
         content = example("subscription", {"plan": plan, "paid": paid, "small": small})
         async with gateway(content) as running:

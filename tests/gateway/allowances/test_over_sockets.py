@@ -254,7 +254,7 @@ def waiting(running: InProcess) -> int:
 
 @both_ways
 @each_api
-async def test_requests_wait_for_a_place_before_they_go_on_to_the_next_target(api, stream):
+async def test_requests_wait_for_a_place_before_they_continue_to_the_next_target(api, stream):
     # deltawi/deltallm#210, trefeon/freebuff-proxy#100
     async with providers(2) as (first, second), gateway(config(first, second, entry=queue())) as running:
         found: list[str] = []

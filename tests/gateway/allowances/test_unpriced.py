@@ -20,7 +20,7 @@ def config(place: CountingProvider, *models: str, budget: str = "20 usd/day", **
     return {"version": "v0.4.0", "model_providers": entries, "client_keys": [alice], **root}
 
 
-async def test_the_unknown_model_of_a_wildcard_is_refused_and_says_so():
+async def test_the_unknown_model_of_a_wildcard_is_refused_and_is_reported():
     # Zero-priced models made budgets endless: BerriAI/litellm#10598, #12337, #21023.
     async with providers(1) as (place,), gateway(config(place, "groq/*")) as running:
         for api in APIS:

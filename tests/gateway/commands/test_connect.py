@@ -116,7 +116,7 @@ def test_connect_reports_impossible_options(home, capsys, name, options, status,
     assert out == ""
 
 
-def test_the_own_config_is_taken_beside_a_file_of_another_program(home, capsys):
+def test_the_own_config_is_taken_next_to_a_file_of_another_program(home, capsys):
     (home / "work").mkdir()
     (home / "work/config.yaml").write_text("site_name: docs\nnav: []\n")
     (home / ".config/trigate").mkdir(parents=True)
@@ -417,7 +417,7 @@ def test_dashes_alone_start_it_too_and_say_if_nothing_listens(started):
     assert "no gateway is listening on http://127.0.0.1:1" in found.stderr
 
 
-def test_codex_is_told_by_flags(started):
+def test_codex_is_reported_by_flags(started):
     found = started("codex", *WHERE, "--", "exec", "hi", program="codex", **{KEY_VARIABLE: "k"})
     words = found.argv[1:]
     assert words[-2:] == ["exec", "hi"]

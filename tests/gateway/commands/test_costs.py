@@ -202,7 +202,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["total"]["cost_grade"] == "at_least"
 
 
-def test_a_report_of_more_than_is_kept_says_so(kept, capsys):
+def test_a_report_of_more_than_is_kept_is_reported(kept, capsys):
     config = kept(line(attempt(5)))
     content = yaml.safe_load(config.read_text())
     content["state_storage"] |= {"ledger": {"keep": "7d"}}

@@ -112,7 +112,7 @@ def test_an_error_is_shown_as_it_is_without_secrets(upstream, doctor):
     ],
     ids=["refused", "no API", "cut", "silent"],
 )  # fmt: skip
-def test_a_provider_that_does_not_answer_fails_and_is_asked_no_more(upstream, doctor, answer, says):
+def test_a_provider_that_does_not_answer_fails_and_gets_no_more_requests(upstream, doctor, answer, says):
     upstream.script(*[answer] * 6)
     status, found, _ = doctor([provider("p/m", upstream.url)], limit=0.5 if "0.5 s" in says else 20.0)
     assert status == 1
@@ -140,7 +140,7 @@ def test_one_that_is_down_does_not_hide_the_others(upstream, doctor):
         ("mine/qwen", "start the server (or correct base_url)"),
     ],
 )
-def test_a_local_server_that_is_not_running_is_told_with_its_command(doctor, model, start):
+def test_a_local_server_that_is_not_running_is_reported_with_its_command(doctor, model, start):
     with refusing_port() as port:
         _, found, _ = doctor([provider(model, f"http://localhost:{port}")])
         _, table, _ = doctor([provider(model, f"http://127.0.0.1:{port}")], as_json=False)
@@ -265,7 +265,7 @@ def test_a_bad_config_is_a_1(doctor):
     assert "model_providers: the list is empty" in err
 
 
-def test_why_signing_in_fails_is_told(upstream, doctor, monkeypatch):
+def test_a_failed_sign_in_reports_its_reason(upstream, doctor, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -57,7 +57,7 @@ def test_a_target_for_one_reason_is_asked_for_that_reason_alone():
     assert "long" not in dict(tried(rehearsed("gpu-?=overloaded,cloud=overloaded")))
 
 
-def test_a_mistake_of_the_request_is_answered_as_it_is():
+def test_a_mistake_of_the_request_is_answered_unchanged():
     found = rehearsed("*=invalid")
     assert tried(found) == [("gpu-1", "invalid")]
     assert found.error is not None
@@ -244,7 +244,7 @@ def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
     ("holder", "where"),
     [("everybody", ()), ("client_keys.alice", ("client_keys", 0)), ("model_providers.small", ("model_providers", 0))],
 )
-def test_a_gateway_whose_budget_is_used_up_answers_402(limited, holder, where):
+def test_a_gateway_whose_budget_is_exhausted_answers_402(limited, holder, where):
     said = limited(40_000_000, (200, 402), lambda settings: reduce(getitem, where, settings)).splitlines()
     assert said[-1] == f"result   402 billing: {holder}: 5 usd/day is exhausted"
     assert not [line for line in said if line.startswith("tried")]

@@ -194,7 +194,7 @@ def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, 
 
 
 @pytest.mark.parametrize("command", [("check",), ("explain", "vllm/large"), ("doctor", "--timeout", "1")])
-def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
+def test_every_command_finds_a_persons_own_config_and_is_reported(home, command):
     put(home / "own/trigate/trigate.yaml", LOCAL, 1)
     variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "own")}
     found = trigate(*command, cwd=home / "project", env=variables)
@@ -217,7 +217,7 @@ def test_claudes_own_names_are_left_alone_where_they_are_served():
     assert for_claude(offer([*LOCAL, *WILD], model_aliases=ALIASES)) == {}
 
 
-def test_smart_and_fast_are_for_the_large_and_the_small_where_no_claude_is_served():
+def test_smart_and_fast_are_for_the_large_and_the_small_if_no_claude_is_served():
     assert for_claude(offer([*LOCAL, WILD[1]], model_aliases=ALIASES)) == {
         "fable": "smart", "opus": "smart", "sonnet": "smart", "haiku": "fast", "pinned": "smart",
         "claude_window": "128000",

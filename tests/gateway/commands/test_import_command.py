@@ -49,7 +49,7 @@ def test_the_exit_status_says_whether_it_matters(file, params, status, says):
     assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
 
-def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
+def test_the_command_names_an_export_that_is_missing_or_is_none(file):
     missing = invoke("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
     assert (missing.returncode, missing.stderr) == (1, "keys.csv: no such file or directory\n")
     (file.parent / "keys.csv").write_text("sk-secret\n")
@@ -100,7 +100,7 @@ def test_an_unquoted_version_is_read(file):
     assert found.returncode == 0
 
 
-def test_default_fallbacks_beside_an_embedding_model_give_a_file_that_checks(file):
+def test_default_fallbacks_next_to_an_embedding_model_give_a_file_that_checks(file):
     models = [item("m", "openai/gpt-4o"), item("e", "openai/text-embedding-3-small")]
     settings = {"default_fallbacks": ["m"]}
     file.write_text(yaml.safe_dump({"model_list": models, "litellm_settings": settings}))

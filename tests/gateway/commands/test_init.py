@@ -170,7 +170,7 @@ def test_init_adds_the_models_of_a_local_ollama(tmp_path):
     assert [router.resolve(name, "chat").model for name in ("smart", "fast")] == ["gpt-oss:20b", "llama3.2:3b"]
 
 
-def test_beside_a_key_the_key_has_the_default(tmp_path):
+def test_with_a_key_and_a_local_server_the_keys_provider_is_the_default(tmp_path):
     env = {"ANTHROPIC_API_KEY": "k"}
     with ollama(json.dumps(TAGS).encode()) as address:
         found = invoke("init", cwd=tmp_path, env={**env, "OLLAMA_HOST": f"http://{address}"})

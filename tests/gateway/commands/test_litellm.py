@@ -147,7 +147,7 @@ def test_a_name_that_is_taken_is_given_to_no_entry():
     assert targets(*models) == [["m-openai-2", "m-openai-3"]]
 
 
-def test_fallbacks_are_the_next_targets_and_theirs_come_behind_them():
+def test_fallbacks_are_the_next_targets_and_theirs_come_after_them():
     models = [item(name, f"openai/{name}") for name in ("m", "n", "o", "p")]
     fallbacks = {"fallbacks": [{"m": ["n", "o"]}, {"n": ["p", "m"]}]}
     assert targets(*models, litellm_settings=fallbacks) == ["m-openai", "n-openai", "p", "o"]

@@ -96,7 +96,7 @@ def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
         ({"team_id": "t-1", "teams": [{"team_id": "t-1", "models": ["gone"]}]}, Group.NAMES, "the key team"),
     ],
 )
-def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
+def test_an_unverifiable_key_is_lost(columns, group, what):
     result = exported(**columns)
     assert result.client_keys == []
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]

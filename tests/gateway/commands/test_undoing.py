@@ -224,7 +224,7 @@ def test_no_key_is_copied_or_shown(home, capsys, monkeypatch):
     assert '"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "128000"' in out  # is none
 
 
-def test_a_book_that_cannot_be_written_or_read_is_said_and_stops_nothing(home, capsys, monkeypatch):
+def test_a_book_that_cannot_be_written_or_read_is_reported_and_stops_nothing(home, capsys, monkeypatch):
     (home / "state").write_text("a file")
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     write("claude")

@@ -99,7 +99,7 @@ def test_two_budgets_for_one_period_are_a_mistake():
     [("Europe/Berlni", "Europe/Berlin"), ("berlin", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
      ("new york", "America/New_York"), ("../etc/passwd", None), ("Europe", None), ("+01:00", None)],
 )  # fmt: skip
-def test_a_time_zone_that_nobody_knows_is_a_mistake_with_the_nearest_name(zone, near):
+def test_an_unknown_time_zone_is_a_mistake_with_a_suggestion(zone, near):
     (mistake,) = mistakes(timezone=zone)
     assert "timezone" in mistake
     assert near is None or f"did you mean {near}?" in mistake

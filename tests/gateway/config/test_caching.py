@@ -61,7 +61,7 @@ def test_a_cache_mistake_is_reported_at_startup_without_secrets(root, alias, sai
     assert "hunter22" not in str(found.value)
 
 
-def test_a_longer_life_has_to_be_wanted_at_the_root():
+def test_a_longer_cache_lifetime_requires_a_root_setting():
     assert read({"max_ttl": "8d"}, {"ttl": "7d"}).routes["best"].cache == CacheUse(7 * 86400.0)
 
 
@@ -81,7 +81,7 @@ def test_another_store_needs_a_restart_and_another_use_does_not():
     assert any(text.startswith("~ route best: cache") for text in found)
 
 
-def test_an_address_that_stands_elsewhere_is_told_without_its_password():
+def test_an_address_that_stands_elsewhere_is_reported_without_its_password():
     for root, alias in ((REDIS["url"], None), ({"type": REDIS["url"]}, None), (None, REDIS["url"])):
         with pytest.raises(ConfigError) as raised:
             read(root, alias)

@@ -58,14 +58,14 @@ def test_missing_counter_settings_are_reported_at_startup(counters, said):
     "counters",
     [REDIS["url"], [REDIS["url"]], {"type": REDIS["url"]}, {**REDIS, "when_down": REDIS["url"]}],
 )
-def test_an_address_that_stands_elsewhere_is_told_without_its_password(counters):
+def test_an_address_that_stands_elsewhere_is_reported_without_its_password(counters):
     with pytest.raises(ConfigError) as raised:
         read(counters)
     assert "hunter22" not in str(raised.value)
     assert "hunter22" not in raised.value.list_mistakes("mistakes")
 
 
-def test_an_address_that_nothing_asks_has_no_effect_and_says_so():
+def test_an_address_that_nothing_asks_has_no_effect_and_is_reported():
     assert [one.path for one in read({"url": "redis://localhost"}).ineffective] == ["counters.url"]
 
 

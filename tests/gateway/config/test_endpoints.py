@@ -61,14 +61,14 @@ def test_a_provider_of_the_files_own_says_it_for_its_entries():
     ],
     ids=str,
 )
-def test_a_mistake_is_told_with_its_place(said, words):
+def test_a_mistake_is_reported_with_its_place(said, words):
     with pytest.raises(ConfigError) as caught:
         entry(model="acme/m", base_url="http://h", endpoints=said)
     for word in words:
         assert word in str(caught.value), str(caught.value)
 
 
-def test_a_change_is_told():
+def test_a_change_is_reported():
     base = {"model": "acme/m", "base_url": "http://h"}
     old, new = (
         from_mapping({"version": "v0.4.0", "model_providers": [one]})

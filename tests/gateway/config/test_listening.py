@@ -46,7 +46,7 @@ def test_a_unix_socket_is_for_its_own_user_unless_the_file_says_otherwise():
      ({"socket": "a", "mode": 432}, "in quotes"), ({"socket": "a", "mode": "rw"}, "three octal digits"),
      ({"tls": {"key": "a.key"}}, "certificate"), ({"tls": True}, "mapping"), ({"tls": {**TLS, "ca": "x"}}, "ca")],
 )  # fmt: skip
-def test_mistakes_about_listeners_are_told(listener, said):
+def test_mistakes_about_listeners_are_reported(listener, said):
     with pytest.raises(ConfigError, match=said):
         config(listener)
 

@@ -358,7 +358,7 @@ def test_state_is_kept_as_told(given, meant):
 
 
 @pytest.mark.parametrize("kind", ["memory", "none"])
-def test_a_ledger_without_a_database_has_no_effect_and_says_so(kind):
+def test_a_ledger_without_a_database_has_no_effect_and_is_reported(kind):
     (found,) = from_mapping(minimal(state_storage={"type": kind, "ledger": {"keep": "9d"}})).ineffective
     assert (found.path, found.found) == (
         "state_storage.ledger",
@@ -455,7 +455,7 @@ def test_a_list_of_encryption_keys_is_a_list_of_at_least_one():
             from_mapping(minimal(state_storage={"type": "memory", "encryption_key": keys}))
 
 
-def test_without_the_driver_a_connection_string_is_looked_at_all_the_same(monkeypatch):
+def test_a_connection_string_is_checked_even_without_the_driver(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg.conninfo", None)
     for text in ("postgresql://u:p@h/d", "host=h"):
         assert from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text})).state_storage
@@ -474,7 +474,7 @@ def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
     assert [len(key) for key in config.state_storage.encryption_key] == [32]
 
 
-def test_a_place_that_the_type_has_no_use_for_is_said():
+def test_a_place_that_the_type_has_no_use_for_is_reported():
     config = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"}))
     (warning,) = config.warnings
     assert warning == "state_storage.connection_string: type memory does not use it; ignored"
@@ -548,7 +548,7 @@ def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_th
     ("name", "meant"),
     [("opnai", "openai"), ("antropic", "anthropic"), ("open-router", "openrouter"), ("together-ai", "together_ai")],
 )
-def test_a_name_next_to_a_providers_is_told_where_it_has_an_address_too(name, meant):
+def test_a_name_next_to_a_providers_is_reported_where_it_has_an_address_too(name, meant):
     entries = [{"model": f"{name}/{model}", "base_url": "http://h", "access_key": "k"} for model in ("a", "b")]
     (warning,) = from_mapping(minimal(model_providers=entries)).warnings
     assert f"{name} is not a known provider" in warning
@@ -828,7 +828,7 @@ model_providers:
 """
 
 
-def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_place(write):
+def test_each_unknown_key_is_a_line_and_the_known_ones_are_reported_once_for_each_place(write):
     with pytest.raises(ConfigError) as caught:
         load(write(BAD_KEYS), {})
     lines = [re.sub(r"^  \S*trigate\.yaml:", "", line) for line in str(caught.value).splitlines()]
@@ -913,7 +913,7 @@ PORTKEY = '{"strategy": {"mode": "fallback"}, "targets": [{"provider": "openai",
         ("virtual_key: v-1\noverride_params: {temperature: 0}\n", "Portkey", "From Portkey"),
     ],
 )
-def test_the_file_of_another_gateway_is_told_in_one_sentence(write, text, owner, then):
+def test_the_file_of_another_gateway_is_reported_in_one_sentence(write, text, owner, then):
     path = write(text, "other.yaml")
     with pytest.raises(ConfigError) as caught:
         load(path, {})
@@ -948,7 +948,7 @@ def test_the_file_is_found_in_order(write, tmp_path):
     assert discover(tmp_path, {"TRIGATE_CONFIG": str(other)}, Path("config.yaml")).name == "config.yaml"
 
 
-def test_a_named_file_that_is_not_there_is_never_replaced_by_another(write, tmp_path):
+def test_a_named_file_that_is_missing_is_never_replaced_by_another(write, tmp_path):
     write("", "trigate.yaml")
     with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(given by \$TRIGATE_CONFIG\)"):
         discover(tmp_path, {"TRIGATE_CONFIG": "missing.yaml"})
@@ -970,7 +970,7 @@ def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
     assert discover(folder, variables) == here
 
 
-def test_without_any_file_the_search_is_told_and_the_demo_offered(tmp_path):
+def test_without_any_file_the_search_is_reported_and_the_demo_offered(tmp_path):
     with pytest.raises(ConfigError) as caught:
         discover(tmp_path, {})
     for word in ("TRIGATE_CONFIG", "trigate.yaml", "config.yaml", "plano_config.yaml", "trigate serve --demo"):

@@ -153,7 +153,7 @@ def test_a_reload_says_which_limit_has_changed():
     ]
 
 
-def test_an_environment_that_nobody_has_read_is_no_mistake():
+def test_an_unread_environment_is_no_mistake():
     text = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, ratelimits: {requests: $RATE, concurrent: $N}}]"
     config = configure(read(text.encode(), "x"), None, UnreadFiles())
     assert config.entries[0].ratelimits == RateLimits()
@@ -203,7 +203,7 @@ def test_rate_limits_of_another_type_are_a_mistake(value, wrong):
         configure(read(text.encode(), "x"), {}, UnreadFiles())
 
 
-def test_a_limit_for_a_model_that_is_not_there_is_warned_of():
+def test_a_limit_for_a_model_that_is_missing_is_warned_of():
     text = ROOT.replace("MODEL", "gpt-9").replace("VALUE", "a").replace("TOKENS", "1000")
     config = configure(read(text.encode(), "x"), {}, UnreadFiles())
     assert "ratelimits[0]: 'gpt-9' is not a model of this file, so the limit has no effect" in config.warnings

@@ -316,7 +316,7 @@ def test_mistakes_in_a_client_group_are_reported(read, group, own, mistake):
     assert "sk-gw" not in str(caught.value)
 
 
-def test_a_group_that_nobody_is_in_is_a_warning(read):
+def test_an_empty_group_is_a_warning(read):
     config = read(f"client_groups: [{{name: team}}, {{name: other}}]\n{KEYS % ''}")
     assert "client_groups: other has no clients: set `group: other` in an item of client_keys" in config.warnings
 

@@ -121,7 +121,7 @@ def test_a_pipe_without_a_writer_holds_nobody_up(tmp_path):
     assert "is not a file" in mistake(tmp_path, entry={"access_key": {"file": str(tmp_path / "key")}})
 
 
-def test_a_file_behind_a_variable_is_named_by_the_variable(tmp_path):
+def test_a_file_after_a_variable_is_named_by_the_variable(tmp_path):
     entry = {"access_key": {"file": f"${{WHERE}}/{'x'}"}}
     assert "cannot read the file ${WHERE}/x" in mistake(tmp_path, {"WHERE": f"/{SECRET}"}, entry=entry)
     said = mistake(tmp_path, {"KEY_FILE": f"/{SECRET}"}, entry={"access_key": "$KEY"})

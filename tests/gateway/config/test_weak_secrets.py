@@ -15,7 +15,7 @@ def warnings(entry: dict[str, Any] | None = None, **root: Any) -> list[str]:
     return list(from_mapping({"version": "v0.3.0", "model_providers": [{**ENTRY, **(entry or {})}], **root}).warnings)
 
 
-def test_a_short_key_is_said_and_not_shown():
+def test_a_short_key_is_reported_and_not_shown():
     said = warnings(client_keys=[{"name": "alice", "key": "x"}, {"name": "bob", "key": GOOD}], ui_key="opensesame")
     assert [text.partition(" has")[0] for text in said] == ["ui_key", "client_keys: the key of alice"]
     assert f"fewer than {ENOUGH} characters" in said[0]
@@ -37,7 +37,7 @@ def test_a_short_key_is_said_and_not_shown():
         ("http://vllm.models.svc.cluster.local/v1", False),
     ],
 )
-def test_a_key_that_crosses_a_network_in_clear_is_said(url, said):
+def test_a_key_that_crosses_a_network_in_clear_is_reported(url, said):
     assert any("unencrypted" in text for text in warnings({"base_url": url})) is said
     assert not any("unencrypted" in text for text in warnings({"base_url": url, "access_key": None}))
 
@@ -51,7 +51,7 @@ def test_a_key_that_crosses_a_network_in_clear_is_said(url, said):
         ("access_key: none", 0o644, False),
     ],
 )
-def test_a_file_with_keys_that_everybody_may_read_is_said(tmp_path, text, mode, said):
+def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mode, said):
     path = tmp_path / "trigate.yaml"
     path.write_text(f"version: v0.3.0\nmodel_providers:\n  - model: openai/gpt-4o\n    {text}\n")
     path.chmod(mode)

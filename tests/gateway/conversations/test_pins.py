@@ -76,7 +76,7 @@ async def test_a_turn_that_a_provider_keeps_pins_the_next_to_the_one_that_answer
     assert entries(found) == ["second"]
 
 
-async def test_a_provider_that_keeps_the_turn_is_asked_alone_also_beside_those_that_keep_nothing(store):
+async def test_a_stored_turn_goes_only_to_its_provider_even_among_others(store):
     await ProviderTurn(store, "alice", "first").persist_whole(b"", ANSWER)
     found = await responses(store, "chat", "first", owner="alice", previous_response_id="resp_1")
     assert (entries(found), lanes(found)) == (["first"], {"byte"})
@@ -102,7 +102,7 @@ async def test_an_unknown_stored_response_is_requested_from_one_target_only(stor
     assert entries(await responses(store if kept else None, "first", "second", **members)) == ["first"]
 
 
-async def test_a_turn_that_is_kept_here_goes_on_anywhere(store):
+async def test_a_turn_that_is_kept_here_continues_anywhere(store):
     begun = await responses(store, "first", "chat", "sonnet")
     assert isinstance(begun.turn, LocalTurn)
     assert (entries(begun), lanes(begun)) == (["first", "chat", "sonnet"], {"hub"})

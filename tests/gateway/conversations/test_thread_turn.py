@@ -173,7 +173,7 @@ def conversation(found: ResolvedRequest) -> Any:
 
 
 @pytest.mark.parametrize("members", [{}, {"thread": None}], ids=["absent", "null"])
-async def test_a_request_without_a_thread_stays_as_it_is(members):
+async def test_a_request_without_a_thread_stays_unchanged(members):
     came = incoming({"model": "m", "max_tokens": 1, "messages": [HELLO], **members})
     for store in (shelf(), None):
         target = resolved()
@@ -184,7 +184,7 @@ async def test_a_request_without_a_thread_stays_as_it_is(members):
 
 
 @pytest.mark.parametrize("thread", [CREATE, behind("msg_1"), {"type": "of a later version"}])
-async def test_a_thread_of_the_providers_own_passes_as_it_is(thread):
+async def test_a_thread_of_the_providers_own_passes_unchanged(thread):
     for state in (None, "upstream"):
         found = await recalled(shelf(), asked(HELLO, thread=thread), target=resolved("claude", state))
         assert found.turn is UNRECORDED
@@ -236,7 +236,7 @@ async def test_a_new_thread_is_a_request_without_it():
     assert found.target == attrs.evolve(resolved("on-messages"), lane="hub")
 
 
-async def test_a_thread_goes_on_with_every_byte_of_it():
+async def test_a_continued_thread_keeps_every_byte():
     """Prompt caches key on the prefix, and a number keeps its spelling."""
     store = shelf()
     first = b'{"role":"user", "content" : "\\u00e9 \xc3\xa9"}'
@@ -313,7 +313,7 @@ async def test_a_turn_is_stored_once():
     assert len(conversation(await recalled(store, asked(HELLO, thread=behind(id))))) == 13
 
 
-async def test_a_paused_answer_goes_on_with_nothing_new():
+async def test_a_paused_answer_continues_without_new_input():
     store = shelf()
     id = (await answer(await recalled(store, asked(HELLO)), Script(text="so far")))["id"]
     found = await recalled(store, asked(thread=behind(id)))
@@ -326,7 +326,7 @@ async def test_an_answer_that_said_nothing_leaves_no_message():
     assert conversation(await recalled(store, asked(HELLO, thread=behind(told.message.id)))) == [HELLO, HELLO]
 
 
-async def test_a_thread_may_go_on_twice_from_one_message():
+async def test_a_thread_may_continue_twice_from_one_message():
     """A request that is repeated because its answer was lost."""
     store = shelf()
     id = (await answer(await recalled(store, asked(HELLO)), Script(text="done")))["id"]

@@ -29,7 +29,7 @@ async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
     assert [one.method for one in provider.asked] == ["GET", "GET"]
 
 
-async def test_an_answer_that_nobody_can_continue_says_so():
+async def test_an_answer_that_nobody_can_continue_is_reported():
     """It was paid for, so that it is given: but the next turn has to bring the whole conversation."""
     answer = {**KEPT, "store": True, "model": "m", "output": [MESSAGE], "usage": USAGE}
     own = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}

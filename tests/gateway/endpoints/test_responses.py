@@ -48,7 +48,7 @@ def not_found(id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_a_response_is_given_again_as_it_was(store, status):
+async def test_a_response_is_given_again_unchanged(store, status):
     was = await store_turn(store, [message("Hi")], ANSWER, status=status)
     async with serving(store) as served, served.client() as client:
         response = await client.responses.retrieve(was["id"])
@@ -188,7 +188,7 @@ async def test_a_turn_that_runs_elsewhere_is_not_streamed_in_part(store):
         assert (await served.ask("GET", f"/v1/responses/{turn.id}")).json()["status"] == "in_progress"
 
 
-async def test_a_turn_that_nobody_runs_anymore_has_failed(store):
+async def test_a_turn_without_a_living_worker_has_failed(store):
     id = (await store_turn(store, status="in_progress", background=True))["id"]
     async with running(store) as (turns, _), serving(store, turns) as served, served.client() as client:
         assert (await client.responses.retrieve(id)).status == "failed"
@@ -297,7 +297,7 @@ async def test_pages_put_together_are_the_list(turns, data):
 
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
-async def test_state_that_is_switched_off_is_said(method, rest):
+async def test_disabled_state_is_reported(method, rest):
     async with serving(None) as served:
         reply = await served.ask(method, f"/v1/responses/resp_1{rest}")
     assert reply.status_code == 400
@@ -305,7 +305,7 @@ async def test_state_that_is_switched_off_is_said(method, rest):
 
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
-async def test_a_store_that_is_down_is_said_and_worth_another_try(method, rest, caplog):
+async def test_a_store_that_is_down_is_reported_and_worth_another_try(method, rest, caplog):
     caplog.set_level("INFO", "trigate")
     async with serving(Down()) as served:
         reply = await served.ask(method, f"/v1/responses/resp_1{rest}")

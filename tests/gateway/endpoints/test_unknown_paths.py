@@ -58,7 +58,7 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
 
 
 @pytest.mark.parametrize("cors", [False, True])
-async def test_a_method_of_a_model_that_nobody_serves_is_a_404(cors):
+async def test_a_method_of_an_unserved_model_is_a_404(cors):
     """Gemini's clients ask for the methods of a model by POST; the model's own path is another one."""
     more = {"cors": ["https://page.example"]} if cors else {}
     async with before(lambda asked: json_answer({}), "gemini/gemini-x", **more) as (served, provider):

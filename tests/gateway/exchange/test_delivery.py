@@ -226,7 +226,7 @@ def test_a_turn_is_stored_before_what_would_say_so(due, comes, before, state):
     assert client.state is state
 
 
-def test_a_failure_that_is_stored_first_is_refused_all_the_same():
+def test_a_failure_that_is_stored_first_is_refused_anyway():
     client = Client(turn=Recorder(at_end))
     happen(client, (OPENING, BROKE))
     assert [type(action) for action in client.did] == [StoreTurn, Refuse]
@@ -253,7 +253,7 @@ def test_the_output_of_a_failed_attempt_is_discarded():
     assert client.wrote == WORD
 
 
-def test_another_attempt_may_go_on_in_an_open_stream():
+def test_another_attempt_may_continue_in_an_open_stream():
     client = Client()
     happen(client, (OPENING, 15.0))
     client.use_lane(hub_lane("messages", "chat"))
@@ -263,7 +263,7 @@ def test_another_attempt_may_go_on_in_an_open_stream():
     assert OPENING not in client.wrote
 
 
-def test_no_other_attempt_goes_on_behind_content():
+def test_no_other_attempt_continues_after_content():
     client = Client()
     happen(client, (WORD,))
     with pytest.raises(AssertionError):

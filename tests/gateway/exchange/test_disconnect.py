@@ -23,7 +23,7 @@ def target() -> Target:
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (1, 1), (2, 2), (0, 0), (0, 2)])
-async def test_a_block_that_survives_goes_on_surviving(target, before, after):
+async def test_a_block_that_survives_a_disconnect_continues_to_run(target, before, after):
     """It says ``before`` times that it survives, then its client leaves, and it says so ``after`` times more."""
     ended, left = False, []
     async with trio.open_nursery() as nursery:

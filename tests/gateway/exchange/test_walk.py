@@ -159,7 +159,7 @@ async def test_a_target_that_strict_mode_forbids_is_an_outcome():
     assert stage.context.record.dropped == (), "of what was sent nothing was lost"
 
 
-async def test_strict_mode_names_the_loss_where_no_target_is_left():
+async def test_strict_mode_names_the_loss_if_no_target_is_left():
     async with staged(Providers({}), strict=True) as stage:
         with pytest.raises(GatewayError, match="logit_bias"):
             await stage.walk(["by-messages"], logit_bias={"1": 1})

@@ -63,7 +63,7 @@ async def test_five_failures_stop_requests_until_a_trial(api, stream):
         assert (a.take_count(), b.take_count()) == (3, 0)
 
 
-async def test_a_host_that_cannot_be_reached_is_asked_no_more():
+async def test_a_host_that_cannot_be_reached_gets_no_more_requests():
     """Connection failures were exempt (BerriAI/litellm#27362)."""
     with refusing_port() as port:
         async with providers(1) as (b,), gateway(config(f"http://127.0.0.1:{port}", b)) as running:
@@ -127,7 +127,7 @@ async def test_a_trial_whose_client_disconnects_is_released():
             await eventually(lambda: running.service.health.target_states()[0].state == "due")
 
 
-async def test_streams_that_break_off_behind_their_first_content_count():
+async def test_streams_that_break_off_after_the_first_content_count_as_failures():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.cuts = True
         await ask_often(running, 5, stream=True)

@@ -142,7 +142,7 @@ async def test_the_client_that_has_used_the_thread_least_is_next():
     assert len(begun) == 3 * THREADS + 2
 
 
-async def test_one_long_work_is_alone_as_long_as_nobody_waits():
+async def test_long_work_gets_another_thread_only_if_others_wait():
     assert len({await offload(LARGE + 1, threading.active_count) for _ in range(20)}) == 1
 
 

@@ -161,7 +161,7 @@ def test_headers_listed_in_connection_do_not_reach_the_client():
     assert translated_headers(headers) == (("retry-after", "1"),)
 
 
-def test_a_wait_until_a_moment_is_told_in_seconds():
+def test_a_wait_until_a_moment_is_reported_in_seconds():
     ((_, told),) = bounded_waits((("retry-after", email.utils.formatdate(time.time() + 60, usegmt=True)),))
     assert 50 <= int(told) <= 61
 

@@ -71,7 +71,7 @@ async def test_a_sum_keeps_its_runs_for_a_week_and_its_days_for_ever(table):
     await table.aclose()
 
 
-async def test_runs_go_on_from_sums(table):
+async def test_runs_continue_from_stored_sums(table):
     lines = [line(attempt(10**place), began=AT + place * QUARTER // 3, run="alice/one") for place in range(9)]
     await table.add(list(enumerate(lines)))
     (before,) = await table.runs("key", EVER)
@@ -94,7 +94,7 @@ async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of
     await table.aclose()
 
 
-async def test_names_of_models_that_nobody_has_are_one_row_of_a_day(table):
+async def test_unknown_model_names_share_one_row_a_day(table):
     """Behind a wildcard a client may ask for any name."""
     good = [line(attempt(1), began=AT), line(attempt(0, reason="overloaded", grade=None, usage=Usage()), began=AT)]
     made_up = [

@@ -71,7 +71,7 @@ class Away:
     put = remove = read_some
 
 
-async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog):
+async def test_an_unavailable_record_is_reported_once_and_known_values_stay(caplog):
     pending, batch_reserves = of(Away())  # type: ignore[arg-type]
     batch_reserves.replace({ALICE: (5, 0)})
     for _ in range(3):

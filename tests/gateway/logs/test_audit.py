@@ -109,7 +109,7 @@ def test_a_file_is_for_its_owner_alone_and_made_anew_when_it_was_moved_away(log,
     assert stderr.getvalue() == ""
 
 
-def test_a_file_that_cannot_be_written_leaves_all_as_it_was(log, tmp_path):
+def test_an_unwritable_audit_file_changes_nothing(log, tmp_path):
     log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "audit.log")}))
     with pytest.raises(OSError, match="No such file"):
         log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "nowhere/audit.log")}))
@@ -123,7 +123,7 @@ def test_on_standard_error_it_is_there_whatever_is_logged(log, stderr):
     assert json.loads(stderr.getvalue())["address"] == f"{OTHER}7"
 
 
-def test_without_it_refusals_alone_are_told(log, stderr):
+def test_without_an_audit_only_refused_keys_are_reported(log, stderr):
     log.apply_config(from_mapping(BARE))
     for event in ("ui_opened", "reloaded", "key_refused", "started"):
         Audit().log_event(event)

@@ -97,5 +97,5 @@ def test_controls_are_escaped_for_a_terminal(one):
     assert escape(f"a{one}b") != "ab"
 
 
-def test_other_letters_stay_as_they_are():
+def test_other_letters_stay_unchanged():
     assert escape("größer 大 emoji 🙂") == "größer 大 emoji 🙂"

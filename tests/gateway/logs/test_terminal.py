@@ -71,7 +71,7 @@ def test_all_that_is_read_at_a_glance_is_in_one_line():
         (SHUT_DOWN, "shutdown"), (REFUSED, "refused"),
     ],
 )  # fmt: skip
-def test_how_it_ended_is_said_in_words(line, words):
+def test_the_end_is_reported_in_words(line, words):
     assert shown(line)[0].endswith(f"s {words}")
 
 
@@ -137,7 +137,7 @@ def test_a_good_answer_of_a_second_target_says_what_became_of_the_first():
     assert shown({**LEFT, "tried": tried[:1]})[1:] == []
 
 
-def test_losses_are_named_in_words_and_hints_behind_them():
+def test_losses_are_listed_before_hints():
     second = shown({**GOOD, "dropped": "system[],top_k,tools[].cache_control"}, columns=None)[1]
     assert second.split("; ") == [
         "         not sent to the provider: top_k",

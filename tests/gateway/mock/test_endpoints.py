@@ -116,7 +116,7 @@ def test_a_batch_is_answered_line_by_line():
     assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
 
 
-def test_an_upload_is_put_together_in_the_order_that_is_said():
+def test_an_upload_is_put_together_in_the_order_that_is_reported():
     shelf = MockObjects(lambda path, body: (200, {}))
     upload = made(shelf.start_upload(EndpointCall({"filename": "f", "purpose": "user_data"})))
     named = {"id": upload["id"]}

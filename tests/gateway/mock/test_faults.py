@@ -229,7 +229,7 @@ async def test_a_number_is_how_many_requests_fail_before_one_is_answered():
             assert well == [*[False] * times, True] * 2
 
 
-async def test_a_refused_request_is_answered_when_it_is_asked_again():
+async def test_a_refused_request_is_answered_when_it_gets_another_request():
     async with mock() as served:
         statuses = []
         for api in ("chat", "messages", "chat", "messages", "chat"):

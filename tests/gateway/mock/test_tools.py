@@ -122,7 +122,7 @@ def test_a_program_is_asked_for_what_harms_nothing_and_does_not_fail_and_then_an
     ],
     ids=["agents", "the program itself", "changes and places", "what has not begun"],
 )
-def test_unsuitable_tools_are_not_called_and_the_answer_says_so(tools):
+def test_unsuitable_tools_are_not_called_and_the_answer_is_reported(tools):
     call = asked(*tools)
     assert choose(call) is None
     assert "tool_choice" in text(call)
@@ -244,7 +244,7 @@ def test_the_answer_to_a_result_says_what_was_called_and_what_came_of_it(result,
     assert "stand-in" in answer
 
 
-def test_a_new_question_is_answered_by_itself():
+def test_a_new_question_is_answered_automatically():
     call = asked(SHELL)
     pick = choose(call)
     assert pick is not None

@@ -109,7 +109,7 @@ def test_a_model_that_is_not_allowed_is_refused_however_it_is_written():
             assert is_refused(frame), frame
 
 
-def test_a_model_that_stands_twice_goes_on_once():
+def test_a_repeated_model_member_is_forwarded_once():
     text = '{"session":{"model":"other","model":"fast","voice":"alloy"}}'
     assert client(text).message == '{"session":{"model":"gpt-realtime","voice":"alloy"}}'
 

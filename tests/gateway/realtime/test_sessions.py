@@ -303,7 +303,7 @@ async def test_the_budget_is_looked_at_for_each_answer(caplog):
         await eventually(lambda: server.peers[0].closed)
 
 
-async def test_an_answer_that_begins_unasked_is_stopped_where_nothing_is_left():
+async def test_an_answer_that_begins_unasked_is_stopped_if_nothing_is_left():
     """Voice detection at the provider begins answers by itself."""
     heard: list[Any] = []
 
@@ -466,7 +466,7 @@ async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
         assert running.service.lifecycle.in_flight == 0
 
 
-async def test_another_configuration_ends_a_session_behind_the_answer_under_way():
+async def test_another_configuration_ends_a_session_after_the_answer_under_way():
     go = trio.Event()
 
     async def slow(peer: Peer) -> None:

@@ -57,7 +57,7 @@ async def test_speech_comes_while_it_is_spoken():
         assert asked.headers["accept"] == "application/octet-stream"
 
 
-async def test_speech_is_billed_by_its_text_unless_tokens_are_told():
+async def test_speech_is_billed_by_its_text_unless_tokens_are_reported():
     told_usage = {"input_tokens": 12, "output_tokens": 34, "total_tokens": 46}
     sound = ScriptedAnswer((AUDIO,), headers=(("content-type", "audio/mpeg"),))
     stream = events(event("speech.audio.delta", audio="AAAA"), event("speech.audio.done", usage=told_usage))

@@ -167,7 +167,7 @@ def test_a_batch_that_says_what_it_used_is_paid_with_what_came_from_a_cache():
     assert ended(usage, status="in_progress") is None
 
 
-def test_a_sum_that_nobody_can_price_is_left_to_the_lines():
+def test_an_unpriced_sum_is_billed_by_its_lines():
     """Prompts above a limit cost more, each by its own length (Helicone/helicone#5766)."""
     long = entry("m", {**ROW, "above": {5000: {"input": 20}}})
     usage = {"input_tokens": 10_000, "output_tokens": 300}

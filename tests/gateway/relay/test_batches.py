@@ -315,7 +315,7 @@ async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(ca
 
 
 @with_gateway("anthropic")
-def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place(served):
+def test_a_model_in_anthropics_list_that_is_nobodys_is_reported_with_its_place(served):
     found = error_of(lambda: asked_messages(served, "nobody's"))
     assert found.status_code == 404
     assert "requests[0]: model" in str(found.body)

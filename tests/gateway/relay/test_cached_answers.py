@@ -84,7 +84,7 @@ async def test_embeddings_are_cached_as_whole_requests():
             assert found.headers["x-trigate-cache"] == "miss", other
 
 
-async def test_a_streamed_completion_is_kept_beside_the_whole_one():
+async def test_a_streamed_completion_is_kept_next_to_the_whole_one():
     async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
         for stream in (False, True, False, True):
             found = await post(served, "/v1/completions", {**ROUTES["/v1/completions"], "stream": stream})

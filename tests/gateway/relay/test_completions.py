@@ -184,7 +184,7 @@ async def test_completion_options_that_mistral_lacks_are_a_400():
         assert provider.asked == []
 
 
-async def test_a_cut_in_the_middle_of_a_translated_stream_is_told():
+async def test_a_cut_in_the_middle_of_a_translated_stream_is_reported():
     head = {"id": "f", "object": "chat.completion.chunk"}
     cut = _data({**head, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]})
     async with before(lambda asked: events(cut), model="mistral/m-1") as (served, _):

@@ -120,7 +120,7 @@ async def every_client_gets_its_vectors(served: InProcess) -> None:
     assert found.json()["embeddings"] == [{"values": one} for one in wanted], found.text
 
 
-async def test_bytes_of_base64_pass_as_they_are():
+async def test_bytes_of_base64_pass_unchanged():
     """api7/aisix#393, agentgateway/agentgateway#1619: they were taken for lists of floats."""
     raw = json.dumps(
         {"data": [{"index": 0, "embedding": packed([0.1])}], "usage": {"prompt_tokens": 3}, "model": "m"}, indent=1

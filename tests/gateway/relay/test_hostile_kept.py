@@ -69,7 +69,7 @@ def test_a_file_for_batches_cannot_say_that_it_is_for_something_else(served):
 
 
 @with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
-def test_a_body_that_nobody_has_read_is_not_sent(served):
+def test_an_unread_body_is_not_sent(served):
     """A provider may read JSON whatever its type is, and in whatever encoding."""
 
     def ask(path: str, body: bytes, kind: str, **headers: str) -> httpx2.Response:

@@ -180,7 +180,7 @@ async def test_ranges_and_conditions_pass():
         assert (kept.status_code, kept.content, kept.headers["cache-control"]) == (304, b"", "no-store")
 
 
-async def test_bodies_of_any_type_pass_as_they_are():
+async def test_bodies_of_any_type_pass_unchanged():
     big = bytes(range(256)) * 4000
     async with passing(lambda asked: json_answer({})) as (served, provider):
         await served.send("PUT", "/mine/blob", content=big, headers={"content-type": "application/octet-stream"})

@@ -82,7 +82,7 @@ async def test_an_offer_begins_a_call_that_is_its_client_s_alone():
         assert provider.asked[-1].path == "/v1/realtime?call_id=rtc_native1"
 
 
-async def test_settings_beside_an_offer_have_the_provider_s_model_and_nothing_else_changes():
+async def test_settings_next_to_an_offer_have_the_provider_s_model_and_nothing_else_changes():
     session = '{"type": "realtime", "model": "voice", "audio": {"output": {"voice": "marin"}}}'
     files = {"sdp": (None, SDP.decode()), "session": (None, session, "application/json")}
     async with served() as (running, provider):

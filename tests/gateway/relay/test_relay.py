@@ -48,7 +48,7 @@ async def test_events_pass_as_they_come_and_whole():
         assert found.content == CHUNK % b"a" + CHUNK % b"b" + LAST + DONE
 
 
-async def test_an_error_of_the_provider_is_told_in_the_clients_words():
+async def test_an_error_of_the_provider_is_reported_in_the_clients_words():
     async with before(lambda asked: json_answer({"message": "no such thing"}, 422)) as (served, _):
         found = await post(served)
         assert found.status_code == 422

@@ -81,7 +81,7 @@ def test_a_request_for_no_stream_is_not_opened_for_keep_alives():
 @pytest.mark.parametrize(
     ("size", "expected"), [(9, b"data: ***"), (101, b"data: failed: the provider's response is larger")]
 )
-def test_an_answer_behind_keep_alives_is_the_one_event(size, expected):
+def test_an_answer_after_keep_alives_is_the_one_event(size, expected):
     course, now = delivery(RelayedLane(last_event))
     now[0] += 15.0
     assert course.time_up() == (Signal.OPEN, Ping(SSE.comment))

@@ -81,7 +81,7 @@ async def test_a_ranking_is_billed_by_searches_or_tokens():
             )
 
 
-async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_as_they_were():
+async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_unchanged():
     documents = [{"title": "T", "year": 1}, {"text": "b"}, "c"]
     async with before(lambda asked: json_answer(SERVERS["cohere/m"][1]), model="cohere/m-1") as (served, provider):
         body = {"model": "m-1", "query": "q", "documents": documents, "return_documents": True}

@@ -162,7 +162,7 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
         assert len(provider.asked) == 1
 
 
-async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
+async def test_a_file_that_does_not_fit_now_can_be_sent_later():
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
     async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
         served,
@@ -336,7 +336,7 @@ MOST = 64 * 2**20
 """Bytes that a client would not get rid of, unless somebody holds them: sockets take some MiB."""
 
 
-async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_all_the_same():
+async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_anyway():
     """As soon as TCP tells it, which puts an orderly end behind all that was sent, and a reset before it."""
     async with in_front_of(deaf) as served:
         upload = await Upload.begin(served, BEGUN, len(BEGUN), length=99 * 2**20)

@@ -163,7 +163,7 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize("interface", [{}, {"provider_interface": "openai"}])
-def test_a_provider_that_nobody_knows_gets_what_the_client_wrote(interface):
+def test_an_unknown_provider_gets_the_clients_request_unchanged(interface):
     asked = {**EVERYTHING, "stream": not interface}
     outgoing = sent("somebody/llama", asked, **interface)
     assert list(json.loads(outgoing.body).items()) == [("model", "llama"), *asked.items()]

@@ -188,7 +188,7 @@ def test_mentioning_an_ability_does_not_request_it(ability, incoming):
     assert left(incoming, candidate("unable", cannot=[ability]), candidate("able", 1)) == ["unable", "able"]
 
 
-def test_several_choices_go_where_no_answer_is_translated():
+def test_several_choices_go_if_no_answer_is_translated():
     entry = {"speaks": ["messages"]}
     assert left(chat(n=2), candidate("translated", **entry), candidate("native", 1)) == ["native"]
 
@@ -252,7 +252,7 @@ def asked_in(entry: dict[str, Any], **members: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("model", ["o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5.5", "gpt-6.1-sol"])
-def test_tools_of_a_model_that_thinks_go_to_responses_and_the_rest_passes_as_it_is(model):
+def test_tools_of_a_model_that_thinks_go_to_responses_and_the_rest_passes_unchanged(model):
     # anomalyco/opencode#2480
     assert asked_in({"model": f"openai/{model}"}, tools=TOOLS) == ("responses", "hub")
     assert asked_in({"model": f"openai/{model}"}) == ("chat", "byte")

@@ -187,7 +187,7 @@ async def test_a_connection_that_says_nothing_ends_before_an_idle_one():
     ("begun", "before"),
     [(b"G", 0), (b"G", 1), (b"GET /whole HTTP/1.1\r\n", 1), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0)],
 )
-async def test_a_head_that_does_not_go_on_is_given_up(begun, before):
+async def test_a_stalled_request_head_is_abandoned(begun, before):
     async with serving(keep_alive=60, head_timeout=0.2) as server, server.connect() as client:
         for _ in range(before):
             await client.get("/whole")
@@ -197,7 +197,7 @@ async def test_a_head_that_does_not_go_on_is_given_up(begun, before):
             await client.rest()
 
 
-async def test_a_pipelined_head_that_does_not_go_on_is_given_up():
+async def test_a_stalled_pipelined_head_is_abandoned():
     async with serving(keep_alive=60, head_timeout=0.2) as server, server.connect() as client:
         await client.send("GET /whole HTTP/1.1\r\nhost: x\r\n\r\nGET /whole HTTP/1.1\r\n")
         assert (await client.rest()).endswith(b"whole")

@@ -39,7 +39,7 @@ def test_a_body_of_unknown_length_goes_in_chunks(pieces):
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5))
-def test_a_body_of_known_length_goes_as_it_is(pieces):
+def test_a_body_of_known_length_goes_unchanged(pieces):
     size = sum(map(len, pieces))
     head, body, state = read(ResponseWriter(GET, 404, [JSON, sized(size)]), *pieces)
     assert (head.status_code, body, state) == (404, b"".join(pieces), h11.DONE)

@@ -28,7 +28,7 @@ async def test_pipelined_requests_are_answered_in_order():
 
 
 @retried_when_late
-async def test_a_disconnect_behind_a_pipelined_request_is_seen():
+async def test_a_disconnect_after_a_pipelined_request_is_seen():
     async with serving() as server:
         async with server.connect() as client:
             await client.get("/hang")
@@ -39,7 +39,7 @@ async def test_a_disconnect_behind_a_pipelined_request_is_seen():
             await eventually(lambda: server.witness.closed == [True])
 
 
-async def test_a_flood_behind_a_request_is_not_read_without_end():
+async def test_a_flood_after_a_request_is_not_read_without_end():
     async with serving(max_body=10_000_000) as server, server.connect() as client:
         size = 2_000_000
         await client.get("/stream")
@@ -57,7 +57,7 @@ async def test_a_flood_behind_a_request_is_not_read_without_end():
             assert b'"size":2000000' in await client.until(b"}")
 
 
-async def test_a_client_that_leaves_behind_a_flood_is_let_go():
+async def test_a_client_that_leaves_after_a_flood_is_released():
     async with serving() as server:
         async with server.connect(small=True) as client:
             await client.get("/flood")
@@ -84,7 +84,7 @@ async def test_data_after_a_connections_last_request_is_ignored(behind):
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", b""])
-async def test_an_empty_line_before_a_request_is_let_be(behind):
+async def test_an_empty_line_before_a_request_is_ignored(behind):
     """Some clients send one behind a body, with it or after it (RFC 9112, section 2.2)."""
     post = b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
     async with serving() as server, server.connect() as client:
@@ -230,7 +230,7 @@ async def test_a_handshake_that_is_not_valid_ends_its_connection():
 
 
 @pytest.mark.parametrize("pause", [False, True])
-async def test_bytes_right_behind_a_websocket_upgrade_are_refused(pause, caplog):
+async def test_bytes_right_after_a_websocket_upgrade_are_refused(pause, caplog):
     async with serving() as server:
         for _ in range(20):
             async with server.connect() as client:

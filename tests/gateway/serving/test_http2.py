@@ -229,7 +229,7 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
 
 
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
-async def test_an_answer_that_nobody_was_admitted_for_does_not_wait_for_its_window(path):
+async def test_a_response_before_admission_does_not_wait_for_the_window(path):
     """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
     async with connected(window=0) as (server, peer):
         streams = [await peer.ask(path) for _ in range(99)]
@@ -343,7 +343,7 @@ async def test_headers_that_never_end_are_no_burden():
         await eventually(lambda: not server.lifecycle.connections)
 
 
-async def test_an_agent_may_cancel_all_it_has_asked_for_and_go_on():
+async def test_an_agent_can_cancel_its_requests_and_continue():
     async with connected() as (server, peer):
         for _ in range(3):
             streams = [await peer.ask("/hang") for _ in range(90)]

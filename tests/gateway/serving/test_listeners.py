@@ -10,7 +10,7 @@ from gateway.serving.listeners import BindFailed, bind, bind_unix, unlink_at_end
 from tests.support.asgi_app import Client, eventually, serving
 
 
-def test_a_taken_port_says_so():
+def test_a_taken_port_is_reported():
     with bind("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*another process is listening"):
@@ -20,7 +20,7 @@ def test_a_taken_port_says_so():
 @pytest.mark.parametrize(
     ("host", "why"), [("192.0.2.1", "not have that address"), ("no-such-host.invalid", "spelling")]
 )
-def test_an_address_that_is_not_ours_says_so(host, why):
+def test_an_address_that_is_not_ours_is_reported(host, why):
     with pytest.raises(BindFailed, match=why):
         bind(host, 0)
 
@@ -58,7 +58,7 @@ def test_the_file_of_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path):
             assert path.stat().st_mode & 0o777 == mode
 
 
-def test_a_socket_that_nobody_listens_on_any_more_is_taken_over(tmp_path):
+def test_an_abandoned_socket_is_taken_over(tmp_path):
     path = tmp_path / "gw.sock"
     bind_unix(path, 0o600).close()
     assert path.exists()
@@ -86,7 +86,7 @@ def test_a_path_that_is_no_socket_is_not_replaced(tmp_path, kind):
 
 
 @pytest.mark.parametrize(("name", "why"), [("no/such/gw.sock", "create its directory"), ("x" * 200, "100 characters")])
-def test_a_unix_socket_that_cannot_be_made_says_so(tmp_path, name, why):
+def test_a_unix_socket_that_cannot_be_made_is_reported(tmp_path, name, why):
     with pytest.raises(BindFailed, match=why):
         bind_unix(tmp_path / name, 0o600)
 

@@ -63,7 +63,7 @@ async def pair() -> AsyncIterator[tuple[trio.socket.SocketType, trio.socket.Sock
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_header_says_whose_connection_it_is_and_takes_nothing_behind_it(name, at_once):
+async def test_a_header_says_whose_connection_it_is_and_takes_nothing_after_it(name, at_once):
     header, address = GOOD[name]
     async with pair() as (ours, theirs), trio.open_nursery() as nursery:
 

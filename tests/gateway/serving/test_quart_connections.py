@@ -144,7 +144,7 @@ async def test_an_odd_target_is_a_404_and_not_a_500(target):
 
 
 @pytest.mark.parametrize(("method", "kept"), [("POST", 900), ("GET", 0), ("DELETE", 0)])
-async def test_a_body_that_nobody_asks_for_is_not_kept(method, kept):
+async def test_an_unrequested_body_is_not_stored(method, kept):
     """Quart holds all of it for as long as the answer takes: of a stream by GET, hours."""
     head = f"{method} /size HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 900\r\n\r\n"
     async with serving() as server, server.connect() as client:

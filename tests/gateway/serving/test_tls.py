@@ -329,7 +329,7 @@ def unusable(folder: Path) -> dict[str, tuple[TlsFiles, str]]:
     }
 
 
-def test_files_that_cannot_be_used_are_told_by_name(tmp_path):
+def test_files_that_cannot_be_used_are_reported_by_name(tmp_path):
     for what, (files, said) in unusable(tmp_path).items():
         with pytest.raises(CertificateFailed) as caught:
             ListenerTls(files)

@@ -169,7 +169,7 @@ def test_an_expired_row_makes_room_first(memory, shared, clock):
     assert [shared.read(one) for one in full].count(b"x") == GROUP - 1
 
 
-def test_a_key_is_found_where_it_begins_and_nowhere_else(shared):
+def test_a_key_is_found_only_at_the_start_of_a_row(shared):
     """Two keys beside one another may read like a third one across both."""
     head, middle, tail = b"\2" * 8, b"\4" * 8, b"\6" * 8
     across = middle + middle

@@ -72,7 +72,7 @@ def test_clients_of_other_apis_get_an_error_and_no_call(api: str, word: str, tol
 
 
 @pytest.mark.parametrize(("api", "word", "told"), STREAMS)
-def test_a_connection_that_is_cut_behind_the_word_is_told(api: str, word: str, told: bool):
+def test_a_connection_cut_after_the_finish_reason_is_reported(api: str, word: str, told: bool):
     cut = ErrorInfo("upstream", "cut", reason="connection")
     lane = byte_lane(api)
     data = STREAMS[api, word, told]

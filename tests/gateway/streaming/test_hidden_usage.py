@@ -58,7 +58,7 @@ def test_whatever_reads_a_stream_comes_in(way: Any, end: bytes):
 
 
 @pytest.mark.parametrize("way", [conversation, endpoint])
-def test_a_read_may_end_before_and_behind_the_counts(way: Any):
+def test_a_read_may_end_before_and_after_the_counts(way: Any):
     whole, expected = stream(b"\r\n")
     begin = whole.index(b"data", whole.index(b"a comment"))
     over = whole.index(b"data: [DONE]")

@@ -319,7 +319,7 @@ ODD_ERRORS = {
 
 
 @pytest.mark.parametrize(("api", "odd"), ODD_ERRORS.values(), ids=ODD_ERRORS)
-def test_an_error_in_words_that_the_client_does_not_know_is_told_in_its_own_too(api, odd):
+def test_an_error_in_words_that_the_client_does_not_know_is_reported_in_its_own_too(api, odd):
     given = b"".join([*half(api), odd, b"\n\n"])
     lane = byte_lane(api)
     out = run(lane, [given])
@@ -356,7 +356,7 @@ def test_pings_fall_between_events_and_end_with_the_stream(way):
 
 @pytest.mark.parametrize("line", [b"id: 7", b"id:7", b"retry: 100"])
 @pytest.mark.parametrize("how", ["beside_data", "alone", "behind_a_comment"])
-def test_there_is_no_comment_behind_an_id_or_retry_line(line, how):
+def test_there_is_no_comment_after_an_id_or_retry_line(line, how):
     """The openai SDK takes every later comment for an event with empty data."""
     first, *rest = events_of("chat", SCRIPTS["text"])[:4]
     event = {"beside_data": line + b"\n" + first, "alone": line + b"\n\n" + first, "behind_a_comment": b": hi\n" + line}
@@ -427,7 +427,7 @@ def test_the_usage_that_came_before_a_failure_is_kept():
         assert lane.progress.usage.prompt == 11
 
 
-def test_numbers_of_the_last_responses_event_go_on():
+def test_numbers_of_the_last_responses_event_continue():
     out = run(byte_lane("responses"), half("responses"), CUT)
     numbers = [value["sequence_number"] for _, value in said(out)]
     assert all(b - a == 1 for a, b in pairwise(numbers))

@@ -72,7 +72,7 @@ def test_an_array_is_closed_by_its_error_and_nothing_comes_after_it():
     assert lane.feed(STREAM) + lane.ping() + lane.end() == b""
 
 
-def test_a_client_of_the_apis_own_framing_has_its_lane_as_it_is():
+def test_a_client_of_the_apis_own_framing_has_its_lane_unchanged():
     lane = passing()
     assert reframe_for_client(lane, SSE, SSE) is lane
 

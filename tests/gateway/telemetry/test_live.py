@@ -178,7 +178,7 @@ def test_both_sides_are_told_event_by_event(api, client):
     assert heard.went == out
 
 
-async def test_whoever_stops_listening_leaves_the_stream_as_it_was():
+async def test_a_viewer_that_leaves_does_not_change_the_stream():
     lane = lane_of("chat", "messages")
     delivery = delivery_of(lane)
     first, second = Heard(), Heard()
@@ -196,7 +196,7 @@ async def test_whoever_stops_listening_leaves_the_stream_as_it_was():
     assert len(first.came) < len(second.came)
 
 
-def test_an_event_too_large_to_be_told_as_one_passes_all_the_same():
+def test_an_event_too_large_for_the_live_view_passes_to_the_client():
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
     heard, tapped = Heard(), ObservedLane(lane_of("chat", "chat", 4 * LARGEST))
     tapped.listeners.append(heard)
@@ -240,7 +240,7 @@ async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
     assert delivery.lane.progress.over
 
 
-def test_how_the_provider_broke_off_is_told():
+def test_a_provider_failure_is_shown_in_the_live_view():
     heard, tapped = Heard(), ObservedLane(lane_of("messages", "chat"))
     tapped.listeners.append(heard)
     tapped.feed(stream_of("messages")[:200])
@@ -540,7 +540,7 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     off()
 
 
-async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(stage):
+async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_reported(stage):
     delivery = stage.stream(stage.begin())
     tap, off = stage.live_view.subscribe(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
@@ -637,7 +637,7 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
 
 
-async def test_events_that_came_together_are_told_one_by_one(stage):
+async def test_events_that_came_together_are_reported_one_by_one(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     delivery.lane.feed(stream_of("chat"))
@@ -647,7 +647,7 @@ async def test_events_that_came_together_are_told_one_by_one(stage):
     assert all(came == went and came.endswith("\n\n") for came, went in rows)
 
 
-async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
+async def test_a_stream_failure_is_shown_after_its_end_too(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     delivery.lane.feed(stream_of("chat")[:400])

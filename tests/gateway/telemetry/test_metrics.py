@@ -572,7 +572,7 @@ def test_a_hedge_is_won_or_lost_and_is_no_fallback(first, second, won):
     assert now("trigate_fallbacks_total") == 0
 
 
-def test_targets_and_routes_that_nobody_configured_are_no_labels():
+def test_unconfigured_targets_and_routes_are_no_labels():
     metrics, ledger = routed()
     settle(ledger, attempt("made-up", "gone"), attempt("groq/any", cause="fallback", provider="gone"), route="made-up")
     now = Numbers(metrics.page().decode())

@@ -310,7 +310,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("meta", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_recording_is_told_and_nothing_is_sent_or_served(tmp_path, capsys, meta):
+def test_a_damaged_recording_is_reported_and_nothing_is_sent_or_served(tmp_path, capsys, meta):
     folder = tmp_path / "openai_chat"
     folder.mkdir()
     for suffix, data in ((".meta.json", meta), (".request.json", b"{}"), (".response.sse", STREAM)):
@@ -400,7 +400,7 @@ async def test_only_the_last_of_several_calls_is_kept(tmp_path):
     assert b"later" not in text
 
 
-async def test_a_long_body_is_cut_and_the_meta_file_says_so(tmp_path, monkeypatch):
+async def test_a_long_body_is_cut_and_the_meta_file_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "MOST", 10)
     desk = Desk(tmp_path)
     record, one = desk.begin(b"0123456789abcdef")
@@ -431,7 +431,7 @@ async def test_an_exchange_too_many_is_given_up_and_counted(tmp_path, monkeypatc
     assert "1 exchanges were not recorded" in caplog.text
 
 
-async def test_a_queue_that_is_full_holds_nobody_up(tmp_path, monkeypatch):
+async def test_a_full_queue_delays_no_request(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "QUEUED", 2)
     desk = Desk(tmp_path)
     for _ in range(5):  # and nobody writes yet
@@ -452,7 +452,7 @@ async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
     assert desk.recorder.held == 0
 
 
-async def test_a_recorder_that_nobody_runs_can_be_finished(tmp_path):
+async def test_an_unused_recorder_can_be_finished(tmp_path):
     desk = Desk(tmp_path)
     record, _ = desk.begin()
     desk.end(record)

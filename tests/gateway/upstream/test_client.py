@@ -483,7 +483,7 @@ async def test_a_full_pool_is_an_overload(serve):
     assert upstream.stats() == PoolStats()
 
 
-async def test_without_a_bound_nobody_waits():
+async def test_without_a_limit_no_request_waits():
     places = ConcurrencyLimit(0, patience=0, share=None)
     taken = [await places.take() for _ in range(5000)]
     assert (places.taken, places.most) == (5000, math.inf)
@@ -491,7 +491,7 @@ async def test_without_a_bound_nobody_waits():
 
 
 @pytest.mark.parametrize("through", ["a proxy", "TLS", "the same pool"])
-async def test_the_bound_holds_for_all_pools_together(serve, tls, certificate, monkeypatch, no_proxies, through):
+async def test_the_bound_applies_to_all_pools_together(serve, tls, certificate, monkeypatch, no_proxies, through):
     plain = await serve(once(SSE_HEAD + CHUNK))
     other = await serve(once(OK), tls if through == "TLS" else None)
     url = other.url

@@ -58,7 +58,7 @@ async def test_a_client_waits_for_a_slot_of_its_own_when_it_has_its_share(autoju
     assert not (await slots.take("carol")).waited
 
 
-async def test_requests_of_nobody_have_no_share(autojump_clock):
+async def test_anonymous_requests_have_no_share(autojump_clock):
     slots = limit()
     assert [(await slots.take(NOBODY)).waited for _ in range(4)] == [False] * 4
     with pytest.raises(GatewayError) as full:

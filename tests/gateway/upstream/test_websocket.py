@@ -140,7 +140,7 @@ async def test_others_run_between_the_messages_of_one_read():
     assert turns > 9000 // TURN // 2
 
 
-async def test_the_close_of_the_provider_is_told_and_answered():
+async def test_the_close_of_the_provider_is_reported_and_answered():
     for code, reason, told in (
         (1000, "bye", (1000, "bye")),
         (4001, "", (4001, "")),
@@ -213,7 +213,7 @@ async def test_a_refused_handshake_is_an_answer_like_any_other():
             assert b"no such key" in await response.read(MOST)
 
 
-async def test_an_answer_that_nobody_asked_for_is_no_websocket():
+async def test_an_unrequested_answer_opens_no_websocket():
     """Neither a 101 to a plain request, nor one that was made for another key."""
 
     async def talk(peer: Peer) -> None:

@@ -29,7 +29,7 @@ def test_connections_that_are_opened_anew_each_second():
         assert new_connections(plan(**members)) == pytest.approx(found), members
 
 
-def test_too_few_ports_are_told_with_what_helps():
+def test_too_few_ports_are_reported_with_what_helps():
     """28,232 ports, each for 60 s: kubernetes-sigs/inference-perf#50, mzbench/mzbench#32."""
     assert LINUX.count == 28232
     assert LINUX.connections_per_second == pytest.approx(470.5, abs=0.1)

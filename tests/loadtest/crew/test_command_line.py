@@ -14,7 +14,7 @@ def said(capsys, *words: str) -> tuple[int, str]:
     return caught.value.code, capsys.readouterr().err
 
 
-def test_mistakes_are_told_before_anything_is_started(capsys):
+def test_mistakes_are_reported_before_anything_is_started(capsys):
     part = (*URL, "--start-at", "2990-01-01T00:00:00Z", "--part")
     for words, expected in (
         ((*URL, "--processes", "0"), "--processes: 0; expected a number of processes, 1 to 256, or auto"),

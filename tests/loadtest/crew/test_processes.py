@@ -31,7 +31,7 @@ def shown(pid: int, what: str) -> str:
     return Path(f"/proc/{pid}/{what}").read_bytes().decode()
 
 
-async def test_one_is_killed_and_the_others_go_on(monkeypatch):
+async def test_one_is_killed_and_the_others_continue(monkeypatch):
     """Its share is lost, nobody hangs, and no key is where other users of the machine may see it."""
     monkeypatch.setattr("loadtest.crew.shared_run.SOON", 0.05)
     answered = trio.Event()

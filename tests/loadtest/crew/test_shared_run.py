@@ -247,7 +247,7 @@ async def test_processes_begin_at_one_instant(autojump_clock):
     assert told[0] == pytest.approx(told[1])
 
 
-async def test_how_far_apart_they_began_is_told(autojump_clock):
+async def test_the_spread_of_process_starts_is_reported(autojump_clock):
     """Both are lost in the end: they say nothing more."""
     for late, said in ((0.04, False), (0.07, True)):
         async with scripted(obedient, lambda order, late=late: obedient(order, late)) as members:

@@ -226,7 +226,7 @@ def test_dollars_are_plain_decimals(nanos: int, text: str):
     assert Cost(nanos, "exact").dollars == text
 
 
-def test_a_sum_has_the_computed_cost_beside_what_was_stated():
+def test_a_sum_has_the_computed_and_the_stated_cost():
     stated, counted = Cost(7, "exact", 9), Cost(5, "estimated")
     assert total_cost([stated, counted]) == Cost(12, "estimated")
     assert total_cost([stated, counted]).computed == 14

@@ -113,7 +113,7 @@ def test_a_row_has_a_path_and_a_credential_for_each_api(row):
         ("openai", "https://me.openai.azure.com/openai/v1", "responses", "/openai/v1/responses"),
     ],
 )  # fmt: skip
-def test_the_path_of_the_address_says_which_api_is_there(provider, base_url, client, url):
+def test_the_path_of_a_base_url_determines_its_api(provider, base_url, client, url):
     row = CATALOG[provider].at_base_url(base_url)
     assert url_for(base_url, row, row.speaks[client], "m").partition(urlsplit(base_url).netloc)[2] == url
 

@@ -102,7 +102,7 @@ def test_legacy_functions_are_paired_by_name():
     assert call.dropped == ()
 
 
-def test_a_mark_beside_the_role_counts_for_the_last_part():
+def test_a_mark_next_to_the_role_counts_for_the_last_part():
     mark = {"type": "ephemeral"}
     call = chat_request({"role": "system", "content": [{"type": "text", "text": "A"}] * 2, "cache_control": mark})
     assert [part.marks for part in call.messages[0].parts] == [{}, {"cache_control": mark}]

@@ -234,7 +234,7 @@ def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
     assert dropped == ()
 
 
-def test_native_details_go_out_as_they_are():
+def test_native_details_go_out_unchanged():
     details = [{"type": "reasoning.text", "text": "t", "signature": "s", "index": 0}]
     events = [*thought_events(0, "t", api="chat", item={"reasoning_details": details}), AnswerEnd("stop")]
     assert deltas(write(events))[-2] == {"reasoning_details": details}

@@ -186,7 +186,7 @@ def test_a_whole_answer_has_every_key():
         ([], ""),
     ],
 )
-def test_content_is_null_beside_calls_and_refusals(block, content):
+def test_content_is_null_with_calls_and_refusals(block, content):
     message = json.loads(CHAT.write_answer(fold([*block, AnswerEnd("stop")]), reply()))["choices"][0]["message"]
     assert message["content"] == content
     assert "content" in message
@@ -215,7 +215,7 @@ def test_citations_with_a_url_become_annotations_of_a_whole_answer():
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
-def test_log_probabilities_stand_beside_their_text():
+def test_log_probabilities_stand_next_to_their_text():
     """OpenAI's own client puts them together from the chunks."""
     events = [
         TextDelta(0, "a", [TOKEN]),

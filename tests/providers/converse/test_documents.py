@@ -168,7 +168,7 @@ def test_at_most_four_marks_and_none_lives_longer_than_one_before():
     assert dropped == ("messages[].cache_control", "messages[].cache_control.ttl")
 
 
-def test_no_mark_behind_reasoning_and_none_twice():
+def test_no_mark_after_reasoning_and_none_twice():
     part = ReasoningPart("", Seal(OURS, "converse", SIGNED))
     blank = TextPart(" ", "messages[1].content", MARK)
     turns = messages(user("a"), assistant(part, blank, TextPart("b", marks=MARK), blank), user("c"))

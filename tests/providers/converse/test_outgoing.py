@@ -188,7 +188,7 @@ def test_a_result_is_never_empty_least_of_all_an_error(model):
             assert written.get("status") == ("error" if is_error and model == CLAUDE else None)
 
 
-def test_an_error_is_told_in_words_where_there_is_no_status():
+def test_an_error_is_reported_in_words_where_there_is_no_status():
     failed = attrs.evolve(RESULT, is_error=True)
     written = messages(user("a"), assistant(CALL), user(failed), model=LLAMA)[2]["content"][0]["toolResult"]
     assert written["content"] == [{"text": "Error:"}, {"text": "rain"}]
@@ -251,7 +251,7 @@ def test_reasoning_is_asked_for_in_the_words_of_the_family(reasoning, model, mor
     assert dropped == ()
 
 
-def test_reasoning_that_nobody_can_be_asked_for_is_named():
+def test_reasoning_settings_without_a_counterpart_are_reported():
     for model in (LLAMA, NOVA):
         body, dropped = write(chat(reasoning=Reasoning(effort="high", at="reasoning_effort")), model)
         assert "additionalModelRequestFields" not in body
@@ -265,7 +265,7 @@ def test_a_budget_is_part_of_the_limit():
     assert dropped == ()
 
 
-def test_a_limit_that_has_to_hold_the_reasoning_too_is_told():
+def test_a_limit_that_must_hold_the_reasoning_too_is_reported():
     thinking = chat(reasoning=Reasoning(effort="low", at="reasoning_effort"), parameters=controls(max_tokens=100))
     assert outgoing(thinking).adapted == ("max_tokens=2148",)
     assert outgoing(chat(parameters=controls(max_tokens=100))).adapted == ()
@@ -329,7 +329,7 @@ def test_a_schema_is_json_in_a_string():
     assert dropped == ()
 
 
-def test_a_schema_is_told_in_words_where_nothing_enforces_it():
+def test_a_schema_is_reported_in_words_where_nothing_enforces_it():
     """Never as a hidden tool: a real call came out as text (BerriAI/litellm#34230)."""
     asked = Format("json_schema", "city", {"type": "object", "properties": {"a": {}}}, True, at="response_format")
     for model, format in ((LLAMA, asked), (CLAUDE, Format("json_object", at="response_format"))):

@@ -126,7 +126,7 @@ def check_event_order(events: list[Event]) -> None:
     assert isinstance(events[-1], AnswerEnd)
 
 
-def test_the_stop_does_not_end_the_answer_and_the_counts_come_behind_it():
+def test_the_stop_does_not_end_the_answer_and_the_counts_come_after_it():
     events = read([BEGIN, delta(0, text="Hi"), stop(0), end(), USAGE])
     assert events == [AnswerStart(), *text_events(0, "Hi"), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")]
 
@@ -221,7 +221,7 @@ def test_unsigned_reasoning_has_nothing_to_give_back():
     assert events[1:3] == thought_events(0, "hm")
 
 
-def test_a_page_that_is_cited_behind_its_text_is_cited_in_it():
+def test_a_page_that_is_cited_after_its_text_is_cited_in_it():
     page = {"location": {"web": {"url": "https://example.org/a", "domain": "example.org"}}}
     events = read([BEGIN, delta(0, text="So."), stop(0), delta(1, citation=page), stop(1), end(), USAGE])
     check_event_order(events)

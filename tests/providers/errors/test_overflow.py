@@ -131,7 +131,7 @@ def test_an_error_in_an_array_is_recognised_too():
 
 
 @pytest.mark.parametrize("words", WITHOUT_FIGURES)
-def test_without_figures_the_sentence_goes_on_in_the_providers_words(words):
+def test_without_figures_the_sentence_continues_in_the_providers_words(words):
     assert told_to_messages(read_failure(400, openai(words))) == f"prompt is too long: {words}"
 
 
@@ -182,7 +182,7 @@ def test_similar_messages_are_no_overflow(status, message):
 
 
 @pytest.mark.parametrize("own", [prompt(7, 5), sum_of(188240, 21333, 200000)])
-def test_anthropics_own_sentences_stay_as_they_are(own):
+def test_anthropics_own_sentences_stay_unchanged(own):
     failed = read_failure(400, json.dumps({"type": "error", "error": {"message": own}}).encode())
     assert told_to_messages(failed) == own
 

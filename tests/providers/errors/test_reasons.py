@@ -197,7 +197,7 @@ def test_a_page_with_403_is_of_a_firewall_and_says_nothing_of_the_key(body):
     assert read_failure(401, body).reason == "credential"
 
 
-def test_exceptions_of_aws_are_told_by_a_header():
+def test_exceptions_of_aws_are_reported_by_a_header():
     headers = (("x-amzn-errortype", "ModelNotReadyException:http://internal.amazon.com/coral/"),)
     assert read_failure(429, b'{"message":"m"}', headers).reason == "overloaded"
     headers = (("x-amzn-errortype", "ThrottlingException:http://internal.amazon.com/coral/"),)

@@ -150,7 +150,7 @@ def test_function_results_are_read_as_text():
         assert ("".join(text.text for text in result.parts), result.is_error) == told, response  # type: ignore[union-attr]
 
 
-def test_images_beside_a_result_are_part_of_it():
+def test_images_next_to_a_result_are_part_of_it():
     image = {"inlineData": {"mimeType": "image/png", "data": "a-_b"}}
     ((_, (result,)),) = turns(user({"functionResponse": {"name": "f", "response": {}, "parts": [image]}}))
     assert isinstance(result, ToolResultPart)

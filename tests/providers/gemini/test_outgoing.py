@@ -197,7 +197,7 @@ def test_ids_that_the_provider_gave_go_back_and_ours_do_not():
     assert "id" not in unsigned[1]["parts"][0]["functionCall"]
 
 
-def test_results_stand_right_behind_their_calls_in_their_order():
+def test_results_stand_right_after_their_calls_in_their_order():
     """google-gemini/gemini-cli#5443: all in one content, however the client spread them."""
     turns = (user("a"), assistant(call("1", "f"), call("2", "g")))
     later = (user("and", result("2", "y")), user(result("1", "x")))
@@ -245,7 +245,7 @@ def test_arguments_keep_their_bytes_and_are_always_an_object():
 # Tools
 
 
-def test_schemas_go_out_as_they_came():
+def test_schemas_go_out_unchanged():
     """Without reduction, and never in both members."""
     body, _ = encode_request(chat(tools=(WEATHER, Tool("bare"))))
     assert body["tools"] == [
@@ -274,7 +274,7 @@ def test_search_options_without_a_google_form_are_reported():
     assert encode_request(chat(parameters=asked))[1] == ("web_search_options.search_context_size",)
 
 
-def test_googles_own_tools_beside_functions():
+def test_googles_own_tools_next_to_functions():
     """cloudwego/eino-ext#761, vercel/ai#13920, withceleste/celeste-python#197"""
     request = chat(tools=(WEATHER, SEARCH))
     body, dropped = encode_request(request)
@@ -298,7 +298,7 @@ def test_googles_own_tools_beside_functions():
 SCHEMA = Format("json_schema", "n", {"type": "object", "properties": {"a": {"type": "string"}}}, at="response_format")
 
 
-def test_a_format_is_told_with_its_schema_and_in_words_where_it_is_refused():
+def test_a_format_is_reported_with_its_schema_and_in_words_where_it_is_refused():
     """symfony/ai#803"""
     assert encode_request(chat(format=SCHEMA))[0]["generationConfig"] == {
         "responseMimeType": "application/json", "responseJsonSchema": SCHEMA.schema

@@ -77,7 +77,7 @@ def test_calls_without_ids_get_some_that_no_other_turn_has():
     assert len(set(ids)) == 5
 
 
-def test_a_signature_behind_the_text_comes_behind_it_streamed_and_whole():
+def test_a_signature_after_the_text_comes_after_it_streamed_and_whole():
     events = read_chunks(candidate(text("a")), candidate(text("", "s"), **STOP))
     assert events[1:] == [
         *text_events(0, "a"), *state(1, part="text", empty=True, signature="s"), AnswerEnd("stop", "STOP"),
@@ -118,7 +118,7 @@ def test_every_reason_ends_an_answer_with_text_and_one_without_any_content():
             assert read_answer(json.dumps(body).encode())[-1].reason == reason, (word, body)
 
 
-def test_a_limit_that_thoughts_used_up_is_an_answer_with_what_it_cost():
+def test_a_token_limit_exhausted_by_reasoning_is_a_billed_answer():
     """BerriAI/litellm#40477"""
     metadata = {"promptTokenCount": 5, "thoughtsTokenCount": 100, "totalTokenCount": 105}
     answer = fold(read_chunks({"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": metadata}))

@@ -53,7 +53,7 @@ def test_every_recording_ends_as_it_did_and_its_account_adds_up():
     assert kept >= 83
 
 
-def test_every_signature_is_given_to_the_client_as_it_came():
+def test_every_signature_is_given_to_the_client_unchanged():
     for path in (*STREAMS, *ANSWERS):
         if any(part in path.name for part in FAILED):
             continue

@@ -155,7 +155,7 @@ def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
 
 
 @pytest.mark.parametrize("api", CLIENTS)
-def test_thoughts_that_are_shown_bear_the_signature_of_the_call_behind_them(api):
+def test_thoughts_that_are_shown_bear_the_signature_of_the_call_after_them(api):
     """Programs carry one signed block of reasoning, and many leave out one without words."""
     events = read_chunks(candidate(thought_part("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
     blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
@@ -196,7 +196,7 @@ def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
 
 
 @pytest.mark.parametrize("api", CLIENTS)
-def test_a_signature_behind_the_text_goes_back_but_for_streams_that_cannot_say_it(api):
+def test_a_signature_after_the_text_goes_back_but_for_streams_that_cannot_say_it(api):
     """musistudio/claude-code-router#1275: a stream of Messages has no place for it any more."""
     events = read_chunks(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
     for way, answer in ways(api, events):

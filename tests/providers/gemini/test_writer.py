@@ -93,7 +93,7 @@ def test_a_client_without_thoughts_gets_only_the_seal():
     assert [part.keys() for part in said] == [{"functionCall", "thoughtSignature"}]
 
 
-def test_reasoning_whose_item_has_no_text_is_told_in_the_seal():
+def test_reasoning_whose_item_has_no_text_is_reported_in_the_seal():
     named = ReasoningState(0, "chat", {"field": "reasoning"})
     events: list[Event] = [ReasoningDelta(0, "H"), ReasoningDelta(0, "m."), named, BlockEnd(0), *CALL, *END]
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply(thoughts=False)))
@@ -165,7 +165,7 @@ def test_arguments_are_an_object_whatever_the_model_wrote():
         (AnswerEnd("context_exceeded"), "MAX_TOKENS"), (AnswerEnd("pause"), "STOP"),
     ],
 )  # fmt: skip
-def test_why_an_answer_ended_is_said_in_the_apis_words(end, word):
+def test_the_end_of_an_answer_is_reported_in_the_apis_words(end, word):
     assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
 
 

@@ -49,7 +49,7 @@ def test_count_requests_have_only_counted_members():
     assert outgoing.headers == (("anthropic-version", "2023-06-01"),)
 
 
-def test_a_messages_clients_own_prompt_is_counted_as_it_is():
+def test_a_messages_clients_own_prompt_is_counted_unchanged():
     """Rewritten it would be another number (router-for-me/CLIProxyAPI#679)."""
     asked = {
         "model": "claude",

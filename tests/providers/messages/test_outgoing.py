@@ -141,7 +141,7 @@ def test_a_model_that_may_not_be_forced_chooses_itself_and_that_is_named():
         assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
 
 
-def test_a_model_that_always_thinks_goes_on_where_a_tool_is_forced():
+def test_a_model_that_always_thinks_continues_where_a_tool_is_forced():
     call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("tool", "f"), reasoning=Reasoning(effort="high"))
     body, dropped = write(call, **ALWAYS)
     assert (body["thinking"], body["tool_choice"]) == ({"type": "adaptive"}, {"type": "tool", "name": "f"})
@@ -173,7 +173,7 @@ def test_a_forced_tool_turns_thinking_off():
     assert dropped == ("effort",)
 
 
-def test_a_tool_loop_whose_thoughts_are_lost_goes_on_without_thinking():
+def test_a_tool_loop_whose_thoughts_are_lost_continues_without_thinking():
     turns = [user("go"), assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", ()))]
     body, dropped = write(chat(*turns, reasoning=Reasoning(effort="high", at="reasoning_effort")))
     assert "thinking" not in body
@@ -203,7 +203,7 @@ def test_a_temperature_above_one_becomes_one():
     assert (body["temperature"], dropped) == (1, ("temperature",))
 
 
-def test_a_schema_becomes_native_structured_output_beside_the_users_tools():
+def test_a_schema_becomes_native_structured_output_next_to_the_users_tools():
     """No invented tool is forced, and thinking stays on (BerriAI/litellm#8883, vercel/ai#7220)."""
     schema = {
         "type": "object",
@@ -235,7 +235,7 @@ def test_json_mode_becomes_an_instruction():
     assert dropped == ("response_format",)
 
 
-def test_a_schema_is_told_in_words_where_the_model_has_no_structured_output():
+def test_a_schema_is_reported_in_words_where_the_model_has_no_structured_output():
     """Not by a hidden tool, which thinking forbids to force and clients would see (BerriAI/litellm#8883, #35637)."""
     schema = {"type": "object", "properties": {"z": {"const": 1}, "a": {}}}
     call = chat(format=Format("json_schema", "out", schema, True, at="response_format"), tools=(Tool("f"),),

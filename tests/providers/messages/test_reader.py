@@ -114,7 +114,7 @@ def test_a_call_without_arguments_has_no_pieces():
 
 
 @pytest.mark.parametrize("ids", [("", ""), (None, None), ("same", "same")])
-def test_calls_get_ids_of_their_own_where_the_provider_gives_none(ids):
+def test_calls_get_ids_if_the_provider_sends_none(ids):
     """Results are paired with their calls by it (huggingface/smolagents#1958)."""
     starts = [block_start(i, type="tool_use", id=id, name="f", input={}) for i, id in enumerate(ids)]
     events = read_events(message_start(), starts[0], block_stop(0), starts[1], block_stop(1), message_delta("tool_use"))
@@ -168,7 +168,7 @@ def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own(word, reason):
     assert read_events(message_start(), *TEXT, message_delta(word), STOP)[-1] == AnswerEnd(reason, word)
 
 
-def test_the_stop_sequence_that_matched_is_told():
+def test_the_stop_sequence_that_matched_is_reported():
     last = message_delta("stop_sequence", stop_sequence="###")
     assert read_events(message_start(), *TEXT, last, STOP)[-1] == AnswerEnd("stop_sequence", "stop_sequence", "###")
 

@@ -321,7 +321,7 @@ def test_results_of_one_turn_that_were_sent_apart_are_put_together():
     assert [block.get("tool_use_id") or block["text"] for block in written[2]["content"]] == ["a", "b", "one", "two"]
 
 
-def test_calls_without_results_and_results_without_calls_are_sent_as_they_are():
+def test_calls_without_results_and_results_without_calls_are_sent_unchanged():
     """Repair is the client's decision: the upstream's own 400 tells it (querymt/querymt#944)."""
     written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), user("stop"), assistant("ok"),
                        user(ToolResultPart("zz", ())))  # fmt: skip

@@ -140,7 +140,7 @@ def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
     assert unseal(block.signature) == Seal(OURS, "chat", item)
 
 
-def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
+def test_reasoning_that_need_not_return_is_signed_anyway():
     out = write([AnswerStart(), *thought_events(0, "hm"), AnswerEnd("stop")])
     check_grammar(out)
     assert unseal(sdk_message(out).content[0].signature) == Seal(OURS, "messages", None)
@@ -163,7 +163,7 @@ def test_reasoning_without_text_is_redacted():
         {"type": "redacted_thinking", "data": "b3BhcXVl"},
     ],
 )
-def test_reasoning_of_this_api_goes_through_as_it_is(item):
+def test_reasoning_of_this_api_goes_through_unchanged(item):
     """Else the next turn is refused: "Invalid `signature` in `thinking` block" (8monkey-ai/hebo-gateway#132)."""
     thoughts = [ReasoningDelta(0, item["thinking"])] if item.get("thinking") else []
     events = [AnswerStart(), *thoughts, *thought_events(0, api="messages", item=item), AnswerEnd("stop")]
@@ -307,7 +307,7 @@ DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
 @pytest.mark.parametrize(
     "end", [AnswerEnd("refusal", "refusal", None, DETAILS), AnswerEnd("refusal", "content_filter")]
 )
-def test_why_an_answer_was_refused_is_told_where_it_is_known(end):
+def test_why_an_answer_was_refused_is_reported_where_it_is_known(end):
     """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
     events = [AnswerStart(), *refusal_events(0, "I ", "won't."), end]
     told, whole = sdk_message(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))

@@ -116,7 +116,7 @@ def test_references_are_found_with_and_without_a_type() -> None:
     assert references("hi") == references(None) == []
 
 
-def test_references_become_what_they_name_and_unknown_ones_are_told() -> None:
+def test_references_become_what_they_name_and_unknown_ones_are_reported() -> None:
     """The AI SDK names the assistant's text in place of the item, and a 404 ends its turn."""
     items, unknown = resolve_references([USER, REFERENCE, {"id": "gone"}, OUTPUT], {"msg_1": SAID})
     assert items == [USER, SAID, OUTPUT]

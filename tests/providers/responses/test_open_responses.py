@@ -181,7 +181,7 @@ def test_nullable_members_are_present_as_null():
             assert response["text"] == {"format": {**format, "description": None, "strict": False}}
 
 
-def test_tools_of_other_kinds_are_repeated_as_they_came():
+def test_tools_of_other_kinds_are_repeated_unchanged():
     tools = [{"type": "custom", "name": "patch"}, {"type": "web_search"}]
     assert write_events(ANSWERS["text"], asked_with({"tools": tools}))[0]["response"]["tools"] == tools
 

@@ -80,7 +80,7 @@ def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("placed", [(), ("added",), ("done",), ("added", "done"), ("delta",)])
 @pytest.mark.parametrize("announced", [True, False])
-def test_text_is_told_once_whether_events_say_the_place_or_the_id(placed: tuple[str, ...], announced: bool) -> None:
+def test_text_is_reported_once_whether_events_say_the_place_or_the_id(placed: tuple[str, ...], announced: bool) -> None:
     """Servers leave ``output_index`` out, not all of them in all events."""
     kinds = {
         "added": item_added(0, type="message", id="msg_1", content=[]),
@@ -107,7 +107,7 @@ def test_items_that_share_an_id_are_told_apart_by_their_places() -> None:
     assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
 
 
-def test_parts_that_only_the_whole_item_tells_are_told_too() -> None:
+def test_parts_that_only_the_whole_item_tells_are_reported_too() -> None:
     parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
     item = {**message(""), "content": parts}
     for streamed in ([text_delta(0, "a")], [text_delta(0, "b", 1)], [text_delta(0, "a"), text_delta(0, "b", 1)]):

@@ -71,7 +71,7 @@ def test_a_stored_response_is_replayed_with_all_events(events: list[Event]) -> N
             ]
 
 
-def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
+def test_a_cancelled_response_ends_in_a_failure_that_is_reported() -> None:
     """There is no event for it, and a bare close makes clients ask again (router-for-me/CLIProxyAPI#1407)."""
     writer = RESPONSES.writer(reply())
     writer.send(TextDelta(0, "a"))
@@ -99,7 +99,7 @@ def test_items_of_other_servers_are_replayed_too() -> None:
 
 
 @needs_corpus
-def test_recorded_answers_are_told_in_grammar_and_their_input_is_stored() -> None:
+def test_recorded_answers_are_reported_in_grammar_and_their_input_is_stored() -> None:
     found = 0
     for path in ANSWERS:
         response = json.loads(path.read_bytes())
