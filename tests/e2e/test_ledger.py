@@ -332,8 +332,8 @@ def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent
     [
         ({"bill": Bill(is_complete=True)}, "complete"),
         ({"abandoned": True}, "client_disconnected"),
-        ({"failed": ErrorInfo("upstream", "broke")}, "upstream_error"),
-        ({"failed": ErrorInfo("internal", "a mistake")}, "internal_error"),
+        ({"error": ErrorInfo("upstream", "broke")}, "upstream_error"),
+        ({"error": ErrorInfo("internal", "a mistake")}, "internal_error"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

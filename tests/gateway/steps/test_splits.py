@@ -72,6 +72,7 @@ class _Pieces:
 
 async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
     """Return each release of a stream."""
+    released: list[bytes] = []
     async with trio.open_nursery() as nursery:
         session = StepSession(
             [step], Check("response", ()), Placeholders(b"k" * 32, "c"), StepRecords(), nursery.start_soon, lambda: None
@@ -80,7 +81,8 @@ async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
         codec = CODECS[api]
         source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, lambda event: event)
         stream = CheckedStream(ResponseSteps(session, [step], restores=False), source, Watch(Timeouts()), lambda: None)
-        return [piece async for piece in stream.chunks(_Pieces(pieces))]
+        released += [piece async for piece in stream.chunks(_Pieces(pieces))]
+    return released
 
 
 def release_all(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
