@@ -13,6 +13,7 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
+from gateway.config.steps import StepSettings
 from providers.catalog.prices import Price
 
 _NO_SETTING: Final = {"ineffective", "warnings", "notes", "path", "trust", "entries", "aliases", "routes"}
@@ -132,10 +133,14 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
 def _steps(old: Config, new: Config) -> Iterator[Change]:
     """Yield the changes of steps, and of their order."""
     before, after = _by_name(old.steps), _by_name(new.steps)
-    yield from _named("step", before, after, _members)
+    yield from _named("step", before, after, _step)
     common = [name for name in before if name in after]
     if common != [name for name in after if name in before]:
         yield Change("~", f"steps: order {', '.join(before)} → {', '.join(after)}")
+
+
+def _step(old: StepSettings, new: StepSettings) -> Iterator[str]:
+    yield from _members(old, new, without=("name", "kind_settings", "secrets", "written"))
 
 
 def _ends(client: ClientKey) -> dict[bytes, datetime | None]:

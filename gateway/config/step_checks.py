@@ -174,7 +174,7 @@ def _check_item(item: StepSettings, path: Path, findings: Findings) -> None:
     for key in ("at", "parts"):
         if getattr(item, key) == ():
             findings.wrong((*path, key), "the list is empty", "list at least one, or remove it for the default")
-    if item.action == {}:
+    if item.action == {} and path not in findings.faulty:
         findings.wrong((*path, "action"), "the mapping is empty", "list at least one label, or write one action")
     row = kind_rows().get(item.use)
     if row is None and not item.is_code and "." in item.use:

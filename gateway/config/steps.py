@@ -87,12 +87,17 @@ class StepScope:
     A pattern that begins with ``!`` excludes. All lists must match. With ``on_request``, the client must also list the
     step in its request."""
 
-    clients: tuple[str, ...] | None = setting("Names of `client_keys`.", None, shown="all", shape=_PATTERNS)
-    groups: tuple[str, ...] | None = setting("Names of `client_groups`.", None, shown="all", shape=_PATTERNS)
+    clients: tuple[str, ...] | None = setting(
+        "Names of `client_keys`.", None, shown="all", absent="all", shape=_PATTERNS
+    )
+    groups: tuple[str, ...] | None = setting(
+        "Names of `client_groups`.", None, shown="all", absent="all", shape=_PATTERNS
+    )
     models: tuple[str, ...] | None = setting(
         "The names that clients request, such as aliases. To cover a provider under every name, use `entries`.",
         None,
         shown="all",
+        absent="all",
         shape=_PATTERNS,
     )
     entries: tuple[str, ...] | None = setting(
@@ -100,6 +105,7 @@ class StepScope:
         "checked too.",
         None,
         shown="all",
+        absent="all",
         shape=_PATTERNS,
     )
     endpoints: tuple[str, ...] | None = setting(
@@ -107,6 +113,7 @@ class StepScope:
         "`responses`, `gemini` or `converse`. Clients can use endpoints outside the list unchecked.",
         None,
         shown="all",
+        absent="all",
         shape=_PATTERNS,
     )
     on_request: bool = setting(
@@ -172,6 +179,7 @@ class StepSettings:
         "anything. `response`: on the response. `finished`: on records of finished requests.",
         None,
         shown="the kind's; for code `[request, response]`",
+        absent="the default",
         shape={"minItems": 1},
     )
     action: Actions | None = setting(
@@ -179,6 +187,7 @@ class StepSettings:
         "mapping sets it by label; labels that it does not list are refused.",
         None,
         shown="the kind's; for code `refuse`",
+        absent="the default",
     )
     scope: Scope = setting(
         "The requests that it applies to: [`for`](#for). Every list in it must match.",
@@ -198,12 +207,14 @@ class StepSettings:
         "With `nothing` the client may see text before the step refuses it.",
         None,
         shown="the kind's; for code `whole`",
+        absent="the default",
     )
     parts: tuple[StepPart, ...] | None = setting(
         "The texts that it sees: `system`, `user`, `assistant`, `reasoning`, `tool_calls`, `tool_results`, `tools` "
         "(definitions), `media`, `input` (of requests without a conversation), `other`.",
         None,
         shown="all except `tools` and `media`",
+        absent="the default",
         shape={"minItems": 1},
     )
     latest: bool = setting("See only the messages after the last one of the assistant.", False)
