@@ -379,7 +379,15 @@ def _supervise(
         command += [] if directory is None else ["--directory", str(directory)]
         command += [] if tables is None else ["--memory", str(tables.memory.fd)]
         audit = Audit()
-        config_file = ConfigFile(config, config.path, copies, os.environ, log.apply_config, audit.log_event, judge)
+
+        def check(config: Config) -> None:
+            judge(config)
+            if config.steps:
+                from gateway.steps.loading import load_steps
+
+                load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
+
+        config_file = ConfigFile(config, config.path, copies, os.environ, log.apply_config, audit.log_event, check)
 
         def reload() -> bool:
             good = config_file.reload()

@@ -73,14 +73,22 @@ class StepResource:
 
 def describe_error(error: BaseException) -> str:
     """Return the type, place and text of an error in the start of a step, which has no client's text."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_error(error)
     text = " ".join(str(error).split())[:200]
     return error_place(error) + (f": {text}" if text else "")
 
 
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error in a group that is no cancellation, or ``error`` itself."""
+    while isinstance(error, BaseExceptionGroup):
+        others = [one for one in error.exceptions if not isinstance(one, trio.Cancelled)]
+        error = (others or error.exceptions)[0]
+    return error
+
+
 def error_place(error: BaseException) -> str:
     """Return the type of ``error`` and its place in the code. The text of an error may be a client's content."""
+    error = first_error(error)
     place, trace = "", error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code

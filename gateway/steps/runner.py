@@ -91,18 +91,11 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
         except BaseExceptionGroup as group:
             if group.split(trio.Cancelled)[1] is None:
                 raise
-            raise StepFailed(step, "error", f"it raised {error_place(_first(group))}") from None
+            raise StepFailed(step, "error", f"it raised {error_place(group)}") from None
         except BaseException as error:
             raise StepFailed(step, "error", f"it raised {error_place(error)}") from None
     assert scope.cancelled_caught
     raise StepFailed(step, "deadline", f"no result within {step.deadline:g} s")
-
-
-def _first(group: BaseException) -> BaseException:
-    """Return the first error in ``group`` that is no cancellation."""
-    while isinstance(group, BaseExceptionGroup):
-        group = next(one for one in group.exceptions if not isinstance(one, trio.Cancelled))
-    return group
 
 
 async def _call(step: LoadedStep, check: Check) -> Any:

@@ -1,0 +1,183 @@
+"""The resources of steps are open as long as the service, and no longer than their last request."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from configfile.document import ConfigError
+from gateway.commands.listening import LOCAL
+from gateway.config.loading import Config
+from gateway.open_service import open_service
+from gateway.reload import ReloadableApp
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
+from tests.support.command_line import run
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import eventually, free_port
+from tests.support.step_files import HEAD, step_config
+
+CODE = """
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+LOG = Path(__file__).with_name("log")
+
+def note(text):
+    with LOG.open("a") as log:
+        log.write(text + "\\n")
+
+async def check(check):
+    return []
+
+@asynccontextmanager
+async def pool(settings):
+    note(f"open {settings['size']}")
+    if settings["size"] == 0:
+        raise ConnectionError("no database")
+    yield check
+    await trio.sleep(0.001)
+    note(f"close {settings['size']}")
+
+@asynccontextmanager
+async def crashing(settings):
+    async with trio.open_nursery() as nursery:
+        async def crash():
+            await trio.sleep(0.001)
+            raise ValueError("crash")
+        nursery.start_soon(crash)
+        yield check
+"""
+
+
+def noted(folder: Path) -> list[str]:
+    """Return the resources that were opened and closed, in order."""
+    log = folder / "log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def pools(folder: Path, *sizes: int, head: str = HEAD) -> Config:
+    items = (f"  - {{use: './steps.py:pool', name: pool{i}, with: {{size: {size}}}}}" for i, size in enumerate(sizes))
+    return step_config(folder, "\n".join(items) + "\n", CODE, head)
+
+
+@asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[ReloadableApp]:
+    """Serve ``config`` during the block, then drain."""
+    lifecycle, ready = Lifecycle(), trio.Event()
+    app = ReloadableApp(config, open_service(config, lifecycle, None, check_streams=False))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: serve(app, [bind(LOCAL, 0)], state=lifecycle, drain=1, ready=ready.set, signals=False)
+        )
+        await ready.wait()
+        yield app
+        lifecycle.stop()
+
+
+async def until(folder: Path, *lines: str) -> None:
+    with trio.fail_after(20):
+        while noted(folder) != [*lines]:  # noqa: ASYNC110  # code that is not ours writes the file
+            await trio.sleep(0.002)
+
+
+async def test_a_resource_is_open_while_the_gateway_serves(tmp_path):
+    async with serving(pools(tmp_path, 1, 2)):
+        assert noted(tmp_path) == ["open 1", "open 2"]
+    assert noted(tmp_path) == ["open 1", "open 2", "close 2", "close 1"]
+
+
+async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_their_last_request(tmp_path):
+    async with serving(pools(tmp_path, 1, 2)) as app:
+        old = app.current[1].steps
+        assert old is not None
+        old.acquire()  # a request that runs during the reload
+        app.change(pools(tmp_path, 1, 3))
+        await until(tmp_path, "open 1", "open 2", "open 3")
+        assert [step.callable is not None for step in old.steps] == [True, True]
+        old.release()
+        await until(tmp_path, "open 1", "open 2", "open 3", "close 2")
+        new = app.current[1].steps
+        assert new is not None
+        assert [step.callable is not None for step in new.steps] == [True, True]
+    assert sorted(noted(tmp_path)[4:]) == ["close 1", "close 3"]
+
+
+async def test_a_reload_can_add_and_remove_all_steps(tmp_path):
+    plain = step_config(tmp_path, "  []\n", CODE)
+    async with serving(plain) as app:
+        app.change(pools(tmp_path, 1))
+        await until(tmp_path, "open 1")
+        app.change(step_config(tmp_path, "  []\n", CODE))
+        await until(tmp_path, "open 1", "close 1")
+        assert app.current[1].steps is None
+
+
+async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, caplog):
+    async with serving(pools(tmp_path, 1)) as app:
+        broken = step_config(tmp_path, "  - use: ./steps.py:nothing\n", CODE)
+        before = app.current
+        assert not app.reload(lambda: broken)
+        assert app.current is not None
+        assert app.current[1] is before[1]
+    assert "./steps.py has no nothing" in caplog.text
+    assert noted(tmp_path) == ["open 1", "close 1"]
+
+
+async def test_a_resource_that_cannot_open_after_a_reload_is_logged_and_checks_nothing(tmp_path, caplog):
+    async with serving(pools(tmp_path, 1)) as app:
+        app.change(pools(tmp_path, 0))
+        steps = app.current[1].steps
+        assert steps is not None
+        await steps.resources[0].settled.wait()
+        assert steps.steps[0].callable is None
+    assert "the step pool0 could not start: ConnectionError" in caplog.text
+
+
+async def test_a_resource_that_crashes_ends_its_step_and_not_the_gateway(tmp_path, caplog):
+    async with serving(step_config(tmp_path, "  - use: ./steps.py:crashing\n", CODE)) as app:
+        steps = app.current[1].steps
+        assert steps is not None
+        with trio.fail_after(20):
+            while steps.steps[0].callable is not None:  # noqa: ASYNC110  # it crashes on its own
+                await trio.sleep(0.002)
+    assert "the resources of the step crashing ended with ValueError" in caplog.text
+
+
+def served_pools(folder: Path, *sizes: int) -> tuple[Path, int]:
+    """Return a file with resources, and the port that it sets."""
+    port = free_port()
+    config = pools(folder, *sizes, head=f"{HEAD}listeners: [{{type: model, port: {port}}}]\n")
+    assert config.path is not None
+    return config.path, port
+
+
+def test_serve_does_not_start_if_a_resource_cannot_open(tmp_path):
+    file, port = served_pools(tmp_path, 1, 0)
+    with (
+        pytest.raises(ConfigError, match="the step pool1 could not start: ConnectionError"),
+        gateway_thread(file, port),
+    ):
+        raise AssertionError("it serves")
+    assert noted(tmp_path) == ["open 1", "open 0", "close 1"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_prints_why_a_step_cannot_start(tmp_path, workers):
+    config = pools(tmp_path, 0)
+    found = run("serve", str(config.path), "--workers", workers, "--port", "0")
+    assert found.returncode == 1
+    assert "steps[0].use: the step pool0 could not start: ConnectionError" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_gateway_with_steps_in_a_thread_ends_with_its_resources(tmp_path):
+    with gateway_thread(*served_pools(tmp_path, 1)):
+        eventually(lambda: noted(tmp_path) == ["open 1"], what="the resource")
+    assert noted(tmp_path) == ["open 1", "close 1"]
