@@ -1,4 +1,4 @@
-"""The keys of ``steps``: what the file means, and what a mistake in it says."""
+"""The keys of ``steps``: the values in a file, and the messages about its mistakes."""
 
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ def read(*steps: Any, **more: Any) -> Config:
     return from_mapping({**CONTENT, **more, "steps": list(steps)})
 
 
-def one(**members: Any) -> StepSettings:
+def read_step(**members: Any) -> StepSettings:
     return read({"use": "./steps.py:check", **members}).steps[0]
 
 
@@ -44,7 +44,7 @@ def test_words_are_those_of_the_types_of_steps():
 
 
 def test_a_step_needs_no_more_than_its_use():
-    step = one()
+    step = read_step()
     assert (step.name, step.at, step.action, step.hold, step.parts) == ("check", None, None, None, None)
     assert (step.deadline, step.concurrent, step.unchecked, step.refusal.form) == (5.0, 64, "refuse", "error")
     assert step.scope == StepScope()
@@ -59,14 +59,14 @@ def test_the_name_comes_from_use(use, name):
 
 
 def test_for_is_a_word_or_a_mapping():
-    assert one(**{"for": "on_request"}).scope == StepScope(on_request=True)
-    assert one(**{"for": {"groups": ["*", "!eng"]}}).scope == StepScope(groups=("*", "!eng"))
+    assert read_step(**{"for": "on_request"}).scope == StepScope(on_request=True)
+    assert read_step(**{"for": {"groups": ["*", "!eng"]}}).scope == StepScope(groups=("*", "!eng"))
 
 
 def test_action_and_hold_have_several_forms():
-    assert one(action="mask").action == "mask"
-    assert one(action={"PERSON": "mask", "US_SSN": "refuse"}).action == {"PERSON": "mask", "US_SSN": "refuse"}
-    assert [one(hold=hold).hold for hold in ("whole", "nothing", 64)] == ["whole", "nothing", 64]
+    assert read_step(action="mask").action == "mask"
+    assert read_step(action={"PERSON": "mask", "US_SSN": "refuse"}).action == {"PERSON": "mask", "US_SSN": "refuse"}
+    assert [read_step(hold=hold).hold for hold in ("whole", "nothing", 64)] == ["whole", "nothing", 64]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_action_and_hold_have_several_forms():
         ({"for": {"models": ["gpt-6"]}}, "steps[0].for.models[0]: 'gpt-6' is not a configured model"),
     ],
 )
-def test_a_mistake_says_where_and_what_to_write(members, message):
+def test_a_mistake_states_its_place_and_the_remedy(members, message):
     written = {"use": "./steps.py:check", **members}
     found = mistakes({name: value for name, value in written.items() if value is not None})
     assert len(found) == 1
@@ -125,7 +125,7 @@ def test_two_steps_need_two_names():
     ],
 )
 def test_known_names_are_no_mistakes(scope):
-    assert one(**{"for": scope}).scope.on_request is False
+    assert read_step(**{"for": scope}).scope.on_request is False
 
 
 def test_clients_of_the_state_storage_are_not_known_in_advance(tmp_path):

@@ -55,7 +55,7 @@ async def crashing(settings):
 """
 
 
-def noted(folder: Path) -> list[str]:
+def read_log(folder: Path) -> list[str]:
     """Return the resources that were opened and closed, in order."""
     log = folder / "log"
     return log.read_text().splitlines() if log.exists() else []
@@ -82,14 +82,14 @@ async def serving(config: Config) -> AsyncIterator[ReloadableApp]:
 
 async def until(folder: Path, *lines: str) -> None:
     with trio.fail_after(20):
-        while noted(folder) != [*lines]:  # noqa: ASYNC110  # code that is not ours writes the file
+        while read_log(folder) != [*lines]:  # noqa: ASYNC110  # code that is not ours writes the file
             await trio.sleep(0.002)
 
 
 async def test_a_resource_is_open_while_the_gateway_serves(tmp_path):
     async with serving(pools(tmp_path, 1, 2)):
-        assert noted(tmp_path) == ["open 1", "open 2"]
-    assert noted(tmp_path) == ["open 1", "open 2", "close 2", "close 1"]
+        assert read_log(tmp_path) == ["open 1", "open 2"]
+    assert read_log(tmp_path) == ["open 1", "open 2", "close 2", "close 1"]
 
 
 async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_their_last_request(tmp_path):
@@ -105,7 +105,7 @@ async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_th
         new = app.current[1].steps
         assert new is not None
         assert [step.callable is not None for step in new.steps] == [True, True]
-    assert sorted(noted(tmp_path)[4:]) == ["close 1", "close 3"]
+    assert sorted(read_log(tmp_path)[4:]) == ["close 1", "close 3"]
 
 
 async def test_a_reload_can_add_and_remove_all_steps(tmp_path):
@@ -126,7 +126,7 @@ async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, capl
         assert app.current is not None
         assert app.current[1] is before[1]
     assert "./steps.py has no nothing" in caplog.text
-    assert noted(tmp_path) == ["open 1", "close 1"]
+    assert read_log(tmp_path) == ["open 1", "close 1"]
 
 
 async def test_a_resource_that_cannot_open_after_a_reload_is_logged_and_checks_nothing(tmp_path, caplog):
@@ -164,7 +164,7 @@ def test_serve_does_not_start_if_a_resource_cannot_open(tmp_path):
         gateway_thread(file, port),
     ):
         raise AssertionError("it serves")
-    assert noted(tmp_path) == ["open 1", "open 0", "close 1"]
+    assert read_log(tmp_path) == ["open 1", "open 0", "close 1"]
 
 
 @pytest.mark.process
@@ -179,5 +179,5 @@ def test_serve_prints_why_a_step_cannot_start(tmp_path, workers):
 
 def test_a_gateway_with_steps_in_a_thread_ends_with_its_resources(tmp_path):
     with gateway_thread(*served_pools(tmp_path, 1)):
-        eventually(lambda: noted(tmp_path) == ["open 1"], what="the resource")
-    assert noted(tmp_path) == ["open 1", "close 1"]
+        eventually(lambda: read_log(tmp_path) == ["open 1"], what="the resource")
+    assert read_log(tmp_path) == ["open 1", "close 1"]
