@@ -11,8 +11,8 @@ from trio.lowlevel import RunVar
 TINY: Final = 512
 """Bytes below which a frame or chunk is tiny: reading it costs more than its bytes."""
 
-TURN: Final = 32
-"""Tiny frames or chunks after which a connection waits for its next turn: about half a millisecond of work."""
+TURN: Final = 64
+"""Tiny frames or chunks after which a connection waits for its next turn: about a millisecond of work."""
 
 _ORDER = RunVar[trio.Lock]("turns of tiny frames")
 
