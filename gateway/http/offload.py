@@ -4,7 +4,8 @@ The thread and the streams alternate with the interpreter lock, so streams becom
 one such thread: more would not be faster, and streams would wait for each one's C calls, which do not release the lock.
 Clients take turns: at most one piece of work of each client runs or waits. If a piece takes longer than a slice, that
 of another client does not wait for its end, but runs in a second thread. The client that used the threads least is
-next."""
+next. One thread is kept free of clients whose work exceeded its slice within the last minute, so that several of them
+do not occupy all threads."""
 
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,12 @@ SLICE: Final = 0.05
 THREADS: Final = 4
 """The most pieces of work at the same time; all but one have exceeded their slice. The streams wait for half a
 millisecond for each thread, some times for each event: with eight threads, nearly a tenth of a second."""
+
+LONG_SECONDS: Final = 60.0
+"""Seconds for which a client counts as one with long work, after a piece of its work exceeded its slice."""
+
+MOST_LONG: Final = 1000
+"""Clients with long work that are remembered, the most recent ones."""
 
 CLIENT: Final = ContextVar("client", default="")
 """The client of the current task. All clients without names share one turn."""
@@ -73,6 +80,7 @@ class ThreadSlots:
         self._running: list[ThreadTicket] = []  # the last one began last
         self._waiting: list[ThreadTicket] = []
         self._used: dict[str, float] = {}  # seconds by client, since no work was running
+        self._long_until: dict[str, float] = {}  # by client with long work, the oldest first
 
     @asynccontextmanager
     async def slot(self, client: str) -> AsyncIterator[None]:
@@ -94,8 +102,11 @@ class ThreadSlots:
         now = trio.current_time()
         if self._running and (now < self._running[-1].began + SLICE or len(self._running) == THREADS):
             return
-        if self._waiting:
-            ticket = min(self._waiting, key=lambda one: self._used.get(one.client, 0.0))
+        waiting = self._waiting
+        if len(self._running) == THREADS - 1:  # the last one
+            waiting = [one for one in waiting if self._long_until.get(one.client, 0.0) <= now]
+        if waiting:
+            ticket = min(waiting, key=lambda one: self._used.get(one.client, 0.0))
             self._waiting.remove(ticket)
             self._running.append(ticket)
             ticket.began = now
@@ -106,8 +117,14 @@ class ThreadSlots:
             self._waiting.remove(ticket)
             return
         self._running.remove(ticket)
-        used = trio.current_time() - ticket.began
+        now = trio.current_time()
+        used = now - ticket.began
         self._used[ticket.client] = self._used.get(ticket.client, 0.0) + used
+        if used > SLICE:
+            self._long_until.pop(ticket.client, None)
+            self._long_until[ticket.client] = now + LONG_SECONDS
+            if len(self._long_until) > MOST_LONG:
+                del self._long_until[next(iter(self._long_until))]
         if not self._running and not self._waiting:
             self._used.clear()
         self._grant_next()

@@ -118,6 +118,30 @@ async def test_work_of_others_does_not_wait_for_the_end_of_long_work():
     assert statistics.median(waits) < 0.25, waits
 
 
+async def test_clients_with_long_work_leave_a_thread_to_others():
+    """With as many keys as threads, an attacker could occupy all of them (CWE-400)."""
+    may_end, running, waits = threading.Event(), list[str](), []
+
+    async def hold(client: str) -> None:
+        CLIENT.set(client)
+        await offload(LARGE + 1, time.sleep, 2 * SLICE)
+        await offload(LARGE + 1, lambda: (running.append(client), may_end.wait(30)))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(THREADS + 2):
+            nursery.start_soon(hold, f"busy-{number}")
+        await eventually(lambda: len(running) == THREADS - 1)
+        for number in range(5):
+            CLIENT.set(f"other-{number}")
+            began = trio.current_time()
+            await offload(LARGE + 1, time.monotonic)
+            waits.append(trio.current_time() - began)
+        assert len(running) == THREADS - 1
+        may_end.set()
+    assert statistics.median(waits) < 0.25, waits
+    assert len(running) == THREADS + 2
+
+
 async def test_the_client_that_has_used_the_thread_least_is_next():
     may_end, begun = threading.Event(), list[str]()
 
