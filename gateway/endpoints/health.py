@@ -72,8 +72,16 @@ class _HealthRoutes:
         service = self._service
         states, allowances = service.health.target_states(), service.allowances
         counters = allowances.counters.remote
+        own = service.health.clients_out()
         found: dict[str, Any] = {
-            "targets": [{**one.fields(time.time()), **self._balancing_figures(one.key)} for one in states],
+            "targets": [
+                {
+                    **one.fields(time.time()),
+                    **({"clients_out": own[one.key]} if own[one.key] else {}),
+                    **self._balancing_figures(one.key),
+                }
+                for one in states
+            ],
         }
         if counters is not None:
             found["counters"] = counters.state()

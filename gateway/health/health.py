@@ -7,6 +7,7 @@ request itself may have caused opens a circuit for its client only, until anothe
 import enum
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -450,6 +451,16 @@ class Health:
                 if state.state != "in":
                     found.append(state)
         return tuple(found)
+
+    def clients_out(self) -> Counter[bytes]:
+        """Return by the key of a place the number of clients for which it is unavailable, but not for all others."""
+        now = self.clock()
+        return Counter(
+            key
+            for own in self._own.values()
+            for key, row in own.rows.items()
+            if availability(row, now) in ("out", "tried")
+        )
 
     def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
         rows = [row for _, row in _not_closed(self._states, keys) if availability(row, now) != "in"]

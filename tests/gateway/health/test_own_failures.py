@@ -192,6 +192,20 @@ async def test_the_client_itself_is_spared_the_failing_target():
         assert await at.ask(ANN, "Hi") == "a=ok"
 
 
+async def test_operators_see_for_how_many_clients_a_target_is_unavailable():
+    """Such an outage was only in the log."""
+    async with scene() as at:
+        at.a.failing, at.b.failing = Failing(403, "The caller does not have permission"), Failing(400)
+        assert await at.poison(ANN) == "a=credential, b=invalid"
+        shown = (await at.running.get("/readyz?verbose", BOB)).json()["targets"]
+        assert [(one["target"], one["state"], one.get("clients_out")) for one in shown] == [
+            ("a", "in", 1),
+            ("b", "in", None),
+        ]
+        at.running.clock.now += 2000
+        assert all("clients_out" not in one for one in (await at.running.get("/readyz?verbose", BOB)).json()["targets"])
+
+
 async def test_another_client_with_another_request_confirms_a_failure():
     """Two clients with one model lose that model; with two models, the credential is the cause."""
     async with scene() as at:
