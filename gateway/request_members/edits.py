@@ -15,7 +15,7 @@ from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request_members.levels import ConfiguredLevels
-from gateway.routing.omissions import Omissions
+from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.apis import CODECS
@@ -23,7 +23,7 @@ from providers.errors.rejected import parse_path
 from providers.members.editing import Applied, apply_for_provider, apply_level
 from providers.members.instructions import add_instructions
 from providers.members.level import MemberLevel
-from providers.members.refused import drop_refused
+from providers.members.refused import drop_refused, drop_unsent
 from providers.neutral.draft import Body, Draft
 from providers.neutral.edits import Edit
 from streams.events import APIS
@@ -98,7 +98,13 @@ class RequestEdits:
 
         Raises ``GatewayError`` (400) for invalid JSON text."""
         draft = Draft(self.with_instructions(self.apply(incoming), target).json)
-        self._apply_last(self._level, target, draft, self._wire)
+        last = self._apply_last(self._level, target, draft, self._wire)
+        placed = (*self._applied.placed, *last.placed)
+        if placed and self._wire in APIS:
+            drop_refused(draft, self._wire, target.recipient.quirks, placed)
+            sent = Draft.of(draft.encode())
+            _apply_quirks(sent, target, NOTHING, is_conversation=True)
+            drop_unsent(draft, sent, placed)
         return draft.encode()
 
     def _whole_level(self, target: Target) -> MemberLevel:

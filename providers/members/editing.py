@@ -59,9 +59,11 @@ _LEVELS: Final[Mapping[Wire, _Levels]] = {
 
 @attrs.frozen(repr=False)
 class Placed:
-    """A member that the operator added to a request: its path there, and whether it is a default."""
+    """A member that the operator added to a request in the format ``wire``: its path there, and whether it is a
+    default."""
 
     member: NamedMember
+    wire: Wire
     path: str
     is_default: bool
 
@@ -165,7 +167,7 @@ class _Editor:
 
     def _note_default(self, one: MemberValue, added: list[str], path: Path) -> None:
         at = _spell(path)
-        self._placed.extend(Placed(one.member, f"{at}.{name}" if name else at, True) for name in added)
+        self._placed.extend(Placed(one.member, self._wire, f"{at}.{name}" if name else at, True) for name in added)
         self._note(one.member, one.value)
 
     def _set(self, one: MemberValue) -> None:
@@ -179,7 +181,9 @@ class _Editor:
         else:
             changed = self._put(one.member, one.value)
         self._placed.extend(
-            Placed(one.member, _spell(path), False) for path in self._paths(one.member) if has_member(self._draft, path)
+            Placed(one.member, self._wire, _spell(path), False)
+            for path in self._paths(one.member)
+            if has_member(self._draft, path)
         )
         if changed:
             self._note(one.member, one.value)
@@ -219,7 +223,7 @@ class _Editor:
         if member.is_limit and not any(has_member(self._draft, path) for path in paths):
             place = self._new_place(paths)
             changed.append(change_member(self._draft, place, lambda raw: encode(most)))
-            self._placed.append(Placed(member, _spell(place), False))
+            self._placed.append(Placed(member, self._wire, _spell(place), False))
         if any(changed):
             self._note(member, most)
 

@@ -161,6 +161,7 @@ BODY_ENDPOINTS: Final = tuple(name for name in ENDPOINTS if name not in _NO_JSON
 """The endpoints whose members can be set."""
 
 OTHER: Final = "other"
+_CLIENTS: Final = "model, stream and the conversation belong to the client"
 _STEP: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(?:\[\])?")
 _NAMED: Final[Mapping[type, str]] = {
     int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a mapping",
@@ -243,6 +244,8 @@ def read_member(text: str, use: Use) -> NamedMember:
     scope = head if head in (*APIS, *BODY_ENDPOINTS, OTHER) and head not in _KINDS else ""
     if head in _NO_JSON:
         raise Wrong(f"requests to {head} have no members that can be set", f"prefixes are {', '.join(_prefixes())}")
+    if scope in _FIXED and len(steps) == 1:
+        raise Wrong(f"{scope} cannot be changed", _CLIENTS)
     if scope and len(steps) == 1:
         raise Wrong(f"{text} is a prefix", f"add a member, such as `{scope}.temperature`")
     path = parse_steps(text.removesuffix(EVERY))
@@ -255,13 +258,13 @@ def _check_head(member: NamedMember, text: str, use: Use) -> None:
     head = member.path[0]
     if head in _fixed_in(member.scope):
         advice = "use `system` for instructions" if head in ("system", "instructions", "systemInstruction") else None
-        raise Wrong(f"{head} cannot be changed", advice or "model, stream and the conversation belong to the client")
+        raise Wrong(f"{head} cannot be changed", advice or _CLIENTS)
     if use != "drop" and _is_tools(member):
         raise Wrong("tools cannot be set", 'tools can only be dropped, or lose members: `drop: ["tools[].strict"]`')
     if not member.scope and head not in _KINDS:
-        raise _unknown(text, _KINDS)
+        raise _unknown(member, text, _KINDS)
     if member.scope in APIS and not _is_known(member.scope, head):
-        raise _unknown(text, [f"{member.scope}.{name}" for name in KNOWN[member.scope].split()])
+        raise _unknown(member, text, KNOWN[member.scope].split())
 
 
 def _is_tools(member: NamedMember) -> bool:
@@ -284,16 +287,17 @@ def _fixed_in(scope: str) -> frozenset[str]:
     return frozenset(("model", "stream", *own, *(snake(name) for name in own if scope == "gemini")))
 
 
-def _unknown(text: str, names: Iterable[str]) -> Wrong:
-    """Return the error for an unknown name: the most similar one, or the API that has it."""
-    head, _, rest = text.partition(".")
-    if (near := nearest(text if rest and "." in "".join(names) else head, names)) is not None:
-        return Wrong(f"unknown member {describe(text)}", "", near + (f".{rest}" if rest and "." not in near else ""))
-    plain = head.removesuffix(EVERY)
-    having = [api for api in APIS if _is_known(api, plain) and plain != OTHER]
-    meant = f"{having[0]}.{text}" if having else None
-    advice = f"write a name such as temperature, a path such as responses.text.verbosity, or {OTHER}.{text}"
-    return Wrong(f"unknown member {describe(text)}", "" if meant else advice, meant)
+def _unknown(member: NamedMember, text: str, names: Iterable[str]) -> Wrong:
+    """Return the error for an unknown name, with the most similar one of its scope, or the API that has it."""
+    head, rest = member.path[0], member.shown.partition(".")[2]
+    suggestion = nearest(head, names)
+    if suggestion is not None:
+        prefix = f"{member.scope}." if member.scope else ""
+        suggestion = prefix + suggestion + (f".{rest}" if rest else "")
+    elif not member.scope and (having := [api for api in APIS if _is_known(api, head)]):
+        suggestion = f"{having[0]}.{text}"
+    advice = f"write a name such as temperature, a path such as responses.text.verbosity, or {OTHER}.{member.shown}"
+    return Wrong(f"unknown member {describe(text)}", "" if suggestion else advice, suggestion)
 
 
 def _prefixes() -> tuple[str, ...]:

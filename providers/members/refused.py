@@ -12,7 +12,7 @@ import msgspec
 from providers.catalog.thinking import accepts_sampling_with
 from providers.members.editing import Applied, Placed
 from providers.members.names import EFFORT, Wire
-from providers.members.raw_paths import change_members, encode
+from providers.members.raw_paths import change_member, change_members, encode, has_member
 from providers.messages.settings import NO_SAMPLING_SINCE
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
@@ -31,6 +31,17 @@ def drop_refused(draft: Draft, wire: Wire, quirks: Quirks, added: Iterable[Place
         return Applied()
     edits = [edit for one in added if (edit := _check_placed(draft, wire, quirks, one)) is not None]
     return Applied(tuple(edits))
+
+
+def drop_unsent(draft: Draft, sent: Draft, placed: Iterable[Placed]) -> None:
+    """Remove those of the members ``placed`` by the operator that ``sent`` lost by the quirks of its provider.
+
+    ``sent`` was ``draft`` before. The client's own members stay.
+    """
+    for one in placed:
+        for path in one.member.paths_in(one.wire):
+            if has_member(draft, path) and not has_member(sent, path):
+                change_member(draft, path, lambda raw: None)
 
 
 def _check_placed(draft: Draft, wire: Wire, quirks: Quirks, placed: Placed) -> Edit | None:
