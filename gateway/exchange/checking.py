@@ -217,8 +217,11 @@ async def _reserve_first(planning: Planning) -> None:
     context, incoming, plan = planning.context, planning.incoming, planning.plan
     if not context.service.allowances.has_limits and not planning.options.budgets:
         return
-    written = prepare if planning.options is NO_OPTIONS else partial(prepare_with_options, planning.options)
-    request = PlannedRequest(incoming, plan, partial(written, incoming), budgets=planning.options.budgets)
+    write, members = prepare, planning.members
+    if planning.options is not NO_OPTIONS:
+        write = partial(prepare_with_options, planning.options)
+    written = partial(write, incoming) if members is None else members.preparation(write, incoming)
+    request = PlannedRequest(incoming, plan, written, budgets=planning.options.budgets)
     run = context.record.run = run_of(context.client_request, incoming)
     reservation = context.record.reservation = planning.reservation = reservation_for(context, request, run)
     if reservation is None:
