@@ -28,7 +28,7 @@ def level(**members: Any) -> MemberLevel:
     )  # fmt: skip
 
 
-def edited(wire: str, body: Mapping[str, Any], applied: MemberLevel | None = None, **members: Any) -> Any:
+def edit_body(wire: str, body: Mapping[str, Any], applied: MemberLevel | None = None, **members: Any) -> Any:
     """Return ``body`` with the members of a level."""
     draft = Draft.of(json.dumps(body).encode())
     apply_level(applied or level(**members), draft, wire)
@@ -115,7 +115,7 @@ def edited(wire: str, body: Mapping[str, Any], applied: MemberLevel | None = Non
     ],
 )  # fmt: skip
 def test_a_member(wire, body, members, after):
-    assert edited(wire, body, **members) == after
+    assert edit_body(wire, body, **members) == after
 
 
 def test_the_outer_default_and_the_inner_set_win_and_the_least_maximum_applies():
@@ -125,7 +125,7 @@ def test_the_outer_default_and_the_inner_set_win_and_the_least_maximum_applies()
     inner = level(
         default={"seed": 2, "metadata": {"a": "i", "b": "i"}}, set={"top_p": 0.2, "user": "x"}, max={"max_tokens": 20}
     )
-    found = edited("chat", {}, combine((outer, None, inner)))
+    found = edit_body("chat", {}, combine((outer, None, inner)))
     assert found == {"seed": 1, "metadata": {"a": "o", "b": "i"}, "top_p": 0.2, "max_completion_tokens": 10}
 
 
@@ -186,8 +186,8 @@ BODIES = st.fixed_dictionaries(
 @given(st.sampled_from(APIS), BODIES, st.integers(1, 10**5), st.sampled_from(LEVELS))
 def test_no_request_exceeds_a_maximum_and_a_second_run_changes_nothing(wire, body, most, effort):
     limits = level(max={"max_tokens": most, "reasoning_effort": effort})
-    once = edited(wire, body, limits)
-    assert edited(wire, once, limits) == once
+    once = edit_body(wire, body, limits)
+    assert edit_body(wire, once, limits) == once
     members = {path for one in limits.maxima for path in one.member.paths_in(wire)}
     for path in members:
         value: Any = once

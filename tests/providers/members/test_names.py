@@ -1,4 +1,4 @@
-"""Names of request members, and what is wrong with others."""
+"""Names of request members, and errors for unknown ones."""
 
 import pytest
 
