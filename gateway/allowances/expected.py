@@ -5,15 +5,19 @@ rejects affordable requests (BerriAI/litellm#40002, #27735)."""
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
 from gateway.config.settings import Reserve
+from gateway.request.further_models import MAX_FALLBACKS
 from gateway.request.prepared import UNSPECIFIED, RequestedOutput
 from gateway.routing.target import Target
 from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
+from providers.catalog.prices import cost_of
+from streams.errors import invalid
 from streams.events import Usage
 
 AT_FIRST: Final = 2048
@@ -36,6 +40,14 @@ LONGEST_NAME: Final = 300
 
 LONGEST_ANSWER: Final = 128_000
 """Tokens of the longest response of an unknown model."""
+
+
+MAX_CALLS: Final = 10
+"""The calls of a tool without a limit: those of one turn at Anthropic
+(https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools). Others state none."""
+
+_OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {"web_search": ("googlesearch", "web")}
+"""Beginnings of the types of tools with another name than their fee: Gemini's, and OpenRouter's plugin."""
 
 
 @attrs.frozen(repr=False)
@@ -103,15 +115,42 @@ def expected_usage(
 ) -> Usage:
     """Return the expected usage of a request of ``size`` to ``target``."""
     output = reserved_output(reserve, outputs, client, target, size.output)
-    return sent_usage(target, size, reserve) + Usage(output=output)
+    return sent_usage(target, size, reserve) + Usage(output=output, calls=expected_calls(reserve, target, size))
+
+
+def expected_calls(reserve: Reserve, target: Target, size: RequestSize) -> tuple[tuple[str, int], ...]:
+    """Return the expected calls of the provider's own tools that have a fee: one of each, with ``reserve: max`` the
+    most that the request allows."""
+    tools, price = size.output.tools, target.price
+    if not tools or price is None or not price.fees:
+        return ()
+    found: dict[str, int] = {}
+    for name, _ in price.fees:
+        beginnings = (name.replace("_", "").casefold(), *_OTHER_NAMES.get(name, ()))
+        limits = [most for kind, most in tools if kind.startswith(beginnings)]
+        if limits:
+            found[name] = sum(MAX_CALLS if most is None else most for most in limits) if reserve == "max" else 1
+    return tuple(found.items())
 
 
 def sent_usage(target: Target, size: RequestSize, reserve: Reserve = "expected") -> Usage:
     """Return the expected usage of a request of ``size`` to ``target`` without the text of its answers.
 
     A provider bills this as soon as it has the request."""
-    usage = Usage(input=size.input, units=size.output.units)
-    media = size.output.media
+    output = size.output
+    usage = Usage(input=size.input, units=output.max_units if reserve == "max" and output.max_units else output.units)
+    media = output.media
     if media is None or target.price is None or not target.price.is_by_tokens:
         return usage
     return usage + media(target.model, reserve)
+
+
+def dearest_nanos(target: Target, requested: RequestedOutput, usage: Usage) -> int:
+    """Return the highest cost of ``usage`` at ``target``, by its own model or a fallback that the request lists.
+
+    Models without a known price cost nothing. Raises ``GatewayError`` (400) for too many fallbacks."""
+    if len(requested.fallbacks) > MAX_FALLBACKS:
+        raise invalid(f"the request lists more than {MAX_FALLBACKS} models besides its own: send fewer")
+    others = (attrs.evolve(target, model=name) for name in requested.fallbacks)
+    prices = (one.price for one in (target, *others))
+    return max((cost_of(price, usage).nanos for price in prices if price is not None), default=0)

@@ -15,7 +15,7 @@ import trio
 from gateway.allowances.allowance import Allowance, Consumption, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.expected import RequestSize, expected_usage
+from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usage
 from gateway.allowances.levels import count_refusal
 from gateway.allowances.refusals import check_priced, over_own_budget_error, refusal_error
 from gateway.config.amounts import dollars
@@ -25,7 +25,6 @@ from gateway.ledger.bill import Bill, Charge
 from gateway.ledger.record import Record
 from gateway.request.routing_options import RequestBudget
 from gateway.routing.target import Target
-from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
@@ -374,12 +373,12 @@ class Reservation:
         if self._counted_as is CountedAs.BEGINNING:
             return SOMETHING
         reserve, outputs = self._allowances.reserve, self._allowances.outputs
-        usage, price = expected_usage(reserve, outputs, self._client_name, target, size), target.price
-        if price is None:
+        usage = expected_usage(reserve, outputs, self._client_name, target, size)
+        if target.price is None:
             return Consumption(usage, requests=size.requests)
-        nanos = cost_of(price, usage).nanos
-        if size.output.tier is not None:  # the provider may process the request at either tier
-            nanos = max(nanos, cost_of(price, attrs.evolve(usage, tier=size.output.tier)).nanos)
+        # The provider may process the request at either tier, and with each of its models.
+        usages = (usage,) if size.output.tier is None else (usage, attrs.evolve(usage, tier=size.output.tier))
+        nanos = max(dearest_nanos(target, size.output, used) for used in usages)
         return Consumption(usage, nanos, size.requests)
 
     def _over_own_budget_error(self, target: Target, expected: Consumption) -> ErrorInfo | None:

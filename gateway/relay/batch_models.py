@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.allowances.expected import RequestSize, expected_usage
+from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usage
 from gateway.allowances.refusals import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
@@ -22,7 +22,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, RequestedOutput, requested_output
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from providers.catalog.prices import BATCH, cost_of
+from providers.catalog.prices import BATCH
 from providers.endpoints.batch_lines import with_model
 from providers.endpoints.embeddings.calling import check_token_ids
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
@@ -159,7 +159,7 @@ class BatchModels:
         expected = expected_usage(reserve, outputs, client, target, RequestSize(max(1, given), asked))
         usage = attrs.evolve(expected, tier=BATCH)
         self._tokens += usage.prompt + usage.output
-        self._usd += 0 if target.price is None else cost_of(target.price, usage).nanos
+        self._usd += dearest_nanos(target, asked, usage)
 
     def _check_body(self, incoming: Incoming, first: Target) -> None:
         """Reject duplicate members, and additional models that the client may not use."""

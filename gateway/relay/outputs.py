@@ -5,7 +5,7 @@ Budgets reserve by these rows, for single requests as for those in batches and o
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -16,6 +16,7 @@ from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.routes import ROUTES, pattern_of
 from gateway.request.prepared import (
     MAX_ANSWERS,
+    MAX_REQUESTED,
     NO_OUTPUT,
     UNSPECIFIED,
     RequestedOutput,
@@ -28,6 +29,7 @@ from providers.endpoints.audio_length import AudioLength
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.media_tokens import WantedPictures, speech_usage, transcript_usage
 from providers.neutral.draft import Draft
+from providers.neutral.values import as_count
 from streams.errors import GatewayError
 from streams.events import Api, Usage
 
@@ -35,7 +37,7 @@ OutputReader: TypeAlias = Callable[[bytes], RequestedOutput]
 """A function that returns the output that a JSON body allows."""
 
 NOTED_FIELDS: Final = frozenset(
-    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity")
+    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity", "seconds")
 )
 """Fields that affect the response or its cost."""
 
@@ -78,12 +80,34 @@ def search_output(body: bytes) -> RequestedOutput:
 EXPECTED_PAGES: Final = 10
 """Pages of a document of unknown length."""
 
+MAX_PAGES: Final = 1000
+"""Pages of the longest document (https://docs.mistral.ai/capabilities/document_ai/basic_ocr)."""
+
 
 def page_output(body: bytes) -> RequestedOutput:
     """Return the pages of a document to read."""
     pages = Draft.of(body).value("pages")
-    number = len(pages) if isinstance(pages, list) and pages else EXPECTED_PAGES
-    return attrs.evolve(NO_OUTPUT, units=(("page", number),))
+    if isinstance(pages, list) and pages and all(type(page) is int for page in pages):
+        return attrs.evolve(NO_OUTPUT, units=(("page", len(pages)),))
+    return attrs.evolve(NO_OUTPUT, units=(("page", EXPECTED_PAGES),), max_units=(("page", MAX_PAGES),))
+
+
+FILM_SECONDS: Final = 4
+"""Seconds of a film whose request states no length (https://platform.openai.com/docs/api-reference/videos/create)."""
+
+MAX_FILM_SECONDS: Final = 12
+"""Seconds of the longest film in OpenAI's form. Other servers may have another default."""
+
+
+def film_output(seconds: Any) -> RequestedOutput:
+    """Return the seconds of a film, which may be a number or its text."""
+    if (stated := as_count(seconds)) is not None:
+        return attrs.evolve(NO_OUTPUT, units=(("second", min(stated, MAX_REQUESTED)),))
+    return attrs.evolve(NO_OUTPUT, units=(("second", FILM_SECONDS),), max_units=(("second", MAX_FILM_SECONDS),))
+
+
+def _json_film(body: bytes) -> RequestedOutput:
+    return film_output(Draft.of(body).value("seconds"))
 
 
 @attrs.frozen
@@ -168,7 +192,7 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
     "containers": no_output,
     "batches": no_output,
     "message_batches": no_output,
-    "videos": no_output,
+    "videos": _json_film,
     "realtime": unknown_output,
     "voices": no_output,
     "passthrough": unknown_output,
@@ -180,7 +204,7 @@ _AZURE: Final = re.compile(r"/openai/deployments/[^/]+(?=/)")
 
 
 FORM_ENDPOINTS: Final[frozenset[EndpointName]] = frozenset(
-    ("image_edits", "image_variations", "transcriptions", "translations")
+    ("image_edits", "image_variations", "transcriptions", "translations", "videos")
 )
 """Endpoints whose requests are forms with files."""
 
@@ -189,6 +213,8 @@ def form_output(endpoint: EndpointName, fields: Mapping[str, str], length: Audio
     """Return the output that a form for ``endpoint`` allows, with its ``fields`` and the ``length`` of its file."""
     if endpoint in ("image_edits", "image_variations"):
         return picture_output(WantedPictures.of(fields, None))
+    if endpoint == "videos":
+        return film_output(fields.get("seconds"))
     return transcript_output(-(-length.milliseconds() // 1000))
 
 

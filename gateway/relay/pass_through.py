@@ -75,7 +75,8 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     if endpoint in FORM_ENDPOINTS and service.allowances.has_limits and _media_type(relaying) == _FORM:
         incoming, upload, more, output = await _read_form(relaying, endpoint)
     else:
-        incoming, upload, more = await (read_limited_body(relaying) if limited else _read_body(relaying, target))
+        is_priced = service.allowances.has_limits and endpoint not in _FILE_ENDPOINTS and not rest.startswith("upload/")
+        incoming, upload, more = await (read_limited_body(relaying) if limited else _read_body(relaying, is_priced))
     for at, model in (*models, *more):
         if limited:
             service.authenticator.check_additional_model(asked.client, at, model, entry)
@@ -165,6 +166,8 @@ FoundModels = tuple[tuple[str, str], ...]
 
 
 _FORM: Final = "multipart/form-data"
+_FILE_ENDPOINTS: Final[tuple[EndpointName, ...]] = ("files", "uploads", "containers")
+"""Endpoints whose bodies may be files with JSON lines, and which run no model."""
 
 
 def _media_type(relaying: Relaying) -> str:
@@ -183,10 +186,11 @@ async def _read_form(
     return incoming, await upload.unchanged_body(), models, output
 
 
-async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, FoundModels]:
+async def _read_body(relaying: Relaying, is_priced: bool) -> tuple[Incoming, UploadedBody | None, FoundModels]:
     """Read the request of a client that may use all models.
 
-    A JSON body is read for its model, others are passed on as they arrive. Raises ``GatewayError``."""
+    A JSON body is read for its model, others are passed on as they arrive. Raises ``GatewayError``: 415 for JSON that
+    is declared as something else, if it ``is_priced``, because its reservation would be too small."""
     kind = _media_type(relaying)
     length = relaying.header("content-length")
     has_unknown_length = (
@@ -204,7 +208,17 @@ async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, Uplo
         if not (first := await anext(pieces, b"")):
             return relaying.unread_request(None, False), None, ()
         pieces = ChainedPieces(first, pieces)
+    if is_priced and kind != _FORM:
+        pieces = await _check_no_json(pieces)
     return relaying.unread_request(None, False), UploadedBody(pieces, relaying.stated_length), ()
+
+
+async def _check_no_json(pieces: AsyncIterator[bytes]) -> ChainedPieces:
+    """Return ``pieces`` again. Raises ``GatewayError`` (415) if they begin as JSON does, or with too many blanks."""
+    beginning = await _read_beginning(pieces)
+    if beginning and beginning.lstrip(_BLANK)[:1] in (b"{", b"[", b""):
+        raise GatewayError("invalid_request", f"set the content-type to {JSON}", status=415)
+    return ChainedPieces(beginning, pieces)
 
 
 def _models_and_stream(body: bytes) -> tuple[FoundModels, bool]:
@@ -325,16 +339,10 @@ async def read_limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody 
         )
     if kind != JSON and not kind.endswith("+json"):
         pieces = relaying.arriving_pieces()
-        beginning = await _read_beginning(pieces)
-        if not beginning:
+        if not (first := await anext(pieces, b"")):
             return relaying.unread_request(None, False), None, ()
-        if beginning.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
-            return (
-                relaying.unread_request(None, False),
-                UploadedBody(ChainedPieces(beginning, pieces), relaying.stated_length),
-                (),
-            )
-        raise GatewayError("invalid_request", f"set the content-type to {JSON}", status=415)
+        passed = await _check_no_json(ChainedPieces(first, pieces))
+        return relaying.unread_request(None, False), UploadedBody(passed, relaying.stated_length), ()
     body = await relaying.read_body()
     if not body:
         return relaying.unread_request(None, False), None, ()

@@ -3,43 +3,69 @@
 The films pass through the gateway with the provider's credential, which their URLs require (decolua/9router#3966,
 api7/aisix#820)."""
 
+from collections.abc import Callable
 from functools import partial
 
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
-from gateway.relay.answers import ObjectAnswer
+from gateway.relay.answers import ObjectAnswer, decode_json
 from gateway.relay.kept import KeptRequest, reader_for
+from gateway.relay.outputs import film_output
 from gateway.relay.relay import relay
 from gateway.relay.relaying import replace_model
-from gateway.relay.uploads import read_upload
+from gateway.relay.uploads import read_priced_upload
+from gateway.request.prepared import NO_OUTPUT, RequestedOutput
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from providers.neutral.draft import Draft
+from streams.events import Usage
+
+
+class FilmAnswer(ObjectAnswer):
+    """A filter of a new video, which is billed by its seconds: those of the response, or those of the request."""
+
+    def __init__(self, limit: int, shown: Callable[[bytes], bytes], requested: RequestedOutput) -> None:
+        super().__init__(limit, shown)
+        self._requested = requested
+
+    def close(self) -> bytes:
+        out = super().close()
+        value = decode_json(out)
+        found = film_output(value.get("seconds") if isinstance(value, dict) else None)
+        is_stated = not found.max_units
+        self.usage = Usage(units=(found if is_stated else self._requested).units, estimated=not is_stated)
+        return out
 
 
 class VideoRequest(KeptRequest):
     """A request to create a video, which is sent once, to the provider of its model."""
+
+    _output = NO_OUTPUT
 
     async def answer(self) -> Response:
         planned = await (self._plan_json() if self.is_json else self._plan_form())
         account = self._account_of(planned.plan.first)
         if not self.ids.are_native:
             self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
-        filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
+        filter = FilmAnswer(self.service.limits.answer, partial(self.shown, account), self._output)
         return await relay(self.relaying.exchange, self.relaying.scope, self.relayed_request(planned, filter))
 
     async def _plan_json(self) -> PlannedRequest:
         incoming = await self.relaying.read_json()
+        self._output = film_output(Draft(incoming.json).value("seconds"))
         target = self.relaying.plan(self.relaying.model_of(incoming)).first
         return self.relaying.plan_json(incoming, Plan.for_target(target, ONCE), partial(replace_model, incoming))
 
     async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""
-        upload = await read_upload(self.relaying)
+        upload = await read_priced_upload(self.relaying)
+        self._output = film_output(upload.fields.get("seconds"))
         incoming = self.relaying.unread_request(upload.model, False)
         target = self.relaying.plan(self.relaying.model_of(incoming)).first
-        return self.relaying.plan_upload(incoming, target, await upload.body_for(target.model), upload.kind)
+        body = await upload.body_for(target.model)
+        return self.relaying.plan_upload(incoming, target, body, upload.kind, self._output)
 
     def _account_of(self, target: Target) -> Account:
         return next(

@@ -3,6 +3,7 @@
 Reservations read the possible cost of a request only from here, because the provider processes these bytes. A client's
 own request may have members that are renamed, dropped or ignored."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final, TypeAlias
@@ -11,6 +12,7 @@ import attrs
 import msgspec
 
 from gateway.config.settings import Reserve
+from gateway.request.further_models import fallback_models
 from gateway.request.members import check_members
 from gateway.routing.omissions import NOTHING, Omissions
 from providers.apis import CODECS
@@ -34,7 +36,9 @@ class RequestedOutput:
     """The output that a request allows: ``max_tokens`` for each of ``answers``, and ``units`` billed besides tokens.
 
     ``input`` is the number of input tokens, if the request's bytes do not determine it. ``media`` estimates tokens of
-    pictures or sound if the target bills them by tokens. ``tier`` is the requested service tier."""
+    pictures or sound if the target bills them by tokens. ``tier`` is the requested service tier. ``max_units`` replace
+    ``units`` with ``reserve: max``. ``tools`` are the folded types of the tools, each with its limit of calls.
+    ``fallbacks`` are models that the provider may use instead."""
 
     max_tokens: int | None = None
     answers: int = 1
@@ -42,6 +46,9 @@ class RequestedOutput:
     media: MediaUsage | None = None
     input: int | None = None
     tier: str | None = None
+    max_units: tuple[tuple[str, int], ...] = ()
+    tools: tuple[tuple[str, int | None], ...] = ()
+    fallbacks: tuple[str, ...] = ()
 
 
 UNSPECIFIED: Final = RequestedOutput()
@@ -84,7 +91,9 @@ class Prepared:
         return attrs.evolve(self, outgoing=attrs.evolve(self.outgoing, body=b""), later_bodies=())
 
 
+_UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TOOLS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _ANY: Final = msgspec.json.Decoder()
 _MAX_NUMBER: Final = 64  # bytes of a number in JSON
 _UNREADABLE: Final = msgspec.Raw(b"false")
@@ -95,8 +104,15 @@ _Path: TypeAlias = tuple[str, ...]
 
 def requested_output(api: Api, body: bytes) -> RequestedOutput:
     """Return the output that the conversation ``body`` allows at a provider with ``api``."""
+    try:
+        members = _OBJECT.decode(body)
+    except _UNDECODABLE:
+        return UNSPECIFIED
     wire = CODECS[api].wire
-    return read_output(body, wire.output_limits, wire.answer_counts)
+    output = _read_members(members, wire.output_limits, wire.answer_counts)
+    tools = _read_tools(members if wire.tools_within is None else _object_in(members, wire.tools_within))
+    fallbacks = fallback_models(members)
+    return attrs.evolve(output, tools=tools, fallbacks=fallbacks) if tools or fallbacks else output
 
 
 def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[str]) -> RequestedOutput:
@@ -107,8 +123,14 @@ def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[s
     positive number or appears twice, nothing is limited."""
     try:
         members = _OBJECT.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except _UNDECODABLE:
         return UNSPECIFIED
+    return _read_members(members, limit_paths, count_paths)
+
+
+def _read_members(
+    members: Mapping[str, msgspec.Raw], limit_paths: Iterable[str], count_paths: Iterable[str]
+) -> RequestedOutput:
     limits = [as_count(value) for path in limit_paths for value in _values(members, _split_path(path))]
     counts = [as_count(value) for path in count_paths for value in _values(members, _split_path(path))]
     known = [limit for limit in limits if limit is not None]
@@ -140,6 +162,40 @@ def _inner_members(raw: msgspec.Raw, expected: str) -> Mapping[str, msgspec.Raw]
     except (msgspec.MsgspecError, RecursionError, GatewayError):
         return {expected: _UNREADABLE}
     return members
+
+
+_TOOL_LISTS: Final = ("tools", "plugins")  # the latter are OpenRouter's
+
+
+def _read_tools(members: Mapping[str, msgspec.Raw]) -> tuple[tuple[str, int | None], ...]:
+    """Return the folded type of each tool that is no function, and its limit of calls."""
+    most = next(map(as_count, _values(members, ("maxtoolcalls",))), None)
+    found: dict[str, int | None] = {}
+    for name, raw in members.items():
+        folded = _fold_name(name)
+        if folded == "websearchoptions" and bytes(raw) != b"null":
+            found["websearch"] = most
+        elif folded in _TOOL_LISTS:
+            with contextlib.suppress(*_UNDECODABLE):
+                for tool in _TOOLS.decode(raw):
+                    _add_tool(found, tool, most)
+    return tuple(found.items())
+
+
+def _add_tool(found: dict[str, int | None], tool: Mapping[str, msgspec.Raw], most: int | None) -> None:
+    limit = next(map(as_count, _values(tool, ("maxuses",))), most)
+    own = next((one for at in ("type", "id") for one in _values(tool, (at,)) if isinstance(one, str)), None)
+    for one in tool if own is None else (own,):  # without a type, the tool is a member, as in Gemini
+        kind = _fold_name(one)
+        if kind != "function" and len(one) <= _MAX_NUMBER:
+            found[kind] = None if limit is None or found.get(kind, 0) is None else limit + (found.get(kind) or 0)
+
+
+def _object_in(members: Mapping[str, msgspec.Raw], name: str) -> Mapping[str, msgspec.Raw]:
+    """Return the members of the object ``name``, none if it is no object."""
+    with contextlib.suppress(*_UNDECODABLE):
+        return _OBJECT.decode(members.get(name, b"{}"))
+    return {}
 
 
 def _fold_name(name: str) -> str:

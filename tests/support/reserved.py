@@ -1,0 +1,132 @@
+"""Comparisons of a reservation with the bytes that a provider receives.
+
+A recording provider holds its response while ``compare`` reads what the client ann has reserved."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+import httpx2
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, json_answer
+from tests.support.in_process import InProcess
+from tests.support.multipart import KIND
+
+KEY: Final = "key-of-ann-0123456789-0123456789"
+HEAD: Final = {"authorization": f"Bearer {KEY}"}
+UNITS: Final = {"image": 1.0, "character": 0.001, "second": 0.01, "search": 2.0, "page": 3.0}
+LIMITED: Final = {
+    "reserve": "max",
+    "client_keys": [{
+        "name": "ann", "key": KEY, "passthrough": ["mine"], "budgets": ["1000M tokens/day", "1000000 usd/day"],
+        "ratelimits": {"requests": "100/d"},
+    }],
+}  # fmt: skip
+
+Body = Mapping[str, Any]
+
+
+@attrs.frozen
+class Expected:
+    """The possible cost of a received request: ``output`` tokens, ``units``, and ``input`` tokens unless by size."""
+
+    output: int = 0
+    units: Mapping[str, int] = attrs.field(factory=dict)
+    input: int | None = None
+
+
+Oracle = Callable[[ReceivedRequest], Expected]
+
+
+@attrs.frozen
+class Sent:
+    """A request to ``path``: ``json`` or a ``form``."""
+
+    path: str
+    expected: Oracle
+    json: Body | None = None
+    form: bytes = b""
+    label: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        if self.json is not None:
+            return {"json": self.json, "headers": HEAD}
+        return {"content": self.form, "headers": {**HEAD, "content-type": KIND}}
+
+
+class Levels:
+    """The amounts that the client ann has reserved and used."""
+
+    def __init__(self, served: InProcess) -> None:
+        self._allowances = served.service.allowances
+
+    def _levels(self, which: str) -> Mapping[str, float]:
+        found = {}
+        for one in self._allowances.of_client("ann"):
+            counter = one.counter(self._allowances.now(), None)
+            assert counter is not None
+            found[one.measure] = getattr(self._allowances.counters.level(counter), which)
+        return found
+
+    @property
+    def held_amounts(self) -> Mapping[str, float]:
+        return self._levels("held")
+
+    @property
+    def used_amounts(self) -> Mapping[str, float]:
+        return self._levels("used")
+
+
+class HeldProvider:
+    """A provider that rejects each request once it is ``released``."""
+
+    def __init__(self) -> None:
+        self.released = trio.Event()
+
+    async def __call__(self, received: ReceivedRequest) -> ScriptedAnswer:
+        await self.released.wait()
+        return json_answer({"error": {"message": "no"}}, 400)
+
+
+def input_tokens(received: ReceivedRequest, expected: Expected) -> int:
+    return max(1, len(received.body) // 4) if expected.input is None else expected.input
+
+
+def dollars(expected: Expected) -> int:
+    return round(sum(UNITS[unit] * number for unit, number in expected.units.items()) * 10**9)
+
+
+async def compare(
+    served: InProcess, provider: EndpointProvider, held: HeldProvider, sent: Sent, *, leaves: bool
+) -> None:
+    """Send a request; compare its reservation with the received bytes, and its charge if the client leaves."""
+    levels = Levels(served)
+    used, number = levels.used_amounts, len(provider.asked)
+    async with (
+        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
+        trio.open_nursery() as nursery,
+    ):
+        statuses: list[int] = []
+
+        async def ask() -> None:
+            statuses.append((await client.post(sent.path, **sent.arguments)).status_code)
+
+        nursery.start_soon(ask)
+        await eventually(lambda: bool(statuses) or len(provider.asked) > number)
+        assert not statuses, "the provider must receive the request"
+        received = provider.asked[-1]
+        expected = sent.expected(received)
+        tokens = input_tokens(received, expected)
+        assert levels.held_amounts["tokens"] == tokens + expected.output
+        assert levels.held_amounts["usd"] == dollars(expected)
+        assert levels.used_amounts["requests"] == 1
+        if leaves:
+            nursery.cancel_scope.cancel()
+        else:
+            held.released.set()
+    await eventually(lambda: not levels.held_amounts["tokens"])
+    assert levels.used_amounts["tokens"] - used["tokens"] == (tokens if leaves else 0)
+    assert levels.used_amounts["usd"] - used["usd"] == (dollars(expected) if leaves else 0)
