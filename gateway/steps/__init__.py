@@ -5,7 +5,8 @@
 - ``runner`` calls a step, with ``breaker``: pauses after failures, and ``memory``: texts that were clean before.
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
   edits them, and ``json_texts`` finds values in JSON bytes.
-- ``exemptions`` lists the strings that are no text.
+- ``response_texts`` finds the strings of a response that its reader does not report. ``exemptions`` lists the strings
+  that are no text.
 - ``endpoints`` lists those that no step can read. ``advice`` describes the consequences of steps for ``trigate check``
   and ``trigate explain``.
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.

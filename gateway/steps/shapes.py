@@ -11,12 +11,13 @@ import attrs
 
 from trigate.steps import Part
 
-LeafKind: TypeAlias = Literal["text", "json", "exempt", "url", "data", "held", "tokens", "name", "summary"]
+LeafKind: TypeAlias = Literal["text", "json", "exempt", "url", "data", "held", "tokens", "name", "summary", "echo"]
 """The treatment of a value.
 
 ``text`` is text. ``json`` is JSON text, also in a string. ``exempt`` is no text: a model, an id, an enum, a signature.
 ``url`` is an address or a data URL, ``data`` is base64. ``held`` is the id of content that only the provider has.
 ``tokens`` is text or token ids, ``name`` a tool's name, which is text only if no passage has it as its tool.
+``echo`` repeats the request, or tokens of the text.
 ``summary`` is a seal, whose text is that of the gateway's own compaction."""
 
 
@@ -128,6 +129,11 @@ DATA: Final = Shape(Leaf("data"))
 NAME: Final = Shape(Leaf("name"))
 CHOICE: Final = Shape(Leaf("exempt", "tools"))
 """The shape of a choice of tools: a word, or an object with the names of tools."""
+ECHO: Final = Shape(Leaf("echo"))
+FAILURE: Final = Shape(
+    TEXT.leaf, members=dict(message=TEXT, **exempt("type", "code", "param", "status", "reason", "domain", "error_code"))
+)
+"""The shape of an error."""
 SUMMARY: Final = Shape(Leaf("summary"))
 HELD: Final = Shape(Leaf("held"))
 EXEMPT_LIST: Final = array(EXEMPT, EXEMPT_LEAF)

@@ -73,6 +73,8 @@ class TextWalk:
             self.unreadable.append(path)
         elif first == b"{" and (shape.members is not None or shape.cases is not None):
             self._object(start, end, shape, path, context)
+        elif first == b"{" and shape.items is not None:  # one object in place of a list, as Google's examples have it
+            self.value(start, end, shape.items, path, self._in_turn(0, context) if shape.turns else context)
         elif first == b"[" and shape.items is not None:
             self._array(start, end, shape, path, context)
         elif first == b'"':
@@ -109,9 +111,12 @@ class TextWalk:
         for index, (first, last) in enumerate(json_texts.read_items(self._body, start, end)):
             inner = attrs.evolve(context, item=(start, index))
             if shape.turns:
-                self.has_turns = True
-                inner = attrs.evolve(inner, turn=index)
+                inner = self._in_turn(index, inner)
             self.value(first, last, shape.items, f"{path}[{index}]", inner)
+
+    def _in_turn(self, index: int, context: TextContext) -> TextContext:
+        self.has_turns = True
+        return attrs.evolve(context, turn=index)
 
     def _enter(self, scope: Scope, names: dict[str, Member], context: TextContext, start: int, end: int) -> TextContext:
         """Return the context of the object's values."""

@@ -36,3 +36,14 @@ def table_for(api: str) -> TextTable:
         return TextTable(Shape(members={}))
     tables = import_module("gateway.steps.tables.endpoints")
     return TextTable(tables.OWN.get(api, tables.REQUEST))
+
+
+@cache
+def answer_table_for(api: str) -> TextTable:
+    """Return the table of the responses of an API or endpoint, and of the events of its streams."""
+    if api in APIS:
+        module = import_module(f"gateway.steps.tables.{api}")
+        return TextTable(module.ANSWER, spell=getattr(module, "camel_case", None))
+    if api not in ENDPOINTS:
+        return TextTable(Shape(members={}))
+    return TextTable(import_module("gateway.steps.tables.endpoints").ANSWER)

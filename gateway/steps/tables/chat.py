@@ -10,8 +10,10 @@ from gateway.steps.shapes import (
     ANYTHING,
     CHOICE,
     DATA,
+    ECHO,
     EXEMPT,
     EXEMPT_LIST,
+    FAILURE,
     HELD,
     JOINED,
     MARK,
@@ -49,13 +51,15 @@ _CONTENT: Final = array(
     Leaf("text"),
 )  # fmt: skip
 
+LOGPROBS: Final = record(None, content=ECHO, refusal=ECHO, tokens=ECHO, top_logprobs=ECHO)
+
 _FUNCTION: Final = record(None, name=NAME, arguments=document("tool_calls"))
 _CALL: Final = record(
     Scope("tool_calls", tool=("function.name", "custom.name"), call_id=("id",)),
     function=_FUNCTION,
     custom=record(None, name=NAME, input=text("tool_calls")),
     extra_content=record(None, google=record(None, thought_signature=EXEMPT)),
-    **exempt("id", "type"),
+    **exempt("id", "type", "index"),
 )
 _OLD_CALL: Final = record(Scope("tool_calls", tool=("name",)), name=NAME, arguments=document("tool_calls"))
 
@@ -69,7 +73,7 @@ _DETAILS: Final = array(
 _MEMBERS: Final = dict(
     content=_CONTENT, refusal=TEXT, reasoning_content=text("reasoning"), reasoning=text("reasoning"),
     reasoning_details=_DETAILS, tool_calls=array(_CALL), function_call=_OLD_CALL, audio=record(None, id=HELD),
-    **_MARKS, **exempt("role", "tool_call_id"),
+    **_MARKS, **exempt("role", "tool_call_id", "channel"),
 )  # fmt: skip
 
 
@@ -106,3 +110,32 @@ REQUEST: Final = record(
         "presence_penalty", "logprobs", "top_logprobs", "parallel_tool_calls",
     ),
 )  # fmt: skip
+
+_ANSWERED: Final = record(
+    Scope("assistant"), name=NAME,
+    **{
+        **_MEMBERS,
+        "audio": record(None, id=HELD, data=DATA, transcript=TEXT),
+        "annotations": array(record(None, type=EXEMPT, url_citation=record(None, title=TEXT, url=TEXT))),
+    },
+)  # fmt: skip
+_MODERATION: Final = record(
+    None, model=EXEMPT, type=EXEMPT, code=EXEMPT, message=TEXT,
+    results=array(record(None, **exempt("model", "type"), categories=ECHO, category_scores=ECHO,
+                         category_applied_input_types=ECHO)),
+)  # fmt: skip
+ANSWER: Final = record(
+    Scope("assistant"),
+    choices=array(
+        record(
+            None, message=_ANSWERED, delta=_ANSWERED, text=TEXT, logprobs=LOGPROBS,
+            **exempt("finish_reason", "native_finish_reason", "stop_reason", "index"),
+        )
+    ),
+    error=FAILURE, metadata=ECHO, moderation=record(None, input=_MODERATION, output=_MODERATION), usage=ECHO,
+    x_groq=record(None, id=EXEMPT, usage=ECHO, error=TEXT),
+    **exempt(
+        "id", "object", "created", "model", "system_fingerprint", "service_tier", "obfuscation", "p", "provider",
+    ),
+)  # fmt: skip
+"""The shape of a complete response and of each event of a stream."""

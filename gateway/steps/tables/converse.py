@@ -9,6 +9,7 @@ from typing import Final
 from gateway.steps.shapes import (
     ANYTHING,
     DATA,
+    ECHO,
     EXEMPT,
     JOINED,
     MARK,
@@ -112,3 +113,21 @@ _REQUEST: Final[dict[str, Shape]] = {
 REQUEST: Final = Shape(
     members={**_REQUEST, "input": record(None, converse=Shape(members=_REQUEST), invokeModel=ANYTHING)}
 )  # fmt: skip
+
+_DELTA: Final = record(
+    None, text=TEXT, toolUse=record(None, input=TEXT), toolResult=array(record(None, text=TEXT, json=document())),
+    reasoningContent=record(None, text=TEXT, redactedContent=EXEMPT, signature=EXEMPT),
+    citation=_CITATION, image=_medium("image/"),
+)  # fmt: skip
+ANSWER: Final = record(
+    Scope("assistant"),
+    output=record(None, message=record(None, content=array(_BLOCK), role=EXEMPT)),
+    start=record(
+        None, toolUse=record(None, name=NAME, **exempt("toolUseId", "type")),
+        toolResult=record(None, **exempt("toolUseId", "type", "status")), image=record(None, format=EXEMPT),
+    ),
+    delta=_DELTA, additionalModelResponseFields=ANYTHING, usage=ECHO, metrics=ECHO, trace=ANYTHING,
+    performanceConfig=record(None, latency=EXEMPT), serviceTier=record(None, type=EXEMPT),
+    **exempt("stopReason", "role", "contentBlockIndex", "p"),
+)  # fmt: skip
+"""The shape of a complete response and of each event of a stream."""

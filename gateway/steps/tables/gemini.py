@@ -11,8 +11,10 @@ from typing import Final
 from gateway.steps.shapes import (
     ANYTHING,
     DATA,
+    ECHO,
     EXEMPT,
     EXEMPT_LIST,
+    FAILURE,
     HELD,
     JOINED,
     NAME,
@@ -126,3 +128,26 @@ _REQUEST: Final[dict[str, Shape]] = {
     **exempt("model", "serviceTier", "store"),
 }  # fmt: skip
 REQUEST: Final = Shape(members={**_REQUEST, "generateContentRequest": Shape(members=_REQUEST)})
+
+_SAFETY: Final = array(record(None, **exempt("category", "probability", "severity", "blocked")))
+_CITATION: Final = record(None, title=TEXT, uri=TEXT, license=EXEMPT, publicationDate=ECHO)
+_CANDIDATE: Final = record(
+    None,
+    content=_content("assistant"), safetyRatings=_SAFETY, finishMessage=TEXT,
+    citationMetadata=record(None, citationSources=array(_CITATION), citations=array(_CITATION)),
+    logprobsResult=ECHO, groundingMetadata=ANYTHING, urlContextMetadata=ANYTHING,
+    **exempt("finishReason", "index", "tokenCount", "avgLogprobs"),
+)  # fmt: skip
+ANSWER: Final = array(
+    record(
+        Scope("assistant"),
+        candidates=array(_CANDIDATE),
+        usageMetadata=ECHO,
+        createTime=EXEMPT,
+        promptFeedback=record(None, blockReason=EXEMPT, blockReasonMessage=TEXT, safetyRatings=_SAFETY),
+        error=FAILURE,
+        modelStatus=record(None, message=TEXT, **exempt("modelStage", "retirementTime")),
+        **exempt("modelVersion", "responseId"),
+    )
+)
+"""The shape of a complete response and of each event of a stream. A stream may be an array."""

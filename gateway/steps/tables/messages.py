@@ -9,8 +9,10 @@ from gateway.steps.shapes import (
     ANYTHING,
     CHOICE,
     DATA,
+    ECHO,
     EXEMPT,
     EXEMPT_LIST,
+    FAILURE,
     HELD,
     JOINED,
     MARK,
@@ -31,7 +33,11 @@ from gateway.steps.shapes import (
 from trigate.steps import Part
 
 _CALLER: Final = record(None, **exempt("type", "tool_id"))
-_COMMON: Final = {"cache_control": MARK, "caller": _CALLER, **exempt("type", "id", "tool_use_id", "toolset_name")}
+_COMMON: Final = {
+    "cache_control": MARK,
+    "caller": _CALLER,
+    **exempt("type", "id", "tool_use_id", "toolset_name", "is_error"),
+}
 _CITATIONS: Final = Shape(
     Leaf("text"), members={"enabled": EXEMPT},
     items=record(
@@ -149,3 +155,37 @@ REQUEST: Final = record(
         "fallback_credit_token", "workspace_id", "anthropic_version", "anthropic_beta",
     ),
 )  # fmt: skip
+
+_CONTAINER: Final = record(
+    None, id=HELD, expires_at=EXEMPT, skills=array(record(None, **exempt("type", "skill_id", "version")))
+)  # fmt: skip
+_STOP_DETAILS: Final = record(
+    None, explanation=TEXT, **exempt("type", "category", "fallback_credit_token", "recommended_model"),
+)  # fmt: skip
+_ENDED: Final[dict[str, Shape]] = {
+    "container": _CONTAINER, "stop_details": _STOP_DETAILS, "usage": ECHO, "stop_sequence": ECHO,
+    "context_management": record(None, applied_edits=array(record(None, type=EXEMPT))),
+    "diagnostics": record(None, cache_miss_reason=ECHO), "stop_reason": EXEMPT,
+    "input_transformations": array(record(None, **exempt("type", "id", "action", "reason"))),
+}  # fmt: skip
+_WHOLE: Final[dict[str, Shape]] = {**_ENDED, "content": array(_BLOCK), **exempt("id", "type", "role", "model")}
+_DELTA: Final = record(
+    None, text=TEXT, partial_json=TEXT, thinking=TEXT, content=TEXT,
+    citation=record(
+        None, cited_text=TEXT, title=TEXT, document_title=TEXT, url=TEXT, source=TEXT,
+        **exempt("type", "encrypted_index", "file_id"),
+    ),
+    **exempt("type", "signature", "encrypted_content"), **_ENDED,
+)  # fmt: skip
+ANSWER: Final = Shape(
+    scope=Scope("assistant"),
+    members={
+        **_WHOLE,
+        "message": Shape(members=_WHOLE),
+        "content_block": _BLOCK,
+        "delta": _DELTA,
+        "error": FAILURE,
+        **exempt("index", "request_id"),
+    },
+)
+"""The shape of a complete response and of each event of a stream."""

@@ -10,6 +10,7 @@ from gateway.steps.shapes import (
     ANYTHING,
     CHOICE,
     DATA,
+    ECHO,
     EXEMPT,
     EXEMPT_LIST,
     HELD,
@@ -159,3 +160,45 @@ REQUEST: Final = record(
         "type", "stream_id",
     ),
 )  # fmt: skip
+
+_ERROR_OBJECT: Final = record(None, message=TEXT, misalignment=ANYTHING, **exempt("code", "param", "type"))
+_MODERATION: Final = record(
+    None, message=TEXT, **exempt("model", "type", "code"),
+    **dict.fromkeys(("categories", "category_scores", "category_applied_input_types"), ECHO),
+)  # fmt: skip
+_RESPONSE: Final[dict[str, Shape]] = {
+    "output": array(ITEM), "error": _ERROR_OBJECT, "incomplete_details": record(None, reason=EXEMPT),
+    "moderation": record(None, input=_MODERATION, output=_MODERATION), "output_text": TEXT,
+    "input_transformations": array(record(None, **exempt("id", "action", "reason", "type"))),
+    "conversation": record(None, Leaf("held"), id=HELD), "previous_response_id": HELD,
+    **dict.fromkeys(
+        (
+            "instructions", "tools", "tool_choice", "metadata", "text", "reasoning", "prompt", "user",
+            "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_diagnostics", "usage",
+            "content_filters",
+            "tool_usage", "access_programs", "image", "billing", "context_management", "max_output_tokens",
+        ),
+        ECHO,
+    ),
+    **exempt(
+        "id", "object", "model", "status", "service_tier", "truncation", "prompt_cache_retention", "created_at",
+        "completed_at", "background", "max_tool_calls", "top_logprobs",
+        "presence_penalty", "frequency_penalty", "parallel_tool_calls", "store", "temperature", "top_p",
+    ),
+}  # fmt: skip
+_EVENT: Final = record(
+    None, delta=TEXT, text=TEXT, refusal=TEXT, arguments=TEXT, input=TEXT, code=TEXT, command=TEXT, output=TEXT,
+    transcript=TEXT, message=TEXT, error=_ERROR_OBJECT, item=ITEM, part=CONTENT.items or ANYTHING,
+    response=Shape(members=_RESPONSE), annotation=_ANNOTATIONS.items or ANYTHING, logprobs=ECHO, partial_image_b64=DATA,
+    **exempt(
+        "type", "sequence_number", "item_id", "output_index", "content_index", "summary_index", "annotation_index",
+        "obfuscation", "response_id", "param", "stream_id", "id", "event_id",
+    ),
+)  # fmt: skip
+_AUDIO: Final = Shape(members={**(_EVENT.members or {}), "delta": DATA})
+ANSWER: Final = cases(
+    "object",
+    cases("type", _EVENT, {"response.audio.delta": _AUDIO}),
+    {"response": Shape(members=_RESPONSE), "response.compaction": Shape(members=_RESPONSE)},
+)
+"""The shape of a complete response and of each event of a stream."""

@@ -412,3 +412,12 @@ def test_a_request_of_16_mb_takes_seconds_at_most() -> None:
     assert time.process_time() - started < 30
     assert found["messages"][-1] == body["messages"][-1]
     assert found["messages"][7]["content"].startswith("my [M] 7")
+
+
+def test_one_object_may_be_in_place_of_a_list() -> None:
+    body = {"contents": {"role": "user", "parts": {"text": "hi"}}, "tools": {"functionDeclarations": {"name": "read"}}}
+
+    assert rows("gemini", body) == [
+        ("user", "contents.parts.text", "hi", None),
+        ("tools", "tools.functionDeclarations", '{"name": "read"}', "read"),
+    ]

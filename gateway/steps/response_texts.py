@@ -1,0 +1,241 @@
+"""The strings of a provider's response that its reader does not report, so that no text reaches a client unseen.
+
+They count where the client gets the provider's own bytes. The reader's events have all other text.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from gateway.steps.json_texts import without_surrogates
+from gateway.steps.shapes import ANYTHING, Shape
+from gateway.steps.tables import TextTable, answer_table_for
+from streams.events import ErrorInfo, Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from trigate.steps import Passage
+
+KEPT_CHARACTERS: Final = 2**20
+"""The most characters of a response's text that are kept to recognize repetitions of it. Beyond them, a repetition is
+checked again."""
+
+CONTEXT: Final = 4096
+"""Characters of the text before, if a string continues that of an earlier event."""
+
+MAX_SKELETONS: Final = 256
+MAX_EXACT: Final = 16
+MAX_SEARCHES: Final = 1000
+"""The most strings of one event that are searched for in the response's text."""
+
+_Text: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
+_TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+_NO_TEXT: Final = frozenset(("exempt", "held", "data", "summary", "echo"))
+_NO_JSON: Final = (b"", b"[DONE]")
+_PADDING: Final = re.compile(rb'"(?:obfuscation|p)":[ ]?+"[A-Za-z0-9]*+"')
+_STREAMED: Final = re.compile(r"delta|partial|candidates|contentBlock")
+
+
+class _MemberList(list[tuple[str, Any]]):
+    """The members of an object, duplicates included."""
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_MemberList, strict=False).decode
+
+
+@attrs.frozen(eq=False)
+class StringAt:
+    """A string of a response and its path: a value, or the name of an unknown member."""
+
+    path: str
+    text: str
+    is_value: bool = True
+
+
+class UnreadTexts:
+    """The strings of one response, or of its events in order, that are in no event of its reader.
+
+    An event with the form of an earlier one, apart from text that was reported, takes microseconds."""
+
+    def __init__(self, api: str) -> None:
+        self._table = answer_table_for(api)
+        self._exact: set[bytes] = set()  # events without their texts
+        self._skeletons: set[bytes] = set()  # also without numbers and padding
+        self._seen: set[str] = set()
+        self._blocks: dict[int, list[str]] = {}
+        self._length = 0
+        self._tails: dict[str, str] = {}
+
+    def find(self, data: bytes, events: Sequence[Event]) -> list[Passage]:
+        """Return the strings in ``data``, JSON of an event or a complete response, that ``events`` do not have.
+
+        A string that continues one of an earlier event is shown after it."""
+        texts = [event for event in events if isinstance(event, _TEXTS)]
+        self._keep(texts)
+        rest = _without_texts(data, texts)
+        if rest is not None and (rest in self._exact or _skeleton(rest) in self._skeletons):
+            return []
+        if data in _NO_JSON:
+            return []
+        unread, is_repeated = self._unread(data, events)
+        if rest is not None and not unread:
+            if len(self._exact) < MAX_EXACT:
+                self._exact.add(rest)
+            if not is_repeated and len(self._skeletons) < MAX_SKELETONS:
+                self._skeletons.add(_skeleton(rest))
+        return unread
+
+    def _unread(self, data: bytes, events: Sequence[Event]) -> tuple[list[Passage], bool]:
+        """Return the unread strings, and whether others only repeat earlier ones."""
+        reported = set(reported_strings(events))
+        whole = "\0".join(reported)
+        found: list[Passage] = []
+        searches, is_repeated = 0, False
+        for one in read_strings(self._table, data):
+            text = one.text
+            if text in reported:
+                continue
+            searches += 1
+            continues = one.is_value and _STREAMED.search(one.path) is not None
+            if (text in self._seen and not continues) or (
+                searches <= MAX_SEARCHES and (_contains(whole, text) or self._is_in_earlier_text(text))
+            ):
+                is_repeated = True
+                continue
+            self._seen.add(text)
+            before = self._tails.get(one.path, "") if continues else ""
+            if continues:
+                self._tails[one.path] = (before + text)[-CONTEXT:]
+            found.append(Passage("other", one.path, before + text, released_length=len(before)))
+        return found, is_repeated
+
+    def _keep(self, texts: Iterable[_Text]) -> None:
+        for event in texts:
+            self._blocks.setdefault(event.block, []).append(event.text)
+            self._length += len(event.text)
+        while self._length > KEPT_CHARACTERS and self._blocks:
+            oldest = next(iter(self._blocks))
+            self._length -= sum(map(len, self._blocks.pop(oldest)))
+
+    def _is_in_earlier_text(self, text: str) -> bool:
+        """Return whether ``text`` is in a block whose text was reported before."""
+        for pieces in self._blocks.values():
+            if len(pieces) > 1:
+                pieces[:] = ["".join(pieces)]
+            if _contains(pieces[0], text):
+                return True
+        return False
+
+
+def response_texts(api: str, data: bytes) -> list[Passage]:
+    """Return all strings of a complete response of ``api`` or an endpoint, as if no reader reported any."""
+    return UnreadTexts(api).find(data, ())
+
+
+def read_strings(table: TextTable, data: bytes) -> Iterator[StringAt]:
+    """Yield the strings of ``data`` that may be text. Data that is no JSON is one string."""
+    try:
+        value = _decode(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        yield StringAt("", data.decode("utf-8", "replace"))
+        return
+    for found in _walk(value, table.shape, "", table):
+        if found.text:
+            yield found
+
+
+def _walk(value: Any, shape: Shape, path: str, table: TextTable) -> Iterator[StringAt]:
+    if shape.leaf.kind == "echo":
+        return
+    if isinstance(value, str):
+        if shape.leaf.kind not in _NO_TEXT:
+            yield StringAt(path, without_surrogates(value))
+    elif isinstance(value, _MemberList):
+        if shape.items is not None and shape.members is None and shape.cases is None:
+            shape = shape.items  # one object in place of a list
+        while shape.cases is not None:
+            shape = _choose(shape, value, table)
+        known = shape.members or {}
+        for name, inner in value:
+            spelled = name if table.spell is None else table.spell(name)
+            at = f"{path}.{name}" if path else name
+            if spelled not in known:
+                yield StringAt(at, without_surrogates(name), is_value=False)
+            yield from _walk(inner, known.get(spelled, ANYTHING), at, table)
+    elif isinstance(value, list):
+        if shape.items is None and shape.leaf.kind in _NO_TEXT:
+            shape = ANYTHING
+        for index, inner in enumerate(value):
+            yield from _walk(inner, shape.items or ANYTHING, f"{path}[{index}]", table)
+
+
+def _choose(shape: Shape, value: _MemberList, table: TextTable) -> Shape:
+    assert shape.cases is not None
+    words = {
+        "true" if inner is True else inner
+        for name, inner in value
+        if (name if table.spell is None else table.spell(name)) == shape.cases.by
+        and (inner is True or isinstance(inner, str))
+    }
+    return shape.cases.shapes.get(words.pop() if len(words) == 1 else "", shape.cases.default)
+
+
+def reported_strings(events: Iterable[Event]) -> Iterator[str]:
+    """Yield the strings in ``events`` that steps see."""
+    for event in events:
+        match event:
+            case TextDelta() | RefusalDelta() | ReasoningDelta() | ToolCallDelta():
+                yield event.text
+            case ToolCallStart():
+                yield event.name
+            case ErrorInfo():
+                yield event.message
+            case _:
+                for item in (getattr(event, "item", None), getattr(event, "details", None)):
+                    if item is not None:
+                        yield from all_strings(item)
+
+
+def all_strings(value: Any) -> Iterator[str]:
+    """Yield each string in a decoded JSON value, and each name of a member."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from all_strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from all_strings(inner)
+
+
+def _contains(seen: str, text: str) -> bool:
+    """Return whether ``text`` is in ``seen``, plain or with JSON's escapes."""
+    return text in seen or json.dumps(text)[1:-1] in seen or json.dumps(text, ensure_ascii=False)[1:-1] in seen
+
+
+def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
+    """Return ``data`` without the strings that are ``texts``; ``None`` if a text is not found."""
+    for event in texts:
+        written = _as_written(data, event.text)
+        if written is None:
+            return None
+        data = data.replace(written, b'""', 1)
+    return data
+
+
+def _as_written(data: bytes, text: str) -> bytes | None:
+    """Return the string ``text`` as ``data`` writes it, ``None`` if it is not in ``data`` or has unusual escapes."""
+    raw = b'"%b"' % text.encode("utf-8", "replace")
+    if raw in data and b"\\" not in raw:
+        return raw
+    escaped = (json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"), json.dumps(text).encode())
+    return next((one for one in escaped if one in data), None)
+
+
+def _skeleton(data: bytes) -> bytes:
+    """Return ``data`` without digits and padding, which differ in each event.
+
+    The strings of two events with the same skeleton differ in digits, padding and reported texts only. That is enough
+    if all strings of one event are exempt or reported."""
+    return _PADDING.sub(b"", data).translate(None, b"0123456789")

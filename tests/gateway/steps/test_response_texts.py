@@ -1,0 +1,215 @@
+"""Every string of a provider's response is reported by its reader, found as unread, or on the list of exemptions."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import anthropic.types.beta
+import botocore.session
+import openai.types
+import openai.types.audio
+import openai.types.chat
+import openai.types.responses
+import pytest
+
+from gateway.steps.exemptions import exempt_answer_paths
+from gateway.steps.response_texts import UnreadTexts, reported_strings, response_texts
+from gateway.steps.tables.gemini import camel_case
+from providers.apis import CODECS
+from streams.events import ErrorInfo, TextDelta
+from tests.support.recordings import ABSENT, CORPUS, recordings
+from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
+
+TYPES: Final[dict[str, tuple[str, Any]]] = {
+    "chat": ("chat", openai.types.chat.ChatCompletion),
+    "chat chunk": ("chat", openai.types.chat.ChatCompletionChunk),
+    "messages": ("messages", anthropic.types.beta.BetaMessage),
+    "messages event": ("messages", anthropic.types.beta.BetaRawMessageStreamEvent),
+    "responses": ("responses", openai.types.responses.Response),
+    "responses event": ("responses", openai.types.responses.ResponseStreamEvent),
+    "compaction": ("responses", openai.types.responses.CompactedResponse),
+    "completions": ("completions", openai.types.Completion),
+    "images": ("image_generations", openai.types.ImagesResponse),
+    "moderations": ("moderations", openai.types.ModerationCreateResponse),
+    "transcriptions": ("transcriptions", openai.types.audio.TranscriptionVerbose),
+    "transcription event": ("transcriptions", openai.types.audio.TranscriptionStreamEvent),
+    "embeddings": ("embeddings", openai.types.CreateEmbeddingResponse),
+}
+
+
+def is_exempt(path: str, exempt: tuple[str, ...]) -> bool:
+    """Return whether ``path`` is on the list, or below a path that ends with ``.*``."""
+    return path in exempt or any(path.startswith(one[:-2]) for one in exempt if one.endswith(".*"))
+
+
+def find_unseen(api: str, strings: Iterator[tuple[str, Any]]) -> tuple[list[str], int]:
+    """Return the strings that would reach a client unseen if no reader reported them; and the number of all."""
+    exempt, wrong, count = exempt_answer_paths(api), [], 0
+    for path, body in strings:
+        count += 1
+        name = path.removeprefix(".")
+        found = sum(one.text.count(MARKER) for one in response_texts(api, json.dumps(body).encode()))
+        if found > 1 or (not found and not is_exempt(name, exempt)):
+            wrong.append(f"{name} in {json.dumps(body)}")
+    return wrong, count
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["alone", "with all members"])
+@pytest.mark.parametrize(("api", "kind"), TYPES.values(), ids=TYPES)
+def test_every_string_of_an_sdk_is_found_or_exempt(api: str, kind: Any, full: bool) -> None:
+    wrong, count = find_unseen(api, plant(kind, full=full))
+
+    assert wrong == []
+    assert count
+
+
+@pytest.mark.parametrize("operation", ["Converse", "ConverseStream"])
+def test_every_string_of_botocores_model_is_found_or_exempt(operation: str) -> None:
+    model = botocore.session.get_session().get_service_model("bedrock-runtime")
+    shape = model.operation_model(operation).output_shape
+    shapes = [shape]
+    if operation == "ConverseStream":
+        events = shape.members["stream"].members
+        shapes = [event for name, event in events.items() if not name.endswith("Exception")]
+    for one in shapes:
+        assert find_unseen("converse", plant_in_shape(one))[0] == []
+
+
+FOLDERS: Final = {
+    "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses", "gemini": "gemini",
+    "converse": "bedrock_converse",
+}  # fmt: skip
+
+
+def recorded_streams(api: str) -> list[list[tuple[str, Any]]]:
+    """Return the events of each recorded stream of ``api``, with decoded data, except those without JSON."""
+    own = [one.body for one in recordings() if one.own and one.api == api and one.streamed and one.status == 200]
+    folder = CORPUS / FOLDERS[api]
+    files = sorted((*folder.glob("*.response.sse"), *folder.glob("*.response.eventstream")))
+    found = []
+    for stream in (*own, *(file.read_bytes() for file in files)):
+        framing = CODECS[api].wire.framing
+        splitter = framing.splitter(2**24)
+        parsed = [framing.parse(raw) for raw in (*splitter.feed(stream), framing.complete(splitter.close()))]
+        found.append([(name, json.loads(data)) for name, data in filter(None, parsed) if data[:1] == b"{"])
+    return found
+
+
+def shown_strings(api: str, stream: list[tuple[str, Any]]) -> tuple[list[str], bool]:
+    """Return the strings of a stream that steps see, and whether it ended with a failure."""
+    reader, unread = CODECS[api].reader(), UnreadTexts(api)
+    shown: list[str] = []
+    has_failed = False
+    for name, value in stream:
+        data = json.dumps(value).encode()
+        events = reader.read_event(name, data)
+        has_failed = has_failed or any(isinstance(event, ErrorInfo) for event in events)
+        shown += (*reported_strings(events), *(one.text for one in unread.find(data, events)))
+    shown += reported_strings(reader.close())
+    return shown, has_failed
+
+
+@pytest.mark.parametrize("api", FOLDERS)
+def test_every_string_of_recorded_streams_is_shown_or_exempt(api: str) -> None:
+    """One string of each path in all streams: the reader reports it, or it is unread."""
+    streams = recorded_streams(api)
+    if not streams:
+        pytest.skip(ABSENT)
+    exempt, seen, wrong = exempt_answer_paths(api), set(), []
+    for stream in streams:
+        for index, (name, value) in enumerate(stream):
+            for path, changed in plant_in_value(value):
+                at = (camel_case(path) if api == "gemini" else path).removeprefix(".")
+                kind = value.get("type", name), at, str(value.get("delta"))[:12]
+                if kind in seen or is_exempt(at, exempt):
+                    continue
+                seen.add(kind)
+                shown, has_failed = shown_strings(api, [*stream[:index], (name, changed), *stream[index + 1 :]])
+                if not has_failed and not any(MARKER in one for one in shown):
+                    wrong.append(f"{kind} in {json.dumps(changed)[:500]}")
+
+    assert wrong == []
+    assert len(seen) > 5
+
+
+@pytest.mark.parametrize("api", FOLDERS)
+def test_texts_of_recorded_streams_are_shown_once(api: str) -> None:
+    """What the reader reports is not shown again as unread, also where later events repeat it."""
+    streams = recorded_streams(api)
+    if not streams:
+        pytest.skip(ABSENT)
+    for stream in streams:
+        reader, unread = CODECS[api].reader(), UnreadTexts(api)
+        for name, value in stream:
+            data = json.dumps(value).encode()
+            events = reader.read_event(name, data)
+            texts = {event.text for event in events if isinstance(event, TextDelta) and len(event.text) > 20}
+            assert [one.text for one in unread.find(data, events) if one.text in texts] == []
+
+
+def chunk(text: str, **more: Any) -> bytes:
+    return json.dumps({"id": "1", "choices": [{"index": 0, "delta": {"content": text}}], **more}).encode()
+
+
+def test_an_event_like_earlier_ones_is_clean_only_without_new_strings() -> None:
+    unread = UnreadTexts("chat")
+    for text in ("a", "b", 'it\'s 5 \u00e9 "quoted"\n'):
+        assert unread.find(chunk(text), [TextDelta(0, text)]) == []
+
+    assert [one.text for one in unread.find(chunk("c", note="new"), [TextDelta(0, "c")])] == ["note", "new"]
+    assert unread.find(chunk("e", note="new"), [TextDelta(0, "e")]) == []
+    assert [one.text for one in unread.find(chunk("e", note="4111"), [TextDelta(0, "e")])] == ["4111"]
+    assert [one.text for one in unread.find(chunk("e", note="4112"), [TextDelta(0, "e")])] == ["4112"]
+    assert [one.text for one in unread.find(chunk("secret"), [])] == ["secret"]
+
+
+def test_the_pieces_of_an_unknown_stream_are_shown_together() -> None:
+    unread = UnreadTexts("chat")
+    pieces = [json.dumps({"choices": [{"delta": {"thought": piece}}]}).encode() for piece in ("sk-", "ab", "ab")]
+
+    shown = [[one for one in unread.find(piece, []) if one.text != "thought"][-1] for piece in pieces]
+
+    assert [(one.text, one.released_length) for one in shown] == [("sk-", 0), ("sk-ab", 3), ("sk-abab", 5)]
+
+
+def test_a_repeated_text_that_differs_is_shown() -> None:
+    """The last events of a Responses stream repeat the text, and some clients show only that."""
+    unread = UnreadTexts("responses")
+    delta = {"type": "response.output_text.delta", "item_id": "1", "delta": "fine"}
+    unread.find(json.dumps(delta).encode(), [TextDelta(0, "fine")])
+
+    done = {"type": "response.output_text.done", "item_id": "1", "text": "fine"}
+    assert unread.find(json.dumps(done).encode(), []) == []
+    other = json.dumps(done | {"text": "a secret"}).encode()
+    assert [one.text for one in unread.find(other, [])] == ["a secret"]
+
+
+def test_every_choice_is_found() -> None:
+    """The reader of a stream follows one choice."""
+    body = json.dumps({"choices": [{"index": i, "message": {"content": f"text {i}"}} for i in range(3)]}).encode()
+
+    assert [one.text for one in UnreadTexts("chat").find(body, [TextDelta(0, "text 0")])] == ["text 1", "text 2"]
+
+
+def test_data_that_is_no_json_is_text() -> None:
+    assert [one.text for one in response_texts("chat", b"not JSON")] == ["not JSON"]
+    assert response_texts("chat", b"[DONE]") == []
+    assert [one.text for one in response_texts("chat", b"[" * 100_000)] == ["[" * 100_000]
+
+
+def test_duplicate_members_are_found() -> None:
+    body = b'{"choices": [{"message": {"content": "a"}}], "choices": [{"message": {"content": "b"}}]}'
+
+    assert [one.text for one in response_texts("chat", body)] == ["a", "b"]
+
+
+def test_a_large_response_takes_seconds_at_most() -> None:
+    """100,000 strings that are not in the text."""
+    body = json.dumps({"vendor": [f"string {i}" for i in range(100_000)]}).encode()
+    unread = UnreadTexts("chat")
+    unread.find(chunk("x" * 2**20), [TextDelta(0, "x" * 2**20)])
+    started = time.process_time()
+
+    assert len(unread.find(body, [])) == 100_001
+    assert time.process_time() - started < 20
