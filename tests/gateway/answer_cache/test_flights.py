@@ -252,6 +252,27 @@ async def test_a_leaders_own_deadline_does_not_fail_its_followers():
         assert stage.provider.calls == 2
 
 
+async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
+    """The second leader was a follower of the first one; both end by their own deadlines."""
+    async with staged() as stage:
+        first = Client(stage, **{"x-trigate-deadline": "0.5"})
+        await eventually(lambda: stage.provider.calls == 1)
+        second = Client(stage, **{"x-trigate-deadline": "1.5"})
+        await stage.is_followed_by(1)
+        await all_of([first])
+        await eventually(lambda: stage.provider.calls == 2)
+        followers = [Client(stage) for _ in range(8)]
+        await stage.is_followed_by(8)
+        await all_of([second])
+        assert (first.status, second.status) == (504, 504)
+        await eventually(lambda: stage.provider.calls == 3)
+        await stage.is_followed_by(7)
+        stage.provider.send(*EVENTS)
+        await all_of(followers)
+        assert {client.status for client in followers} == {200}
+        assert (stage.provider.calls, stage.provider.closed) == (3, 2)
+
+
 async def test_a_follower_that_leaves_before_content_ends_no_other_request():
     async with staged() as stage:
         leader = Client(stage)
