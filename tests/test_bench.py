@@ -136,7 +136,7 @@ def test_growth_is_measured_and_fitted(grown):
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_the_page_of_growth_holds_all_it_needs(grown):
+def test_the_growth_page_needs_no_other_file(grown):
     page = (grown[0] / "growth.html").read_text()
     assert page.count("<figure>") == 2
     assert page.count("<circle") == 2 * (2 + 2)  # a measured point, an end of the line
@@ -146,7 +146,7 @@ def test_the_page_of_growth_holds_all_it_needs(grown):
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_the_drawing_of_growth_stands_alone(grown):
+def test_the_growth_chart_needs_no_other_file(grown):
     text = (grown[0] / "growth.svg").read_text()
     drawing = ElementTree.fromstring(text)
     assert drawing.tag == f"{SVG}svg"
@@ -158,7 +158,7 @@ def test_the_drawing_of_growth_stands_alone(grown):
     assert not re.search(r"href=|url\(|@import|<script", text)
 
 
-def test_the_page_tells_of_the_plots_that_it_shows():
+def test_the_page_describes_its_plots():
     page, drawn = ((ROOT / "docs" / name).read_text() for name in ("performance.md", "growth.svg"))
     told = re.findall(
         r"^\| (.+?: .+?) \| (.+?) \| (.+?) \| (\d+ %) \|", page.partition("](growth.svg)")[2], re.MULTILINE

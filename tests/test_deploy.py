@@ -133,7 +133,7 @@ def config_path(tmp_path) -> Path:
     return path
 
 
-def test_the_mounted_configuration_is_good_with_what_the_secret_holds(config_path):
+def test_the_mounted_configuration_is_valid_with_the_secret(config_path):
     (place,) = (one["mountPath"] for one in CONTAINER["volumeMounts"] if one["name"] == "secrets")
     given = KUBERNETES["Secret"]["stringData"]
     secrets = {f"{place}/{name}": text.replace("replace-me", "f" * 64) for name, text in given.items()}
@@ -204,7 +204,7 @@ def test_probes_and_ports_exist(config_path):
     assert [port["targetPort"] for port in KUBERNETES["Service"]["spec"]["ports"]] == [requests["name"]]
 
 
-def test_several_replicas_share_their_state_and_let_nobody_in_without_a_key(config_path):
+def test_several_replicas_share_their_state_and_require_a_key(config_path):
     config = load(config_path, None)
     assert KUBERNETES["HorizontalPodAutoscaler"]["spec"]["minReplicas"] >= 2
     assert config.state_storage is not None
@@ -298,7 +298,7 @@ def test_the_chart_has_the_version_of_the_package():
     assert (chart["version"], chart["appVersion"]) == (version, version)
 
 
-def test_there_is_memory_for_as_many_streams_as_are_let_in():
+def test_the_memory_limit_suffices_for_all_admitted_streams():
     resources = CONTAINER["resources"]
     need = IDLE + Limits().in_flight * STREAM
     assert megabytes(resources["requests"]["memory"]) > need

@@ -52,7 +52,7 @@ def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests
 
 
 @pytest.mark.slow
-def test_all_providers_away_are_asked_hardly_at_all_and_found_at_once_when_they_are_back():
+def test_unavailable_providers_get_few_requests_and_recover_immediately():
     """Retries multiplied one provider's limit into thousands of refusals: bman654/clodex#81, ray-project/ray#64399."""
     found = both_ways(Trouble(1, 4, ALL, GONE), rate=10)
     away = [found["route"][minute] for minute in (1, 2, 3)]
@@ -98,7 +98,7 @@ def test_a_silent_provider_costs_patience_and_no_more():
 
 
 @pytest.mark.parametrize(("name", "panels"), [("outage", 4), ("away", 2)])
-def test_the_drawings_stand_alone(name, panels):
+def test_the_outage_charts_need_no_other_file(name, panels):
     text = (ROOT / f"docs/{name}.svg").read_text()
     drawing = ElementTree.fromstring(text)
     assert len(drawing.findall(f"{SVG}g")) == panels

@@ -191,7 +191,7 @@ def test_actions_of_hosted_ci_are_pinned():
             assert re.fullmatch(r"actions/[\w-]+@(?:v\d+|[0-9a-f]{40})", step["uses"])
 
 
-def test_the_quick_loop_is_the_same_wherever_it_stands():
+def test_the_quick_loop_is_the_same_in_every_place():
     (recipe,) = re.findall(r"^quick \*ARGS:\n    (.*) \{\{ARGS\}\}$", (ROOT / "justfile").read_text(), re.M)
     assert recipe in [block.strip() for block in blocks_in((ROOT / "CONTRIBUTING.md").read_text(), "sh")]
     assert recipe in [step.get("run") for step in STEPS]

@@ -127,7 +127,7 @@ def test_every_row_is_for_a_command():
 
 
 @pytest.mark.parametrize("text", ["do `trigate frob FILE`", "```sh\ncd /tmp\n```", "| a | `just\n  frob` |"])
-def test_a_command_is_found_wherever_it_stands(tmp_path, text):
+def test_a_command_is_found_anywhere_on_a_page(tmp_path, text):
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{text}\n\nand `trigate` is no command.\n")
     (found,) = documented.commands_in(page)

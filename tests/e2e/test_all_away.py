@@ -65,7 +65,7 @@ def stage() -> Iterator[Stage]:
             yield Stage(gateway, upstream)
 
 
-def test_targets_that_are_away_are_left_alone_and_clients_are_told_when_to_come_back(stage):
+def test_unavailable_targets_get_no_requests_and_clients_get_a_retry_after(stage):
     """Clients retry as well, and both together multiply: openai/codex#30471, bman654/clodex#81."""
     began = time.monotonic()
     replies = stage.load("best")

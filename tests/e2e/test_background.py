@@ -194,7 +194,7 @@ def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand,
 
 
 @each_api
-def test_a_turn_that_was_not_asked_for_as_a_stream_is_followed_to_its_end(gateway, by_hand, api):
+def test_an_unstreamed_turn_can_be_followed_to_its_end(gateway, by_hand, api):
     with called(gateway, by_hand, api, f"followed-{api}") as (id, up), Wire.connect(gateway.port) as client:
         client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n".encode())
         client.read_until(b"\r\n\r\n")
@@ -224,7 +224,7 @@ async def test_an_end_that_comes_while_a_follower_is_slow_is_not_missed():
 
 
 @each_api
-def test_a_turn_is_cancelled_with_what_was_said_and_its_followers_are_told(gateway, by_hand, api):
+def test_a_cancelled_turn_keeps_its_text_and_its_followers_are_informed(gateway, by_hand, api):
     own = f"cancelled-{api}"
     with streaming(gateway, by_hand, api, own) as (id, client, up):
         reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
@@ -338,7 +338,7 @@ def age_marks(path: Path) -> None:
         assert db.execute("UPDATE nodes SET body = ? WHERE kind = 'mark'", (old,)).rowcount
 
 
-async def test_a_turn_that_ends_while_it_is_given_up_keeps_its_own_end(monkeypatch):
+async def test_a_turn_that_ends_while_declared_lost_keeps_its_own_end(monkeypatch):
     """Its worker lives, but could not leave a mark in time."""
     monkeypatch.setattr(background, "STALE", 0.0)
     store = Interrupted(1e9, 2**20)

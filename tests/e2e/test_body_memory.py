@@ -46,7 +46,7 @@ def status(gateway: Gateway, name: str, path: str = PATHS["chat"]) -> tuple[int,
     return reply.status, reply.headers.get("retry-after", "")
 
 
-def test_a_slow_upload_holds_its_clients_share_and_no_other(gateway, upstream):
+def test_a_slow_upload_only_uses_its_clients_share(gateway, upstream):
     """It counts with what it has brought, until it ends in whatever way."""
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as slow:
@@ -58,7 +58,7 @@ def test_a_slow_upload_holds_its_clients_share_and_no_other(gateway, upstream):
     eventually(lambda: status(gateway, "alice") == (200, ""), what="the share is given back")
 
 
-def test_a_promise_holds_nothing(gateway, upstream):
+def test_a_stated_length_reserves_no_memory(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as slow:
         slow.send(head("alice", 60 * 2**20))

@@ -169,7 +169,7 @@ def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end
 
 @pytest.mark.parametrize("stream", [False, True], ids=["stream_for_whole", "whole_for_stream"])
 @pytest.mark.parametrize("n", [1, 2])
-def test_two_choices_in_another_form_than_was_asked_for_are_refused_and_not_halved(gateway, upstream, n, stream):
+def test_two_choices_in_another_form_are_refused_instead_of_halved(gateway, upstream, n, stream):
     """What comes in another form is translated, and a translation has one choice."""
     body = REQUESTS["chat"].replace(b"MODEL", b'asked-chat","n":%d,"x":"' % n)
     answer = (JSON, (WHOLE["chat"],)) if stream else (STREAM, EVENTS["chat"])
@@ -307,7 +307,7 @@ def spelled(key: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
 @pytest.mark.parametrize("api", OLDER)
-def test_an_error_that_repeats_the_gateways_key_is_given_without_it_in_every_spelling(gateway, upstream, api, way):
+def test_the_gateways_key_is_masked_in_errors_in_every_spelling(gateway, upstream, api, way):
     """(RFC 8259, section 7; BerriAI/litellm#15799)"""
     key = spelled(f"sk-{api}-key")[way].encode()
     error = b'{"type":"error","error":{"type":"invalid_request_error","message":"bad key: %b", "x" : 1.0}}' % key
@@ -334,7 +334,7 @@ def test_an_error_that_is_written_anew_says_no_key_in_any_of_its_members(gateway
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_an_answers_headers_that_repeat_the_gateways_key_are_given_without_it(gateway, upstream, api):
+def test_the_gateways_key_is_masked_in_response_headers(gateway, upstream, api):
     names = ("openai-processing-ms", "anthropic-x", "x-request-id", "x-ratelimit-key", "cf-ray")
     for key in spelled(f"sk-{api}-key"):
         upstream.script(Raw(200, (*JSON, *((name, f"a {key} b") for name in names)), (WHOLE[api],)))

@@ -290,7 +290,7 @@ def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream
     assert charged(line(gateway, id)) == (COST, "exact")
 
 
-def test_a_compaction_is_charged_whoever_makes_it(gateway, upstream):
+def test_a_compaction_is_charged_whether_made_here_or_by_the_provider(gateway, upstream):
     usage = {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 600}, "output_tokens": 50}
     item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "c2VhbA=="}
     theirs = {"id": "resp_1", "object": "response.compaction", "created_at": 1, "output": [item], "usage": usage}

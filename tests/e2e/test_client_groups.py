@@ -56,7 +56,7 @@ def listed(gateway: Gateway, key: str) -> list[str]:
 
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_group_that_must_stay_is_told_the_failure_and_another_is_served(gateway, upstream, api, stream):
+def test_a_restricted_group_gets_the_failure_and_another_is_served(gateway, upstream, api, stream):
     # A key locked to one place got another's answer by way of the fallbacks: BerriAI/litellm#38572.
     upstream.script(Script(text="ok"), DOWN, DOWN, DOWN, Script(text="ok"))
     assert ask(gateway, SHOP, "best", text="something else").status == 200  # so that nobody is out

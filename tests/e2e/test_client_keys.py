@@ -88,7 +88,7 @@ def refused(api: str, reply: Reply, status: int) -> str:
     ],
     ids=["bearer", "x-api-key", "both", "own header"],
 )
-def test_a_key_opens_the_door_and_stays_behind_it(gateway, upstream, api, headers):
+def test_a_client_key_authenticates_and_is_not_forwarded(gateway, upstream, api, headers):
     upstream.script(Script(text="hello"))
     reply = ask(gateway, api, {**headers, "x-stainless-kept": "yes"})
     assert reply.status == 200, reply.body
@@ -318,7 +318,7 @@ def warnings(gateway: Gateway) -> list[str]:
 
 
 @pytest.mark.process
-def test_an_open_door_to_other_machines_is_a_loud_warning():
+def test_an_exposed_gateway_without_keys_is_a_warning():
     port = free_port()
     with running(alone(port), port, "--host", "0.0.0.0", "--open") as gateway:
         eventually(lambda: warnings(gateway), what="the warning")

@@ -291,7 +291,7 @@ def test_its_picker_gets_every_model_at_once_and_aliases_for_those_of_others(gat
 
 
 @pytest.mark.parametrize(("alias", "model"), [("claude-via-gpt", "gpt-4o"), ("anthropic-local", "qwen")])
-def test_an_alias_from_the_picker_is_answered_by_the_model_behind_it(gateway, upstream, alias, model):
+def test_an_alias_from_the_picker_is_answered_by_its_model(gateway, upstream, alias, model):
     upstream.script(FINE)
     reply = ask(gateway, body(alias))
     assert reply.status == 200

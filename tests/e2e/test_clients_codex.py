@@ -144,7 +144,7 @@ def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
 
 @pytest.mark.parametrize("model", OLDER)
 @pytest.mark.parametrize("end", ["cut", "reset"])
-def test_a_cut_answer_is_never_told_as_complete(gateway, upstream, model, end):
+def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, end):
     """It asks again upon a failure, and believes what looks complete."""
     pieces = {
         "chat": b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":'

@@ -206,7 +206,7 @@ def test_a_providers_own_compaction_passes(gateway, theirs):
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
-def test_a_provider_without_compaction_is_asked_for_a_summary(gateway, theirs, status):
+def test_a_provider_without_compaction_gets_a_request_for_a_summary(gateway, theirs, status):
     theirs.below["/v1/responses/compact"] = Raw(status, JSON, (b"{}",))
     theirs.scripts = [Script(text=NOTES)]
     reply = compact(gateway, "native")
@@ -252,7 +252,7 @@ def count(gateway: Gateway, model: str, input: Any = "hi", **more: Any) -> Reply
 
 
 @pytest.mark.parametrize("model", ["on-messages", "on-responses", "native"])
-def test_the_providers_own_count_is_given(gateway, theirs, model):
+def test_the_providers_own_count_is_returned(gateway, theirs, model):
     path = COUNTS["messages" if model == "on-messages" else "responses"]
     theirs.below[path] = COUNTED
     reply = count(gateway, model, instructions="Be brief.", tools=[TOOL])

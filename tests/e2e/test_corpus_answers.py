@@ -366,7 +366,7 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
 @grouped(TRANSLATED)
-def test_a_translated_answer_says_what_the_provider_said(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
+def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
     for cell in cells:
         with case(cell.key):
             got = ask(cell)

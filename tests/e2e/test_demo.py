@@ -208,7 +208,7 @@ def test_the_sdks_finish_a_round_with_a_tool(served, model):
 
 
 @pytest.mark.process
-def test_words_come_at_the_pace_that_was_asked_for():
+def test_words_arrive_at_the_requested_pace():
     with running_command("mock", "--port", "0", "--pace", "0.004") as mock:
         assert mock.banner.startswith("trigate mock is listening on http://127.0.0.1:")
         assert "mock-small, mock-large" in mock.banner

@@ -146,7 +146,7 @@ def test_an_example_works_as_it_is_explained(name, failing, answers):
 
 
 @pytest.mark.parametrize("stage", ["regions"], indirect=True)
-def test_a_wall_holds_whatever_fails(stage):
+def test_a_restricted_key_stays_restricted_whatever_fails(stage):
     """A key that was kept to one model got another's answer: BerriAI/litellm#38572."""
     stage.providers.failing = {"eu-azure-1": "overloaded", "eu-azure-2": "server_error"}
     reply = stage.ask("gpt-5", client="bank")

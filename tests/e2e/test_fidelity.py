@@ -117,7 +117,7 @@ def with_thoughts(api: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", REFUSALS)
-def test_refused_reasoning_is_left_out_and_asked_once_more(gateway, upstream, api, stream):
+def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstream, api, stream):
     upstream.script(Raw(400, JSON, (REFUSALS[api],)), Script(text="fine"))
     reply = gateway.request("POST", PATHS[api], with_thoughts(api) | {"stream": stream})
     assert reply.status == 200
@@ -131,13 +131,13 @@ def test_refused_reasoning_is_left_out_and_asked_once_more(gateway, upstream, ap
 
 
 @pytest.mark.parametrize("api", REFUSALS)
-def test_it_is_asked_no_third_time(gateway, upstream, api):
+def test_a_second_refusal_is_not_retried(gateway, upstream, api):
     upstream.script(*[Raw(400, JSON, (REFUSALS[api],))] * 3)
     complaint(api, gateway.request("POST", PATHS[api], with_thoughts(api)), 400, passed=True)
     assert len(upstream.seen) == 2
 
 
-def test_a_refusal_of_something_else_is_not_asked_again(gateway, upstream):
+def test_a_refusal_of_something_else_is_not_retried(gateway, upstream):
     upstream.script(Raw(400, JSON, (b'{"error":{"message":"bad tools","type":"invalid_request_error"}}',)))
     complaint("responses", gateway.request("POST", PATHS["responses"], with_thoughts("responses")), 400, passed=True)
     assert len(upstream.seen) == 1
@@ -171,7 +171,7 @@ def count(gateway: Gateway, model: str, path: str = COUNT):
     return gateway.request("POST", path, asked, {"anthropic-beta": "x-1"})
 
 
-def test_a_provider_that_counts_is_asked(gateway, upstream):
+def test_a_provider_with_token_counting_is_used(gateway, upstream):
     upstream.script(Raw(200, JSON, (b'{"input_tokens":123}',)))
     reply = count(gateway, MODELS["messages"], f"{COUNT}?beta=true")
     assert (reply.status, reply.json) == (200, {"input_tokens": 123})

@@ -133,7 +133,7 @@ def files(count: int) -> bytes:
     ],
     ids=["turns-gzip", "kept-gzip", "turns", "lists", "most-turns", "most-kept", "members", "60MiB"],
 )
-def test_no_body_holds_up_a_stream(gateway, upstream, server, api, body, coding, status):
+def test_no_large_body_delays_a_stream(gateway, upstream, server, api, body, coding, status):
     upstream.script(Script(text="hello"))
     sent, headers = (gzip.compress(body, 1), {"content-encoding": coding}) if coding else (body, {})
     with streaming(gateway, server) as paced:

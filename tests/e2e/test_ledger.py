@@ -282,7 +282,7 @@ class Unsound:
 
 @pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
 @pytest.mark.parametrize("api", OLDER)
-async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
+async def test_an_internal_error_is_reported_as_one_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
     settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
     limits, authenticator = settings.limits, Authenticator(settings)
     admission = Admission(settings, authenticator, Shares())
@@ -320,7 +320,7 @@ def test_a_record_is_settled_once(caplog):
 
 
 @pytest.mark.parametrize(("sent", "status"), [(None, 503), (200, 200)], ids=["unanswered", "answered"])
-def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent, status):
+def test_an_exchange_cut_by_the_shutdown_blames_no_one_else(sent, status):
     record = Record("req_1", "chat", attempts=1, status=sent, shut_down=True)
     for disconnected in (True, False):
         line = Ledger(readable=False).line(record, disconnected)

@@ -59,7 +59,7 @@ def test_the_models_that_a_limited_key_may_use_may_be_named_next_to_one_another(
 
 
 @pytest.mark.parametrize("way", [WAYS[0], WAYS[4]])
-def test_a_key_without_limits_names_what_it_likes(gateway, upstream, way):
+def test_a_key_without_limits_may_name_models_in_any_member(gateway, upstream, way):
     upstream.script(Script(text="ok"))
     assert ask(gateway, "chat", FREE, asked("chat", **way)).status == 200
     assert way.items() <= upstream.seen[0].json.items()

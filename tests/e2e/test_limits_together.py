@@ -63,7 +63,7 @@ def pair(upstream, server) -> Iterator[tuple[Gateway, Gateway]]:
         yield one, other
 
 
-def test_workers_hold_a_limit_together(upstream):
+def test_workers_enforce_a_limit_together(upstream):
     """Held once per worker (BerriAI/litellm#16011)."""
     port = free_port()
     with running(settings(upstream, port), port, "--workers", "2") as gateway:
@@ -99,7 +99,7 @@ def test_an_idle_gateway_shows_what_others_use(pair):
     assert ratios(other)["trigate_budget_held_ratio"] == 0
 
 
-def test_two_gateways_hold_a_limit_together(pair, server):
+def test_two_gateways_enforce_a_limit_together(pair, server):
     """Double the cap with two replicas (BerriAI/litellm#39390)."""
     one, other = pair
     answers = burst([one, other], 16)

@@ -130,7 +130,7 @@ def test_a_name_of_several_models_is_answered_though_one_of_them_is_away(gateway
     eventually(asked)
 
 
-def test_the_file_holds_hashes_and_no_key(folder, gateway):
+def test_the_file_contains_hashes_and_no_key(folder, gateway):
     text = (folder / "trigate.yaml").read_text()
     assert text.count("sha256: ") == 5
     assert "sk-team" not in text

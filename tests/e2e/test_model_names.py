@@ -42,7 +42,7 @@ def post(gateway: Gateway, api: str, model: str, key: str = FULL):
 
 
 @pytest.mark.parametrize(("name", "id"), ODD.items())
-def test_a_name_of_any_characters_is_asked_for_as_it_is_configured(gateway, upstream, name, id):
+def test_a_name_of_any_characters_is_requested_as_configured(gateway, upstream, name, id):
     upstream.script(Script(text="ok"))
     assert post(gateway, "chat", name).status == 200
     assert upstream.seen[0].json["model"] == id

@@ -234,7 +234,7 @@ def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
 
 
 @each
-def test_a_client_that_stays_is_told_of_a_failure(gateway, by_hand, cell):
+def test_a_client_that_stays_gets_the_failure(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
         one.up.send(b"HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}")
         assert b"retry-after: 7" in one.client.read_until(b"\r\n\r\n")

@@ -131,7 +131,7 @@ def test_penalties_reach_providers_that_have_them(gateway, upstream, api):
     assert lost == (penalties.keys() if api == "messages" else set())
 
 
-def test_an_output_without_its_call_is_refused_before_the_provider_is_asked(gateway, upstream):
+def test_an_output_without_its_call_is_refused_before_a_provider_request(gateway, upstream):
     output = {"type": "function_call_output", "call_id": "call_w1", "output": "27 °C"}
     upstream.script(Script(calls=(WEATHER,), stop="tool_calls"), Script(text="Warm."))
     body = {"model": "on-chat", "input": [output], "tools": [TOOL]}

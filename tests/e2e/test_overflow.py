@@ -85,7 +85,7 @@ def test_anthropics_own_refusal_passes_byte_for_byte(gateway, upstream):
     assert (reply.status, reply.body) == (400, own)
 
 
-def test_a_compatible_servers_own_words_are_told_as_anthropic_would(gateway, upstream):
+def test_a_compatible_servers_overflow_is_rephrased_like_anthropics(gateway, upstream):
     """Bedrock and others answer Messages clients in words that Claude Code does not know."""
     upstream.script(Raw(400, JSON, (refusal("Input is too long for requested model."),)))
     reply = gateway.request("POST", PATHS["messages"], question("messages", "messages"))

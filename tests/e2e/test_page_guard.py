@@ -103,7 +103,7 @@ def audited(path: Path, event: str) -> list[dict[str, Any]]:
     return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
 
 
-def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tmp_path, upstream):
+def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, upstream):
     path = tmp_path / "audit.log"
     asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("GET", "/ui/events")]
     with keyed(tmp_path, upstream, gateway_thread) as gateway:

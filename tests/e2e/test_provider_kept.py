@@ -210,7 +210,7 @@ def test_a_stream_that_is_replayed_passes(gateway, one):
     assert (one.seen[0].path, one.seen[0].query) == ("/v1/responses/resp_theirs", "stream=true&starting_after=4")
 
 
-def test_providers_are_asked_in_turn_each_account_once(gateway, one, two):
+def test_each_account_is_queried_once_in_turn(gateway, one, two):
     id = turn(gateway, "two").json["id"]
     assert stored(gateway, id).json["id"] == id
     assert [seen.path for seen in one.seen] == [f"/v1/responses/{id}"]
@@ -230,7 +230,7 @@ def test_a_provider_that_fails_does_not_hide_what_another_has(gateway, one, two,
     assert complaint("responses", stored(gateway, "resp_nobodys"), {401: 502}.get(status, status), passed=True)
 
 
-def test_an_id_of_ours_is_never_asked_for_elsewhere(gateway, one, two, chat):
+def test_an_id_of_the_gateway_is_never_sent_to_a_provider(gateway, one, two, chat):
     chat.script(Script(text="It is 7."))
     id = final(turn(gateway, "chat"))["id"]
     for method, rest in (("GET", ""), ("GET", "/input_items"), ("POST", "/cancel"), ("DELETE", ""), ("GET", "")):
@@ -311,7 +311,7 @@ def test_a_conversation_with_another_id_for_other_decoders_is_refused(locked, on
     assert one.seen == []
 
 
-def test_with_keys_and_without_a_store_nobody_is_taken_for_the_owner(ups, chat, by_hand, one):
+def test_with_keys_and_without_a_store_no_client_counts_as_owner(ups, chat, by_hand, one):
     settings = config(models(ups, chat, by_hand), client_keys=KEYS, state_storage={"type": "none"})
     with gateway_thread(settings) as own:
         id = turn(own, "one", key=ALICE).json["id"]

@@ -146,7 +146,7 @@ def test_the_recording_of_a_hedge_contains_the_winning_request(recorder, winner)
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
-def test_a_key_in_a_url_comes_back_to_nobody(recorder, api):
+def test_a_key_in_a_url_is_never_returned(recorder, api):
     path = f"/v1/chat/completions?api_key={URL_KEY}"
     error = {"error": {"message": f"cannot read {path}", "type": "invalid_request_error", "param": None, "code": None}}
     recorder.upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)))
@@ -260,7 +260,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_no_line_repeats_a_credential_whoever_wrote_it(begin, capsys, form):
+def test_no_log_line_contains_a_credential(begin, capsys, form):
     log = begin(form=form)
     log.apply_config(from_mapping(SETTINGS))
     try:
@@ -309,7 +309,7 @@ def test_a_forged_log_line_is_not_taken_for_an_exchange(begin, capsys, form):
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_line_holds_no_control_that_a_terminal_would_obey(begin, capsys, form):
+def test_a_log_line_contains_no_terminal_controls(begin, capsys, form):
     begin(form=form)
     logging.getLogger("some.library").error("a\x1b[2J\x9b2Jb\u202ec")
     told = capsys.readouterr().err

@@ -51,7 +51,7 @@ def ask(gateway: Gateway, body: object, api: str = "messages", **headers: str):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_refused_member_is_left_out_asked_once_more_and_remembered(gateway, upstream, model, stream):
+def test_a_refused_member_is_omitted_on_a_retry_and_remembered(gateway, upstream, model, stream):
     body = asked(model, context_management={"edits": []}, stream=stream, metadata={"a": 1.50})
     upstream.script(extra("context_management"), FINE)
     reply = ask(gateway, body)
@@ -92,7 +92,7 @@ def test_nested_members_go_from_every_tool_and_block(gateway, upstream, model):
     assert all(set(tool) == {"name", "input_schema"} for tool in sent["tools"])
 
 
-def test_the_same_refusal_again_is_told_to_the_client(gateway, upstream, model):
+def test_a_repeated_refusal_is_returned_to_the_client(gateway, upstream, model):
     upstream.script(*[extra("speed")] * 4)
     reply = ask(gateway, asked(model, speed="fast"))
     assert "speed: Extra inputs" in complaint("messages", reply, 400, passed=True)["message"]
@@ -219,7 +219,7 @@ def test_refused_reasoning_and_a_refused_member_are_two_causes(gateway, upstream
     assert "c2ln" not in upstream.seen[-1].body.decode()
 
 
-def test_a_provider_that_never_stops_refusing_is_asked_six_times_at_most(gateway, upstream, model):
+def test_a_provider_that_always_refuses_gets_at_most_six_requests(gateway, upstream, model):
     names = [f"field{i}" for i in range(9)]
     upstream.script(*[extra(name) for name in names])
     reply = ask(gateway, asked(model, **dict.fromkeys(names, 1)))

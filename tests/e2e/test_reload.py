@@ -358,7 +358,7 @@ def test_keys_limits_and_origins_are_those_of_the_new_file(gateway, file, provid
     assert request(gateway.url, "GET", "/v1/responses", headers={**named, **upgrade}).status == 426
 
 
-def test_a_websocket_answers_what_it_was_asked_and_is_then_closed(gateway, file, provider):
+def test_a_websocket_completes_its_answer_before_it_is_closed(gateway, file, provider):
     port = int(gateway.url.rpartition(":")[2])
     client = Client.connect(port, {"authorization": f"Bearer {KEYS[0]}"})
     client.create("m")
@@ -550,7 +550,7 @@ def test_a_worker_that_is_replaced_has_the_keys_that_were_good_last(tmp_path, pr
 
 
 @linux
-def test_a_supervisor_that_is_killed_leaves_neither_keys_nor_prompts_behind(tmp_path, provider):
+def test_a_killed_supervisor_leaves_no_keys_or_prompts_on_disk(tmp_path, provider):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     put(tmp_path / "trigate.yaml", version(0, provider.port))

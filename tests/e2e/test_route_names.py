@@ -65,7 +65,7 @@ def test_a_route_falls_back_however_the_client_named_it(ask, name, api, stream):
 
 
 @pytest.mark.parametrize("name", ["one/a", "a", "single"])
-def test_a_name_of_one_target_has_nobody_behind_it(ask, name):
+def test_a_name_of_one_target_has_no_fallback(ask, name):
     reply, models = ask(name, "chat", DOWN, DOWN)
     assert (reply.status, models) == (503, ["a", "a"]), "the listener allows one more attempt"
 

@@ -269,7 +269,7 @@ def test_patience_ends_for_a_silent_target_while_another_is_left(gateway, provid
     assert reply.headers["x-trigate-tried"] == "a=timeout, b=ok"
 
 
-def test_a_told_wait_is_waited_for(gateway, providers):
+def test_a_stated_wait_is_respected(gateway, providers):
     script(providers, a=(refusal(429, ("retry-after", "1")), WELL))
     began = time.monotonic()
     reply = ask(gateway, "chat", "stubborn")

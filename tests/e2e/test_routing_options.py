@@ -90,7 +90,7 @@ def models(upstream: Upstream) -> list[str]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", OLDER)
-def test_listed_models_are_asked_in_place_of_the_name(gateway, upstream, api, stream):
+def test_listed_models_replace_the_requested_name(gateway, upstream, api, stream):
     upstream.script(DOWN, Script(text="ok"))
     reply = ask(gateway, asked(api, stream=stream), api, models="b, eu-c")
     assert (reply.status, models(upstream)) == (200, ["b", "eu-c"])
@@ -98,7 +98,7 @@ def test_listed_models_are_asked_in_place_of_the_name(gateway, upstream, api, st
     assert not [name for seen in upstream.seen for name, _ in seen.headers if name.startswith("x-trigate")]
 
 
-def test_a_listed_route_is_all_that_it_stands_for(gateway, upstream):
+def test_a_listed_route_means_all_of_its_targets(gateway, upstream):
     upstream.script(DOWN, DOWN, Script(text="ok"))
     assert ask(gateway, asked("chat", "small"), models="home,eu-c").status == 200
     assert models(upstream) == ["a", "b", "eu-c"]
@@ -235,7 +235,7 @@ def test_a_long_prompt_goes_past_a_small_window(gateway, upstream, stream):
     assert models(upstream) == ["b", "small"]
 
 
-def test_a_small_window_that_is_alone_is_asked_and_answers_itself(gateway, upstream):
+def test_a_lone_target_with_a_small_window_returns_its_own_error(gateway, upstream):
     upstream.script(OVERFLOW)
     reply = ask(gateway, asked("chat", "small", messages=LONG))
     assert "maximum context length" in complaint("chat", reply, 400, passed=True)["message"]
@@ -396,7 +396,7 @@ def test_failures_of_other_requests_make_no_target_unavailable(gateway, upstream
     assert models(upstream) == ["a"]
 
 
-def test_a_file_that_some_provider_has_is_asked_for_once(gateway, upstream):
+def test_a_providers_file_is_requested_only_from_it(gateway, upstream):
     upstream.script(DOWN)
     content = [{"type": "input_file", "file_id": "file-1"}]
     body = asked("responses", "kept-by-both", input=[{"role": "user", "content": content}])

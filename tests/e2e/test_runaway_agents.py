@@ -103,7 +103,7 @@ times again, within seven seconds; before that as often over its websocket, whic
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_runaway_program_stops_at_its_purse_and_says_why(gateway, provider_of_more, tmp_path, program):
+def test_a_runaway_program_stops_at_its_budget_with_the_reason(gateway, provider_of_more, tmp_path, program):
     installed(program)
     most, model, *arguments = PROGRAMS[program]
     done = run(gateway, tmp_path, program, model, *arguments)

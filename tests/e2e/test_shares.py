@@ -163,7 +163,7 @@ def test_a_share_of_its_own_goes_before_that_of_all_and_the_whole_is_still_a_503
     is_free(gateway, "bob")
 
 
-def test_a_place_is_given_back_however_a_request_ends(gateway, held):
+def test_a_slot_is_released_however_a_request_ends(gateway, held):
     with under_way(gateway, held, "mallory", 2) as clients:
         clients[0].reset()
         is_free(gateway, "mallory")
@@ -218,7 +218,7 @@ def _upgraded(gateway: Gateway, name: str) -> bool:
         return wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
 
 
-def test_a_websocket_on_which_nothing_is_asked_is_closed_and_one_with_a_request_is_not(held):
+def test_an_idle_websocket_is_closed_and_an_active_one_is_not(held):
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(serving(held.url, websocket_idle="0.3s"))
         busy, idle = (stack.enter_context(websocket.Client.connect(gateway.port, auth("bob"))) for _ in range(2))
@@ -338,7 +338,7 @@ def test_the_viewers_of_one_client_leave_room_for_others(gateway):
             assert gateway.request("GET", "/ui/models", None, auth("mallory")).status == 200
 
 
-def test_a_place_is_kept_for_the_operator_whoever_looks(upstream):
+def test_a_slot_is_reserved_for_the_operator(upstream):
     wide = {"per_client": {"viewers": 0}}
     with (
         serving(upstream.url, limits=wide, ui_key=OPERATOR["authorization"][7:]) as gateway,

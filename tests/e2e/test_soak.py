@@ -8,7 +8,7 @@ from tests.support.traffic import MANNERS
 pytestmark = [pytest.mark.process, pytest.mark.soak]
 
 
-def test_mixed_streams_leave_nothing_behind():
+def test_mixed_streams_leave_no_resources_open():
     said: list[str] = []
     tally = Soak(seconds=1, streams=40, concurrent=0, say=said.append).run()
     assert len(tally.answered) > 50, said
@@ -23,7 +23,7 @@ def test_a_hundred_paced_streams_at_once_are_all_complete():
     assert late[len(late) // 2] < 0.1, said  # p99 says more about a shared machine
 
 
-def test_a_signal_in_the_midst_of_the_work_leaves_nothing_behind():
+def test_a_signal_during_work_leaves_no_resources_open():
     tally = Signals(workers=1, streams=20, pause=0.3, say=lambda _: None).run()
     assert tally.answered
     assert tally.stalled

@@ -52,7 +52,7 @@ def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream
 
 
 @pytest.mark.parametrize(("path", "api"), PATHS)
-def test_the_door_is_before_every_spelling(guarded, upstream, path, api):
+def test_every_path_spelling_requires_authentication(guarded, upstream, path, api):
     upstream.script(ANSWER)
     complaint_of_none = guarded.request("POST", path, question(api, "m"))
     assert complaint_of_none.status == 401

@@ -166,7 +166,7 @@ def check_no_end(one: Call) -> None:
 
 
 @shows("keeps its HTTP/2 window closed for the write timeout (30 s)")
-def test_an_http2_client_that_keeps_its_window_shut_is_given_up(stalled, cell):
+def test_an_http2_client_with_a_closed_window_is_disconnected(stalled, cell):
     client, stream, one = stalled[SHUTS_WINDOW, cell.id]
     assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())

@@ -108,7 +108,7 @@ def test_a_provider_that_dies_in_mid_answer_leaves_a_failed_turn(sdk, upstream, 
 
 
 @each_api
-def test_a_client_that_leaves_in_mid_answer_finds_what_was_said(sdk, gateway, upstream, api):
+def test_a_client_that_leaves_midway_finds_the_partial_answer(sdk, gateway, upstream, api):
     upstream.script(broken(api, "hang"))
     with sdk.responses.create(model=f"on-{api}", input="Tell.", stream=True) as stream:
         events = []

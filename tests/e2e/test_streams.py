@@ -291,7 +291,7 @@ def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, by_hand, sent):
 # Ends
 
 
-def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway, by_hand):
+def test_a_client_gets_the_end_even_if_the_provider_keeps_the_connection(gateway, by_hand):
     with all_pairs(gateway, by_hand) as calls:
         begun = time.perf_counter()
         for (_, model_api), (_, provider_end) in calls.items():
@@ -443,7 +443,7 @@ def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_ha
 # Limits
 
 
-def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
+def test_requests_beyond_the_limit_are_refused_before_admission(by_hand):
     with gateway_thread(settings(by_hand, limits={"in_flight": 2})) as own:
         with contextlib.ExitStack() as stack:
             for _ in range(2):

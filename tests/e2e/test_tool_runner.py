@@ -149,7 +149,7 @@ def test_the_sdk_continues_without_threads_if_state_is_off(upstream):
         assert client.threads == ["create", None, None, None] * 2
 
 
-def test_a_lost_thread_is_told_again_by_the_sdk(upstream):
+def test_the_sdk_resends_a_lost_thread(upstream):
     """The memory of the process that kept it has ended with it."""
     port = free_port()
     with Client(f"http://127.0.0.1:{port}") as client:

@@ -346,7 +346,7 @@ def test_a_client_that_leaves_ends_its_spans(gateway, by_hand, collector):
     assert spans["chat by-hand"].status == 0
 
 
-def test_a_client_that_does_not_want_to_be_traced_is_not_and_its_provider_is_reported(gateway, upstream, collector):
+def test_an_untraced_client_has_no_spans_and_its_provider_learns_that(gateway, upstream, collector):
     upstream.script(ANSWER, ANSWER)
     assert ask(gateway, "on-chat", "unsampled", {"traceparent": f"00-{UNTRACED}-{PARENT}-00"}) == 200
     assert upstream.seen[0].header("traceparent").startswith(f"00-{UNTRACED}-")
@@ -387,7 +387,7 @@ def test_spans_have_the_sampling_settings_sent_to_the_provider(gateway, upstream
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"max_tokens": 1e999}', b'{"seed": "7", "n": true}',
                                   b'{"max_tokens": 9223372036854775808, "top_p": null}', b'{"a":' * 9000])  # fmt: skip
-def test_a_limit_that_is_none_is_not_said(body):
+def test_a_missing_limit_is_not_in_the_span(body):
     assert request_attributes(body) == {}
 
 
@@ -404,7 +404,7 @@ def test_the_answers_own_id_and_model_are_reported(gateway, upstream, collector,
     assert said["gen_ai.response.id"].encode() in rendered
 
 
-def test_tokens_written_to_a_cache_are_said_under_both_names(gateway, upstream, collector):
+def test_cache_write_tokens_have_both_attribute_names(gateway, upstream, collector):
     upstream.script(attrs.evolve(ANSWER, tokens=Tokens(prompt=20, cache_read=5, cache_write=6, output=9)))
     assert ask(gateway, "on-messages", "cache-written") == 200
     said = collector.of("cache-written")["chat on-messages"].attributes

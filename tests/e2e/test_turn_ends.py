@@ -196,7 +196,7 @@ def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @each_api
-def test_a_turn_whose_client_leaves_is_stored_as_cancelled_with_what_was_said(gateway, by_hand, api, how):
+def test_an_abandoned_turn_is_stored_as_cancelled_with_its_text(gateway, by_hand, api, how):
     with speaking(gateway, by_hand, api) as (client, up, id):
         client.reset() if how == "RST" else client.close()
         up.closed_after(time.perf_counter(), 5)

@@ -139,7 +139,7 @@ def test_the_name_of_another_page_gets_nothing(gateway):
     assert gateway.request("GET", "/ui/models", headers={"host": "rebound.example"}).status == 403
 
 
-def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway):
+def test_a_viewer_beyond_the_limit_is_refused_until_another_leaves(gateway):
     with contextlib.ExitStack() as stack:
         for _ in range(MOST_VIEWERS):
             stack.enter_context(viewer(gateway)).read_until(b"event: all")
@@ -224,7 +224,7 @@ def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..
 
 
 @pytest.mark.process
-def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
+def test_with_keys_current_viewers_must_authenticate_too(configured):
     process, change = configured
     with viewer(process) as wire:
         wire.read_until(b"event: all")
@@ -248,7 +248,7 @@ def settled(process: Gateway) -> int:
 
 
 @pytest.mark.process
-def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
+def test_the_live_view_lists_only_models_that_the_client_may_use(configured):
     process, change = configured
     limited = [{"name": "me", "key": "of-the-client", "models": ["openai/on-chat"]}]
     change(client_keys=limited, ui_key="of-the-operator")

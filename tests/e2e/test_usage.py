@@ -108,7 +108,7 @@ def test_a_whole_answer_without_usage_is_estimated(gateway, upstream):
     assert (found["output_tokens"], found["usage_estimated"]) == (10_000, True)
 
 
-def test_a_provider_that_refuses_the_question_is_asked_once_more_without_it(gateway, upstream):
+def test_a_request_is_retried_without_a_refused_usage_option(gateway, upstream):
     refusal = {"error": {"message": "Unrecognized request argument supplied: stream_options", "type": "invalid"}}
     upstream.script(Raw(400, JSON, (json.dumps(refusal).encode(),)), ANSWER, ANSWER)
     reply = ask(gateway, "xai/refuses", stream=True)
@@ -119,7 +119,7 @@ def test_a_provider_that_refuses_the_question_is_asked_once_more_without_it(gate
     assert "stream_options" not in upstream.seen[2].json, "learned"
 
 
-def test_a_provider_that_counts_unasked_and_refuses_to_be_asked_is_not_asked(gateway, upstream):
+def test_a_provider_that_refuses_the_usage_option_does_not_get_it(gateway, upstream):
     usage = b'"usage":{"prompt_tokens":20,"completion_tokens":9,"total_tokens":29}'
     chunk = (
         b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}],%b}\n\ndata: [DONE]\n\n' % usage

@@ -153,7 +153,7 @@ def test_an_acknowledgement_of_an_answer_gets_none(client, upstream):
 # Prewarm
 
 
-def test_a_prewarm_calls_nobody_and_can_be_continued(gateway, client, upstream):
+def test_a_prewarm_sends_no_request_and_can_be_continued(gateway, client, upstream):
     upstream.script(Script(text="warm"))
     ahead = {"type": "message", "role": "developer", "content": "Be brief."}
     frames = client.ask("on-chat", [ahead], generate=False)
@@ -377,7 +377,7 @@ def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, wa
 
 
 @retried_when_late
-def test_a_client_that_does_not_read_holds_up_its_own_provider_only(gateway, by_hand, upstream):
+def test_a_client_that_does_not_read_delays_only_its_own_provider(gateway, by_hand, upstream):
     upstream.script(Script(text="quick"))
     with Client.connect(gateway.port) as idle, called(idle, by_hand) as up:
         up.send(SSE + chunks(*answer_stream("chat").opening))
@@ -420,7 +420,7 @@ def test_a_wrong_key_is_a_401_on_the_upgrade(locked):
     assert all(line["status"] == 401 and line["api"] == "responses" for line in refused)
 
 
-def test_a_key_lets_in_and_is_named_in_every_line(locked, upstream):
+def test_a_websocket_key_authenticates_and_its_client_is_logged(locked, upstream):
     upstream.script(Script(text="hello"))
     key = next(iter(KEYS))
     with Client.connect(locked.port, {"authorization": f"Bearer {key}"}) as client:

@@ -106,7 +106,7 @@ def test_the_headers_of_a_login_go_along_with_a_translated_turn(gateway, upstrea
 
 
 @pytest.mark.parametrize("repeats", [True, False])
-def test_a_turn_goes_on_with_all_that_was_said_before(client, upstream, repeats):
+def test_a_turn_continues_with_the_whole_conversation(client, upstream, repeats):
     upstream.script(events(SEALED, CALL, repeats=repeats), events(CALL, id="resp_p2"), Script(text="bye"))
     question = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "look"}]}
     client.ask("on-responses", [question], **ASKED)
@@ -119,7 +119,7 @@ def test_a_turn_goes_on_with_all_that_was_said_before(client, upstream, repeats)
     assert second["reasoning"] == ASKED["reasoning"]
 
 
-def test_reasoning_that_nobody_can_read_any_more_is_left_out_with_the_ids_that_need_it(client, upstream):
+def test_unreadable_reasoning_is_omitted_with_the_ids_that_need_it(client, upstream):
     """A provider that has not stored it answers "Item 'rs_2' not found", or that ``fc_1`` lacks its reasoning."""
     upstream.script(events(BARE, CALL), Script(text="bye"))
     client.ask("on-responses", "look", store=False)

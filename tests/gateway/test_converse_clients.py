@@ -142,7 +142,7 @@ def test_the_id_of_a_model_is_decoded_once(gateway, upstream):
         assert [seen.json["model"] for seen in upstream.seen] == [f"up-{api}"] * 2
 
 
-def test_a_signed_request_needs_a_key_of_the_gateway_beside_it(gateway, upstream):
+def test_a_signed_request_also_needs_a_gateway_key(gateway, upstream):
     with pytest.raises(ClientError) as refused:
         client(gateway, signed=True).converse(modelId="up-chat", messages=HI)
     error = refused.value.response["Error"]

@@ -237,7 +237,7 @@ async def test_a_small_request(provider):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_connections_leave_no_cycles_behind(provider, stream):
+async def test_connections_leave_no_reference_cycles(provider, stream):
     """Else the collector has to look for them among all that is open, and every stream waits for it."""
     path = "/v1/chat/completions"
     provider.go_on.release(10**6)
@@ -262,7 +262,7 @@ async def test_connections_leave_no_cycles_behind(provider, stream):
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
-async def test_a_stream_does_not_hold_its_request(provider, path):
+async def test_a_stream_does_not_keep_its_request_in_memory(provider, path):
     """A conversation may be megabytes, an answer takes minutes, and once it has begun nobody needs the former."""
     size = 2**20
     request = body(path, stream=True)

@@ -71,7 +71,7 @@ async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_othe
     await store.aclose()
 
 
-async def test_rows_that_nobody_here_has_written_let_nobody_in_and_end_nothing(tmp_path, caplog):
+async def test_foreign_key_rows_admit_no_client_and_break_nothing(tmp_path, caplog):
     # Whoever may write to the database would else have ended every process by one row.
     file, store = config(tmp_path / "state"), opened(tmp_path / "state")
     for number, text in enumerate(("{", "[]", "null", '{"client": 5}', '{"client": {"keys": 5}}', "[" * 100_000)):

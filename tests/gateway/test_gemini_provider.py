@@ -166,7 +166,7 @@ async def test_a_failed_end_goes_to_gemini_s_own_client_unchanged(word: str):
             assert answer.json()["error"]["type"] == "api_error"
 
 
-async def test_a_failed_end_is_not_given_while_another_target_may_answer():
+async def test_a_failed_end_is_not_sent_while_another_target_is_left():
     path, failed = "/v1beta/models/r", candidate(call(), finishReason="UNEXPECTED_TOOL_CALL")
     body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
     async with providers(2) as (bad, good):

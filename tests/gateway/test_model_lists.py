@@ -64,7 +64,7 @@ async def test_a_provider_that_lists_nothing_leaves_what_the_catalogue_has():
             assert len(place.asked) == 1, "it is not asked with every request"
 
 
-async def test_a_silent_provider_holds_no_list_for_long():
+async def test_a_silent_provider_delays_no_list_for_long():
     async with listing(named("late")) as place:
         place.free = trio.Event()
         entry = {"model": "openai/*", "base_url": f"{place.url}/v1", "access_key": "k"}
@@ -93,7 +93,7 @@ async def heard(lists: ProviderLists, name: str, names: tuple[str, ...]) -> None
         await trio.sleep(0.01)
 
 
-async def test_lists_are_asked_for_again_when_they_are_old_and_kept_while_nobody_answers():
+async def test_old_lists_are_requested_again_and_kept_without_a_response():
     async with listing(named("a")) as place:
         content = config({"model": "groq/*", "base_url": f"{place.url}/v1", "access_key": "k"})
         async with running_lists(content) as (lists, clock):

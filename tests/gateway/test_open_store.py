@@ -69,7 +69,7 @@ async def test_memory_settings_apply_to_the_file_shared_by_workers(monkeypatch, 
 
 
 @pytest.mark.parametrize("type", ["none", "sqlite", "postgres"])
-async def test_workers_whose_state_is_elsewhere_are_given_no_file(type, tmp_path):
+async def test_workers_with_remote_state_get_no_shared_file(type, tmp_path):
     places = {"sqlite": {"path": str(tmp_path / "s")}, "postgres": {"connection_string": "postgresql://h/d"}}
     assert shared_by_workers(config(type=type, **places.get(type, {})), tmp_path) == {}
 

@@ -101,7 +101,7 @@ async def test_all_who_wait_may_leave_and_the_next_has_what_came():
     assert vendor.fetches == 1
 
 
-async def test_five_minutes_before_its_end_it_is_renewed_and_nobody_waits():
+async def test_a_credential_is_renewed_five_minutes_early_without_waiting():
     vendor = Vendor()
     source = vendor.source()
     assert await source.credential() == "token-number-1"
@@ -120,7 +120,7 @@ async def test_five_minutes_before_its_end_it_is_renewed_and_nobody_waits():
     assert vendor.fetches == 2
 
 
-async def test_one_that_has_ended_is_given_to_nobody():
+async def test_an_expired_credential_is_never_used():
     vendor = Vendor()
     source = vendor.source()
     await source.credential()
@@ -128,7 +128,7 @@ async def test_one_that_has_ended_is_given_to_nobody():
     assert await source.credential() == "token-number-2"
 
 
-async def test_a_renewal_that_fails_leaves_the_one_that_holds(caplog):
+async def test_a_failed_renewal_keeps_the_valid_credential(caplog):
     vendor = Vendor()
     source = vendor.source()
     await source.credential()
@@ -161,7 +161,7 @@ async def test_without_any_all_who_wait_hear_of_it_and_the_next_tries_again(capl
     assert await source.credential() == "token-number-3"
 
 
-async def test_a_fetch_that_hangs_is_given_up_and_the_next_may_succeed():
+async def test_a_hanging_credential_fetch_is_abandoned_and_the_next_may_succeed():
     vendor = Vendor()
     source = vendor.source(patience=0.05)
     vendor.gate.clear()

@@ -362,7 +362,7 @@ def test_a_fallback_to_bedrock_is_signed_over_what_goes_to_bedrock(clouds, monke
     ],
     ids=["a secret", "workload identity"],
 )  # fmt: skip
-def test_entra_is_asked_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_path, caplog):
+def test_entra_is_queried_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_path, caplog):
     prepare(monkeypatch, clouds, tmp_path)
     authority = Authority(tmp_path)
     pair = authority.pair("entra", *LOOPBACK)

@@ -362,7 +362,7 @@ def test_headers_and_query_of_an_api_go_to_its_own_providers_alone(gateway, upst
     assert (upstream.seen[1].query, upstream.seen[1].header("x-toy-mood")) == ("", None)
 
 
-def test_each_attempt_is_signed_with_a_token_that_holds(gateway, upstream):
+def test_each_attempt_is_signed_with_a_valid_token(gateway, upstream):
     before = len(upstream.tokens.given)
     upstream.script(*(Script(text="ok") for _ in range(12)))
     replies: list[int] = []
@@ -388,7 +388,7 @@ def test_a_clients_own_credential_signs_where_it_is_passed_on(gateway, upstream)
     assert gateway.ask(path, body, {"authorization": "Bearer wrong-credential"}).status == 401
 
 
-def test_tokens_are_told_to_nobody(gateway, upstream):
+def test_tokens_appear_in_no_output(gateway, upstream):
     upstream.script(Script(text="ok"))
     gateway.ask(*asked("chat", "toy", stream=False))
     token = upstream.tokens.given[-1]

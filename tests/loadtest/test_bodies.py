@@ -33,7 +33,7 @@ def test_each_body_is_a_good_request_of_its_size(api):
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_images_stand_where_the_api_has_them(api):
+def test_images_are_in_the_place_that_the_api_defines(api):
     bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
     sent = bodies.make_body("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
     text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
@@ -51,7 +51,7 @@ def test_extra_members_win():
     assert msgspec.json.decode(Bodies(LoadRequest("m", extra=said)).make_body("x", 9))["messages"] == said["messages"]
 
 
-def test_an_exact_length_is_asked_for_in_the_members_that_vllm_has():
+def test_an_exact_length_is_requested_with_vllms_members():
     """min_tokens and ignore_eos are extensions of vLLM's; SGLang knows the second."""
     value = msgspec.json.decode(Bodies(LoadRequest("m", exact=True)).make_body("x", 128))
     assert (value["min_tokens"], value["ignore_eos"], value["max_completion_tokens"]) == (128, True, 128)

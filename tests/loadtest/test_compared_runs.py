@@ -87,7 +87,7 @@ def test_ten_percent_more_are_slower_and_the_pipeline_fails(tmp_path, capsys):
     assert compare(capsys, before, after, "--margin", "30%", "--fail-if", "different")[0] == 0
 
 
-def test_a_few_requests_are_not_said_to_be_alike(tmp_path, capsys):
+def test_few_requests_are_not_reported_as_equal(tmp_path, capsys):
     few = [report(tmp_path / name, records(seed)[:5]) for seed, name in enumerate(("a.json", "b.json"), 1)]
     code, out, _ = compare(capsys, *few, "--fail-if", "slower")
     assert (code, "too few requests for a verdict between a.json and b.json" in out) == (1, True)
@@ -185,7 +185,7 @@ def test_kinds_and_targets_are_compared_each_with_its_own(tmp_path, capsys):
     assert "not in both: z" in out
 
 
-def test_several_loads_of_one_target_are_compared_each_with_its_like(tmp_path):
+def test_several_loads_of_a_target_are_compared_pairwise(tmp_path):
     def written(path, *parts):
         runs = [
             run for rate, found in parts for run in report_file.load(report(tmp_path / "one.json", found, rate=rate))
@@ -230,7 +230,7 @@ def test_files_that_cannot_be_compared_are_refused_with_the_reason(args, said, c
     assert said in err
 
 
-def test_a_report_that_somebody_made_up_is_named(tmp_path, capsys):
+def test_a_made_up_report_is_refused_by_its_name(tmp_path, capsys):
     """Reports come from others, too: no value in one ends this with a traceback, nor takes all memory."""
     good = report(tmp_path / "good.json", records(1, count=30), log=False)
     evil, text = tmp_path / "evil.json", good.read_text()

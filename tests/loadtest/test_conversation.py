@@ -94,7 +94,7 @@ def test_results_of_tools_take_the_place_of_what_the_user_would_say():
     assert [message["tool_call_id"] for message in third[2:4]] == ["call_0", "call_1"]
 
 
-def test_results_stand_between_two_things_that_the_user_says_and_not_for_ever():
+def test_tool_results_alternate_with_user_texts_and_end():
     said = [UserTurn("And Oslo?")]
     opening = PreparedRequest(WHOLE, b'{"messages":[{"role":"user","content":"Rome?"}]}')
     session = conversation_of(opening, said, words, random.Random(1))

@@ -19,7 +19,7 @@ def test_a_plan_says_what_it_will_take():
     assert mixed.outputs == pytest.approx(200, rel=0.25)
 
 
-def test_turns_carry_what_was_said_before():
+def test_each_turn_repeats_the_earlier_ones():
     one, three = (estimate({"model": "m", "prompt": 100, "output": 50, "turns": n}, rate=1, count=1) for n in (1, 3))
     assert three.outputs == 150
     assert three.inputs == pytest.approx(3 * one.inputs + 3 * (one.inputs + 50))

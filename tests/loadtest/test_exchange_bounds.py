@@ -64,7 +64,7 @@ async def test_data_after_a_compressed_answer_is_not_stored():
     assert failure.example == "there is data after the end of the compressed body"
 
 
-async def test_an_event_that_unfolds_is_said_to():
+async def test_an_event_that_expands_too_much_is_reported():
     event = b'data: {"error":[' + b"[]," * 100_000 + b"[]]}\n\n"
 
     async def serve(stream, _):

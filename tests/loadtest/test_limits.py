@@ -23,7 +23,7 @@ def failures(run):
 # A cap
 
 
-async def test_a_cap_holds_requests_back_and_their_users_pay_for_it():
+async def test_a_cap_delays_requests_and_latency_includes_the_wait():
     """vllm-project/vllm#54101: a clock that starts behind the cap reports a quarter of what users wait."""
     at_once, most, answered = 0, 0, []
 
@@ -156,7 +156,7 @@ async def test_requested_waits_are_reported_with_the_error():
     assert run.tally.counts["started"] == 2
 
 
-async def test_clients_wait_as_they_are_told_if_they_are_to():
+async def test_clients_respect_retry_after_if_configured():
     async with serving(refusing(b"0.3")) as url:
         hasty = await load(url, concurrency=1, seconds=0.5)
         patient = await load(url, concurrency=1, seconds=0.5, respect_retry_after=True)

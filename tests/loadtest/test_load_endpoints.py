@@ -40,7 +40,7 @@ BAD = {
 }
 
 
-async def test_each_endpoint_is_asked_where_it_is_and_its_answer_judged():
+async def test_each_endpoint_gets_requests_and_its_answers_are_judged():
     seen = {}
 
     async def serve(stream, head):

@@ -189,7 +189,7 @@ def test_reasoning_of_which_the_client_has_but_the_id_is_left_out():
     assert items[0]["content"] == [{"type": "input_text", "text": "Hi"}]
 
 
-def test_a_server_that_keeps_the_turns_is_told_what_is_new_alone():
+def test_a_server_that_stores_turns_gets_only_the_new_input():
     answered = TurnAnswer.read("responses", answer_of("responses", streamed=True), True)
     said = [ToolResultPart("call_1", (TextPart("21 degrees"),))]
     value = msgspec.json.decode(referring_body(b'{"model":"m","input":"Hi","store":false,"tools":[]}', answered, said))

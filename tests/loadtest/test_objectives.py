@@ -65,11 +65,11 @@ def test_a_narrower_objective_takes_the_place_of_a_wider_one_about_the_same_figu
     }
 
 
-def test_two_of_the_same_part_both_hold():
+def test_two_objectives_of_the_same_part_both_apply():
     assert not_met("ttft<1s, ttft<100ms") == ("ttft",)
 
 
-def test_names_may_hold_colons_and_words():
+def test_names_may_contain_colons_and_spaces():
     found = parse_objectives("chat qwen:7b on phone: ttft<1s, gap.max<1s")
     assert {one.of for one in found} == {"chat qwen:7b on phone"}
     assert objectives_by_request(found, "phone", ("phone", "b"), ("chat qwen:7b",))["chat qwen:7b"] == found

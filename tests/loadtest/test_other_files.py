@@ -84,7 +84,7 @@ def test_scripts_that_read_the_results_of_vllm_find_their_keys():
     assert len(json.loads(as_vllm([NOTHING, NOTHING]))) == 2
 
 
-def test_the_percentiles_that_are_asked_for_are_everywhere():
+def test_requested_percentiles_are_in_every_output():
     """k6's JSON lacked those that its screen showed: grafana/k6#1611."""
     run = result(*ANSWERS, percentiles="p50, 90,99.9")
     said = json.loads(report_file.dump([run]))["runs"][0]["requests"]["chat m"]["measures"]["ttft"]
@@ -99,7 +99,7 @@ def test_the_percentiles_that_are_asked_for_are_everywhere():
             parse_percentiles(wrong)
 
 
-def test_no_answer_holds_what_is_no_number():
+def test_no_output_file_contains_an_invalid_number():
     for run in (NOTHING, result(FAILED), result(*ANSWERS)):
         for said in (report_file.dump([run]), as_vllm([run]), csv_of([run])):
             assert not any(word in said.lower() for word in (b"nan", b"infinity", b"inf,")), said

@@ -8,7 +8,7 @@ from loadtest.reports.otlp import OPERATION, TIMES, TOKENS, BucketCounts, Metric
 LABELS = (("gen_ai.request.model", "m"), ("trigate.load.target", "a"))
 
 
-def test_bounds_hold_what_is_not_above_them():
+def test_buckets_include_their_upper_bounds():
     counts = BucketCounts((1.0, 2.0))
     for value in (0, 1, 1.5, 2, 2.1):
         counts.add(value)

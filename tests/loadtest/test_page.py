@@ -44,7 +44,7 @@ def card(html: str, label: str) -> str:
     return unescape(found[1])
 
 
-def test_the_verdict_and_the_figures_stand_before_all_charts():
+def test_the_verdict_and_the_figures_precede_all_charts():
     html = page([RUN], ["ttft.p95>1ms: it is 200 ms"], passed=["errors>1%: it is 0 %"])
     order = ["Failed: ttft.p95&gt;1ms", "Passed: errors&gt;1%", "</b>requests a second begun",
              "</b>whole answers a second", "</b>errors", "</b>goodput", "</b>time to the first token, p50",
@@ -158,7 +158,7 @@ def test_answers_without_streams_and_runs_without_answers_have_a_whole_page():
     assert "ended early: errors&gt;1% &lt;b&gt;" in html
 
 
-def test_it_tells_of_a_run_what_its_summary_does():
+def test_the_page_reports_everything_that_the_summary_does():
     waits = Histogram()
     waits.extend([2.0, 3.0])
     run = attrs.evolve(RUN, probes=RUN.tally, retry_waits=waits, scenario={**RUN.scenario, "burst": {"size": 8}})

@@ -26,7 +26,7 @@ async def test_probes_ask_for_one_token_next_to_the_load_and_are_counted_apart(a
     assert type(run).load(msgspec.json.decode(msgspec.json.encode(run.dump()))).probes.counts["whole"] == 10
 
 
-async def test_without_probes_there_is_nothing_of_them(autojump_clock):
+async def test_without_probes_no_output_mentions_them(autojump_clock):
     async def serve(stream, _, __):
         await answer(stream, "word")
 

@@ -43,7 +43,7 @@ async def test_a_check_asks_once_and_says_what_was_answered():
     assert len(seen) == 1
 
 
-async def test_each_kind_that_is_asked_for_is_tried_as_a_plain_request():
+async def test_each_requested_kind_is_tried_as_a_plain_request():
     kinds = [
         {"model": "m", "cancel": {"share": 1, "after": 0}},
         {"model": "n", "turns": 3},

@@ -62,7 +62,7 @@ def test_only_what_clients_sent_is_sent_again_and_the_rest_is_counted(tmp_path):
     assert "1 row skipped: the server rejected the request" in load.trace().describe(1)
 
 
-def test_keys_and_accounts_stay_behind_and_the_rest_is_sent_as_it_was(tmp_path):
+def test_credentials_are_removed_and_the_rest_is_sent_unchanged(tmp_path):
     (one,) = recorded_load(recorded(tmp_path, CHAT)).requests
     found = repeat_request(LoadRequest("", name="replayed"), one, ASKED)
     assert found.headers == (("openai-beta", "x"),)

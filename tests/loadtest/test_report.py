@@ -61,12 +61,12 @@ def bad():
 @pytest.mark.parametrize("condition", ["ttft.p95<60s", "gap.max > 1ms", "errors<=0", "whole>=100%", "rate>19.5",
                                        "throughput>1", "tokens_per_second.mean<1000", "duration.p99.9>=20ms",
                                        "started < 11"])  # fmt: skip
-def test_a_condition_that_holds_fails_the_run(good, condition):
+def test_a_true_fail_if_condition_fails_the_run(good, condition):
     assert parse_condition(condition).failure(good).startswith(f"{condition}: it is ")
 
 
 @pytest.mark.parametrize("condition", ["ttft.p95>60s", "errors>0", "not_whole>1%", "gap.min<0.000001us", "rate>21"])
-def test_a_condition_that_does_not_hold_lets_it_pass(good, condition):
+def test_a_false_fail_if_condition_passes_the_run(good, condition):
     assert parse_condition(condition).failure(good) is None
 
 
@@ -109,7 +109,7 @@ def test_a_report_is_read_as_it_was_written(good, tmp_path):
     assert text.summary(read) == text.summary(good)
 
 
-def test_a_report_of_somebody_elses_is_shown_as_text_that_no_terminal_obeys(bad, tmp_path):
+def test_a_foreign_report_is_shown_without_terminal_controls(bad, tmp_path):
     escaped = b'"target": "\\u001b[2J\\u009b31m\\u202e\\n  goodput 100 %"'
     written = report.dump([bad])
     assert b'"target": ""' in written
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, content):
         report.load(tmp_path / "nowhere.json")
 
 
-def test_two_reports_stand_side_by_side_with_their_ratio(good):
+def test_two_reports_are_shown_side_by_side_with_their_ratio(good):
     slower = attrs.evolve(good, seconds=good.seconds * 2)
     lines = text.comparison(report.side_by_side([good], [slower], ("before", "after"))).splitlines()
     assert lines[0].split() == ["before", "after"]

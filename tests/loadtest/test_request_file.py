@@ -109,7 +109,7 @@ def test_only_the_model_of_a_body_changes():
             with_model(twice, "n")
 
 
-def test_lines_and_arrays_hold_the_same_requests(read):
+def test_lines_and_arrays_yield_the_same_requests(read):
     lines = [line(prompt="one"), line(conversations=TALK), line(model="m", messages=[USER])]
     found = [
         read(content)

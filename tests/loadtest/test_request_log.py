@@ -102,7 +102,7 @@ def test_each_line_is_there_when_its_exchange_has_ended():
         log.close()
 
 
-def test_a_slow_reader_does_not_hold_up_the_load():
+def test_a_slow_reader_of_the_log_does_not_delay_the_load():
     class Stuck(io.BytesIO):
         free = threading.Event()
 

@@ -39,7 +39,7 @@ def test_repeated_runs_take_turns_and_have_seeds_of_their_own():
     assert [run.label for run in planned_runs(plan(concurrency=3))] == [""]
 
 
-def test_a_search_begins_at_one_and_has_short_steps_where_nothing_else_is_said():
+def test_a_search_begins_at_one_with_short_steps_by_default():
     found = plan(find_rate=True)
     assert (found.search, found.seconds) == (SearchBounds("rate", 1), 5)
     assert plan(find_rate=True, rate=8, max_rate=50, seconds=10).search == SearchBounds("rate", 8, 50)

@@ -38,7 +38,7 @@ def test_answers_refused_by_a_limit_count_for_no_target():
     assert "rejected by its limits: client_keys.ben.requests 1" in figures.lines()
 
 
-def test_a_cost_is_written_out_in_few_digits_however_it_is_said():
+def test_a_cost_is_printed_with_few_digits_whatever_its_format():
     figures = RouteFigures()
     for cost in ("1E-999999", "0E-999999999", "0.25", "NaN", "-1", "1E+999999"):
         figures.add({"x-trigate-cost": cost})

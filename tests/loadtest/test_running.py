@@ -104,7 +104,7 @@ async def test_the_mix_follows_the_weights_and_each_kind_is_counted_apart():
     assert counts["chat never"] == 0
 
 
-async def test_connections_are_used_again_unless_new_ones_are_asked_for():
+async def test_connections_are_reused_unless_new_ones_are_requested():
     async with serving(quick) as url:
         kept = await load(url, concurrency=1, seconds=0.1)
         new = await load(url, concurrency=1, seconds=0.1, connections="new")
@@ -270,7 +270,7 @@ async def finished_after(answers: int, serve, **how):
     return run
 
 
-async def test_a_run_that_begins_no_more_lets_what_is_under_way_end():
+async def test_a_finishing_run_waits_for_requests_under_way():
     async def slow(stream, head):
         await answer(stream, "one", "two", pause=0.05)
 

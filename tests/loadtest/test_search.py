@@ -43,12 +43,12 @@ def test_rates_double_until_one_fails_then_the_bounds_are_halved_to_5_percent_an
     assert found == FoundLoad("found", 15.5, 16)
 
 
-def test_the_search_begins_at_the_rate_that_was_asked_for():
+def test_the_search_begins_at_the_requested_rate():
     tried, _ = searched(SearchBounds("rate", 10.0), up_to(100))
     assert loads(tried)[:2] == [(10, "climb"), (20, "climb")]
 
 
-def test_the_greatest_rate_that_holds_is_at_least_the_answer():
+def test_the_result_never_exceeds_the_greatest_passing_rate():
     tried, found = searched(SearchBounds("rate", 1.0, 12.0), up_to(100))
     assert loads(tried) == [*((load, "climb") for load in (1, 2, 4, 8, 12)), (12, "confirm")]
     assert found == FoundLoad("at least", 12)
@@ -136,7 +136,7 @@ def test_every_limit_is_found_to_5_percent(limit, first):
         assert 0.94 * limit <= found.load <= limit
 
 
-def test_every_search_ends_whatever_comes_of_its_trials():
+def test_every_search_ends():
     """1,000 seeds of a server that holds by chance, the more rarely the higher the load; and what was said to hold was
     seen to hold."""
     verdicts: tuple[Verdict, ...] = ("held", "seems to hold", "seems to fail", "failed", "loader")

@@ -64,7 +64,7 @@ async def found_on(queue, asked, slow=float("inf")) -> tuple[RunResult, Telling]
 EIGHT = SimulatedQueue(8, constant)
 
 
-async def test_eight_slots_of_half_a_second_hold_sixteen_a_second(autojump_clock):
+async def test_eight_slots_of_half_a_second_sustain_sixteen_a_second(autojump_clock):
     begin = trio.current_time()
     run, telling = await found_on(EIGHT, plan())
     assert run.search is not None
@@ -144,7 +144,7 @@ async def test_a_search_is_in_the_report_step_by_step(autojump_clock):
     assert all(len(line) <= 80 for line in table.lines), table.lines
 
 
-async def test_a_line_tells_of_each_load_as_it_goes(autojump_clock):
+async def test_each_load_of_a_search_is_reported_in_a_line(autojump_clock):
     run, _ = simulate(EIGHT, slow=4)
     asked, out = plan(max_rate=40, rate=8), io.StringIO()
     assert asked.search is not None

@@ -40,7 +40,7 @@ def body(request):
     return msgspec.json.decode(request.body)
 
 
-def test_no_prompt_of_a_run_begins_like_one_of_another_run_or_target():
+def test_no_prompt_shares_its_beginning_with_another_run_or_target():
     """Both targets once got the same prompts, and so does the second of two equal commands: 20,701 tokens a second from
     a cache instead of 313 (raullenchai/Rapid-MLX#1641)."""
     scenario = plan({"model": "m", "prompt": [50, 200]})
@@ -57,7 +57,7 @@ def test_processes_of_one_run_share_its_mark():
     assert prompts(marked) != prompts(attrs.evolve(scenario, mark="two"))
 
 
-def test_the_same_prompts_are_sent_where_they_are_asked_for():
+def test_the_same_prompts_are_sent_on_request():
     scenario = plan({"model": "m", "prompt": [50, 200]}, same_prompts=True)
     assert prompts(scenario, "a") == prompts(scenario, "b")
     other = plan({"model": "m", "prompt": [50, 200]}, same_prompts=True, seed=2)

@@ -119,7 +119,7 @@ def test_growing_requests_under_way_are_a_backlog_even_without_ends():
         assert watch.growth.under_way == (100, 100 + 7 * fills), fills
 
 
-def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothing_of_each_other():
+def test_answers_of_one_queue_count_less_than_independent_ones():
     """At 13.5 a second 5 % of an M/D/8 queue's answers take longer than a second, and come in clumps: many a stretch
     of 25 s has none of them. At even distances each answer is one."""
     lucky = sure = 0

@@ -15,7 +15,7 @@ def begins(mark: str, number: int = 300) -> set[str]:
     return {texts.prompt(n, 400, rng)[:10] for n in range(number)}
 
 
-def test_no_prompt_begins_like_another_of_the_same_run_or_of_another():
+def test_no_prompt_shares_its_beginning_with_another_prompt():
     """What a server has cached is found by its beginning (vllm-project/vllm#52884, #53920)."""
     first, second = begins("run 1 target a"), begins("run 1 target b")
     assert (len(first), len(second)) == (300, 300)
@@ -26,7 +26,7 @@ def test_one_mark_makes_the_same_texts():
     assert begins("seed 1") == begins("seed 1")
 
 
-def test_a_text_has_the_length_that_is_asked_for_and_is_plain_ascii():
+def test_a_text_has_the_requested_length_in_plain_ascii():
     texts, rng = PromptTexts("m"), random.Random(1)
     for size in (12, 13, 400, 99_999, 100_000, 1_234_567):
         text = texts.prompt(1, size, rng)
@@ -43,7 +43,7 @@ def test_texts_of_many_words_do_not_repeat_themselves_soon():
     assert len({*pieces}) == len(pieces)
 
 
-def test_a_shared_text_is_the_same_whenever_it_is_asked_for():
+def test_a_shared_text_is_always_the_same():
     texts = PromptTexts("m")
     assert texts.shared("prefix 1", 4000) == texts.shared("prefix 1", 4000)
     assert texts.shared("prefix 1", 4000).startswith(texts.shared("prefix 1", 2000))
@@ -73,7 +73,7 @@ def learned(server, asked):
     return calibration, counted
 
 
-def test_a_thousand_tokens_that_are_asked_for_are_a_thousand_by_the_servers_count():
+def test_a_thousand_requested_tokens_are_a_thousand_by_the_servers_count():
     """Lengths by a fixed number of characters missed by a third and more (fw-ai/benchmark#92)."""
     calibration, counted = learned(lambda characters: round(characters / 3), [1000] * 40)
     assert counted[0] == 1333
@@ -82,7 +82,7 @@ def test_a_thousand_tokens_that_are_asked_for_are_a_thousand_by_the_servers_coun
     assert calibration.answers == ANSWERS
 
 
-def test_tokens_that_every_prompt_has_are_told_apart_where_lengths_differ():
+def test_common_tokens_are_calibrated_from_prompts_of_different_lengths():
     rng = random.Random(1)
     asked = [rng.randint(50, 2000) for _ in range(200)]
     for common in (0, 12, 40):

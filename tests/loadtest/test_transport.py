@@ -112,7 +112,7 @@ async def test_every_loop_reads_to_the_end_and_slowly_where_that_is_asked_for(ki
     nursery.cancel_scope.cancel()
 
 
-async def test_a_connection_that_is_closed_tells_nothing_more():
+async def test_a_closed_connection_reports_nothing_more():
     near, far = connection_ends()
     taken = []
     near.listen(lambda data, at: taken.append(data), lambda error, at: taken.append(error))

@@ -24,7 +24,7 @@ def kind(**members):
     return request
 
 
-def test_turns_are_a_number_a_distribution_or_what_is_said():
+def test_turns_are_a_number_a_distribution_or_texts():
     assert kind(turns=5).turns == Turns(constant_length(5))
     assert kind(turns="5").turns == Turns(constant_length(5))
     assert kind(turns=[2, 10]).turns == Turns(UniformLengths(2, 10))
@@ -125,7 +125,7 @@ async def test_conversations_continue_with_what_the_server_said_and_have_figures
     assert text.summary(again) == said
 
 
-async def test_requests_that_stand_alone_are_no_conversations():
+async def test_single_requests_are_no_conversations():
     asked = []
     kinds = [{"model": "m", "turns": 2}, {"model": "m", "name": "alone"}]
     async with serving_bodies(conversing(asked)) as url:
@@ -162,7 +162,7 @@ async def test_turns_after_one_that_failed_are_counted_apart():
     assert "12 turns skipped after a failed turn" in text.summary(run)
 
 
-async def test_a_client_of_a_closed_loop_holds_one_conversation_after_another():
+async def test_a_client_of_a_closed_loop_has_one_conversation_at_a_time():
     asked = []
     async with serving_bodies(conversing(asked)) as url:
         run = await load(url, [{"model": "m", "turns": ["a", "b"], "stream": True}], concurrency=1, seconds=0.3)

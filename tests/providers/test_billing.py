@@ -97,7 +97,7 @@ def parts(usage: Usage) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("tier", ["default", "flex", "priority", "on_demand"])
-def test_the_tier_that_was_used_stands_next_to_the_usage(tier: str) -> None:
+def test_the_used_tier_is_part_of_the_usage(tier: str) -> None:
     """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
     assert read_usage("chat", {}, service_tier=tier).tier == tier
     assert read_usage("responses", {}, service_tier=tier).tier == tier
@@ -234,7 +234,7 @@ def step(type: str, input: int, output: int, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_every_step_is_told_as_what_it_was() -> None:
+def test_every_step_is_reported_with_its_kind() -> None:
     """The counts of the answer leave out compaction and advisors, which are billed like all else
     (pydantic/pydantic-ai, anthropics/anthropic-sdk-python ``BetaUsage.iterations``)."""
     used = read_usage(

@@ -124,7 +124,7 @@ def write_both(client: str, events: list[Event], reply: Reply) -> tuple[bytes, b
 
 
 @pytest.mark.parametrize("source", FOLDERS)
-def test_every_recorded_answer_is_told_to_every_client(source):
+def test_every_recorded_answer_is_written_for_every_client(source):
     assert FOLDERS.keys() == CODECS.keys()
     tried, failed, mistakes = 0, 0, []
     for path in places(list(recordings(source)), by_default=1):

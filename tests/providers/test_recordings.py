@@ -40,7 +40,7 @@ def test_a_provider_s_side_is_known_by_its_meta_too(tmp_path):
     assert read_client_request(other) is None
 
 
-def test_when_it_began_follows_from_its_end_where_nobody_wrote_it_down(tmp_path):
+def test_a_missing_start_time_follows_from_the_end(tmp_path):
     (meta,) = Folder(tmp_path).write([CLIENT], LINE, ())
     found = read_client_request(meta)
     assert found.began == datetime(2026, 11, 22, 8, 0, 2, 500_000, UTC).timestamp()

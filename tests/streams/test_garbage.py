@@ -85,7 +85,7 @@ async def test_an_idle_process_runs_no_garbage_collection(autojump_clock, monkey
     assert looked == []
 
 
-def test_the_settings_hold_until_the_end_of_the_block():
+def test_the_settings_apply_until_the_end_of_the_block():
     before, frozen = gc.get_threshold(), gc.get_freeze_count()
     with garbage.frozen_startup_objects():
         assert gc.get_threshold() > before

@@ -66,7 +66,7 @@ def test_counting_stops_at_the_limit() -> None:
     assert Watched.sliced <= 3 * structure.PIECE
 
 
-def test_the_number_is_told_exactly_where_it_is_not_small() -> None:
+def test_a_large_number_of_elements_is_counted_exactly() -> None:
     data = json.dumps([{"text": "f(a, [b], {c})" * 100}] * 50).encode()
     assert structure.count_elements(data, 10_000, 50) == count_by_pattern(data)
     assert structure.count_elements(data, 10, 5) > 10

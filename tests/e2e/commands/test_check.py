@@ -53,7 +53,7 @@ def plain(line: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", line)
 
 
-def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
+def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     found = invoke("check", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
@@ -72,7 +72,7 @@ def test_strict_makes_a_mistake_of_it(folder):
     ]
 
 
-def test_strict_likes_a_file_in_which_all_has_its_effect(folder):
+def test_strict_accepts_a_file_without_ineffective_settings(folder):
     (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(prompt_caching|routing).*\n", "", UNENFORCED))
     found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stderr) == (0, "")

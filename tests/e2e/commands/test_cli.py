@@ -179,7 +179,7 @@ def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
         assert any(one.startswith(f"  trigate.yaml:{line}:") and says in one for one in lines), (line, says)
 
 
-def test_check_asks_for_variables_unless_it_is_told_not_to(folder):
+def test_check_requires_variables_unless_disabled(folder):
     assert invoke("check", cwd=folder).returncode == 1
     found = invoke("check", "--no-env", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (3 providers, 2 model names)\n")
@@ -295,7 +295,7 @@ def test_the_example_of_serve_sends_a_key_if_the_gateway_requires_one(folder):
 
 
 @pytest.mark.process
-def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
+def test_serve_on_all_addresses_prints_a_usable_url_and_warns(folder):
     with running_command("serve", "--host", "0.0.0.0", "--port", "0", "--open", cwd=folder, env=ENV) as process:
         assert process.url.startswith("http://127.0.0.1:")
         assert "all other addresses of this machine" in process.banner
@@ -411,7 +411,7 @@ def test_a_second_signal_ends_it_at_once():
 
 @pytest.mark.process
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"])
-def test_it_serves_whatever_becomes_of_its_output(redirection):
+def test_serve_continues_if_its_output_is_closed(redirection):
     port = free_port()
     words = f"{' '.join(COMMAND)} serve --demo --pace 0 --port {port} {redirection} & echo $!; wait"
     shell = subprocess.Popen(["bash", "-c", words], cwd=ROOT, env=environment(), stdout=subprocess.PIPE,

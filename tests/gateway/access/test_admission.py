@@ -21,7 +21,7 @@ def admission(shares: Shares, **limits: Any) -> Admission:
     return Admission(config, Authenticator(config), shares)
 
 
-async def test_places_that_were_taken_before_a_reload_count_after_it_and_are_given_back_once():
+async def test_slots_reserved_before_a_reload_count_after_it_and_are_released_once():
     shares = Shares()
     before = admission(shares, in_flight=4)
     async with trio.open_nursery() as nursery:

@@ -191,7 +191,7 @@ def test_a_key_is_taken_from_where_sdks_put_it(headers):
     assert KEYED.authenticate(tuple(headers)) == "alice"
 
 
-def test_a_key_that_is_given_as_its_digest():
+def test_a_key_configured_by_its_digest_authenticates():
     assert KEYED.authenticate((("x-api-key", BOB),)) == "bob"
 
 
@@ -372,7 +372,7 @@ def test_keys_come_from_the_environment(tmp_path):
 # Web pages
 
 
-def test_a_preflight_is_told_what_may_be_sent():
+def test_a_preflight_response_lists_what_may_be_sent():
     headers = dict(
         Cors(["https://App.example"]).preflight("https://app.example", "X-Stainless-OS, authorization, X-Evil")
     )
@@ -510,7 +510,7 @@ def test_zstd_is_read_where_python_can_and_else_refused():
         assert caught.value.info.status == 415
 
 
-async def test_the_door_is_the_configurations_where_the_service_brings_none():
+async def test_without_its_own_authenticator_the_service_uses_the_configurations():
     guarded = config({"name": "alice", "key": ALICE})
     state, listener = Lifecycle(), bind("127.0.0.1", 0)
     authenticator = Authenticator(guarded)

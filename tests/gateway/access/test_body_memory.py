@@ -45,7 +45,7 @@ def refusal(body: HeldBody, size: int) -> int:
     return refused.value.info.status
 
 
-def test_a_body_counts_as_it_arrives_until_its_text_is_let_go():
+def test_a_body_counts_from_arrival_until_its_text_is_released():
     memory = HeldBytes()
     body, scope = held(budget(memory))
     body.arrive(UNCOUNTED)

@@ -140,7 +140,7 @@ async def test_a_key_of_this_gateway_outranks_the_certificate_and_any_other_does
         assert status == 401
 
 
-async def test_a_certificate_of_nobody_needs_a_key(folder):
+async def test_an_unknown_certificate_needs_a_key(folder):
     pair = folder.clients.pair("stranger")
     async with serving(folder.config) as port:
         status, body = await ask(port, folder.context(pair), "GET", "/v1/models")

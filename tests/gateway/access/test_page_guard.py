@@ -62,7 +62,7 @@ def test_a_server_that_does_not_say_where_a_connection_came_in_is_taken_for_loop
         guard.check(asgi, {b"host": b"rebound.example"})
 
 
-def test_a_handshake_is_asked_as_any_request():
+def test_a_websocket_handshake_is_authenticated_like_a_request():
     assert refused({"host": "rebound.example"}, path="/v1/responses", kind="websocket") == 403
     assert refused({"host": "localhost"}, path="/v1/responses", kind="websocket") is None
 

@@ -39,7 +39,7 @@ def wrong(refused: RefusedKeys, address: str) -> GatewayError:
     return refused.judge(refusal(("x-api-key", "guess")), address, "/v1/messages")
 
 
-def test_too_many_wrong_keys_of_one_address_are_told_to_wait(refused, clock):
+def test_too_many_wrong_keys_from_one_address_get_a_429(refused, clock):
     statuses = [wrong(refused, "198.51.100.7").info.status for _ in range(MOST + 5)]
     assert statuses == [401] * MOST + [429] * 5
     clock.now += 20
@@ -70,7 +70,7 @@ def test_the_table_is_bounded_however_many_addresses_there_are(refused):
     assert len(refused._counts) <= ADDRESSES + 1
 
 
-def test_the_audit_is_told_why_and_whose_key_it_was(refused, told):
+def test_the_audit_contains_the_reason_and_the_keys_owner(refused, told):
     for headers in ((), (("x-api-key", "guess"),), (("x-api-key", "a"), ("authorization", "Bearer b")),
                     (("x-api-key", "key-of-bob-0815"),)):  # fmt: skip
         refused.judge(refusal(*headers), "198.51.100.7", "/v1/messages")

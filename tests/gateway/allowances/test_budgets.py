@@ -80,7 +80,7 @@ def test_sums_set_aside_cannot_be_spent_until_released():
         assert len({one.key for one in found if one is not None}) == 3
 
 
-def test_how_a_budget_stands_and_why_it_refuses_name_what_is_set_aside():
+def test_a_budgets_state_and_refusal_include_its_reservations():
     batch_reserves = BatchReserves()
     (day,) = budget_allowances(ALICE, [read_budget("20 usd/day")], "UTC", batch_reserves)
     batch_reserves.replace({("client_keys", "alice"): (15 * USD, 0)})

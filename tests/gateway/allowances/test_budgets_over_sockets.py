@@ -72,7 +72,7 @@ async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stre
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_error_tells_what_is_left_without_the_reservation_that_goes_back(stream):
+async def test_an_error_states_the_rest_without_its_released_reservation(stream):
     async with providers(1) as [place], gateway(config([entry(place)], "1 usd/day", "1 usd/run")) as running:
         place.fails = 400
         failed = await ask(running, stream=stream, headers={"x-trigate-run": "r"})
@@ -213,7 +213,7 @@ async def test_without_a_budget_no_request_is_refused_for_its_cost():
         assert "x-trigate-budget-left" not in answers[0].headers
 
 
-async def test_a_reload_keeps_what_is_used_and_a_new_price_holds_from_then_on():
+async def test_a_reload_keeps_the_used_amount_and_applies_new_prices():
     async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
         assert (await ask(running)).status_code == 200
         assert (await ask(running)).status_code == 402

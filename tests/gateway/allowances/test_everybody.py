@@ -172,7 +172,7 @@ def test_one_of_a_value_is_known_beforehand():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_they_hold_over_sockets_without_any_client_key(stream):
+async def test_root_limits_apply_without_any_client_key(stream):
     async with providers(1) as (place,):
         content = {
             "version": "v0.4.0",

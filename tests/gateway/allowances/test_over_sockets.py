@@ -278,7 +278,7 @@ async def test_requests_wait_for_a_place_before_they_continue_to_the_next_target
         await is_free(running, "model_providers.a")
 
 
-async def test_a_full_queue_before_the_only_target_is_a_429_and_whoever_leaves_frees_its_place():
+async def test_a_full_queue_of_the_only_target_is_a_429_until_a_client_leaves():
     content_of_queue = queue(size=1)
     async with providers(1) as (place,):
         content = config(place, entry=content_of_queue)

@@ -97,7 +97,7 @@ async def test_a_client_that_fills_the_queue_gives_places_up_to_one_at_another_w
     assert workers.served == ["under way", "a0", "b0", "a1", "b1"]
 
 
-async def test_a_departed_request_or_dead_worker_blocks_nobody(autojump_clock):
+async def test_a_departed_request_or_dead_worker_blocks_no_queue(autojump_clock):
     workers, at = Workers(), target(size=10, wait="60s")
     await workers.take("under way")
     async with trio.open_nursery() as nursery:
@@ -166,7 +166,7 @@ def test_each_client_has_one_turn_before_another_has_two(clients, data):
         assert {one.client for one in served[number : number + len(left)]} == left
 
 
-def test_a_line_holds_as_many_as_fit_into_its_row(monkeypatch):
+def test_a_queue_has_as_many_entries_as_fit_into_its_row(monkeypatch):
     monkeypatch.setattr(shared_queue, "MOST", 3)
     shared = line()
     assert [shared.join(ticket("a", number), 100) for number in range(4)] == [True, True, True, False]

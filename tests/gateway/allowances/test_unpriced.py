@@ -41,7 +41,7 @@ async def test_counting_the_tokens_of_an_unpriced_model_costs_nothing_and_is_ans
         assert (await running.count_tokens("groq/unheard-of", HEADERS)).status_code == 200
 
 
-async def test_a_model_of_the_file_without_a_price_is_a_mistake_before_it_is_asked():
+async def test_an_unpriced_model_of_the_file_is_a_mistake_before_any_request():
     async with providers(1) as (place,):
         with pytest.raises(ConfigError) as caught:
             from_mapping(config(place, "vllm/own", "openai/gpt-5"))
@@ -51,7 +51,7 @@ async def test_a_model_of_the_file_without_a_price_is_a_mistake_before_it_is_ask
         assert "price: free" in mistake.expected
 
 
-async def test_a_changed_price_holds_from_the_reload_on():
+async def test_a_changed_price_applies_from_the_reload_on():
     # It rewrites nothing: BerriAI/litellm#20615, #22726.
     async with providers(1) as (place,), gateway(priced(place, 3)) as running:
         first = [await cost(running) for _ in range(2)]

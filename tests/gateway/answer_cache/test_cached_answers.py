@@ -91,7 +91,7 @@ async def test_a_hit_takes_no_tokens_and_says_what_it_saved():
         assert page("trigate_tokens_total") == 36
 
 
-async def test_the_answer_comes_in_the_form_that_was_asked_for_whichever_was_kept():
+async def test_a_cached_answer_has_the_requested_form():
     """Portkey-AI/gateway#19, theopenco/llmgateway#529, gumieri/nenya#18"""
     async with staged(entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
         for number, (client, api, streamed) in enumerate(itertools.product(APIS, APIS, (False, True))):
@@ -217,7 +217,7 @@ async def test_incomplete_and_failed_responses_are_not_stored():
         assert stage.provider.take_count() == 1
 
 
-async def test_an_answer_is_that_of_the_target_which_would_be_asked_now():
+async def test_a_cached_answer_is_from_the_target_that_would_be_used_now():
     """lunargate-ai/gateway#2; without any flush: another model, another address, another key, another quirk."""
     async with providers(2) as (one, two):
         first = entry(one)

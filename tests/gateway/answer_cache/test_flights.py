@@ -175,7 +175,7 @@ async def test_a_hundred_identical_requests_make_one_call():
         assert (stage.provider.calls, later.headers["x-trigate-cache"]) == (1, "hit")
 
 
-async def test_the_answer_continues_without_the_client_that_asked_first_wherever_it_leaves():
+async def test_a_shared_answer_continues_if_its_first_client_leaves():
     """flyingsquirrel0419/layercache#59, ELares/IronTraffic#249"""
     for step in range(len(EVENTS)):
         async with staged() as stage:

@@ -204,7 +204,7 @@ def test_a_later_group_does_not_take_the_pin_of_an_earlier_one():
     assert gateway.landings() == {"new": 2, "out": 5, "hit": 5}
 
 
-def test_a_pinned_member_that_may_not_be_asked_any_more_is_not():
+def test_a_pinned_member_that_is_no_longer_allowed_is_not_used():
     """A wall, a window that is too small, another configuration."""
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())

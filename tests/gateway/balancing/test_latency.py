@@ -107,7 +107,7 @@ def test_a_member_that_was_slow_is_back_within_a_minute_of_being_fast_again(rate
     assert traffic.run(60 * rate)["member-1"] > 0.35
 
 
-def test_weights_hold_among_members_that_are_alike():
+def test_weights_apply_among_equal_members():
     takes = {"member-0": about(1, 1), "member-1": about(1, 2)}
     assert Traffic(group(3, 1), takes).run(4000)["member-0"] == pytest.approx(0.75, abs=0.06)
 

@@ -73,7 +73,7 @@ async def test_a_route_that_is_not_sticky_pins_nothing():
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_the_least_busy_member_is_asked_while_answers_are_open(stream):
+async def test_the_least_busy_member_gets_requests_while_answers_are_open(stream):
     async with providers(3) as places, gateway(config(places, sticky=False)) as running:
         with places[0].hold_answers(), places[1].hold_answers(), places[2].hold_answers():
             async with trio.open_nursery() as nursery:
@@ -133,7 +133,7 @@ async def test_a_member_that_is_out_is_left():
         assert landings(running) == {"new": 1, "out": 1, "hit": 1}
 
 
-async def test_a_member_that_is_overloaded_and_has_the_conversation_is_asked_once_more_on_the_spot():
+async def test_an_overloaded_pinned_member_gets_one_immediate_retry():
     """A blip is cheaper to sit out than a new cache (openclaw/openclaw#126843)."""
     async with providers(2) as places, gateway(config(places)) as running:
         await running.ask("r", **NAMED["codex"])
@@ -171,7 +171,7 @@ async def test_only_streams_are_measured_for_time_to_first_content():
         assert known() == 1
 
 
-async def test_a_member_that_was_given_up_without_content_is_known_to_take_so_long():
+async def test_a_member_abandoned_without_content_counts_with_that_time():
     async with providers(2) as places:
         settings = config(places, targets=[["a", {"target": "b", "weight": 0}]], first_content="50ms")
         async with gateway(settings) as running:

@@ -137,7 +137,7 @@ def test_a_bad_config_is_not_taken_for_none(home, capsys):
 @pytest.mark.parametrize(
     ("listener", "url"), [("0.0.0.0", ROOT), ("::1", "http://[::1]:12000"), ("gw.example", "http://gw.example:12000")]
 )
-def test_an_address_that_can_be_asked(listener, url):
+def test_a_wildcard_address_becomes_a_usable_one(listener, url):
     content = {
         "version": "v0.3.0",
         "listeners": [{"address": listener}],
@@ -403,7 +403,7 @@ def test_the_client_is_started_and_its_status_passed_on(home):
     assert list(home.iterdir()) == [home / "claude"]
 
 
-def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(started):
+def test_claude_gets_flags_that_override_its_file_and_contain_no_key(started):
     found = started("claude", *WHERE, "--", program="claude", **{KEY_VARIABLE: "sk-secret"})
     assert found.env["ANTHROPIC_AUTH_TOKEN"] == "sk-secret"
     assert found.argv[:2] == ["claude", "--settings"]

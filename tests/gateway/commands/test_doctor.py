@@ -222,7 +222,7 @@ def test_each_target_of_each_alias_and_route_is_tried(upstream, doctor):
     assert names == {"p/one": ["one", "smart"], "groq/large": ["smart"], "groq/small": ["fast"], "two": ["fast"]}
 
 
-def test_a_name_stands_for_its_targets(upstream, doctor):
+def test_a_route_name_means_all_of_its_targets(upstream, doctor):
     """The first target of a route would be hidden by the second one, which answers for it."""
     entries = [provider("p/one", "http://127.0.0.1:1"), provider("p/two", upstream.url)]
     upstream.script(*[TEXT] * 6)

@@ -52,7 +52,7 @@ def test_failures_lead_through_the_group_and_on():
     assert found.seconds == 0
 
 
-def test_a_target_for_one_reason_is_asked_for_that_reason_alone():
+def test_a_target_for_one_reason_is_used_only_for_that_reason():
     assert tried(rehearsed("gpu-1=context_too_long")) == [("gpu-1", "context_too_long"), ("long", None)]
     assert "long" not in dict(tried(rehearsed("gpu-?=overloaded,cloud=overloaded")))
 
@@ -64,7 +64,7 @@ def test_a_mistake_of_the_request_is_answered_unchanged():
     assert found.error.status == 400
 
 
-def test_attempts_are_all_told_and_waits_are_their_longest():
+def test_all_attempts_are_listed_with_their_longest_waits():
     found = rehearsed("*=server_error")
     assert [place for place, _ in tried(found)] == ["gpu-1", "gpu-2", "cloud", "gpu-1"]
     assert [one.wait for one in found.attempts] == [0, 0, 0, 0.5]
@@ -80,14 +80,14 @@ def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_i
     assert patient.error is not None  # nobody is left to be asked within the deadline
 
 
-def test_a_rate_limit_is_waited_for_where_there_is_nobody_else():
+def test_a_rate_limit_is_awaited_without_another_target():
     found = rehearsed("*=rate_limited")
     assert [one.wait for one in found.attempts] == [0, 0, 0, 5]
     assert found.error is not None
     assert found.error.status == 429
 
 
-def test_a_name_with_one_target_is_asked_once():
+def test_a_name_with_one_target_is_tried_once():
     assert tried(rehearsed("gpu-1=overloaded", "alone")) == [("gpu-1", "overloaded")]
 
 
@@ -113,7 +113,7 @@ def test_a_supposition_that_makes_no_sense_is_refused(given, says):
         suppositions([given], planned()[1])
 
 
-def test_a_target_may_be_meant_by_its_model_or_a_pattern_and_the_last_word_holds():
+def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
     _, plan = planned()
     assert suppositions(["vllm/gpu-1-model=quota"], plan) == {"gpu-1": "quota"}
     found = suppositions(["gpu-*=timeout", " gpu-2=gone , cloud=quota"], plan)
@@ -198,7 +198,7 @@ def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_a
     assert "(credential), at most 10 s for requests without another target, 0 open" in capsys.readouterr().out
 
 
-def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path, capsys, upstream):
+def test_a_model_of_a_wildcard_entry_has_the_entrys_position(tmp_path, capsys, upstream):
     port, file = free_port(), tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
     with gateway_thread(file, port) as gateway:
@@ -266,7 +266,7 @@ client_keys:
 """
 
 
-def test_it_says_what_a_request_costs_and_which_limits_hold_for_it(tmp_path, capsys):
+def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
     """Several hold together, and nobody could see which (agentgateway/agentgateway#3302)."""
     file = tmp_path / "trigate.yaml"
     file.write_text(LIMITED)

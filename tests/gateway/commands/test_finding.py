@@ -67,7 +67,7 @@ def claude(capsys):
 # Where
 
 
-def test_the_gateway_that_runs_is_asked_from_a_folder_without_a_config(home, usual_port, capsys):
+def test_the_running_gateway_is_queried_from_a_folder_without_a_config(home, usual_port, capsys):
     with gateway_thread(config(LOCAL, usual_port, model_aliases=ALIASES), usual_port):
         found, err = claude(capsys)
     assert found["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
@@ -132,7 +132,7 @@ def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
         assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
 
 
-def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
+def test_a_remote_gateway_is_queried_too(home, usual_port, capsys):
     port = free_port()
     with gateway_thread(config(LOCAL, port), port):
         assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}/v1")) == 0
@@ -152,7 +152,7 @@ def test_connect_uses_the_file_if_another_server_answers(home, capsys):
     assert "No gateway is running" in err
 
 
-def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys, monkeypatch):
+def test_a_gateway_that_requires_a_key_leads_to_advice_on_the_variable(home, usual_port, capsys, monkeypatch):
     keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
     with gateway_thread(config(LOCAL, usual_port, client_keys=keys), usual_port):
         assert connect("codex", ConnectOptions()) == 2
@@ -230,7 +230,7 @@ def test_without_aliases_it_is_the_default():
     assert set(for_claude(offer(LOCAL)).values()) == {"vllm/large", "128000"}
 
 
-def test_single_claude_models_stand_for_the_tiers_that_they_are_nearest_to():
+def test_single_claude_models_serve_their_nearest_tiers():
     entries = [*LOCAL, provider("anthropic/claude-sonnet-4-5", NOWHERE), provider("router/claude-haiku-4.5", NOWHERE)]
     assert for_claude(offer(entries, model_aliases=ALIASES)) == {
         "fable": "claude-sonnet-4-5", "opus": "claude-sonnet-4-5", "sonnet": "claude-sonnet-4-5",
@@ -238,7 +238,7 @@ def test_single_claude_models_stand_for_the_tiers_that_they_are_nearest_to():
     }  # fmt: skip
 
 
-def test_claude_code_is_told_how_much_the_least_takes_of_the_models_that_it_does_not_know():
+def test_claude_code_gets_the_smallest_window_of_its_unknown_models():
     """It would take them for models of a million tokens."""
     entries = [provider("openai/gpt-5.1", NOWHERE), provider("openai/gpt-4o", NOWHERE)]
     aliases = {"smart": {"target": "openai/gpt-5.1"}, "fast": {"target": "openai/gpt-4o"}}
@@ -258,7 +258,7 @@ def test_codex_gets_a_model_that_it_knows():
     ("model", "tokens"),
     [("openai/gpt-5.1", 272_000), ("x/Claude-Sonnet-4.5", 200_000), ("openai/gpt-4o", 128_000), ("vllm/mine", 128_000)],
 )
-def test_codex_is_told_how_much_a_model_takes_that_it_does_not_know(model, tokens):
+def test_codex_gets_the_window_of_an_unknown_model(model, tokens):
     assert for_codex(offer([provider(model, NOWHERE)])) == {"model": model, "window": tokens}
     named = offer([provider(model, NOWHERE)], model_aliases={"smart": {"target": model}})
     assert for_codex(named)["window"] == tokens

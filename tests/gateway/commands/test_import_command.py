@@ -75,7 +75,7 @@ ON_BEDROCK = item("claude-sonnet-4-5", "bedrock/eu.anthropic.claude-sonnet-4-5-2
 
 
 @pytest.mark.parametrize("write", [(), ("--write", "trigate.yaml")])
-def test_a_model_without_an_entry_is_an_error_unless_it_is_asked_for(file, write):
+def test_a_model_without_an_entry_is_an_error_unless_requested(file, write):
     file.write_text(yaml.safe_dump({"model_list": [ON_BEDROCK, item("anthropic/*", "anthropic/*")]}))
     found = invoke("import", "litellm.yaml", *write, cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")

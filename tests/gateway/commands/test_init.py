@@ -191,7 +191,7 @@ def test_an_ollama_that_lists_nothing_of_use_is_none(answer, status):
         assert local({"OLLAMA_HOST": address}) is None
 
 
-def test_a_silent_ollama_does_not_hold_up():
+def test_a_silent_ollama_does_not_delay_init():
     with socket.create_server(("127.0.0.1", 0)) as server:
         before = time.monotonic()
         assert local({"OLLAMA_HOST": f"127.0.0.1:{server.getsockname()[1]}"}) is None
@@ -201,7 +201,7 @@ def test_a_silent_ollama_does_not_hold_up():
 @pytest.mark.parametrize(
     "host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"]
 )
-def test_another_machine_is_not_asked(host):
+def test_init_queries_no_other_machine(host):
     assert local({"OLLAMA_HOST": host}) is None
 
 
@@ -266,7 +266,7 @@ def test_one_key_makes_one_entry():
     assert len(names) == len(set(names))
 
 
-def test_a_sign_in_that_the_machine_has_is_told_of_with_what_it_needs(tmp_path):
+def test_init_reports_an_available_sign_in_and_its_requirements(tmp_path):
     env = {"AWS_PROFILE": "work", "GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "AZURE_CLIENT_ID": "c", **KEYED}
     text = configuration([CATALOG["openai"]], CATALOG["openai"], env=env, clouds=tuple(CLOUDS))
     for id, cloud in CLOUDS.items():

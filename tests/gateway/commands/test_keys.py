@@ -94,7 +94,7 @@ def test_without_a_place_for_keys_it_says_which_to_give(keys, storage):
     assert "`stored_keys: true`" in said
 
 
-def test_no_key_is_made_that_would_let_nobody_in(keys):
+def test_no_unusable_key_is_created(keys):
     assert "set `stored_keys: true`" in refused(keys("add", "ci", stored_keys=None))
     keys("add", "ci")
     assert keys("revoke", "ci", stored_keys=None).returncode == 0, "but one can always be taken out"

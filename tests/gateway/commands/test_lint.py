@@ -47,7 +47,7 @@ def test_a_stream_of_one_event_is_counted_in_the_singular(lint):
     assert ": a chat stream of 1 event breaks " in lint(b"data: [DONE]\n\n", api="chat")[1]
 
 
-def test_a_proper_error_is_well_formed_and_said_to_be_an_error(lint):
+def test_a_proper_error_is_reported_as_well_formed_and_failed(lint):
     status, out, _ = lint(FAILED)
     assert status == 0
     assert "it ends with an error" in out
@@ -74,13 +74,13 @@ def test_tolerant_says_what_it_waived(lint):
     assert "waived   chat.role.once" in out
 
 
-def test_a_cut_stream_is_said_to_be_cut(lint):
+def test_a_cut_stream_is_reported_as_incomplete(lint):
     status, out, _ = lint(GOOD[: len(GOOD) // 2])
     assert status == 1
     assert "it is incomplete" in out
 
 
-def test_json_holds_all_of_it(lint):
+def test_the_json_output_contains_the_whole_verdict(lint):
     status, out, _ = lint(ROLES, as_json=True)
     verdict = json.loads(out)
     assert status == 1
@@ -136,7 +136,7 @@ def test_a_dash_is_standard_input(monkeypatch, capsys):
         b'data: {"id": "\\ud800"}\n\n', b'data: {"type": 5, "choices": {}}\n\n', b"event: \xff\ndata: \xff\n\n",
     ],
 )  # fmt: skip
-def test_a_damaged_file_is_judged_or_told_and_never_a_traceback(lint, api, body):
+def test_a_damaged_file_is_judged_or_reported_without_a_traceback(lint, api, body):
     for as_json in (True, False):
         status, out, err = lint(body, api, as_json=as_json)
         assert status in (1, 2)

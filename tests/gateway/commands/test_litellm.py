@@ -67,7 +67,7 @@ def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
           "headers": {"openai-organization": "org", "x-a": "$H", "x-b": "1$$2"}}),
     ],
 )  # fmt: skip
-def test_a_model_is_asked_where_and_as_it_was(model, params, expected):
+def test_a_converted_model_keeps_its_address_and_name(model, params, expected):
     assert entry(model, **params) == {"name": "m", **expected}
 
 
@@ -83,7 +83,7 @@ def test_an_imported_address_for_anthropics_sdks_is_one_for_messages(base, end, 
         assert Router(config).resolve("glm", api).url == "https://api.z.ai/api/anthropic/v1/messages"
 
 
-def test_models_are_asked_for_by_the_names_that_clients_know():
+def test_converted_models_keep_the_names_that_clients_use():
     config, _, _ = convert_file(
         item("gpt-4", "openai/gpt-4o"), item("groq/*", "groq/*"), item("own/*", "openrouter/*"),
         router_settings={"model_group_alias": {"old": "gpt-4", "older": {"model": "gpt-4", "hidden": True}}},
@@ -104,14 +104,14 @@ def test_a_key_in_the_file_is_not_repeated():
     assert "set the variable LITELLM_MASTER_API_KEY to it" in text
 
 
-def test_a_file_without_a_master_key_says_that_the_door_is_open():
+def test_a_file_without_a_master_key_leads_to_an_exposure_warning():
     _, text, _ = convert_file(item("m", "openai/m"))
     assert f"# {NO_KEYS_WARNING}" in text
     _, text, _ = convert_file(item("m", "openai/m"), general_settings={"master_key": "os.environ/A"})
     assert NO_KEYS_WARNING not in text
 
 
-def test_a_master_key_from_the_environment_opens_the_door():
+def test_a_master_key_from_the_environment_authenticates():
     content = convert_file(item("m", "openai/m"), general_settings={"master_key": "os.environ/LITELLM_MASTER_KEY"})[2]
     assert content["client_keys"] == [{"name": "master", "key": "$LITELLM_MASTER_KEY"}]
 
@@ -142,7 +142,7 @@ def test_models_of_one_name_are_a_group_and_their_entries_have_names_of_their_ow
     assert list(config.routes) == ["m"]
 
 
-def test_a_name_that_is_taken_is_given_to_no_entry():
+def test_a_taken_name_is_given_to_no_other_entry():
     models = item("m", "openai/a"), item("m-openai", "groq/b"), item("m", "openai/c")
     assert targets(*models) == [["m-openai-2", "m-openai-3"]]
 
@@ -526,7 +526,7 @@ ITEM = ANY | st.fixed_dictionaries({"model_name": ANY, "litellm_params": PARAMS 
 
 @given(st.lists(ITEM, max_size=3), ANY, ANY, ANY)
 @settings(deadline=None, max_examples=examples(150))
-def test_whatever_stands_there_the_result_is_a_good_configuration(models, general, router, more):
+def test_any_litellm_file_becomes_a_valid_configuration(models, general, router, more):
     content = {
         "model_list": [*models, item("m", "openai/m")],
         "general_settings": general,

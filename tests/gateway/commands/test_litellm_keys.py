@@ -119,7 +119,7 @@ def test_an_unverifiable_key_is_lost(columns, group, what):
         ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
     ],
 )
-def test_the_limits_of_a_key_stand_in_its_item(columns, limits):
+def test_the_limits_of_a_key_are_in_its_item(columns, limits):
     result = exported(**columns)
     assert [{name: one[name] for name in limits} for one in result.client_keys] == [limits]
     assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
@@ -128,7 +128,7 @@ def test_the_limits_of_a_key_stand_in_its_item(columns, limits):
     from_mapping(yaml.safe_load(file_text(result)))
 
 
-def test_a_key_for_no_model_of_its_own_is_told_so():
+def test_a_key_without_own_models_is_reported():
     (loss,) = exported(models=["no-default-models"]).losses
     assert loss.why == "it may use no model"
 
@@ -179,7 +179,7 @@ def test_an_export_that_is_none_is_refused_and_not_repeated(text):
     assert "sk-secret" not in str(caught.value)
 
 
-def test_keys_of_visits_to_its_pages_and_keys_given_twice_are_left_out():
+def test_session_keys_and_duplicate_keys_are_omitted():
     rows = [ROW, ROW, {**ROW, "token": "e" * 64}, {**ROW, "token": "f" * 64, "team_id": "litellm-dashboard"}]
     content = {"model_list": [item("a", "openai/a")]}
     result = imported(content, clients(*rows))

@@ -106,7 +106,7 @@ def test_a_model_that_is_named_is_written(home):
 
 
 @pytest.mark.parametrize(("name", "entry"), [("claude", "anthropic/*"), ("codex", "chatgpt/*"), ("gemini-cli", "code")])
-def test_a_config_that_passes_no_login_on_is_told_of(home, capsys, name, entry):
+def test_a_config_without_passthrough_auth_is_reported(home, capsys, name, entry):
     keyed = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: $NOT_SET}]\n"
     configured(home, keyed)
     assert connect(name, with_login()) == 0

@@ -51,7 +51,7 @@ def write(name, model="m"):
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 @pytest.mark.parametrize("writes", [1, 3])
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_nobody_else_has_changed_is_what_it_was_to_the_byte(home, capsys, name, writes, ends):
+def test_undo_restores_an_unchanged_file_byte_for_byte(home, capsys, name, writes, ends):
     path = home / FILES[name]
     data = BEFORE[name].replace("\n", ends).encode()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,7 @@ def test_a_wrong_amount_says_what_to_write(written, said):
     assert said in mistake
 
 
-def test_budgets_stand_on_keys_groups_and_entries():
+def test_keys_groups_and_entries_may_have_budgets():
     made = config("1 usd/day", entry={"budgets": ["2 usd/day"]}, group={"budgets": ["3 usd/day", "1 usd/run"]})
     client = made.client_keys[0]
     assert client.group is not None
@@ -179,7 +179,7 @@ def test_amounts_are_spelled_in_their_unit():
     assert spelled_amount(5 * 10**6, "tokens") == "5,000,000 tokens"
 
 
-def test_an_amount_may_stand_alone():
+def test_a_budget_may_be_a_single_amount():
     assert read_amount(" 2 usd ") == (2 * 10**9, "usd")
     assert read_amount("500k tokens") == (500_000, "tokens")
     with pytest.raises(Wrong):

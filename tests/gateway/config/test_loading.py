@@ -240,7 +240,7 @@ def test_a_variable_cannot_change_the_structure(read):
     assert (config.entries[0].key, config.entries[0].default) == ("a: b, default: true", False)
 
 
-def test_a_variable_may_hold_a_number(read):
+def test_a_variable_may_contain_a_number(read):
     text = "version: v0.3.0\nlisteners: [{port: $PORT}]\nmodel_providers: [{model: openai/m, passthrough_auth: true}]\n"
     assert read(text, {"PORT": "8080"}).listeners[0].port == 8080
 
@@ -351,7 +351,7 @@ SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
         ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),
     ],
 )  # fmt: skip
-def test_state_is_kept_as_told(given, meant):
+def test_state_is_stored_as_configured(given, meant):
     found = from_mapping(minimal(state_storage=given)).state_storage
     assert found == meant or meant is None
     assert from_mapping(minimal()).state_storage is None, "not the same as memory: workers share"
@@ -882,7 +882,7 @@ def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, 
 
 
 @pytest.mark.parametrize("key", ["fallbak_model", "budjets_usd", "cahse_it", "tsl", "sheduler", "metadta"])
-def test_a_word_that_is_like_no_key_gets_no_suggestion(refused, key):
+def test_a_word_unlike_any_key_gets_no_suggestion(refused, key):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
     assert "did you mean" not in found
 
@@ -923,7 +923,7 @@ def test_the_file_of_another_gateway_is_reported_in_one_sentence(write, text, ow
     assert "sk-secret" not in line
 
 
-def test_a_file_of_ours_with_a_key_of_another_gateway_is_told_its_mistakes(refused):
+def test_a_file_with_a_key_of_another_gateway_has_its_mistakes_reported(refused):
     (found,) = refused(HEAD + ONE + "litellm_settings: {}\n")
     assert "it belongs to LiteLLM" in found
 

@@ -28,7 +28,7 @@ def test_three_lines_are_a_provider():
     assert (target.headers(None), target.lane) == ((("x-api-key", "k"),), "byte")
 
 
-def test_everything_of_a_row_can_be_said():
+def test_every_attribute_of_a_row_can_be_configured():
     own = {
         "acme": {
             "base_url": "https://acme.example",
@@ -73,7 +73,7 @@ def test_a_known_provider_is_replaced_by_another_ones_row():
     assert made.warnings == ()
 
 
-def test_an_entry_may_still_say_where_it_is_asked():
+def test_an_entry_may_override_the_address_of_its_provider():
     own = {"acme": {"base_url": "https://acme.example/v2"}}
     made = config(own, {"model": "acme/m", "base_url": "http://other:8000/v1"}, {"model": "acme/n"})
     assert urls(made, "acme/m")[0] == "http://other:8000/v1/chat/completions"
@@ -113,7 +113,7 @@ def test_mistakes_in_own_providers_are_reported_with_their_line(tmp_path, own, m
     assert any(mistake in one and ":3:" in one for one in told), told
 
 
-def test_a_provider_without_entries_is_told_of():
+def test_a_provider_without_entries_is_reported():
     made = config({"acme": {"base_url": "http://h"}}, {"model": "openai/m", "access_key": "k"})
     assert made.warnings == ("providers.acme: no entry uses it: add one, such as `- model: acme/*`",)
 

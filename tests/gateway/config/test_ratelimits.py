@@ -30,7 +30,7 @@ def told(error: ConfigError) -> list[str]:
     return [f"{mistake.line}: {mistake.path}: {mistake.found}: {mistake.expected}" for mistake in error.mistakes]
 
 
-def test_rates_stand_on_keys_groups_and_entries():
+def test_keys_groups_and_entries_may_have_rates():
     config = file(
         entry="ratelimits: {requests: 500/m, tokens: 2M/m}",
         client="ratelimits: {input_tokens: 50k/d, output_tokens: 10/s, count_cached: true}",

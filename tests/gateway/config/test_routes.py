@@ -59,7 +59,7 @@ def test_a_list_in_the_list_is_a_group(route):
     )
 
 
-def test_unavailable_stands_for_the_failures_of_a_place(route):
+def test_unavailable_means_all_failures_of_a_target(route):
     found = route("{targets: [a, {target: b, when: [unavailable, context_too_long]}]}")
     assert found.groups[1][0].when == UNAVAILABLE | {"context_too_long"}
 
@@ -116,7 +116,7 @@ def test_settings_of_attempts_are_laid_over_those_of_the_root(tmp_path):
     assert own.probe == "/health"
 
 
-def test_without_these_keys_nothing_is_asked_twice(read):
+def test_without_routing_keys_no_routing_is_configured(read):
     config = read("")
     assert (config.retries, config.routes, config.client_routing) == (None, {}, ())
 
@@ -233,7 +233,7 @@ def test_mistakes_at_the_root_are_reported(read, text, mistake):
     assert mistake in str(found)
 
 
-def test_a_key_that_a_program_gives_as_true_is_told_as_such():
+def test_a_boolean_key_from_a_program_is_reported_as_such():
     content = {
         "version": "v0.4.0",
         "model_providers": [{"model": "openai/a", "access_key": "k"}, {"model": "openai/b", "access_key": "k"}],

@@ -43,7 +43,7 @@ def mistake(folder: Path, env: dict[str, str] | None = None, **more: Any) -> str
     return str(caught.value)
 
 
-def test_every_secret_may_stand_in_a_file_without_the_line_break_at_its_end(folder):
+def test_every_secret_may_be_in_a_file_and_loses_its_final_line_break(folder):
     secret = {"file": str(folder / "secret")}
     config = read(
         folder,
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_secret_is_a_mistake_with_its_place(tmp_path, content,
     assert words in said
 
 
-def test_a_pipe_without_a_writer_holds_nobody_up(tmp_path):
+def test_a_pipe_without_a_writer_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "key")
     assert "is not a file" in mistake(tmp_path, entry={"access_key": {"file": str(tmp_path / "key")}})
 
@@ -137,7 +137,7 @@ def test_a_file_after_a_variable_is_named_by_the_variable(tmp_path):
         ({"base_url": {"file": "/x"}}, "base_url: a mapping"),
     ],
 )
-def test_only_a_secret_may_stand_in_a_file(tmp_path, entry, words):
+def test_only_a_secret_may_be_in_a_file(tmp_path, entry, words):
     assert words in mistake(tmp_path, entry=entry)
 
 

@@ -160,7 +160,7 @@ def test_explain_shows_that_it_is_signed_and_not_with_what():
 
 
 @pytest.mark.process
-def test_no_library_of_a_cloud_is_loaded_before_somebody_signs_in(tmp_path: Path):
+def test_no_cloud_library_is_imported_before_a_sign_in(tmp_path: Path):
     program = (
         "import sys; from gateway.config.loading import from_mapping; from gateway.app import create_app; "
         "create_app(from_mapping({'version': 'v0.3.0', 'model_providers': ["

@@ -45,7 +45,7 @@ def test_every_request_is_refused_until_a_key_is_stored():
     assert refused.value.info.status == 401
 
 
-def test_before_keys_were_read_nobody_is_told_that_his_is_wrong():
+def test_before_the_keys_are_read_no_key_is_rejected_as_wrong():
     with pytest.raises(GatewayError) as refused:
         Authenticator(config()).authenticate(SHOWN)
     assert refused.value.info.status == 503

@@ -90,7 +90,7 @@ def test_a_body_that_is_cut_anywhere_is_not_read(kind):
 @given(
     body=st.binary(max_size=50) | st.sampled_from([b"{}", b"[]", b"null", b"[" * 100_000, b"\x01\0\0\0\x02{}", b"\xff"])
 )
-def test_bytes_of_somebody_else_are_not_read(kind, body):
+def test_stored_bytes_of_another_format_are_not_read(kind, body):
     with pytest.raises(Unavailable):
         READERS[kind](body)
 

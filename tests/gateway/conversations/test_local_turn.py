@@ -71,7 +71,7 @@ def log_of(*events: bytes) -> bytes:
     ],
     ids=["small", "some echo", "long input", "long echo", "both"],
 )
-async def test_a_large_turn_is_written_down_beside_the_event_loop(input, echo, elsewhere):
+async def test_a_large_turn_is_stored_outside_the_event_loop(input, echo, elsewhere):
     told = response(**echo)
     turn = kept(MemoryStore(100, 2**30), input)
     nodes, items = await turn.nodes(told, b"")
@@ -93,7 +93,7 @@ async def test_a_turn_that_is_written_down_twice_has_the_same_items():
 
 
 @pytest.mark.parametrize("input", ["hi", LONG], ids=["small", "large"])
-async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
+async def test_a_complete_answer_is_stored_before_its_end_is_sent(input):
     store = MemoryStore(100, 2**30)
     turn = kept(store, input)
     body = json.dumps(response()).encode()
@@ -179,7 +179,7 @@ async def test_an_answer_that_ends_as_the_client_leaves_is_kept_whole(left_first
     assert await talk.stored() == "completed"
 
 
-async def test_a_client_that_leaves_in_the_midst_leaves_what_was_said():
+async def test_a_client_that_leaves_midway_leaves_the_partial_turn():
     talk = Talk()
     async with trio.open_nursery() as nursery:
         await talk.begin(nursery)

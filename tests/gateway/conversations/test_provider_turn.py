@@ -143,7 +143,7 @@ def local(background: bool) -> LocalTurn:
     return LocalTurn(MemoryStore(60, 10_000), "alice", StateOptions(background=background), None, b'"Hi"')
 
 
-def test_a_turn_is_left_alone_only_where_its_client_asked_for_that():
+def test_a_turn_runs_in_the_background_only_on_request():
     asked = local(background=True)
     assert asked.background is asked
     assert local(background=False).background is None

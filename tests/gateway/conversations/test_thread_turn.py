@@ -288,7 +288,7 @@ def test_whatever_a_message_is_its_bytes_stay(first, second, system):
     assert trio.run(both) == whole
 
 
-async def test_a_thread_remembers_what_it_was_told_last():
+async def test_a_thread_keeps_its_latest_settings():
     """The SDK says `system` and `tools` once, and everything else anew."""
     store = shelf()
     other = {**TOOL, "name": "g"}
@@ -320,7 +320,7 @@ async def test_a_paused_answer_continues_without_new_input():
     assert [message.role for message in found.incoming.request.messages] == ["user", "assistant"]
 
 
-async def test_an_answer_that_said_nothing_leaves_no_message():
+async def test_an_empty_answer_leaves_no_message():
     store = shelf()
     told = await stream(await recalled(store, asked(HELLO)), Script())
     assert conversation(await recalled(store, asked(HELLO, thread=behind(told.message.id)))) == [HELLO, HELLO]

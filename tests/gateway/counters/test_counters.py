@@ -74,7 +74,7 @@ async def test_no_client_can_take_all_counters_or_displace_a_spent_one(few):
     assert await spend(attrs.evolve(rate("header value"), chosen_by="bob")) is None
 
 
-async def test_a_budget_holds_what_is_reserved_and_keeps_what_was_used_once(counters):
+async def test_a_budget_counts_reservations_and_charges_usage_once(counters):
     """BerriAI/litellm#27735, #30460"""
     spent = budget("b")
     first = claim((spent, 60))
@@ -114,7 +114,7 @@ async def test_slots_are_released_once(counters):
     assert counters.level(both) == Level(0, 0)
 
 
-async def test_a_rate_tells_when_the_same_would_pass(counters):
+async def test_a_rate_states_when_the_same_request_would_pass(counters):
     tokens = rate("t", 3600, 3600.0, 100)
     assert not await counters.reserve([claim((tokens, 70))])
     (short,) = await counters.reserve([claim((tokens, 50))])
@@ -186,7 +186,7 @@ async def test_raising_a_sum_is_a_minimum_and_counts_once(counters):
     assert await counters.reserve([claim((spent, 1))])
 
 
-async def test_amounts_are_exact_beyond_what_a_float_holds(counters):
+async def test_amounts_are_exact_beyond_the_precision_of_floats(counters):
     """A float of dollars loses cents; 9,007 dollars and a billionth are exact here."""
     spent = budget("b", 10**18)
     taken = claim((spent, 10**15 + 1))
@@ -196,7 +196,7 @@ async def test_amounts_are_exact_beyond_what_a_float_holds(counters):
 
 
 @pytest.mark.parametrize("amount", [-900_000, -(10**30), 2**63, 2**64, 10**19, 10**30])
-async def test_an_amount_that_no_store_can_hold_loses_no_charge_and_no_reservation(counters, amount):
+async def test_an_amount_too_large_for_a_store_loses_no_charge_or_reservation(counters, amount):
     """A provider states any number of tokens. A refund is impossible, and other settlements still count."""
     spent, other, tokens, places = budget("b", 10**20), budget("o"), rate("t", 10**9, 60.0), slots("s", 3)
     taken = claim((spent, amount), (other, 5), (tokens, 7), (places, 1))

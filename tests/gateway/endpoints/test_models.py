@@ -78,7 +78,7 @@ async def test_anthropic_clients_read_windows_and_capabilities():
         assert (status, row["line"], row["max_input_tokens"]) == (200, "sonnet", 1_000_000)
 
 
-async def test_anthropic_clients_get_pages_if_they_want_them():
+async def test_anthropic_clients_get_pages_on_request():
     async with gateway(CONFIG) as running:
         _, first = await got(running, "/v1/models?limit=2", **ANTHROPIC)
         assert ([row["id"] for row in first["data"]], first["has_more"]) == (["five", "sonnet"], True)
@@ -144,7 +144,7 @@ TYPED: dict[str, Any] = {
 }
 
 
-async def test_each_model_says_what_it_is_for_and_where_it_is_asked():
+async def test_each_model_lists_its_type_and_endpoints():
     """Pickers showed embedding models as chat models (Vigil-SOC/vigil#433, anomalyco/models.dev#572)."""
     chat = ["/v1/chat/completions", "/v1/messages", "/v1/responses"]
     async with gateway(TYPED) as running:

@@ -72,7 +72,7 @@ async def test_guesses_of_the_key_are_slowed_down():
         assert (await running.get("/metrics", METRICS)).status_code == 200
 
 
-async def test_another_key_holds_after_a_reload():
+async def test_another_operator_key_applies_after_a_reload():
     async with gateway(content(client_keys=KEYS, metrics_key=METRICS)) as running:
         running.reload(content(client_keys=KEYS, metrics_key=WRONG))
         assert [(await running.get("/metrics", key)).status_code for key in (METRICS, WRONG)] == [401, 200]
@@ -132,7 +132,7 @@ async def spend(allowances: Allowances, client: str, used: int, held: int) -> No
             allowances.counters.settle(claim, [used])
 
 
-async def test_all_are_told_to_who_may_see_all_and_their_own_to_clients():
+async def test_operators_see_all_rows_and_clients_their_own():
     """Who saw a tenth of the bill learned of it from the provider (managoat/fountain#1038)."""
     allowances = Allowances(from_mapping(CONFIG))
     await spend(allowances, "alice", 1200, 400)

@@ -165,7 +165,7 @@ async def test_a_turn_that_still_runs_is_followed(store):
         assert [event async for event in events] == []
 
 
-async def test_a_follower_gets_a_keep_alive_in_silence_and_what_was_said_at_once(autojump_clock):
+async def test_a_follower_gets_earlier_events_immediately_and_then_keep_alives(autojump_clock):
     async with running(MemoryStore(*ROOM)) as (turns, turn):
         body = turns.follow("alice", turn.id, 1, 3)
         turn.say(0, 1)
@@ -360,7 +360,7 @@ async def test_only_what_fails_is_in_the_ledger(store, caplog):
     assert (line["request_id"], line["status"], line["client"], line["error"]) == ("mine", 404, "alice", "not_found")
 
 
-async def test_an_id_that_a_provider_keeps_is_asked_for_there(store):
+async def test_a_providers_stored_id_is_requested_there(store):
     """And one of ours never is."""
     asked = []
 

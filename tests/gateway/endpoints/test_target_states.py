@@ -22,7 +22,7 @@ def gateway(**more: Any) -> AbstractAsyncContextManager[InProcess]:
     return in_process.gateway({"version": "v0.4.0", "model_providers": [ONE, TWO], **more})
 
 
-async def test_readyz_says_of_each_target_whether_it_is_asked_why_not_and_until_when():
+async def test_readyz_lists_the_state_reason_and_end_for_each_target():
     """Nobody could see which deployment was out, and for how long (Continuum-AI-Corp/OrcaRouter-Lite#121)."""
     async with gateway() as running:
         running.fail("one", "rate_limited", 60.0)
@@ -62,7 +62,7 @@ async def test_the_metrics_have_each_entry_and_how_often_it_was_out():
 
 
 @pytest.mark.parametrize(("key", "expected"), [(OPERATOR, ["one"]), (LIMITED, None)])
-async def test_the_live_view_tells_it_to_those_who_see_all(key, expected):
+async def test_the_live_view_shows_target_states_to_operators(key, expected):
     async with gateway(client_keys=KEYS, ui_key=OPERATOR) as running:
         running.fail("one", "quota")
         told = await first_event(running, "/ui/events", key)

@@ -26,7 +26,7 @@ async def test_pickers_get_the_models_that_speak_and_their_voices():
         assert len({voice["id"] for voice in voices}) == len(voices)
 
 
-async def test_a_key_gets_what_it_may_use_and_nobody_else_anything():
+async def test_a_key_gets_its_voices_and_other_clients_none():
     async with gateway({**CONFIG, "client_keys": KEYS}) as running:
         key = KEYS[0]["key"]
         assert (await running.get("/v1/audio/models", str(key))).json() == {"models": [{"id": "orpheus"}]}

@@ -128,7 +128,7 @@ async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_c
 
 
 @pytest.mark.usefixtures("way")
-async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_clock):
+async def test_an_answer_ends_even_if_the_upstream_keeps_its_connection(autojump_clock):
     begun = trio.current_time()
     stream, writes = await delivered(OPENING + FIRST + b"".join(REST), 1e4)
     assert stream.record.bill.is_complete

@@ -328,7 +328,7 @@ def test_no_keep_alive_goes_before_what_is_there_already():
     assert client.wait(1) == (PING,)
 
 
-def test_a_provider_that_talks_on_holds_no_stream():
+def test_data_after_an_answer_keeps_no_stream_open():
     client = Client()
     client.receive(WORD + REST)
     assert client.wait(END_GRACE, more=True) == ()

@@ -6,7 +6,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
 WITH_IMAGE = [{"role": "user", "content": [IMAGE]}]
 
 
-async def test_images_are_refused_in_words_before_a_model_is_asked_that_takes_none():
+async def test_images_for_a_model_without_them_are_refused_before_any_request():
     async with providers(1) as (place,):
         entry = {"base_url": f"{place.url}/v1", "access_key": "k", "speaks": ["chat"]}
         entries = [

@@ -29,7 +29,7 @@ def config(url: str, *routes: tuple[str, str]) -> Any:
     return attrs.evolve(made, entries=(attrs.evolve(one, provider=attrs.evolve(one.provider, routes=routes)),))
 
 
-async def test_the_other_address_is_asked_within_the_request_and_remembered():
+async def test_the_alternative_address_is_tried_within_the_request_and_remembered():
     # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html: the prefix differs by model
     async with providers(1) as (place,), gateway({"version": "v0.4.0", "model_providers": [ENTRY]}) as running:
         place.__class__ = Bedrock

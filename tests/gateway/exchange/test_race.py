@@ -130,7 +130,7 @@ async def test_only_one_of_two_simultaneous_answers_is_sent(api, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_the_head_of_the_loser_tells_nothing_of_the_answer(stream):
+async def test_the_losing_hedges_headers_do_not_reach_the_client(stream):
     async with racing("chat", stream=stream) as (_, a, b, answers):
         whole = answer("chat", "b", stream=stream)
         head, _, body = whole.partition(b"\r\n\r\n")
@@ -163,7 +163,7 @@ async def test_the_sent_one_of_two_simultaneous_responses_is_stored(stream):
 
 
 @pytest.mark.parametrize("model", ["r", "a"], ids=["raced", "alone"])
-async def test_a_stream_that_never_begins_holds_no_memory(model):
+async def test_a_stream_that_never_begins_uses_no_memory(model):
     """Comments without an end are no answer; an upstream that sends nothing else costs no more than one that waits."""
     async with puppets() as (a, b):
         content = config(a, b)
@@ -197,7 +197,7 @@ async def begin(running: InProcess, started: list[int]) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
-async def test_the_request_of_the_loser_is_let_go(fails):
+async def test_the_request_of_the_losing_hedge_is_released(fails):
     """The winner may take an hour: what it was asked, and what the other one was, may be megabytes."""
 
     def held() -> int:
@@ -221,7 +221,7 @@ async def test_the_request_of_the_loser_is_let_go(fails):
         nursery.cancel_scope.cancel()
 
 
-async def test_one_that_has_failed_is_not_said_to_have_lost():
+async def test_a_failed_hedge_is_not_recorded_as_lost():
     async with racing("chat", stream=False) as (running, a, b, answers):
         a.say(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
         await eventually(lambda: nothing_is_open(running, "a"))

@@ -163,7 +163,7 @@ async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(st
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_whoever_waits_for_an_answer_is_not_given_that_of_a_hedge_in_another_api(stream):
+async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
     """It waits for the answer of the first target, and would read the bytes of the other one as that."""
     route = {"targets": ["first", "second"], "hedge": {"after": "10ms", "at_most": "100%"}, "cache": {"ttl": "1h"}}
     async with played_provider() as provider:
@@ -193,7 +193,7 @@ async def test_whoever_waits_for_an_answer_is_not_given_that_of_a_hedge_in_anoth
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_targets_that_fail_often_and_answer_often_are_asked_though_all_are_out(stream):
+async def test_unsteady_targets_get_requests_if_all_are_unavailable(stream):
     circuit = {"failures": 3, "error_rate": "30%"}
     more = {"circuit": circuit, "retries": {"attempts": 2, "budget": "100%"}, "route": {"sticky": False}}
     async with served(**more) as (provider, client):

@@ -126,7 +126,7 @@ def test_lasting_failures_end_with_a_trial_after_ten_minutes(reason):
     assert availability(circuit, 100.0 + LASTING_COOLDOWN) == "due"
 
 
-def test_a_quota_is_out_until_the_time_that_was_told_and_all_its_windows_are_waited_for():
+def test_an_exhausted_quota_lasts_until_its_latest_stated_window():
     """Five hours and a week (openai/codex#32341, gsd-build/gsd-2#125)."""
     circuit = fail(CLOSED, "quota", wait=5 * 3600.0)
     circuit = fail(circuit, "quota", at=101.0, wait=5 * 86400.0)

@@ -136,14 +136,14 @@ async def test_streams_that_break_off_after_the_first_content_count_as_failures(
         assert (len(a.asked), len(b.asked)) == (5, 1)
 
 
-async def test_a_name_with_one_target_is_asked_while_its_circuit_is_open():
+async def test_a_name_with_one_target_is_used_while_its_circuit_is_open():
     async with providers(1) as (a,), gateway(config(a)) as running:
         a.fails = 500
         assert await ask_often(running, 9, "a") == {500: 9}
         assert a.take_count() == 9
 
 
-async def test_a_name_with_one_target_is_refused_within_the_wait_that_was_told():
+async def test_a_name_with_one_target_is_refused_during_the_stated_wait():
     async with providers(1) as (a,), gateway(config(a)) as running:
         a.fails, a.headers = 429, (("retry-after", "30"),)
         assert await ask_often(running, 3, "a") == {429: 3}
@@ -253,7 +253,7 @@ async def test_a_credential_failure_applies_to_all_entries_with_that_credential(
     assert [line.partition(" for 600.0 s")[0] for line in loud] == ["a, b: in cooldown"]
 
 
-async def test_another_key_at_the_same_provider_is_asked():
+async def test_another_key_at_the_same_provider_is_used():
     async with providers(1) as (a,):
         content = config(a, a)
         content["model_providers"][1].update(access_key="another", model="vllm/a")
@@ -319,7 +319,7 @@ async def test_a_place_that_has_nothing_left_is_passed_over(told, stream):
         assert (await running.ask("a")).status_code == 200, "its own name goes there all the same"
 
 
-async def test_it_is_asked_again_when_its_time_is_over():
+async def test_a_target_is_used_again_when_its_limit_resets():
     async with providers(2) as (first, second), gateway(config(first, second)) as running:
         first.told = NOTHING_LEFT
         await running.ask("r")

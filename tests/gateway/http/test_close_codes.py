@@ -49,7 +49,7 @@ def test_messages_that_begin_with_the_bytes_of_a_code_are_left_alone(size):
     assert "".join(one.data for one in hello if isinstance(one, TextMessage)) == "hi"
 
 
-def test_a_code_that_nobody_has_registered_is_a_mistake_of_its_sender():
+def test_an_unregistered_close_code_is_the_senders_mistake():
     for code in (1004, 1015, 1016, 2999):
         (found,) = read(ConnectionType.CLIENT, plain(code), 1000)
         assert isinstance(found, CloseConnection)

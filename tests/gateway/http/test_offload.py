@@ -30,7 +30,7 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-async def test_the_loop_goes_on_beside_the_work():
+async def test_the_event_loop_runs_during_offloaded_work():
     """It turns many times while one work in Python keeps the interpreter busy."""
     turns, over = 0, trio.Event()
 

@@ -97,14 +97,14 @@ def test_only_a_known_path_in_the_wrong_place_names_the_base_url(path, headers, 
     assert advice(path, headers, ORIGIN) == expected
 
 
-def test_a_path_of_googles_is_told_of_in_its_shape():
+def test_an_unknown_google_path_gets_an_error_in_its_shape():
     path = "/google/v1beta/models/m:generateContent"
     assert api_of(path, ()) == api_of("/v1beta/files", ()) == "gemini"
     assert advice(path, (), ORIGIN) == f"the client's base URL ends in /google: set it to {ORIGIN}, without a path"
     assert advice("/v1beta/files", (), ORIGIN) is None
 
 
-def test_the_path_of_azures_sdk_is_told_the_class_to_use():
+def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
     assert told.endswith("not its Azure class")
 

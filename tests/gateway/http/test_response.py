@@ -37,7 +37,7 @@ async def test_a_body_that_is_cut_gives_what_is_queued_and_then_raises():
         await anext(body)
 
 
-async def test_the_producer_is_told_when_the_body_is_closed():
+async def test_the_producer_is_notified_when_the_body_is_closed():
     send, receive = trio.open_memory_channel[bytes](0)
     async with ChannelBody(receive):
         pass

@@ -329,7 +329,7 @@ async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_
     await kept.finish()
 
 
-async def test_lines_that_wait_hold_no_names_of_megabytes(tmp_path):
+async def test_queued_lines_contain_no_names_of_megabytes(tmp_path):
     kept = kept_in(table_in(tmp_path))
     name = "openai/" + "m" * 10_000
     before = sys.getrefcount(name)

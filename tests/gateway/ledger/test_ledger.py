@@ -36,7 +36,7 @@ def lines(monkeypatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("letter", ["x", "\x01", "\u202e", '"', "\U0001f600"])
-def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
+def test_a_line_is_limited_in_length_whatever_its_fields_contain(lines, letter):
     """Envoy's measure: https://github.com/envoyproxy/envoy/blob/main/SECURITY.md, resource exhaustion."""
     long = letter * 100_000
     ledger, seen = Ledger(readable=False), []
@@ -81,7 +81,7 @@ def test_an_unknown_attempt_with_free_tokens_has_an_exact_cost(price, grade, rea
     assert getattr(record.bill.cost(), "grade", None) == "at_least"
 
 
-def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for_more_than_its_answer():
+def test_a_log_line_lists_attempts_in_order_and_possible_extra_bills():
     """A ledger that says "exact" while a call that was cut off is billed: bircex/llmr#48."""
     record = Record("req_1", "chat", attempts=2, bill=Bill(request_size=4000), route="best", waited=0.25)
     cut = tried("a", reason="timeout", seconds=1.5, unknown_usage=Usage(input=record.bill.estimated_input()))
@@ -172,7 +172,7 @@ def test_looking_for_quotations_takes_linear_time():
         assert len(without_quotations(text * 100_000)) <= 200_000
 
 
-def test_debugging_tells_all_of_a_message(lines):
+def test_debug_lines_contain_the_whole_message(lines):
     logging.getLogger(EXCHANGES).setLevel(logging.DEBUG)
     record = Record("req_1", "chat", attempts=1, error=ErrorInfo("invalid_request", f"no '{PROMPT}'"))
     assert PROMPT in Ledger(readable=False).line(record, disconnected=False)["message"]

@@ -145,7 +145,7 @@ async def test_no_log_line_has_what_another_endpoint_was_sent(caplog):
     no_secret_in(caplog.text)
 
 
-async def test_no_log_line_has_what_was_said_in_a_realtime_session(caplog):
+async def test_no_log_line_contains_text_of_a_realtime_session(caplog):
     caplog.set_level(logging.INFO)
 
     async def refuse(peer: Peer) -> None:

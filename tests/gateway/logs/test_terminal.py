@@ -170,7 +170,7 @@ def test_colours_are_those_of_the_end_and_none_without_a_terminal(monkeypatch):
 @pytest.mark.parametrize(
     ("env", "colour"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)]
 )
-def test_a_terminal_has_colours_unless_somebody_minds(monkeypatch, env, colour):
+def test_a_terminal_has_colours_unless_disabled(monkeypatch, env, colour):
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():

@@ -134,7 +134,7 @@ def test_every_listed_name_means_its_own_row():
 # A good answer
 
 
-async def test_a_coding_agent_is_not_asked_for_the_same_call_for_ever():
+async def test_the_stand_in_does_not_repeat_a_call_for_ever():
     """Its own words may stand behind the result of the call."""
     history = [
         {"role": "user", "content": "hi"},
@@ -147,7 +147,7 @@ async def test_a_coding_agent_is_not_asked_for_the_same_call_for_ever():
     assert b'"stop_reason":"end_turn"' in body
 
 
-async def test_it_repeats_what_the_person_said_and_not_what_the_program_put_before_it():
+async def test_the_stand_in_repeats_the_persons_text_without_the_programs():
     parts = [{"type": "text", "text": text} for text in ("<system-reminder>be brief</system-reminder>", "Hello")]
     async with mock() as served:
         body, _ = await read(await served.ask("messages", "m", messages=[{"role": "user", "content": parts}]))
@@ -166,7 +166,7 @@ async def test_a_cut_is_a_fin_after_the_words_without_the_last_chunk():
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_a_reset_is_an_rst_after_all_that_was_said(stream):
+async def test_a_reset_is_an_rst_after_the_whole_text(stream):
     async with mock() as served:
         for _ in range(10):
             body, end = await read(await served.ask("chat", "fault/reset-after-3", stream=stream))

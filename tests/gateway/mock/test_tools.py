@@ -102,7 +102,7 @@ CLINE = (
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_program_is_asked_for_what_harms_nothing_and_does_not_fail_and_then_answered(tools, name, arguments):
+def test_the_stand_in_calls_harmless_tools_and_then_answers(tools, name, arguments):
     call = asked(*tools)
     pick = choose(call)
     assert (pick.tool.name, json.loads(pick.input)) == (name, arguments)
@@ -135,7 +135,7 @@ def test_an_answer_lists_only_some_of_many_tools():
 # What the request says of it
 
 
-def test_a_tool_that_is_asked_for_by_name_is_called_whatever_it_does():
+def test_a_tool_requested_by_name_is_called():
     pick = choose(asked("get_weather", needing("send_email", email="string"), mode="tool", name="send_email"))
     assert (pick.tool.name, json.loads(pick.input)) == ("send_email", {"email": "someone@example.com"})
 
@@ -264,7 +264,7 @@ def test_a_new_question_is_answered_automatically():
     ],
     ids=["opencode", "claude", "long"],
 )  # fmt: skip
-def test_a_program_that_wants_a_title_gets_one_alone(instruction, said, title):
+def test_a_request_for_a_title_gets_only_a_title(instruction, said, title):
     turns = (Message("system", (TextPart(instruction),)), Message("user", (TextPart(said),)))
     assert text(asked(messages=turns)) == title
 
@@ -326,7 +326,7 @@ def judge(schema: Any, text: str) -> None:
 
 
 @recorded
-def test_recorded_programs_are_asked_for_one_harmless_call_at_most():
+def test_recorded_programs_get_at_most_one_harmless_call():
     for name, call in RECORDED.items():
         with case(name):
             made = list(picks(call))

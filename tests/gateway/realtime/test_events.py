@@ -64,14 +64,14 @@ def test_frames_pass_as_they_are_unless_they_name_a_model():
     assert client({"type": "input_audio_buffer.append", "audio": "A" * 6400}).characters in (4, 5)
 
 
-def test_the_answer_of_the_model_is_asked_for_by_one_event():
+def test_only_one_event_requests_a_response():
     assert client({"type": "response.create", "event_id": "e1"}).requests_response
     assert client({"type": "response.create", "event_id": "e1"}).event_id == "e1"
     assert client(b'{"ty\\u0070e": "response.create"}').requests_response
     assert not client({"type": "response.cancel"}).requests_response
 
 
-def test_models_are_replaced_where_they_stand():
+def test_models_are_replaced_in_place():
     rule = Rule()
     frame = client('{"type":"session.update","session":{"n":1.50,"model":"fast","m":{"a":1}}}', rule)
     assert frame.message == '{"type":"session.update","session":{"n":1.50,"model":"gpt-realtime","m":{"a":1}}}'
@@ -222,7 +222,7 @@ def test_a_reason_fits_and_is_cut_between_characters():
     assert fit_reason("\ud800") == "?"
 
 
-def test_a_reason_holds_no_credential():
+def test_a_close_reason_contains_no_credential():
     closing = closing_for_other_side(
         1008, "the key sk-upstream-0123456789 is wrong", UPSTREAM_LOST, ("sk-upstream-0123456789",)
     )

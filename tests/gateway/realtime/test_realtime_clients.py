@@ -148,7 +148,7 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
 
 
-async def test_a_turn_that_breaks_off_is_booked_by_the_last_that_was_told(caplog):
+async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
     async def cut(peer: Peer) -> None:

@@ -111,7 +111,7 @@ WORDS = {"text": "Hi.", "language": "en", "duration": 2.5, "words": [{"word": "H
 SPEAKERS = {"text": "Hi.", "task": "transcribe", "segments": [{"id": "s", "speaker": "A", "text": "Hi.", "x-new": 1}]}
 
 
-async def test_a_transcript_passes_in_whatever_form_it_was_asked_for():
+async def test_a_transcript_passes_in_every_requested_form():
     """pollinations/pollinations#11458, lemonade-sdk/lemonade#2088, TU-Wien-dataLAB/aqueduct#89."""
     for form, kind, body in (
         ("text", "text/plain; charset=utf-8", b"true\n"),

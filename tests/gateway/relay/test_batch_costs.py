@@ -214,7 +214,7 @@ def _line(one: Recording) -> dict[str, Any]:
     return {"result": {"message": body}} if one.api == "messages" else {"response": {"body": body}}
 
 
-def test_a_price_that_says_nothing_of_batches_is_halved_with_all_that_it_holds():
+def test_a_price_without_a_batch_price_is_halved():
     price = read_price({**ROW, "above": {100: {"input": 20}}}, "config")
     assert price.half.above[0][1].input == 10_000 * 10**6
     assert dict(price.half.units) == {"input_audio_token": 20_000 * 10**6}

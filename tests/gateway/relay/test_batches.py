@@ -81,7 +81,7 @@ def booked(caplog: pytest.LogCaptureFixture) -> list[float]:
 
 
 @with_gateway("openai", model_aliases=ALIASES)
-def test_names_of_models_hold_inside_of_a_batch(served):
+def test_model_names_apply_inside_a_batch(served):
     """TU-Wien-dataLAB/aqueduct#101, BerriAI/litellm#10719."""
     provider = served.providers["openai"]
     for order in ("purpose first", "file first"):
@@ -586,7 +586,7 @@ async def test_a_batch_without_a_price_is_refused_if_a_budget_applies():
         assert theirs.status_code == 404
 
 
-async def test_lines_hold_ids_of_tokens_only_for_models_that_read_them():
+async def test_batch_lines_may_have_token_ids_only_for_models_that_read_them():
     for entry, status in (({}, 400), ({"embeddings": {"token_arrays": True}}, 200)):
         async with serving("openai", entry=entry) as served:
             body = {"model": "gpt-5", "input": [[1, 2]]}

@@ -115,7 +115,7 @@ async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
         assert len(provider.asked) == 2
 
 
-async def test_identical_requests_to_an_endpoint_make_one_call_whoever_leaves():
+async def test_identical_endpoint_requests_make_one_call_even_if_a_client_leaves():
     free = trio.Event()
 
     async def waiting(asked: ReceivedRequest) -> ScriptedAnswer:

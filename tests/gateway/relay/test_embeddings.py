@@ -158,7 +158,7 @@ REFUSALS: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize("words", REFUSALS)
-async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on(words):
+async def test_a_provider_that_refuses_base64_gets_later_requests_without_it(words):
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs ask for it unless told otherwise."""
     status, refusal = REFUSALS[words]
 
@@ -187,7 +187,7 @@ async def test_a_refusal_of_something_else_stays_one():
             assert len(provider.asked) == times
 
 
-async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():
+async def test_a_long_list_is_sent_in_pieces_and_answered_as_one():
     """huggingface/text-embeddings-inference#378: 70 texts for a server that takes 32."""
     texts = [f"text {i}" for i in range(70)]
     async with before(like_openai, entry={"embeddings": {"inputs": 32}}) as (served, provider):

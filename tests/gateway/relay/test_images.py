@@ -67,7 +67,7 @@ async def test_image_settings_pass_and_none_is_added():
         assert "x-trigate-adapted" not in found.headers
 
 
-async def test_a_model_that_an_alias_hides_is_not_asked_for_what_it_refuses():
+async def test_an_aliased_model_gets_no_member_that_it_refuses():
     """Open WebUI sends `response_format` unless the model's name is one of those that refuse it."""
     async with before(lambda asked: json_answer(whole()), MODEL, ENTRY) as (served, provider):
         for form, header, named in (

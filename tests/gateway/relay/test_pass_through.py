@@ -88,7 +88,7 @@ async def test_an_entry_that_does_not_say_so_is_no_path():
         assert provider.heads == []
 
 
-async def test_hostile_paths_reach_nobody():
+async def test_hostile_paths_reach_no_provider():
     """LuthienResearch/luthien-proxy#676."""
     rests = ("..", "../x", "a/../b", "%2e%2e/x", "a/%2E%2e/b", "%252e%252e/x", "./x", "a//b", "/x", "%2f/x", "a%2f%2fb",
              "a\\b", "a%5cb", "a%00b", "a%0d%0ab", "a%250ab", "%2e", "a/%2e", "a/..;/b", "http://evil/",

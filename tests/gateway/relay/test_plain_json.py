@@ -37,7 +37,7 @@ async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
                 assert not line.get("usage_estimated")
 
 
-async def test_moderations_that_nobody_is_meant_for_are_a_400_that_says_what_to_configure():
+async def test_moderations_without_a_target_are_a_400_with_advice():
     async with endpoint_provider(lambda asked: json_answer(MODERATED)) as provider:
         two = [_entry(provider.url, "openai/omni-moderation-latest"), _entry(provider.url, "mistral/x-moderation-1")]
         none = [_entry(provider.url, "anthropic/claude-opus-5")]

@@ -119,7 +119,7 @@ async def first_line(served: InProcess, head: str) -> int:
             return int(said.split(b" ", 2)[1])
 
 
-async def test_a_body_that_waits_to_be_wanted_is_asked_for_once_its_head_is_good():
+async def test_a_body_that_expects_100_continue_is_requested_after_a_valid_head():
     async with serving(models=["trigate/m-1"]) as (served, provider):
         for endpoint, path in [*ASKED, ("completions", CHAT)]:
             with case(path):

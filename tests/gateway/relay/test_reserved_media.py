@@ -135,7 +135,7 @@ async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserv
         assert held < 50 * level.used, "what nobody could afford is no expectation"
 
 
-async def test_pictures_that_are_asked_for_at_the_same_time_stay_within_the_budget():
+async def test_simultaneous_image_requests_stay_within_the_budget():
     gate = Gate(drawn())
     async with (
         before(gate, "openai/gpt-image-1", {"name": "mine"}, client_keys=budgeted("1")) as (served, provider),
@@ -190,7 +190,7 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
                 assert (await served.post(one.path, **sent)).status_code == 200
 
 
-async def test_speech_is_billed_by_an_estimate_where_tokens_cost_something_and_nobody_tells_them():
+async def test_speech_without_reported_tokens_is_billed_by_an_estimate():
     """Raw sound has no place for its usage: what was said of it has been booked at nothing (BerriAI/litellm#36914)."""
     sound = ScriptedAnswer((b"mp3",), headers=(("content-type", "audio/mpeg"),))
     body = {"model": "mine", "input": "x" * 900, "voice": "y"}

@@ -190,7 +190,7 @@ def test_configured_quirks_apply():
      ("somebody/m", {"provider_interface": "openai"}, True), ("somebody/m", {"quirks": {"stream_usage": True}}, True),
      ("openai/m", {"usage": "as_asked"}, False)],
 )  # fmt: skip
-def test_the_tokens_of_a_stream_are_asked_for_where_the_provider_is_known_to_tell(model, entry, asks):
+def test_stream_usage_is_requested_from_providers_known_to_report_it(model, entry, asks):
     body, outgoing = chat(model, entry, stream=True)
     assert body == {"stream": True, **({"stream_options": {"include_usage": True}} if asks else {})}
     assert outgoing.asks_usage == asks
@@ -198,7 +198,7 @@ def test_the_tokens_of_a_stream_are_asked_for_where_the_provider_is_known_to_tel
 
 
 @pytest.mark.parametrize("options", [{"include_usage": False, "include_obfuscation": False}, {}, None])
-def test_other_stream_options_stay_beside_it(options):
+def test_other_stream_options_stay_with_include_usage(options):
     body, outgoing = chat("openai/m", stream=True, stream_options=options)
     assert body["stream_options"] == {**(options or {}), "include_usage": True}
     assert outgoing.asks_usage

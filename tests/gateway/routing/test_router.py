@@ -399,7 +399,7 @@ def test_models_are_listed_in_order_and_every_one_resolves():
         assert routes.resolve(model.id, "chat").requested_name == model.id
 
 
-def test_a_named_wildcard_is_asked_for_by_its_name():
+def test_a_named_wildcard_is_requested_by_its_name():
     routes = router({"model": "openai/*", "name": "work"}, {"model": "openai/*", "name": "home"})
     assert routes.resolve("work/gpt-4o", "chat").entry.name == "work"
     assert routes.resolve("home/gpt-4o", "chat").entry.name == "home"

@@ -51,7 +51,7 @@ async def fill(server: Server, client: Client) -> None:
     server.lifecycle.health_paths = ("/whole",)
 
 
-async def test_connections_that_are_turned_away_leave_nothing_behind():
+async def test_refused_connections_leave_no_resources_open():
     async with serving() as server, server.connect() as client:
         await fill(server, client)
         for _ in range(3):
@@ -220,7 +220,7 @@ def test_as_many_descriptors_as_there_may_be_are_taken(descriptors_limit):
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 
 
-def test_a_proxy_that_is_trusted_has_as_many_connections_as_it_likes():
+def test_a_trusted_proxy_has_unlimited_connections():
     lifecycle, found = Lifecycle(), {"version": "v0.3.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]}
     create_app(from_mapping({**found, "trusted_proxies": ["10.0.0.0/8", "unix"]}), lifecycle)
     lifecycle.max_per_address = 1
@@ -300,7 +300,7 @@ async def test_a_head_that_dribbles_in_is_not_waited_for_beyond_the_limit():
                 await trio.sleep(0.02)
 
 
-async def test_a_client_that_hangs_up_is_let_go_at_once():
+async def test_a_client_that_disconnects_is_released_immediately():
     async with serving(keep_alive=60) as server:
         async with server.connect() as client:
             await client.get("/whole")

@@ -54,7 +54,7 @@ def test_whoever_does_not_know_chunks_gets_the_body_up_to_the_end_of_the_connect
 
 
 @pytest.mark.parametrize("headers", [[JSON], [JSON, sized(5)]])
-def test_a_head_request_is_told_the_framing_and_no_body(headers):
+def test_a_head_request_gets_the_framing_and_no_body(headers):
     answer = ResponseWriter(RequestLine(b"HEAD", b"1.1", closes=False), 200, headers)
     head, body, state = read(answer, b"hello", method="HEAD")
     assert (body, state) == (b"", h11.DONE)
@@ -96,7 +96,7 @@ def test_no_byte_exceeds_the_declared_length():
     assert b"".join(map(ResponseWriter(GET, 200, [sized(3)]).frame, (b"ab", b"cd", b"ef"))) == b"abc"
 
 
-def test_an_answer_shorter_than_it_said_ends_the_connection():
+def test_an_answer_shorter_than_declared_ends_the_connection():
     answer = ResponseWriter(GET, 200, [sized(3)])
     answer.frame(b"ab")
     assert not answer.closes

@@ -193,7 +193,7 @@ async def test_a_connection_lives_on_after_an_early_answer_whose_body_comes():
         await client.until(b"whole")
 
 
-async def test_an_answer_between_the_pieces_of_its_body_does_not_hold_up_the_next():
+async def test_an_early_answer_does_not_delay_the_next_request():
     async with serving() as server:
         for _ in range(20):
             async with server.connect() as client:
@@ -204,7 +204,7 @@ async def test_an_answer_between_the_pieces_of_its_body_does_not_hold_up_the_nex
                 await client.until(b"whole")
 
 
-async def test_an_app_that_ends_during_an_upload_does_not_hold_the_connection(caplog):
+async def test_an_app_that_ends_during_an_upload_releases_the_connection(caplog):
     async with serving() as server, server.connect() as client:
         await client.send("POST /crash-slowly HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         await client.send(b"1\r\nx\r\n" * 200 + END)

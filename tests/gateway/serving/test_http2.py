@@ -132,7 +132,7 @@ async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
         await peer.until(h2.events.StreamEnded, whole)
 
 
-async def test_an_http2_client_that_keeps_its_window_shut_is_given_up():
+async def test_an_http2_client_with_a_closed_window_is_disconnected():
     async with connected(write_timeout=0.2) as (server, peer):
         await peer.ask("/flood")
         await eventually(lambda: server.witness.closed == [True])
@@ -152,7 +152,7 @@ async def test_an_http2_client_that_leaves_with_its_window_shut_ends_its_request
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_an_http2_answer_given_up_in_its_last_bytes_is_not_complete(leaves):
+async def test_an_http2_answer_aborted_in_its_last_bytes_is_not_complete(leaves):
     async with connected() as (server, peer):
         stream = await peer.ask("/stream")
         await server.witness.begun.wait()
@@ -271,7 +271,7 @@ async def test_an_answer_that_streams_waits_for_its_window():
         assert peer.data(stream) == b"first;"
 
 
-async def test_a_client_whose_answers_never_fit_is_told_to_calm_down(monkeypatch):
+async def test_a_client_whose_answers_never_fit_gets_enhance_your_calm(monkeypatch):
     bound(monkeypatch, FrameType.RST_STREAM, 3)
     async with connected(window=0) as (_, peer):
         for _ in range(4):

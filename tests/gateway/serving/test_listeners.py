@@ -51,7 +51,7 @@ def test_the_ipv6_wildcard_takes_ipv4_too():
 # Unix sockets
 
 
-def test_the_file_of_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path):
+def test_a_unix_socket_file_has_the_configured_mode(tmp_path):
     for mode in (0o600, 0o660, 0o666):
         path = tmp_path / f"{mode:o}.sock"
         with bind_unix(path, mode):
@@ -66,7 +66,7 @@ def test_an_abandoned_socket_is_taken_over(tmp_path):
         client.connect(str(path))
 
 
-def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path):
+def test_a_socket_in_use_is_not_replaced(tmp_path):
     path = tmp_path / "gw.sock"
     with bind_unix(path, 0o600), socket.socket(socket.AF_UNIX) as client:
         with pytest.raises(BindFailed, match="another process is listening"):

@@ -176,7 +176,7 @@ def test_a_rule_matches_and_makes_no_url():
 
 
 @pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
-async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
+async def test_a_foreign_server_reports_a_disconnect_by_message(leaves):
     """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
     seen = []
 

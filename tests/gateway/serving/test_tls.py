@@ -136,7 +136,7 @@ async def test_a_handshake_that_stalls_is_cut(pair, sent, autojump_clock, caplog
     assert "Traceback" not in caplog.text
 
 
-async def test_a_handshake_that_has_not_ended_does_not_hold_up_the_end(pair):
+async def test_an_unfinished_handshake_does_not_delay_the_shutdown(pair):
     async with secure(pair, drain=60) as server, server.connect() as client:
         await client.send(b"\x16\x03\x01")
         await eventually(lambda: len(server.lifecycle.connections) == 1)
@@ -169,7 +169,7 @@ async def test_garbage_is_one_quiet_line(pair, sent, caplog):
     assert "\n" not in line.getMessage()
 
 
-async def test_plain_http_is_told_to_come_with_tls(pair):
+async def test_plain_http_gets_advice_to_use_tls(pair):
     async with secure(pair) as server:
         answer = await server.get("/whole")
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -230,7 +230,7 @@ async def test_a_large_body_and_a_large_answer_pass(authority, pair):
         assert (await client.until(b"last;")).count(b"y") == size
 
 
-async def test_a_connection_that_is_cut_while_its_client_takes_nothing_holds_no_task(authority, pair):
+async def test_a_cut_connection_of_a_stalled_client_keeps_no_task(authority, pair):
     async with secure(pair) as server, connected(server, authority.client()) as client:
         await client.get("/flood")
         await server.witness.begun.wait()
@@ -239,7 +239,7 @@ async def test_a_connection_that_is_cut_while_its_client_takes_nothing_holds_no_
         await eventually(lambda: not server.lifecycle.connections and server.witness.closed == [True])
 
 
-async def test_a_connection_too_many_is_told_so(authority, pair):
+async def test_a_connection_beyond_the_limit_gets_an_error(authority, pair):
     async with secure(pair) as server, connected(server, authority.client()) as client:
         await client.get("/whole")
         await client.until(b"whole")
@@ -336,7 +336,7 @@ def test_files_that_cannot_be_used_are_reported_by_name(tmp_path):
         assert said in str(caught.value), what
 
 
-def test_certificate_and_key_may_stand_in_one_file(tmp_path, pair):
+def test_certificate_and_key_may_be_in_one_file(tmp_path, pair):
     both = tmp_path / "both.pem"
     both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
     assert ListenerTls(TlsFiles(both)).context.minimum_version == ssl.TLSVersion.TLSv1_2

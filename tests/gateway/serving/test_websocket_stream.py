@@ -123,7 +123,7 @@ async def test_a_mistake_before_the_first_request_closes_with_1011():
         assert await trio.to_thread.run_sync(connect, port) == 1011
 
 
-async def test_the_server_pings_and_a_ping_holds_nothing_up(monkeypatch):
+async def test_the_server_pings_without_delaying_messages(monkeypatch):
     monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 0.02)
 
     def pinged(port: int) -> None:

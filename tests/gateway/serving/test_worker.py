@@ -20,7 +20,7 @@ from tests.support.http2_client import Http2Client
 END = b"0\r\n\r\n"
 
 
-async def test_a_drain_lets_streams_end_and_closes_what_is_idle():
+async def test_a_drain_waits_for_streams_and_closes_idle_connections():
     async with serving(drain=3600) as server, server.connect() as client, server.connect() as idle:
         await client.get("/stream")
         await client.until(b"first;")
@@ -138,7 +138,7 @@ async def test_a_pump_that_starts_after_the_drain_is_cancelled_at_once():
     assert scope.cancelled_caught
 
 
-async def test_a_stalled_client_does_not_hold_the_shutdown(monkeypatch):
+async def test_a_stalled_client_does_not_delay_the_shutdown(monkeypatch):
     monkeypatch.setattr("gateway.serving.lifecycle.CUT_AFTER", 0.2)
     async with serving(drain=0.2) as server, server.connect(small=True) as client:
         await client.get("/flood")

@@ -54,7 +54,7 @@ def test_without_room_a_key_is_not_counted(counts):
     assert sum(counts.count(key(number)) for number in range(1000)) == 0
 
 
-def test_a_worker_notices_that_another_has_given_a_row_to_another_key():
+def test_a_worker_detects_a_row_reassigned_by_another():
     with SharedMemory.make(LAYOUT) as memory:
         seat = memory.take_seat()
         one, other = (SharedCounts(SharedAmounts(memory, seat)) for _ in range(2))

@@ -39,7 +39,7 @@ def test_an_empty_mapping_is_false_and_frees_its_room():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.sampled_from("abc"), st.integers(0, 9))))
-def test_it_never_holds_more_than_its_limit_nor_drops_a_client_below_its_share(steps):
+def test_entries_stay_within_the_limit_and_clients_keep_their_share(steps):
     entries: OwnedEntries[int, int] = OwnedEntries(MOST)
     known: dict[str, set[int]] = {owner: set() for owner in "abc"}
     for step, owner, key in steps:

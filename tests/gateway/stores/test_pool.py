@@ -98,7 +98,7 @@ async def test_work_abandoned_while_connecting_never_begins():
     assert wire.told == []
 
 
-async def test_a_connection_that_was_given_up_is_cut_and_not_used_again():
+async def test_an_abandoned_connection_is_closed_and_not_reused():
     links, wires = ConnectionPool(Wire, 1, PATIENCE), []
 
     def waits(wire: Wire) -> None:
@@ -166,7 +166,7 @@ async def test_however_many_wait_for_another_process_each_has_its_answer_in_time
         raise Late(f"the last of them was told after {max(told):.1f} s")
 
 
-async def test_a_write_that_was_given_up_is_not_committed_later(tmp_path, monkeypatch):
+async def test_an_abandoned_write_is_not_committed_later(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite, "LIMIT", 1.0)
     held = Gate()
     held.open()

@@ -74,7 +74,7 @@ def test_an_answer_that_has_not_ended_well_is_not_doubted_but_failed():
     assert stream_doubt(seen) is None
 
 
-def test_a_long_answer_whose_text_nobody_has_read_is_not_doubted():
+def test_a_long_answer_with_undecoded_text_is_not_doubted():
     assert answer_doubt(fold([AnswerStart(), AnswerEnd("stop")]), 20_000) is None
 
 

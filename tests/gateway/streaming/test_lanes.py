@@ -240,7 +240,7 @@ def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
     ],
     ids=["in an array", "inside a choice, as OpenRouter's"],
 )
-def test_an_error_where_no_sdk_looks_is_told_in_the_clients_words(event, passes):
+def test_an_error_that_no_sdk_finds_is_rewritten_in_the_clients_words(event, passes):
     out = run(byte_lane("chat"), [*half("chat"), b"data: %b\n\n" % event])
     told = {"message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
     assert said(out)[len(half("chat")) + passes :] == [("", {"error": told})]

@@ -170,7 +170,7 @@ async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, plac
 
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
-def test_both_sides_are_told_event_by_event(api, client):
+def test_both_sides_are_shown_event_by_event(api, client):
     heard, tapped = Heard(), ObservedLane(lane_of(api, client))
     tapped.listeners.append(heard)
     out = tapped.feed(stream_of(api))
@@ -342,7 +342,7 @@ def test_a_new_viewer_immediately_sees_streams_that_just_began(stage):
     assert [row[1] for row in View(stage.live_view, None).first()["streams"]] == ["one", "two"]
 
 
-async def test_the_rate_follows_what_is_said(stage):
+async def test_the_rate_follows_the_text(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     (await stage.row())
@@ -368,7 +368,7 @@ async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
     assert all(3 < rate < 7.5 for rate in rates[8:]), rates
 
 
-async def test_news_hold_what_is_different_and_nothing_else(stage):
+async def test_updates_contain_only_differences(stage):
     first, second = stage.begin("one"), stage.begin("two")
     view = View(stage.live_view, None)
     everything = view.first()
@@ -394,7 +394,7 @@ async def test_news_hold_what_is_different_and_nothing_else(stage):
     assert view.next()["changed"] == [(3, {"model": None})]
 
 
-async def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
+async def test_a_slow_viewer_gets_only_the_remaining_rows(stage):
     view = View(stage.live_view, None)
     view.first()
     for number in range(RECENT + 50):
@@ -475,7 +475,7 @@ def firsts(stage, client: str | None) -> int:
     return sum(len(step.first) for step in stage.live_view.timeline(client)._steps.values())
 
 
-def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(stage, monkeypatch):
+def test_a_first_byte_keeps_its_time_even_without_viewers(stage, monkeypatch):
     record = stage.begin()
     record.mark_answered(200)
     came = charts.current_step()
@@ -495,7 +495,7 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
 
 
-def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
+def test_old_steps_are_not_shown(stage, monkeypatch):
     stage.end(stage.begin())
     later = charts.current_step() + charts.STEPS + 1
     monkeypatch.setattr(charts, "current_step", lambda: later)
@@ -512,7 +512,7 @@ def test_a_configuration_may_switch_it_off_and_on():
     assert ledger.observers == []
 
 
-def test_an_exchange_that_began_before_anybody_watched_is_let_go():
+def test_an_exchange_from_before_the_first_viewer_is_released():
     ledger = Ledger(readable=False)
     record = ledger.open("early", "chat")
     live_view = open_live_view(ledger, wanted=True)
@@ -523,7 +523,7 @@ def test_an_exchange_that_began_before_anybody_watched_is_let_go():
 # A stream opened
 
 
-async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
+async def test_an_opened_stream_shows_both_sides_and_its_end(stage):
     record = stage.begin("call", api="messages")
     delivery = stage.stream(record, "chat")
     found = stage.live_view.subscribe(1, None)
@@ -903,7 +903,7 @@ def test_a_key_may_be_of_any_letters():
     assert visible_to((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
 
 
-def test_a_browser_is_asked_for_the_key():
+def test_a_browser_is_prompted_for_the_key():
     with pytest.raises(GatewayError) as refused:
         admit(AT_HOME, OPEN_DOOR, UI_KEY, False)
     assert dict(refused.value.info.headers)["www-authenticate"].startswith("Basic ")

@@ -245,7 +245,7 @@ def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(
     assert after("trigate_tokens_total", provider="mistral", kind="output") > 0
 
 
-def test_a_client_that_leaves_before_its_answer_is_told_apart(gateway, by_hand):
+def test_a_client_that_leaves_before_its_answer_is_counted_separately(gateway, by_hand):
     before = numbers(gateway)("trigate_disconnects_total", phase="waiting")
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/chat/completions", {"model": "by-hand", "messages": []}))
@@ -384,7 +384,7 @@ async def _filled(file: Path) -> Size:
 
 @pytest.mark.process
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_reloads_are_counted_once_whoever_reads_the_file(upstream, tmp_path, count):
+def test_reloads_are_counted_once_for_all_workers(upstream, tmp_path, count):
     port, file = free_port(), tmp_path / "trigate.yaml"
     settings = config([provider("openai/m", upstream.url, ["chat"])], port)
     file.write_text(yaml.safe_dump(settings))
@@ -436,7 +436,7 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
 
 
 @pytest.mark.process
-def test_no_dead_worker_is_merged_while_somebody_counts(tmp_path):
+def test_no_dead_worker_is_merged_during_a_count(tmp_path):
     merging = "import sys, pathlib; from gateway.telemetry.shared_metrics import merge_dead_worker; print(flush=True); "
     merging += "merge_dead_worker(pathlib.Path(sys.argv[1]), 1)"
     (tmp_path / "gauge_livesum_1.db").write_bytes(b"")
@@ -463,7 +463,7 @@ def test_buckets_count_up_to_their_bounds_and_are_emptied():
     assert buckets.take() == ([0, 0, 0], 0.0)
 
 
-async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
+async def test_lag_is_the_delay_of_a_scheduled_task(mock_clock):
     seen: list[float] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_lag, seen.append)
@@ -610,7 +610,7 @@ def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_ap
     assert now("trigate_unpriced_total") == 1
 
 
-def test_shares_of_limits_are_those_of_the_moment_and_gone_limits_stand_at_nothing():
+def test_limit_shares_are_current_and_removed_limits_are_zero():
     metrics, _ = routed()
     metrics.report_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
     metrics.report_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})

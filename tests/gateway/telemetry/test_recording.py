@@ -101,7 +101,7 @@ def test_a_model_of_a_million_letters_takes_no_such_row(tmp_path):
     assert row["model"] == "m" * 1000
 
 
-def test_errors_stand_apart(tmp_path):
+def test_errors_are_recorded_in_their_own_folder(tmp_path):
     (meta,) = Folder(tmp_path).write([attrs.evolve(SIDE, status=429)], LINE, ())
     assert meta.parent.name == "error_responses"
     assert "status:429" in json.loads(meta.read_bytes())["features"]
@@ -270,7 +270,7 @@ def test_several_processes_may_write_to_one_folder(tmp_path):
 # Reading
 
 
-def test_any_file_of_a_recording_stands_for_it(tmp_path):
+def test_any_file_of_a_recording_identifies_it(tmp_path):
     (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
     stem = str(meta).removesuffix(".meta.json")
     found = [read_recording(Path(stem + suffix)) for suffix in (".meta.json", ".request.json", ".response.sse", "")]
@@ -324,7 +324,7 @@ def test_a_damaged_recording_is_reported_and_nothing_is_sent_or_served(tmp_path,
 
 
 @given(st.binary(max_size=60))
-def test_whatever_stands_in_its_file_a_recording_is_read_or_told(tmp_path_factory, data):
+def test_any_recording_file_is_read_or_reported(tmp_path_factory, data):
     file = tmp_path_factory.mktemp("openai_chat").parent / "y.meta.json"
     file.write_bytes(data)
     with contextlib.suppress(UnreadableRecording):
@@ -414,7 +414,7 @@ async def test_a_long_body_is_cut_and_the_meta_file_is_reported(tmp_path, monkey
     assert body == b"0123456789"
 
 
-async def test_an_exchange_too_many_is_given_up_and_counted(tmp_path, monkeypatch, caplog):
+async def test_a_recording_beyond_the_limit_is_dropped_and_counted(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(recording, "HELD", 50)
     desk = Desk(tmp_path)
     small, _ = desk.begin(b"s" * 20)

@@ -6,7 +6,7 @@ from gateway.telemetry.spans import AttemptTimes, call_attributes, operation_of
 from streams.events import Usage
 
 
-def test_a_span_says_what_was_asked_for_and_what_is_billed_next_to_tokens():
+def test_a_span_has_the_request_settings_and_the_billed_units():
     """The names of operations are those of the conventions (open-telemetry/semantic-conventions-genai)."""
     names = {None: "chat", "embeddings": "embeddings", "completions": "text_completion", "speech": "speech"}
     assert {one: operation_of(Record("r", "chat", endpoint=one)) for one in names} == names

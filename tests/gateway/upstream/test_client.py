@@ -508,7 +508,7 @@ async def test_the_bound_applies_to_all_pools_together(serve, tls, certificate, 
 
 
 @pytest.mark.parametrize("proxied", [False, True], ids=["straight", "through a proxy"])
-async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nursery, monkeypatch, no_proxies, proxied):
+async def test_a_higher_limit_admits_waiting_requests_and_ends_none(serve, nursery, monkeypatch, no_proxies, proxied):
     server = await serve(endless)
     if proxied:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
@@ -676,7 +676,7 @@ async def test_a_request_that_the_provider_may_have_processed_is_not_resent(serv
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_whoever_counts_requests_is_asked_before_one_is_sent_again(serve, upstream, allowed):
+async def test_a_resend_is_claimed_before_it_is_sent(serve, upstream, allowed):
     async def talk(peer: Peer) -> None:
         await peer.request()
         await peer.send(OK)
@@ -904,7 +904,7 @@ async def test_a_cancelled_call_returns_the_connection_immediately(serve, upstre
     await eventually(lambda: server.open == 0)
 
 
-async def test_a_closed_response_does_not_look_like_a_whole_one(serve, upstream):
+async def test_a_closed_response_does_not_look_complete(serve, upstream):
     server = await serve(endless)
     response = await upstream.send(post(server.url))
     assert await anext(response.chunks()) == b"data: a\n\n"

@@ -104,7 +104,7 @@ def answered(by_hand: Any) -> Wire:
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-async def test_one_too_many_is_told_to_wait_and_nobody_calls_it_the_providers_fault(gateway, by_hand, streamed):
+async def test_a_request_beyond_the_connection_limit_is_a_503_that_blames_no_provider(gateway, by_hand, streamed):
     async with gateway(1, patience=0.05) as running:
         with stream(running) as client, await trio.to_thread.run_sync(answered, by_hand) as up:
             for api in APIS:

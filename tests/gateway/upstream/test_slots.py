@@ -88,7 +88,7 @@ async def test_a_free_slot_goes_to_the_client_with_the_fewest(autojump_clock):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "free", "leave"]), st.sampled_from(["a", "b", "c", NOBODY]))))
-def test_no_slot_is_lost_whatever_comes(steps):
+def test_no_slot_is_ever_lost(steps):
     async def run() -> None:
         slots, held = limit(), list[Slot]()
         waiting: list[tuple[str, trio.CancelScope]] = []
@@ -132,7 +132,7 @@ def client(served: InProcess, key: str) -> httpx2.AsyncClient:
     )
 
 
-async def test_another_key_is_served_while_one_holds_as_many_slow_streams_as_it_may():
+async def test_another_key_is_served_while_one_has_its_maximum_of_slow_streams():
     """Ten slow streams of one key, and three requests of another."""
     first = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
     whole = {"id": "x", "object": "chat.completion", "model": "m-1", "choices": [

@@ -270,7 +270,7 @@ async def test_the_unfinished_answers_of_all_processes_are_visible(autojump_cloc
             nursery.cancel_scope.cancel()
 
 
-async def test_a_process_that_says_nothing_more_is_lost_and_nobody_hangs(autojump_clock):
+async def test_a_silent_process_is_lost_and_the_others_continue(autojump_clock):
     async with scripted(obedient, obedient) as members:
         result = await SharedRun(members, scenario("http://a", rate=2, seconds=30), "", None).run()
     assert result.tally.counts["lost"] == 60
@@ -293,7 +293,7 @@ async def test_a_share_that_cannot_be_prepared_is_reported_before_the_load(autoj
                 await SharedRun(members, scenario("http://a", rate=1), "", None).run()
 
 
-async def test_a_worker_tells_its_commander_of_its_own_faults_too():
+async def test_a_worker_also_reports_its_own_faults():
     async with workers(1) as members:
         run = SharedRun(members, scenario("http://127.0.0.1:9", rate=1), "", None)
         run.target = "a target that the plan does not have"

@@ -196,7 +196,7 @@ def test_steps_are_priced_at_the_model_that_took_them():
     assert cost_of(price, unknown) == Cost(3_000_000, "estimated")
 
 
-def test_a_schedule_holds_by_the_clock():
+def test_a_price_schedule_applies_by_the_clock():
     base = Price(1, 1)
     day, later = Price(2, 2), Price(3, 3)
     scheduled = attrs.evolve(base, schedule=((Validity(start=3600, end=7200), day), (Validity(since=10**9), later)))

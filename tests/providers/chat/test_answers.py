@@ -83,7 +83,7 @@ def test_a_stream_that_does_not_end_well_fails(name):
     check_order(events)
 
 
-def test_usage_is_told_even_if_the_stream_fails():
+def test_usage_is_reported_even_if_the_stream_fails():
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     events = read([chunk({"content": "a"}, usage=usage)])
     assert [type(event) for event in events[-2:]] == [Usage, ErrorInfo]

@@ -22,7 +22,7 @@ from providers.neutral.request import (
 from tests.support.chat_wire import chat_request
 
 
-def test_each_role_becomes_a_turn_where_it_stands():
+def test_each_role_becomes_a_turn_in_its_position():
     call = chat_request(
         {"role": "system", "content": "A"},
         {"role": "user", "content": "B", "name": "ann"},

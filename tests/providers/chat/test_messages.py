@@ -233,7 +233,7 @@ def test_a_cache_mark_next_to_the_role_moves_to_the_last_part():
     )
 
 
-def test_cache_marks_with_nothing_to_stand_on_are_named():
+def test_cache_marks_without_content_are_reported():
     turns = (
         user(TextPart("", "a", EPHEMERAL), TextPart("hi")),
         assistant(ToolCallPart("x", "f", "{}", at="b", marks=EPHEMERAL)),

@@ -266,7 +266,7 @@ def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
 OTHER_ACCOUNT = Issuer(ISSUER.provider, "another")
 
 
-def test_reasoning_that_is_said_twice_is_named_twice_where_it_cannot_go():
+def test_reasoning_in_two_members_is_reported_twice_if_dropped():
     talk = {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning": "hm"}
     call = chat_request(talk, {"role": "user", "content": "again"})
     for api in ("messages", "responses"):

@@ -134,7 +134,7 @@ def test_quirks_decide_the_names_and_what_is_left_out():
     assert "stream_options" not in encode_request(call, stream_usage=False)[0]
 
 
-def test_spoken_output_is_not_asked_for_and_named():
+def test_spoken_output_is_dropped_and_reported():
     """A translated answer is text. What was asked for beside it is dropped by name, and text is what is left."""
     call = chat_request(n=1, modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}, stop=[])
     body, dropped = encode_request(call)

@@ -69,7 +69,7 @@ def test_a_stream_is_written_chunk_by_chunk():
     assert reasons == [None] * (len(reasons) - 1) + ["tool_calls"]
 
 
-def test_usage_is_written_when_asked_for_and_not_otherwise():
+def test_usage_is_written_only_on_request():
     """Clients index `choices[0]` (microsoft/foundry-local#905, awslabs/llmeter#34, digitalocean/langchain-gradient#27),
     and the usage chunk has the array too (anomalyco/opencode#1298)."""
     asked, unasked = write(CALLED), write(CALLED, include_usage=False)
@@ -127,7 +127,7 @@ def test_a_failure_is_one_error_chunk_without_done():
         ("refusal", False, "content_filter"),
     ],
 )
-def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
+def test_finish_reasons_agree_with_the_content(reason, called, expected):
     """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
     events = [AnswerStart(), *(call_events(0, id="a") if called else []), Usage(), AnswerEnd(reason)]
     streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
@@ -215,7 +215,7 @@ def test_citations_with_a_url_become_annotations_of_a_whole_answer():
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
-def test_log_probabilities_stand_next_to_their_text():
+def test_log_probabilities_are_in_the_chunk_of_their_text():
     """OpenAI's own client puts them together from the chunks."""
     events = [
         TextDelta(0, "a", [TOKEN]),

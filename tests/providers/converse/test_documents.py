@@ -53,7 +53,7 @@ def pdf(filename: str | None = None, **marks: Any) -> FilePart:
     return FilePart(MediaSource("base64", "JVBERi0=", "application/pdf"), filename, "messages[1].content[0]", marks)
 
 
-def test_documents_have_names_of_their_own_and_a_text_beside_them():
+def test_documents_have_unique_names_and_a_text_next_to_them():
     """Two untitled documents were refused, always (maximhq/bifrost#7003, archestra-ai/archestra#4220)."""
     titled = ("Q3: report_final.v2.pdf", "q3 report final v2.docx", "Документ.pdf")
     blocks = content(pdf(), pdf(), *map(pdf, titled))

@@ -80,7 +80,7 @@ UNCACHED = (
 )
 
 
-def test_a_model_that_caches_nothing_is_asked_again_without_cache_points():
+def test_a_request_is_retried_without_refused_cache_points():
     """It comes as a 403, and is no matter of a credential (BerriAI/litellm#39210, anomalyco/opencode#782)."""
     failed = read(403, "AccessDeniedException", UNCACHED)
     assert (failed.kind, failed.status, failed.reason) == ("invalid_request", 400, "invalid")

@@ -149,7 +149,7 @@ def test_seals_come_back_in_either_form():
     assert (request.messages[0].parts, request.dropped) == ((), ("messages[].content[].reasoningContent",))
 
 
-def test_cache_points_mark_what_stands_before_them():
+def test_cache_points_mark_the_preceding_block():
     request = read(
         system=[{"text": "long"}, {"cachePoint": {"type": "default", "ttl": "1h"}}],
         messages=[
@@ -256,7 +256,7 @@ def test_settings_of_bedrock_alone_are_reported_or_refused():
     assert losses(request.dropped) == ("song",)
 
 
-def test_a_count_holds_the_request_inside():
+def test_a_count_request_contains_the_request():
     request = CONVERSE.read_count({"input": {"converse": {"messages": [HI], "system": [{"text": "s"}]}}})
     assert [message.role for message in request.messages] == ["system", "user"]
     assert request.messages[1].at == "input.converse.messages[0]"

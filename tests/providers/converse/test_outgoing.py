@@ -169,7 +169,7 @@ def test_an_assistants_turn_is_reasoning_then_text_then_calls():
     assert [next(iter(block)) for block in turns[1]["content"]] == kinds  # thought between: as it was said
 
 
-def test_results_of_a_turn_stand_first_in_the_next():
+def test_results_of_a_turn_come_first_in_the_next():
     second = ToolCallPart("call_2", "get_weather", "{}")
     turns = messages(
         user("a"), assistant(CALL, second), user(RESULT), user("and?"), user(ToolResultPart("call_2", ()))
@@ -244,7 +244,7 @@ def test_reasoning_of_others_is_dropped_and_named(part):
         (Reasoning(effort="medium"), "openai.gpt-oss-120b-1:0", {"reasoning_effort": "medium"}, None),
     ],
 )
-def test_reasoning_is_asked_for_in_the_words_of_the_family(reasoning, model, more, config):
+def test_reasoning_is_requested_in_the_format_of_the_family(reasoning, model, more, config):
     body, dropped = write(chat(reasoning=attrs.evolve(reasoning, at="reasoning")), model)
     assert body.get("additionalModelRequestFields") == more
     assert body.get("outputConfig") == config
@@ -307,7 +307,7 @@ def test_a_turn_that_continues_without_its_reasoning_does_not_think():
     assert dropped == ("r",)
 
 
-def test_the_most_of_novas_reasoning_has_no_limit_beside_it():
+def test_novas_highest_effort_has_no_token_limit():
     fields = {"reasoning": Reasoning(effort="high"), "parameters": controls(max_tokens=10, temperature=0.5)}
     body, dropped = write(chat(**fields), NOVA2)
     assert "inferenceConfig" not in body

@@ -412,7 +412,7 @@ def test_whatever_a_whole_answer_holds_it_is_one_or_it_is_not(content):
             check_event_order(list(CONVERSE.read_answer(encoded(whole), checked=checked)))
 
 
-def test_a_reader_with_keeps_0_holds_nothing():
+def test_a_reader_with_content_limit_0_holds_nothing():
     call = {"toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use"}
     pieces = [
         BEGIN, delta(0, reasoningContent={"text": "hm"}), delta(0, reasoningContent={"signature": "s"}), stop(0),

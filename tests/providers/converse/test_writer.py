@@ -211,7 +211,7 @@ def test_no_count_is_an_estimate():
     assert read_whole_with_sdk(events)["usage"]["inputTokens"] == 7
 
 
-def test_the_stop_sequence_is_told_to_whoever_asks():
+def test_the_stop_sequence_is_returned_on_request():
     events = [*text_events(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")]
     asked = reply(additionalModelResponseFieldPaths=["/stop_sequence"])
     told = {"stop_sequence": "END"}

@@ -39,7 +39,7 @@ def length(data: bytes, size: int = 2**30) -> int:
     return audio.milliseconds()
 
 
-def test_the_header_tells_the_length_however_the_file_comes():
+def test_the_length_is_read_from_the_header_in_any_pieces():
     for name, data in FILES.items():
         assert abs(length(data) - 7500) <= 40, name
         for size in (3, 4099):

@@ -108,7 +108,7 @@ def test_a_whole_answer_that_is_none_is_a_failure(value: object):
         CompletionReader(1).read_whole(value)
 
 
-def test_usage_of_a_stream_is_asked_for_where_the_client_has_not():
+def test_usage_of_a_stream_is_requested_if_the_client_did_not():
     def asked(body: str) -> tuple[str, bool]:
         draft = Draft.of(body.encode())
         ask_usage(draft)

@@ -133,7 +133,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 @given(before=st.lists(CONTENT, max_size=2), behind=st.lists(CONTENT, max_size=2), cuts=CUTS)
 @settings(max_examples=examples(100), deadline=None)
-def test_whatever_the_files_hold_they_pass_untouched_or_all_is_refused(before, behind, cuts):
+def test_files_pass_unchanged_or_the_body_is_refused(before, behind, cuts):
     """Never is a byte lost, and never does a file's content become the ``model``."""
     head, tail = ([part("file", content, "a.bin") for content in some] for some in (before, behind))
     body = multipart([*head, part("model", b"MODEL"), *tail])
@@ -250,7 +250,7 @@ def test_heads_have_one_line_for_each_header_and_one_disposition():
     assert "more than one content-disposition" in refusal(multipart([first + b"\r\n" + first + b"\r\n\r\nx"]))
 
 
-def test_model_stands_once_as_a_plain_short_text():
+def test_the_model_field_appears_once_as_a_short_text():
     model = part("model", b"a")
     assert "appears twice" in refusal(multipart([model, FILE, model]))
     assert "is a file" in refusal(multipart([part("model", b"a", "model.txt")]))

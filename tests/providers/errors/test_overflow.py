@@ -114,7 +114,7 @@ def openai(message: str, **more: object) -> bytes:
     return json.dumps({"error": {"message": message, "type": "BadRequestError", "code": 400, **more}}).encode()
 
 
-def test_the_figures_of_a_provider_stand_in_the_sentence_that_claude_code_reads():
+def test_overflow_messages_for_claude_code_contain_the_providers_figures():
     for status in [400, 413, 422, 500]:
         for words, sentence in WITH_FIGURES:
             with case((status, words)):

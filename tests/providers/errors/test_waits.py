@@ -63,7 +63,7 @@ def test_moments_and_durations_are_read(text, wait):
         ({"x-codex-primary-used-percent": "100", "x-codex-primary-reset-at": "1790000100"}, 100),
     ],
 )  # fmt: skip
-def test_headers_tell_when_a_limit_ends(headers, wait):
+def test_headers_state_when_a_limit_ends(headers, wait):
     assert find_delay("rate_limited", {}, tuple(headers.items()), NOW) == wait
 
 

@@ -304,7 +304,7 @@ def test_googles_schemas_become_json_schemas():
     }  # fmt: skip
 
 
-def test_a_count_is_asked_for_in_the_body_or_inside_of_it():
+def test_a_count_request_is_the_body_or_a_member_of_it():
     inner = {"model": "models/m", "contents": [HI], "systemInstruction": {"parts": [{"text": "Be kind."}]}}
     assert GEMINI.read_count({"generateContentRequest": inner}) == GEMINI.read_count(inner)
     assert len(GEMINI.read_count({"contents": [HI], "cachedContent": "c"}).messages) == 1

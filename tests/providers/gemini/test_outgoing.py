@@ -81,7 +81,7 @@ def test_a_later_instruction_stays_in_its_place():
     assert contents(user("a"), assistant("b"), late)[2]["parts"] == [{"text": "<system>\nbe brief\n</system>"}]
 
 
-def test_instructions_hold_texts_alone():
+def test_instructions_contain_only_texts():
     image = ImagePart(MediaSource("url", "https://x"), at="messages[0].content[0]")
     system = Message("system", (image,), "messages[0]")
     assert refused(chat(system, user("a"))).param == "messages[0].content[0]"
@@ -129,7 +129,7 @@ def test_calls_without_a_signature_have_what_google_documents_for_them():
     assert PLACEHOLDER not in json.dumps(contents(*turns, model=OLD_FLASH))
 
 
-def test_signatures_stand_on_parts_of_their_kind():
+def test_signatures_are_on_parts_of_their_kind():
     """maximhq/bifrost#5984: a signed part is never joined with its neighbours, and one without text is not empty."""
     text = sealed(part="text", signature="s1")
     empty = sealed(part="text", empty=True, signature="s2")
@@ -197,7 +197,7 @@ def test_ids_that_the_provider_gave_go_back_and_ours_do_not():
     assert "id" not in unsigned[1]["parts"][0]["functionCall"]
 
 
-def test_results_stand_right_after_their_calls_in_their_order():
+def test_results_directly_follow_their_calls_in_order():
     """google-gemini/gemini-cli#5443: all in one content, however the client spread them."""
     turns = (user("a"), assistant(call("1", "f"), call("2", "g")))
     later = (user("and", result("2", "y")), user(result("1", "x")))
@@ -347,7 +347,7 @@ THINKING = (
 )
 
 
-def test_thinking_is_asked_for_by_level_or_by_budget_and_never_by_both():
+def test_thinking_has_a_level_or_a_budget_and_never_both():
     """juspay/neurolink#1707, QwenLM/qwen-code#9094, maximhq/bifrost#2471"""
     for model, members, expected, lost in THINKING:
         found, dropped = thinking(model, **members)

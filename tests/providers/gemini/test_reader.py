@@ -34,7 +34,7 @@ def state(number, **item):
     return thought_events(number, api="gemini", item=item)
 
 
-def test_an_answer_begins_and_ends_with_what_the_provider_said_of_it():
+def test_an_answers_start_and_end_have_the_providers_values():
     first = candidate(text("Hel")) | {"responseId": "r1", "modelVersion": "gemini-3-flash"}
     events = read_chunks(first, candidate(text("lo"), **STOP))
     assert events == [AnswerStart("r1", "gemini-3-flash"), *text_events(0, "Hel", "lo"), AnswerEnd("stop", "STOP")]
@@ -56,7 +56,7 @@ def test_the_signature_of_a_thought_is_the_state_of_its_block():
     assert events[1:5] == thought_events(0, "a", "b", api="gemini", item={"part": "thought", "signature": "s"})
 
 
-def test_the_signature_of_a_call_stands_in_front_of_it_and_names_it():
+def test_the_signature_of_a_call_precedes_it_with_its_id():
     """Of parallel calls only the first is signed."""
     events = read_chunks(candidate(call("f", {"x": 1}, "c1", "sig"), call("g", id="c2"), **STOP))
     assert events[1:] == [
@@ -265,7 +265,7 @@ def test_the_parts_of_the_account_add_up_streamed_and_whole():
         assert [event for event in events if isinstance(event, Usage)][-1] == expected
 
 
-def test_each_count_of_a_stream_is_the_last_that_was_said():
+def test_each_token_count_is_the_last_one_of_the_stream():
     """langchain-ai/langchainjs#9912, NousResearch/hermes-agent#19632: the cached part came early and alone."""
     early = candidate(text("a")) | {"usageMetadata": {"cachedContentTokenCount": 4}}
     last = candidate(**STOP) | {"usageMetadata": {"promptTokenCount": 10, "toolUsePromptTokenCount": 3,

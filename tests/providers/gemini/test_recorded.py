@@ -98,7 +98,7 @@ def test_recorded_errors_are_of_their_kind():
     assert found == set(ERRORS)
 
 
-def test_the_wait_that_a_limit_tells_reaches_the_client_in_whole_seconds():
+def test_a_limits_wait_reaches_the_client_in_whole_seconds():
     """mozilla-ai/otari#978: 34.4 s are 35."""
     (path,) = (SHARED / "corpus" / "error_responses").glob("*429-retry-info*.response.json")
     failed = read_error(429, path.read_bytes(), ())

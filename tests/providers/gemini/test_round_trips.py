@@ -155,7 +155,7 @@ def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
 
 
 @pytest.mark.parametrize("api", CLIENTS)
-def test_thoughts_that_are_shown_bear_the_signature_of_the_call_after_them(api):
+def test_shown_thoughts_have_the_signature_of_the_next_call(api):
     """Programs carry one signed block of reasoning, and many leave out one without words."""
     events = read_chunks(candidate(thought_part("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
     blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]

@@ -125,7 +125,7 @@ def state(block: int, **item: object) -> list[Event]:
         ([NativeItem(0, "messages", "server_tool_use", {}), *TEXT], [{"text": "Hello"}]),
     ],
 )  # fmt: skip
-def test_gemini_s_own_signatures_stand_on_parts_of_their_kind(events, said):
+def test_geminis_own_signatures_are_on_parts_of_their_kind(events, said):
     assert parts(write_stream([*events, *END])) == said
     whole = json.loads(GEMINI.write_answer(fold([*events, *END]), gemini_reply()))
     assert whole["candidates"][0]["content"]["parts"] == said

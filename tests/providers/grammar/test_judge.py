@@ -93,7 +93,7 @@ def test_arguments_may_be_incomplete_if_the_answer_was_cut_short(one):
     assert broken_rule(one.api, change_stream(one, one.half_said)) is None
 
 
-def test_the_usage_chunk_comes_exactly_if_it_was_asked_for():
+def test_the_usage_chunk_is_sent_if_and_only_if_requested():
     asked, unasked = CASES["chat"].wire(CASES["chat"].stream), change_stream(CASES["chat"], remove_events(8, 9))
     assert judge("chat", asked, include_usage=True).good
     assert judge("chat", unasked, include_usage=False).good

@@ -123,7 +123,7 @@ def test_a_forced_tool_keeps_the_effort_of_an_adaptive_model():
 ALWAYS = {"adaptive_thinking": True, "efforts": ("low", "high"), "thinking_off": "lowest_effort"}
 
 
-def test_a_model_that_always_thinks_is_told_to_as_little_as_it_can():
+def test_a_model_that_always_thinks_gets_its_lowest_effort():
     """(platform.claude.com, migration guide of Claude Opus 5.5)"""
     body, dropped = write(chat(reasoning=Reasoning("disabled", "none", at="reasoning_effort")), **ALWAYS)
     assert (body.get("thinking"), body["output_config"]) == (None, {"effort": "low"})
@@ -152,7 +152,7 @@ def test_a_budget_is_never_below_the_least():
     assert write(chat(reasoning=Reasoning(budget=500)))[0]["thinking"]["budget_tokens"] == 1024
 
 
-def test_a_summary_that_is_asked_for_is_shown():
+def test_a_requested_summary_is_shown():
     assert write(chat(reasoning=Reasoning(effort="low", summary="auto")))[0]["thinking"]["display"] == "summarized"
 
 

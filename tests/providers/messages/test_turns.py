@@ -54,7 +54,7 @@ def test_instructions_alone_are_still_a_conversation():
 
 
 @pytest.mark.parametrize("said", ["", " \n"])
-def test_instructions_beside_which_nothing_is_said_are_a_conversation_too(said):
+def test_a_request_with_only_instructions_is_a_conversation(said):
     """The API refuses an empty list: "messages: at least one message is required" (its reference)."""
     mark = {"cache_control": {"type": "ephemeral"}}
     instructions = Message("system", (TextPart("Say hi."), TextPart("Now.", marks=mark)))
@@ -344,7 +344,7 @@ def test_documents_of_a_result_stay_in_it():
     assert "content" not in messages(user(ToolResultPart("a", (TextPart(""), TextPart("")))))[0]["content"][0]
 
 
-def test_no_document_stands_in_an_assistant_message_and_no_citation_on_a_users_text():
+def test_assistant_messages_have_no_documents_and_user_texts_no_citations():
     """Both are a 400 since 2026-10-21 (API migration page)."""
     file = FilePart(MediaSource("text", "x", "text/plain"), at="messages[1].content[0]")
     cited = TextPart("q", "messages[0].content[0]", {"citations": [{"type": "char_location"}]})

@@ -210,7 +210,7 @@ def test_server_tools_and_citations_of_this_api_are_kept():
         (AnswerEnd("stop_sequence", None, "###"), False, "stop_sequence"),
     ],
 )  # fmt: skip
-def test_stop_reasons_agree_with_what_was_said(end, called, word):
+def test_stop_reasons_agree_with_the_content(end, called, word):
     """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
     said = call_events(0, id="a") if called else refusal_events(0, "no")
     out = write([AnswerStart(), *said, end])
@@ -396,7 +396,7 @@ def test_every_event_is_named_and_nothing_follows_the_stop():
 # What another API's provider wants back, and has no text
 
 
-def test_reasoning_without_text_stands_before_what_it_is_of_and_never_at_the_end():
+def test_textless_reasoning_precedes_its_content_and_never_ends_an_answer():
     """musistudio/claude-code-router#1275: Claude Code showed nothing of an answer that ended with a block of it. A
     stream cannot put it elsewhere any more, a whole answer can."""
 

@@ -46,7 +46,7 @@ SENSES = {
 }  # fmt: skip
 
 
-def test_sounds_and_pictures_are_told_apart_by_what_they_cost():
+def test_audio_and_image_tokens_are_counted_separately():
     sounds = (("input_audio_token", 30), ("cached_audio_token", 20), ("output_audio_token", 91))
     assert read_tokens(SENSES, NEWER).units == sounds
     pictures = (("input_image_token", 13), ("output_image_token", 253))

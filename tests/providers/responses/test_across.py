@@ -293,7 +293,7 @@ def test_the_name_of_a_file_says_what_it_is(name: dict[str, str], source: dict[s
 
 @pytest.mark.parametrize("codec", [CHAT, MESSAGES])
 @pytest.mark.parametrize("content", ["a", [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]])
-def test_a_phase_that_is_lost_is_named_where_the_client_said_it(codec: Codec, content: Any) -> None:
+def test_a_lost_phase_is_reported_at_the_clients_path(codec: Codec, content: Any) -> None:
     said = {"role": "assistant", "content": content, "phase": "commentary"}
     asked = {"role": "user", "content": "q", "phase": "commentary"}  # "Not used for user messages"
     call = read(input=[said, asked])

@@ -93,7 +93,7 @@ def test_a_trigger_at_the_end_asks_the_model_for_notes_and_no_tool() -> None:
 
 
 @pytest.mark.parametrize("codec", [CHAT, MESSAGES, RESPONSES])
-def test_every_api_can_be_asked_for_notes(codec: Any) -> None:
+def test_every_api_can_write_a_compaction_summary(codec: Any) -> None:
     """The calls of the history stay calls, so their tools are declared; without tools nothing is said of choosing."""
     for tools, choice in (([TOOL], {"none"}), ([], {None}), ([{"type": "web_search"}], {None, "none"})):
         outgoing = codec.write_request(RESPONSES.read_request(asking(tools=tools)), Recipient("up", US))
@@ -123,7 +123,7 @@ def test_the_notes_are_of_the_earlier_turns_as_well() -> None:
 # What comes back
 
 
-def test_the_stream_tells_of_exactly_one_item() -> None:
+def test_a_compaction_stream_has_exactly_one_item() -> None:
     """ "expected exactly one compaction output item, got 0" (router-for-me/CLIProxyAPI#5857, openai/codex#38323)."""
     events = stream([*NOTES, AnswerEnd("stop")])
     assert [event["type"].removeprefix("response.") for event in events] == [

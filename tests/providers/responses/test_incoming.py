@@ -50,7 +50,7 @@ def test_roles_stay_in_place_and_content_may_be_a_string() -> None:
     )
 
 
-def test_input_is_required_unless_something_stands_for_it() -> None:
+def test_input_is_required_unless_another_member_replaces_it() -> None:
     with pytest.raises(GatewayError, match="input is required"):
         RESPONSES.read_request({"model": "m"})
     call = RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"})
@@ -191,7 +191,7 @@ def test_annotations_stay_for_responses_and_are_reported_elsewhere() -> None:
     [(None, ()), ({}, ()), ({"include_obfuscation": False}, ()),
      ({"include_obfuscation": True}, ("stream_options.include_obfuscation",)), ({"x": 1}, ("stream_options.x",))],
 )  # fmt: skip
-def test_padding_that_nobody_adds_is_named(options: Any, dropped: tuple[str, ...]) -> None:
+def test_unsupported_stream_padding_is_reported(options: Any, dropped: tuple[str, ...]) -> None:
     assert read(stream_options=options).dropped == dropped
 
 

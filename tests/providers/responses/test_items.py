@@ -138,7 +138,7 @@ def test_an_image_in_a_result_stays_in_the_result() -> None:
     ]
 
 
-def test_reasoning_goes_back_whole_to_who_made_it_and_to_nobody_else() -> None:
+def test_reasoning_returns_whole_to_its_issuer_only() -> None:
     """maximhq/bifrost#5892, openai/codex#8145, openclaw/openclaw#92201."""
     ours = ReasoningPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
     theirs = ReasoningPart("", Seal(OTHER, "responses", ITEM), at="messages[1].content[1]")

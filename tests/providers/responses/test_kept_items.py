@@ -232,7 +232,7 @@ def test_resolved_references_are_removed_from_a_continuation() -> None:
     assert len(read_continuation({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
 
 
-def test_reasoning_goes_back_to_its_issuer_and_to_nobody_else() -> None:
+def test_reasoning_returns_to_its_issuer_only() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     sealed = {"type": "reasoning", "id": "rs_tg1.1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     body = {"model": "m", "input": [OUTPUT], "max_output_tokens": 10}

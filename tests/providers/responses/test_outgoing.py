@@ -151,7 +151,7 @@ LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="onl
         (Reasoning("disabled", "none"), LATER, False),
     ],
 )
-def test_encrypted_reasoning_is_asked_for_wherever_the_model_may_think(
+def test_encrypted_reasoning_is_requested_if_the_model_may_think(
     reasoning: Reasoning | None, quirks: Quirks, asked: bool
 ) -> None:
     """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
@@ -162,7 +162,7 @@ def test_encrypted_reasoning_is_asked_for_wherever_the_model_may_think(
 # Log probabilities, caches, the form of the answer
 
 
-def test_a_chat_clients_log_probabilities_are_asked_for_in_this_apis_words() -> None:
+def test_a_chat_clients_log_probabilities_are_requested_with_include() -> None:
     call = CHAT.read_request({
         "model": "m", "messages": [{"role": "user", "content": "x"}], "logprobs": True, "top_logprobs": 2,
     })  # fmt: skip

@@ -95,7 +95,7 @@ def test_text_is_reported_once_whether_events_say_the_place_or_the_id(placed: tu
         assert fold(found).blocks == (TextBlock("ab"),)
 
 
-def test_items_that_share_an_id_are_told_apart_by_their_places() -> None:
+def test_items_that_share_an_id_are_distinguished_by_position() -> None:
     """huggingface/smolagents#1958."""
     told = [
         event for i in range(2) for event in (item_added(i, type="message", id="x", content=[]), text_delta(i, str(i)))
@@ -107,7 +107,7 @@ def test_items_that_share_an_id_are_told_apart_by_their_places() -> None:
     assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
 
 
-def test_parts_that_only_the_whole_item_tells_are_reported_too() -> None:
+def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
     parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
     item = {**message(""), "content": parts}
     for streamed in ([text_delta(0, "a")], [text_delta(0, "b", 1)], [text_delta(0, "a"), text_delta(0, "b", 1)]):
@@ -415,7 +415,7 @@ def test_no_upstream_makes_the_reader_raise_or_break_its_order(wires: list[dict[
 TOKENS = [{"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": []}]
 
 
-def test_log_probabilities_come_with_the_text_wherever_it_stands() -> None:
+def test_log_probabilities_are_read_from_every_text_event() -> None:
     part = {"type": "output_text", "text": "hi", "annotations": [], "logprobs": TOKENS}
     item = {**message("hi"), "content": [part]}
     whole = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}

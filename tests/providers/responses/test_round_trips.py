@@ -255,7 +255,7 @@ def check_accumulated(events: list[Event], to: Reply) -> None:
 
 @settings(max_examples=examples(80), deadline=None)
 @given(legal_events())
-def test_the_sdk_rebuilds_any_answer_as_it_is_told_whole(events: list[Event]) -> None:
+def test_the_sdk_rebuilds_any_streamed_answer_like_the_whole_one(events: list[Event]) -> None:
     assume(isinstance(events[-1], AnswerEnd))
     check_accumulated(events, reply(tools=TOOLS, source={"store": False}))
 

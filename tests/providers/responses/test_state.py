@@ -129,7 +129,7 @@ def test_a_custom_call_that_came_wrapped_shows_when_it_is_whole() -> None:
     assert (item["type"], item["input"]) == ("custom_tool_call", "SELECT 1")
 
 
-def test_reasoning_is_cut_with_what_the_provider_wants_back() -> None:
+def test_interrupted_reasoning_keeps_the_state_to_return() -> None:
     native = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
     writer = RESPONSES.writer(reply())
     for event in (
@@ -172,5 +172,5 @@ def strip(data: bytes) -> list[tuple[str, int]]:
     return [(event["type"], event["sequence_number"]) for event in values(data)]
 
 
-def test_a_count_is_told_as_the_sdk_reads_it() -> None:
+def test_a_token_count_has_the_shape_that_the_sdk_reads() -> None:
     assert json.loads(RESPONSES.write_count_answer(7)) == {"object": "response.input_tokens", "input_tokens": 7}

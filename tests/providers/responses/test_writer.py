@@ -312,7 +312,7 @@ def test_a_refusal_is_no_text() -> None:
     assert found[-1]["response"]["output"][0]["content"] == [{"type": "refusal", "refusal": "I won't"}]
 
 
-def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
+def test_log_probabilities_are_in_every_event_with_the_text() -> None:
     tokens = [
         {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": []},
         {"token": "lo", "logprob": -0.25, "bytes": None,
@@ -363,7 +363,7 @@ def test_a_response_claims_no_state_that_is_not_stored() -> None:
     assert (response["store"], response["previous_response_id"], response["background"]) == (False, None, False)
 
 
-def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> None:
+def test_an_item_is_the_same_in_all_three_events_with_a_unique_id() -> None:
     """openai Python: "Completed output item identity changed."."""
     events = [
         AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), *call_events(2, id="c1"),

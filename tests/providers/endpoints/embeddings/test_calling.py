@@ -219,7 +219,7 @@ def test_images_are_written_for_providers_that_accept_them():
     assert refused(images, "openai", client="cohere_v2").info.param == "input"
 
 
-def test_the_configured_width_is_asked_for_where_the_client_names_none():
+def test_the_configured_dimensions_are_the_default():
     traits = EmbeddingTraits(dimensions=64)
     assert sent({"model": "m", "input": "x"}, "mistral", traits)["output_dimension"] == 64
     assert sent({"model": "m", "input": "x", "dimensions": 8}, "mistral", traits)["output_dimension"] == 8

@@ -80,7 +80,7 @@ def test_strings_of_base64_pass_byte_for_byte():
     assert filter_answer(called(TWO), many)[0] == many
 
 
-def test_floats_are_encoded_for_a_client_that_asked_for_base64():
+def test_floats_are_encoded_for_a_base64_client():
     """envoyproxy/ai-gateway#1034: equal to the bit of a single."""
     for shape in ("openai", "vllm"):
         body, usage = filter_answer(called({**TWO, **BASE64}, shape), answer_of(*VECTORS, id="e", x={"y": 1.50}))
@@ -288,7 +288,7 @@ def test_buffered_bytes_stay_within_the_limit():
         assert behind <= MAX_BUFFERED + 4096
 
 
-def test_a_long_answer_in_another_form_than_was_asked_for_is_read_whole():
+def test_a_long_answer_in_an_unrequested_form_is_read_whole():
     data = long_answer(1500, [0.5] * 200)
     body, usage = filter_answer(called({"input": ["x"] * 1500, **BASE64}), data, 65536)
     assert {item["embedding"] for item in json.loads(body)["data"]} == {pack_vector([0.5] * 200)}
