@@ -108,8 +108,8 @@ ARROWS: Final = {
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.neutral providers.recordings reload request_members routing serving shared steps stores telemetry
-        upstream""",
+        providers.members providers.neutral providers.recordings reload request_members routing serving shared steps
+        stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -8,8 +8,8 @@
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
-- ``importing``: ``import``; ``litellm`` has tables, ``litellm_models``, ``litellm_prices``, ``litellm_routes`` and
-  ``litellm_keys`` convert the parts, ``imported`` writes the result.
+- ``importing``: ``import``; ``litellm`` has tables, ``litellm_models``, ``litellm_prices``, ``litellm_routes``,
+  ``litellm_members`` and ``litellm_keys`` convert the parts, ``imported`` writes the result.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.

@@ -275,7 +275,7 @@ UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
 
 NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
 
-OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; trigate sends what the client wrote")
+OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; `request` of an entry has no such member")
 """The reason for all other ``litellm_params``: LiteLLM adds them to requests that lack them."""
 
 NO_COUNTERPART: Final = (Group.UNKNOWN, "check in the documentation whether you need it")

@@ -36,6 +36,7 @@ from gateway.commands.litellm import (
     LiteLLMProvider,
     Loss,
 )
+from gateway.commands.litellm_members import READ, read_members
 from gateway.commands.litellm_prices import base_price, read_price
 from gateway.commands.litellm_routes import attempts_of
 from gateway.config.loading import ConfigError, from_mapping
@@ -329,6 +330,14 @@ def _params(
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
     unreadable = dict(_unreadable(params))
+    default_limit = prefix == "anthropic" and "max_tokens" in params
+    members = read_members({name: value for name, value in params.items() if name != "max_tokens" or not default_limit})
+    if members.request:
+        entry["request"] = dict(members.request)
+    yield from members.index_notes
+    for param, loss in members.losses.items():
+        yield result.leave_out(f"{param} of {name}", loss)
+    carried |= READ - ({"max_tokens"} if default_limit else set())
     for param, value in params.items():
         if param in unreadable:
             yield result.leave_out(f"{param} of {name}", unreadable[param])

@@ -89,12 +89,10 @@ ABSENT: Final = (
         (ROOT, ENTRY, CLIENT),
     ),
     Absent(
-        "Request defaults and overrides",
-        "the gateway sends requests as the client wrote them; an entry sets `headers`, `quirks` and `timeouts`",
-        "temperature top_p top_k max_completion_tokens max_output_tokens seed stop thinking reasoning "
-        "reasoning_effort system system_prompt override_params default_params defaults params parameters extra_body "
-        "extra_params body prompt_template prompt_templates prompts transforms",
-        (ENTRY, ALIAS),
+        "Prompt templates",
+        "`request: {system: {before: TEXT}}` adds constant instructions; there are no variables",
+        "prompt_template prompt_templates prompts transforms",
+        (ROOT, ENTRY, ALIAS),
     ),
 )  # fmt: skip
 """In the README's order; each key applies in each of the places."""
@@ -148,8 +146,18 @@ INSTEAD: Final = (
             "`strict: true` refuses such requests instead; to drop "
             "more fields, write `quirks: {refused_fields: [NAME]}` "
             "in the entry", "drop_params modify_params", (ROOT, ENTRY)),
-    Instead("write `quirks: {refused_fields: [NAME]}`", "additional_drop_params dropped_fields drop_fields "
-            "refused_fields", (ENTRY,)),
+    Instead("write `quirks: {refused_fields: [NAME]}`", "refused_fields", (ENTRY,)),
+    Instead("write it under `request`, such as `request: {default: {temperature: 0.2}}`; `set` replaces the client's "
+            "value, `max` limits it (docs/request-members.md)",
+            "temperature top_p top_k max_tokens max_completion_tokens max_output_tokens seed stop thinking reasoning "
+            "reasoning_effort default_params defaults params parameters extra_body extra_params body",
+            (ENTRY, ALIAS, CLIENT)),
+    Instead("write `request: {set: {NAME: VALUE}}` (docs/request-members.md)",
+            "override_params overrides set_params fixed_params", (ENTRY, ALIAS, CLIENT)),
+    Instead("write `request: {system: {before: TEXT}}` (docs/request-members.md)",
+            "system system_prompt instructions", (ENTRY, ALIAS, CLIENT)),
+    Instead("write `request: {drop: [NAME]}` (docs/request-members.md)",
+            "additional_drop_params dropped_fields drop_fields dropped_params", (ENTRY, ALIAS, CLIENT)),
     Instead("set variables in the environment of trigate, and use them "
             "here as `$NAME`", "environment_variables env environment",
             (ROOT, ENTRY)),

@@ -38,7 +38,7 @@ def test_the_command_writes_a_file_and_never_over_one(file):
     ("params", "status", "says"),
     [
         ({}, 0, "Nothing was lost."),
-        ({"temperature": 0}, 0, "Not converted, see the comments in the file (unimportant settings only):"),
+        ({"tags": ["a"]}, 0, "Not converted, see the comments in the file (unimportant settings only):"),
         ({"rpm": 60}, 0, "Nothing was lost."),
         ({"rpm": 0.5}, 3, "Not converted, see the comments in the file:"),
     ],

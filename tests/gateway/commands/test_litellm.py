@@ -374,7 +374,12 @@ LOST = [
         "rpm of r: `ratelimits` need a whole number",
     ),
     ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: `ratelimits` need a whole number"),
-    ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: LiteLLM adds it to requests"),
+    ({"model_list": [item("r", "openai/x", seed="many")]}, "seed of r: 'many': seed is a whole number"),
+    (
+        {"model_list": [item("r", "openai/x", additional_drop_params=["model"])]},
+        "additional_drop_params of r: model: model cannot be changed",
+    ),
+    ({"model_list": [item("r", "openai/x", extra_body={"stream": True})]}, "extra_body.stream of r: stream cannot be"),
     ({"model_list": [item("r", "openai/x", api_bse="http://h")]}, "api_bse of r: did you mean api_base?"),
     (
         {"model_list": [item("r", "openai/x", max_parallel_request=4)]},
@@ -447,7 +452,7 @@ GROUPS = [
     (Group.MONEY, [], {"litellm_settings": {"max_budget": 5}}),
     (Group.MONEY, [], {"litellm_settings": {"cache": True}}),
     (Group.MONEY, [item("c", "openai/c") | {"model_info": {"input_cost_per_token": 0.1}}], {}),
-    (Group.TRIFLES, [item("t", "openai/t", temperature=0)], {}),
+    (Group.NAMES, [item("t", "openai/t", seed="many")], {}),
     (Group.TRIFLES, [item("t", "openai/t", tags=["a"])], {}),
     (Group.TRIFLES, [item("t", "openai/t") | {"model_info": {"id": "i"}}], {}),
     (Group.TRIFLES, [], {"router_settings": {"routing_strategy": "own"}}),

@@ -1,0 +1,99 @@
+"""Converts the request members in LiteLLM's ``litellm_params`` into the key ``request`` of an entry.
+
+LiteLLM adds them to requests that lack them (https://docs.litellm.ai/docs/proxy/configs)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from configfile.wording import Wrong
+from gateway.commands.imported import text_of
+from gateway.commands.litellm import Group
+
+_NEUTRAL: Final = frozenset(
+    ("temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "n", "frequency_penalty", "presence_penalty",
+     "logit_bias", "logprobs", "top_logprobs", "verbosity", "metadata", "service_tier", "store", "user",
+     "safety_identifier", "prompt_cache_key", "reasoning_effort", "modalities", "audio", "prediction",
+     "web_search_options")
+)  # fmt: skip
+"""Members with LiteLLM's name, which is OpenAI's, as the neutral name."""
+
+_RENAMED: Final = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
+_DROPS: Final = "additional_drop_params"
+_BODY: Final = "extra_body"
+_ITEMS: Final = re.compile(r"\[(\*|\d+)\]")
+
+READ: Final = frozenset((*_NEUTRAL, *_RENAMED, _DROPS, _BODY, "thinking"))
+"""The members of ``litellm_params`` that become a part of ``request``."""
+
+
+@attrs.frozen(repr=False)
+class ImportedMembers:
+    """The key ``request`` of an entry, and the ``losses`` by parameter."""
+
+    request: Mapping[str, Any]
+    losses: Mapping[str, tuple[Group, str]]
+    index_notes: tuple[str, ...] = ()
+
+
+def read_members(params: Mapping[str, Any]) -> ImportedMembers:
+    """Return the members in ``params``."""
+    from providers.members.names import checked_value, read_member  # imported when needed
+
+    default: dict[str, Any] = {}
+    losses: dict[str, tuple[Group, str]] = {}
+    for param, name, value in _defaults(params):
+        try:
+            default[name] = _escape(checked_value(read_member(name, "default"), value))
+        except Wrong as wrong:
+            losses[param] = Group.NAMES, f"{wrong.found}: {wrong.expected or 'it has no counterpart'}"
+    drops, notes = [], []
+    for text in _drops(params):
+        name = _ITEMS.sub("[]", text)
+        try:
+            read_member(name, "drop")
+        except Wrong:
+            name = f"other.{name}"
+            try:
+                read_member(name, "drop")
+            except Wrong as wrong:
+                losses[_DROPS] = Group.NAMES, f"{text}: {wrong.found}"
+                continue
+        drops.append(name)
+        if re.search(r"\[\d", text):
+            notes.append(f"{text} is dropped from every item of the list")
+    given = {"default": default, "drop": list(dict.fromkeys(drops))}
+    return ImportedMembers({name: value for name, value in given.items() if value}, losses, tuple(notes))
+
+
+def _defaults(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield each parameter with its name in ``request`` and its value."""
+    for param, value in params.items():
+        if value is None:
+            continue
+        if param in _NEUTRAL or param in _RENAMED:
+            yield param, _RENAMED.get(param, param), value
+        elif param == "thinking" and isinstance(value, dict):
+            if isinstance(budget := value.get("budget_tokens"), int):
+                yield param, "thinking_budget", budget
+            else:
+                yield param, "messages.thinking", value
+        elif param == _BODY and isinstance(value, dict):
+            for name, inner in value.items():
+                yield f"{param}.{name}", f"other.{name}", inner
+
+
+def _drops(params: Mapping[str, Any]) -> tuple[str, ...]:
+    given = params.get(_DROPS)
+    return tuple(one for one in given if isinstance(one, str)) if isinstance(given, list) else ()
+
+
+def _escape(value: Any) -> Any:
+    """Return ``value`` with its texts in the syntax of the new file."""
+    if isinstance(value, dict):
+        return {name: _escape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_escape(inner) for inner in value]
+    return text_of(value) if isinstance(value, str) else value

@@ -1,0 +1,52 @@
+"""Request members of LiteLLM's ``litellm_params``, converted to ``request`` of an entry."""
+
+import pytest
+
+from gateway.commands.litellm_members import read_members
+from gateway.config.loading import from_mapping
+from tests.support.command_line import invoke
+from tests.support.litellm_files import item
+
+
+@pytest.mark.parametrize(
+    ("params", "request_members"),
+    [
+        ({"temperature": 0, "max_tokens": 100, "seed": None}, {"default": {"temperature": 0, "max_tokens": 100}}),
+        ({"max_completion_tokens": 5, "stop": "END"}, {"default": {"max_tokens": 5, "stop": ["END"]}}),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"default": {"thinking_budget": 2000}}),
+        ({"thinking": {"type": "disabled"}}, {"default": {"messages.thinking": {"type": "disabled"}}}),
+        ({"extra_body": {"min_p": 0.1, "a": {"b": "$x"}}}, {"default": {"other.min_p": 0.1, "other.a": {"b": "$$x"}}}),
+        ({"additional_drop_params": ["user", "tools[*].strict", "response_format"]},
+         {"drop": ["user", "tools[].strict", "other.response_format"]}),
+        ({"model": "x", "api_key": "k"}, {}),
+    ],
+)  # fmt: skip
+def test_members_become_defaults_and_drops(params, request_members):
+    found = read_members(params)
+    assert (found.request, found.losses) == (request_members, {})
+    entry = {"model": "openai/m", "access_key": "k", "request": request_members}
+    assert from_mapping({"version": "v0.4.0", "model_providers": [entry]}).entries
+
+
+def test_an_index_is_lost_with_a_remark():
+    found = read_members({"additional_drop_params": ["tools[0].strict"]})
+    assert found.request == {"drop": ["tools[].strict"]}
+    assert found.index_notes == ("tools[0].strict is dropped from every item of the list",)
+
+
+@pytest.mark.parametrize(
+    "params", [{"seed": "many"}, {"extra_body": {"model": "x"}}, {"additional_drop_params": ["messages"]}]
+)
+def test_a_member_without_a_counterpart_is_a_loss(params):
+    found = read_members(params)
+    assert (dict(found.request), len(found.losses)) == ({}, 1)
+
+
+def test_the_converted_file_is_valid(tmp_path):
+    (tmp_path / "litellm.yaml").write_text(
+        f"model_list: {[item('m', 'openai/m', temperature=0.5, additional_drop_params=['user'])]}"
+    )
+    found = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "request: {default: {temperature: 0.5}, drop: [user]}" in (tmp_path / "trigate.yaml").read_text()
+    assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0
