@@ -85,18 +85,16 @@ def test_strict_and_diff_are_not_for_one_call(folder):
 
 
 @pytest.mark.process
-def test_serve_says_it_at_the_start(folder):
-    with running_command("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
-        eventually(lambda: [line for line in process.log if f"WARNING: {WARNING}" in line], what="the warning")
-
-
-@pytest.mark.process
-def test_serve_says_it_in_json_where_the_log_is(folder):
-    with running_command("serve", "--port", "0", cwd=folder) as process:
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_serve_logs_it_at_the_start(folder, form):
+    with running_command("serve", "--port", "0", "--log-format", form, cwd=folder) as process:
         (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
-    told = json.loads(line)
-    assert told["level"] == "warning"
-    assert told["message"].startswith(WARNING)
+    if form == "text":
+        assert f"WARNING: {WARNING}" in line
+    else:
+        logged = json.loads(line)
+        assert logged["level"] == "warning"
+        assert logged["message"].startswith(WARNING)
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

@@ -358,8 +358,13 @@ async def test_a_failure_after_content_reaches_all_and_is_not_stored():
         await all_of([later])
 
 
-@pytest.mark.parametrize("events", [150, 640])  # 1.5 MB, and 6.4 MB, more than a cached answer may have
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("first", "events"),  # 1.5 MB, and 6.4 MB, more than a cached answer may have
+    [
+        (True, 150), (False, 640),
+        pytest.param(False, 150, marks=pytest.mark.soak), pytest.param(True, 640, marks=pytest.mark.soak),
+    ],
+)  # fmt: skip
 async def test_a_slow_client_does_not_slow_followers(first, events):
     """ELares/IronTraffic#249; the first one, and one of those who follow."""
     async with staged() as stage:

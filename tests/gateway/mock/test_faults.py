@@ -23,7 +23,8 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
-from tests.support.command_line import demo, run, running_command
+from tests.support.command_line import invoke
+from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, request
 from tests.support.provider_streams import read_stream
 
@@ -285,23 +286,21 @@ def unchunked(body: bytes) -> bytes:
 # For people
 
 
-@pytest.mark.process
 def test_the_mock_lists_its_faults():
-    with running_command("mock", "--port", "0") as served:
+    with mock_thread() as served:
         models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
         refused = request(served.url, "POST", PATHS["messages"], {
             "model": "fault/429", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
     assert models[2:] == list(fault_descriptions())
     assert (refused.status, refused.headers["retry-after"]) == (429, "2")
     assert refused.json["error"]["type"] == "rate_limit_error"
-    shown = run("mock", "--faults").stdout.splitlines()
+    shown = invoke("mock", "--faults").stdout.splitlines()
     assert [tuple(line.split(maxsplit=1)) for line in shown] == list(fault_descriptions().items())
 
 
-@pytest.mark.process
 def test_the_demo_has_them_in_both_lanes():
     asked = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
-    with demo() as served:
+    with demo_thread() as served:
         for model, lane in (("fault/cut-after-3", "byte"), ("fault-messages/cut-after-3", "hub")):
             reply = request(served.url, "POST", PATHS["chat"], {"model": model, **asked})
             assert (reply.status, reply.headers["x-trigate-lane"]) == (200, lane)
@@ -309,24 +308,22 @@ def test_the_demo_has_them_in_both_lanes():
             assert b"[DONE]" not in reply.body
 
 
-@pytest.mark.process
 def test_the_page_shows_what_the_demo_says():
     page = (ROOT / "docs" / "streams.md").read_text()
-    with demo() as served:
+    with demo_thread() as served:
         asked = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
         reply = request(served.url, "POST", PATHS["chat"], {"model": "fault-messages/cut-after-3", **asked})
     assert reply.body.splitlines()[-2].decode() in page
     assert page.count('"delta":{"content":') == len(reply.events()) - 2
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("base", "api"), [("/v1beta/openai", "chat"), ("/api/paas/v4", "chat"), ("/anthropic/v1", "messages")]
 )
 def test_it_answers_at_the_paths_of_every_provider(base, api):
     """A ``base_url`` that points any provider at the stand-in keeps that provider's own path."""
     asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
-    with running_command("mock", "--port", "0", "--pace", "0") as mock:
+    with mock_thread() as mock:
         here = request(mock.url, "POST", base + PATHS[api].removeprefix("/v1"), asked)
         usual = request(mock.url, "POST", PATHS[api], asked)
     assert (here.status, set(here.json)) == (200, set(usual.json))

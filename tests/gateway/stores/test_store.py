@@ -544,7 +544,6 @@ async def test_a_cancelled_write_is_atomic(store):
 # Several stores, several processes
 
 
-@pytest.mark.process
 async def test_two_stores_on_one_database_see_the_same_nodes(shared):
     one, other = shared.store(), shared.store()
     await one.put([node("a")])
