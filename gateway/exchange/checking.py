@@ -4,7 +4,7 @@ only where steps are configured."""
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import attrs
 import msgspec
@@ -18,10 +18,9 @@ from gateway.exchange.target_request import known_omissions
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
-from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
-from gateway.request.routing_options import NO_OPTIONS
+from gateway.request.routing_options import NO_OPTIONS, Word, unknown_step_error
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
@@ -37,8 +36,6 @@ from streams.errors import invalid
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
 from trigate.steps import Check, Passage
-
-REQUESTED_STEPS: Final = "x-trigate-steps"
 
 
 class ConversationTexts:
@@ -129,7 +126,7 @@ async def check_request(planning: Planning) -> None:
 
     Raises ``GatewayError``."""
     incoming = planning.incoming
-    session = begin_session(planning.context, planning.scope, incoming.api, incoming)
+    session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
     if session is None:
         return
     planning.context = attrs.evolve(planning.context, checks=SessionChecks(session))
@@ -156,20 +153,22 @@ def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
 
 
 def begin_session(
-    context: ExchangeContext, scope: RequestScope, endpoint: str, incoming: Incoming
+    context: ExchangeContext, scope: RequestScope, endpoint: str, incoming: Incoming, requested: Sequence[Word] = ()
 ) -> StepSession | None:
     """Return the steps that apply to a request to ``endpoint``, ``None`` if there are none.
 
-    Raises ``GatewayError`` (400) if the client requests a step that it cannot have."""
+    ``requested`` are the names of those that the client adds, with their places in the request. Raises
+    ``GatewayError`` (400) if the client requests a step that it cannot have."""
     service, client_request, record = context.service, context.client_request, context.record
     configured = service.steps
     assert configured is not None, "there are steps"
     model, run = incoming.model, run_of(client_request, incoming)
     client, group = client_request.client, service.authenticator.group_of(client_request.client)
     models = tuple(name for name in (None if record.route is None else record.route, model) if name)
-    facts = ClientFacts(client, group, models, endpoint, requested_steps(client_request))
+    places = {name: path for path, name in requested}
+    facts = ClientFacts(client, group, models, endpoint, frozenset(places))
     if unknown := configured.unavailable(facts):
-        raise invalid(f"{REQUESTED_STEPS}: there is no step {unknown[0][:100]!r} for this client", REQUESTED_STEPS)
+        raise unknown_step_error(places[unknown[0]], unknown[0])
     steps = [step for step in configured.for_exchange(facts) if not step.is_observer]
     if not steps:
         return None
@@ -178,12 +177,6 @@ def begin_session(
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)
-
-
-def requested_steps(client_request: ClientRequest) -> frozenset[str]:
-    """Return the names of the steps that a client requests by header."""
-    values = (value for name, value in client_request.headers if name == REQUESTED_STEPS)
-    return frozenset(word for value in values for one in value.split(",") if (word := one.strip()))
 
 
 async def _stopped_answer(planning: Planning, refused: RefusedByStep, text: str) -> StoppedAnswer:

@@ -28,7 +28,13 @@ from gateway.request.narrowing import FIRST_TARGET_ONLY, is_router, join_plans, 
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.router_bodies import read_options
-from gateway.request.routing_options import NO_OPTIONS, ROUTING_HEADERS, RoutingOptions, with_members
+from gateway.request.routing_options import (
+    NO_OPTIONS,
+    ROUTING_HEADERS,
+    RoutingOptions,
+    unknown_step_error,
+    with_members,
+)
 from gateway.request.structure import Bounds
 from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
 from gateway.request.tools_in_chat import with_api_for_tools
@@ -94,6 +100,8 @@ async def read_routing_options(planning: Planning) -> None:
     if options is not NO_OPTIONS:
         planning.incoming = await offload(size, options.without_members_in, incoming)
         planning.options, planning.context = options, context.with_strictness(options.strict)
+        if options.steps and context.service.steps is None:
+            raise unknown_step_error(*options.steps[0])
 
 
 async def find_targets(planning: Planning) -> None:

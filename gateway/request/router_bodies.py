@@ -191,8 +191,28 @@ def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions
         max_repeats=max_repeats if options.max_repeats is None else options.max_repeats,
         deadline=options.deadline if timeout is None else min(timeout, options.deadline),
         members={**options.members, "litellm": given},
+        steps=(*options.steps, *_read_guardrails(body)),
         dropped=(*options.dropped, *body.unread()),
     )
+
+
+def _read_guardrails(body: Fields) -> tuple[Word, ...]:
+    """Return the names of the client's guardrails, each a text or a mapping from it to parameters.
+
+    Raises ``GatewayError`` (400) for other values, and for parameters, which a step does not take."""
+    given = body.any("guardrails")
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        raise invalid("guardrails must be a list of names", "guardrails")
+    names: list[Word] = []
+    for i, item in enumerate(given):
+        path = f"guardrails[{i}]"
+        name = next(iter(item)) if isinstance(item, dict) and len(item) == 1 and not any(item.values()) else item
+        if not isinstance(name, str):
+            raise invalid(f"{path} must be a name; clients cannot set parameters of a step", path)
+        names.append((path, name))
+    return check_names(names)
 
 
 _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
@@ -200,7 +220,7 @@ _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
     "vercel": frozenset(("providerOptions",)),
     "litellm": frozenset(
         ("fallbacks", "num_retries", "timeout", "disable_fallbacks", "context_window_fallbacks",
-         "content_policy_fallbacks")
+         "content_policy_fallbacks", "guardrails")
     ),
 }  # fmt: skip
 """The members of each form that only its router reads."""

@@ -7,7 +7,7 @@ although the client had disabled it (BerriAI/litellm#19077). An invalid option i
 ignored."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -22,11 +22,11 @@ from gateway.config.settings import ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
-BUDGET = "x-trigate-budget"
-ROUTING_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET))
+BUDGET, REQUESTED_STEPS = "x-trigate-budget", "x-trigate-steps"
+ROUTING_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET, REQUESTED_STEPS))
 MOST_NAMES: Final = 32
 MOST_WORDS: Final = 128
 """Names in one list of a body: each is compared with every candidate while the event loop waits."""
@@ -53,7 +53,7 @@ class RoutingOptions:
     ``balance`` applies to groups. ``strict``: only targets that support the whole request. ``private`` names a member
     about the use of the data, which no target here can guarantee. ``members`` are the body's routing members by form,
     whole, and ``rest`` their remaining parts. ``dropped`` are the paths of unsupported options. ``max_prices`` are the
-    maximum prices in nano-dollars, by the fields of ``Price``."""
+    maximum prices in nano-dollars, by the fields of ``Price``. ``steps`` are the checks that the client adds."""
 
     names: tuple[Word, ...] = ()
     order: tuple[Word, ...] = ()
@@ -70,6 +70,7 @@ class RoutingOptions:
     rest: Mapping[str, msgspec.Raw] = attrs.field(factory=dict)
     dropped: tuple[str, ...] = ()
     max_prices: tuple[tuple[str, int], ...] = ()
+    steps: tuple[Word, ...] = ()
 
     @property
     def names_are_ours(self) -> bool:
@@ -84,6 +85,7 @@ class RoutingOptions:
             fallback="off" if "off" in (headers.fallback, self.fallback) else self.fallback,
             deadline=min(headers.deadline, self.deadline),
             budgets=(*headers.budgets, *self.budgets),
+            steps=(*headers.steps, *self.steps),
         )
 
     def without_members_in(self, incoming: Incoming) -> Incoming:
@@ -122,7 +124,18 @@ def read_headers(client_request: ClientRequest) -> RoutingOptions:
         else "as configured",
         deadline=min([_read_deadline(value) for name, value in given if name == DEADLINE], default=math.inf),
         budgets=tuple(_read_budget(value) for name, value in given if name == BUDGET),
+        steps=read_steps([value for name, value in given if name == REQUESTED_STEPS]),
     )
+
+
+def read_steps(values: Sequence[str]) -> tuple[Word, ...]:
+    """Return the steps in the ``values`` of the header for them. Raises ``GatewayError`` (400) for an empty list."""
+    names = [(REQUESTED_STEPS, name) for value in values for name in map(str.strip, value.split(",")) if name]
+    if values and not names:
+        raise invalid(
+            f"{REQUESTED_STEPS} must have at least one step, such as: {REQUESTED_STEPS}: pii", REQUESTED_STEPS
+        )
+    return check_names(names)
 
 
 def _read_models(value: str) -> tuple[Word, ...]:
@@ -132,14 +145,19 @@ def _read_models(value: str) -> tuple[Word, ...]:
     return check_names([(MODELS, name) for name in names])
 
 
+def unknown_step_error(path: str, name: str) -> GatewayError:
+    """Return the error for a step that a client requests and cannot have."""
+    return invalid(f"{path}: there is no step {name[:100]!r} for this client", path)
+
+
 def check_names(names: list[Word]) -> tuple[Word, ...]:
-    """Remove duplicates from the model ``names``. Raises ``GatewayError`` (400) for too many."""
+    """Remove duplicates from ``names``. Raises ``GatewayError`` (400) for too many."""
     different: dict[str, str] = {}
     for at, name in names:
         different.setdefault(name, at)
     if len(different) > MOST_NAMES:
         at = names[MOST_NAMES][0]
-        raise invalid(f"{at} is one model too many: send at most {MOST_NAMES}", at)
+        raise invalid(f"{at} is one name too many: send at most {MOST_NAMES}", at)
     return tuple((at, name) for name, at in different.items())
 
 
