@@ -28,12 +28,12 @@ from gateway.steps.request_texts import RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import PassageEdit, StepSession
-from gateway.steps.verdicts import RefusedByStep, StepRecords
+from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords
 from gateway.streaming.reframed import reframe_for_client
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply
 from streams.errors import invalid
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
+from streams.events import AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
 from trigate.steps import Check, Passage
 
@@ -186,7 +186,7 @@ async def _stopped_answer(planning: Planning, refused: RefusedByStep, text: str)
     request = await offload(incoming.size, lambda: incoming.request)
     reply = Reply(attrs.evolve(request, model=target.requested_name), target.recipient.issuer, int(time.time()))
     start = AnswerStart(model=target.requested_name)
-    events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), Usage(), AnswerEnd("refusal")]
+    events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), Usage(), STOPPED]
     feedback = wire.refused_prompt(text)
     if not incoming.stream:
         body = codec.write_answer(fold(events), reply)

@@ -146,6 +146,8 @@ class Ledger:
             "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
             "dropped": record.dropped and self._paths(record.dropped),
             "adapted": record.adapted and self._paths(record.adapted),
+            "steps": None if record.steps is None else record.steps.fields(),
+            "refused_by": None if record.steps is None else record.steps.refused_by,
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }
         return {name: value for name, value in fields.items() if value is not None and value != ()}

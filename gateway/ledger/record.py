@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -43,6 +43,10 @@ class StepsReport(Protocol):
 
     @property
     def refused_by(self) -> str | None: ...
+
+    def fields(self) -> list[dict[str, Any]]:
+        """Return the outcomes for the log line, without any text of the client or the provider."""
+        ...
 
 
 @attrs.define(eq=False, repr=False)

@@ -26,7 +26,7 @@ from gateway.steps.stages import (
     judge_together,
 )
 from gateway.steps.unread import residual_texts
-from gateway.steps.verdicts import RefusedByStep
+from gateway.steps.verdicts import STOPPED, RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
 from providers.neutral.choices import MEMBERS
@@ -80,6 +80,7 @@ class ResponseSteps:
         self.translates = restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
         self.masked = False
         """True if anything was masked."""
+        self.holds_whole = any(step.hold == "whole" and not step.only_reports for step in steps)
 
     # Complete responses
 
@@ -182,6 +183,7 @@ class CheckedStream:
         self._next_block = 0
         self._open: set[int] = set()
         self._over = False
+        self._is_at_end = False
         self._scope = trio.CancelScope()
 
     async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -262,6 +264,7 @@ class CheckedStream:
         return await self._feed(raw, by_choice)
 
     async def _end(self, rest: bytes) -> bytes:
+        self._is_at_end = True
         by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
         if not by_choice:
             by_choice = {0: list(self._reader(0).close())}
@@ -281,11 +284,14 @@ class CheckedStream:
             for event in out:
                 self._follow(event)
             return frame_of(out)
-        return self._gate.pass_events(raw, by_choice, released)
+        held = len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end
+        return self._gate.pass_events(raw, by_choice, released, held=held)
 
     def _read(self, name: str, data: bytes) -> dict[int, list[Event]]:
         """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
         parts = _split_choices(self._source.codec.api, data)
+        if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
+            parts = dict.fromkeys(self._readers, data)
         found = {choice: list(self._reader(choice).read_event(name, part)) for choice, part in parts.items()}
         if not self._checks.translates:
             texts = residual_texts(
@@ -327,7 +333,7 @@ class CheckedStream:
         usage = () if self.usage is None else (self.usage,)
         block = self._next_block
         ends = (BlockEnd(one) for one in sorted(self._open))
-        return [*ends, TextDelta(block, text), BlockEnd(block), *usage, AnswerEnd("refusal")]
+        return [*ends, TextDelta(block, text), BlockEnd(block), *usage, STOPPED]
 
 
 class _Gate:
@@ -339,9 +345,14 @@ class _Gate:
         self._released: dict[int, int] = {}
 
     def pass_events(
-        self, raw: bytes, read: Mapping[int, Sequence[Event]], released: Mapping[int, Sequence[Event]]
+        self,
+        raw: bytes,
+        read: Mapping[int, Sequence[Event]],
+        released: Mapping[int, Sequence[Event]],
+        *,
+        held: bool = False,
     ) -> bytes:
-        """Return the events that are released after ``raw``, whose own events are ``read``."""
+        """Return the events that are released after ``raw``, whose own events are ``read``; none while ``held``."""
         if any(isinstance(event, ErrorInfo) for events in read.values() for event in events):
             self._waiting.clear()  # nothing held follows a failure
             return raw
@@ -350,8 +361,8 @@ class _Gate:
         for choice, events in released.items():
             self._released[choice] = self._released.get(choice, 0) + _weight(events)
         self._waiting.append((raw, dict(self._read)))
-        out = []
-        while self._waiting and self._is_released(self._waiting[0][1]):
+        out: list[bytes] = []
+        while self._waiting and not held and self._is_released(self._waiting[0][1]):
             out.append(self._waiting.popleft()[0])
         return b"".join(out)
 
@@ -371,7 +382,7 @@ def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:
     """Return a complete answer that consists of ``text``, with the start and the usage of ``events``."""
     begin = [event for event in events if isinstance(event, AnswerStart)]
     usage = [event for event in events if isinstance(event, Usage)]
-    return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], AnswerEnd("refusal")]
+    return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], STOPPED]
 
 
 def _split_choices(api: str, data: bytes) -> dict[int, bytes]:

@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import AnswerEnd, ErrorInfo
 from trigate.steps import Moment
 
 Outcome: TypeAlias = Literal["ok", "masked", "refused", "reported", "unchecked"]
 
 _RANK: Final[tuple[Outcome, ...]] = ("ok", "reported", "masked", "unchecked", "refused")
+
+STOPPED: Final = AnswerEnd("refusal", raw="guardrail_intervened")
+"""The end of an answer that a step stops; ``raw`` is the word of the one API that has a word for guardrails."""
 
 LABELS: Final = 50
 """The most labels of one step in the log and metrics; the rest count as ``other``."""
@@ -77,6 +80,18 @@ class StepRecord:
     calls: int = 0
     failure: str | None = None
 
+    def fields(self) -> dict[str, Any]:
+        """Return the record for the log line: times are in milliseconds."""
+        fields = {
+            "step": self.name,
+            "at": self.at,
+            "outcome": self.outcome,
+            "labels": dict(self.labels) or None,
+            "failure": self.failure,
+            "ms": round(self.seconds * 1000, 2),
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
     def add(self, outcome: Outcome, labels: Iterable[str] = ()) -> None:
         """Add the outcome of a call and the labels of its findings."""
         if _RANK.index(outcome) > _RANK.index(self.outcome):
@@ -96,6 +111,10 @@ class StepRecords:
     def of(self, name: str, at: Moment) -> StepRecord:
         """Return the record of a step at a moment."""
         return self._records.setdefault((name, at), StepRecord(name, at))
+
+    def fields(self) -> list[dict[str, Any]]:
+        """Return the outcomes for the log line."""
+        return [one.fields() for one in self._records.values()]
 
     def __iter__(self) -> Iterator[StepRecord]:
         return iter(self._records.values())

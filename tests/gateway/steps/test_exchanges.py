@@ -40,7 +40,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "broken-pass": {"use": "./steps.py:broken", "unchecked": "pass"},
 }
 APIS: Final = ("chat", "messages", "responses")
-CLIENT_APIS: Final = APIS
+CLIENT_APIS: Final = (*APIS, "gemini", "converse")
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 
 

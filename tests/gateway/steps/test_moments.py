@@ -1,0 +1,261 @@
+"""Where steps meet routing, limits, the cache and several choices (``step-behaviours.md``, S3, S15, S16, S21, S42, S47
+and S49)."""
+
+import http.client
+import json
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.upstreams import JSON, Raw, Script, fake_upstream
+from tests.support.wire_clients import body_of, events_of, path_of
+
+CODE: Final = """
+import re
+from pathlib import Path
+from trigate.steps import Finding
+
+CALLS = Path(__file__).with_name("calls")
+WORD = re.compile(r"falcon-\\d+")
+
+async def words(check):
+    with CALLS.open("a") as file:
+        file.write(f"{check.at} {check.client} {len(check.passages)}\\n")
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+"""
+
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "refuse": {"action": "refuse"},
+    "mask": {"action": "mask"},
+    "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
+    "cloud": {"action": "mask", "for": {"entries": ["cloud"]}},
+    "counted": {"action": "refuse"},
+    "poor": {"action": "refuse"},
+    "cached": {"action": "mask", "at": ["response"]},
+    "clean": {"action": "refuse", "at": ["response"]},
+}
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def failing():
+    """Serve a provider that answers every request with an error."""
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, failing, folder):
+    (folder / "steps.py").write_text(CODE)
+    port = free_port()
+    url = upstream.url + "/v1"
+    entries = [
+        provider("openai/plain", url, ["chat"], name="plain"),
+        provider("openai/local", failing.url + "/v1", ["chat"], name="local"),
+        provider("openai/cloud", url, ["chat"], name="cloud"),
+    ]
+    steps = []
+    for name, more in STEPS.items():
+        scope = {"clients": [name], **more.get("for", {})}
+        steps.append({"use": "./steps.py:words", "name": name, **more, "for": scope})
+    limits = {
+        "counted": {"ratelimits": {"requests": "2/m", "tokens": "1000/m"}},
+        "poor": {"ratelimits": {"requests": "1/m"}},
+    }
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789", **limits.get(name, {})} for name in STEPS]
+    more = {
+        "client_keys": keys,
+        "steps": steps,
+        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+        "model_aliases": {
+            "both": {"targets": ["local", "cloud"], "retries": {"wait": "1ms"}},
+            "twice": {"targets": ["plain", "cloud"], "retries": {"wait": "1ms"}},
+            "kept": {"targets": ["plain"], "cache": {"ttl": "1h"}},
+        },
+    }
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def ask(
+    gateway, client: str, prompt: str, *, model: str = "plain", stream: bool = False, api: str = "chat", **more: Any
+):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    body = {**body_of(api, model, prompt, stream=stream), **more}
+    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, data
+
+
+def chat_stream(chunks: list[dict[str, Any]]) -> Raw:
+    """Return a stream of Chat with ``chunks``."""
+    pieces = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks]
+    return Raw(200, (("content-type", "text/event-stream"),), (*pieces, b"data: [DONE]\n\n"), "chunked")
+
+
+def take_calls(folder) -> list[str]:
+    file = folder / "calls"
+    lines = file.read_text().splitlines() if file.exists() else []
+    file.write_text("")
+    return lines
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_causes_no_retry_and_no_fallback(gateway, upstream, stream):
+    upstream.script(Script(text="falcon-77"), Script(text="fine"))
+    status, headers, _ = ask(gateway, "refuse", "hi", model="twice", stream=stream)
+    assert (status, len(upstream.seen)) == (400, 1)
+    assert headers["x-trigate-attempts"] == "1"
+    eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
+    (line,) = exchanges(gateway.log, headers["x-request-id"])
+    assert (line["ended"], line["refused_by"]) == ("refused", "refuse")
+    assert line["tried"][0]["output_tokens"] == 7
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_fallback_to_a_cloud_is_masked(gateway, upstream, failing, stream):
+    """A step for some entries runs before the first attempt at one of them, and not before."""
+    failing.script()
+    upstream.script(Script(text="fine"))
+    status, headers, _ = ask(gateway, "cloud", "about falcon-12", model="both", stream=stream)
+    assert status == 200
+    assert all(b"falcon-12" in seen.body for seen in failing.seen)
+    assert [b"falcon-12" in seen.body for seen in upstream.seen] == [False]
+    assert failing.seen
+    assert headers["x-trigate-steps"] == "cloud=masked"
+
+
+def test_limits_come_before_steps(gateway, upstream, folder):
+    """https://github.com/ENTERPILOT/GoModel/issues/972"""
+    upstream.script(Script(text="fine"))
+    assert ask(gateway, "poor", "hi")[0] == 200
+    take_calls(folder)
+    assert ask(gateway, "poor", "hi")[0] == 429
+    assert take_calls(folder) == []
+    assert len(upstream.seen) == 1
+
+
+def test_a_refused_request_counts_as_a_request_and_costs_no_tokens(gateway, upstream):
+    upstream.script(Script(text="fine"), Script(text="fine"))
+    assert ask(gateway, "counted", "about falcon-12")[0] == 400
+    assert ask(gateway, "counted", "hi")[0] == 200
+    assert ask(gateway, "counted", "hi")[0] == 429
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_choice_is_released_unseen(gateway, upstream, stream):
+    """A reader of the first choice alone would let the others bypass the step."""
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "plain"}
+    if stream:
+        chunks = [
+            {**head, "choices": [{"index": index, "delta": {"content": text}, "finish_reason": None}]}
+            for index, text in ((0, "fine"), (1, "falc"), (1, "on-77"))
+        ]
+        chunks.append({**head, "choices": [{"index": i, "delta": {}, "finish_reason": "stop"} for i in (0, 1)]})
+        upstream.script(chat_stream(chunks))
+    else:
+        choices = [
+            {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for index, text in ((0, "fine"), (1, "falcon-77"))
+        ]
+        upstream.script(Raw(200, JSON, (json.dumps({**head, "choices": choices}).encode(),)))
+    status, _, body = ask(gateway, "refuse", "hi", stream=stream, n=2)
+    assert status == 400, body
+    assert b"77" not in body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unknown_member_of_a_response_is_checked(gateway, upstream, stream):
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "plain"}
+    if stream:
+        pieces = [
+            {
+                **head,
+                "choices": [{"index": 0, "delta": {"content": "fine", "thoughts": "falcon-77"}, "finish_reason": None}],
+            },
+            {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        ]
+        upstream.script(chat_stream(pieces))
+    else:
+        message = {"role": "assistant", "content": "fine", "thoughts": "falcon-77"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        upstream.script(Raw(200, JSON, (json.dumps({**head, "choices": [choice]}).encode(),)))
+    assert ask(gateway, "refuse", "hi", stream=stream)[0] == 400
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_steps_check_each_cached_response_and_masked_ones_are_not_kept(gateway, upstream, folder, stream):
+    """https://github.com/ENTERPILOT/GoModel/issues/971"""
+    upstream.script(*[Script(text="it is falcon-77")] * 2)
+    for _ in range(2):
+        assert b"falcon-77" not in ask(gateway, "cached", "once", model="kept", stream=stream)[2]
+    assert len(upstream.seen) == 2
+    take_calls(folder)
+    upstream.script(Script(text="fine"))
+    found = [
+        ask(gateway, "clean", f"fine {stream}", model="kept", stream=stream)[1]["x-trigate-cache"] for _ in range(2)
+    ]
+    assert found == ["miss", "hit"]
+    assert take_calls(folder) == ["response clean 1"] * 2
+
+
+ENDS: Final = {
+    "chat": lambda body: body["choices"][0]["finish_reason"],
+    "messages": lambda body: body["stop_reason"],
+    "responses": lambda body: body["incomplete_details"]["reason"],
+    "gemini": lambda body: body["candidates"][0]["finishReason"],
+    "converse": lambda body: body["stopReason"],
+}
+WORDS: Final = {
+    "chat": "content_filter",
+    "messages": "refusal",
+    "responses": "content_filter",
+    "gemini": "SAFETY",
+    "converse": "guardrail_intervened",
+}
+
+
+@pytest.mark.parametrize("api", WORDS)
+@pytest.mark.parametrize("prompt", ["about falcon-12", "hi"])
+def test_a_stop_has_the_apis_word_for_filtered_content(gateway, upstream, api, prompt):
+    """https://github.com/BerriAI/litellm/issues/36880"""
+    upstream.script(Script(text="falcon-77"))
+    status, headers, body = ask(gateway, "stop", prompt, api=api)
+    assert status == 200, body
+    answer = json.loads(body)
+    assert ENDS[api](answer) == WORDS[api]
+    assert b"Not here." in body
+    assert headers["x-trigate-refused-by"] == "stop"
+    if api == "gemini" and prompt != "hi":
+        assert answer["promptFeedback"]["blockReason"] == "SAFETY"
+    if api == "responses":
+        assert answer["status"] == "incomplete"
+    assert len(upstream.seen) == (prompt == "hi")
+
+
+@pytest.mark.parametrize("api", WORDS)
+@pytest.mark.parametrize("prompt", ["about falcon-12", "hi"])
+def test_a_streamed_stop_ends_as_the_api_ends(gateway, upstream, api, prompt):
+    upstream.script(Script(text="falcon-77"))
+    status, _, body = ask(gateway, "stop", prompt, api=api, stream=True)
+    assert status == 200
+    assert WORDS[api] in json.dumps(events_of(api, body))
+    assert b"falcon" not in body
