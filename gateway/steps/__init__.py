@@ -12,7 +12,7 @@
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
-- ``response_steps`` checks a response: ``runs`` are its texts, ``stages`` hold, mask and release them, ``unread`` finds
-  the texts that no reader reports, ``released`` passes released events to the client's lane.
+- ``response_steps`` checks a response: ``runs`` are its texts, ``stages`` hold, mask and release them, ``released``
+  passes released events to the client's lane.
 - ``kinds``: the built-in kinds
 """

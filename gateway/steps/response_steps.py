@@ -14,6 +14,8 @@ import trio
 from gateway.http.offload import offload
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.released import frame_of
+from gateway.steps.response_texts import UnreadTexts
+from gateway.steps.runs import UNREAD
 from gateway.steps.session import StepSession
 from gateway.steps.stages import (
     Chain,
@@ -25,7 +27,6 @@ from gateway.steps.stages import (
     WindowStage,
     judge_together,
 )
-from gateway.steps.unread import residual_texts
 from gateway.steps.verdicts import STOPPED, RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
@@ -80,6 +81,7 @@ class ResponseSteps:
         self.translates = restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
         self.masked = False
         """True if anything was masked."""
+        self._unread: UnreadTexts | None = None
         self.holds_whole = any(step.hold == "whole" and not step.only_reports for step in steps)
 
     # Complete responses
@@ -122,8 +124,10 @@ class ResponseSteps:
         """Return the texts in a provider's bytes that ``read``, their events, do not have, as one item."""
         if not self.steps:
             return []
-        texts = residual_texts(api, data, [event for events in read for event in events])
-        return [NativeItem(-1, api, "unknown members", list(texts))] if texts else []
+        if self._unread is None:
+            self._unread = UnreadTexts(api)
+        texts = self._unread.find(data, [event for events in read for event in events])
+        return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
     # Streams
 
@@ -294,12 +298,8 @@ class CheckedStream:
             parts = dict.fromkeys(self._readers, data)
         found = {choice: list(self._reader(choice).read_event(name, part)) for choice, part in parts.items()}
         if not self._checks.translates:
-            texts = residual_texts(
-                self._source.codec.api, data, [event for events in found.values() for event in events]
-            )
-            if texts:
-                item = NativeItem(-1, self._source.codec.api, "unknown members", list(texts))
-                found.setdefault(0, []).insert(0, item)
+            unread = self._checks.unread_texts(self._source.codec.api, data, tuple(found.values()))
+            found[0] = [*unread, *found.get(0, ())]
         return found
 
     def _reader(self, choice: int) -> Reader:

@@ -27,6 +27,9 @@ from trigate.steps import Part, Passage
 TextEvent: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
 TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 
+UNREAD: Final = "unknown members"
+"""The kind of an item with passages of a provider's event that its reader does not report."""
+
 _SEALED: Final = frozenset(("signature", "data", "encrypted_content", "thoughtSignature", "thought_signature", "id",
                             "type", "format", "field", "index", "status", "encrypted_index", "call_id", "item_id",
                             "annotation_index", "redactedContent", "b64_json", "bytes"))  # fmt: skip
@@ -128,6 +131,13 @@ class ItemText:
         self.run.is_complete = True
         self.keys = keys
 
+    @classmethod
+    def of(cls, passage: Passage) -> "ItemText":
+        """Return the text of ``passage``. The client may already have a part of it."""
+        text = cls(passage.part, passage.path, passage.text, ())
+        text.run.released = passage.released_length
+        return text
+
 
 def item_texts(part: Part, path: str, item: Any, known: str = "") -> tuple[ItemText, ...]:
     """Return the strings in ``item``, except ids, seals and text that ``known`` contains."""
@@ -198,6 +208,9 @@ class RunBuilder:
                 texts = item_texts("other", f"{self._path(event.block)}.citations", event.item)
                 end = 0 if self._current is None else self._current.length
                 return Held(event, self._current, end, end, texts), [one.run for one in texts]
+            case NativeItem(kind=kind, item=passages) if kind == UNREAD:
+                texts = tuple(ItemText.of(passage) for passage in passages)
+                return Held(event, texts=texts), [one.run for one in texts]
             case NativeItem():
                 self.complete(completed)
                 texts = item_texts("other", self._path(event.block), event.item)

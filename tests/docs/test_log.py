@@ -11,6 +11,7 @@ from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
+from gateway.steps.verdicts import StepRecords
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage
 from tests.pages.tables import rows_of
@@ -36,6 +37,12 @@ def test_every_word_of_a_field_is_listed(rows, field, words):
     assert [word for word in get_args(words) if f"`{word}`" not in meaning] == []
 
 
+def refused_steps() -> StepRecords:
+    records = StepRecords()
+    records.of("pii", "request").add("refused", ("email",))
+    return records
+
+
 def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
@@ -52,7 +59,7 @@ def full() -> Record:
             Usage(1, 2, 3, output=4, reported_nanos=5, units=(("image", 1),)),
             characters=99, request_size=9,
         ),
-        "reservation": None,
+        "reservation": None, "steps": refused_steps(),
     }  # fmt: skip
     empty = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
     texts = [name for name in empty if not name.startswith("_")]
