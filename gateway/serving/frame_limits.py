@@ -60,6 +60,9 @@ PER_UPDATE: Final = 2048
 
 _HEAD: Final = 9
 _END_STREAM: Final = 0x1
+_FIELD_FRAMES: Final = (1, 9)  # HEADERS and CONTINUATION
+FIELDS: Final = 16
+"""Bytes of a head that may take as long as a tiny frame, because each may be a header field (RFC 7541, section 6.1)."""
 _TYPES: Final = {int(kind): kind for kind in FrameType}
 
 
@@ -73,10 +76,10 @@ class FrameCounter:
         self._until = 0.0
         self._earned = 0
         self._reset: set[bytes] = set()  # stream numbers in their encoded form
-        self._tiny = 0
+        self._work = 0  # in tiny frames
         self.cuts: list[int] = []
         """The positions in the last bytes after which other tasks should run: a read may contain thousands of tiny
-        frames."""
+        frames, or heads with thousands of fields."""
 
     def receive(self, data: bytes, now: float) -> FrameLimit | None:
         """Count the frames in ``data``, which may be cut anywhere, and return the exceeded limit, if any."""
@@ -89,10 +92,12 @@ class FrameCounter:
         while position + _HEAD <= len(data):
             length = int.from_bytes(data[position : position + 3])
             self._count(data[position + 3], data[position + 4], length, data[position + 5 : position + _HEAD])
+            is_head = data[position + 3] in _FIELD_FRAMES
             position += _HEAD + length
-            if length < TINY:
-                self._tiny += 1
-                if self._tiny % TURN == 0:
+            if length < TINY or is_head:
+                self._work += 1 + length // FIELDS if is_head else 1
+                if self._work >= TURN:
+                    self._work = 0
                     self.cuts.append(start + position)
         self._part = data[position:]
         self._skip = max(0, position - len(data))

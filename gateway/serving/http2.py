@@ -23,6 +23,7 @@ from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
 from gateway.serving.http_stream import HttpStream
+from gateway.serving.request_reader import MAX_LINES
 from gateway.serving.websocket_stream import WebSocketStream
 
 log = logging.getLogger("trigate.connections")
@@ -362,7 +363,10 @@ def _id(event: RequestReceived | DataReceived) -> int:
 
 
 def _is_readable(event: RequestReceived) -> bool:
-    """Return whether the request has what Hypercorn needs. A CONNECT to another host (RFC 9113, section 8.5) has no
-    path."""
-    line = {name: value for name, value in event.headers or () if name in (b":method", b":path")}
+    """Return whether the request has what Hypercorn needs, and no more than ``MAX_LINES`` headers. A CONNECT to another
+    host (RFC 9113, section 8.5) has no path."""
+    headers = event.headers or ()
+    if headers[MAX_LINES:]:
+        return False
+    line = {name: value for name, value in headers if name in (b":method", b":path")}
     return len(line) == 2 and all(value.isascii() for value in line.values())

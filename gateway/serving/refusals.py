@@ -31,7 +31,7 @@ _MESSAGES: Final = {
     404: "this port serves only health checks, such as /healthz and /readyz: send model requests to another port",
     414: "the request's URL is longer than 8 KiB: send the data in the body",
     429: "this address has reached its limit of connections (limits.connections_per_address): close some",
-    431: "the request's headers are larger than 64 KiB: send fewer or shorter headers",
+    431: "the request's headers are larger than 64 KiB or have more than 256 lines: send fewer or shorter headers",
     500: "internal error of the gateway; its log has the details",
     501: "this transfer-encoding is not supported: use chunked or a content-length",
     505: (

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, requires at least 8000
+MAX_LINES: Final = 256  # lines of a head; each takes about four microseconds
+SHORT_HEAD: Final = 4096  # bytes of a first read whose lines are not counted
 HUGE_CHUNK: Final = 2**40  # bytes: no client sends a chunk of this size
 
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _FIRST_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[\t -~\x80-\xff]*)?[ \t]*\r\n")
 
 
@@ -56,13 +59,26 @@ class RequestReader(h11.Connection):
 
     It also reads while a pipelined request waits, so that a disconnect is noticed."""
 
+    _has_received = _has_too_many_lines = False
+
     def receive_data(self, data: bytes) -> None:
         """Receive ``data``, but ignore an empty line before a request: some clients send one after a body (RFC 9112,
         section 2.2)."""
-        if self.their_state is h11.IDLE and data[:2] == b"\r\n" and not self.trailing_data[0]:
-            data = data[2:]
+        if self.their_state is h11.IDLE:
+            if data[:2] == b"\r\n" and not self.trailing_data[0]:
+                data = data[2:]
+            if self._has_received or data[SHORT_HEAD:]:
+                self._count_lines(data)
+            self._has_received = True
         if data:
             super().receive_data(data)
+
+    def _count_lines(self, data: bytes) -> None:
+        """Count the lines of the head that continues with ``data``: h11 reads all of them in one step."""
+        received = self.trailing_data[0] + data
+        end = _END_OF_HEAD.search(received)
+        lines = received.count(b"\n", 0, len(received) if end is None else end.start())
+        self._has_too_many_lines = lines > MAX_LINES
 
     def _get_io_object(self, role: Any, event: Any, io_dict: Any) -> Any:
         reader = super()._get_io_object(role, event, io_dict)
@@ -71,6 +87,8 @@ class RequestReader(h11.Connection):
     def next_event(self) -> Any:
         if self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would treat further data as an error
+        if self._has_too_many_lines:
+            raise h11.RemoteProtocolError("the head has too many lines", error_status_hint=431)
         event = super().next_event()
         if event is h11.PAUSED:
             return h11.NEED_DATA  # without reading, a disconnect would not be noticed

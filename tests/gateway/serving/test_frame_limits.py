@@ -103,3 +103,9 @@ def test_other_tasks_run_between_tiny_frames_however_the_bytes_are_cut(size):
         cuts += [at + cut for cut in counter.cuts]
     ends = [at + len(tiny) for at in range(len(data)) if data.startswith(tiny, at)]
     assert cuts == ends[TURN - 1 :: TURN]
+
+
+def test_other_tasks_run_between_heads_that_may_have_many_fields():
+    counter, head = new(), HeadersFrame(1, b"\x90" * 1000).serialize()
+    counter.receive(head * 20, 0)
+    assert len(counter.cuts) >= 10

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from gateway.serving import http1
+from gateway.serving.request_reader import MAX_LINES
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.harness import retried_when_late
 from tests.support.loop_steps import LONGEST, loop_steps
@@ -111,6 +112,7 @@ async def test_an_empty_line_before_a_request_is_ignored(behind):
         (b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nxxxx", 400),
         (b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 501),
         (b"GET /whole HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 70_000, 431),
+        (b"GET /whole HTTP/1.1\r\nhost: x\r\n" + b"a:\r\n" * 2000 + b"\r\n", 431),
     ],
 )
 async def test_invalid_http_is_refused_with_a_reason(request_bytes, status):
@@ -242,6 +244,26 @@ async def test_bytes_right_after_a_websocket_upgrade_are_refused(pause, caplog):
                 await client.rest()
         await eventually(lambda: not server.lifecycle.connections)
         assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("size", [100, 5000, 10**6])
+async def test_lines_of_a_body_are_no_lines_of_the_head(size):
+    """A client may send both together, and in any pieces."""
+    body = b"\n" * 20_000
+    data = b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    async with serving(max_body=10_000_000) as server, server.connect() as client:
+        for at in range(0, len(data), size):
+            await client.send(data[at : at + size])
+        assert json.loads((await client.until(b"}")).partition(b"\r\n\r\n")[2])["size"] == len(body)
+
+
+async def test_a_head_of_many_lines_is_refused_in_pieces_as_well():
+    """Each line takes about four microseconds, in one step of the loop (CWE-400)."""
+    async with serving() as server, server.connect() as client:
+        await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\n")
+        for _ in range(MAX_LINES // 50 + 1):
+            await client.send(b"a:\r\n" * 50)
+        assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_a_body_of_tiny_chunks_is_read_between_the_turns_of_others():

@@ -403,3 +403,28 @@ async def test_a_body_of_tiny_frames_is_read_between_the_turns_of_others():
             await peer.until(h2.events.StreamEnded, stream)
         assert json.loads(peer.data(stream))["size"] == 20_000
         assert steps.longest < LONGEST / 3, steps.task
+
+
+async def test_requests_with_hundreds_of_headers_are_refused_one_at_a_time():
+    """A byte may be a header: 60 requests in a read, each with 900 headers, took half a second (CWE-400)."""
+    async with connected() as (server, peer):
+        await answers(peer)
+        method, path, scheme, authority, coding = b"\x82", b"\x84", b"\x86", b"\x41\x01x", b"\x90"
+        head = method + path + scheme + authority
+        requests = []
+        for stream in range(101, 161, 2):
+            frame = HeadersFrame(stream, head + coding * 900, flags=["END_HEADERS", "END_STREAM"])
+            requests.append(frame.serialize())
+        with loop_steps() as steps:
+            await peer.client.send(b"".join(requests))
+            await eventually_reset(peer, 159)
+        assert steps.longest < LONGEST / 2, steps.task
+        assert len(server.witness.scopes) == 1
+
+
+async def eventually_reset(peer: Http2Client, stream: int) -> None:
+    """Wait until the server has reset ``stream``, which the client's library does not know."""
+    reset, received = RstStreamFrame(stream).serialize()[:9], b""
+    with trio.fail_after(PATIENCE):
+        while reset not in received:
+            received += await peer.client.sock.recv(65536)
