@@ -4,7 +4,8 @@
   requests that a step applies to, ``resources``: steps that live as long as the service.
 - ``runner`` calls a step, with ``breaker``: pauses after failures, and ``memory``: texts that were clean before.
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
-  edits them, and ``json_texts`` finds values in JSON bytes.
+  edits them, and ``json_texts`` finds values in JSON bytes. ``batch_texts`` and ``form_texts`` are the same for lines
+  of batch files and for multipart forms.
 - ``response_texts`` finds the strings of a response that its reader does not report. ``exemptions`` lists the strings
   that are no text.
 - ``endpoints`` lists those that no step can read. ``advice`` describes the consequences of steps for ``trigate check``

@@ -7,7 +7,7 @@ from gateway.steps import json_texts
 from gateway.steps.tables import table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
 from gateway.steps.walking import TextContext, TextWalk
-from trigate.steps import PARTS, Part, Passage
+from trigate.steps import PARTS, Passage
 
 PassageEdit: TypeAlias = tuple[Passage, int, int, str]
 """A passage, the start and end of a span of its text, and the replacement."""
@@ -29,7 +29,7 @@ class RequestTexts:
         self._has_turns = walk.has_turns
 
     @classmethod
-    def of(cls, api: str, body: bytes, parts: Collection[Part] = PARTS) -> "RequestTexts":
+    def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS) -> "RequestTexts":
         """Return the texts of ``body``, a request of ``api`` or of an endpoint, that belong to ``parts``.
 
         Raises ``NotJson``."""

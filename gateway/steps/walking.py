@@ -54,7 +54,7 @@ class PassageDraft:
 class TextWalk:
     """A walk over a request with a table, which collects drafts of passages."""
 
-    def __init__(self, body: bytes, parts: frozenset[Part], spell: Callable[[str], str] | None) -> None:
+    def __init__(self, body: bytes, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
         self.drafts: list[PassageDraft] = []
         self.unreadable: list[str] = []
         self.held: list[tuple[str, str]] = []
@@ -174,6 +174,10 @@ class TextWalk:
 
     def _container(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
         """Add an object or array that the table does not describe, as JSON text."""
+        if leaf.kind == "echo" or (
+            leaf.kind in ("data", "exempt") and _NUMBERS.fullmatch(self._body, start, end) is not None
+        ):
+            return
         if leaf.kind == "exempt" and leaf.part is None:
             leaf = OTHER
         self._add(leaf, path, context, TextPiece(start, end, "document", ""))

@@ -28,10 +28,15 @@ class TextTable:
 
 @cache
 def table_for(api: str) -> TextTable:
-    """Return the table of an API or endpoint. Of others, each member is text."""
+    """Return the table of an API or endpoint, or of a ``batch_line`` or ``batch_result``.
+
+    For other names, each member is text."""
     if api in APIS:
         module = import_module(f"gateway.steps.tables.{api}")
         return TextTable(module.REQUEST, spell=getattr(module, "camel_case", None))
+    if api in ("batch_line", "batch_result"):
+        lines = import_module("gateway.steps.tables.batch_lines")
+        return TextTable(lines.LINE if api == "batch_line" else lines.RESULT, "assistant")
     if api not in ENDPOINTS and api != "conversations":
         return TextTable(Shape(members={}))
     tables = import_module("gateway.steps.tables.endpoints")

@@ -94,32 +94,44 @@ _VECTORS: Final = ("float", "int8", "uint8", "binary", "ubinary", "base64")
 OWN: Final = {"conversations": CONVERSATION, "message_batches": MESSAGE_BATCH, "batches": BATCH}
 """The tables of the endpoints that differ."""
 
-_LINES: Final = array(record(None, text=TEXT, word=TEXT, speaker=EXEMPT, tokens=ECHO, **exempt("id", "type")))
+_LINES: Final = array(
+    record(
+        None,
+        text=TEXT,
+        word=TEXT,
+        speaker=EXEMPT,
+        tokens=ECHO,
+        **exempt(
+            "id", "type", "start", "end", "seek", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"
+        ),
+    )
+)
 ANSWER: Final = record(
     Scope("input"), Leaf("text", "input"),
     choices=array(
         record(
             None, text=text("assistant"), message=record(None, content=text("assistant"), role=EXEMPT),
-            delta=record(None, content=text("assistant"), role=EXEMPT), logprobs=ECHO, **exempt("finish_reason"),
+            delta=record(None, content=text("assistant"), role=EXEMPT), logprobs=ECHO,
+            **exempt("finish_reason", "index"),
         )
     ),
     text=TEXT, segments=_LINES, words=_LINES, logprobs=ECHO, delta=TEXT, transcript=TEXT, language=EXEMPT, task=EXEMPT,
     data=Shape(
         items=record(
-            None, b64_json=DATA, url=URL, revised_prompt=TEXT, embedding=DATA, document=record(None, text=TEXT),
-            object=EXEMPT,
+            None, b64_json=DATA, url=URL, revised_prompt=TEXT, embedding=EXEMPT, document=record(None, text=TEXT),
+            **exempt("object", "index", "relevance_score", "score"),
         ),
     ),
-    embeddings=Shape(Leaf("data"), members=dict.fromkeys(_VECTORS, array(DATA)), items=array(DATA)),
+    embeddings=Shape(Leaf("exempt"), members=dict.fromkeys(_VECTORS, EXEMPT_LIST), items=EXEMPT_LIST),
     results=array(
         record(
             None, document=record(None, text=TEXT), categories=ECHO, category_scores=ECHO,
-            category_applied_input_types=ECHO,
+            category_applied_input_types=ECHO, **exempt("index", "relevance_score", "flagged"),
         )
     ),
     pages=array(record(None, markdown=TEXT, images=array(record(None, id=EXEMPT, image_base64=DATA)))),
     usage=ECHO, meta=ECHO, usage_info=ECHO, b64_json=DATA, audio=DATA,
     **exempt("id", "object", "created", "model", "type", "response_type", "system_fingerprint", "background",
-             "output_format", "quality", "size", "mime_type"),
+             "output_format", "quality", "size", "mime_type", "duration"),
 )  # fmt: skip
 """The shape of a complete response and of each event of a stream."""

@@ -138,16 +138,11 @@ _CANDIDATE: Final = record(
     logprobsResult=ECHO, groundingMetadata=ANYTHING, urlContextMetadata=ANYTHING,
     **exempt("finishReason", "index", "tokenCount", "avgLogprobs"),
 )  # fmt: skip
-ANSWER: Final = array(
-    record(
-        Scope("assistant"),
-        candidates=array(_CANDIDATE),
-        usageMetadata=ECHO,
-        createTime=EXEMPT,
-        promptFeedback=record(None, blockReason=EXEMPT, blockReasonMessage=TEXT, safetyRatings=_SAFETY),
-        error=FAILURE,
-        modelStatus=record(None, message=TEXT, **exempt("modelStage", "retirementTime")),
-        **exempt("modelVersion", "responseId"),
-    )
-)
+ANSWERED: Final[dict[str, Shape]] = {
+    "candidates": array(_CANDIDATE), "usageMetadata": ECHO, "createTime": EXEMPT, "error": FAILURE,
+    "promptFeedback": record(None, blockReason=EXEMPT, blockReasonMessage=TEXT, safetyRatings=_SAFETY),
+    "modelStatus": record(None, message=TEXT, **exempt("modelStage", "retirementTime")),
+    **exempt("modelVersion", "responseId"),
+}  # fmt: skip
+ANSWER: Final = array(Shape(members=ANSWERED, scope=Scope("assistant")))
 """The shape of a complete response and of each event of a stream. A stream may be an array."""

@@ -1,0 +1,38 @@
+"""The texts of batch files, line by line, and error lines in place of refused results."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.steps.request_texts import RequestTexts
+from streams.errors import GatewayError
+from streams.surrogates import NOT_JSON, any_json
+
+
+def line_texts(line: bytes) -> RequestTexts:
+    """Return the texts of one request in a batch file. Raises ``NotJson``."""
+    return RequestTexts.of("batch_line", line)
+
+
+def result_texts(line: bytes) -> RequestTexts:
+    """Return the texts of one result. Raises ``NotJson``."""
+    return RequestTexts.of("batch_result", line)
+
+
+def refused_line(line: bytes, error: GatewayError) -> bytes:
+    """Return ``line``, a result, as the line of a failed request with the message of ``error``."""
+    info = error.info
+    try:
+        value = any_json(line)
+    except NOT_JSON:
+        value = {}
+    kept = {name: value[name] for name in ("id", "custom_id", "key") if isinstance(value, dict) and name in value}
+    failure: dict[str, Any]
+    if "key" in kept:
+        failure = {"error": {"code": info.status, "message": info.message, "status": "INVALID_ARGUMENT"}}
+    elif isinstance(value, dict) and "result" in value:
+        inner = {"type": "invalid_request_error", "code": info.code, "message": info.message}
+        failure = {"result": {"type": "errored", "error": {"type": "error", "error": inner}}}
+    else:
+        failure = {"response": None, "error": {"code": info.code, "message": info.message}}
+    return msgspec.json.encode({**kept, **failure})

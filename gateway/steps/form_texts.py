@@ -1,0 +1,55 @@
+"""The texts of a multipart form: its fields and the names of its files, such as the prompt of a picture's edit."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import attrs
+
+from gateway.steps.json_texts import KeyMasked, splice
+from gateway.steps.request_texts import PassageEdit
+from gateway.steps.tables import table_for
+from trigate.steps import PARTS, Part, Passage
+
+
+@attrs.frozen
+class FormField:
+    """A field of a form, or a file, whose ``value`` is not read."""
+
+    name: str
+    value: bytes = b""
+    file_name: str | None = None
+
+
+class FormTexts:
+    """The passages of a form's fields, in their order."""
+
+    def __init__(self, fields: Sequence[FormField], passages: Sequence[tuple[int, Passage]]) -> None:
+        self.passages: Sequence[Passage] = tuple(passage for _, passage in passages)
+        self._fields = fields
+        self._indexes = {passage: index for index, passage in passages}
+
+    @classmethod
+    def of(cls, endpoint: str, fields: Sequence[FormField], parts: Collection[str] = PARTS) -> "FormTexts":
+        """Return the texts of a form for ``endpoint`` that belong to ``parts``."""
+        known = table_for(endpoint).shape.members or {}
+        found: list[tuple[int, Passage]] = []
+        for index, field in enumerate(fields):
+            shape = known.get(field.name.removesuffix("[]"))
+            part: Part = "other" if shape is None else shape.leaf.part or "other"
+            if field.file_name is not None:
+                found.append((index, Passage("media", field.name, field.file_name)))
+            elif shape is None or shape.leaf.kind not in ("exempt", "held", "data"):
+                found.append((index, Passage(part, field.name, field.value.decode("utf-8", "replace"))))
+        return cls(fields, [(index, passage) for index, passage in found if passage.part in parts])
+
+    def replace(self, edits: Iterable[PassageEdit]) -> tuple[FormField, ...]:
+        """Return the fields with each span replaced. Raises ``KeyMasked`` for the name of a file."""
+        by_field: dict[int, list[tuple[int, int, str]]] = {}
+        for passage, start, end, text in edits:
+            by_field.setdefault(self._indexes[passage], []).append((start, end, text))
+        fields = list(self._fields)
+        for index, spans in by_field.items():
+            if fields[index].file_name is not None:
+                raise KeyMasked("a mask in the name of a file")
+            text = splice(fields[index].value.decode("utf-8", "replace"), sorted(spans))
+            fields[index] = attrs.evolve(fields[index], value=text.encode("utf-8", "replace"))
+        return tuple(fields)
