@@ -73,8 +73,10 @@ class FileRequest(KeptRequest):
             usable_accounts = self.usable_accounts()
             named = self._select_account(()) if self.chosen_provider is not None or len(usable_accounts) < 2 else None
             self._models = BatchModels(self, named, usable_accounts)
+            may_lack_model = named is not None and self._may_lack_models(named)
             self._upload = await read_file_upload(
-                self.relaying, lambda: BatchLines(self._rewriter.rewrite, check_members)
+                self.relaying,
+                lambda: BatchLines(self._rewriter.rewrite, check_members, may_lack_model=may_lack_model),
             )
         return await super().answer()
 
@@ -84,10 +86,20 @@ class FileRequest(KeptRequest):
         Its models are checked again when a batch is created, because the client's permissions may have changed."""
         await super().store_object(body)
         id, inventory = await offload(len(body), member_of, body, "id"), self.service.inventory
+        lines = None if self._upload is None else self._upload.lines
+        if lines is None or lines.lacks_model:  # no summary: a limit that is added later rejects the file
+            return
         if self._models is not None and self._models.summary.named and inventory is not None and id:
             known = msgspec.json.encode(self._models.summary)
             note = KeptObject(self.owner, BATCH_FILES, _note_id(BATCH_FILES, _TEXT.decode(id)), known)
             await self.write_inventory(partial(inventory.put, note))
+
+    def _may_lack_models(self, account: Account) -> bool:
+        """Return whether lines for ``account`` need no model: the batch has it, and no limit or edit depends on it."""
+        places = (entry.place_of("batches", entry.model) for entry in account.entries)
+        is_mistral = any(place is not None and place.shape == "mistral" for place in places)
+        is_limited = self.service.authenticator.is_limited(self.client)
+        return is_mistral and not (is_limited or self.has_budget or self.service.request_members is not None)
 
     @property
     def _rewriter(self) -> BatchModels:

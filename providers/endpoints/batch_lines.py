@@ -36,10 +36,15 @@ _TEXT: Final = msgspec.json.Decoder(str)
 
 
 class BatchLines:
-    """The lines of one file. ``urls`` are the URLs in it, ``count`` the number of lines."""
+    """The lines of one file. ``urls`` are the URLs in it, ``count`` the number of lines.
 
-    def __init__(self, rewrite: RewriteRequest, check: CheckMembers) -> None:
+    With ``may_lack_model`` a line needs no model and no URL, because the batch has them, as at Mistral
+    (https://docs.mistral.ai/capabilities/batch). Then ``lacks_model`` is true, and the line stays unchanged."""
+
+    def __init__(self, rewrite: RewriteRequest, check: CheckMembers, *, may_lack_model: bool = False) -> None:
         self.urls: set[str] = set()
+        self.lacks_model = False
+        self._may_lack_model = may_lack_model
         self.count = 0
         self._rewrite = rewrite
         self._check = check
@@ -98,6 +103,9 @@ class BatchLines:
         self._check_id(members)
         body = bytes(members.get("body", b""))
         fields = self._parse_object(body, "has no `body`, a JSON object")
+        if self._may_lack_model and ("model" not in fields or "url" not in members):
+            self.lacks_model = True
+            return line
         model = self._parse_text(fields.get("model"), "has no model in `body`")
         url = self._parse_text(members.get("url"), "has no `url`")
         self.urls.add(url)

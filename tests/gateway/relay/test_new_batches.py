@@ -10,6 +10,7 @@ from gateway.relay.new_batches import MEMBERS
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
+from tests.support.multipart import KIND, multipart, part
 
 URL = "/v1/chat/completions"
 TARGETS = {"openai": "openai/gpt-5", "mistral": "mistral/mistral-small"}
@@ -168,6 +169,28 @@ async def test_every_form_of_a_batch_reserves_its_cost(provider):
                     found = create(served, **members)
                     assert found.status_code == 400, found.text
             assert not [one for one in served.providers[provider].asked[asked:] if "batch" in one.path]
+
+        await run(steps)
+
+
+@pytest.mark.parametrize(
+    ("limits", "accepted"), [({}, True), ({"budgets": ["100 usd/day"]}, False), ({"models": ["fast"]}, False)]
+)
+async def test_a_line_for_mistral_needs_no_model(limits, accepted):
+    """The job has the model and the endpoint: https://docs.mistral.ai/capabilities/batch. Limits depend on the line."""
+    line = b'{"custom_id": "0", "body": {"max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}}\n'
+    clients = [{**CLIENTS[0], **limits}, *CLIENTS[1:]]
+    async with serving("mistral", clients=clients, entry=PRICE, model_aliases=aliases("mistral")) as served:
+
+        def steps() -> None:
+            body = multipart([part("purpose", b"batch"), part("file", line, "a.jsonl")])
+            found = served.http("POST", "/v1/files", content=body, headers={"content-type": KIND})
+            assert found.status_code == (200 if accepted else 400), found.text
+            assert len(served.providers["mistral"].asked) == accepted
+            if accepted:
+                assert list(served.providers["mistral"].contents.values()) == [line]
+            else:
+                assert "line 1 of the file has no model" in found.text
 
         await run(steps)
 
