@@ -168,7 +168,7 @@ class ClientKey:
     )
     realtime: RealtimeGrant = setting(
         "The direct realtime connections to a provider that it may open, such as `{client_secrets: true}`. See "
-        "[realtime sessions](realtime.md#past-the-gateway).",
+        "[realtime sessions](realtime.md#connections-that-bypass-the-gateway).",
         RealtimeGrant(),
         shown="none",
     )
