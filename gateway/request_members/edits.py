@@ -147,7 +147,7 @@ class RequestEdits:
         return attrs.evolve(prepared, outgoing=attrs.evolve(outgoing, body=body, edits=edits))
 
     def _apply_last(self, level: MemberLevel, target: Target, draft: Draft, wire: str) -> Applied:
-        last = level.for_attempt(self._wire, self._levels.of_entry(target))
+        last = level.for_attempt(self._wire, wire, self._levels.of_entry(target))
         return apply_for_provider(last, draft, wire, target.recipient.quirks, self._applied)
 
     def _later_body(self, body: bytes, target: Target) -> bytes:

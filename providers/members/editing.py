@@ -13,7 +13,16 @@ from providers.catalog.thinking import MIN_BUDGET
 from providers.gemini.spellings import snake
 from providers.members.level import MemberLevel, MemberValue
 from providers.members.names import BUDGET, EFFORT, LIMIT, WITH_TOOLS, NamedMember, Wire, read_member
-from providers.members.raw_paths import EVERY, Path, change_member, change_members, encode, has_member, is_absent
+from providers.members.raw_paths import (
+    EVERY,
+    Path,
+    change_member,
+    change_members,
+    encode,
+    has_member,
+    is_absent,
+    remove_members,
+)
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit, Why
 from providers.neutral.fields import parse_json
@@ -242,7 +251,7 @@ class _Editor:
             self._note(member, most)
 
     def _drop(self, member: NamedMember) -> None:
-        if self._change(member, lambda raw: None):
+        if remove_members(self._draft, self._paths(member)):
             self._edits.pop(member.shown, None)
             self._edits[f"-{member.shown}"] = Edit(member.shown, why="operator")
             if member.neutral == "tools":

@@ -8,7 +8,7 @@ import attrs
 from configfile.expanded import Unresolved
 from configfile.wording import Wrong, describe, nearest
 from providers.catalog.effort import LEVELS
-from providers.members.names import BUDGET, EFFORT, NamedMember, Use, Wire, checked_value, read_member
+from providers.members.names import BUDGET, EFFORT, OTHER, NamedMember, Use, Wire, checked_value, read_member
 
 Report = Callable[[tuple[str, ...], Wrong], None]
 """A function that reports an error at a path within the level."""
@@ -72,17 +72,21 @@ class MemberLevel:
     def with_instructions_of(self, other: "MemberLevel") -> "MemberLevel":
         return attrs.evolve(self, before=other.before, after=other.after)
 
-    def for_attempt(self, client: Wire, entry: "MemberLevel") -> "MemberLevel":
+    def for_attempt(self, client: Wire, provider: Wire, entry: "MemberLevel") -> "MemberLevel":
         """Return what applies to a translated request, after this level was applied to the client's.
 
         Members that the client's API lacks, and ``other`` ones, apply now. Maxima and drops apply again, because a
         translation or ``entry`` may have added a member. Members of one API stay with the client's request.
         """
+        again = provider != client or entry.edits_members
         return MemberLevel(
             defaults=(*(one for one in self.defaults if _is_left(one.member, client)), *entry.defaults),
             sets=(*(one for one in self.sets if _is_left(one.member, client)), *entry.sets),
-            maxima=(*(one for one in self.maxima if not _is_prefixed(one.member)), *entry.maxima),
-            drops=(*(one for one in self.drops if not _is_prefixed(one)), *entry.drops),
+            maxima=(*(one for one in self.maxima if again and not _is_prefixed(one.member)), *entry.maxima),
+            drops=(
+                *(one for one in self.drops if one.scope == OTHER or (again and not _is_prefixed(one))),
+                *entry.drops,
+            ),
         )
 
 
@@ -90,11 +94,11 @@ NO_MEMBERS: Final = MemberLevel()
 
 
 def _is_prefixed(member: NamedMember) -> bool:
-    return member.scope not in ("", "other")
+    return member.scope not in ("", OTHER)
 
 
 def _is_left(member: NamedMember, client: Wire) -> bool:
-    return member.scope == "other" or (not member.scope and not member.paths_in(client))
+    return member.scope == OTHER or (not member.scope and not member.paths_in(client))
 
 
 def combine(levels: Iterable[MemberLevel | None]) -> MemberLevel:

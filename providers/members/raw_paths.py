@@ -43,6 +43,24 @@ def change_member(draft: Draft, path: Path, change: Change) -> bool:
     return True
 
 
+def _may_have(raw: msgspec.Raw, name: str) -> bool:
+    """Return whether a member ``name`` may be within ``raw``, whose items take long to decode.
+
+    A client may write a name with escapes."""
+    text = bytes(raw)
+    return name == EVERY or f'"{name}"'.encode() in text or b"\\u00" in text
+
+
+def remove_members(draft: Draft, paths: Iterable[Path]) -> bool:
+    """Remove all members at ``paths``, and return whether there were any. Raises as ``change_member`` does."""
+    changed = [
+        change_member(draft, path, lambda raw: None)
+        for path in paths
+        if (raw := draft.raw(path[0])) is not None and (EVERY not in path or _may_have(raw, path[-1]))
+    ]
+    return any(changed)
+
+
 def change_members(draft: Draft, paths: Iterable[Path], change: Change) -> bool:
     """Apply ``change`` at all ``paths``, and return whether anything changed. Raises as ``change_member`` does."""
     changed = [change_member(draft, path, change) for path in paths]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.members.raw_paths import EVERY, change_member, encode, has_member
+from providers.members.raw_paths import EVERY, change_member, encode, has_member, remove_members
 from providers.neutral.draft import Draft
 
 NAMES = st.sampled_from(["a", "b", "c", "käse", 'q"uote', "model"])
@@ -92,3 +92,9 @@ def test_missing_objects_are_created_but_text_is_never_replaced():
     assert change_member(draft, ("a", "c", "d"), lambda raw: encode(1))
     assert not change_member(draft, ("b", "c"), lambda raw: encode(1))
     assert json.loads(draft.encode()) == {"a": {"c": {"d": 1}}, "b": "text"}
+
+
+def test_a_name_with_escapes_is_removed_too():
+    draft = Draft.of(b'{"tools": [{"name": "f", "str\\u0069ct": true}, {"name": "g"}]}')
+    assert remove_members(draft, [("tools", EVERY, "strict"), ("tools", EVERY, "other"), ("absent", EVERY, "x")])
+    assert json.loads(draft.encode()) == {"tools": [{"name": "f"}, {"name": "g"}]}
