@@ -1,7 +1,9 @@
 """``trigate steps try``: runs a configuration's steps on a captured request or response."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -16,11 +18,21 @@ from gateway.steps.advice import steps_of_request
 from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
 from gateway.steps.loading import load_steps
-from gateway.steps.trial import StepsTrial, TriedFinding, try_request
+from gateway.steps.response_steps import split_choices
+from gateway.steps.response_texts import UnreadTexts
+from gateway.steps.runs import UNREAD
+from gateway.steps.trial import StepsTrial, TriedFinding, try_request, try_response
+from gateway.telemetry.stream_text import events_in, framing_of
+from providers.apis import CODECS
 from providers.grammar import detect
+from providers.neutral.choices import MEMBERS, split_other_choices
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
-from streams.events import Api
+from streams.errors import GatewayError
+from streams.events import Api, Event, NativeItem
 from trigate.steps import Check
+
+if TYPE_CHECKING:
+    from providers.neutral.codec import Reader
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -48,6 +60,9 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with
     except NotJson:
         say(f"{file}: the request is not valid JSON")
         return 2
+    except GatewayError as error:
+        say(f"{file}: {error.info.message}")
+        return 2
     except click.ClickException as error:
         say(error.message)
         return 2
@@ -60,8 +75,9 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with
 def read_captured(file: Path, api: Api | None) -> Captured:
     """Return the content of ``file``: a recording, a request or a response. Raises ``UnreadableRecording``."""
     if any(file.name.endswith(suffix) for suffix in SUFFIXES):
-        recorded = read_recording(file)
-        return Captured(api or recorded.api, recorded.model or "", recorded.request, recorded.response)
+        with contextlib.suppress(UnreadableRecording):  # another file with such a name
+            recorded = read_recording(file)
+            return Captured(api or recorded.api, recorded.model or "", recorded.request, recorded.response)
     try:
         body = file.read_bytes()
     except OSError as error:
@@ -120,10 +136,46 @@ async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str 
         try:
             if captured.request is not None:
                 trials["request"] = await try_request(applying, check, captured.api, captured.request)
+            if captured.response is not None:
+                choices = read_events(captured.api, captured.response)
+                trials["response"] = await try_response(applying, check, choices)
         finally:
             with trio.CancelScope(shield=True):
                 await steps.aclose()
     return trials
+
+
+def read_events(api: Api, data: bytes) -> list[list[Event]]:
+    """Return the events of a complete or streamed response by choice, with all its texts.
+
+    Raises ``GatewayError`` for other data."""
+    codec, unread = CODECS[api], UnreadTexts(api)
+    if _members(data):
+        others = split_other_choices(data, api) if api in MEMBERS else []
+        choices = [list(codec.read_answer(body)) for body in (data, *others)]
+        return [[*_unread_item(unread, api, data, choices), *choices[0]], *choices[1:]]
+    readers: dict[int, Reader] = {}
+    found: dict[int, list[Event]] = {0: []}
+    framing = framing_of(data)
+    for raw in events_in(data):
+        if (parsed := framing.parse(raw)) is not None:
+            name, text = parsed
+            events = {
+                choice: readers.setdefault(choice, codec.reader()).read_event(name, part)
+                for choice, part in split_choices(api, text).items()
+            }
+            found[0] += _unread_item(unread, api, text, tuple(events.values()))
+            for choice, read in events.items():
+                found.setdefault(choice, []).extend(read)
+    for choice, reader in readers.items():
+        found[choice] += reader.close()
+    return [found[choice] for choice in sorted(found)]
+
+
+def _unread_item(unread: UnreadTexts, api: Api, data: bytes, choices: Sequence[Sequence[Event]]) -> list[Event]:
+    """Return the texts in a provider's bytes that its events do not have, as one event."""
+    texts = unread.find(data, [event for events in choices for event in events])
+    return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
 
 def _lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:

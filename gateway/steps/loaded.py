@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -32,6 +33,8 @@ class StepState:
     breaker: StepBreaker = attrs.field(factory=StepBreaker)
     resource: StepResource | None = None
     logged: dict[str, float] = attrs.field(factory=dict)
+    number: int = attrs.field(factory=count().__next__)
+    """A number that no other state of the process has."""
 
 
 @attrs.frozen(eq=False, repr=False)

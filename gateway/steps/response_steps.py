@@ -293,7 +293,7 @@ class CheckedStream:
 
     def _read(self, name: str, data: bytes) -> dict[int, list[Event]]:
         """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
-        parts = _split_choices(self._source.codec.api, data)
+        parts = split_choices(self._source.codec.api, data)
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)
         found = {choice: list(self._reader(choice).read_event(name, part)) for choice, part in parts.items()}
@@ -385,7 +385,7 @@ def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:
     return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], STOPPED]
 
 
-def _split_choices(api: str, data: bytes) -> dict[int, bytes]:
+def split_choices(api: str, data: bytes) -> dict[int, bytes]:
     """Return an event by choice: each part has one choice, with the index 0 for its reader."""
     member = MEMBERS.get(api)
     if member is None or b'"index"' not in data:

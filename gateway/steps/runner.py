@@ -49,7 +49,7 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     Passages that were clean before are left out of the call, if the step is the same for the same text."""
     digests: dict[int, bytes] = {}
     if step.remembers and check.at in ("request", "during"):
-        owner = f"{id(step.state)}\0{check.client}"
+        owner = f"{step.state.number}\0{check.client}"
         digests = CLEAN_TEXTS.unknown(owner, check.passages)
         if len(digests) < len(check.passages):
             if not digests:

@@ -1,13 +1,17 @@
-"""Runs steps on a captured request, and collects their findings without effect."""
+"""Runs steps on a captured request or response, and collects their findings without effect."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import attrs
 
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
+from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.runner import StepFailed, run_step
+from gateway.steps.stages import WholeStage, judge_together
+from streams.events import Event
 from trigate.steps import Action, Check, Finding, Moment, Passage
 
 
@@ -85,21 +89,41 @@ async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body:
     return trial
 
 
+async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Sequence[Sequence[Event]]) -> StepsTrial:
+    """Run ``steps`` on the events of a complete response by choice; each sees the masks of those before it."""
+    trial = StepsTrial()
+
+    async def judge(step: LoadedStep, passages: Sequence[Passage], *, is_last: bool) -> Sequence[Sequence[Span]]:
+        trial.texts = max(trial.texts, len(passages))
+        found = await trial.call(step, attrs.evolve(facts, at="response", passages=tuple(passages), is_last=is_last))
+        return [merge_spans(_masks(found, passage)) for passage in passages]
+
+    for step in steps:
+        if step.at("response"):
+            prefixes = ("", *(f"choices[{number}]." for number in range(1, len(choices))))
+            stages = [WholeStage(step, judge, PLACEHOLDERS, prefix) for prefix in prefixes]
+            for stage, events in zip(stages, choices, strict=True):
+                stage.add(events)
+            await judge_together(stages)
+            choices = [stage.drain() for stage in stages]
+    return trial
+
+
+PLACEHOLDERS: Final = Placeholders(b"", "")
+"""The placeholders of trials, which nobody gets."""
+
+
 def _edits(found: Sequence[TriedFinding]) -> Iterator[PassageEdit]:
     """Yield the masks of ``found``; overlapping spans are one mask."""
-    spans: dict[Passage, list[tuple[int, int, str]]] = {}
+    for passage in dict.fromkeys(one.finding.passage for one in found):
+        for span in merge_spans(_masks(found, passage)):
+            if span.start < span.end:
+                value = passage.text[span.start : span.end]
+                yield passage, span.start, span.end, PLACEHOLDERS.text_for(span, value)
+
+
+def _masks(found: Sequence[TriedFinding], passage: Passage) -> Iterator[Span]:
     for one in found:
-        if one.action == "mask" and one.finding.start < one.finding.end:
-            text = one.finding.replacement or f"[{one.finding.label.upper()}]"
-            spans.setdefault(one.finding.passage, []).append((one.finding.start, one.finding.end, text))
-    for passage, masks in spans.items():
-        last: tuple[int, int, str] | None = None
-        for start, end, text in sorted(masks):
-            if last is not None and start < last[1]:
-                last = (last[0], max(last[1], end), last[2])
-                continue
-            if last is not None:
-                yield passage, *last
-            last = (start, end, text)
-        if last is not None:
-            yield passage, *last
+        finding = one.finding
+        if one.action == "mask" and finding.passage is passage:
+            yield Span(finding.start, finding.end, finding.label, finding.replacement)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,3 +192,63 @@ def test_an_unusable_file_or_key_is_a_message_with_status_2(file, tmp_path, cont
         captured.write_text(content)
     result = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:projects\n"), *key)
     assert (result.returncode, message in result.stderr) == (2, True)
+
+
+def chat_response(*texts: str, **more: Any) -> dict[str, Any]:
+    choices = [
+        {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for at, text in enumerate(texts)
+    ]
+    return {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-5", "choices": choices, **more}
+
+
+def chat_stream(*texts: str) -> str:
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5"}
+    chunks = [{"index": 0, "delta": {"content": text}, "finish_reason": None} for text in texts]
+    ends = [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+    events = [f"data: {json.dumps({**head, 'choices': [one]})}\n\n" for one in (*chunks, *ends)]
+    return "".join((*events, "data: [DONE]\n\n"))
+
+
+MESSAGE = {
+    "id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn", "stop_sequence": None,
+    "content": [{"type": "text", "text": "about apollo"}], "usage": {"input_tokens": 1, "output_tokens": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "places"),
+    [
+        (json.dumps(chat_response("about apollo")), ["6-12"]),
+        (json.dumps(chat_response("fine", "about apollo")), ["6-12"]),
+        (json.dumps(chat_response("fine", unknown={"note": "apollo"})), ["0-6"]),
+        (chat_stream("about ap", "oll", "o and apollo"), ["6-12", "17-23"]),
+        (json.dumps(MESSAGE), ["6-12"]),
+    ],
+    ids=["complete", "second choice", "unknown member", "stream", "messages"],
+)
+def test_a_captured_response_is_tried(file, tmp_path, content, places):
+    captured = tmp_path / "captured"
+    captured.write_text(content)
+    result = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:projects\n"))
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.startswith("response: ")
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert [line[:3] + line[4:] for line in lines] == [["projects", "refuse", "project", place] for place in places]
+    assert "The gateway would refuse this response, because of projects." in result.stdout
+    assert "apollo" not in result.stdout + result.stderr
+
+
+def test_a_recording_is_tried_with_its_request_and_response(file, tmp_path):
+    folder = tmp_path / "openai_chat"
+    folder.mkdir()
+    (folder / "one.request.json").write_text(json.dumps({"model": "gpt-5", **REQUESTS["chat"]}))
+    (folder / "one.response.sse").write_text(chat_stream("about apo", "llo"))
+    path = file("  - {use: './steps.py:projects', action: report}\n")
+    result = invoke("steps", "try", str(folder / "one.request.json"), "--config", path)
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if not line.startswith("  ")] == [
+        "request: 1 text",
+        "response: 1 text",
+    ]
+    assert result.stdout.count("projects  report  project") == 2
