@@ -110,7 +110,7 @@ async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Seque
 
 
 PLACEHOLDERS: Final = Placeholders(b"", "")
-"""The placeholders of trials, which nobody gets."""
+"""The placeholders of trials, which no client gets."""
 
 
 def _edits(found: Sequence[TriedFinding]) -> Iterator[PassageEdit]:
