@@ -300,6 +300,8 @@ async def serve_config(
     keys = FollowedKeys(key_store := open_key_store(config))
     config = await keys.read(config)
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
+    if alone and service.steps is not None:
+        _warn_of_steps(config, service.steps, log)
     served = ReloadableApp(config, attrs.evolve(service, other_workers=others), alone=alone)
 
     def next_config() -> Config:
@@ -371,7 +373,7 @@ def _supervise(
     ):
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_try_store, config)
-        _run(_try_steps, config)
+        _run(_try_steps, config, log)
         freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
@@ -412,12 +414,12 @@ async def _try_store(config: Config) -> None:
         await store.aclose()
 
 
-async def _try_steps(config: Config) -> None:
+async def _try_steps(config: Config, log: Log) -> None:
     """Load, open and close the steps once, for the same reason."""
     if config.steps:
         from gateway.steps.loading import try_steps
 
-        await try_steps(config)
+        _warn_of_steps(config, await try_steps(config), log)
 
 
 def _worker(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
@@ -512,6 +514,15 @@ def _warn_of_settings(config: Config, log: Log) -> None:
     limits = config.limits
     for text in (no_effect(config), descriptor_warning(limits.connections or 0, limits.in_flight)):
         if text is not None:
+            _warn_loudly(log, text)
+
+
+def _warn_of_steps(config: Config, steps: "StepSet", log: Log) -> None:
+    """Warn of consequences of steps that the operator may not want."""
+    from gateway.steps.advice import consequences
+
+    for kind, text in consequences(config, steps):
+        if kind == "warning":
             _warn_loudly(log, text)
 
 

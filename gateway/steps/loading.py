@@ -56,8 +56,8 @@ def load_steps(config: Config, before: StepSet | None = None) -> StepSet:
     return StepSet(loaded, config.signing_key[0] if config.signing_key else b"")
 
 
-async def try_steps(config: Config) -> None:
-    """Load, open and close the steps of ``config``. Raises ``ConfigError``."""
+async def try_steps(config: Config) -> StepSet:
+    """Load, open and close the steps of ``config``, and return them. Raises ``ConfigError``."""
     steps = load_steps(config)
     try:
         async with trio.open_nursery() as nursery:
@@ -67,6 +67,7 @@ async def try_steps(config: Config) -> None:
         if steps.failed is not None:
             raise steps.failed from None
         raise
+    return steps
 
 
 class StepUnusable(Exception):

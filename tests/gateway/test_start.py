@@ -81,7 +81,8 @@ def test_a_plain_gateway_takes_little_memory():
 
 
 @pytest.mark.parametrize(
-    "name", ["quart", "gateway.relay.audio", "gateway.realtime.serving", "providers.gemini.reader"]
+    "name",
+    ["quart", "gateway.relay.audio", "gateway.realtime.serving", "providers.gemini.reader", "gateway.steps", "trigate"],
 )
 def test_the_start_leaves_out_what_few_gateways_use(name):
     assert name not in run(SERVE)[0]

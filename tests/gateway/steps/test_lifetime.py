@@ -17,8 +17,9 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.command_line import run
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import eventually, free_port
+from tests.support.harness import Reply, eventually, free_port, request
 from tests.support.step_files import HEAD, step_config
+from tests.support.upstreams import fake_upstream
 
 CODE = """
 from contextlib import asynccontextmanager
@@ -181,3 +182,66 @@ def test_a_gateway_with_steps_in_a_thread_ends_with_its_resources(tmp_path):
     with gateway_thread(*served_pools(tmp_path, 1)):
         eventually(lambda: read_log(tmp_path) == ["open 1"], what="the resource")
     assert read_log(tmp_path) == ["open 1", "close 1"]
+
+
+GATE = """
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from trigate.steps import Finding
+
+LOG, OPEN = Path(__file__).with_name("log"), Path(__file__).with_name("open")
+
+def note(text):
+    with LOG.open("a") as log:
+        log.write(text + "\\n")
+
+@asynccontextmanager
+async def gate(settings):
+    async def check(check):
+        note(f"check {settings['label']}")
+        while settings["waits"] and not OPEN.exists():
+            await trio.sleep(0.002)
+        return [Finding(settings["label"], check.passages[0], 0, 1)]
+
+    yield check
+    note(f"close {settings['label']}")
+"""
+
+
+def gate_config(folder: Path, url: str, label: str, waits: str) -> Config:
+    head = f"""version: v0.4.0
+listeners: [{{type: model, port: {free_port()}}}]
+model_providers: [{{model: openai/m, access_key: k, base_url: "{url}/v1"}}]
+"""
+    step = f"{{use: './steps.py:gate', at: [request], with: {{label: {label}, waits: {waits}}}}}"
+    return step_config(folder, f"  - {step}\n", GATE, head)
+
+
+async def test_a_request_keeps_the_steps_with_which_it_started(tmp_path):
+    lifecycle, ready, sock = Lifecycle(), trio.Event(), bind(LOCAL, 0)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    replies: list[Reply] = []
+
+    async def send() -> None:
+        body = {"model": "m", "messages": [{"role": "user", "content": "a text"}]}
+        replies.append(await trio.to_thread.run_sync(request, url, "POST", "/v1/chat/completions", body))
+
+    with fake_upstream() as upstream:
+        config = gate_config(tmp_path, upstream.url, "old", "true")
+        app = ReloadableApp(config, open_service(config, lifecycle, None, check_streams=False))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(app, [sock], state=lifecycle, drain=1, ready=ready.set, signals=False))
+            await ready.wait()
+            async with trio.open_nursery() as requests:
+                requests.start_soon(send)
+                await until(tmp_path, "check old")
+                app.change(gate_config(tmp_path, upstream.url, "new", "false"))
+                await send()
+                await until(tmp_path, "check old", "check new")
+                (tmp_path / "open").touch()
+            await until(tmp_path, "check old", "check new", "close old")
+            lifecycle.stop()
+    assert ["new" in reply.body.decode() for reply in replies] == [True, False]
+    assert [(reply.status, reply.headers["x-trigate-refused-by"]) for reply in replies] == [(400, "gate")] * 2
