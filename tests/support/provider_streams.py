@@ -24,9 +24,9 @@ from streams.events import (
 )
 
 
-def read_pieces(codec: Codec, pieces: Iterable[bytes], keeps: int = 2**20) -> list[Event]:
+def read_pieces(codec: Codec, pieces: Iterable[bytes], content_limit: int = 2**20) -> list[Event]:
     """Return the events of a stream that arrives in ``pieces``."""
-    framing, reader = codec.wire.framing, codec.reader(keeps)
+    framing, reader = codec.wire.framing, codec.reader(content_limit)
     splitter = framing.splitter(2**26)
     raws = [raw for piece in pieces for raw in splitter.feed(piece)]
     parsed = [framing.parse(raw) for raw in (*raws, splitter.close()) if raw]

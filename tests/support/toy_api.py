@@ -266,7 +266,7 @@ class Toy(Codec):
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         return {}, ()
 
-    def reader(self, keeps: int = ANSWER) -> ToyReader:
+    def reader(self, content_limit: int = ANSWER) -> ToyReader:
         return ToyReader()
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
