@@ -50,7 +50,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), suffix="/compact")
-    walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation(prepare)))
+    walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation_of_prompt(prepare)))
     try:
         answer = await walk.read_all()
     except GatewayError as error:

@@ -60,9 +60,9 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     exchange.record.lane = target.lane
     if (suffix := target.suffix_of("count")) is None:
         return None
-    preparation = planned.preparation(prepare)
-    if target.lane == "hub":
-        write = planned.preparation(_write_count)
+    preparation = planned.preparation_of_prompt(prepare)
+    if target.lane == "hub" or planned.has_instructions(target):  # Gemini accepts no instructions beside its contents
+        write = planned.preparation_of_prompt(_write_count)
         try:
             prepared = await offload(planned.incoming.size, write, target, NOTHING)
         except _NoCountError:

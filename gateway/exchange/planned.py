@@ -131,6 +131,16 @@ class PlannedRequest:
             return partial(write, self.incoming)
         return self.members.preparation(write, self.incoming)
 
+    def preparation_of_prompt(self, write: "Write") -> Preparation:
+        """Return the ``prepare`` for an operation without an answer, such as a count of tokens."""
+        if self.members is None:
+            return partial(write, self.incoming)
+        return self.members.preparation_of_prompt(write, self.incoming)
+
+    def has_instructions(self, target: Target) -> bool:
+        """Return whether the configuration adds instructions for ``target``."""
+        return self.members is not None and self.members.has_instructions(target)
+
     def with_instructions(self, incoming: Incoming) -> Incoming:
         """Return ``incoming`` with the configured instructions for its first target."""
         return incoming if self.members is None else self.members.with_instructions(incoming, self.plan.first)

@@ -23,7 +23,8 @@ from providers.errors.rejected import parse_path
 from providers.members.editing import Applied, apply_for_provider, apply_level
 from providers.members.instructions import add_instructions
 from providers.members.level import MemberLevel
-from providers.members.refused import drop_refused, drop_unsent
+from providers.members.refused import drop_refused, drop_unsent, remove_placed
+from providers.members.wrapped import edit_contents
 from providers.neutral.draft import Body, Draft
 from providers.neutral.edits import Edit
 from streams.events import APIS
@@ -88,6 +89,27 @@ class RequestEdits:
             return attrs.evolve(prepared, later_bodies=later)
 
         return finished
+
+    def preparation_of_prompt(self, write: Write, incoming: Incoming) -> Callable[[Target, Omissions], Prepared]:
+        """Return the ``Preparation`` of ``incoming`` for an operation without an answer, such as a count of tokens.
+
+        Providers reject settings of answers there, so it only has instructions, maxima and drops."""
+        draft, placed = Draft(incoming.json), self._applied.placed
+        edit_contents(draft, self._wire, lambda inner: remove_placed(inner, placed))
+        prompt, removed = _with_body(incoming, draft), {one.member.shown for one in placed}
+        earlier = Applied(tuple(edit for edit in self._applied.edits if edit.path not in removed))
+
+        def prepare_prompt(target: Target, omissions: Omissions) -> Prepared:
+            own, later = _edit_incoming(prompt, self._whole_level(target).instructions(), self._wire)
+            prepared = write(own, target, omissions)
+            edits = _join_edits(earlier.plus(later), prepared.outgoing.edits)
+            return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, edits=edits))
+
+        return prepare_prompt
+
+    def has_instructions(self, target: Target) -> bool:
+        """Return whether requests to ``target`` get instructions."""
+        return self._whole_level(target).has_instructions
 
     def with_instructions(self, incoming: Incoming, target: Target) -> Incoming:
         """Return ``incoming`` with the instructions for ``target``."""
@@ -158,15 +180,24 @@ class RequestEdits:
 
 def _edit_incoming(incoming: Incoming, level: MemberLevel, wire: str) -> tuple[Incoming, Applied]:
     """Return ``incoming`` with the members and instructions of ``level``."""
+
+    def edit(draft: Draft) -> Applied:
+        applied = apply_level(level, draft, wire) if level.edits_members else Applied()
+        if level.has_instructions and wire in APIS:
+            add_instructions(draft, wire, level.before, level.after)
+            applied = applied.plus(Applied((_INSTRUCTIONS,)))
+        return applied
+
     draft = Draft(incoming.json)
-    applied = apply_level(level, draft, wire) if level.edits_members else Applied()
-    if level.has_instructions and wire in APIS:
-        add_instructions(draft, wire, level.before, level.after)
-        applied = applied.plus(Applied((_INSTRUCTIONS,)))
+    applied = edit_contents(draft, wire, edit)
+    return _with_body(incoming, draft), applied
+
+
+def _with_body(incoming: Incoming, draft: Draft) -> Incoming:
     if not draft.changed:
-        return incoming, applied
+        return incoming
     body = draft.encode()
-    return attrs.evolve(incoming, body=body, members=Body.of(body).members), applied
+    return attrs.evolve(incoming, body=body, members=Body.of(body).members)
 
 
 def _apply_quirks(draft: Draft, target: Target, omissions: Omissions, is_conversation: bool) -> None:

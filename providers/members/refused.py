@@ -12,7 +12,7 @@ import msgspec
 from providers.catalog.thinking import accepts_sampling_with
 from providers.members.editing import Applied, Placed
 from providers.members.names import EFFORT, Wire
-from providers.members.raw_paths import change_member, change_members, encode, has_member
+from providers.members.raw_paths import change_member, change_members, encode, has_member, remove_members
 from providers.messages.settings import NO_SAMPLING_SINCE
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
@@ -42,6 +42,12 @@ def drop_unsent(draft: Draft, sent: Draft, placed: Iterable[Placed]) -> None:
         for path in one.member.paths_in(one.wire):
             if has_member(draft, path) and not has_member(sent, path):
                 change_member(draft, path, lambda raw: None)
+
+
+def remove_placed(draft: Draft, placed: Iterable[Placed]) -> None:
+    """Remove the members ``placed`` by the operator."""
+    for one in placed:
+        remove_members(draft, one.member.paths_in(one.wire))
 
 
 def _check_placed(draft: Draft, wire: Wire, quirks: Quirks, placed: Placed) -> Edit | None:

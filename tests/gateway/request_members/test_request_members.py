@@ -256,20 +256,63 @@ def test_a_default_that_the_model_refuses_is_dropped(upstream):
             assert (reply.status, "temperature" in upstream.seen[0].json) == (200, False), reply.body
 
 
-@pytest.mark.parametrize("to", ["messages", "chat"])
-def test_a_count_of_tokens_has_the_same_instructions(gateway, upstream, to):
-    for own in ("m", "a"):
-        upstream.script(Script("unused"))
-        body = {"model": f"{own}-{to}", "messages": [{"role": "user", "content": "Hi"}]}
-        reply = gateway.request("POST", "/v1/messages/count_tokens", body, {"authorization": f"Bearer {KEYS['plain']}"})
-        if to == "messages":
-            assert "ENTRY-BEFORE" in upstream.seen[0].body.decode()
-            assert ("ALIAS-BEFORE" in upstream.seen[0].body.decode()) == (own == "a")
-        else:
-            assert reply.headers["x-trigate-estimated"] == "1"
-            counts = {**(counts if own == "a" else {}), own: reply.json["input_tokens"]}  # noqa: F821
-    if to == "chat":
-        assert counts["a"] > counts["m"] + 4
+COUNTED = {
+    "messages": ("/v1/messages/count_tokens", {"model": "a-{}", "messages": [{"role": "user", "content": "Hi"}]}),
+    "responses": ("/v1/responses/input_tokens", {"model": "a-{}", "input": "Hi"}),
+    "gemini": ("/v1beta/models/a-{}:countTokens", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
+    "converse": (
+        "/model/a-{}/count-tokens",
+        {"input": {"converse": {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}}},
+    ),
+}  # fmt: skip
+COUNTS = {"input_tokens": 41, "totalTokens": 41, "inputTokens": 41}
+
+
+@pytest.mark.parametrize("to", ["messages", "responses", "gemini", "converse", "chat"])
+@pytest.mark.parametrize("api", COUNTED)
+def test_a_count_of_tokens_has_the_same_instructions_and_no_settings_of_answers(gateway, upstream, api, to):
+    """Anthropic and OpenAI reject settings of answers there, such as ``max_tokens``."""
+    path, body = COUNTED[api]
+    sent = {**body, "model": body["model"].format(to)} if "model" in body else body
+    counted = Raw(200, (("content-type", "application/json"),), (json.dumps({**COUNTS, "object": "x"}).encode(),))
+    upstream.script(counted)
+    headers = {"authorization": f"Bearer {KEYS['plain']}"}
+    reply = gateway.request("POST", path.format(to), sent, headers)
+    assert reply.status == 200, reply.body
+    assert "ALIAS-BEFORE" not in reply.body.decode()
+    if not upstream.seen:  # the API has no count, or only for its own clients
+        assert reply.headers["x-trigate-estimated"] == "1"
+        assert next(value for name, value in reply.json.items() if name in COUNTS) > 10
+        return
+    (seen,) = upstream.seen
+    inner = seen.json
+    if to == "gemini":
+        inner = inner["generateContentRequest"]
+    elif to == "converse":
+        inner = inner["input"]["converse"]
+    assert instructions_of(to, inner) == "ALIAS-BEFORE ENTRY-BEFORE ALIAS-AFTER"
+    assert inner.keys() <= {"model", "messages", "system", "input", "instructions", "contents", "systemInstruction"}
+    assert "system+" in reply.headers["x-trigate-adapted"].split(",")
+
+
+@pytest.mark.parametrize("to", ["responses", "chat"])
+def test_a_compaction_has_no_settings_that_its_endpoint_rejects(gateway, upstream, to):
+    own = {"id": "resp_1", "object": "response.compaction", "created_at": 1, "output": [], "usage": None}
+    native = Raw(200, (("content-type", "application/json"),), (json.dumps(own).encode(),))
+    plain = {"default": {"temperature": 0.5}, "max": {"max_tokens": 9}}
+    settings = config(
+        [provider(f"openai/{to}", f"{upstream.url}/v1", [to], name=to, request={"set": {"top_p": 0.5}})],
+        model_aliases={"alias": {"target": to, "request": plain}},
+    )
+    with gateway_thread(settings) as other:
+        upstream.script(native if to == "responses" else Script("A summary."))
+        reply = other.request("POST", "/v1/responses/compact", {"model": "alias", "input": "Hi"})
+    assert reply.status == 200, reply.body
+    sent = upstream.seen[0].json
+    if to == "responses":
+        assert sent == {"model": to, "input": "Hi"}
+    else:
+        assert (sent["temperature"], sent["top_p"], sent["max_completion_tokens"]) == (0.5, 0.5, 9)
 
 
 def test_a_turn_over_a_websocket_has_the_same_members(gateway, upstream):
