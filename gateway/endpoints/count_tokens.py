@@ -61,7 +61,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     if (suffix := target.suffix_of("count")) is None:
         return None
     preparation = planned.preparation_of_prompt(prepare)
-    if target.lane == "hub" or planned.has_instructions(target):  # Gemini accepts no instructions beside its contents
+    if target.lane == "hub" or planned.has_instructions(target):  # Gemini accepts no instructions next to contents
         write = planned.preparation_of_prompt(_write_count)
         try:
             prepared = await offload(planned.incoming.size, write, target, NOTHING)
