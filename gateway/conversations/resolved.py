@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 
@@ -13,7 +13,7 @@ from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Store
 from providers.neutral.fields import parse_json
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 _KINDS: Mapping[str, tuple[type, str]] = {
     "previous_response_id": (str, "a string"),
@@ -76,6 +76,12 @@ def decode_member(incoming: Incoming, name: str) -> Any:
     return None if raw is None else parse_json(raw, Any)
 
 
+def refuse_foreign_turn(param: str) -> NoReturn:
+    """Raise ``GatewayError`` (403) for a turn that only a provider has, and no step can read."""
+    message = "steps must check the whole conversation, but only the provider has its beginning: send all of it"
+    raise GatewayError("permission", message, code="unchecked_content", param=param, reason=None)
+
+
 _STORED_OBJECTS: Final[Mapping[bytes, re.Pattern[bytes]]] = {
     b'"file_id"': re.compile(rb'\s{0,9}:\s{0,9}"file[-_]'),
     b'"vector_store_ids"': re.compile(rb'\s{0,9}:\s{0,9}\[\s{0,9}"vs_'),
@@ -90,13 +96,16 @@ class StateScope:
     """The stores for a client's turns.
 
     ``store`` has stored turns of ``owner``, ``None`` without state storage. ``local`` remembers other turns while a
-    websocket lives. ``is_named_client`` means that the owner is a configured client; otherwise it is a credential's
-    user, or everybody."""
+    websocket lives. ``keeps_turns``: new turns are kept here, whatever ``state`` the entries have, because steps must
+    see the whole conversation. ``refuses_foreign``: turns that only a provider has are refused. ``is_named_client``
+    means that the owner is a configured client; otherwise it is a credential's user, or everybody."""
 
     owner: str
     store: Store | None
     local: Store | None = None
     is_named_client: bool = True
+    keeps_turns: bool = False
+    refuses_foreign: bool = False
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # one per request: cheaper to create

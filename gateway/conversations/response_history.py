@@ -27,6 +27,7 @@ from gateway.conversations.resolved import (
     decode_member,
     in_hub_lane,
     read_options,
+    refuse_foreign_turn,
 )
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
@@ -59,9 +60,13 @@ async def load_responses(
     here, and turns at one of these providers go only to it. Raises ``GatewayError``: 400 for unknown turns or those
     that cannot be continued, 413 for a conversation beyond its ``bounds``, 503 if the store is unavailable."""
     options = await offload(incoming.size, read_options, incoming)
-    if scope.local is not None and _may_pass(options, candidates):
+    if scope.local is not None and not scope.keeps_turns and _may_pass(options, candidates):
         return await _resolve_passed(scope, scope.local, incoming, candidates, options, bounds)
     ours = await offload(incoming.size, _belongs_here, scope, incoming, options) or await _is_only_here(scope, options)
+    is_foreign = _continues(options) and not ours
+    if is_foreign and scope.refuses_foreign:
+        refuse_foreign_turn("conversation" if options.previous is None else "previous_response_id")
+    ours = ours or (scope.keeps_turns and not is_foreign)
     here = [ours or one.target.lane == "hub" or one.target.entry.keeps_own for one in candidates]
     if not all(here):
         elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)

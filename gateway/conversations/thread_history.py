@@ -38,7 +38,7 @@ async def load_thread(
     thread = _thread(incoming)
     if thread is None or (len(candidates) == 1 and _keeps_threads(candidates[0].target)):
         return ResolvedRequest(incoming, candidates)
-    keepers = tuple(one for one in candidates if _keeps_threads(one.target))
+    keepers = () if scope.keeps_turns else tuple(one for one in candidates if _keeps_threads(one.target))
     able = tuple(one for one in candidates if one.target.entry.state != "upstream")
     if scope.store is None or not able:
         if keepers:

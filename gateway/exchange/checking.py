@@ -90,66 +90,91 @@ class SessionChecks:
     """The steps of one exchange, for its attempts and its response."""
 
     def __init__(self, session: StepSession) -> None:
-        self._session = session
+        self.session = session
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
 
     def response_steps(self, entry: str) -> ResponseSteps | None:
         """Return the steps for the response of ``entry``, ``None`` if there is nothing to do."""
-        steps = [step for step in self._session.steps if step.at("response") and step.applies_to_entry(entry)]
-        if not steps and not self.restores and not self._session.awaits_verdict:
+        steps = [step for step in self.session.steps if step.at("response") and step.applies_to_entry(entry)]
+        if not steps and not self.restores and not self.session.awaits_verdict:
             return None
-        return ResponseSteps(self._session, steps, restores=self.restores)
+        return ResponseSteps(self.session, steps, restores=self.restores)
 
     @property
     def restores(self) -> bool:
         """Whether values return to the client."""
-        return any(step.restore for step in self._session.steps) and bool(self._session.placeholders.values)
+        return any(step.restore for step in self.session.steps) and bool(self.session.placeholders.values)
 
     async def for_entry(self, request: PlannedRequest, entry: str) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to ``entry``. Raises ``GatewayError``."""
         steps = [
             step
-            for step in self._session.steps
+            for step in self.session.steps
             if step.is_for_some_entries and step.at("request") and step.applies_to_entry(entry)
         ]
         if not steps or request.prepare_from is None:
             return request
         names = tuple(step.name for step in steps)
         if names not in self._by_entries:
-            texts = await self._session.check_texts(steps, await ConversationTexts.of(request.incoming))
+            texts = await self.session.check_texts(steps, await ConversationTexts.of(request.incoming))
             self._by_entries[names] = request.with_incoming(texts.incoming)
         return self._by_entries[names]
 
 
-async def check_request(planning: Planning) -> None:
-    """Run the steps that apply to a request whatever entry serves it, with all earlier turns of its conversation.
+async def begin_checks(planning: Planning) -> None:
+    """Find the steps that apply to a request. Where they may mask or refuse, its turns are kept here.
 
-    Raises ``GatewayError``."""
+    Raises ``GatewayError``: 400 for an unknown step, 429 or 402 for a client without allowance."""
     incoming = planning.incoming
     session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
     if session is None:
         return
     planning.context = attrs.evolve(planning.context, checks=SessionChecks(session))
+    enforcing = [step for step in session.steps if not step.only_reports]
+    if enforcing:
+        refuses = any(step.unchecked == "refuse" for step in enforcing)
+        planning.memory = attrs.evolve(planning.memory, keeps_turns=True, refuses_foreign=refuses)
     await _reserve_first(planning)
-    texts = await ConversationTexts.of(incoming)
+
+
+async def recall_and_check(planning: Planning) -> None:
+    """Load the earlier turns, then run the steps on the whole conversation. Raises ``GatewayError``."""
+    original = planning.incoming
+    await recall_turns(planning)
+    checks = planning.context.checks
+    if not isinstance(checks, SessionChecks):
+        return
+    session, incoming = checks.session, planning.incoming
     try:
-        texts = await session.check_texts(session.steps_at("request"), texts)
+        texts = await session.check_texts(session.steps_at("request"), await ConversationTexts.of(incoming))
     except RefusedByStep as refused:
         if refused.stop_text is None:
             raise
         raise await _stopped_answer(planning, refused, refused.stop_text) from None
     session.start_during(texts)
     if texts.incoming is not incoming:
-        planning.incoming = attrs.evolve(texts.incoming, earlier=(), earlier_size=0)
-        await recall_turns(planning)  # its recorder stores the masked request
-        if texts.incoming.earlier:
-            planning.incoming = attrs.evolve(planning.incoming, earlier=texts.incoming.earlier)
+        await _recall_masked(planning, session, original, texts.incoming)
+
+
+async def _recall_masked(planning: Planning, session: StepSession, original: Incoming, masked: Incoming) -> None:
+    """Use ``masked``, the conversation with its masks. The recorder of its turn stores the masked request."""
+    if original.members.keys() <= planning.incoming.members.keys():
+        planning.incoming = attrs.evolve(masked, earlier=(), earlier_size=0)
+        await recall_turns(planning)
+        if masked.earlier:
+            planning.incoming = attrs.evolve(planning.incoming, earlier=masked.earlier)
+        return
+    # The earlier turns are in the body now: only the client's own part is stored again.
+    own = await session.check_texts(session.steps_at("request"), await ConversationTexts.of(original))
+    planning.incoming = own.incoming
+    await recall_turns(planning)
+    planning.incoming = masked
 
 
 def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     """Return the ``steps`` of planning with the operator's steps, which see the whole conversation."""
-    before = steps.index(recall_turns) + 1
-    return (*steps[:before], check_request, *steps[before:])
+    at = steps.index(recall_turns)
+    return (*steps[:at], begin_checks, recall_and_check, *steps[at + 1 :])
 
 
 def begin_session(

@@ -1,0 +1,137 @@
+"""Steps and stored turns: the steps see the whole conversation, and stored turns have their masks (S12, S13 and S32 of
+``step-behaviours.md``; https://github.com/api7/aisix/issues/1166)."""
+
+import http.client
+import json
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, eventually, free_port, provider
+from tests.support.upstreams import Script, fake_upstream
+
+CODE: Final = """
+import re
+from pathlib import Path
+from trigate.steps import Finding
+
+SEEN = Path(__file__).with_name("seen")
+WORD = re.compile(r"falcon-\\d+")
+
+async def words(check):
+    with SEEN.open("a") as file:
+        file.write("|".join(one.text for one in check.passages if check.at == "request") + "\\n")
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+"""
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "mask": {"action": "mask"},
+    "refuse": {"action": "refuse"},
+    "restore": {"action": "mask", "restore": True},
+    "report": {"action": "report"},
+}
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, folder):
+    (folder / "steps.py").write_text(CODE)
+    port = free_port()
+    entries = [provider("openai/m", upstream.url + "/v1", ["responses", "chat"], name="m")]
+    steps = [
+        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
+    ]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    more = {"client_keys": keys, "steps": steps, "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="}
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def call(gateway, client: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    return response.status, json.loads(data)
+
+
+def ask(gateway, client: str, text: str, **more: Any) -> tuple[int, Any]:
+    return call(gateway, client, "POST", "/v1/responses", {"model": "m", "input": text, "store": True, **more})
+
+
+def test_a_stored_turn_has_its_masks_and_the_next_one_shows_all_of_it_to_the_steps(gateway, upstream, folder):
+    upstream.script(Script(text="it is falcon-77"), Script(text="fine"))
+    status, first = ask(gateway, "mask", "about falcon-12")
+    assert status == 200, first
+    status, kept = call(gateway, "mask", "GET", f"/v1/responses/{first['id']}")
+    assert status == 200
+    assert "falcon" not in json.dumps(kept)
+    assert "[WORD_" in json.dumps(kept["output"])
+    status, items = call(gateway, "mask", "GET", f"/v1/responses/{first['id']}/input_items")
+    assert (status, "falcon" in json.dumps(items)) == (200, False)
+    (folder / "seen").write_text("")
+    status, second = ask(gateway, "mask", "and falcon-13", previous_response_id=first["id"])
+    assert status == 200, second
+    seen = (folder / "seen").read_text().splitlines()[0]
+    assert seen.count("[WORD_") == 2
+    assert seen.endswith("and falcon-13")
+    assert b"falcon" not in upstream.seen[-1].body
+
+
+def test_a_turn_is_kept_here_where_steps_enforce(gateway, upstream):
+    """The provider, which could store it, gets ``store: false``."""
+    upstream.script(Script(text="fine"), Script(text="fine"))
+    assert ask(gateway, "refuse", "hi")[0] == 200
+    assert upstream.seen[-1].json["store"] is False
+    assert ask(gateway, "report", "hi")[0] == 200
+    assert upstream.seen[-1].json.get("store") is not False
+
+
+def test_a_turn_that_only_the_provider_has_is_refused(gateway, upstream):
+    upstream.script(Script(text="fine"))
+    status, body = ask(gateway, "refuse", "hi", previous_response_id="resp_of_the_provider")
+    assert (status, body["error"]["code"]) == (403, "unchecked_content")
+    assert upstream.seen == []
+
+
+def test_restored_values_are_stored_for_their_client(gateway, upstream):
+    upstream.script(Script(text="x"))
+    ask(gateway, "restore", "about falcon-12")
+    sent = upstream.seen[0].body.decode()
+    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
+    upstream.script(Script(text=f"you said {placeholder}"))
+    status, first = ask(gateway, "restore", "about falcon-12")
+    assert status == 200
+    _, kept = call(gateway, "restore", "GET", f"/v1/responses/{first['id']}")
+    assert "you said falcon-12" in json.dumps(kept["output"])
+
+
+@pytest.mark.parametrize("client", ["mask", "refuse"])
+def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, client):
+    upstream.script(Script(text="it is falcon-77"))
+    status, begun = ask(gateway, client, "hi", background=True)
+    assert status == 200, begun
+
+    def read_ended_turn() -> Any:
+        _, kept = call(gateway, client, "GET", f"/v1/responses/{begun['id']}")
+        return kept if kept["status"] not in ("queued", "in_progress") else None
+
+    eventually(read_ended_turn, what="the end of the turn")
+    kept = read_ended_turn()
+    assert "falcon" not in json.dumps(kept)
+    assert kept["status"] == {"mask": "completed", "refuse": "failed"}[client]
