@@ -59,6 +59,14 @@ def value_at(data: bytes, start: int = 0) -> tuple[int, int]:
     return at, _end_of_value(data, at)
 
 
+def document_at(data: bytes) -> tuple[int, int]:
+    """Return the start and end of the only value in ``data``. The end of an object or array is not verified."""
+    start, end = skip_space(data, 0), len(data.rstrip(b" \t\r\n"))
+    if data[start : start + 1] not in (b"{", b"["):
+        _, end = value_at(data, start)
+    return start, end
+
+
 def skip_space(data: bytes, at: int) -> int:
     found = _BLANK.match(data, at)
     return at if found is None else found.end()
@@ -71,18 +79,18 @@ def read_members(data: bytes, start: int, end: int) -> list[Member]:
     try:
         values = _OBJECT.decode(memoryview(data)[start:end])
     except _UNREADABLE:
-        return _scan_members(data, start)
+        return _scan_members(data, start, end)
     at, found = start + 1, []
     for name, value in values.items():
         written = _NAME.match(data, at)
         if written is None or written[1] != name.encode():
-            return _scan_members(data, start)
+            return _scan_members(data, start, end)
         rest = _AFTER.match(data, value_end := written.end() + len(value))
         if rest is None:
-            return _scan_members(data, start)
+            return _scan_members(data, start, end)
         found.append(Member(name, written.start(1) - 1, written.end(), value_end))
         at = rest.end(1)
-    return found if at == end or not found else _scan_members(data, start)
+    return found if at == end or not found else _scan_members(data, start, end)
 
 
 def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
@@ -90,7 +98,7 @@ def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     try:
         values = _ARRAY.decode(memoryview(data)[start:end])
     except _UNREADABLE:
-        return _scan_items(data, start)
+        return _scan_items(data, start, end)
     at, found = skip_space(data, start + 1), []
     for value in values:
         found.append((at, at + len(value)))
@@ -99,25 +107,32 @@ def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     return found
 
 
-def _scan_members(data: bytes, start: int) -> list[Member]:
+def _scan_members(data: bytes, start: int, end: int) -> list[Member]:
     at, found = skip_space(data, start + 1), []
     while data[at : at + 1] != b"}":
         name_end = end_of_string(data, at)
         if (colon := _COLON.match(data, name_end)) is None:
             raise NotJson("expected a colon")
-        end = _end_of_value(data, colon.end())
-        found.append(Member(string_text(data[at + 1 : name_end - 1]), at, colon.end(), end))
-        at = _next_element(data, end, b"}")
+        value_end = _end_of_value(data, colon.end())
+        found.append(Member(string_text(data[at + 1 : name_end - 1]), at, colon.end(), value_end))
+        at = _next_element(data, value_end, b"}")
+    _expect_end(at + 1, end)
     return found
 
 
-def _scan_items(data: bytes, start: int) -> list[tuple[int, int]]:
+def _scan_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     at, found = skip_space(data, start + 1), []
     while data[at : at + 1] != b"]":
-        end = _end_of_value(data, at)
-        found.append((at, end))
-        at = _next_element(data, end, b"]")
+        value_end = _end_of_value(data, at)
+        found.append((at, value_end))
+        at = _next_element(data, value_end, b"]")
+    _expect_end(at + 1, end)
     return found
+
+
+def _expect_end(at: int, end: int) -> None:
+    if at != end:
+        raise NotJson("the value ends too early")
 
 
 def _next_element(data: bytes, at: int, close: bytes) -> int:

@@ -35,7 +35,7 @@ class RequestTexts:
         Raises ``NotJson``."""
         table = table_for(api)
         walk = TextWalk(body, frozenset(parts), table.spell)
-        start, end = json_texts.value_at(body)
+        start, end = json_texts.document_at(body)
         walk.value(start, end, table.shape, "", TextContext(table.part))
         return cls(body, walk)
 

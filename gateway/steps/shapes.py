@@ -55,6 +55,12 @@ class Scope:
     media_types: Mapping[str, str] | str = ""
     sealed: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
+    is_plain: bool = attrs.field(init=False)
+    """True if no member has to be read."""
+
+    @is_plain.default
+    def _reads_no_member(self) -> bool:
+        return not (self.tool or self.call_id or self.result_of or self.media or self.sealed)
 
 
 @attrs.frozen(eq=False)

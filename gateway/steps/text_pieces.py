@@ -11,12 +11,12 @@ from gateway.steps import json_texts
 from gateway.steps.json_texts import Edit, KeyMasked
 from providers.responses.compaction import SUMMARY_INTRODUCTION, compaction_item, is_own, summary
 
-Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key", "summary"]
+Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key", "summary", "none"]
 """The way that a text is written: the content of a string, JSON text, JSON text in a string, base64, the name of a
-member, the gateway's own compaction."""
+member, the gateway's own compaction, or not at all."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # created for each text; cheaper than a frozen value
 class TextPiece:
     """The bytes from ``start`` to ``end`` as a part of a passage's text. Strings are without their quotes."""
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -12,11 +12,11 @@ import attrs
 from gateway.steps import json_texts
 from gateway.steps.json_texts import Member, document_text, is_document, raw_text, string_text
 from gateway.steps.shapes import ANYTHING, OTHER, Leaf, Scope, Shape
-from gateway.steps.text_pieces import Removal, TextPiece, read_summary
+from gateway.steps.text_pieces import Form, Removal, TextPiece, read_summary
 from trigate.steps import Part, Passage
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # created for each item; cheaper than a frozen value
 class TextContext:
     """The facts that apply to the values in an object."""
 
@@ -27,6 +27,10 @@ class TextContext:
     turn: int | None = None
     item: tuple[int, int] | None = None
     """The start of the enclosing array and the index in it."""
+
+    def in_item(self, item: tuple[int, int] | None) -> "TextContext":
+        """Return the context of an item of an array."""
+        return TextContext(self.part, self.tool, self.media_type, self.removal, self.turn, item)
 
 
 @attrs.define(eq=False)
@@ -62,7 +66,7 @@ class TextWalk:
         self.has_turns = False
         self._body = body
         self._parts = parts
-        self._spell = spell
+        self._spell: Callable[[str], str] = spell or str
         self._tools: dict[str, str] = {}  # names by the ids of calls
         self._joining: PassageDraft | None = None  # the last text that the next item may continue
 
@@ -74,55 +78,63 @@ class TextWalk:
         elif first == b"{" and (shape.members is not None or shape.cases is not None):
             self._object(start, end, shape, path, context)
         elif first == b"{" and shape.items is not None:  # one object in place of a list, as Google's examples have it
-            self.value(start, end, shape.items, path, self._in_turn(0, context) if shape.turns else context)
+            if shape.turns:
+                context = self._in_turn(0, context.in_item(None))
+            self.value(start, end, shape.items, path, context)
         elif first == b"[" and shape.items is not None:
             self._array(start, end, shape, path, context)
         elif first == b'"':
             self._string(start + 1, end - 1, shape.leaf, path, context)
         elif first in (b"{", b"["):
             if first == b"{" and shape.scope is not None:
-                context = self._enter(shape.scope, self._names(start, end), context, start, end)
+                context = self._enter(shape.scope, json_texts.read_members(self._body, start, end), context, start, end)
             self._container(start, end, shape.leaf, path, context)
         elif shape.leaf.kind == "text" and shape.leaf.part != "other" and first in b"-0123456789":
-            self._add(shape.leaf, path, context, TextPiece(start, end, "document", self._body[start:end].decode()))
+            self._add(shape.leaf, path, context, start, end, "document")
 
     def _object(self, start: int, end: int, shape: Shape, path: str, context: TextContext) -> None:
         members = json_texts.read_members(self._body, start, end)
         while shape.cases is not None:
-            kinds = {self._word(member) for member in members if self._spell_name(member.name) == shape.cases.by}
+            kinds = {self._word(member) for member in members if self._spell(member.name) == shape.cases.by}
             only = kinds.pop() if len(kinds) == 1 else ""
             shape = shape.cases.shapes.get(only, shape.cases.default)
-        known = shape.members or {}
-        count = len(self.drafts)
-        if shape.scope is not None:
-            context = self._enter(shape.scope, self._by_name(members), context, start, end)
+        known, scope, count = shape.members or {}, shape.scope, len(self.drafts)
+        if scope is not None:
+            context = self._enter(scope, members, context, start, end)
         prefix = path + "." if path else ""
         for member in members:
-            name = self._spell_name(member.name)
-            if (inner := known.get(name)) is None:
+            inner = known.get(self._spell(member.name))
+            if inner is None:
                 self._unknown_name(member, prefix + member.name)
                 inner = ANYTHING
             self.value(member.start, member.end, inner, prefix + member.name, context)
-        if shape.scope is not None and shape.scope.tool and context.tool and len(self.drafts) == count:
-            self._add(Leaf("text", shape.scope.part), path, context, None)
+        if scope is not None and scope.tool and context.tool and len(self.drafts) == count:
+            self._add(Leaf("text", scope.part), path, context, start, start, "none")
 
     def _array(self, start: int, end: int, shape: Shape, path: str, context: TextContext) -> None:
         assert shape.items is not None
         for index, (first, last) in enumerate(json_texts.read_items(self._body, start, end)):
-            inner = attrs.evolve(context, item=(start, index))
+            inner = context.in_item((start, index))
             if shape.turns:
                 inner = self._in_turn(index, inner)
             self.value(first, last, shape.items, f"{path}[{index}]", inner)
 
     def _in_turn(self, index: int, context: TextContext) -> TextContext:
         self.has_turns = True
-        return attrs.evolve(context, turn=index)
+        context.turn = index
+        return context
 
-    def _enter(self, scope: Scope, names: dict[str, Member], context: TextContext, start: int, end: int) -> TextContext:
+    def _enter(
+        self, scope: Scope, members: Sequence[Member], context: TextContext, start: int, end: int
+    ) -> TextContext:
         """Return the context of the object's values."""
         part = scope.part or context.part
         if part in _ANSWERS and context.turn is not None:
             self.last_answer = max(self.last_answer, context.turn)
+        if scope.is_plain:
+            tool = context.tool if scope.tool_name is None else scope.tool_name
+            return TextContext(part, tool, context.media_type, context.removal, context.turn, context.item)
+        names = {self._spell(member.name): member for member in members}
         tool = next((name for path in scope.tool if (name := self._find_text(names, path))), scope.tool_name)
         for member in scope.call_id:
             if tool is not None and (id := self._find_text(names, member)):
@@ -136,7 +148,7 @@ class TextWalk:
         removal = context.removal
         if any(self._find(names, path) is not None for path in scope.sealed):
             removal = self._removal(scope, context, start, end)
-        return attrs.evolve(context, part=part, tool=tool, media_type=media_type or context.media_type, removal=removal)
+        return TextContext(part, tool, media_type or context.media_type, removal, context.turn, context.item)
 
     def _removal(self, scope: Scope, context: TextContext, start: int, end: int) -> Removal | None:
         if scope.removes:
@@ -155,9 +167,9 @@ class TextWalk:
     def _string(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
         match leaf.kind:
             case "text" | "tokens":
-                self._add(leaf, path, context, TextPiece(start, end, "string", ""))
+                self._add(leaf, path, context, start, end, "string")
             case "json":
-                self._add(leaf, path, context, TextPiece(start, end, "quoted", ""))
+                self._add(leaf, path, context, start, end, "quoted")
             case "url":
                 self._url(start, end, leaf, path, context)
             case "data":
@@ -165,10 +177,10 @@ class TextWalk:
             case "summary":
                 text = read_summary(string_text(self._body[start:end]))
                 if text is not None:
-                    self._add(leaf, path, context, TextPiece(start, end, "summary", text))
+                    self._add(leaf, path, context, start, end, "summary", text)
             case "name":
                 if string_text(self._body[start:end]) != context.tool:
-                    self._add(leaf, path, context, TextPiece(start, end, "string", ""))
+                    self._add(leaf, path, context, start, end, "string")
             case "held":
                 self.held.append((path, string_text(self._body[start:end])))
 
@@ -180,12 +192,12 @@ class TextWalk:
             return
         if leaf.kind == "exempt" and leaf.part is None:
             leaf = OTHER
-        self._add(leaf, path, context, TextPiece(start, end, "document", ""))
+        self._add(leaf, path, context, start, end, "document")
 
     def _url(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
         found = _DATA_URL.match(self._body, start, end)
         if found is None:
-            self._add(Leaf("text", leaf.part or "media"), path, context, TextPiece(start, end, "string", ""))
+            self._add(Leaf("text", leaf.part or "media"), path, context, start, end, "string")
             return
         media_type = found[1].decode("latin-1").lower() or "text/plain"
         self._media(found.end(), end, leaf, path, attrs.evolve(context, media_type=media_type))
@@ -198,17 +210,18 @@ class TextWalk:
 
     def _media(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
         """Add base64 data: a text file as text, anything else as media."""
+        written = self._body[start:end]
+        if written.translate(None, _BASE64):
+            self._add(OTHER, path, context, start, end, "string")
+            return
         is_text = _is_text_type(context.media_type)
         part: Part = (leaf.part or context.part) if is_text else "media"
         if part not in self._parts:
             return
-        data = _decode_base64(string_text(self._body[start:end]))
-        if data is None:  # no base64: possibly text
-            self._add(Leaf("text", "other"), path, context, TextPiece(start, end, "string", ""))
-            return
+        data = _decode_base64(written)
         text = _decode_text(data) if is_text else None
         if text is not None:
-            self._add(Leaf("text", part), path, context, TextPiece(start, end, "base64", text))
+            self._add(Leaf("text", part), path, context, start, end, "base64", text)
             return
         if "media" in self._parts:
             draft = PassageDraft("media", path, context.tool, [TextPiece(start, end, "base64", "")], context.turn)
@@ -217,52 +230,44 @@ class TextWalk:
 
     def _unknown_name(self, member: Member, path: str) -> None:
         end = json_texts.end_of_string(self._body, member.name_start)
-        self._add(OTHER, path, TextContext(), TextPiece(member.name_start + 1, end - 1, "key", ""))
+        self._add(OTHER, path, _NO_CONTEXT, member.name_start + 1, end - 1, "key")
 
-    def _add(self, leaf: Leaf, path: str, context: TextContext, piece: TextPiece | None) -> None:
+    def _add(
+        self, leaf: Leaf, path: str, context: TextContext, start: int, end: int, form: Form, text: str | None = None
+    ) -> None:
         part = leaf.part or context.part
         if part not in self._parts:
             return
-        read = [] if piece is None else [self._read(piece)]
         removal = context.removal
         if removal is not None and removal.names and part != "reasoning":
             removal = None
+        pieces = []
+        if form != "none":
+            pieces.append(self._read(start, end, form) if text is None else TextPiece(start, end, form, text))
         last = self._joining
         if leaf.joins and last is not None and removal is None and _continues(last, part, context):
-            last.pieces += read
+            last.pieces += pieces
             last.item = context.item
             return
         tool = context.tool if part in _OF_TOOLS else None
-        draft = PassageDraft(part, path, tool, read, context.turn, removal, context.item)
+        draft = PassageDraft(part, path, tool, pieces, context.turn, removal, context.item)
         self.drafts.append(draft)
         if leaf.joins:
             self._joining = draft
 
-    def _read(self, piece: TextPiece) -> TextPiece:
-        """Return ``piece`` with its text."""
-        data = self._body[piece.start : piece.end]
-        match piece.form:
-            case "string" | "key":
-                return attrs.evolve(piece, text=string_text(data))
-            case "document":
-                return attrs.evolve(piece, text=document_text(raw_text(data)))
-            case "quoted":
-                text = string_text(data)
-                if is_document(text):
-                    return attrs.evolve(piece, text=document_text(text))
-                return attrs.evolve(piece, text=text, form="string")
-        return piece
+    def _read(self, start: int, end: int, form: Form) -> TextPiece:
+        """Return the piece between ``start`` and ``end``."""
+        data = self._body[start:end]
+        if form == "document":
+            return TextPiece(start, end, form, document_text(raw_text(data)))
+        text = string_text(data)
+        if form != "quoted":
+            return TextPiece(start, end, form, text)
+        if is_document(text):
+            return TextPiece(start, end, form, document_text(text))
+        return TextPiece(start, end, "string", text)
 
     # Members
-
-    def _names(self, start: int, end: int) -> dict[str, Member]:
-        return self._by_name(json_texts.read_members(self._body, start, end))
-
-    def _by_name(self, members: Iterable[Member]) -> dict[str, Member]:
-        return {self._spell_name(member.name): member for member in members}
-
-    def _spell_name(self, name: str) -> str:
-        return name if self._spell is None else self._spell(name)
 
     def _word(self, member: Member) -> str:
         """Return the value as a word: a string's text, or the literal."""
@@ -279,15 +284,17 @@ class TextWalk:
         """Return the member at ``path``, whose names are separated by dots, unless it is null or empty."""
         name, _, rest = path.partition(".")
         member = names.get(name)
-        if member is None or self._body[member.start : member.end] in (b"null", b'""', b"[]"):
+        if member is None or self._body[member.start : min(member.end, member.start + 5)] in (b"null", b'""', b"[]"):
             return None
         if not rest:
             return member
         if self._body[member.start : member.start + 1] != b"{":
             return None
-        return self._find(self._names(member.start, member.end), rest)
+        members = json_texts.read_members(self._body, member.start, member.end)
+        return self._find({self._spell(inner.name): inner for inner in members}, rest)
 
 
+_NO_CONTEXT: Final = TextContext()
 _OF_TOOLS: Final = frozenset(("tool_calls", "tool_results", "tools"))
 _ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
 _LONGEST_WORD: Final = 256
@@ -300,16 +307,18 @@ def _is_text_type(media_type: str | None) -> bool:
     return media_type is not None and _TEXT_TYPES.match(media_type.lower()) is not None
 
 
-def _decode_base64(text: str) -> bytes | None:
-    """Return the decoded data, or ``None`` for text that is not base64. Accepts both alphabets."""
+def _decode_base64(data: bytes) -> bytes:
+    """Return the decoded data of a JSON string in either alphabet of base64; nothing for data that is cut off."""
+    plain = data.replace(rb"\/", b"/").replace(rb"\n", b"").replace(rb"\r", b"").translate(_STANDARD, b" \r\n=")
     try:
-        plain = text.translate(_URL_SAFE)
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
+        return base64.b64decode(plain + b"=" * (-len(plain) % 4))
+    except binascii.Error:
+        return b""
 
 
-_URL_SAFE: Final = str.maketrans({"-": "+", "_": "/", "\n": None, "\r": None, " ": None})
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_= \r\n\\"
+"""The characters of base64 in a JSON string, which may escape line ends and slashes."""
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def _decode_text(data: bytes) -> str | None:

@@ -421,3 +421,51 @@ def test_one_object_may_be_in_place_of_a_list() -> None:
         ("user", "contents.parts.text", "hi", None),
         ("tools", "tools.functionDeclarations", '{"name": "read"}', "read"),
     ]
+
+
+@pytest.mark.parametrize("types", ['"type": "base64", "type": "text"', '"type": "unknown"', '"data": "x"', '"type": 5'])
+def test_a_source_of_unclear_type_is_text(types: str) -> None:
+    """Base64 is no text, so its type must be clear."""
+    source = '{TYPES, "media_type": "text/plain", "data": "secret"}'.replace("TYPES", types)
+    block = '{"type": "document", "source": SOURCE}'.replace("SOURCE", source)
+    body = '{"messages": [{"role": "user", "content": [BLOCK]}]}'.replace("BLOCK", block)
+
+    assert "secret" in [row[2] for row in rows("messages", body.encode())]
+
+
+def test_data_that_is_no_base64_is_text_whatever_parts_are_wanted() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "my secret!"}
+    body = {"messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]}
+
+    assert [one.text for one in RequestTexts.of("messages", json.dumps(body).encode(), ("other",)).passages] == [
+        "my secret!"
+    ]
+
+
+@pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
+@given(data=st.data())
+def test_any_edits_give_the_edited_texts(api: str, body: Any, expected: Any, data: st.DataObject) -> None:
+    """Random spans of several plain texts, with replacements that JSON has to escape."""
+    written = json.dumps(body, ensure_ascii=data.draw(st.booleans())).encode()
+    texts = texts_of(api, written)
+    plain = [one for one in texts.passages if one.part not in ("reasoning", "tool_calls", "tool_results", "tools")]
+    edits, wanted = [], {}
+    for passage in plain:
+        if passage.path.rpartition(".")[2] == passage.text or passage.text[0] == "{" or not data.draw(st.booleans()):
+            continue
+        start = data.draw(st.integers(0, len(passage.text) - 1))
+        end = data.draw(st.integers(start + 1, len(passage.text)))
+        new = data.draw(st.text('a"\\\né😀 ', min_size=1))
+        edits.append((passage, start, end, new))
+        wanted[passage.path, passage.text] = passage.text[:start] + new + passage.text[end:]
+
+    found = texts_of(api, json.loads(texts.replace(edits)))
+
+    expected_texts = [wanted.get((one.path, one.text), one.text) for one in texts.passages]
+    assert [one.text for one in found.passages] == expected_texts
+
+
+def test_deep_nesting_is_one_text() -> None:
+    nested = b'{"model": "m", "x": ' + b"[" * 50_000 + b'"secret"' + b"]" * 50_000 + b"}"
+
+    assert "secret" in texts_of("chat", nested).passages[-1].text
