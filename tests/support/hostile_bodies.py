@@ -180,7 +180,7 @@ def answers() -> Mapping[str, HostileAnswer]:
         "a long answer": HostileAnswer(json.dumps(answer).encode()),
         "comment lines in an event": HostileAnswer(b":\n" * 4 * MB + b"\n", EVENTS),
         "comments": HostileAnswer(b":\n\n" * (MB // 4), EVENTS),
-        "line ends": HostileAnswer(b"\r" * 2 * MB, EVENTS),
+        "line ends": HostileAnswer(b"\r" * MB, EVENTS),
         "small events": HostileAnswer(b"data: {}\n\n" * 50_000, EVENTS),
         "a long event": HostileAnswer(b'data: {"a":"' + b"x" * 12 * MB + b'"}\n\n', EVENTS),
         "arrays": HostileAnswer(b'{"data":[[]' + b",[]" * 3 * MB + b"]}"),

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import attrs
@@ -162,9 +162,16 @@ async def scene(
             yield Scene(running, client, a, b)
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("lane", ["byte", "hub"])
-@pytest.mark.parametrize("api", ALL)
+def forms_of_requests() -> Iterator[Any]:
+    """Yield each API, lane and form. By default each API is streamed in one lane and whole in the other."""
+    for number, api in enumerate(ALL):
+        for lane, stream in itertools.product(("byte", "hub"), (False, True)):
+            is_default = (lane == "hub") is (stream ^ (number % 2 == 0))
+            marks = [] if is_default else [pytest.mark.soak]
+            yield pytest.param(api, lane, stream, id=f"{api}-{lane}-{'streamed' if stream else 'whole'}", marks=marks)
+
+
+@pytest.mark.parametrize(("api", "lane", "stream"), list(forms_of_requests()))
 async def test_failures_caused_by_one_client_keep_targets_available_to_others(api, lane, stream):
     """A file id of someone else made a provider's 403 take its credential out of all routes."""
     asked_in = api if lane == "byte" else {"chat": "messages"}.get(api, "chat")
