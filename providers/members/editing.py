@@ -146,7 +146,9 @@ class _Editor:
             self._set(one)
         for one in level.maxima:
             self._limit(one)
-        if any(one.member.neutral in (LIMIT, EFFORT, BUDGET) for one in (*level.sets, *level.maxima)):
+        changed = [one.member.neutral for one in (*level.sets, *level.maxima)]
+        changed += [one.member.neutral for one in self._placed if one.member.neutral == BUDGET]
+        if not {LIMIT, EFFORT, BUDGET}.isdisjoint(changed):
             self._fit_budget()
         for member in level.drops:
             self._drop(member)
@@ -164,15 +166,17 @@ class _Editor:
             return
         present = [path for path in paths if has_member(self._draft, path)]
         added: list[str] = []
+        place = present[0] if present else self._new_place(paths)
         if not present:
-            place = self._new_place(paths)
-            if not change_member(self._draft, place, lambda raw: encode(one.value) if is_absent(raw) else raw):
+            if not one.member.may_be_added(self._wire) or not change_member(
+                self._draft, place, lambda raw: encode(one.value) if is_absent(raw) else raw
+            ):
                 return
             added.append("")
         elif isinstance(one.value, dict):
-            change_member(self._draft, present[0], lambda raw: merge_absent(raw, one.value, added))
+            change_member(self._draft, place, lambda raw: merge_absent(raw, one.value, added))
         if added:
-            self._note_default(one, added, (present or paths)[0])
+            self._note_default(one, added, place)
 
     def _note_default(self, one: MemberValue, added: list[str], path: Path) -> None:
         at = _spell(path)
@@ -200,7 +204,9 @@ class _Editor:
     def _put(self, member: NamedMember, value: Any) -> bool:
         """Set a member where the request has it, else at its usual path."""
         paths, raw_value = self._paths(member), encode(value)
-        places = [path for path in paths if has_member(self._draft, path)] or [self._new_place(paths)]
+        places = [path for path in paths if has_member(self._draft, path)]
+        if not places and member.may_be_added(self._wire):
+            places = [self._new_place(paths)]
         return change_members(self._draft, places, lambda raw: replace_differing(raw, raw_value))
 
     def _put_effort(self, member: NamedMember, value: Any) -> bool:

@@ -98,7 +98,7 @@ def _is_prefixed(member: NamedMember) -> bool:
 
 
 def _is_left(member: NamedMember, client: Wire) -> bool:
-    return member.scope == OTHER or (not member.scope and not member.paths_in(client))
+    return member.scope == OTHER or (not member.scope and not member.may_be_added(client))
 
 
 def combine(levels: Iterable[MemberLevel | None]) -> MemberLevel:

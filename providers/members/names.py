@@ -74,6 +74,9 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
 }  # fmt: skip
 """Members beyond the neutral table, or with several paths; a new member gets the first one."""
 
+_NEVER_ADDED: Final = frozenset((("thinking_budget", "chat"),))
+"""Members that only some servers of an API know: OpenRouter's ``reasoning`` in Chat."""
+
 _COMPLETIONS: Final = (
     "temperature", "top_p", "stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias", "user",
 )  # fmt: skip
@@ -189,6 +192,10 @@ class NamedMember:
     def is_limit(self) -> bool:
         """Whether it is the limit on output tokens."""
         return self.neutral == LIMIT
+
+    def may_be_added(self, wire: Wire) -> bool:
+        """Return whether a request in the format ``wire`` may get it as a new member."""
+        return (self.neutral, wire) not in _NEVER_ADDED and bool(self.paths_in(wire))
 
     def paths_in(self, wire: Wire) -> tuple[Path, ...]:
         """Return its paths in the API or endpoint ``wire``, first the one for a new member; none if it has no such

@@ -11,8 +11,8 @@ import msgspec
 
 from providers.catalog.thinking import accepts_sampling_with
 from providers.members.editing import Applied, Placed
-from providers.members.names import EFFORT, Wire
-from providers.members.raw_paths import change_member, change_members, encode, has_member, remove_members
+from providers.members.names import BUDGET, EFFORT, Wire, read_member
+from providers.members.raw_paths import Path, change_member, change_members, encode, has_member, remove_members
 from providers.messages.settings import NO_SAMPLING_SINCE
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
@@ -20,6 +20,10 @@ from providers.neutral.fields import parse_json
 from providers.neutral.quirks import Quirks
 
 _THINKING: Final[Mapping[Wire, str]] = {"messages": "thinking", "converse": "additionalModelRequestFields"}
+_HEADS: Final[Mapping[Wire, Path]] = {
+    "messages": ("thinking",),
+    "converse": ("additionalModelRequestFields", "thinking"),
+}
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _MOST: Final = 1
 """The highest temperature of these APIs."""
@@ -57,7 +61,12 @@ def _check_placed(draft: Draft, wire: Wire, quirks: Quirks, placed: Placed) -> E
             return _drop(draft, wire, placed)
         if member.neutral == "temperature" and change_members(draft, member.paths_in(wire), _lowered):
             return Edit(member.shown, lost=False, form=f"={_MOST}", why="operator")
-    if member.neutral == EFFORT and wire == "messages" and not (quirks.adaptive_thinking or quirks.efforts):
+    if member.neutral == BUDGET and placed.is_default and not _accepts_sampling(draft, wire, quirks):
+        own = (one for name in _SAMPLING for one in read_member(name, "drop").paths_in(wire))
+        if any(has_member(draft, path) for path in own):  # the client's sampling settings exclude thinking
+            remove_members(draft, [_HEADS[wire]])
+            return Edit(member.shown, why="operator")
+    if member.neutral == EFFORT and not (quirks.adaptive_thinking or quirks.efforts):
         return _drop(draft, wire, placed)
     return None
 

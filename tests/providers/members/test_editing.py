@@ -199,3 +199,12 @@ def test_no_request_exceeds_a_maximum_and_a_second_run_changes_nothing(wire, bod
             assert LEVELS.index(value) <= max(LEVELS.index(effort), LEVELS.index("low"))
     if wire == "messages" and once.get("thinking", {}).get("type") == "enabled":
         assert 1024 <= once["thinking"]["budget_tokens"] < once["max_tokens"]
+
+
+def test_a_budget_of_thinking_tokens_is_added_only_where_the_api_has_one():
+    """OpenAI's Chat rejects OpenRouter's ``reasoning``."""
+    assert edit_body("chat", {"messages": []}, default={"thinking_budget": 2048}) == {"messages": []}
+    own = {"reasoning": {"max_tokens": 9000}}
+    assert edit_body("chat", own, max={"thinking_budget": 2048}) == {"reasoning": {"max_tokens": 2048}}
+    found = edit_body("messages", {"max_tokens": 3000}, default={"thinking_budget": 8000})
+    assert found == {"max_tokens": 3000, "thinking": {"budget_tokens": 1500, "type": "enabled"}}
