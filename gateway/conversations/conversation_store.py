@@ -4,7 +4,7 @@ Several workers may write to one simultaneously. Each write expects the state th
 conflict, so nothing is lost or duplicated."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -29,6 +29,7 @@ from streams.errors import GatewayError, invalid
 T = TypeVar("T")
 
 ATTEMPTS = 64
+NODE = 1000  # bytes of a turn that take as long as reading an empty one
 STEP, LONGEST = 0.001, 0.05  # seconds by which the wait between attempts grows, and its maximum
 
 
@@ -48,12 +49,27 @@ async def read(store: Store, owner: str, id: str) -> StoredConversation:
 
 async def items_of(store: Store, owner: str, id: str) -> list[Object]:
     """Return all items of the conversation, the oldest first. Raises ``GatewayError`` (404)."""
-    return [item for node in await _nodes(store, owner, id) for item in (await read_node_turn(node)).items]
+    return [item for turn in await read_node_turns(await _nodes(store, owner, id)) for item in turn.items]
 
 
 async def read_node_turn(node: Node) -> StoredTurn:
     """Return the turn in ``node``. Raises ``Unavailable`` as ``read_turn`` does."""
     return await offload(unpacked_size((node.body,)), read_turn, node.body)
+
+
+async def read_node_turns(nodes: Iterable[Node]) -> list[StoredTurn]:
+    """Return the turns in ``nodes``, of which there may be thousands. Raises ``Unavailable`` as ``read_turn`` does."""
+    bodies = [node.body for node in nodes]
+    return await offload(unpacked_size(bodies) + NODE * len(bodies), lambda: list(map(read_turn, bodies)))
+
+
+async def read_items(nodes: Mapping[str, Node]) -> dict[str, Object]:
+    """Return items by id. ``nodes`` has the node of each item; one node may have thousands of them."""
+    distinct = {node.id: node for node in nodes.values()}
+    turns = zip(distinct, await read_node_turns(distinct.values()), strict=True)
+    items = ((node_id, item) for node_id, turn in turns for item in turn.items)
+    found = ((str(item.get("id")), node_id, item) for node_id, item in items)
+    return {id: item for id, node_id, item in found if id in nodes and nodes[id].id == node_id}
 
 
 async def append(store: Store, owner: str, id: str, items: Sequence[Object], *more_nodes: Node) -> None:
@@ -111,10 +127,7 @@ async def items_to_add(store: Store, owner: str, items: Sequence[Object]) -> lis
     An id identifies one item of one conversation, and lists are paged by it. Raises ``GatewayError`` (400) for unknown
     references."""
     nodes = await store.find(owner, [item["id"] for item in items])
-    stored: dict[str, Object] = {}
-    for node in nodes.values():
-        stored |= {item["id"]: item for item in (await read_node_turn(node)).items if item["id"] in nodes}
-    found, unknown = resolve_references(items, stored)
+    found, unknown = resolve_references(items, await read_items(nodes))
     if unknown:
         raise invalid(f"items refers to ids that are not stored here: {', '.join(unknown)[:200]}", "items")
     taken = set(nodes)

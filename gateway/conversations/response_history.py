@@ -14,7 +14,7 @@ import msgspec
 from gateway.conversations import conversation_store
 from gateway.conversations.background import no_state_error
 from gateway.conversations.bodies import unpack, unpacked_size
-from gateway.conversations.conversation_store import read_node_turn
+from gateway.conversations.conversation_store import read_items, read_node_turn
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.passed_turn import PassedTurn
@@ -225,9 +225,7 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
     value = await offload(incoming.size, decode_member, incoming, "input")
     if not isinstance(value, list) or not (ids := await offload(incoming.size, references, value)):
         return None
-    known: dict[str, dict[str, Any]] = {}
-    for id, node in (await store.find(owner, ids)).items():
-        known |= {item["id"]: item for item in (await read_node_turn(node)).items if item.get("id") == id}
+    known = await read_items(await store.find(owner, ids))
     there = {item["id"] for item in earlier if "id" in item}
     items, unknown = await offload(incoming.size, resolve_references, value, known, there)
     if unknown:

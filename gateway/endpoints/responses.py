@@ -8,7 +8,7 @@ from quart_trio import QuartTrio
 
 from gateway.conversations.background import RUNNING, Background, NoBackground, event_log
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head
-from gateway.conversations.conversation_store import read_node_turn
+from gateway.conversations.conversation_store import read_node_turn, read_node_turns
 from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.endpoints.answers import (
     QueryProviders,
@@ -102,7 +102,7 @@ class StoredResponses:
             chain = await require_store(self._store).chain(current_owner(), id) or (await self._node(id),)
         if chain[-1].kind != "response":
             raise unknown_response_error(id)
-        *earlier, own = [await read_node_turn(node) for node in chain if node.kind in ("response", "items")]
+        *earlier, own = await read_node_turns(node for node in chain if node.kind in ("response", "items"))
         return object_response(list_page([*(item for turn in earlier for item in turn.items), *own.input]))
 
     async def cancel(self, id: str) -> Response:

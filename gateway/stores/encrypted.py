@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
+import trio
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -16,6 +17,8 @@ from gateway.stores.store import Changed, Node, Size, Store, Unavailable
 FORM: Final = b"\x02"  # the first byte: the format of the rest
 OLD_FORM: Final = b"\x01"  # the format of 0.1: without a key mark, and bound only to owner, id and kind
 MARK: Final = 4
+NODE: Final = 20_000  # bytes whose decryption takes as long as the rest of the work on a node
+WORK_PER_TURN: Final = 2**20  # bytes after which other tasks run
 NONCE: Final = 12
 UNREADABLE: Final = "cannot decrypt the stored data: it was written with another encryption_key, or without one"
 
@@ -68,12 +71,24 @@ class EncryptedStore:
         return None if node is None else self._decrypt(node)
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        return tuple(self._decrypt(node) for node in await self._store.chain(owner, id))
+        return await self._decrypt_all(await self._store.chain(owner, id))
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         found = await self._store.find(owner, items)
-        nodes = {id(node): self._decrypt(node) for node in found.values()}  # one node may have many of the items
+        distinct = {id(node): node for node in found.values()}  # one node may have many of the items
+        nodes = dict(zip(distinct, await self._decrypt_all(tuple(distinct.values())), strict=True))
         return {item: nodes[id(node)] for item, node in found.items()}
+
+    async def _decrypt_all(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        """Return the decrypted ``nodes``, of which there may be thousands."""
+        found, work = [], 0
+        for node in nodes:
+            found.append(self._decrypt(node))
+            work += NODE + len(node.body)
+            if work > WORK_PER_TURN:
+                work = 0
+                await trio.lowlevel.checkpoint()
+        return tuple(found)
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         return await self._store.delete(owner, ids)

@@ -4,6 +4,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
 
 import attrs
 import trio
@@ -41,10 +42,14 @@ class _StoredNode:
     size: int
 
 
+NODES_PER_TURN: Final = 1000
+"""Nodes of a chain after which other tasks run: a conversation may have a hundred thousand."""
+
+
 class MemoryStore:
     """A store of at most ``max_bytes``. Trees expire ``ttl`` seconds of ``clock`` after their last write.
 
-    Methods never wait: they complete, or are cancelled before they begin."""
+    Methods complete, or are cancelled before they begin. Only a long ``chain`` lets other tasks run meanwhile."""
 
     def __init__(self, ttl: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
@@ -95,6 +100,8 @@ class MemoryStore:
         while before is not None and before not in way and (node := self._get_live((owner, before))) is not None:
             way[before] = node
             before = node.parent
+            if len(way) % NODES_PER_TURN == 0:  # a node that is removed meanwhile makes the chain empty
+                await trio.lowlevel.checkpoint()
         return chain_to(way.values(), id)
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
