@@ -58,7 +58,7 @@ async def read_node_turn(node: Node) -> StoredTurn:
 
 
 async def read_node_turns(nodes: Iterable[Node]) -> list[StoredTurn]:
-    """Return the turns in ``nodes``, of which there may be thousands. Raises ``Unavailable`` as ``read_turn`` does."""
+    """Return the turns in ``nodes``, even thousands. Raises ``Unavailable`` as ``read_turn`` does."""
     bodies = [node.body for node in nodes]
     return await offload(unpacked_size(bodies) + NODE * len(bodies), lambda: list(map(read_turn, bodies)))
 

@@ -24,6 +24,7 @@ ROWS: Final[Mapping[str, str]] = {
     "extra_body": "what LiteLLM passes on",
     "context_window_fallbacks": "what LiteLLM goes on with where a prompt is too long",
     "content_policy_fallbacks": "what LiteLLM goes on with where a provider refuses to answer",
+    "compound_custom": "what Groq's systems answer and reason with (https://console.groq.com/docs/compound)",
     "providerOptions": "what Vercel's gateway goes on with (https://vercel.com/docs/ai-gateway)",
 }
 """Members that contain names of models at any depth, with their purpose."""
@@ -39,7 +40,7 @@ ANY: Final = "*"
 """The name of a model that the provider chooses."""
 
 FALLBACKS: Final = ("models", "fallbacks", "extra_body", "context_window_fallbacks", "content_policy_fallbacks",
-                    "providerOptions")  # fmt: skip
+                    "compound_custom", "providerOptions")  # fmt: skip
 """Members in ``ROWS`` whose models a provider may use instead of the request's own."""
 
 MAX_FALLBACKS: Final = 100
@@ -52,7 +53,7 @@ _LARGEST: Final = 8 * 2**20
 
 _NAME_MEMBERS: Final = frozenset(
     ("model", "models", "fallback", "fallbacks", "fallback_models", "allowed_models", "context_window_fallbacks",
-     "content_policy_fallbacks")
+     "content_policy_fallbacks", "answering_model", "reasoning_model")
 )  # fmt: skip
 _IGNORED: Final = frozenset(("parameters", "input_schema", "schema", "input_examples", "description", "function"))
 """Members with the client's own content: a schema may have a property ``model``."""

@@ -41,7 +41,7 @@ KNOWN: Final = frozenset(
         "items",
         # routing members of servers that forward requests
         "client_metadata", "content_policy_fallbacks", "context_window_fallbacks", "models", "plugins", "preset",
-        "provider", "route", "user_config",
+        "compound_custom", "provider", "route", "user_config",
     )
 )  # fmt: skip
 """Members that affect a decision."""

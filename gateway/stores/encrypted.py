@@ -80,7 +80,7 @@ class EncryptedStore:
         return {item: nodes[id(node)] for item, node in found.items()}
 
     async def _decrypt_all(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-        """Return the decrypted ``nodes``, of which there may be thousands."""
+        """Return the decrypted ``nodes``. Other tasks run meanwhile, because there may be thousands."""
         found, work = [], 0
         for node in nodes:
             found.append(self._decrypt(node))

@@ -26,13 +26,13 @@ def items(number: int) -> list[dict[str, Any]]:
     return [{"type": "message", "role": "user", "id": own_id("msg_"), "content": []} for _ in range(number)]
 
 
-def encrypted(store: Store) -> Store:
+def encrypt_store(store: Store) -> Store:
     from gateway.stores.encrypted import EncryptedStore
 
     return EncryptedStore(store, [b"k" * 32])
 
 
-@pytest.fixture(params=[lambda store: store, encrypted], ids=["plain", "encrypted"])
+@pytest.fixture(params=[lambda store: store, encrypt_store], ids=["plain", "encrypted"])
 def store(request) -> Store:
     made: Store = request.param(MemoryStore(HOUR, GIB))
     return made

@@ -176,6 +176,7 @@ def found(**members: Any) -> tuple[tuple[str, str], ...]:
         ({"tools": [{"type": "advisor", "Model": "big"}]}, (("tools[].Model", "big"),)),
         ({"moderation": {"model": "judge"}}, (("moderation.model", "judge"),)),
         ({"extra_body": {"x": {"fallbacks": ["b"]}}}, (("extra_body.x.fallbacks[]", "b"),)),
+        ({"compound_custom": {"models": {"answering_model": "b"}}}, (("compound_custom.models.answering_model", "b"),)),
         ({"metadata": {"model": "a note"}, "user": "model"}, ()),
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"default": {"model": "x"}}}}]}, ()),
         ({"tools": [{"name": "f", "input_schema": {"properties": {"model": {"type": "string"}, "Model": {}}}}]}, ()),
