@@ -8,7 +8,8 @@
 - ``attempt_account``: records an attempt; ``reserving`` estimates a request
 - ``attempt_answer``: a response until its first content, made by ``answering``: a ``whole_answer`` or a ``stream``
 - ``delivering``: the tasks of a response; ``delivery`` is its state machine, ``body`` its body
-- ``checking``: where the operator's steps check the request and its attempts; ``checked_answers``: its response
+- ``checking``: where the operator's steps check the request and its attempts; ``checked_answers``: its response;
+  ``endpoint_gate``: endpoints that they cannot check
 - ``disconnect``: responses that continue without the client
 - ``kept_ids``: ids of stored objects in conversations
 - ``responding``: the headers of responses, and errors

@@ -14,6 +14,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
+from gateway.http.imports import imported
 from gateway.ledger.record import Record
 from gateway.realtime.closing import STALLED, UPSTREAM_LOST
 from gateway.realtime.dialing import OpenProvider
@@ -88,6 +89,8 @@ async def open_websocket(
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
         trace = service.tracing.begin(record, asked.headers, websocket.path)
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
+        if service.steps is not None:
+            (await imported("gateway.exchange.endpoint_gate")).check_endpoint(context, endpoint)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
         _connect_inbox(arrival, inbox)
         await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))

@@ -185,6 +185,7 @@ def _imported_function(name: str) -> Any:
 
 _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
+_GATE: Final = "gateway.exchange.endpoint_gate"
 
 
 def _modules_for(route: RelayRoute) -> tuple[str, ...]:
@@ -230,9 +231,11 @@ class _ServedRoute:
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
-        await import_all(self.modules)
+        await import_all(self.modules if service.steps is None else (*self.modules, _GATE))
 
         async def read_and_answer(exchange: Exchange) -> Response:
+            if service.steps is not None:
+                sys.modules[_GATE].check_endpoint(exchange.context, endpoint.name)
             relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
             read = _imported_function(route.read)
             relayed = await read(*route.passing, relaying.Relaying(endpoint.name, incoming, exchange), names)

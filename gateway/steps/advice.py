@@ -131,7 +131,7 @@ def _about_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tu
         yield (
             "note",
             (
-                f"steps: no step can read {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to "
+                f"steps: no step checks {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to "
                 "open them unchecked, list the others in `for: {endpoints: …}`, or set `unchecked: pass`"
             ),
         )

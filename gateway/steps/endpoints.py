@@ -1,29 +1,33 @@
-"""The endpoints whose content no step can read, and the parts of text that they would carry."""
+"""The endpoints other than conversations: the parts of text that they carry, and whether steps check them."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gateway.steps.loaded import LoadedStep
-from providers.endpoints.endpoint import EndpointName
+from gateway.steps.loaded import LoadedStep, StepSet
+from gateway.steps.scope import ClientFacts
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from trigate.steps import PARTS, Part
 
-_FILES: Final[frozenset[Part]] = frozenset(("input", "media", "other"))
+_ALL: Final[frozenset[Part]] = frozenset(PARTS)
+_INPUT: Final[frozenset[Part]] = frozenset(("input", "media", "other"))
 
-UNREADABLE: Final[Mapping[EndpointName, frozenset[Part]]] = MappingProxyType({
-    "files": _FILES, "uploads": _FILES, "vector_stores": _FILES, "containers": _FILES, "voices": _FILES,
-    "videos": _FILES, "transcriptions": _FILES, "translations": _FILES, "ocr": _FILES,
-    "realtime": frozenset(PARTS), "passthrough": frozenset(PARTS),
+CARRIED: Final[Mapping[EndpointName, frozenset[Part]]] = MappingProxyType({
+    **dict.fromkeys(ENDPOINTS, _INPUT),
+    **dict.fromkeys(("realtime", "passthrough", "batches", "message_batches"), _ALL),
 })  # fmt: skip
-"""Batches are not among them: their files are checked line by line."""
+"""The parts of text that requests to each endpoint, and its responses, may have."""
+
+CHECKED: Final[frozenset[EndpointName]] = frozenset()
+"""The endpoints whose texts steps check. Clients of a step cannot use the others."""
 
 
 def closes(step: LoadedStep, endpoint: str) -> bool:
     """Return whether clients of ``step`` cannot use ``endpoint``, because it carries text that the step must see.
 
     A step that only reports, or passes unchecked content, closes nothing; nor does one for other endpoints."""
-    carried = UNREADABLE.get(endpoint)  # type: ignore[call-overload]
-    if carried is None or step.only_reports or step.unchecked == "pass":
+    carried = CARRIED.get(endpoint)  # type: ignore[call-overload]
+    if carried is None or endpoint in CHECKED or step.only_reports or step.unchecked == "pass":
         return False
     if set(step.moments) <= {"finished"} or not step.parts & carried:
         return False
@@ -32,4 +36,9 @@ def closes(step: LoadedStep, endpoint: str) -> bool:
 
 def closed_endpoints(step: LoadedStep) -> Iterator[str]:
     """Yield the endpoints that ``step`` closes."""
-    return (name for name in UNREADABLE if closes(step, name))
+    return (name for name in CARRIED if closes(step, name))
+
+
+def closing_step(steps: StepSet, facts: ClientFacts) -> LoadedStep | None:
+    """Return a step that closes the endpoint of a request with ``facts``, ``None`` if it is open."""
+    return next((step for step in steps.for_exchange(facts) if closes(step, facts.endpoint)), None)

@@ -12,8 +12,9 @@ from gateway.config.steps import StepScope
 class ClientFacts:
     """The facts of a request that decide which steps apply.
 
-    ``models`` are the configured name of the requested model, then the name that the client wrote. ``endpoint`` is an
-    endpoint's name, or the API of a conversation. ``requested`` are the steps that the client lists."""
+    ``models`` are the configured name of the requested model, then the name that the client wrote; if there are none,
+    it may be every model. ``endpoint`` is an endpoint's name, or the API of a conversation. ``requested`` are the steps
+    that the client lists."""
 
     client: str | None = None
     group: str | None = None
@@ -30,7 +31,7 @@ def is_in_scope(scope: StepScope, name: str, facts: ClientFacts) -> bool:
         (not scope.on_request or name in facts.requested)
         and matches(scope.clients, (facts.client,))
         and matches(scope.groups, (facts.group,))
-        and matches(scope.models, facts.models)
+        and (not facts.models or matches(scope.models, facts.models))
         and matches(scope.endpoints, (facts.endpoint,))
     )
 

@@ -1,0 +1,114 @@
+"""Endpoints whose texts steps cannot check are closed to their clients, before anything is sent.
+
+Endpoints that silently skipped guardrails: https://github.com/BerriAI/litellm/issues/39007, #32201."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.relay.routes import ROUTES
+from gateway.steps.endpoints import CARRIED, CHECKED
+from providers.endpoints.endpoint import ENDPOINTS
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Reply, config, free_port, provider, request
+from tests.support.upstreams import fake_upstream
+
+CODE = """
+def check(check):
+    return []
+"""
+
+STEPS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "reports": {"action": "report"},
+    "passes": {"unchecked": "pass"},
+    "chats": {"for": {"endpoints": ["chat"]}},
+    "tools": {"parts": ["tools"]},
+    "models": {"for": {"models": ["m"]}},
+    "finished": {"at": ["finished"], "action": "mask"},
+}
+OPEN = ("nobody", "reports", "passes", "chats", "finished")
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory):
+    folder, port = tmp_path_factory.mktemp("steps"), free_port()
+    (folder / "steps.py").write_text(CODE)
+    file = folder / "trigate.yaml"
+    steps = []
+    for name, more in STEPS.items():
+        scope = {"clients": [name], **more.get("for", {})}
+        steps.append({"use": "./steps.py:check", "name": name, **more, "for": scope})
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "nobody")]
+    entry = {**provider("openai/m", upstream.url + "/v1", ["chat"], name="m"), "passthrough": True}
+    file.write_text(yaml.safe_dump(config([entry], port, client_keys=keys, steps=steps), sort_keys=False))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def ask(gateway, client: str, method: str, path: str, **headers: str) -> Reply:
+    sent = {"authorization": f"Bearer key-of-{client}-0123456789", **headers}
+    return request(f"http://127.0.0.1:{gateway.port}", method, path, {"model": "m"} if method == "POST" else None, sent)
+
+
+def path_of(route: str) -> str:
+    return re.sub(r"\{model\}", "m", re.sub(r"\{id\d*\}", "x1", route))
+
+
+ROUTED = sorted({(one.endpoint, one.method, path_of(one.path)) for one in ROUTES})
+
+
+def test_every_endpoint_has_its_parts_here():
+    assert set(CARRIED) == set(ENDPOINTS)
+    assert set(ENDPOINTS) >= CHECKED
+
+
+@pytest.mark.parametrize(("endpoint", "method", "path"), ROUTED)
+def test_every_path_of_an_endpoint_is_closed_to_clients_of_a_step(gateway, upstream, endpoint, method, path):
+    upstream.seen.clear()
+    for client in ("all", "models"):
+        reply = ask(gateway, client, method, path)
+        assert (reply.status, b"unchecked_endpoint" in reply.body) == (403, True), reply.body
+    assert not upstream.seen
+
+
+@pytest.mark.parametrize("client", OPEN)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/embeddings"), ("GET", "/v1/files"), ("POST", "/v1/videos")])
+def test_they_are_open_to_other_clients(gateway, client, method, path):
+    reply = ask(gateway, client, method, path)
+    assert b"unchecked_endpoint" not in reply.body
+
+
+def test_a_step_for_definitions_of_tools_does_not_concern_embeddings(gateway):
+    assert b"unchecked_endpoint" not in ask(gateway, "tools", "POST", "/v1/embeddings").body
+
+
+def test_a_passed_path_is_closed(gateway, upstream):
+    upstream.seen.clear()
+    assert b"unchecked_endpoint" in ask(gateway, "all", "POST", "/m/v1/anything").body
+    assert not upstream.seen
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime?model=m", "/m/v1/realtime"])
+def test_a_realtime_session_is_closed(gateway, path):
+    upgrade = {
+        "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }  # fmt: skip
+    reply = ask(gateway, "all", "GET", path, **upgrade)
+    assert (reply.status, b"unchecked_endpoint" in reply.body) == (403, True), reply.body
+    assert b"unchecked_endpoint" not in ask(gateway, "nobody", "GET", "/v1/realtime?model=none", **upgrade).body
+
+
+def test_an_unknown_step_is_a_mistake_of_the_request(gateway):
+    reply = ask(gateway, "nobody", "POST", "/v1/embeddings", **{"x-trigate-steps": "missing"})
+    assert reply.status == 400
+    assert b"there is no step 'missing' for this client" in reply.body
