@@ -6,7 +6,7 @@ from typing import Final
 from gateway.steps.shapes import Shape
 from gateway.steps.tables import APIS, answer_table_for, table_for
 
-_NO_TEXT: Final = ("exempt", "held", "data", "summary")
+_NO_TEXT: Final = ("exempt", "held", "foreign", "data", "summary")
 
 
 def exemptions() -> Iterable[tuple[str, str]]:

@@ -30,7 +30,7 @@ MAX_SEARCHES: Final = 1000
 
 _Text: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
 _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
-_NO_TEXT: Final = frozenset(("exempt", "held", "data", "summary", "echo"))
+_NO_TEXT: Final = frozenset(("exempt", "held", "foreign", "data", "summary", "echo"))
 _NO_JSON: Final = (b"", b"[DONE]")
 _PADDING: Final = re.compile(rb'"(?:obfuscation|p)":[ ]?+"[A-Za-z0-9]*+"')
 _STREAMED: Final = re.compile(r"delta|partial|candidates|contentBlock")

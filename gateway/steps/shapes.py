@@ -11,14 +11,18 @@ import attrs
 
 from trigate.steps import Part
 
-LeafKind: TypeAlias = Literal["text", "json", "exempt", "url", "data", "held", "tokens", "name", "summary", "echo"]
+LeafKind: TypeAlias = Literal[
+    "text", "json", "exempt", "url", "data", "held", "foreign", "tokens", "name", "summary", "echo",
+]  # fmt: skip
 """The treatment of a value.
 
-``text`` is text. ``json`` is JSON text, also in a string. ``exempt`` is no text: a model, an id, an enum, a signature.
-``url`` is an address or a data URL, ``data`` is base64. ``held`` is the id of content that only the provider has.
-``tokens`` is text or token ids, ``name`` a tool's name, which is text only if no passage has it as its tool.
-``echo`` repeats the request, or tokens of the text.
-``summary`` is a seal, whose text is that of the gateway's own compaction."""
+- ``text`` is text. ``json`` is JSON text, also in a string. ``tokens`` is text or token ids.
+- ``exempt`` is no text: a model, an id, an enum, a signature. ``echo`` repeats the request, or tokens of the text.
+- ``url`` is an address or a data URL, ``data`` is base64.
+- ``held`` is the id of content that only the provider has, ``foreign`` the same for turns, which steps must see.
+- ``name`` is a tool's name, which is text only if no passage has it as its tool.
+- ``summary`` is a seal, whose text is that of the gateway's own compaction.
+"""
 
 
 @attrs.frozen(eq=False)
@@ -141,6 +145,7 @@ FAILURE: Final = Shape(
 )
 """The shape of an error."""
 SUMMARY: Final = Shape(Leaf("summary"))
+FOREIGN: Final = Shape(Leaf("foreign"))
 HELD: Final = Shape(Leaf("held"))
 EXEMPT_LIST: Final = array(EXEMPT, EXEMPT_LEAF)
 MARK: Final = record(**exempt("type", "ttl", "mode", "scope"))

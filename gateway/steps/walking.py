@@ -13,6 +13,7 @@ from gateway.steps import json_texts
 from gateway.steps.json_texts import Member, document_text, is_document, raw_text, string_text
 from gateway.steps.shapes import ANYTHING, OTHER, Leaf, Scope, Shape
 from gateway.steps.text_pieces import Form, Removal, TextPiece, read_summary
+from providers.responses.ids import is_own_id
 from trigate.steps import Part, Passage
 
 
@@ -181,6 +182,9 @@ class TextWalk:
             case "name":
                 if string_text(self._body[start:end]) != context.tool:
                     self._add(leaf, path, context, start, end, "string")
+            case "foreign":
+                if not is_own_id(string_text(self._body[start:end])):  # those of the gateway are not sent
+                    self.unreadable.append(path)
             case "held":
                 self.held.append((path, string_text(self._body[start:end])))
 

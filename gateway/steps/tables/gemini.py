@@ -15,7 +15,7 @@ from gateway.steps.shapes import (
     EXEMPT,
     EXEMPT_LIST,
     FAILURE,
-    HELD,
+    FOREIGN,
     JOINED,
     NAME,
     TEXT,
@@ -123,7 +123,7 @@ _REQUEST: Final[dict[str, Shape]] = {
     "contents": array(_CONTENT, Leaf("text", "user"), turns=True), "systemInstruction": _content("system"),
     "tools": array(_TOOL), "toolConfig": _TOOLS, "generationConfig": _GENERATION,
     "safetySettings": array(record(None, **exempt("category", "threshold", "method"))),
-    "labels": ANYTHING, "cachedContent": HELD,
+    "labels": ANYTHING, "cachedContent": FOREIGN,
     "modelArmorConfig": record(None, **exempt("promptTemplateName", "responseTemplateName")),
     **exempt("model", "serviceTier", "store"),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from gateway.steps.shapes import (
     ECHO,
     EXEMPT,
     EXEMPT_LIST,
+    FOREIGN,
     HELD,
     JOINED,
     MARK,
@@ -124,18 +125,17 @@ ITEMS: Final[Mapping[str, Shape]] = {
     ),
     "program": _call(code=text(), fingerprint=EXEMPT, tool="program"),
     "program_output": _result("result"),
-    "item_reference": record(None, type=EXEMPT, id=HELD),
+    "item_reference": record(None, type=EXEMPT, id=FOREIGN),
     "compaction": _COMPACTION, "compaction_summary": _COMPACTION, "compaction_trigger": record(None, **_COMMON),
 }  # fmt: skip
 
-_BY_ROLE: Final = cases(
-    "role", record(None, content=CONTENT, **_COMMON),
-    {
-        "user": _message("user"), "assistant": _message("assistant"),
-        "system": _message("system"), "developer": _message("system"),
-    },
-)  # fmt: skip
-ITEM: Final = cases("type", _BY_ROLE, ITEMS)
+_ROLES: Final = {
+    "user": _message("user"), "assistant": _message("assistant"),
+    "system": _message("system"), "developer": _message("system"),
+}  # fmt: skip
+_BY_ROLE: Final = cases("role", record(None, content=CONTENT, **_COMMON), _ROLES)
+_UNTYPED: Final = cases("role", record(None, content=CONTENT, **{**_COMMON, "id": FOREIGN}), _ROLES)
+ITEM: Final = cases("type", _BY_ROLE, {**ITEMS, "": _UNTYPED})
 
 REQUEST: Final = record(
     None,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.request_texts import RequestTexts
 from providers.responses.compaction import compaction_item, summary
+from providers.responses.ids import own_id
 from trigate.steps import Passage
 
 
@@ -382,9 +383,28 @@ def test_the_latest_passages_follow_the_last_answer() -> None:
 
 
 def test_ids_of_content_that_only_a_provider_has_are_listed() -> None:
-    body = {"previous_response_id": "resp_1", "input": [{"type": "item_reference", "id": "msg_1"}]}
+    body = {"previous_response_id": "resp_1", "conversation": {"id": "conv_1"}, "input": "hi"}
 
-    assert texts_of("responses", body).held == (("previous_response_id", "resp_1"), ("input[0].id", "msg_1"))
+    assert texts_of("responses", body).held == (("previous_response_id", "resp_1"), ("conversation.id", "conv_1"))
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "path"),
+    [
+        ("responses", {"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
+        ("responses", {"input": [{"id": "msg_1"}]}, "input[0].id"),
+        ("gemini", {"cachedContent": "cachedContents/1", "contents": []}, "cachedContent"),
+    ],
+)
+def test_turns_that_only_a_provider_has_are_unreadable(api: str, body: Any, path: str) -> None:
+    assert texts_of(api, body).unreadable == (path,)
+
+
+def test_references_to_the_items_of_the_gateway_are_readable() -> None:
+    """They are resolved or dropped, and never sent."""
+    body = {"input": [{"type": "item_reference", "id": own_id("msg_")}, {"role": "user", "content": "hi", "id": "m"}]}
+
+    assert texts_of("responses", body).unreadable == ()
 
 
 def test_incomplete_json_is_an_error() -> None:
