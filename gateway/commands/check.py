@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import attrs
 import click
 
 from configfile.document import sentence
@@ -80,11 +81,15 @@ def check(
 
 
 def _step_remarks(config: Config) -> Sequence[tuple[Remark, str]]:
-    """Load the steps and return remarks on their consequences. Raises ``ConfigError``."""
+    """Load the steps and return remarks on their consequences. Raises ``ConfigError``.
+
+    Steps whose settings have variables without a value are left out."""
+    from gateway.config.step_checks import has_unresolved
     from gateway.steps.advice import consequences
     from gateway.steps.loading import load_steps
 
-    return tuple(consequences(config, load_steps(config)))
+    known = tuple(step for step in config.steps if not has_unresolved((step.use, step.settings)))
+    return tuple(consequences(config, load_steps(attrs.evolve(config, steps=known))))
 
 
 def _certificate_remarks(config: Config) -> Sequence[str]:

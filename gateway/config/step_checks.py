@@ -91,6 +91,14 @@ def _texts_of_variables(value: Any) -> Iterator[str]:
         yield from _texts_of_variables(member)
 
 
+def has_unresolved(value: Any) -> bool:
+    """Return whether ``value`` contains a variable without a value, or the path of a file that was not read."""
+    if isinstance(value, Unresolved):
+        return True
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(map(has_unresolved, members))
+
+
 def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str]]:
     """Return ``value`` with the texts of its secret files, and all its texts from variables and files."""
     secrets: list[str] = []
@@ -98,7 +106,8 @@ def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, lis
     def resolve(value: Any, path: Path) -> Any:
         if isinstance(value, SecretFile):
             try:
-                value = value.text().strip()
+                text = value.text()
+                value = text if isinstance(text, Unresolved) else text.strip()
             except Wrong as wrong:
                 findings.wrong(path, *wrong.words[:3])
                 return ""

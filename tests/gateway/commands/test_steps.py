@@ -256,3 +256,38 @@ def test_a_recording_is_tried_with_its_request_and_response(file, tmp_path):
         "response: 1 text",
     ]
     assert result.stdout.count("projects  report  project") == 2
+
+
+def test_a_check_without_variables_leaves_out_steps_that_need_them(file, tmp_path):
+    (tmp_path / "secret").write_text("word")
+    (tmp_path / "secret").chmod(0o600)
+    steps = f"""  - {{use: './steps.py:Needs', with: {{word: $STEP_WORD}}}}
+  - {{use: './steps.py:Needs', name: other, with: {{word: {{file: {tmp_path}/secret}}}}}}
+"""
+    path = file(steps)
+    assert invoke("check", path, "--no-env").returncode == 0
+    assert "STEP_WORD is not set" in invoke("check", path).stderr
+    assert "has no Needs" in invoke("check", path, env={"STEP_WORD": "word"}).stderr
+
+
+def install(folder: Path, name: str, *lines: str) -> None:
+    """Write the metadata of a package with entry points."""
+    place = folder / f"{name.replace('-', '_')}-1.2.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (place / "entry_points.txt").write_text("\n".join(("[trigate.steps]", *lines)))
+
+
+def test_entry_points_of_installed_packages_are_steps(file, tmp_path, monkeypatch):
+    installed = tmp_path / "installed"
+    install(installed, "acme-guards", "acme-guard = acme_guards.steps:check", "pii = acme_guards.steps:check")
+    (installed / "acme_guards").mkdir()
+    (installed / "acme_guards" / "steps.py").write_text("async def check(check):\n    return []\n")
+    monkeypatch.syspath_prepend(str(installed))
+    listed = invoke("steps").stdout
+    assert "acme-guard   acme_guards.steps:check  acme-guards 1.2" in listed
+    assert listed.count("pii ") == 1  # a package cannot replace a built-in kind
+    assert invoke("check", file("  - use: acme-guard\n")).returncode == 0
+    assert "did you mean acme-guard?" in invoke("check", file("  - use: acme-gard\n")).stderr
+    install(installed, "other-guards", "acme-guard = other_guards:check")
+    assert "several packages have a step acme-guard" in invoke("check", file("  - use: acme-guard\n")).stderr
