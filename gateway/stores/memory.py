@@ -43,13 +43,14 @@ class _StoredNode:
 
 
 NODES_PER_TURN: Final = 1000
-"""Nodes of a chain after which other tasks run: a conversation may have a hundred thousand."""
+"""Nodes that are read or deleted before other tasks run: a conversation may have a hundred thousand."""
 
 
 class MemoryStore:
     """A store of at most ``max_bytes``. Trees expire ``ttl`` seconds of ``clock`` after their last write.
 
-    Methods complete, or are cancelled before they begin. Only a long ``chain`` lets other tasks run meanwhile."""
+    Methods complete, or are cancelled before they begin. Long reads and deletions let other tasks run
+    meanwhile."""
 
     def __init__(self, ttl: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
@@ -112,8 +113,10 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         keys = [(owner, id) for id in dict.fromkeys(ids)]
         there = [key for key in keys if self._get_live(key) is not None]
-        for key in there:
+        for number, key in enumerate(there, 1):
             self._remove(key)
+            if number % NODES_PER_TURN == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
         return len(there)
 
     async def sweep(self) -> int:

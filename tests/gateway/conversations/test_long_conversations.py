@@ -69,3 +69,15 @@ async def test_reading_a_conversation_of_thousands_of_turns_lets_other_tasks_run
     with loop_steps() as steps:
         assert len(await conversation_store.items_of(store, OWNER, id)) == MANY
     assert steps.longest < LONGEST / 2, steps.task
+
+
+async def test_a_conversation_of_many_turns_is_deleted_between_the_turns_of_others():
+    """All turns were deleted in one step of the loop: 3,600 took 60 ms (CWE-400)."""
+    store = MemoryStore(HOUR, GIB)
+    id = await conversation_store.create(store, OWNER, EMPTY, [])
+    for _ in range(4 * MANY):
+        await conversation_store.append(store, OWNER, id, items(1))
+    with loop_steps() as steps:
+        await conversation_store.remove(store, OWNER, id)
+    assert steps.longest < LONGEST / 2, steps.task
+    assert (await store.size()).nodes == 0
