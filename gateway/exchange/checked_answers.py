@@ -7,6 +7,7 @@ import attrs
 import trio
 
 from gateway.exchange.answering import is_stream, read_choices
+from gateway.exchange.attempt_answer import count_answer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
@@ -82,7 +83,7 @@ class CheckedStartedStream(StartedStream):
             assert checks is not None, "it is checked"
             source = StreamSource(
                 CODECS[request.target.api], request.target.framing, limits.event, limits.answer,
-                partial(restore_name, names=names),
+                partial(restore_name, names=names), self._count_held,
             )  # fmt: skip
             self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage)
             streamed = is_stream(request, self.response.header("content-type"))
@@ -100,6 +101,9 @@ class CheckedStartedStream(StartedStream):
             with trio.CancelScope(shield=True):
                 await self._released.aclose()  # type: ignore[attr-defined]
         await super().aclose()
+
+    async def _count_held(self, size: int) -> int:
+        return await count_answer(self.source.target_request.context, self.scope, size, self.source.watch)
 
     def _note_usage(self) -> None:
         """Report what a refused response costs: its events with the usage are not released."""

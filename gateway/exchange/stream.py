@@ -119,7 +119,7 @@ class StartedStream:
         self._other_attempts = other_attempts
         self.first_lane = first_lane
         self._observed_lane = observed_lane
-        self._scope = scope
+        self.scope = scope
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
     async def begin(self) -> None:
@@ -187,7 +187,7 @@ class StartedStream:
                 size += len(out)
                 seen += len(chunk)
                 if seen > self._counted:
-                    self._counted = await count_answer(source.target_request.context, self._scope, seen, source.watch)
+                    self._counted = await count_answer(source.target_request.context, self.scope, seen, source.watch)
                 if seen <= MAX_HELD:
                     self.forwarded_pieces.append((chunk, out))
                 if lane.progress.committed or lane.progress.error is not None or size > MAX_HELD:

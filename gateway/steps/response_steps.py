@@ -4,7 +4,7 @@ A stream whose steps can change it is released as events, which the client's lan
 events are released unchanged once the steps have released their text."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -53,19 +53,24 @@ from streams.pipe import Watch
 Change: TypeAlias = Callable[[Event], Event]
 """Changes an event before its check, such as the name of a tool."""
 
+COUNTED: Final = 64 * 1024
+"""Characters of held text beyond which they are counted."""
+
 _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 
 
 @attrs.frozen(eq=False, repr=False)
 class StreamSource:
     """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
-    ``change`` is applied to each event first."""
+    ``change`` is applied to each event first. ``count_held`` counts characters of held text in the client's share
+    of memory, and returns the size at which to call it again."""
 
     codec: Codec
     framing: Framing
     event_limit: int
     answer_limit: int
     change: Change
+    count_held: Callable[[int], Awaitable[int]]
 
 
 class ResponseSteps:
@@ -188,6 +193,8 @@ class CheckedStream:
         self._open: set[int] = set()
         self._over = False
         self._is_at_end = False
+        self._released_characters = 0
+        self._next_count = COUNTED
         self._scope = trio.CancelScope()
 
     async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -258,6 +265,15 @@ class CheckedStream:
             await chain.feed(())  # raises the refusal
         raise AssertionError("only a refusal cuts the stream")
 
+    async def _note_held(self, chain: Chain, held: int) -> None:
+        """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
+        if held > self._source.answer_limit:
+            for stage in chain.holding_stages():
+                self._checks.session.note_failure(stage.step, "response", "too_long")
+                stage.is_bypassed = True
+        else:
+            self._next_count = await self._source.count_held(held)
+
     def _cut(self) -> None:
         self._scope.cancel()
 
@@ -280,7 +296,12 @@ class CheckedStream:
             for event in events:
                 self._note(event)
             changed = [self._source.change(event) for event in events]
-            released[choice] = await self._chain(choice).feed(changed)
+            chain = self._chain(choice)
+            released[choice] = out = await chain.feed(changed)
+            self._released_characters += sum(len(event.text) for event in out if isinstance(event, _TEXTS))
+            if self.characters - self._released_characters > min(self._next_count, self._source.answer_limit):
+                await self._note_held(chain, self.characters - self._released_characters)
+                out += await chain.feed(())
         if self._checks.session.awaits_verdict and any(released.values()):
             await self._checks.session.verdict_during()
         if self._checks.translates:

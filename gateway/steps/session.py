@@ -10,7 +10,7 @@ import trio
 
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
-from gateway.steps.runner import StepFailed, run_step
+from gateway.steps.runner import StepFailed, StepFailure, run_step
 from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Passage
@@ -85,15 +85,20 @@ class StepSession:
         try:
             findings = await run_step(step, check)
         except StepFailed as failed:
-            record.failure = failed.reason
-            record.add("reported" if step.only_reports else "unchecked")
-            if step.unchecked == "refuse" and not step.only_reports:
-                raise unavailable(step.name, failed.reason, failed.retry_after) from None
+            self.note_failure(step, at, failed.reason, failed.retry_after)
             return [[] for _ in passages]
         finally:
             record.calls += 1
             record.seconds += time.perf_counter() - began
         return self._apply(step, passages, findings, at)
+
+    def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
+        """Record that ``step`` could not check something. Raises ``GatewayError`` (503) where that is refused."""
+        record = self.records.of(step.name, at)
+        record.failure = reason
+        record.add("unchecked")
+        if step.unchecked == "refuse" and not step.only_reports:
+            raise unavailable(step.name, reason, retry_after)
 
     def _apply(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment

@@ -67,12 +67,24 @@ class HoldingStage:
         self._opened: set[int] = set()
         self._sealed: set[Run] = set()  # reasoning with a signature
         self.is_over = False
+        self.is_bypassed = False
+        """True if everything is released unchecked from now on."""
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         if self.add(events) is None:
             return [event for event in events if isinstance(event, ErrorInfo)]
-        await self.judge()
+        if self.is_bypassed:
+            for run in self._runs:
+                self.release(run, run.length)
+        else:
+            await self.judge()
         return self.drain()
+
+    def release_all(self) -> None:
+        """Release everything."""
+        for run in self._runs:
+            run.is_complete = True
+            self.release(run, run.length)
 
     def add(self, events: Sequence[Event]) -> Sequence[Run] | None:
         """Hold ``events``, and return their new runs; ``None`` after a failure, which discards everything held."""
@@ -226,12 +238,6 @@ class WholeStage(StepStage):
         """Return the runs that the step has to see."""
         return [run for run in self._runs if self.concerns(run)]
 
-    def release_all(self) -> None:
-        """Release everything."""
-        for run in self._runs:
-            run.is_complete = True
-            self.release(run, run.length)
-
 
 async def judge_together(stages: Sequence[WholeStage]) -> None:
     """Check several responses of one request, such as its choices, in a single call of their step."""
@@ -342,14 +348,17 @@ class WatchingStage(StepStage):
     async def judge(self) -> None:
         for run in self._runs:
             run.release(run.length)
-        unchecked = sum(run.length - run.checked for run in self._seen)
-        if unchecked and (self.is_over or (self._waits and unchecked >= BETWEEN_CALLS and not self._calls)):
-            self._start_call()
+        self._call_if_due()
         while self._waits and self.is_over and self._calls:
             self._idle = trio.Event()
             await self._idle.wait()
         if self._refused is not None:
             raise self._refused
+
+    def _call_if_due(self) -> None:
+        unchecked = sum(run.length - run.checked for run in self._seen)
+        if unchecked and (self.is_over or (self._waits and unchecked >= BETWEEN_CALLS and not self._calls)):
+            self._start_call()
 
     def _start_call(self) -> None:
         passages = []
@@ -369,6 +378,8 @@ class WatchingStage(StepStage):
             self._end_response()
         finally:
             self._calls -= 1
+            if self._refused is None:
+                self._call_if_due()  # for text that came during the call
             self._idle.set()
 
 
@@ -415,6 +426,10 @@ class Chain:
         for stage in self._stages:
             released = await stage.feed(released)
         return released
+
+    def holding_stages(self) -> list[StepStage]:
+        """Return the stages that hold text."""
+        return [stage for stage in self._stages if isinstance(stage, StepStage) and stage.held_characters]
 
     @property
     def has_masked(self) -> bool:

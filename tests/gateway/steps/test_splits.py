@@ -70,6 +70,10 @@ class _Pieces:
         raise StopAsyncIteration
 
 
+async def count_held(size: int) -> int:
+    return size * 2
+
+
 async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
     """Return each release of a stream."""
     released: list[bytes] = []
@@ -79,7 +83,7 @@ async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
         )
         session.start_during(None)
         codec = CODECS[api]
-        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, lambda event: event)
+        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, lambda event: event, count_held)
         stream = CheckedStream(ResponseSteps(session, [step], restores=False), source, Watch(Timeouts()), lambda: None)
         released += [piece async for piece in stream.chunks(_Pieces(pieces))]
     return released

@@ -1,0 +1,177 @@
+"""Steps and time: keep-alives while text is held, deadlines, the end of connections, and too much text (S39, S42, S44,
+S51, S52 and S54 of ``step-behaviours.md``)."""
+
+import http.client
+import json
+import time
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, eventually, free_port, provider
+from tests.support.upstreams import Script, render
+
+CODE: Final = """
+import re
+import time
+from pathlib import Path
+import trio
+from trigate.steps import Finding
+
+WORD = re.compile(r"falcon-\\d+")
+EVENTS = Path(__file__).with_name("events")
+
+async def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+async def sleeps(check):
+    with EVENTS.open("a") as file:
+        file.write("called\\n")
+    try:
+        await trio.sleep(60)
+    except trio.Cancelled:
+        with EVENTS.open("a") as file:
+            file.write("cancelled\\n")
+        raise
+    return []
+"""
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "whole": {"action": "refuse", "at": ["response"]},
+    "whole-mask": {"action": "mask", "at": ["response"]},
+    "window": {"action": "refuse", "at": ["response"], "hold": 12},
+    "nothing": {"action": "refuse", "at": ["response"], "hold": "nothing"},
+    "lenient": {"action": "refuse", "at": ["response"], "unchecked": "pass"},
+    "sleeping": {"use": "./steps.py:sleeps", "action": "refuse", "deadline": "30s"},
+    "late": {"use": "./steps.py:sleeps", "action": "refuse", "deadline": "0.2s"},
+}
+SSE: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.fixture(scope="module")
+def gateway(by_hand, folder):
+    (folder / "steps.py").write_text(CODE)
+    port = free_port()
+    steps = [
+        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
+    ]
+    more = {
+        "client_keys": [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS],
+        "steps": steps,
+        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+        "keep_alive": "0.3s",
+        "limits": {"answer": "200kB", "event": "100kB"},
+    }
+    file = folder / "trigate.yaml"
+    entries = [provider("openai/m", by_hand.url, ["chat"], name="m")]
+    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def begin(gateway, client: str, *, stream: bool = True) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+    return connection
+
+
+def chunks(text: str) -> list[bytes]:
+    return [
+        b"%x\r\n%b\r\n" % (len(one), one)
+        for one in render(Script(text=text), "chat", {"stream": True, "model": "m"}).pieces
+    ]
+
+
+@pytest.mark.parametrize("client", ["whole", "whole-mask"])
+def test_held_text_has_keep_alives_and_a_late_refusal_is_an_error_event(gateway, by_hand, client):
+    connection = begin(gateway, client)
+    with by_hand.accept() as upstream:
+        upstream.read_request()
+        pieces = chunks("falcon-77 and more")
+        upstream.send(SSE + b"".join(pieces[:3]))
+        response = connection.getresponse()
+        assert response.status == 200
+        first = response.read1(65536)
+        assert first == b": ping\n\n"
+        upstream.send(b"".join(pieces[3:]) + b"0\r\n\r\n")
+        body = first + response.read()
+    connection.close()
+    assert b"falcon" not in body
+    if client == "whole":
+        assert b"content_filter" in body
+        assert b"[DONE]" not in body
+    else:
+        assert b"[WORD_" in body
+        assert b"[DONE]" in body
+
+
+@pytest.mark.parametrize("client", ["window", "nothing"])
+def test_a_refusal_closes_the_connection_of_the_provider(gateway, by_hand, client):
+    connection = begin(gateway, client)
+    with by_hand.accept() as upstream:
+        upstream.read_request()
+        upstream.send(SSE + b"".join(chunks("a text that begins well " * 60)[:-2]))
+        response = connection.getresponse()
+        assert response.status == 200
+        assert b"begins" in response.read1(65536)
+        pieces = chunks("falcon-77 " + "and much more text " * 80)
+        upstream.send(b"".join(pieces[1:-2]))
+        began = time.perf_counter()
+        assert upstream.closed_after(began) < 1
+        body = response.read()
+    connection.close()
+    assert b"content_filter" in body
+    assert b"[DONE]" not in body
+    if client == "window":
+        assert b"falcon" not in body
+
+
+def test_a_step_that_is_late_is_an_error_of_its_own(gateway):
+    began = time.perf_counter()
+    connection = begin(gateway, "late")
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    assert response.status == 503
+    assert b"step_unavailable" in body
+    assert time.perf_counter() - began < 5
+
+
+def test_a_client_that_leaves_cancels_the_step(gateway, folder):
+    file = folder / "events"
+    file.write_text("")
+    connection = begin(gateway, "sleeping")
+    eventually(lambda: "called" in file.read_text(), what="the call")
+    connection.close()
+    began = time.perf_counter()
+    eventually(lambda: "cancelled" in file.read_text(), what="the end of the call")
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize("client", ["whole", "lenient"])
+def test_more_text_than_an_answer_may_have_is_unchecked(gateway, by_hand, client):
+    connection = begin(gateway, client)
+    with by_hand.accept() as upstream:
+        upstream.read_request()
+        pieces = chunks("word " * 5000)
+        text = b"".join(pieces[1:-2])
+        upstream.send(SSE + pieces[0] + text * 12 + b"".join(pieces[-2:]) + b"0\r\n\r\n")
+        response = connection.getresponse()
+        body = response.read()
+    connection.close()
+    if client == "whole":  # after a keep-alive it is an error event
+        assert response.status in (200, 503)
+        assert b"too_long" in body
+        assert b"word" not in body
+    else:
+        assert response.status == 200
+        assert body.count(b"word word") > 20000
+        assert body.endswith(b"data: [DONE]\n\n")
