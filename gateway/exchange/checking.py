@@ -2,7 +2,7 @@
 only where steps are configured."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -35,7 +35,7 @@ from providers.neutral.codec import Reply
 from streams.errors import invalid
 from streams.events import AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
-from trigate.steps import Check, Passage
+from trigate.steps import Check, Part, Passage
 
 
 class ConversationTexts:
@@ -43,21 +43,25 @@ class ConversationTexts:
 
     ``body`` and ``earlier`` are the request's bytes and stored items with all edits."""
 
-    def __init__(self, incoming: Incoming, body: RequestTexts, earlier: RequestTexts | None) -> None:
+    def __init__(
+        self, incoming: Incoming, parts: Collection[Part], body: RequestTexts, earlier: RequestTexts | None
+    ) -> None:
         self.incoming = incoming
+        self._parts = parts
         self.passages: Sequence[Passage] = (*(() if earlier is None else earlier.passages), *body.passages)
         self.unreadable = body.unreadable
         self._body = body
         self._earlier = earlier
 
     @classmethod
-    async def of(cls, incoming: Incoming) -> "ConversationTexts":
-        body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body)
+    async def of(cls, incoming: Incoming, parts: Collection[Part]) -> "ConversationTexts":
+        """Return the texts of the request and its earlier turns that belong to ``parts``."""
+        body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body, parts)
         earlier = None
         if incoming.earlier:
             items = await offload(incoming.earlier_size, msgspec.json.encode, {"input": incoming.earlier})
-            earlier = await offload(len(items), RequestTexts.of, "responses", items)
-        return cls(incoming, body, earlier)
+            earlier = await offload(len(items), RequestTexts.of, "responses", items, parts)
+        return cls(incoming, parts, body, earlier)
 
     def is_latest(self, passage: Passage) -> bool:
         return passage in self._body.passages and self._body.is_latest(passage)
@@ -68,7 +72,7 @@ class ConversationTexts:
         if self._earlier is not None and (before := [edit for edit in edits if edit[0] not in own]):
             items = msgspec.json.decode(self._earlier.replace(before))["input"]
             changed = attrs.evolve(changed, earlier=tuple(items))
-        return await type(self).of(changed)  # type: ignore[return-value]
+        return await type(self).of(changed, self._parts)  # type: ignore[return-value]
 
     async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
         if not edits:
@@ -116,7 +120,9 @@ class SessionChecks:
             return request
         names = tuple(step.name for step in steps)
         if names not in self._by_entries:
-            texts = await self.session.check_texts(steps, await ConversationTexts.of(request.incoming))
+            texts = await self.session.check_texts(
+                steps, await ConversationTexts.of(request.incoming, self.session.parts)
+            )
             self._by_entries[names] = request.with_incoming(texts.incoming)
         return self._by_entries[names]
 
@@ -146,7 +152,9 @@ async def recall_and_check(planning: Planning) -> None:
         return
     session, incoming = checks.session, planning.incoming
     try:
-        texts = await session.check_texts(session.steps_at("request"), await ConversationTexts.of(incoming))
+        texts = await session.check_texts(
+            session.steps_at("request"), await ConversationTexts.of(incoming, session.parts)
+        )
     except RefusedByStep as refused:
         if refused.stop_text is None:
             raise
@@ -165,7 +173,7 @@ async def _recall_masked(planning: Planning, session: StepSession, original: Inc
             planning.incoming = attrs.evolve(planning.incoming, earlier=masked.earlier)
         return
     # The earlier turns are in the body now: only the client's own part is stored again.
-    own = await session.check_texts(session.steps_at("request"), await ConversationTexts.of(original))
+    own = await session.check_texts(session.steps_at("request"), await ConversationTexts.of(original, session.parts))
     planning.incoming = own.incoming
     await recall_turns(planning)
     planning.incoming = masked

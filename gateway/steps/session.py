@@ -13,7 +13,7 @@ from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.runner import StepFailed, StepFailure, run_step
 from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
-from trigate.steps import Action, Check, Finding, Moment, Passage
+from trigate.steps import Action, Check, Finding, Moment, Part, Passage
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a function in a task of the request."""
@@ -71,6 +71,11 @@ class StepSession:
         self._during: list[Passage] = []
         self._verdict = trio.Event()
         self._refused: GatewayError | None = None
+
+    @property
+    def parts(self) -> frozenset[Part]:
+        """The parts that a step sees. The texts of others need not be read."""
+        return frozenset(part for step in self.steps for part in step.parts)
 
     # Any moment
 
