@@ -96,19 +96,16 @@ class StepFaults:
 def _load_step(settings: StepSettings, order: int, folder: Path, before: StepSet | None) -> LoadedStep:
     faults = StepFaults(settings)
     same = before.by_name.get(settings.name) if before is not None else None
-    if same is not None and same.settings == settings:
+    if same is not None and (same.settings, same.settings.secrets) == (settings, settings.secrets):
         return attrs.evolve(same, order=order)
     row = None if settings.is_code else KINDS.get(settings.use)
-    if row is not None:
-        step, options = _make_kind(row, settings, faults), StepOptions()
-        plan = planned_step(settings, row, is_code=False)
-    else:
-        target = _find(settings.use, folder, faults)
-        options = options_of(target)
-        plan = planned_step(settings, options, is_code=True)
-        step = _make_code(target, settings, faults)
+    target = None if row is not None else _find(settings.use, folder, faults)
+    options = StepOptions() if row is not None else options_of(target)
+    plan = planned_step(settings, row or options, is_code=row is None)
     if found := tuple(contradictions(settings, plan)):
         raise StepUnusable(faults.at(key, *words) for key, *words in found)
+    observes = row is None and set(plan.at) == {"finished"} and not _has_action(settings, options)
+    step = _make_code(target, settings, faults, observes=observes) if row is None else _make_kind(row, settings, faults)
     resource = StepResource(settings.name, step) if _is_context(step) else None
     if resource is None:
         _check_labels(step, plan, faults)
@@ -122,10 +119,10 @@ def _load_step(settings: StepSettings, order: int, folder: Path, before: StepSet
         frozenset(plan.parts),  # type: ignore[arg-type]
         StepState(trio.CapacityLimiter(settings.concurrent), resource=resource),
         function=None if resource is not None else step,
-        is_observer=row is None and plan.at == ("finished",) and not _has_action(settings, options),
+        is_observer=observes,
         is_inline=row is not None and row.is_inline,
         remembers=options.remember if row is None else row.remembers,
-        wants_content=settings.settings.get(CONTENT) is True,
+        wants_content=observes and settings.settings.get(CONTENT) is True,
     )
 
 
@@ -252,9 +249,13 @@ def _member(module: ModuleType, name: str, place: str, faults: StepFaults) -> An
     return found
 
 
-def _make_code(target: Any, settings: StepSettings, faults: StepFaults) -> Any:
-    """Return the step of an object: itself, or for a class or a context manager its result with the settings."""
-    given = {name: value for name, value in settings.settings.items() if name != CONTENT}
+def _make_code(target: Any, settings: StepSettings, faults: StepFaults, *, observes: bool) -> Any:
+    """Return the step of an object: itself, or for a class or a context manager its result with the settings.
+
+    The settings of a step that ``observes`` have one of the gateway."""
+    given = {name: value for name, value in settings.settings.items() if not observes or name != CONTENT}
+    if observes and not isinstance(settings.settings.get(CONTENT, False), bool):
+        faults.stop("`content` is not true or false", "write `content: true` for records with texts", key=("with",))
     if inspect.isclass(target) or _makes_context(target):
         step = _call_with(target, given, settings.use, faults)
     elif given:

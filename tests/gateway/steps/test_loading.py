@@ -182,6 +182,25 @@ def test_an_observer_is_code_that_only_gets_finished_requests(tmp_path):
     assert (observer.is_observer, observer.wants_content, masking.is_observer) == (True, True, False)
 
 
+def test_content_is_a_setting_of_observers_alone(tmp_path):
+    text = "  - {use: './steps.py:Words', with: {words: [], content: [a]}}\n"
+    assert load_steps(step_config(tmp_path, text, CODE)).steps[0].settings.settings["content"] == ["a"]
+    with pytest.raises(ConfigError, match=r"steps\[0\].with: .* is a function, which takes no settings"):
+        load_steps(step_config(tmp_path, "  - {use: './steps.py:plain', with: {content: true}}\n", CODE))
+    with pytest.raises(ConfigError, match=r"steps\[0\].with: `content` is not true or false"):
+        load_steps(step_config(tmp_path, "  - {use: './steps.py:save', at: [finished], with: {content: 1}}\n", CODE))
+
+
+def test_a_changed_secret_file_changes_the_step(tmp_path):
+    secret = tmp_path / "secret"
+    text = f"  - {{use: './steps.py:Words', with: {{words: [{{file: {secret}}}]}}}}\n"
+    secret.write_text("red")
+    before = load_steps(step_config(tmp_path, text, CODE))
+    secret.write_text("blue")
+    after = load_steps(step_config(tmp_path, text, CODE), before)
+    assert labels(after.steps[0], "a red house", "the blue sky") == ["blue"]
+
+
 def facts(**more) -> ClientFacts:
     return ClientFacts(**{"client": "app", "group": "eng", "models": ("gpt-5",), "endpoint": "chat", **more})
 
