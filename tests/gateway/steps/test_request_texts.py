@@ -407,9 +407,46 @@ def test_references_to_the_items_of_the_gateway_are_readable() -> None:
     assert texts_of("responses", body).unreadable == ()
 
 
-def test_incomplete_json_is_an_error() -> None:
+@pytest.mark.parametrize("body", ['{"messages": [', '{"a": 1}}', '{"a": 1} {"b": 2}', '{"a": 1, "a": 2}]', ""])
+def test_what_is_not_one_json_value_is_an_error(body: str) -> None:
     with pytest.raises(NotJson):
-        texts_of("chat", b'{"messages": [')
+        texts_of("chat", body.encode())
+
+
+def test_every_member_of_an_api_without_a_table_is_text() -> None:
+    assert rows("toy", {"words": "one", "turns": [{"say": "two"}], "n": 5}) == [
+        ("other", "words", "words", None),
+        ("other", "words", "one", None),
+        ("other", "turns", "turns", None),
+        ("other", "turns", '[{"say": "two"}]', None),
+        ("other", "n", "n", None),
+    ]
+
+
+@pytest.mark.parametrize("signature", [None, "c2ln"])
+@pytest.mark.parametrize(
+    ("api", "block", "members"),
+    [
+        ("gemini", {"text": "secret", "thought": True}, ("thoughtSignature",)),
+        ("converse", {"reasoningContent": {"reasoningText": {"text": "secret"}}},
+         ("reasoningContent", "reasoningText", "signature")),
+    ],
+)  # fmt: skip
+def test_only_reasoning_with_a_signature_is_removed(api: str, block: Any, members: Any, signature: Any) -> None:
+    block = json.loads(json.dumps(block))
+    inner = block
+    for name in members[:-1]:
+        inner = inner[name]
+    if signature:
+        inner[members[-1]] = signature
+    turns, parts = ("contents", "parts") if api == "gemini" else ("messages", "content")
+    role = "model" if api == "gemini" else "assistant"
+
+    found = mask_secret(api, {turns: [{"role": role, parts: [block, {"text": "fine"}]}]}, "secret")[turns][0][parts]
+
+    assert found[-1] == {"text": "fine"}
+    assert len(found) == (1 if signature else 2)
+    assert "secret" not in json.dumps(found)
 
 
 def test_the_summary_of_an_own_compaction_is_text() -> None:
