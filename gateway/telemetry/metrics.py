@@ -8,7 +8,7 @@ import contextlib
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +33,8 @@ MOST_CLIENTS: Final = 1000  # clients outside of the file: keys come and go whil
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
+STEP_LABELS: Final = 50
+"""The most labels of the findings of one step."""
 
 
 class ClientLabels(dict[str | None, str]):
@@ -73,6 +75,7 @@ class Metrics:
         self._shown: dict[str, str] = {}  # the group in each client's info metric
         self._met: dict[str, str | None] = {}  # models of wildcard entries, with the first client of each
         self._queues: set[str] = set()  # entries that had waiting requests
+        self._step_labels: dict[str, set[str]] = {}
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # limits that were reported
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
@@ -169,11 +172,26 @@ class Metrics:
             self.add(rows.DROPS, api, provider)
         if ended == "client_disconnected":
             self.add(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
+        if record.steps is not None:
+            self._count_steps(line["steps"])
         if record.cache is not None and record.cache != "off":
             self._count_cached(record, client, line)
         if record.attempts:
             self._count_call(record, provider, model, line)
             self._observe_times(record, line["duration_ms"] / 1000, (provider, model, lane))
+
+    def _count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
+        for one in steps:
+            name, at = one["step"], one["at"]
+            self.add(rows.STEP_OUTCOMES, name, at, one["outcome"])
+            self.observe(rows.STEP_SECONDS, one["ms"] / 1000, name, at)
+            if "failure" in one:
+                self.add(rows.STEP_FAILURES, name, one["failure"])
+            known = self._step_labels.setdefault(name, set())
+            for label, count in one.get("labels", {}).items():
+                if label not in known and len(known) < STEP_LABELS:
+                    known.add(label)
+                self.add(rows.STEP_FINDINGS, name, label if label in known else OTHER, by=count)
 
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:

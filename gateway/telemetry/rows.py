@@ -203,6 +203,22 @@ CACHE_FAILURES = MetricRow(
     "trigate_cache_failures_total", "counter",
     "Failures of the cache: it was unavailable or took over 50 ms. The request then goes to its provider.",
 )  # fmt: skip
+STEP_OUTCOMES = MetricRow(
+    "trigate_step_outcomes_total", "counter", "Exchanges by the outcome of each step that checked them.",
+    ("step", "at", "outcome"),
+)  # fmt: skip
+STEP_FAILURES = MetricRow(
+    "trigate_step_failures_total", "counter", "Exchanges with content that a step could not check, by the reason.",
+    ("step", "failure"),
+)  # fmt: skip
+STEP_FINDINGS = MetricRow(
+    "trigate_step_findings_total", "counter", "Findings of steps by label, at most 50 labels of a step; then `other`.",
+    ("step", "label"),
+)  # fmt: skip
+STEP_SECONDS = MetricRow(
+    "trigate_step_seconds", "histogram", "Time that a step took in an exchange, all its calls together.",
+    ("step", "at"), (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -233,6 +249,7 @@ ROWS: Final = (
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
     LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
-    CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
+    CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, STEP_OUTCOMES, STEP_FAILURES,
+    STEP_FINDINGS, STEP_SECONDS, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,
 )  # fmt: skip

@@ -259,3 +259,21 @@ def test_a_streamed_stop_ends_as_the_api_ends(gateway, upstream, api, prompt):
     assert status == 200
     assert WORDS[api] in json.dumps(events_of(api, body))
     assert b"falcon" not in body
+
+
+def test_metrics_count_outcomes_failures_and_findings(gateway, upstream):
+    upstream.script(Script(text="fine"))
+    ask(gateway, "mask", "about falcon-12 and falcon-13")
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+
+    def page() -> str:
+        connection.request("GET", "/metrics", headers={"authorization": "Bearer key-of-mask-0123456789"})
+        return connection.getresponse().read().decode()
+
+    row = 'trigate_step_outcomes_total{at="request",outcome="masked",step="mask"}'
+    eventually(lambda: row in page(), what="the outcome")
+    text = page()
+    connection.close()
+    assert 'trigate_step_findings_total{label="word",step="mask"}' in text
+    assert 'trigate_step_seconds_count{at="request",step="mask"}' in text
+    assert "falcon" not in text
