@@ -85,6 +85,9 @@ class Planning:
         )  # fmt: skip
 
 
+SEARCHED: Final = 16
+"""Bytes in which a few words are searched for in the time in which one byte is read."""
+
 PlanningStep: TypeAlias = Callable[[Planning], Awaitable[None]]
 """Adds one concern to a request. Raises ``GatewayError`` to reject it."""
 
@@ -108,16 +111,18 @@ async def find_targets(planning: Planning) -> None:
     """Find the candidates for the requested model that the client may use and that store the objects it refers to."""
     context, owner = planning.context, planning.memory.owner
     accounts = context.service.accounts
-    kept = None
-    if accounts.changes_ids and accounts.may_contain_ids(planning.incoming.body):
-        kept = await with_native_ids(context, owner, planning.incoming)
-        planning.incoming = kept.incoming
+    kept, size = None, 0
+    if accounts.changes_ids:
+        size = len(planning.incoming.body) // SEARCHED
+        if await offload(size, accounts.may_contain_ids, planning.incoming.body):
+            kept = await with_native_ids(context, owner, planning.incoming)
+            planning.incoming = kept.incoming
     plan = _plan_targets(planning)
     if plan.retries.deadline < math.inf:
         plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
     planning.plan = plan if kept is None else kept.restrict(plan)
     if accounts.changes_ids:
-        planning.replace_ids = request_id_replacer(context, owner, planning.incoming)
+        planning.replace_ids = await offload(size, request_id_replacer, context, owner, planning.incoming)
 
 
 async def check_further_models(planning: Planning) -> None:
