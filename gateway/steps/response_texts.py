@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from gateway.steps.json_texts import without_surrogates
+from gateway.steps.runs import WITHOUT_TEXT
 from gateway.steps.shapes import ANYTHING, Shape
 from gateway.steps.tables import TextTable, answer_table_for
 from streams.events import ErrorInfo, Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
@@ -197,13 +198,14 @@ def reported_strings(events: Iterable[Event]) -> Iterator[str]:
 
 
 def all_strings(value: Any) -> Iterator[str]:
-    """Yield each string in a decoded JSON value, and each name of a member."""
+    """Yield each string in a decoded JSON value that steps see in an item, and each name of a member."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield name
-            yield from all_strings(inner)
+            if name not in WITHOUT_TEXT:
+                yield from all_strings(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from all_strings(inner)

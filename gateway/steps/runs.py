@@ -30,9 +30,11 @@ TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 UNREAD: Final = "unknown members"
 """The kind of an item with passages of a provider's event that its reader does not report."""
 
-_SEALED: Final = frozenset(("signature", "data", "encrypted_content", "thoughtSignature", "thought_signature", "id",
-                            "type", "format", "field", "index", "status", "encrypted_index", "call_id", "item_id",
-                            "annotation_index", "redactedContent", "b64_json", "bytes"))  # fmt: skip
+WITHOUT_TEXT: Final = frozenset((
+    "signature", "data", "encrypted_content", "thoughtSignature", "thought_signature", "id", "type", "format", "field",
+    "index", "status", "encrypted_index", "call_id", "item_id", "annotation_index", "redactedContent", "b64_json",
+    "bytes",
+))  # fmt: skip
 """Members of items without text that a model or a person reads."""
 
 
@@ -149,7 +151,7 @@ def item_texts(part: Part, path: str, item: Any, known: str = "") -> tuple[ItemT
                 found.append(ItemText(part, at, value, keys))
         elif isinstance(value, dict):
             for key, one in value.items():
-                if key not in _SEALED:
+                if key not in WITHOUT_TEXT:
                     walk(one, f"{at}.{key}", (*keys, key))
         elif isinstance(value, list):
             for index, one in enumerate(value):

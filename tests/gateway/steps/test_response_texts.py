@@ -17,7 +17,7 @@ from gateway.steps.exemptions import exempt_answer_paths
 from gateway.steps.response_texts import UnreadTexts, reported_strings, response_texts
 from gateway.steps.tables.gemini import camel_case
 from providers.apis import CODECS
-from streams.events import ErrorInfo, TextDelta
+from streams.events import ErrorInfo, NativeItem, TextDelta
 from tests.support.recordings import ABSENT, CORPUS, recordings
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
@@ -213,3 +213,15 @@ def test_a_large_response_takes_seconds_at_most() -> None:
 
     assert len(unread.find(body, [])) == 100_001
     assert time.process_time() - started < 20
+
+
+def test_text_in_a_member_that_items_keep_to_themselves_is_found() -> None:
+    """Steps skip some members of items, such as ``data``. Where the table does not exempt it, the text is unread."""
+    item = {"type": "web_search_call", "id": "1", "status": "completed", "action": {"type": "search", "data": "secret"}}
+    event = {"type": "response.output_item.done", "item": item}
+
+    found = UnreadTexts("responses").find(
+        json.dumps(event).encode(), [NativeItem(0, "responses", "web_search_call", item)]
+    )
+
+    assert [one.text for one in found] == ["search", "secret"]
