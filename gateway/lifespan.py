@@ -41,7 +41,7 @@ def add_process_tasks(app: App, service: Service) -> None:
 
     async def begin() -> None:
         if service.steps is not None:
-            await service.steps.open(app.nursery)
+            await service.steps.open(app.nursery, store)
         await service.kept_ledger.begin()
         await service.pending_batches.read()
         app.nursery.start_soon(partial(trio.to_thread.run_sync, service.router.hash_keys, abandon_on_cancel=True))

@@ -80,7 +80,7 @@ ARROWS: Final = {
         config http ledger logs providers.apis providers.neutral providers.recordings request streaming upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
-    "gateway.steps": "config http providers.endpoints providers.neutral providers.responses streaming",
+    "gateway.steps": "config http providers.endpoints providers.neutral providers.responses stores streaming",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
         logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral

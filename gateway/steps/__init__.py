@@ -15,5 +15,6 @@
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
 - ``response_steps`` checks a response: ``runs`` are its texts, ``stages`` hold, mask and release them, ``released``
   passes released events to the client's lane.
+- ``mask_key``: the key of placeholders.
 - ``kinds``: the built-in kinds
 """

@@ -15,8 +15,10 @@ from configfile.document import ConfigError, Mistake
 from gateway.config.steps import StepRefusal, StepScope, StepSettings, Unchecked
 from gateway.http.request_scope import RequestScope
 from gateway.steps.breaker import StepBreaker
+from gateway.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.steps.resources import StepResource, describe_error
 from gateway.steps.scope import ClientFacts, is_in_scope, matches
+from gateway.stores.store import Store, Unavailable
 from trigate.steps import Action, Finding, Moment, Part
 
 log = logging.getLogger("trigate.steps")
@@ -163,16 +165,20 @@ class StepSet:
 
     Requests lease it, so that resources stay open until the last request of a replaced configuration."""
 
-    def __init__(self, steps: Sequence[LoadedStep], mask_key: bytes = b"") -> None:
+    def __init__(self, steps: Sequence[LoadedStep], mask_key: bytes = b"", before: "StepSet | None" = None) -> None:
+        """Make the set with the configured ``mask_key``, else with that of the set ``before``."""
         self.steps = tuple(steps)
-        self.mask_key = mask_key or secrets.token_bytes(32)
+        self.mask_key: bytes = mask_key or (secrets.token_bytes(32) if before is None else before.mask_key)
         """The key of placeholders: with the same one, a value has the same placeholder in every worker."""
+        self.has_own_key = bool(mask_key)
+        """True if the configuration has the key."""
         self.by_name = {step.name: step for step in self.steps}
         self.failed: ConfigError | None = None
         """The reason why a resource could not be opened."""
         self._leases = 0
         self._is_begun = False
         self._is_replaced = False
+        self._keeping = trio.CancelScope()
 
     @property
     def resources(self) -> tuple[StepResource, ...]:
@@ -195,9 +201,17 @@ class StepSet:
         """The steps that get records of finished requests, and those that mask them."""
         return tuple(step for step in self.steps if step.at("finished"))
 
-    async def open(self, nursery: trio.Nursery) -> None:
-        """Open the resources in order, as tasks of ``nursery``. Raises ``ConfigError`` for the first that fails."""
+    async def open(self, nursery: trio.Nursery, store: Store | None = None) -> None:
+        """Read the key of placeholders from ``store``, if the configuration has none, and open the resources in order,
+        as tasks of ``nursery``. Raises ``ConfigError`` for the first that fails."""
         self.begin()
+        if store is not None and not self.has_own_key and any(step.may_mask for step in self.steps):
+            try:
+                self.mask_key = await stored_mask_key(store)
+            except Unavailable as error:
+                log.warning("values have new masks, because the state storage has no key for them: %s", error)
+            else:
+                nursery.start_soon(self._keep_key, store)
         for step in self.steps:
             if (resource := step.state.resource) is not None:
                 try:
@@ -209,16 +223,21 @@ class StepSet:
                     await self.aclose()
                     raise self.failed from None
 
-    async def open_late(self, nursery: trio.Nursery) -> None:
+    async def _keep_key(self, store: Store) -> None:
+        with self._keeping:
+            await keep_mask_key(store, self.mask_key)
+
+    async def open_late(self, nursery: trio.Nursery, store: Store | None) -> None:
         """Open the resources of a new configuration. A step whose resource fails checks nothing, so its ``unchecked``
         decides."""
         try:
-            await self.open(nursery)
+            await self.open(nursery, store)
         except ConfigError as error:
             log.error("%s", error)
 
     async def aclose(self) -> None:
         """Close the resources, the last one first."""
+        self._keeping.cancel()
         for resource in reversed(self.resources):
             await resource.aclose()
 

@@ -25,6 +25,7 @@ from gateway.config.step_checks import CONTENT, StepPlan, contradictions, planne
 from gateway.config.steps import StepSettings
 from gateway.steps.kinds import KINDS, KindRow
 from gateway.steps.loaded import LoadedStep, StepSet, StepState, is_async
+from gateway.steps.mask_key import derived_mask_key
 from gateway.steps.resources import StepResource, error_place
 from trigate.steps import StepOptions, options_of
 
@@ -53,7 +54,7 @@ def load_steps(config: Config, before: StepSet | None = None) -> StepSet:
         raise ConfigError(tuple(mistakes))
     if before is not None and any(one.function is not None and one.settings.is_code for one in loaded):
         log.info("the code of steps was not imported again: restart the gateway to use changed code")
-    return StepSet(loaded, config.signing_key[0] if config.signing_key else b"")
+    return StepSet(loaded, derived_mask_key(config.signing_key), before)
 
 
 async def try_steps(config: Config) -> StepSet:

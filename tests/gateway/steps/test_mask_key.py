@@ -1,0 +1,100 @@
+"""Equal values have equal masks after restarts and reloads, and in every worker."""
+
+import re
+
+import pytest
+import trio
+
+from gateway.steps.loading import load_steps
+from gateway.steps.mask_key import stored_mask_key
+from gateway.stores.memory import MemoryStore
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import free_port, request
+from tests.support.step_files import HEAD, step_config
+from tests.support.upstreams import Script, fake_upstream
+
+CODE = "def check(check):\n    return []\n"
+MASKING = "  - {use: './steps.py:check', action: mask}\n"
+KEY = "signing_key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+
+
+async def opened_key(steps, store) -> bytes:
+    """Return the key of ``steps`` after their start."""
+    async with trio.open_nursery() as nursery:
+        await steps.open(nursery, store)
+        await steps.aclose()
+    return steps.mask_key
+
+
+async def test_the_key_follows_from_the_signing_key(tmp_path):
+    config = step_config(tmp_path, MASKING, CODE, HEAD + KEY)
+    first, second = load_steps(config), load_steps(config)
+    assert first.mask_key == second.mask_key
+    assert first.mask_key != bytes(32)  # it differs from the key itself
+    store = MemoryStore(3600, 2**20)
+    assert await opened_key(first, store) == second.mask_key
+    assert (await store.size()).nodes == 0
+
+
+async def test_without_one_it_is_kept_in_the_state_storage(tmp_path, autojump_clock):
+    config, store = step_config(tmp_path, MASKING, CODE), MemoryStore(3600, 2**20)
+    keys = {await opened_key(load_steps(config), store) for _ in range(3)}
+    assert len(keys) == 1
+
+
+async def test_workers_that_start_together_agree(autojump_clock):
+    store, keys = MemoryStore(3600, 2**20), set()
+
+    async def start() -> None:
+        keys.add(await stored_mask_key(store))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(start)
+    assert len(keys) == 1
+
+
+async def test_a_reload_keeps_the_key(tmp_path):
+    config = step_config(tmp_path, MASKING, CODE)
+    before = load_steps(config)
+    assert load_steps(config, before).mask_key == before.mask_key
+    assert load_steps(config).mask_key != before.mask_key
+
+
+async def test_steps_that_mask_nothing_need_no_key(tmp_path):
+    store = MemoryStore(3600, 2**20)
+    await opened_key(load_steps(step_config(tmp_path, "  - use: ./steps.py:check\n", CODE)), store)
+    assert (await store.size()).nodes == 0
+
+
+FINDING = """
+from trigate.steps import Finding
+
+def check(check):
+    found = [one for one in check.passages if "falcon" in one.text]
+    return [Finding("word", one, one.text.index("falcon"), len(one.text)) for one in found]
+"""
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "memory"])
+def test_a_restart_keeps_masks_only_with_lasting_storage(tmp_path, storage):
+    kept = f"{{type: sqlite, path: {tmp_path}/state.db}}" if storage == "sqlite" else "{type: memory}"
+    sent = []
+    with fake_upstream() as upstream:
+        for _ in range(2):
+            port = free_port()
+            head = f"""version: v0.4.0
+listeners: [{{type: model, port: {port}}}]
+model_providers: [{{model: openai/m, access_key: k, base_url: "{upstream.url}/v1"}}]
+state_storage: {kept}
+"""
+            config = step_config(tmp_path, MASKING, FINDING, head)
+            upstream.script(Script(text="fine"))
+            assert config.path is not None
+            with gateway_thread(config.path, port):
+                body = {"model": "m", "messages": [{"role": "user", "content": "about falcon"}]}
+                reply = request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", body)
+                assert reply.status == 200, reply.body
+            sent.append(upstream.seen[0].json["messages"][0]["content"])
+    assert all(re.fullmatch(r"about \[WORD_[0-9a-f]{10}\]", text) for text in sent)
+    assert (sent[0] == sent[1]) is (storage == "sqlite")
