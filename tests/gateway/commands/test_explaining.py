@@ -303,3 +303,30 @@ def test_a_request_goes_to_its_only_target_during_a_cooldown_but_not_during_a_ra
 def test_a_timeout_that_uses_the_whole_deadline_lists_the_targets_that_were_not_tried(tmp_path, capsys):
     lines = printed(tmp_path, capsys, "gpu-1=overloaded,gpu-2=timeout", first_content=None)
     assert lines[-1].endswith("gpu-2: timeout (used the whole deadline; cloud was not tried)")
+
+
+MEMBERS = {
+    "default": {"temperature": 0.25}, "set": {"store": False}, "max": {"max_tokens": 40}, "drop": ["user"],
+    "system": {"before": "Be kind."},
+}  # fmt: skip
+
+
+def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsys):
+    written = routed(request=MEMBERS)
+    written["client_groups"] = [{"name": "team", "request": {"default": {"seed": 1}}}]
+    written["client_keys"] = [{"name": "ann", "key": "key-of-ann-0123456789", "group": "team"}]
+    written["model_providers"][0] |= {"request": {"max": {"max_tokens": 9}}, "speaks": ["responses"]}
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(written))
+    assert explain("best", "responses", file, False, key="ann") == 0
+    shown = capsys.readouterr().out
+    assert "members  group team: default: {seed: 1}\n" in shown
+    alias = (
+        "alias best: default: {temperature: 0.25}, set: {store: false}, max: {max_tokens: 40}, drop: user, "
+        "system: {before: Be kind.}\n"
+    )
+    assert alias in shown
+    assert "entry gpu-1: max: {max_tokens: 9}\n" in shown
+    assert "lane     hub: translated to responses" in shown, "a provider would repeat the instructions"
+    assert explain("alone", "chat", file, False) == 0
+    assert "alias best" not in capsys.readouterr().out

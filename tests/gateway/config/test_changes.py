@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gateway.config.changes import changes, kept
-from gateway.config.loading import from_mapping
+from gateway.config.loading import Config, from_mapping
 from tests.support.command_line import invoke
 
 SECRETS = (
@@ -198,3 +198,16 @@ def test_the_command_names_what_is_wrong_with_either_file(files):
     assert found.returncode == 2
     assert "trigate.yaml" in found.stderr
     assert "NEW_KEY is not set" in found.stderr
+
+
+def test_changed_request_members_are_listed():
+    def members(**more: object) -> Config:
+        entry = {"model": "openai/m", "access_key": "k", "request": {"default": {"temperature": 0.25}, **more}}
+        return from_mapping({"version": "v0.4.0", "model_providers": [entry]})
+
+    found = [str(one) for one in changes(members(), members(max={"max_tokens": 9}, system={"after": "Stop."}))]
+    assert found == ["~ model openai/m: request.max {} → {max_tokens: 9}; request.system.after none → Stop."]
+    plain = from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]})
+    assert [str(one) for one in changes(plain, members())] == [
+        "~ model openai/m: request none → {default: {temperature: 0.25}}"
+    ]
