@@ -20,7 +20,7 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.rejected import parse_path
-from providers.members.editing import Applied, apply_for_provider, apply_level
+from providers.members.editing import Applied, apply_for_provider, apply_level, members_sent
 from providers.members.instructions import add_instructions
 from providers.members.level import MemberLevel
 from providers.members.refused import drop_refused, drop_unsent, remove_placed
@@ -55,6 +55,8 @@ class RequestEdits:
         self._levels = levels
         self._wire = wire
         self._applied = Applied()
+        self._targets = plan.targets
+        self._sent: frozenset[object] = frozenset()  # members that no default of an entry may replace
         aliases = {levels.of_name(target) for target in plan.targets}
         self._is_joined = len(aliases) > 1  # the request lists several names, so the alias depends on the target
         own = levels.of_client(client)
@@ -64,6 +66,9 @@ class RequestEdits:
         """Return ``incoming`` with the members of key, group and alias. Raises ``GatewayError`` (400) for invalid JSON
         text."""
         incoming, self._applied = _edit_incoming(incoming, self._level.without_instructions(), self._wire)
+        entries = (self._levels.of_entry(target) for target in self._targets)
+        if wanted := {one.member for entry in entries for one in entry.defaults}:
+            self._sent = members_sent(Draft(incoming.json), self._wire, wanted)
         return incoming
 
     def with_lanes(self, plan: Plan) -> Plan:
@@ -169,7 +174,11 @@ class RequestEdits:
         return attrs.evolve(prepared, outgoing=attrs.evolve(outgoing, body=body, edits=edits))
 
     def _apply_last(self, level: MemberLevel, target: Target, draft: Draft, wire: str) -> Applied:
-        last = level.for_attempt(self._wire, wire, self._levels.of_entry(target))
+        entry = self._levels.of_entry(target)
+        if self._sent:
+            defaults = (one for one in entry.defaults if one.member not in self._sent or isinstance(one.value, dict))
+            entry = attrs.evolve(entry, defaults=tuple(defaults))
+        last = level.for_attempt(self._wire, wire, entry)
         return apply_for_provider(last, draft, wire, target.recipient.quirks, self._applied)
 
     def _later_body(self, body: bytes, target: Target) -> bytes:

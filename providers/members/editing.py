@@ -1,7 +1,7 @@
 """Edits of a request by a ``MemberLevel``. All other members keep their order and bytes; new ones follow the last."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -30,8 +30,11 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
 from streams.events import APIS
 
-_SHOWN: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
-"""Values that headers and logs repeat; others may be private."""
+_SHOWN: Final = re.compile(r"[a-z_]{1,20}")
+"""Texts that headers and logs repeat; others may be private."""
+
+_IDENTIFIERS: Final = frozenset(("user", "user_id", "safety_identifier", "prompt_cache_key", "metadata"))
+"""Members whose texts identify someone."""
 
 _LIMIT: Final = read_member(LIMIT, "max")
 _CHAT: Final = "chat"
@@ -106,6 +109,12 @@ def apply_level(level: MemberLevel, draft: Draft, wire: Wire, limit_field: str =
     return _Editor(draft, wire, limit_field).apply(level)
 
 
+def members_sent(draft: Draft, wire: Wire, members: Iterable[NamedMember]) -> frozenset[NamedMember]:
+    """Return those of the neutral ``members`` that a request has, even if a translation would lose them."""
+    editor = _Editor(draft, wire, "")
+    return frozenset(member for member in members if editor.has(member))
+
+
 def apply_for_provider(level: MemberLevel, draft: Draft, wire: Wire, quirks: Quirks, earlier: Applied) -> Applied:
     """Edit ``draft``, a request for a provider with ``quirks``, after the changes ``earlier`` to the client's request.
 
@@ -138,6 +147,11 @@ class _Editor:
         self._limit_field = limit_field
         self._edits: dict[str, Edit] = {}
         self._placed: list[Placed] = []
+
+    def has(self, member: NamedMember) -> bool:
+        if member.neutral in (EFFORT, BUDGET):
+            return self._sets_reasoning()
+        return not member.scope and any(has_member(self._draft, path) for path in self._paths(member))
 
     def apply(self, level: MemberLevel) -> Applied:
         for one in level.defaults:
@@ -314,7 +328,9 @@ class _Editor:
         return max(alike, key=lambda path: sum(has_member(self._draft, path[:end]) for end in range(1, len(path))))
 
     def _note(self, member: NamedMember, value: Any) -> None:
-        self._edits[member.shown] = Edit(member.shown, lost=False, form=f"={spell_value(value)}", why="operator")
+        self._edits[member.shown] = Edit(
+            member.shown, lost=False, form=f"={spell_value(member, value)}", why="operator"
+        )
 
 
 def _spell(path: Path) -> str:
@@ -377,6 +393,9 @@ def _number(draft: Draft, path: Path) -> int | None:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def spell_value(value: Any) -> str:
-    text = msgspec.json.encode(value).decode().strip('"')
-    return text if _SHOWN.fullmatch(text) else "..."
+def spell_value(member: NamedMember, value: Any) -> str:
+    """Return a number or a word of a setting for reports, and ``...`` for anything else."""
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    is_word = isinstance(value, str) and _SHOWN.fullmatch(value) and _IDENTIFIERS.isdisjoint(member.path)
+    return value if is_word else "..."

@@ -38,6 +38,34 @@ def test_each_attempt_has_the_members_of_its_own_entry_and_those_of_the_alias_on
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("own", "alias"), [({"thinking": {"type": "disabled"}}, {}), ({}, {"default": {"reasoning_effort": "none"}})]
+)
+def test_a_default_of_an_entry_never_replaces_a_value_that_a_translation_loses(own, alias):
+    """Not every Chat model knows the effort ``none``."""
+    with fake_upstream() as upstream:
+        entry = provider(
+            "up/m", f"{upstream.url}/v1", ["chat"], name="m", quirks={"efforts": ["low", "high"]},
+            request={"default": {"reasoning_effort": "high"}},
+        )  # fmt: skip
+        with gateway_thread(config([entry], model_aliases={"a": {"target": "m", "request": alias}})) as served:
+            upstream.script(Script("ok"))
+            body = body_of("messages", "a", stream=False) | own
+            assert served.request("POST", "/v1/messages", body).status == 200
+            assert upstream.seen[0].json.get("reasoning_effort") is None
+
+
+def test_an_object_of_an_entry_is_merged_with_the_clients():
+    with fake_upstream() as upstream:
+        request = {"default": {"metadata": {"a": "entry", "b": "entry"}}}
+        entry = provider("up/m", f"{upstream.url}/v1", ["chat"], name="m", request=request)
+        with gateway_thread(config([entry])) as one:
+            upstream.script(Script("ok"))
+            body = body_of("chat", "m", stream=False) | {"metadata": {"a": "own"}}
+            assert one.request("POST", "/v1/chat/completions", body).status == 200
+            assert upstream.seen[0].json["metadata"] == {"a": "own", "b": "entry"}
+
+
 def test_a_provider_that_rejects_a_default_gets_the_request_without_it():
     error = {"error": {"message": "Unsupported parameter: 'seed'", "code": "unsupported_parameter", "param": "seed"}}
     with fake_upstream() as upstream:
