@@ -94,10 +94,7 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
     if not _has_mask_key(config) and any(step.may_mask for step in enforcing):
         yield (
             "warning",
-            (
-                "steps: a value has another mask in each worker and after each restart: set signing_key, or a "
-                "state_storage that lasts"
-            ),
+            ("steps: masks change with each restart: set signing_key, or a state_storage that lasts"),
         )
     storage = config.state_storage
     if any(step.restore for step in enforcing) and storage is not None and not storage.encryption_key:

@@ -68,7 +68,7 @@ def test_check_reports_what_steps_change(file):
     assert re.search("no step checks [a-z_, ]*files,", result.stderr)
     assert "so clients of projects get 403 there" in result.stderr
     assert "projects may change responses, so these are translated (lane hub)" in result.stderr
-    assert "a value has another mask in each worker and after each restart: set signing_key" in result.stderr
+    assert "masks change with each restart: set signing_key" in result.stderr
     assert "judge with `hold: nothing` detects, and does not prevent" in result.stderr
     assert "no step reads text inside pictures" in result.stderr
 
@@ -97,7 +97,7 @@ def test_a_step_for_instructions_closes_only_endpoints_that_have_some(file):
 def test_a_key_for_masks_needs_no_warning(file):
     key = "signing_key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
     result = invoke("check", file("  - {use: './steps.py:projects', action: mask}\n", HEAD + key))
-    assert "another mask in each worker" not in result.stderr
+    assert "masks change with each restart" not in result.stderr
 
 
 def test_restored_values_in_stored_turns_need_an_encryption_key(file, tmp_path):

@@ -1,5 +1,7 @@
 """The resources of steps are open as long as the service, and no longer than their last request."""
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.command_line import run
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Reply, eventually, free_port, request
+from tests.support.harness import Reply, eventually, free_port, request, running
 from tests.support.step_files import HEAD, step_config
 from tests.support.upstreams import fake_upstream
 
@@ -245,3 +247,19 @@ async def test_a_request_keeps_the_steps_with_which_it_started(tmp_path):
             lifecycle.stop()
     assert ["new" in reply.body.decode() for reply in replies] == [True, False]
     assert [(reply.status, reply.headers["x-trigate-refused-by"]) for reply in replies] == [(400, "gate")] * 2
+
+
+@pytest.mark.process
+def test_a_supervisor_refuses_steps_that_its_workers_could_not_load(tmp_path):
+    """Otherwise a worker that is started later could not start."""
+    file, port = served_pools(tmp_path, 1)
+    with running(file, port, "--workers", "2") as served:
+        assert served.pid is not None
+        text = file.read_text()
+        file.write_text(text.replace("steps.py:pool", "steps.py:pond"))
+        os.kill(served.pid, signal.SIGHUP)
+        eventually(lambda: any("./steps.py has no pond" in line for line in served.log), what="the refusal")
+        assert sum("the configuration was not reloaded" in line for line in served.log) >= 1
+        file.write_text(text.replace("size: 1", "size: 2"))
+        os.kill(served.pid, signal.SIGHUP)
+        eventually(lambda: read_log(tmp_path).count("open 2") == 2, what="the new resources of both workers")

@@ -9,7 +9,7 @@ from gateway.steps.loading import load_steps
 from gateway.steps.mask_key import stored_mask_key
 from gateway.stores.memory import MemoryStore
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import free_port, request
+from tests.support.harness import eventually, free_port, request, running
 from tests.support.step_files import HEAD, step_config
 from tests.support.upstreams import Script, fake_upstream
 
@@ -98,3 +98,23 @@ state_storage: {kept}
             sent.append(upstream.seen[0].json["messages"][0]["content"])
     assert all(re.fullmatch(r"about \[WORD_[0-9a-f]{10}\]", text) for text in sent)
     assert (sent[0] == sent[1]) is (storage == "sqlite")
+
+
+@pytest.mark.process
+def test_workers_have_the_same_masks(tmp_path):
+    port, sent = free_port(), set()
+    with fake_upstream() as upstream:
+        head = f"""version: v0.4.0
+listeners: [{{type: model, port: {port}}}]
+model_providers: [{{model: openai/m, access_key: k, base_url: "{upstream.url}/v1"}}]
+"""
+        config = step_config(tmp_path, MASKING, FINDING, head)
+        assert config.path is not None
+        with running(config.path, port, "--workers", "3") as served:
+            eventually(lambda: sum("listening" in line for line in served.log) >= 1, what="the workers")
+            for _ in range(12):
+                upstream.script(Script(text="fine"))
+                body = {"model": "m", "messages": [{"role": "user", "content": "about falcon"}]}
+                assert request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", body).status == 200
+                sent.add(upstream.seen[0].json["messages"][0]["content"])
+    assert len(sent) == 1
