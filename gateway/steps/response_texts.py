@@ -11,10 +11,21 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from gateway.steps.json_texts import without_surrogates
-from gateway.steps.runs import WITHOUT_TEXT
 from gateway.steps.shapes import ANYTHING, Shape
-from gateway.steps.tables import TextTable, answer_table_for
-from streams.events import ErrorInfo, Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from gateway.steps.tables import DETAILS_API, TextTable, answer_table_for, native_table_for
+from streams.events import (
+    AnswerEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 from trigate.steps import Passage
 
 KEPT_CHARACTERS: Final = 2**20
@@ -46,10 +57,11 @@ _decode = json.JSONDecoder(object_pairs_hook=_MemberList, strict=False).decode
 
 @attrs.frozen(eq=False)
 class StringAt:
-    """A string of a response and its path: a value, or the name of an unknown member."""
+    """A string of a response with its path and keys: a value, or the name of an unknown member."""
 
     path: str
     text: str
+    keys: tuple[str | int, ...] = ()
     is_value: bool = True
 
 
@@ -140,41 +152,48 @@ def read_strings(table: TextTable, data: bytes) -> Iterator[StringAt]:
     except (ValueError, RecursionError):
         yield StringAt("", data.decode("utf-8", "replace"))
         return
-    for found in _walk(value, table.shape, "", table):
+    for found in _walk(value, table.shape, "", (), table):
         if found.text:
             yield found
 
 
-def _walk(value: Any, shape: Shape, path: str, table: TextTable) -> Iterator[StringAt]:
+def item_strings(api: str, item: Any) -> Iterator[StringAt]:
+    """Yield the strings that may be text in ``item``, a decoded item of ``api`` in an event of a reader."""
+    table = native_table_for(api)
+    return (found for found in _walk(item, table.shape, "", (), table) if found.is_value and found.text)
+
+
+def _walk(value: Any, shape: Shape, path: str, keys: tuple[str | int, ...], table: TextTable) -> Iterator[StringAt]:
     if shape.leaf.kind == "echo":
         return
     if isinstance(value, str):
         if shape.leaf.kind not in _NO_TEXT:
-            yield StringAt(path, without_surrogates(value))
-    elif isinstance(value, _MemberList):
+            yield StringAt(path, without_surrogates(value), keys)
+    elif isinstance(value, _MemberList | dict):
         if shape.items is not None and shape.members is None and shape.cases is None:
             shape = shape.items  # one object in place of a list
+        members = list(value.items()) if isinstance(value, dict) else value
         while shape.cases is not None:
-            shape = _choose(shape, value, table)
+            shape = _choose(shape, members, table)
         known = shape.members or {}
-        for name, inner in value:
+        for name, inner in members:
             spelled = name if table.spell is None else table.spell(name)
             at = f"{path}.{name}" if path else name
             if spelled not in known:
-                yield StringAt(at, without_surrogates(name), is_value=False)
-            yield from _walk(inner, known.get(spelled, ANYTHING), at, table)
-    elif isinstance(value, list):
+                yield StringAt(at, without_surrogates(name), keys, is_value=False)
+            yield from _walk(inner, known.get(spelled, ANYTHING), at, (*keys, name), table)
+    elif isinstance(value, list | tuple):
         if shape.items is None and shape.leaf.kind in _NO_TEXT:
             shape = ANYTHING
         for index, inner in enumerate(value):
-            yield from _walk(inner, shape.items or ANYTHING, f"{path}[{index}]", table)
+            yield from _walk(inner, shape.items or ANYTHING, f"{path}[{index}]", (*keys, index), table)
 
 
-def _choose(shape: Shape, value: _MemberList, table: TextTable) -> Shape:
+def _choose(shape: Shape, members: Sequence[tuple[str, Any]], table: TextTable) -> Shape:
     assert shape.cases is not None
     words = {
         "true" if inner is True else inner
-        for name, inner in value
+        for name, inner in members
         if (name if table.spell is None else table.spell(name)) == shape.cases.by
         and (inner is True or isinstance(inner, str))
     }
@@ -191,24 +210,10 @@ def reported_strings(events: Iterable[Event]) -> Iterator[str]:
                 yield event.name
             case ErrorInfo():
                 yield event.message
-            case _:
-                for item in (getattr(event, "item", None), getattr(event, "details", None)):
-                    if item is not None:
-                        yield from all_strings(item)
-
-
-def all_strings(value: Any) -> Iterator[str]:
-    """Yield each string in a decoded JSON value that steps see in an item, and each name of a member."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield name
-            if name not in WITHOUT_TEXT:
-                yield from all_strings(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from all_strings(inner)
+            case NativeItem() | Citation() | ReasoningState():
+                yield from (found.text for found in item_strings(event.api, event.item))
+            case AnswerEnd(details=details) if details is not None:
+                yield from (found.text for found in item_strings(DETAILS_API, details))
 
 
 def _contains(seen: str, text: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from gateway.steps.masks import Placeholders, Span, merge_spans, replace_spans
+from gateway.steps.response_texts import item_strings
+from gateway.steps.tables import DETAILS_API
 from streams.events import (
     AnswerEnd,
     BlockEnd,
@@ -29,13 +31,6 @@ TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 
 UNREAD: Final = "unknown members"
 """The kind of an item with passages of a provider's event that its reader does not report."""
-
-WITHOUT_TEXT: Final = frozenset((
-    "signature", "data", "encrypted_content", "thoughtSignature", "thought_signature", "id", "type", "format", "field",
-    "index", "status", "encrypted_index", "call_id", "item_id", "annotation_index", "redactedContent", "b64_json",
-    "bytes",
-))  # fmt: skip
-"""Members of items without text that a model or a person reads."""
 
 
 class Run:
@@ -141,24 +136,10 @@ class ItemText:
         return text
 
 
-def item_texts(part: Part, path: str, item: Any, known: str = "") -> tuple[ItemText, ...]:
-    """Return the strings in ``item``, except ids, seals and text that ``known`` contains."""
-    found: list[ItemText] = []
-
-    def walk(value: Any, at: str, keys: tuple[str | int, ...]) -> None:
-        if isinstance(value, str):
-            if value and (not known or value not in known):
-                found.append(ItemText(part, at, value, keys))
-        elif isinstance(value, dict):
-            for key, one in value.items():
-                if key not in WITHOUT_TEXT:
-                    walk(one, f"{at}.{key}", (*keys, key))
-        elif isinstance(value, list):
-            for index, one in enumerate(value):
-                walk(one, f"{at}[{index}]", (*keys, index))
-
-    walk(item, path, ())
-    return tuple(found)
+def item_texts(api: str, part: Part, path: str, item: Any, known: str = "") -> tuple[ItemText, ...]:
+    """Return the strings in an ``item`` of ``api``, except ids, seals and text that ``known`` contains."""
+    found = [one for one in item_strings(api, item) if not known or one.text not in known]
+    return tuple(ItemText(part, f"{path}.{one.path}", one.text, one.keys) for one in found)
 
 
 def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeholders) -> Any:
@@ -207,7 +188,7 @@ class RunBuilder:
             case ReasoningState():
                 return self._add_reasoning_state(event, completed)
             case Citation():
-                texts = item_texts("other", f"{self._path(event.block)}.citations", event.item)
+                texts = item_texts(event.api, "other", f"{self._path(event.block)}.citations", event.item)
                 end = 0 if self._current is None else self._current.length
                 return Held(event, self._current, end, end, texts), [one.run for one in texts]
             case NativeItem(kind=kind, item=passages) if kind == UNREAD:
@@ -215,7 +196,7 @@ class RunBuilder:
                 return Held(event, texts=texts), [one.run for one in texts]
             case NativeItem():
                 self.complete(completed)
-                texts = item_texts("other", self._path(event.block), event.item)
+                texts = item_texts(event.api, "other", self._path(event.block), event.item)
                 return Held(event, texts=texts), [one.run for one in texts]
             case BlockEnd():
                 return self._end_block(event, completed), []
@@ -224,7 +205,7 @@ class RunBuilder:
                 for call in self._calls.values():
                     _complete(call, completed)
                 self._calls.clear()
-                texts = item_texts("other", "stop_details", event.details)
+                texts = item_texts(DETAILS_API, "other", "stop_details", event.details)
                 return Held(event, texts=texts), [one.run for one in texts]
             case _:
                 return Held(event), []
@@ -256,7 +237,7 @@ class RunBuilder:
             self.complete(completed)
             self._current = Run("reasoning", self._path(event.block))
         run = self._blocks[event.block] = self._current
-        texts = item_texts("reasoning", self._path(event.block), event.item, run.text)
+        texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text)
         return Held(event, run, run.length, run.length, texts), [run, *(one.run for one in texts)]
 
     def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> Held:

@@ -14,6 +14,9 @@ from trigate.steps import Part
 
 APIS: Final = ("chat", "messages", "responses", "gemini", "converse")
 
+DETAILS_API: Final = "messages"
+"""The API of the details of an answer's end."""
+
 
 @attrs.frozen(eq=False)
 class TextTable:
@@ -52,3 +55,12 @@ def answer_table_for(api: str) -> TextTable:
     if api not in ENDPOINTS:
         return TextTable(Shape(members={}))
     return TextTable(import_module("gateway.steps.tables.endpoints").ANSWER)
+
+
+@cache
+def native_table_for(api: str) -> TextTable:
+    """Return the table of the items of an API that readers report whole, such as calls of a server's tools."""
+    if api not in APIS:
+        return TextTable(Shape(members={}))
+    module = import_module(f"gateway.steps.tables.{api}")
+    return TextTable(module.NATIVE, spell=getattr(module, "camel_case", None))

@@ -139,3 +139,8 @@ ANSWER: Final = record(
     ),
 )  # fmt: skip
 """The shape of a complete response and of each event of a stream."""
+
+NATIVE: Final = record(
+    None, reasoning_details=_DETAILS, url_citation=record(None, title=TEXT, url=TEXT), **exempt("type", "field")
+)  # fmt: skip
+"""The shape of reasoning and citations that readers report whole."""

@@ -131,3 +131,6 @@ ANSWER: Final = record(
     **exempt("stopReason", "role", "contentBlockIndex", "p"),
 )  # fmt: skip
 """The shape of a complete response and of each event of a stream."""
+
+NATIVE: Final = _BLOCK
+"""The shape of blocks that readers report whole."""

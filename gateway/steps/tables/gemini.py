@@ -146,3 +146,6 @@ ANSWERED: Final[dict[str, Shape]] = {
 }  # fmt: skip
 ANSWER: Final = array(Shape(members=ANSWERED, scope=Scope("assistant")))
 """The shape of a complete response and of each event of a stream. A stream may be an array."""
+
+NATIVE: Final = PARTS.items
+"""The shape of parts that readers report whole."""

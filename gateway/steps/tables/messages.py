@@ -72,7 +72,9 @@ _INNER: Final = {
     "text": _TEXT_BLOCK, "image": _MEDIUM, "document": _MEDIUM, "search_result": _SEARCH_RESULT,
     "tool_reference": _REFERENCE,
 }  # fmt: skip
-_OTHER_BLOCK: Final = record(None, text=TEXT, content=Shape(Leaf("text")), file_id=EXEMPT, **_COMMON)
+_OTHER_BLOCK: Final = record(
+    None, text=TEXT, content=Shape(Leaf("text")), **exempt("file_id", "encrypted_index"), **_COMMON,
+)  # fmt: skip
 
 _HOSTED: Final = dict(
     text=TEXT, stdout=TEXT, stderr=TEXT, title=TEXT, url=TEXT, page_age=TEXT, retrieved_at=TEXT, error_message=TEXT,
@@ -189,3 +191,6 @@ ANSWER: Final = Shape(
     },
 )
 """The shape of a complete response and of each event of a stream."""
+
+NATIVE: Final = _BLOCK
+"""The shape of items that readers report whole."""

@@ -202,3 +202,6 @@ ANSWER: Final = cases(
     {"response": Shape(members=_RESPONSE), "response.compaction": Shape(members=_RESPONSE)},
 )
 """The shape of a complete response and of each event of a stream."""
+
+NATIVE: Final = ITEM
+"""The shape of items that readers report whole."""

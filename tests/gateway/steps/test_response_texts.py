@@ -14,10 +14,10 @@ import openai.types.responses
 import pytest
 
 from gateway.steps.exemptions import exempt_answer_paths
-from gateway.steps.response_texts import UnreadTexts, reported_strings, response_texts
+from gateway.steps.response_texts import UnreadTexts, item_strings, reported_strings, response_texts
 from gateway.steps.tables.gemini import camel_case
 from providers.apis import CODECS
-from streams.events import ErrorInfo, NativeItem, TextDelta
+from streams.events import ErrorInfo, TextDelta
 from tests.support.recordings import ABSENT, CORPUS, recordings
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
@@ -215,13 +215,12 @@ def test_a_large_response_takes_seconds_at_most() -> None:
     assert time.process_time() - started < 20
 
 
-def test_text_in_a_member_that_items_keep_to_themselves_is_found() -> None:
-    """Steps skip some members of items, such as ``data``. Where the table does not exempt it, the text is unread."""
-    item = {"type": "web_search_call", "id": "1", "status": "completed", "action": {"type": "search", "data": "secret"}}
-    event = {"type": "response.output_item.done", "item": item}
+def test_the_strings_of_an_item_that_is_reported_whole_are_text() -> None:
+    """A document that a server's tool fetched has its text in ``data``, as pictures have base64."""
+    source = {"type": "text", "media_type": "text/plain", "data": "secret"}
+    document = {"type": "document", "source": source, "title": "a title"}
+    content = {"type": "web_fetch_result", "url": "https://example.com", "content": document}
+    block = {"type": "web_fetch_tool_result", "tool_use_id": "1", "content": content}
 
-    found = UnreadTexts("responses").find(
-        json.dumps(event).encode(), [NativeItem(0, "responses", "web_search_call", item)]
-    )
-
-    assert [one.text for one in found] == ["search", "secret"]
+    assert [one.text for one in item_strings("messages", block)] == ["https://example.com", "secret", "a title"]
+    assert [one.keys[-1] for one in item_strings("messages", block)] == ["url", "data", "title"]
