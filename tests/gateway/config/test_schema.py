@@ -114,6 +114,32 @@ FULL: dict[str, Any] = {
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
     "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
     "metrics": {"open": True},
+    "steps": [
+        {
+            "use": "./steps.py:check",
+            "name": "own",
+            "at": ["request", "response"],
+            "action": {"email": "mask", "key": "refuse"},
+            "for": {
+                "clients": ["*", "!bob"],
+                "groups": ["team"],
+                "models": ["fast"],
+                "entries": ["f*"],
+                "endpoints": ["chat"],
+                "on_request": False,
+            },
+            "with": {"a": {"b": ["$KEY"]}, "c": {"file": "secret.txt"}},
+            "hold": 64,
+            "parts": ["user", "tool_results"],
+            "latest": True,
+            "restore": True,
+            "deadline": "2s",
+            "concurrent": 8,
+            "unchecked": "pass",
+            "refusal": {"as": "stop", "message": "No."},
+        },
+        {"use": "guards.acme:Guard.check", "action": "report", "for": "on_request", "hold": "nothing"},
+    ],
 }
 LEGACY: dict[str, Any] = {
     "version": "0.1-beta",
@@ -262,6 +288,10 @@ SINGLE = [
     "client_keys.2.keys", "client_keys.2.keys.0.key", "client_keys.2.keys.1.until", "cors", "cors.0",
     "state_storage", "state_storage.type", "state_storage.path", "state_storage.encryption_key", "tracing",
     "tracing.random_sampling", "tracing.endpoint", "metrics", "metrics.open",
+    "steps", "steps.0", "steps.0.use", "steps.0.name", "steps.0.at", "steps.0.action",
+    "steps.0.for", "steps.0.for.endpoints", "steps.0.for.on_request", "steps.0.with",
+    "steps.0.with.a", "steps.0.hold", "steps.0.parts", "steps.0.latest", "steps.0.deadline",
+    "steps.0.concurrent", "steps.0.unchecked", "steps.0.refusal", "steps.0.refusal.as", "steps.0.refusal.message",
 ]  # fmt: skip
 """One key of each kind."""
 
