@@ -1,1 +1,2 @@
-"""The public Python interface of trigate: ``trigate.steps`` for code that checks, masks or records content."""
+"""The public Python interface of trigate: ``trigate.steps`` for code that checks, masks or records content, and its
+``testing``."""

@@ -16,5 +16,6 @@
 - ``response_steps`` checks a response: ``runs`` are its texts, ``stages`` hold, mask and release them, ``released``
   passes released events to the client's lane.
 - ``mask_key``: the key of placeholders.
+- ``harness`` runs a step at every split, for ``trigate.steps.testing``.
 - ``kinds``: the built-in kinds
 """

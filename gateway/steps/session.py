@@ -95,7 +95,7 @@ class StepSession:
         finally:
             record.calls += 1
             record.seconds += time.perf_counter() - began
-        return self._apply(step, passages, findings, at)
+        return self.apply(step, passages, findings, at)
 
     def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
         """Record that ``step`` could not check something. Raises ``GatewayError`` (503) where that is refused."""
@@ -105,9 +105,10 @@ class StepSession:
         if step.unchecked == "refuse" and not step.only_reports:
             raise unavailable(step.name, reason, retry_after)
 
-    def _apply(
+    def apply(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment
     ) -> list[list[Span]]:
+        """Return the spans to mask in each of ``passages``. Raises ``GatewayError`` for a refusal."""
         record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
         record.add("ok")
         for finding in findings:

@@ -3,6 +3,7 @@
 A step gets a ``Check`` and returns a ``Finding`` for each span of text that it recognizes. The configuration decides
 whether the gateway masks or reports a finding, or refuses the request. An observer gets ``Finished`` records.
 ``docs/steps.md`` describes the configuration. All names here are stable, and nothing here imports the gateway.
+``testing`` runs a step in a test.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,0 +1,256 @@
+"""Runs one step over a conversation in every API and at every split, for ``trigate.steps.testing``."""
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+import msgspec
+import trio
+
+from gateway.config.steps import StepSettings
+from gateway.steps.json_texts import NotJson
+from gateway.steps.kinds import DEFAULT_PARTS
+from gateway.steps.loaded import LoadedStep, StepState
+from gateway.steps.masks import Placeholders, Span
+from gateway.steps.released import RELEASED, ReleasedReader
+from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
+from gateway.steps.runner import StepFailure
+from gateway.steps.session import StepSession
+from gateway.steps.verdicts import RefusedByStep, StepRecords
+from providers.apis import CODECS
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import Request
+from providers.neutral.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
+from streams.fold import fold
+from streams.pipe import Watch
+from streams.timeouts import Timeouts
+from trigate.steps import Action, Check, Finding, Moment, Passage, options_of
+
+T = TypeVar("T")
+
+Found: TypeAlias = tuple[str, str, str]
+"""A finding's label, part and text."""
+
+_ISSUER: Final = Issuer("openai", "test")
+_LIMIT: Final = 64 * 2**20
+MOST_SPLITS: Final = 1500
+"""The most places at which a stream is split in two: all of them in most streams; a tenth in the other APIs."""
+
+
+class StepHarness:
+    """One step with its action, and everything that a gateway would add."""
+
+    def __init__(
+        self, step: Callable[[Check], Any], action: Action | Mapping[str, Action], hold: int | str | None
+    ) -> None:
+        options = options_of(step)
+        self._step = LoadedStep(
+            "step", 0, StepSettings("tests:step", name="step", deadline=60.0), ("request", "response"), action,
+            "whole" if hold is None and options.hold is None else hold or options.hold,  # type: ignore[arg-type]
+            frozenset(options.parts or DEFAULT_PARTS), StepState(trio.CapacityLimiter(8)), function=step,
+        )  # fmt: skip
+
+    # Requests
+
+    def run_request(self, api: str, body: Mapping[str, Any]) -> tuple[list[Found], bytes | None]:
+        """Return the findings, and the body for the provider or ``None``. Raises as ``testing.run`` does."""
+        first = _run(self._check_request, api, msgspec.json.encode(body))
+        request = _read_request(api, body)
+        for other, codec in CODECS.items():
+            if other != api:
+                try:
+                    written = codec.write_request(request, Recipient("model", _ISSUER)).body
+                except GatewayError:
+                    continue  # this API has no such request
+                found, _ = _run(self._check_request, other, written)
+                assert _texts(found) == _texts(first[0]), f"{other} shows other findings than {api}: {found} {first[0]}"
+        return first
+
+    async def _check_request(self, api: str, body: bytes) -> tuple[list[Found], bytes | None]:
+        async with trio.open_nursery() as nursery:
+            session = self._session(api, nursery)
+            sent = None
+            with contextlib.suppress(RefusedByStep):
+                sent = (await session.check_texts([self._step], _HarnessTexts(api, body))).body
+        return session.found, sent
+
+    # Responses
+
+    def run_response(
+        self, api: str, body: Mapping[str, Any], response: str | Mapping[str, Any] | bytes, seeds: int
+    ) -> tuple[list[Found], str | None]:
+        """Return the findings, and the text for the client or ``None``. Raises as ``testing.run`` does."""
+        if not response:
+            return [], ""
+        events, request = _read_response(api, response), _read_request(api, body)
+        data = response if isinstance(response, bytes) else _write_stream(api, events, request)
+        whole = attrs.evolve(self._step, hold="whole")
+        found, releases = _run(self._release, whole, api, [data])
+        first = found, None if releases is None else "".join(releases)
+        for other in CODECS:
+            data = response if isinstance(response, bytes) and other == api else _write_stream(other, events, request)
+            splits = _splits(data, MOST_SPLITS if other == api else MOST_SPLITS // 10)
+            for pieces in (*splits, *(_random_split(data, seed) for seed in range(seeds))):
+                found, releases = _run(self._release, self._step, other, pieces)
+                released = None if releases is None else "".join(releases)
+                for _, _, text in found if releases is not None else ():
+                    assert text not in (released or ""), f"a release in {other} shows {text!r}"
+                assert released == first[1], f"{other} releases {released!r}, and the whole response is {first[1]!r}"
+                assert _texts(found) == _texts(first[0]), f"{other} shows other findings than the whole response"
+        return first
+
+    async def _release(
+        self, step: LoadedStep, api: str, pieces: Sequence[bytes]
+    ) -> tuple[list[Found], list[str] | None]:
+        """Return the findings of a stream, and the text of each release."""
+        codec, released, is_refused = CODECS[api], list[str](), False
+        async with trio.open_nursery() as nursery:
+            session = self._session(api, nursery)
+            session.start_during(_HarnessTexts(api, b"{}"))
+            checks = ResponseSteps(session, [step], restores=False)
+            checks.translates = True
+            source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, lambda event: event, _count_nothing)
+            stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()
+            try:
+                async for frame in stream.chunks(_SplitPieces(pieces)):
+                    for raw in RELEASED.splitter(_LIMIT).feed(frame):
+                        events = reader.read_event("", RELEASED.parse(raw)[1])  # type: ignore[index]
+                        released.append("".join(getattr(event, "text", "") for event in events))
+            except RefusedByStep:
+                is_refused = True
+        return session.found, None if is_refused else released
+
+    # Both
+
+    def _session(self, api: str, nursery: trio.Nursery) -> "_ObservedSession":
+        common = Check("request", (), "client", None, "model", None, api, "req_test")
+        return _ObservedSession(
+            [self._step], common, Placeholders(b"k" * 32, "client"), StepRecords(), nursery.start_soon, lambda: None
+        )
+
+
+class _ObservedSession(StepSession):
+    """A session that keeps the findings of its step."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.found: list[Found] = []
+
+    def apply(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment
+    ) -> list[list[Span]]:
+        findings = list(findings)
+        for one in findings:
+            if one.end > one.passage.released_length:
+                self.found.append((one.label, one.passage.part, one.passage.text[one.start : one.end]))
+        return super().apply(step, passages, findings, at)
+
+    def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
+        raise AssertionError(f"the step failed: {reason}")
+
+
+class _HarnessTexts:
+    """The texts of a request without a gateway."""
+
+    def __init__(self, api: str, body: bytes) -> None:
+        try:
+            self._texts = RequestTexts.of(api, body)
+        except NotJson as error:
+            raise ValueError(f"the request is no JSON: {error}") from None
+        self.body = body
+        self._api = api
+        self.passages = self._texts.passages
+        self.unreadable = self._texts.unreadable
+
+    def is_latest(self, passage: Passage) -> bool:
+        return self._texts.is_latest(passage)
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> "_HarnessTexts":
+        return _HarnessTexts(self._api, self._texts.replace(edits))
+
+
+class _SplitPieces:
+    """The pieces of a stream."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def __aiter__(self) -> "_SplitPieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+def _run(function: Callable[..., Awaitable[T]], *parts: Any) -> T:
+    """Return ``await function(*parts)``, or raise its first error without a group."""
+    try:
+        return trio.run(function, *parts)
+    except BaseExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None  # noqa: ASYNC123
+
+
+async def _count_nothing(size: int) -> int:
+    return size * 2
+
+
+def _texts(found: Sequence[Found]) -> list[tuple[str, str]]:
+    """Return labels and texts in a fixed order: APIs differ in the order of their members."""
+    return sorted((label, text) for label, _, text in found)
+
+
+def _read_request(api: str, body: Mapping[str, Any]) -> Request:
+    try:
+        return CODECS[api].read_request({"model": "model", **body})
+    except GatewayError as error:
+        raise ValueError(f"this is no request of {api}: {error.info.message}") from None
+
+
+def _read_response(api: str, response: str | Mapping[str, Any] | bytes) -> list[Event]:
+    codec = CODECS[api]
+    if isinstance(response, str):
+        return [AnswerStart("answer", "model"), TextDelta(0, response), BlockEnd(0), Usage(1), AnswerEnd("stop")]
+    try:
+        if not isinstance(response, bytes):
+            return list(codec.read_answer(msgspec.json.encode(response)))
+        reader, framing = codec.reader(), codec.wire.framing
+        raws = framing.splitter(_LIMIT).feed(response)
+        events = [event for raw in raws if (one := framing.parse(raw)) is not None for event in reader.read_event(*one)]
+        return [*events, *reader.close()]
+    except GatewayError as error:
+        raise ValueError(f"this is no response of {api}: {error.info.message}") from None
+
+
+def _write_stream(api: str, events: Sequence[Event], request: Request) -> bytes:
+    """Return ``events`` as a stream of ``api``."""
+    fold(events)  # raises for an incomplete response
+    writer = CODECS[api].writer(Reply(attrs.evolve(request, stream=True), _ISSUER, 0))
+    return b"".join(map(writer.send, events))
+
+
+def _splits(data: bytes, most: int) -> Iterator[list[bytes]]:
+    """Yield the stream in one piece, in two pieces at every place or at ``most`` of them, and byte by byte."""
+    yield [data]
+    step = max(1, -(-len(data) // most))
+    for at in range(1, len(data), step):
+        yield [data[:at], data[at:]]
+    yield [data[at : at + 1] for at in range(len(data))]
+
+
+def _random_split(data: bytes, seed: int) -> list[bytes]:
+    source, pieces = random.Random(seed), []
+    while data:
+        size = source.choice((1, 3, 10, 50, 300))
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces

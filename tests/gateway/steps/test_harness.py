@@ -1,0 +1,58 @@
+"""The harness for tests of steps finds faults of a step, and runs it in every API."""
+
+import re
+
+import pytest
+
+from trigate.steps import Finding, step
+from trigate.steps.testing import run
+
+WORD = re.compile(r"falcon-\d+")
+REQUEST = {"messages": [{"role": "user", "content": "about falcon-12"}]}
+
+
+async def find_words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+
+@step(hold=12)
+async def find_words_in_window(check):
+    return await find_words(check)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tested", [find_words, find_words_in_window])
+def test_a_step_is_run_in_every_api_and_at_every_split(tested):
+    found = run(tested, REQUEST, "it is falcon-77 today", seeds=3)
+    assert [one.text for one in found.request] == ["falcon-12"]
+    assert [(one.label, one.part, one.text) for one in found.response] == [("word", "assistant", "falcon-77")]
+    assert found.sent is not None
+    assert b"[WORD_" in found.sent
+    assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10}\] today", found.released or "")
+
+
+def test_a_refusal_has_no_text():
+    found = run(find_words, REQUEST, "falcon-77", action="refuse", seeds=1)
+    assert (found.sent, found.released) == (None, None)
+
+
+def test_a_step_that_holds_too_little_is_found_out():
+    with pytest.raises(AssertionError, match=r"releases|shows"):
+        run(step(hold=3)(lambda check: _words(check)), REQUEST, "it is falcon-77 today", seeds=3)
+
+
+def _words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+
+def test_a_step_that_fails_is_reported():
+    def raise_always(check):
+        raise ValueError
+
+    with pytest.raises(AssertionError, match="the step failed: error"):
+        run(raise_always, REQUEST)
+
+
+def test_a_request_of_another_api_is_an_error():
+    with pytest.raises(ValueError, match="no request of messages"):
+        run(find_words, {"input": "hi"}, api="messages")
