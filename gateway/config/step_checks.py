@@ -80,9 +80,16 @@ def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSe
 def _secrets_of(settings: Any) -> Iterator[str]:
     """Yield the credentials among the settings of a kind."""
     for field in keys_of(type(settings)).values() if attrs.has(type(settings)) else ():
-        value = getattr(settings, field.attribute)
-        if isinstance(value, str) and (field.key.secret or Secret in (field.type, *get_args(field.type))):
-            yield value
+        if field.key.secret or Secret in (field.type, *get_args(field.type)):
+            yield from _texts_in(getattr(settings, field.attribute))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in ``value``, which may be a mapping or a list."""
+    if isinstance(value, str):
+        yield value
+    for member in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _texts_in(member)
 
 
 def _texts_of_variables(value: Any) -> Iterator[str]:
