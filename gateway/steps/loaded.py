@@ -143,10 +143,11 @@ class LoadedStep:
     def is_async(self) -> bool:
         return is_async(self.callable)
 
-    def open_tail(self, text: str) -> int:
-        """Return the index from which ``text`` may still become a part of a match."""
+    def open_tail(self, text: str, released_length: int) -> int:
+        """Return the index from which ``text`` may still become a part of a match. The first ``released_length``
+        characters were checked before."""
         found = getattr(self.callable, "open_tail", None)
-        return 0 if found is None else found(text)
+        return released_length if found is None else found(text, released_length)
 
     def with_actions(self, findings: Sequence[Finding]) -> list[tuple[Finding, Action]]:
         """Return the ``findings`` with their actions."""

@@ -284,7 +284,7 @@ class TailStage(RunningStage):
 
     def _first_open(self, run: Run) -> int:
         start = max(run.start, run.checked - CONTEXT)
-        return start + self.step.open_tail(run.passage(start).text)
+        return start + self.step.open_tail(run.passage(start).text, run.checked - start)
 
 
 class WindowStage(RunningStage):
