@@ -33,7 +33,8 @@ WIRE = WireApi(
     "gemini",
     "gemini",
     "/models/{model}",
-    Conversation("contents", (b"[", b"{", b'"'), "an array"),
+    # A token count may contain a whole request instead (``generateContentRequest``).
+    Conversation("contents", (b"[", b"{", b'"'), "an array", optional=True),
     root="/v1beta",
     more_roots=("/v1",),
     operations={

@@ -260,6 +260,10 @@ COUNTED = {
     "messages": ("/v1/messages/count_tokens", {"model": "a-{}", "messages": [{"role": "user", "content": "Hi"}]}),
     "responses": ("/v1/responses/input_tokens", {"model": "a-{}", "input": "Hi"}),
     "gemini": ("/v1beta/models/a-{}:countTokens", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
+    "gemini_wrapped": (
+        "/v1beta/models/a-{}:countTokens",
+        {"generateContentRequest": {"model": "models/x", "contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}},
+    ),
     "converse": (
         "/model/a-{}/count-tokens",
         {"input": {"converse": {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}}},
