@@ -192,7 +192,8 @@ _ROWS: Final = (
     (Group.PROTECTION, _RATES, "rpm tpm max_parallel_requests default_max_rpm default_max_tpm "
      "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit "
      "default_max_parallel_requests"),
-    (Group.PROTECTION, "trigate has no guardrails", "guardrails guardrails_list guardrail_settings policies "
+    (Group.PROTECTION, "write these checks under `steps`: they are not converted",
+        "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
      "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
     (Group.PROTECTION, _ACCESS, "enable_jwt_auth litellm_jwtauth custom_auth custom_auth_run_common_checks "

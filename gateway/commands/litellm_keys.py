@@ -285,7 +285,7 @@ _PERMISSIONS: Final = (Group.PROTECTION, "a client key has no list of paths or p
 _KEY_LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
     **_lost_limits("key"),
     "allowed_routes": _PERMISSIONS, "permissions": _PERMISSIONS, "object_permission_id": _PERMISSIONS,
-    "policies": (Group.PROTECTION, "trigate has no guardrails"),
+    "policies": (Group.PROTECTION, "write these checks under `steps`: they are not converted"),
     "project_id": _lost_limits("key")["organization_id"],
     "budget_id": (Group.MONEY, "the budget is in another table: set `budgets` for the key"),
     "aliases": (Group.NAMES, "a client cannot have its own aliases: write model_aliases, which are for all clients"),
