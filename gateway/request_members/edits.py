@@ -20,7 +20,7 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.rejected import parse_path
-from providers.members.editing import Applied, apply_for_provider, apply_level, members_sent
+from providers.members.editing import Applied, apply_for_provider, apply_level, members_sent, without_overridden
 from providers.members.instructions import add_instructions
 from providers.members.level import MemberLevel
 from providers.members.refused import drop_refused, drop_unsent, remove_placed
@@ -169,7 +169,8 @@ class RequestEdits:
                 last = last.plus(drop_refused(draft, wire, target.recipient.quirks, placed))
             if draft.changed:
                 _apply_quirks(draft, target, omissions, is_conversation)
-        edits = _join_edits(applied.plus(last), (*outgoing.edits, *draft.edits))
+        earlier = without_overridden(outgoing.edits, last, self._wire)
+        edits = _join_edits(applied.plus(last), (*earlier, *draft.edits))
         body = draft.encode()
         return attrs.evolve(prepared, outgoing=attrs.evolve(outgoing, body=body, edits=edits))
 

@@ -115,6 +115,13 @@ def members_sent(draft: Draft, wire: Wire, members: Iterable[NamedMember]) -> fr
     return frozenset(member for member in members if editor.has(member))
 
 
+def without_overridden(edits: Iterable[Edit], later: Applied, wire: Wire) -> tuple[Edit, ...]:
+    """Return the ``edits`` of a client's request except values that ``later`` has changed again."""
+    names = (edit.path for edit in later.edits if edit.form)
+    paths = {_spell(path) for name in names for path in NamedMember("", (name,), name).paths_in(wire)}
+    return tuple(edit for edit in edits if not (edit.form.startswith("=") and edit.path in paths))
+
+
 def apply_for_provider(level: MemberLevel, draft: Draft, wire: Wire, quirks: Quirks, earlier: Applied) -> Applied:
     """Edit ``draft``, a request for a provider with ``quirks``, after the changes ``earlier`` to the client's request.
 

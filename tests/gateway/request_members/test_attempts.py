@@ -55,6 +55,20 @@ def test_a_default_of_an_entry_never_replaces_a_value_that_a_translation_loses(o
             assert upstream.seen[0].json.get("reasoning_effort") is None
 
 
+def test_a_maximum_holds_after_a_translation_that_adds_thinking_tokens():
+    """Claude needs a limit above the thinking budget, so the translation raises the client's."""
+    with fake_upstream() as upstream:
+        entry = provider("anthropic/claude-sonnet-4-5", f"{upstream.url}/v1", ["messages"], name="m")
+        alias = {"a": {"target": "m", "request": {"max": {"max_tokens": 4000}}}}
+        with gateway_thread(config([entry], model_aliases=alias)) as served:
+            upstream.script(Script("ok"))
+            body = body_of("chat", "a", stream=False, limit=3000) | {"reasoning_effort": "high"}
+            reply = served.request("POST", "/v1/chat/completions", body)
+        sent = upstream.seen[0].json
+        assert (sent["max_tokens"], sent["thinking"]["budget_tokens"]) == (4000, 2000)
+        assert reply.headers["x-trigate-adapted"] == "max_tokens=4000,thinking_budget=2000"
+
+
 def test_an_object_of_an_entry_is_merged_with_the_clients():
     with fake_upstream() as upstream:
         request = {"default": {"metadata": {"a": "entry", "b": "entry"}}}
