@@ -3,6 +3,7 @@
 A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
 events are released unchanged once the steps have released their text."""
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -87,6 +88,8 @@ class ResponseSteps:
         self.masked = False
         """True if anything was masked."""
         self._unread: UnreadTexts | None = None
+        self.may_cut = any(step.hold == "nothing" and not step.only_reports for step in steps)
+        self.may_wait = any(not step.is_inline for step in steps) or session.awaits_verdict
         self.holds_whole = any(step.hold == "whole" and not step.only_reports for step in steps)
 
     # Complete responses
@@ -152,7 +155,7 @@ class ResponseSteps:
             case "whole":
                 return WholeStage(step, session.judge, session.placeholders, prefix)
             case "tail":
-                return TailStage(step, session.judge, session.placeholders, prefix)
+                return TailStage(step, session.judge, session.judge_inline, session.placeholders, prefix)
             case "nothing":
                 return self._watching(step, prefix, waits=True, cut=cut)
             case size:
@@ -195,6 +198,7 @@ class CheckedStream:
         self._is_at_end = False
         self._released_characters = 0
         self._next_count = COUNTED
+        self._has_content = False
         self._scope = trio.CancelScope()
 
     async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -203,14 +207,13 @@ class CheckedStream:
         splitter = framing.splitter(self._source.event_limit)
         try:
             while (chunk := await self._next(source)) is not None:
-                for raw in splitter.feed(chunk):
-                    if released := await self._release(raw):
-                        yield released
-                    if self._over:
-                        self._note_end()
-                        return
+                if released := await self._release(splitter.feed(chunk)):
+                    yield released
+                if self._over:
+                    self._note_end()
+                    return
             rest = splitter.close()
-            if (whole := framing.complete(rest)) and (released := await self._release(whole)):
+            if (whole := framing.complete(rest)) and (released := await self._release([whole])):
                 yield released
             released = await self._end(b"" if whole or rest.strip() else rest)
             self._note_end()
@@ -253,17 +256,25 @@ class CheckedStream:
     async def _next(self, source: AsyncIterator[bytes]) -> bytes | None:
         """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
         self._watch.restart_idle_limit()
+        if not self._checks.may_cut:
+            return await self._read_chunk(source)
         with trio.CancelScope() as self._scope:
-            try:
-                chunk = await anext(source)
-            except StopAsyncIteration:
-                return None
-            self._watch.lift_content_limit()
-            self._watch.pause()
-            return chunk
+            return await self._read_chunk(source)
         for chain in self._chains.values():
             await chain.feed(())  # raises the refusal
         raise AssertionError("only a refusal cuts the stream")
+
+    async def _read_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            chunk = await anext(source)
+        except StopAsyncIteration:
+            return None
+        if not self._has_content:
+            self._has_content = True
+            self._watch.lift_content_limit()
+        if self._checks.may_wait:
+            self._watch.pause()
+        return chunk
 
     async def _note_held(self, chain: Chain, held: int) -> None:
         """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
@@ -277,27 +288,40 @@ class CheckedStream:
     def _cut(self) -> None:
         self._scope.cancel()
 
-    async def _release(self, raw: bytes) -> bytes:
-        """Return the released bytes after one event of the provider."""
-        parsed = self._source.framing.parse(raw)
-        by_choice = {} if parsed is None else self._read(*parsed)
-        return await self._feed(raw, by_choice)
+    async def _release(self, raws: Sequence[bytes]) -> bytes:
+        """Return the released bytes after some events of the provider."""
+        out, parse = [], self._source.framing.parse
+        together: dict[int, list[Event]] = {}
+        for raw in raws:
+            parsed = parse(raw)
+            by_choice = {} if parsed is None else self._read(*parsed)
+            has_failed = any(type(event) is ErrorInfo for events in by_choice.values() for event in events)
+            if has_failed and together:  # a failure discards held text, but not earlier releases
+                out.append(await self._feed(together))
+                together = {}
+            if not self._checks.translates:
+                self._gate.add(raw, by_choice, has_failed=has_failed)
+            for choice, events in by_choice.items():
+                together.setdefault(choice, []).extend(events)
+        out.append(await self._feed(together))
+        return b"".join(out)
 
     async def _end(self, rest: bytes) -> bytes:
         self._is_at_end = True
         by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
         if not by_choice:
             by_choice = {0: list(self._reader(0).close())}
-        return await self._feed(rest, by_choice)
+        if not self._checks.translates:
+            self._gate.add(rest, by_choice, has_failed=any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ())))
+        return await self._feed(by_choice)
 
-    async def _feed(self, raw: bytes, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
+    async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
         released: dict[int, list[Event]] = {}
         for choice, events in by_choice.items():
             for event in events:
                 self._note(event)
-            changed = [self._source.change(event) for event in events]
             chain = self._chain(choice)
-            released[choice] = out = await chain.feed(changed)
+            released[choice] = out = await chain.feed([self._source.change(event) for event in events])
             self._released_characters += sum(len(event.text) for event in out if isinstance(event, _TEXTS))
             if self.characters - self._released_characters > min(self._next_count, self._source.answer_limit):
                 await self._note_held(chain, self.characters - self._released_characters)
@@ -309,8 +333,10 @@ class CheckedStream:
             for event in out:
                 self._follow(event)
             return frame_of(out)
-        held = len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end
-        return self._gate.pass_events(raw, by_choice, released, held=held)
+        if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
+            self._gate.note(released)
+            return b""
+        return self._gate.release(released)
 
     def _read(self, name: str, data: bytes) -> dict[int, list[Event]]:
         """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
@@ -365,25 +391,26 @@ class _Gate:
         self._read: dict[int, int] = {}
         self._released: dict[int, int] = {}
 
-    def pass_events(
-        self,
-        raw: bytes,
-        read: Mapping[int, Sequence[Event]],
-        released: Mapping[int, Sequence[Event]],
-        *,
-        held: bool = False,
-    ) -> bytes:
-        """Return the events that are released after ``raw``, whose own events are ``read``; none while ``held``."""
-        if any(isinstance(event, ErrorInfo) for events in read.values() for event in events):
-            self._waiting.clear()  # nothing held follows a failure
-            return raw
+    def add(self, raw: bytes, read: Mapping[int, Sequence[Event]], *, has_failed: bool) -> None:
+        """Hold ``raw``, whose own events are ``read``. A failure discards everything held and is released."""
+        if has_failed:
+            self._waiting.clear()
+            self._waiting.append((raw, {}))
+            return
         for choice, events in read.items():
             self._read[choice] = self._read.get(choice, 0) + _weight(events)
+        self._waiting.append((raw, dict(self._read)))
+
+    def note(self, released: Mapping[int, Sequence[Event]]) -> None:
+        """Count the events ``released``, which the client does not get yet."""
         for choice, events in released.items():
             self._released[choice] = self._released.get(choice, 0) + _weight(events)
-        self._waiting.append((raw, dict(self._read)))
+
+    def release(self, released: Mapping[int, Sequence[Event]]) -> bytes:
+        """Return the events whose text is released after the events ``released``."""
+        self.note(released)
         out: list[bytes] = []
-        while self._waiting and not held and self._is_released(self._waiting[0][1]):
+        while self._waiting and self._is_released(self._waiting[0][1]):
             out.append(self._waiting.popleft()[0])
         return b"".join(out)
 
@@ -406,10 +433,13 @@ def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:
     return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], STOPPED]
 
 
+_OTHER_CHOICE: Final = re.compile(rb'"index"\s*+:\s*+(?!0[,}\s])')
+
+
 def split_choices(api: str, data: bytes) -> dict[int, bytes]:
     """Return an event by choice: each part has one choice, with the index 0 for its reader."""
     member = MEMBERS.get(api)
-    if member is None or b'"index"' not in data:
+    if member is None or _OTHER_CHOICE.search(data) is None:
         return {0: data}
     try:
         value: Any = msgspec.json.decode(data)

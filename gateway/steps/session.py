@@ -1,5 +1,6 @@
 """The steps of one exchange: their calls at each moment, in the order of the file, and the configured actions."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -10,10 +11,13 @@ import trio
 
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
+from gateway.steps.resources import error_place
 from gateway.steps.runner import StepFailed, StepFailure, run_step
 from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
+
+log = logging.getLogger("trigate.steps")
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a function in a task of the request."""
@@ -96,6 +100,25 @@ class StepSession:
             record.calls += 1
             record.seconds += time.perf_counter() - began
         return self.apply(step, passages, findings, at)
+
+    def judge_inline(self, step: LoadedStep, passage: Passage, is_last: bool) -> Sequence[Span]:
+        """Do for one passage of a response what ``judge`` does, for a step that is a fast pure function.
+
+        Most calls are for a word of a stream and find nothing."""
+        record, began, common = self.records.of(step.name, "response"), time.perf_counter(), self._common
+        check = Check(
+            "response", (passage,), common.client, common.group, common.model, common.target, common.api,
+            common.request_id, common.run, is_last,
+        )  # fmt: skip
+        try:
+            findings = step.callable(check)
+        except Exception as error:
+            log.error("the step %s failed: %s", step.name, error_place(error))
+            self.note_failure(step, "response", "error")
+            return ()
+        record.calls += 1
+        record.seconds += time.perf_counter() - began
+        return self.apply(step, (passage,), findings, "response")[0] if findings else ()
 
     def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
         """Record that ``step`` could not check something. Raises ``GatewayError`` (503) where that is refused."""

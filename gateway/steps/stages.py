@@ -272,19 +272,33 @@ class RunningStage(StepStage):
 
 
 class TailStage(RunningStage):
-    """A stage that holds the end of the text that may still become a finding. For steps with ``open_tail``."""
+    """A stage that holds the end of the text that may still become a finding. For steps with ``open_tail``, which are
+    called for nearly every event: ``judge_inline`` is a function."""
+
+    def __init__(
+        self,
+        step: LoadedStep,
+        judge: StepJudge,
+        judge_inline: Callable[[LoadedStep, Passage, bool], Sequence[Span]],
+        placeholders: Placeholders,
+        prefix: str = "",
+    ) -> None:
+        super().__init__(step, judge, placeholders, prefix)
+        self._judge_inline = judge_inline
+        self._open_tail: Callable[[str, int], int] = step.callable.open_tail
 
     async def judge_run(self, run: Run) -> None:
-        safe = run.length if run.is_complete else self._first_open(run)
+        start, text = max(run.start, run.checked - CONTEXT), run.text
+        text = text[start - run.start :]
+        safe = run.length if run.is_complete else start + self._open_tail(text, run.checked - start)
         if safe <= run.released:
             return
-        await self.check(run, max(run.start, run.checked - CONTEXT), safe, is_last=run.is_complete)
+        passage = Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
+        if spans := self._judge_inline(self.step, passage, run.is_complete):
+            run.mask(spans, start)
+        run.checked = safe
         self.release(run, safe)
         run.forget_before(run.released - CONTEXT)
-
-    def _first_open(self, run: Run) -> int:
-        start = max(run.start, run.checked - CONTEXT)
-        return start + self.step.open_tail(run.passage(start).text, run.checked - start)
 
 
 class WindowStage(RunningStage):

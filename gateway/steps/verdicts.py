@@ -110,7 +110,9 @@ class StepRecords:
 
     def of(self, name: str, at: Moment) -> StepRecord:
         """Return the record of a step at a moment."""
-        return self._records.setdefault((name, at), StepRecord(name, at))
+        if (record := self._records.get((name, at))) is None:
+            record = self._records[name, at] = StepRecord(name, at)
+        return record
 
     def fields(self) -> list[dict[str, Any]]:
         """Return the outcomes for the log line."""

@@ -41,6 +41,8 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 }
 APIS: Final = ("chat", "messages", "responses")
 CLIENT_APIS: Final = (*APIS, "gemini", "converse")
+UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}}
+"""Members of a request without a stored turn, which is translated."""
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 
 
@@ -73,9 +75,8 @@ def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: boo
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     model = f"on-{target}"
     headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request(
-        "POST", path_of(api, model, stream=stream), json.dumps(body_of(api, model, prompt, stream=stream)), headers
-    )
+    body = {**body_of(api, model, prompt, stream=stream), **UNSTORED.get(api, {})}
+    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
     response = connection.getresponse()
     body = response.read()
     connection.close()
