@@ -101,8 +101,8 @@ ARROWS: Final = {
         providers.catalog providers.endpoints providers.errors providers.gemini request routing serving upstream""",
     "gateway.relay": """
         access allowances config conversations endpoints exchange http kept_objects ledger providers.apis
-        providers.catalog providers.endpoints providers.neutral realtime request request_members routing serving stores
-        streaming upstream""",
+        providers.catalog providers.endpoints providers.neutral realtime request request_members routing serving steps
+        stores streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",

@@ -22,7 +22,7 @@ from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
-from gateway.exchange.planned import PlannedRequest, StoppedAnswer
+from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
 from gateway.exchange.reserving import reservation_for
 from gateway.exchange.responding import error_response, make_response
@@ -76,6 +76,16 @@ class Exchange:
     def context(self) -> ExchangeContext:
         """The state that the attempts share."""
         return self._context
+
+    @property
+    def scope(self) -> RequestScope:
+        """The life of the request."""
+        return self._scope
+
+    def use_checks(self, checks: ExchangeChecks, reservation: Reservation | None) -> None:
+        """Check the request and its response with ``checks``. ``reservation`` is what the client has reserved."""
+        self._context = attrs.evolve(self._context, checks=checks)
+        self._reservation = reservation
 
     async def answer(self, body: bytes) -> Response:
         """Return the response to ``body``.

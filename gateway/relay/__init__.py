@@ -1,7 +1,8 @@
 """Requests other than conversations, relayed to a provider.
 
-- ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response
-  through a filter of ``answers``; ``cached_answers``: responses from the cache.
+- ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response, which
+  ``relayed_answer`` reads through a filter of ``answers``; ``cached_answers``: responses from the cache.
+- ``checks``: the operator's steps for requests, ``checked_relay`` those for responses.
 - ``outputs``: the output that a request to each endpoint allows, for its reservation.
 - ``completions``, ``embeddings``, ``rerank``, ``images``, ``audio``, ``videos``, ``plain_json``: endpoints.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk; ``spool_space``: its

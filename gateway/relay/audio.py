@@ -23,7 +23,7 @@ async def read_speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     """Read a request to speak a text."""
     incoming = await relaying.read_json()
     plan = relaying.plan(incoming.model or relaying.default_model)
-    incoming = await relaying.with_members(incoming, plan)
+    incoming = await relaying.apply_edits(incoming, plan)
     draft = Draft(incoming.json)
     kind, spoken = speech_type(draft.value("response_format")), SpokenText.of(draft)
     planned = relaying.plan_json(incoming, plan, partial(set_model, incoming))

@@ -39,7 +39,7 @@ async def read_fim(relaying: Relaying, names: Mapping[str, str]) -> RelayedReque
 
 async def _relayed_completion(relaying: Relaying, incoming: Incoming, client: FimShape) -> RelayedRequest:
     plan = relaying.plan(incoming.model or relaying.default_model, (client,))
-    incoming = await relaying.with_members(incoming, plan)
+    incoming = await relaying.apply_edits(incoming, plan)
     options = await offload(incoming.size, CompletionOptions.of, incoming, client)
     if options.token_ids:
         relaying.context.record.bill.request_size = options.prompt_tokens * CHARACTERS_PER_TOKEN

@@ -81,7 +81,7 @@ async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str
         await offload(incoming.size, _check_model_names, incoming)
     model = incoming.model or relaying.default_model
     plan = relaying.plan(model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
-    incoming = await relaying.with_members(incoming, plan)
+    incoming = await relaying.apply_edits(incoming, plan)
     if client == "gemini_one":
         plan = _with_single_text_method(plan)
     calls = EmbeddingCalls(relaying.context.service.limits.answer)

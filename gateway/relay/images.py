@@ -42,7 +42,7 @@ async def read_generation(relaying: Relaying, names: Mapping[str, str]) -> Relay
     """Read a JSON request for generations, or for edits of pictures at URLs (BerriAI/litellm#41625)."""
     incoming = await relaying.read_json()
     plan = relaying.plan(relaying.model_of(incoming))
-    incoming = await relaying.with_members(incoming, plan)
+    incoming = await relaying.apply_edits(incoming, plan)
     draft = Draft(incoming.json)
     planned = relaying.plan_json(incoming, plan, partial(_prepare, incoming))
     pictures = _relayed_pictures(relaying, planned, noted_members(draft), wanted_pictures(draft).number)

@@ -18,7 +18,7 @@ FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderatio
 async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     incoming = await relaying.read_json()
     plan = relaying.plan(relaying.model_of(incoming))
-    incoming = await relaying.with_members(incoming, plan)
+    incoming = await relaying.apply_edits(incoming, plan)
     is_free = relaying.endpoint.name in FREE
     planned = relaying.plan_json(incoming, plan, partial(replace_model, incoming))
     return RelayedRequest(planned, relaying.unchanged_filters(partial(UsageMemberReader, is_free=is_free)))

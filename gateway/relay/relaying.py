@@ -8,10 +8,12 @@ import attrs
 
 from gateway.access.body_memory import HeldBody
 from gateway.endpoints.border import body_memory, read_whole_body
+from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.planning import allowed_plan
 from gateway.http.headers import Headers
+from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
@@ -34,6 +36,9 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.events import AnswerStart, ErrorInfo
 
+CHECKS: Final = "gateway.relay.checks"
+"""The module with the steps, if there are any."""
+
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits
 
@@ -53,12 +58,16 @@ class Relaying:
         self.endpoint: Endpoint = ENDPOINTS[endpoint]
         self.arrival = arrival
         self.exchange = exchange
-        self.context = exchange.context
         self._members: RequestEdits | None = None
 
     def for_endpoint(self, endpoint: EndpointName) -> "Relaying":
         """Return the same request for another endpoint than the path's."""
         return Relaying(endpoint, self.arrival, self.exchange)
+
+    @property
+    def context(self) -> ExchangeContext:
+        """The state that the attempts share."""
+        return self.exchange.context
 
     @property
     def scope(self) -> RequestScope:
@@ -172,10 +181,13 @@ class Relaying:
 
     # The request
 
-    async def with_members(self, incoming: Incoming, plan: Plan) -> Incoming:
-        """Return ``incoming`` with the configured members of the client's key and group and of the alias.
+    async def apply_edits(self, incoming: Incoming, plan: Plan) -> Incoming:
+        """Return ``incoming`` with the masks of the client's steps, then the configured members of its key, its group
+        and the alias.
 
-        Raises ``GatewayError`` (400) for invalid JSON text."""
+        Raises ``GatewayError``: 400 for invalid JSON text or a refusal, 403 for content that steps cannot check."""
+        if self.context.service.steps is not None:
+            incoming = await (await imported(CHECKS)).check_json(self, incoming, plan)
         if (configured := self.context.service.request_members) is None:
             return incoming
         self._members = configured.edits_of(self.context.client_request.client, plan, self.endpoint.name)

@@ -31,7 +31,7 @@ async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     incoming = await relaying.read_json()
     shape = shape_of_client(relaying.arrival.asgi["path"], incoming.members)
     plan = relaying.plan(relaying.model_of(incoming), _shapes_like(shape))
-    incoming = await relaying.with_members(incoming, plan)
+    incoming = await relaying.apply_edits(incoming, plan)
     wanted = await offload(incoming.size, _read_wanted, incoming, shape)
     planned = relaying.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted))
     limits, id = relaying.context.service.limits, relaying.scope.id

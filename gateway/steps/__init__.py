@@ -6,9 +6,9 @@
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
   edits them, and ``json_texts`` finds values in JSON bytes. ``batch_texts`` and ``form_texts`` are the same for lines
   of batch files and for multipart forms.
-- ``response_texts`` finds the strings of a response that its reader does not report. ``exemptions`` lists the strings
-  that are no text.
-- ``endpoints`` lists those that no step can read. ``advice`` describes the consequences of steps for ``trigate check``
+- ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
+  responses that are no conversation. ``exemptions`` lists the strings that are no text.
+- ``endpoints`` lists those that steps check. ``advice`` describes the consequences of steps for ``trigate check``
   and ``trigate explain``.
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:

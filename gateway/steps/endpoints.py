@@ -18,7 +18,10 @@ CARRIED: Final[Mapping[EndpointName, frozenset[Part]]] = MappingProxyType({
 })  # fmt: skip
 """The parts of text that requests to each endpoint, and its responses, may have."""
 
-CHECKED: Final[frozenset[EndpointName]] = frozenset()
+CHECKED: Final[frozenset[EndpointName]] = frozenset((
+    "completions", "fim", "embeddings", "rerank", "moderations", "chat_moderations", "score", "pooling", "classify",
+    "predict", "similarity", "classifications", "chat_classifications", "ocr", "speech", "image_generations",
+))  # fmt: skip
 """The endpoints whose texts steps check. Clients of a step cannot use the others."""
 
 

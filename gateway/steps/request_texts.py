@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from gateway.steps import json_texts
-from gateway.steps.tables import table_for
+from gateway.steps.tables import TextTable, table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
 from gateway.steps.walking import TextContext, TextWalk
 from trigate.steps import PARTS, Passage
@@ -33,7 +33,11 @@ class RequestTexts:
         """Return the texts of ``body``, a request of ``api`` or of an endpoint, that belong to ``parts``.
 
         Raises ``NotJson``."""
-        table = table_for(api)
+        return cls.by_table(table_for(api), body, parts)
+
+    @classmethod
+    def by_table(cls, table: TextTable, body: bytes, parts: Collection[str] = PARTS) -> "RequestTexts":
+        """Return the texts of ``body``, which may also be a response, by its table. Raises ``NotJson``."""
         walk = TextWalk(body, frozenset(parts), table.spell)
         start, end = json_texts.document_at(body)
         walk.value(start, end, table.shape, "", TextContext(table.part))

@@ -159,7 +159,7 @@ class StepSession:
 
     # Requests
 
-    async def check_texts(self, steps: Sequence[LoadedStep], texts: T) -> T:
+    async def check_texts(self, steps: Sequence[LoadedStep], texts: T, at: Moment = "request") -> T:
         """Return ``texts`` with the masks of ``steps``. Each step sees the masks of those before it.
 
         Raises ``GatewayError``."""
@@ -167,8 +167,8 @@ class StepSession:
             for step in group:
                 self._refuse_unreadable(step, texts)
             if len(group) > 1:
-                await self._judge_together(group, texts)
-            elif edits := await self._edits(group[0], texts):
+                await self._judge_together(group, texts, at)
+            elif edits := await self._edits(group[0], texts, at):
                 texts = await texts.with_edits(edits)
         return texts
 
@@ -176,12 +176,12 @@ class StepSession:
         if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
             raise unchecked_content(step.name, texts.unreadable[0])
 
-    async def _edits(self, step: LoadedStep, texts: CheckedTexts) -> list[PassageEdit]:
+    async def _edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         passages = self._passages_for(step, texts)
         if not passages:
-            self.records.of(step.name, "request")
+            self.records.of(step.name, at)
             return []
-        found = await self.judge(step, passages, "request")
+        found = await self.judge(step, passages, at)
         return [
             (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
             for passage, spans in zip(passages, found, strict=True)
@@ -191,14 +191,14 @@ class StepSession:
     def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> list[Passage]:
         return [one for one in texts.passages if one.part in step.parts and (not step.latest or texts.is_latest(one))]
 
-    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> None:
+    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> None:
         """Call steps that cannot mask at the same time. The first refusal cancels the other calls and is raised."""
         refused: list[GatewayError] = []
 
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
                 if passages := self._passages_for(step, texts):
-                    await self.judge(step, passages, "request")
+                    await self.judge(step, passages, at)
             except GatewayError as error:
                 refused.append(error)
                 scope.cancel()

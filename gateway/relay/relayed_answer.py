@@ -1,0 +1,150 @@
+"""The response of one attempt to a relayed request, read through its filter."""
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway.access.body_memory import UNCOUNTED
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.attempt_answer import Pieces, Verdict, count_answer
+from gateway.exchange.target_request import AnswerSource
+from gateway.http.headers import Headers
+from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
+from gateway.relay.relaying import RelayedRequest
+from gateway.upstream.response import UpstreamResponse
+from streams.errors import GatewayError
+from streams.events import Usage
+from streams.framing import FramingError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class RelayedAnswer:
+    """The filtered response of one attempt: a ``StartedAnswer``.
+
+    ``begin`` reads until more than ``filter.held`` bytes are ready for the client (``first``), or to the end
+    (``is_held``). ``status`` and ``headers`` are those of the client's response."""
+
+    headers: Headers
+    read_pieces: Pieces
+    writer = None
+    content_type = ""
+
+    def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
+        made = source.target_request
+        self.source = source
+        self.lane_name = made.target.lane
+        self.filter = request.filter(made.target)
+        self.first = b""
+        self.is_held = False
+        self.status = 200
+        self.headers = ()
+        self.read_pieces = []
+        self.on_complete = request.on_complete
+        self._own_headers = made.request.headers
+        self._later_bodies = iter(made.prepared.later_bodies)
+        self.scope = scope
+        self._buffered = 0  # approximate bytes in the filter
+        self._counted = UNCOUNTED
+        self.is_over = False
+        self._response: UpstreamResponse | None = None
+        self._pieces: AsyncIterator[bytes]
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.filter.usage
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the response is an event stream."""
+        return bool(self.filter.ping)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None
+
+    @property
+    def unread_response(self) -> UpstreamResponse | None:
+        return None if self.is_over else self._response
+
+    def continue_from(self, response: UpstreamResponse) -> None:
+        self._response, self._pieces = response, response.chunks()
+
+    async def begin(self) -> None:
+        first: list[bytes] = []
+        size = 0
+        try:
+            await self.open_response(await self.source.send())
+            while size <= self.filter.held and not self.is_over:
+                first.append(await self.read_next(self.read_pieces))
+                size += len(first[-1])
+        except BaseException:
+            await self.aclose()
+            raise
+        self.first, self.is_held = b"".join(first), self.is_over
+        if self.is_held and not self.is_stream:
+            self.first = self.source.target_request.disclosure.body(self.first)
+
+    def chunks(self) -> "RelayedAnswer":
+        return self
+
+    def __aiter__(self) -> "RelayedAnswer":
+        return self
+
+    async def __anext__(self) -> bytes:
+        bill = self.source.target_request.context.record.bill
+        try:
+            while not self.is_over:
+                if out := await self.read_next():
+                    return out
+        finally:  # also on cancellation: the client may have left before its lane has seen as much
+            bill.usage = self.usage
+        bill.is_complete = True
+        if self.on_complete is not None:
+            await self.on_complete()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+
+    async def open_response(self, response: UpstreamResponse) -> None:
+        """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
+        source, self._response = self.source, response
+        source.watch.restart_idle_limit()
+        if source.stamp is not None:
+            self.read_pieces.append((trio.current_time(), b""))
+        self.content_type = response.header("content-type") or ""
+        own = await offload(self._buffered, self.filter.head, response.status, response.headers)
+        passed = source.target_request.disclosure.headers(response.headers, self.lane_name)
+        self.status, self.headers = response.status, (*own, *passed, *self._own_headers)
+        self._pieces = response.chunks()
+
+    async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
+        """Return the filter's next bytes for the client, possibly none, and add the provider's to ``read_pieces``."""
+        source = self.source
+        try:
+            if (piece := await anext(self._pieces, None)) is not None:
+                source.watch.restart_idle_limit()
+                if read_pieces is not None and source.stamp is not None:
+                    read_pieces.append((trio.current_time(), piece))
+                if work := self.filter.size_of_work(piece):
+                    out = await offload(work, self.filter.take, piece)
+                else:
+                    out = self.filter.take(piece)
+                self._buffered += len(piece) - len(out)
+                if self._buffered > self._counted and (held := self.filter.buffered_bytes) > self._counted:
+                    context = source.target_request.context
+                    self._counted = await count_answer(context, self.scope, held, source.watch)
+                return out
+            await self.aclose()
+            if (body := next(self._later_bodies, None)) is not None:
+                assert isinstance(source, Attempt), "an answer to several requests is not cached"
+                await self.open_response(await source.send_another(body))
+                return b""
+            self.is_over = True
+            return await offload(self._buffered, self.filter.close)
+        except FramingError as error:
+            raise GatewayError("upstream", str(error), reason="bad_answer") from None

@@ -1,0 +1,297 @@
+"""Steps on requests to endpoints other than conversations, and on their responses.
+
+Guardrails elsewhere never ran for embeddings: https://github.com/api7/aisix/issues/541."""
+
+import contextlib
+import json
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from tests.support import word_steps
+from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
+from tests.support.settled_lines import SettledLines
+
+USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+W: Final = "about falcon-12 now"
+A: Final = "it is falcon-77 today"
+
+
+@attrs.frozen
+class Case:
+    """A request to an endpoint with a word in ``body``, and the provider's ``answer``, with one if ``has_text``."""
+
+    path: str
+    body: dict[str, Any]
+    answer: Any
+    has_text: bool = True
+    model: str = "openai/m-1"
+
+
+RANKED: Final = {
+    "id": "1", "results": [{"index": 0, "relevance_score": 0.9, "document": {"text": A}}], "meta": {},
+}  # fmt: skip
+VECTORS: Final = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+                  "model": "m-1", "usage": {"prompt_tokens": 1, "total_tokens": 1}}  # fmt: skip
+COMPLETED: Final = {"id": "c", "object": "text_completion", "model": "m-1", "usage": USAGE, "choices": [
+    {"index": 0, "text": A, "finish_reason": "stop", "logprobs": {"tokens": ["falcon", "-77"]}}]}  # fmt: skip
+FILLED: Final = {"id": "c", "object": "chat.completion", "model": "m-1", "usage": USAGE, "choices": [
+    {"index": 0, "message": {"role": "assistant", "content": A}, "finish_reason": "stop"}]}  # fmt: skip
+JUDGED: Final = {"id": "1", "model": "m-1", "results": [{"flagged": False, "categories": {}, "category_scores": {}}]}
+READ: Final = {"pages": [{"index": 0, "markdown": A, "images": []}], "model": "m-1", "usage_info": {}}
+DRAWN: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
+
+CASES: Final = {
+    "completions": Case("/v1/completions", {"prompt": W}, COMPLETED),
+    "several prompts": Case("/v1/completions", {"prompt": ["a", W]}, COMPLETED),
+    "suffix": Case("/v1/completions", {"prompt": "a", "suffix": W}, FILLED, model="mistral/m-1"),
+    "fim": Case("/v1/fim/completions", {"prompt": W, "suffix": "b"}, FILLED, model="mistral/m-1"),
+    "embeddings": Case("/v1/embeddings", {"input": [W]}, VECTORS, has_text=False),
+    "cohere": Case("/v2/embed", {"texts": [W], "input_type": "search_query", "embedding_types": ["float"]},
+                   VECTORS, has_text=False),
+    "gemini": Case("/v1beta/models/m-1:embedContent", {"content": {"parts": [{"text": W}]}}, VECTORS, has_text=False),
+    "rerank": Case("/v2/rerank", {"query": "q", "documents": ["a", W]}, RANKED, model="cohere/m-1"),
+    "ranked query": Case("/v1/rerank", {"query": W, "documents": ["a"]}, RANKED, model="cohere/m-1"),
+    "moderations": Case("/v1/moderations", {"input": W}, JUDGED, has_text=False),
+    "unknown member": Case("/v1/moderations", {"input": "a", "vendor": {"x": W}}, JUDGED, has_text=False),
+    "speech": Case("/v1/audio/speech", {"input": W, "voice": "alloy"}, b"\x00\x01 falcon", has_text=False),
+    "spoken style": Case("/v1/audio/speech", {"input": "a", "instructions": W, "voice": "alloy"}, b"\x00",
+                         has_text=False),
+    "pictures": Case("/v1/images/generations", {"prompt": W}, DRAWN),
+    "ocr": Case("/v1/ocr", {"document": {"type": "document_url", "document_url": "https://a.test/b"},
+                            "document_annotation_prompt": W}, READ, model="mistral/m-1"),
+}  # fmt: skip
+cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def step(**more: Any) -> dict[str, Any]:
+    return {"use": "tests.support.word_steps:words", "name": "words", **more}
+
+
+@contextlib.asynccontextmanager
+async def gateway_with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: Any):
+    def answering(asked):  # type: ignore[no-untyped-def]
+        found = case.answer if answer is None else answer
+        if isinstance(found, ScriptedAnswer):
+            return found
+        if isinstance(found, bytes):
+            return ScriptedAnswer((found,), headers=(("content-type", "audio/mpeg"),), length=True)
+        return json_answer(found)
+
+    word_steps.seen.clear()
+    async with before(answering, case.model, steps=list(steps), **more) as (served, provider):
+        yield served, provider
+
+
+@cases
+async def test_a_masked_value_reaches_neither_provider_nor_client(case):
+    async with gateway_with_steps(case, step(action="mask")) as (served, provider):
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert found.status_code == 200, found.text
+        (asked,) = provider.asked
+        assert b"falcon-12" not in asked.body
+        assert b"[WORD_" in asked.body
+        assert b"falcon-77" not in found.content
+        assert b"[WORD_" in found.content or not case.has_text
+        assert found.headers["x-trigate-steps"] == "words=masked"
+
+
+@cases
+async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
+    async with gateway_with_steps(case, step(at=["request"])) as (served, provider):
+        lines = SettledLines(served)
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert found.status_code == 400
+        assert b"content_filter" in found.content or case.path.startswith("/v1beta")
+        assert b"falcon" not in found.content
+        assert found.headers["x-trigate-refused-by"] == "words"
+        assert found.headers["x-should-retry"] == "false"
+        assert not provider.asked
+        (line,) = await lines.next()
+        assert (line["ended"], line["refused_by"]) == ("refused", "words")
+        assert not line.get("cost_usd")
+
+
+@pytest.mark.parametrize("case", [one for one in CASES.values() if one.has_text])
+async def test_a_refused_response_is_a_400_and_is_billed(case):
+    price = {"input": 1, "output": 1}
+    async with gateway_with_steps(case, step(at=["response"]), entry={"price": price}) as (served, provider):
+        lines = SettledLines(served)
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert found.status_code == 400, found.text
+        assert b"falcon" not in found.content
+        assert found.headers["x-trigate-refused-by"] == "words"
+        assert len(provider.asked) == 1
+        (line,) = await lines.next()
+        assert (line["ended"], line["refused_by"]) == ("refused", "words")
+        if "usage" in case.answer:
+            assert line["cost_usd"] == pytest.approx(13 / 1_000_000), line
+
+
+@cases
+async def test_a_step_that_reports_changes_nothing(case):
+    body = {"model": "m-1", **case.body}
+    async with gateway_with_steps(case) as (served, provider):
+        plain = await served.post(case.path, json=body)
+        sent = provider.asked[0].body
+    async with gateway_with_steps(case, step(action="report")) as (served, provider):
+        lines = SettledLines(served)
+        found = await served.post(case.path, json=body)
+        assert provider.asked[0].body == sent
+        (line,) = await lines.next()
+        if "created" not in found.text and '"id"' not in found.text:
+            assert found.content == plain.content
+        assert "x-trigate-steps" not in found.headers
+        reported = {one["at"]: one["labels"] for one in line["steps"] if "labels" in one}
+        assert reported["request"] == {"word": 1}
+        assert "response" in reported or not case.has_text
+
+
+@cases
+async def test_the_client_gets_its_own_values_back(case):
+    async with gateway_with_steps(case, step(action="mask", at=["request"], restore=True)) as (served, provider):
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert found.status_code == 200
+        assert b"falcon-12" not in provider.asked[0].body
+        assert b"[WORD_" not in found.content
+
+
+async def test_values_in_a_response_are_restored():
+    def echo(asked):  # type: ignore[no-untyped-def]
+        text = asked.json["prompt"]
+        return json_answer({**COMPLETED, "choices": [{"index": 0, "text": text, "finish_reason": "stop"}]})
+
+    async with before(echo, steps=[step(action="mask", at=["request"], restore=True)]) as (served, provider):
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": W})
+        assert found.json()["choices"][0]["text"] == W
+        assert b"falcon" not in provider.asked[0].body
+
+
+async def test_a_masked_completion_loses_its_log_probabilities():
+    async with gateway_with_steps(CASES["completions"], step(action="mask", at=["response"])) as (served, _):
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "logprobs": 1})
+        assert found.json()["choices"][0]["logprobs"] is None
+
+
+TOKENS: Final = {
+    "/v1/embeddings": ({"input": [1, 2, 3]}, {"input": [[1, 2], [3]]}),
+    "/v1/completions": ({"prompt": [1, 2]}, {"prompt": [[1], [2]]}),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies])
+async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
+    case = Case(path, body, VECTORS)
+    async with gateway_with_steps(case, step()) as (served, provider):
+        found = await served.post(path, json={"model": "m-1", **body})
+        assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
+        assert not provider.asked
+    for more in ({"unchecked": "pass"}, {"action": "report"}, {"for": {"endpoints": ["chat"]}}):
+        entry = {"embeddings": {"token_arrays": True}}
+        async with gateway_with_steps(case, step(**more), entry=entry) as (served, provider):
+            await served.post(path, json={"model": "m-1", **body})
+            assert len(provider.asked) == 1, more
+
+
+async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
+    case = CASES["embeddings"]
+    broken = {"use": "tests.support.word_steps:raise_error", "name": "broken", "at": ["request"]}
+    async with gateway_with_steps(case, broken) as (served, provider):
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert (found.status_code, found.json()["error"]["code"]) == (503, "step_unavailable")
+        assert "retry-after" in found.headers
+        assert not provider.asked
+    async with gateway_with_steps(case, {**broken, "unchecked": "pass"}) as (served, provider):
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert (found.status_code, found.headers["x-trigate-steps"]) == (200, "broken=unchecked")
+
+
+async def test_a_client_without_allowance_calls_no_step():
+    case = CASES["embeddings"]
+    keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "2/m", "tokens": "1000/m"}}]
+    headers = {"authorization": "Bearer key-of-ann-0123456789"}
+    async with gateway_with_steps(case, step(), client_keys=keys) as (served, provider):
+        for wanted in (400, 400, 429):
+            word_steps.seen.clear()
+            found = await served.post(case.path, json={"model": "m-1", "input": W}, headers=headers)
+            assert found.status_code == wanted, found.text
+        assert not word_steps.seen
+        assert not provider.asked
+
+
+async def test_a_checked_request_is_counted_once():
+    case = CASES["embeddings"]
+    keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "2/m", "tokens": "1000/m"}}]
+    headers = {"authorization": "Bearer key-of-ann-0123456789"}
+    async with gateway_with_steps(case, step(action="mask"), client_keys=keys) as (served, _):
+        for wanted in (200, 200, 429):
+            found = await served.post(case.path, json={"model": "m-1", "input": W}, headers=headers)
+            assert found.status_code == wanted, found.text
+
+
+async def test_a_suffix_does_not_evade_a_step_for_completions():
+    case = CASES["suffix"]
+    async with gateway_with_steps(case, step(**{"for": {"endpoints": ["completions"]}})) as (served, provider):
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert found.status_code == 400
+        assert not provider.asked
+
+
+def _delta(index: int, text: str, **more: Any) -> bytes:
+    choice = {"index": index, "text": text, "logprobs": {"tokens": [text]}, "finish_reason": None, **more}
+    value = {"id": "c", "object": "text_completion", "model": "m-1", "choices": [choice]}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+STREAMED: Final = (
+    _delta(0, "it is fal"), _delta(1, "and osp"), _delta(0, "con-7"), _delta(1, "rey-5 "), _delta(0, "7 today"),
+    _delta(1, "flies", finish_reason="stop"), _delta(0, "", finish_reason="stop"), b"data: [DONE]\n\n",
+)  # fmt: skip
+
+
+def texts_of(stream: bytes) -> dict[int, str]:
+    """Return the text of each choice in a stream of completions."""
+    found: dict[int, str] = {}
+    for event in stream.split(b"\n\n"):
+        if event.startswith(b"data: {"):
+            for choice in json.loads(event[6:])["choices"]:
+                found[choice["index"]] = found.get(choice["index"], "") + choice["text"]
+    return found
+
+
+async def test_a_stream_of_two_choices_is_masked_in_each():
+    steps = step(action="mask"), {"use": "tests.support.word_steps:answered_words", "name": "other", "action": "mask"}
+    async with gateway_with_steps(CASES["completions"], *steps, answer=events(*STREAMED)) as (served, _):
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True, "n": 2})
+        texts = texts_of(found.content)
+        assert texts[0].startswith("it is [WORD_")
+        assert texts[0].endswith("] today")
+        assert texts[1].startswith("and [WORD_")
+        assert texts[1].endswith("] flies")
+        assert b"rey-5" not in found.content
+        assert b"con-7" not in found.content
+        assert found.content.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_refused_stream_has_its_own_status():
+    async with gateway_with_steps(CASES["completions"], step(at=["response"]), answer=events(*STREAMED)) as (served, _):
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
+
+
+async def test_a_stream_that_no_step_refuses_passes_unchanged():
+    other = {"use": "tests.support.word_steps:answered_words", "name": "other"}
+    clean = (*STREAMED[:1], *STREAMED[2:3], *STREAMED[6:])
+    async with gateway_with_steps(CASES["completions"], other, answer=events(*clean)) as (served, _):
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
+        assert found.content == b"".join(clean)
+
+
+async def test_a_stream_that_a_step_only_reports_flows():
+    async with gateway_with_steps(CASES["completions"], step(action="report"), answer=events(*STREAMED)) as (served, _):
+        lines = SettledLines(served)
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
+        assert found.content == b"".join(STREAMED)
+        (line,) = await lines.next()
+        assert [one["labels"] for one in line["steps"] if one["at"] == "response"] == [{"word": 1}]

@@ -1,0 +1,34 @@
+"""Steps that find made-up words, loaded as a package's code is: ``use: tests.support.word_steps:words``."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from trigate.steps import Check, Finding
+
+WORD: Final = re.compile(r"falcon-\d+")
+ANSWERED: Final = re.compile(r"osprey-\d+")
+
+seen: Final[list[Check]] = []
+"""The checks that ``words`` got."""
+
+
+def _find(pattern: re.Pattern[str], check: Check) -> Iterator[Finding]:
+    for passage in check.passages:
+        for found in pattern.finditer(passage.text):
+            yield Finding("word", passage, *found.span())
+
+
+async def words(check: Check) -> list[Finding]:
+    """Find ``falcon-1``, and note the check."""
+    seen.append(check)
+    return list(_find(WORD, check))
+
+
+async def answered_words(check: Check) -> list[Finding]:
+    """Find ``osprey-1``."""
+    return list(_find(ANSWERED, check))
+
+
+def raise_error(check: Check) -> list[Finding]:
+    raise ValueError("falcon-9 is in this error")
