@@ -21,7 +21,6 @@ from gateway.http.response import JSON_HEADERS, stream_headers
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.routing_options import NO_OPTIONS, Word, unknown_step_error
-from gateway.steps.json_texts import KeyMasked
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
 from gateway.steps.request_texts import RequestTexts
@@ -32,7 +31,6 @@ from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords
 from gateway.streaming.reframed import reframe_for_client
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply
-from streams.errors import invalid
 from streams.events import AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
 from trigate.steps import Check, Part, Passage
@@ -77,10 +75,7 @@ class ConversationTexts:
     async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
         if not edits:
             return self.incoming
-        try:
-            body = await offload(self.incoming.size, self._body.replace, edits)
-        except KeyMasked:
-            raise invalid("a step masks the name of a member: the request cannot be sent without it") from None
+        body = await offload(self.incoming.size, self._body.replace, edits)
         return await offload(len(body), with_body, self.incoming, body)
 
 

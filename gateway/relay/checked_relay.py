@@ -14,12 +14,10 @@ from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
 from gateway.steps.answer_texts import AnswerTexts, answer_texts
-from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import PLACEHOLDER
 from gateway.steps.session import PassageEdit
 from gateway.steps.verdicts import unavailable
-from streams.errors import invalid
 from trigate.steps import Passage
 
 TOO_LONG = "too_long"
@@ -44,10 +42,7 @@ class RelayedTexts:
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
         assert self._texts is not None, "it has passages"
-        try:
-            body = await offload(len(self.body), self._texts.replace, edits)
-        except KeyMasked:
-            raise invalid("a step masks a part of the response that cannot be replaced") from None
+        body = await offload(len(self.body), self._texts.replace, edits)
         endpoint, content_type, event_limit = self._source
         return await offload(len(body), type(self), endpoint, content_type, event_limit, body)
 

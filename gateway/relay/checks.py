@@ -18,13 +18,11 @@ from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.routing_options import read_headers
 from gateway.routing.omissions import NOTHING
 from gateway.routing.plan import Plan
-from gateway.steps.json_texts import KeyMasked, NotJson
+from gateway.steps.json_texts import NotJson
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.session import CheckedTexts, PassageEdit, StepSession
 from streams.errors import invalid
 from trigate.steps import Passage
-
-MASKED_NAME = "a step masks the name of a member: the request cannot be sent without it"
 
 
 class EndpointTexts:
@@ -49,10 +47,7 @@ class EndpointTexts:
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
         incoming = self.incoming
-        try:
-            body = await offload(incoming.size, self._texts.replace, edits)
-        except KeyMasked:
-            raise invalid(MASKED_NAME) from None
+        body = await offload(incoming.size, self._texts.replace, edits)
         read = await offload(len(body), read_non_conversation, incoming.api, body)
         return await self.of(self._endpoint, attrs.evolve(incoming, body=body, members=read.members))
 

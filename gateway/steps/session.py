@@ -9,6 +9,7 @@ from typing import Final, Protocol, Self, TypeAlias, TypeVar
 import attrs
 import trio
 
+from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.resources import error_place
@@ -16,6 +17,8 @@ from gateway.steps.runner import StepFailed, StepFailure, run_step
 from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
+
+IN_A_NAME: Final = "text to mask in the name of a member"
 
 log = logging.getLogger("trigate.steps")
 
@@ -43,7 +46,8 @@ class CheckedTexts(Protocol):
         ...
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        """Return the texts after the edits. Raises ``GatewayError`` for an edit that the request cannot express."""
+        """Return the texts after the edits. Raises ``GatewayError`` for an edit that the request cannot express, and
+        ``KeyMasked`` for one in the name of a member."""
         ...
 
 
@@ -169,8 +173,16 @@ class StepSession:
             if len(group) > 1:
                 await self._judge_together(group, texts, at)
             elif edits := await self._edits(group[0], texts, at):
-                texts = await texts.with_edits(edits)
+                texts = await self._with_edits(group[0], texts, edits, at)
         return texts
+
+    async def _with_edits(self, step: LoadedStep, texts: T, edits: Sequence[PassageEdit], at: Moment) -> T:
+        try:
+            return await texts.with_edits(edits)
+        except KeyMasked:  # the value cannot be sent, and JSON has no place for a placeholder
+            self.records.of(step.name, at).add("refused")
+            stops = step.refusal.form == "stop"
+            raise refusal(step.name, IN_A_NAME, SUBJECTS[at], step.refusal.message, stops=stops) from None
 
     def _refuse_unreadable(self, step: LoadedStep, texts: CheckedTexts) -> None:
         if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:

@@ -277,3 +277,14 @@ def test_metrics_count_outcomes_failures_and_findings(gateway, upstream):
     assert 'trigate_step_findings_total{label="word",step="mask"}' in text
     assert 'trigate_step_seconds_count{at="request",step="mask"}' in text
     assert "falcon" not in text
+
+
+@pytest.mark.parametrize("model", ["plain"])
+def test_a_mask_in_the_name_of_a_member_is_a_refusal(gateway, upstream, model):
+    """JSON has no place for a placeholder there: https://github.com/BerriAI/litellm/issues/30723."""
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, "mask", "hi", model=model, metadata={"falcon-12": "x"})
+    assert (status, upstream.seen) == (400, [])
+    assert b"content_filter" in body
+    assert headers["x-trigate-refused-by"] == "mask"
+    assert b"falcon" not in body
