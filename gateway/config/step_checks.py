@@ -67,12 +67,13 @@ def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSe
     if row is None or item.is_code:
         texts, found = _resolve_files(item.settings, (*path, "with"), findings)
         return attrs.evolve(item, settings=texts, secrets=tuple(found))
-    reading = read(item.settings, row.settings_class)
+    texts, found = _resolve_files(item.settings, (*path, "with"), findings)
+    reading = read(texts, row.settings_class)
     for fault in reading.faults:
         what, expected, suggestion, known = fault.wrong.words
         advice = f"the settings of {item.use} are {', '.join(known)}" if known else expected
         findings.wrong((*path, "with", *fault.path), what, advice, suggestion)
-    secrets = (*_texts_of_variables(item.settings), *_secrets_of(reading.value))
+    secrets = (*found, *_secrets_of(reading.value))
     plain = {name: value for name, value in item.settings.items() if not isinstance(value, SecretFile)}
     return attrs.evolve(item, settings=plain, kind_settings=reading.value, secrets=secrets)
 

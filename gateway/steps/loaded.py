@@ -19,7 +19,7 @@ from gateway.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.steps.resources import StepResource, describe_error
 from gateway.steps.scope import ClientFacts, is_in_scope, matches
 from gateway.stores.store import Store, Unavailable
-from trigate.steps import Action, Finding, Moment, Part
+from trigate.steps import Action, Finding, Moment, Part, Passage
 
 log = logging.getLogger("trigate.steps")
 
@@ -116,6 +116,8 @@ class LoadedStep:
         if self.actions == "report":
             return "report"
         configured = self.actions.get(label) if isinstance(self.actions, Mapping) else self.actions
+        if self.settings.kind_settings is not None and self.actions is not None:  # a service does not override it
+            return configured or "refuse"
         if configured == "report":
             return "report"
         return returned or configured or "refuse"
@@ -148,6 +150,17 @@ class LoadedStep:
         characters were checked before."""
         found = getattr(self.callable, "open_tail", None)
         return released_length if found is None else found(text, released_length)
+
+    @property
+    def sees_text_so_far(self) -> bool:
+        """Whether each call in a stream gets the text of a block from its beginning."""
+        return getattr(self.callable, "sees_text_so_far", False)
+
+    def held_back(self, passage: Passage) -> int:
+        """Return the characters at the end of a checked ``passage`` that a service wants to see again with more
+        text."""
+        found = getattr(self.callable, "held_back", None)
+        return 0 if found is None else found(passage)
 
     def with_actions(self, findings: Sequence[Finding]) -> list[tuple[Finding, Action]]:
         """Return the ``findings`` with their actions."""

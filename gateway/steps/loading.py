@@ -23,7 +23,7 @@ from configfile.wording import Wrong, nearest
 from gateway.config.loading import Config
 from gateway.config.step_checks import CONTENT, StepPlan, contradictions, planned_step
 from gateway.config.steps import StepSettings
-from gateway.steps.kinds import KINDS, KindRow
+from gateway.steps.kinds import KINDS, KindContext, KindRow
 from gateway.steps.loaded import LoadedStep, StepSet, StepState, is_async
 from gateway.steps.mask_key import derived_mask_key
 from gateway.steps.resources import StepResource, error_place
@@ -43,11 +43,12 @@ def load_steps(config: Config, before: StepSet | None = None) -> StepSet:
 
     Raises ``ConfigError`` with the faults of all steps."""
     folder = Path(os.path.abspath(config.path)).parent if config.path is not None else Path.cwd()
+    ca_path = None if config.ca_path is None else str(config.ca_path)
     loaded: list[LoadedStep] = []
     mistakes: list[Mistake] = []
     for order, settings in enumerate(config.steps):
         try:
-            loaded.append(_load_step(settings, order, folder, before))
+            loaded.append(_load_step(settings, order, folder, ca_path, before))
         except StepUnusable as error:
             mistakes += error.mistakes
     if mistakes:
@@ -94,7 +95,9 @@ class StepFaults:
         return attrs.evolve(written, path=path, found=found, expected=advice, suggestion=suggestion)
 
 
-def _load_step(settings: StepSettings, order: int, folder: Path, before: StepSet | None) -> LoadedStep:
+def _load_step(
+    settings: StepSettings, order: int, folder: Path, ca_path: str | None, before: StepSet | None
+) -> LoadedStep:
     faults = StepFaults(settings)
     same = before.by_name.get(settings.name) if before is not None else None
     if same is not None and (same.settings, same.settings.secrets) == (settings, settings.secrets):
@@ -106,7 +109,10 @@ def _load_step(settings: StepSettings, order: int, folder: Path, before: StepSet
     if found := tuple(contradictions(settings, plan)):
         raise StepUnusable(faults.at(key, *words) for key, *words in found)
     observes = row is None and set(plan.at) == {"finished"} and not _has_action(settings, options)
-    step = _make_code(target, settings, faults, observes=observes) if row is None else _make_kind(row, settings, faults)
+    if row is None:
+        step = _make_code(target, settings, faults, observes=observes)
+    else:
+        step = _make_kind(row, settings, ca_path, faults)
     resource = StepResource(settings.name, step) if _is_context(step) else None
     if resource is None:
         _check_labels(step, plan, faults)
@@ -145,9 +151,10 @@ def _check_labels(step: Any, plan: StepPlan, faults: StepFaults) -> None:
                 faults.stop(f"this step has no label {label!r}", advice, nearest(label, labels), ("action",))
 
 
-def _make_kind(row: KindRow, settings: StepSettings, faults: StepFaults) -> Any:
+def _make_kind(row: KindRow, settings: StepSettings, ca_path: str | None, faults: StepFaults) -> Any:
+    labels = tuple(settings.action) if isinstance(settings.action, Mapping) else ()
     try:
-        return row.make_step(settings.kind_settings)
+        return row.make_step(settings.kind_settings, KindContext(labels, ca_path))
     except Wrong as wrong:
         faults.stop(wrong.found, wrong.expected, wrong.suggestion, ("with",))
 

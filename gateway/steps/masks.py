@@ -34,6 +34,8 @@ def merge_spans(spans: Iterable[Span]) -> list[Span]:
     merged: list[Span] = []
     longest = 0
     for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        if merged and _is_same(span, merged[-1]):
+            continue
         if merged and span.start < merged[-1].end:
             last, size = merged[-1], span.end - span.start
             chosen = span if size > longest else last
@@ -43,6 +45,10 @@ def merge_spans(spans: Iterable[Span]) -> list[Span]:
             merged.append(span)
             longest = span.end - span.start
     return merged
+
+
+def _is_same(one: Span, other: Span) -> bool:
+    return (one.start, one.end, one.replacement) == (other.start, other.end, other.replacement)
 
 
 class Placeholders:

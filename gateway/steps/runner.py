@@ -43,6 +43,16 @@ class StepFailed(Exception):
         self.retry_after = retry_after
 
 
+class UncheckedText(Exception):
+    """The error of a built-in kind that could not check its texts. ``detail`` is for the log, and has no client's
+    text."""
+
+    def __init__(self, reason: StepFailure, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: StepFailure = reason
+        self.detail = detail
+
+
 async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     """Return the findings of ``step``. Raises ``StepFailed``, and nothing else but cancellations.
 
@@ -88,6 +98,8 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
             return validate_findings(step, check.passages, await _call(step, check))
         except (trio.Cancelled, KeyboardInterrupt, StepFailed):
             raise
+        except UncheckedText as error:
+            raise StepFailed(step, error.reason, error.detail) from None
         except BaseExceptionGroup as group:
             if group.split(trio.Cancelled)[1] is None:
                 raise

@@ -139,7 +139,7 @@ class StepSession:
         record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
         record.add("ok")
         for finding in findings:
-            if finding.end <= finding.passage.released_length:  # it was found when it was released
+            if 0 < finding.passage.released_length >= finding.end:  # it was found when it was released
                 continue
             match _action(step, finding, at):
                 case "mask":
@@ -261,9 +261,10 @@ class StepSession:
 
 
 def _action(step: LoadedStep, finding: Finding, at: Moment) -> Action:
-    """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal."""
+    """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal; in
+    responses also one of a step whose ``action`` has no masks, because the provider's bytes stay unchanged."""
     action = step.action_for(finding.label, finding.action)
-    too_late = at == "during" or (at == "response" and step.hold == "nothing")
+    too_late = at == "during" or (at == "response" and (step.hold == "nothing" or not step.may_mask))
     return "refuse" if action == "mask" and too_late else action
 
 

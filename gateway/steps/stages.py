@@ -219,12 +219,16 @@ class StepStage(HoldingStage):
     def waits_for_end(self, run: Run) -> bool:
         return run.part == "tool_calls" or (run.part == "reasoning" and self.step.may_mask)  # its signature comes last
 
-    async def check(self, run: Run, start: int, end: int, *, is_last: bool = True) -> None:
-        """Check the text of ``run`` between two positions."""
+    async def check(self, run: Run, start: int, end: int, *, is_last: bool = True) -> int:
+        """Check the text of ``run`` between two positions. Return the characters before ``end`` that the step wants to
+        see again with more text."""
         passage = run.passage(start, end)
         (spans,) = await self._judge(self.step, (passage,), is_last=is_last)
+        if self.step.sees_text_so_far:  # it judges held text anew
+            run.spans = [span for span in run.spans if span.start < run.released]
         run.mask(spans, start)
         run.checked = max(run.checked, end)
+        return self.step.held_back(passage)
 
 
 class WholeStage(StepStage):
@@ -322,10 +326,12 @@ class WindowStage(RunningStage):
             self.release(run, run.length)
 
     async def _check_until(self, run: Run, end: int, *, is_last: bool) -> None:
-        start = max(run.start, min(run.released, run.checked) - self._size)
-        await self.check(run, start, end, is_last=is_last)
-        self.release(run, end if is_last else end - self._size)
-        run.forget_before(run.released - self._size)
+        so_far = self.step.sees_text_so_far
+        start = 0 if so_far else max(run.start, min(run.released, run.checked) - self._size)
+        held_back = max(self._size, await self.check(run, start, end, is_last=is_last))
+        self.release(run, end if is_last else end - held_back)
+        if not so_far:
+            run.forget_before(run.released - self._size)
 
 
 class WatchingStage(StepStage):

@@ -2,7 +2,8 @@
 
 ``secrets``, ``pii``, ``regex``, ``tools`` and ``size`` search texts, ``http`` and ``presidio`` call services.
 ``scanning`` searches segments of a text, in the copy that ``normal`` makes. ``secret_formats`` and ``national_ids`` are
-tables of published formats."""
+tables of published formats. ``services`` sends texts to a service, and ``differences`` finds the spans that it
+changed."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,6 +19,15 @@ KindHold: TypeAlias = Literal["whole", "nothing", "tail"] | int
 
 NO_DEFAULT_PARTS: Final[tuple[Part, ...]] = ("tools", "media")
 DEFAULT_PARTS: Final[tuple[Part, ...]] = tuple(part for part in PARTS if part not in NO_DEFAULT_PARTS)
+
+
+@attrs.frozen(repr=False)
+class KindContext:
+    """The parts of the configuration that a service needs besides its settings: the ``labels`` under ``action``, and
+    ``ca_path``: certificates that replace the system's."""
+
+    labels: tuple[str, ...] = ()
+    ca_path: str | None = None
 
 
 @attrs.frozen(repr=False)
@@ -48,9 +58,12 @@ class KindRow:
         """The attrs class of ``with``. Imports the module."""
         return getattr(import_module(self.module), self.settings)  # type: ignore[no-any-return]
 
-    def make_step(self, settings: Any) -> Any:
-        """Return the step with ``settings``, or an async context manager that yields it. Imports the module."""
-        return getattr(import_module(self.module), self.make)(settings)
+    def make_step(self, settings: Any, context: KindContext) -> Any:
+        """Return the step with ``settings``, or an async context manager that yields it. Imports the module.
+
+        Only services get the ``context``."""
+        made = getattr(import_module(self.module), self.make)
+        return made(settings) if self.is_inline else made(settings, context)
 
 
 KINDS: Final[Mapping[str, KindRow]] = MappingProxyType({row.name: row for row in (

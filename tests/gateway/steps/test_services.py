@@ -1,0 +1,271 @@
+"""Services as steps of a gateway: LiteLLM's guardrail contract and Presidio's analyzer, over every API, streamed and
+whole."""
+
+import http.client
+import json
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.check_services import analyzer, check_service, masking
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
+from tests.support.wire_clients import body_of, path_of, text_of
+
+REASON: Final = "because of falcon-99"
+
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "guard": {"at": ["request", "response"]},
+    "window": {"at": ["response"], "hold": 16},
+    "nothing": {"at": ["response"], "hold": "nothing"},
+    "during": {"at": ["during"]},
+    "down": {},
+    "pass": {"unchecked": "pass"},
+    "report": {"action": "report", "at": ["request", "response"]},
+    "refusing": {"action": "refuse", "at": ["request", "response"]},
+    "presidio": {
+        "use": "presidio",
+        "action": {"PERSON": "mask", "US_SSN": "refuse"},
+        "with": {"language": "en", "score": 0.6},
+    },
+    "restore": {"use": "presidio", "restore": True, "with": {"entities": ["PERSON"]}},
+}
+APIS: Final = ("chat", "messages", "responses")
+VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+CELLS: Final = [
+    (api, target, stream)
+    for api, target in [("chat", "chat"), ("messages", "messages"), ("responses", "responses"), ("gemini", "messages"),
+                        ("converse", "chat"), ("messages", "chat")]
+    for stream in (False, True)
+]  # fmt: skip
+cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
+PEOPLE: Final = analyzer({"PERSON": "Ann Lee|Zoë 🦅", "US_SSN": r"\d{3}-\d{2}-\d{4}", "DATE_TIME": "today"})
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def guard():
+    with check_service() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, guard, tmp_path_factory):
+    port = free_port()
+    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in APIS]
+    steps = []
+    for name, more in STEPS.items():
+        own = {"use": "http", "name": name, "for": {"clients": [name]}, **more}
+        steps.append({**own, "with": {"url": guard.url, **more.get("with", {})}})
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    file = tmp_path_factory.mktemp("services") / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps)))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def ask(
+    gateway: Any, client: str, api: str, target: str, prompt: str, *, stream: bool
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    model = f"on-{target}"
+    headers = {
+        "authorization": f"Bearer key-of-{client}-0123456789",
+        "content-type": "application/json",
+        "x-secret": "of-the-client",
+    }
+    body = json.dumps(body_of(api, model, prompt, stream=stream))
+    connection.request("POST", path_of(api, model, stream=stream), body, headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, content
+
+
+@cells
+def test_the_texts_of_a_guard_reach_provider_and_client(gateway, upstream, guard, api, target, stream):
+    guard.use(masking(r"falcon-\d+"))
+    upstream.script(Script(text="it is falcon-77 today"))
+    status, headers, body = ask(gateway, "guard", api, target, "about falcon-12 please", stream=stream)
+    assert status == 200, body
+    assert headers["x-trigate-steps"] == "guard=masked"
+    (seen,) = upstream.seen
+    assert b"falcon-12" not in seen.body
+    assert b"about <HIDDEN> please" in seen.body
+    assert text_of(api, body, stream=stream) == "it is <HIDDEN> today"
+    first, second = guard.requests
+    assert (first["input_type"], first["texts"]) == ("request", ["about falcon-12 please"])
+    assert first["structured_messages"] == [{"role": "user", "content": "about falcon-12 please"}]
+    assert first["request_data"] == {"user_api_key_alias": "guard"}
+    assert (second["input_type"], second["texts"]) == ("response", ["it is falcon-77 today"])
+    assert "of-the-client" not in str(guard.seen)
+    assert "key-of-guard" not in str(guard.seen)
+
+
+@cells
+def test_arguments_of_a_call_reach_the_guard_and_the_client_as_it_returns_them(
+    gateway, upstream, guard, api, target, stream
+):
+    guard.use(masking("/etc/passwd", "/dev/null"))
+    call = ToolCall("call_1", "read_file", '{"path": "/etc/passwd"}')
+    upstream.script(Script(text="reading", calls=(call,), stop="tool_calls"))
+    status, _, body = ask(gateway, "guard", api, target, "hi", stream=stream)
+    assert status == 200, body
+    assert b"/etc/passwd" not in body
+    assert b"/dev/null" in body
+    (seen,) = guard.requests[-1]["tool_calls"]
+    assert seen["type"] == "function"
+    assert seen["function"]["name"] == "read_file"
+    assert json.loads(seen["function"]["arguments"]) == {"path": "/etc/passwd"}
+
+
+@cells
+@pytest.mark.parametrize("client", ["guard", "during", "refusing"])
+def test_a_blocked_request_is_a_400_without_the_reason(gateway, upstream, guard, client, api, target, stream):
+    guard.use(lambda _: {"action": "BLOCKED", "blocked_reason": REASON})
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, client, api, target, "about falcon-12", stream=stream)
+    assert status == 400
+    assert headers["x-trigate-refused-by"] == client
+    assert b"blocked" in body
+    assert b"falcon" not in body
+    assert "falcon" not in "\n".join(gateway.log)
+
+
+@cells
+@pytest.mark.parametrize("client", ["guard", "refusing"])
+def test_a_blocked_response_is_a_400_without_the_text(gateway, upstream, guard, client, api, target, stream):
+    guard.use(lambda request: {"action": "BLOCKED" if request["input_type"] == "response" else "NONE"})
+    upstream.script(Script(text="it is falcon-77"))
+    status, headers, body = ask(gateway, client, api, target, "hi", stream=stream)
+    assert status == 400
+    assert headers["x-trigate-refused-by"] == client
+    assert b"falcon" not in body
+
+
+@cells
+@pytest.mark.parametrize("client", ["refusing", "during"])
+def test_a_mask_where_none_is_possible_is_a_refusal(gateway, upstream, guard, client, api, target, stream):
+    guard.use(masking(r"falcon-\d+"))
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, client, api, target, "about falcon-12", stream=stream)
+    assert (status, headers["x-trigate-refused-by"]) == (400, client), body
+
+
+@cells
+def test_a_mask_of_a_response_by_a_step_that_refuses_is_a_refusal(gateway, upstream, guard, api, target, stream):
+    guard.use(masking("falcon-77"))
+    upstream.script(Script(text="it is falcon-77"))
+    status, headers, body = ask(gateway, "refusing", api, target, "hi", stream=stream)
+    assert (status, headers["x-trigate-refused-by"]) == (400, "refusing")
+    assert b"falcon" not in body
+
+
+@cells
+def test_in_a_window_each_call_has_the_text_so_far_and_no_value_is_cut(gateway, upstream, guard, api, target, stream):
+    guard.use(masking(r"falcon-\d+"))
+    text = "one two three four five six falcon-77 seven eight nine ten eleven twelve falcon-88 thirteen"
+    upstream.script(Script(text=text))
+    status, _, body = ask(gateway, "window", api, target, "hi", stream=stream)
+    assert status == 200, body
+    assert text_of(api, body, stream=stream) == text.replace("falcon-77", "<HIDDEN>").replace("falcon-88", "<HIDDEN>")
+    sent = [one["texts"][0] for one in guard.requests]
+    assert all(text.startswith(one) for one in sent)
+    assert sent[-1] == text
+    if stream:
+        assert [len(one) for one in sent] == [*range(16, len(text), 16), len(text)]
+
+
+@cells
+def test_the_service_can_hold_back_more_characters(gateway, upstream, guard, api, target, stream):
+    """A value longer than the window is still masked as a whole, because the service holds its beginning back."""
+
+    def respond(request: Any) -> Any:
+        (text,) = request["texts"]
+        at = text.find("falcon")
+        if at < 0 or "!" in text:
+            return masking(r"falcon[^!]*!")(request)
+        return {"action": "NONE", "stream_holdback_chars": [len(text) - at]}
+
+    guard.use(respond)
+    value = "falcon with a name that is much longer than the window of the step!"
+    upstream.script(Script(text=f"some words before {value} and some words after it"))
+    status, _, body = ask(gateway, "window", api, target, "hi", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream) == "some words before <HIDDEN> and some words after it"
+    assert b"falcon" not in body
+
+
+@cells
+def test_a_failed_service_refuses_unless_the_step_passes_unchecked_content(
+    gateway, upstream, guard, api, target, stream
+):
+    guard.use(lambda _: Raw(500, JSON, (b"falcon-12",)))
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, "down", api, target, "hi", stream=stream)
+    assert status == 503
+    assert b"step_unavailable" in body
+    assert "retry-after" in headers
+    assert upstream.seen == []
+    status, _, body = ask(gateway, "pass", api, target, "hi", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream) == "fine"
+    assert "falcon" not in "\n".join(gateway.log)
+
+
+@cells
+def test_entities_of_presidio_are_masked_or_refused(gateway, upstream, guard, api, target, stream):
+    guard.use(PEOPLE)
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, "presidio", api, target, "🙂 I am Zoë 🦅, not Ann Lee, today", stream=stream)
+    assert status == 200, body
+    assert headers["x-trigate-steps"] == "presidio=masked"
+    (request,) = guard.requests
+    assert guard.seen[0].path == "/analyze"
+    assert request == {
+        "text": ["🙂 I am Zoë 🦅, not Ann Lee, today"],
+        "language": "en",
+        "score_threshold": 0.6,
+        "entities": ["PERSON", "US_SSN"],
+    }
+    (seen,) = upstream.seen
+    assert seen.body.count(b"[PERSON_") == 2
+    assert "Zoë" not in str(seen.json)
+    assert "Ann Lee" not in str(seen.json)
+    assert ", today" in str(seen.json)
+
+    guard.use(PEOPLE)
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, "presidio", api, target, "mine is 123-45-6789", stream=stream)
+    assert (status, headers["x-trigate-refused-by"]) == (400, "presidio")
+    assert b"123-45" not in body
+    assert upstream.seen == []
+
+
+@cells
+def test_restored_values_of_presidio_return_to_the_client(gateway, upstream, guard, api, target, stream):
+    guard.use(PEOPLE)
+    upstream.script(Script(text="nothing yet"))
+    ask(gateway, "restore", api, target, "I am Ann Lee", stream=stream)
+    masked = str(upstream.seen[0].json).partition("I am ")[2].partition("]")[0] + "]"
+    upstream.script(Script(text=f"Hello {masked}, good to see you"))
+    status, _, body = ask(gateway, "restore", api, target, "I am Ann Lee", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream) == "Hello Ann Lee, good to see you"
+
+
+def test_the_log_has_labels_and_no_texts(gateway, upstream, guard):
+    guard.use(PEOPLE)
+    upstream.script(Script(text="fine"))
+    _, headers, _ = ask(gateway, "presidio", "chat", "chat", "I am Ann Lee", stream=False)
+    (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]))
+    (outcome,) = line["steps"]
+    assert (outcome["step"], outcome["outcome"], outcome["labels"]) == ("presidio", "masked", {"PERSON": 1})
+    assert "Ann Lee" not in "\n".join(gateway.log)
