@@ -2,7 +2,7 @@
 
 - ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response, which
   ``relayed_answer`` reads through a filter of ``answers``; ``cached_answers``: responses from the cache.
-- ``checks``: the operator's steps for requests, ``checked_relay`` those for responses.
+- ``checks``: the operator's steps for requests, ``form_checks`` for forms, ``checked_relay`` for responses.
 - ``outputs``: the output that a request to each endpoint allows, for its reservation.
 - ``completions``, ``embeddings``, ``rerank``, ``images``, ``audio``, ``videos``, ``plain_json``: endpoints.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk; ``spool_space``: its

@@ -1,5 +1,6 @@
 """Relayed responses that steps check. Imported only where steps are configured."""
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Self
@@ -14,6 +15,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
 from gateway.steps.answer_texts import AnswerTexts, answer_texts
+from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import PLACEHOLDER
 from gateway.steps.session import PassageEdit
@@ -138,7 +140,8 @@ class CheckedRelayedAnswer(RelayedAnswer):
             self._session.spawn(partial(self._report, self._reporting, checked))
         self._is_clean = checked is texts
         if self._checks.restores and (edits := self._restored(checked.passages)):
-            checked = await checked.with_edits(edits)
+            with contextlib.suppress(KeyMasked):  # a name of a member stays
+                checked = await checked.with_edits(edits)
         if checked is not texts:
             self.headers = tuple(pair for pair in self.headers if pair[0] not in ("content-length", "etag"))
         return checked.body

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import Relaying
@@ -170,8 +171,13 @@ async def read_upload(
             f"uploads with content-encoding: {coding} are not supported: send the upload uncompressed",
             status=415,
         )
-    editor = MultipartEditor(parse_boundary(kind), NOTED_FIELDS, on_file)
-    arriving, length, spool, size = *_arriving_pieces(relaying), _spool(relaying), 0
+    boundary = parse_boundary(kind)
+    editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
+    arriving, length = _arriving_pieces(relaying)
+    if relaying.context.service.steps is not None:
+        checks = await imported("gateway.relay.form_checks")
+        arriving, length = await checks.check_form(relaying, arriving, length, boundary, _spool(relaying))
+    spool, size = _spool(relaying), 0
     rest: Spool | None = None
     async for piece in arriving:
         size += len(piece)

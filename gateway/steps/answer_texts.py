@@ -1,5 +1,6 @@
 """The texts of a response to an endpoint other than conversations, in the bytes that the client gets."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
@@ -11,6 +12,7 @@ from gateway.steps.json_texts import KeyMasked, NotJson, splice
 from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.tables import answer_table_for
 from streams.sse import SSE, SseEvents
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 from trigate.steps import Passage
 
@@ -37,7 +39,7 @@ class JsonAnswer:
     """A response in JSON. Raises ``NotJson`` for other bytes."""
 
     def __init__(self, endpoint: str, body: bytes) -> None:
-        self._texts = RequestTexts.by_table(answer_table_for(endpoint), body)
+        self._texts = _read_json(endpoint, body)
         self.passages = self._texts.passages
 
     def replace(self, edits: Sequence[PassageEdit]) -> bytes:
@@ -82,7 +84,7 @@ class EventsAnswer:
             return
         data = parsed[1]
         try:
-            texts = RequestTexts.by_table(answer_table_for(endpoint), data)
+            texts = _read_json(endpoint, data)
         except NotJson:
             self._texts.append(None)
             yield Passage("other", "", data.decode("utf-8", "replace")), f"{at}"
@@ -128,11 +130,21 @@ def answer_texts(endpoint: str, content_type: str, body: bytes, event_limit: int
         return EventsAnswer(endpoint, body, event_limit)
     if kind.startswith(("audio/", "image/", "video/")) and "json" not in kind:
         return None
-    try:
-        return JsonAnswer(endpoint, body)
-    except NotJson:
-        is_sound = endpoint == "speech" and not kind.startswith("text/")
-        return None if is_sound else PlainAnswer(body)
+    if body.lstrip()[:1] in (b"{", b"["):
+        with contextlib.suppress(NotJson):
+            return JsonAnswer(endpoint, body)
+    is_sound = endpoint == "speech" and not kind.startswith("text/")
+    return None if is_sound else PlainAnswer(body)
+
+
+def _read_json(endpoint: str, data: bytes) -> RequestTexts:
+    """Return the texts of a response or event. Raises ``NotJson``, because invalid JSON could hide text."""
+    if not has_more_elements(data, MAX_ELEMENTS):
+        try:
+            any_json(data)
+        except NOT_JSON:
+            raise NotJson("it cannot be decoded") from None
+    return RequestTexts.by_table(answer_table_for(endpoint), data)
 
 
 def _split(body: bytes, event_limit: int) -> Iterator[bytes]:

@@ -21,8 +21,15 @@ CARRIED: Final[Mapping[EndpointName, frozenset[Part]]] = MappingProxyType({
 CHECKED: Final[frozenset[EndpointName]] = frozenset((
     "completions", "fim", "embeddings", "rerank", "moderations", "chat_moderations", "score", "pooling", "classify",
     "predict", "similarity", "classifications", "chat_classifications", "ocr", "speech", "image_generations",
+    "image_edits", "image_variations",
 ))  # fmt: skip
 """The endpoints whose texts steps check. Clients of a step cannot use the others."""
+
+HEARD: Final[frozenset[EndpointName]] = frozenset(("transcriptions", "translations"))
+"""The endpoints for recordings, which no step can read. Steps check the transcripts."""
+
+FORMS: Final = frozenset(("image_edits", "image_variations", *HEARD))
+"""The endpoints whose requests are multipart forms, with texts as fields."""
 
 
 def closes(step: LoadedStep, endpoint: str) -> bool:
@@ -33,6 +40,8 @@ def closes(step: LoadedStep, endpoint: str) -> bool:
     if carried is None or endpoint in CHECKED or step.only_reports or step.unchecked == "pass":
         return False
     if set(step.moments) <= {"finished"} or not step.parts & carried:
+        return False
+    if endpoint in HEARD and not step.at("request") and not step.at("during"):
         return False
     return step.covers_endpoint(endpoint)
 

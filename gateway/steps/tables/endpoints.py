@@ -14,6 +14,7 @@ from gateway.steps.shapes import (
     EXEMPT,
     EXEMPT_LIST,
     HELD,
+    JOINED,
     TEXT,
     URL,
     Leaf,
@@ -97,7 +98,7 @@ OWN: Final = {"conversations": CONVERSATION, "message_batches": MESSAGE_BATCH, "
 _LINES: Final = array(
     record(
         None,
-        text=TEXT,
+        text=JOINED,
         word=TEXT,
         speaker=EXEMPT,
         tokens=ECHO,
@@ -106,6 +107,7 @@ _LINES: Final = array(
         ),
     )
 )
+"""The lines of a transcript: the text of each continues the one before."""
 ANSWER: Final = record(
     Scope("input"), Leaf("text", "input"),
     choices=array(

@@ -1,0 +1,146 @@
+"""Steps on multipart forms: the prompts of pictures' edits, and transcripts of recordings."""
+
+import contextlib
+import json
+from typing import Any, Final
+
+import pytest
+
+from tests.support import word_steps
+from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
+from tests.support.multipart import KIND, multipart, part
+from tests.support.settled_lines import SettledLines
+
+W: Final = b"about falcon-12 now"
+A: Final = "it is falcon-77 today"
+DRAWN: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
+LINES: Final = [{"id": 0, "text": "it is falcon"}, {"id": 1, "text": "-77 today"}]
+SPOKEN: Final = {"text": A, "language": "en", "segments": LINES, "words": [{"word": "falcon", "start": 0}]}
+
+
+def step(**more: Any) -> dict[str, Any]:
+    return {"use": "tests.support.word_steps:words", "name": "words", **more}
+
+
+@contextlib.asynccontextmanager
+async def gateway_with_steps(answer: Any, *steps: dict[str, Any], **more: Any):
+    word_steps.seen.clear()
+    answered = answer if isinstance(answer, ScriptedAnswer) else json_answer(answer)
+    async with before(lambda asked: answered, steps=list(steps), **more) as (served, provider):
+        yield served, provider
+
+
+def edit(prompt: bytes = W, *, model_last: bool = False, **files: bytes) -> bytes:
+    model = part("model", b"m-1")
+    image = part("image", b"\x89PNG falcon-1\r\n--x", "a.png", "Content-Type: image/png")
+    parts = [part("prompt", prompt), image, *(part(name, data, "b.txt") for name, data in files.items())]
+    return multipart([*parts, model] if model_last else [model, *parts])
+
+
+async def send(served: Any, path: str, form: bytes) -> Any:
+    return await served.post(path, content=form, headers={"content-type": KIND})
+
+
+@pytest.mark.parametrize("model_last", [False, True])
+async def test_a_mask_changes_only_its_field(model_last):
+    async with gateway_with_steps(DRAWN, step(action="mask")) as (served, provider):
+        found = await send(served, "/v1/images/edits", edit(model_last=model_last))
+        assert found.status_code == 200, found.text
+        (asked,) = provider.asked
+        (check,) = [one for one in word_steps.seen if one.at == "request"]
+        masked = asked.body.partition(b"[WORD_")[2].partition(b"]")[0]
+        assert asked.body == edit(b"about [WORD_" + masked + b"] now", model_last=model_last)
+        assert int(asked.headers["content-length"]) == len(asked.body)
+        assert [(one.part, one.path) for one in check.passages] == [("input", "prompt")]
+        assert b"falcon" not in found.content
+        assert found.headers["x-trigate-steps"] == "words=masked"
+
+
+async def test_a_refused_form_is_a_400_and_nothing_is_sent():
+    async with gateway_with_steps(DRAWN, step(at=["request"])) as (served, provider):
+        lines = SettledLines(served)
+        found = await send(served, "/v1/images/edits", edit())
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
+        assert not provider.asked
+        assert (await lines.next())[0]["refused_by"] == "words"
+
+
+async def test_a_form_without_findings_passes_unchanged():
+    for steps in ([step(at=["request"])], [step(action="report")], [step(**{"for": {"endpoints": ["chat"]}})]):
+        async with gateway_with_steps(DRAWN, *steps) as (served, provider):
+            found = await send(served, "/v1/images/edits", edit(b"a cat"))
+            assert found.status_code == 200
+            assert provider.asked[0].body == edit(b"a cat")
+
+
+async def test_an_unknown_file_is_content_that_no_step_can_read():
+    async with gateway_with_steps(DRAWN, step()) as (served, provider):
+        found = await send(served, "/v1/images/edits", edit(b"a cat", notes=b"falcon-12"))
+        assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
+        assert not provider.asked
+
+
+async def test_a_client_without_allowance_calls_no_step():
+    keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "1/m"}}]
+    headers = {"authorization": "Bearer key-of-ann-0123456789", "content-type": KIND}
+    async with gateway_with_steps(DRAWN, step(), client_keys=keys) as (served, _):
+        for wanted in (400, 429):
+            word_steps.seen.clear()
+            found = await served.post("/v1/images/edits", content=edit(), headers=headers)
+            assert found.status_code == wanted, found.text
+        assert not word_steps.seen
+
+
+def recording(**fields: str) -> bytes:
+    file = part("file", b"RIFF....", "a.wav", "Content-Type: audio/wav")
+    return multipart([part("model", b"m-1"), *(part(name, value.encode()) for name, value in fields.items()), file])
+
+
+HEARD: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
+
+
+@pytest.mark.parametrize("path", HEARD)
+async def test_a_recording_is_closed_to_steps_for_requests(path):
+    async with gateway_with_steps(SPOKEN, step(at=["request"])) as (served, provider):
+        found = await send(served, path, recording())
+        assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_endpoint")
+        assert not provider.asked
+
+
+@pytest.mark.parametrize("path", HEARD)
+async def test_a_transcript_is_masked_in_every_form(path):
+    text = ScriptedAnswer((A.encode(),), headers=(("content-type", "text/plain"),), length=True)
+    captions = b"1\n00:00:00,000 --> 00:00:02,000\nit is falcon-77\n"
+    lines = ScriptedAnswer((captions,), headers=(("content-type", "application/x-subrip"),))
+    for answer in (SPOKEN, text, lines):
+        async with gateway_with_steps(answer, step(action="mask", at=["response"])) as (served, _):
+            found = await send(served, path, recording())
+            assert found.status_code == 200
+            assert b"falcon" not in found.content, found.content
+            assert b"[WORD_" in found.content
+
+
+async def test_a_refused_transcript_is_a_400():
+    async with gateway_with_steps(SPOKEN, step(at=["response"])) as (served, _):
+        found = await send(served, HEARD[0], recording())
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
+
+
+async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
+    told = [{"type": "transcript.text.delta", "delta": piece} for piece in ("it is fal", "con-7", "7 today")]
+    told.append({"type": "transcript.text.done", "text": A})
+    stream = events(*(b"data: " + json.dumps(one).encode() + b"\n\n" for one in told))
+    async with gateway_with_steps(stream, step(action="mask", at=["response"])) as (served, _):
+        found = await send(served, HEARD[0], recording(stream="true"))
+        received = [json.loads(one[6:]) for one in found.content.decode().split("\n\n") if one]
+        text = "".join(one["delta"] for one in received if "delta" in one)
+        assert text == received[-1]["text"]
+        assert text.startswith("it is [WORD_")
+        assert b"con-7" not in found.content
+
+
+async def test_a_prompt_of_a_recording_is_checked_where_recordings_pass():
+    async with gateway_with_steps(SPOKEN, step(at=["request"], unchecked="pass")) as (served, provider):
+        found = await send(served, HEARD[0], recording(prompt="about falcon-1"))
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
+        assert not provider.asked
