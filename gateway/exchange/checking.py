@@ -160,18 +160,26 @@ async def recall_and_check(planning: Planning) -> None:
 
 
 async def _recall_masked(planning: Planning, session: StepSession, original: Incoming, masked: Incoming) -> None:
-    """Use ``masked``, the conversation with its masks. The recorder of its turn stores the masked request."""
-    if original.members.keys() <= planning.incoming.members.keys():
-        planning.incoming = attrs.evolve(masked, earlier=(), earlier_size=0)
+    """Use ``masked``, the conversation with its masks. The recorder of its turn stores the client's own part of it,
+    with the values that return to the client."""
+    recalled = planning.incoming
+    if planning.turn.records:
+        if original.members.get("input") is recalled.members.get("input"):
+            kept = {name: masked.members.get(name, raw) for name, raw in original.members.items()}
+            own = attrs.evolve(original, body=msgspec.json.encode(kept), members=kept)
+        else:  # the body also has turns or items that were stored before
+            texts = await ConversationTexts.of(original, session.parts)
+            own = (await session.check_texts(session.steps_at("request"), texts)).incoming
+        planning.incoming = await offload(own.size, _with_own_values, own, session)
         await recall_turns(planning)
-        if masked.earlier:
-            planning.incoming = attrs.evolve(planning.incoming, earlier=masked.earlier)
-        return
-    # The earlier turns are in the body now: only the client's own part is stored again.
-    own = await session.check_texts(session.steps_at("request"), await ConversationTexts.of(original, session.parts))
-    planning.incoming = own.incoming
-    await recall_turns(planning)
     planning.incoming = masked
+
+
+def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
+    """Return ``incoming`` with the values that return to the client instead of their placeholders."""
+    texts = RequestTexts.of(incoming.api, incoming.body, session.parts)
+    edits = session.restoring_edits(texts.passages)
+    return with_body(incoming, texts.replace(edits)) if edits else incoming
 
 
 def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:

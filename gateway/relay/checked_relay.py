@@ -17,7 +17,6 @@ from gateway.relay.relaying import RelayedRequest
 from gateway.steps.answer_texts import AnswerTexts, answer_texts
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.masks import PLACEHOLDER
 from gateway.steps.session import PassageEdit
 from gateway.steps.verdicts import unavailable
 from trigate.steps import Passage
@@ -139,7 +138,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         if self._reporting:
             self._session.spawn(partial(self._report, self._reporting, checked))
         self._is_clean = checked is texts
-        if self._checks.restores and (edits := self._restored(checked.passages)):
+        if self._checks.restores and (edits := self._session.restoring_edits(checked.passages)):
             with contextlib.suppress(KeyMasked):  # a name of a member stays
                 checked = await checked.with_edits(edits)
         if checked is not texts:
@@ -150,16 +149,6 @@ class CheckedRelayedAnswer(RelayedAnswer):
         endpoint = self._context.record.endpoint or ""
         kind = next((value for name, value in self.headers if name == "content-type"), "")
         return await offload(len(body), RelayedTexts, endpoint, kind, self._context.service.limits.event, body)
-
-    def _restored(self, passages: Sequence[Passage]) -> list[PassageEdit]:
-        """Return the edits that replace the placeholders of this request by the client's own values."""
-        values = self._session.placeholders.values
-        return [
-            (passage, found.start(), found.end(), values[found[0]])
-            for passage in passages
-            for found in PLACEHOLDER.finditer(passage.text)
-            if found[0] in values
-        ]
 
     # Responses that pass
 

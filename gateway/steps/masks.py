@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -61,6 +61,7 @@ class Placeholders:
         self._key = key
         self._owner = owner
         self._values: dict[str, str] = {}
+        self._own: dict[str, str] = {}
         self._texts: dict[tuple[str, str], str] = {}
 
     def text_for(self, span: Span, value: str) -> str:
@@ -79,19 +80,15 @@ class Placeholders:
         self._values[text], self._texts[name, value] = value, text
         return text
 
+    def give_back(self, placeholder: str) -> None:
+        """Note that the value of ``placeholder``, which the client sent, returns to it in the response."""
+        if placeholder in self._values:
+            self._own[placeholder] = self._values[placeholder]
+
     @property
     def values(self) -> Mapping[str, str]:
-        """The masked values of this exchange by placeholder."""
-        return self._values
-
-    def restore(self, text: str, encode: Callable[[str], str] = str) -> str:
-        """Return ``text`` with the exchange's own values, each passed through ``encode``; other text that looks like a
-        placeholder stays."""
-        if "[" not in text:
-            return text
-        return PLACEHOLDER.sub(
-            lambda found: encode(self._values[found[0]]) if found[0] in self._values else found[0], text
-        )
+        """The client's values that return to it, by placeholder."""
+        return self._own
 
 
 def open_placeholder(text: str) -> int:

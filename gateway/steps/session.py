@@ -11,7 +11,7 @@ import trio
 
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.masks import Placeholders, Span, merge_spans
+from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
 from gateway.steps.resources import error_place
 from gateway.steps.runner import StepFailed, StepFailure, run_step
 from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
@@ -194,10 +194,24 @@ class StepSession:
             self.records.of(step.name, at)
             return []
         found = await self.judge(step, passages, at)
-        return [
+        edits = [
             (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
             for passage, spans in zip(passages, found, strict=True)
             for span in spans
+        ]
+        if step.restore and at == "request":
+            for edit in edits:
+                self.placeholders.give_back(edit[3])
+        return edits
+
+    def restoring_edits(self, passages: Iterable[Passage]) -> list[PassageEdit]:
+        """Return the edits that replace placeholders by the values that return to the client."""
+        values = self.placeholders.values
+        return [
+            (passage, found.start(), found.end(), values[found[0]])
+            for passage in passages
+            for found in PLACEHOLDER.finditer(passage.text)
+            if found[0] in values
         ]
 
     def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> list[Passage]:

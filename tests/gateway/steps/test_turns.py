@@ -3,6 +3,7 @@
 
 import http.client
 import json
+import re
 from typing import Any, Final
 
 import pytest
@@ -24,6 +25,9 @@ async def words(check):
     with SEEN.open("a") as file:
         file.write("|".join(one.text for one in check.passages if check.at == "request") + "\\n")
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+async def codes(check):
+    return [Finding("code", p, *found.span()) for p in check.passages for found in re.finditer("code-[0-9]", p.text)]
 """
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "mask": {"action": "mask"},
@@ -52,7 +56,9 @@ def gateway(upstream, folder):
     steps = [
         {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
     ]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    steps.append({"use": "./steps.py:words", "name": "first", "for": {"clients": ["both"]}, **STEPS["restore"]})
+    steps.append({"use": "./steps.py:codes", "name": "second", "for": {"clients": ["both"]}, "action": "mask"})
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "both")]
     more = {"client_keys": keys, "steps": steps, "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="}
     file = folder / "trigate.yaml"
     file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
@@ -70,7 +76,7 @@ def call(gateway, client: str, method: str, path: str, body: Any = None) -> tupl
     return response.status, json.loads(data)
 
 
-def ask(gateway, client: str, text: str, **more: Any) -> tuple[int, Any]:
+def ask(gateway, client: str, text: Any, **more: Any) -> tuple[int, Any]:
     return call(gateway, client, "POST", "/v1/responses", {"model": "m", "input": text, "store": True, **more})
 
 
@@ -119,6 +125,68 @@ def test_restored_values_are_stored_for_their_client(gateway, upstream):
     assert status == 200
     _, kept = call(gateway, "restore", "GET", f"/v1/responses/{first['id']}")
     assert "you said falcon-12" in json.dumps(kept["output"])
+
+
+def placeholder_in(body: bytes) -> str:
+    found = re.search(rb"\[WORD_[0-9a-f]+\]", body)
+    assert found, body
+    return found[0].decode()
+
+
+def test_values_of_an_earlier_turn_return_to_the_client(gateway, upstream):
+    """The stored turn has the client's values, so that a later turn can restore them (S31, S32)."""
+    upstream.script(Script(text="fine"))
+    _, first = ask(gateway, "restore", "about falcon-12")
+    assert b"falcon" not in upstream.seen[-1].body
+    _, items = call(gateway, "restore", "GET", f"/v1/responses/{first['id']}/input_items")
+    assert "about falcon-12" in json.dumps(items)
+    upstream.script(Script(text=f"you said {placeholder_in(upstream.seen[-1].body)}"))
+    _, second = ask(gateway, "restore", "what did I say?", previous_response_id=first["id"])
+    assert b"falcon" not in upstream.seen[-1].body
+    assert "you said falcon-12" in json.dumps(second["output"])
+
+
+def test_arguments_of_a_stored_call_have_the_values_of_the_client(gateway, upstream):
+    upstream.script(Script(text="fine"))
+    arguments = json.dumps({"note": 'a "falcon-12"\n', "number": 7})
+    items = [
+        {"type": "function_call", "call_id": "c1", "name": "read", "arguments": arguments},
+        {"type": "function_call_output", "call_id": "c1", "output": "done"},
+    ]
+    _, first = ask(gateway, "restore", items)
+    _, kept = call(gateway, "restore", "GET", f"/v1/responses/{first['id']}/input_items")
+    (found,) = [item["arguments"] for item in kept["data"] if item["type"] == "function_call"]
+    assert json.loads(found) == json.loads(arguments)
+
+
+def test_a_value_that_only_the_response_has_stays_masked(gateway, upstream):
+    upstream.script(Script(text="it is falcon-77, not falcon-12"))
+    _, first = ask(gateway, "restore", "about falcon-12")
+    told = json.dumps(first["output"])
+    assert "falcon-77" not in told
+    assert "not falcon-12" in told
+
+
+def test_a_turn_is_checked_once(gateway, upstream, folder):
+    upstream.script(Script(text="fine"), Script(text="fine"))
+    _, first = ask(gateway, "mask", "about falcon-12")
+    (folder / "seen").write_text("")
+    ask(gateway, "mask", "and falcon-13", previous_response_id=first["id"])
+    requests = [line for line in (folder / "seen").read_text().splitlines() if line]
+    assert len(requests) == 1
+
+
+def test_only_values_of_a_restoring_step_return(gateway, upstream):
+    upstream.script(Script(text="x"))
+    ask(gateway, "both", "about falcon-12 and code-7")
+    sent = upstream.seen[-1].body
+    code = re.search(rb"\[CODE_[0-9a-f]+\]", sent)
+    assert code, sent
+    upstream.script(Script(text=f"{placeholder_in(sent)} with {code[0].decode()}"))
+    _, first = ask(gateway, "both", "about falcon-12 and code-7")
+    assert f"falcon-12 with {code[0].decode()}" in json.dumps(first["output"])
+    _, items = call(gateway, "both", "GET", f"/v1/responses/{first['id']}/input_items")
+    assert f"about falcon-12 and {code[0].decode()}" in json.dumps(items)
 
 
 @pytest.mark.parametrize("client", ["mask", "refuse"])
