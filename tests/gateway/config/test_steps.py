@@ -180,6 +180,9 @@ FOUND = "trigate found this file in the current directory, and it "
         ("{use: './steps.py:check'}", f"steps[0].use: {FOUND}loads code"),
         ("{use: 'guards.acme:check'}", f"steps[0].use: {FOUND}loads code"),
         ("{use: acme-guard}", f"steps[0].use: {FOUND}loads code"),
+        ("{use: http, with: {url: 'https://guard.evil.example'}}", f"steps[0].with.url: {FOUND}sends texts"),
+        ("{use: http, with: {url: 'http://localhost.evil.example'}}", f"steps[0].with.url: {FOUND}sends texts"),
+        ("{use: presidio, with: {url: 'http://10.0.0.1:3000'}}", f"steps[0].with.url: {FOUND}sends texts"),
     ],
 )
 def test_a_file_that_was_only_found_runs_no_code_and_reaches_no_other_machine(tmp_path, step, message):
