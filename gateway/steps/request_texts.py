@@ -1,7 +1,8 @@
 """The texts of a request: passages for steps, and the request with spans of them replaced."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.steps import json_texts
 from gateway.steps.tables import TextTable, table_for
@@ -52,7 +53,8 @@ class RequestTexts:
         """Return the request with each span replaced, which must not overlap; all other bytes are unchanged.
 
         A span of several pieces has its replacement in the first of them. Signed reasoning is removed with its whole
-        block. Raises ``KeyMasked`` for a mask that JSON cannot express."""
+        block, and so is a tool's definition whose whole text is replaced by nothing. Raises ``KeyMasked`` for a mask
+        that JSON cannot express."""
         by_passage: dict[Passage, list[tuple[int, int, str]]] = {}
         for passage, start, end, text in edits:
             by_passage.setdefault(passage, []).append((start, end, text))
@@ -62,8 +64,34 @@ class RequestTexts:
             draft = self._drafts[passage]
             if draft.removal is not None:
                 removals.append(draft.removal)
+            elif passage.part == "tools" and draft.item is not None and _removes_all(passage, spans):
+                removals.append(Removal(draft.item[0], 0, draft.item[1]))
             else:
                 changes += piece_changes(self._body, draft.pieces, sorted(spans))
         cuts = sorted(find_cuts(self._body, removals))
         kept = [change for change in changes if not is_within(cuts, change[0])]
-        return splice_bytes(self._body, sorted((*kept, *((start, end, b"") for start, end in cuts))))
+        body = splice_bytes(self._body, sorted((*kept, *((start, end, b"") for start, end in cuts))))
+        return _without_empty_tools(body) if any(passage.part == "tools" for passage in by_passage) else body
+
+
+def _removes_all(passage: Passage, spans: Sequence[tuple[int, int, str]]) -> bool:
+    return list(spans) == [(0, len(passage.text), "")]
+
+
+_NO_TOOLS: Final = re.compile(rb'\[\]|\[\{"function_?[dD]eclarations":\[\]\}\]|\{"tools":\[\].*', re.DOTALL)
+_LISTS: Final = ("tools", "functions", "toolConfig")
+_CHOICES: Final = ("tool_choice", "toolConfig", "tool_config", "function_call", "parallel_tool_calls")
+
+
+def _without_empty_tools(body: bytes) -> bytes:
+    """Return a request without an empty list of tools and the choice among them, which providers reject."""
+    start, end = json_texts.value_at(body)
+    empty = [
+        member.name
+        for member in json_texts.read_members(body, start, end)
+        if member.name in _LISTS and _NO_TOOLS.fullmatch(b"".join(body[member.start : member.end].split()))
+    ]
+    if not empty:
+        return body
+    cuts = find_cuts(body, [Removal(start, end, names=(*empty, *_CHOICES))])
+    return splice_bytes(body, sorted((first, last, b"") for first, last in cuts))

@@ -2,8 +2,8 @@
 
 ``secrets``, ``pii``, ``regex``, ``tools`` and ``size`` search texts, ``http`` and ``presidio`` call services.
 ``scanning`` searches segments of a text, in the copy that ``normal`` makes. ``secret_formats`` and ``national_ids`` are
-tables of published formats. ``services`` sends texts to a service, and ``differences`` finds the spans that it
-changed."""
+tables of published formats. ``linear`` searches patterns in linear time. ``services`` sends texts to a service, and
+``differences`` finds the spans that it changed."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -75,7 +75,7 @@ KINDS: Final[Mapping[str, KindRow]] = MappingProxyType({row.name: row for row in
     KindRow("tools", "tools by name, and the arguments of their calls", ("request", "response"), "refuse",
             "ToolsSettings", "ToolsStep", parts=("tools", "tool_calls"), remembers=False),
     KindRow("size", "too many characters, messages or images", ("request",), "refuse", "SizeSettings", "SizeStep",
-            parts=PARTS, remembers=False),
+            hold="whole", parts=PARTS, remembers=False),
     KindRow("http", "the findings of a service that speaks LiteLLM's generic guardrail API", ("request",), None,
             "HttpSettings", "HttpStep", hold="whole", is_inline=False, remembers=False),
     KindRow("presidio", "the findings of a Presidio analyzer", ("request",), "mask",

@@ -58,15 +58,15 @@ _FOLDED: Final = FoldedCharacters()
 
 
 class NormalText:
-    """A normalised copy of a text. ``starts`` are the positions of its characters in the text, if they differ."""
+    """A normalised copy of a text, or the text itself unless ``is_folded``."""
 
     __slots__ = ("_length", "_starts", "text")
 
-    def __init__(self, original: str) -> None:
+    def __init__(self, original: str, *, is_folded: bool = True) -> None:
         self._starts: Sequence[int] | None = None
         self._length = len(original)
         self.text = original
-        if not original.isascii():
+        if is_folded and not original.isascii():
             self.text = original.translate(_FOLDED)
             if any(len(_FOLDED[ord(char)]) != 1 for char in set(original)):
                 sizes = [len(_FOLDED[ord(char)]) for char in original]

@@ -28,11 +28,14 @@ class ScanningStep:
 
     labels: tuple[str, ...] = ()
 
+    sizes: tuple[int, ...] = (LONGEST_SEGMENT, LONGEST_VALUE)
+    """The lengths at which a segment, or one value in it, is cut."""
+
     def __call__(self, check: Check) -> list[Finding]:
         """Return the findings in text that the client does not have yet."""
         found: list[Finding] = []
         for passage in check.passages:
-            normal = NormalText(passage.text)
+            normal = self.normalise(passage.text)
             text, start = normal.text, normal.position(passage.released_length)
             if self.may_match(text, start):
                 for first, last in self._pieces(normal, start):
@@ -44,7 +47,7 @@ class ScanningStep:
         """Return the position from which ``text`` may still become a part of a finding.
 
         The first ``released_length`` characters were checked before."""
-        normal = NormalText(text)
+        normal = self.normalise(text)
         first, last = 0, -1
         for first, last in self._pieces(normal, normal.position(released_length)):  # noqa: B007  # the last one counts
             pass
@@ -60,7 +63,7 @@ class ScanningStep:
 
     def _cut(self, normal: NormalText, first: int, last: int) -> int:
         """Return the end of the first piece of a long segment: before the value that may continue there."""
-        for size in (LONGEST_SEGMENT, LONGEST_VALUE):
+        for size in self.sizes:
             if last - first <= size:
                 return last
             end = first + size
@@ -73,6 +76,10 @@ class ScanningStep:
             if cut > first:
                 return cut
         return end
+
+    def normalise(self, text: str) -> NormalText:
+        """Return the copy of ``text`` to search."""
+        return NormalText(text)
 
     def segments(self, text: str) -> re.Pattern[str]:
         """Return the pattern of a segment of ``text``."""

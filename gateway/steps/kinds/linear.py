@@ -1,0 +1,356 @@
+"""Regular expressions whose search takes linear time: a deterministic automaton, built from Python's syntax.
+
+Backreferences and lookarounds have no such automaton, and are refused. Matches are as long as possible."""
+
+import re
+import re._constants as ops  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from configfile.wording import Wrong
+
+MOST_NODES: Final = 4000
+MOST_STATES: Final = 1000
+"""Limits of one pattern: a larger automaton would take too much time and memory."""
+
+EDGE: Final = "edge"
+"""The kind of the place before and after a text. Other kinds are those of characters: in a word or not."""
+
+Test: TypeAlias = Callable[[object, object], bool]
+"""Decides about a position by the kinds of its two neighbours."""
+
+_CATEGORIES: Final = {
+    ops.CATEGORY_DIGIT: r"\d", ops.CATEGORY_NOT_DIGIT: r"\D", ops.CATEGORY_SPACE: r"\s",
+    ops.CATEGORY_NOT_SPACE: r"\S", ops.CATEGORY_WORD: r"\w", ops.CATEGORY_NOT_WORD: r"\W",
+}  # fmt: skip
+_BOUNDARIES: Final[Mapping[Any, Test]] = {
+    ops.AT_BOUNDARY: lambda one, other: (one is True) != (other is True),
+    ops.AT_NON_BOUNDARY: lambda one, other: (one is True) == (other is True),
+}
+
+
+def _is_start(before: object, _: object) -> bool:
+    return before is EDGE
+
+
+def _is_end(_: object, after: object) -> bool:
+    return after is EDGE
+
+
+_EDGES: Final[Mapping[Any, Test]] = {
+    ops.AT_BEGINNING: _is_start, ops.AT_BEGINNING_STRING: _is_start, ops.AT_END: _is_end, ops.AT_END_STRING: _is_end,
+}  # fmt: skip
+_REFUSED: Final = {
+    ops.GROUPREF: "a backreference", ops.GROUPREF_EXISTS: "a condition", ops.ASSERT: "a lookaround",
+    ops.ASSERT_NOT: "a lookaround", ops.POSSESSIVE_REPEAT: "a possessive repeat", ops.ATOMIC_GROUP: "an atomic group",
+}  # fmt: skip
+_ADVICE: Final = "use a pattern without backreferences, lookarounds and large counts, so that it takes linear time"
+_WORD: Final = re.compile(r"\w")
+_SAMPLES: Final = (*map(chr, range(128)), "é", "É", "ß", "中", "٣", "\u3000", "\u2028", "\x85", "😀", "\u0378")
+
+
+class Graph:
+    """The nondeterministic automaton of a pattern. ``steps``, ``empty`` and ``tests`` are the edges by their node."""
+
+    def __init__(self) -> None:
+        self.steps: list[list[tuple[int, int]]] = []
+        self.empty: list[list[int]] = []
+        self.tests: list[list[tuple[Test, int]]] = []
+
+    def node(self) -> int:
+        if len(self.steps) >= MOST_NODES:
+            raise Wrong("the pattern is too long", _ADVICE)
+        self.steps.append([])
+        self.empty.append([])
+        self.tests.append([])
+        return len(self.steps) - 1
+
+    def turn_round(self) -> "Graph":
+        """Return the graph with all edges turned round."""
+        turned = Graph()
+        for _ in self.steps:
+            turned.node()
+        for node, steps in enumerate(self.steps):
+            for leaf, target in steps:
+                turned.steps[target].append((leaf, node))
+            for target in self.empty[node]:
+                turned.empty[target].append(node)
+            for test, target in self.tests[node]:
+                turned.tests[target].append((test, node))
+        return turned
+
+
+class GraphBuilder:
+    """Builds the graph of a parsed pattern. ``leaves`` are the classes of characters in it, as patterns."""
+
+    def __init__(self, *, has_edges: bool) -> None:
+        self.graph = Graph()
+        self.leaves: list[re.Pattern[str]] = []
+        self.samples: set[str] = set(_SAMPLES)
+        self.has_boundaries = False
+        self._tests = {**_BOUNDARIES, **(_EDGES if has_edges else {})}
+
+    def add(self, tree: Any, start: int, flags: int) -> int:
+        """Add ``tree`` after the node ``start``, and return its last node."""
+        for op, value in tree:
+            start = self._add_item(op, value, start, flags)
+        return start
+
+    def _add_item(self, op: Any, value: Any, start: int, flags: int) -> int:
+        if op in (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN):
+            end = self.graph.node()
+            self.graph.steps[start].append((self._leaf(op, value, flags), end))
+            return end
+        if op is ops.SUBPATTERN:
+            _, added, removed, tree = value
+            return self.add(tree, start, (flags | added) & ~removed)
+        if op is ops.BRANCH:
+            end = self.graph.node()
+            for tree in value[1]:
+                self.graph.empty[self.add(tree, start, flags)].append(end)
+            return end
+        if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
+            least, most, tree = value
+            return self._repeat(least, most, tree, start, flags)
+        if op is ops.AT and value in self._tests:
+            end = self.graph.node()
+            self.has_boundaries = True
+            self.graph.tests[start].append((self._tests[value], end))
+            return end
+        raise Wrong(f"the pattern has {_REFUSED.get(op, '`^` or `$`')}", _ADVICE)
+
+    def _repeat(self, least: int, most: Any, tree: Any, start: int, flags: int) -> int:
+        for _ in range(least):
+            start = self.add(tree, start, flags)
+        if most is ops.MAXREPEAT:
+            loop, end = self.graph.node(), self.graph.node()
+            self.graph.empty[start].append(loop)
+            self.graph.empty[self.add(tree, loop, flags)].append(loop)
+            self.graph.empty[loop].append(end)
+            return end
+        end = self.graph.node()
+        self.graph.empty[start].append(end)
+        for _ in range(int(most) - least):
+            start = self.add(tree, start, flags)
+            self.graph.empty[start].append(end)
+        return end
+
+    def _leaf(self, op: Any, value: Any, flags: int) -> int:
+        if op is ops.ANY:
+            source = "(?s:.)" if flags & re.DOTALL else "."
+        elif op is ops.IN:
+            source = "[" + "".join(self._member(*one) for one in value) + "]"
+        else:
+            source = f"[{'^' if op is ops.NOT_LITERAL else ''}{self._member(ops.LITERAL, value)}]"
+        pattern = re.compile(source, flags & re.IGNORECASE)
+        if pattern not in self.leaves:
+            self.leaves.append(pattern)
+        return self.leaves.index(pattern)
+
+    def _member(self, op: Any, value: Any) -> str:
+        if op is ops.NEGATE:
+            return "^"
+        if op is ops.CATEGORY:
+            return _CATEGORIES[value]
+        ends = (value, value) if op is ops.LITERAL else value
+        for end in (ends[0] - 1, ends[0], ends[1], ends[1] + 1):
+            if 0 <= end <= 0x10FFFF:
+                self.samples |= {chr(end), chr(end).lower()[:1], chr(end).upper()[:1]}
+        return "-".join(f"\\U{end:08x}" for end in dict.fromkeys(ends))
+
+
+class Characters(dict[int, str]):
+    """Maps each character to the first one that the pattern does not distinguish from it."""
+
+    def __init__(self, leaves: Iterable[re.Pattern[str]]) -> None:
+        self._leaves = tuple(leaves)
+        self._first: dict[object, str] = {}
+
+    def signature(self, char: str) -> tuple[bool, ...]:
+        """Return whether each leaf accepts ``char``, and whether it belongs to a word."""
+        return (*(one.match(char) is not None for one in self._leaves), _WORD.match(char) is not None)
+
+    def __missing__(self, code: int) -> str:
+        first = self._first.setdefault(self.signature(chr(code)), chr(code))
+        if len(self) < 20_000:
+            self[code] = first
+        return first
+
+
+class State(dict[str, "State"]):
+    """A state of the deterministic automaton: the next state by character. ``accepts`` are the characters before which
+    a match ends."""
+
+    __slots__ = ("accepts", "automaton", "is_end", "kind", "nodes")
+
+    def __init__(self, automaton: "Automaton", nodes: frozenset[int], kind: object) -> None:
+        self.automaton = automaton
+        self.nodes = nodes
+        self.kind = kind
+        self.accepts: set[str] = set()
+        self.is_end = automaton.accepts(self, EDGE)
+
+    def __missing__(self, char: str) -> "State":
+        signature = self.automaton.characters.signature(char)
+        nodes = self.automaton.closure(self.nodes, self.kind, signature[-1])
+        steps = self.automaton.graph.steps
+        if self.automaton.final in nodes:
+            if self.automaton.found is not None:
+                self[char] = self.automaton.found
+                return self.automaton.found
+            self.accepts.add(char)
+        targets = (target for node in nodes for leaf, target in steps[node] if signature[leaf])
+        self[char] = found = self.automaton.state(targets, signature[-1])
+        return found
+
+
+class FoundState(State):
+    """The state after a match, which no character leaves."""
+
+    def __missing__(self, char: str) -> State:
+        self[char] = self
+        return self
+
+
+class Automaton:
+    """A deterministic automaton over ``graph``. If it ``is_open``, a match may begin anywhere. If it ``stops``, it only
+    decides whether there is a match."""
+
+    def __init__(
+        self, graph: Graph, characters: Characters, start: int, final: int, *, is_open: bool, stops: bool = False
+    ) -> None:
+        self.graph = graph
+        self.characters = characters
+        self.final = final
+        self._always = (start,) if is_open else ()
+        self._start = start
+        self._states: dict[tuple[frozenset[int], object], State] = {}
+        self.found = FoundState(self, frozenset((final,)), EDGE) if stops else None
+
+    def first(self, kind: object) -> State:
+        """Return the state after a character of ``kind``."""
+        return self.state((self._start,), kind)
+
+    def state(self, nodes: Iterable[int], kind: object) -> State:
+        key = frozenset((*nodes, *self._always)), kind
+        if (known := self._states.get(key)) is None:
+            if len(self._states) >= 4 * MOST_STATES:
+                self._states.clear()
+            known = self._states[key] = State(self, *key)
+        return known
+
+    def closure(self, nodes: Iterable[int], before: object, after: object) -> set[int]:
+        """Return the nodes that are reachable without a character between two of these kinds."""
+        found, waiting = set(nodes), list(nodes)
+        while waiting:
+            node = waiting.pop()
+            passed = (target for test, target in self.graph.tests[node] if test(before, after))
+            for target in (*self.graph.empty[node], *passed):
+                if target not in found:
+                    found.add(target)
+                    waiting.append(target)
+        return found
+
+    def accepts(self, state: State, after: object) -> bool:
+        """Return whether a match ends in ``state`` before a character of the kind ``after``."""
+        return self.final in self.closure(state.nodes, state.kind, after)
+
+    def build(self, samples: Iterable[str]) -> None:
+        """Build all states for ``samples``. Raises ``Wrong`` for too many."""
+        waiting = [self.first(kind) for kind in (EDGE, True, False)]
+        seen = {id(one) for one in waiting}
+        while waiting:
+            state = waiting.pop()
+            for char in samples:
+                if id(following := state[char]) not in seen:
+                    seen.add(id(following))
+                    waiting.append(following)
+            if len(seen) > MOST_STATES:
+                raise Wrong("the pattern is too complex", _ADVICE)
+
+
+class LinearPattern:
+    """A pattern that is searched in linear time. ``has_edges``: ``^`` and ``$`` are the ends of the text.
+
+    Raises ``Wrong``."""
+
+    def __init__(self, pattern: str, *, has_edges: bool = False) -> None:
+        try:
+            tree = parser.parse(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise Wrong(f"{pattern[:60]!r} is not a pattern: {error}", "correct it") from None
+        builder = GraphBuilder(has_edges=has_edges)
+        start = builder.graph.node()
+        final = builder.add(tree, start, tree.state.flags)
+        self.leaves = builder.leaves
+        self.has_boundaries = builder.has_boundaries
+        self._characters = Characters(builder.leaves)
+        samples = {self._characters[ord(char)] for char in builder.samples if char}
+        graph, turned = builder.graph, builder.graph.turn_round()
+        self._find = Automaton(graph, self._characters, start, final, is_open=True, stops=True)
+        self._longest = Automaton(graph, self._characters, start, final, is_open=False)
+        self._starts = Automaton(turned, self._characters, final, start, is_open=True)
+        self._open = Automaton(turned, self._characters, final, start, is_open=False)
+        self._nodes = frozenset(range(len(graph.steps)))
+        for automaton in (self._find, self._longest) if has_edges else (self._find, self._longest, self._starts):
+            automaton.build(samples)
+        self.matches_nothing = not has_edges and self._longest.first(EDGE).is_end
+
+    def is_in(self, text: str) -> bool:
+        """Return whether a match is anywhere in ``text``."""
+        return self._is_in(text.translate(self._characters), EDGE)
+
+    def _is_in(self, text: str, before: object) -> bool:
+        state = self._find.first(before)
+        for char in text:
+            state = state[char]
+        return state.is_end
+
+    def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the spans of the longest matches between two positions; the character before them is context."""
+        before: object = EDGE if start == 0 else _WORD.match(text, start - 1) is not None
+        piece = text[start:end].translate(self._characters)
+        if not self._is_in(piece, before):
+            return
+        at = 0
+        for first in self._first_characters(piece, before):
+            if first >= at:
+                kind = before if first == 0 else _WORD.match(piece, first - 1) is not None
+                at = self._end_of(piece, first, kind)
+                yield start + first, start + at
+
+    def open_from(self, text: str, start: int, end: int) -> int:
+        """Return the first position between two positions at which a match may begin that continues after ``end``."""
+        before: object = EDGE if start == 0 else _WORD.match(text, start - 1) is not None
+        piece = text[start:end].translate(self._characters)
+        state, first = self._open.state(self._nodes, EDGE), end
+        for at in range(len(piece) - 1, -1, -1):
+            following = state[piece[at]]
+            if piece[at] in state.accepts:
+                first = start + at + 1
+            state = following
+        return start if self._open.accepts(state, before) else first
+
+    def _first_characters(self, text: str, before: object) -> list[int]:
+        """Return the positions at which matches begin."""
+        state, found = self._starts.first(EDGE), []
+        for at in range(len(text) - 1, -1, -1):
+            following = state[text[at]]
+            if text[at] in state.accepts:
+                found.append(at + 1)
+            state = following
+        if self._starts.accepts(state, before):
+            found.append(0)
+        return found[::-1]
+
+    def _end_of(self, text: str, start: int, kind: object) -> int:
+        state, end = self._longest.first(kind), start
+        for at in range(start, len(text)):
+            following = state[text[at]]
+            if text[at] in state.accepts:
+                end = at
+            if not following.nodes:
+                return end
+            state = following
+        return len(text) if state.is_end else end

@@ -1,0 +1,79 @@
+"""The kind ``regex``: the operator's own patterns, which are searched in linear time."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import attrs
+
+from configfile.keys import setting
+from configfile.wording import Wrong
+from gateway.steps.kinds.linear import LinearPattern
+from gateway.steps.kinds.normal import NormalText, decoded_texts, may_be_encoded
+from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
+
+ENCODED: Final = "[A-Za-z0-9+/_%-]"
+"""The characters of encoded text, which belongs to a segment although no pattern has them all."""
+
+
+@attrs.frozen(repr=False)
+class RegexSettings:
+    """The settings of ``regex``."""
+
+    patterns: Mapping[str, str] = setting(
+        "Patterns by label, in Python's syntax without backreferences, lookarounds, `^` and `$`. Matches are as long "
+        "as possible."
+    )
+
+
+class RegexStep(ScanningStep):
+    """A step that finds the matches of patterns by label. Raises ``Wrong``."""
+
+    sizes: tuple[int, ...] = (LONGEST_SEGMENT,)
+
+    def __init__(self, settings: RegexSettings) -> None:
+        if not settings.patterns:
+            raise Wrong("`patterns` is empty", "give a pattern by label, such as {project: 'project-[a-z]+'}")
+        self._patterns = [(label, _parse_pattern(label, source)) for label, source in settings.patterns.items()]
+        self.labels = tuple(settings.patterns)
+        self._is_ascii = all(source.isascii() for source in settings.patterns.values())
+        leaves = dict.fromkeys(leaf for _, pattern in self._patterns for leaf in pattern.leaves)
+        accepted = [
+            ENCODED,
+            *(f"(?i:{leaf.pattern})" if leaf.flags & re.IGNORECASE else leaf.pattern for leaf in leaves),
+        ]
+        if any(pattern.has_boundaries for _, pattern in self._patterns):
+            accepted.append(r"\w")
+        self._segment = re.compile(f"(?:{'|'.join(accepted)})++")
+
+    def normalise(self, text: str) -> NormalText:
+        return NormalText(text, is_folded=self._is_ascii)
+
+    def segments(self, text: str) -> re.Pattern[str]:
+        return self._segment
+
+    def open_value(self, text: str, start: int, end: int) -> int:
+        return min(pattern.open_from(text, start, end) for _, pattern in self._patterns)
+
+    def may_match(self, text: str, start: int) -> bool:
+        return start < len(text)
+
+    def search(self, text: str, start: int, end: int) -> Iterator[Match]:
+        for label, pattern in self._patterns:
+            for first, last in pattern.spans(text, start, end):
+                yield label, first, last
+        if may_be_encoded(text, start, end):
+            for decoded in decoded_texts(text, start, end):
+                for label, pattern in self._patterns:
+                    for first, last in pattern.spans(decoded.text, 0, len(decoded.text)):
+                        yield label, *decoded.span(first, last)
+
+
+def _parse_pattern(label: str, source: str) -> LinearPattern:
+    try:
+        pattern = LinearPattern(source)
+    except Wrong as wrong:
+        raise Wrong(f"the pattern of {label!r}: {wrong.found}", wrong.expected) from None
+    if pattern.matches_nothing:
+        raise Wrong(f"the pattern of {label!r} matches the empty text", "use `+` instead of `*`")
+    return pattern

@@ -1,0 +1,175 @@
+"""The built-in kinds on requests and responses of every API pair, streamed and not."""
+
+import http.client
+import json
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
+from tests.support.upstreams import Script, ToolCall, fake_upstream
+from tests.support.wire_clients import body_of, path_of, text_of
+
+KEY: Final = "ghp_" + "a1B2c3D4e5F6" * 3
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "pii": {"use": "pii", "at": ["request", "response"], "with": {"labels": ["email", "card"]}},
+    "restore": {"use": "pii", "restore": True},
+    "secrets": {"use": "secrets", "at": ["request", "response"]},
+    "masked-secrets": {"use": "secrets", "at": ["request", "response"], "action": "mask"},
+    "regex": {"use": "regex", "action": "mask", "with": {"patterns": {"project": r"falcon-\d+"}}},
+    "tools": {"use": "tools", "with": {"allow": ["read_*"], "arguments": {"read_file": {"path": "^/srv/"}}}},
+    "left-out": {"use": "tools", "action": "mask", "with": {"allow": ["read_*"]}},
+    "size": {"use": "size", "with": {"characters": 50}},
+}
+APIS: Final = ("chat", "messages", "responses")
+VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+CELLS: Final = [(api, target, stream) for api in APIS for target in APIS for stream in (False, True)]
+cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kinds")
+    port = free_port()
+    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in APIS]
+    steps = [{"name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    settings = config(entries, port, client_keys=keys, steps=steps)
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def send(
+    gateway, client: str, api: str, target: str, prompt: str, *, stream: bool, **more: Any
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    model = f"on-{target}"
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    body = {**body_of(api, model, prompt, stream=stream), **more}
+    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, content
+
+
+@cells
+def test_personal_data_reaches_neither_provider_nor_client(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="write to bob@example.org, card 4111 1111 1111 1111, today"))
+    status, headers, body = send(gateway, "pii", api, target, "I am joe@example.com.", stream=stream)
+    assert (status, headers["x-trigate-steps"]) == (200, "pii=masked"), body
+    assert b"joe@example" not in upstream.seen[0].body
+    assert b"I am [EMAIL_" in upstream.seen[0].body
+    text = text_of(api, body, stream=stream)
+    assert text.startswith("write to [EMAIL_")
+    assert "], card [CARD_" in text
+    assert text.endswith("], today")
+    assert b"bob@" not in body
+    assert b"1111" not in body
+
+
+@cells
+def test_restored_personal_data_is_the_clients_own(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="x"))
+    send(gateway, "restore", api, target, "I am joe@example.com.", stream=stream)
+    sent = upstream.seen[0].body.decode()
+    placeholder = sent[sent.index("[EMAIL_") : sent.index("]", sent.index("[EMAIL_")) + 1]
+    upstream.script(Script(text=f"hello {placeholder}, not bob@example.org"))
+    status, _, body = send(gateway, "restore", api, target, "I am joe@example.com.", stream=stream)
+    assert (status, text_of(api, body, stream=stream)) == (200, "hello joe@example.com, not bob@example.org")
+
+
+@cells
+def test_a_secret_in_a_request_is_refused(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="fine"))
+    status, headers, body = send(gateway, "secrets", api, target, f"use {KEY}", stream=stream)
+    assert (status, upstream.seen, headers["x-trigate-refused-by"]) == (400, [], "secrets")
+    assert b"github_token" in body
+    assert KEY.encode() not in body
+
+
+@cells
+def test_a_secret_in_a_response_is_refused_or_masked(gateway, upstream, api, target, stream):
+    upstream.script(Script(text=f"{KEY} it is"))
+    status, _, body = send(gateway, "secrets", api, target, "hi", stream=stream)
+    assert status == 400, body
+    assert b"ghp_" not in body
+    upstream.script(Script(text=f"it is {KEY}"))
+    status, _, body = send(gateway, "masked-secrets", api, target, "hi", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream).startswith("it is [GITHUB_TOKEN_")
+    assert b"ghp_" not in body
+
+
+@cells
+def test_a_pattern_masks_requests_and_responses(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="about falcon-77 then"))
+    status, _, body = send(gateway, "regex", api, target, "about falcon-12", stream=stream)
+    text = text_of(api, body, stream=stream)
+    assert status == 200
+    assert text.startswith("about [PROJECT_")
+    assert text.endswith("] then")
+    assert b"falcon-12" not in upstream.seen[0].body
+
+
+@cells
+@pytest.mark.parametrize(
+    ("name", "arguments", "refused"),
+    [
+        ("read_file", '{"path": "/srv/a"}', False),
+        ("read_file", '{"path": "/etc/passwd"}', True),
+        ("delete", "{}", True),
+    ],
+)
+def test_a_call_is_refused_by_its_name_and_arguments(gateway, upstream, api, target, stream, name, arguments, refused):
+    upstream.script(Script(calls=(ToolCall("call_1", name, arguments),), stop="tool_calls"))
+    status, _, body = send(gateway, "tools", api, target, "hi", stream=stream)
+    assert status == (400 if refused else 200), body
+    assert (name.encode() in body) is not refused
+
+
+DEFINITIONS: Final = {
+    "chat": [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("read_a", "delete")],
+    "messages": [{"name": name, "input_schema": {"type": "object"}} for name in ("read_a", "delete")],
+    "responses": [{"type": "function", "name": name, "parameters": {}} for name in ("read_a", "delete")],
+}
+
+
+@cells
+def test_a_definition_is_refused_or_left_out(gateway, upstream, api, target, stream):
+    tools = DEFINITIONS[api]
+    upstream.script(Script(text="fine"))
+    status, _, _ = send(gateway, "tools", api, target, "hi", stream=stream, tools=tools)
+    assert (status, upstream.seen) == (400, [])
+    status, _, body = send(gateway, "left-out", api, target, "hi", stream=stream, tools=tools)
+    assert (status, text_of(api, body, stream=stream)) == (200, "fine")
+    assert b"read_a" in upstream.seen[0].body
+    assert b"delete" not in upstream.seen[0].body
+    upstream.script(Script(calls=(ToolCall("call_1", "delete", "{}"),), stop="tool_calls"))
+    status, _, _ = send(gateway, "left-out", api, target, "hi", stream=stream, tools=tools[:1])
+    assert status == 400
+
+
+@cells
+def test_a_large_request_is_refused(gateway, upstream, api, target, stream):
+    upstream.script(Script(text="x" * 99))
+    assert send(gateway, "size", api, target, "a" * 50, stream=stream)[0] == 200
+    status, headers, body = send(gateway, "size", api, target, "a" * 51, stream=stream)
+    assert (status, headers["x-trigate-refused-by"]) == (400, "size")
+    assert b"characters" in body
+
+
+def test_no_value_is_in_the_log(gateway):
+    assert exchanges(gateway.log)
+    log = "\n".join(gateway.log)
+    assert not any(value in log for value in ("joe@", "bob@", "4111", "ghp_", "falcon", "/etc/passwd"))
