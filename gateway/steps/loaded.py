@@ -116,7 +116,8 @@ class LoadedStep:
         if self.actions == "report":
             return "report"
         configured = self.actions.get(label) if isinstance(self.actions, Mapping) else self.actions
-        if self.settings.kind_settings is not None and self.actions is not None:  # a service does not override it
+        is_service = self.settings.kind_settings is not None and not self.is_inline
+        if is_service and self.actions is not None:  # which it does not override
             return configured or "refuse"
         if configured == "report":
             return "report"
