@@ -37,6 +37,7 @@ EXCEPTIONS: Final = {
     "routing/described.py": "a type of models, which is called as an API is",
     "routing/endpoint_defaults.py": "the same",
     "routing/router.py": "the providers that keep Responses themselves",
+    "steps/kinds/size.py": "a limit on the messages of a request, which has the name of an API",
     "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",
 }
 """Modules that use an API's name, each with its reason."""
