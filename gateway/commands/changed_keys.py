@@ -32,7 +32,7 @@ def change(
 ) -> int:  # fmt: skip
     """Run ``trigate keys set`` and return its exit status."""
 
-    async def work(opened: OpenedKeys) -> None:
+    async def change_client(opened: OpenedKeys) -> None:
         text = opened.known(name)
         kept = kept_of(name, text)
         read_item(name, kept["client"])
@@ -46,12 +46,14 @@ def change(
             raise CommandFailed(f"nothing changed: {name} has these settings already")
         client = checked_client(name, item, opened.config)
         await write_change(opened, "changed", name, text, {**kept, "client": item}, by)
-        show_changed(client, f"Changed {name}: {_described(new, without)}. Gateways apply it within a second.", as_json)
+        show_changed(
+            client, f"Changed {name}: {_describe_changes(new, without)}. Gateways apply it within a second.", as_json
+        )
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, change_client)
 
 
-def _described(new: Mapping[str, Any], without: Sequence[str]) -> str:
+def _describe_changes(new: Mapping[str, Any], without: Sequence[str]) -> str:
     changed = [f"{name} {_value_text(value)}" for name, value in new.items()]
     return ", ".join((*changed, *(f"no {name}" for name in without)))
 
@@ -65,9 +67,9 @@ def _value_text(value: Any) -> str:
 def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str | None) -> int:
     """Run ``trigate keys import`` and return its exit status."""
 
-    async def work(opened: OpenedKeys) -> None:
+    async def store_clients(opened: OpenedKeys) -> None:
         check_keys_enabled(opened)
-        items, skipped = _items(file, names)
+        items, skipped = _read_items(file, names)
         stored = [name for name in items if opened.item(name) is not None]
         new = {name: item for name, item in items.items() if name not in stored}
         holders: dict[bytes, str] = {}
@@ -76,9 +78,9 @@ def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str 
         for name, item in new.items():
             kept = {"client": item, "added": now_text(), "by": made_by(by)}
             await write_change(opened, "added", name, None, kept, by)
-        say(_report(opened, new, stored, skipped))
+        say(_import_report(opened, new, stored, skipped))
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, store_clients)
 
 
 def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str]) -> None:
@@ -91,26 +93,26 @@ def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict
             raise CommandFailed(f"{holders[key.digest]} and {name} have the same key: give each client its own key")
 
 
-def _report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], skipped: Sequence[str]) -> str:
+def _import_report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], skipped: Sequence[str]) -> str:
     sentences = [f"Stored {len(new)} client{'' if len(new) == 1 else 's'}; the keys stay the same."]
     if stored:
-        sentences.append(f"Skipped, because they are stored already: {_first(stored)}.")
+        sentences.append(f"Skipped, because they are stored already: {_first_names(stored)}.")
     if skipped:
-        sentences.append(f"Skipped, because their keys are in variables or files: {_first(skipped)}.")
+        sentences.append(f"Skipped, because their keys are in variables or files: {_first_names(skipped)}.")
     in_file = {client.name for client in opened.config.client_keys if client.source == "file"}
     if doubled := [name for name in (*new, *stored) if name in in_file]:
         sentences.append(
-            f"client_keys in {opened.config.path} still lists {_first(doubled)}, and the file has precedence: remove "
-            "them there and reload; then you can rotate and change them here."
+            f"client_keys in {opened.config.path} still lists {_first_names(doubled)}, and the file has precedence: "
+            "remove them there and reload; then you can rotate and change them here."
         )
     return " ".join(sentences)
 
 
-def _first(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (", …" if names[10:] else "")
 
 
-def _items(file: Path, names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _read_items(file: Path, names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the items of ``client_keys`` in ``file`` by name, and the names of clients whose keys are elsewhere.
 
     Items have digests instead of keys. Raises ``CommandFailed``, also if a key of ``names`` is elsewhere."""
@@ -147,30 +149,33 @@ def _with_digests(place: str, item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stored form of an item: without its name, and with digests instead of keys."""
     listed = item.get("keys")
     keys = listed if isinstance(listed, list) else [{name: item[name] for name in ("key", "sha256") if name in item}]
-    accepted = [_accepted(place, one) for one in keys if one]
+    accepted = [_accepted_key(place, one) for one in keys if one]
     rest = {name: value for name, value in item.items() if name not in ("name", "key", "sha256", "keys")}
-    return {**{name: _plain(value) for name, value in rest.items()}, **({"keys": accepted} if accepted else {})}
+    return {**{name: _dates_as_text(value) for name, value in rest.items()}, **({"keys": accepted} if accepted else {})}
 
 
-def _accepted(place: str, one: Any) -> dict[str, Any]:
+def _accepted_key(place: str, one: Any) -> dict[str, Any]:
     if not isinstance(one, dict):
         raise CommandFailed(f"{place}: expected each of `keys` to be a mapping with `sha256`")
     more = {name: value for name, value in one.items() if name != "key"}
     key = one.get("key")
     if key is None:
-        return {name: _plain(value) for name, value in more.items()}
+        return {name: _dates_as_text(value) for name, value in more.items()}
     if not isinstance(key, str) or "$" in key:
         raise _KeyElsewhere(
             f"{place}: the key is in a variable or a file: replace it by `sha256`, the digest that "
             '`printf %s "$KEY" | sha256sum` prints'
         )
-    return {"sha256": hashlib.sha256(key.encode()).hexdigest(), **{name: _plain(value) for name, value in more.items()}}
+    return {
+        "sha256": hashlib.sha256(key.encode()).hexdigest(),
+        **{name: _dates_as_text(value) for name, value in more.items()},
+    }
 
 
-def _plain(value: Any) -> Any:
+def _dates_as_text(value: Any) -> Any:
     """Return ``value`` with dates as text, because JSON has no dates."""
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _dates_as_text(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_dates_as_text(one) for one in value]
     return value.isoformat() if hasattr(value, "isoformat") else value

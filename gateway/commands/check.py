@@ -29,13 +29,13 @@ def load_or_explain(config: Path | None, with_env: bool = True, within: Collecti
         if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
             say(f"This directory has no configuration; using {found}.")
         trust = trust_in(found, os.environ, config)
-        return load(_short(found), os.environ if with_env else None, trust=trust, within=within)
+        return load(_relative_path(found), os.environ if with_env else None, trust=trust, within=within)
     except ConfigError as error:
         say(str(error))
         return None
 
 
-def _short(path: Path) -> Path:
+def _relative_path(path: Path) -> Path:
     """Return ``path`` relative to the current directory, if it is inside. Messages begin with this path."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
@@ -72,8 +72,10 @@ def check(
         say(f"{config.path}: {error}")
         return 1
     models = len({*config.aliases, *config.routes, *(name for one in config.entries for name in listed_names(one))})
-    click.echo(f"{config.path}: valid ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
-    for line in _endpoints(config) if endpoints else ():
+    click.echo(
+        f"{config.path}: valid ({_count_text(len(config.entries), 'provider')}, {_count_text(models, 'model name')})"
+    )
+    for line in _endpoint_lines(config) if endpoints else ():
         click.echo(line)
     if (idle := no_effect(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
@@ -100,7 +102,7 @@ def _certificate_remarks(config: Config) -> Sequence[str]:
     return certificate_remarks(config)
 
 
-def _endpoints(config: Config) -> Iterator[str]:
+def _endpoint_lines(config: Config) -> Iterator[str]:
     """Yield a line for each entry: its endpoints besides conversations, and their paths if they are not standard."""
     for entry in config.entries:
         places = ((name, entry.place_of(name, entry.model)) for name in ENDPOINTS)
@@ -124,7 +126,7 @@ def no_effect(config: Config) -> str | None:
     names = tuple(dict.fromkeys(generic_path(setting.path) for setting in config.ineffective))
     if not names:
         return None
-    which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
+    which = f"{_count_text(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
     hint = "trigate check shows the reasons; with --strict it reports them as mistakes"
     return f"{which}: {', '.join(names)} ({hint})."
 
@@ -140,5 +142,5 @@ def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
     return 1 if found else 0
 
 
-def _counted(number: int, noun: str) -> str:
+def _count_text(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -36,16 +36,16 @@ class Offer(Protocol):
     names: Sequence[str]
     default: str | None
 
-    def problem(self, name: str) -> str:
+    def rejection_reason(self, name: str) -> str:
         """Return the reason why the gateway would reject requests for ``name``, "" if it would accept them."""
 
-    def model(self, name: str) -> str:
+    def provider_model(self, name: str) -> str:
         """Return the provider's id of the model ``name``, or ``name`` if that is unknown."""
 
-    def prompt(self, name: str) -> int | None:
+    def prompt_limit(self, name: str) -> int | None:
         """Return the maximum number of prompt tokens for ``name``, ``None`` if unknown."""
 
-    def facts(self, name: str) -> "OfferedFacts":
+    def facts_of(self, name: str) -> "OfferedFacts":
         """Return the known facts about ``name``, one of ``names``."""
 
 
@@ -75,21 +75,21 @@ class ConfiguredOffer:
         self.names: Sequence[str] = [model.id for model in self._router.models()]
         self.default = config.default
 
-    def problem(self, name: str) -> str:
+    def rejection_reason(self, name: str) -> str:
         try:
             self._router.resolve(name, "chat")
         except GatewayError as error:
             return error.info.message
         return ""
 
-    def model(self, name: str) -> str:
+    def provider_model(self, name: str) -> str:
         return self._router.resolve(name, "chat").model
 
-    def prompt(self, name: str) -> int | None:
+    def prompt_limit(self, name: str) -> int | None:
         known = self._router.description(name)
         return None if known is None else known.prompt
 
-    def facts(self, name: str) -> OfferedFacts:
+    def facts_of(self, name: str) -> OfferedFacts:
         known = self._router.description(name)
         if known is None:
             return OfferedFacts()
@@ -116,9 +116,9 @@ class RunningGateway:
         self._rows = {name: row for name, row in by_id if isinstance(name, str)}
         self.names: Sequence[str] = [*self._rows]
         default = known.default if known is not None else None
-        self.default = default if default and not self.problem(default) else None
+        self.default = default if default and not self.rejection_reason(default) else None
 
-    def problem(self, name: str) -> str:
+    def rejection_reason(self, name: str) -> str:
         if name not in self.names and name not in self._problems:
             self._problems[name] = self._fetch_problem(name)
         return self._problems.get(name, "")
@@ -129,18 +129,19 @@ class RunningGateway:
         message = error.get("message") if isinstance(error, dict) else None
         return "" if status == 200 else str(message or f"the gateway returns status {status} for the model {name!r}")
 
-    def model(self, name: str) -> str:
-        return self._known.model(name) if self._known is not None and not self._known.problem(name) else name
+    def provider_model(self, name: str) -> str:
+        known = self._known
+        return name if known is None or known.rejection_reason(name) else known.provider_model(name)
 
-    def prompt(self, name: str) -> int | None:
+    def prompt_limit(self, name: str) -> int | None:
         tokens = self._get(f"/{quote(name)}")[1].get("max_input_tokens")
         return tokens if isinstance(tokens, int) else None
 
-    def facts(self, name: str) -> OfferedFacts:
+    def facts_of(self, name: str) -> OfferedFacts:
         row = self._rows.get(name, {})
         window, longest = row.get("context_length"), row.get("max_completion_tokens")
-        if self._known is not None and not self._known.problem(name):
-            price = self._known.facts(name).price
+        if self._known is not None and not self._known.rejection_reason(name):
+            price = self._known.facts_of(name).price
         else:
             provider, _, model = name.partition("/")
             price = price_of(provider, model)
@@ -201,17 +202,17 @@ WINDOWS: Mapping[str, int] = MappingProxyType(
 LONGEST_GUESSED = 32_000
 """The guessed maximum length of answers of unknown models, in tokens."""
 
-Words = dict[str, Any]
+PlaceholderValues = dict[str, Any]
 """The values of the placeholders in a client's settings; "" for a model that is needed and was not found."""
 
 
-def default_models(offer: Offer) -> Words:
+def default_models(offer: Offer) -> PlaceholderValues:
     """Return the large and the small model for a client: default and ``fast``, or else the ones that ``trigate init``
     would choose."""
     large, small = _initial_models(offer.names)
-    if offer.default or _has(offer, SMART):
+    if offer.default or _serves(offer, SMART):
         large = small = offer.default or SMART
-    return {"model": large, "small": FAST if _has(offer, FAST) else small}
+    return {"model": large, "small": FAST if _serves(offer, FAST) else small}
 
 
 def _initial_models(names: Sequence[str]) -> tuple[str, str]:
@@ -225,63 +226,63 @@ def _initial_models(names: Sequence[str]) -> tuple[str, str]:
     return f"{provider}/{start.large}", f"{provider}/{start.small}"
 
 
-def for_claude(offer: Offer) -> Words:
+def models_for_claude(offer: Offer) -> PlaceholderValues:
     """Return a model for each tier of Claude Code whose own names the gateway does not serve.
 
     ``pinned`` is the model that Claude Code starts with."""
-    found = {tier: name for tier in TIERS if (name := _tier(offer, tier)) is not None}
+    found = {tier: name for tier in TIERS if (name := _model_for_tier(offer, tier)) is not None}
     pinned = {"pinned": found["opus"]} if "opus" in found else {}
-    return {**found, **pinned, **words_for_claude(found.values(), offer)}
+    return {**found, **pinned, **window_setting_for_claude(found.values(), offer)}
 
 
-def _tier(offer: Offer, tier: str) -> str | None:
+def _model_for_tier(offer: Offer, tier: str) -> str | None:
     """Return the model for one tier, ``None`` if the gateway serves all of the tier's names, also future ones."""
-    if _has(offer, f"claude-{tier}-0"):
+    if _serves(offer, f"claude-{tier}-0"):
         return None
     for other in TIERS[tier]:
         for name in offer.names:
             plain = plain_name(name)
             if plain.startswith(f"claude-{other}-"):
-                return plain if _has(offer, plain) else name
+                return plain if _serves(offer, plain) else name
     words = default_models(offer)
     if tier == "haiku":
         return str(words["small"])
-    return SMART if _has(offer, SMART) else str(words["model"])
+    return SMART if _serves(offer, SMART) else str(words["model"])
 
 
-def for_codex(offer: Offer) -> Words:
+def model_for_codex(offer: Offer) -> PlaceholderValues:
     """Return a model that Codex knows, if the gateway serves one: the default, or else Codex's favourite."""
     model = default_models(offer)["model"]
     if not _codex_knows(model):
         listed = {name.rpartition("/")[2]: name for name in reversed(offer.names)}
-        served = (slug if _has(offer, slug) else listed.get(slug) for slug in CODEX_KNOWS)
+        served = (slug if _serves(offer, slug) else listed.get(slug) for slug in CODEX_KNOWS)
         model = next(filter(None, served), model)
-    return {"model": model, **words_for_codex(model, offer)}
+    return {"model": model, **window_setting_for_codex(model, offer)}
 
 
-def words_for_codex(model: str, offer: Offer | None) -> Words:
+def window_setting_for_codex(model: str, offer: Offer | None) -> PlaceholderValues:
     """Return Codex's setting with the context window of ``model``, nothing if Codex knows the model."""
-    return {} if _codex_knows(model) else {"window": _window(model, offer)}
+    return {} if _codex_knows(model) else {"window": _context_window(model, offer)}
 
 
-def words_for_claude(models: Iterable[str], offer: Offer | None) -> Words:
+def window_setting_for_claude(models: Iterable[str], offer: Offer | None) -> PlaceholderValues:
     """Return the smallest context window of ``models`` as a setting, if Claude Code does not know one of them.
 
     Otherwise it assumes a million tokens, and summarizes conversations too late. It has one setting for all models."""
     unknown = {model for model in models if model and not model.startswith("claude-")}
-    windows = [_window(model, offer) for model in unknown]
+    windows = [_context_window(model, offer) for model in unknown]
     return {"claude_window": str(min(windows))} if windows else {}
 
 
-def _window(model: str, offer: Offer | None) -> int:
+def _context_window(model: str, offer: Offer | None) -> int:
     """Return the context window of ``model`` in tokens, from ``offer`` or else guessed from its name."""
-    known = offer.prompt(model) if offer is not None and model and not offer.problem(model) else None
+    known = offer.prompt_limit(model) if offer is not None and model and not offer.rejection_reason(model) else None
     if known is not None:
         return known
-    return _guessed_window(plain_name(offer.model(model) if offer is not None and model else model))
+    return _guess_window(plain_name(offer.provider_model(model) if offer is not None and model else model))
 
 
-def _guessed_window(plain: str) -> int:
+def _guess_window(plain: str) -> int:
     return next(size for pattern, size in WINDOWS.items() if fnmatch.fnmatchcase(plain, pattern))
 
 
@@ -290,38 +291,38 @@ def _codex_knows(model: str) -> bool:
     return model.count("/") <= 1 and model.rpartition("/")[2].startswith(CODEX_KNOWS)
 
 
-def _has(offer: Offer, name: str) -> bool:
-    return not offer.problem(name)
+def _serves(offer: Offer, name: str) -> bool:
+    return not offer.rejection_reason(name)
 
 
 # From the command line
 
 
-def words_of(model: str, small: str | None, offer: Offer | None) -> Words:
+def values_of_models(model: str, small: str | None, offer: Offer | None) -> PlaceholderValues:
     """Return the words for models from the command line, for any program. ``offer`` has the facts about them."""
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
     words = {"model": model, "small": small or model, "pinned": model, **tiers}
-    return {**words, **words_for_codex(model, offer), **words_for_claude(tiers.values(), offer)}
+    return {**words, **window_setting_for_codex(model, offer), **window_setting_for_claude(tiers.values(), offer)}
 
 
 # Every model
 
 
-def for_opencode(offer: Offer) -> Words:
+def models_for_opencode(offer: Offer) -> PlaceholderValues:
     """Return all chat models of the gateway in the format of OpenCode's ``models``."""
-    known = {name: offer.facts(name) for name in offer.names}
+    known = {name: offer.facts_of(name) for name in offer.names}
     return {
         "opencode_models": {
-            name: _for_opencode(facts, plain_name(offer.model(name)))
+            name: _opencode_model(facts, plain_name(offer.provider_model(name)))
             for name, facts in known.items()
             if facts.type == "chat"
         }
     }
 
 
-def _for_opencode(facts: OfferedFacts, model: str) -> Words:
+def _opencode_model(facts: OfferedFacts, model: str) -> PlaceholderValues:
     """Return the limits and the price of a model; OpenCode uses 0 for missing ones."""
-    window = facts.window or _guessed_window(model)
+    window = facts.window or _guess_window(model)
     limit = {"context": window, "output": facts.longest or min(window // 4, LONGEST_GUESSED)}
     if facts.price is None:
         return {"limit": limit}
@@ -330,25 +331,25 @@ def _for_opencode(facts: OfferedFacts, model: str) -> Words:
     return {"limit": limit, "cost": {word: price / NANOS for word, price in nanos.items() if price is not None}}
 
 
-EVERY_MODEL: Mapping[str, Callable[[Offer], Words]] = MappingProxyType({"opencode": for_opencode})
+EVERY_MODEL: Mapping[str, Callable[[Offer], PlaceholderValues]] = MappingProxyType({"opencode": models_for_opencode})
 """Functions that list all models of an offer, for programs whose settings need such a list."""
 
 
-def choose(chooses: str, offer: Offer) -> Words:
+def choose(chooses: str, offer: Offer) -> PlaceholderValues:
     """Return the words for a program with this value of ``Client.chooses``."""
-    return {**CHOICES[chooses](offer), **every_model(chooses, offer)}
+    return {**CHOICES[chooses](offer), **values_of_all_models(chooses, offer)}
 
 
-def every_model(chooses: str, offer: Offer) -> Words:
+def values_of_all_models(chooses: str, offer: Offer) -> PlaceholderValues:
     """Return the list of all models of ``offer``, if the program needs it."""
     return EVERY_MODEL[chooses](offer) if chooses in EVERY_MODEL else {}
 
 
-CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(
+CHOICES: Mapping[str, Callable[[Offer], PlaceholderValues]] = MappingProxyType(
     {
         "usual": default_models,
-        "claude": for_claude,
-        "codex": for_codex,
+        "claude": models_for_claude,
+        "codex": model_for_codex,
         "opencode": default_models,
         "own": lambda offer: {},
     }

@@ -82,11 +82,11 @@ class Client:
 _WORD = re.compile(r"\{(\w+)\}")
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+def _leaf_values(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
     """Yield the values in a tree with their paths, and empty mappings: other values in a file can then stay."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from _leaves((*path, name), item)
+            yield from _leaf_values((*path, name), item)
     else:
         yield path, value
 
@@ -111,7 +111,7 @@ class GatewayAddress:
         a number."""
         match value:
             case str():
-                words = self._words()
+                words = self._placeholder_values()
                 if (alone := _WORD.fullmatch(value)) is not None and alone[1] in words:
                     return words[alone[1]]
                 for name, word in words.items():
@@ -129,16 +129,16 @@ class GatewayAddress:
         for row in rows:
             if row.when in applicable and self.has_value(row.value):
                 path, value = tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
-                values |= dict(_leaves(path, value)) if isinstance(row.value, str) else {path: value}
+                values |= dict(_leaf_values(path, value)) if isinstance(row.value, str) else {path: value}
         holders = {path[:length] for path in values for length in range(1, len(path))}
         yield from ((path, value) for path, value in values.items() if path not in holders)
 
     def has_value(self, value: Any) -> bool:
         """Return whether a row has a value: false for a placeholder without one at this gateway."""
         alone = _WORD.fullmatch(value) if isinstance(value, str) else None
-        return alone is None or alone[1] in self._words()
+        return alone is None or alone[1] in self._placeholder_values()
 
-    def _words(self) -> Mapping[str, Any]:
+    def _placeholder_values(self) -> Mapping[str, Any]:
         keyed = self.key is not None
         return {
             "root": self.root,

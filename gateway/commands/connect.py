@@ -45,8 +45,8 @@ def run(name: str, options: ConnectOptions) -> int:
     It is 0, 1 for an invalid config or a file that cannot be edited, 2 for an unknown client or model or a missing
     key, and 127 if the program is not installed. A started client sets its own."""
     try:
-        client = _client(name)
-        login = _login(client) if options.login else None
+        client = _find_client(name)
+        login = _login_settings(client) if options.login else None
         if login is not None:
             client = with_login(client, login)
         found = find(options, client.chooses)
@@ -56,7 +56,7 @@ def run(name: str, options: ConnectOptions) -> int:
         if login is not None and (missing := missing_entry(login, found.config)):
             say(missing)
         if options.arguments is not None:
-            _start(client, address, options.arguments)
+            _start_client(client, address, options.arguments)
         if options.write:
             return _write(client, address)
     except ConnectFailed as error:
@@ -71,7 +71,7 @@ def _say(text: str) -> None:
     click.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
 
 
-def _client(name: str) -> Client:
+def _find_client(name: str) -> Client:
     if name in CLIENTS:
         return CLIENTS[name]
     near = difflib.get_close_matches(name, CLIENTS, n=1)
@@ -79,7 +79,7 @@ def _client(name: str) -> Client:
     raise ConnectFailed(f"unknown client {name!r}: {advice} openai-compatible fits any other client", 2)
 
 
-def _login(client: Client) -> Login:
+def _login_settings(client: Client) -> Login:
     """Return the settings with which ``client`` keeps its login. Raises ``ConnectFailed`` for a client without one."""
     if client.name not in LOGINS:
         which = ", ".join(LOGINS)
@@ -87,7 +87,7 @@ def _login(client: Client) -> Login:
     return LOGINS[client.name]
 
 
-def _with_key(address: GatewayAddress) -> GatewayAddress:
+def _require_key(address: GatewayAddress) -> GatewayAddress:
     """Return ``address``. Raises ``ConnectFailed`` if the gateway needs a key and none is set."""
     if address.key == "":
         message = f"this gateway requires a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
@@ -103,14 +103,14 @@ def describe(client: Client, address: GatewayAddress) -> str:
     parts = [
         f"{_heading(short_path(file))}\n{settings_text(file.format, settings)}"
         for file in client.files
-        if (settings := _settings(client, file, address))
+        if (settings := _file_settings(client, file, address))
     ]
     if client.snippet:
         heading = "" if client.language == "text" else _heading("in the program" if not parts else "or in the program")
         parts.append(f"{heading}\n".lstrip("\n") + address.fill(client.snippet))
     if client.then:
         parts.append("\n".join([_heading("then"), *map(address.fill, client.then), ""]))
-    parts.append(_next(client, address))
+    parts.append(_next_step(client, address))
     return "\n".join(part for part in parts if part)
 
 
@@ -118,18 +118,18 @@ def _heading(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def _settings(client: Client, file: SettingsFile, address: GatewayAddress) -> Settings:
+def _file_settings(client: Client, file: SettingsFile, address: GatewayAddress) -> Settings:
     """Return the settings for the client's file, with an empty value for each variable to hide."""
     settings = tuple(address.settings(file.settings))
-    return (*settings, *(((*client.blanks, name), "") for name in _hidden(client))) if settings else ()
+    return (*settings, *(((*client.blanks, name), "") for name in _variables_to_hide(client))) if settings else ()
 
 
-def _hidden(client: Client) -> list[str]:
+def _variables_to_hide(client: Client) -> list[str]:
     """Return the variables of this environment that the client's file must hide from the client."""
     return [name for name in client.without if os.environ.get(name)] if client.blanks else []
 
 
-def _next(client: Client, address: GatewayAddress) -> str:
+def _next_step(client: Client, address: GatewayAddress) -> str:
     rows = []
     files = [short_path(file) for file in client.files if tuple(address.settings(file.settings))]
     if files:
@@ -138,7 +138,9 @@ def _next(client: Client, address: GatewayAddress) -> str:
         program, arguments = (client.program, "ARGS") if client.program else ("a program", "PROGRAM ARGS")
         rows.append((f"-- {arguments}", f"starts {program} with these settings and changes no file"))
     lines = [f"{command:16}{says}" for command, says in rows]
-    lines += [f"{name} is set: the empty value above hides it from {client.title}" for name in _hidden(client)]
+    lines += [
+        f"{name} is set: the empty value above hides it from {client.title}" for name in _variables_to_hide(client)
+    ]
     if address.key is not None:
         values = (str(value) for file in client.files for _, value in address.settings(file.settings))
         lines.append(
@@ -178,7 +180,7 @@ def _write(client: Client, address: GatewayAddress) -> int:
             _undo_file(file)  # a client that keeps its login does not need this file
     changed = [_write_file(client, file, address) for file in client.files]
     if any(changed):
-        for name in _hidden(client):
+        for name in _variables_to_hide(client):
             why = f"because {client.title} would send it in addition to the gateway's key"
             hiding = short_path(client.file)
             click.echo(f"{name} is set in this environment: {hiding} hides it with an empty value, {why}")
@@ -191,13 +193,13 @@ def _write(client: Client, address: GatewayAddress) -> int:
 def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> bool:
     """Merge the client's settings into ``file``. Return whether that changed it."""
     secret = address.key is not None and any("{key}" in str(row.value) for row in file.settings)
-    settings = _settings(client, file, _with_key(address) if secret else address)
+    settings = _file_settings(client, file, _require_key(address) if secret else address)
     if not settings:
         raise ConnectFailed(
             f"{client.title} needs no settings file; trigate connect {client.name} shows its program", 2
         )
     shown, path = short_path(file), path_of(file, os.environ).resolve()  # keeps symbolic links
-    before, earlier = _read(path, shown), read_notes().get(str(path))
+    before, earlier = _read_file(path, shown), read_notes().get(str(path))
     try:
         after = merge(file.format, remove_stale(earlier, before or "", settings), settings)
     except Unmergeable as error:
@@ -207,13 +209,13 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
         click.echo(f"{shown} has these settings already")
         return False
     _say(_diff(before or "", after, shown))
-    backup = _save(path, shown, before is not None, after, secret)
-    _remember(path, note_of_write(earlier, file.format, (before, after), settings, backup))
+    backup = _write_with_backup(path, shown, before is not None, after, secret)
+    _save_note(path, note_of_write(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
     return True
 
 
-def _remember(path: Path, written: WrittenFile | None) -> None:
+def _save_note(path: Path, written: WrittenFile | None) -> None:
     try:
         save_note(path, written)
     except OSError as error:
@@ -224,13 +226,13 @@ def _remember(path: Path, written: WrittenFile | None) -> None:
 def undo(name: str) -> int:
     """Remove the settings that ``--write`` added for the client ``name``. Return the exit status, as ``run`` does."""
     try:
-        return _undo(_client(name))
+        return _undo_client(_find_client(name))
     except ConnectFailed as error:
         say(sentence(str(error)))
         return error.status
 
 
-def _undo(client: Client) -> int:
+def _undo_client(client: Client) -> int:
     if client.file is None:
         raise ConnectFailed(f"nothing to undo: {client.title} has no settings file that trigate knows", 2)
     for file in client.files:
@@ -241,10 +243,10 @@ def _undo(client: Client) -> int:
 def _undo_file(file: SettingsFile) -> None:
     """Remove the settings that ``--write`` added to ``file``. Raises ``ConnectFailed`` if the file cannot be edited."""
     shown, path = short_path(file), path_of(file, os.environ).resolve()
-    written, text = read_notes().get(str(path)), _read(path, shown)
+    written, text = read_notes().get(str(path)), _read_file(path, shown)
     if written is None or text is None:
         if written is not None:
-            _remember(path, None)
+            _save_note(path, None)
         backups = sorted(one.name for one in path.parent.glob(f"{path.name}.before-trigate-*"))
         older = f"; older backups: {', '.join(backups)}" if backups else ""
         click.echo(f"nothing to undo: {shown} has no settings of trigate connect{older}")
@@ -254,14 +256,14 @@ def _undo_file(file: SettingsFile) -> None:
     except Unmergeable as error:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
     if exact := is_unchanged(written, text):
-        after = _original(written, path, after)
+        after = _original_text(written, path, after)
     _say(_diff(text, after, shown))
-    _put_back(path, shown, after, written)
+    _restore_file(path, shown, after, written)
     for copy in written.backups if exact else ():
         path.with_name(copy).unlink(missing_ok=True)
     for one in left:
         click.echo(f"kept {'.'.join(one)}: its value was changed after --write")
-    _remember(path, None)
+    _save_note(path, None)
 
 
 def _manual_steps(written: WrittenFile) -> str:
@@ -269,7 +271,7 @@ def _manual_steps(written: WrittenFile) -> str:
     return f"remove {', '.join('.'.join(change.path) for change in written.changes)} yourself{copies}"
 
 
-def _original(written: WrittenFile, path: Path, otherwise: str) -> str:
+def _original_text(written: WrittenFile, path: Path, otherwise: str) -> str:
     """Return the file's text before the first write, from its backup, or ``otherwise`` if that is missing."""
     if not written.original:
         return ""
@@ -279,17 +281,17 @@ def _original(written: WrittenFile, path: Path, otherwise: str) -> str:
         return otherwise
 
 
-def _put_back(path: Path, shown: str, text: str, written: WrittenFile) -> None:
+def _restore_file(path: Path, shown: str, text: str, written: WrittenFile) -> None:
     """Write ``text``, the file's text without the settings. If the settings created the file, delete it."""
     if not written.original and text.strip() in ("", "{}", "[]"):
         path.unlink(missing_ok=True)
         click.echo(f"removed {shown}, which trigate connect had created")
         return
-    _replace(path, shown, text, secret=True)
+    _replace_file(path, shown, text, secret=True)
     click.echo(f"removed the settings of trigate connect from {shown}")
 
 
-def _read(path: Path, shown: str) -> str | None:
+def _read_file(path: Path, shown: str) -> str | None:
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
@@ -300,18 +302,18 @@ def _read(path: Path, shown: str) -> str | None:
         raise ConnectFailed(f"{shown} is not changed: it is not UTF-8 text") from None
 
 
-def _save(path: Path, shown: str, there: bool, text: str, secret: bool) -> str:
+def _write_with_backup(path: Path, shown: str, there: bool, text: str, secret: bool) -> str:
     """Write the file after a backup. Return the backup's name, or "" if there was no file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         backup = _back_up(path).name if there else ""
     except OSError as error:
         raise ConnectFailed(f"cannot write {shown}: {(error.strerror or 'unwritable').lower()}") from None
-    _replace(path, shown, text, secret)
+    _replace_file(path, shown, text, secret)
     return backup
 
 
-def _replace(path: Path, shown: str, text: str, secret: bool) -> None:
+def _replace_file(path: Path, shown: str, text: str, secret: bool) -> None:
     """Replace the file's text atomically."""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner only
@@ -346,14 +348,14 @@ def _diff(before: str, after: str, name: str) -> str:
     """Return the changes as a diff; masks every value that may be secret, also the user's own."""
     old, new = (text.splitlines() for text in (before, after))
     lines = difflib.unified_diff(old, new, name, name, n=2, lineterm="")
-    return "".join(f"{_coloured(_SECRET.sub(_masked, line))}\n" for line in lines)
+    return "".join(f"{_colour_diff_line(_SECRET.sub(_mask_secret, line))}\n" for line in lines)
 
 
-def _masked(found: re.Match[str]) -> str:
-    return found[0] if found[2] in _NO_SECRETS else f"{found[1]}***"
+def _mask_secret(match: re.Match[str]) -> str:
+    return match[0] if match[2] in _NO_SECRETS else f"{match[1]}***"
 
 
-def _coloured(line: str) -> str:
+def _colour_diff_line(line: str) -> str:
     colour = {"+": "green", "-": "red"}.get(line[:1])
     return click.style(line, fg=colour, dim=colour is None)
 
@@ -361,16 +363,16 @@ def _coloured(line: str) -> str:
 # Starting it
 
 
-def _start(client: Client, address: GatewayAddress, arguments: Sequence[str]) -> NoReturn:
+def _start_client(client: Client, address: GatewayAddress, arguments: Sequence[str]) -> NoReturn:
     """Replace this process by the client. Raises ``ConnectFailed`` if the client cannot start."""
     if client.environment is None:
         raise ConnectFailed(
             f"{client.title} reads settings only from its file: use trigate connect {client.name} --write", 2
         )
-    command = [client.program, *_overrides(client, address), *arguments] if client.program else [*arguments]
+    command = [client.program, *_override_flags(client, address), *arguments] if client.program else [*arguments]
     if not command:
         raise ConnectFailed(f"no program given: add one after --: trigate connect {client.name} -- python app.py", 2)
-    env = {**os.environ, **_environment(client, _with_key(address))}
+    env = {**os.environ, **_client_environment(client, _require_key(address))}
     for name in client.without:
         env.pop(name, None)
     found = shutil.which(command[0])
@@ -386,7 +388,7 @@ def _start(client: Client, address: GatewayAddress, arguments: Sequence[str]) ->
         raise ConnectFailed(f"cannot start {found}: {(error.strerror or 'unknown error').lower()}", 126) from None
 
 
-def _environment(client: Client, address: GatewayAddress) -> dict[str, str]:
+def _client_environment(client: Client, address: GatewayAddress) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in (client.environment or {}).items():
         if value == "{file}":
@@ -397,7 +399,7 @@ def _environment(client: Client, address: GatewayAddress) -> dict[str, str]:
     return found
 
 
-def _overrides(client: Client, address: GatewayAddress) -> list[str]:
+def _override_flags(client: Client, address: GatewayAddress) -> list[str]:
     """Return the flags to put before the user's own. They omit the key, because other users of the machine can read
     flags."""
     if client.file is None:

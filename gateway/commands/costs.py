@@ -112,7 +112,7 @@ def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form
         raise click.UsageError(f"--since {since} must be before --until {until or 'now'}")
     dimensions = tuple(dict.fromkeys(by)) or (("key",) if config.client_keys else ("model",))
     try:
-        found = trio.run(report, _table(config), dimensions, *span, config.timezone, now - _keep(config))
+        found = trio.run(report, _open_ledger(config), dimensions, *span, config.timezone, now - _retention(config))
     except Unavailable as error:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
@@ -123,12 +123,12 @@ def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form
     return GOOD
 
 
-def _keep(config: Config) -> timedelta:
+def _retention(config: Config) -> timedelta:
     """Return how long the ledger keeps its lines."""
     return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
 
 
-def _table(config: Config) -> LedgerTable:
+def _open_ledger(config: Config) -> LedgerTable:
     """Open the ledger. Raises ``Unavailable``, with advice, if there is none."""
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
@@ -159,7 +159,7 @@ def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datet
     if text.strip().lower() == "today":
         text = now.date().isoformat()
     if match := _AGO.fullmatch(text.strip()):
-        return _ago(int(match[1]), match[2], now)
+        return _time_ago(int(match[1]), match[2], now)
     try:
         found = datetime.fromisoformat(text.strip())
         if re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text.strip()):
@@ -170,7 +170,7 @@ def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datet
         raise click.UsageError(f"{option} {text!r}: {such_as}") from None
 
 
-def _ago(number: int, unit: str, now: datetime) -> datetime:
+def _time_ago(number: int, unit: str, now: datetime) -> datetime:
     if unit in "mh":
         return now - number * _SPANS[unit]
     return _midnight(now.date() - number * _SPANS[unit] + timedelta(days=1), now.tzinfo)
@@ -185,11 +185,11 @@ def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tup
     begin, day = since, since.astimezone(zone).date()
     while begin < until:
         end = min(_midnight(day + timedelta(days=1), zone), until)
-        yield day.isoformat(), (_micro(begin), _micro(end))
+        yield day.isoformat(), (_microseconds(begin), _microseconds(end))
         begin, day = end, day + timedelta(days=1)
 
 
-def _micro(at: datetime) -> int:
+def _microseconds(at: datetime) -> int:
     return round(at.timestamp() * 1e6)
 
 
@@ -204,16 +204,18 @@ async def report(
     ``kept_from`` is the time before which the ledger keeps nothing."""
     dimensions: tuple[Dimension, ...] = tuple("key" if one == "client" else one for one in by if one != "day")
     try:
-        days = [("", (_micro(since), _micro(until)))]
+        days = [("", (_microseconds(since), _microseconds(until)))]
         if "day" in by:
             days = await _days_with_lines(table, since, until, zone_of(timezone))
         found = await table.sums(dimensions, [period for _, period in days])
-        parts = await table.folded_parts((_micro(since), _micro(until)))
-        broken = await table.gap_starts((_micro(since), _micro(until)), _micro(datetime.now(since.tzinfo)) - SILENT)
+        parts = await table.folded_parts((_microseconds(since), _microseconds(until)))
+        broken = await table.gap_starts(
+            (_microseconds(since), _microseconds(until)), _microseconds(datetime.now(since.tzinfo)) - SILENT
+        )
     finally:
         await table.aclose()
     rows = [
-        CostRow(_in_place(by, day, one.by), one)
+        CostRow(_with_day(by, day, one.by), one)
         for (day, _), sums in zip(days, found, strict=True)
         for one in sorted_by_cost(sums)
         if by != ("day",) or one.requests
@@ -237,7 +239,7 @@ async def _days_with_lines(
     return list(days_between(since, min(until, last + timedelta(seconds=1)), zone))
 
 
-def _in_place(by: tuple[By, ...], day: str, values: tuple[str | None, ...]) -> tuple[str | None, ...]:
+def _with_day(by: tuple[By, ...], day: str, values: tuple[str | None, ...]) -> tuple[str | None, ...]:
     """Return the values in the order of ``by``."""
     rest = iter(values)
     return tuple(day if one == "day" else next(rest) for one in by)
@@ -246,7 +248,7 @@ def _in_place(by: tuple[By, ...], day: str, values: tuple[str | None, ...]) -> t
 # How it looks
 
 
-def _figures(row: CostRow) -> tuple[int, int, int, int, int]:
+def _row_figures(row: CostRow) -> tuple[int, int, int, int, int]:
     found = row.sum
     return found.requests, found.failed, found.usage.prompt, found.usage.cache_read, found.usage.output
 
@@ -260,34 +262,34 @@ def as_csv(found: CostReport) -> str:
     head = (*found.by, found.counted, *_FIGURES[1:], "cost_usd", "cost_grade")
     writer.writerow((*head, *units_head, *_CACHE_FIGURES))
     for row in found.rows:
-        names = [_cell(value) for value in row.by]
+        names = [_csv_cell(value) for value in row.by]
         units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
         share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
         cost = f"{_dollars(row.sum.nanos):f}", row.grade
-        writer.writerow((*names, *_figures(row), *cost, *units, row.sum.usage.cache_write, share))
+        writer.writerow((*names, *_row_figures(row), *cost, *units, row.sum.usage.cache_write, share))
     return text.getvalue()
 
 
-def _cell(value: str | None) -> str:
+def _csv_cell(value: str | None) -> str:
     text = escape(value or "")
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def as_json(found: CostReport) -> str:
     """Return the report as a JSON object, with totals."""
-    rows = [{**dict(zip(found.by, row.by, strict=True)), **_members(found, row)} for row in found.rows]
+    rows = [{**dict(zip(found.by, row.by, strict=True)), **_row_members(found, row)} for row in found.rows]
     content = {
         "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": found.timezone,
         "by": found.by,
-        "rows": rows, "total": _members(found, found.total),
+        "rows": rows, "total": _row_members(found, found.total),
         **({"notes": found.notes} if found.notes else {}),
     }  # fmt: skip
     lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
     return "\n".join(map(escape_json, lines)) + "\n"
 
 
-def _members(found: CostReport, row: CostRow) -> dict[str, Any]:
-    figures = zip((found.counted, *_FIGURES[1:]), _figures(row), strict=True)
+def _row_members(found: CostReport, row: CostRow) -> dict[str, Any]:
+    figures = zip((found.counted, *_FIGURES[1:]), _row_figures(row), strict=True)
     dollars = msgspec.Raw(f"{_dollars(row.sum.nanos):f}".encode())  # a Decimal would be encoded as 0E-9
     cost = {"cost_usd": dollars, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
@@ -330,16 +332,16 @@ def as_table(found: CostReport) -> str:
         *("searches" if unit == "search" else f"{unit}s" for unit in units),
         "usd",
     )
-    rows = [(*_names(row), *_shown(row, units)) for row in found.rows]
-    last = ("total", *[""] * (len(found.by) - 1), *_shown(found.total, units))
+    rows = [(*_dimension_values(row), *_table_cells(row, units)) for row in found.rows]
+    last = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units))
     names = [place for place, one in enumerate(found.by) if one != "day"]
     for number in range(len(_LEFT_OUT) + 1):
-        table = _without(_LEFT_OUT[:number], [head, *rows, last])
+        table = _drop_columns(_LEFT_OUT[:number], [head, *rows, last])
         widths = _widths(table, names)
-        if _width(widths) <= (columns(sys.stdout) or math.inf):
+        if _total_width(widths) <= (columns(sys.stdout) or math.inf):
             break
-    lines = [_heading(found), "", *(_line(row, widths, len(found.by)) for row in table)]
-    lines.insert(-1, "─" * _width(widths))
+    lines = [_heading(found), "", *(_table_line(row, widths, len(found.by)) for row in table)]
+    lines.insert(-1, "─" * _total_width(widths))
     met = {row.grade for row in (*found.rows, found.total)}
     lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met & _MEANINGS.keys() else []
     lines += ["", *found.notes] if found.notes else []
@@ -351,31 +353,37 @@ def _heading(found: CostReport) -> str:
     return f"{since} to {until} ({found.timezone})"
 
 
-def _names(row: CostRow) -> tuple[str, ...]:
+def _dimension_values(row: CostRow) -> tuple[str, ...]:
     return tuple("-" if value is None else escape(value) for value in row.by)
 
 
-def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
+def _table_cells(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
     """Return the cells of a row, with a column for each of ``units``, which are billed besides tokens."""
-    requests, failed, input_tokens, cached, output = _figures(row)
+    requests, failed, input_tokens, cached, output = _row_figures(row)
     share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
-    billed = [_short(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
+    billed = [_short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
     return (
         f"{requests:,}",
         "-" if not requests else f"{failed / requests:.1%}",
-        *(_short(input_tokens), _short(cached), share, _short(row.sum.usage.cache_write), _short(output)),
+        *(
+            _short_number(input_tokens),
+            _short_number(cached),
+            share,
+            _short_number(row.sum.usage.cache_write),
+            _short_number(output),
+        ),
         *billed,
-        SUBSCRIPTION_CELL if row.grade == "subscription" else _SIGNS[row.grade] + _money(row.sum.nanos),
+        SUBSCRIPTION_CELL if row.grade == "subscription" else _SIGNS[row.grade] + _dollar_text(row.sum.nanos),
     )
 
 
-def _money(nanos: int) -> str:
+def _dollar_text(nanos: int) -> str:
     """Return dollars, to a hundredth of a cent."""
     shown = _dollars(nanos).quantize(Decimal("0.0001"))
     return "<0.0001" if nanos and not shown else f"{shown:,f}"
 
 
-def _short(number: int) -> str:
+def _short_number(number: int) -> str:
     """Return a number in about four characters, such as ``12.3M``."""
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
         if number >= size * 10 or (number >= size and size > 1000):
@@ -383,13 +391,13 @@ def _short(number: int) -> str:
     return str(number)
 
 
-def _without(left_out: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _drop_columns(left_out: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return ``rows``, the first of which is the header, without the columns in ``left_out``."""
     kept = [place for place, name in enumerate(rows[0]) if name not in left_out]
     return [tuple(row[place] for place in kept) for row in rows]
 
 
-def _width(widths: Sequence[int]) -> int:
+def _total_width(widths: Sequence[int]) -> int:
     return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
@@ -397,7 +405,7 @@ def _widths(rows: Sequence[tuple[str, ...]], names: Sequence[int]) -> list[int]:
     """Return the widths of all columns; on a narrow terminal, the columns ``names`` become narrower."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     width = columns(sys.stdout)
-    while width is not None and names and _width(widths) > width:
+    while width is not None and names and _total_width(widths) > width:
         widest = max(names, key=lambda place: widths[place])
         if widths[widest] <= SHORTEST:
             break
@@ -405,15 +413,15 @@ def _widths(rows: Sequence[tuple[str, ...]], names: Sequence[int]) -> list[int]:
     return widths
 
 
-def _line(row: tuple[str, ...], widths: Sequence[int], names: int) -> str:
+def _table_line(row: tuple[str, ...], widths: Sequence[int], names: int) -> str:
     cells = [
-        _cut(text, width).ljust(width) if place < names else text.rjust(width)
+        _shorten_middle(text, width).ljust(width) if place < names else text.rjust(width)
         for place, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
     return _GAP.join(cells).rstrip()
 
 
-def _cut(text: str, width: int) -> str:
+def _shorten_middle(text: str, width: int) -> str:
     """Shorten ``text`` in the middle, because model names differ at the end."""
     end = (width - 1) * 2 // 3
     return text if len(text) <= width else f"{text[: width - 1 - end]}…{text[-end:]}"
@@ -435,7 +443,7 @@ def notes_of(
     ``parts`` are the summary rows in the period, ``kept_from`` is the start of the ledger, ``broken`` are the times
     after which a process wrote no more lines."""
     gaps = (
-        f"≥ requests after {_moment(last, since)} may be missing: since then, one gateway has not written to the "
+        f"≥ requests after {_time_text(last, since)} may be missing: since then, one gateway has not written to the "
         "ledger. Their costs are in its log"
         for last in broken
     )
@@ -450,20 +458,24 @@ def _notes(
     for part in parts:
         if part.level == LOST_COUNT:
             yield (
-                f"≥ {part.exchanges:,} requests from {_moment(part.first, since)} to {_moment(part.last, since)} are "
-                "missing: the database was unavailable. Their costs are in the log"
+                f"≥ {part.exchanges:,} requests from {_time_text(part.first, since)} to {_time_text(part.last, since)} "
+                "are missing: the database was unavailable. Their costs are in the log"
             )
         elif part.level == DAY_SUM and "run" in by:
             yield (
-                f"the row - includes {part.exchanges:,} requests up to {_moment(part.last, since)} whose runs were "
+                f"the row - includes {part.exchanges:,} requests up to {_time_text(part.last, since)} whose runs were "
                 "deleted to save space (ledger.max_bytes)"
             )
-    if any(_micro(since) > part.first or _micro(until) <= part.last for part in parts if part.level != LOST_COUNT):
+    if any(
+        _microseconds(since) > part.first or _microseconds(until) <= part.last
+        for part in parts
+        if part.level != LOST_COUNT
+    ):
         yield (
             "the ledger has only sums for some requests (ledger.max_bytes): a sum across the start or end of this "
             "report counts at its end time"
         )
 
 
-def _moment(micro: int, like: datetime) -> str:
+def _time_text(micro: int, like: datetime) -> str:
     return f"{datetime.fromtimestamp(micro / 1e6, like.tzinfo):%Y-%m-%d %H:%M}"

@@ -69,7 +69,7 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
     for name, targets in targets_of.items():
         for found in targets:
-            form = _name_of(found)
+            form = _unique_name(found)
             by_entry[found.entry.name].setdefault(form, []).extend([name] if name != form else [])
     skipped: list[SkippedTarget] = []
     for entry in () if models else config.entries:
@@ -90,7 +90,7 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
     return TargetsToCheck(tuple(tried), tuple(skipped))
 
 
-def _name_of(found: Found) -> str:
+def _unique_name(found: Found) -> str:
     """Return the unique name of this entry and model."""
     return f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
 
@@ -156,23 +156,23 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
     if not targets.tried:
         click.echo(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL", err=True)
         for one in targets.skipped:
-            click.echo(_skipped(one), err=True)
+            click.echo(_skipped_line(one), err=True)
         return 2
     config = attrs.evolve(config, aliases={}, routes={})
-    checks = _checks(config, targets.tried, apis)
+    checks = _model_checks(config, targets.tried, apis)
     if sys.stderr.isatty():
         click.echo(f"testing {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)
-    found: Sequence[Checkup] = trio.run(_examine, config, checks, limit, jobs)
-    shown = _json(found, targets) if as_json else _text(found, targets)
+    found: Sequence[Checkup] = trio.run(_run_checks, config, checks, limit, jobs)
+    shown = _json_report(found, targets) if as_json else _text_report(found, targets)
     click.echo(shown, color=False if os.environ.get("NO_COLOR") else None)
-    return _status(found)
+    return _exit_status(found)
 
 
-def _status(found: Sequence[Checkup]) -> int:
+def _exit_status(found: Sequence[Checkup]) -> int:
     return 0 if all(one.good or one.skipped for one in found) else 1
 
 
-def _checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[ModelCheck]:
+def _model_checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[ModelCheck]:
     """Return a check for each target and API; the default API is one that needs no translation."""
     router = Router(config)
     return [
@@ -188,7 +188,7 @@ def _native_api(router: Router, name: str) -> Api:
     return next((api for api in apis if router.resolve(name, api).lane == "byte"), APIS[0])
 
 
-async def _examine(config: Config, checks: Sequence[ModelCheck], limit: float, jobs: int) -> list[Checkup]:
+async def _run_checks(config: Config, checks: Sequence[ModelCheck], limit: float, jobs: int) -> list[Checkup]:
     """Start a gateway and run ``checks`` through it. Return the results in the same order."""
     sock = bind(LOCAL, 0)
     url = f"http://{LOCAL}:{sock.getsockname()[1]}"
@@ -215,10 +215,10 @@ async def _examine(config: Config, checks: Sequence[ModelCheck], limit: float, j
 # Printing
 
 
-def _json(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
+def _json_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     value: list[dict[str, Any]] = [{**attrs.asdict(one), "good": one.good} for one in found]
     skipped = [attrs.asdict(one) for one in targets.skipped]
-    content = {"good": _status(found) == 0, "models": value, "skipped": skipped}
+    content = {"good": _exit_status(found) == 0, "models": value, "skipped": skipped}
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
 
 
@@ -227,39 +227,42 @@ _COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red"
 _GAP = "  "
 
 
-def _text(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
+def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     """Return the table, then the reasons for failures and skipped models.
 
     On a narrow terminal, the name of each model is on its own line above its row."""
     head = ("api", *FEATURES, "first byte")
-    rows = [(one.api, *(_word(one.outcomes[name], name) for name in FEATURES), _first_byte(one)) for one in found]
+    rows = [
+        (one.api, *(_outcome_word(one.outcomes[name], name) for name in FEATURES), _first_byte_text(one))
+        for one in found
+    ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     names = max(len(one.title) for one in found)
     fits = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
-    lines = [(" " * names + _GAP if fits else _GAP) + click.style(_row(head, widths), dim=True)]
+    lines = [(" " * names + _GAP if fits else _GAP) + click.style(_table_row(head, widths), dim=True)]
     for one, row in zip(found, rows, strict=True):
         states = [None, *(one.outcomes[name].state for name in FEATURES), None]
         cells = _GAP.join(_cell(text, width, state) for text, width, state in zip(row, widths, states, strict=True))
         lines += [f"{one.title:{names}}{_GAP}{cells}"] if fits else [one.title, _GAP + cells]
-    skipped = [click.style(_wrapped(_skipped(one)), fg=_COLOURS["skipped"]) for one in targets.skipped]
-    after = [*_reasons(found), *skipped]
+    skipped = [click.style(_wrap(_skipped_line(one)), fg=_COLOURS["skipped"]) for one in targets.skipped]
+    after = [*_failure_lines(found), *skipped]
     return "\n".join(line.rstrip() for line in [*lines, *([""] if after else []), *after])
 
 
-def _skipped(one: SkippedTarget) -> str:
-    return sentence(f"skipped {one.name}: {one.why}")
+def _skipped_line(target: SkippedTarget) -> str:
+    return sentence(f"skipped {target.name}: {target.why}")
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
-def _word(outcome: CheckOutcome, feature: str) -> str:
+def _outcome_word(outcome: CheckOutcome, feature: str) -> str:
     return outcome.says if outcome.state == "ok" and feature == COUNT else _WORDS[outcome.state]
 
 
-def _first_byte(one: Checkup) -> str:
-    ms = one.outcomes["stream"].first_byte_ms
+def _first_byte_text(checkup: Checkup) -> str:
+    ms = checkup.outcomes["stream"].first_byte_ms
     return "-" if ms is None else f"{ms:.0f} ms"
 
 
@@ -267,7 +270,7 @@ def _cell(text: str, width: int, state: State | None) -> str:
     return f"{text:{width}}" if state is None else click.style(text, fg=_COLOURS[state]) + " " * (width - len(text))
 
 
-def _reasons(found: Sequence[Checkup]) -> list[str]:
+def _failure_lines(found: Sequence[Checkup]) -> list[str]:
     """Return a line for each failure; features with the same failure share a line."""
     lines = []
     for one in found:
@@ -278,11 +281,11 @@ def _reasons(found: Sequence[Checkup]) -> list[str]:
         for (state, says), names in by_failure.items():
             tests = "test" if len(names) == 1 else "tests"
             what = "" if len(names) == len(FEATURES) else f", {tests} {', '.join(names)}"
-            lines.append(click.style(_wrapped(sentence(f"{one.model} ({one.api}){what}: {says}")), fg=_COLOURS[state]))
+            lines.append(click.style(_wrap(sentence(f"{one.model} ({one.api}){what}: {says}")), fg=_COLOURS[state]))
     return lines
 
 
-def _wrapped(line: str) -> str:
+def _wrap(line: str) -> str:
     """Wrap ``line`` to the width of the terminal, and only there."""
     if not sys.stdout.isatty():
         return line

@@ -14,7 +14,7 @@ _COMMAS = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.S)
 _DECODER = json.JSONDecoder()
 
 
-def _blanked(text: str) -> str:
+def _blank_comments(text: str) -> str:
     """Return ``text`` as plain JSON of the same length, so that offsets stay the same."""
     for pattern in (_TOKENS, _COMMAS):
         text = pattern.sub(lambda found: found[0] if found[0][0] == '"' else re.sub(r"\S", " ", found[0]), text)
@@ -22,7 +22,7 @@ def _blanked(text: str) -> str:
 
 
 def _parse_json(text: str) -> Any:
-    plain = _blanked(text)
+    plain = _blank_comments(text)
     return json.loads(plain) if plain.strip() else {}
 
 
@@ -42,34 +42,34 @@ class _Object:
             raise ValueError("not an object")
         members: dict[str, tuple[int, int]] = {}
         names: dict[str, int] = {}
-        place = _skipped(plain, opened + 1)
+        place = _skip_space(plain, opened + 1)
         while plain[place] != "}":
             name_start = place
             name, place = _DECODER.raw_decode(plain, place)
             names[name] = name_start
-            start = _skipped(plain, place, ":")
+            start = _skip_space(plain, place, ":")
             _, end = _DECODER.raw_decode(plain, start)
             members[name] = (start, end)
-            place = _skipped(plain, end, ",")
+            place = _skip_space(plain, end, ",")
         return cls(opened, place, members, names)
 
 
-def _skipped(plain: str, place: int, mark: str = "") -> int:
+def _skip_space(plain: str, place: int, mark: str = "") -> int:
     while plain[place].isspace() or plain[place] == mark:
         place += 1
     return place
 
 
 def _edit_json(text: str, settings: Settings) -> str:
-    text = text if _blanked(text).strip() else text + "{}\n"
+    text = text if _blank_comments(text).strip() else text + "{}\n"
     for path, value in settings:
         text = _set_json(text, path, value)
     return text
 
 
 def _set_json(text: str, path: Path, value: Any) -> str:
-    plain = _blanked(text)
-    place = _skipped(plain, 0)
+    plain = _blank_comments(text)
+    place = _skip_space(plain, 0)
     for depth, name in enumerate(path):
         found = _Object.at(plain, place)
         rest = path[depth + 1 :]
@@ -106,16 +106,16 @@ def _has_comma(gap: str) -> bool:
 
 def _remove_json(text: str, path: Path) -> str:
     """Return ``text`` without the member at ``path`` and its comma; comments stay."""
-    plain = _blanked(text)
-    place = _skipped(plain, 0)
+    plain = _blank_comments(text)
+    place = _skip_space(plain, 0)
     for name in path[:-1]:
         place = _Object.at(plain, place).members[name][0]
     found = _Object.at(plain, place)
     start, (_, end) = found.names[path[-1]], found.members[path[-1]]
     own = _comma_after(text, end)
     if own is not None:
-        return _cut(text, start, own + 1)
-    text = _cut(text, start, end)
+        return _cut_out(text, start, own + 1)
+    text = _cut_out(text, start, end)
     before = [other for _, other in found.members.values() if other < start]
     comma = _comma_after(text, max(before)) if before else None
     return text if comma is None else text[:comma] + text[comma + 1 :]
@@ -127,7 +127,7 @@ def _comma_after(text: str, place: int) -> int | None:
     return place + gap if rest[gap : gap + 1] == "," else None
 
 
-def _cut(text: str, start: int, end: int) -> str:
+def _cut_out(text: str, start: int, end: int) -> str:
     """Return ``text`` without ``start`` to ``end``, and without the line if it becomes empty."""
     left, right = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
     if left.endswith("\n") and right.startswith("\n"):

@@ -24,7 +24,7 @@ def merge(form: Format, text: str, settings: Settings) -> str:
     """Return ``text`` with ``settings``, unchanged if it has them already. Raises ``Unmergeable``."""
     notation = FORMATS[form]
     lines = text.replace("\r\n", "\n")
-    before = _parsed(notation, lines)
+    before = _parse(notation, lines)
     wanted = notation.expect(before, settings)
     if before == wanted:
         return text
@@ -50,8 +50,8 @@ MISSING = object()
 
 def values_at(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
     """Return the values in ``text`` at those of ``paths`` that exist. Raises ``Unmergeable``."""
-    tree = _tree(FORMATS[form], text.replace("\r\n", "\n"))
-    return {path: value for path in paths if (value := _at(tree, path)) is not MISSING}
+    tree = _parse_as_tree(FORMATS[form], text.replace("\r\n", "\n"))
+    return {path: value for path in paths if (value := _value_at(tree, path)) is not MISSING}
 
 
 def paths_of(form: Format, settings: Settings) -> list[Path]:
@@ -65,27 +65,29 @@ def revert(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequen
     Mappings of ``holders`` that become empty are removed as well. Raises ``Unmergeable``."""
     notation = FORMATS[form]
     lines = text.replace("\r\n", "\n")
-    before = _tree(notation, lines)
+    before = _parse_as_tree(notation, lines)
     for emptied in dict.fromkeys((tuple(holders), ())):  # second try: a holder with a comment stays
-        wanted, steps = _wanted(before, changes, emptied)
+        wanted, steps = _target_content(before, changes, emptied)
         if wanted == before:
             return text
         after = lines
         try:
             for path, value in steps:
                 after = notation.remove(after, path) if value is MISSING else notation.restore(after, path, value)
-            if _tree(notation, after) == wanted:
+            if _parse_as_tree(notation, after) == wanted:
                 return after.replace("\n", "\r\n") if "\r\n" in text else after
         except (LookupError, ValueError, TypeError, yaml.YAMLError, Unmergeable):
             continue
     raise Unmergeable("trigate cannot edit its syntax safely")
 
 
-def _wanted(before: Any, changes: Mapping[Path, Any], holders: Sequence[Path]) -> tuple[Any, list[tuple[Path, Any]]]:
+def _target_content(
+    before: Any, changes: Mapping[Path, Any], holders: Sequence[Path]
+) -> tuple[Any, list[tuple[Path, Any]]]:
     """Return the target content of the file, and the steps that produce it."""
     after, steps = copy.deepcopy(before), []
     for path, value in (*changes.items(), *((path, {}) for path in sorted(holders, key=len, reverse=True))):
-        holder, there = _at(after, path[:-1]), _at(after, path)
+        holder, there = _value_at(after, path[:-1]), _value_at(after, path)
         if path in changes and value is not MISSING and isinstance(holder, dict):
             holder[path[-1]] = value
             steps.append((path, value))
@@ -95,19 +97,19 @@ def _wanted(before: Any, changes: Mapping[Path, Any], holders: Sequence[Path]) -
     return after, steps
 
 
-def _at(tree: Any, path: Path) -> Any:
+def _value_at(tree: Any, path: Path) -> Any:
     for step in path:
         tree = tree.get(step, MISSING) if isinstance(tree, dict) else MISSING
     return tree
 
 
-def _tree(notation: Notation, text: str) -> Any:
+def _parse_as_tree(notation: Notation, text: str) -> Any:
     """Parse ``text``. Lists become mappings whose keys are the first member of each item."""
-    found = _parsed(notation, text)
+    found = _parse(notation, text)
     return by_first_member(found) if isinstance(found, list) else found
 
 
-def _parsed(notation: Notation, text: str) -> Any:
+def _parse(notation: Notation, text: str) -> Any:
     try:
         return notation.parse(text)
     except (ValueError, yaml.YAMLError) as error:

@@ -52,7 +52,7 @@ Levels: TypeAlias = Mapping[tuple[str, str, str], RunningLimit]
 """The usage of limits, by holder, measure and text."""
 
 
-def levels_of(limits: Iterable[RunningLimit]) -> Levels:
+def usage_by_limit(limits: Iterable[RunningLimit]) -> Levels:
     return {(one.holder, one.measure, one.text): one for one in limits}
 
 
@@ -70,52 +70,52 @@ def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | N
     found = list(allowances.of_client(key))
     for one in plan.candidates:
         found += [limit for limit in allowances.of_target(one.target) if limit not in found]
-    return [_limit(one, running) for one in found]
+    return [_limit_text(one, running) for one in found]
 
 
-def spent_budget(config: Config, plan: Plan, key: str | None, running: Levels) -> str | None:
+def exhausted_budget(config: Config, plan: Plan, key: str | None, running: Levels) -> str | None:
     """Return the exhausted budget for which the running gateway rejects requests of the client ``key``, or None.
 
     It is a budget of the client, or of the target if all targets have exhausted budgets."""
     allowances = Allowances(config)
-    if (spent := _spent(allowances.of_client(key), running)) is not None:
+    if (spent := _exhausted_budget(allowances.of_client(key), running)) is not None:
         return spent
-    targets = [_spent(allowances.of_target(one.target), running) for one in plan.candidates]
+    targets = [_exhausted_budget(allowances.of_target(one.target), running) for one in plan.candidates]
     return None if None in targets else next(iter(targets), None)
 
 
-def _spent(limits: Iterable[Allowance], running: Levels) -> str | None:
+def _exhausted_budget(limits: Iterable[Allowance], running: Levels) -> str | None:
     for one in limits:
         level = running.get((str(one.holder), one.measure, one.text))
         if isinstance(one, BudgetAllowance) and level is not None and level.used >= level.most:
-            return _limit(one, None)
+            return _limit_text(one, None)
     return None
 
 
-def spent_targets(config: Config, plan: Plan, running: Levels) -> Iterator[str]:
+def targets_over_budget(config: Config, plan: Plan, running: Levels) -> Iterator[str]:
     """Yield the targets of ``plan`` that the running gateway skips because their budgets are exhausted."""
     allowances = Allowances(config)
     for one in plan.candidates:
-        if _spent(allowances.of_target(one.target), running) is not None:
+        if _exhausted_budget(allowances.of_target(one.target), running) is not None:
             yield one.target.place
 
 
-def _limit(one: Allowance, running: Levels | None) -> str:
-    named = one.text if " " in one.text else f"{one.measure} {one.text}"
-    return f"{one.holder}: {named}{'' if running is None else _level(one, running)}"
+def _limit_text(allowance: Allowance, running: Levels | None) -> str:
+    named = allowance.text if " " in allowance.text else f"{allowance.measure} {allowance.text}"
+    return f"{allowance.holder}: {named}{'' if running is None else _usage_text(allowance, running)}"
 
 
-def _level(one: Allowance, running: Levels) -> str:
-    level = running.get((str(one.holder), one.measure, one.text))
+def _usage_text(allowance: Allowance, running: Levels) -> str:
+    level = running.get((str(allowance.holder), allowance.measure, allowance.text))
     if level is None:
-        return ", counted per run" if one.text.endswith("/run") else ", unknown to that gateway"
-    used, most = (_amount(number, level.measure) for number in (level.used, level.most))
-    held = f", {_amount(level.held, level.measure)} reserved" if level.held else ""
+        return ", counted per run" if allowance.text.endswith("/run") else ", unknown to that gateway"
+    used, most = (_amount_text(number, level.measure) for number in (level.used, level.most))
+    held = f", {_amount_text(level.held, level.measure)} reserved" if level.held else ""
     share = f" ({(level.used + level.held) / level.most:.0%})" if level.most else ""
     return f", {used} of {most} used{held}{share}"
 
 
-def _amount(number: int, measure: str) -> str:
+def _amount_text(number: int, measure: str) -> str:
     return f"{_decimal(number)} usd" if measure == "usd" else f"{number:,}"
 
 
@@ -123,14 +123,14 @@ def price_texts(plan: Plan) -> Iterator[str]:
     """Yield the price of each target of ``plan``."""
     for one in plan.candidates:
         price = one.target.price
-        text = "unknown: set `price` in the entry" if price is None else _price(price)
+        text = "unknown: set `price` in the entry" if price is None else _price_text(price)
         yield f"{one.target.place}: {text}" if len(plan.candidates) > 1 else text
 
 
 _NAMED: Final = {"free": "free", "subscription": "paid by a subscription, not per token"}
 
 
-def _price(price: Price) -> str:
+def _price_text(price: Price) -> str:
     if price.origin in NAMED_PRICES:
         return _NAMED[price.origin]
     kinds = {"input": price.input, "cached": price.cached, "cache write": price.cache_write, "output": price.output}
@@ -173,7 +173,7 @@ class RunningTarget(msgspec.Struct, frozen=True):
         return Outage(self.reason, max(self.seconds, 0.001), tried=self.state == "tried")
 
 
-class Ready(msgspec.Struct):
+class ReadyReport(msgspec.Struct):
     """The response of a gateway that is ready or draining."""
 
     targets: list[RunningTarget]
@@ -203,19 +203,19 @@ def explain(
         return 1
     try:
         found = Router(config).explain(model, api)
-        failures = suppositions(supposed, found.plan)
+        failures = parse_assumptions(supposed, found.plan)
         check_key(config, key)
         found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.info.message)
-        say(f"{config.path} has these models: {', '.join(_names(config))}")
+        say(f"{config.path} has these models: {', '.join(_known_names(config))}")
         return 2
     except click.ClickException as error:
         say(error.message)
         return 2
     try:
-        rows = [*_rows(model, api, found, failures, config, running, key)]
+        rows = [*_output_rows(model, api, found, failures, config, running, key)]
     except ConfigError as error:
         say(str(error))
         return 1
@@ -224,16 +224,16 @@ def explain(
     return 0
 
 
-def _names(config: Config) -> Iterable[str]:
+def _known_names(config: Config) -> Iterable[str]:
     return (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
 
 
-def running_gateway(url: str, key: str | None) -> Ready:
+def running_gateway(url: str, key: str | None) -> ReadyReport:
     """Fetch the state of targets and limits from the gateway at ``url``. Raises ``click.ClickException``."""
     place = f"{url.rstrip('/')}/readyz?verbose"
     try:
         status, body = fetch(place, {"authorization": f"Bearer {key}"} if key else {}, TIMEOUT)
-        return msgspec.json.decode(body, type=Ready)
+        return msgspec.json.decode(body, type=ReadyReport)
     except FetchError as error:
         raise click.ClickException(f"{place}: {error}") from None
     except msgspec.MsgspecError:
@@ -246,7 +246,7 @@ def running_gateway(url: str, key: str | None) -> Ready:
         raise click.ClickException(f"{place} returned status {status}: {advice}") from None
 
 
-def suppositions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
+def parse_assumptions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
     """Parse assumptions into the failing targets of ``plan`` with their reasons. Raises ``click.UsageError``.
 
     A target name may be a shell pattern; the last assumption about a target applies."""
@@ -254,20 +254,24 @@ def suppositions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
     for item in filter(None, (item.strip() for text in texts for item in text.split(","))):
         name, equals, word = item.partition("=")
         if not equals or word not in _REASONS:
-            raise click.UsageError(f"--if {item!r}: expected TARGET=REASON, where REASON is {_or(_REASONS, word)}")
-        places = [one.target.place for one in plan.candidates if _is_named(one, name)]
+            raise click.UsageError(
+                f"--if {item!r}: expected TARGET=REASON, where REASON is {_suggest_name(_REASONS, word)}"
+            )
+        places = [one.target.place for one in plan.candidates if _has_name(one, name)]
         if not places:
             names = [one.target.place for one in plan.candidates]
-            raise click.UsageError(f"--if {item!r}: this model has no target {name!r}; it has {_or(names, name)}")
+            raise click.UsageError(
+                f"--if {item!r}: this model has no target {name!r}; it has {_suggest_name(names, name)}"
+            )
         found |= dict.fromkeys(places, cast("FailureReason", word))
     return found
 
 
-def _is_named(one: Candidate, name: str) -> bool:
-    return any(fnmatch.fnmatchcase(known, name) for known in (one.target.place, one.target.name))
+def _has_name(candidate: Candidate, name: str) -> bool:
+    return any(fnmatch.fnmatchcase(known, name) for known in (candidate.target.place, candidate.target.name))
 
 
-def _or(names: Sequence[str], name: str) -> str:
+def _suggest_name(names: Sequence[str], name: str) -> str:
     """Return the name that the user probably meant, or all names."""
     return " or ".join(difflib.get_close_matches(name, names, n=1)) or ", ".join(names)
 
@@ -275,45 +279,47 @@ def _or(names: Sequence[str], name: str) -> str:
 # The text
 
 
-def _rows(
+def _output_rows(
     model: str,
     api: Api,
     found: Explanation,
     failures: Mapping[str, FailureReason],
     config: Config,
-    ready: Ready | None,
+    ready: ReadyReport | None,
     key: str | None,
 ) -> Iterator[tuple[str, str]]:
     plan, running = found.plan, None if ready is None else ready.states
     yield "request", f"{model} from a {api} client" + ("" if key is None else f" with the key of {key}")
     if len(plan.candidates) > 1:
-        yield "route", _route(plan)
-        yield from _heads("targets", (_place(one, api) for one in plan.candidates))
+        yield "route", _route_text(plan)
+        yield from _labelled_rows("targets", (_target_text(one, api) for one in plan.candidates))
     if running is not None:
         targets = [one.target for one in plan.candidates]
         states = (running.get(one.place) or running.get(one.entry.name) for one in targets)  # a wildcard: its entry's
-        yield from _heads("now", (f"{one.place}: {_state(state)}" for one, state in zip(targets, states, strict=True)))
+        yield from _labelled_rows(
+            "now", (f"{one.place}: {_state_text(state)}" for one, state in zip(targets, states, strict=True))
+        )
     yield "target", f"{found.target.name} ({found.why})"
     steps = _steps_of(config, model, api, plan, key)
-    yield "lane", _lane(found, steps)
-    yield from _heads("steps", (f"{i}. {text}" for i, text in enumerate(map(_step, steps), 1)))
+    yield "lane", _lane_text(found, steps)
+    yield from _labelled_rows("steps", (f"{i}. {text}" for i, text in enumerate(map(_step_text, steps), 1)))
     yield "url", f"POST {found.url}"
-    yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
-    yield from _heads("members", member_texts(config, plan, key))
-    yield from _heads("model", _facts(found.target.recipient.quirks))
-    yield from _heads("price", price_texts(plan))
-    levels = None if ready is None else levels_of(ready.limits)
-    yield from _heads("limits", limit_texts(config, plan, key, levels))
+    yield from _labelled_rows("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
+    yield from _labelled_rows("members", member_texts(config, plan, key))
+    yield from _labelled_rows("model", _model_facts(found.target.recipient.quirks))
+    yield from _labelled_rows("price", price_texts(plan))
+    levels = None if ready is None else usage_by_limit(ready.limits)
+    yield from _labelled_rows("limits", limit_texts(config, plan, key, levels))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
-    out |= dict.fromkeys(spent_targets(config, plan, levels or {}), Outage("quota", math.inf))
+    out |= dict.fromkeys(targets_over_budget(config, plan, levels or {}), Outage("quota", math.inf))
     if failures:
         yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
-    if (spent := spent_budget(config, plan, key, levels or {})) is not None:
+    if (spent := exhausted_budget(config, plan, key, levels or {})) is not None:
         yield "result", f"402 billing: {spent} is exhausted"
     elif failures or running is not None:
         from gateway.commands.rehearsal import rehearse
 
-        yield from _rehearsed(rehearse(plan, failures, config, out))
+        yield from _attempt_rows(rehearse(plan, failures, config, out))
 
 
 def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None) -> Sequence["LoadedStep"]:
@@ -329,13 +335,13 @@ def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None)
     return [step for step in steps if any(map(step.applies_to_entry, entries))]
 
 
-def _step(step: "LoadedStep") -> str:
+def _step_text(step: "LoadedStep") -> str:
     from gateway.steps.advice import describe_step
 
     return describe_step(step)
 
 
-def _lane(found: Explanation, steps: Sequence["LoadedStep"]) -> str:
+def _lane_text(found: Explanation, steps: Sequence["LoadedStep"]) -> str:
     """Return the lane of the first target, and the reason if steps change it."""
     target = found.target
     if steps and found.lane == "byte":
@@ -346,7 +352,7 @@ def _lane(found: Explanation, steps: Sequence["LoadedStep"]) -> str:
     return LANES[found.lane].format(api=target.api)
 
 
-def _facts(quirks: Quirks) -> Iterator[str]:
+def _model_facts(quirks: Quirks) -> Iterator[str]:
     """Yield known facts about the model that can affect routing."""
     if quirks.context_window is not None:
         longest = "" if quirks.max_output is None else f", answers up to {quirks.max_output:,}"
@@ -357,81 +363,89 @@ def _facts(quirks: Quirks) -> Iterator[str]:
         yield f"does not support: {', '.join(quirks.cannot)}"
 
 
-def _heads(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _labelled_rows(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield a row for each of ``texts``. The first row has the label ``name``, the others have none."""
     return ((name if number == 0 else "", text) for number, text in enumerate(texts))
 
 
-def _route(plan: Plan) -> str:
+def _route_text(plan: Plan) -> str:
     """Return a line with the targets in their order."""
     groups = [[*group] for _, group in groupby(plan.candidates, key=lambda one: one.group)]
     several = any(len(group) > 1 for group in groups)
     balance = f"; within a group by {plan.route.balance}" if plan.route is not None and several else ""
     retries = plan.retries
     limits = f"at most {retries.attempts} attempts in {retries.deadline:g} s"
-    return f"{', then '.join(map(_group, groups))}{balance}; {limits}"
+    return f"{', then '.join(map(_group_text, groups))}{balance}; {limits}"
 
 
-def _group(group: Sequence[Candidate]) -> str:
+def _group_text(group: Sequence[Candidate]) -> str:
     words = ", ".join(one.target.place for one in group)
-    when = "" if all(one.when >= UNAVAILABLE for one in group) else f" (for {', '.join(_when(group[0]))})"
+    when = "" if all(one.when >= UNAVAILABLE for one in group) else f" (for {', '.join(_conditions(group[0]))})"
     return (f"[{words}]" if len(group) > 1 else words) + when
 
 
-def _when(one: Candidate) -> list[str]:
-    rest = one.when - UNAVAILABLE if one.when >= UNAVAILABLE else one.when
-    return [*(["unavailable"] if one.when >= UNAVAILABLE else []), *(reason for reason in _REASONS if reason in rest)]
+def _conditions(candidate: Candidate) -> list[str]:
+    rest = candidate.when - UNAVAILABLE if candidate.when >= UNAVAILABLE else candidate.when
+    return [
+        *(["unavailable"] if candidate.when >= UNAVAILABLE else []),
+        *(reason for reason in _REASONS if reason in rest),
+    ]
 
 
-def _place(one: Candidate, api: Api) -> str:
-    target = one.target
-    share = "" if one.weight == 1 else f", weight {one.weight:g}"
+def _target_text(candidate: Candidate, api: Api) -> str:
+    target = candidate.target
+    share = "" if candidate.weight == 1 else f", weight {candidate.weight:g}"
     translated = f"passed on in {target.api}" if target.api == api else f"translated to {target.api}"
     return f"{target.place}: {target.name}, {translated}{share}"
 
 
-def _state(one: RunningTarget | None) -> str:
+def _state_text(target: RunningTarget | None) -> str:
     """Return a text for the state of a target, its open requests and its latency."""
-    if one is None:
+    if target is None:
         return "unknown to that gateway"
-    first = "" if one.first_content_ms is None else f", first content after {_seconds(one.first_content_ms / 1000)}"
-    scores = f"{one.open} open requests{first}"
-    if one.reason is None:
+    first = (
+        ""
+        if target.first_content_ms is None
+        else f", first content after {_seconds_text(target.first_content_ms / 1000)}"
+    )
+    scores = f"{target.open} open requests{first}"
+    if target.reason is None:
         return f"available, {scores}"
-    state = "tried by one request" if one.state == "tried" else f"in cooldown for {_seconds(one.seconds)}"
-    if one.reason == "credential" and one.state != "tried" and one.seconds > CREDENTIAL_PAUSE:
-        scores = f"at most {_seconds(CREDENTIAL_PAUSE)} for requests without another target, {scores}"
-    return f"{state} ({one.reason}), {scores}"
+    state = "tried by one request" if target.state == "tried" else f"in cooldown for {_seconds_text(target.seconds)}"
+    if target.reason == "credential" and target.state != "tried" and target.seconds > CREDENTIAL_PAUSE:
+        scores = f"at most {_seconds_text(CREDENTIAL_PAUSE)} for requests without another target, {scores}"
+    return f"{state} ({target.reason}), {scores}"
 
 
-def _rehearsed(found: "Rehearsal") -> Iterator[tuple[str, str]]:
-    yield from _heads("tried", (f"{i}. {_attempt(one)}" for i, one in enumerate(found.attempts, 1)))
-    after = f", after at most {_seconds(found.seconds)}" if found.seconds else ""
-    if found.error is None:
-        yield "result", f"200 from {found.attempts[-1].target.place}{after}"
+def _attempt_rows(rehearsal: "Rehearsal") -> Iterator[tuple[str, str]]:
+    yield from _labelled_rows("tried", (f"{i}. {_attempt_text(one)}" for i, one in enumerate(rehearsal.attempts, 1)))
+    after = f", after at most {_seconds_text(rehearsal.seconds)}" if rehearsal.seconds else ""
+    if rehearsal.error is None:
+        yield "result", f"200 from {rehearsal.attempts[-1].target.place}{after}"
     else:
-        yield "result", f"{found.error.status} {found.error.kind}{after}: {_failures(found) or found.error.message}"
+        error, reason = rehearsal.error, _failure_text(rehearsal) or rehearsal.error.message
+        yield "result", f"{error.status} {error.kind}{after}: {reason}"
 
 
-def _failures(found: "Rehearsal") -> str:
+def _failure_text(rehearsal: "Rehearsal") -> str:
     """Return the last failure of each target, and the targets that were not tried because of a timeout."""
-    reasons = {one.target.place: one.reason for one in found.attempts}
+    reasons = {one.target.place: one.reason for one in rehearsal.attempts}
     failures = ", ".join(f"{place}: {reason}" for place, reason in reasons.items())
-    if not found.deadline_exceeded:
+    if not rehearsal.deadline_exceeded:
         return failures
-    places = [one.place for one in found.not_tried]
+    places = [one.place for one in rehearsal.not_tried]
     untried = f"; {', '.join(places)} {'was' if len(places) == 1 else 'were'} not tried" if places else ""
     return f"{failures} (used the whole deadline{untried})"
 
 
-def _attempt(one: "RehearsedAttempt") -> str:
-    wait = f", after waiting at most {_seconds(one.wait)}" if one.wait else ""
-    took = f" (no data for {_seconds(one.took)})" if one.took else ""
-    anyway = "in cooldown, sent anyway, because it is the only target; " if one.in_cooldown else ""
-    return f"{one.target.place}: {anyway}{one.reason or 'assumed to answer'}{took}{wait}"
+def _attempt_text(attempt: "RehearsedAttempt") -> str:
+    wait = f", after waiting at most {_seconds_text(attempt.wait)}" if attempt.wait else ""
+    took = f" (no data for {_seconds_text(attempt.took)})" if attempt.took else ""
+    anyway = "in cooldown, sent anyway, because it is the only target; " if attempt.in_cooldown else ""
+    return f"{attempt.target.place}: {anyway}{attempt.reason or 'assumed to answer'}{took}{wait}"
 
 
-def _seconds(seconds: float) -> str:
+def _seconds_text(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 

@@ -12,21 +12,21 @@ from streams.events import Api
 
 def member_texts(config: Config, plan: Plan, key: str | None) -> Iterator[str]:
     """Yield the members that ``config`` sets for requests of the client ``key`` with ``plan``, from the outside in."""
-    for holder, members in _levels(config, plan, key):
+    for holder, members in _member_levels(config, plan, key):
         if members is not None:
             yield f"{holder}: {spelled_value('', members).removeprefix('{').removesuffix('}')}"
 
 
 def plan_with_lanes(config: Config, plan: Plan, api: Api, key: str | None) -> Plan:
     """Return ``plan`` with the lanes that requests of the client ``key`` use."""
-    if all(members is None for _, members in _levels(config, plan, key)):
+    if all(members is None for _, members in _member_levels(config, plan, key)):
         return plan
     from gateway.request_members.edits import ConfiguredMembers  # imported only where it is needed
 
     return ConfiguredMembers(config).edits_of(key, plan, api).with_lanes(plan)
 
 
-def _levels(config: Config, plan: Plan, key: str | None) -> Iterator[tuple[str, RequestMembers | None]]:
+def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tuple[str, RequestMembers | None]]:
     client = next((one for one in config.client_keys if one.name == key), None)
     if client is not None:
         yield f"key {client.name}", client.request

@@ -18,11 +18,11 @@ from gateway.commands.choosing import (
     KeyRequired,
     NoGateway,
     Offer,
+    PlaceholderValues,
     RunningGateway,
-    Words,
     choose,
-    every_model,
-    words_of,
+    values_of_all_models,
+    values_of_models,
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
@@ -74,29 +74,29 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     key = os.environ.get(KEY_VARIABLE)
     if options.url is not None and options.model is not None and chooses not in EVERY_MODEL:
         return _from_options(options.url, options.model, options.small, key)
-    config = _config(options.config)
+    config = _find_config(options.config)
     known = ConfiguredOffer(config) if config is not None else None
     root, offer, reason = _query_gateway(options, config, known, key)
-    source = f"The gateway on {root} serves {_counted(len(offer.names))}." if offer is not None else ""
-    if offer is not None and not _describes(config, root, options):
+    source = f"The gateway on {root} serves {_count_text(len(offer.names))}." if offer is not None else ""
+    if offer is not None and not _may_describe(config, root, options):
         config = known = None
     if offer is not None and known is not None and config is not None and not config.asks_for_key:
-        source += _differing(known, offer, config)
+        source += _difference_text(known, offer, config)
     if offer is None and known is None:
-        return _demo(options, chooses, reason, key)
+        return _demo_destination(options, chooses, reason, key)
     if offer is None and config is not None:
         offer, key = known, key or ("" if config.asks_for_key else None)
         source = f"{reason}; using the models in {config.path}." if reason else ""
     assert offer is not None
-    return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source, config=config)
+    return Destination(GatewayAddress(root, _model_values(options, chooses, offer, config), key), source, config=config)
 
 
 def _from_options(url: str, model: str, small: str | None, key: str | None) -> Destination:
     """Return the destination if the command line gives both address and model."""
-    return Destination(GatewayAddress(_root(url), words_of(model, small, None), key))
+    return Destination(GatewayAddress(_root_url(url), values_of_models(model, small, None), key))
 
 
-def _counted(models: int) -> str:
+def _count_text(models: int) -> str:
     return f"{models} model{'' if models == 1 else 's'}"
 
 
@@ -106,7 +106,7 @@ def _query_gateway(
     """Return the address, the offer of the gateway there, and the reason if there is no offer.
 
     The key goes only to this machine and to ``--url``: the config of a directory may be someone else's."""
-    roots = [_root(options.url)] if options.url is not None else _roots(config)
+    roots = [_root_url(options.url)] if options.url is not None else _addresses_to_try(config)
     if options.config is not None:
         return roots[0], None, ""
     reasons = []
@@ -129,7 +129,7 @@ def _key_problem(root: str, key: str | None) -> str:
     return f"the gateway on {root} requires a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
 
 
-def _roots(config: Config | None) -> Sequence[str]:
+def _addresses_to_try(config: Config | None) -> Sequence[str]:
     """Return the addresses to try, in order. The user's own config may not be the one that is running."""
     if config is None:
         return [USUAL]
@@ -137,26 +137,26 @@ def _roots(config: Config | None) -> Sequence[str]:
     return list(dict.fromkeys([url_of(config), *([USUAL] if own else [])]))
 
 
-def _describes(config: Config | None, root: str, options: ConnectOptions) -> bool:
+def _may_describe(config: Config | None, root: str, options: ConnectOptions) -> bool:
     """Return whether the gateway on ``root`` may run with ``config``; with ``--url`` it may be another gateway."""
-    return config is None or options.url is None or root in _roots(config)
+    return config is None or options.url is None or root in _addresses_to_try(config)
 
 
-def _differing(known: ConfiguredOffer, offer: Offer, config: Config) -> str:
+def _difference_text(known: ConfiguredOffer, offer: Offer, config: Config) -> str:
     served = set(offer.names)
     if all(name in served for name in known.names):
         return ""
     return f"\n{config.path} lists other models: to reload it, send SIGHUP to the gateway."
 
 
-def _demo(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:
+def _demo_destination(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:
     if options.url is not None and options.model is not None:
         return _from_options(options.url, options.model, options.small, key)
     if options.url is not None:
         raise ConnectFailed(f"{reason}: start it, or choose a model with --model MODEL", 2)
     address = attrs.evolve(demo(chooses), key=key)
     if options.model is not None:
-        address = attrs.evolve(address, models=words_of(options.model, options.small, None))
+        address = attrs.evolve(address, models=values_of_models(options.model, options.small, None))
     source = f"Found no configuration and no gateway on {address.root}: these settings are for trigate serve --demo."
     return Destination(address, source, demo=True)
 
@@ -166,12 +166,12 @@ def demo(chooses: str) -> GatewayAddress:
     return GatewayAddress(USUAL, choose(chooses, ConfiguredOffer(demo_config(USUAL))))
 
 
-def _words(options: ConnectOptions, chooses: str, offer: Offer, config: Config | None) -> Words:
+def _model_values(options: ConnectOptions, chooses: str, offer: Offer, config: Config | None) -> PlaceholderValues:
     for model in (options.model, options.small):
-        if model is not None and (problem := offer.problem(model)):
-            raise ConnectFailed(f"{sentence(problem)}\nIt serves {_some(offer.names)}", 2)
+        if model is not None and (problem := offer.rejection_reason(model)):
+            raise ConnectFailed(f"{sentence(problem)}\nIt serves {_name_list(offer.names)}", 2)
     if options.model is not None:
-        return {**words_of(options.model, options.small, offer), **every_model(chooses, offer)}
+        return {**values_of_models(options.model, options.small, offer), **values_of_all_models(chooses, offer)}
     words = choose(chooses, offer)
     if options.small is not None:
         words |= {"small": options.small, "haiku": options.small}
@@ -181,7 +181,7 @@ def _words(options: ConnectOptions, chooses: str, offer: Offer, config: Config |
     return words
 
 
-def _some(names: Sequence[str]) -> str:
+def _name_list(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}" if names else "no listed models"
 
@@ -189,7 +189,7 @@ def _some(names: Sequence[str]) -> str:
 # The config and its address
 
 
-def _config(path: Path | None) -> Config | None:
+def _find_config(path: Path | None) -> Config | None:
     """Return the config that ``serve`` would use, if there is one. Providers' keys need not be set."""
     is_named = path is not None or bool(os.environ.get(FILE_VARIABLE))
     try:
@@ -199,20 +199,20 @@ def _config(path: Path | None) -> Config | None:
             return None
         raise ConnectFailed(str(error)) from None
     try:
-        return _loaded(found)
+        return _load_config(found)
     except ConfigError as error:
-        if is_named or not _foreign(found):
+        if is_named or not _is_foreign(found):
             raise ConnectFailed(str(error)) from None
     users = users_file(os.environ)
     if users is None or not users.is_file():
         return None
     try:
-        return _loaded(users)
+        return _load_config(users)
     except ConfigError as error:
         raise ConnectFailed(str(error)) from None
 
 
-def _loaded(path: Path) -> Config:
+def _load_config(path: Path) -> Config:
     """Load the configuration in ``path``; accept unset variables. Raises ``ConfigError``."""
     try:
         return load(path, os.environ)
@@ -220,7 +220,7 @@ def _loaded(path: Path) -> Config:
         return load(path, None)
 
 
-def _foreign(path: Path) -> bool:
+def _is_foreign(path: Path) -> bool:
     """Return whether a file belongs to another program, because many programs have a ``config.yaml``."""
     return path.name != FILE_NAMES[0] and not any(
         key in path.read_bytes() for key in (b"model_providers", b"llm_providers")
@@ -235,7 +235,7 @@ def url_of(config: Config) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.port}"
 
 
-def _root(url: str) -> str:
+def _root_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConnectFailed(f"--url {url!r} is not a URL: write it as http://HOST:PORT", 2)

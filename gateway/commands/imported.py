@@ -122,7 +122,7 @@ class Result:
         """Yield missing names that the new file would still serve, each with its old and its new model."""
         find = self.finder()
         for name, what in self.missing_names.items():
-            written = literal(name)
+            written = escape_dollars(name)
             if not self.is_missing(written):
                 continue
             if (found := find(written.replace("*", "x"))) is not None:
@@ -160,7 +160,7 @@ class Result:
         return str(loss)
 
 
-def literal(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """Escape ``$`` in ``text``, which would start a variable in the file."""
     return text.replace("$", "$$")
 
@@ -171,7 +171,7 @@ def literal(text: str) -> str:
 def lines(result: Result, source: str) -> Iterator[str]:
     """Yield the lines of the new file."""
     yield f"# Converted from {one_line(source)} by trigate import. Check it: trigate check"
-    if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _grouped(result.losses)):
+    if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _group_losses(result.losses)):
         yield f"# Not converted, see the comments below: {counts}"
     yield f"version: {VERSION}"
     yield ""
@@ -183,68 +183,72 @@ def lines(result: Result, source: str) -> Iterator[str]:
     for remarks, entry in result.entries:
         yield from (f"  # {one_line(remark)}" for remark in remarks)
         for number, (key, value) in enumerate(entry.items()):
-            yield f"  {' ' if number else '-'} {key}: {_yaml(value)}"
+            yield f"  {' ' if number else '-'} {key}: {_as_yaml(value)}"
     if result.aliases:
         yield from ("", "model_aliases:")
         for alias, target in result.aliases.items():
-            yield from _alias(alias, target)
-    yield from _clients(result)
+            yield from _alias_lines(alias, target)
+    yield from _client_lines(result)
     if result.unpriced:
         yield from ("", "unpriced: allow")
-    yield from _attempts(result)
+    yield from _attempt_lines(result)
     if result.timeouts:
-        yield from ("", f"timeouts: {_yaml(result.timeouts)}")
+        yield from ("", f"timeouts: {_as_yaml(result.timeouts)}")
     if result.limits:
         yield ""
         if "in_flight" in result.limits:
             yield "# in_flight applies to each worker"
-        yield f"limits: {_yaml(result.limits)}"
+        yield f"limits: {_as_yaml(result.limits)}"
     if result.remarks:
         yield ""
         yield from (f"# {one_line(remark)}" for remark in result.remarks)
 
 
-def _clients(result: Result) -> Iterator[str]:
+def _client_lines(result: Result) -> Iterator[str]:
     if result.client_groups:
         yield from ("", "client_groups:")
-        yield from (f"  - {_yaml(group)}" for group in result.client_groups)
+        yield from (f"  - {_as_yaml(group)}" for group in result.client_groups)
     if result.client_keys:
         yield from ("", "client_keys:")
-        yield from (f"  - {_yaml(key)}" for key in result.client_keys)
+        yield from (f"  - {_as_yaml(key)}" for key in result.client_keys)
     else:
         yield from ("", f"# {NO_KEYS_WARNING}")
 
 
-def _attempts(result: Result) -> Iterator[str]:
+def _attempt_lines(result: Result) -> Iterator[str]:
     if result.retries:
         yield ""
         yield from (f"# {one_line(note)}" for note in result.notes_on_retries)
-        yield f"retries: {_yaml(result.retries)}"
+        yield f"retries: {_as_yaml(result.retries)}"
     if result.circuit:
-        yield from ("", "# When the gateway pauses a failing target, and how long", f"circuit: {_yaml(result.circuit)}")
+        yield from (
+            "",
+            "# When the gateway pauses a failing target, and how long",
+            f"circuit: {_as_yaml(result.circuit)}",
+        )
 
 
-def _alias(alias: str, target: dict[str, Any]) -> Iterator[str]:
+def _alias_lines(alias: str, target: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of an alias; each of several targets is on its own line."""
     if "targets" not in target:
-        yield f"  {_yaml(alias)}: {_yaml(target)}"
+        yield f"  {_as_yaml(alias)}: {_as_yaml(target)}"
         return
-    yield f"  {_yaml(alias)}:"
+    yield f"  {_as_yaml(alias)}:"
     yield "    targets:"
-    yield from (f"      - {_yaml(one)}" for one in target["targets"])
-    yield from (f"    {key}: {_yaml(value)}" for key, value in target.items() if key != "targets")
+    yield from (f"      - {_as_yaml(one)}" for one in target["targets"])
+    yield from (f"    {key}: {_as_yaml(value)}" for key, value in target.items() if key != "targets")
 
 
 def summary(result: Result) -> Iterator[str]:
     """Yield the lines of the summary: the converted sections, and the lost settings by group."""
-    counts = [_counted(result.models, "model")]
+    counts = [_count_text(result.models, "model")]
     counts[0] = f"{len(result.entries)} of {counts[0]}"
     routes = sum("targets" in target for target in result.aliases.values())
     aliases = len(result.aliases) - routes
-    counts += [_counted(aliases, "alias", "es")] if aliases else []
-    counts += [f"{_counted(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
-    counts += [_counted(len(result.client_groups), "group")] if result.client_groups else []
-    counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
+    counts += [_count_text(aliases, "alias", "es")] if aliases else []
+    counts += [f"{_count_text(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
+    counts += [_count_text(len(result.client_groups), "group")] if result.client_groups else []
+    counts += [_count_text(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys:
@@ -256,23 +260,23 @@ def summary(result: Result) -> Iterator[str]:
         return
     trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
     yield f"Not converted, see the comments in the file{' (unimportant settings only)' if trifles else ''}:"
-    for group, losses in _grouped(result.losses):
+    for group, losses in _group_losses(result.losses):
         shown = [one_line(loss.what) for loss in losses[:_SHOWN]]
         more = [f"{len(losses) - _SHOWN} more"] if len(losses) > _SHOWN else []
         yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
 
 
-def _counted(number: int, noun: str, plural: str = "s") -> str:
+def _count_text(number: int, noun: str, plural: str = "s") -> str:
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
-def _grouped(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
+def _group_losses(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
     for group in Group:
         if found := [loss for loss in losses if loss.group is group]:
             yield group, found
 
 
-def _yaml(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     return yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)[1:-2]
 
 
@@ -284,7 +288,7 @@ def one_line(text: str) -> str:
 ENVIRONMENT: Final = "os.environ/"
 
 
-def says_nothing(value: Any) -> bool:
+def is_switched_off(value: Any) -> bool:
     """Return whether ``value`` turns a setting off."""
     return value in (None, False, 0, "", [], {})
 
@@ -298,7 +302,7 @@ def text_of(value: Any) -> str | None:
     if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
         return None
     text = str(value)
-    return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else literal(text)
+    return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else escape_dollars(text)
 
 
 def number_of(value: Any) -> float | int | None:

@@ -14,9 +14,18 @@ import click
 import yaml
 
 from configfile import document
-from gateway.commands.imported import Result, lines, literal, one_line, positive, says_nothing, summary, timeouts_of
+from gateway.commands.imported import (
+    Result,
+    escape_dollars,
+    is_switched_off,
+    lines,
+    one_line,
+    positive,
+    summary,
+    timeouts_of,
+)
 from gateway.commands.litellm import GUARDS, HERE_ANYWAY, NO_COUNTERPART, NO_MATTER, REASONS, SERIOUS, UNENFORCED, Group
-from gateway.commands.litellm_keys import Team, Token, carry_keys, read_keys, read_teams
+from gateway.commands.litellm_keys import Team, Token, convert_keys, read_keys, read_teams
 from gateway.commands.litellm_models import add_models, key_of
 from gateway.commands.litellm_routes import ROUTED, add_routes
 from gateway.commands.terminal import say
@@ -49,11 +58,11 @@ def run(
         return WRONG
     try:
         read = document.read(file.read_bytes(), str(file))
-        result = imported(read.content, None if keys is None else _clients(keys, teams))
+        result = imported(read.content, None if keys is None else _read_clients(keys, teams))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
         if result.missing and not partial:
-            for line in _incomplete(result, file):
+            for line in _incomplete_lines(result, file):
                 say(line)
             return NOTHING
         if write is None:
@@ -72,13 +81,13 @@ def run(
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
 
 
-def _clients(keys: Path, teams: Path | None) -> Clients:
+def _read_clients(keys: Path, teams: Path | None) -> Clients:
     """Return the keys and teams in these files. Raises ``ConfigError`` and ``OSError``."""
     found = () if teams is None else read_teams(teams.read_bytes(), str(teams))
     return Clients(read_keys(keys.read_bytes(), str(keys)), found)
 
 
-def _incomplete(result: Result, file: Path) -> Iterator[str]:
+def _incomplete_lines(result: Result, file: Path) -> Iterator[str]:
     """Yield lines about models that cannot be converted: requests for them could reach another provider."""
     yield f"{file}: cannot convert {len(result.missing)} of {result.models} models, so nothing was written:"
     yield from (f"  {one_line(f'{loss.what}: {loss.why}')}" for loss in result.missing)
@@ -92,21 +101,21 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
 
     Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
-        raise _mistake("missing", "give the config.yaml of a LiteLLM proxy")
+        raise _model_list_error("missing", "give the config.yaml of a LiteLLM proxy")
     result = Result(models=len(content["model_list"]))
     remarks = add_models(content["model_list"], content.get("credential_list"), result)
     if not result.entries:
-        raise _mistake("no model can be converted", "; ".join(remarks) or "the list is empty")
+        raise _model_list_error("no model can be converted", "; ".join(remarks) or "the list is empty")
     result.remarks += remarks
     add_routes(content, result)
-    _aliases(content, result)
-    _client_keys(content.get("general_settings"), clients, result)
+    _add_aliases(content, result)
+    _add_client_keys(content.get("general_settings"), clients, result)
     for section, settings in content.items():
         if section == "model_list":
             continue
         nested = section in ("litellm_settings", "router_settings", "general_settings") and isinstance(settings, dict)
         for name, value in settings.items() if nested else ((section, settings),):
-            _setting(f"{section}.{name}" if nested else section, str(name), value, result)
+            _convert_setting(f"{section}.{name}" if nested else section, str(name), value, result)
     _warn_of_other_entries(result)
     _allow_unpriced(result)
     return result
@@ -132,14 +141,14 @@ def _allow_unpriced(result: Result) -> None:
         result.remarks.append(result.leave_out(f"the price of {', '.join(found)}", (Group.MONEY, why)))
 
 
-def _mistake(found: str, expected: str) -> ConfigError:
+def _model_list_error(found: str, expected: str) -> ConfigError:
     return ConfigError((document.Mistake("", "model_list", found, expected),))
 
 
 # Other settings
 
 
-def _aliases(content: dict[str, Any], result: Result) -> None:
+def _add_aliases(content: dict[str, Any], result: Result) -> None:
     known = result.known()
     for section, setting in (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map")):
         settings = content.get(section)
@@ -148,17 +157,21 @@ def _aliases(content: dict[str, Any], result: Result) -> None:
             result.remarks.append(result.leave_out(f"{section}.{setting}", (Group.NAMES, "it is not a mapping")))
         for alias, target in given.items() if isinstance(given, dict) else ():
             model = target.get("model") if isinstance(target, dict) else target
-            if isinstance(model, str) and known(literal(model)) and str(alias) not in {*result.names, *result.aliases}:
-                route = result.aliases.get(literal(model), {})
-                result.aliases[str(alias)] = route if "targets" in route else {"target": literal(model)}
+            if (
+                isinstance(model, str)
+                and known(escape_dollars(model))
+                and str(alias) not in {*result.names, *result.aliases}
+            ):
+                route = result.aliases.get(escape_dollars(model), {})
+                result.aliases[str(alias)] = route if "targets" in route else {"target": escape_dollars(model)}
                 if "targets" in route:
-                    result.same[str(alias)] = literal(model)
+                    result.same[str(alias)] = escape_dollars(model)
             else:
                 reason = (Group.NAMES, "its model is not in this file, or a model has the same name")
                 result.remarks.append(result.leave_out(f"the alias {alias}", reason))
 
 
-def _client_keys(general: Any, clients: Clients | None, result: Result) -> None:
+def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> None:
     """Add the master key, and the keys and teams of the database."""
     if isinstance(general, dict) and (master := general.get("master_key")):
         notes, key = key_of("litellm_master", master, None)
@@ -169,11 +182,11 @@ def _client_keys(general: Any, clients: Clients | None, result: Result) -> None:
     if clients is not None:
         known = result.known()
         taken = {one["name"] for one in result.client_keys}
-        found = carry_keys(
-            clients.keys, clients.teams, lambda name: known(literal(name)), result.access_groups, taken
+        found = convert_keys(
+            clients.keys, clients.teams, lambda name: known(escape_dollars(name)), result.access_groups, taken
         )  # fmt: skip
-        result.client_keys += [_written(one, result) for one in found.items]
-        result.client_groups += [_written(one, result) for one in found.groups]
+        result.client_keys += [_as_file_item(one, result) for one in found.items]
+        result.client_groups += [_as_file_item(one, result) for one in found.groups]
         result.remarks += [result.leave_out(loss.what, (loss.group, loss.why)) for loss in found.losses]
         result.no_longer_good = found.no_longer_good
         result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
@@ -182,33 +195,33 @@ def _client_keys(general: Any, clients: Clients | None, result: Result) -> None:
         result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
 
 
-def _written(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
+def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """Return an item of ``client_keys`` or ``client_groups`` for the file.
 
     Clients that may use a name may use its aliases. An alias with several targets has its own name in ``models``."""
-    names = {member: literal(item[member]) for member in ("name", "group") if member in item}
+    names = {member: escape_dollars(item[member]) for member in ("name", "group") if member in item}
     if "models" not in item:
         return {**item, **names}
-    routes = [literal(model) for model in item["models"]]
+    routes = [escape_dollars(model) for model in item["models"]]
     same = [alias for alias, name in result.same.items() if name in routes and alias not in routes]
     return {**item, **names, "models": [*routes, *same]}
 
 
-def _setting(what: str, name: str, value: Any, result: Result) -> None:
+def _convert_setting(what: str, name: str, value: Any, result: Result) -> None:
     """Convert a setting of the root, of ``litellm_settings`` and so on, or omit it with a comment."""
-    carried = name == "completion_model" and _default(value, result)
-    if name == "master_key" or carried or name in NO_MATTER | ROUTED or says_nothing(value):
+    carried = name == "completion_model" and _set_default_model(value, result)
+    if name == "master_key" or carried or name in NO_MATTER | ROUTED or is_switched_off(value):
         return
-    if name in _COUNTERPARTS and _counterpart(name, value, result):
+    if name in _COUNTERPARTS and _convert_to_counterpart(name, value, result):
         return
     if name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
-        _callbacks(what, name, value, result)
+        _convert_callbacks(what, name, value, result)
     elif name != "database_url" or not result.knows_keys:
         result.remarks.append(result.leave_out(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART)))
 
 
-def _default(name: Any, result: Result) -> bool:
-    deployments = result.deployments.get(literal(name)) if isinstance(name, str) else None
+def _set_default_model(name: Any, result: Result) -> bool:
+    deployments = result.deployments.get(escape_dollars(name)) if isinstance(name, str) else None
     if not deployments:
         return False
     deployments[0].entry["default"] = True
@@ -227,7 +240,7 @@ _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
 """LiteLLM's settings with their key in ``limits`` and the unit of the number; those without a key are ``timeouts``."""
 
 
-def _counterpart(name: str, value: Any, result: Result) -> bool:
+def _convert_to_counterpart(name: str, value: Any, result: Result) -> bool:
     """Convert ``value`` if possible, and return whether it was."""
     key, unit = _COUNTERPARTS[name]
     number = positive(value)
@@ -245,7 +258,7 @@ def _counterpart(name: str, value: Any, result: Result) -> bool:
     return True
 
 
-def _callbacks(what: str, name: str, value: Any, result: Result) -> None:
+def _convert_callbacks(what: str, name: str, value: Any, result: Result) -> None:
     found = [one if isinstance(one, str) else "…" for one in (value if isinstance(value, list) else [value])]
     for group, those in (
         (Group.PROTECTION, [one for one in found if one in GUARDS]),

@@ -63,11 +63,11 @@ class _Tags:
 
 def local(env: Mapping[str, str]) -> Local | None:
     """Return the models of the local Ollama; ``None`` if it does not respond in 0.5 s or has no chat model."""
-    address = _address(env.get(VARIABLE, ""))
+    address = _local_address(env.get(VARIABLE, ""))
     if address is None:
         return None
     try:
-        tags = msgspec.json.decode(_listed(*address), type=_Tags)
+        tags = msgspec.json.decode(_fetch_model_list(*address), type=_Tags)
     except (FetchError, *NOT_JSON):
         return None
     found = [tag for tag in tags.models if tag.talks]
@@ -80,7 +80,7 @@ def local(env: Mapping[str, str]) -> Local | None:
     return Local(names, by_size[-1].name, by_size[0].name, None if usual else base_url)
 
 
-def _address(given: str) -> tuple[str, int] | None:
+def _local_address(given: str) -> tuple[str, int] | None:
     """Return host and port, ``None`` for another machine or an invalid address."""
     text = given.strip()
     try:
@@ -91,7 +91,7 @@ def _address(given: str) -> tuple[str, int] | None:
     return (host, port) if host in _HERE and parts.scheme in ("", "http") else None
 
 
-def _listed(host: str, port: int) -> bytes:
+def _fetch_model_list(host: str, port: int) -> bytes:
     """Return the JSON list of Ollama's models. Raises ``FetchError``."""
     status, body = fetch(f"http://{_HERE[host]}:{port}/api/tags", {"accept": "application/json"}, _TIMEOUT)
     return body if status == 200 else b"{}"
@@ -163,16 +163,16 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     if path.exists() and not force:
         click.echo(f"{path} exists already: overwrite it with --force, or give another FILE", err=True)
         return 1
-    found = keyed_rows(os.environ)
+    found = providers_with_keys(os.environ)
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
-    usable = [row for row in usable if all(_setting(name, os.environ) for name in row.missing_settings(None))]
+    usable = [row for row in usable if all(_address_part(name, os.environ) for name in row.missing_settings(None))]
     models = [row for row in usable if start_of(row) is not None]
     default, keyed, here = models[0] if models else None, False, local(os.environ)
     if not yes and sys.stdin.isatty():
-        here = here if here is not None and _wants(here) else None
-        usable, default, keyed = _ask(usable, models)
+        here = here if here is not None and _confirm_ollama(here) else None
+        usable, default, keyed = _ask_choices(usable, models)
     others = [row for row in found if row not in usable]
-    clouds = [id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and _has_any(cloud, os.environ)]
+    clouds = [id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and _is_indicated(cloud, os.environ)]
     state = path.absolute().with_suffix(".sqlite")
     text = configuration(usable, default, others, keyed, here, os.environ, clouds, state)
     try:
@@ -180,11 +180,11 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     except OSError as error:
         click.echo(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}", err=True)
         return 1
-    _report(path, usable, keyed, here)
+    _print_summary(path, usable, keyed, here)
     return 0
 
 
-def keyed_rows(env: Mapping[str, str]) -> list[Provider]:
+def providers_with_keys(env: Mapping[str, str]) -> list[Provider]:
     """Return the providers whose keys are in ``env``; the first one if several use the same variable."""
     rows: dict[str, Provider] = {}
     for row in CATALOG.values():
@@ -193,13 +193,13 @@ def keyed_rows(env: Mapping[str, str]) -> list[Provider]:
     return list(rows.values())
 
 
-def _setting(name: str, env: Mapping[str, str]) -> str:
+def _address_part(name: str, env: Mapping[str, str]) -> str:
     """Return the value in ``env`` for a part of an address, "" if there is no valid one."""
     value = next((env[variable] for variable in SETTINGS.get(name, ()) if env.get(variable)), "")
     return value if value.replace("-", "").isalnum() else ""
 
 
-def _has_any(cloud: Cloud, env: Mapping[str, str]) -> bool:
+def _is_indicated(cloud: Cloud, env: Mapping[str, str]) -> bool:
     return any(env.get(variable) for variable in cloud.variables)
 
 
@@ -208,16 +208,18 @@ def start_of(row: Provider) -> Start | None:
     return STARTS.get(row.id) or (Start(row.models[0], row.models[-1]) if row.models else None)
 
 
-def _wants(here: Local) -> bool:
-    return click.confirm(f"Ollama runs here with {_counted(here)}. Use {'it' if len(here.models) == 1 else 'them'}?",
-                         default=True)  # fmt: skip
+def _confirm_ollama(here: Local) -> bool:
+    which = "it" if len(here.models) == 1 else "them"
+    return click.confirm(f"Ollama runs here with {_model_count(here)}. Use {which}?", default=True)
 
 
-def _counted(here: Local) -> str:
+def _model_count(here: Local) -> str:
     return f"{len(here.models)} model{'' if len(here.models) == 1 else 's'}"
 
 
-def _ask(usable: Sequence[Provider], models: Sequence[Provider]) -> tuple[list[Provider], Provider | None, bool]:
+def _ask_choices(
+    usable: Sequence[Provider], models: Sequence[Provider]
+) -> tuple[list[Provider], Provider | None, bool]:
     """Ask at the terminal for the providers, the default provider, and whether clients need a key."""
     wanted = [row for row in usable if click.confirm(f"{row.key_env} is set. Use {row.display_name}?", default=True)]
     choices = [row.id for row in wanted if row in models]
@@ -230,8 +232,8 @@ def _ask(usable: Sequence[Provider], models: Sequence[Provider]) -> tuple[list[P
     return wanted, default, keyed
 
 
-def _report(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None) -> None:
-    ollama = "Ollama on this machine" + (f" ({_counted(here)})" if here is not None else "")
+def _print_summary(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None) -> None:
+    ollama = "Ollama on this machine" + (f" ({_model_count(here)})" if here is not None else "")
     names = [row.display_name for row in usable] + ([ollama] if here is not None else [])
     says = ", ".join(names) if usable else f"{ollama}; the environment has no key of a provider"
     click.echo(f"wrote {path} with {says}")
@@ -269,17 +271,17 @@ def configuration(
     """Return a commented configuration without secrets, for the providers ``usable`` and the local models ``here``.
 
     ``others`` and ``clouds`` become comments. Regions and the like come from ``env``; ``state`` is the state file."""
-    pulled = [_pulled(here, is_default=default is None)] if here is not None else []
-    entries = "\n".join([*(_entry(row, row is default, env) for row in usable), *pulled]) or _OLLAMA
-    comments = "".join([*(_commented(row, env) for row in others), *(_signed_in(id, env) for id in clouds)])
+    pulled = [_ollama_entries(here, is_default=default is None)] if here is not None else []
+    entries = "\n".join([*(_provider_entries(row, row is default, env) for row in usable), *pulled]) or _OLLAMA
+    comments = "".join([*(_commented_entry(row, env) for row in others), *(_cloud_entry(id, env) for id in clouds)])
     return (
         _HEAD
         + entries
         + (f"\n{comments}".rstrip("\n") + "\n" if comments else "")
-        + _aliases(default, here, usable)
-        + (_KEYS if keyed else _in_comments(_KEYS))
-        + _STATE.format(path=_spelled(state))
-        + _in_comments(_BUDGETS)
+        + _alias_section(default, here, usable)
+        + (_KEYS if keyed else _comment_out(_KEYS))
+        + _STATE.format(path=_yaml_path(state))
+        + _comment_out(_BUDGETS)
     )
 
 
@@ -329,15 +331,15 @@ budgets: [5 usd/day]
 """
 
 
-def _spelled(path: Path) -> str:
+def _yaml_path(path: Path) -> str:
     """Return ``path`` as a YAML value, with dollar signs escaped."""
     text = str(path).replace("$", "$$")
     return text if re.fullmatch(r"[\w./$-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
-def _entry(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
+def _provider_entries(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
     """Return an entry for all models of the provider, after an entry for the default model."""
-    settings = "".join(f"    {line}\n" for line in _settings(row, env))
+    settings = "".join(f"    {line}\n" for line in _address_settings(row, env))
     key = f"{settings}    access_key: ${row.key_env}\n"
     start = start_of(row)
     known = f"   # all of its models, such as {start.small}" if start else f"   # request {row.id}/MODEL"
@@ -349,7 +351,7 @@ def _entry(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
     return f"{first}\n{every}{lines}"
 
 
-def _pulled(here: Local, is_default: bool) -> str:
+def _ollama_entries(here: Local, is_default: bool) -> str:
     """Return an entry for each installed model of Ollama."""
     at = f"    base_url: {here.base_url}\n" if here.base_url else ""
     default = "    default: true   # for requests without a model\n"
@@ -360,23 +362,23 @@ def _pulled(here: Local, is_default: bool) -> str:
     return "  # Models of the Ollama on this machine. For all models: ollama/*\n" + "".join(entries)
 
 
-def _commented(row: Provider, env: Mapping[str, str]) -> str:
+def _commented_entry(row: Provider, env: Mapping[str, str]) -> str:
     """Return an entry as a comment, for the user to complete or enable."""
     missing = "" if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
     return f"  # - model: {row.id}/MODEL{missing}\n{_settings_to_fill(row, env)}  #   access_key: ${row.key_env}\n\n"
 
 
 def _settings_to_fill(row: Provider, env: Mapping[str, str]) -> str:
-    return "".join(f"  #   {line}\n" for line in _settings(row, env))
+    return "".join(f"  #   {line}\n" for line in _address_settings(row, env))
 
 
-def _settings(row: Provider, env: Mapping[str, str]) -> list[str]:
+def _address_settings(row: Provider, env: Mapping[str, str]) -> list[str]:
     """Return the settings for the provider's address, from ``env`` or as examples to correct."""
-    found = ((name, _setting(name, env)) for name in row.missing_settings(None))
+    found = ((name, _address_part(name, env)) for name in row.missing_settings(None))
     return [f"{name}: {known}" if known else f"{name}: {LIKELY[name]}   # yours" for name, known in found]
 
 
-def _signed_in(id: str, env: Mapping[str, str]) -> str:
+def _cloud_entry(id: str, env: Mapping[str, str]) -> str:
     """Return an entry for a cloud as a comment; the gateway would sign in with the environment's credentials."""
     row, cloud = CATALOG[id], CLOUDS[id]
     variable = next(variable for variable in cloud.variables if env.get(variable))
@@ -387,20 +389,20 @@ def _signed_in(id: str, env: Mapping[str, str]) -> str:
     )
 
 
-def _aliases(default: Provider | None, here: Local | None, usable: Sequence[Provider]) -> str:
+def _alias_section(default: Provider | None, here: Local | None, usable: Sequence[Provider]) -> str:
     routed = [row for row in usable if row is not default and start_of(row) is not None]
     if default is not None and routed:
-        return _NAMES + _routes((default, routed[0]))
+        return _NAMES + _fallback_routes((default, routed[0]))
     start = start_of(default) if default is not None else here
     maker = default.id if default is not None else "ollama"
     smart, fast = (f"{maker}/{start.large}", f"{maker}/{start.small}") if start is not None else _LOCAL
     if start is None and usable:  # no model of the provider is known
         smart = fast = f"{usable[0].id}/MODEL"
     aliases = f"model_aliases:\n  smart: {{target: {smart}}}\n  fast: {{target: {fast}}}\n"
-    return _NAMES + (_in_comments(aliases) if start is None and usable else aliases)
+    return _NAMES + (_comment_out(aliases) if start is None and usable else aliases)
 
 
-def _routes(rows: Sequence[Provider]) -> str:
+def _fallback_routes(rows: Sequence[Provider]) -> str:
     """Return aliases with the second provider as the fallback of the first."""
     starts = [(row.id, start) for row in rows if (start := start_of(row)) is not None]
     large = ", ".join(f"{id}/{start.large}" for id, start in starts)
@@ -416,5 +418,5 @@ _ROUTED = """\
 _LOCAL = ("ollama/llama3.2", "ollama/llama3.2")
 
 
-def _in_comments(text: str) -> str:
+def _comment_out(text: str) -> str:
     return "".join(line if line.startswith("#") or not line.strip() else f"# {line}" for line in text.splitlines(True))

@@ -75,9 +75,9 @@ class ClientSettings:
             "group": self.group,
             "models": list(self.models),
             "only": list(self.only),
-            "ratelimits": _mapping("--ratelimit", self.ratelimits),
+            "ratelimits": _parse_amounts("--ratelimit", self.ratelimits),
             "budgets": list(self.budgets),
-            "limits": _mapping("--limit", self.limits),
+            "limits": _parse_amounts("--limit", self.limits),
         }
         return {name: value for name, value in values.items() if value}
 
@@ -118,13 +118,13 @@ def add(
 ) -> int:  # fmt: skip
     """Run ``trigate keys add`` and return its exit status. ``sha256`` is the digest of an existing key."""
 
-    async def work(opened: OpenedKeys) -> None:
+    async def add_client(opened: OpenedKeys) -> None:
         check_keys_enabled(opened)
         check_name(name)
         if opened.item(name) is not None:
             raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
         key = new_key() if sha256 is None else None
-        accepted = _accepted(key) if key is not None else {"sha256": (sha256 or "").lower()}
+        accepted = _accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
         item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
         client = checked_client(name, item, opened.config)
         check_unshared(opened, client)
@@ -132,9 +132,9 @@ def add(
         if key is None:
             show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
         else:
-            _show(name, key, client, as_json)
+            _print_new_key(name, key, client, as_json)
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, add_client)
 
 
 def rotate(
@@ -143,65 +143,67 @@ def rotate(
 ) -> int:  # fmt: skip
     """Run ``trigate keys rotate`` and return its exit status."""
 
-    async def work(opened: OpenedKeys) -> None:
+    async def rotate_client(opened: OpenedKeys) -> None:
         text = opened.known(name)
         kept = kept_of(name, text)
         read_item(name, kept["client"])
-        end = _after(_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0)
-        old = [_ended_by(one, end) for one in kept["client"]["keys"]]
+        end = _time_after(_parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0)
+        old = [_expire_by(one, end) for one in kept["client"]["keys"]]
         good = [one for one in old if one["until"] > now_text()]
         if len(good) >= MOST_KEYS:
             raise CommandFailed(
                 f"{name} has {len(good)} valid keys, the maximum: wait until one expires, or revoke the client"
             )
         key = new_key()
-        item = {**kept["client"], **expiry_of(until, lasting), "keys": [*good, _accepted(key)]}
+        item = {**kept["client"], **expiry_of(until, lasting), "keys": [*good, _accepted_item(key)]}
         client = checked_client(name, item, opened.config)
         await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
-        _show(name, key, client, as_json)
+        _print_new_key(name, key, client, as_json)
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, rotate_client)
 
 
 def revoke(path: Path | None, name: str, by: str | None = None) -> int:
     """Run ``trigate keys revoke`` and return its exit status."""
 
-    async def work(opened: OpenedKeys) -> None:
+    async def revoke_client(opened: OpenedKeys) -> None:
         text = opened.known(name)
         await write_change(opened, "revoked", name, text, None, by)
         say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, revoke_client)
 
 
 def show_list(path: Path | None, as_json: bool) -> int:
     """Run ``trigate keys list`` and return its exit status."""
 
-    async def work(opened: OpenedKeys) -> None:
-        rows = _rows(opened)
+    async def print_clients(opened: OpenedKeys) -> None:
+        rows = _client_rows(opened)
         if as_json:
             click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
             return
-        _table(("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_cells, rows))
+        _print_table(
+            ("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_row_cells, rows)
+        )
         if opened.config.stored_keys == "off":
             say(_NOT_ENABLED.format(opened.config.path))
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, print_clients)
 
 
 def history(path: Path | None, most: int, as_json: bool) -> int:
     """Run ``trigate keys history`` and return its exit status."""
 
-    async def work(opened: OpenedKeys) -> None:
+    async def print_history(opened: OpenedKeys) -> None:
         changes = await opened.store.changes(most)
-        rows = [{"at": _time(one.at), "event": one.event, "name": one.name, "by": one.by} for one in changes]
+        rows = [{"at": _time_text(one.at), "event": one.event, "name": one.name, "by": one.by} for one in changes]
         if as_json:
             detailed = [{**row, "client": json.loads(one.about)} for row, one in zip(rows, changes, strict=True)]
             click.echo(json.dumps(detailed, indent=2, ensure_ascii=False))
             return
-        _table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
+        _print_table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
 
-    return run_with_keys(path, work)
+    return run_with_keys(path, print_history)
 
 
 def new_key() -> str:
@@ -265,7 +267,7 @@ async def write_change(
 ) -> None:
     """Write one change of a client. Raises ``CommandFailed``."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
-    about = {key: value for key, value in (item or _readable(name, expect))["client"].items() if key != "keys"}
+    about = {key: value for key, value in (item or _read_or_empty(name, expect))["client"].items() if key != "keys"}
     try:
         await opened.store.change(
             event, name, expect, text, at=time.time(), by=made_by(by), about=json.dumps(about, ensure_ascii=False)
@@ -274,7 +276,7 @@ async def write_change(
         raise CommandFailed(_CHANGED.format(name)) from None
 
 
-def _readable(name: str, text: str | None) -> Mapping[str, Any]:
+def _read_or_empty(name: str, text: str | None) -> Mapping[str, Any]:
     """Return the stored data of a client, empty if it is unreadable, so that it can still be revoked."""
     try:
         return kept_of(name, text or "")
@@ -316,7 +318,7 @@ def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_fil
     return client
 
 
-def _mapping(option: str, words: Sequence[str]) -> dict[str, Any]:
+def _parse_amounts(option: str, words: Sequence[str]) -> dict[str, Any]:
     """Parse words of the form ``NAME=AMOUNT``. Raises ``CommandFailed``."""
     found: dict[str, Any] = {}
     for word in words:
@@ -333,7 +335,7 @@ _SUCH_AS: Final = {"--ratelimit": "requests=600/m", "--limit": "in_flight=8"}
 def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
     """Return the setting ``until`` for the options, or nothing. Raises ``CommandFailed``."""
     if lasting is not None:
-        return {"until": _after(_seconds("--for", lasting))}
+        return {"until": _time_after(_parse_seconds("--for", lasting))}
     if until is None:
         return {}
     try:
@@ -344,7 +346,7 @@ def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
     return {} if read is None else {"until": spell_time(read)}
 
 
-def _seconds(option: str, text: str) -> float:
+def _parse_seconds(option: str, text: str) -> float:
     """Parse a duration. Raises ``CommandFailed``."""
     try:
         return read_positive_duration(text)
@@ -352,7 +354,7 @@ def _seconds(option: str, text: str) -> float:
         raise CommandFailed(f"{option}: {wrong.found}; expected a duration, such as 30d, 24h or 90m") from None
 
 
-def _after(seconds: float) -> str:
+def _time_after(seconds: float) -> str:
     """Return the time after so many seconds. Raises ``CommandFailed`` beyond the year 9999."""
     try:
         return spell_time((datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0))
@@ -360,32 +362,32 @@ def _after(seconds: float) -> str:
         raise CommandFailed("the duration is too long: leave it out for a client that does not expire") from None
 
 
-def _accepted(key: str) -> dict[str, Any]:
+def _accepted_item(key: str) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(key.encode()).hexdigest()}
 
 
-def _ended_by(accepted: Mapping[str, Any], end: str) -> dict[str, Any]:
+def _expire_by(accepted: Mapping[str, Any], end: str) -> dict[str, Any]:
     """Return a key that expires at ``end`` or earlier. Times of the same form sort as text."""
     return {**accepted, "until": min(accepted.get("until", end), end)}
 
 
 def now_text() -> str:
-    return _time(time.time())
+    return _time_text(time.time())
 
 
-def _time(seconds: float) -> str:
+def _time_text(seconds: float) -> str:
     return spell_time(datetime.fromtimestamp(int(seconds), UTC))
 
 
 # Printing
 
 
-def _show(name: str, key: str, client: ClientKey, as_json: bool) -> None:
+def _print_new_key(name: str, key: str, client: ClientKey, as_json: bool) -> None:
     """Print a new key."""
     now = datetime.now(UTC)
     old = max((one.until for one in client.keys if one.until is not None and one.until > now), default=None)
     if as_json:
-        ends = {"until": _end(client.until), "old_keys_until": _end(old)}
+        ends = {"until": _expiry_text(client.until), "old_keys_until": _expiry_text(old)}
         click.echo(json.dumps({"name": name, "key": key, **ends}, indent=2, ensure_ascii=False))
         return
     say(
@@ -405,13 +407,13 @@ def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
         say(sentence)
 
 
-def _end(end: datetime | None) -> str | None:
+def _expiry_text(end: datetime | None) -> str | None:
     return None if end is None else spell_time(end)
 
 
-def _rows(opened: OpenedKeys) -> list[dict[str, Any]]:
+def _client_rows(opened: OpenedKeys) -> list[dict[str, Any]]:
     """Return the data of each client without its keys, those of the file first."""
-    kept = {one.name: _readable(one.name, one.item) for one in opened.table.clients}
+    kept = {one.name: _read_or_empty(one.name, one.item) for one in opened.table.clients}
     items, refused = [], {}
     for stored in opened.table.clients:
         name = stored.name
@@ -432,38 +434,38 @@ def row_of(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": client.name,
         "from": client.source,
-        "state": _state(client, now),
+        "state": _client_state(client, now),
         "group": None if client.group is None else client.group.name,
         "models": client.models,
         "group_models": None if client.group is None else client.group.models,
         "only": client.only,
-        "ratelimits": _amounts(client.ratelimits),
+        "ratelimits": _limit_texts(client.ratelimits),
         "budgets": [budget.text for budget in client.budgets],
-        "limits": _amounts(client.limits),
-        "until": _end(client.until),
-        "keys": [{"until": _end(key.until), "ended": _has_ended(key, now)} for key in client.keys],
+        "limits": _limit_texts(client.limits),
+        "until": _expiry_text(client.until),
+        "keys": [{"until": _expiry_text(key.until), "ended": _has_expired(key, now)} for key in client.keys],
         "added": kept.get("added"),
         "by": kept.get("by"),
     }
 
 
-def _amounts(limits: Any) -> dict[str, Any]:
+def _limit_texts(limits: Any) -> dict[str, Any]:
     """Return the configured rates or limits of a client, as the file writes them."""
     given = ((name, getattr(limits, name)) for name in attrs.fields_dict(type(limits)))
     return {name: getattr(value, "text", value) for name, value in given if value is not None and value is not False}
 
 
-def _has_ended(key: AcceptedKey, now: datetime) -> bool:
+def _has_expired(key: AcceptedKey, now: datetime) -> bool:
     return key.until is not None and key.until <= now
 
 
-def _state(client: ClientKey, now: datetime) -> str:
+def _client_state(client: ClientKey, now: datetime) -> str:
     has_expired = client.until is not None and client.until <= now
-    all_expired = bool(client.keys) and all(_has_ended(key, now) for key in client.keys)
+    all_expired = bool(client.keys) and all(_has_expired(key, now) for key in client.keys)
     return "ended" if has_expired or all_expired else "good"
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     amounts = {**row["ratelimits"], **row["limits"]}
     limits = [*(f"{name}={amount}" for name, amount in amounts.items()), *row["budgets"]]
     old = [key["until"] for key in row["keys"] if key["until"] and not key["ended"]]
@@ -476,7 +478,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(word or "-" for word in words), *(row[name] or "-" for name in ("until", "added", "by")))
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def _print_table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Print rows in columns of the necessary width."""
     lines = [head, *(tuple(escape(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -32,24 +32,24 @@ def run(path: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
         click.echo(f"{name}: cannot detect the API; set it with --api: {', '.join(CODECS)}", err=True)
         return 2
     verdict = judge(api, body, tolerant=tolerant)
-    click.echo(_json(name, body, verdict) if as_json else _text(name, body, verdict))
+    click.echo(_json_report(name, body, verdict) if as_json else _text_report(name, body, verdict))
     return 0 if verdict.good else 1
 
 
-def _line(body: bytes, offset: int) -> int:
+def _line_number(body: bytes, offset: int) -> int:
     """Return the line number of ``offset``, from 1; CR, LF and CRLF each end a line."""
     before = body[:offset]
     return before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n") + 1
 
 
-def _json(name: str, body: bytes, verdict: Verdict) -> str:
+def _json_report(name: str, body: bytes, verdict: Verdict) -> str:
     value: dict[str, Any] = {"file": name, **attrs.asdict(verdict)}
     if verdict.broken is not None:
-        value["broken"]["line"] = _line(body, verdict.broken.offset)
+        value["broken"]["line"] = _line_number(body, verdict.broken.offset)
     return msgspec.json.encode(value).decode()
 
 
-def _count(events: int) -> str:
+def _event_count(events: int) -> str:
     return "1 event" if events == 1 else f"{events} events"
 
 
@@ -60,13 +60,15 @@ _ENDED = {
 }
 
 
-def _text(name: str, body: bytes, verdict: Verdict) -> str:
-    what = f"a {verdict.api} stream of {_count(verdict.events)}" if verdict.streamed else f"a {verdict.api} response"
+def _text_report(name: str, body: bytes, verdict: Verdict) -> str:
+    what = (
+        f"a {verdict.api} stream of {_event_count(verdict.events)}" if verdict.streamed else f"a {verdict.api} response"
+    )
     broken = verdict.broken
     if broken is None:
         lines = [f"{name}: {what}, well formed; {_ENDED[verdict.outcome]}"]
     else:
-        line = _line(body, broken.offset)
+        line = _line_number(body, broken.offset)
         place = f", in event {broken.event} (byte {broken.offset})" if verdict.streamed else ""
         lines = [f"{name}:{line}: {what} breaks {broken.rule}{place}; {_ENDED[verdict.outcome]}"]
         rows = (("found", broken.found), ("expected", broken.want), ("source", broken.source))

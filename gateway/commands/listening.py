@@ -73,23 +73,23 @@ def open_listener(host: str, port: int) -> OpenListener:
 def open_listeners(config: Config, host: str | None, port: int | None) -> tuple[OpenListener, ...]:
     """Open the listeners of ``config``; ``host`` and ``port`` override it. Raises ``BindFailed``,
     ``CertificateFailed``."""
-    optioned = [(one, options_of(one)) for one in _wanted(config, host, port)]
+    optioned = [(one, options_of(one)) for one in _listeners_to_open(config, host, port)]
     return tuple(OpenListener(one, _bind(one, config.write_timeout), options) for one, options in optioned)
 
 
 def adopt_listeners(config: Config, host: str | None, port: int | None, fds: Sequence[int]) -> tuple[OpenListener, ...]:
     """Return the listeners of ``config`` with the supervisor's sockets ``fds``. Raises ``CertificateFailed``."""
-    wanted = zip(_wanted(config, host, port), fds, strict=True)
+    wanted = zip(_listeners_to_open(config, host, port), fds, strict=True)
     return tuple(OpenListener(one, adopt(fd), options_of(one)) for one, fd in wanted)
 
 
-def _wanted(config: Config, host: str | None, port: int | None) -> tuple[Listener, ...]:
+def _listeners_to_open(config: Config, host: str | None, port: int | None) -> tuple[Listener, ...]:
     """Return the listeners with overridden addresses, without duplicates."""
-    moved = [_moved(one, host, port) for one in config.listeners]
+    moved = [_at_address(one, host, port) for one in config.listeners]
     return tuple({one.place: one for one in reversed(moved)}.values())[::-1]
 
 
-def _moved(listener: Listener, host: str | None, port: int | None) -> Listener:
+def _at_address(listener: Listener, host: str | None, port: int | None) -> Listener:
     """Return ``listener`` at the address from the command line. ``port`` only moves listeners for model requests."""
     if listener.socket is not None:
         return listener

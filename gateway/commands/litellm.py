@@ -37,7 +37,7 @@ class Loss:
         return f"not converted: {self.what}: {self.why}"
 
 
-def _words(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
@@ -127,7 +127,7 @@ NOT_KNOWN: Final = (
     "trigate does not know the provider {}; if it speaks OpenAI's Chat, write an entry with its name and base_url"
 )
 
-NO_KEYS: Final = _words(
+NO_KEYS: Final = _word_set(
     "none null empty na n/a - any anything fake fake-key fake-api-key dummy dummy-key ollama lm-studio not-needed "
     "not-required sk-no-key-required"
 )
@@ -139,13 +139,13 @@ NO_KEYS: Final = _words(
 MOST_AT_ONCE: Final = 10**6
 """The largest number of concurrent requests that a file can set."""
 
-CARRIED: Final = _words(
+CARRIED: Final = _word_set(
     "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
     "weight order num_retries max_retries"
 )
 """The members of ``litellm_params`` that are converted."""
 
-NO_MATTER: Final = _words(
+NO_MATTER: Final = _word_set(
     "drop_params additional_drop_params modify_params set_verbose debug json_logs telemetry "
     "turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions disable_spend_logs "
     "disable_spend_updates disable_error_logs disable_master_key_return disable_adding_master_key_hash_to_db "
@@ -284,7 +284,7 @@ NO_COUNTERPART: Final = (Group.UNKNOWN, "check in the documentation whether you 
 HERE_ANYWAY: Final = frozenset({"prometheus", "otel", "opentelemetry"})
 """Callbacks whose counterparts are ``/metrics`` and ``tracing``."""
 
-GUARDS: Final = _words(
+GUARDS: Final = _word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "
     "llmguard_moderations google_text_moderation openai_moderations detect_prompt_injection banned_keywords "
     "blocked_user_check aporia aporia_prompt_injection guardrails_ai dynamic_rate_limiter dynamic_rate_limiter_v3 "

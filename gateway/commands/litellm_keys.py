@@ -51,7 +51,7 @@ class Team:
 
 
 @attrs.frozen
-class CarriedTeam:
+class ConvertedTeam:
     """A team as an item of ``client_groups``.
 
     ``known``: its row is in the export. ``nothing``: none of its models was converted."""
@@ -77,14 +77,14 @@ def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
     )
 
 
-def carry_teams(
+def convert_teams(
     ids: Iterable[str], teams: Sequence[Team], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, CarriedTeam], list[Loss]]:
+) -> tuple[dict[str, ConvertedTeam], list[Loss]]:
     """Convert the teams with these ``ids``, and return the losses, too.
 
     ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group."""
     rows = {team.id: team for team in teams}
-    found: dict[str, CarriedTeam] = {}
+    found: dict[str, ConvertedTeam] = {}
     losses: list[Loss] = []
     called: set[str] = set()
     for id in dict.fromkeys(ids):
@@ -92,7 +92,7 @@ def carry_teams(
         name = unique_name(read_text(id) if team is None else team.name, called)
         called.add(name)
         if team is None:
-            found[id] = CarriedTeam(name, {"name": name})
+            found[id] = ConvertedTeam(name, {"name": name})
             continue
         allowed, unknown = allowed_models(team.models, known, groups)
         if unknown and allowed:
@@ -105,7 +105,7 @@ def carry_teams(
             for column, (group, why) in _lost_limits("group").items()
             if has_value(team.row.get(column)) and column not in set(limited_columns(item))
         ]
-        found[id] = CarriedTeam(name, item, known=True, blocked=team.blocked, nothing=allowed == ())
+        found[id] = ConvertedTeam(name, item, known=True, blocked=team.blocked, nothing=allowed == ())
     return found, losses
 
 
@@ -156,20 +156,20 @@ TEAMS: Final = Table("LiteLLM_TeamTable", "team_id", ("teams", "data"), "teams.c
 def read_rows(table: Table, data: bytes, file: str) -> tuple[dict[str, Any], ...]:
     """Return the rows in an export. Raises ``ConfigError`` without content of the file."""
     try:
-        rows = tuple(_rows(table, data.decode("utf-8-sig").strip()))
+        rows = tuple(_decode_rows(table, data.decode("utf-8-sig").strip()))
     except (*NOT_JSON, csv.Error):
-        raise _unreadable(table, file, "this is neither CSV nor JSON") from None
+        raise _unreadable_error(table, file, "this is neither CSV nor JSON") from None
     if not rows or not all(isinstance(row.get(table.key), str) and row[table.key].strip() for row in rows):
-        raise _unreadable(table, file, f"the column `{table.key}` is missing" if rows else "the file has no rows")
+        raise _unreadable_error(table, file, f"the column `{table.key}` is missing" if rows else "the file has no rows")
     return rows
 
 
-def _unreadable(table: Table, file: str, found: str) -> ConfigError:
+def _unreadable_error(table: Table, file: str, found: str) -> ConfigError:
     advice = f"export LiteLLM's table with psql: \\copy \"{table.name}\" TO '{table.file}' CSV HEADER"
     return ConfigError((Mistake(file, "", found, advice),))
 
 
-def _rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
+def _decode_rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
     """Yield the rows. Raises the exceptions of the decoders."""
     if text[:1] not in ("[", "{"):
         yield from csv.DictReader(io.StringIO(text, newline=""))
@@ -235,14 +235,14 @@ def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the limits of a key or a team into members of ``client_keys`` or ``client_groups``."""
     found: dict[str, Any] = {}
     for column, limit, unit in RATES:
-        number = _number(row.get(column))
+        number = _positive_number(row.get(column))
         if number is not None and number == int(number):
             found.setdefault("ratelimits", {})[limit] = (
                 f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
             )
-    budget, duration = _number(row.get("max_budget")), str(row.get("budget_duration") or "")
+    budget, duration = _positive_number(row.get("max_budget")), str(row.get("budget_duration") or "")
     period = _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
-    if budget is not None and period is not None and _is_budget(text := f"{_plain(budget)} usd/{period}"):
+    if budget is not None and period is not None and _is_budget(text := f"{_decimal_text(budget)} usd/{period}"):
         found["budgets"] = [text]
     return found
 
@@ -262,12 +262,12 @@ def _is_budget(text: str) -> bool:
     return True
 
 
-def _plain(number: float) -> str:
+def _decimal_text(number: float) -> str:
     """Return ``number`` without an exponent, to nine decimals."""
     return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
-def _number(value: Any) -> float | None:
+def _positive_number(value: Any) -> float | None:
     """Return a number above 0 from JSON or CSV, else None."""
     try:
         number = float(value) if not isinstance(value, bool) else 0.0
@@ -321,10 +321,10 @@ class ClientKeys:
 
 def read_keys(data: bytes, file: str) -> tuple[Token, ...]:
     """Return the keys in an export of the table. Raises ``ConfigError`` without content of the file."""
-    return tuple(_token(row) for row in read_rows(KEYS, data, file) if row.get("team_id") != _OF_ITS_PAGES)
+    return tuple(_token_of_row(row) for row in read_rows(KEYS, data, file) if row.get("team_id") != _OF_ITS_PAGES)
 
 
-def _token(row: dict[str, Any]) -> Token:
+def _token_of_row(row: dict[str, Any]) -> Token:
     token = row["token"].strip()
     hashed = re.fullmatch(r"[0-9a-fA-F]{64}", token)
     digest = token.lower() if hashed else hashlib.sha256(token.encode()).hexdigest()
@@ -342,7 +342,7 @@ def _token(row: dict[str, Any]) -> Token:
     )
 
 
-def carry_keys(
+def convert_keys(
     keys: Sequence[Token],
     teams: Sequence[Team],
     known: Callable[[str], bool],
@@ -359,14 +359,14 @@ def carry_keys(
     losses: list[Loss] = []
     no_longer_good: list[str] = []
     called = set(taken)
-    carried, of_teams = carry_teams((key.team for key in keys if key.team), teams, known, groups)
+    carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, known, groups)
     for key in keys:
         name = unique_name(key.name, called)
         team = carried.get(key.team)
-        if (reason := _refused(key, team, now)) is not None:
+        if (reason := _rejection_reason(key, team, now)) is not None:
             no_longer_good.append(f"{name} ({reason})")
             continue
-        if (loss := _unsafe(name, key, team)) is not None:
+        if (loss := _unsafe_loss(name, key, team)) is not None:
             losses.append(loss)
             continue
         if key.digest in items:
@@ -374,7 +374,7 @@ def carry_keys(
         own = [model for model in key.models if model != OF_THE_TEAM]
         allowed, unknown = allowed_models(own, known, groups)
         if allowed == ():
-            losses.append(Loss(Group.NAMES, f"the key {name}", _none_left(unknown)))
+            losses.append(Loss(Group.NAMES, f"the key {name}", _reason_without_models(unknown)))
             continue
         if unknown:
             losses.append(
@@ -385,13 +385,13 @@ def carry_keys(
             "name": name, "sha256": key.digest,
             **({} if allowed is None or OF_THE_TEAM in key.models else {"models": list(allowed)}),
             **({} if team is None else {"group": team.name}),
-            **({} if key.expires is None else {"until": _spelled(key.expires)}), **limits_of(key.row),
+            **({} if key.expires is None else {"until": _time_text(key.expires)}), **limits_of(key.row),
         }  # fmt: skip
     held = [key for key in keys if key.digest in items]
     used = {item["group"] for item in items.values() if "group" in item}
     losses += of_teams
-    losses += _without_limits(held, items)
-    losses += _without_team(held, items, carried)
+    losses += _limit_losses(held, items)
+    losses += _team_losses(held, items, carried)
     return ClientKeys(
         tuple(items.values()),
         tuple(team.item for team in carried.values() if team.name in used),
@@ -400,11 +400,11 @@ def carry_keys(
     )
 
 
-def _spelled(time: datetime) -> str:
+def _time_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _refused(key: Token, team: CarriedTeam | None, now: datetime) -> str | None:
+def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> str | None:
     """Return the reason why LiteLLM would reject the key."""
     if key.blocked and key.unreadable is None:
         return "blocked"
@@ -413,7 +413,7 @@ def _refused(key: Token, team: CarriedTeam | None, now: datetime) -> str | None:
     return f"expired {key.expires:%Y-%m-%d}" if key.expires is not None and key.expires <= now else None
 
 
-def _unsafe(name: str, key: Token, team: CarriedTeam | None) -> Loss | None:
+def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | None:
     """Return a loss for a key that could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
         return Loss(Group.PROTECTION, f"the key {name}", f"it may be invalid: {key.unreadable}")
@@ -428,30 +428,30 @@ def _unsafe(name: str, key: Token, team: CarriedTeam | None) -> Loss | None:
     return None
 
 
-def _none_left(unknown: Sequence[str]) -> str:
+def _reason_without_models(unknown: Sequence[str]) -> str:
     return f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
 
 
-def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
+def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
     """Yield one loss for each column of limits that keys lost: exports can have hundreds of keys."""
     for column, (group, why) in _KEY_LIMITS.items():
         lost = [key for key in held if has_value(key.row.get(column))]
         some = [items[key.digest]["name"] for key in lost if column not in set(limited_columns(items[key.digest]))]
         if some:
-            yield Loss(group, f"{column} of {_some(some)}", why)
+            yield Loss(group, f"{column} of {_name_list(some)}", why)
 
 
-def _without_team(
-    held: Sequence[Token], items: Mapping[str, dict[str, Any]], carried: Mapping[str, CarriedTeam]
+def _team_losses(
+    held: Sequence[Token], items: Mapping[str, dict[str, Any]], carried: Mapping[str, ConvertedTeam]
 ) -> Iterator[Loss]:
     """Yield a loss for teams that the export lacks, with their limits."""
     lost = [key for key in held if key.team in carried and not carried[key.team].known]
     if some := [items[key.digest]["name"] for key in lost]:
         why = f"their models and limits are in another table: {_GIVE_TEAMS}"
-        yield Loss(Group.PROTECTION, f"the teams of {_some(some)}", why)
+        yield Loss(Group.PROTECTION, f"the teams of {_name_list(some)}", why)
 
 
-def _some(names: Sequence[str]) -> str:
+def _name_list(names: Sequence[str]) -> str:
     shown = ", ".join(names[:5])
     if len(names) == 1:
         return shown

@@ -44,13 +44,13 @@ def read_members(params: Mapping[str, Any]) -> ImportedMembers:
 
     default: dict[str, Any] = {}
     losses: dict[str, tuple[Group, str]] = {}
-    for param, name, value in _defaults(params):
+    for param, name, value in _default_members(params):
         try:
             default[name] = _escape(checked_value(read_member(name, "default"), value))
         except Wrong as wrong:
             losses[param] = Group.NAMES, f"{wrong.found}: {wrong.expected or 'it has no counterpart'}"
     drops, notes = [], []
-    for text in _drops(params):
+    for text in _dropped_members(params):
         name = _ITEMS.sub("[]", text)
         try:
             read_member(name, "drop")
@@ -68,7 +68,7 @@ def read_members(params: Mapping[str, Any]) -> ImportedMembers:
     return ImportedMembers({name: value for name, value in given.items() if value}, losses, tuple(notes))
 
 
-def _defaults(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _default_members(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Yield each parameter with its name in ``request`` and its value."""
     for param, value in params.items():
         if value is None:
@@ -85,7 +85,7 @@ def _defaults(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
                 yield f"{param}.{name}", f"other.{name}", inner
 
 
-def _drops(params: Mapping[str, Any]) -> tuple[str, ...]:
+def _dropped_members(params: Mapping[str, Any]) -> tuple[str, ...]:
     given = params.get(_DROPS)
     return tuple(one for one in given if isinstance(one, str)) if isinstance(given, list) else ()
 

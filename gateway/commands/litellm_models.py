@@ -10,10 +10,10 @@ from gateway.commands.imported import (
     VERSION,
     Deployment,
     Result,
-    literal,
+    escape_dollars,
+    is_switched_off,
     number_of,
     positive,
-    says_nothing,
     text_of,
     timeouts_of,
 )
@@ -69,15 +69,15 @@ def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[s
 
     Return the remarks on items after the last entry, for the end of the file."""
     remarks: list[str] = []  # on omitted models, for the comment above the next entry
-    known = _credentials(credentials, result)
+    known = _read_credentials(credentials, result)
     taken: dict[str, str] = {}
     for number, item in enumerate(items):
-        if (found := _item(number, item, result, remarks)) is not None:
-            _add(*found, known, result, remarks, taken)
+        if (found := _read_item(number, item, result, remarks)) is not None:
+            _add_model(*found, known, result, remarks, taken)
     return remarks
 
 
-def _item(
+def _read_item(
     number: int, item: Any, result: Result, remarks: list[str]
 ) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]] | None:
     """Return the name, ``litellm_params``, ``model_info`` and rates of an item, ``None`` if it has no model."""
@@ -101,7 +101,7 @@ def _item(
     return name, params, {key: value for key, value in info.items() if key not in _RATES_BESIDE}, rates
 
 
-def _credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]]:
+def _read_credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]]:
     """Return the values in ``credential_list`` by name; as in LiteLLM, the first item of a name applies."""
     found: dict[str, dict[str, Any]] = {}
     if value and not isinstance(value, list):
@@ -121,7 +121,7 @@ def _credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]]:
     return found
 
 
-def _add(
+def _add_model(
     name: str,
     params: dict[str, Any],
     info: dict[str, Any],
@@ -141,10 +141,10 @@ def _add(
         return
     before = len(result.losses)
     try:
-        params, notes = _with_credential(name, params, credentials, result)
-        more, entry = _entry(name, {**params, **rates}, info, result)
+        params, notes = _apply_credential(name, params, credentials, result)
+        more, entry = _convert_entry(name, {**params, **rates}, info, result)
         from_mapping({"version": VERSION, "model_providers": [entry]})
-    except _NotHere as reason_why:
+    except _Inconvertible as reason_why:
         del result.losses[before:]  # the losses of an omitted model do not matter
         remarks.append(result.lose_model(name, Loss(Group.NAMES, what, str(reason_why))))
     except ConfigError as error:
@@ -157,11 +157,11 @@ def _add(
         taken[name] = entry["model"]
         result.entries.append(([*remarks, *notes, *more], entry))
         if "*" not in name:
-            result.deployments.setdefault(literal(name), []).append(_deployment(entry, params))
+            result.deployments.setdefault(escape_dollars(name), []).append(_build_deployment(entry, params))
         remarks.clear()
 
 
-def _with_credential(
+def _apply_credential(
     name: str, params: dict[str, Any], credentials: Mapping[str, dict[str, Any]], result: Result
 ) -> tuple[dict[str, Any], list[str]]:
     """Return ``params`` with the values of their credential, and remarks."""
@@ -174,38 +174,40 @@ def _with_credential(
     return {**credentials[credential], **params}, []
 
 
-def _deployment(entry: dict[str, Any], params: Mapping[str, Any]) -> Deployment:
+def _build_deployment(entry: dict[str, Any], params: Mapping[str, Any]) -> Deployment:
     order, weight, rpm, tpm = (positive(params.get(name)) for name in ("order", "weight", "rpm", "tpm"))
     if number_of(params.get("weight")) == 0:
         weight = 0
     attempts = attempts_of(number_of(params.get("num_retries", params.get("max_retries"))))
-    return Deployment(entry, order, _plain(weight), _plain(rpm or tpm), attempts)
+    return Deployment(entry, order, _plain_number(weight), _plain_number(rpm or tpm), attempts)
 
 
-def _plain(number: float | None) -> float | None:
+def _plain_number(number: float | None) -> float | None:
     return int(number) if number is not None and number == int(number) else number
 
 
-class _NotHere(Exception):
+class _Inconvertible(Exception):
     """The model cannot be converted; the message is the reason."""
 
 
-def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Result) -> tuple[list[str], dict[str, Any]]:
-    """Convert one model; return remarks and the entry. Raises ``_NotHere``."""
-    prefix, rest = _split(params["model"])
-    origin, kind = _origin(prefix, rest, info.get("mode"))
-    base = _address(prefix, params)
+def _convert_entry(
+    name: str, params: dict[str, Any], info: dict[str, Any], result: Result
+) -> tuple[list[str], dict[str, Any]]:
+    """Convert one model; return remarks and the entry. Raises ``_Inconvertible``."""
+    prefix, rest = _split_model(params["model"])
+    origin, kind = _provider_and_type(prefix, rest, info.get("mode"))
+    base = _base_url(prefix, params)
     provider, extra = origin.provider, dict(origin.extra)
     if rest.startswith("responses/") and prefix in ("openai", "azure"):
         rest, extra = rest.removeprefix("responses/"), {"speaks": ["responses"]}
     if provider == "openai" and base is not None and not _OPENAIS.match(base):
         provider = COMPATIBLE
-    notes, model, called = _called(name, rest, provider, result)
+    notes, model, called = _model_and_entry_name(name, rest, provider, result)
     entry: dict[str, Any] = {"model": f"{provider}/{model}", "name": called}
     if entry["name"] == entry["model"]:
         del entry["name"]
     if base := base or origin.base_url:
-        entry["base_url"] = _with_version(base, params) if prefix == "azure" else base
+        entry["base_url"] = _azure_address(base, params) if prefix == "azure" else base
     more, key = _access_key(name, params.get("api_key"), origin)
     if key is not None:
         entry["access_key"] = key
@@ -218,37 +220,37 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
         more.append("LiteLLM also serves it to Chat clients, trigate only at /v1/completions")
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
-    params, info, priced = _price(name, params, info, entry, result)
+    params, info, priced = _add_price(name, params, info, entry, result)
     notes += [*more, *priced]
-    notes += _params(name, params, bool(timeouts), prefix, entry, result)
-    notes += _info(name, entry, info, result)
+    notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
+    notes += _convert_info(name, entry, info, result)
     return notes, entry
 
 
-def _origin(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelType]:
-    """Return the provider with this prefix, and the type of its model ``rest``. Raises ``_NotHere``."""
+def _provider_and_type(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelType]:
+    """Return the provider with this prefix, and the type of its model ``rest``. Raises ``_Inconvertible``."""
     if mode is not None and (not isinstance(mode, str) or mode not in TYPES):
-        raise _NotHere(f"trigate does not support the mode {mode}")
+        raise _Inconvertible(f"trigate does not support the mode {mode}")
     if prefix in NOT_SPOKEN:
-        raise _NotHere(NOT_SPOKEN[prefix])
+        raise _Inconvertible(NOT_SPOKEN[prefix])
     if (origin := ORIGINS.get(prefix)) is None:
         row = catalog.find(prefix)
-        raise _NotHere(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))
+        raise _Inconvertible(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))
     return origin, TYPES[mode] if mode is not None else origin.type or model_type(rest)
 
 
-def _address(prefix: str, params: Mapping[str, Any]) -> str | None:
+def _base_url(prefix: str, params: Mapping[str, Any]) -> str | None:
     """Return the address in ``params``, without ``/v1/messages`` for Anthropic, which the gateway adds.
 
-    Raises ``_NotHere`` for an unreadable one: without it, requests would go to another server."""
+    Raises ``_Inconvertible`` for an unreadable one: without it, requests would go to another server."""
     given = params.get("api_base") or params.get("base_url")
     base = text_of(given)
     if given and base is None:
-        raise _NotHere("its `api_base` is not a text")
+        raise _Inconvertible("its `api_base` is not a text")
     return None if base is None else base.rstrip("/").removesuffix("/v1/messages") if prefix == "anthropic" else base
 
 
-def _with_version(base: str, params: Mapping[str, Any]) -> str:
+def _azure_address(base: str, params: Mapping[str, Any]) -> str:
     """Return the address of an Azure deployment with its API version."""
     version = text_of(params.get("api_version"))
     if not version or "api-version=" in base:
@@ -256,8 +258,8 @@ def _with_version(base: str, params: Mapping[str, Any]) -> str:
     return f"{base}{'&' if '?' in base else '?'}api-version={version}"
 
 
-def _split(model: str) -> tuple[str, str]:
-    """Return the prefix of the provider, and the model. Raises ``_NotHere``.
+def _split_model(model: str) -> tuple[str, str]:
+    """Return the prefix of the provider, and the model. Raises ``_Inconvertible``.
 
     Like LiteLLM, the catalogue knows some models without a prefix."""
     prefix, slash, rest = model.partition("/")
@@ -268,18 +270,18 @@ def _split(model: str) -> tuple[str, str]:
         if row is not None and "*" not in model and (model in row.models or row.has(model)):
             return known, model
     if model == "*":
-        raise _NotHere("a pattern cannot match all providers: write an entry PROVIDER/* for each")
-    raise _NotHere("the provider is missing: write provider/model")
+        raise _Inconvertible("a pattern cannot match all providers: write an entry PROVIDER/* for each")
+    raise _Inconvertible("the provider is missing: write provider/model")
 
 
-def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[str], str, str]:
-    """Return remarks, the model and the entry's name. Raises ``_NotHere`` for unsupported patterns.
+def _model_and_entry_name(name: str, rest: str, provider: str, result: Result) -> tuple[list[str], str, str]:
+    """Return remarks, the model and the entry's name. Raises ``_Inconvertible`` for unsupported patterns.
 
     Supported are ``prefix/*``, and families of a provider such as ``claude-*``, which its wildcard serves."""
     if "*" not in name + rest:
-        return [], rest, literal(name)
+        return [], rest, escape_dollars(name)
     if rest == "*" and name.endswith("/*") and name.count("*") == 1:
-        return [], rest, literal(name)
+        return [], rest, escape_dollars(name)
     row = catalog.find(provider)
     known = row is not None and row.id == provider
     if known and row is not None and name == rest and name.count("*") == 1 and row.has(name.replace("*", "x")):
@@ -287,10 +289,10 @@ def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[s
     if known and row is not None and name == rest == "*" and row.families:
         why = "the entry does not serve names that match no model family of the provider"
         return [result.leave_out(f"the rest of {name}", (Group.NAMES, why))], "*", f"{provider}/*"
-    raise _NotHere("the only supported patterns are provider/* and model families such as claude-*")
+    raise _Inconvertible("the only supported patterns are provider/* and model families such as claude-*")
 
 
-def _price(
+def _add_price(
     name: str, params: dict[str, Any], info: dict[str, Any], entry: dict[str, Any], result: Result
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Add the price to ``entry``. Return ``params`` and ``info`` without the used members, and remarks.
@@ -316,7 +318,7 @@ def _price(
     return params, info, notes
 
 
-def _params(
+def _convert_params(
     name: str,
     params: dict[str, Any],
     timed: bool,
@@ -329,7 +331,7 @@ def _params(
     if limits := dict(_ratelimits(params)):
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
-    unreadable = dict(_unreadable(params))
+    unreadable = dict(_unreadable_params(params))
     default_limit = prefix == "anthropic" and "max_tokens" in params
     members = read_members({name: value for name, value in params.items() if name != "max_tokens" or not default_limit})
     if members.request:
@@ -343,35 +345,35 @@ def _params(
             yield result.leave_out(f"{param} of {name}", unreadable[param])
         elif param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
             entry["quirks"] = {"default_max_tokens": value}
-        elif param in carried or (says_nothing(value) if param in REASONS else value is None):  # 0 is a temperature
+        elif param in carried or (is_switched_off(value) if param in REASONS else value is None):  # 0 is a temperature
             continue
         else:
-            yield result.leave_out(f"{param} of {name}", _reason_of(param))
+            yield result.leave_out(f"{param} of {name}", _loss_reason(param))
 
 
-def _reason_of(param: str) -> tuple[Group, str]:
+def _loss_reason(param: str) -> tuple[Group, str]:
     """Return the group and reason for a parameter without a counterpart; it may be misspelt."""
     near = difflib.get_close_matches(param, sorted(CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
     typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else OF_REQUESTS
     return REASONS.get(param, typo)
 
 
-def _unreadable(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, str]]]:
+def _unreadable_params(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, str]]]:
     """Yield the parameters that have a counterpart but an unreadable value, with group and reason."""
     limits = dict(_ratelimits(params))
     for param, (limit, _) in RATES.items():
-        if not says_nothing(params.get(param)) and limit not in limits:
+        if not is_switched_off(params.get(param)) and limit not in limits:
             yield param, NO_WHOLE_NUMBER
     for param in _TEXTS:
-        if not says_nothing(params.get(param)) and text_of(params[param]) is None:
+        if not is_switched_off(params.get(param)) and text_of(params[param]) is None:
             yield param, (Group.NAMES, "it is not a text")
     for param in _NUMBERS:
-        if not says_nothing(params.get(param)) and number_of(params[param]) is None:
+        if not is_switched_off(params.get(param)) and number_of(params[param]) is None:
             yield param, (Group.PROTECTION, "it is not a number")
     for param in _MAPPINGS:
         given = params.get(param)
         values = given.values() if isinstance(given, dict) else (given,)
-        if not says_nothing(given) and (not isinstance(given, dict) or any(text_of(one) is None for one in values)):
+        if not is_switched_off(given) and (not isinstance(given, dict) or any(text_of(one) is None for one in values)):
             yield param, (Group.NAMES, "one of these headers has a value that is not a text")
     if text_of(params.get("api_version")) is not None and not params["model"].startswith("azure/"):
         yield "api_version", (Group.TRIFLES, "only azure/ uses a version in its address")
@@ -385,7 +387,7 @@ def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield limit, f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
 
 
-def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
+def _convert_info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
     groups = info.get("access_groups")
     if groups and not isinstance(groups, list):
         yield result.leave_out(f"access_groups of {name}", (Group.PROTECTION, "it is not a list"))
@@ -396,7 +398,7 @@ def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result
     reasons = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
     serious = {param: reason for param, reason in reasons.items() if reason[0] is not Group.TRIFLES}
     for param, reason in serious.items():
-        if param != "access_groups" and not says_nothing(info[param]):
+        if param != "access_groups" and not is_switched_off(info[param]):
             yield result.leave_out(f"{param} of {name}", reason)
     if trifles := [param for param in reasons if param not in serious]:
         yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])

@@ -46,7 +46,7 @@ def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
         return None
     if found == price_row(provider, model):
         return ListedPrice(None)
-    price = {"output": 0, **{name: _plain(value) for name, value in found.items() if name not in _LISTED_ALONE}}
+    price = {"output": 0, **{name: _plain_row(value) for name, value in found.items() if name not in _LISTED_ALONE}}
     price = {"input": price.pop("input", 0), **price}
     lacking = [name for name in _LISTED_ALONE if name in found]
     remarks = [f"the price is that of {base} in {source()}"]
@@ -66,10 +66,10 @@ def _listed_names(base: str, provider: str) -> Iterator[tuple[str, str]]:
         yield made.id, base.rpartition("/")[2]
 
 
-def _plain(value: Any) -> Any:
+def _plain_row(value: Any) -> Any:
     """Return a part of a row with plain numbers, for YAML."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain_row(one) for name, one in value.items()}
     return int(value) if value == int(value) else float(value)
 
 
@@ -78,7 +78,11 @@ def read_price(params: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[Any,
 
     ``params`` has precedence over ``info``."""
     given = {**info, **params}
-    found = {name: value for name in given if (value := _dollars(given[name])) is not None and _PRICE.fullmatch(name)}
+    found = {
+        name: value
+        for name in given
+        if (value := _dollars_per_million(given[name])) is not None and _PRICE.fullmatch(name)
+    }
     if found and not any(found.values()):
         return "free", frozenset(found)
     if not {"input_cost_per_token", "output_cost_per_token"} <= found.keys():
@@ -94,7 +98,7 @@ def read_price(params: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[Any,
     return price, frozenset(found)
 
 
-def _dollars(value: Any) -> float | int | None:
+def _dollars_per_million(value: Any) -> float | int | None:
     """Convert dollars per token into dollars per million tokens."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.commands.imported import Deployment, Result, literal, number_of
+from gateway.commands.imported import Deployment, Result, escape_dollars, number_of
 from gateway.commands.litellm import Group
 from gateway.config.names import Found
 from providers.endpoints.model_types import ModelType, bare_name, model_type
@@ -53,13 +53,13 @@ class _Fallbacks:
         """Return ``name`` and its fallbacks, each followed by its own."""
         found: dict[str, None] = {}
 
-        def follow(one: str) -> None:
-            if one not in found:
-                found[one] = None
-                for fallback in self.unavailable.get(one, self.default):
-                    follow(fallback)
+        def add_with_fallbacks(model_name: str) -> None:
+            if model_name not in found:
+                found[model_name] = None
+                for fallback in self.unavailable.get(model_name, self.default):
+                    add_with_fallbacks(fallback)
 
-        follow(name)
+        add_with_fallbacks(name)
         return tuple(found)
 
     def lists(self, name: str, target: str) -> bool:
@@ -81,32 +81,36 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
 
     Entries whose name becomes an alias get a new name."""
     settings = {
-        name: value for section in ("litellm_settings", "router_settings") for name, value in _of(content, section)
+        name: value
+        for section in ("litellm_settings", "router_settings")
+        for name, value in _settings_in(content, section)
     }
-    fallbacks, find = _fallbacks(settings, result), result.finder()
-    separate = [(name, one) for name in result.deployments for one in _separated(name, result)]
+    fallbacks, find = _read_fallbacks(settings, result), result.finder()
+    separate = [(name, one) for name in result.deployments for one in _remove_unsuitable(name, result)]
     routes = {
         name: reasons
         for name, deployments in result.deployments.items()
-        if (reasons := _fitting(name, fallbacks, find, result)) or len(deployments) > 1
+        if (reasons := _suitable_fallbacks(name, fallbacks, find, result)) or len(deployments) > 1
     }
-    _rename([(name, one) for name in routes for one in result.deployments[name]] + separate, result)
-    _retries(settings, result)
-    balance, find = _balance(settings, result), result.finder()
+    _rename_entries([(name, one) for name in routes for one in result.deployments[name]] + separate, result)
+    _add_retries(settings, result)
+    balance, find = _read_balance(settings, result), result.finder()
     for name, reasons in routes.items():
-        groups = [*_groups(name, (), result)]
-        listed = {_identity(one.name, find) for each in (name, *reasons) for one in result.deployments.get(each, ())}
+        groups = [*_target_groups(name, (), result)]
+        listed = {
+            _entry_and_model(one.name, find) for each in (name, *reasons) for one in result.deployments.get(each, ())
+        }
         for one, when in reasons.items():
-            identity = _identity(one, find)
+            identity = _entry_and_model(one, find)
             if one in result.deployments or identity not in listed:  # otherwise a duplicate under another name
-                groups += _groups(one, when, result)
+                groups += _target_groups(one, when, result)
             listed.add(identity)
         several = any(isinstance(group, list) for group in groups)
         route = {"targets": groups} | ({"balance": balance} if balance and several else {})
-        result.aliases[name] = route | _own_retries(name, len(groups), result)
+        result.aliases[name] = route | _route_retries(name, len(groups), result)
 
 
-def _of(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
+def _settings_in(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
     settings = content.get(section)
     for name, value in settings.items() if isinstance(settings, dict) else ():
         if value not in (None, [], {}, ""):
@@ -116,47 +120,49 @@ def _of(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
 # Fallbacks
 
 
-def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
+def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     """Return the fallbacks to served names; record the others as losses."""
     known = result.known()
 
-    def named(names: Any, where: str) -> Iterator[str]:
+    def served_names(names: Any, where: str) -> Iterator[str]:
         for name in names if isinstance(names, list) else [names]:
-            written = literal(name) if isinstance(name, str) else ""
+            written = escape_dollars(name) if isinstance(name, str) else ""
             if written in result.deployments or (written and known(written)):
                 yield written
             else:
-                lost(
+                record_loss(
                     f"{where} to {name if isinstance(name, str) else 'another request'}", "this file has no such model"
                 )
 
-    def lost(what: str, why: str) -> None:
+    def record_loss(what: str, why: str) -> None:
         result.remarks.append(result.leave_out(what, (Group.PROTECTION, why)))
 
-    def listed(setting: str) -> dict[str, tuple[str, ...]]:
+    def fallbacks_in(setting: str) -> dict[str, tuple[str, ...]]:
         given = settings.get(setting)
         found: dict[str, tuple[str, ...]] = {}
         items = given if isinstance(given, list) else [] if given is None else [given]
         for item in items:
             if not isinstance(item, dict):
-                lost(f"{setting} ({str(item)[:40]})", "each item must be a model with a list of fallbacks")
+                record_loss(f"{setting} ({str(item)[:40]})", "each item must be a model with a list of fallbacks")
             for name, names in item.items() if isinstance(item, dict) else ():
-                written = literal(str(name))
+                written = escape_dollars(str(name))
                 if written in result.deployments or name == "*":
-                    found[written] = tuple(named(names, f"{setting} from {name}"))
+                    found[written] = tuple(served_names(names, f"{setting} from {name}"))
                 else:
-                    lost(f"{setting} from {name}", "this file has no model with that name, or the name is a pattern")
+                    record_loss(
+                        f"{setting} from {name}", "this file has no model with that name, or the name is a pattern"
+                    )
         return found
 
-    unavailable = listed("fallbacks")
-    default = tuple(named(settings.get("default_fallbacks") or [], "default_fallbacks"))
+    unavailable = fallbacks_in("fallbacks")
+    default = tuple(served_names(settings.get("default_fallbacks") or [], "default_fallbacks"))
     default = unavailable.pop("*", ()) or default
     return _Fallbacks(
-        unavailable, default, listed("context_window_fallbacks"), listed("content_policy_fallbacks")
+        unavailable, default, fallbacks_in("context_window_fallbacks"), fallbacks_in("content_policy_fallbacks")
     )  # fmt: skip
 
 
-def _identity(name: str, find: Find) -> tuple[str, str]:
+def _entry_and_model(name: str, find: Find) -> tuple[str, str]:
     """Return the entry that serves ``name``, and its model."""
     found = find(name)
     return (name, "") if found is None else (found.entry.name, found.model)
@@ -165,25 +171,29 @@ def _identity(name: str, find: Find) -> tuple[str, str]:
 # Types
 
 
-def _kind(type: ModelType, model: str) -> tuple[str, ...]:
+def _shared_property(type: ModelType, model: str) -> tuple[str, ...]:
     """Return the property that all models of a route must share: the type, and the model itself for embeddings."""
     if type == "embedding":
         return type, bare_name(model)
     return ("chat",) if type == "completion" else (type,)
 
 
-def _kind_of_name(name: str, find: Find, result: Result) -> tuple[str, ...]:
+def _shared_property_of_name(name: str, find: Find, result: Result) -> tuple[str, ...]:
     if deployments := result.deployments.get(name):
-        return _kind(deployments[0].type, deployments[0].model)
+        return _shared_property(deployments[0].type, deployments[0].model)
     found = find(name)
-    return _kind(model_type(name), name) if found is None else _kind(found.entry.type_of(found.model), found.model)
+    return (
+        _shared_property(model_type(name), name)
+        if found is None
+        else _shared_property(found.entry.type_of(found.model), found.model)
+    )
 
 
-def _separated(name: str, result: Result) -> Iterator[Deployment]:
+def _remove_unsuitable(name: str, result: Result) -> Iterator[Deployment]:
     """Remove and yield the deployments of the group ``name`` that cannot serve the requests of the first one."""
-    first = min(result.deployments[name], key=_place)
-    wanted = _kind(first.type, first.model)
-    for one in [one for one in result.deployments[name] if _kind(one.type, one.model) != wanted]:
+    first = min(result.deployments[name], key=_order_of)
+    wanted = _shared_property(first.type, first.model)
+    for one in [one for one in result.deployments[name] if _shared_property(one.type, one.model) != wanted]:
         result.deployments[name].remove(one)
         kind = "its type" if one.type != first.type else "its model"
         why = f"{kind} differs from {first.entry['model']}, so its entry has a separate name"
@@ -192,13 +202,13 @@ def _separated(name: str, result: Result) -> Iterator[Deployment]:
         yield one
 
 
-def _fitting(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> dict[str, tuple[str, ...]]:
+def _suitable_fallbacks(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> dict[str, tuple[str, ...]]:
     """Return the fallbacks of ``name`` that can serve its requests.
 
     An embedding model cannot fall back to a chat model or to another embedding model, whose vectors differ."""
     found = fallbacks.reasons(name)
-    wanted = _kind_of_name(name, find, result)
-    unfit = [target for target in found if _kind_of_name(target, find, result) != wanted]
+    wanted = _shared_property_of_name(name, find, result)
+    unfit = [target for target in found if _shared_property_of_name(target, find, result) != wanted]
     for target in unfit:
         del found[target]
         if fallbacks.lists(name, target):
@@ -214,21 +224,21 @@ def _fitting(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> di
 # Groups
 
 
-def _groups(name: str, when: Sequence[str], result: Result) -> Iterator[Any]:
+def _target_groups(name: str, when: Sequence[str], result: Result) -> Iterator[Any]:
     """Yield the groups of targets of ``name`` in the order of its models; a name of a wildcard is one target."""
     if name not in result.deployments:
-        yield _item(name, None, when)
+        yield _target_item(name, None, when)
         return
-    ordered = sorted(result.deployments[name], key=_place)
-    for _, group in groupby(ordered, key=_place):
+    ordered = sorted(result.deployments[name], key=_order_of)
+    for _, group in groupby(ordered, key=_order_of):
         found = [*group]
         weights = _weights(found)
-        items = [_item(one.name, weight, when) for one, weight in zip(found, weights, strict=True)]
-        yield items if len(items) > 1 else _item(found[0].name, None, when)
+        items = [_target_item(one.name, weight, when) for one, weight in zip(found, weights, strict=True)]
+        yield items if len(items) > 1 else _target_item(found[0].name, None, when)
 
 
-def _place(one: Deployment) -> float:
-    return _LAST if one.order is None else one.order
+def _order_of(deployment: Deployment) -> float:
+    return _LAST if deployment.order is None else deployment.order
 
 
 def _weights(group: Sequence[Deployment]) -> list[float | None]:
@@ -239,18 +249,18 @@ def _weights(group: Sequence[Deployment]) -> list[float | None]:
     return [None] * len(group)
 
 
-def _item(target: str, weight: float | None, when: Sequence[str]) -> Any:
+def _target_item(target: str, weight: float | None, when: Sequence[str]) -> Any:
     more: dict[str, Any] = {} if weight in (None, 1) else {"weight": weight}
     more |= {"when": list(when)} if when else {}
     return {"target": target, **more} if more else target
 
 
-def _rename(deployments: Sequence[tuple[str, Deployment]], result: Result) -> None:
+def _rename_entries(deployments: Sequence[tuple[str, Deployment]], result: Result) -> None:
     """Rename the entries of these deployments after their providers: the old names become aliases."""
     taken = {*result.names, *result.deployments}
     for name, one in deployments:
         provider = one.entry["model"].partition("/")[0]
-        called = _free(f"{name}-{provider}", taken.__contains__)
+        called = _unused_name(f"{name}-{provider}", taken.__contains__)
         taken.add(called)
         model, *rest = one.entry.items()
         entry = {**dict([model]), "name": called, **{key: value for key, value in rest if key != "name"}}
@@ -258,7 +268,7 @@ def _rename(deployments: Sequence[tuple[str, Deployment]], result: Result) -> No
         one.entry.update(entry)
 
 
-def _free(name: str, taken: Callable[[str], bool]) -> str:
+def _unused_name(name: str, taken: Callable[[str], bool]) -> str:
     number, free = 1, name
     while taken(free):
         number += 1
@@ -269,9 +279,12 @@ def _free(name: str, taken: Callable[[str], bool]) -> str:
 # Attempts
 
 
-def _retries(settings: Mapping[str, Any], result: Result) -> None:
+def _add_retries(settings: Mapping[str, Any], result: Result) -> None:
     attempts = attempts_of(number_of(settings.get("num_retries")))
-    failures, cooldown = _whole(number_of(settings.get("allowed_fails"))), number_of(settings.get("cooldown_time"))
+    failures, cooldown = (
+        _whole_number(number_of(settings.get("allowed_fails"))),
+        number_of(settings.get("cooldown_time")),
+    )
     read = {
         "num_retries": (attempts is not None, "it is not a whole number up to 100"),
         "allowed_fails": (failures is not None, "it is not a whole number"),
@@ -296,11 +309,11 @@ def _retries(settings: Mapping[str, Any], result: Result) -> None:
 
 def attempts_of(retries: Any) -> int | None:
     """Return the number of attempts with so many ``retries`` after the first one."""
-    number = _whole(retries)
+    number = _whole_number(retries)
     return None if number is None or number > 100 else number + 1
 
 
-def _own_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
+def _route_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
     """Return the retries of a route: those of its models, and at least one for each fallback."""
     own = max((one.attempts or 0 for one in result.deployments[name]), default=0)
     common = result.attempts
@@ -309,12 +322,12 @@ def _own_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
     return {"retries": {"attempts": max(own, groups)}}
 
 
-def _whole(value: Any) -> int | None:
+def _whole_number(value: Any) -> int | None:
     is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
     return int(value) if is_whole else None
 
 
-def _balance(settings: Mapping[str, Any], result: Result) -> str | None:
+def _read_balance(settings: Mapping[str, Any], result: Result) -> str | None:
     strategy = settings.get("routing_strategy")
     if strategy is None:
         return None

@@ -13,7 +13,14 @@ import trio
 
 from configfile.document import ConfigError, sentence
 from gateway.commands.load_outputs import LoadOutputs, OutputOptions, write_files
-from gateway.commands.load_plan import LoadOptions, check_alone, check_questions, input_error, planned, wait_before
+from gateway.commands.load_plan import (
+    LoadOptions,
+    check_conditions,
+    check_excluded_options,
+    input_error,
+    planned,
+    wait_before,
+)
 from gateway.commands.terminal import say
 from loadtest.crew.channel import CrewFailed
 from loadtest.crew.opening import capacity_notes, open_load_starter
@@ -49,9 +56,9 @@ def run(options: LoadOptions) -> int:
     interrupt. Except with 2, the report is written."""
     try:
         if options.compare is not None or options.self_test:
-            check_alone(options)
+            check_excluded_options(options)
         if options.compare is not None:
-            check_questions(options)
+            check_conditions(options)
             conditions = tuple(map(parse_condition, options.fail_if))
             with report.reject_misread(*options.compare):
                 return finish(_load_both(*options.compare), options.outputs, conditions, compares=True)
@@ -63,7 +70,7 @@ def run(options: LoadOptions) -> int:
         for note in describe_files(plan):
             say(sentence(note))
         say(sentence(str(token_estimate(plan))))
-        keys = _keys(plan)
+        keys = _target_keys(plan)
         options.outputs.check(has_conditions=bool(plan.fail_if or plan.until))
         wait = wait_before(options)
         ends = EarlyEnds(plan)
@@ -71,7 +78,7 @@ def run(options: LoadOptions) -> int:
             runs = _run_load(plan, keys, outputs, ends, wait)
             runs = runs and outputs.with_remarks(runs)
     except (ConfigError, InvalidReport, Unreachable, CrewFailed, UnknownPart, NotReady, StartTimePassed) as error:
-        click.echo(_message(error), err=True)
+        click.echo(_error_message(error), err=True)
         return UNUSABLE
     if not runs:
         return INTERRUPTED
@@ -80,11 +87,11 @@ def run(options: LoadOptions) -> int:
         say(f"part {part.number} of {part.of}: trigate load merge checks the conditions on all parts together")
     conditions = () if part is not None else tuple(map(parse_condition, plan.fail_if))
     status = finish(runs, options.outputs, conditions, ends.verdicts, part=part)
-    _advise(runs, plan, keys)
+    _print_key_advice(runs, plan, keys)
     return UNUSABLE if ends.was_refused and status != INTERRUPTED else status
 
 
-def _message(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     return error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error)
 
 
@@ -94,7 +101,7 @@ def _overhead_text(test: SelfTest) -> str:
     return f"CPU time: {stream} per stream, {event} per event; delay of an event: {delay} (p99 {worst})"
 
 
-def _keys(plan: Scenario) -> dict[str, Credential]:
+def _target_keys(plan: Scenario) -> dict[str, Credential]:
     """Return the key of each target. Raises ``ConfigError``."""
     found = {target: credential_for(url, plan.key_env, os.environ) for target, url in plan.targets.items()}
     if plan.key_env is not None and not all(key.value for key in found.values()):
@@ -129,17 +136,17 @@ def _run_load(
     except* KeyboardInterrupt:
         click.echo("interrupted; no report", err=True)
     except* (Unreachable, CrewFailed, NotReady, StartTimePassed, ConfigError) as group:
-        failed += _leaves(group)
+        failed += _nested_exceptions(group)
     if failed:
         raise failed[0]
     return runs
 
 
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+def _nested_exceptions(group: BaseExceptionGroup[Exception]) -> list[Exception]:
     """Return the exceptions in nested groups."""
     found: list[Exception] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += _nested_exceptions(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
 
 
@@ -162,10 +169,10 @@ async def _load(
             guards, records = ends.of_run(scenario, target)
             sinks = (*records, *outputs.sinks(scenario, target, values[target]))
             watching = (*shown, outputs.watch, partial(end_early, ends=guards), watch)
-            return await _watched(start(scenario, target, sinks), watching)
+            return await _run_watched(start(scenario, target, sinks), watching)
 
         async def run_unwatched(scenario: Scenario, target: str) -> RunResult:
-            return await _watched(start(scenario, target, ()), ())
+            return await _run_watched(start(scenario, target, ()), ())
 
         for target in plan.targets if wait is not None else ():
             try:
@@ -181,7 +188,7 @@ async def _load(
     return tuple(found)
 
 
-async def _watched(running: LoadUnderWay, watching: Sequence[Watching]) -> RunResult:
+async def _run_watched(running: LoadUnderWay, watching: Sequence[Watching]) -> RunResult:
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, running)
         for watch in watching:
@@ -235,10 +242,10 @@ def finish(
     except OSError as error:
         click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
-    return _status(runs, judged, compares)
+    return _exit_status(runs, judged, compares)
 
 
-def _status(runs: Sequence[RunResult], judged: Sequence[ConditionVerdict], compares: bool) -> int:
+def _exit_status(runs: Sequence[RunResult], judged: Sequence[ConditionVerdict], compares: bool) -> int:
     """Print the failures and return the exit status. ``compares``: the runs are from earlier reports."""
     failures = [one for one in judged if not one.ok]
     for one in failures:
@@ -270,7 +277,7 @@ def _with_advice(error: NotReady, key: Credential, plan: Scenario) -> str:
     return f"{error}\n{sentence(key_advice(key, plan))}" if error.kind == REFUSED else str(error)
 
 
-def _advise(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:
+def _print_key_advice(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:
     """Print advice on rejected keys."""
     for single in runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):

@@ -12,7 +12,7 @@ ENDPOINTS: Final = ("embeddings", "rerank", "completions", "moderations", "image
 NAMES: Final = f"{', '.join(APIS[:-1])} or {APIS[-1]}"
 
 
-class _NamedFile(click.Path):
+class _NonEmptyPath(click.Path):
     """A path that is not empty: an empty path would mean the current directory."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -21,7 +21,7 @@ class _NamedFile(click.Path):
         return super().convert(value, param, ctx)
 
 
-_FILE: Final = _NamedFile(path_type=Path)
+_FILE: Final = _NonEmptyPath(path_type=Path)
 
 
 def _option(*names: str, **more: Any) -> click.Option:

@@ -49,20 +49,24 @@ class OutputOptions:
     def check(self, has_conditions: bool) -> None:
         """Check the options before the load. Raises ``ConfigError``."""
         if self.junit is not None and not has_conditions:
-            raise _wrong("--junit", "there are no conditions to report", "add one, such as --fail-if 'ttft.p95>500ms'")
+            raise _option_error(
+                "--junit", "there are no conditions to report", "add one, such as --fail-if 'ttft.p95>500ms'"
+            )
         paths = [path for path in (self.json, self.html, self.csv, self.junit, self.log) if path is not None]
         for path in paths:
             if not _writable(path):
-                raise _wrong(str(path), "the file cannot be written", "give a file in an existing, writable directory")
+                raise _option_error(
+                    str(path), "the file cannot be written", "give a file in an existing, writable directory"
+                )
             if paths.count(path) > 1:
-                raise _wrong(str(path), "two outputs use the same file", "give each its own file")
+                raise _option_error(str(path), "two outputs use the same file", "give each its own file")
         for option, given, needed, other in (
             ("--as", self.form, "--json FILE", self.json),
             ("--log-events", self.log_events, "--log FILE", self.log),
             ("--log-bodies", self.log_bodies, "--log FILE", self.log),
         ):
             if given and other is None:
-                raise _wrong(option, f"it has no effect without {needed}", f"add {needed}")
+                raise _option_error(option, f"it has no effect without {needed}", f"add {needed}")
 
 
 def _writable(path: Path) -> bool:
@@ -72,7 +76,7 @@ def _writable(path: Path) -> bool:
     return itself and (beside or (path.exists() and not path.is_file()))
 
 
-def _wrong(place: str, found: str, expected: str) -> ConfigError:
+def _option_error(place: str, found: str, expected: str) -> ConfigError:
     return ConfigError((Mistake(place, "", found, expected),))
 
 
@@ -96,7 +100,7 @@ class LoadOutputs:
         try:
             receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
         except MissingSdk:
-            raise _wrong("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
+            raise _option_error("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
         with contextlib.ExitStack() as stack:
             yield cls(options, receivers, stack)
 
@@ -104,13 +108,13 @@ class LoadOutputs:
         """Return the receivers of the records of the next run."""
         found: list[RecordSink] = []
         if self._options.log is not None:
-            found.append(self._opened_log(self._options.log).log_of_run(target, SecretWords.of_load(plan, target, key)))
+            found.append(self._open_log(self._options.log).log_of_run(target, SecretWords.of_load(plan, target, key)))
         if self._receivers:
             self._of_runs[target] = metrics = RunMetrics(self._metrics, plan, target)
             found.append(metrics)
         return tuple(found)
 
-    def _opened_log(self, path: Path) -> RequestLog:
+    def _open_log(self, path: Path) -> RequestLog:
         """Open the log on first use, so that a load that cannot start keeps the previous log."""
         if self._log is None:
             file = _stdout() if path == STDOUT else self._until_closed.enter_context(path.open("wb", buffering=0))
@@ -163,7 +167,7 @@ def _receiver_url(option: str, url: str) -> str:
         good = False
     if not good:
         what = "the URL is not valid"  # not repeated: it may have a password
-        raise _wrong(option, what, "give one that starts with http:// or https://")
+        raise _option_error(option, what, "give one that starts with http:// or https://")
     return url
 
 
@@ -181,31 +185,31 @@ def write_files(
     ``judged`` are the results of the conditions, ``part`` describes the part of a plan that the runs are."""
     if options.json is not None:
         log = options.log.name if options.log not in (None, STDOUT) else ""
-        own = report.dump(runs, log, judged, part, __version__) + b"\n" if options.form is None else _vllm(runs)
-        _write(options.json, own)
+        own = report.dump(runs, log, judged, part, __version__) + b"\n" if options.form is None else _vllm_report(runs)
+        _write_file(options.json, own)
     if options.csv is not None:
         from loadtest.reports.other_files import csv_of
 
-        _write(options.csv, csv_of(runs))
+        _write_file(options.csv, csv_of(runs))
     if options.html is not None:
         from loadtest.reports.page import page
 
         failures = [f"{one.run}: {one.failure}" for one in judged if not one.ok]
         passed = [f"{one.run}: {one.condition}: it is {one.shown}" for one in judged if one.ok]
-        _write(options.html, page(runs, failures, passed=passed).encode())
+        _write_file(options.html, page(runs, failures, passed=passed).encode())
     if options.junit is not None:
         from loadtest.reports.other_files import junit
 
-        _write(options.junit, junit(runs, judged))
+        _write_file(options.junit, junit(runs, judged))
 
 
-def _vllm(runs: Sequence[RunResult]) -> bytes:
+def _vllm_report(runs: Sequence[RunResult]) -> bytes:
     from loadtest.reports.other_files import as_vllm
 
     return as_vllm(runs) + b"\n"
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_file(path: Path, data: bytes) -> None:
     if path == STDOUT:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -83,11 +83,11 @@ def planned(options: LoadOptions) -> Scenario:
     """Return the scenario with the conditions of the options. Raises ``ConfigError`` with the mistakes of both."""
     mistakes: list[Mistake] = []
     try:
-        check_questions(options)
+        check_conditions(options)
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        plan = _with_percentiles(_scenario(options), options.percentiles)
+        plan = _with_percentiles(_build_scenario(options), options.percentiles)
         plan = _with_share(plan, options)
     except ConfigError as error:
         raise ConfigError((*mistakes, *error.mistakes)) from None
@@ -151,14 +151,14 @@ def wait_before(options: LoadOptions) -> float | None:
         raise input_error("--wait-ready", error.found, error.expected) from None
 
 
-def check_alone(options: LoadOptions) -> None:
+def check_excluded_options(options: LoadOptions) -> None:
     """Check that no options of a load accompany ``--compare`` or ``--self-test``. Raises ``ConfigError``."""
     what = "--compare" if options.compare is not None else "--self-test"
     if given := [*map(mask_url, options.targets), *map(_option, (*options.request, *options.load))]:
         raise input_error(what, f"it does not work with {', '.join(given)}", f"leave out {what} or these")
 
 
-def check_questions(options: LoadOptions) -> None:
+def check_conditions(options: LoadOptions) -> None:
     """Check the syntax of conditions and objectives. Raises ``ConfigError``."""
     mistakes: list[Mistake] = []
     for name in QUESTIONS:
@@ -179,11 +179,11 @@ def _option(name: str) -> str:
 OPTION_NAMES: Final = {"count": "-n", "spacing": "--poisson"}
 
 
-def _scenario(options: LoadOptions) -> Scenario:
+def _build_scenario(options: LoadOptions) -> Scenario:
     """Build the scenario of the command line or its file. Raises ``ConfigError``."""
     files = [word for word in options.targets if not _TARGET.fullmatch(word)]
     _check_files(files)
-    targets = _targets([word for word in options.targets if word not in files])
+    targets = _name_targets([word for word in options.targets if word not in files])
     if len(files) > 1:
         raise input_error(
             files[1], "this is a second file", "give one scenario, or URLs that start with http:// or https://"
@@ -207,22 +207,22 @@ def _scenario(options: LoadOptions) -> Scenario:
     content = {"targets": targets, **loop, **options.load}
     if "model" not in request and len(targets) == 1:
         (url,) = targets.values()
-        if _is_good(content, {**request, "model": "any"}):  # query the server only if the rest is valid
+        if _is_valid(content, {**request, "model": "any"}):  # query the server only if the rest is valid
             request["model"] = _only_model(url, request["api"], options)
-    return _built(content, request)
+    return _build(content, request)
 
 
-def _built(content: Mapping[str, Any], request: Mapping[str, Any]) -> Scenario:
+def _build(content: Mapping[str, Any], request: Mapping[str, Any]) -> Scenario:
     """Build a scenario with one kind of request. Raises ``ConfigError`` with the names of options."""
     try:
         return scenario_file.build_scenario(Document("command line", {**content, "requests": [request]}), {})
     except ConfigError as error:
-        raise ConfigError(tuple(map(_of_option, error.mistakes))) from None
+        raise ConfigError(tuple(map(_with_option_name, error.mistakes))) from None
 
 
-def _is_good(content: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+def _is_valid(content: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     try:
-        _built(content, request)
+        _build(content, request)
     except ConfigError:
         return False
     return True
@@ -251,7 +251,7 @@ def _check_files(words: Sequence[str]) -> None:
             raise ConfigError((Mistake(word, "", "this is neither a file nor a URL", "", suggestion=right),))
 
 
-def _of_option(mistake: Mistake) -> Mistake:
+def _with_option_name(mistake: Mistake) -> Mistake:
     """Return the mistake with the name of the option: the user has not seen the scenario that the options became."""
     name = mistake.path.removeprefix("requests[0].").removesuffix(".size")
     if name.startswith("targets"):
@@ -259,7 +259,7 @@ def _of_option(mistake: Mistake) -> Mistake:
     return attrs.evolve(mistake, file="", path=_option(name)) if name.isidentifier() else mistake
 
 
-def _targets(words: Sequence[str]) -> dict[str, str]:
+def _name_targets(words: Sequence[str]) -> dict[str, str]:
     """Return the URLs by name: the given one, or the address if there are several."""
     found: dict[str, str] = {}
     for word in words:
@@ -297,7 +297,7 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
         status, body = fetch(place, _headers(api, key), TIMEOUT)
     except FetchError as error:
         raise _mistake(f"missing, and {mask_url(place)} did not return a list of models: {error}", EXPECTED) from error
-    names = _names(body) if status == 200 else []
+    names = _listed_models(body) if status == 200 else []
     if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
         return names[0]
     if not names:
@@ -312,7 +312,7 @@ def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:
     return {name: value for name, value in request_headers(api, key, ()) if name != "content-type"}
 
 
-def _names(body: bytes) -> Sequence[str]:
+def _listed_models(body: bytes) -> Sequence[str]:
     try:
         value = msgspec.json.decode(body)
     except NOT_JSON:

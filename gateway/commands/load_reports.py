@@ -31,16 +31,16 @@ def compare(
     It is 0, 1 if a question of ``asked`` has the answer yes for any target, 2 if a file cannot be used."""
     try:
         shares = PERCENTILES if percentiles is None else parse_percentiles(percentiles)
-        wide = _margin(margin)
+        wide = _parse_margin(margin)
         with report_file.reject_misread(before, after):
             found = compare_reports(before, after, margin=wide, percentiles=shares)
             if not found.targets:
                 raise InvalidReport(f"{before} and {after} have no common target: compare runs of the same target")
             click.echo(comparison_text.text(found))
             if html is not None:
-                write_atomically(html, _page(before, after, found).encode())
+                write_atomically(html, _html_page(before, after, found).encode())
     except (InvalidReport, Wrong) as error:
-        return _unusable(error)
+        return _report_unusable(error)
     except OSError as error:
         click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
@@ -50,12 +50,12 @@ def compare(
     return FAILED if failures else GOOD
 
 
-def _unusable(error: InvalidReport | Wrong) -> int:
+def _report_unusable(error: InvalidReport | Wrong) -> int:
     click.echo(f"{error.found}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
     return UNUSABLE
 
 
-def _margin(given: str | None) -> float:
+def _parse_margin(given: str | None) -> float:
     """Return the margin as a share. Raises ``Wrong``."""
     if given is None:
         return MARGIN
@@ -65,7 +65,7 @@ def _margin(given: str | None) -> float:
     return float(found[1]) / (100 if found[2] else 1)
 
 
-def _page(before: Path, after: Path, found: LoadComparison) -> str:
+def _html_page(before: Path, after: Path, found: LoadComparison) -> str:
     from loadtest.reports.page import page
 
     try:
@@ -94,5 +94,5 @@ def merge(paths: Sequence[Path], outputs: OutputOptions, fail_if: Sequence[str],
         click.echo(error.list_mistakes("mistakes"), err=True)
         return UNUSABLE
     except (InvalidReport, Wrong) as error:
-        return _unusable(error)
+        return _report_unusable(error)
     return FAILED if whole.interrupted else status

@@ -35,7 +35,7 @@ class Login:
     without: tuple[str, ...] = ()
 
 
-def _of(*providers: str) -> Callable[[ModelEntry], bool]:
+def _forwards_login_of(*providers: str) -> Callable[[ModelEntry], bool]:
     return lambda entry: entry.passthrough_auth and entry.provider.id in providers
 
 
@@ -59,7 +59,9 @@ LOGINS: Mapping[str, Login] = MappingProxyType(
                 *(Setting(("env", name), "") for name in _CLAUDE_KEYS),
                 *(Setting(("env", name), value, "keyed") for name, value in _CLAUDE_HEADER.items()),
             ),
-            {**_CLAUDE_ADDRESS, **_CLAUDE_HEADER}, "{model: anthropic/*, passthrough_auth: true}", _of("anthropic"),
+            {**_CLAUDE_ADDRESS, **_CLAUDE_HEADER},
+            "{model: anthropic/*, passthrough_auth: true}",
+            _forwards_login_of("anthropic"),
             without=_CLAUDE_KEYS,
         ),
         "codex": Login(
@@ -73,7 +75,7 @@ LOGINS: Mapping[str, Login] = MappingProxyType(
                 Setting(("model_providers", "trigate", "requires_openai_auth"), True),
                 Setting(("model_providers", "trigate", "env_http_headers", OWN_KEY), KEY_VARIABLE, "keyed"),
             ),
-            {}, "{model: chatgpt/*, passthrough_auth: true}", _of("chatgpt", "openai"),
+            {}, "{model: chatgpt/*, passthrough_auth: true}", _forwards_login_of("chatgpt", "openai"),
         ),
         "gemini-cli": Login(
             (

@@ -40,18 +40,18 @@ def restore_by(edit: Callable[[str, Settings], str]) -> Callable[[str, Path, Any
 
 def with_members(before: Any, settings: Settings) -> Any:
     """Return the mapping ``before`` with ``settings``."""
-    after = _mapping(before, "the file")
+    after = _require_mapping(before, "the file")
     for path, value in settings:
         holder = after
         for step in path[:-1]:
-            holder[step] = _mapping(holder.get(step, {}), step)
+            holder[step] = _require_mapping(holder.get(step, {}), step)
             holder = holder[step]
         if not (value == {} and isinstance(holder.get(path[-1]), dict)):  # keep an existing mapping
             holder[path[-1]] = value
     return after
 
 
-def _mapping(value: Any, name: str) -> dict[str, Any]:
+def _require_mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unmergeable(f"{name} is a {type(value).__name__}, but must be a mapping")
     return dict(value)
@@ -76,10 +76,10 @@ _VARIABLE = re.compile(r"\s*(?P<export>export\s+)?(?P<name>\w+)\s*=(?P<value>.*)
 
 def _parse_env(text: str) -> dict[str, str]:
     found = (_VARIABLE.fullmatch(line) for line in text.splitlines())
-    return {one["name"]: _unquoted(one["value"].strip()) for one in found if one}
+    return {one["name"]: _unquote(one["value"].strip()) for one in found if one}
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
@@ -87,7 +87,7 @@ def _edit_env(text: str, settings: Settings) -> str:
     lines = text.splitlines()
     for (name,), value in settings:
         plain = re.fullmatch(r"[\w./:@%+,=-]*", value)
-        line = f"{name}={value if plain else _quoted(value)}"
+        line = f"{name}={value if plain else _quote(value)}"
         places = [n for n, old in enumerate(lines) if (found := _VARIABLE.fullmatch(old)) and found["name"] == name]
         for number in places:
             lines[number] = (_VARIABLE.fullmatch(lines[number])["export"] or "") + line  # type: ignore[index]
@@ -103,7 +103,7 @@ def _remove_env(text: str, path: Path) -> str:
     )
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """Return ``value`` in single quotes, which shells do not expand. Raises ``ValueError`` if it contains a quote."""
     if "'" in value or "\n" in value:
         raise ValueError("cannot be quoted")
@@ -208,7 +208,7 @@ def _parse_yaml(text: str) -> Any:
 def _edit_yaml(text: str, settings: Settings) -> str:
     lines = text.splitlines()
     for (name,), value in settings:
-        line = _yaml({name: value}).rstrip("\n")
+        line = _as_yaml({name: value}).rstrip("\n")
         places = [number for number, old in enumerate(lines) if re.match(rf"{re.escape(name)}\s*:", old)]
         if places:
             lines[places[0]] = line
@@ -226,18 +226,18 @@ def _parse_yaml_list(text: str) -> Any:
     return yaml.safe_load(text) or []
 
 
-def _with_item(before: Any, settings: Settings) -> Any:
+def _add_item(before: Any, settings: Settings) -> Any:
     """Return the list ``before`` with the item of ``settings``, identified by its first member."""
     if not isinstance(before, list):
         raise Unmergeable(f"the file is a {type(before).__name__}, but must be a list")
     item = {path[-1]: value for path, value in settings}
-    place = _item_place(before, settings)
+    place = _item_index(before, settings)
     if place is None:
         return [*before, item]
     return [*before[:place], {**before[place], **item}, *before[place + 1 :]]
 
 
-def _item_place(items: Sequence[Any], settings: Settings) -> int | None:
+def _item_index(items: Sequence[Any], settings: Settings) -> int | None:
     (name,), value = settings[0]
     places = (number for number, item in enumerate(items) if isinstance(item, dict) and item.get(name) == value)
     return next(places, None)
@@ -245,13 +245,13 @@ def _item_place(items: Sequence[Any], settings: Settings) -> int | None:
 
 def _edit_yaml_list(text: str, settings: Settings) -> str:
     before = _parse_yaml_list(text)
-    place = _item_place(before, settings)
-    item = _with_item(before, settings)[len(before) if place is None else place]
-    block = _yaml([item])
-    return "\n".join([*text.splitlines(), block]) if place is None else _with_block(text, place, block)
+    place = _item_index(before, settings)
+    item = _add_item(before, settings)[len(before) if place is None else place]
+    block = _as_yaml([item])
+    return "\n".join([*text.splitlines(), block]) if place is None else _replace_block(text, place, block)
 
 
-def _with_block(text: str, place: int, block: str) -> str:
+def _replace_block(text: str, place: int, block: str) -> str:
     """Return ``text`` with ``block`` instead of the item with the index ``place``."""
     lines = text.splitlines()
     nodes = getattr(yaml.compose(text), "value", ())
@@ -264,18 +264,18 @@ def _with_block(text: str, place: int, block: str) -> str:
 
 def _replace_item(text: str, path: Path, block: str) -> str:
     names = list(by_first_member(_parse_yaml_list(text)))
-    return _with_block(text, names.index(path[0]), block) if path[0] in names else text + block
+    return _replace_block(text, names.index(path[0]), block) if path[0] in names else text + block
 
 
-def _yaml(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
 YAML = Notation(_parse_yaml, with_members, _edit_yaml, _remove_yaml, restore_by(_edit_yaml))
 YAML_LIST = Notation(
     _parse_yaml_list,
-    _with_item,
+    _add_item,
     _edit_yaml_list,
     lambda text, path: _replace_item(text, path, ""),
-    lambda text, path, value: _replace_item(text, path, _yaml([value])),
+    lambda text, path, value: _replace_item(text, path, _as_yaml([value])),
 )

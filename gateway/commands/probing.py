@@ -98,23 +98,23 @@ _CITY = {
 _WEATHER = Tool("get_weather", "The weather in a city now", _CITY)
 
 
-def _missing_text(answer: Answer) -> str:
+def _text_fault(answer: Answer) -> str:
     return "" if any(isinstance(block, TextBlock) for block in answer.blocks) else "the answer has no text"
 
 
-def _missing_call(answer: Answer) -> str:
+def _tool_call_fault(answer: Answer) -> str:
     calls = [block for block in answer.blocks if isinstance(block, ToolCallBlock)]
     if not calls:
         return "the model did not call the tool"
     return "" if _has_city(calls[0].input) else "the tool call lacks its argument"
 
 
-def _missing_thinking(answer: Answer) -> str:
+def _thinking_fault(answer: Answer) -> str:
     thought = any(isinstance(block, ReasoningBlock) for block in answer.blocks)
     return "" if thought or (answer.usage and answer.usage.reasoning) else "the answer has no thinking"
 
 
-def _missing_structure(answer: Answer) -> str:
+def _structure_fault(answer: Answer) -> str:
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
     return "" if _has_city(text) else "the answer does not match the JSON schema"
 
@@ -128,12 +128,12 @@ def _has_city(text: str) -> bool:
 
 
 PROBES: Mapping[str, Probe] = {
-    "chat": Probe("Say hello.", _missing_text),
-    "stream": Probe("Say hello.", _missing_text, stream=True),
-    "tools": Probe("What is the weather in Oslo? Call the tool.", _missing_call, stream=True, tools=(_WEATHER,)),
-    "thinking": Probe("Which is larger, 9.11 or 9.9?", _missing_thinking, stream=True,
+    "chat": Probe("Say hello.", _text_fault),
+    "stream": Probe("Say hello.", _text_fault, stream=True),
+    "tools": Probe("What is the weather in Oslo? Call the tool.", _tool_call_fault, stream=True, tools=(_WEATHER,)),
+    "thinking": Probe("Which is larger, 9.11 or 9.9?", _thinking_fault, stream=True,
                       reasoning=Reasoning(effort="low"), max_tokens=4000),
-    "schema": Probe("Name the capital of Norway.", _missing_structure,
+    "schema": Probe("Name the capital of Norway.", _structure_fault,
                     format=Format("json_schema", "capital", _CITY, strict=True)),
 }  # fmt: skip
 NEEDED = ("chat", "stream")
@@ -144,7 +144,7 @@ FEATURES = (*PROBES, COUNT)
 _CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {"responses": {"store": Parameter(False, "store")}}
 
 
-def _call(probe: Probe, api: Api, model: str) -> Request:
+def _build_request(probe: Probe, api: Api, model: str) -> Request:
     return Request(
         api,
         model,
@@ -175,10 +175,10 @@ class ModelTester:
     async def examine(self) -> Checkup:
         outcomes: dict[str, CheckOutcome] = {}
         for name in FEATURES:
-            outcomes[name] = self._skipped(outcomes) or await self._within(name)
+            outcomes[name] = self._skipped_outcome(outcomes) or await self._test_in_time(name)
         return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes, self._names)
 
-    def _skipped(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
+    def _skipped_outcome(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
         """Return the reason to skip the remaining features, ``None`` if there is none."""
         if self._target.entry.passthrough_auth:
             return CheckOutcome("skipped", "clients send their own keys to this provider (passthrough_auth)")
@@ -186,42 +186,44 @@ class ModelTester:
             return CheckOutcome("skipped", "")
         return None
 
-    async def _within(self, feature: str) -> CheckOutcome:
+    async def _test_in_time(self, feature: str) -> CheckOutcome:
         """Test ``feature`` within ``limit`` seconds."""
         start = trio.current_time()
         with trio.move_on_after(self._limit):
             try:
-                outcome = await (self._count() if feature == COUNT else self._try(PROBES[feature]))
+                outcome = await (self._test_token_count() if feature == COUNT else self._run_probe(PROBES[feature]))
             except GatewayError as error:
                 outcome = CheckOutcome("failed", await self._describe(error))
-            return attrs.evolve(outcome, ms=_ms(start))
-        return CheckOutcome("failed", f"no complete response within {self._limit:g} s (--timeout)", _ms(start))
+            return attrs.evolve(outcome, ms=_milliseconds_since(start))
+        return CheckOutcome(
+            "failed", f"no complete response within {self._limit:g} s (--timeout)", _milliseconds_since(start)
+        )
 
     async def _describe(self, error: GatewayError) -> str:
         """Return the error's message, with advice if there is any."""
         advice = await start_advice(self._target.entry.provider.id, self._target.url)
-        return f"{_message(error)}; {advice}" if advice else _message(error)
+        return f"{_error_message(error)}; {advice}" if advice else _error_message(error)
 
-    async def _try(self, probe: Probe) -> CheckOutcome:
+    async def _run_probe(self, probe: Probe) -> CheckOutcome:
         """Send the request of ``probe`` and check its response. Raises ``GatewayError``."""
         recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
-        outgoing = self._codec.write_request(_call(probe, self._api, self._name), recipient)
+        outgoing = self._codec.write_request(_build_request(probe, self._api, self._name), recipient)
         start, first = trio.current_time(), None
-        response = await self._send(self._path(probe.stream), outgoing.body, outgoing.headers)
+        response = await self._send(self._request_path(probe.stream), outgoing.body, outgoing.headers)
         async with response:
             if not probe.stream:
                 answer = fold(self._codec.read_answer(await response.read(LARGEST)))
             else:
-                events, first = await self._events(response, start)
+                events, first = await self._read_events(response, start)
                 answer = fold(events)
         missing = probe.missing(answer)
         return CheckOutcome("absent" if missing else "ok", missing, first_byte_ms=first)
 
-    def _path(self, stream: bool) -> str:
+    def _request_path(self, stream: bool) -> str:
         wire = self._codec.wire
         return wire.root + wire.path.replace("{model}", quote(self._name, safe="/:@")) + wire.suffix("answer", stream)
 
-    async def _events(self, response: UpstreamResponse, start: float) -> tuple[list[Event], float | None]:
+    async def _read_events(self, response: UpstreamResponse, start: float) -> tuple[list[Event], float | None]:
         """Return all events of a stream, and the milliseconds from ``start`` to the first content."""
         framing, reader = self._codec.wire.framing, self._codec.reader()
         splitter = framing.splitter(LARGEST)
@@ -232,10 +234,10 @@ class ModelTester:
                 if (read := framing.parse(raw)) is not None:
                     events += reader.read_event(*read)
             if first is None and any(isinstance(event, CONTENT) for event in events):
-                first = _ms(start)
+                first = _milliseconds_since(start)
         return [*events, *reader.close()], first
 
-    async def _count(self) -> CheckOutcome:
+    async def _test_token_count(self) -> CheckOutcome:
         body = {"model": self._name, "messages": [{"role": "user", "content": "Say hello."}]}
         response = await self._send("/v1/messages/count_tokens", msgspec.json.encode(body), ())
         async with response:
@@ -259,11 +261,11 @@ def _split(splitter: EventSplitter, chunk: bytes) -> list[bytes]:
         raise GatewayError("upstream", f"the stream has an event of more than {LARGEST} bytes") from None
 
 
-def _ms(start: float) -> float:
+def _milliseconds_since(start: float) -> float:
     return round((trio.current_time() - start) * 1000, 1)
 
 
-def _message(error: GatewayError) -> str:
+def _error_message(error: GatewayError) -> str:
     info = error.info
     text = " ".join(info.message.split())
     return f"{info.status} {text}" if len(text) <= 300 else f"{info.status} {text[:299]}…"
@@ -297,21 +299,21 @@ async def start_advice(provider: str, url: str) -> str:
     Otherwise return ""."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    if not is_loopback(parts.hostname or "") or await _listens(parts.hostname or "", port):
+    if not is_loopback(parts.hostname or "") or await _is_listening(parts.hostname or "", port):
         return ""
-    row = _row(provider, port)
+    row = _local_server(provider, port)
     start = f"start {row.title}: {row.start.format(port=port)}" if row is not None else "start the server"
     return f"nothing is listening on {parts.netloc.rpartition('@')[2]}: {start} (or correct base_url)"
 
 
-def _row(provider: str, port: int) -> LocalServer | None:
+def _local_server(provider: str, port: int) -> LocalServer | None:
     """Return the local server of ``provider``, or else the one that usually listens on ``port``."""
     plain = "".join(filter(str.isalnum, provider.lower()))
     named = next((row for row in _ROWS if plain in row.ids), None)
     return named or next((row for row in _ROWS if row.port == port), None)
 
 
-async def _listens(host: str, port: int) -> bool:
+async def _is_listening(host: str, port: int) -> bool:
     try:
         with trio.fail_after(TIMEOUT):
             stream = await trio.open_tcp_stream(host, port)

@@ -116,12 +116,12 @@ def rehearse(
     plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage] | None = None
 ) -> Rehearsal:
     """Simulate a request with ``plan``, where targets are ``out`` or fail as ``supposed``, and all others succeed."""
-    with _unlogged():
-        return _rehearse(plan, supposed, config, out or {})
+    with _silence_log():
+        return _simulate_attempts(plan, supposed, config, out or {})
 
 
 @contextlib.contextmanager
-def _unlogged() -> Iterator[None]:
+def _silence_log() -> Iterator[None]:
     """Disable the log of target states, because the failures are simulated."""
     log = logging.getLogger(HEALTH)
     disabled, log.disabled = log.disabled, True
@@ -131,7 +131,7 @@ def _unlogged() -> Iterator[None]:
         log.disabled = disabled
 
 
-def _rehearse(
+def _simulate_attempts(
     plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage]
 ) -> Rehearsal:
     clock = Clock()
@@ -154,7 +154,7 @@ def _rehearse(
         out_now = conditions.known_outage(step.target) is not None
         if reason is None:
             return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None, in_cooldown=out_now)), None)
-        took = _patience(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
+        took = _content_timeout(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
         clock.now += took
         error = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason, concerns_all=True)
         answer.mark_failed(error)
@@ -164,7 +164,7 @@ def _rehearse(
     raise AssertionError("the policy does not end")
 
 
-def _patience(plan: Plan, outcomes: list[Outcome], target: Target, now: float) -> float:
+def _content_timeout(plan: Plan, outcomes: list[Outcome], target: Target, now: float) -> float:
     """Return the seconds after which a streamed attempt without content times out."""
     left = max(0.0, plan.deadline - now)
     patience = None if plan.route is None else plan.route.first_content

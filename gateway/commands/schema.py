@@ -20,15 +20,15 @@ _GIVEN: Final[Shape] = {"not": {"type": "null"}}
 _KEYS: Final = ("key", "sha256", "keys")
 
 
-def _one_of(*keys: str, given: Shape = _GIVEN) -> Shape:
-    return {"oneOf": [_given(key, given) for key in keys]}
+def _require_one_of(*keys: str, given: Shape = _GIVEN) -> Shape:
+    return {"oneOf": [_require_key(key, given) for key in keys]}
 
 
-def _given(key: str, given: Shape = _GIVEN) -> Shape:
+def _require_key(key: str, given: Shape = _GIVEN) -> Shape:
     return {"required": [key], "properties": {key: given}}
 
 
-def _needs(kind: str, key: str) -> Shape:
+def _storage_rule(kind: str, key: str) -> Shape:
     """The rule that storage of ``type: kind`` requires ``key``."""
     when = {"properties": {"type": {"const": kind}}, "required": ["type"]}
     return {"if": when, "then": {"required": [key], "properties": {key: _KEYED}}}
@@ -37,20 +37,25 @@ def _needs(kind: str, key: str) -> Shape:
 RULES: Final[Mapping[type, Shape]] = {
     Config: {
         "required": ["version"],
-        **_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
+        **_require_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
         "if": {"properties": {"stored_keys": {"const": True}}, "required": ["stored_keys"]},
         "then": {
             "required": ["state_storage"],
             "properties": {"state_storage": {"properties": {"type": {"enum": list(KEEPING_KEYS)}}}},
         },
     },
-    PriceTable: {"anyOf": [{"required": ["input", "output"]}, _given("per", {"type": "object", "minProperties": 1})]},
-    Route: _one_of("target", "targets"),
-    ClientKey: {
-        "anyOf": [_one_of("key", "sha256", "keys"), {**_given("certificate"), "not": {"anyOf": [*map(_given, _KEYS)]}}]
+    PriceTable: {
+        "anyOf": [{"required": ["input", "output"]}, _require_key("per", {"type": "object", "minProperties": 1})]
     },
-    AcceptedKey: _one_of("key", "sha256"),
-    StateStorage: {"allOf": [_needs("sqlite", "path"), _needs("postgres", "connection_string")]},
+    Route: _require_one_of("target", "targets"),
+    ClientKey: {
+        "anyOf": [
+            _require_one_of("key", "sha256", "keys"),
+            {**_require_key("certificate"), "not": {"anyOf": [*map(_require_key, _KEYS)]}},
+        ]
+    },
+    AcceptedKey: _require_one_of("key", "sha256"),
+    StateStorage: {"allOf": [_storage_rule("sqlite", "path"), _storage_rule("postgres", "connection_string")]},
 }
 """Constraints on a mapping besides the types of its keys."""
 

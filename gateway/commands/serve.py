@@ -103,9 +103,9 @@ def run(
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
-            _run(_work, read, adopt, options, log, directory, memory, announce)
+            _run(_serve_as_worker, read, adopt, options, log, directory, memory, announce)
         except CertificateFailed as error:  # it was valid when the supervisor started
-            _say(log, "warning", str(error))
+            _print_or_log(log, "warning", str(error))
             return 1
         return 0
     config = load_or_explain(path)
@@ -115,7 +115,7 @@ def run(
         click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
         return 1
     for kind, text in config.remarks:
-        _say(log, kind, text)
+        _print_or_log(log, kind, text)
     try:
         for remark in certificate_remarks(config):
             _warn_loudly(log, remark)
@@ -131,12 +131,12 @@ def run(
             judge(config)
             _warn_of_settings(config, log)
             _warn_if_open(config, listeners, log)
-            announce = partial(_announce, config, listeners)
-            with _audited(config, listeners):
+            announce = partial(_announce_listeners, config, listeners)
+            with _record_in_audit(config, listeners):
                 if workers == 1:
                     _run(serve_config, config, listeners, announce, options, log, judge)
                     return 0
-                command = _worker(config, (host, port), options)
+                command = _worker_command(config, (host, port), options)
                 return _supervise(config, listeners, workers, announce, command, log, judge)
         except ConfigError as error:  # also for the store, which was opened only now
             click.echo(str(error), err=True)
@@ -155,7 +155,7 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
         one, mock = open_listener(host or LOCAL, PORT if port is None else port), open_listener(LOCAL, 0)
     except BindFailed as error:
         return _bind_failed(error)
-    _run(_demo, demo_config(mock.url), one, mock, pace, options, log)
+    _run(_serve_demo, demo_config(mock.url), one, mock, pace, options, log)
     return 0
 
 
@@ -222,7 +222,7 @@ def _can_audit(config: Config, log: Log) -> bool:
 
 
 @contextlib.contextmanager
-def _audited(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None]:
+def _record_in_audit(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None]:
     """Record the start and the end of the block in the audit."""
     audit, names = Audit(), tuple(key.name for key in config.client_keys)
     places = tuple(one.place for one in listeners)
@@ -233,7 +233,7 @@ def _audited(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None
         audit.log_event("stopped")
 
 
-async def _work(
+async def _serve_as_worker(
     read: Callable[[], Config],
     adopt: Callable[[Config], Sequence[OpenListener]],
     options: Options,
@@ -316,7 +316,7 @@ async def serve_config(
             service.metrics.reloaded(good)
 
     freeze_startup_objects()
-    async with _failed_steps(service.steps), trio.open_nursery() as nursery:
+    async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
         if others is not None:
             nursery.start_soon(others.answer, lambda: served.current)
         report_stale = service.metrics.report_stale_keys
@@ -339,7 +339,7 @@ async def serve_config(
 
 
 @contextlib.asynccontextmanager
-async def _failed_steps(steps: "StepSet | None") -> AsyncIterator[None]:
+async def _raise_step_errors(steps: "StepSet | None") -> AsyncIterator[None]:
     """Raise the ``ConfigError`` of a step that could not start, instead of the server's error about its app."""
     try:
         yield
@@ -372,8 +372,8 @@ def _supervise(
         SharedTables.make(workers) as tables,
     ):
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
-        _run(_try_store, config)
-        _run(_try_steps, config, log)
+        _run(_check_store, config)
+        _run(_check_steps, config, log)
         freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
@@ -408,13 +408,13 @@ def _supervise(
         return _run(run_workers, command, sockets, workers, drain, env, reload, announce, gone)
 
 
-async def _try_store(config: Config) -> None:
+async def _check_store(config: Config) -> None:
     """Open the store once, so that the supervisor reports its problems, and not each worker repeatedly."""
     if (store := await open_store(config)) is not None:
         await store.aclose()
 
 
-async def _try_steps(config: Config, log: Log) -> None:
+async def _check_steps(config: Config, log: Log) -> None:
     """Load, open and close the steps once, for the same reason."""
     if config.steps:
         from gateway.steps.loading import try_steps
@@ -422,7 +422,7 @@ async def _try_steps(config: Config, log: Log) -> None:
         _warn_of_steps(config, await try_steps(config), log)
 
 
-def _worker(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
+def _worker_command(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
     """Return the command of a worker; ``place`` has the overridden host and port.
 
     ``python -m gateway`` would import another ``gateway`` from the current directory; ``-P`` prevents that, except
@@ -444,20 +444,20 @@ def _worker(config: Config, place: tuple[str | None, int | None], options: Optio
 # Messages
 
 
-def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
+def _announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
     names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
     default = config.default or names[0]
-    watch = _watch(config, listeners[0]) if config.ui else None
+    watch = _live_view_text(config, listeners[0]) if config.ui else None
     keyed = config.asks_for_key
     _banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch, keyed)
 
 
-def _watch(config: Config, one: OpenListener) -> str:
+def _live_view_text(config: Config, listener: OpenListener) -> str:
     """Return the URL of the live view, with a remark on the required key."""
     if config.ui_key is not None or config.asks_for_key:
-        return f"{one.url}/ui  (requires a key)"
-    here = one.is_local or one.is_everywhere
-    return f"{one.url}/ui" + ("" if here else "  (set ui_key: this is not a loopback address)")
+        return f"{listener.url}/ui  (requires a key)"
+    here = listener.is_local or listener.is_everywhere
+    return f"{listener.url}/ui" + ("" if here else "  (set ui_key: this is not a loopback address)")
 
 
 def _banner(
@@ -480,7 +480,7 @@ def _banner(
     if (width := columns(sys.stdout)) is not None:
         models = fold(models, width, " " * len("models  "))
     lines = [
-        f"{click.style(who, bold=True)} is listening on {', '.join(_place(one) for one in listeners)}",
+        f"{click.style(who, bold=True)} is listening on {', '.join(_styled_address(one) for one in listeners)}",
         models.replace("models", click.style("models", dim=True), 1),
         f"{click.style('try', dim=True)}     {listeners[0].curl}/v1/chat/completions{key} -d "
         f"{shlex.quote(json.dumps(body))}",
@@ -492,12 +492,12 @@ def _banner(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail either
 
 
-def _place(one: OpenListener) -> str:
-    everywhere = " (and all other addresses of this machine)" if one.is_everywhere else ""
-    return f"{click.style(one.place, fg='cyan')}{everywhere}"
+def _styled_address(listener: OpenListener) -> str:
+    everywhere = " (and all other addresses of this machine)" if listener.is_everywhere else ""
+    return f"{click.style(listener.place, fg='cyan')}{everywhere}"
 
 
-def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
+def _print_or_log(log: Log, kind: Remark, text: str, **style: Any) -> None:
     """Print a remark for the operator, or log it if the log is JSON."""
     if log.readable:
         say(sentence(f"{'WARNING' if style else kind}: {text}"), **style)
@@ -506,7 +506,7 @@ def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
 
 
 def _warn_loudly(log: Log, text: str) -> None:
-    _say(log, "warning", text, fg="red", bold=True)
+    _print_or_log(log, "warning", text, fg="red", bold=True)
 
 
 def _warn_of_settings(config: Config, log: Log) -> None:
@@ -536,7 +536,7 @@ def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -
     )
 
 
-async def _demo(
+async def _serve_demo(
     config: Config, one: OpenListener, mock_one: OpenListener, pace: float, options: Options, log: Log
 ) -> None:
     from gateway.mock.server import create_mock  # only the demo needs the mock
@@ -550,6 +550,6 @@ async def _demo(
     freeze_startup_objects()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))
-        announce = partial(_announce, config, [one])
+        announce = partial(_announce_listeners, config, [one])
         await serve(app, [one.sock], state=lifecycle, drain=config.drain, ready=announce)
         nursery.cancel_scope.cancel()

@@ -67,7 +67,7 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with
         say(error.message)
         return 2
     for name, trial in trials.items():
-        for line in _lines(name, trial, with_texts=with_texts):
+        for line in _trial_lines(name, trial, with_texts=with_texts):
             click.echo(line)
     return 1 if any(trial.is_refused for trial in trials.values()) else 0
 
@@ -110,7 +110,7 @@ def _request_api(members: dict[str, object]) -> Api | None:
         return None
     if "inferenceConfig" in members or "modelId" in members or _is_converse(messages):
         return "converse"
-    return "messages" if "system" in members or "anthropic_version" in members else _of_messages(messages, members)
+    return "messages" if "system" in members or "anthropic_version" in members else _api_of_messages(messages, members)
 
 
 def _is_converse(messages: list[object]) -> bool:
@@ -120,7 +120,7 @@ def _is_converse(messages: list[object]) -> bool:
     return bool(parts) and not any(isinstance(part, dict) and "type" in part for part in parts)
 
 
-def _of_messages(messages: list[object], members: dict[str, object]) -> Api:
+def _api_of_messages(messages: list[object], members: dict[str, object]) -> Api:
     roles = {one.get("role") for one in messages if isinstance(one, dict)}
     only_messages = roles <= {"user", "assistant"} and "max_tokens" in members
     return "messages" if only_messages and "max_completion_tokens" not in members else "chat"
@@ -153,7 +153,7 @@ def read_events(api: Api, data: bytes) -> list[list[Event]]:
     if _members(data):
         others = split_other_choices(data, api) if api in MEMBERS else []
         choices = [list(codec.read_answer(body)) for body in (data, *others)]
-        return [[*_unread_item(unread, api, data, choices), *choices[0]], *choices[1:]]
+        return [[*_unread_texts_event(unread, api, data, choices), *choices[0]], *choices[1:]]
     readers: dict[int, Reader] = {}
     found: dict[int, list[Event]] = {0: []}
     framing = framing_of(data)
@@ -164,7 +164,7 @@ def read_events(api: Api, data: bytes) -> list[list[Event]]:
                 choice: readers.setdefault(choice, codec.reader()).read_event(name, part)
                 for choice, part in split_choices(api, text).items()
             }
-            found[0] += _unread_item(unread, api, text, tuple(events.values()))
+            found[0] += _unread_texts_event(unread, api, text, tuple(events.values()))
             for choice, read in events.items():
                 found.setdefault(choice, []).extend(read)
     for choice, reader in readers.items():
@@ -172,15 +172,15 @@ def read_events(api: Api, data: bytes) -> list[list[Event]]:
     return [found[choice] for choice in sorted(found)]
 
 
-def _unread_item(unread: UnreadTexts, api: Api, data: bytes, choices: Sequence[Sequence[Event]]) -> list[Event]:
+def _unread_texts_event(unread: UnreadTexts, api: Api, data: bytes, choices: Sequence[Sequence[Event]]) -> list[Event]:
     """Return the texts in a provider's bytes that its events do not have, as one event."""
     texts = unread.find(data, [event for events in choices for event in events])
     return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
 
-def _lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
+def _trial_lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
     yield f"{name}: {trial.texts} text{'' if trial.texts == 1 else 's'}"
-    rows = [_row(one, with_text=with_texts) for one in trial.findings]
+    rows = [_finding_row(one, with_text=with_texts) for one in trial.findings]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -194,7 +194,7 @@ def _lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
         yield f"The gateway would refuse this {name}, because of {', '.join(dict.fromkeys(refusing))}."
 
 
-def _row(found: TriedFinding, *, with_text: bool) -> tuple[str, ...]:
+def _finding_row(found: TriedFinding, *, with_text: bool) -> tuple[str, ...]:
     finding = found.finding
     passage, place = finding.passage, f"{finding.start}-{finding.end}"
     text = (repr(passage.text[finding.start : finding.end]),) if with_text else ()

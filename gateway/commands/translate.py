@@ -44,7 +44,7 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
         click.echo(f"rejected with status {error.info.status}: {error.info.message}", err=True)
         return 1
     click.echo(msgspec.json.format(outgoing.body, indent=2))
-    _report(outgoing)
+    _print_report(outgoing)
     if strict and (lost := losses(outgoing.dropped)):
         click.echo(f"--strict: the translation loses {', '.join(lost)}", err=True)
         return 1
@@ -61,7 +61,7 @@ def translated(value: Any, source: Api, target: Api, model: str | None, quirks: 
     return CODECS[target].write_request(call, Recipient(model, Issuer("", ""), quirks_of(quirks, model)))
 
 
-def _report(outgoing: Outgoing) -> None:
+def _print_report(outgoing: Outgoing) -> None:
     for name, value in outgoing.headers:
         click.echo(f"header   {name}: {value}", err=True)
     lost = losses(outgoing.dropped)

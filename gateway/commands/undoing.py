@@ -84,14 +84,14 @@ def remove_stale(earlier: WrittenFile | None, text: str, settings: Settings) -> 
         return text
     paths = set(paths_of(earlier.format, settings))
     gone = [change for change in earlier.changes if change.path not in paths]
-    return revert(earlier.format, text, _ours(earlier, text, gone))
+    return revert(earlier.format, text, _values_to_restore(earlier, text, gone))
 
 
 def revert_write(written: WrittenFile, text: str) -> tuple[str, list[Way]]:
     """Return ``text`` without the written settings, and the paths whose values were changed since and stay.
 
     Raises ``Unmergeable``."""
-    ours = _ours(written, text, written.changes)
+    ours = _values_to_restore(written, text, written.changes)
     stands = values_at(written.format, text, [change.path for change in written.changes])
     kept = [
         change.path
@@ -101,7 +101,7 @@ def revert_write(written: WrittenFile, text: str) -> tuple[str, list[Way]]:
     return revert(written.format, text, ours, written.holders), kept
 
 
-def _ours(written: WrittenFile, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
+def _values_to_restore(written: WrittenFile, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
     """Return the values to restore, by path, for settings that ``text`` still has as they were written."""
     stands = values_at(written.format, text, [change.path for change in changes])
     return {

@@ -192,7 +192,7 @@ def _fill_caches() -> None:
     """Read a configuration and the demo's, and search for models as commands do, to fill all caches."""
     import httpx2
 
-    from gateway.commands.choosing import ConfiguredOffer, for_claude
+    from gateway.commands.choosing import ConfiguredOffer, models_for_claude
     from gateway.commands.demo import demo_config
     from gateway.config.loading import from_mapping
     from gateway.routing.router import Router
@@ -203,7 +203,7 @@ def _fill_caches() -> None:
     Router(read)
     Router(demo_config("http://127.0.0.1:1"))
     httpx2.Client().close()
-    for_claude(ConfiguredOffer(read))
+    models_for_claude(ConfiguredOffer(read))
 
 
 def _await_as_parent(asked: dict[str, Any], teller: int, *streams: int) -> None:

@@ -10,7 +10,7 @@ import click
 import pytest
 import yaml
 
-from gateway.commands.explaining import explain, suppositions
+from gateway.commands.explaining import explain, parse_assumptions
 from gateway.commands.rehearsal import KINDS, Rehearsal, rehearse
 from gateway.config.loading import Config, from_mapping
 from gateway.routing.plan import Outage, Plan
@@ -38,7 +38,7 @@ def planned(name: str = "best", **more: Any) -> tuple[Config, Plan]:
 
 def rehearsed(supposed: str, name: str = "best", **more: Any) -> Rehearsal:
     loaded, plan = planned(name, **more)
-    return rehearse(plan, suppositions([supposed], plan), loaded)
+    return rehearse(plan, parse_assumptions([supposed], plan), loaded)
 
 
 def tried(found: Rehearsal) -> list[tuple[str, str | None]]:
@@ -110,13 +110,13 @@ def test_every_reason_can_be_supposed():
 )
 def test_a_supposition_that_makes_no_sense_is_refused(given, says):
     with pytest.raises(click.UsageError, match=says.replace("(", r"\(")):
-        suppositions([given], planned()[1])
+        parse_assumptions([given], planned()[1])
 
 
 def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
     _, plan = planned()
-    assert suppositions(["vllm/gpu-1-model=quota"], plan) == {"gpu-1": "quota"}
-    found = suppositions(["gpu-*=timeout", " gpu-2=gone , cloud=quota"], plan)
+    assert parse_assumptions(["vllm/gpu-1-model=quota"], plan) == {"gpu-1": "quota"}
+    found = parse_assumptions(["gpu-*=timeout", " gpu-2=gone , cloud=quota"], plan)
     assert found == {"gpu-1": "timeout", "gpu-2": "gone", "cloud": "quota"}
 
 

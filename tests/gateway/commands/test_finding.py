@@ -13,8 +13,8 @@ from gateway.commands.choosing import (
     ConfiguredOffer,
     RunningGateway,
     default_models,
-    for_claude,
-    for_codex,
+    model_for_codex,
+    models_for_claude,
 )
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
@@ -213,12 +213,12 @@ def offer(entries, **more):
 
 
 def test_claudes_own_names_are_left_alone_where_they_are_served():
-    assert for_claude(offer(WILD)) == {}
-    assert for_claude(offer([*LOCAL, *WILD], model_aliases=ALIASES)) == {}
+    assert models_for_claude(offer(WILD)) == {}
+    assert models_for_claude(offer([*LOCAL, *WILD], model_aliases=ALIASES)) == {}
 
 
 def test_smart_and_fast_are_for_the_large_and_the_small_if_no_claude_is_served():
-    assert for_claude(offer([*LOCAL, WILD[1]], model_aliases=ALIASES)) == {
+    assert models_for_claude(offer([*LOCAL, WILD[1]], model_aliases=ALIASES)) == {
         "fable": "smart", "opus": "smart", "sonnet": "smart", "haiku": "fast", "pinned": "smart",
         "claude_window": "128000",
     }  # fmt: skip
@@ -226,13 +226,13 @@ def test_smart_and_fast_are_for_the_large_and_the_small_if_no_claude_is_served()
 
 def test_without_aliases_it_is_the_default():
     entries = [LOCAL[0], {**LOCAL[1], "default": True}]
-    assert set(for_claude(offer(entries)).values()) == {"vllm/small", "128000"}
-    assert set(for_claude(offer(LOCAL)).values()) == {"vllm/large", "128000"}
+    assert set(models_for_claude(offer(entries)).values()) == {"vllm/small", "128000"}
+    assert set(models_for_claude(offer(LOCAL)).values()) == {"vllm/large", "128000"}
 
 
 def test_single_claude_models_serve_their_nearest_tiers():
     entries = [*LOCAL, provider("anthropic/claude-sonnet-4-5", NOWHERE), provider("router/claude-haiku-4.5", NOWHERE)]
-    assert for_claude(offer(entries, model_aliases=ALIASES)) == {
+    assert models_for_claude(offer(entries, model_aliases=ALIASES)) == {
         "fable": "claude-sonnet-4-5", "opus": "claude-sonnet-4-5", "sonnet": "claude-sonnet-4-5",
         "haiku": "router/claude-haiku-4.5", "pinned": "claude-sonnet-4-5", "claude_window": "200000",
     }  # fmt: skip
@@ -242,16 +242,18 @@ def test_claude_code_gets_the_smallest_window_of_its_unknown_models():
     """It would take them for models of a million tokens."""
     entries = [provider("openai/gpt-5.1", NOWHERE), provider("openai/gpt-4o", NOWHERE)]
     aliases = {"smart": {"target": "openai/gpt-5.1"}, "fast": {"target": "openai/gpt-4o"}}
-    assert for_claude(offer(entries, model_aliases=aliases))["claude_window"] == "128000"
-    assert for_claude(offer(entries[:1]))["claude_window"] == "272000"
-    assert "claude_window" not in for_claude(offer([provider("anthropic/claude-opus-4-8", NOWHERE)]))
+    assert models_for_claude(offer(entries, model_aliases=aliases))["claude_window"] == "128000"
+    assert models_for_claude(offer(entries[:1]))["claude_window"] == "272000"
+    assert "claude_window" not in models_for_claude(offer([provider("anthropic/claude-opus-4-8", NOWHERE)]))
 
 
 def test_codex_gets_a_model_that_it_knows():
-    assert for_codex(offer(WILD)) == {"model": CODEX_KNOWS[0]}
-    assert for_codex(offer([*LOCAL, provider("azure/gpt-5.5", NOWHERE)], model_aliases=ALIASES)) == {"model": "gpt-5.5"}
+    assert model_for_codex(offer(WILD)) == {"model": CODEX_KNOWS[0]}
+    assert model_for_codex(offer([*LOCAL, provider("azure/gpt-5.5", NOWHERE)], model_aliases=ALIASES)) == {
+        "model": "gpt-5.5"
+    }
     default = {**provider("openai/gpt-6-luna", NOWHERE), "default": True}
-    assert for_codex(offer([default, *WILD])) == {"model": "openai/gpt-6-luna"}
+    assert model_for_codex(offer([default, *WILD])) == {"model": "openai/gpt-6-luna"}
 
 
 @pytest.mark.parametrize(
@@ -259,9 +261,9 @@ def test_codex_gets_a_model_that_it_knows():
     [("openai/gpt-5.1", 272_000), ("x/Claude-Sonnet-4.5", 200_000), ("openai/gpt-4o", 128_000), ("vllm/mine", 128_000)],
 )
 def test_codex_gets_the_window_of_an_unknown_model(model, tokens):
-    assert for_codex(offer([provider(model, NOWHERE)])) == {"model": model, "window": tokens}
+    assert model_for_codex(offer([provider(model, NOWHERE)])) == {"model": model, "window": tokens}
     named = offer([provider(model, NOWHERE)], model_aliases={"smart": {"target": model}})
-    assert for_codex(named)["window"] == tokens
+    assert model_for_codex(named)["window"] == tokens
 
 
 def test_the_window_goes_into_codexs_file_as_a_number(home, capsys):
@@ -288,6 +290,6 @@ def test_the_gateway_and_its_config_offer_the_same():
         asked = RunningGateway(f"http://127.0.0.1:{port}", None, known)
         assert asked.names == known.names
         for name in ("smart", "claude-opus-9", "anthropic/x y", "vllm/large", "none", "vllm"):
-            assert asked.problem(name) == known.problem(name)
-        assert for_codex(asked) == for_codex(known)
-        assert for_claude(asked) == for_claude(known)
+            assert asked.rejection_reason(name) == known.rejection_reason(name)
+        assert model_for_codex(asked) == model_for_codex(known)
+        assert models_for_claude(asked) == models_for_claude(known)

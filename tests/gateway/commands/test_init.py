@@ -14,7 +14,16 @@ from threading import Thread
 import pytest
 import yaml
 
-from gateway.commands.init import CLOUDS, SHARED_KEYS, STARTS, Local, configuration, keyed_rows, local, start_of
+from gateway.commands.init import (
+    CLOUDS,
+    SHARED_KEYS,
+    STARTS,
+    Local,
+    configuration,
+    local,
+    providers_with_keys,
+    start_of,
+)
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
@@ -261,7 +270,7 @@ def test_a_key_of_a_cloud_is_used_where_its_region_is_known_and_else_waits_in_a_
 
 
 def test_one_key_makes_one_entry():
-    rows = keyed_rows(dict.fromkeys({row.key_env or "" for row in CATALOG.values()} - {""}, "k"))
+    rows = providers_with_keys(dict.fromkeys({row.key_env or "" for row in CATALOG.values()} - {""}, "k"))
     names = [row.key_env for row in rows]
     assert len(names) == len(set(names))
 
