@@ -231,6 +231,7 @@ class StepSession:
 
         async with trio.open_nursery() as nursery:
             for step in steps:
+                self.records.of(step.name, at)  # in the order of the file
                 nursery.start_soon(judge, step, nursery.cancel_scope)
         if refused:
             raise refused[0]

@@ -36,6 +36,9 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "poor": {"action": "refuse"},
     "cached": {"action": "mask", "at": ["response"]},
     "clean": {"action": "refuse", "at": ["response"]},
+    "several": {"use": "secrets", "at": ["request"]},
+    "several-tools": {"use": "tools", "at": ["request"], "with": {"allow": ["x"]}, "for": {"clients": ["several"]}},
+    "several-mask": {"action": "mask", "at": ["request"], "for": {"clients": ["several"]}},
 }
 
 
@@ -288,3 +291,10 @@ def test_a_mask_in_the_name_of_a_member_is_a_refusal(gateway, upstream, model):
     assert b"content_filter" in body
     assert headers["x-trigate-refused-by"] == "mask"
     assert b"falcon" not in body
+
+
+def test_the_header_has_the_steps_in_the_order_of_the_file(gateway, upstream):
+    """Steps that cannot mask run at the same time, and one with nothing to read is listed as well."""
+    upstream.script(Script(text="fine"))
+    _, headers, _ = ask(gateway, "several", "about falcon-12")
+    assert headers["x-trigate-steps"] == "several=ok, several-tools=ok, several-mask=masked"
