@@ -14,6 +14,8 @@ from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.config.steps import StepSettings
+from gateway.steps.kinds import KINDS
 
 _KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, FILE]}
 _GIVEN: Final[Shape] = {"not": {"type": "null"}}
@@ -69,5 +71,20 @@ def run() -> int:
 def schema() -> dict[str, Any]:
     """Return the schema of a whole file."""
     found = json_schema.json_schema(Config, RULES)
+    _add_kinds(found["$defs"])
     head = {"$schema": found["$schema"], "title": "trigate", "description": "The configuration of trigate."}
     return {**head, **found}
+
+
+def _add_kinds(definitions: dict[str, Any]) -> None:
+    """Add the settings of the built-in kinds of steps, and the rule that ``use`` selects them."""
+    rules = []
+    for row in KINDS.values():
+        kind = json_schema.json_schema(row.settings_class, {})
+        definitions |= {name: shape for name, shape in kind["$defs"].items() if name not in definitions}
+        name = row.settings_class.__name__
+        definitions[name] = {key: value for key, value in kind.items() if key not in ("$schema", "$defs")}
+        required = ["with"] if "required" in kind else []
+        settings = {"required": required, "properties": {"with": {"$ref": f"#/$defs/{name}"}}}
+        rules.append({"if": {"properties": {"use": {"const": row.name}}, "required": ["use"]}, "then": settings})
+    definitions[StepSettings.__name__]["allOf"] = rules

@@ -84,6 +84,7 @@ CLASSES: Mapping[str, type] = {
     "steps": steps.StepSettings,
     "for": steps.StepScope,
     "refusal": steps.StepRefusal,
+    **{row.name: row.settings_class for row in KINDS.values()},
     "counters": counters.CounterSettings,
     "cache": cached_answers.AnswerCacheSettings,
     "cache of a name or a client": cached_answers.CacheUse,

@@ -139,6 +139,8 @@ FULL: dict[str, Any] = {
             "refusal": {"as": "stop", "message": "No."},
         },
         {"use": "guards.acme:Guard.check", "action": "report", "for": "on_request", "hold": "nothing"},
+        {"use": "pii", "with": {"labels": ["email"]}},
+        {"use": "http", "with": {"url": "https://guard.internal", "key": "$KEY"}},
     ],
 }
 LEGACY: dict[str, Any] = {
@@ -328,6 +330,8 @@ def test_each_key_takes_the_values_that_check_takes(place):
         ({"model_providers": [{"model": "gpt-4o"}]}, "a model without a provider"),
         ({"model_providers": [None]}, "an empty item"),
         ({"llm_providers": [{"model": "openai/gpt-4o"}]}, "both names of one list"),
+        ({"steps": [{"use": "pii", "with": {"lables": ["email"]}}]}, "an unknown setting of a kind of step"),
+        ({"steps": [{"use": "http"}]}, "a service without a URL"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
