@@ -9,6 +9,7 @@ from gateway.config.listening import LegacyListener, LegacyListeners, Listener
 from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Overrides
+from gateway.steps.kinds import KINDS
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 from tests.pages.configuration import CLASSES, PAGE, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
@@ -33,7 +34,8 @@ def test_every_key_that_is_read_is_explained(cls):
 
 def test_every_class_of_the_configuration_has_its_table():
     classes = classes_of(Config)
-    assert set(classes) == {*CLASSES.values(), LegacyListeners, LegacyListener}
+    kinds = {row.settings_class for row in KINDS.values()}
+    assert {*classes, *kinds} == {*CLASSES.values(), LegacyListeners, LegacyListener}
     without_effect = {cls for cls in classes if any(field.key.ignored for field in keys_of(cls).values())}
     assert set(WITHOUT_EFFECT.values()) == without_effect
 
