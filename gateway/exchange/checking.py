@@ -209,7 +209,9 @@ def begin_session(
     if not steps:
         return None
     configured.lease(scope)
-    record.steps = records = StepRecords(frozenset(step.name for step in steps if step.only_reports))
+    records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch
+    if records is None:
+        record.steps = records = StepRecords(frozenset(one.name for one in configured.steps if one.only_reports))
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)

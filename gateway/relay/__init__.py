@@ -11,4 +11,5 @@
 - ``pass_through``: any path of a provider; ``passed_websockets``: upgrades there.
 - ``kept``: objects that providers store, in the forms of ``kept_forms``; ``kept_uploads``: Google's uploads.
 - ``batches``: lists of requests; ``new_batches``: the members that create one; ``batch_models``: their models;
-  ``batch_costs``: their costs."""
+  ``batch_costs``: their costs;
+  ``line_checks``: the operator's steps for them."""

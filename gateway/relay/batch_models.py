@@ -45,11 +45,12 @@ MAX_RECORDED_MODELS: Final = 100
 class BatchSummary(msgspec.Struct, frozen=True):
     """A stored summary of a batch's requests: the first models, each with its path, and the expected usage.
 
-    ``tokens`` and ``usd`` (nano-dollars) are sums over all requests."""
+    ``tokens`` and ``usd`` (nano-dollars) are sums over all requests. ``steps`` are the operator's that checked them."""
 
     named: tuple[tuple[str, str], ...]
     tokens: int = 0
     usd: int = 0
+    steps: tuple[str, ...] = ()
 
     def __add__(self, other: "BatchSummary") -> "BatchSummary":
         return BatchSummary((*self.named, *other.named), self.tokens + other.tokens, self.usd + other.usd)

@@ -6,7 +6,7 @@ usage."""
 import contextlib
 import logging
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from gateway.allowances.allowance import Consumption
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
@@ -25,6 +26,7 @@ from gateway.relay.batch_costs import ResultLines, ended_batch
 from gateway.relay.batch_models import BatchModels, BatchSummary, read_summary
 from gateway.relay.kept import KeptRequest, member_of, reader_for
 from gateway.relay.new_batches import NewBatch
+from gateway.relay.relaying import RelayedRequest
 from gateway.relay.uploads import FileUpload, read_file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
@@ -33,6 +35,9 @@ from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
+
+if TYPE_CHECKING:
+    from gateway.relay.line_checks import BatchChecks
 
 log = logging.getLogger("trigate.state")
 
@@ -66,10 +71,15 @@ class FileRequest(KeptRequest):
     """A file upload, possibly for a batch."""
 
     _upload: FileUpload | None = None
+    _checks: "BatchChecks | None" = None
     _models: BatchModels | None = None
 
     async def answer(self) -> Response:
-        if self.method == "POST" and self.api == "chat" and not self.is_json:
+        self._checks = await checks_of(self)
+        is_read = self.method == "POST" and self.api == "chat" and not self.is_json
+        if self._checks is not None and not is_read:
+            self._checks.refuse_file()
+        if is_read:
             usable_accounts = self.usable_accounts()
             named = self._select_account(()) if self.chosen_provider is not None or len(usable_accounts) < 2 else None
             self._models = BatchModels(self, named, usable_accounts)
@@ -77,6 +87,7 @@ class FileRequest(KeptRequest):
             self._upload = await read_file_upload(
                 self.relaying,
                 lambda: BatchLines(self._rewriter.rewrite, check_members, may_lack_model=may_lack_model),
+                self._checks,
             )
         return await super().answer()
 
@@ -87,10 +98,13 @@ class FileRequest(KeptRequest):
         await super().store_object(body)
         id, inventory = await offload(len(body), member_of, body, "id"), self.service.inventory
         lines = None if self._upload is None else self._upload.lines
+        if lines is not None and self._checks is not None and id:
+            self._checks.note_file(self.owner, _TEXT.decode(id))
         if lines is None or lines.lacks_model:  # no summary: a limit that is added later rejects the file
             return
         if self._models is not None and self._models.summary.named and inventory is not None and id:
-            known = msgspec.json.encode(self._models.summary)
+            steps = () if self._checks is None else tuple(sorted(self._checks.names))
+            known = msgspec.json.encode(msgspec.structs.replace(self._models.summary, steps=steps))
             note = KeptObject(self.owner, BATCH_FILES, _note_id(BATCH_FILES, _TEXT.decode(id)), known)
             await self.write_inventory(partial(inventory.put, note))
 
@@ -126,6 +140,7 @@ class BatchRequest(KeptRequest):
     """A batch of OpenAI or a compatible provider."""
 
     _queried_account: Account | None = None
+    _line_checks: "BatchChecks | None" = None
     _own_account: Account | None = None  # of the models of a new batch
     _summary: BatchSummary | None = None  # of the requests that it starts
 
@@ -137,8 +152,30 @@ class BatchRequest(KeptRequest):
         self._queried_account = account
         return await super()._send_to(account, found, body)
 
+    async def answer(self) -> Response:
+        checks = await checks_of(self)
+        if checks is not None and self._has_lines:
+            self._line_checks = checks
+        elif checks is not None:
+            checks.use_for_response()
+        return await super().answer()
+
+    def relayed_request(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
+        request, checks = super().relayed_request(planned, filter), self._line_checks
+        return request if checks is None else attrs.evolve(request, check_line=checks.check_result)
+
+    async def _steps_of_file(self, file: str) -> frozenset[str]:
+        """Return the names of the steps that have checked an input file."""
+        noted: frozenset[str] = (await imported(_LINE_CHECKS)).noted_steps(self.owner, file)
+        summary = None if noted else await self._file_summary(file)
+        return noted if summary is None else frozenset(summary.steps)
+
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
+        if (checks := await checks_of(self)) is not None and body and not self.path_ids:
+            body = await (await imported(_LINE_CHECKS)).check_batch(checks, body, self.endpoint)
+            for file in NewBatch.of(body).files if self.endpoint == "batches" else ():
+                checks.require_checked(await self._steps_of_file(file))
         return await self._checked_batch(body) if body and not self.path_ids else body
 
     def _select_account(self, found: tuple[FoundId, ...]) -> Account:
@@ -227,6 +264,11 @@ class BatchRequest(KeptRequest):
     def _is_results(self) -> bool:
         return self.method == "GET" and self.steps_after_root()[-1:] == ["results"]
 
+    @property
+    def _has_lines(self) -> bool:
+        """Whether the response consists of lines in JSON."""
+        return self._is_results
+
     async def _bill_once(self, filter: AnswerFilter) -> None:
         """Bill the usage in the response, unless it was billed before; a finished batch releases its reservation."""
         assert self._queried_account is not None, "it was asked"
@@ -280,6 +322,17 @@ class BatchRequest(KeptRequest):
             return False
 
 
+_LINE_CHECKS: Final = "gateway.relay.line_checks"
+
+
+async def checks_of(request: KeptRequest) -> "BatchChecks | None":
+    """Return the operator's steps for a request about batches, ``None`` if none are configured."""
+    if request.service.steps is None:
+        return None
+    checks: BatchChecks = (await imported(_LINE_CHECKS)).BatchChecks(request.relaying.exchange)
+    return checks
+
+
 class ContentRequest(BatchRequest):
     """The content of a file, which may contain results of a batch with unknown usage.
 
@@ -317,8 +370,12 @@ class ContentRequest(BatchRequest):
         return (*(() if note is None else (note.billing_key,)), *usage, f"lines of {file}")
 
     @property
+    def _has_lines(self) -> bool:
+        return True
+
+    @property
     def _passed_headers(self) -> tuple[str, ...]:
-        return () if self._is_results else super()._passed_headers
+        return () if self._is_results or self._line_checks is not None else super()._passed_headers
 
     def _filter(self, account: Account) -> AnswerFilter:
         if not self._is_results:

@@ -235,7 +235,7 @@ class _ServedRoute:
 
         async def read_and_answer(exchange: Exchange) -> Response:
             if service.steps is not None:
-                sys.modules[_GATE].check_endpoint(exchange.context, endpoint.name)
+                sys.modules[_GATE].check_endpoint(exchange.context, endpoint.name, (route.method, route.path))
             relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
             read = _imported_function(route.read)
             relayed = await read(*route.passing, relaying.Relaying(endpoint.name, incoming, exchange), names)

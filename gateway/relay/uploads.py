@@ -5,7 +5,7 @@ because a mistake in its last line rejects the whole file."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -26,6 +26,9 @@ from providers.endpoints.multipart import (
     parse_boundary,
 )
 from streams.errors import GatewayError, invalid
+
+if TYPE_CHECKING:
+    from gateway.relay.line_checks import BatchChecks, LineBuffer
 
 
 class ChainedPieces:
@@ -279,10 +282,12 @@ class FileUpload:
     lines: BatchLines | None = None
 
 
-async def read_file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> FileUpload:
+async def read_file_upload(
+    relaying: Relaying, lines: Callable[[], BatchLines], checks: "BatchChecks | None" = None
+) -> FileUpload:
     """Read the client's file upload up to its purpose, and return its body for a provider.
 
-    A batch file is read completely, by a new reader from ``lines``.
+    A batch file is read completely, by a new reader from ``lines``, after the operator's ``checks``.
 
     Raises ``GatewayError``: 400 for an invalid multipart body or line, 403 for a model in one, 413, 503."""
     boundary = parse_boundary(relaying.header("content-type") or "")
@@ -291,6 +296,8 @@ async def read_file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) 
     async for piece in arriving:
         await spool.add(purpose.search(parser.feed(piece)))
         if purpose.value is not None and FOR_BATCHES not in purpose.value:
+            if checks is not None:
+                checks.refuse_file()
             await spool.rewind()
             length = None if length is None else length - parser.preamble
             rest = EditedPieces(arriving, lambda piece: purpose.search(parser.feed(piece)), parser.close)
@@ -298,13 +305,20 @@ async def read_file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) 
     parser.close()
     await spool.rewind()
     if FOR_BATCHES not in (purpose.value or b""):
+        if checks is not None:
+            checks.refuse_file()
         return FileUpload(UploadedBody(spool, spool.size))
     reader = lines()
-    return FileUpload(await _rewrite_lines(relaying, spool, MultipartParser(boundary), reader), reader)
+    checked = None
+    if checks is not None:
+        checked = (await imported("gateway.relay.line_checks")).request_lines(checks)
+    return FileUpload(await _rewrite_lines(relaying, spool, MultipartParser(boundary), reader, checked), reader)
 
 
-async def _rewrite_lines(relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines) -> UploadedBody:
-    """Return the body in ``source``, whose file ``lines`` rewrites line by line."""
+async def _rewrite_lines(
+    relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines, checked: "LineBuffer | None"
+) -> UploadedBody:
+    """Return the body in ``source``, whose file ``lines`` rewrites line by line, after the steps of ``checked``."""
     spool, size, in_file = _spool(relaying, source), 0, False
     async for piece in source:
         for event in parser.feed(piece):
@@ -314,9 +328,11 @@ async def _rewrite_lines(relaying: Relaying, source: Spool, parser: MultipartPar
                 if event.name == FILE and not in_file:  # lines that were not read
                     raise invalid("the part with the lines needs a file name", FILE)
             elif isinstance(event, MultipartData) and in_file:
-                out = await offload(lines.size_of_work(event.raw), lines.feed, event.raw)
+                data = event.raw if checked is None else await checked.feed(event.raw)
+                out = await offload(lines.size_of_work(data), lines.feed, data)
             elif in_file:
-                out, in_file = await offload(lines.held_size, lines.close) + event.raw, False
+                last = b"" if checked is None else lines.feed(await checked.close())
+                out, in_file = last + await offload(lines.held_size, lines.close) + event.raw, False
             size += len(out)
             await spool.add(out)
     source.close()

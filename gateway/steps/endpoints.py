@@ -21,9 +21,12 @@ CARRIED: Final[Mapping[EndpointName, frozenset[Part]]] = MappingProxyType({
 CHECKED: Final[frozenset[EndpointName]] = frozenset((
     "completions", "fim", "embeddings", "rerank", "moderations", "chat_moderations", "score", "pooling", "classify",
     "predict", "similarity", "classifications", "chat_classifications", "ocr", "speech", "image_generations",
-    "image_edits", "image_variations",
+    "image_edits", "image_variations", "batches", "message_batches",
 ))  # fmt: skip
 """The endpoints whose texts steps check. Clients of a step cannot use the others."""
+
+CHECKED_ROUTES: Final = frozenset((("POST", "/v1/files"), ("GET", "/v1/files/{id}/content")))
+"""The paths of files for batches, whose lines steps check. Other files are refused there."""
 
 HEARD: Final[frozenset[EndpointName]] = frozenset(("transcriptions", "translations"))
 """The endpoints for recordings, which no step can read. Steps check the transcripts."""

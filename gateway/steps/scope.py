@@ -13,8 +13,8 @@ class ClientFacts:
     """The facts of a request that decide which steps apply.
 
     ``models`` are the configured name of the requested model, then the name that the client wrote; if there are none,
-    it may be every model. ``endpoint`` is an endpoint's name, or the API of a conversation. ``requested`` are the steps
-    that the client lists."""
+    it may be every model. ``endpoint`` is an endpoint's name, or the API of a conversation; "" may be each.
+    ``requested`` are the steps that the client lists."""
 
     client: str | None = None
     group: str | None = None
@@ -32,7 +32,7 @@ def is_in_scope(scope: StepScope, name: str, facts: ClientFacts) -> bool:
         and matches(scope.clients, (facts.client,))
         and matches(scope.groups, (facts.group,))
         and (not facts.models or matches(scope.models, facts.models))
-        and matches(scope.endpoints, (facts.endpoint,))
+        and (not facts.endpoint or matches(scope.endpoints, (facts.endpoint,)))
     )
 
 

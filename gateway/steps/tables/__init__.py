@@ -54,6 +54,8 @@ def answer_table_for(api: str) -> TextTable:
         return TextTable(module.ANSWER, spell=getattr(module, "camel_case", None))
     if api not in ENDPOINTS:
         return TextTable(Shape(members={}))
+    if api in ("batches", "message_batches"):
+        return TextTable(import_module("gateway.steps.tables.batch_lines").BATCH, "assistant")
     return TextTable(import_module("gateway.steps.tables.endpoints").ANSWER)
 
 

@@ -6,7 +6,19 @@ and https://ai.google.dev/gemini-api/docs/batch-api.
 
 from typing import Final
 
-from gateway.steps.shapes import EXEMPT, FAILURE, Shape, cases, exempt, record
+from gateway.steps.shapes import (
+    ANYTHING,
+    ECHO,
+    EXEMPT,
+    EXEMPT_LIST,
+    FAILURE,
+    TEXT,
+    Shape,
+    array,
+    cases,
+    exempt,
+    record,
+)
 from gateway.steps.tables import chat, endpoints, gemini, messages, responses
 
 _BODIES: Final = {
@@ -35,3 +47,18 @@ RESULT: Final = record(
 )  # fmt: skip
 """A line of a result file. OpenAI's and Mistral's have ``response.body``, Google's ``response``, Anthropic's
 ``result``."""
+
+_BATCH: Final = dict(
+    outputs=array(RESULT), metadata=ANYTHING, name=TEXT, request_counts=ECHO, usage=ECHO,
+    errors=Shape(TEXT.leaf, members={"object": EXEMPT, "data": array(FAILURE)}, items=FAILURE),
+    input_files=EXEMPT_LIST,
+    **exempt(
+        "id", "object", "type", "endpoint", "model", "status", "processing_status", "completion_window",
+        "input_file_id", "output_file_id", "error_file_id", "output_file", "error_file", "created_at", "ended_at",
+        "expires_at", "archived_at", "cancel_initiated_at", "results_url", "agent_id", "started_at", "completed_at",
+    ),
+)  # fmt: skip
+BATCH: Final = record(
+    None, data=array(record(None, **_BATCH)), **exempt("first_id", "last_id"), **_BATCH,
+)  # fmt: skip
+"""A batch, or a list of batches. Mistral's has results itself."""
