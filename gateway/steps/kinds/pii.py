@@ -10,7 +10,7 @@ import attrs
 from configfile.keys import setting
 from gateway.steps.kinds import national_ids
 from gateway.steps.kinds.normal import decoded_texts, may_be_encoded
-from gateway.steps.kinds.scanning import Match, ScanningStep
+from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
 
 PiiLabel: TypeAlias = Literal[
     "email", "phone", "card", "iban", "ip", "us_ssn", "uk_nino", "de_tax_id", "fr_nir", "es_dni", "it_codice_fiscale",
@@ -39,8 +39,15 @@ class PiiSettings:
 _LETTER: Final = "[A-Za-z0-9_%+@.:/()~'\u00c0-\u024f-]"
 _JOINED: Final = r"(?: (?:(?<=[0-9)] )(?=[0-9A-Z(+])|(?<=[A-Z] )(?=[0-9(+])|(?<=[0-9A-Z]{4} )(?=[0-9A-Z])))"
 _SEGMENT: Final = re.compile(rf"{_LETTER}++(?:{_JOINED}{_LETTER}++)*+")
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_%+@.:/()~'-"
+_ENDS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789)"
+_CHARACTERS: Final = re.compile("[0-9@:]")
+SHORTEST: Final = 16
+"""Characters of the shortest encoded value."""
 _OPEN: Final = re.compile(r"[0-9A-Z)] \Z")
-_LIKELY: Final = re.compile(r"[0-9@]|:[0-9a-fA-F]{0,4}:")
+_NO_DIGITS: Final = dict.fromkeys(map(ord, "0123456789"))
+FEWEST_DIGITS: Final = 6
+"""Digits of the shortest number, except addresses."""
 
 
 class PiiStep(ScanningStep):
@@ -49,6 +56,7 @@ class PiiStep(ScanningStep):
     def __init__(self, settings: PiiSettings) -> None:
         self.labels = tuple(label for label in ALL if label in settings.labels)
         self._finders = [(label, FINDERS[label]) for label in self.labels]
+        self._without_digits = [(label, find) for label, find in self._finders if label in ("email", "ip")]
 
     def segments(self, text: str) -> re.Pattern[str]:
         return _SEGMENT
@@ -57,7 +65,15 @@ class PiiStep(ScanningStep):
         return end == len(text) or (end == len(text) - 1 and _OPEN.search(text, max(0, end - 1)) is not None)
 
     def may_match(self, text: str, start: int) -> bool:
-        return _LIKELY.search(text, start) is not None or may_be_encoded(text, start, len(text))
+        is_likely = _CHARACTERS.search(text, start) is not None
+        return is_likely or (len(text) - start >= SHORTEST and may_be_encoded(text, start, len(text)))
+
+    def short_tail(self, text: str, start: int) -> int | None:
+        tail = max(start, len(text.rstrip(_LETTERS)))
+        is_joined = start < tail > 1 and text[tail - 1] == " " and text[tail - 2] in _ENDS
+        if is_joined or len(text) - tail > LONGEST_SEGMENT:
+            return None
+        return tail
 
     def search(self, text: str, start: int, end: int) -> Iterator[Match]:
         yield from self._search_plain(text, start, end)
@@ -67,10 +83,12 @@ class PiiStep(ScanningStep):
                     yield label, *decoded.span(first, last)
 
     def _search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
-        if _LIKELY.search(text, start, end) is None:
+        piece = text[start:end]
+        has_number = len(piece) - len(piece.translate(_NO_DIGITS)) >= FEWEST_DIGITS
+        if not has_number and "@" not in piece and piece.count(".") < 3 and piece.count(":") < 2:
             return
         known: list[tuple[int, int]] = []
-        for label, find in self._finders:
+        for label, find in self._finders if has_number else self._without_digits:
             for first, last in find(text, start, end):
                 if all(last <= a or first >= b for a, b in known):
                     known.append((first, last))

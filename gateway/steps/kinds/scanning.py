@@ -35,6 +35,8 @@ class ScanningStep:
         """Return the findings in text that the client does not have yet."""
         found: list[Finding] = []
         for passage in check.passages:
+            if passage.text.isascii() and not self.may_match(passage.text, passage.released_length):
+                continue  # most words of a stream
             normal = self.normalise(passage.text)
             text, start = normal.text, normal.position(passage.released_length)
             if self.may_match(text, start):
@@ -47,6 +49,8 @@ class ScanningStep:
         """Return the position from which ``text`` may still become a part of a finding.
 
         The first ``released_length`` characters were checked before."""
+        if text.isascii() and (tail := self.short_tail(text, released_length)) is not None:
+            return tail
         normal = self.normalise(text)
         first, last = 0, -1
         for first, last in self._pieces(normal, normal.position(released_length)):  # noqa: B007  # the last one counts
@@ -84,6 +88,10 @@ class ScanningStep:
     def segments(self, text: str) -> re.Pattern[str]:
         """Return the pattern of a segment of ``text``."""
         raise NotImplementedError
+
+    def short_tail(self, text: str, start: int) -> int | None:
+        """Return what ``open_tail`` returns for ASCII, ``None`` if that takes more than a look at the end."""
+        return None
 
     def is_open(self, text: str, end: int) -> bool:
         """Return whether a segment that ends at ``end`` may continue."""

@@ -9,7 +9,7 @@ import attrs
 
 from configfile.keys import setting
 from gateway.steps.kinds.normal import decoded_texts, may_be_encoded
-from gateway.steps.kinds.scanning import Match, ScanningStep
+from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
 from gateway.steps.kinds.secret_formats import ROWS, SecretRow
 
 PRIVATE_KEY: Final = "private_key"
@@ -40,6 +40,7 @@ CONTEXT: Final = 64
 
 _PIECE: Final = r"[!#-&(-;=?-\[\]^_a-~]"  # printable ASCII without space, quotes, angle brackets and backslash
 _WORDS: Final = re.compile(_PIECE + "++")
+_PIECES: Final = "".join(char for char in map(chr, range(33, 127)) if char not in "\"'`<>\\")
 _BEGIN: Final = "-----BEGIN "
 _PEM: Final = r"-----BEGIN [A-Z0-9 ]{0,40}+(?:-{1,5}+[A-Za-z0-9+/=\s\\:,.;()]*+(?:-{1,5}+[A-Z0-9 ]{0,46}+-{0,5}+)?)?"
 _WORDS_AND_KEYS: Final = re.compile(rf"{_PEM}|(?:(?!{_BEGIN}){_PIECE})++")
@@ -69,7 +70,12 @@ class SecretsStep(ScanningStep):
         return _WORDS_AND_KEYS if _BEGIN in text else _WORDS
 
     def may_match(self, text: str, start: int) -> bool:
-        return _LONG.search(text, start) is not None or text.find("://", max(0, start - 2)) >= 0
+        is_long = len(text) - start >= SHORTEST and _LONG.search(text, start) is not None
+        return is_long or text.find("://", start) >= 0
+
+    def short_tail(self, text: str, start: int) -> int | None:
+        tail = max(start, len(text.rstrip(_PIECES)))
+        return None if len(text) - tail > LONGEST_SEGMENT or _BEGIN in text else tail
 
     def open_value(self, text: str, start: int, end: int) -> int:
         found = _OPEN_JWT.search(text[:end], max(start, end - 8192))
