@@ -54,6 +54,17 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
 # Streams
 
 
+def refuse_several_streamed(target_request: TargetRequest) -> None:
+    """Raise ``GatewayError`` (400) for several choices in a stream whose events the gateway writes anew."""
+    n = target_request.request.incoming.request.parameters.get("n")
+    if n is not None and n.value > 1:
+        raise invalid(
+            f"{n.at} must be 1 in a stream: steps change this response, and trigate can change several choices only "
+            "without streaming",
+            n.at,
+        )
+
+
 def make_stream_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
 ) -> tuple[Lane, Writer | None]:

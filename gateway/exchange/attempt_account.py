@@ -130,7 +130,9 @@ class AttemptAccount:
                 self._report_time_to_content(self.attempt.seconds, at_least=True)
         if self._open is not None:
             self._open.mark_failed(error, fingerprint(self.target_request.request.incoming.body))
-        self._record_attempt(self._attempt_record(error.reason or recorded_reason or "internal"))
+        steps = self._context.record.steps
+        other: AttemptOutcome = "internal" if steps is None or steps.refused_by is None else "refused"
+        self._record_attempt(self._attempt_record(error.reason or recorded_reason or other))
 
     def mark_lost(self) -> None:
         """Report that the attempt lost against a concurrent one."""

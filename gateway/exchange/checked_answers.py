@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 import trio
 
-from gateway.exchange.answering import is_stream, read_choices
+from gateway.exchange.answering import is_stream, read_choices, refuse_several_streamed
 from gateway.exchange.attempt_answer import count_answer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
@@ -40,7 +40,7 @@ class CheckedWholeAnswer(WholeAnswer):
         self.lane_name = "hub"
         first, *others = [_fold(events) for events in released]
         self._folded = attrs.evolve(self._folded, fold=first, lane="hub")
-        self._further = [one.answer() for one in others]
+        self._other_choices = [one.answer() for one in others]
 
     async def verdict(self) -> bool:
         """Return whether the steps, which have ended, masked nothing."""
@@ -69,6 +69,7 @@ class CheckedStartedStream(StartedStream):
         checks = self.source.target_request.checks
         if checks is not None and checks.translates:
             self.lane_name = "hub"
+            refuse_several_streamed(self.source.target_request)
         try:
             await super().begin()
         finally:

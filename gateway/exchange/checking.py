@@ -2,7 +2,7 @@
 only where steps are configured."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -91,6 +91,19 @@ class SessionChecks:
     def __init__(self, session: StepSession) -> None:
         self.session = session
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
+        self._start_later: Callable[[], object] | None = None
+
+    def start_during(self, texts: ConversationTexts, *, later: bool) -> None:
+        """Start the steps that check the request while the provider works, or let ``move_to`` start them."""
+        if later and self.session.steps_at("during"):
+            self._start_later = partial(self.session.start_during, texts)
+        else:
+            self.session.start_during(texts)
+
+    def move_to(self, scope: RequestScope) -> None:
+        self.session.spawn = scope.nursery.start_soon
+        if self._start_later is not None:
+            self._start_later()
 
     def response_steps(self, entry: str) -> ResponseSteps | None:
         """Return the steps for the response of ``entry``, ``None`` if there is nothing to do."""
@@ -154,7 +167,7 @@ async def recall_and_check(planning: Planning) -> None:
         if refused.stop_text is None:
             raise
         raise await _stopped_answer(planning, refused, refused.stop_text) from None
-    session.start_during(texts)
+    checks.start_during(texts, later=planning.turn.background is not None)
     if texts.incoming is not incoming:
         await _recall_masked(planning, session, original, texts.incoming)
 

@@ -240,6 +240,8 @@ class Exchange:
         """Start a turn that continues in the background in its own scope, and return its response so far."""
 
         async def answer_in(scope: RequestScope) -> Response:
+            if self._context.checks is not None:
+                self._context.checks.move_to(scope)
             try:
                 return await self._respond_to(origin, scope, Audience.STORE)
             except GatewayError as error:

@@ -12,6 +12,7 @@ from gateway.allowances.reservation import SOMETHING, CountedAs, Reservation
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
+from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RequestBudget
@@ -53,6 +54,10 @@ class ExchangeChecks(Protocol):
 
     async def for_entry(self, request: "PlannedRequest", entry: str) -> "PlannedRequest":
         """Return ``request`` after the steps that only apply to the entry ``entry``. Raises ``GatewayError``."""
+        ...
+
+    def move_to(self, scope: RequestScope) -> None:
+        """Run the tasks of the steps in ``scope``, because the response outlives its request."""
         ...
 
 

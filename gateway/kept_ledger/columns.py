@@ -60,7 +60,7 @@ FAILURES: Final = """COALESCE(failures, CASE
     WHEN attempt = 0 AND ended NOT IN ('complete', 'client_disconnected') THEN 1 ELSE 0 END)"""
 ATTEMPTS: Final = "COALESCE(attempts, CASE WHEN target IS NULL THEN 0 ELSE 1 END)"
 ATTEMPT_FAILURES: Final = """COALESCE(attempt_failures, CASE
-    WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END)"""
+    WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left', 'refused') THEN 0 ELSE 1 END)"""
 LAST: Final = "COALESCE(last, began)"
 """The SQL expression for the time at which the last exchange of a row began."""
 

@@ -19,7 +19,7 @@ MAX_SUMS: Final = 10_000
 """The most sums with names of targets and models in a process, and as many again without."""
 
 _SUCCESSFUL_ENDS: Final = ("complete", "client_disconnected")
-_SUCCESSFUL_REASONS: Final = ("ok", "hedge_lost", "client_left")
+_SUCCESSFUL_REASONS: Final = ("ok", "hedge_lost", "client_left", "refused")
 
 
 class OverflowSums:

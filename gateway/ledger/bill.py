@@ -11,11 +11,11 @@ from streams.events import Api, FailureReason, Usage
 CHARACTERS_PER_TOKEN: Final = 4
 """A typical ratio for English prose."""
 
-AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_left", "internal"]
+AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_left", "refused", "internal"]
 """The outcome of an attempt.
 
 ``ok``: the client received its response. ``hedge_lost``: another attempt that ran at the same time won.
-``client_left``: the client disconnected. ``internal``: the gateway failed."""
+``client_left``: the client disconnected. ``refused``: a step refused the response. ``internal``: the gateway failed."""
 
 Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 """The reason for an attempt: ``retry`` repeats a target, ``fallback`` uses another one."""

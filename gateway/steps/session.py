@@ -256,11 +256,15 @@ class StepSession:
                 self._refused = self._refused or error
                 scope.cancel()
 
+        has_ended = False
         try:
             async with trio.open_nursery() as nursery:
                 for step in steps:
                     nursery.start_soon(judge, step, nursery.cancel_scope)
+            has_ended = True
         finally:
+            if not has_ended:  # nothing was found, but nothing was checked either
+                self._refused = self._refused or unavailable(steps[0].name, "cancelled", 1.0)
             self._verdict.set()
 
     @property

@@ -34,6 +34,8 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "refuse": {"action": "refuse"},
     "restore": {"action": "mask", "restore": True},
     "report": {"action": "report"},
+    "during": {"action": "refuse", "at": ["during"]},
+    "nothing": {"action": "refuse", "at": ["response"], "hold": "nothing"},
 }
 
 
@@ -203,3 +205,20 @@ def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, cli
     kept = read_ended_turn()
     assert "falcon" not in json.dumps(kept)
     assert kept["status"] == {"mask": "completed", "refuse": "failed"}[client]
+
+
+@pytest.mark.parametrize("client", ["during", "nothing"])
+def test_steps_beside_the_work_also_check_background_turns(gateway, upstream, client):
+    """They run after the end of the request that began the turn."""
+    upstream.script(Script(text="it is falcon-77, a bird that flies"))
+    code, begun = ask(gateway, client, "about falcon-12", background=True)
+    assert code == 200, begun
+
+    def ended() -> Any:
+        _, kept = call(gateway, client, "GET", f"/v1/responses/{begun['id']}")
+        return kept if kept["status"] not in ("queued", "in_progress") else None
+
+    eventually(ended, what="the end of the turn")
+    kept = ended()
+    assert (kept["status"], kept["error"]["code"]) == ("failed", "content_filter")
+    assert "falcon-77" not in json.dumps(kept)
