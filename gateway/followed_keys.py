@@ -14,7 +14,7 @@ import trio
 from configfile.document import ConfigError
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.config.stored_keys import StoredClients, StoredReader, kept_of, read_item
+from gateway.config.stored_keys import StoredClients, StoredReader, parse_stored, read_item
 from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
@@ -121,6 +121,6 @@ class FollowedKeys:
 def _client_or_error(item: "StoredItem") -> ClientKey | str:
     """Return the client that ``item`` stores, or the reason why it is invalid."""
     try:
-        return read_item(item.name, kept_of(item.name, item.item)["client"])
+        return read_item(item.name, parse_stored(item.name, item.item)["client"])
     except ConfigError as error:
         return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)

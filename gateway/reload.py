@@ -20,7 +20,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from configfile.secret_files import SecretFiles
 from gateway.app import app_of, parts_of, whole_app
-from gateway.config.changes import Change, changes, kept, key_changes
+from gateway.config.changes import Change, changes, key_changes, without_restart_settings
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
@@ -65,7 +65,7 @@ class ReloadableApp:
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
         found = changes(self._config, config)
-        config = kept(self._config, config)
+        config = without_restart_settings(self._config, config)
         service = next_service(config, self._service)
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
@@ -189,7 +189,7 @@ class ConfigCopies:
 
         ``path`` is its file's name for messages. Raises ``ConfigError``."""
         copied = self._snapshots()
-        return kept(copied.first.read(path, env), copied.latest.read(path, env))
+        return without_restart_settings(copied.first.read(path, env), copied.latest.read(path, env))
 
     def write(self, snapshot: Snapshot, *, first: bool = False) -> None:
         """Store ``snapshot`` as the last valid one, or with ``first`` as both. Raises ``OSError``."""
@@ -259,5 +259,5 @@ class ConfigFile:
         found = changes(self._config, config)
         log_changes(found, config)
         audit_changes(found, key_changes(self._config, config), self._audit)
-        self._config = kept(self._config, config)
+        self._config = without_restart_settings(self._config, config)
         return True

@@ -23,7 +23,7 @@ from gateway.commands.keys import (
     write_change,
 )
 from gateway.commands.terminal import say
-from gateway.config.stored_keys import kept_of, read_item
+from gateway.config.stored_keys import parse_stored, read_item
 
 
 def change(
@@ -34,7 +34,7 @@ def change(
 
     async def change_client(opened: OpenedKeys) -> None:
         text = opened.known(name)
-        kept = kept_of(name, text)
+        kept = parse_stored(name, text)
         read_item(name, kept["client"])
         new = {**settings.item(), **expiry_of(until, lasting)}
         if both := sorted(new.keys() & set(without)):

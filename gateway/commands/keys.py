@@ -28,7 +28,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.loading import Config, ConfigError
-from gateway.config.stored_keys import kept_of, new_client, read_item, stored_clients
+from gateway.config.stored_keys import new_client, parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
 from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable
@@ -98,7 +98,7 @@ class OpenedKeys:
         items = []
         for one in self.table.clients:
             with contextlib.suppress(ConfigError):
-                items.append(read_item(one.name, kept_of(one.name, one.item)["client"]))
+                items.append(read_item(one.name, parse_stored(one.name, one.item)["client"]))
         return stored_clients(items, self.config).beside(self.config).client_keys
 
     def known(self, name: str) -> str:
@@ -145,7 +145,7 @@ def rotate(
 
     async def rotate_client(opened: OpenedKeys) -> None:
         text = opened.known(name)
-        kept = kept_of(name, text)
+        kept = parse_stored(name, text)
         read_item(name, kept["client"])
         end = _time_after(_parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0)
         old = [_expire_by(one, end) for one in kept["client"]["keys"]]
@@ -279,7 +279,7 @@ async def write_change(
 def _read_or_empty(name: str, text: str | None) -> Mapping[str, Any]:
     """Return the stored data of a client, empty if it is unreadable, so that it can still be revoked."""
     try:
-        return kept_of(name, text or "")
+        return parse_stored(name, text or "")
     except ConfigError:
         return {"client": {}}
 
@@ -418,7 +418,7 @@ def _client_rows(opened: OpenedKeys) -> list[dict[str, Any]]:
     for stored in opened.table.clients:
         name = stored.name
         try:
-            items.append(read_item(name, kept_of(name, stored.item)["client"]))
+            items.append(read_item(name, parse_stored(name, stored.item)["client"]))
         except ConfigError as error:
             refused[name] = str(error)
     found = stored_clients(items, opened.config)

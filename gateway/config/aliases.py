@@ -66,7 +66,7 @@ TargetGroups: TypeAlias = Annotated[
 """The targets of a name; a list within the list is a group."""
 
 
-def _sticky(value: Any) -> Any:
+def _pick_sticky_type(value: Any) -> Any:
     if value is False:
         return None
     if isinstance(value, str):
@@ -79,7 +79,7 @@ Stickiness: TypeAlias = Annotated[
     Kind(
         "`auto`, `false` or the name of a header",
         lambda value: value or None,
-        pick=_sticky,
+        pick=_pick_sticky_type,
         parts=(Literal[False], HeaderName),
     ),
 ]

@@ -37,7 +37,7 @@ _RATE: Final = re.compile(rf"([0-9]{{1,15}})(?:\.([0-9]{{1,3}}))?([kKM]?)\s*/\s*
 """A fraction must give an integer: ``1.5M`` does, ``0.5`` does not."""
 
 
-def _rate(value: Any) -> Rate:
+def _read_rate(value: Any) -> Rate:
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise Wrong(describe(value), _EXPECTED)
@@ -54,7 +54,7 @@ RateAmount: TypeAlias = Annotated[
     Rate,
     Kind(
         "amount for a time",
-        _rate,
+        _read_rate,
         any_of(
             text_shape(
                 r"\s*(?=[0-9.]*[1-9])(?:[0-9]{1,15}(?:\.0{1,3})?|[0-9]{1,15}(?:\.[0-9]{1,3})?[kKM])"
@@ -127,7 +127,7 @@ class RootLimit:
         return f"{self.model}: {self.header}={'*' if self.value is None else self.value} {self.tokens}"
 
 
-def _rates_or_limits(value: Any) -> Any:
+def _pick_limits_type(value: Any) -> Any:
     if isinstance(value, dict | list):
         return RateLimits if isinstance(value, dict) else tuple[HeaderLimit, ...]
     raise Wrong(describe(value), "expected a mapping such as {requests: 600/m}, or a list of limits by a header")
@@ -135,7 +135,7 @@ def _rates_or_limits(value: Any) -> Any:
 
 RatesOrHeaderLimits: TypeAlias = Annotated[
     RateLimits | tuple[HeaderLimit, ...],
-    Kind("list", pick=_rates_or_limits, parts=(tuple[HeaderLimit, ...], RateLimits)),
+    Kind("list", pick=_pick_limits_type, parts=(tuple[HeaderLimit, ...], RateLimits)),
 ]
 
 
@@ -174,7 +174,7 @@ class QueueSettings:
 NO_QUEUE: Final = QueueSettings(0, 0.0)
 
 
-def _queue(value: Any) -> Any:
+def _pick_queue_type(value: Any) -> Any:
     if isinstance(value, dict):
         return QueueSettings
     if isinstance(value, int) and not isinstance(value, bool) and value == 0:
@@ -187,7 +187,7 @@ QueueOrNone: TypeAlias = Annotated[
     Kind(
         "mapping, or `0`",
         lambda value: value or NO_QUEUE,
-        pick=_queue,
+        pick=_pick_queue_type,
         parts=(Literal[0], QueueSettings),
     ),
 ]

@@ -45,10 +45,10 @@ def read_budget(value: Any) -> Any:
     amount, slash, period = (part.strip() for part in text.partition("/"))
     if not slash:
         raise Wrong(
-            describe(value), f"the period is missing: write an amount and a period, {_SUCH_AS}", _in_words(text)
+            describe(value), f"the period is missing: write an amount and a period, {_SUCH_AS}", _spell_dollars(text)
         )
     most, currency = _read_amount(amount, value, f"expected an amount for a period, {_SUCH_AS}", text)
-    return SpendingBudget(most, currency, _period(period, value), text)
+    return SpendingBudget(most, currency, _read_period(period, value), text)
 
 
 Budget: TypeAlias = Annotated[SpendingBudget, Kind("amounts", read_budget, any_of(text_shape(_BUDGET)))]
@@ -77,7 +77,7 @@ def dollars(nanos: int) -> str:
 def _read_amount(amount: str, value: Any, expected: str, whole: str) -> tuple[int, Currency]:
     match = _AMOUNT.fullmatch(amount)
     if match is None:
-        raise Wrong(describe(value), expected, _in_words(whole))
+        raise Wrong(describe(value), expected, _spell_dollars(whole))
     number, times, unit = match.groups()
     currency: Currency = "usd" if unit.lower() == "usd" else "tokens"
     exact = Decimal(number) * _TIMES[times.lower()] * (NANOS if currency == "usd" else 1)
@@ -92,7 +92,7 @@ def _read_amount(amount: str, value: Any, expected: str, whole: str) -> tuple[in
     return int(exact), currency
 
 
-def _period(word: str, value: Any) -> Period:
+def _read_period(word: str, value: Any) -> Period:
     if word in _NAMED:
         return word  # type: ignore[return-value]
     match = _ROLLING.fullmatch(word)
@@ -105,7 +105,7 @@ def _period(word: str, value: Any) -> Period:
     raise Wrong(describe(value), expected, None if near is None else f"{head}/{near}")
 
 
-def _in_words(text: str) -> str | None:
+def _spell_dollars(text: str) -> str | None:
     """Return ``$5/day`` in the canonical spelling, ``None`` for other texts."""
     match = _DOLLARS.match(text)
     return None if match is None else f"{match[1]} usd{text[match.end() :]}"

@@ -48,7 +48,7 @@ class CircuitSettings:
     longest: Wait = setting("The longest cooldown.", 20.0, shown="`20s`, or `cooldown` if that is longer")
 
 
-def _wait_or_p95(value: object) -> float | Literal["p95"]:
+def _read_wait_or_p95(value: object) -> float | Literal["p95"]:
     if value == "p95" or isinstance(value, Unresolved):  # a variable may stand for it, and one of the two is required
         return "p95"
     try:
@@ -61,7 +61,7 @@ WaitOrP95: TypeAlias = Annotated[
     float | Literal["p95"],
     Kind(
         "duration, or `p95`",
-        _wait_or_p95,
+        _read_wait_or_p95,
         parts=(Wait, Literal["p95"]),
         spell=lambda value: value if isinstance(value, str) else spell_duration(value),
         takes_text=True,

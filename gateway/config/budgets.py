@@ -42,7 +42,11 @@ def doubtful_budgets(config: Config) -> Iterator[str]:
         return
     storage = config.state_storage
     kept = storage.ledger.keep if storage is not None and storage.type in _KEEPING else 0.0
-    long = [f"{budget.text} of {holder}" for holder, budget in _held(config) if _is_forgotten(budget, kept)]
+    long = [
+        f"{budget.text} of {holder}"
+        for holder, budget in _budgets_with_holders(config)
+        if _is_reset_by_restart(budget, kept)
+    ]
     if long:
         more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
         yield (
@@ -51,7 +55,7 @@ def doubtful_budgets(config: Config) -> Iterator[str]:
         )
 
 
-def _is_forgotten(budget: SpendingBudget, kept: float) -> bool:
+def _is_reset_by_restart(budget: SpendingBudget, kept: float) -> bool:
     """Return whether a restart resets the budget if the ledger is kept for ``kept`` seconds.
 
     Budgets by the hour or run are too short for a warning."""
@@ -61,7 +65,7 @@ def _is_forgotten(budget: SpendingBudget, kept: float) -> bool:
     return seconds >= _DAY and seconds > kept
 
 
-def _held(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
+def _budgets_with_holders(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
     """Yield each budget with the name of its holder, a group's once."""
     yield from (("everybody", budget) for budget in config.budgets)
     groups = {key.group.name: key.group for key in config.client_keys if key.group is not None}

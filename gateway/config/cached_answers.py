@@ -41,14 +41,16 @@ class CacheUse:
     )
 
 
-def _switch(value: Any) -> Any:
+def _pick_cache_type(value: Any) -> Any:
     if value is False or isinstance(value, dict):
         return CacheUse if isinstance(value, dict) else None
     raise Wrong(describe(value), "expected a mapping such as {ttl: 1h}, or false for no caching")
 
 
 CacheSwitch: TypeAlias = (
-    Annotated[CacheUse | Literal[False], Kind("mapping, or `false`", pick=_switch, parts=(Literal[False], CacheUse))]
+    Annotated[
+        CacheUse | Literal[False], Kind("mapping, or `false`", pick=_pick_cache_type, parts=(Literal[False], CacheUse))
+    ]
     | None
 )
 """The cache settings of a client; ``False`` disables the cache, ``None`` leaves the model name's settings."""

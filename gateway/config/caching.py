@@ -35,14 +35,14 @@ def build_answer_cache(
         elif cache.type == kind and not getattr(cache, key) and place not in findings.faulty:
             findings.wrong(place, f"{kind} needs a {key}", f"set it, such as {such_as}")
     if cache.type == "redis" and cache.url and not isinstance(cache.url, Unresolved):
-        if not _is_address(cache.url):
+        if not _is_redis_address(cache.url):
             findings.wrong(("cache", "url"), "not an address of Redis", f"write it like {_NEEDS['redis'][1]}")
         elif crosses_in_clear(cache.url):
             findings.warn(
                 "cache: the connection to Redis on another machine has no TLS: write rediss:// if the server supports "
                 "it"
             )
-    uses = tuple(_uses(aliases, clients))
+    uses = tuple(_cache_settings(aliases, clients))
     for place, use in uses:
         if use.ttl > cache.max_ttl:
             advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
@@ -54,7 +54,7 @@ def build_answer_cache(
     return findings.laid_over(AnswerCacheSettings() if cache.type == "memory" else _ON_DISK, cache, ("cache",))
 
 
-def _uses(
+def _cache_settings(
     aliases: Mapping[str, Route], clients: Sequence[ClientKey | None]
 ) -> Iterator[tuple[document.Path, CacheUse]]:
     """Yield the cache settings in the file with their paths."""
@@ -66,7 +66,7 @@ def _uses(
             yield ("client_keys", number, "cache"), client.cache
 
 
-def _is_address(url: str) -> bool:
+def _is_redis_address(url: str) -> bool:
     try:
         return urlsplit(url).scheme in _SCHEMES and urlsplit(url).port != 0
     except ValueError:  # an unclosed bracket, or a port that is no number

@@ -44,14 +44,14 @@ class Change:
 def changes(old: Config, new: Config) -> tuple[Change, ...]:
     """Return the changes that ``new`` makes, models first."""
     return (
-        *_named("model", _by_name(old.entries), _by_name(new.entries), _entry),
-        *_named("alias", old.aliases, new.aliases, _plain),
-        *_named("route", old.routes, new.routes, _route),
-        *_named("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_key),
-        *_named("client group", _groups(old), _groups(new), _members),
-        *_steps(old, new),
-        *_authenticator(old, new),
-        *_default(old, new),
+        *_changes_by_name("model", _by_name(old.entries), _by_name(new.entries), _entry_differences),
+        *_changes_by_name("alias", old.aliases, new.aliases, _text_differences),
+        *_changes_by_name("route", old.routes, new.routes, _route_differences),
+        *_changes_by_name("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_differences),
+        *_changes_by_name("client group", _groups(old), _groups(new), _member_differences),
+        *_step_changes(old, new),
+        *_authenticator_changes(old, new),
+        *_default_changes(old, new),
         *setting_changes(old, new),
     )
 
@@ -71,8 +71,8 @@ def _holders(config: Config) -> Mapping[str, Any]:
     return {**_by_name(config.client_keys), **{name: key for name, key in own.items() if key is not None}}
 
 
-def kept(old: Config, new: Config) -> Config:
-    """Return ``new`` as a process started with ``old`` can apply it: without settings that require a restart."""
+def without_restart_settings(old: Config, new: Config) -> Config:
+    """Return ``new`` with the values of ``old`` for settings that require a restart."""
     fixed = (field.attribute for field in keys_of(type(new)).values() if field.needs_restart)
     return attrs.evolve(new, **{name: getattr(old, name) for name in fixed})
 
@@ -81,17 +81,17 @@ def _by_name(items: Sequence[Any]) -> dict[str, Any]:
     return {item.name: item for item in items}
 
 
-def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any], differences: Any) -> Iterator[Change]:
+def _changes_by_name(what: str, old: Mapping[str, Any], new: Mapping[str, Any], differences: Any) -> Iterator[Change]:
     for name in dict.fromkeys((*old, *new)):
         if name not in old:
-            yield Change("+", f"{what} {name}{_about(new[name])}")
+            yield Change("+", f"{what} {name}{_item_details(new[name])}")
         elif name not in new:
             yield Change("-", f"{what} {name}")
         elif found := tuple(differences(old[name], new[name])):
             yield Change("~", f"{what} {name}: {'; '.join(found)}")
 
 
-def _about(item: Any) -> str:
+def _item_details(item: Any) -> str:
     if isinstance(item, ModelEntry):
         return f" ({item.written})" if item.written != item.name else ""
     if isinstance(item, Route):
@@ -103,52 +103,52 @@ def _groups(config: Config) -> dict[str, ClientGroup]:
     return {group.name: group for group in config.client_groups}
 
 
-def _route(old: Route, new: Route) -> Iterator[str]:
+def _route_differences(old: Route, new: Route) -> Iterator[str]:
     if old.groups != new.groups:
         yield f"targets {spelled_value('groups', old.groups)} → {spelled_value('groups', new.groups)}"
-    yield from _members(old, new, without=("groups", "default"))
+    yield from _member_differences(old, new, without=("groups", "default"))
 
 
-def _plain(old: str, new: str) -> Iterator[str]:
+def _text_differences(old: str, new: str) -> Iterator[str]:
     if old != new:
         yield f"{old} → {new}"
 
 
-def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
-    yield from _members(old, new, without=(*_DERIVED, "default"))
+def _entry_differences(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
+    yield from _member_differences(old, new, without=(*_DERIVED, "default"))
     if old.pinned != new.pinned and old.speaks == new.speaks:
         yield f"speaks is now set by the {'file' if new.pinned else 'provider'}"
     if (old.provider, old.model) != (new.provider, new.model) and old.written == new.written:
         yield "another provider"
 
 
-def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
-    yield from _accepted_keys(_ends(old), _ends(new))
-    yield from _members(old, new, without=("name", "keys", "group", "source"))
+def _client_differences(old: ClientKey, new: ClientKey) -> Iterator[str]:
+    yield from _key_differences(_expiries(old), _expiries(new))
+    yield from _member_differences(old, new, without=("name", "keys", "group", "source"))
     before, after = (None if key.group is None else key.group.name for key in (old, new))
     if before != after:
         yield f"group {spelled_value('', before)} → {spelled_value('', after)}"
 
 
-def _steps(old: Config, new: Config) -> Iterator[Change]:
+def _step_changes(old: Config, new: Config) -> Iterator[Change]:
     """Yield the changes of steps, and of their order."""
     before, after = _by_name(old.steps), _by_name(new.steps)
-    yield from _named("step", before, after, _step)
+    yield from _changes_by_name("step", before, after, _step_differences)
     common = [name for name in before if name in after]
     if common != [name for name in after if name in before]:
         yield Change("~", f"steps: order {', '.join(before)} → {', '.join(after)}")
 
 
-def _step(old: StepSettings, new: StepSettings) -> Iterator[str]:
-    yield from _members(old, new, without=("name", "kind_settings", "secrets", "written"))
+def _step_differences(old: StepSettings, new: StepSettings) -> Iterator[str]:
+    yield from _member_differences(old, new, without=("name", "kind_settings", "secrets", "written"))
 
 
-def _ends(client: ClientKey) -> dict[bytes, datetime | None]:
+def _expiries(client: ClientKey) -> dict[bytes, datetime | None]:
     """Return the expiry of each key, by its digest."""
     return {key.digest: key.until for key in client.keys}
 
 
-def _accepted_keys(old: Mapping[bytes, datetime | None], new: Mapping[bytes, datetime | None]) -> Iterator[str]:
+def _key_differences(old: Mapping[bytes, datetime | None], new: Mapping[bytes, datetime | None]) -> Iterator[str]:
     added, removed = len(new.keys() - old.keys()), len(old.keys() - new.keys())
     if added == removed:
         yield from ["another key" if added == 1 else f"{added} other keys"] if added else []
@@ -157,14 +157,14 @@ def _accepted_keys(old: Mapping[bytes, datetime | None], new: Mapping[bytes, dat
         yield from [f"{removed} key{'' if removed == 1 else 's'} removed"] if removed else []
     for digest in old.keys() & new.keys():
         if old[digest] != new[digest]:
-            yield f"a key until {_spelled_end(old[digest])} → {_spelled_end(new[digest])}"
+            yield f"a key until {_expiry_text(old[digest])} → {_expiry_text(new[digest])}"
 
 
-def _spelled_end(end: datetime | None) -> str:
+def _expiry_text(end: datetime | None) -> str:
     return spelled_value("until", end, absent="without an end")
 
 
-def _authenticator(old: Config, new: Config) -> Iterator[Change]:
+def _authenticator_changes(old: Config, new: Config) -> Iterator[Change]:
     if old.asks_for_key != new.asks_for_key:
         yield Change(
             "~",
@@ -175,7 +175,7 @@ def _authenticator(old: Config, new: Config) -> Iterator[Change]:
         yield Change("~", f"stored_keys: clients in the state storage {words}")
 
 
-def _default(old: Config, new: Config) -> Iterator[Change]:
+def _default_changes(old: Config, new: Config) -> Iterator[Change]:
     before, after = (config.default or "none" for config in (old, new))
     if before != after:
         yield Change("~", f"default model: {before} → {after}")
@@ -184,14 +184,14 @@ def _default(old: Config, new: Config) -> Iterator[Change]:
 def setting_changes(old: Config, new: Config) -> Iterator[Change]:
     """Yield the changes of settings other than models and clients."""
     fixed = {field.attribute for field in keys_of(type(new)).values() if field.needs_restart}
-    for attribute, key in _compared(type(new)):
+    for attribute, key in _compared_attributes(type(new)):
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
         if attribute.name not in _NO_SETTING and before != after:
-            for text in _differing(attribute, key, before, after):
+            for text in _attribute_differences(attribute, key, before, after):
                 yield Change("~", text, restart=attribute.name in fixed)
 
 
-def _compared(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute[Any]", Key]]:
+def _compared_attributes(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute[Any]", Key]]:
     """Yield the attributes of a class in which two values are compared."""
     for attribute in attrs.fields(cls):
         key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
@@ -199,20 +199,20 @@ def _compared(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute
             yield attribute, key
 
 
-def _members(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
+def _member_differences(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
     """Yield the members that differ between two values of a class."""
-    for attribute, key in _compared(type(old)):
+    for attribute, key in _compared_attributes(type(old)):
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
         if attribute.name not in without and before != after:
-            yield from _differing(attribute, key, before, after)
+            yield from _attribute_differences(attribute, key, before, after)
 
 
-def _differing(attribute: "attrs.Attribute[Any]", key: Key, before: Any, after: Any) -> Iterator[str]:
+def _attribute_differences(attribute: "attrs.Attribute[Any]", key: Key, before: Any, after: Any) -> Iterator[str]:
     name = key.name or attribute.name
     if key.secret:
         yield f"{name} {'added' if not before else 'changed' if after else 'removed'}"
     elif attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate | Price):
-        yield from (f"{name}.{text}" for text in _members(before, after))
+        yield from (f"{name}.{text}" for text in _member_differences(before, after))
     else:
         shown = [spelled_value(name, value, attribute.type, key.absent) for value in (before, after)]
         yield f"{name} {shown[0]} → {shown[1]}" if shown[0] != shown[1] else f"{name} changed"

@@ -75,7 +75,7 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
 
 
 def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings) -> ClientGroup | None:
-    """Return the group of ``item``."""
+    """Return the group that ``item`` names, and report an unknown one."""
     if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
     if item.group_name not in groups and not any(place[0] == "client_groups" for place in findings.faulty):
@@ -94,8 +94,8 @@ def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, 
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
 
 
-def check_wall(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
-    """Report a client that no entry may serve, because its settings and its group's exclude each other."""
+def check_permitted_entries(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
+    """Report a client that may use no entry, because its patterns and its group's match no common one."""
     walls = client.walls
     if len(walls) < 2 or not all(walls) or not entries.complete:
         return

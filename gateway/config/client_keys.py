@@ -9,7 +9,7 @@ import attrs
 from configfile.document import Path
 from configfile.wording import spell_time
 from gateway.config.budgets import build_budgets
-from gateway.config.client_access import AccessNames, check_access, check_wall, group_of
+from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, group_of
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
@@ -48,7 +48,7 @@ def build_client_keys(
             )
         _check_certificate(item, path, listeners, clients, findings)
         clients.setdefault(item.name, client)
-        _warn_of_ends(client, path, findings)
+        _warn_of_expiries(client, path, findings)
     return tuple(clients.values())
 
 
@@ -62,7 +62,7 @@ def build_client(
     check_access(item, path, names, findings)
     if not item.name:
         findings.wrong((*path, "name"), "the name is empty", "give the client a name; the log shows it")
-    keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
+    keys = tuple(_report_shared_keys(_read_keys(item, path, findings), item.name, holders, findings))
     if not keys and item.certificate is None:
         return None
     client = attrs.evolve(
@@ -75,27 +75,27 @@ def build_client(
         budgets=build_budgets(item.budgets, path, findings),
         request=build_members(item.request, (*path, "request"), findings),
     )
-    check_wall(client, path, names.entries, findings)
+    check_permitted_entries(client, path, names.entries, findings)
     return client
 
 
-def _keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
+def _read_keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
     """Yield a client's keys with their paths: its single key, or those of its list."""
     has_list = bool(item.keys) or "keys" in findings.given(path)
     has_own = item.key is not None or item.sha256 is not None
     if not has_list:
         if has_own or item.certificate is None:
-            yield from _key(AcceptedKey(item.key, item.sha256), path, findings)
+            yield from _read_key(AcceptedKey(item.key, item.sha256), path, findings)
         return
     if has_own:
         findings.wrong((*path, "keys"), "it cannot be combined with key or sha256", "add that key to the list")
     if not item.keys and path not in findings.faulty:
         findings.wrong((*path, "keys"), "the list is empty", "list at least one key")
     for i, one in enumerate(item.keys):
-        yield from _key(one, (*path, "keys", i), findings)
+        yield from _read_key(one, (*path, "keys", i), findings)
 
 
-def _key(written: AcceptedKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
+def _read_key(written: AcceptedKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
     """Yield the key if it is valid."""
     if (written.key is None) == (written.sha256 is None):
         if path[:2] not in findings.faulty:
@@ -128,7 +128,7 @@ def _check_certificate(
         )
 
 
-def _unlike(
+def _report_shared_keys(
     keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: dict[bytes, str], findings: Findings
 ) -> Iterator[AcceptedKey]:
     """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
@@ -139,17 +139,17 @@ def _unlike(
         yield key
 
 
-def _warn_of_ends(client: ClientKey, path: Path, findings: Findings) -> None:
+def _warn_of_expiries(client: ClientKey, path: Path, findings: Findings) -> None:
     now = datetime.now(UTC)
     if client.until is not None:
-        _warn_of_end(f"client_keys: {client.name}", client.until, now, findings)
+        _warn_of_expiry(f"client_keys: {client.name}", client.until, now, findings)
     for i, key in enumerate(client.keys):
         if key.until is not None:
             place = f"key {i + 1} of {client.name}" if len(client.keys) > 1 else f"the key of {client.name}"
-            _warn_of_end(f"client_keys: {place}", key.until, now, findings)
+            _warn_of_expiry(f"client_keys: {place}", key.until, now, findings)
 
 
-def _warn_of_end(what: str, end: datetime, now: datetime, findings: Findings) -> None:
+def _warn_of_expiry(what: str, end: datetime, now: datetime, findings: Findings) -> None:
     if end <= now:
         findings.warn(f"{what} expired on {spell_time(end)} and is rejected: remove it")
     elif end - now <= SOON:

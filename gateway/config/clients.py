@@ -18,7 +18,7 @@ from gateway.config.request_members import RequestMembers
 KeySource: TypeAlias = Literal["file", "state storage"]
 
 
-def _digest_of(key: "AcceptedKey") -> bytes:
+def _key_digest(key: "AcceptedKey") -> bytes:
     """Return the SHA-256 digest of a key, empty without one."""
     if key.sha256 is not None:
         return key.sha256.encode() if isinstance(key.sha256, Unresolved) else bytes.fromhex(key.sha256)
@@ -41,7 +41,7 @@ class AcceptedKey:
         shown="never",
         absent="without an end",
     )
-    digest: bytes = attrs.field(default=attrs.Factory(_digest_of, takes_self=True), repr=False)
+    digest: bytes = attrs.field(default=attrs.Factory(_key_digest, takes_self=True), repr=False)
 
 
 @attrs.frozen

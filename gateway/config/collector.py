@@ -25,20 +25,20 @@ class MetricsSettings:
     open: bool = setting("Let everyone who can connect read `/metrics`, even with `client_keys`.", False)
 
 
-def _metrics(value: Any) -> Any:
+def _pick_metrics_type(value: Any) -> Any:
     if isinstance(value, bool | dict):
         return MetricsSettings if isinstance(value, dict) else bool
     raise Wrong(describe(value), "expected true, false or a mapping with the key open")
 
 
-def _scraping(value: bool | MetricsSettings) -> Scraping:
+def _read_scraping(value: bool | MetricsSettings) -> Scraping:
     if isinstance(value, bool):
         return "keyed" if value else "off"
     return "open" if value.open else "keyed"
 
 
 MetricsAccess: TypeAlias = Annotated[
-    Scraping, Kind("true, false or mapping", _scraping, pick=_metrics, parts=(bool, MetricsSettings))
+    Scraping, Kind("true, false or mapping", _read_scraping, pick=_pick_metrics_type, parts=(bool, MetricsSettings))
 ]
 
 Sampling: TypeAlias = Annotated[

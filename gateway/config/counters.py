@@ -53,7 +53,7 @@ def check_counters(counters: CounterSettings, findings: Findings) -> None:
         advice = f"write it like {_SUCH_AS[counters.type]}"
         if not url:
             findings.wrong(place, f"type {counters.type} needs a url", advice)
-        elif not _is_address(url, counters.type):
+        elif not _is_store_address(url, counters.type):
             findings.wrong(place, f"not an address of {counters.type}", advice)
         elif crosses_in_clear(url):
             findings.warn(
@@ -62,7 +62,7 @@ def check_counters(counters: CounterSettings, findings: Findings) -> None:
             )
 
 
-def _is_address(url: str, kind: str) -> bool:
+def _is_store_address(url: str, kind: str) -> bool:
     try:
         parts = urlsplit(url)
         # PostgreSQL URLs may have several hosts, each with a port

@@ -23,31 +23,31 @@ def doubtful(config: Config) -> Iterator[str]:
     for route in config.routes.values():
         found = names.meaning(route.name).found
         for text in (
-            *_first_with_conditions(route),
-            *_one_account(found),
+            *_conditional_first_targets(route),
+            *_shared_credentials(found),
             *_small_windows(route, found),
-            *_without_prices(route, found),
-            *_impatience(route, route.retries or config.retries or Retries()),
+            *_missing_prices(route, found),
+            *_short_limits(route, route.retries or config.retries or Retries()),
         ):
             yield f"route {route.name}: {text}"
 
 
-def _first_with_conditions(route: Route) -> Iterator[str]:
+def _conditional_first_targets(route: Route) -> Iterator[str]:
     for group, place in route.places:
         if group == 0 and place.when != UNAVAILABLE:
             yield f"{place.target} is among the first targets, which always get requests: its `when` has no effect"
 
 
-def _one_account(found: tuple[Found, ...]) -> Iterator[str]:
+def _shared_credentials(found: tuple[Found, ...]) -> Iterator[str]:
     """Warn of targets that share a credential: if it is rejected or exhausted, all fail (openclaw/openclaw#30030)."""
-    if len(found) > 1 and len({_account(one.entry) for one in found}) == 1 and _account(found[0].entry)[2]:
+    if len(found) > 1 and len({_credential_of(one.entry) for one in found}) == 1 and _credential_of(found[0].entry)[2]:
         yield (
             "all its targets use the same credential, so all of them fail if that is exhausted or rejected: add "
             "an entry with another `access_key` or provider after them"
         )
 
 
-def _account(entry: ModelEntry) -> tuple[str, str | None, str | bool | SignIn | None]:
+def _credential_of(entry: ModelEntry) -> tuple[str, str | None, str | bool | SignIn | None]:
     return entry.provider.id, entry.base_url, entry.key or entry.passthrough_auth or entry.sign_in
 
 
@@ -72,7 +72,7 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
             )
 
 
-def _without_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
+def _missing_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
     if route.balance == "cheapest":
         for one in found:
             if entry_price(one.entry, one.model) is None:
@@ -82,7 +82,7 @@ def _without_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
                 )
 
 
-def _impatience(route: Route, retries: Retries) -> Iterator[str]:
+def _short_limits(route: Route, retries: Retries) -> Iterator[str]:
     several = len(route.places) > 1
     deadline = spelled_value("deadline", retries.deadline)
     if several and retries.attempts == 1:

@@ -31,33 +31,33 @@ class EndpointPlace:
     )
 
 
-def _own_place(value: Any) -> Any:
+def _pick_endpoint_type(value: Any) -> Any:
     if isinstance(value, bool):
         return None
     return EndpointPlace if isinstance(value, dict) else EndpointPath
 
 
-def _as_place(value: Any) -> EndpointPlace | None:
+def _read_endpoint(value: Any) -> EndpointPlace | None:
     if isinstance(value, bool):
         return EndpointPlace() if value else None
     return value if isinstance(value, EndpointPlace) else EndpointPlace(value)
 
 
 _OwnPlace: TypeAlias = Annotated[
-    EndpointPlace | None, Kind("", _as_place, pick=_own_place, parts=(bool, EndpointPath, EndpointPlace))
+    EndpointPlace | None, Kind("", _read_endpoint, pick=_pick_endpoint_type, parts=(bool, EndpointPath, EndpointPlace))
 ]
 OwnEndpoints: TypeAlias = Mapping[EndpointWord, _OwnPlace]
 """Endpoints by name; ``None`` for an absent one."""
 
 
-def _with_purpose(given: dict[str, Any]) -> dict[str, Any]:
+def _require_purpose(given: dict[str, Any]) -> dict[str, Any]:
     """Require the input type if one is configured."""
     return {**given, "takes_purpose": "required"} if "purpose" in given else given
 
 
 EmbeddingChanges: TypeAlias = Annotated[
     Mapping[str, Any],
-    Kind("mapping", _with_purpose, pick=lambda _: Given(EmbeddingTraits), parts=(EmbeddingTraits,)),
+    Kind("mapping", _require_purpose, pick=lambda _: Given(EmbeddingTraits), parts=(EmbeddingTraits,)),
 ]
 """Changes to a row's ``EmbeddingTraits``."""
 
@@ -102,17 +102,17 @@ def build_endpoints(
             mistake = f"{name} has no standard path"
             findings.wrong((*path, "endpoints", name), mistake, f"set the path: `{{{name}: /…}}`")
         else:
-            found[name] = _place(own, usual or Place(""), base)
+            found[name] = _merge_endpoint(own, usual or Place(""), base)
     return found
 
 
-def _place(own: EndpointPlace, usual: Place, base: str | None) -> Place:
+def _merge_endpoint(own: EndpointPlace, usual: Place, base: str | None) -> Place:
     """Return an entry's ``own`` endpoint, with defaults from the ``usual`` one."""
     place = usual if own.shape is None else attrs.evolve(usual, shape=own.shape)
-    return place if own.path is None else attrs.evolve(place, path=_behind(base, own.path), prefix=None)
+    return place if own.path is None else attrs.evolve(place, path=_append_path(base, own.path), prefix=None)
 
 
-def _behind(base: str | None, path: str) -> str:
+def _append_path(base: str | None, path: str) -> str:
     """Return the whole URL of ``path``, appended directly to the base URL."""
     if base is None or "://" in path:
         return path

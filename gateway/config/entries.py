@@ -76,7 +76,7 @@ class EntryDefaults:
 
 def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -> Entries:
     """Return the entries of a file, and report errors in them."""
-    key, items = _items(config, findings)
+    key, items = _listed_entries(config, findings)
     entries: dict[str, ModelEntry] = {}
     paths: dict[str, Path] = {}
     complete = True
@@ -85,7 +85,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
         path = (key, i)
         if item is None and path not in findings.faulty:
             findings.wrong(path, "this item is empty", "add `model`")
-        entry = None if item is None else _entry(item, path, defaults, findings)
+        entry = None if item is None else _build_entry(item, path, defaults, findings)
         if item is None or entry is None:
             complete = False
             continue
@@ -101,7 +101,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
     return Entries(made, Names(made, {}), complete, paths)
 
 
-def _items(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | None, ...]]:
+def _listed_entries(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | None, ...]]:
     if config.model_providers is not None and config.llm_providers is not None:
         findings.wrong(
             ("llm_providers",),
@@ -115,7 +115,7 @@ def _items(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | 
     return key, items
 
 
-def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
+def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
     """Return the entry of an ``item`` in the file."""
     prefix, slash, model = item.written.partition("/")
     if not (prefix and slash and model):
@@ -125,17 +125,17 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
         return None
     own = defaults.providers.get(id_of(prefix))
     item = attrs.evolve(item, name=item.name or item.written, model=model)
-    item = item if own is None else _of_own_provider(item, own)
-    provider, item = _provider(item, path, prefix, own, findings)
+    item = item if own is None else _with_own_defaults(item, own)
+    provider, item = _resolve_provider(item, path, prefix, own, findings)
     if provider is None:
         return None
     if item.default and model == "*":
         findings.wrong((*path, "default"), f"{item.written} is not a single model", "a wildcard cannot be the default")
     _check_headers(item, path, findings)
-    speaks = _speaks(item, path, provider, findings)
+    speaks = _resolve_apis(item, path, provider, findings)
     _check_probe(item, path, provider, findings)
-    sign_in = _sign_in(item, path, provider, findings)
-    _note(item, provider, sign_in, findings)
+    sign_in = _resolve_sign_in(item, path, provider, findings)
+    _warn_of_credentials(item, provider, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
     check_queue(item.queue, item.name, ratelimits, findings)
@@ -150,7 +150,7 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
         speaks=speaks,
         pinned=frozenset(item.speaks),
         timeouts=findings.laid_over(defaults.timeouts, item.timeouts, (*path, "timeouts")),
-        state=_keeper(item, path, speaks, findings),
+        state=_resolve_keeper(item, path, speaks, findings),
         retries=None
         if item.retries is None
         else findings.laid_over(defaults.retries or Retries(), item.retries, (*path, "retries")),
@@ -165,7 +165,7 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
     )
 
 
-def _of_own_provider(item: ModelEntry, own: OwnProvider) -> ModelEntry:
+def _with_own_defaults(item: ModelEntry, own: OwnProvider) -> ModelEntry:
     """Return ``item`` with the defaults of its configured provider."""
     bare = item.written_sign_in is None and item.key is None and not item.passthrough_auth
     return attrs.evolve(
@@ -187,24 +187,24 @@ def _check_passthrough(item: ModelEntry, path: Path, findings: Findings) -> None
         findings.wrong((*path, "passthrough"), found, advice)
 
 
-def _provider(
+def _resolve_provider(
     item: ModelEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings
 ) -> tuple[Provider | None, ModelEntry]:
     """Return the provider row of an entry, and the entry with its whole address.
 
     The row is the configuration's ``own``, the catalogue's, or for an unknown provider one like its
     ``provider_interface``."""
-    provider = _known(item, prefix) if own is None else own.row
+    provider = _catalog_row(item, prefix) if own is None else own.row
     if provider is None or (provider.local and item.provider_interface is not None):
-        provider = _own_provider(item, path, prefix, provider, findings)
+        provider = _build_row(item, path, prefix, provider, findings)
     elif item.provider_interface is not None:
         findings.warn(f"{item.written}: provider_interface is ignored, because {prefix} is a known provider")
     if provider is None:
         return None, item
-    item = _addressed(item, provider, findings)
-    settings = _settings(item)
+    item = _complete_address(item, provider, findings)
+    settings = _address_settings(item)
     _check_settings(settings, path, provider, findings)
-    at = _of_entry(provider.with_settings(settings).at_base_url(item.base_url), item)
+    at = _row_for_model(provider.with_settings(settings).at_base_url(item.base_url), item)
     if path in findings.faulty:
         return (at if item.base_url is not None or at.base_url is not None else None), item  # the error is reported
     if at.base_url is None and item.base_url is None:
@@ -217,7 +217,7 @@ def _provider(
     return at, item
 
 
-def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> ModelEntry:
+def _complete_address(item: ModelEntry, provider: Provider, findings: Findings) -> ModelEntry:
     """Return ``item`` with its whole ``base_url``, and report doubts about it."""
     base_url = item.base_url
     if base_url is None or isinstance(base_url, Unresolved):
@@ -232,17 +232,17 @@ def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> Mode
     return attrs.evolve(item, base_url=provider.complete_base_url(base_url, spoken))
 
 
-def _known(item: ModelEntry, prefix: str) -> Provider | None:
+def _catalog_row(item: ModelEntry, prefix: str) -> Provider | None:
     """Return the catalogue's row, ``None`` if the name means a self-hosted server.
 
     Such an entry has an interface and an address outside the row's: files may predate the row."""
     provider = catalog.find(prefix)
     if provider is None or item.provider_interface is None or item.base_url is None:
         return provider
-    return None if provider.with_settings(_settings(item)).missing_settings(item.base_url) else provider
+    return None if provider.with_settings(_address_settings(item)).missing_settings(item.base_url) else provider
 
 
-def _settings(item: ModelEntry) -> dict[str, str]:
+def _address_settings(item: ModelEntry) -> dict[str, str]:
     """Return the entry's settings for its provider's addresses."""
     found = {"region": item.region, "project": item.project, "location": item.location}
     return {name: value for name, value in found.items() if value is not None}
@@ -257,17 +257,17 @@ def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider,
             findings.wrong((*path, name), found, f"remove it{header}")
 
 
-def _of_entry(row: Provider, item: ModelEntry) -> Provider:
+def _row_for_model(row: Provider, item: ModelEntry) -> Provider:
     """Return ``row`` for the entry's model, if it has only one."""
     model = item.model
     return row if model == "*" else row.for_model(model)
 
 
-def _own_provider(
+def _build_row(
     item: ModelEntry, path: Path, prefix: str, local: Provider | None, findings: Findings
 ) -> Provider | None:
     """Return a row for a provider that the catalogue lacks, or for a ``local`` server with another interface."""
-    near = _near(prefix)
+    near = _similar_provider(prefix)
     if local is None and item.base_url is None:
         if path not in findings.faulty:
             findings.wrong((*path, "model"), f"unknown provider {prefix!r}", _ANY_ADDRESS, near)
@@ -281,19 +281,19 @@ def _own_provider(
     if item.provider_interface is not None and interface is None:
         found = f"unknown interface {describe(item.provider_interface)}"
         known = one_of(catalog.CATALOG)
-        findings.wrong((*path, "provider_interface"), found, known, _near(item.provider_interface))
+        findings.wrong((*path, "provider_interface"), found, known, _similar_provider(item.provider_interface))
     own = catalog.generic(prefix, interface)
     return own if local is None else attrs.evolve(own, display_name=local.display_name, base_url=local.base_url)
 
 
-def _near(word: str) -> str | None:
+def _similar_provider(word: str) -> str | None:
     """Return the provider that was probably meant: it differs by a letter or two, but not the first. ``my-openai`` is a
     valid own name."""
     near = nearest(word.lower(), (*catalog.CATALOG, *catalog.ALIASES), 0.8)
     return None if near is None or near in word or near[0] != word[0].lower() else near
 
 
-def _speaks(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
+def _resolve_apis(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
     for upstream in dict.fromkeys(item.speaks.values()):
         if upstream not in provider.paths:
             found = f"trigate does not support {upstream} for {provider.display_name}"
@@ -303,7 +303,7 @@ def _speaks(item: ModelEntry, path: Path, provider: Provider, findings: Findings
     return {api: speaks[api] for api in (*APIS, *provider.speaks) if api in speaks}
 
 
-def _keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
+def _resolve_keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
     if item.state == "upstream" and (api := speaks.get("responses")) != "responses":
         found = f"Responses clients use its API {api or '(none)'}, which stores no state"
         findings.wrong((*path, "state"), found, "set `ours`, or `speaks: [responses]` if it has that API")
@@ -332,7 +332,7 @@ def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
         findings.wrong((*path, "http_host"), describe(item.http_host), "expected a host name")
 
 
-def _note(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
+def _warn_of_credentials(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
     if item.passthrough_auth and item.key is not None:
         findings.warn(f"{item.name}: passthrough_auth and access_key are both set, so access_key is ignored")
     if item.key == "":
@@ -350,14 +350,14 @@ def _note(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings
 # Sign-ins
 
 
-def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> SignIn | None:
+def _resolve_sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> SignIn | None:
     """Return an entry's sign-in: its own, else the row's if the entry has no credential and uses the vendor's address.
 
     Return ``None`` if requests carry a key or nothing."""
     host = urlsplit(item.base_url or provider.base_url or "").hostname or ""
     written = item.written_sign_in
     if written is None:
-        return _sign_in_of_row(item, provider, host, findings)
+        return _default_sign_in(item, provider, host, findings)
     place = (*path, "sign_in")
     if isinstance(written, str):  # ``none``
         return None
@@ -370,7 +370,7 @@ def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Finding
             )
             return None
     sign_in = complete_sign_in(written, place, host, item.region, findings)
-    taken = _taken(provider)
+    taken = _accepted_sign_ins(provider)
     if provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
         expected = f"use {one_of(taken)}" if taken else "set access_key"
         findings.wrong(place, f"{provider.display_name} does not support the sign-in {sign_in.type}", expected)
@@ -381,14 +381,14 @@ def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Finding
     return sign_in
 
 
-def _taken(provider: Provider) -> tuple[SignInName, ...]:
+def _accepted_sign_ins(provider: Provider) -> tuple[SignInName, ...]:
     """Return the sign-ins that a provider accepts, the usual one first."""
     return tuple(name for name in MODULES if name in provider.sign_in)
 
 
-def _sign_in_of_row(item: ModelEntry, provider: Provider, host: str, findings: Findings) -> SignIn | None:
+def _default_sign_in(item: ModelEntry, provider: Provider, host: str, findings: Findings) -> SignIn | None:
     named = {name.lower() for name, _ in item.headers}
-    name = next(iter(_taken(provider)), None)
+    name = next(iter(_accepted_sign_ins(provider)), None)
     if item.key is not None or item.passthrough_auth or named & _CREDENTIAL or name is None:
         return None
     if not is_of_vendor(name, host):

@@ -15,52 +15,55 @@ class Foreign:
     shaped: Callable[[Mapping[str, Any]], bool]
 
 
-def _holds(value: Any, *keys: str) -> bool:
+def _has_any_key(value: Any, *keys: str) -> bool:
     return isinstance(value, dict) and any(key in value for key in keys)
 
 
-def _litellm(content: Mapping[str, Any]) -> bool:
+def _is_litellm(content: Mapping[str, Any]) -> bool:
     """Recognise LiteLLM's files, also partial ones (https://docs.litellm.ai/docs/proxy/configs)."""
-    return _holds(content, "model_list", "litellm_settings", "router_settings", "general_settings")
+    return _has_any_key(content, "model_list", "litellm_settings", "router_settings", "general_settings")
 
 
-def _bifrost(content: Mapping[str, Any]) -> bool:
+def _is_bifrost(content: Mapping[str, Any]) -> bool:
     """Recognise Bifrost's ``config.json`` (https://docs.getbifrost.ai/deployment-guides/config-json)."""
     providers = content.get("providers")
     return (
         "getbifrost.ai" in str(content.get("$schema"))
-        or (isinstance(providers, dict) and any(_holds(one, "keys", "network_config") for one in providers.values()))
-        or (_holds(content, "config_store", "logs_store") and "version" not in content)
+        or (
+            isinstance(providers, dict)
+            and any(_has_any_key(one, "keys", "network_config") for one in providers.values())
+        )
+        or (_has_any_key(content, "config_store", "logs_store") and "version" not in content)
     )
 
 
-def _portkey(content: Mapping[str, Any]) -> bool:
+def _is_portkey(content: Mapping[str, Any]) -> bool:
     """Recognise Portkey's config objects (https://portkey.ai/docs/product/ai-gateway/configs)."""
     targets = content.get("targets")
-    several = isinstance(targets, list) and any(_holds(one, "provider", "targets", *_PORTKEYS) for one in targets)
-    alone = "provider" in content and _holds(content, "api_key", "apiKey")
-    return several or alone or _holds(content.get("strategy"), "mode") or _holds(content, *_PORTKEYS)
+    several = isinstance(targets, list) and any(_has_any_key(one, "provider", "targets", *_PORTKEYS) for one in targets)
+    alone = "provider" in content and _has_any_key(content, "api_key", "apiKey")
+    return several or alone or _has_any_key(content.get("strategy"), "mode") or _has_any_key(content, *_PORTKEYS)
 
 
 _PORTKEYS: Final = ("virtual_key", "virtualKey", "override_params", "overrideParams")
 _OWN: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
 
 FOREIGN: Final = (
-    Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _litellm),
+    Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _is_litellm),
     Foreign(
         "Bifrost",
         "write its `providers` as `model_providers`: docs/migrating.md, section From Bifrost, explains how",
-        _bifrost,
+        _is_bifrost,
     ),
     Foreign(
         "Portkey",
         "write its targets as `model_providers`: docs/migrating.md, section From Portkey, explains how",
-        _portkey,
+        _is_portkey,
     ),
 )
 
 
-def recognised(content: Mapping[str, Any]) -> Foreign | None:
+def recognise_gateway(content: Mapping[str, Any]) -> Foreign | None:
     """Return the other gateway whose file has this content, if any.
 
     A file with any of trigate's keys is trigate's, and its errors are reported individually."""

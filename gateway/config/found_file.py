@@ -76,12 +76,12 @@ _DATABASE: Final = ("state_storage", "connection_string")
 def check_found(
     content: Mapping[str, Any], variables: Iterable[Use], files: Iterable[Use], file: FilePath, findings: Findings
 ) -> None:
-    """Report what a ``file`` that was only found must not contain.
+    """Report forbidden contents of a ``file`` that trigate found in the current directory, and that no user named.
 
     ``content`` is its content with expanded ``variables``, and ``files`` are the secrets that it reads."""
     advice = f"if you trust this file, give it explicitly: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
     for use in variables:
-        if (whose := _owner(use.name)) is not None and not _may_have(whose, use, content):
+        if (whose := _owner_of_variable(use.name)) is not None and not _may_receive(whose, use, content):
             owner = f"a credential for {catalog.CATALOG[whose].display_name}" if whose else "a credential"
             found = (
                 f"{use.name} is {owner}, and this file, which trigate found in the current directory, would send it "
@@ -91,9 +91,9 @@ def check_found(
     for place, entry in _entries(content):
         if not _may_sign_in(entry, content):
             findings.wrong((*place, "sign_in"), _SIGNS_IN, advice)
-    for place in _signing_in(content):
+    for place in _sign_in_paths(content):
         findings.wrong(place, _SIGNS_IN, advice)
-    for place, found in _far_steps(content):
+    for place, found in _remote_steps(content):
         findings.wrong(place, found, advice)
     folder = os.path.realpath(file.parent)
     for use in files:
@@ -105,7 +105,7 @@ def check_found(
             )
 
 
-def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:
+def _sign_in_paths(content: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the paths of providers that sign in."""
     providers = content.get("providers")
     for name, own in providers.items() if isinstance(providers, dict) else ():
@@ -113,7 +113,7 @@ def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:
             yield "providers", str(name), "sign_in"
 
 
-def _far_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _remote_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yield the paths of steps that load code or call a service on another machine, with the reason."""
     items = content.get("steps")
     for i, item in enumerate(items if isinstance(items, list) else ()):
@@ -121,12 +121,12 @@ def _far_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if isinstance(use, str) and use not in KIND_NAMES:
             yield ("steps", i, "use"), "trigate found this file in the current directory, and it loads code"
         url = settings.get("url") if isinstance(settings, dict) else None
-        if isinstance(url, str) and not is_loopback(_host(url)):
+        if isinstance(url, str) and not is_loopback(_host_of_url(url)):
             found = "trigate found this file in the current directory, and it sends texts to another machine"
             yield ("steps", i, "with", "url"), found
 
 
-def _host(url: str) -> str:
+def _host_of_url(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
@@ -149,12 +149,12 @@ def _may_sign_in(entry: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
     if given in (None, "none"):
         return True
     described = set(given) - _HARMLESS if isinstance(given, dict) else set()
-    wanted, url = given.get("type") if isinstance(given, dict) else given, _url(entry, content)
+    wanted, url = given.get("type") if isinstance(given, dict) else given, _entry_url(entry, content)
     vendors = (name for name in MODULES if name == wanted)
     return not described and url.scheme == "https" and any(is_of_vendor(name, url.hostname or "") for name in vendors)
 
 
-def _owner(variable: str) -> str | None:
+def _owner_of_variable(variable: str) -> str | None:
     """Return the id of the provider whose credential the variable has, "" if it is another service's, ``None`` if
     unknown."""
     if variable in _THEIRS:
@@ -162,7 +162,7 @@ def _owner(variable: str) -> str | None:
     return "" if any(fnmatchcase(variable, pattern) for pattern in _NOBODYS) else None
 
 
-def _may_have(whose: str, use: Use, content: Mapping[str, Any]) -> bool:
+def _may_receive(whose: str, use: Use, content: Mapping[str, Any]) -> bool:
     """Return whether a secret goes only to its owner or stays on this machine; a database URL contains its
     destination."""
     path = use.path
@@ -170,27 +170,27 @@ def _may_have(whose: str, use: Use, content: Mapping[str, Any]) -> bool:
         return True
     if path[0] not in ("model_providers", "llm_providers"):
         return False
-    url = _url(_entry(content, path), content)
+    url = _entry_url(_entry_at(content, path), content)
     host = (url.hostname or "").lower()
     return is_loopback(host) or (url.scheme == "https" and bool(whose) and _is_host_of(whose, host))
 
 
-def _entry(content: Any, path: Path) -> Mapping[str, Any]:
+def _entry_at(content: Any, path: Path) -> Mapping[str, Any]:
     entry = content[path[0]][path[1]] if len(path) > 1 else {}
     return entry if isinstance(entry, dict) else {}
 
 
-def _described(content: Mapping[str, Any], id: str) -> Mapping[str, Any]:
+def _own_description(content: Mapping[str, Any], id: str) -> Mapping[str, Any]:
     """Return the file's own description of a provider."""
     providers = content.get("providers")
     found = providers.items() if isinstance(providers, dict) else ()
     return next((own for name, own in found if id_of(str(name)) == id and isinstance(own, dict)), {})
 
 
-def _url(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
+def _entry_url(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
     """Return the URL of an entry, without a host if unknown."""
     name = str(entry.get("model", "")).partition("/")[0]
-    given = entry.get("base_url") or _described(content, id_of(name)).get("base_url")
+    given = entry.get("base_url") or _own_description(content, id_of(name)).get("base_url")
     if given is None:
         row = catalog.find(name)
         said = {name: value for name, value in entry.items() if isinstance(value, str)}

@@ -39,7 +39,7 @@ UNIX: Final = "unix"
 # Credentials
 
 
-def _digest(value: Any) -> str:
+def _read_digest(value: Any) -> str:
     value = read_secret(value)
     if isinstance(value, Unresolved):
         return value
@@ -53,7 +53,7 @@ Digest: TypeAlias = Annotated[
     str,
     Kind(
         "64 hexadecimal digits",
-        _digest,
+        _read_digest,
         {"anyOf": [text_shape(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, FILE]},
         takes_text=True,
     ),
@@ -61,13 +61,13 @@ Digest: TypeAlias = Annotated[
 """A SHA-256 digest in hexadecimal."""
 
 
-def _sealing_keys(value: Any) -> tuple[Any, ...]:
+def _pick_sealing_keys_type(value: Any) -> tuple[Any, ...]:
     if value == []:
         raise Wrong("the list is empty", "add at least one key: `openssl rand -base64 32`")
-    return tuple(map(_sealing_key, value)) if isinstance(value, list) else (_sealing_key(value),)
+    return tuple(map(_read_sealing_key, value)) if isinstance(value, list) else (_read_sealing_key(value),)
 
 
-def _sealing_key(value: Any) -> Any:
+def _read_sealing_key(value: Any) -> Any:
     value = read_secret(value)
     if isinstance(value, Unresolved):
         return value
@@ -86,7 +86,7 @@ SealingKeys: TypeAlias = Annotated[
     tuple[bytes, ...],
     Kind(
         "text or file, or a list",
-        _sealing_keys,
+        _pick_sealing_keys_type,
         {"anyOf": [*_SEALING_KEY, {"type": "array", "items": {"anyOf": [*_SEALING_KEY]}, "minItems": 1}]},
         takes_text=True,
     ),
@@ -94,7 +94,7 @@ SealingKeys: TypeAlias = Annotated[
 """Keys for AES-256; ``Unresolved`` text if variables were not expanded."""
 
 
-def _certificate_name(value: Any) -> str:
+def _read_certificate_name(value: Any) -> str:
     text = read_text(value)
     if isinstance(value, Unresolved):
         return text
@@ -103,7 +103,7 @@ def _certificate_name(value: Any) -> str:
     return name
 
 
-def _any_case(word: str) -> str:
+def _any_case_pattern(word: str) -> str:
     return "".join(f"[{letter.lower()}{letter.upper()}]" for letter in word)
 
 
@@ -111,12 +111,12 @@ CertificateName: TypeAlias = Annotated[
     str,
     Kind(
         "text",
-        _certificate_name,
+        _read_certificate_name,
         any_of(
             text_shape(
-                rf"\s*(?:{_any_case('cn')}|{_any_case('uri')}|{_any_case('dns')}|{_any_case('email')})\s*[:=]"
+                rf"\s*(?:{_any_case_pattern('cn')}|{_any_case_pattern('uri')}|{_any_case_pattern('dns')}|{_any_case_pattern('email')})\s*[:=]"
                 r"\s*\S(?:.*\S)?\s*"
-                rf"|\s*{_any_case('sha')}256\s*[:=]\s*(?:[0-9A-Fa-f]:*){{64}}\s*"
+                rf"|\s*{_any_case_pattern('sha')}256\s*[:=]\s*(?:[0-9A-Fa-f]:*){{64}}\s*"
                 r"|\s*[A-Za-z][A-Za-z0-9+.-]*://\S+\s*"
             )
         ),
@@ -127,10 +127,10 @@ CertificateName: TypeAlias = Annotated[
 # Time
 
 
-def _timestamp(value: Any) -> datetime:
+def _read_timestamp(value: Any) -> datetime:
     """Return a timestamp; a date includes its whole day. YAML has already converted most dates and times."""
     try:
-        found = _parsed(value.strip()) if isinstance(value, str) else value
+        found = _parse_date(value.strip()) if isinstance(value, str) else value
         if isinstance(found, datetime):
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         if isinstance(found, date):
@@ -140,7 +140,7 @@ def _timestamp(value: Any) -> datetime:
     raise Wrong(describe(value), "expected a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z")
 
 
-def _parsed(text: str) -> date:
+def _parse_date(text: str) -> date:
     """Return a date or time. Raises ``ValueError``."""
     if re.fullmatch(_DATE, text):
         return date.fromisoformat(text)
@@ -156,7 +156,7 @@ Timestamp: TypeAlias = Annotated[
     datetime,
     Kind(
         "date or time",
-        _timestamp,
+        _read_timestamp,
         any_of(text_shape(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*")),
     ),
 ]
@@ -169,23 +169,23 @@ ZoneName: TypeAlias = Annotated[
 # Files, addresses and peers
 
 
-def _file_path(value: Any) -> Path | None:
+def _read_file_path(value: Any) -> Path | None:
     text = read_text(value)
     return Path(text) if text else None
 
 
-FilePath: TypeAlias = Annotated[Path, Kind("text", _file_path, {"type": "string"}, takes_text=True)]
+FilePath: TypeAlias = Annotated[Path, Kind("text", _read_file_path, {"type": "string"}, takes_text=True)]
 """The path of a file; empty text is ``None``."""
 
 
-def _mode(value: Any) -> int:
+def _read_file_mode(value: Any) -> int:
     """Return file permissions; they must be quoted, because YAML reads 0660 as 432."""
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
         return int(value, 8)
     raise Wrong(describe(value), 'expected three octal digits in quotes, such as "0660"')
 
 
-Mode: TypeAlias = Annotated[int, Kind("three octal digits", _mode, any_of(text_shape(r"0?[0-7]{3}")))]
+Mode: TypeAlias = Annotated[int, Kind("three octal digits", _read_file_mode, any_of(text_shape(r"0?[0-7]{3}")))]
 """The permissions of a file."""
 
 _ORIGIN: Final = r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"
@@ -212,7 +212,7 @@ AuditPlace: TypeAlias = Annotated[
 """``stderr``, or a path."""
 
 
-def _network(value: Any) -> str:
+def _read_network(value: Any) -> str:
     text = read_text(value)
     if isinstance(value, Unresolved) or text == UNIX:
         return text
@@ -222,7 +222,9 @@ def _network(value: Any) -> str:
         raise Wrong(describe(value), "expected an address, a network such as 10.0.0.0/8, or unix") from None
 
 
-Network: TypeAlias = Annotated[str, Kind("text", _network, any_of(text_shape(r"unix|[0-9A-Fa-f:.]+(/[0-9]{1,3})?")))]
+Network: TypeAlias = Annotated[
+    str, Kind("text", _read_network, any_of(text_shape(r"unix|[0-9A-Fa-f:.]+(/[0-9]{1,3})?")))
+]
 """Peers: a network in CIDR notation, or ``unix``."""
 
 AddressPart: TypeAlias = Annotated[
@@ -254,14 +256,14 @@ EndpointPath: TypeAlias = Annotated[
 VERSIONS: Final = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
 
 
-def _version(value: Any) -> str:
+def _read_version(value: Any) -> str:
     text = spell_number(value) if isinstance(value, int | float) else str(value)
     if text in VERSIONS:
         return text
     raise Wrong(describe(value), one_of(VERSIONS), nearest(text, ("v0.3.0", "v0.4.0", *VERSIONS), 0.5))
 
 
-Version: TypeAlias = Annotated[str, Kind("text", _version, {"enum": list(VERSIONS)})]
+Version: TypeAlias = Annotated[str, Kind("text", _read_version, {"enum": list(VERSIONS)})]
 UnitWord: TypeAlias = Annotated[str, Kind("text", word_reader(UNITS), {"enum": list(UNITS)})]
 EndpointWord: TypeAlias = Annotated[str, Kind("text", word_reader(ENDPOINTS), {"enum": list(ENDPOINTS)})]
 BodyShape: TypeAlias = Annotated[str, Kind("text", word_reader(BODY_SHAPES), any_of({"enum": list(BODY_SHAPES)}))]
@@ -270,16 +272,16 @@ REASONS: Final = ("unavailable", *(reason for reason in get_args(FailureReason) 
 """The failures that may lead to a target, and the word for those of the target itself."""
 
 
-def _reason(value: Any) -> str:
+def _read_reason(value: Any) -> str:
     if value == "invalid":
         raise Wrong("'invalid'", "errors of the client never lead to another target")
     return word_reader(REASONS)(value)
 
 
-_Reason: TypeAlias = Annotated[str, Kind("text", _reason, any_of({"enum": list(REASONS)}))]
+_Reason: TypeAlias = Annotated[str, Kind("text", _read_reason, any_of({"enum": list(REASONS)}))]
 
 
-def _reasons(words: tuple[str, ...]) -> frozenset[str]:
+def _select_reasons(words: tuple[str, ...]) -> frozenset[str]:
     """Return the failure reasons that ``words`` select."""
     named = frozenset(word for word in words if word != "unavailable")
     return named | UNAVAILABLE if "unavailable" in words else named
@@ -287,7 +289,7 @@ def _reasons(words: tuple[str, ...]) -> frozenset[str]:
 
 Reasons: TypeAlias = Annotated[
     frozenset[FailureReason],
-    Kind("list of text", _reasons, pick=lambda _: tuple[_Reason, ...], parts=(tuple[_Reason, ...],)),
+    Kind("list of text", _select_reasons, pick=lambda _: tuple[_Reason, ...], parts=(tuple[_Reason, ...],)),
 ]
 
 SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse"]
@@ -297,7 +299,7 @@ _SPOKEN: Final[tuple[SpokenApi, ...]] = get_args(SpokenApi)
 _API: Final[Shape] = {"enum": list(APIS)}
 
 
-def _speaks(value: Any) -> Mapping[Api, Api]:
+def _read_speaks(value: Any) -> Mapping[Api, Api]:
     if isinstance(value, dict):
         return value
     if not value:
@@ -309,7 +311,7 @@ Speaking: TypeAlias = Annotated[
     Mapping[Api, Api],
     Kind(
         "list or mapping",
-        _speaks,
+        _read_speaks,
         {
             "anyOf": [
                 {"type": "array", "items": _API, "minItems": 1},
@@ -335,7 +337,7 @@ ApiPaths: TypeAlias = Annotated[
 ]
 
 
-def _key_header(value: Any) -> Any:
+def _read_key_header(value: Any) -> Any:
     if isinstance(value, dict):
         return dict[SpokenApi, HeaderName]
     if isinstance(value, str):
@@ -351,7 +353,7 @@ KeyHeader: TypeAlias = Annotated[
         shape={
             "anyOf": [*_HEADER["anyOf"], {"type": "object", "propertyNames": _API, "additionalProperties": _HEADER}]
         },
-        pick=_key_header,
+        pick=_read_key_header,
     ),
 ]
 """The header of a key in lower case, or ``bearer``; also by API."""
@@ -359,7 +361,7 @@ KeyHeader: TypeAlias = Annotated[
 # Money
 
 
-def _dollars(value: Any) -> float:
+def _read_dollars(value: Any) -> float:
     """Return an amount in dollars, 0 for a variable that was not expanded."""
     if isinstance(value, Unresolved):
         return 0.0
@@ -367,12 +369,12 @@ def _dollars(value: Any) -> float:
     return read_amount(exact, {"": 1.0}, "expected a number of dollars, 0 or more, such as 1.25")
 
 
-Dollars: TypeAlias = Annotated[float, Kind("number of dollars", _dollars, DECIMAL_SHAPE, takes_text=True)]
+Dollars: TypeAlias = Annotated[float, Kind("number of dollars", _read_dollars, DECIMAL_SHAPE, takes_text=True)]
 
 _PROMPT_LENGTH: Final = r"([0-9]{1,9})([kKmM]?)"
 
 
-def _prompt_length(value: Any) -> int:
+def _read_prompt_length(value: Any) -> int:
     match = re.fullmatch(_PROMPT_LENGTH, value) if isinstance(value, str) else None
     if match is None:
         raise Wrong(describe(value), "expected a number of tokens, such as 200k or 272000")
@@ -380,7 +382,7 @@ def _prompt_length(value: Any) -> int:
 
 
 PromptLength: TypeAlias = Annotated[
-    int, Kind("number of tokens", _prompt_length, {"pattern": f"^(?:{_PROMPT_LENGTH})$"})
+    int, Kind("number of tokens", _read_prompt_length, {"pattern": f"^(?:{_PROMPT_LENGTH})$"})
 ]
 """Tokens of a prompt."""
 

@@ -110,7 +110,7 @@ class LegacyListeners:
     ingress_traffic: Any = ignored(OUTSIDE)
 
 
-def _current(value: tuple[Listener, ...] | LegacyListeners) -> tuple[Listener, ...]:
+def _in_current_format(value: tuple[Listener, ...] | LegacyListeners) -> tuple[Listener, ...]:
     """Return the listeners in the current format."""
     if not isinstance(value, LegacyListeners):
         return value
@@ -123,7 +123,7 @@ Listeners: TypeAlias = Annotated[
     tuple[Listener, ...],
     Kind(
         "list",
-        _current,
+        _in_current_format,
         pick=lambda value: LegacyListeners if isinstance(value, dict) else tuple[Listener, ...],
         parts=(tuple[Listener, ...], LegacyListeners),
     ),
@@ -131,7 +131,7 @@ Listeners: TypeAlias = Annotated[
 
 
 @attrs.frozen(repr=False)
-class ListenedTo:
+class ActiveListeners:
     """The active listeners, those for health checks last, and their common settings: a timeout, and a number of
     retries."""
 
@@ -140,17 +140,17 @@ class ListenedTo:
     max_retries: int | None
 
 
-def build_listeners(listeners: Sequence[Listener], findings: Findings) -> ListenedTo:
+def build_listeners(listeners: Sequence[Listener], findings: Findings) -> ActiveListeners:
     """Return the file's model listeners, and report errors in them."""
     if "listeners" not in findings.given(()):
-        return ListenedTo((Listener(),), None, None)
+        return ActiveListeners((Listener(),), None, None)
     legacy = ("listeners", "egress_traffic")
     is_legacy = bool(findings.given(legacy[:1]))
     found = []
     for i, listener in enumerate(listeners):
         path = legacy if is_legacy else ("listeners", i)
         if listener.type == "model":
-            found.append((path, _checked(listener, path, findings)))
+            found.append((path, _check_listener(listener, path, findings)))
         else:
             findings.no_effect(path, f"of type {listener.type}, {OUTSIDE}")
     places = Counter(listener.place for _, listener in found)
@@ -160,11 +160,11 @@ def build_listeners(listeners: Sequence[Listener], findings: Findings) -> Listen
     if found and all(listener.serves == "health" for _, listener in found):
         findings.wrong(("listeners",), "no listener serves model requests", "add a listener without `serves: health`")
     by_use = tuple(sorted((listener for _, listener in found), key=lambda listener: listener.serves == "health"))
-    timeout, retries = (_common(found, name, findings) for name in ("timeout", "max_retries"))
-    return ListenedTo(by_use or (Listener(),), timeout, retries)
+    timeout, retries = (_common_value(found, name, findings) for name in ("timeout", "max_retries"))
+    return ActiveListeners(by_use or (Listener(),), timeout, retries)
 
 
-def _checked(listener: Listener, path: tuple[str | int, ...], findings: Findings) -> Listener:
+def _check_listener(listener: Listener, path: tuple[str | int, ...], findings: Findings) -> Listener:
     given = findings.given(path)
     if "socket" not in given:
         if "mode" in given:
@@ -180,7 +180,7 @@ def _checked(listener: Listener, path: tuple[str | int, ...], findings: Findings
     return listener
 
 
-def _common(found: Sequence[tuple[Any, Listener]], name: str, findings: Findings) -> Any:
+def _common_value(found: Sequence[tuple[Any, Listener]], name: str, findings: Findings) -> Any:
     values = [(path, value) for path, listener in found if (value := getattr(listener, name)) is not None]
     for path, value in values:
         if value != values[0][1]:

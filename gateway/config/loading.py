@@ -29,10 +29,10 @@ from gateway.config.counters import check_counters
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
-from gateway.config.foreign import recognised
+from gateway.config.foreign import recognise_gateway
 from gateway.config.found_file import check_found
 from gateway.config.limits import Limits
-from gateway.config.listening import ListenedTo, Listener, build_listeners
+from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted, unpriced
@@ -130,11 +130,11 @@ def from_mapping(content: Mapping[str, Any]) -> Config:
 def _with_text_as_keys(value: Any) -> Any:
     """Return ``value`` with keys as text: other YAML readers turn the key ``on`` into true."""
     if isinstance(value, dict):
-        return {_key(key): _with_text_as_keys(member) for key, member in value.items()}
+        return {_key_text(key): _with_text_as_keys(member) for key, member in value.items()}
     return [_with_text_as_keys(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _key(key: Any) -> str:
+def _key_text(key: Any) -> str:
     return key if isinstance(key, str) else str(key).lower()
 
 
@@ -151,7 +151,7 @@ def configure(
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
         raise ConfigError((written.mistake((), found, "start the file with `version: v0.4.0`"),))
-    if (foreign := recognised(written.content)) is not None:
+    if (foreign := recognise_gateway(written.content)) is not None:
         found = f"this is a configuration for {foreign.owner}"
         raise ConfigError((Mistake(written.file, "", found, foreign.advice.format(file=shlex.quote(written.file))),))
     variables = Variables(env, WITHOUT_EFFECT, files, within)
@@ -164,18 +164,18 @@ def configure(
         check_found(content, variables.used, variables.files, unnamed, findings)
     for warning in files.warnings:
         findings.warn(warning)
-    config, entries = _config(reading, findings)
+    config, entries = _build_config(reading, findings)
     for one in unpriced(config):
         place = entries.paths[one.entry.name]
         if place not in findings.faulty:  # otherwise its price may be the error
             findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes:
-        raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
+        raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_position)))
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted(config), *weak_secrets.weak(config))
     return attrs.evolve(config, warnings=(*config.warnings, *doubts))
 
 
-def _place(mistake: Mistake) -> tuple[int, int]:
+def _position(mistake: Mistake) -> tuple[int, int]:
     return mistake.line or 0, mistake.column or 0
 
 
@@ -193,7 +193,7 @@ def advise(place: type, name: str) -> Wrong:
 # Checks beyond types
 
 
-def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entries]:
+def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entries]:
     """Return the configuration, with what follows from its parts together."""
     assert reading.value is not None  # no key of the root is required
     config = reading.value
@@ -202,7 +202,7 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
     if config.version is None and ("version",) not in findings.faulty:
         findings.wrong(("version",), "missing", "start the file with `version: v0.4.0`")
     common = build_listeners(config.listeners, findings)
-    timeouts = _timeouts(config, common, findings)
+    timeouts = _build_timeouts(config, common, findings)
     retries = build_retries(config.retries, common.max_retries, findings)
     circuit = changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings)
     providers = build_providers(config.providers, findings)
@@ -236,29 +236,29 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
     )
     for name, digest in (("ui_key", config.ui_key), ("metrics_key", config.metrics_key)):
         if isinstance(digest, KeyDigest) and digest.is_short:
-            findings.warn(weak_secrets.guessed(name))
+            findings.warn(weak_secrets.guessable_text(name))
     check_counters(config.counters, findings)
     made = attrs.evolve(
         made,
         cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, findings),
-        steps=_steps(config, names, findings) if config.steps else (),
+        steps=_build_steps(config, names, findings) if config.steps else (),
         tracing=collector(config.tracing, findings),
     )
     return attrs.evolve(
         made,
-        ineffective=tuple(sorted(findings.ineffective, key=_place)),
+        ineffective=tuple(sorted(findings.ineffective, key=_position)),
         warnings=tuple(dict.fromkeys(findings.warnings)),
         notes=tuple(dict.fromkeys(findings.notes)),
     ), entries
 
 
-def _steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
+def _build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
     from gateway.config.step_checks import build_steps
 
     return build_steps(config, names, findings)
 
 
-def _timeouts(config: Config, common: ListenedTo, findings: Findings) -> Timeouts:
+def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings) -> Timeouts:
     """Return the time limits for providers.
 
     A listener's ``timeout`` limits the wait for the first byte and later silence, never a whole response: long streams

@@ -266,7 +266,7 @@ class ModelEntry:
         return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
 
     @property
-    def keeps_own(self) -> bool:
+    def stores_state(self) -> bool:
         """Whether trigate stores the state of its responses; by default the provider does, if it can and Responses is
         used."""
         if self.state is not None:
@@ -278,7 +278,7 @@ class ModelEntry:
         yet."""
         speaks = self.speaks_of(model)
         spoken = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
-        if not self.may_ask_in_responses(client, model):
+        if not self.may_use_responses(client, model):
             return spoken
         match self.quirks_of(model).asked_in_responses:
             case "always":
@@ -288,7 +288,7 @@ class ModelEntry:
             case _:
                 return spoken
 
-    def is_at_home(self, model: str) -> bool:
+    def is_at_maker(self, model: str) -> bool:
         """Return whether ``model`` is used at its maker's own service, not at a compatible server."""
         return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
 
@@ -313,14 +313,14 @@ class ModelEntry:
     def _is_at_makers_address(self) -> bool:
         """Return whether the address is the maker's own: other services may serve other makers' models."""
         maker = catalog.find(self.provider.id)
-        return maker is not None and _is_of(self.base_url or self.provider.base_url, maker.base_url)
+        return maker is not None and _has_domain_of(self.base_url or self.provider.base_url, maker.base_url)
 
     def row(self, model: str) -> Provider:
         """Return the provider's row for ``model``."""
         return self.provider.for_model(model)
 
     def type_of(self, model: str) -> ModelType:
-        """Return the purpose of ``model``."""
+        """Return the type of ``model``, such as ``embedding``."""
         return self.type or model_type(model)
 
     def speaks_of(self, model: str) -> Speaks:
@@ -330,7 +330,7 @@ class ModelEntry:
         pinned = {client: self.speaks[client] for client in self.pinned if client in self.speaks}
         return {**self.row(model).speaks, **pinned}
 
-    def may_ask_in_responses(self, client: Api, model: str) -> bool:
+    def may_use_responses(self, client: Api, model: str) -> bool:
         """Return whether requests of ``client`` can use Responses if ``model`` prefers that."""
         if client in self.pinned or (self.provider.all_in_chat and "asked_in_responses" not in self.quirks):
             return False
@@ -343,21 +343,21 @@ class ModelEntry:
         found = attrs.evolve(known, **self.quirks)
         rule = found.asked_in_responses
         if rule == "to_keep_reasoning":
-            rule = "with_tools" if self.is_at_home(model) else "by_responses_clients"
+            rule = "with_tools" if self.is_at_maker(model) else "by_responses_clients"
         if self.provider.local and "asked_in_responses" not in self.quirks:
             rule = "by_responses_clients"  # on a self-hosted server, a model of that name is not OpenAI's
         return found if rule == found.asked_in_responses else attrs.evolve(found, asked_in_responses=rule)
 
-    def never_takes(self, model: str) -> tuple[Ability, ...]:
+    def missing_abilities(self, model: str) -> tuple[Ability, ...]:
         """Return the abilities that ``model`` certainly lacks, by the item, or by the model's facts at its maker's own
         service.
 
         Self-hosted servers and routers may add abilities."""
         if "cannot" in self.quirks:
             return tuple(self.quirks["cannot"])
-        return self.quirks_of(model).cannot if self.is_at_home(model) else ()
+        return self.quirks_of(model).cannot if self.is_at_maker(model) else ()
 
-    def known_of(self, model: str) -> Quirks:
+    def known_quirks_of(self, model: str) -> Quirks:
         """Return ``quirks_of`` without guesses about unknown providers."""
         meant = {"takes_max_tokens": False} if self.quirks.get("max_tokens_field") == "max_completion_tokens" else {}
         return attrs.evolve(quirks_of(self.row(model).known, model), **{**meant, **self.quirks})
@@ -369,7 +369,7 @@ class ModelEntry:
         return Issuer.of(self.provider.id, self.key if self.sign_in is None else self.sign_in.account)
 
 
-def _is_of(url: str | None, makers: str | None) -> bool:
+def _has_domain_of(url: str | None, makers: str | None) -> bool:
     """Return whether ``url`` has the domain of a maker's address; its regions have hosts of their own."""
     if url is None or makers is None:
         return True

@@ -79,16 +79,16 @@ class Meaning:
     route: Route | None = None
 
 
-def _found(entry: ModelEntry, model: str, why: str) -> Found:
+def _found_model(entry: ModelEntry, model: str, why: str) -> Found:
     """Return ``model`` of ``entry`` without marks unknown to its provider; a self-hosted server's id may end with one
     (anthropics/claude-code#70419)."""
     plain = unmarked(model)
     if plain == model or not (entry.wildcard or entry.provider.has(model)):
         return Found(entry, model, why)
-    return Found(entry, plain, why, _long(model))
+    return Found(entry, plain, why, _has_long_mark(model))
 
 
-def _long(name: str) -> bool:
+def _has_long_mark(name: str) -> bool:
     return "[1m]" in name[len(unmarked(name)) :].lower()
 
 
@@ -124,7 +124,7 @@ class Names:
                 self.defaults.setdefault(self.type_of(one), one.name)
 
     def type_of(self, route_or_entry: Route | ModelEntry) -> ModelType:
-        """Return the purpose of a route's or entry's models."""
+        """Return the type of a route's or entry's models, such as ``embedding``."""
         if not isinstance(route_or_entry, Route):
             return route_or_entry.type_of(route_or_entry.model)
         found = self.direct(route_or_entry.places[0][1].target)
@@ -150,12 +150,12 @@ class Names:
 
         Raises ``GatewayError``: 400 if a model is required or the name is ambiguous, 404 if it is unknown. ``may``
         selects names that errors may contain."""
-        name = self.configured(requested_name) if requested_name else self._required()
+        name = self.configured(requested_name) if requested_name else self._required_default()
         if (route := self.routes.get(name)) is not None:
-            return self._all_of(route, requested_name or "")
-        return Meaning((self._one(requested_name, may),))
+            return self._route_meaning(route, requested_name or "")
+        return Meaning((self._find_model(requested_name, may),))
 
-    def _required(self) -> str:
+    def _required_default(self) -> str:
         """Return the default for conversations. Raises ``GatewayError`` without one."""
         if (default := self.defaults.get("chat")) is not None:
             return default
@@ -163,8 +163,8 @@ class Names:
         why = f"there is no default for conversations ({others})" if others else "the configuration has no default"
         raise invalid(f"model is required: {why}", "model")
 
-    def _all_of(self, route: Route, requested_name: str) -> Meaning:
-        long = requested_name not in self.routes and _long(requested_name)
+    def _route_meaning(self, route: Route, requested_name: str) -> Meaning:
+        long = requested_name not in self.routes and _has_long_mark(requested_name)
         found = [
             attrs.evolve(one, why=f"route {route.name} → {place.target}", long_context=one.long_context or long)
             for _, place in route.places
@@ -172,18 +172,18 @@ class Names:
         ]
         return Meaning(tuple(found), route)
 
-    def _one(self, requested_name: str | None, may: May | None) -> Found:
+    def _find_model(self, requested_name: str | None, may: May | None) -> Found:
         if not requested_name:
-            default = self._by_name[self._required()]
-            return _found(default, default.model, f"default {default.name}")
+            default = self._by_name[self._required_default()]
+            return _found_model(default, default.model, f"default {default.name}")
         alias = self.configured(requested_name)
         if (target := self.aliases.get(alias)) is not None:
             if (found := self.direct(target, may)) is not None:
-                long = found.long_context or (alias != requested_name and _long(requested_name))
+                long = found.long_context or (alias != requested_name and _has_long_mark(requested_name))
                 return attrs.evolve(found, why=f"alias {alias} → {target}", long_context=long)
         elif (found := self.direct(requested_name, may)) is not None:
             return found
-        raise self._unknown(requested_name, may)
+        raise self._unknown_model_error(requested_name, may)
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
         """Return the entry of ``name`` without aliases. Raises ``GatewayError`` (400) if it is ambiguous."""
@@ -191,7 +191,7 @@ class Names:
         if plain == name or self._is_exact(name):
             return self._direct(name, may)
         found = self._direct(plain, may)
-        return None if found is None else attrs.evolve(found, long_context=found.long_context or _long(name))
+        return None if found is None else attrs.evolve(found, long_context=found.long_context or _has_long_mark(name))
 
     def configured(self, requested_name: str) -> str:
         """Return ``requested_name`` without marks, unless the configuration has that name."""
@@ -203,26 +203,26 @@ class Names:
 
     def _direct(self, name: str, may: May | None) -> Found | None:
         if (entry := self._by_name.get(name)) is not None:
-            return _found(entry, entry.model, f"name {name}")
+            return _found_model(entry, entry.model, f"name {name}")
         if name in self._full:
-            entry = _only(self._full[name], name, may)
-            return _found(entry, entry.model, f"provider and id {name}")
+            entry = _only_entry(self._full[name], name, may)
+            return _found_model(entry, entry.model, f"provider and id {name}")
         if name in self._bare:
-            entry = _only(self._bare[name], name, may)
-            return _found(entry, entry.model, f"id {name} → {entry.name}")
+            entry = _only_entry(self._bare[name], name, may)
+            return _found_model(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
         if slash and model not in _NO_MODEL and prefix in self._wild:
-            entry = _only(_in_region(self._wild[prefix], model), model, may)
-            return _found(entry, model, f"wildcard {entry.name}")
+            entry = _only_entry(_in_region(self._wild[prefix], model), model, may)
+            return _found_model(entry, model, f"wildcard {entry.name}")
         if name in self._known:
-            entry = _only(self._known[name], name, may)
-            return _found(entry, name, f"well-known id {name} → wildcard {entry.name}")
+            entry = _only_entry(self._known[name], name, may)
+            return _found_model(entry, name, f"well-known id {name} → wildcard {entry.name}")
         if relatives := [entry for entry in self._wildcards if entry.provider.has(name)]:
-            entry = _only(_in_region(relatives, name), name, may)
-            return _found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
+            entry = _only_entry(_in_region(relatives, name), name, may)
+            return _found_model(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
 
-    def _unknown(self, requested_name: str, may: May | None) -> GatewayError:
+    def _unknown_model_error(self, requested_name: str, may: May | None) -> GatewayError:
         shown = requested_name if len(requested_name) <= _LONGEST else requested_name[:_LONGEST] + "…"
         return GatewayError(
             "not_found",
@@ -241,13 +241,13 @@ class Names:
             if meant in self._wild and len(requested_name) <= _REPEATED and (may is None or may(form)):
                 return f"did you mean {form}?"
         if len(requested_name) <= _LONGEST:
-            known = self._known_forms() if slash and find(prefix) is None else ()
+            known = self._known_names() if slash and find(prefix) is None else ()
             names = dict.fromkeys(
                 (*self.aliases, *self.routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
             )
-            if near := _nearest(requested_name, tuple(name for name in names if may is None or may(name))):
+            if near := _similar_names(requested_name, tuple(name for name in names if may is None or may(name))):
                 return f"did you mean {' or '.join(near)}?"
-        forms, made = self._forms(requested_name, may), _maker(requested_name)
+        forms, made = self._wildcard_names(requested_name, may), _maker_of(requested_name)
         theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
         ask = f"if {'that' if len(forms) == 1 else 'a'} provider has it, request {' or '.join(forms)}"
         return "; or, ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
@@ -258,11 +258,11 @@ class Names:
             return None
         return nearest(prefix, self._wild)
 
-    def _known_forms(self) -> tuple[str, ...]:
+    def _known_names(self) -> tuple[str, ...]:
         """The known ids with their provider, as candidates for misspelled providers."""
-        return tuple(_form(entry, model) for model, entries in self._known.items() for entry in entries)
+        return tuple(_unambiguous_name(entry, model) for model, entries in self._known.items() for entry in entries)
 
-    def _forms(self, requested_name: str, may: May | None) -> list[str]:
+    def _wildcard_names(self, requested_name: str, may: May | None) -> list[str]:
         """Return names for ``requested_name`` that a wildcard entry would accept, without other makers' models."""
         prefix, slash, model = requested_name.partition("/")
         if (
@@ -272,13 +272,17 @@ class Names:
             or (slash and not (prefix and model))
         ):
             return []
-        other = _maker(requested_name) is not None
-        forms = [_form(entry, requested_name) for entry in self._wildcards if not (other and entry.provider.families)]
+        other = _maker_of(requested_name) is not None
+        forms = [
+            _unambiguous_name(entry, requested_name)
+            for entry in self._wildcards
+            if not (other and entry.provider.families)
+        ]
         return [form for form in forms if may is None or may(form)][:_OFFERED]
 
 
 @lru_cache(_REMEMBERED)
-def _nearest(requested_name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def _similar_names(requested_name: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return up to three of ``names`` similar to ``requested_name``.
 
     Only those with about the same letters are compared closely, which takes quadratic time."""
@@ -294,30 +298,30 @@ def _nearest(requested_name: str, names: tuple[str, ...]) -> tuple[str, ...]:
     close = [
         name
         for name in difflib.get_close_matches(requested_name, closely, n=3, cutoff=_LIKE)
-        if _shares_word(requested_name, name)
+        if _has_similar_word(requested_name, name)
     ]
     return tuple(close or islice((name for name in names if _has_words(name, requested_name)), _OFFERED))
 
 
-def _shares_word(requested_name: str, name: str) -> bool:
+def _has_similar_word(requested_name: str, name: str) -> bool:
     """Return whether ``name`` has a word similar to a distinctive word of ``requested_name``: ``latest`` alone does not
     count."""
-    words = _words(requested_name)
-    return not words or any(nearest(word, _words(name), _LIKE) for word in words)
+    words = _distinctive_words(requested_name)
+    return not words or any(nearest(word, _distinctive_words(name), _LIKE) for word in words)
 
 
 def _has_words(name: str, requested_name: str) -> bool:
     """Return whether ``name`` has all words of ``requested_name``, a model without its version: ``opus-latest``."""
-    words = _words(requested_name)
-    return bool(words) and not _DIGIT.search(requested_name) and words <= _words(name)
+    words = _distinctive_words(requested_name)
+    return bool(words) and not _DIGIT.search(requested_name) and words <= _distinctive_words(name)
 
 
-def _words(name: str) -> set[str]:
+def _distinctive_words(name: str) -> set[str]:
     """Return the distinctive words of a model's name."""
     return {word for word in _WORD.findall(name.lower()) if word not in _FORMS}
 
 
-def _maker(requested_name: str) -> Provider | None:
+def _maker_of(requested_name: str) -> Provider | None:
     """Return the provider that ``requested_name`` names, or whose family it belongs to."""
     prefix, slash, _ = requested_name.partition("/")
     if not slash or len(prefix) > _COMPARED:
@@ -325,7 +329,7 @@ def _maker(requested_name: str) -> Provider | None:
     return find(prefix) or find(nearest(prefix, CATALOG, _ALIKE) or "")
 
 
-def _form(entry: ModelEntry, model: str) -> str:
+def _unambiguous_name(entry: ModelEntry, model: str) -> str:
     """Return the name that means ``model`` at ``entry`` and nothing else."""
     return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
 
@@ -346,11 +350,11 @@ def _in_region(entries: Sequence[ModelEntry], model: str) -> Sequence[ModelEntry
     )
 
 
-def _only(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEntry:
+def _only_entry(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEntry:
     """Return the only entry with ``model``. Raises ``GatewayError`` (400) that lists all permitted ones."""
     if len(entries) == 1:
         return entries[0]
-    forms = (_form(entry, model) for entry in entries)
+    forms = (_unambiguous_name(entry, model) for entry in entries)
     offers = " and ".join(form for form in forms if may is None or may(form))
     advice = f"use one of these names: {offers}" if offers else "GET /v1/models lists the names"
     raise invalid(f"model {model!r} is ambiguous, because several entries have it; {advice}", "model")

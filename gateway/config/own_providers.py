@@ -118,12 +118,12 @@ def build_providers(providers: Mapping[str, ProviderSettings], findings: Finding
             findings.wrong(path, describe(name), "use only letters, digits, `.`, `_` and `-` in a provider's name")
         elif id_of(name) in found:
             findings.wrong(path, f"{id_of(name)} is defined twice", "remove one of them")
-        elif (row := _row(name, given, path, findings)) is not None:
+        elif (row := _provider_row(name, given, path, findings)) is not None:
             found[id_of(name)] = OwnProvider(row, given)
     return found
 
 
-def _row(name: str, settings: ProviderSettings, path: Path, findings: Findings) -> Provider | None:
+def _provider_row(name: str, settings: ProviderSettings, path: Path, findings: Findings) -> Provider | None:
     known, interface = catalog.find(name), None
     if settings.provider_interface is not None:
         interface = catalog.find(settings.provider_interface)
@@ -135,21 +135,21 @@ def _row(name: str, settings: ProviderSettings, path: Path, findings: Findings) 
             )
             return None
     row = catalog.generic(id_of(name), interface) if known is None or interface is not None else known
-    row = _placed(row, settings)
+    row = _with_address(row, settings)
     changes: dict[str, Any] = {
         name: value for name in ("display_name", "families", "models") if (value := getattr(settings, name)) is not None
     }
     if settings.speaks:
-        _check_spoken(settings, row, path, findings)
+        _check_apis(settings, row, path, findings)
         changes |= {"speaks": MappingProxyType(dict(settings.speaks)), "by_model": (), "note": ""}
     if settings.auth is not None:
-        changes["auth"] = MappingProxyType({**row.auth, **_signers(settings.auth)})
+        changes["auth"] = MappingProxyType({**row.auth, **_signer_by_api(settings.auth)})
     if settings.quirks:
         changes |= {name: attrs.evolve(getattr(row, name), **settings.quirks) for name in ("quirks", "known")}
     return attrs.evolve(row, **changes)
 
 
-def _placed(row: Provider, settings: ProviderSettings) -> Provider:
+def _with_address(row: Provider, settings: ProviderSettings) -> Provider:
     """Return ``row`` with the given address and paths."""
     if settings.base_url is not None:
         speaks: dict[Api, Api] = {**row.speaks, **settings.speaks}
@@ -168,12 +168,12 @@ def _placed(row: Provider, settings: ProviderSettings) -> Provider:
     return attrs.evolve(row, places=places, paths=paths) if settings.paths else row
 
 
-def _signers(given: str | Mapping[Any, str]) -> dict[Api, Signer]:
+def _signer_by_api(given: str | Mapping[Any, str]) -> dict[Api, Signer]:
     by_api: Mapping[Api, str] = dict.fromkeys(STANDARD_PATHS, given) if isinstance(given, str) else given
     return {api: BEARER_TOKEN if word == "bearer" else HeaderKey(word) for api, word in by_api.items()}
 
 
-def _check_spoken(settings: ProviderSettings, row: Provider, path: Path, findings: Findings) -> None:
+def _check_apis(settings: ProviderSettings, row: Provider, path: Path, findings: Findings) -> None:
     for api in dict.fromkeys(settings.speaks.values()):
         if api not in row.paths:
             found = f"{row.display_name} has no path for {api}"

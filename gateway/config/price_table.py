@@ -83,7 +83,7 @@ class PriceTable:
     )
 
 
-def _pick(value: Any) -> Any:
+def _pick_price_type(value: Any) -> Any:
     if isinstance(value, dict):
         return PriceTable
     if isinstance(value, str) and value in NAMED_PRICES:
@@ -99,7 +99,7 @@ PriceOfModel: TypeAlias = Annotated[
     Kind(
         "mapping, `free` or `subscription`",
         lambda value: NAMED_PRICES[value] if isinstance(value, str) else value,
-        pick=_pick,
+        pick=_pick_price_type,
         parts=(PriceTable, Literal["free", "subscription"]),
     ),
 ]

@@ -39,7 +39,7 @@ def unpriced(config: Config) -> Iterator[Unpriced]:
 
     Of a wildcard, only models that the file names are known."""
     if config.unpriced == "refuse":
-        yield from _without_price(config)
+        yield from _find_unpriced(config)
 
 
 _NAMED: Final = 5
@@ -50,7 +50,7 @@ def uncounted(config: Config) -> Iterator[str]:
     """Yield a warning if the file allows models without a price and has budgets of money."""
     if config.unpriced != "allow" or not _has_money_budget(config):
         return
-    models = list(dict.fromkeys(f"{one.entry.provider.id}/{one.model}" for one in _without_price(config)))
+    models = list(dict.fromkeys(f"{one.entry.provider.id}/{one.model}" for one in _find_unpriced(config)))
     names = [*models[:_NAMED], *([f"{len(models) - _NAMED} more"] if len(models) > _NAMED else [])]
     names += [f"any model of {entry.name} without a price" for entry in config.entries if entry.wildcard]
     if names:
@@ -65,12 +65,12 @@ def _has_money_budget(config: Config) -> bool:
     holders: list[Config | ModelEntry | ClientKey | ClientGroup] = [
         config, *config.entries, *config.client_keys, *groups,
     ]  # fmt: skip
-    return any(map(_money, holders))
+    return any(map(_dollar_budgets, holders))
 
 
-def _without_price(config: Config) -> Iterator[Unpriced]:
+def _find_unpriced(config: Config) -> Iterator[Unpriced]:
     seen: set[tuple[str, str]] = set()
-    for holder, budget, found in _limited(config):
+    for holder, budget, found in _models_under_budgets(config):
         key = (found.entry.name, found.model)
         if key not in seen and not _has_price(found):
             seen.add(key)
@@ -81,36 +81,36 @@ def _has_price(found: Found) -> bool:
     return entry_price(found.entry, found.model) is not None
 
 
-def _limited(config: Config) -> Iterator[tuple[str, str, Found]]:
+def _models_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
     """Yield the models that a budget of money limits, at the root, an entry, a client or its group."""
     names = Names(config.entries, config.aliases, config.routes)
     every = tuple(dict.fromkeys((*(entry.name for entry in config.entries), *config.aliases, *config.routes)))
-    all_found = [found for name in every for found in _meant(names, name)]
-    for text in _money(config):
+    all_found = [found for name in every for found in _resolve_or_empty(names, name)]
+    for text in _dollar_budgets(config):
         yield from (("the root of the file", text, one) for one in all_found)
     for entry in config.entries:
-        for text in _money(entry):
+        for text in _dollar_budgets(entry):
             yield from ((f"model_providers.{entry.name}", text, one) for one in all_found if one.entry is entry)
     for client in config.client_keys:
-        mine = [found for name in _askable(client, every) for found in _meant(names, name)]
+        mine = [found for name in _requestable_names(client, every) for found in _resolve_or_empty(names, name)]
         within = [one for one in mine if all(matches_one(one.entry.name, wall) for wall in client.walls)]
-        for text in _money(client):
+        for text in _dollar_budgets(client):
             yield from ((f"client_keys.{client.name}", text, one) for one in within)
         if (group := client.group) is not None:
-            for text in _money(group):
+            for text in _dollar_budgets(group):
                 yield from ((f"client_groups.{group.name}", text, one) for one in within)
 
 
-def _money(holder: Config | ModelEntry | ClientKey | ClientGroup) -> tuple[str, ...]:
+def _dollar_budgets(holder: Config | ModelEntry | ClientKey | ClientGroup) -> tuple[str, ...]:
     return tuple(budget.text for budget in holder.budgets if budget.currency == "usd")
 
 
-def _askable(client: ClientKey, every: tuple[str, ...]) -> tuple[str, ...]:
+def _requestable_names(client: ClientKey, every: tuple[str, ...]) -> tuple[str, ...]:
     lists = client.lists_of_models
     return every if not lists else lists[0]
 
 
-def _meant(names: Names, name: str) -> tuple[Found, ...]:
+def _resolve_or_empty(names: Names, name: str) -> tuple[Found, ...]:
     """Return the meaning of ``name``, empty for a wildcard, which no client requests."""
     try:
         return names.meaning(name).found

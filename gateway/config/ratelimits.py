@@ -31,7 +31,7 @@ def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, coun
     for measure, least in _SLOW.items():
         rate: Rate | None = getattr(limits, measure)
         if rate is not None and rate.amount * 60 < least * rate.seconds:
-            findings.warn(f"{spell((*path, measure))}: {rate.text} refills evenly, {_pace(rate, measure)}")
+            findings.warn(f"{spell((*path, measure))}: {rate.text} refills evenly, {_pace_text(rate, measure)}")
     follows = "count_cached" not in findings.given(path) and counts_cached and counting
     return attrs.evolve(limits, count_cached=True) if follows else limits
 
@@ -41,11 +41,11 @@ def build_header_limits(
 ) -> tuple[RootLimit, ...]:
     """Return Plano's header limits, a list at the root."""
     limits = items if isinstance(items, tuple) else ()
-    found = (_root_limit(item, ("ratelimits", i), aliases, names, findings) for i, item in enumerate(limits))
+    found = (_build_root_limit(item, ("ratelimits", i), aliases, names, findings) for i, item in enumerate(limits))
     return tuple(limit for limit in found if limit is not None)
 
 
-def _root_limit(
+def _build_root_limit(
     item: HeaderLimit, path: Path, aliases: Collection[str], names: Names, findings: Findings
 ) -> RootLimit | None:
     seconds, unit = _UNITS[item.limit.unit]
@@ -66,7 +66,7 @@ def _is_model(name: str, names: Names) -> bool:
         return True
 
 
-def _pace(rate: Rate, measure: str) -> str:
+def _pace_text(rate: Rate, measure: str) -> str:
     if measure == "requests":
         return f"so one request passes every {rate.seconds / rate.amount:.0f} s, and never several together"
     return (

@@ -37,7 +37,7 @@ def secrets_in(config: Config) -> Secrets:
         for entry in config.entries
         for text in (
             entry.key or "",
-            *_of_sign_in(entry),
+            *_sign_in_secrets(entry),
             *credentials_among(entry.headers),
             *credentials_in(entry.base_url or ""),
         )
@@ -51,12 +51,12 @@ def secrets_in(config: Config) -> Secrets:
     return tuple(dict.fromkeys(filter(None, found)))
 
 
-def _of_sign_in(entry: ModelEntry) -> Secrets:
+def _sign_in_secrets(entry: ModelEntry) -> Secrets:
     return () if entry.sign_in is None else entry.sign_in.secrets
 
 
 class FetchedSecrets:
-    """The recently fetched credentials of the process; ``words`` are ``findable``."""
+    """The recently fetched credentials of the process; ``words`` are their ``search_forms``."""
 
     def __init__(self) -> None:
         self._kept: deque[str] = deque(maxlen=FETCHED_KEPT)
@@ -65,13 +65,13 @@ class FetchedSecrets:
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask ``secrets`` from now on, instead of those fetched longest ago."""
         self._kept.extend(one for one in secrets if one not in self._kept)
-        self.words = findable(self._kept)
+        self.words = search_forms(self._kept)
 
 
 FETCHED_KEPT: Final = 256
 
 
-def findable(secrets: Iterable[str]) -> Secrets:
+def search_forms(secrets: Iterable[str]) -> Secrets:
     """Return the ``secrets`` to search for, also as JSON writes them, in search order: one may be part of another.
 
     Short ones are placeholders such as ``none``, and would mask ordinary words."""
@@ -92,7 +92,7 @@ def credentials_among(headers: Headers) -> Secrets:
 
 
 def redact(data: bytes, secrets: Secrets) -> bytes:
-    """Return ``data`` without credentials, which some providers repeat in errors; ``secrets`` are ``findable``."""
+    """Return ``data`` without credentials, which some providers repeat; ``secrets`` are from ``search_forms``."""
     for secret in secrets:
         data = data.replace(secret.encode(), REDACTED)
     return data
@@ -106,17 +106,17 @@ def redact_spelled(data: bytes, secrets: Secrets) -> bytes:
     data = redact(data, secrets)
     if (b"\\" in data or b"%" in data) and len(data) <= LONGEST_SPELLED:
         for secret in secrets:
-            data = _spelled(secret).sub(REDACTED, data)
+            data = _spellings_pattern(secret).sub(REDACTED, data)
     return data
 
 
 @lru_cache(maxsize=64)
-def _spelled(secret: str) -> re.Pattern[bytes]:
+def _spellings_pattern(secret: str) -> re.Pattern[bytes]:
     """Return a pattern for every spelling of ``secret``, with bounded repetitions for linear time."""
-    return re.compile(b"".join(map(_spellings, secret.encode())))
+    return re.compile(b"".join(map(_byte_spellings, secret.encode())))
 
 
-def _spellings(byte: int) -> bytes:
+def _byte_spellings(byte: int) -> bytes:
     digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{byte:02x}").encode()
     literal = re.escape(bytes((byte,)))
     escaped = b"" if chr(byte).isalnum() else rb"\\{0,4}"

@@ -29,14 +29,14 @@ class Aliases:
 
 
 @attrs.frozen(repr=False)
-class _Item:
+class _TargetItem:
     """An item of ``targets``, and its path in the file."""
 
     path: Path
     target: RouteTarget
 
 
-_Groups: TypeAlias = tuple[tuple[_Item, ...], ...]
+_Groups: TypeAlias = tuple[tuple[_TargetItem, ...], ...]
 
 
 def build_aliases(config: Config, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
@@ -52,14 +52,14 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
             if path not in findings.faulty:
                 findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target):
-            if groups := targets.known(tuple(_groups(item, path, findings)), (*path, "targets")):
-                made.routes[name] = _route(name, item, groups, retries, findings)
+            if groups := targets.known(tuple(_item_groups(item, path, findings)), (*path, "targets")):
+                made.routes[name] = _build_route(name, item, groups, retries, findings)
                 _check_vectors(targets.found(groups), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
-    for preference in _preferences(config):
-        _prefer(preference, made, targets)
+    for preference in _all_preferences(config):
+        _add_preference(preference, made, targets)
     return made
 
 
@@ -81,37 +81,37 @@ _BALANCE: Final[Mapping[str, Balance]] = {"cheapest": "cheapest", "fastest": "lo
 
 @attrs.frozen(repr=False)
 class _Preference:
-    """One use: its ``targets``, in a single group if there is a ``balance``."""
+    """A routing preference of a file: its ``targets``, in a single group if it has a ``balance``."""
 
     name: str
     path: Path
-    targets: tuple[_Item, ...]
+    targets: tuple[_TargetItem, ...]
     balance: Balance | None = None
 
 
-def _preferences(config: Config) -> Iterator[_Preference]:
+def _all_preferences(config: Config) -> Iterator[_Preference]:
     """Yield the preferences at the root, then those of entries, which newer Plano versions move to the root."""
     for i, item in enumerate(config.routing_preferences):
         path: Path = ("routing_preferences", i)
-        targets = tuple(_Item((*path, "models", j), RouteTarget(model)) for j, model in enumerate(item.models))
+        targets = tuple(_TargetItem((*path, "models", j), RouteTarget(model)) for j, model in enumerate(item.models))
         prefer = item.selection_policy.prefer if item.selection_policy is not None else "none"
         yield _Preference(item.name, path, targets, _BALANCE.get(prefer))
     key = "llm_providers" if config.model_providers is None else "model_providers"
-    yield from _of_entries(key, getattr(config, key) or ())
+    yield from _entry_preferences(key, getattr(config, key) or ())
 
 
-def _of_entries(key: str, entries: Sequence[ModelEntry | None]) -> Iterator[_Preference]:
-    found: dict[str, list[_Item]] = {}
+def _entry_preferences(key: str, entries: Sequence[ModelEntry | None]) -> Iterator[_Preference]:
+    found: dict[str, list[_TargetItem]] = {}
     for i, entry in enumerate(entries):
         for j, item in enumerate(() if entry is None else entry.routing_preferences):
             place: Path = (key, i, "routing_preferences", j)
             name = entry.name or entry.written if entry is not None else ""
-            found.setdefault(item.name, []).append(_Item(place, RouteTarget(name)))
+            found.setdefault(item.name, []).append(_TargetItem(place, RouteTarget(name)))
     for name, targets in found.items():
         yield _Preference(name, targets[0].path, tuple(targets))
 
 
-def _prefer(preference: _Preference, made: Aliases, targets: "_Targets") -> None:
+def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets") -> None:
     """Add a preference's route, unless its name is taken: names have priority."""
     name, findings = preference.name, targets.findings
     if name in targets.aliases or name in made.routes or targets.is_model(name):
@@ -120,32 +120,32 @@ def _prefer(preference: _Preference, made: Aliases, targets: "_Targets") -> None
     items = preference.targets
     written: _Groups = (items,) if preference.balance else tuple((item,) for item in items)
     if groups := targets.known(written, (*preference.path, "models")):
-        route = Route(name=name, groups=_plain(groups))
+        route = Route(name=name, groups=_targets_only(groups))
         made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
 
 
 # Routes
 
 
-def _groups(item: Route, path: Path, findings: Findings) -> Iterator[tuple[_Item, ...]]:
+def _item_groups(item: Route, path: Path, findings: Findings) -> Iterator[tuple[_TargetItem, ...]]:
     if item.target is not None:
-        yield (_Item((*path, "target"), RouteTarget(item.target)),)
+        yield (_TargetItem((*path, "target"), RouteTarget(item.target)),)
     for i, group in enumerate(item.groups):
         here = (*path, "targets", i)
         is_list = findings.is_list(here)
-        yield tuple(_Item((*here, j) if is_list else here, target) for j, target in enumerate(group))
+        yield tuple(_TargetItem((*here, j) if is_list else here, target) for j, target in enumerate(group))
 
 
-def _plain(groups: _Groups) -> tuple[tuple[RouteTarget, ...], ...]:
+def _targets_only(groups: _Groups) -> tuple[tuple[RouteTarget, ...], ...]:
     return tuple(tuple(place.target for place in group) for group in groups)
 
 
-def _route(name: str, item: Route, groups: _Groups, retries: Retries | None, findings: Findings) -> Route:
+def _build_route(name: str, item: Route, groups: _Groups, retries: Retries | None, findings: Findings) -> Route:
     own = item.retries
     if own is not None:
         own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
     request = build_members(item.request, ("model_aliases", name, "request"), findings)
-    return attrs.evolve(item, name=name, target=None, groups=_plain(groups), retries=own, request=request)
+    return attrs.evolve(item, name=name, target=None, groups=_targets_only(groups), retries=own, request=request)
 
 
 # Vectors of different models or dimensions are not comparable
@@ -163,12 +163,12 @@ def _check_vectors(targets: Iterable[tuple[Path, Found]], findings: Findings) ->
             two = f"{describe(other.model)} beside {describe(first.model)}"
             advice = "vectors of different models cannot be compared: give each model its own route"
             findings.wrong(place, f"another embedding model: {two}", advice)
-        elif (wide := _width(other)) != (usual := _width(first)):
+        elif (wide := _vector_length(other)) != (usual := _vector_length(first)):
             two = f"{wide or 'its own length'} beside {usual or 'its own length'}"
             findings.wrong(place, f"other dimensions of the same model: {two}", "set the same value in both entries")
 
 
-def _width(found: Found) -> int | None:
+def _vector_length(found: Found) -> int | None:
     return found.entry.embeddings_of(found.model).dimensions
 
 
@@ -193,7 +193,7 @@ class _Targets:
             found.append(tuple([place for place in group if self._is_known(place, seen)]))
         return tuple(filter(None, found))
 
-    def _check_group(self, group: tuple[_Item, ...], path: Path) -> None:
+    def _check_group(self, group: tuple[_TargetItem, ...], path: Path) -> None:
         if not group:
             self.findings.wrong(path, "the list is empty", "list at least one model")
         elif not any(place.target.weight for place in group):
@@ -204,7 +204,7 @@ class _Targets:
             )
             self.findings.wrong(path, found, "set a weight above 0 for one target of the group")
 
-    def _is_known(self, place: _Item, seen: dict[tuple[str, str], str]) -> bool:
+    def _is_known(self, place: _TargetItem, seen: dict[tuple[str, str], str]) -> bool:
         if not place.target.when:
             found = "the list is empty"
             self.findings.wrong((*place.path, "when"), found, "list at least one failure, or remove it")

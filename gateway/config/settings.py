@@ -76,7 +76,7 @@ ENOUGH: Final = 16
 """Characters of a random key that can hardly be guessed."""
 
 
-def _operator_key(text: str) -> KeyDigest:
+def _read_operator_key(text: str) -> KeyDigest:
     if not text:
         raise Wrong("the key is empty", "create a random one with `openssl rand -hex 32`")
     digest = KeyDigest(hashlib.sha256(text.encode()).digest())
@@ -86,7 +86,7 @@ def _operator_key(text: str) -> KeyDigest:
 
 OperatorKey: TypeAlias = Annotated[
     bytes,
-    Kind("text or file", _operator_key, pick=lambda _: Secret, parts=(Secret,), takes_text=True),
+    Kind("text or file", _read_operator_key, pick=lambda _: Secret, parts=(Secret,), takes_text=True),
 ]
 """The digest of an operator's key."""
 

@@ -176,7 +176,7 @@ class AzureSignIn:
 
 
 @attrs.frozen(repr=False)
-class _OfOneType:
+class _SignInType:
     """The key that distinguishes types of sign-ins."""
 
     type: Literal["aws", "google", "azure"] = setting("")
@@ -194,9 +194,9 @@ _TYPES: Final[Mapping[Any, type[SignIn]]] = {"aws": AwsSignIn, "google": GoogleS
 _NAMES: Final = (*_TYPES, NO_SIGN_IN)
 
 
-def _pick(value: Any) -> Any:
+def _pick_sign_in_type(value: Any) -> Any:
     if isinstance(value, dict):
-        return _TYPES.get(value.get("type"), _OfOneType)
+        return _TYPES.get(value.get("type"), _SignInType)
     if isinstance(value, str):
         if value not in _NAMES:
             raise Wrong(describe(value), one_of(_NAMES), nearest(value, _NAMES))
@@ -209,7 +209,7 @@ SigningIn: TypeAlias = Annotated[
     Kind(
         "`aws`, `google`, `azure`, `none` or mapping",
         lambda value: _TYPES[value]() if value in _TYPES else value,
-        pick=_pick,
+        pick=_pick_sign_in_type,
         parts=(Literal["aws", "google", "azure", "none"], AwsSignIn, GoogleSignIn, AzureSignIn),
     ),
 ]

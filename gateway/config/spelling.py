@@ -42,34 +42,34 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
             texts = (f"{one.name}: {spelled_value('', getattr(value, one.attribute), one.type)}" for one in fields)
             return "{" + ", ".join(texts) + "}"
         case Listener():
-            return value.place + "".join(f" {word}" for word in _ways(value))
+            return value.place + "".join(f" {word}" for word in _listener_details(value))
         case StateStorage():
             return str(value.type)
         case Mapping():
-            return "{" + ", ".join(f"{key}: {_member(key, member)}" for key, member in value.items()) + "}"
+            return "{" + ", ".join(f"{key}: {_member_text(key, member)}" for key, member in value.items()) + "}"
         case tuple():
-            return ", ".join(map(_listed, value)) or "none"
+            return ", ".join(map(_list_item_text, value)) or "none"
     return str(value)
 
 
-def _member(name: str, value: Any) -> str:
+def _member_text(name: str, value: Any) -> str:
     """Return a mapping's value as text. Its numbers have no unit."""
     return f"{value:g}" if isinstance(value, float) else spelled_value(name, value)
 
 
-def _listed(value: Any) -> str:
+def _list_item_text(value: Any) -> str:
     """Return a member of a list as text. A route's group of targets is in brackets."""
     return f"[{spelled_value('', value)}]" if isinstance(value, tuple) and len(value) > 1 else spelled_value("", value)
 
 
-def _target(target: RouteTarget) -> str:
+def _target_text(target: RouteTarget) -> str:
     plain = RouteTarget(target.target)
     said = [f"weight {target.weight:g}"] if target.weight != plain.weight else []
     said += [f"when {', '.join(sorted(target.when))}"] if target.when != plain.when else []
     return f"{target.target} ({'; '.join(said)})" if said else target.target
 
 
-def _price(price: Price) -> str:
+def _price_text(price: Price) -> str:
     """Return a price in dollars; for longer prompts, tiers and tools, only that they have prices."""
     if price.origin in NAMED_PRICES:
         return price.origin
@@ -85,7 +85,7 @@ def _price(price: Price) -> str:
     return f"{{{', '.join((*said, *more, *(['tools: …'] if price.fees else [])))}}}"
 
 
-def _ways(listener: Listener) -> Iterator[str]:
+def _listener_details(listener: Listener) -> Iterator[str]:
     """Yield how connections to a listener differ from the default."""
     if listener.tls is not None:
         yield f"with TLS ({', '.join(str(file) for file in attrs.astuple(listener.tls) if file is not None)})"
@@ -95,13 +95,13 @@ def _ways(listener: Listener) -> Iterator[str]:
         yield f"mode {listener.mode:04o}"
 
 
-def _members(members: RequestMembers | Instructions) -> str:
-    """Return the settings that are not empty."""
+def _settings_text(members: RequestMembers | Instructions) -> str:
+    """Return a settings object as text, without empty settings."""
     given = {one.name: getattr(members, one.attribute) for one in keys_of(type(members)).values()}
     said = {name: value for name, value in given.items() if value and value != Instructions()}
     return spelled_value("", said)
 
 
 _OWN_WORDS: Final[Mapping[type, Callable[[Any], str]]] = {
-    RouteTarget: _target, Price: _price, RequestMembers: _members, Instructions: _members,
+    RouteTarget: _target_text, Price: _price_text, RequestMembers: _settings_text, Instructions: _settings_text,
 }  # fmt: skip

@@ -223,17 +223,17 @@ def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessName
         "endpoints": ((*APIS, *ENDPOINTS), "the endpoints", True),
     }
     for key, (of, where, complete) in known.items():
-        for i, pattern in _patterns(scope, key, path, findings):
+        for i, pattern in _listed_patterns(scope, key, path, findings):
             if complete and not any(matches_one(name, (pattern,)) for name in of) and pattern != "*":
                 found = f"no name in {where} matches {describe(pattern)}"
                 findings.wrong((*path, key, i), found, f"use a name of {where}", nearest(pattern, of))
-    for i, pattern in _patterns(scope, "models", path, findings):
+    for i, pattern in _listed_patterns(scope, "models", path, findings):
         if names.entries.complete and not _is_model(pattern, names):
             found = f"{describe(pattern)} is not a configured model"
             findings.wrong((*path, "models", i), found, "use a name of model_providers or model_aliases")
 
 
-def _patterns(scope: StepScope, key: str, path: Path, findings: Findings) -> Iterator[tuple[int, str]]:
+def _listed_patterns(scope: StepScope, key: str, path: Path, findings: Findings) -> Iterator[tuple[int, str]]:
     """Yield the patterns in one list of ``scope``, without the mark of exclusions. Report an empty list."""
     patterns = getattr(scope, key)
     if patterns == ():

@@ -49,7 +49,7 @@ StepUse: TypeAlias = Annotated[
 """A kind, an entry point, or the module or file of code with a name in it."""
 
 
-def _hold(value: Any) -> HoldWord | int:
+def _read_hold(value: Any) -> HoldWord | int:
     if value in ("whole", "nothing"):
         return value  # type: ignore[no-any-return]
     number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
@@ -62,7 +62,7 @@ Hold: TypeAlias = Annotated[
     HoldWord | int,
     Kind(
         "`whole`, `nothing` or number of characters",
-        _hold,
+        _read_hold,
         any_of({"enum": ["whole", "nothing"]}, {"type": "integer", "minimum": 1, "maximum": 10**6}),
     ),
 ]
@@ -128,7 +128,7 @@ class StepScope:
 EVERYTHING: Final = StepScope()
 
 
-def _scope(value: Any) -> StepScope:
+def _read_scope(value: Any) -> StepScope:
     if isinstance(value, StepScope):
         return value
     if value == ON_REQUEST:
@@ -140,7 +140,7 @@ Scope: TypeAlias = Annotated[
     StepScope,
     Kind(
         "mapping, or `on_request`",
-        _scope,
+        _read_scope,
         pick=lambda value: StepScope if isinstance(value, dict) else None,
         parts=(Literal["on_request"], StepScope),
     ),

@@ -33,17 +33,17 @@ class StoredClients:
 
     def beside(self, config: Config) -> Config:
         """Return ``config`` with these clients instead of its stored ones."""
-        return attrs.evolve(config, client_keys=(*_of_file(config), *self.clients), stored_keys="read")
+        return attrs.evolve(config, client_keys=(*_file_clients(config), *self.clients), stored_keys="read")
 
 
-def kept_of(name: str, text: str) -> dict[str, Any]:
+def parse_stored(name: str, text: str) -> dict[str, Any]:
     """Return a stored client: its item as ``client``, and its author. Raises ``ConfigError`` for foreign data."""
     try:
         kept = json.loads(text)
     except (ValueError, RecursionError):
         kept = None
     if not isinstance(kept, dict) or not isinstance(kept.get("client"), dict):
-        raise ConfigError((Mistake(_place(name), "client", "the stored data cannot be read", "revoke it"),))
+        raise ConfigError((Mistake(_location(name), "client", "the stored data cannot be read", "revoke it"),))
     return kept
 
 
@@ -62,12 +62,12 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
     """Return the client of an ``item`` to be stored; ``of_file`` allows one that the file also has.
 
     Raises ``ConfigError`` for everything that is invalid in a file."""
-    if not of_file and any(client.name == item.name for client in _of_file(config)):
+    if not of_file and any(client.name == item.name for client in _file_clients(config)):
         advice = "give another name, or remove it from the file first"
-        raise ConfigError((Mistake(_place(item.name), "", _TAKEN, advice),))
-    client = _built(item, AccessNames.of(config), {})
+        raise ConfigError((Mistake(_location(item.name), "", _TAKEN, advice),))
+    client = _build_stored(item, AccessNames.of(config), {})
     found = unpriced(attrs.evolve(config, client_keys=(client,)))
-    if mistakes := tuple(Mistake(_place(item.name), "budgets", one.found, ADVICE) for one in found):
+    if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, ADVICE) for one in found):
         raise ConfigError(mistakes)
     return client
 
@@ -82,7 +82,7 @@ class StoredReader:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._others = _of_file(config)
+        self._others = _file_clients(config)
         self._names = AccessNames.of(config)
         self._holders = {key.digest: client.name for client in self._others for key in client.keys}
         self._taken = {client.name for client in self._others}
@@ -92,26 +92,26 @@ class StoredReader:
         """Return whether ``config`` would give the stored clients the same rights and limits."""
         named = ("entries", "aliases", "routes", "client_groups")
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
-        return same and _of_file(config) == self._others
+        return same and _file_clients(config) == self._others
 
     def read(self, items: Sequence[ClientKey]) -> StoredClients:
-        self._known = {item: self._known.get(item) or self._made(item) for item in items}
+        self._known = {item: self._known.get(item) or self._client_or_reason(item) for item in items}
         clients = tuple(found for found in self._known.values() if not isinstance(found, str))
         return StoredClients(
             clients, {item.name: found for item, found in self._known.items() if isinstance(found, str)}
         )
 
-    def _made(self, item: ClientKey) -> ClientKey | str:
+    def _client_or_reason(self, item: ClientKey) -> ClientKey | str:
         """Return the client of a stored item, or the reason why the item is invalid."""
         if item.name in self._taken:
             return f"{_TAKEN}, which has precedence"
         try:
-            return _built(_with_what_is_there(item, self._names), self._names, dict(self._holders))
+            return _build_stored(_without_missing_names(item, self._names), self._names, dict(self._holders))
         except ConfigError as error:
             return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
-def _built(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
+def _build_stored(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
     """Return the client of a stored ``item``. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
     client = build_client(item, (), names, holders, findings)
@@ -120,11 +120,11 @@ def _built(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> Cl
     return attrs.evolve(client, source="state storage")
 
 
-def _of_file(config: Config) -> tuple[ClientKey, ...]:
+def _file_clients(config: Config) -> tuple[ClientKey, ...]:
     return tuple(client for client in config.client_keys if client.source == "file")
 
 
-def _with_what_is_there(item: ClientKey, names: AccessNames) -> ClientKey:
+def _without_missing_names(item: ClientKey, names: AccessNames) -> ClientKey:
     """Return ``item`` with its existing models and entries, unchanged if none exist."""
     models = tuple(model for model in item.models or () if _is_model(model, names)) or item.models
     there = [entry.name for entry in names.entries.made]
@@ -140,8 +140,8 @@ def _is_model(name: str, names: AccessNames) -> bool:
 
 
 def _document(name: str, item: Mapping[str, Any]) -> Document:
-    return Document(_place(name), item)
+    return Document(_location(name), item)
 
 
-def _place(name: str) -> str:
+def _location(name: str) -> str:
     return f"the key {name}"

@@ -419,20 +419,20 @@ INSTEAD: Final = (
 """Features with another name here; each key applies in each of the places."""
 
 
-def _rows() -> Iterator[tuple[tuple[type, str], str]]:
+def _advice_rows() -> Iterator[tuple[tuple[type, str], str]]:
     for row in (*INSTEAD, *ABSENT):
         for place in row.places:
             for key in row.keys.split():
                 yield (place, key), row.advice
 
 
-ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_rows())
+ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_advice_rows())
 """Advice by the class that is read, and the key in snake case."""
 
 
 def advice(place: type, key: str) -> str | None:
     """Return the advice on an unknown ``key`` where ``place`` is read, ``None`` if there is none."""
-    return ADVICE.get((place, _snake(key)))
+    return ADVICE.get((place, _snake_case(key)))
 
 
 def wrong_key(place: type, key: str) -> Wrong:
@@ -441,10 +441,10 @@ def wrong_key(place: type, key: str) -> Wrong:
     It has the advice on that key, else a similar key, else advice on one of its words, else all keys."""
     if (advised := advice(place, key)) is not None:
         return Wrong("unknown key", advised)
-    words = set(_snake(key).split("_"))
+    words = set(_snake_case(key).split("_"))
     rows = (row for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split()))
     return unknown_key(place, key, next((row.advice for row in rows), None))
 
 
-def _snake(key: str) -> str:
+def _snake_case(key: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()

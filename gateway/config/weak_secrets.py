@@ -37,11 +37,11 @@ def weak(config: Config) -> Iterator[str]:
     for client in config.client_keys:
         for key in client.keys:
             yield from short(f"client_keys: the key of {client.name}", key.key)
-    yield from in_clear(config)
-    yield from readers_of_metrics(config)
+    yield from unencrypted_keys(config)
+    yield from exposed_metrics(config)
 
 
-def readers_of_metrics(config: Config) -> Iterator[str]:
+def exposed_metrics(config: Config) -> Iterator[str]:
     """Yield a warning if client keys can read the activity and costs of all clients."""
     if config.metrics_key is not None or config.ui_key is not None:
         return
@@ -56,28 +56,28 @@ def readers_of_metrics(config: Config) -> Iterator[str]:
 def short(what: str, key: str | None) -> Iterator[str]:
     """Yield a warning about a guessable client ``key``; keys stored only as digests cannot be judged."""
     if key and len(key) < ENOUGH and not isinstance(key, Unresolved):
-        yield guessed(what)
+        yield guessable_text(what)
 
 
-def guessed(what: str) -> str:
+def guessable_text(what: str) -> str:
     """Return the text of the warning about a guessable key."""
     return (
-        f"{what} has fewer than {ENOUGH} characters, so it can be guessed: create a random one with `openssl rand -hex "
-        "32`"
+        f"{what} has fewer than {ENOUGH} characters, so it can be guessed: create a random one with `openssl rand "
+        "-hex 32`"
     )
 
 
-def in_clear(config: Config) -> Iterator[str]:
+def unencrypted_keys(config: Config) -> Iterator[str]:
     """Yield a warning for each provider on another machine that receives its key without TLS."""
     for entry in config.entries:
-        if (host := _far(entry)) is not None:
+        if (host := _plain_http_host(entry)) is not None:
             yield (
                 f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "
                 "https in base_url"
             )
 
 
-def _far(entry: ModelEntry) -> str | None:
+def _plain_http_host(entry: ModelEntry) -> str | None:
     """Return the remote host that receives a key by plain HTTP; ``None`` for hosts that are probably in the same
     network."""
     sent = entry.key or entry.passthrough_auth or entry.sign_in

@@ -25,7 +25,7 @@ def read_zone(value: Any) -> str:
         if not known:
             raise Wrong(describe(value), "this machine has no time zone data: install the package tzdata") from None
         expected = "expected the name of a time zone, such as Europe/Berlin"
-        raise Wrong(describe(value), expected, next(_near(value, known), None)) from None
+        raise Wrong(describe(value), expected, next(_similar_zones(value, known), None)) from None
     return value
 
 
@@ -38,7 +38,7 @@ def zone_of(name: str) -> tzinfo:
     return ZoneInfo(name)
 
 
-def _near(word: str, known: set[str]) -> Iterator[str]:
+def _similar_zones(word: str, known: set[str]) -> Iterator[str]:
     """Yield names that ``word`` probably means: other case, a city alone, or misspelled."""
     plain = word.strip().lower().replace(" ", "_")
     cities = [name for name in sorted(known) if name.lower() == plain or name.lower().rpartition("/")[2] == plain]

@@ -67,7 +67,7 @@ async def load_responses(
     if is_foreign and scope.refuses_foreign:
         refuse_foreign_turn("conversation" if options.previous is None else "previous_response_id")
     ours = ours or (scope.keeps_turns and not is_foreign)
-    here = [ours or one.target.lane == "hub" or one.target.entry.keeps_own for one in candidates]
+    here = [ours or one.target.lane == "hub" or one.target.entry.stores_state for one in candidates]
     if not all(here):
         elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)
         if len(elsewhere) == len(candidates) or _continues(options):

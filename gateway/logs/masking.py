@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from gateway.config.redaction import FETCHED, REDACTED, findable, secrets_in
+from gateway.config.redaction import FETCHED, REDACTED, search_forms, secrets_in
 from gateway.config.settings import Config
 
 MASKED: Final = REDACTED.decode()
@@ -63,12 +63,12 @@ class Mask:
     keys."""
 
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
-        self._secrets = findable(secrets)
+        self._secrets = search_forms(secrets)
         self._digests = frozenset(digests)
 
     def apply_config(self, config: Config) -> None:
         """Mask the keys of ``config`` in addition to those of earlier configurations."""
-        self._secrets = findable((*self._secrets, *secrets_in(config)))
+        self._secrets = search_forms((*self._secrets, *secrets_in(config)))
         self._digests |= {
             key.digest
             for client in config.client_keys

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import attrs
 import msgspec
 
-from gateway.config.redaction import FETCHED, Secrets, credentials_among, findable, redact_json, redact_spelled
+from gateway.config.redaction import FETCHED, Secrets, credentials_among, redact_json, redact_spelled, search_forms
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers, bounded_waits, passthrough_headers, translated_headers
 from gateway.http.passing import to_client, translated
@@ -36,7 +36,7 @@ def secrets_of(target: Target, credential: str | None, sent_credentials: Iterabl
     ``credential`` is the client's credential, ``sent_credentials`` the values in sent requests."""
     own = (*secret_parts(target.credential(credential)), *sent_credentials)
     bare = tuple(word.removeprefix("Bearer ").strip() for word in own)
-    return findable(
+    return search_forms(
         (
             *bare,
             *FETCHED.words,

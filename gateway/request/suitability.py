@@ -47,7 +47,7 @@ def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None
     images only: routers and this gateway read PDFs for every model, and tools and schemas can be described in text."""
     if not all("images" in one.target.recipient.quirks.cannot for one in candidates):
         return
-    if not all("images" in one.target.entry.never_takes(one.target.model) for one in candidates):
+    if not all("images" in one.target.entry.missing_abilities(one.target.model) for one in candidates):
         return
     if _has_images(incoming):
         names = ", ".join(dict.fromkeys(one.target.name for one in candidates))

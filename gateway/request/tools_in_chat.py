@@ -16,7 +16,7 @@ def with_api_for_tools(incoming: Incoming, target: Target) -> Target:
     if target.lane != "byte" or target.api != "chat":
         return target
     entry, quirks = target.entry, target.recipient.quirks
-    if quirks.asked_in_responses == "by_responses_clients" or not entry.may_ask_in_responses("chat", target.model):
+    if quirks.asked_in_responses == "by_responses_clients" or not entry.may_use_responses("chat", target.model):
         return target
     tools = incoming.members.get("tools")
     if tools is None or len(tools) <= len(b"null"):  # null or empty

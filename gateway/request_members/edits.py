@@ -20,7 +20,13 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.rejected import parse_path
-from providers.members.editing import Applied, apply_for_provider, apply_level, members_sent, without_overridden
+from providers.members.editing import (
+    AppliedChanges,
+    apply_for_provider,
+    apply_level,
+    present_members,
+    without_overridden,
+)
 from providers.members.instructions import add_instructions
 from providers.members.level import MemberLevel
 from providers.members.refused import drop_refused, drop_unsent, remove_placed
@@ -54,7 +60,7 @@ class RequestEdits:
     def __init__(self, levels: ConfiguredLevels, client: str | None, plan: Plan, wire: str) -> None:
         self._levels = levels
         self._wire = wire
-        self._applied = Applied()
+        self._applied = AppliedChanges()
         self._targets = plan.targets
         self._sent: frozenset[object] = frozenset()  # members that no default of an entry may replace
         aliases = {levels.of_name(target) for target in plan.targets}
@@ -68,7 +74,7 @@ class RequestEdits:
         incoming, self._applied = _edit_incoming(incoming, self._level.without_instructions(), self._wire)
         entries = (self._levels.of_entry(target) for target in self._targets)
         if wanted := {one.member for entry in entries for one in entry.defaults}:
-            self._sent = members_sent(Draft(incoming.json), self._wire, wanted)
+            self._sent = present_members(Draft(incoming.json), self._wire, wanted)
         return incoming
 
     def with_lanes(self, plan: Plan) -> Plan:
@@ -77,35 +83,35 @@ class RequestEdits:
 
     def _with_lane(self, target: Target) -> Target:
         repeats = target.lane == "byte" and CODECS[target.api].wire.repeats_request
-        return attrs.evolve(target, lane="hub") if repeats and self._whole_level(target).has_instructions else target
+        return attrs.evolve(target, lane="hub") if repeats and self._all_members_of(target).has_instructions else target
 
     def preparation(self, write: Write, incoming: Incoming) -> Callable[[Target, Omissions], Prepared]:
-        """Return the ``Preparation`` of ``incoming``, the request of a conversation after ``apply``."""
-        return partial(self._prepare, write, incoming, {})
+        """Return a function that prepares the conversation ``incoming`` for a target; call it after ``apply``."""
+        return partial(self._prepare_conversation, write, incoming, {})
 
     def finishing(self, prepare: Callable[[Target, Omissions], Prepared]) -> Callable[[Target, Omissions], Prepared]:
-        """Return ``prepare`` of another request with the members of the target's entry."""
+        """Return ``prepare``, for an endpoint other than conversations, with the target entry's members added."""
 
-        def finished(target: Target, omissions: Omissions) -> Prepared:
-            prepared = self._finish(prepare(target, omissions), target, omissions, self._applied)
+        def prepare_with_members(target: Target, omissions: Omissions) -> Prepared:
+            prepared = self._finish_request(prepare(target, omissions), target, omissions, self._applied)
             if not prepared.later_bodies:
                 return prepared
-            later = tuple(self._later_body(body, target) for body in prepared.later_bodies)
+            later = tuple(self._body_with_entry_members(body, target) for body in prepared.later_bodies)
             return attrs.evolve(prepared, later_bodies=later)
 
-        return finished
+        return prepare_with_members
 
     def preparation_of_prompt(self, write: Write, incoming: Incoming) -> Callable[[Target, Omissions], Prepared]:
-        """Return the ``Preparation`` of ``incoming`` for an operation without an answer, such as a count of tokens.
+        """Return a function that prepares ``incoming`` for an operation without an answer, such as a count of tokens.
 
         Providers reject settings of answers there, so it only has instructions, maxima and drops."""
         draft, placed = Draft(incoming.json), self._applied.placed
         edit_contents(draft, self._wire, lambda inner: remove_placed(inner, placed))
         prompt, removed = _with_body(incoming, draft), {one.member.shown for one in placed}
-        earlier = Applied(tuple(edit for edit in self._applied.edits if edit.path not in removed))
+        earlier = AppliedChanges(tuple(edit for edit in self._applied.edits if edit.path not in removed))
 
         def prepare_prompt(target: Target, omissions: Omissions) -> Prepared:
-            own, later = _edit_incoming(prompt, self._whole_level(target).instructions(), self._wire)
+            own, later = _edit_incoming(prompt, self._all_members_of(target).instructions(), self._wire)
             prepared = write(own, target, omissions)
             edits = _join_edits(earlier.plus(later), prepared.outgoing.edits)
             return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, edits=edits))
@@ -114,18 +120,18 @@ class RequestEdits:
 
     def has_instructions(self, target: Target) -> bool:
         """Return whether requests to ``target`` get instructions."""
-        return self._whole_level(target).has_instructions
+        return self._all_members_of(target).has_instructions
 
     def with_instructions(self, incoming: Incoming, target: Target) -> Incoming:
         """Return ``incoming`` with the instructions for ``target``."""
-        return _edit_incoming(incoming, self._whole_level(target).instructions(), self._wire)[0]
+        return _edit_incoming(incoming, self._all_members_of(target).instructions(), self._wire)[0]
 
     def edit_line(self, incoming: Incoming, target: Target) -> bytes:
         """Return the body of a batch's request ``incoming`` with all members for ``target``. Call instead of ``apply``.
 
         Raises ``GatewayError`` (400) for invalid JSON text."""
         draft = Draft(self.with_instructions(self.apply(incoming), target).json)
-        last = self._apply_last(self._level, target, draft, self._wire)
+        last = self._apply_entry_members(self._level, target, draft, self._wire)
         placed = (*self._applied.placed, *last.placed)
         if placed and self._wire in APIS:
             drop_refused(draft, self._wire, target.recipient.quirks, placed)
@@ -134,35 +140,41 @@ class RequestEdits:
             drop_unsent(draft, sent, placed)
         return draft.encode()
 
-    def _whole_level(self, target: Target) -> MemberLevel:
+    def _all_members_of(self, target: Target) -> MemberLevel:
         """Return the members of all levels for ``target``."""
         level = self._level.within(self._levels.of_name(target)) if self._is_joined else self._level
         return level.within(self._levels.of_entry(target))
 
-    def _prepare(
-        self, write: Write, incoming: Incoming, made: dict[MemberLevel, tuple[Incoming, Applied]], target: Target,
+    def _prepare_conversation(
+        self,
+        write: Write,
+        incoming: Incoming,
+        made: dict[MemberLevel, tuple[Incoming, AppliedChanges]],
+        target: Target,
         omissions: Omissions,
-    ) -> Prepared:  # fmt: skip
+    ) -> Prepared:
         """Write the request with its instructions for ``target``, and apply the entry's members.
 
         ``made`` has the client's request by level."""
-        level = self._whole_level(target).instructions()
+        level = self._all_members_of(target).instructions()
         if self._is_joined:
             level = self._levels.of_name(target).with_instructions_of(level)
         if level not in made:
             made[level] = _edit_incoming(incoming, level, self._wire)
         own, later = made[level]
         applied = self._applied.plus(later)
-        return self._finish(write(own, target, omissions), target, omissions, applied)
+        return self._finish_request(write(own, target, omissions), target, omissions, applied)
 
-    def _finish(self, prepared: Prepared, target: Target, omissions: Omissions, applied: Applied) -> Prepared:
-        """Return ``prepared`` with the members that follow the translation, and the edits of all."""
-        level = self._whole_level(target) if self._is_joined else self._level
+    def _finish_request(
+        self, prepared: Prepared, target: Target, omissions: Omissions, applied: AppliedChanges
+    ) -> Prepared:
+        """Return ``prepared`` with the members that apply after the translation, and with a report of all changes."""
+        level = self._all_members_of(target) if self._is_joined else self._level
         outgoing = prepared.outgoing
         draft = Draft.of(outgoing.body)
         is_conversation = target.endpoint_place is None
         wire = target.api if is_conversation else self._wire
-        last = self._apply_last(level, target, draft, wire)
+        last = self._apply_entry_members(level, target, draft, wire)
         if draft.changed or applied.placed:
             if is_conversation:
                 placed = (*applied.placed, *last.placed)
@@ -174,7 +186,7 @@ class RequestEdits:
         body = draft.encode()
         return attrs.evolve(prepared, outgoing=attrs.evolve(outgoing, body=body, edits=edits))
 
-    def _apply_last(self, level: MemberLevel, target: Target, draft: Draft, wire: str) -> Applied:
+    def _apply_entry_members(self, level: MemberLevel, target: Target, draft: Draft, wire: str) -> AppliedChanges:
         entry = self._levels.of_entry(target)
         if self._sent:
             defaults = (one for one in entry.defaults if one.member not in self._sent or isinstance(one.value, dict))
@@ -182,20 +194,20 @@ class RequestEdits:
         last = level.for_attempt(self._wire, wire, entry)
         return apply_for_provider(last, draft, wire, target.recipient.quirks, self._applied)
 
-    def _later_body(self, body: bytes, target: Target) -> bytes:
+    def _body_with_entry_members(self, body: bytes, target: Target) -> bytes:
         draft = Draft.of(body)
-        self._apply_last(self._level, target, draft, self._wire)
+        self._apply_entry_members(self._level, target, draft, self._wire)
         return draft.encode()
 
 
-def _edit_incoming(incoming: Incoming, level: MemberLevel, wire: str) -> tuple[Incoming, Applied]:
+def _edit_incoming(incoming: Incoming, level: MemberLevel, wire: str) -> tuple[Incoming, AppliedChanges]:
     """Return ``incoming`` with the members and instructions of ``level``."""
 
-    def edit(draft: Draft) -> Applied:
-        applied = apply_level(level, draft, wire) if level.edits_members else Applied()
+    def edit(draft: Draft) -> AppliedChanges:
+        applied = apply_level(level, draft, wire) if level.edits_members else AppliedChanges()
         if level.has_instructions and wire in APIS:
             add_instructions(draft, wire, level.before, level.after)
-            applied = applied.plus(Applied((_INSTRUCTIONS,)))
+            applied = applied.plus(AppliedChanges((_INSTRUCTIONS,)))
         return applied
 
     draft = Draft(incoming.json)
@@ -218,7 +230,7 @@ def _apply_quirks(draft: Draft, target: Target, omissions: Omissions, is_convers
         CODECS[target.api].adapt(draft, target.recipient)
 
 
-def _join_edits(applied: Applied, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+def _join_edits(applied: AppliedChanges, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
     """Return the ``edits`` of a request together with the operator's. A default that is lost is the operator's loss."""
     own: list[Edit] = []
     gone: set[str] = set()

@@ -23,7 +23,9 @@ class ConfiguredLevels:
         """Return the members that ``config`` sets."""
         names = {name: route.request.level for name, route in config.routes.items() if route.request is not None}
         clients = {
-            key.name: combine((_level(key.request), _level(None if key.group is None else key.group.request)))
+            key.name: combine(
+                (_compiled_level(key.request), _compiled_level(None if key.group is None else key.group.request))
+            )
             for key in config.client_keys
         }
         return cls(
@@ -43,8 +45,8 @@ class ConfiguredLevels:
     @staticmethod
     def of_entry(target: Target) -> MemberLevel:
         """Return the members of the target's entry."""
-        return _level(target.entry.request) or NO_MEMBERS
+        return _compiled_level(target.entry.request) or NO_MEMBERS
 
 
-def _level(members: RequestMembers | None) -> MemberLevel | None:
+def _compiled_level(members: RequestMembers | None) -> MemberLevel | None:
     return None if members is None else members.level

@@ -212,7 +212,7 @@ class Router:
         return tuple(
             _target(Found(entry, entry.model, ""), None, "responses")
             for entry in self._config.entries
-            if entry.speaks.get("responses") == "responses" and not entry.keeps_own
+            if entry.speaks.get("responses") == "responses" and not entry.stores_state
         )
 
     def entries_with(self, endpoint: EndpointName) -> tuple[ModelEntry, ...]:
@@ -304,7 +304,7 @@ def _target(found: Found, requested_name: str | None, api: Api) -> Target:
 
 
 def _recipient(entry: ModelEntry, model: str) -> Recipient:
-    known = entry.known_of(model)
+    known = entry.known_quirks_of(model)
     counts = entry.usage == "counted" and known.stream_usage
     return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from gateway.config.redaction import FETCHED, Secrets, findable
+from gateway.config.redaction import FETCHED, Secrets, search_forms
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
@@ -233,7 +233,7 @@ class Recorder(ExchangeRecorder):
             self._queue.close()
 
     async def _write(self, recording: Recording, line: Mapping[str, Any]) -> None:
-        secrets = findable((*recording.secrets, *self.secrets, *FETCHED.words))
+        secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:
             await trio.to_thread.run_sync(self._folder.write, sides, line, secrets, recording.began)

@@ -70,7 +70,7 @@ _LEVELS: Final[Mapping[Wire, _Levels]] = {
 
 
 @attrs.frozen(repr=False)
-class Placed:
+class PlacedMember:
     """A member that the operator added to a request in the format ``wire``: its path there, and whether it is a
     default."""
 
@@ -86,22 +86,22 @@ class Placed:
 
 
 @attrs.frozen(repr=False)
-class Applied:
+class AppliedChanges:
     """The changes of a level: the ``edits`` for reports, and the members that were ``placed``."""
 
     edits: tuple[Edit, ...] = ()
-    placed: tuple[Placed, ...] = ()
+    placed: tuple[PlacedMember, ...] = ()
 
-    def plus(self, other: "Applied") -> "Applied":
+    def plus(self, other: "AppliedChanges") -> "AppliedChanges":
         """Return the changes of both."""
-        return Applied((*self.edits, *other.edits), (*self.placed, *other.placed))
+        return AppliedChanges((*self.edits, *other.edits), (*self.placed, *other.placed))
 
-    def placed_at(self, path: str) -> tuple[Placed, ...]:
-        """Return the members that were placed at ``path`` or within it."""
+    def placed_at(self, path: str) -> tuple[PlacedMember, ...]:
+        """Return the operator's members that were added at ``path`` or within it."""
         return tuple(one for one in self.placed if one.path == path or one.path.startswith(f"{path}."))
 
 
-def apply_level(level: MemberLevel, draft: Draft, wire: Wire, limit_field: str = "") -> Applied:
+def apply_level(level: MemberLevel, draft: Draft, wire: Wire, limit_field: str = "") -> AppliedChanges:
     """Edit ``draft``, a request in the format ``wire``.
 
     ``limit_field`` is the provider's name of Chat's token limit. Raises ``GatewayError`` (400) for invalid JSON text.
@@ -109,36 +109,38 @@ def apply_level(level: MemberLevel, draft: Draft, wire: Wire, limit_field: str =
     return _Editor(draft, wire, limit_field).apply(level)
 
 
-def members_sent(draft: Draft, wire: Wire, members: Iterable[NamedMember]) -> frozenset[NamedMember]:
-    """Return those of the neutral ``members`` that a request has, even if a translation would lose them."""
+def present_members(draft: Draft, wire: Wire, members: Iterable[NamedMember]) -> frozenset[NamedMember]:
+    """Return the neutral ``members`` that a request contains, including those that a translation would lose."""
     editor = _Editor(draft, wire, "")
     return frozenset(member for member in members if editor.has(member))
 
 
-def without_overridden(edits: Iterable[Edit], later: Applied, wire: Wire) -> tuple[Edit, ...]:
-    """Return the ``edits`` of a client's request except values that ``later`` has changed again."""
+def without_overridden(edits: Iterable[Edit], later: AppliedChanges, wire: Wire) -> tuple[Edit, ...]:
+    """Return ``edits`` without those of members that the changes ``later`` have replaced."""
     names = (edit.path for edit in later.edits if edit.form)
-    paths = {_spell(path) for name in names for path in NamedMember("", (name,), name).paths_in(wire)}
+    paths = {_path_text(path) for name in names for path in NamedMember("", (name,), name).paths_in(wire)}
     return tuple(edit for edit in edits if not (edit.form.startswith("=") and edit.path in paths))
 
 
-def apply_for_provider(level: MemberLevel, draft: Draft, wire: Wire, quirks: Quirks, earlier: Applied) -> Applied:
+def apply_for_provider(
+    level: MemberLevel, draft: Draft, wire: Wire, quirks: Quirks, earlier: AppliedChanges
+) -> AppliedChanges:
     """Edit ``draft``, a request for a provider with ``quirks``, after the changes ``earlier`` to the client's request.
 
     Raises ``GatewayError`` (400) for invalid JSON text.
     """
     if wire != _CHAT:
-        return apply_level(level, draft, wire).plus(Applied(_lost_sets(level, wire)))
+        return apply_level(level, draft, wire).plus(AppliedChanges(_unsupported_sets(level, wire)))
     limit_field = quirks.max_tokens_field
     is_placed = limit_field != _NEW_LIMIT and any(one.path == _NEW_LIMIT for one in earlier.placed)
     if is_placed and (limit := draft.raw(_NEW_LIMIT)) is not None:
         draft.put(_NEW_LIMIT, None)  # older servers have another name
         draft.put(limit_field, limit)
-    return apply_level(level, draft, wire, limit_field).plus(Applied(_lost_sets(level, wire)))
+    return apply_level(level, draft, wire, limit_field).plus(AppliedChanges(_unsupported_sets(level, wire)))
 
 
-def _lost_sets(level: MemberLevel, wire: Wire) -> tuple[Edit, ...]:
-    """Return the losses of members that ``level`` sets and that ``wire`` does not have."""
+def _unsupported_sets(level: MemberLevel, wire: Wire) -> tuple[Edit, ...]:
+    """Return a reported loss for each member that ``level`` sets but the API ``wire`` lacks."""
     if wire not in APIS:
         return ()
     names = (one.member for one in level.sets if one.member.scope == "")
@@ -153,81 +155,83 @@ class _Editor:
         self._wire = wire
         self._limit_field = limit_field
         self._edits: dict[str, Edit] = {}
-        self._placed: list[Placed] = []
+        self._placed: list[PlacedMember] = []
 
     def has(self, member: NamedMember) -> bool:
         if member.neutral in (EFFORT, BUDGET):
             return self._sets_reasoning()
-        return not member.scope and any(has_member(self._draft, path) for path in self._paths(member))
+        return not member.scope and any(has_member(self._draft, path) for path in self._paths_of(member))
 
-    def apply(self, level: MemberLevel) -> Applied:
+    def apply(self, level: MemberLevel) -> AppliedChanges:
         for one in level.defaults:
-            self._default(one)
+            self._apply_default(one)
         for one in level.sets:
-            self._set(one)
+            self._apply_set(one)
         for one in level.maxima:
-            self._limit(one)
+            self._apply_limit(one)
         changed = [one.member.neutral for one in (*level.sets, *level.maxima)]
         changed += [one.member.neutral for one in self._placed if one.member.neutral == BUDGET]
         if not {LIMIT, EFFORT, BUDGET}.isdisjoint(changed):
-            self._fit_budget()
+            self._fit_thinking_budget()
         for member in level.drops:
-            self._drop(member)
-        return Applied(tuple(self._edits.values()), tuple(self._placed))
+            self._apply_drop(member)
+        return AppliedChanges(tuple(self._edits.values()), tuple(self._placed))
 
     # One member
 
-    def _default(self, one: MemberValue) -> None:
-        paths = self._paths(one.member)
+    def _apply_default(self, setting: MemberValue) -> None:
+        paths = self._paths_of(setting.member)
         if not paths:
             return
-        if one.member.neutral in (EFFORT, BUDGET):
-            if not self._sets_reasoning() and self._put_effort(one.member, one.value):
-                self._note_default(one, [""], paths[0])
+        if setting.member.neutral in (EFFORT, BUDGET):
+            if not self._sets_reasoning() and self._put_effort(setting.member, setting.value):
+                self._note_applied_default(setting, [""], paths[0])
             return
         present = [path for path in paths if has_member(self._draft, path)]
         added: list[str] = []
-        place = present[0] if present else self._new_place(paths)
+        place = present[0] if present else self._new_member_path(paths)
         if not present:
-            if not one.member.may_be_added(self._wire) or not change_member(
-                self._draft, place, lambda raw: encode(one.value) if is_absent(raw) else raw
+            if not setting.member.may_be_added(self._wire) or not change_member(
+                self._draft, place, lambda raw: encode(setting.value) if is_absent(raw) else raw
             ):
                 return
             added.append("")
-        elif isinstance(one.value, dict):
-            change_member(self._draft, place, lambda raw: merge_absent(raw, one.value, added))
+        elif isinstance(setting.value, dict):
+            change_member(self._draft, place, lambda raw: merge_absent(raw, setting.value, added))
         if added:
-            self._note_default(one, added, place)
+            self._note_applied_default(setting, added, place)
 
-    def _note_default(self, one: MemberValue, added: list[str], path: Path) -> None:
-        at = _spell(path)
-        self._placed.extend(Placed(one.member, self._wire, f"{at}.{name}" if name else at, True) for name in added)
-        self._note(one.member, one.value)
+    def _note_applied_default(self, setting: MemberValue, added: list[str], path: Path) -> None:
+        at = _path_text(path)
+        self._placed.extend(
+            PlacedMember(setting.member, self._wire, f"{at}.{name}" if name else at, True) for name in added
+        )
+        self._note_change(setting.member, setting.value)
 
-    def _set(self, one: MemberValue) -> None:
-        if not self._paths(one.member):
+    def _apply_set(self, setting: MemberValue) -> None:
+        if not self._paths_of(setting.member):
             return
-        if one.member.neutral == EFFORT:
-            changed = self._put_effort(one.member, one.value)
-            if one.value != "none":
-                budget = budget_of(Reasoning(effort=one.value))
+        if setting.member.neutral == EFFORT:
+            changed = self._put_effort(setting.member, setting.value)
+            if setting.value != "none":
+                budget = budget_of(Reasoning(effort=setting.value))
                 changed = self._change(_BUDGET, lambda raw: replace_present(raw, budget)) or changed
         else:
-            changed = self._put(one.member, one.value)
+            changed = self._put(setting.member, setting.value)
         self._placed.extend(
-            Placed(one.member, self._wire, _spell(path), False)
-            for path in self._paths(one.member)
+            PlacedMember(setting.member, self._wire, _path_text(path), False)
+            for path in self._paths_of(setting.member)
             if has_member(self._draft, path)
         )
         if changed:
-            self._note(one.member, one.value)
+            self._note_change(setting.member, setting.value)
 
     def _put(self, member: NamedMember, value: Any) -> bool:
         """Set a member where the request has it, else at its usual path."""
-        paths, raw_value = self._paths(member), encode(value)
+        paths, raw_value = self._paths_of(member), encode(value)
         places = [path for path in paths if has_member(self._draft, path)]
         if not places and member.may_be_added(self._wire):
-            places = [self._new_place(paths)]
+            places = [self._new_member_path(paths)]
         return change_members(self._draft, places, lambda raw: replace_differing(raw, raw_value))
 
     def _put_effort(self, member: NamedMember, value: Any) -> bool:
@@ -245,40 +249,40 @@ class _Editor:
         return change_member(self._draft, levels.off_path, lambda raw: replace_differing(raw, off)) or removed
 
     def _change(self, member: NamedMember, change: Callable[[msgspec.Raw | None], msgspec.Raw | None]) -> bool:
-        return change_members(self._draft, self._paths(member), change)
+        return change_members(self._draft, self._paths_of(member), change)
 
-    def _limit(self, one: MemberValue) -> None:
-        member, most = one.member, one.value
-        paths = self._paths(member)
+    def _apply_limit(self, setting: MemberValue) -> None:
+        member, most = setting.member, setting.value
+        paths = self._paths_of(member)
         if not paths and member.neutral != EFFORT:
             return
         if isinstance(most, str):
-            self._limit_effort(member, paths, most)
+            self._apply_limit_to_effort(member, paths, most)
             return
-        changed = [change_member(self._draft, path, lambda raw: _lowered(raw, most)) for path in paths]
+        changed = [change_member(self._draft, path, lambda raw: _lower_number(raw, most)) for path in paths]
         if member.is_limit and not any(has_member(self._draft, path) for path in paths):
-            place = self._new_place(paths)
+            place = self._new_member_path(paths)
             changed.append(change_member(self._draft, place, lambda raw: encode(most)))
-            self._placed.append(Placed(member, self._wire, _spell(place), False))
+            self._placed.append(PlacedMember(member, self._wire, _path_text(place), False))
         if any(changed):
-            self._note(member, most)
+            self._note_change(member, most)
 
-    def _limit_effort(self, member: NamedMember, paths: tuple[Path, ...], most: str) -> None:
+    def _apply_limit_to_effort(self, member: NamedMember, paths: tuple[Path, ...], most: str) -> None:
         levels = _LEVELS.get(self._wire)
         level = most if levels is None else known_level(most, levels.known)
-        changed = [change_member(self._draft, path, lambda raw: _lowered_level(raw, most, level)) for path in paths]
+        changed = [change_member(self._draft, path, lambda raw: _lower_level(raw, most, level)) for path in paths]
         if member.neutral == EFFORT:
             if self._is_adaptive() and level is not None and not any(has_member(self._draft, path) for path in paths):
                 changed.append(change_member(self._draft, paths[0], lambda raw: encode(level)))
             if (head := _THINKING.get(self._wire)) is not None and most == "none":
                 changed.append(change_member(self._draft, head, lambda raw: replace_present(raw, _OFF)))
             if (budget := largest_budget(most)) is not None:
-                changed.append(self._change(_BUDGET, lambda raw: _lowered(raw, budget)))
+                changed.append(self._change(_BUDGET, lambda raw: _lower_number(raw, budget)))
         if any(changed):
-            self._note(member, most)
+            self._note_change(member, most)
 
-    def _drop(self, member: NamedMember) -> None:
-        if remove_members(self._draft, self._paths(member)):
+    def _apply_drop(self, member: NamedMember) -> None:
+        if remove_members(self._draft, self._paths_of(member)):
             self._edits.pop(member.shown, None)
             self._edits[f"-{member.shown}"] = Edit(member.shown, why="operator")
             if member.neutral == "tools":
@@ -290,21 +294,21 @@ class _Editor:
     def _sets_reasoning(self) -> bool:
         """Return whether the client controls reasoning by an effort, a budget, or by switching it on or off."""
         own = _THINKING.get(self._wire)
-        paths = (*self._paths(_EFFORT), *self._paths(_BUDGET), *(() if own is None else (own,)))
+        paths = (*self._paths_of(_EFFORT), *self._paths_of(_BUDGET), *(() if own is None else (own,)))
         return any(has_member(self._draft, path) for path in paths)
 
     def _is_adaptive(self) -> bool:
         thinking = self._draft.value("thinking") if self._wire == "messages" else None
         return isinstance(thinking, dict) and thinking.get("type") == "adaptive"
 
-    def _fit_budget(self) -> None:
+    def _fit_thinking_budget(self) -> None:
         """Keep Claude's thinking budget below the token limit, which providers require. Too low a limit turns thinking
         off."""
         if (head := _THINKING.get(self._wire)) is None:
             return
-        limits = [_number(self._draft, path) for path in self._paths(_LIMIT)]
+        limits = [_number_at(self._draft, path) for path in self._paths_of(_LIMIT)]
         limit = next((number for number in limits if number is not None), None)
-        budget = _number(self._draft, (*head, "budget_tokens"))
+        budget = _number_at(self._draft, (*head, "budget_tokens"))
         if (
             budget is None
             or (limit is None and budget >= MIN_BUDGET)
@@ -321,26 +325,24 @@ class _Editor:
 
     # Reports
 
-    def _paths(self, member: NamedMember) -> tuple[Path, ...]:
+    def _paths_of(self, member: NamedMember) -> tuple[Path, ...]:
         paths = member.paths_in(self._wire)
         if member.is_limit and self._limit_field and (self._limit_field,) in paths:
             return ((self._limit_field,), *(path for path in paths if path != (self._limit_field,)))
         return paths
 
-    def _new_place(self, paths: tuple[Path, ...]) -> Path:
+    def _new_member_path(self, paths: tuple[Path, ...]) -> Path:
         """Return the path of a new member, with the client's spelling of the objects that it has."""
         alike = [path for path in paths if tuple(map(snake, path)) == tuple(map(snake, paths[0]))]
         if len(alike) == 1:
             return paths[0]
         return max(alike, key=lambda path: sum(has_member(self._draft, path[:end]) for end in range(1, len(path))))
 
-    def _note(self, member: NamedMember, value: Any) -> None:
-        self._edits[member.shown] = Edit(
-            member.shown, lost=False, form=f"={spell_value(member, value)}", why="operator"
-        )
+    def _note_change(self, member: NamedMember, value: Any) -> None:
+        self._edits[member.shown] = Edit(member.shown, lost=False, form=f"={value_text(member, value)}", why="operator")
 
 
-def _spell(path: Path) -> str:
+def _path_text(path: Path) -> str:
     return ".".join(path).replace(f".{EVERY}", EVERY)
 
 
@@ -368,7 +370,7 @@ def replace_differing(raw: msgspec.Raw | None, value: msgspec.Raw) -> msgspec.Ra
     return raw if raw is not None and bytes(raw) == bytes(value) else value
 
 
-def _lowered(raw: msgspec.Raw | None, most: float) -> msgspec.Raw | None:
+def _lower_number(raw: msgspec.Raw | None, most: float) -> msgspec.Raw | None:
     """Return a number of at most ``most``. Other values and Gemini's -1, for any number, become the maximum."""
     if raw is None or is_absent(raw):
         return raw
@@ -377,7 +379,7 @@ def _lowered(raw: msgspec.Raw | None, most: float) -> msgspec.Raw | None:
     return raw if is_number and 0 <= value <= most else encode(most)
 
 
-def _lowered_level(raw: msgspec.Raw | None, most: str, level: str | None) -> msgspec.Raw | None:
+def _lower_level(raw: msgspec.Raw | None, most: str, level: str | None) -> msgspec.Raw | None:
     """Return a level of at most ``most``, which is ``level`` in the API; ``None`` if it has no such level."""
     if raw is None or is_absent(raw):
         return raw
@@ -393,14 +395,14 @@ def replace_present(raw: msgspec.Raw | None, value: Any) -> msgspec.Raw | None:
     return raw if raw is None or is_absent(raw) else replace_differing(raw, encode(value))
 
 
-def _number(draft: Draft, path: Path) -> int | None:
+def _number_at(draft: Draft, path: Path) -> int | None:
     value: Any = draft.value(path[0])
     for name in path[1:]:
         value = value.get(name) if isinstance(value, dict) else None
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def spell_value(member: NamedMember, value: Any) -> str:
+def value_text(member: NamedMember, value: Any) -> str:
     """Return a number or a word of a setting for reports, and ``...`` for anything else."""
     if isinstance(value, bool | int | float):
         return msgspec.json.encode(value).decode()

@@ -27,8 +27,8 @@ def add_instructions(draft: Draft, api: str, before: _Texts, after: _Texts) -> N
 
 def _add_messages(draft: Draft, before: _Texts, after: _Texts) -> None:
     """Add Chat messages, in the role that the client's instructions have."""
-    messages = _items(draft.raw("messages"))
-    roles = [_role(message) for message in messages]
+    messages = _parse_items(draft.raw("messages"))
+    roles = [_instruction_role(message) for message in messages]
     places = [index for index, role in enumerate(roles) if role in _INSTRUCTIONS]
     role = roles[places[0]] if places else "system"
     end = places[-1] + 1 if places else 0
@@ -36,7 +36,7 @@ def _add_messages(draft: Draft, before: _Texts, after: _Texts) -> None:
     draft.put("messages", encode([*added[0], *messages[:end], *added[1], *messages[end:]]))
 
 
-def _role(message: msgspec.Raw) -> str | None:
+def _instruction_role(message: msgspec.Raw) -> str | None:
     if bytes(memoryview(message)[:1]) != b"{":
         return None
     role = parse_json(message, dict[str, msgspec.Raw]).get("role")
@@ -49,7 +49,7 @@ def _add_system(draft: Draft, before: _Texts, after: _Texts) -> None:
     if raw is not None and bytes(memoryview(raw)[:1]) == b'"':
         blocks = [encode({"type": "text", "text": text})] if (text := parse_json(raw, str)) else []
     else:
-        blocks = _items(raw)
+        blocks = _parse_items(raw)
         if not (blocks or is_absent(raw) or raw == b"[]"):
             return  # the provider rejects it
     start = 1 if blocks and _is_billing_line(blocks[0]) else 0
@@ -90,14 +90,14 @@ def _add_parts(draft: Draft, before: _Texts, after: _Texts) -> None:
 def _add_blocks(draft: Draft, before: _Texts, after: _Texts) -> None:
     """Add Converse blocks."""
     raw = draft.raw("system")
-    blocks = _items(raw)
+    blocks = _parse_items(raw)
     if not (blocks or is_absent(raw) or raw == b"[]"):
         return  # the provider rejects it
     added = [[encode({"text": text}) for text in texts] for texts in (before, after)]
     draft.put("system", encode([*added[0], *blocks, *added[1]]))
 
 
-def _items(raw: msgspec.Raw | None) -> list[msgspec.Raw]:
+def _parse_items(raw: msgspec.Raw | None) -> list[msgspec.Raw]:
     if raw is None or bytes(memoryview(raw)[:1]) != b"[":
         return []
     return parse_json(raw, list[msgspec.Raw])

@@ -41,7 +41,7 @@ class MemberLevel:
 
     @property
     def edits_members(self) -> bool:
-        """Whether it changes anything but the instructions."""
+        """Whether the level changes members, not only the instructions."""
         return bool(self.defaults or self.sets or self.maxima or self.drops)
 
     @property
@@ -80,8 +80,8 @@ class MemberLevel:
         """
         again = provider != client or entry.edits_members
         return MemberLevel(
-            defaults=(*(one for one in self.defaults if _is_left(one.member, client)), *entry.defaults),
-            sets=(*(one for one in self.sets if _is_left(one.member, client)), *entry.sets),
+            defaults=(*(one for one in self.defaults if _is_for_provider(one.member, client)), *entry.defaults),
+            sets=(*(one for one in self.sets if _is_for_provider(one.member, client)), *entry.sets),
             maxima=(*(one for one in self.maxima if again and not _is_prefixed(one.member)), *entry.maxima),
             drops=(
                 *(one for one in self.drops if one.scope == OTHER or (again and not _is_prefixed(one))),
@@ -97,7 +97,7 @@ def _is_prefixed(member: NamedMember) -> bool:
     return member.scope not in ("", OTHER)
 
 
-def _is_left(member: NamedMember, client: Wire) -> bool:
+def _is_for_provider(member: NamedMember, client: Wire) -> bool:
     return member.scope == OTHER or (not member.scope and not member.may_be_added(client))
 
 
@@ -120,23 +120,23 @@ def compile_level(
     report: Report,
 ) -> MemberLevel:
     """Return the level of the settings in a file, and ``report`` their mistakes."""
-    sets = _values("set", set_to, report)
-    drops = _drops(drop, report)
+    sets = _read_values("set", set_to, report)
+    drops = _read_drops(drop, report)
     dropped = {one.path: one for one in drops}
     for one in sets:
         if one.member in dropped.values():
-            report(("set", _text(one.member)), Wrong("it is in `drop`, too", "remove one of them"))
+            report(("set", _member_text(one.member)), Wrong("it is in `drop`, too", "remove one of them"))
     return MemberLevel(
-        _values("default", default, report), sets, _values("max", most, report), drops,
+        _read_values("default", default, report), sets, _read_values("max", most, report), drops,
         (before,) if before else (), (after,) if after else (),
     )  # fmt: skip
 
 
-def _text(member: NamedMember) -> str:
+def _member_text(member: NamedMember) -> str:
     return f"{member.scope}.{member.shown}" if member.scope else member.shown
 
 
-def _values(use: Use, members: Mapping[str, Any], report: Report) -> tuple[MemberValue, ...]:
+def _read_values(use: Use, members: Mapping[str, Any], report: Report) -> tuple[MemberValue, ...]:
     found = []
     for text, value in members.items():
         try:
@@ -169,7 +169,7 @@ def _read_maximum(member: NamedMember, value: Any) -> Any:
     return value
 
 
-def _drops(names: tuple[str, ...], report: Report) -> tuple[NamedMember, ...]:
+def _read_drops(names: tuple[str, ...], report: Report) -> tuple[NamedMember, ...]:
     found = []
     for index, text in enumerate(names):
         try:

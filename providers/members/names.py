@@ -263,15 +263,15 @@ def read_member(text: str, use: Use) -> NamedMember:
 
 def _check_head(member: NamedMember, text: str, use: Use) -> None:
     head = member.path[0]
-    if head in _fixed_in(member.scope):
+    if head in _client_members_in(member.scope):
         advice = "use `system` for instructions" if head in ("system", "instructions", "systemInstruction") else None
         raise Wrong(f"{head} cannot be changed", advice or _CLIENTS)
     if use != "drop" and _is_tools(member):
         raise Wrong("tools cannot be set", 'tools can only be dropped, or lose members: `drop: ["tools[].strict"]`')
     if not member.scope and head not in _KINDS:
-        raise _unknown(member, text, _KINDS)
+        raise _unknown_member_error(member, text, _KINDS)
     if member.scope in APIS and not _is_known(member.scope, head):
-        raise _unknown(member, text, KNOWN[member.scope].split())
+        raise _unknown_member_error(member, text, KNOWN[member.scope].split())
 
 
 def _is_tools(member: NamedMember) -> bool:
@@ -286,7 +286,7 @@ def _is_known(api: str, name: str) -> bool:
     return name in known or (api == "gemini" and name in map(snake, known))
 
 
-def _fixed_in(scope: str) -> frozenset[str]:
+def _client_members_in(scope: str) -> frozenset[str]:
     """Return the members that belong to the client: those of every API for a neutral name or an unknown server."""
     if scope in ("", OTHER):
         return _FIXED - (frozenset(_KINDS) if not scope else frozenset())
@@ -294,7 +294,7 @@ def _fixed_in(scope: str) -> frozenset[str]:
     return frozenset(("model", "stream", *own, *(snake(name) for name in own if scope == "gemini")))
 
 
-def _unknown(member: NamedMember, text: str, names: Iterable[str]) -> Wrong:
+def _unknown_member_error(member: NamedMember, text: str, names: Iterable[str]) -> Wrong:
     """Return the error for an unknown name, with the most similar one of its scope, or the API that has it."""
     head, rest = member.path[0], member.shown.partition(".")[2]
     suggestion = nearest(head, names)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from providers.catalog.thinking import accepts_sampling_with
-from providers.members.editing import Applied, Placed
+from providers.members.editing import AppliedChanges, PlacedMember
 from providers.members.names import BUDGET, EFFORT, Wire, read_member
 from providers.members.raw_paths import Path, change_member, change_members, encode, has_member, remove_members
 from providers.messages.settings import NO_SAMPLING_SINCE
@@ -29,16 +29,16 @@ _MOST: Final = 1
 """The highest temperature of these APIs."""
 
 
-def drop_refused(draft: Draft, wire: Wire, quirks: Quirks, added: Iterable[Placed]) -> Applied:
+def drop_refused(draft: Draft, wire: Wire, quirks: Quirks, added: Iterable[PlacedMember]) -> AppliedChanges:
     """Remove those of the members ``added`` by the operator that the model refuses, and lower a high temperature."""
     if wire not in _THINKING:
-        return Applied()
-    edits = [edit for one in added if (edit := _check_placed(draft, wire, quirks, one)) is not None]
-    return Applied(tuple(edits))
+        return AppliedChanges()
+    edits = [edit for one in added if (edit := _check_member(draft, wire, quirks, one)) is not None]
+    return AppliedChanges(tuple(edits))
 
 
-def drop_unsent(draft: Draft, sent: Draft, placed: Iterable[Placed]) -> None:
-    """Remove those of the members ``placed`` by the operator that ``sent`` lost by the quirks of its provider.
+def drop_unsent(draft: Draft, sent: Draft, placed: Iterable[PlacedMember]) -> None:
+    """Remove the operator's members ``placed`` that ``sent``, the copy for the provider, no longer contains.
 
     ``sent`` was ``draft`` before. The client's own members stay.
     """
@@ -48,18 +48,18 @@ def drop_unsent(draft: Draft, sent: Draft, placed: Iterable[Placed]) -> None:
                 change_member(draft, path, lambda raw: None)
 
 
-def remove_placed(draft: Draft, placed: Iterable[Placed]) -> None:
+def remove_placed(draft: Draft, placed: Iterable[PlacedMember]) -> None:
     """Remove the members ``placed`` by the operator."""
     for one in placed:
         remove_members(draft, one.member.paths_in(one.wire))
 
 
-def _check_placed(draft: Draft, wire: Wire, quirks: Quirks, placed: Placed) -> Edit | None:
+def _check_member(draft: Draft, wire: Wire, quirks: Quirks, placed: PlacedMember) -> Edit | None:
     member = placed.member
     if member.neutral in _SAMPLING:
         if not _accepts_sampling(draft, wire, quirks):
-            return _drop(draft, wire, placed)
-        if member.neutral == "temperature" and change_members(draft, member.paths_in(wire), _lowered):
+            return _drop_member(draft, wire, placed)
+        if member.neutral == "temperature" and change_members(draft, member.paths_in(wire), _lower_temperature):
             return Edit(member.shown, lost=False, form=f"={_MOST}", why="operator")
     if member.neutral == BUDGET and placed.is_default and not _accepts_sampling(draft, wire, quirks):
         own = (one for name in _SAMPLING for one in read_member(name, "drop").paths_in(wire))
@@ -67,17 +67,17 @@ def _check_placed(draft: Draft, wire: Wire, quirks: Quirks, placed: Placed) -> E
             remove_members(draft, [_HEADS[wire]])
             return Edit(member.shown, why="operator")
     if member.neutral == EFFORT and not (quirks.adaptive_thinking or quirks.efforts):
-        return _drop(draft, wire, placed)
+        return _drop_member(draft, wire, placed)
     return None
 
 
-def _drop(draft: Draft, wire: Wire, placed: Placed) -> Edit | None:
+def _drop_member(draft: Draft, wire: Wire, placed: PlacedMember) -> Edit | None:
     member = placed.member
     found = change_members(draft, member.paths_in(wire), lambda raw: None)
     return Edit(member.shown, why=placed.why_lost) if found else None
 
 
-def _lowered(raw: msgspec.Raw | None) -> msgspec.Raw | None:
+def _lower_temperature(raw: msgspec.Raw | None) -> msgspec.Raw | None:
     value: Any = None if raw is None else parse_json(raw, Any)
     return encode(_MOST) if isinstance(value, int | float) and value > _MOST else raw
 

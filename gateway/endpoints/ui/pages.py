@@ -20,7 +20,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
-from gateway.config.redaction import FETCHED, findable, redact, secrets_in
+from gateway.config.redaction import FETCHED, redact, search_forms, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, STREAM, TEXT
 from gateway.endpoints.ui.telling import MakeEvent, Send, event_maker, send_news, send_stream
@@ -145,7 +145,7 @@ async def _models(config: Config, router: Router, authenticator: Authenticator, 
     found = [
         model_row(router, name, requested_name, wall, urls=visitor.client is None) for name, requested_name in may_see
     ]
-    return Response(200, _JSON, redact(msgspec.json.encode(found), (*findable(secrets_in(config)), *FETCHED.words)))
+    return Response(200, _JSON, redact(msgspec.json.encode(found), (*search_forms(secrets_in(config)), *FETCHED.words)))
 
 
 async def _news(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:

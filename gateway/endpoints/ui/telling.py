@@ -10,7 +10,7 @@ import trio
 
 from gateway import __version__
 from gateway.config.loading import Config
-from gateway.config.redaction import FETCHED, Secrets, findable, redact, secrets_in
+from gateway.config.redaction import FETCHED, Secrets, redact, search_forms, secrets_in
 from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.exchange.service import Service
 from gateway.logs.masking import Mask
@@ -40,7 +40,7 @@ parts may merely look like keys."""
 
 def event_maker(config: Config, mask: Mask) -> MakeEvent:
     """Return a function that makes events without credentials of ``config``; ``mask`` also masks rows and log lines."""
-    return partial(_make_event, findable(secrets_in(config)), mask)
+    return partial(_make_event, search_forms(secrets_in(config)), mask)
 
 
 def _make_event(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:

@@ -7,7 +7,7 @@ from configfile.json_schema import json_schema
 from configfile.keys import setting
 from configfile.kinds import Duration, Secret
 from configfile.reading import read
-from gateway.config.changes import kept, setting_changes
+from gateway.config.changes import setting_changes, without_restart_settings
 from gateway.config.settings import Config
 from tests.pages.configuration import rows
 
@@ -65,5 +65,5 @@ def test_a_difference_of_two_files_lists_it(given, line):
 
 def test_a_reload_keeps_what_needs_a_restart():
     new = read({"siesta": "90m", "siesta_key": "k"}, Extended).value
-    found = kept(read({}, Extended).value, new)
+    found = without_restart_settings(read({}, Extended).value, new)
     assert (found.siesta, found.siesta_key) == (7200.0, "k")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.redaction import LONGEST_SPELLED, findable, redact_spelled
+from gateway.config.redaction import LONGEST_SPELLED, redact_spelled, search_forms
 
 KEY = "sk-proj-aB3_/+=.xyz9"
-SECRETS = findable([KEY])
+SECRETS = search_forms([KEY])
 
 
 def escaped(text: str, digits: str = "04x") -> str:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from gateway.commands.replay import UnreadableRecording, address_of, run, run_server
 from gateway.config.loading import from_mapping
-from gateway.config.redaction import SHORTEST, findable, secrets_in
+from gateway.config.redaction import SHORTEST, search_forms, secrets_in
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
@@ -178,7 +178,7 @@ def test_no_file_repeats_a_credential(tmp_path):
         response_headers=(("x-ratelimit-note", KEY),),
     )  # fmt: skip
     line = {**LINE, "model": KEY, "message": f"refused {KEY}"}
-    (meta,) = Folder(tmp_path).write([side], line, findable((KEY,)))
+    (meta,) = Folder(tmp_path).write([side], line, search_forms((KEY,)))
     for text in (KEY.encode(), spelled, b"very-secret"):
         assert text not in contents(tmp_path)
     assert "very" not in meta.name
@@ -479,5 +479,5 @@ def test_every_credential_of_a_configuration_is_known():
 
 
 def test_short_words_are_no_credentials_and_longer_ones_come_first():
-    assert findable(["none", "a" * (SHORTEST - 1)]) == ()
-    assert findable(["secret-1", "secret-12"]) == ("secret-12", "secret-1")
+    assert search_forms(["none", "a" * (SHORTEST - 1)]) == ()
+    assert search_forms(["secret-1", "secret-12"]) == ("secret-12", "secret-1")
