@@ -12,6 +12,7 @@ import attrs
 import msgspec
 import trio
 
+from gateway.http.offload import LARGE, offload
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
 from gateway.steps.runs import TEXTS, Held, Run, RunBuilder, with_masked_texts
@@ -294,11 +295,17 @@ class TailStage(RunningStage):
     async def judge_run(self, run: Run) -> None:
         start, text = max(run.start, run.checked - CONTEXT), run.text
         text = text[start - run.start :]
-        safe = run.length if run.is_complete else start + self._open_tail(text, run.checked - start)
+        checked = run.checked - start
+        safe = run.length if run.is_complete else start + await offload(len(text), self._open_tail, text, checked)
         if safe <= run.released:
             return
         passage = Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
-        if spans := self._judge_inline(self.step, passage, run.is_complete):
+        spans: Sequence[Span]
+        if len(passage.text) > LARGE:  # a thread searches it
+            (spans,) = await self._judge(self.step, (passage,), is_last=run.is_complete)
+        else:
+            spans = self._judge_inline(self.step, passage, run.is_complete)
+        if spans:
             run.mask(spans, start)
         run.checked = safe
         self.release(run, safe)

@@ -169,6 +169,18 @@ def test_a_large_request_is_refused(gateway, upstream, api, target, stream):
     assert b"characters" in body
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_long_text_in_one_event_is_checked(gateway, upstream, stream):
+    """A thread searches it."""
+    upstream.script(Script(text="some more words and a number, 1234\n" * 9000 + "bob@example.org"))
+    status, _, body = send(gateway, "pii", "chat", "chat", "hi", stream=stream)
+    text = text_of("chat", body, stream=stream)
+    assert status == 200
+    assert text.startswith("some more words and a number, 1234\nsome")
+    assert "[EMAIL_" in text
+    assert "bob@" not in text
+
+
 def test_no_value_is_in_the_log(gateway):
     assert exchanges(gateway.log)
     log = "\n".join(gateway.log)
