@@ -249,6 +249,8 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
 
     --keys imports the hashes of keys, so clients keep their keys.
 
+    The guardrails in a file of Portkey or Bifrost become the section `steps`; the rest of such a file is lost.
+
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.
     """

@@ -9,7 +9,9 @@
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
 - ``importing``: ``import``; ``litellm`` has tables, ``litellm_models``, ``litellm_prices``, ``litellm_routes``,
-  ``litellm_members`` and ``litellm_keys`` convert the parts, ``imported`` writes the result.
+  ``litellm_members``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` convert the parts, ``imported``
+  writes the result. ``foreign_guards`` converts guardrails of other gateways; ``guard_drafts`` are steps while they are
+  read.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.

@@ -70,6 +70,7 @@ class Result:
     notes_on_retries: list[str] = attrs.field(factory=list)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
+    steps: list[dict[str, Any]] = attrs.field(factory=list)
     timeouts: dict[str, str] = attrs.field(factory=dict)
     limits: dict[str, Any] = attrs.field(factory=dict)
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
@@ -183,22 +184,23 @@ def lines(result: Result, source: str) -> Iterator[str]:
     for remarks, entry in result.entries:
         yield from (f"  # {one_line(remark)}" for remark in remarks)
         for number, (key, value) in enumerate(entry.items()):
-            yield f"  {' ' if number else '-'} {key}: {_as_yaml(value)}"
+            yield f"  {' ' if number else '-'} {key}: {as_yaml(value)}"
     if result.aliases:
         yield from ("", "model_aliases:")
         for alias, target in result.aliases.items():
             yield from _alias_lines(alias, target)
     yield from _client_lines(result)
+    yield from _step_lines(result)
     if result.unpriced:
         yield from ("", "unpriced: allow")
     yield from _attempt_lines(result)
     if result.timeouts:
-        yield from ("", f"timeouts: {_as_yaml(result.timeouts)}")
+        yield from ("", f"timeouts: {as_yaml(result.timeouts)}")
     if result.limits:
         yield ""
         if "in_flight" in result.limits:
             yield "# in_flight applies to each worker"
-        yield f"limits: {_as_yaml(result.limits)}"
+        yield f"limits: {as_yaml(result.limits)}"
     if result.remarks:
         yield ""
         yield from (f"# {one_line(remark)}" for remark in result.remarks)
@@ -207,36 +209,44 @@ def lines(result: Result, source: str) -> Iterator[str]:
 def _client_lines(result: Result) -> Iterator[str]:
     if result.client_groups:
         yield from ("", "client_groups:")
-        yield from (f"  - {_as_yaml(group)}" for group in result.client_groups)
+        yield from (f"  - {as_yaml(group)}" for group in result.client_groups)
     if result.client_keys:
         yield from ("", "client_keys:")
-        yield from (f"  - {_as_yaml(key)}" for key in result.client_keys)
+        yield from (f"  - {as_yaml(key)}" for key in result.client_keys)
     else:
         yield from ("", f"# {NO_KEYS_WARNING}")
+
+
+def _step_lines(result: Result) -> Iterator[str]:
+    if result.steps:
+        yield from ("", "steps:")
+        yield from (f"  - {as_yaml(step)}" for step in result.steps)
+    if any(step.get("for") == "on_request" for step in result.steps):
+        yield from ("", "client_routing: [litellm]")
 
 
 def _attempt_lines(result: Result) -> Iterator[str]:
     if result.retries:
         yield ""
         yield from (f"# {one_line(note)}" for note in result.notes_on_retries)
-        yield f"retries: {_as_yaml(result.retries)}"
+        yield f"retries: {as_yaml(result.retries)}"
     if result.circuit:
         yield from (
             "",
             "# When the gateway pauses a failing target, and how long",
-            f"circuit: {_as_yaml(result.circuit)}",
+            f"circuit: {as_yaml(result.circuit)}",
         )
 
 
 def _alias_lines(alias: str, target: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of an alias; each of several targets is on its own line."""
     if "targets" not in target:
-        yield f"  {_as_yaml(alias)}: {_as_yaml(target)}"
+        yield f"  {as_yaml(alias)}: {as_yaml(target)}"
         return
-    yield f"  {_as_yaml(alias)}:"
+    yield f"  {as_yaml(alias)}:"
     yield "    targets:"
-    yield from (f"      - {_as_yaml(one)}" for one in target["targets"])
-    yield from (f"    {key}: {_as_yaml(value)}" for key, value in target.items() if key != "targets")
+    yield from (f"      - {as_yaml(one)}" for one in target["targets"])
+    yield from (f"    {key}: {as_yaml(value)}" for key, value in target.items() if key != "targets")
 
 
 def summary(result: Result) -> Iterator[str]:
@@ -249,21 +259,27 @@ def summary(result: Result) -> Iterator[str]:
     counts += [f"{_count_text(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
     counts += [_count_text(len(result.client_groups), "group")] if result.client_groups else []
     counts += [_count_text(len(result.client_keys), "client key")] if result.client_keys else []
+    counts += [_count_text(len(result.steps), "step")] if result.steps else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys:
         yield NO_KEYS_WARNING
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
-    if not result.losses:
+    if result.losses:
+        yield from summarize_losses(result.losses)
+    else:
         yield "Nothing was lost."
-        return
-    trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
+
+
+def summarize_losses(losses: Sequence[Loss]) -> Iterator[str]:
+    """Yield the lines about ``losses``, by group."""
+    trifles = all(loss.group is Group.TRIFLES for loss in losses)
     yield f"Not converted, see the comments in the file{' (unimportant settings only)' if trifles else ''}:"
-    for group, losses in _group_losses(result.losses):
-        shown = [one_line(loss.what) for loss in losses[:_SHOWN]]
-        more = [f"{len(losses) - _SHOWN} more"] if len(losses) > _SHOWN else []
-        yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
+    for group, some in _group_losses(losses):
+        shown = [one_line(loss.what) for loss in some[:_SHOWN]]
+        more = [f"{len(some) - _SHOWN} more"] if len(some) > _SHOWN else []
+        yield f"  {group.value} ({len(some)}): {', '.join((*shown, *more))}."
 
 
 def _count_text(number: int, noun: str, plural: str = "s") -> str:
@@ -276,7 +292,8 @@ def _group_losses(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
             yield group, found
 
 
-def _as_yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """Return ``value`` on one line of YAML."""
     return yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)[1:-2]
 
 

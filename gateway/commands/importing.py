@@ -2,7 +2,8 @@
 
 Comments and a summary list the settings without a counterpart. The result contains no keys of providers, but a
 variable for each. ``litellm`` has the tables, ``litellm_models`` converts models, ``litellm_routes`` groups and
-fallbacks, ``litellm_keys`` clients and teams; ``imported`` has the result.
+fallbacks, ``litellm_keys`` clients and teams, ``litellm_guards`` guardrails; ``imported`` has the result.
+``foreign_guards`` converts the guardrails in files of Portkey and Bifrost.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import click
 import yaml
 
 from configfile import document
+from gateway.commands.foreign_guards import ForeignGuards, read_foreign_guards
 from gateway.commands.imported import (
     Result,
     escape_dollars,
@@ -25,6 +27,7 @@ from gateway.commands.imported import (
     timeouts_of,
 )
 from gateway.commands.litellm import GUARDS, HERE_ANYWAY, NO_COUNTERPART, NO_MATTER, REASONS, SERIOUS, UNENFORCED, Group
+from gateway.commands.litellm_guards import guarded_clients, read_guardrails
 from gateway.commands.litellm_keys import Team, Token, convert_keys, read_keys, read_teams
 from gateway.commands.litellm_models import add_models, key_of
 from gateway.commands.litellm_routes import ROUTED, add_routes
@@ -58,6 +61,8 @@ def run(
         return WRONG
     try:
         read = document.read(file.read_bytes(), str(file))
+        if (guards := read_foreign_guards(read.content)) is not None:
+            return _write_steps(guards, file, write)
         result = imported(read.content, None if keys is None else _read_clients(keys, teams))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
@@ -65,11 +70,7 @@ def run(
             for line in _incomplete_lines(result, file):
                 say(line)
             return NOTHING
-        if write is None:
-            click.echo(text, nl=False)
-        else:
-            with write.open("x") as into:
-                into.write(text)
+        _write(text, write)
     except ConfigError as error:
         say(str(error))
         return NOTHING
@@ -79,6 +80,26 @@ def run(
     for line in summary(result):
         say(line)
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
+
+
+def _write_steps(guards: ForeignGuards, file: Path, write: Path | None) -> int:
+    """Write the steps for the guardrails of another gateway, and return the exit status.
+
+    Raises ``ConfigError`` and ``OSError``."""
+    guards.check()
+    _write("\n".join(guards.lines(file.name)) + "\n", write)
+    for line in guards.summary():
+        say(line)
+    return LOST
+
+
+def _write(text: str, write: Path | None) -> None:
+    """Write ``text`` into a new file, or to standard output. Raises ``OSError``."""
+    if write is None:
+        click.echo(text, nl=False)
+    else:
+        with write.open("x") as into:
+            into.write(text)
 
 
 def _read_clients(keys: Path, teams: Path | None) -> Clients:
@@ -110,6 +131,7 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
     add_routes(content, result)
     _add_aliases(content, result)
     _add_client_keys(content.get("general_settings"), clients, result)
+    _add_steps(content, clients, result)
     for section, settings in content.items():
         if section == "model_list":
             continue
@@ -195,6 +217,18 @@ def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> N
         result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
 
 
+def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Result) -> None:
+    """Add a step for each guardrail that has a counterpart."""
+    names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
+    guarded = {} if clients is None else guarded_clients(clients.keys, clients.teams, names)
+    found = read_guardrails(content, guarded)
+    result.steps += found.steps
+    result.remarks += [result.leave_out(what, reason) for what, reason in found.losses.items()]
+    result.remarks += found.notes
+    if found.has_requested:
+        result.remarks.append("clients request steps with the header x-trigate-steps, or with `guardrails` in the body")
+
+
 def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """Return an item of ``client_keys`` or ``client_groups`` for the file.
 
@@ -211,6 +245,8 @@ def _convert_setting(what: str, name: str, value: Any, result: Result) -> None:
     """Convert a setting of the root, of ``litellm_settings`` and so on, or omit it with a comment."""
     carried = name == "completion_model" and _set_default_model(value, result)
     if name == "master_key" or carried or name in NO_MATTER | ROUTED or is_switched_off(value):
+        return
+    if name in _GUARDRAILS and isinstance(value, list | bool):
         return
     if name in _COUNTERPARTS and _convert_to_counterpart(name, value, result):
         return
@@ -229,6 +265,9 @@ def _set_default_model(name: Any, result: Result) -> bool:
         result.remarks.append(f"requests without a model go only to {deployments[0].name}, the first of {name}")
     return True
 
+
+_GUARDRAILS: Final = frozenset(("guardrails", "skip_system_message_in_guardrail", "skip_tool_message_in_guardrail"))
+"""Settings that ``litellm_guards`` reads."""
 
 _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
     "global_max_parallel_requests": ("in_flight", ""),

@@ -1,0 +1,284 @@
+"""Converts LiteLLM's ``guardrails`` into ``steps`` (https://docs.litellm.ai/docs/proxy/guardrails/quick_start)."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.commands.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
+from gateway.commands.imported import number_of, text_of
+from gateway.commands.litellm import Group
+from gateway.commands.litellm_filter import read_content_filter
+from gateway.commands.litellm_keys import Team, Token
+
+MOMENTS: Final[Mapping[str, str]] = {
+    "pre_call": "request", "during_call": "during", "post_call": "response", "logging_only": "finished",
+}  # fmt: skip
+"""The moments of a step by LiteLLM's modes."""
+
+NO_KIND: Final = (
+    "there is no step of this kind; a service with LiteLLM's generic guardrail API can be a step `use: http`"
+)
+NO_CODE: Final = "its Python class is not converted: write a step of your own (docs/steps.md#write-a-step)"
+NOT_AT: Final = "there is no such moment"
+
+ANALYZER: Final = "$PRESIDIO_ANALYZER_API_BASE"
+GUARD: Final = "$GENERIC_GUARDRAIL_API_BASE"
+
+_PARTS: Final = ("system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "input", "other")
+
+
+@attrs.frozen(repr=False)
+class ImportedSteps:
+    """The items of ``steps``, the losses by their names in the old file, and notes for the operator."""
+
+    steps: tuple[dict[str, Any], ...]
+    losses: Mapping[str, tuple[Group, str]]
+    notes: tuple[str, ...]
+
+    @property
+    def has_requested(self) -> bool:
+        """Whether clients request some of the steps."""
+        return any(step.get("for") == "on_request" for step in self.steps)
+
+
+def read_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[str]]) -> ImportedSteps:
+    """Return the steps for the guardrails in ``content``; ``clients`` are the names of those that list a guardrail."""
+    settings = content.get("litellm_settings")
+    general = settings if isinstance(settings, dict) else {}
+    steps: list[dict[str, Any]] = []
+    losses: dict[str, tuple[Group, str]] = {}
+    notes: list[str] = []
+    for item in (*items_of(content.get("guardrails")), *items_of(general.get("guardrails"))):
+        given = item.get("litellm_params")
+        params: Mapping[str, Any] = given if isinstance(given, dict) else {}
+        guard, title = str(params.get("guardrail") or ""), str(item.get("guardrail_name") or "")
+        what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
+        try:
+            draft = GuardDraft({**_skips(general), **params}, _moments(params.get("mode"), what, losses))
+            made = _convert(guard, draft)
+        except GuardLost as lost:
+            losses[what] = Group.PROTECTION, str(lost)
+            continue
+        for use, own in made:
+            name = _unique(title or guard, use if len(made) > 1 else "", [step["name"] for step in steps])
+            steps.append({"use": use, "name": name, "at": draft.at, **_scope(title, params, clients), **own})
+        for name in draft.params:
+            if name not in draft.read and draft.params[name] not in (None, False, "", [], {}):
+                draft.losses[name] = Group.PROTECTION, "check in docs/steps.md whether the step needs it"
+        losses.update({f"{name} of {what}": reason for name, reason in draft.losses.items()})
+        notes += (f"{what}: {note}" for note in draft.notes)
+    return ImportedSteps(tuple(steps), losses, tuple(notes))
+
+
+def _skips(general: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of all guardrails."""
+    return {name: general[name] for name in general if name.startswith("skip_") and name.endswith("_in_guardrail")}
+
+
+def _moments(mode: Any, what: str, losses: dict[str, tuple[Group, str]]) -> list[str]:
+    """Return the moments of a mode, and record the modes without one. Raises ``GuardLost``."""
+    if isinstance(mode, dict):
+        losses[f"the tags of {what}"] = Group.PROTECTION, "`for` selects requests by client, group and model"
+        mode = mode.get("default")
+    modes = [mode] if isinstance(mode, str) else [one for one in mode if isinstance(one, str)] if mode else ["pre_call"]
+    for one in modes:
+        if one not in MOMENTS:
+            losses[f"the mode {one} of {what}"] = Group.PROTECTION, NOT_AT
+    found = [moment for name, moment in MOMENTS.items() if name in modes]
+    if not found:
+        raise GuardLost(NOT_AT)
+    return found
+
+
+def _scope(title: str, params: Mapping[str, Any], clients: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    if params.get("default_on") is True:
+        return {}
+    names = clients.get(title, ())
+    return {"for": {"clients": list(names)} if names else "on_request"}
+
+
+def _unique(title: str, use: str, taken: Sequence[str]) -> str:
+    """Return a name for a step that no other has."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:48] or "guardrail"
+    name = f"{plain}-{use}" if use else plain
+    return free_name(name, taken, "-")
+
+
+def _convert(guard: str, draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
+    """Return the kinds and other keys of the steps for a guardrail. Raises ``GuardLost``."""
+    if guard not in _KINDS:
+        raise GuardLost(NO_CODE if "." in guard else NO_KIND)
+    steps = _KINDS[guard](draft)
+    own: dict[str, Any] = {}
+    params = draft.params
+    if params.get("unreachable_fallback") == "fail_open" or params.get("fail_on_error") is False:
+        own["unchecked"] = "pass"
+        draft.notes.append("`unchecked: pass` lets all content through that the step could not check, for any reason")
+    hidden = {"system"} if params.get("skip_system_message_in_guardrail") is True else set()
+    hidden |= {"tool_results"} if params.get("skip_tool_message_in_guardrail") is True else set()
+    if hidden and guard != "tool_permission":
+        own["parts"] = [part for part in _PARTS if part not in hidden]
+    return [(use, _consistent({**own, **settings}, draft)) for use, settings in steps]
+
+
+def _consistent(step: dict[str, Any], draft: GuardDraft) -> dict[str, Any]:
+    """Return ``step`` without contradictions between its actions and moments."""
+    action = step.get("action")
+    actions = set(action.values()) if isinstance(action, dict) else {action}
+    if "mask" in actions and "during" in draft.at:
+        draft.at = [moment for moment in MOMENTS.values() if moment in {*draft.at, "request"} - {"during"}]
+        draft.notes.append("it masks, so it runs before the request and not during the provider's work")
+    if draft.at == ["finished"] and "refuse" in actions:
+        step["action"] = dict.fromkeys(action, "mask") if isinstance(action, dict) else "mask"
+        draft.notes.append("it masks records, which cannot be refused")
+    if draft.at == ["finished"]:
+        draft.notes.append("it masks records only for observers after it: steps of your own `at: [finished]`")
+    if step.get("restore") and ("request" not in draft.at or "mask" not in actions):
+        del step["restore"]
+    return step
+
+
+# Kinds
+
+
+def _service(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
+    settings: dict[str, Any] = {"url": text_of(draft.take("api_base")) or GUARD}
+    if (key := text_of(draft.take("api_key"))) is not None:
+        settings["key"] = key
+    headers = draft.take("headers")
+    if isinstance(headers, dict) and headers:
+        settings["headers"] = {str(name): text_of(value) or "" for name, value in headers.items()}
+    params = draft.take("additional_provider_specific_params")
+    if isinstance(params, dict) and params:
+        settings["params"] = _escape(params)
+    if draft.take("extra_headers"):
+        draft.lose("extra_headers", "no header of a client is sent to a service")
+    return [("http", {"with": settings})]
+
+
+def _presidio(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
+    settings: dict[str, Any] = {"url": text_of(draft.take("presidio_analyzer_api_base")) or ANALYZER}
+    if (language := text_of(draft.take("presidio_language"))) is not None:
+        settings["language"] = language
+    draft.take("presidio_anonymizer_api_base")
+    scores = draft.take("presidio_score_thresholds")
+    if isinstance(scores, dict):
+        known = [score for value in scores.values() if (score := number_of(value)) is not None and 0 <= score <= 1]
+        if "ALL" in scores and known:
+            settings["score"] = min(known)
+        if set(scores) - {"ALL"}:
+            draft.lose("presidio_score_thresholds", "one `score` applies to all entities", Group.TRIFLES)
+    step: dict[str, Any] = {"action": "mask"}
+    entities = draft.take("pii_entities_config")
+    if isinstance(entities, dict) and entities:
+        step["action"] = {str(one): ACTIONS.get(str(value).upper(), "refuse") for one, value in entities.items()}
+    if draft.take("output_parse_pii") is True:
+        step["restore"] = True
+    scope = draft.take("presidio_filter_scope")
+    if scope in ("input", "output"):
+        draft.at = [one for one in draft.at if (one == "response") == (scope == "output")] or draft.at
+    return [("presidio", {**step, "with": settings})]
+
+
+def _secrets(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
+    if draft.take("detect_secrets_config"):
+        draft.lose("detect_secrets_config", "`secrets` always searches for all its formats", Group.TRIFLES)
+    return [("secrets", {"action": "mask"})]
+
+
+def _tools(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
+    names: dict[str, list[str]] = {"allow": [], "deny": []}
+    arguments: dict[str, dict[str, str]] = {}
+    rules = draft.take("rules")
+    for rule in items_of(rules):
+        id = rule.get("id") or rule.get("tool_name")
+        name, decision = _glob(rule.get("tool_name")), str(rule.get("decision")).lower()
+        if name is None or decision not in names or rule.get("tool_type") not in (None, "function", "^function$"):
+            draft.losses[f"the rule {id}"] = Group.PROTECTION, "only names with `*` can be converted"
+            continue
+        names[decision].append(name)
+        patterns = rule.get("allowed_param_patterns")
+        for path, pattern in patterns.items() if isinstance(patterns, dict) else ():
+            argument = str(path).removesuffix("[]")
+            if not re.fullmatch(r"\w+", argument):
+                draft.losses[f"{path} of the rule {id}"] = Group.PROTECTION, "only members of the arguments themselves"
+            else:
+                arguments.setdefault(name, {})[argument] = _anchored(str(pattern))
+    settings: dict[str, Any] = {}
+    if str(draft.take("default_action") or "deny").lower() == "deny":
+        settings["allow"] = names["allow"]
+    if names["deny"]:
+        settings["deny"] = names["deny"]
+        if names["allow"]:
+            draft.notes.append("`deny` applies before `allow`, in any order of the rules")
+    if arguments:
+        settings["arguments"] = arguments
+    if draft.take("violation_message_template"):
+        draft.lose("violation_message_template", "set `refusal: {message: …}`", Group.TRIFLES)
+    if not settings:
+        raise GuardLost("it has no rule that denies a tool")
+    rewrites = draft.take("on_disallowed_action") == "rewrite"
+    return [("tools", {**({"action": "mask"} if rewrites else {}), "with": settings})]
+
+
+def _glob(pattern: Any) -> str | None:
+    """Return a regular expression of names as a pattern with ``*``, ``None`` if it is not so simple."""
+    if not isinstance(pattern, str) or not pattern:
+        return None
+    plain = re.sub(r"\\([-._/:])", r"\1", pattern.removeprefix("^").removesuffix("$").replace(".*", "*"))
+    return plain if re.fullmatch(r"[\w*./:-]+", plain) and ("." not in plain or "\\." in pattern) else None
+
+
+def _anchored(pattern: str) -> str:
+    """Return ``pattern`` as one of the whole value, as LiteLLM reads it."""
+    return f"^(?:{pattern.removeprefix('^').removesuffix('$')})$".replace("$", "$$")
+
+
+def _escape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _escape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_escape(inner) for inner in value]
+    return text_of(value) if isinstance(value, str) and value else value
+
+
+_KINDS: Final[Mapping[str, Callable[[GuardDraft], list[tuple[str, dict[str, Any]]]]]] = {
+    "generic_guardrail_api": _service,
+    "presidio": _presidio,
+    "hide-secrets": _secrets,
+    "hide_secrets": _secrets,
+    "tool_permission": _tools,
+    "litellm_content_filter": read_content_filter,
+}
+"""The conversion of each kind of guardrail."""
+
+
+# Clients
+
+
+def guarded_clients(
+    keys: Sequence[Token], teams: Sequence[Team], names: Mapping[str, str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the clients that list each guardrail, themselves or by their team; ``names`` are those of their keys."""
+    by_team = {team.id: _listed(team.row) for team in teams}
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        if (name := names.get(key.digest)) is not None:
+            for guard in dict.fromkeys((*_listed(key.row), *by_team.get(key.team, ()))):
+                found.setdefault(guard, []).append(name)
+    return {guard: tuple(clients) for guard, clients in found.items()}
+
+
+def _listed(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the guardrails in the metadata of a key or team."""
+    metadata = row.get("metadata")
+    if isinstance(metadata, str):
+        try:
+            metadata = msgspec.json.decode(metadata)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return ()
+    listed = metadata.get("guardrails") if isinstance(metadata, dict) else None
+    return tuple(one for one in listed if isinstance(one, str)) if isinstance(listed, list) else ()
