@@ -1,10 +1,8 @@
 """``trigate serve``, with its demo and workers, and ``trigate mock``."""
 
 import contextlib
-import json
 import logging
 import os
-import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -17,9 +15,8 @@ import click
 import trio
 
 import gateway
-from configfile.document import sentence
 from gateway.app import create_app
-from gateway.commands.check import load_or_explain, no_effect
+from gateway.commands.check import load_or_explain
 from gateway.commands.listening import (
     LOCAL,
     OpenListener,
@@ -31,19 +28,26 @@ from gateway.commands.listening import (
     reload_certificates,
     unlink_sockets_on_exit,
 )
-from gateway.commands.terminal import columns, fold, say
+from gateway.commands.serve_messages import (
+    announce_listeners,
+    print_banner,
+    print_or_log,
+    warn_if_open,
+    warn_loudly,
+    warn_of_settings,
+    warn_of_steps,
+)
 from gateway.config.loading import Config, ConfigError, load
-from gateway.config.settings import LogLevel, Remark
+from gateway.config.settings import LogLevel
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import open_key_store, open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
-from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
-from gateway.serving.registry import descriptor_warning, raise_limit
+from gateway.serving.registry import raise_limit
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
 from streams.garbage import freeze_startup_objects
@@ -55,7 +59,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SHOWN = 12  # models that the banner lists
 INTERVAL = 1.0  # seconds between a worker's checks for its supervisor
 
 
@@ -105,7 +108,7 @@ def run(
             announce = None if ready is None else partial(report_ready, ready)
             _run(_serve_as_worker, read, adopt, options, log, directory, memory, announce)
         except CertificateFailed as error:  # it was valid when the supervisor started
-            _print_or_log(log, "warning", str(error))
+            print_or_log(log, "warning", str(error))
             return 1
         return 0
     config = load_or_explain(path)
@@ -115,10 +118,10 @@ def run(
         click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
         return 1
     for kind, text in config.remarks:
-        _print_or_log(log, kind, text)
+        print_or_log(log, kind, text)
     try:
         for remark in certificate_remarks(config):
-            _warn_loudly(log, remark)
+            warn_loudly(log, remark)
         listeners = open_listeners(config, host, port)
     except BindFailed as error:
         return _bind_failed(error)
@@ -129,9 +132,9 @@ def run(
         try:
             judge = partial(refuse_exposed, listeners=listeners, meant=is_open)
             judge(config)
-            _warn_of_settings(config, log)
-            _warn_if_open(config, listeners, log)
-            announce = partial(_announce_listeners, config, listeners)
+            warn_of_settings(config, log)
+            warn_if_open(config, listeners, log)
+            announce = partial(announce_listeners, config, listeners)
             with _record_in_audit(config, listeners):
                 if workers == 1:
                     _run(serve_config, config, listeners, announce, options, log, judge)
@@ -171,7 +174,7 @@ def run_mock(host: str, port: int, pace: float) -> int:
     state = Lifecycle()
     app = create_mock(pace, state)
     freeze_startup_objects()
-    announce = partial(_banner, "trigate mock", [one], MODELS, MODELS[0])
+    announce = partial(print_banner, "trigate mock", [one], MODELS, MODELS[0])
     _run(partial(serve, app, [one.sock], state=state, drain=1, ready=announce))
     return 0
 
@@ -301,7 +304,7 @@ async def serve_config(
     config = await keys.read(config)
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
     if alone and service.steps is not None:
-        _warn_of_steps(config, service.steps, log)
+        warn_of_steps(config, service.steps, log)
     served = ReloadableApp(config, attrs.evolve(service, other_workers=others), alone=alone)
 
     def next_config() -> Config:
@@ -419,7 +422,7 @@ async def _check_steps(config: Config, log: Log) -> None:
     if config.steps:
         from gateway.steps.loading import try_steps
 
-        _warn_of_steps(config, await try_steps(config), log)
+        warn_of_steps(config, await try_steps(config), log)
 
 
 def _worker_command(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
@@ -441,101 +444,6 @@ def _worker_command(config: Config, place: tuple[str | None, int | None], option
     ]  # fmt: skip
 
 
-# Messages
-
-
-def _announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
-    names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
-    default = config.default or names[0]
-    watch = _live_view_text(config, listeners[0]) if config.ui else None
-    keyed = config.asks_for_key
-    _banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch, keyed)
-
-
-def _live_view_text(config: Config, listener: OpenListener) -> str:
-    """Return the URL of the live view, with a remark on the required key."""
-    if config.ui_key is not None or config.asks_for_key:
-        return f"{listener.url}/ui  (requires a key)"
-    here = listener.is_local or listener.is_everywhere
-    return f"{listener.url}/ui" + ("" if here else "  (set ui_key: this is not a loopback address)")
-
-
-def _banner(
-    who: str,
-    listeners: Sequence[OpenListener],
-    names: Sequence[str],
-    model: str,
-    watch: str | None = None,
-    keyed: bool = False,
-) -> None:
-    """Print the addresses, the models, an example command, and the URL of the live view.
-
-    With ``keyed`` the command sends a client key from a variable.
-
-    A closed standard output (``| head -1``) does not stop the server."""
-    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-    key = ' -H "Authorization: Bearer $TRIGATE_API_KEY"' if keyed else ""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    models = f"models  {', '.join(names[:SHOWN])}{more}"
-    if (width := columns(sys.stdout)) is not None:
-        models = fold(models, width, " " * len("models  "))
-    lines = [
-        f"{click.style(who, bold=True)} is listening on {', '.join(_styled_address(one) for one in listeners)}",
-        models.replace("models", click.style("models", dim=True), 1),
-        f"{click.style('try', dim=True)}     {listeners[0].curl}/v1/chat/completions{key} -d "
-        f"{shlex.quote(json.dumps(body))}",
-        *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),
-    ]
-    try:
-        click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail either
-
-
-def _styled_address(listener: OpenListener) -> str:
-    everywhere = " (and all other addresses of this machine)" if listener.is_everywhere else ""
-    return f"{click.style(listener.place, fg='cyan')}{everywhere}"
-
-
-def _print_or_log(log: Log, kind: Remark, text: str, **style: Any) -> None:
-    """Print a remark for the operator, or log it if the log is JSON."""
-    if log.readable:
-        say(sentence(f"{'WARNING' if style else kind}: {text}"), **style)
-    else:
-        log.say(kind, text)
-
-
-def _warn_loudly(log: Log, text: str) -> None:
-    _print_or_log(log, "warning", text, fg="red", bold=True)
-
-
-def _warn_of_settings(config: Config, log: Log) -> None:
-    """Warn of settings without effect, and of limits that this machine cannot provide."""
-    limits = config.limits
-    for text in (no_effect(config), descriptor_warning(limits.connections or 0, limits.in_flight)):
-        if text is not None:
-            _warn_loudly(log, text)
-
-
-def _warn_of_steps(config: Config, steps: "StepSet", log: Log) -> None:
-    """Warn of consequences of steps that the operator may not want."""
-    from gateway.steps.advice import consequences
-
-    for kind, text in consequences(config, steps):
-        if kind == "warning":
-            _warn_loudly(log, text)
-
-
-def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -> None:
-    if config.asks_for_key or all(one.is_local or not one.listener.is_unguarded for one in listeners):
-        return
-    _warn_loudly(
-        log,
-        "client_keys is not set: every machine that can connect can use the provider keys in this config. "
-        "Set client_keys, or listen only on 127.0.0.1.",
-    )
-
-
 async def _serve_demo(
     config: Config, one: OpenListener, mock_one: OpenListener, pace: float, options: Options, log: Log
 ) -> None:
@@ -550,6 +458,6 @@ async def _serve_demo(
     freeze_startup_objects()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))
-        announce = partial(_announce_listeners, config, [one])
+        announce = partial(announce_listeners, config, [one])
         await serve(app, [one.sock], state=lifecycle, drain=config.drain, ready=announce)
         nursery.cancel_scope.cancel()
