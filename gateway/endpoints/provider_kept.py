@@ -18,6 +18,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import client_id_replacer
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
+from gateway.http.imports import imported
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
@@ -52,6 +53,9 @@ class ProviderLookup:
         storing_targets = tuple(target for target in await self._permitted_targets(id) if is_inside(target, wall))
         if not storing_targets:
             return None
+        if self._service.steps is not None and request.method != "DELETE":
+            gate = await imported("gateway.exchange.endpoint_gate")
+            gate.refuse_kept_by_provider(self._service, current_client_request(), "responses")
         body, client_request = await read_plain_body(self._service), current_client_request()
         refusal: Callable[[], Response] | None = None
         for target in storing_targets:

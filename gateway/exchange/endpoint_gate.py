@@ -2,10 +2,27 @@
 where steps are configured."""
 
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.service import Service
+from gateway.request.client_request import ClientRequest
 from gateway.request.routing_options import read_headers, unknown_step_error
 from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.steps.scope import ClientFacts
-from gateway.steps.verdicts import unchecked_endpoint
+from gateway.steps.verdicts import unchecked_content, unchecked_endpoint
+
+
+def refuse_kept_by_provider(service: Service, client_request: ClientRequest, endpoint: str) -> None:
+    """Raise ``GatewayError`` (403) if the client's steps must check what a provider stores for ``endpoint``."""
+    if service.steps is None:
+        return
+    facts = _facts(service, client_request, endpoint)
+    for step in service.steps.for_exchange(facts):
+        if not step.is_observer and not step.only_reports and step.unchecked == "refuse":
+            raise unchecked_content(step.name, "id")
+
+
+def _facts(service: Service, client_request: ClientRequest, endpoint: str) -> ClientFacts:
+    client, words = client_request.client, frozenset(name for _, name in read_headers(client_request).steps)
+    return ClientFacts(client, service.authenticator.group_of(client), (), endpoint, words)
 
 
 def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
@@ -14,9 +31,8 @@ def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, st
     service, client_request = context.service, context.client_request
     if service.steps is None:
         return
-    client, group = client_request.client, service.authenticator.group_of(client_request.client)
     places = {name: path for path, name in read_headers(client_request).steps}
-    facts = ClientFacts(client, group, (), endpoint, frozenset(places))
+    facts = _facts(service, client_request, endpoint)
     if unknown := service.steps.unavailable(facts):
         raise unknown_step_error(places[unknown[0]], unknown[0])
     if route in CHECKED_ROUTES:

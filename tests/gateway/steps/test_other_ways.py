@@ -1,0 +1,132 @@
+"""Steps on the other ways in: counts of tokens, compactions, websockets, and responses that a provider stores."""
+
+import contextlib
+import json
+from typing import Any, Final
+
+import pytest
+import trio
+
+from tests.support import word_steps
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.upstreams import Script, render
+from tests.support.websocket_caller import calling
+
+W: Final = "about falcon-12 now"
+A: Final = "it is falcon-77 today"
+MESSAGE: Final = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": A}]}
+STORED: Final = {"id": "resp_theirs", "object": "response", "status": "completed", "output": [MESSAGE]}
+MESSAGES: Final = {"messages": [{"role": "user", "content": W}]}
+CONTENTS: Final = {"contents": [{"role": "user", "parts": [{"text": W}]}]}
+
+COUNTS: Final = {
+    "/v1/messages/count_tokens": ("anthropic/m-1", {}, MESSAGES),
+    "/v1/responses/input_tokens": ("openai/m-1", {"speaks": ["responses"]}, {"input": W}),
+    "/v1/responses/compact": ("openai/m-1", {"speaks": ["responses"]}, {"input": W}),
+    "/v1beta/models/m-1:countTokens": ("gemini/m-1", {}, CONTENTS),
+}
+"""By path: the model, more of its entry, and a request with a word."""
+
+
+def step(**more: Any) -> dict[str, Any]:
+    return {"use": "tests.support.word_steps:words", "name": "words", **more}
+
+
+def answer(asked: ReceivedRequest) -> ScriptedAnswer:
+    if asked.path.endswith(("count_tokens", "input_tokens")):
+        return json_answer({"input_tokens": 5, "object": "response.input_tokens"})
+    if asked.path.endswith(":countTokens"):
+        return json_answer({"totalTokens": 5})
+    if asked.path.endswith("/compact"):
+        item = {"id": "cmp_1", "type": "compaction", "encrypted_content": "c2VhbA=="}
+        return json_answer({"id": "resp_1", "object": "response.compaction", "output": [item]})
+    if asked.method == "GET":
+        return json_answer(STORED)
+    made = render(Script(text=A), "responses", asked.json)
+    return ScriptedAnswer(made.pieces, headers=made.headers)
+
+
+@contextlib.asynccontextmanager
+async def gateway_with_steps(*steps: dict[str, Any], model: str = "openai/m-1", **entry: Any):
+    word_steps.seen.clear()
+    async with before(answer, model, entry=entry, steps=list(steps)) as (served, provider):
+        yield served, provider
+
+
+@pytest.mark.parametrize("path", COUNTS)
+async def test_text_that_is_only_counted_or_compacted_is_masked(path):
+    model, entry, body = COUNTS[path]
+    async with gateway_with_steps(step(action="mask"), model=model, **entry) as (served, provider):
+        found = await served.post(path, json={"model": "m-1", **body})
+        assert found.status_code == 200, found.text
+        for asked in provider.asked:
+            assert b"falcon" not in asked.body
+            assert b"[WORD_" in asked.body
+        assert provider.asked or "x-trigate-estimated" in found.headers
+        assert [one.text for check in word_steps.seen for one in check.passages if check.at == "request"] == [W]
+        assert found.headers["x-trigate-steps"].startswith("words=")
+
+
+@pytest.mark.parametrize("path", COUNTS)
+async def test_text_that_is_only_counted_or_compacted_is_refused(path):
+    model, entry, body = COUNTS[path]
+    async with gateway_with_steps(step(), model=model, **entry) as (served, provider):
+        found = await served.post(path, json={"model": "m-1", **body})
+        assert found.status_code == 400
+        assert b"content_filter" in found.content
+        assert found.headers["x-trigate-refused-by"] == "words"
+        assert not provider.asked
+
+
+async def turn(caller: Any, text: str) -> list[dict[str, Any]]:
+    """Send a turn, and return its events."""
+    await caller.send({"type": "response.create", "model": "m-1", "input": text})
+    events: list[dict[str, Any]] = []
+    while not events or events[-1]["type"] not in ("response.completed", "response.incomplete", "error"):
+        events.append(await caller.event())
+    return events
+
+
+@contextlib.asynccontextmanager
+async def websocket(*steps: dict[str, Any]):
+    async with (
+        gateway_with_steps(*steps, speaks=["responses"]) as (served, provider),
+        calling(served.url, "/v1/responses") as caller,
+    ):
+        with trio.fail_after(10):
+            yield caller, provider
+
+
+async def test_a_turn_over_a_websocket_is_masked_both_ways():
+    async with websocket(step(action="mask")) as (caller, provider):
+        for events in (await turn(caller, W), await turn(caller, "again " + W)):
+            assert events[-1]["type"] == "response.completed"
+            assert "falcon" not in json.dumps(events)
+            deltas = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+            assert deltas.startswith("it is [WORD_")
+        for asked in provider.asked:
+            assert b"falcon" not in asked.body
+
+
+@pytest.mark.parametrize(("moment", "sent"), [("request", 0), ("response", 1)])
+async def test_a_refused_turn_over_a_websocket_is_an_error_event(moment, sent):
+    async with websocket(step(at=[moment])) as (caller, provider):
+        events = await turn(caller, W)
+        assert events[-1]["type"] == "error"
+        assert events[-1]["error"]["code"] == "content_filter"
+        assert "falcon" not in json.dumps(events)
+        assert len(provider.asked) == sent
+        if moment == "request":  # the connection continues
+            assert (await turn(caller, "fine"))[-1]["type"] == "response.completed"
+
+
+@pytest.mark.parametrize("path", ["/v1/responses/resp_theirs", "/v1/responses/resp_theirs/input_items"])
+async def test_a_response_that_only_a_provider_stores_is_unchecked_content(path):
+    async with gateway_with_steps(step(), speaks=["responses"]) as (served, provider):
+        found = await served.get(path)
+        assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content"), found.text
+        assert not provider.asked
+    for more in ({"unchecked": "pass"}, {"action": "report"}, {"for": {"endpoints": ["chat"]}}):
+        async with gateway_with_steps(step(**more), speaks=["responses"]) as (served, provider):
+            assert (await served.get(path)).status_code == 200, more
+            assert len(provider.asked) == 1
