@@ -25,6 +25,7 @@ class GuardLost(Exception):
 class GuardDraft:
     """The step for one guardrail: ``settings`` and ``at`` are changed while its parameters are read."""
 
+    title: str
     params: Mapping[str, Any]
     at: list[str]
     losses: dict[str, tuple[Group, str]] = attrs.field(factory=dict)

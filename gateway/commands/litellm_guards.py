@@ -12,6 +12,7 @@ from gateway.commands.imported import number_of, text_of
 from gateway.commands.litellm import Group
 from gateway.commands.litellm_filter import read_content_filter
 from gateway.commands.litellm_keys import Team, Token
+from gateway.commands.litellm_models import key_of
 
 MOMENTS: Final[Mapping[str, str]] = {
     "pre_call": "request", "during_call": "during", "post_call": "response", "logging_only": "finished",
@@ -26,6 +27,9 @@ NOT_AT: Final = "there is no such moment"
 
 ANALYZER: Final = "$PRESIDIO_ANALYZER_API_BASE"
 GUARD: Final = "$GENERIC_GUARDRAIL_API_BASE"
+
+_CREDENTIAL: Final = re.compile(r"(?i)auth|key|token|secret|cookie")
+"""The names of headers with credentials."""
 
 _PARTS: Final = ("system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "input", "other")
 
@@ -57,7 +61,9 @@ def read_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[s
         guard, title = str(params.get("guardrail") or ""), str(item.get("guardrail_name") or "")
         what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
         try:
-            draft = GuardDraft({**_skips(general), **params}, _moments(params.get("mode"), what, losses))
+            draft = GuardDraft(
+                title or guard, {**_skips(general), **params}, _moments(params.get("mode"), what, losses)
+            )
             made = _convert(guard, draft)
         except GuardLost as lost:
             losses[what] = Group.PROTECTION, str(lost)
@@ -146,17 +152,28 @@ def _consistent(step: dict[str, Any], draft: GuardDraft) -> dict[str, Any]:
 
 def _service(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     settings: dict[str, Any] = {"url": text_of(draft.take("api_base")) or GUARD}
-    if (key := text_of(draft.take("api_key"))) is not None:
+    notes, key = key_of(draft.title, draft.take("api_key"), None)
+    draft.notes += notes
+    if key is not None:
         settings["key"] = key
     headers = draft.take("headers")
     if isinstance(headers, dict) and headers:
-        settings["headers"] = {str(name): text_of(value) or "" for name, value in headers.items()}
+        settings["headers"] = {str(name): _header(str(name), value, draft) for name, value in headers.items()}
     params = draft.take("additional_provider_specific_params")
     if isinstance(params, dict) and params:
         settings["params"] = _escape(params)
     if draft.take("extra_headers"):
         draft.lose("extra_headers", "no header of a client is sent to a service")
     return [("http", {"with": settings})]
+
+
+def _header(name: str, value: Any, draft: GuardDraft) -> str:
+    """Return the value of a header, or the variable for a credential."""
+    if not _CREDENTIAL.search(name):
+        return text_of(value) or ""
+    notes, text = key_of(f"{draft.title} {name}", value, None)
+    draft.notes += (note.replace("the key", f"the header {name}") for note in notes)
+    return text or ""
 
 
 def _presidio(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:

@@ -247,5 +247,16 @@ def test_guardrails_of_litellm_settings_follow_and_names_stay_unique(tmp_path):
     check_loads(result, tmp_path)
 
 
+def test_credentials_in_the_file_become_variables():
+    result = convert(guard("generic_guardrail_api", "vendor", api_key="sk-1", headers={"Authorization": "Bearer x1"}))
+    (step,) = result.steps
+    assert step["with"]["key"] == "$VENDOR_API_KEY"
+    assert step["with"]["headers"] == {"Authorization": "$VENDOR_AUTHORIZATION_API_KEY"}
+    text = file_text(result)
+    assert "set the variable VENDOR_API_KEY" in text
+    assert "sk-1" not in text
+    assert "x1" not in text
+
+
 def test_the_summary_counts_steps():
     assert next(iter(summary(convert(guard("hide-secrets"))))) == "Converted: 1 of 1 model and 1 step."
