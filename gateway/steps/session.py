@@ -171,7 +171,8 @@ class StepSession:
             for step in group:
                 self._refuse_unreadable(step, texts)
             if len(group) > 1:
-                await self._judge_together(group, texts, at)
+                if edits := await self._judge_together(group, texts, at):
+                    texts = await self._with_edits(group[0], texts, edits, at)
             elif edits := await self._edits(group[0], texts, at):
                 texts = await self._with_edits(group[0], texts, edits, at)
         return texts
@@ -217,14 +218,18 @@ class StepSession:
     def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> list[Passage]:
         return [one for one in texts.passages if one.part in step.parts and (not step.latest or texts.is_latest(one))]
 
-    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> None:
-        """Call steps that cannot mask at the same time. The first refusal cancels the other calls and is raised."""
+    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
+        """Call steps without masks in their settings at the same time. The first refusal cancels the other calls and is
+        raised. Return the masks that their code sets all the same."""
         refused: list[GatewayError] = []
+        masked: dict[Passage, list[Span]] = {}
 
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
                 if passages := self._passages_for(step, texts):
-                    await self.judge(step, passages, at)
+                    for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
+                        if spans:
+                            masked.setdefault(passage, []).extend(spans)
             except GatewayError as error:
                 refused.append(error)
                 scope.cancel()
@@ -235,6 +240,11 @@ class StepSession:
                 nursery.start_soon(judge, step, nursery.cancel_scope)
         if refused:
             raise refused[0]
+        return [
+            (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
+            for passage, spans in masked.items()
+            for span in merge_spans(spans)
+        ]
 
     # During the provider's work
 
