@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -14,6 +14,9 @@ from streams.events import AnswerStart, Api, ErrorInfo
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
 ]  # fmt: skip
+
+STEP_UNAVAILABLE: Final = "step_unavailable"
+"""The code of the error for content that a step could not check."""
 
 CacheOutcome: TypeAlias = Literal["hit", "miss", "bypass", "off"]
 """The outcome of the response cache. ``bypass``: the request skipped the cache. ``off``: the cache is disabled for this
@@ -139,6 +142,8 @@ class Record:
         if self.shut_down and not self.bill.is_complete and (self.error is None or self.error.kind == "overloaded"):
             return "shutdown"
         if self.steps is not None and self.steps.refused_by is not None:
+            return "refused"
+        if self.steps is not None and self.error is not None and self.error.code == STEP_UNAVAILABLE:
             return "refused"
         if self.error is not None:
             asked = self.attempts or self.cache == "miss"  # directly, or through the exchange that it shared

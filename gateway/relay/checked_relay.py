@@ -164,7 +164,9 @@ class CheckedRelayedAnswer(RelayedAnswer):
             self._session.spawn(self._report_passed)
         elif self.is_over:
             for step in self._reporting:
-                self._session.records.of(step.name, "response").failure = TOO_LONG
+                record = self._session.records.of(step.name, "response")
+                record.failure = TOO_LONG
+                record.add("reported")
 
     async def _report_passed(self) -> None:
         with trio.CancelScope(shield=True):

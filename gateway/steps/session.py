@@ -120,6 +120,8 @@ class StepSession:
             log.error("the step %s failed: %s", step.name, error_place(error))
             self.note_failure(step, "response", "error")
             return ()
+        if record.outcome == "cancelled":
+            record.outcome = "ok"
         record.calls += 1
         record.seconds += time.perf_counter() - began
         return self.apply(step, (passage,), findings, "response")[0] if findings else ()
@@ -192,7 +194,7 @@ class StepSession:
     async def _edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         passages = self._passages_for(step, texts)
         if not passages:
-            self.records.of(step.name, at)
+            self.records.of(step.name, at).add("ok")
             return []
         found = await self.judge(step, passages, at)
         edits = [
@@ -230,6 +232,8 @@ class StepSession:
                     for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
                         if spans:
                             masked.setdefault(passage, []).extend(spans)
+                else:
+                    self.records.of(step.name, at).add("ok")
             except GatewayError as error:
                 refused.append(error)
                 scope.cancel()

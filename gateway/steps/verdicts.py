@@ -10,9 +10,9 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo
 from trigate.steps import Moment
 
-Outcome: TypeAlias = Literal["ok", "masked", "refused", "reported", "unchecked"]
+Outcome: TypeAlias = Literal["cancelled", "ok", "masked", "refused", "reported", "unchecked"]
 
-_RANK: Final[tuple[Outcome, ...]] = ("ok", "reported", "masked", "unchecked", "refused")
+_RANK: Final[tuple[Outcome, ...]] = ("cancelled", "ok", "reported", "masked", "unchecked", "refused")
 
 STOPPED: Final = AnswerEnd("refusal", raw="guardrail_intervened")
 """The end of an answer that a step stops; ``raw`` is the word of the one API that has a word for guardrails."""
@@ -70,11 +70,12 @@ def unchecked_endpoint(step: str, endpoint: str) -> GatewayError:
 
 @attrs.define(eq=False, repr=False)
 class StepRecord:
-    """The calls of one step at one moment: their outcome, findings by label, and seconds."""
+    """The calls of one step at one moment: their outcome, findings by label, and seconds. Without a call that ended,
+    the outcome is ``cancelled``."""
 
     name: str
     at: Moment
-    outcome: Outcome = "ok"
+    outcome: Outcome = "cancelled"
     labels: Counter[str] = attrs.field(factory=Counter)
     seconds: float = 0.0
     calls: int = 0
@@ -131,7 +132,7 @@ class StepRecords:
         """The outcomes so far for a header, ``None`` if there are none."""
         best: dict[str, Outcome] = {}
         for one in self._records.values():
-            if one.name not in self._hidden:
+            if one.name not in self._hidden and one.outcome != "cancelled":
                 known = best.get(one.name, "ok")
                 best[one.name] = max(known, one.outcome, key=_RANK.index)
         return ", ".join(f"{name}={outcome}" for name, outcome in best.items()) or None

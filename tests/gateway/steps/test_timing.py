@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, free_port, provider
+from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
 from tests.support.upstreams import Script, render
 
 CODE: Final = """
@@ -44,6 +44,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "nothing": {"action": "refuse", "at": ["response"], "hold": "nothing"},
     "lenient": {"action": "refuse", "at": ["response"], "unchecked": "pass"},
     "sleeping": {"use": "./steps.py:sleeps", "action": "refuse", "deadline": "30s"},
+    "late-response": {"use": "./steps.py:sleeps", "action": "refuse", "at": ["response"], "deadline": "1.5s"},
     "late": {"use": "./steps.py:sleeps", "action": "refuse", "deadline": "0.2s"},
 }
 SSE: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -154,6 +155,27 @@ def test_a_client_that_leaves_cancels_the_step(gateway, folder):
     began = time.perf_counter()
     eventually(lambda: "cancelled" in file.read_text(), what="the end of the call")
     assert time.perf_counter() - began < 2
+    (line,) = eventually(lambda: lines_of(gateway, "sleeping"), what="the line")
+    assert [step["outcome"] for step in line["steps"]] == ["cancelled"]
+
+
+def lines_of(gateway, client: str) -> list[dict[str, Any]]:
+    return [line for line in exchanges(gateway.log) if line.get("client") == client]
+
+
+def test_the_header_lists_no_step_that_has_not_ended(gateway, by_hand):
+    """The keep-alive begins the response before any verdict."""
+    connection = begin(gateway, "late-response")
+    with by_hand.accept() as upstream:
+        upstream.read_request()
+        upstream.send(SSE + b"".join(chunks("all is well")) + b"0\r\n\r\n")
+        response = connection.getresponse()
+        body = response.read()
+    connection.close()
+    assert (response.status, response.headers["x-trigate-steps"]) == (200, None)
+    assert b"step_unavailable" in body
+    (line,) = eventually(lambda: lines_of(gateway, "late-response"), what="the line")
+    assert (line["ended"], line["steps"][0]["outcome"]) == ("refused", "unchecked")
 
 
 @pytest.mark.parametrize("client", ["whole", "lenient"])
