@@ -97,7 +97,7 @@ class GuardRequest:
         is_conversation = check.api in APIS and check.at != "response"
         self._rows = [one for one in pieces if one.passage.part in ROLES] if is_conversation else []
         elsewhere = {id(one) for one in (*self._calls, *self._images.values(), *self._tools)}
-        self._texts = [one for one in pieces if id(one) not in elsewhere and one.text]
+        self._texts = [one for one in pieces if id(one) not in elsewhere and one.text and one.passage.part != "tools"]
 
     def content(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the JSON of the request."""

@@ -184,6 +184,16 @@ def test_in_a_window_each_call_has_the_text_so_far_and_no_value_is_cut(gateway, 
 
 
 @cells
+def test_without_holding_a_mask_of_the_service_refuses_the_response(gateway, upstream, guard, api, target, stream):
+    guard.use(masking("falcon-77"))
+    upstream.script(Script(text="it is falcon-77, and more follows"))
+    status, _, body = ask(gateway, "nothing", api, target, "hi", stream=stream)
+    assert b"content_filter" in body
+    assert b"<HIDDEN>" not in body
+    assert status == 400 or stream
+
+
+@cells
 def test_the_service_can_hold_back_more_characters(gateway, upstream, guard, api, target, stream):
     """A value longer than the window is still masked as a whole, because the service holds its beginning back."""
 

@@ -113,6 +113,23 @@ async def test_a_response_has_no_messages_and_a_url_with_the_path_stays(tmp_path
     assert request["litellm_trace_id"] == "req_1"
 
 
+async def test_requests_of_endpoints_have_no_messages(tmp_path, guard):
+    guard.use(lambda _: {"action": "NONE"})
+    async with guard_step(tmp_path, guard.url) as step:
+        await run_step(step, check(Passage("input", "input[0]", "a text"), api="embeddings"))
+    (request,) = guard.requests
+    assert (request["texts"], request["structured_messages"], request["input_type"]) == (["a text"], None, "request")
+
+
+async def test_a_long_definition_is_one_tool_and_no_text(tmp_path, guard):
+    guard.use(lambda _: {"action": "NONE"})
+    definition = {"type": "function", "function": {"name": "f", "description": "x" * 30_000}}
+    async with guard_step(tmp_path, guard.url, ", parts: [tools]") as step:
+        await run_step(step, check(Passage("tools", "tools[0]", json.dumps(definition), "f")))
+    (request,) = guard.requests
+    assert (request["texts"], request["tools"]) == ([], [definition])
+
+
 ROW: Final = {"role": "user", "content": TEXTS[0]}
 
 REPLIES: Final[dict[str, tuple[Any, list[tuple[str, str, str | None, str | None]]]]] = {
