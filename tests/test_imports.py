@@ -83,7 +83,7 @@ ARROWS: Final = {
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.steps": """
-        config http providers.apis providers.endpoints providers.neutral providers.responses stores streaming
+        config http providers.apis providers.endpoints providers.neutral providers.responses shared stores streaming
         upstream""",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger

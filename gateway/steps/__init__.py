@@ -2,7 +2,8 @@
 
 - ``loading`` finds the code of a step, ``loaded`` has the loaded steps of a configuration, with ``scope``: the
   requests that a step applies to, ``resources``: steps that live as long as the service.
-- ``runner`` calls a step, with ``breaker``: pauses after failures, and ``memory``: texts that were clean before.
+- ``runner`` calls a step, with ``slots`` for its calls, ``breaker``: pauses after failures, and ``memory``:
+  texts that were clean before.
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
   edits them, and ``json_texts`` finds values in JSON bytes. ``batch_texts`` and ``form_texts`` are the same for lines
   of batch files and for multipart forms.

@@ -19,6 +19,7 @@ from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
 from gateway.steps.runner import StepFailure
 from gateway.steps.session import StepSession
+from gateway.steps.slots import StepSlots
 from gateway.steps.verdicts import RefusedByStep, StepRecords
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
@@ -52,7 +53,7 @@ class StepHarness:
         self._step = LoadedStep(
             "step", 0, StepSettings("tests:step", name="step", deadline=60.0), ("request", "response"), action,
             "whole" if hold is None and options.hold is None else hold or options.hold,  # type: ignore[arg-type]
-            frozenset(options.parts or DEFAULT_PARTS), StepState(trio.CapacityLimiter(8)), function=step,
+            frozenset(options.parts or DEFAULT_PARTS), StepState(StepSlots(8)), function=step,
         )  # fmt: skip
 
     # Requests

@@ -14,10 +14,11 @@ import trio
 from configfile.document import ConfigError, Mistake
 from gateway.config.steps import StepRefusal, StepScope, StepSettings, Unchecked
 from gateway.http.request_scope import RequestScope
-from gateway.steps.breaker import StepBreaker
+from gateway.steps.breaker import StepBreakers
 from gateway.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.steps.resources import StepResource, describe_error
 from gateway.steps.scope import ClientFacts, is_in_scope, matches
+from gateway.steps.slots import StepSlots
 from gateway.stores.store import Store, Unavailable
 from trigate.steps import Action, Finding, Moment, Part, Passage
 
@@ -31,8 +32,8 @@ Hold: TypeAlias = Literal["whole", "nothing", "tail"] | int
 class StepState:
     """The parts of a step that change: its slots, pauses and resources. A reload keeps those of unchanged steps."""
 
-    slots: trio.CapacityLimiter
-    breaker: StepBreaker = attrs.field(factory=StepBreaker)
+    slots: StepSlots
+    breaker: StepBreakers = attrs.field(factory=StepBreakers)
     resource: StepResource | None = None
     logged: dict[str, float] = attrs.field(factory=dict)
     number: int = attrs.field(factory=count().__next__)

@@ -27,6 +27,7 @@ from gateway.steps.kinds import KINDS, KindContext, KindRow
 from gateway.steps.loaded import LoadedStep, StepSet, StepState, is_async
 from gateway.steps.mask_key import derived_mask_key
 from gateway.steps.resources import StepResource, error_place
+from gateway.steps.slots import StepSlots
 from trigate.steps import StepOptions, options_of
 
 log = logging.getLogger("trigate.steps")
@@ -124,7 +125,7 @@ def _load_step(
         plan.action,  # type: ignore[arg-type]
         plan.hold,  # type: ignore[arg-type]
         frozenset(plan.parts),  # type: ignore[arg-type]
-        StepState(trio.CapacityLimiter(settings.concurrent), resource=resource),
+        StepState(StepSlots(settings.concurrent), resource=resource),
         function=None if resource is not None else step,
         is_observer=observes,
         is_inline=row is not None and row.is_inline,

@@ -1,45 +1,43 @@
 """The texts in which steps found nothing before, so that a resent history is not checked again."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
+from gateway.shared.owned_entries import OwnedEntries
 from trigate.steps import Passage
 
 REMEMBERED: Final = 65536
 
 
 class CleanTexts:
-    """The digests of the texts that were clean most recently, at most ``REMEMBERED`` of all steps together."""
+    """The digests of the texts that were clean most recently, at most ``REMEMBERED`` of all steps together.
+
+    Without room, the client with the most digests loses its oldest one."""
 
     def __init__(self, most: int = REMEMBERED) -> None:
-        self._most = most
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self._digests: OwnedEntries[bytes, bool] = OwnedEntries(most)
 
-    def unknown(self, owner: str, passages: Sequence[Passage]) -> dict[int, bytes]:
-        """Return the digests of the passages that were not clean before, by their index. ``owner`` identifies the step
-        and the client."""
+    def unknown(self, client: str | None, step: str, passages: Sequence[Passage]) -> dict[int, bytes]:
+        """Return the digests of the passages that ``step`` did not find clean for ``client`` before, by their index."""
         found: dict[int, bytes] = {}
         for i, passage in enumerate(passages):
-            digest = _digest(owner, passage)
-            if digest in self._digests:
-                self._digests.move_to_end(digest)
+            digest = _digest(step, passage)
+            if self._digests.get(client or "", digest):
+                self._digests.put(client or "", digest, True)
             else:
                 found[i] = digest
         return found
 
-    def add(self, digest: bytes) -> None:
-        """Remember a text that was clean."""
-        self._digests[digest] = None
-        if len(self._digests) > self._most:
-            self._digests.popitem(last=False)
+    def add(self, client: str | None, digest: bytes) -> None:
+        """Remember a text that was clean for ``client``."""
+        self._digests.put(client or "", digest, True)
 
 
 CLEAN_TEXTS: Final = CleanTexts()
 """The clean texts of this process."""
 
 
-def _digest(owner: str, passage: Passage) -> bytes:
-    words = f"{owner}\0{passage.part}\0{passage.tool or ''}\0{passage.sha256 or ''}\0"
+def _digest(step: str, passage: Passage) -> bytes:
+    words = f"{step}\0{passage.part}\0{passage.tool or ''}\0{passage.sha256 or ''}\0"
     return blake2b((words + passage.text).encode("utf-8", "surrogatepass"), digest_size=16).digest()

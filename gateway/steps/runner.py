@@ -59,8 +59,7 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     Passages that were clean before are left out of the call, if the step is the same for the same text."""
     digests: dict[int, bytes] = {}
     if step.remembers and check.at in ("request", "during"):
-        owner = f"{step.state.number}\0{check.client}"
-        digests = CLEAN_TEXTS.unknown(owner, check.passages)
+        digests = CLEAN_TEXTS.unknown(check.client, str(step.state.number), check.passages)
         if len(digests) < len(check.passages):
             if not digests:
                 return []
@@ -70,25 +69,25 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
         found = {id(one.passage) for one in findings}
         for passage, digest in zip(check.passages, digests.values(), strict=True):
             if id(passage) not in found:
-                CLEAN_TEXTS.add(digest)
+                CLEAN_TEXTS.add(check.client, digest)
     return findings
 
 
 async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
     """Return the findings of a call, and record its success or failure."""
     breaker = step.state.breaker
-    if not breaker.claim_call():
-        raise StepFailed(step, "paused", retry_after=breaker.retry_after)
+    if not breaker.claim_call(check.client):
+        raise StepFailed(step, "paused", retry_after=breaker.retry_after(check.client))
     try:
         findings = await _checked_call(step, check)
     except StepFailed as failure:
-        breaker.record_failure()
+        breaker.record_failure(check.client)
         _log_limited(step, failure.reason, logging.ERROR, "the step %s failed: %s", failure.detail or failure.reason)
         raise
     except BaseException:
-        breaker.forget_call()
+        breaker.forget_call(check.client)
         raise
-    breaker.record_success()
+    breaker.record_success(check.client)
     return findings
 
 
@@ -120,11 +119,12 @@ async def _call(step: LoadedStep, check: Check) -> Any:
         raise StepFailed(step, "closed", "its resources are closed")
     if step.is_inline:
         return await offload(sum(len(one.text) for one in check.passages), function, check)
+    slots = step.state.slots.of_client(check.client)
     if is_async(function):
-        async with step.state.slots:
+        async with slots:
             return await _await_timed(step, function(check))
-    # An abandoned thread keeps its slot until it ends.
-    result = await trio.to_thread.run_sync(function, check, limiter=step.state.slots, abandon_on_cancel=True)
+    # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
+    result = await trio.to_thread.run_sync(function, check, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
     return await _await_timed(step, result) if inspect.isawaitable(result) else result
 
 

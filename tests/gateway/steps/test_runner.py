@@ -8,8 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.steps.breaker import FAILURES, StepBreakers
 from gateway.steps.loading import load_steps
 from gateway.steps.runner import StepFailed, run_step
+from gateway.steps.slots import StepSlots
 from tests.support.step_files import step_config
 from trigate.steps import Check, Passage
 
@@ -120,10 +122,10 @@ def test_the_deadline_includes_the_wait_for_a_slot_and_an_abandoned_thread_keeps
         for _ in range(2):
             with pytest.raises(StepFailed):
                 await run_step(step, check("a"))
-            assert step.state.slots.borrowed_tokens == 1
+            assert step.state.slots.in_use == 1
         assert started.is_set()
         release.set()
-        while step.state.slots.borrowed_tokens:  # noqa: ASYNC110  # trio has no event for it
+        while step.state.slots.in_use:  # noqa: ASYNC110  # trio has no event for it
             await trio.sleep(0.001)
         assert await run_step(step, check("a")) == []
 
@@ -141,7 +143,7 @@ def test_a_cancellation_ends_a_call_immediately(tmp_path, name):
 
     trio.run(main)
     assert time.monotonic() - began < 10  # the deadline is 30 s, and the machine may be busy
-    assert step.state.breaker.claim_call()
+    assert step.state.breaker.claim_call(None)
     release_threads(step)
 
 
@@ -185,7 +187,7 @@ def test_the_pause_doubles_up_to_twenty_seconds(tmp_path):
     for _ in range(4):
         while failure(step).reason == "error":
             pass
-        pauses.append(step.state.breaker.retry_after)
+        pauses.append(step.state.breaker.retry_after(None))
         now[0] += pauses[-1]
     assert pauses == [5.0, 10.0, 20.0, 20.0]
 
@@ -213,3 +215,53 @@ def test_a_plain_function_runs_in_a_thread(tmp_path):
         trio.run(run_step, step, check("bad"))
     assert names
     assert names != [threading.main_thread().name]
+
+
+# Shares of clients (``SECURITY.md``)
+
+
+def test_the_failures_of_one_client_pause_the_step_for_no_other():
+    breakers = StepBreakers(lambda: 0.0)
+    for _ in range(FAILURES):
+        assert breakers.claim_call("mallory")
+        breakers.record_failure("mallory")
+    assert not breakers.claim_call("mallory")
+    assert breakers.retry_after("mallory") > 0
+    assert breakers.claim_call("bob")
+    breakers.record_success("bob")
+    assert breakers.retry_after("bob") == 0
+
+
+def test_the_failures_of_several_clients_pause_the_step_for_all():
+    breakers = StepBreakers(lambda: 0.0)
+    for client in ("a", "b", "c", "a", "b", "c"):
+        assert breakers.claim_call(client)
+        breakers.record_failure(client)
+    assert not breakers.claim_call("d")
+
+
+async def test_a_client_with_slow_calls_leaves_places_to_others(nursery):
+    slots = StepSlots(4)
+
+    async def hold(client: str) -> None:
+        async with slots.of_client(client):
+            await trio.sleep_forever()
+
+    for _ in range(9):
+        nursery.start_soon(hold, "mallory")
+    await trio.testing.wait_all_tasks_blocked()
+    with trio.fail_after(1):
+        async with slots.of_client("bob"), slots.of_client("bob"):
+            pass
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_wait_takes_no_place():
+    slots = StepSlots(2)
+    async with slots.of_client("a"):
+        with trio.move_on_after(0.01):
+            async with slots.of_client("a"):
+                raise AssertionError("its share is one")
+    with trio.fail_after(1):
+        async with slots.of_client("a"), slots.of_client("b"):
+            pass
