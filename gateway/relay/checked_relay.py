@@ -14,7 +14,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
-from gateway.steps.answer_texts import AnswerTexts, answer_texts
+from gateway.steps.answer_texts import AnswerTexts, answer_texts, is_sound
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.session import PassageEdit
@@ -75,19 +75,22 @@ class CheckedRelayedAnswer(RelayedAnswer):
     def _holds(self) -> bool:
         return bool(self._enforcing) or self._checks.restores or self._session.awaits_verdict
 
-    async def begin(self) -> None:
+    async def read_first(self) -> bytes:
         if not self._holds:
-            await super().begin()
-            return
-        try:
-            await self.open_response(await self.source.send())
-            self.first = await self._checked_body()
-            self.is_held = self.is_over
-        except BaseException:
-            await self.aclose()
-            raise
-        if self.is_held and not self.is_stream:
-            self.first = self.source.target_request.disclosure.body(self.first)
+            return await super().read_first()
+        if is_sound(self._endpoint, self._kind):
+            if self._session.awaits_verdict:
+                await self._session.verdict_during()
+            return await super().read_first()
+        return await self._checked_body()
+
+    @property
+    def _endpoint(self) -> str:
+        return self._context.record.endpoint or ""
+
+    @property
+    def _kind(self) -> str:
+        return next((value for name, value in self.headers if name == "content-type"), "")
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
         out = await super().read_next(read_pieces)
@@ -146,9 +149,8 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return checked.body
 
     async def _texts_of(self, body: bytes) -> RelayedTexts:
-        endpoint = self._context.record.endpoint or ""
-        kind = next((value for name, value in self.headers if name == "content-type"), "")
-        return await offload(len(body), RelayedTexts, endpoint, kind, self._context.service.limits.event, body)
+        event_limit = self._context.service.limits.event
+        return await offload(len(body), RelayedTexts, self._endpoint, self._kind, event_limit, body)
 
     # Responses that pass
 

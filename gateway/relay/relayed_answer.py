@@ -73,19 +73,24 @@ class RelayedAnswer:
         self._response, self._pieces = response, response.chunks()
 
     async def begin(self) -> None:
-        first: list[bytes] = []
-        size = 0
         try:
             await self.open_response(await self.source.send())
-            while size <= self.filter.held and not self.is_over:
-                first.append(await self.read_next(self.read_pieces))
-                size += len(first[-1])
+            self.first = await self.read_first()
         except BaseException:
             await self.aclose()
             raise
-        self.first, self.is_held = b"".join(first), self.is_over
+        self.is_held = self.is_over
         if self.is_held and not self.is_stream:
             self.first = self.source.target_request.disclosure.body(self.first)
+
+    async def read_first(self) -> bytes:
+        """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
+        first: list[bytes] = []
+        size = 0
+        while size <= self.filter.held and not self.is_over:
+            first.append(await self.read_next(self.read_pieces))
+            size += len(first[-1])
+        return b"".join(first)
 
     def chunks(self) -> "RelayedAnswer":
         return self

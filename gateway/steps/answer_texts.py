@@ -123,18 +123,22 @@ class EventsAnswer:
         return raw if written == parsed[1] else SseEvents().event(parsed[0], written)
 
 
-def answer_texts(endpoint: str, content_type: str, body: bytes, event_limit: int) -> AnswerTexts | None:
-    """Return the texts of a response, ``None`` for media."""
+def is_sound(endpoint: str, content_type: str) -> bool:
+    """Return whether a response is spoken text, which no step can read."""
     kind = content_type.partition(";")[0].strip().lower()
+    return endpoint == "speech" and not (SSE.matches_type(kind) or "json" in kind or kind.startswith("text/"))
+
+
+def answer_texts(endpoint: str, content_type: str, body: bytes, event_limit: int) -> AnswerTexts | None:
+    """Return the texts of a response, ``None`` for sound."""
+    if is_sound(endpoint, content_type):
+        return None
     if SSE.matches_type(content_type):
         return EventsAnswer(endpoint, body, event_limit)
-    if kind.startswith(("audio/", "image/", "video/")) and "json" not in kind:
-        return None
     if body.lstrip()[:1] in (b"{", b"["):
         with contextlib.suppress(NotJson):
             return JsonAnswer(endpoint, body)
-    is_sound = endpoint == "speech" and not kind.startswith("text/")
-    return None if is_sound else PlainAnswer(body)
+    return PlainAnswer(body)
 
 
 def _read_json(endpoint: str, data: bytes) -> RequestTexts:

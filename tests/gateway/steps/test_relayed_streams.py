@@ -155,3 +155,18 @@ async def test_an_answer_beyond_the_limit_is_unchecked():
     async with gateway_with_cache(long, step(unchecked="pass"), **limits) as (served, _):
         found = await complete(served)
         assert (found.status_code, len(found.json()["choices"][0]["text"])) == (200, 2**21)
+
+
+async def test_sound_has_no_text_and_is_not_held():
+    sound = ScriptedAnswer((b"first", b"second"), headers=(("content-type", "audio/mpeg"),))
+    both = step(at=["request", "response"])
+    async with gateway_with_cache(lambda asked: sound, both) as (served, _):
+        async with (
+            httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=20) as client,
+            client.stream("POST", "/v1/audio/speech", json={"model": "m", "input": "a", "voice": "b"}) as response,
+        ):
+            received = b""
+            async for piece in response.aiter_bytes():
+                received += piece
+        assert (response.status_code, received) == (200, b"firstsecond")
+        assert [one.at for one in word_steps.seen] == ["request"]
