@@ -155,7 +155,7 @@ def _check_labels(step: Any, plan: StepPlan, faults: StepFaults) -> None:
 def _make_kind(row: KindRow, settings: StepSettings, ca_path: str | None, faults: StepFaults) -> Any:
     labels = tuple(settings.action) if isinstance(settings.action, Mapping) else ()
     try:
-        return row.make_step(settings.kind_settings, KindContext(labels, ca_path))
+        return row.make_step(settings.kind_settings, KindContext(labels, settings.restore, ca_path))
     except Wrong as wrong:
         faults.stop(wrong.found, wrong.expected, wrong.suggestion, ("with",))
 

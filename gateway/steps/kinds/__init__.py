@@ -23,10 +23,11 @@ DEFAULT_PARTS: Final[tuple[Part, ...]] = tuple(part for part in PARTS if part no
 
 @attrs.frozen(repr=False)
 class KindContext:
-    """The parts of the configuration that a service needs besides its settings: the ``labels`` under ``action``, and
-    ``ca_path``: certificates that replace the system's."""
+    """The parts of the configuration that a service needs besides its settings: the ``labels`` under ``action``,
+    ``restores``: masked values return to the client, and ``ca_path``: certificates that replace the system's."""
 
     labels: tuple[str, ...] = ()
+    restores: bool = False
     ca_path: str | None = None
 
 

@@ -21,6 +21,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "window": {"at": ["response"], "hold": 16},
     "nothing": {"at": ["response"], "hold": "nothing"},
     "during": {"at": ["during"]},
+    "returning": {"restore": True},
     "down": {},
     "pass": {"unchecked": "pass"},
     "report": {"action": "report", "at": ["request", "response"]},
@@ -181,6 +182,19 @@ def test_in_a_window_each_call_has_the_text_so_far_and_no_value_is_cut(gateway, 
     assert sent[-1] == text
     if stream:
         assert [len(one) for one in sent] == [*range(16, len(text), 16), len(text)]
+
+
+@cells
+def test_values_that_a_guard_masks_return_with_restore(gateway, upstream, guard, api, target, stream):
+    guard.use(masking(r"falcon-\d+"))
+    upstream.script(Script(text="fine"))
+    ask(gateway, "returning", api, target, "about falcon-12", stream=stream)
+    masked = str(upstream.seen[0].json).partition("about ")[2].partition("]")[0] + "]"
+    assert masked.startswith("[MASKED_")
+    upstream.script(Script(text=f"you asked about {masked}, here it is"))
+    status, _, body = ask(gateway, "returning", api, target, "about falcon-12", stream=stream)
+    assert status == 200
+    assert text_of(api, body, stream=stream) == "you asked about falcon-12, here it is"
 
 
 @cells

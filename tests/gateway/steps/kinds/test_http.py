@@ -102,6 +102,19 @@ async def test_the_request_has_the_documented_fields_and_no_header_of_a_client(t
     }
 
 
+async def test_keys_and_parameters_may_be_in_files(tmp_path, guard):
+    guard.use(lambda _: {"action": "NONE"})
+    secret = tmp_path / "secret"
+    secret.write_text("from-a-file\n")
+    secret.chmod(0o600)
+    file = f"{{file: '{secret}'}}"
+    async with guard_step(tmp_path, guard.url, settings=f", key: {file}, params: {{inner: [{file}]}}") as step:
+        await run_step(step, check())
+        assert step.settings.secrets.count("from-a-file") >= 1
+    assert guard.seen[0].header("x-api-key") == "from-a-file"
+    assert guard.requests[0]["additional_provider_specific_params"] == {"inner": ["from-a-file"]}
+
+
 async def test_a_response_has_no_messages_and_a_url_with_the_path_stays(tmp_path, guard):
     guard.use(lambda _: {"action": "NONE"})
     async with guard_step(tmp_path, guard.url + GUARDRAIL_PATH) as step:
