@@ -104,7 +104,7 @@ def options() -> list[str]:
 
 
 @pytest.mark.slow
-def test_it_says_what_the_tool_says(lint):
+def test_it_repeats_the_output_of_the_tool(lint):
     for code, cases in CASES.items():
         for imports, case in cases:
             source = MODULE.format(imports=imports, case=case)

@@ -144,7 +144,7 @@ def test_the_mounted_configuration_is_valid_with_the_secret(config_path):
     assert set(re.findall(r"file: ([^}]+)}", config_path.read_text())) == set(secrets)
 
 
-def test_secrets_are_mounted_for_the_images_user_alone():
+def test_only_the_images_user_can_read_mounted_secrets():
     (volume,) = (one["secret"] for one in POD["volumes"] if "secret" in one)
     assert volume == {"secretName": KUBERNETES["Secret"]["metadata"]["name"], "defaultMode": 0o440}
     assert POD["securityContext"]["fsGroup"] == POD["securityContext"]["runAsGroup"]
@@ -185,7 +185,7 @@ def test_a_pod_has_the_time_to_drain(config_path):
     assert POD["terminationGracePeriodSeconds"] > whole_drain(load(config_path, None))
 
 
-def test_a_pod_that_goes_is_out_of_the_service_before_it_stops_listening(config_path):
+def test_a_stopping_pod_leaves_the_service_before_it_stops_listening(config_path):
     probe = CONTAINER["readinessProbe"]
     noticed = probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"]
     assert load(config_path, None).drain_delay > noticed

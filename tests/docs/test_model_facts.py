@@ -6,7 +6,7 @@ from providers.catalog.model_facts import FILE, source
 from tests.pages import model_facts
 
 
-def test_the_list_of_facts_is_what_its_package_says():
+def test_the_list_of_facts_equals_its_package():
     try:
         installed = version("litellm")
     except PackageNotFoundError:

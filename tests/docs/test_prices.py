@@ -12,11 +12,11 @@ from streams.events import Usage
 from tests.pages import prices
 
 
-def test_the_list_of_prices_is_what_its_package_says():
+def test_the_list_of_prices_equals_its_package():
     assert FILE.read_text() == prices.text(), "python -m tests.pages.prices writes it"
 
 
-def test_the_list_says_what_it_is_and_of_which_day():
+def test_the_list_states_its_source_and_date():
     assert source() == f"genai-prices 0.2.3, {prices.AS_OF}"
 
 

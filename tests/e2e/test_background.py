@@ -257,7 +257,7 @@ def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_le
         up.closed_after(time.perf_counter(), 5)
 
 
-def test_a_turn_that_is_deleted_does_not_come_back(gateway, by_hand):
+def test_a_deleted_turn_stays_deleted(gateway, by_hand):
     with called(gateway, by_hand, "chat", "deleted") as (id, up):
         assert gateway.request("DELETE", f"/v1/responses/{id}").json["deleted"] is True
         up.closed_after(time.perf_counter(), 5)

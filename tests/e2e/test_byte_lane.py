@@ -106,7 +106,7 @@ def streaming(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
-def test_the_request_differs_in_the_model_alone(gateway, upstream, api, stream):
+def test_the_request_differs_only_in_the_model(gateway, upstream, api, stream):
     body = streaming(REQUESTS[api]) if stream else REQUESTS[api]
     upstream.script(Script(text="ok"))
     reply = gateway.request("POST", PATHS[api], body.replace(b"MODEL", f"asked-{api}".encode()))
@@ -323,7 +323,7 @@ def test_the_gateways_key_is_masked_in_errors_in_every_spelling(gateway, upstrea
 
 
 @pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
-def test_an_error_that_is_written_anew_says_no_key_in_any_of_its_members(gateway, upstream, way):
+def test_a_rewritten_error_has_no_key_in_any_member(gateway, upstream, way):
     key = spelled("sk-chat-key")[way]
     error = '{"error":{"message":"a KEY","type":"invalid_request_error","param":"b KEY","code":"c KEY"}}'
     upstream.script(Raw(400, JSON, (error.replace("KEY", key).encode(),)))
@@ -363,7 +363,7 @@ def test_an_entry_adds_headers_in_both_directions_and_both_lanes(gateway, upstre
     assert [reply.headers.get(name) for name in ("x-cost-total", "x-team", "x-other")] == ["0.5", "blue", None]
 
 
-def test_a_providers_row_says_which_headers_mean_something_to_it(gateway, upstream):
+def test_a_providers_row_lists_the_headers_that_it_reads(gateway, upstream):
     """(https://openrouter.ai/docs/app-attribution)"""
     sent = {"http-referer": "https://app.example", "x-title": "App"}
     upstream.script(Script(text="ok"), Script(text="ok"))

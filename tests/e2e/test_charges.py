@@ -255,7 +255,7 @@ def test_a_provider_that_breaks_off_is_paid_for_what_has_been_streamed(gateway, 
         assert charged(line(gateway, id)) == (estimate(size, 2), "estimated")
 
 
-def test_a_client_that_leaves_before_the_first_word_pays_for_what_was_accepted(gateway, by_hand):
+def test_a_client_that_leaves_early_is_charged_for_accepted_work(gateway, by_hand):
     with begun(gateway, by_hand, "chat", "chat", raw_call.SSE) as (client, _, id, size):
         client.sock.close()
         cost, grade = charged(line(gateway, id))

@@ -209,7 +209,7 @@ def test_the_list_of_models_is_the_keys_own(gateway, anthropic):
 # Two keys
 
 
-def test_a_passed_key_and_the_gateways_come_in_two_headers(gateway, upstream):
+def test_a_forwarded_key_and_the_gateways_key_use_two_headers(gateway, upstream):
     upstream.script(Script(text="hello"))
     headers = {"x-trigate-key": ALICE, "authorization": "Bearer sk-mine"}
     assert ask(gateway, "chat", headers, model="own").status == 200
@@ -219,7 +219,7 @@ def test_a_passed_key_and_the_gateways_come_in_two_headers(gateway, upstream):
 
 
 @pytest.mark.parametrize("headers", [{"authorization": f"Bearer {ALICE}"}, {"x-trigate-key": ALICE, "x-api-key": BOB}])
-def test_a_gateway_key_never_goes_to_a_provider_in_the_place_of_its_own(gateway, upstream, headers):
+def test_a_provider_never_gets_a_gateway_key_instead_of_its_own(gateway, upstream, headers):
     upstream.script(Script(text="hello"))
     reply = ask(gateway, "chat", headers, model="own")
     assert "x-trigate-key" in refused("chat", reply, 401)

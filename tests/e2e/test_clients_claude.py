@@ -256,7 +256,7 @@ def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method,
     [{"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY, "authorization": f"Bearer {KEY}"}],
     ids=["api_key", "token", "both"],
 )
-def test_its_key_is_taken_from_either_header_or_both(gateway, upstream, headers):
+def test_its_key_is_read_from_either_header_or_both(gateway, upstream, headers):
     upstream.script(FINE)
     own = {"anthropic-version": "2023-06-01", **headers}
     assert gateway.request("POST", PATHS["messages"], body("chat"), own).status == 200

@@ -96,7 +96,7 @@ def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, ups
 
 
 @pytest.mark.parametrize("model", ["chat", "messages"])
-def test_strict_mode_fails_for_the_hosted_search_alone(gateway, upstream, model):
+def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
     upstream.script(Script(text="ok"))
     sent = turn(model)
     sent["tools"] = sent["tools"][:1]
@@ -163,7 +163,7 @@ def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, en
 
 
 @pytest.mark.parametrize("model", OLDER)
-def test_a_rate_limit_comes_with_a_wait_without_which_it_gives_up(gateway, upstream, model):
+def test_a_rate_limit_has_a_wait_without_which_the_client_gives_up(gateway, upstream, model):
     upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))
     reply = ask(gateway, turn(model))
     assert reply.headers["retry-after"] == "1"

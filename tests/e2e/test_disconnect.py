@@ -254,7 +254,7 @@ def h2_calls(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[tuple
 
 @shows("resets its HTTP/2 stream")
 @retried_when_late
-def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, by_hand, cell):
+def test_a_reset_of_an_http2_stream_ends_only_its_call(gateway, by_hand, cell):
     with h2_calls(gateway, by_hand, cell) as (client, [(stream, one), (other, stays)]):
         left = time.perf_counter()
         client.reset(stream)

@@ -99,7 +99,7 @@ def test_wrong_types_are_a_400_that_names_the_place(gateway, upstream, api, mode
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
-def test_missing_messages_are_named(gateway, api):
+def test_missing_messages_are_reported(gateway, api):
     sent = body(api)
     del sent["messages"]
     assert "messages" in complaint(api, ask(gateway, api, sent), 400)["message"]
@@ -166,7 +166,7 @@ def test_paths_that_do_not_exist_are_a_404_in_the_neighbours_shape(gateway, path
     complaint(shape, gateway.request("POST", path, {}), 404)
 
 
-def test_a_path_that_is_not_here_says_which_are(gateway):
+def test_an_unknown_path_lists_the_known_ones(gateway):
     error = complaint("chat", gateway.request("POST", "/v1/embedding", {"model": "good-chat", "input": "x"}), 404)
     assert "did you mean /v1/embeddings?" in error["message"]
     assert error["code"] == "unknown_path"

@@ -381,7 +381,7 @@ def test_the_process_is_as_good_as_new_afterwards(process, upstream):
 
 
 @pytest.mark.process
-def test_silent_connections_up_to_the_soft_limit_on_descriptors_lock_nobody_out(upstream):
+def test_silent_connections_up_to_the_soft_limit_block_no_client(upstream):
     """Many systems give 1024, and a stranger who opens as many connections and says nothing takes all of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     port = free_port()

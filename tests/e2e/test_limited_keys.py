@@ -41,7 +41,7 @@ WAYS = (
 
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: json.dumps(way)[:30])
-def test_a_limited_key_names_its_own_models_alone(gateway, upstream, api, way):
+def test_a_limited_key_lists_only_its_own_models(gateway, upstream, api, way):
     upstream.script()
     reply = ask(gateway, api, LIMITED, asked(api, **way))
     error = reply.json["error"]

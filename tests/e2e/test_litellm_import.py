@@ -97,7 +97,7 @@ def test_a_model_without_an_entry_is_an_error(folder):
         ("sk-nobodys", "gpt-4o", 401),
     ],
 )
-def test_clients_come_in_with_the_keys_that_they_have(gateway, key, model, status):
+def test_clients_are_admitted_with_their_existing_keys(gateway, key, model, status):
     body = {"model": model, **HELLO}
     reply = request(gateway.url, "POST", "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
     assert reply.status == status, reply.body

@@ -387,7 +387,7 @@ def test_two_parallel_tool_calls(cell):
 
 
 @pytest.mark.parametrize("with_call", [True, False], ids=["and_a_call", "and_text"])
-def test_thinking_goes_back_to_the_provider_that_made_it(cell, with_call):
+def test_thinking_is_returned_to_the_provider_that_made_it(cell, with_call):
     """Whatever API the client speaks, on the next turn the provider gets its own reasoning back, byte for byte."""
     seal = {"chat": "", "messages": "EqoBCkgIBxABGAIi+/==", "responses": "gAAAAABo-opaque_=="}[cell.upstream_api]
     said = Script(thinking="First, think. Then act.", seal=seal)

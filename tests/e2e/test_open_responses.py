@@ -143,7 +143,7 @@ def test_an_output_without_its_call_is_refused_before_a_provider_request(gateway
     assert told["output"][0]["content"][0]["text"] == "Warm."
 
 
-def test_whose_output_it_is_a_provider_of_this_api_says_itself(served):
+def test_a_provider_of_this_api_states_the_owner_of_its_output(served):
     """The stand-in refuses in the provider's place; the gateway passes the request untouched."""
     output = {"type": "function_call_output", "call_id": "call_w1", "output": "27 °C"}
     body = {"model": "demo-responses", "input": [output], "store": False}

@@ -71,7 +71,7 @@ def test_probes_and_programs_are_answered_as_before(gateway):
         assert wire.read_to_end().startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_line_of_an_exchange_says_whose_address_it_was(gateway):
+def test_the_line_of_an_exchange_has_the_clients_address(gateway):
     for forwarded, address in ((None, "127.0.0.1"), ("6.6.6.6, 198.51.100.7", "198.51.100.7")):
         headers = {"x-request-id": f"of-{address}", **({"x-forwarded-for": forwarded} if forwarded else {})}
         gateway.request("POST", "/v1/chat/completions", {}, headers)

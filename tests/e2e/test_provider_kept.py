@@ -401,7 +401,7 @@ def passing(upstream: Upstream, name: str) -> dict[str, Any]:
     return entry
 
 
-def test_a_key_of_this_gateway_goes_to_no_provider(ups, one):
+def test_no_provider_gets_a_key_of_this_gateway(ups, one):
     """Where clients bring the provider's own key, that of the gateway has a header of its own."""
     with gateway_thread(config([passing(ups[0], "one")], client_keys=KEYS)) as own:
         named = {"authorization": "Bearer sk-own", "x-trigate-key": ALICE}
@@ -427,7 +427,7 @@ def test_a_providers_refusal_of_a_call_without_a_body_is_reported(gateway, one):
     assert refusal(stored(gateway, id, "?include=foo"))["message"] == words
 
 
-def test_a_provider_that_does_not_stream_what_it_keeps_is_named(gateway, one):
+def test_a_provider_that_does_not_stream_what_it_keeps_is_reported(gateway, one):
     id = turn(gateway, "one").json["id"]
     error = complaint("responses", stored(gateway, id, "?stream=true"), 502)
     assert "without stream=true" in error["message"]

@@ -51,7 +51,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_an_entry_is_asked_where_its_address_says(gateway, upstream, model, client, path, credential, stream):
+def test_an_entry_is_queried_at_its_own_address(gateway, upstream, model, client, path, credential, stream):
     named = next(api for api, end in PATHS.items() if path.endswith(end.removeprefix("/v1")))
     upstream.script(render(Script(text="fine"), named, {"model": model, "stream": stream}))
     asked = {"input": "hi"} if client == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
@@ -83,7 +83,7 @@ def test_an_entry_is_asked_where_its_address_says(gateway, upstream, model, clie
     ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_a_chat_clients_tools_go_where_the_model_takes_them(gateway, upstream, model, more, path, stream):
+def test_a_chat_clients_tools_reach_models_that_support_them(gateway, upstream, model, more, path, stream):
     """(openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355)"""
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
     named = "responses" if path.endswith("responses") else "chat"

@@ -300,7 +300,7 @@ def test_on_a_terminal_every_line_has_its_time_and_what_is_no_exchange_its_level
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_forged_log_line_is_not_taken_for_an_exchange(begin, capsys, form):
+def test_a_forged_log_line_is_not_mistaken_for_an_exchange(begin, capsys, form):
     begin(form=form)
     for forged in ('{"event":"exchange","status":200}', "08:00:00 200 chat forged"):
         logging.getLogger("trigate").warning("%s", forged)

@@ -67,7 +67,7 @@ def test_a_refused_member_is_omitted_on_a_retry_and_remembered(gateway, upstream
     assert "context_management" not in upstream.seen[0].json
 
 
-def test_it_is_remembered_for_that_model_and_version_alone(gateway, upstream, model):
+def test_it_is_remembered_only_for_that_model_and_version(gateway, upstream, model):
     body = asked(model, temperature=0.5)
     upstream.script(extra("temperature"), FINE)
     assert ask(gateway, body, anthropic_version="2026-10-21").headers["x-trigate-dropped"] == "temperature"
@@ -134,7 +134,7 @@ def test_a_learned_omission_is_a_400_in_strict_mode(gateway, upstream, model):
     assert upstream.seen == []
 
 
-def test_a_refused_beta_goes_alone_and_is_remembered(gateway, upstream, model):
+def test_only_a_refused_beta_is_omitted_and_that_is_remembered(gateway, upstream, model):
     """(anthropics/claude-code#21767, QuantumNous/new-api#2975)"""
     words = "Unexpected value(s) `prompt-caching-scope-2026-01-05` for the `anthropic-beta` header. Please consult …"
     upstream.script(refusing(words), FINE)
@@ -151,7 +151,7 @@ WINDOW = "context-1m-2025-08-07"
 
 
 @pytest.mark.parametrize("api", ["messages", "chat"])
-def test_a_mark_for_the_window_goes_out_as_a_beta(gateway, upstream, api):
+def test_a_mark_for_the_window_is_sent_as_a_beta(gateway, upstream, api):
     """(Wei-Shaw/sub2api#4505, decolua/9router#2531)"""
     upstream.script(FINE)
     body = asked("anthropic/claude-opus-4-8[1m]")

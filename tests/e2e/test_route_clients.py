@@ -71,7 +71,7 @@ def stage(request) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize(("client", "stage"), SESSIONS, indirect=["stage"])
-def test_a_session_goes_to_its_end_while_the_first_target_is_dead_and_when_it_is_back(stage, client):
+def test_a_session_completes_while_the_first_target_is_dead_and_afterwards(stage, client):
     """Fallbacks that work for the second request only, or in one API: agentgateway/agentgateway#1081,
     BerriAI/litellm#26067."""
     session = read_session(client)

@@ -70,7 +70,7 @@ def test_a_name_of_one_target_has_no_fallback(ask, name):
     assert (reply.status, models) == (503, ["a", "a"]), "the listener allows one more attempt"
 
 
-def test_a_name_has_as_many_attempts_as_it_says(ask):
+def test_a_name_has_its_configured_number_of_attempts(ask):
     # One setting became five requests elsewhere, and another one: BerriAI/litellm#34129, HKUDS/nanobot#2760.
     reply, models = ask("often", "chat", DOWN, DOWN, DOWN, DOWN)
     assert (reply.status, models) == (503, ["a"] * 3)

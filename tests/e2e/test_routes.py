@@ -206,7 +206,7 @@ def test_a_short_limit_does_not_lead_to_a_target_that_is_for_a_used_up_quota(gat
     time.sleep(0.06)  # what was told
 
 
-def test_a_prompt_that_is_too_long_goes_only_where_that_is_listed(gateway, providers, api, stream):
+def test_a_too_long_prompt_falls_back_only_where_the_route_lists_that_reason(gateway, providers, api, stream):
     words = "This model's maximum context length is 10 tokens. However, your messages resulted in 20 tokens."
     overflow = refusal(400, code="context_length_exceeded", message=words)
     script(providers, a=overflow, b=WELL)

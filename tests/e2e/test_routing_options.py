@@ -226,7 +226,7 @@ PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_long_prompt_goes_past_a_small_window(gateway, upstream, stream):
+def test_a_long_prompt_skips_targets_with_a_small_window(gateway, upstream, stream):
     # BerriAI/litellm#31557
     upstream.script(Script(text="ok"), Script(text="ok"))
     assert ask(gateway, asked("chat", "windows", messages=LONG, stream=stream)).status == 200
@@ -242,7 +242,7 @@ def test_a_lone_target_with_a_small_window_returns_its_own_error(gateway, upstre
     assert models(upstream) == ["small"]
 
 
-def test_an_image_goes_past_a_model_that_sees_none(gateway, upstream):
+def test_an_image_skips_models_without_vision(gateway, upstream):
     upstream.script(Script(text="ok"), Script(text="ok"))
     assert ask(gateway, asked("chat", "sights", messages=PICTURE)).status == 200
     assert ask(gateway, asked("chat", "sights")).status == 200
@@ -428,7 +428,7 @@ def test_a_group_sends_sealed_reasoning_to_its_issuer(gateway, upstream):
         assert b"c2VhbA==" in upstream.seen[1].body
 
 
-def test_thinking_of_two_makers_goes_back_to_each_alone(gateway, upstream):
+def test_thinking_of_two_makers_is_returned_only_to_its_maker(gateway, upstream):
     """A Messages client passes as it is to one of them, and is translated for the other."""
     turns: list[dict[str, Any]] = [{"role": "user", "content": "2 + 2"}]
 
@@ -449,7 +449,7 @@ def test_thinking_of_two_makers_goes_back_to_each_alone(gateway, upstream):
     assert "four and four" not in again
 
 
-def test_sealed_reasoning_goes_back_to_its_maker_alone(gateway, upstream):
+def test_sealed_reasoning_is_returned_only_to_its_maker(gateway, upstream):
     # BerriAI/litellm#32140
     upstream.script(Script(text="4", thinking="2 and 2", seal="c2VhbA=="))
     first = ask(gateway, asked("chat", "sealed"))

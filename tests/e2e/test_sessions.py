@@ -40,7 +40,7 @@ def test_there_are_sessions_of_clients_of_every_api():
 
 @pytest.mark.parametrize("api", ENTRIES)
 @pytest.mark.parametrize("client", clients())
-def test_a_session_of_a_real_program_goes_to_its_end(gateway, upstream, client, api):
+def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):
     upstream.said.clear()
     upstream.refused.clear()
     logged, session = len(gateway.log), read_session(client)

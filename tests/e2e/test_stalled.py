@@ -80,7 +80,7 @@ def full(by_hand) -> Iterator[Full]:
 
 @shows("does not read")
 @retried_when_late
-def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
+def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
     one = full.calls[cell.id, "FIN"]
     assert cell.sees == "its writes block"
     assert 0 < full.sent[one.id] < FLOOD

@@ -39,7 +39,7 @@ def gateway(request, upstream, storage) -> Iterator[Gateway]:
 
 
 @over_each_store
-def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream, api, stream):
+def test_every_turn_sends_only_new_messages_and_the_provider_gets_all(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)
     previous, ids, said = None, set(), []

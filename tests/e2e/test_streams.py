@@ -232,7 +232,7 @@ def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 @retried_when_late
-def test_content_is_passed_on_at_once(gateway, by_hand, api, model_api):
+def test_content_is_passed_on_immediately(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api) as (client, provider_end):
         provider_end.send(SSE + half(model_api))
         begun = time.perf_counter()
@@ -423,7 +423,7 @@ def resident(pid: int) -> int:
 @pytest.mark.parametrize("gateway", [running], indirect=True)
 @pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
 @retried_when_late
-def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_hand, api, size):
+def test_a_client_that_stops_reading_stops_only_its_own_provider(gateway, by_hand, api, size):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
     flood = chunk(event) * (40 * 2**20 // len(event))
     with call(gateway, by_hand, api, "chat") as (_, provider_end):

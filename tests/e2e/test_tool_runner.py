@@ -98,7 +98,7 @@ def text_of(message: Any) -> str:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
-def test_a_tool_loop_says_everything_once_and_the_provider_hears_it_all(client, upstream, api, stream):
+def test_a_tool_loop_sends_each_message_once_and_the_provider_gets_all(client, upstream, api, stream):
     upstream.script(*ROUNDS)
     steps = client.run(f"on-{api}", stream)
     assert text_of(steps[-1]) == "A key and nothing."

@@ -523,7 +523,7 @@ def traced(given: Mapping[str, Any]) -> Any:
     ({"opentracing_grpc_endpoint": "http://otel"}, None, "http://otel:4318"),
     ({"opentracing_grpc_endpoint": "http://a:4317", "endpoint": "http://b"}, None, "http://b"),
 ])  # fmt: skip
-def test_planos_keys_and_ours_say_where_traces_go(given, share, endpoint):
+def test_planos_keys_and_ours_set_the_collector_of_traces(given, share, endpoint):
     read = traced(given)
     assert (read.tracing.sampling, read.tracing.endpoint) == (share, endpoint)
     told = [warning for warning in read.warnings if "not gRPC" in warning]
@@ -533,7 +533,7 @@ def test_planos_keys_and_ours_say_where_traces_go(given, share, endpoint):
 @pytest.mark.parametrize(
     "given", [{"random_sampling": 101}, {"endpoint": "otel:4318"}, {"random_sampling": True}, {"x": 1}]
 )
-def test_mistakes_in_them_are_named(given):
+def test_mistakes_in_them_are_reported(given):
     with pytest.raises(ConfigError, match="tracing"):
         traced(given)
 

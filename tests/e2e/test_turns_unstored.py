@@ -159,7 +159,7 @@ def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_
 
 
 @over_failing_stores
-def test_a_turn_that_does_not_matter_is_answered_and_says_that_it_is_not_stored(fragile, upstream, first, down, api):
+def test_an_unimportant_turn_succeeds_and_warns_that_it_is_not_stored(fragile, upstream, first, down, api):
     upstream.script(Script(text="It is 7."), Script(text="It is 8."))
     for stream in (True, False):
         reply = turn(fragile, f"on-{api}", stream=stream)

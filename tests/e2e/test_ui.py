@@ -554,7 +554,7 @@ def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
 
 
 @needs_chromium
-def test_a_stream_that_its_provider_breaks_off_says_why(page, gateway, by_hand):
+def test_a_stream_that_its_provider_breaks_reports_the_reason(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
@@ -627,7 +627,7 @@ def test_no_table_is_scrolled_sideways(page, gateway, by_hand):
 
 
 @needs_chromium
-def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(browser, upstream):
+def test_a_target_that_is_out_is_reported_with_its_reason_until_it_is_in_again(browser, upstream):
     busy = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), (b"{}",))
     place = {"model": "vllm/m", "name": "gpu-1", "base_url": f"{upstream.url}/v1", "access_key": "k"}
     with gateway_thread(config([place])) as process:

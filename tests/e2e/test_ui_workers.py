@@ -164,7 +164,7 @@ def test_a_stream_of_another_worker_can_be_opened_and_seen_to_end(crew):
             assert viewer.response.read() == b""
 
 
-def test_a_client_sees_its_own_streams_alone_also_those_of_other_workers(by_hand):
+def test_a_client_sees_only_its_own_streams_also_on_other_workers(by_hand):
     port = free_port()
     with running(settings(by_hand, port, client_keys=CLIENTS), port, "--workers", "2") as process:
         eventually(lambda: len(folder_of(process)) == 2, START_SECONDS, "both workers' sockets")

@@ -69,7 +69,7 @@ def called(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_an_answer_of_every_api_comes_as_the_events_of_the_stream(gateway, client, upstream, api):
+def test_an_answer_of_every_api_has_the_events_of_the_stream(gateway, client, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="one two three"))
     frames = client.ask(f"on-{api}")
     assert (text_of(frames), frames[-1]["type"]) == ("one two three", "response.completed")
@@ -101,7 +101,7 @@ def test_the_marks_of_the_transport_stay_out_of_the_providers_headers(gateway, u
     assert not any(name.startswith("sec-websocket") for name in names)
 
 
-def test_the_first_frame_says_what_the_headers_would(client, upstream):
+def test_the_first_frame_has_the_headers_values(client, upstream):
     upstream.script(Script(text="x"))
     first, second, *_ = client.ask("on-messages", prompt_cache_key="k")
     assert first["headers"]["x-trigate-target"] == "openai/on-messages"
@@ -220,7 +220,7 @@ def test_a_continuation_of_an_unstored_turn_is_not_stored(gateway, client, upstr
     assert gateway.request("GET", f"/v1/responses/{second['id']}").status == 404
 
 
-def test_a_prewarm_of_an_unknown_response_says_so_at_once(client, upstream):
+def test_a_prewarm_of_an_unknown_response_fails_immediately(client, upstream):
     upstream.script()
     (error,) = client.ask("on-chat", generate=False, previous_response_id="resp_nobody", store=False)
     assert (error["status"], error["error"]["code"]) == (400, "previous_response_not_found")

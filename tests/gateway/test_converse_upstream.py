@@ -121,7 +121,7 @@ async def test_a_failure_after_the_first_word_never_looks_complete(bedrock):
                 assert '"error"' in text or "response.failed" in text, (api, name)
 
 
-async def test_a_failure_before_it_goes_to_the_next_target(bedrock):
+async def test_a_failure_before_the_first_content_leads_to_the_next_target(bedrock):
     content = config(bedrock, CLAUDE, LLAMA, model_aliases={"both": {"targets": ["a", "b"]}})
     for first in (
         stream(BEGIN, THROTTLED),

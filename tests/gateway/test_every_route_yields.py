@@ -78,7 +78,7 @@ def gateway():
 @pytest.mark.parametrize(
     ("name", "half"), with_halves(ROUTES_WITH_BODIES, {f"{one.method} {one.path}" for one in ONE_OF_EACH.values()})
 )
-def test_no_request_of_a_client_takes_the_loop(gateway, name, half):
+def test_no_request_of_a_client_blocks_the_loop(gateway, name, half):
     SetAnswer.answer, route = HostileAnswer(b"{}"), ROUTES_WITH_BODIES[name]
     for kind, body in itertools.islice(route.row.requests(), half, None, 2):
         with case(kind), gateway_steps(gateway) as steps:
@@ -91,7 +91,7 @@ ANSWERS: Final = answers()
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("row_key", "half"), with_halves(ONE_OF_EACH, OFTEN_ANSWERED))
-def test_no_answer_of_a_provider_takes_the_loop(gateway, row_key, half):
+def test_no_response_of_a_provider_blocks_the_loop(gateway, row_key, half):
     route = ONE_OF_EACH[row_key]
     for kind, SetAnswer.answer in itertools.islice(ANSWERS.items(), half, None, 2):
         with case(kind), gateway_steps(gateway) as steps:

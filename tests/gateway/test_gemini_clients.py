@@ -22,7 +22,7 @@ async def post(running: InProcess, path: str, **headers: str) -> httpx2.Response
     return await running.post(path, json=BODY, headers=headers)
 
 
-async def test_a_key_is_taken_where_google_s_clients_send_it_and_goes_no_further(caplog):
+async def test_a_key_is_read_where_google_s_clients_send_it_and_not_forwarded(caplog):
     async with providers(1) as (provider,), gateway(config(provider.url)) as running:
         path = f"/v1beta/models/{MODEL}:generateContent"
         for answer in (

@@ -143,7 +143,7 @@ FAILED_ENDS = ("UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "MALFORMED_RES
 
 
 @pytest.mark.parametrize("word", FAILED_ENDS)
-async def test_a_failed_end_goes_to_gemini_s_own_client_unchanged(word: str):
+async def test_a_failed_end_reaches_a_gemini_client_unchanged(word: str):
     """Gemini CLI asks again by the word itself (google-gemini/gemini-cli#12965)."""
     failed = candidate(call(), finishReason=word)
     counts = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}

@@ -131,7 +131,7 @@ async def test_a_server_that_is_there_is_used(database):
          "state_storage.encryption_key: encryption needs another package; pip install 'trigate[encryption]'"),
     ],
 )  # fmt: skip
-async def test_a_package_that_is_missing_is_named(monkeypatch, storage, package, module, words):
+async def test_a_package_that_is_missing_is_reported(monkeypatch, storage, package, module, words):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, f"gateway.stores.{module}", raising=False)

@@ -215,7 +215,7 @@ async def test_fetched_credentials_are_in_no_log_line_or_repr():
     assert keys.secret not in repr(Fetched(keys))
 
 
-def test_no_more_are_remembered_than_may_be_told():
+def test_the_number_of_hidden_secrets_is_bounded():
     before = FETCHED.words
     try:
         for number in range(1000):

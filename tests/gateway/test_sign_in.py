@@ -428,7 +428,7 @@ def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeyp
     assert "sign-in failed" in caplog.text
 
 
-def test_a_reload_goes_on_with_the_credential_that_is_there(clouds, monkeypatch, tmp_path):
+def test_a_reload_keeps_the_existing_credential(clouds, monkeypatch, tmp_path):
     google_machine(monkeypatch, clouds, tmp_path)
     entry = {"model": "mine/x", "name": "m", "base_url": f"{clouds.url}/v1", "sign_in": "google"}
     settings = [from_mapping(config([entry], 1, drain=drain)) for drain in ("1s", "2s")]

@@ -349,7 +349,7 @@ def test_the_byte_lane_gives_a_toys_frames_unchanged(gateway, upstream):
         assert reply.headers["content-type"] == "application/vnd.toy.frames"
 
 
-def test_headers_and_query_of_an_api_go_to_its_own_providers_alone(gateway, upstream):
+def test_headers_and_query_of_an_api_are_sent_only_to_its_providers(gateway, upstream):
     path, body = asked("toy", "toy", stream=False)
     sent = {"x-toy-mood": "good", "anthropic-beta": "b", "x-toy-signature": "forged"}
     upstream.script(Script(text="ok"), Script(text="ok"))

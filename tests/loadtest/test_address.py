@@ -80,7 +80,7 @@ def test_a_failed_connection_reports_the_cause(number, fault):
     assert error.detail
 
 
-async def test_a_name_without_an_address_is_named():
+async def test_a_name_without_an_address_is_reported():
     with pytest.raises(WireError) as caught:
         await look_up("no..name", 80)
     assert caught.value.fault == "dns"

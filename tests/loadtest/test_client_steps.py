@@ -26,13 +26,13 @@ def test_a_ramp_of_clients_rises_and_falls_evenly():
     assert next_active_time(UP_AND_DOWN, 0, 50) is None
 
 
-def test_a_client_of_a_later_step_comes_back():
+def test_a_client_of_a_later_step_returns():
     steps = (ClientStep(5, 1), ClientStep(1, 1), ClientStep(5, 1))
     assert next_active_time(steps, 3, 0.5) == 0.5
     assert next_active_time(steps, 3, 1.5) == 2
 
 
-async def test_as_many_clients_ask_as_each_step_says(autojump_clock):
+async def test_each_step_runs_its_configured_number_of_clients(autojump_clock):
     """On a virtual clock: answers take 0.4 s, so that so many are under way as there are clients."""
     most: dict[int, int] = {}
     under_way = 0

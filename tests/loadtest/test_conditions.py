@@ -54,7 +54,7 @@ def test_a_note_can_fail_a_run():
     )
 
 
-def test_a_condition_of_a_target_is_of_its_runs_alone():
+def test_a_condition_of_a_target_applies_only_to_its_runs():
     plan = {"requests": [{"name": "quick"}], "targets": {"a": "", "b": ""}}
     runs = [result(record(request="quick"), target=target, scenario=plan) for target in ("a", "b")]
     found = judge_conditions(

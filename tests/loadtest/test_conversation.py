@@ -85,7 +85,7 @@ def test_the_drawn_plan_does_not_depend_on_the_answers():
     assert {2, 9} <= set(plans[0]) <= set(range(2, 10))
 
 
-def test_results_of_tools_take_the_place_of_what_the_user_would_say():
+def test_results_of_tools_replace_what_the_user_would_say():
     results = ToolResults({"look_up": "21 degrees", "*": constant_length(50)})
     session = conversations(turns=Turns(constant_length(3)), tool_results=results).session(1, random.Random(1))
     *_, third = held(session, answered("", "look_up", "other"), answered("Warm."))
@@ -128,7 +128,7 @@ def test_the_time_to_think_is_bounded():
     assert drawn.turn(answered("Hi.")).think == 1.5
 
 
-def test_a_trace_says_how_long_its_turns_are_and_when_they_come(tmp_path):
+def test_a_trace_sets_the_lengths_and_times_of_its_turns(tmp_path):
     """BurstGPT's Session ID (https://github.com/HPMLL/BurstGPT)."""
     file = tmp_path / "burst.csv"
     file.write_text(
@@ -232,7 +232,7 @@ SPLIT = {
 }
 
 
-def test_a_recorded_conversation_is_what_its_user_says():
+def test_a_recorded_conversation_has_the_words_of_its_user():
     for api, (messages, opens) in SPLIT.items():
         member = CODECS[api].wire.conversation.member
         opening, following = split_turns(api, msgspec.json.encode({"x": 1, member: messages}))

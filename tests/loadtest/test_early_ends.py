@@ -29,7 +29,7 @@ def last_ends(*conditions, target="", targets=("",), requests=("chat m",)):
     return RecentEnds(map(parse_until, conditions), target, targets, requests, clock), clock
 
 
-def test_a_condition_is_of_the_last_seconds_alone():
+def test_a_condition_applies_only_to_the_last_seconds():
     """An average over the whole run would notice an outage late, or never: vllm-project/guidellm#105."""
     ends, clock = last_ends("errors>5%")
     for _ in range(1000):
@@ -62,7 +62,7 @@ def test_the_warm_up_does_not_end_a_load():
     assert ends.reason(FIGURES) == ""
 
 
-def test_a_condition_of_a_part_looks_at_that_alone():
+def test_a_condition_of_a_part_reads_only_that_part():
     ends, _ = last_ends("slow: ttft.p50>100ms", "b: errors>0", "goodput<1%", target="a", targets=("a", "b"),
                         requests=("chat m", "slow"))  # fmt: skip
     for _ in range(30):

@@ -10,7 +10,7 @@ def estimate(*requests, **more):
     return token_estimate(scenario("http://x", list(requests), **more))
 
 
-def test_a_plan_says_what_it_will_take():
+def test_a_plan_estimates_its_sessions_and_tokens():
     found = estimate({"model": "m", "prompt": 1000, "output": 100}, rate=10, seconds=60, warmup="5s")
     assert (found.sessions, found.inputs, found.outputs) == (650, pytest.approx(1000, rel=0.1), 100)
     assert str(found).endswith("k input tokens and at most 65 k output tokens")

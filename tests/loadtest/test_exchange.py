@@ -130,7 +130,7 @@ async def test_an_event_that_is_too_large_ends_the_answer():
     assert whole.contents == []
 
 
-async def test_an_answer_that_goes_on_and_on_is_not_kept_for_ever():
+async def test_an_endless_answer_is_bounded_in_memory():
     """Nothing that comes behind its end is kept either."""
     for stream, piece in ((False, b"x" * 2**20), (True, b": " + b"x" * (2**20 - 4) + b"\n\n")):
         exchange = TimedExchange(LoadRequest("m", stream=stream), "reads", 0.0)
@@ -245,7 +245,7 @@ async def test_the_time_to_the_first_byte_is_not_that_of_an_interim_answer():
     assert exchange.first_byte - exchange.began > 0.19
 
 
-async def test_a_refusal_that_comes_before_the_request_is_out_ends_it():
+async def test_a_refusal_during_the_upload_ends_the_request():
     async def serve(stream, head):
         raise AssertionError("it never gets the body")
 

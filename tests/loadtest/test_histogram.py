@@ -70,7 +70,7 @@ def test_buckets_that_do_not_add_up_are_refused():
         Histogram.load({**filled([1, 2]).dump(), "count": 3})
 
 
-def test_an_empty_one_says_0():
+def test_percentiles_and_mean_of_an_empty_histogram_are_0():
     assert (Histogram().percentile(99), Histogram().mean) == (0, 0)
 
 

@@ -105,7 +105,7 @@ async def test_each_event_has_the_time_of_its_read():
     assert exchange.first_byte <= exchange.first_event <= exchange.contents[0]
 
 
-async def test_large_bodies_go_out_as_the_server_makes_room():
+async def test_large_bodies_are_sent_as_fast_as_the_window_allows():
     async with http2_server(quick) as (url, peers), target_at(url) as target:
         exchanges = await asked(target, 3, OutgoingRequest("/", (), bytes(300_000)))
     assert [exchange.complete for exchange in exchanges] == [True] * 3
@@ -154,7 +154,7 @@ async def test_a_server_that_is_leaving_gets_no_more_and_ends_what_it_has():
         assert first.client_left
 
 
-async def test_a_client_that_leaves_resets_its_stream_alone():
+async def test_a_client_that_leaves_resets_only_its_stream():
     async def serve(peer, number):
         await peer.head(number)
         if number > 1:
@@ -169,7 +169,7 @@ async def test_a_client_that_leaves_resets_its_stream_alone():
     assert len(peers) == 1
 
 
-async def test_a_server_of_http_1_is_named():
+async def test_a_server_of_http_1_is_reported():
     async def serve(stream):
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
@@ -298,7 +298,7 @@ async def gone(peers: list[trio.SocketStream]) -> None:
     ],
     ids=["pings", "empty data", "unknown stream", "window", "continuations"],
 )
-async def test_a_connection_that_breaks_the_protocol_is_closed_at_once(said, phase, detail):
+async def test_a_connection_that_breaks_the_protocol_is_closed_immediately(said, phase, detail):
     """Before it was read on until the run's end, whatever came. It is counted anew when the request's body goes out:
     twice as much comes at least."""
     async with raw_server(said) as (url, peers), target_at(url) as target:

@@ -199,7 +199,7 @@ def test_a_server_that_stores_turns_gets_only_the_new_input():
     }  # fmt: skip
 
 
-def test_messages_of_a_file_go_out_unchanged():
+def test_messages_of_a_file_are_sent_unchanged():
     answered = TurnAnswer.read("chat", answer_of("chat", streamed=True, called=False), True)
     said = b'{"role": "user", "content": [{"type": "text", "text": "caf\\u00e9", "x": 1.0}]}'
     assert next_body(ASKED["chat"], answered, (), [said]).endswith(said + b'],"top_p":1.0}')
@@ -214,7 +214,7 @@ def test_the_limit_of_an_answer_may_be_another_for_each_turn():
         assert with_token_limit(api, b'{"x":1}', 7) == b'{"x":1}', api
 
 
-def test_an_answer_that_says_nothing_leaves_no_message():
+def test_an_empty_answer_has_no_message():
     for api in CODECS:
         reply = Reply(Request(api, "m", ()), Issuer("s", ""), 1)
         body = CODECS[api].write_answer(fold([AnswerStart("a", "m"), AnswerEnd("stop")]), reply)

@@ -45,11 +45,11 @@ def test_an_inapplicable_objective_is_met_and_a_missing_value_fails():
     assert not_met("cached_tokens>0") == ("cached_tokens",)
 
 
-def test_a_slow_reader_says_nothing_of_the_servers_end():
+def test_slow_readers_fail_no_objective_of_time():
     assert not_met("ttft<500ms, duration<1us, gap.max<1us", manner="reads slowly") == ()
 
 
-def test_a_narrower_objective_takes_the_place_of_a_wider_one_about_the_same_figure():
+def test_a_narrower_objective_replaces_a_wider_one_about_the_same_figure():
     found = parse_all_objectives([
         "ttft<500ms, duration<30s", "slow: ttft<2s", "b: ttft<300ms, ttft>1ms", "slow on b: ttft:3000, tpot:9",
     ])  # fmt: skip

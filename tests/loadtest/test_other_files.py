@@ -117,7 +117,7 @@ def test_a_deviation_is_that_of_the_values():
 # Files
 
 
-def test_a_file_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
+def test_a_file_replaces_the_old_one_when_it_is_whole(tmp_path):
     place = tmp_path / "report.json"
     place.write_text("old")
     place.chmod(0o640)

@@ -171,7 +171,7 @@ def test_the_page_reports_everything_that_the_summary_does():
     assert f"{format_number(run.steady_tokens_per_second)} while requests arrived" in html
 
 
-def test_loads_and_steps_are_tables_and_named_in_short():
+def test_loads_and_steps_are_tables_with_short_names():
     runs = [attrs.evolve(RUN, label=label) for label in ("5/s", "10/s")]
     html = page(runs)
     assert "<title>Load report: http://x</title>" in html

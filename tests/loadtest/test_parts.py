@@ -124,7 +124,7 @@ def test_histograms_merge_bucket_by_bucket(tmp_path):
     assert merge_parts(reversed(paths)).tally.dump() == together.tally.dump()
 
 
-def test_a_missing_part_is_named_with_its_meaning(tmp_path):
+def test_a_missing_part_is_reported_with_its_meaning(tmp_path):
     paths = [report(tmp_path, 0), report(tmp_path, 2)]
     together = merge_parts(paths)
     lost = part_of_plan(planned()).planned[1]

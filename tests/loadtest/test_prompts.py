@@ -50,7 +50,7 @@ async def test_a_thousand_tokens_are_a_thousand_by_the_servers_count():
     assert Tally.load(run.tally.dump()).prompt_characters == run.tally.prompt_characters > 0
 
 
-async def test_lengths_that_are_drawn_come_out_as_drawn():
+async def test_drawn_lengths_are_sent_exactly():
     async with serving_bodies(partial(counting, characters=5)) as url:
         run = await load(
             url, [{"model": "m", "prompt": [200, 900], "output": [5, 60]}], rate=200, seconds=0.5, warmup=0.2
@@ -101,7 +101,7 @@ async def test_a_file_of_requests_is_in_the_report_by_its_name(tmp_path):
     assert msgspec.json.decode(report.dump([run]))["runs"][0]["scenario"]["requests"][0]["requests"] == str(path)
 
 
-def test_short_is_what_an_answer_says_of_itself():
+def test_short_answers_are_detected_by_their_own_usage():
     asked = exchange_record(asked_output=128, tokens=AnswerTokens(output=10))
     assert asked.is_short
     assert not exchange_record(asked_output=128).is_short  # it does not say how many there are

@@ -78,7 +78,7 @@ def test_the_api_of_a_body_is_that_which_can_read_it():
     assert [read_request(either, api).api for api in ("chat", "messages", "responses")] == ["chat", "messages", "chat"]
 
 
-def test_a_body_says_itself_whether_it_is_streamed_and_how_long_its_answer_may_be():
+def test_a_body_states_whether_it_streams_and_its_maximum_tokens():
     kind = LoadRequest("m", api="chat", stream=False)
     body = line(
         model="m", messages=[USER], stream=True, max_completion_tokens=9, stream_options={"include_usage": True}

@@ -49,7 +49,7 @@ def test_a_cost_is_printed_with_few_digits_whatever_its_format():
     assert nothing.dump()["cost_usd"] == "0"
 
 
-async def test_rules_that_were_waived_are_named():
+async def test_rules_that_were_waived_are_reported():
     """OpenRouter and Ollama say the role in every chunk."""
     late = [event.replace(b'{"content":"b"}', b'{"role":"assistant","content":"b"}') for event in events("a", "b")]
 

@@ -131,7 +131,7 @@ async def test_clients_think_before_they_ask_again():
 # Clients that are no good readers
 
 
-async def test_cancelling_clients_go_away_and_are_no_errors():
+async def test_cancelled_requests_are_no_errors():
     left = trio.Event()
 
     async def serve(stream, head):
@@ -299,7 +299,7 @@ async def test_a_burst_is_planned_for_one_instant_and_its_spread_is_reported():
 # TLS
 
 
-async def test_tls_is_spoken_and_a_certificate_that_is_not_trusted_is_named(certificate, monkeypatch):
+async def test_tls_is_spoken_and_a_certificate_that_is_not_trusted_is_reported(certificate, monkeypatch):
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(*certificate)
     async with serving(quick, tls) as url:
@@ -351,7 +351,7 @@ async def test_texts_of_the_server_in_reports_contain_no_credential():
     assert [output for output in outputs if "sk-secre" in output] == []
 
 
-async def test_numbers_that_no_answer_can_have_are_not_taken_for_counts():
+async def test_numbers_that_no_answer_can_have_are_not_mistaken_for_counts():
     """Neither sums nor speeds are made of them: a float holds no more than 1e308."""
     for number in (b"9" * 400, b"9" * 18, b"-5", b"1e308"):
 

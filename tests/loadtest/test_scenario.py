@@ -240,7 +240,7 @@ requests:
         assert said in found, wrong
 
 
-def test_a_trace_takes_the_place_of_a_rate(tmp_path):
+def test_a_trace_replaces_a_rate(tmp_path):
     path = tmp_path / "azure.csv"
     rows = "".join(f"2024-05-10 00:00:{second:02}.5000000,100,10\n" for second in range(0, 20, 2))
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)

@@ -92,7 +92,7 @@ def test_a_lower_load_that_failed_is_run_once_more_with_the_higher_one_that_held
     assert next_trial(RATES, still) == Trial(5, "climb")  # below the lowest that failed
 
 
-def test_a_pause_on_the_way_up_is_not_taken_for_the_limit():
+def test_a_pause_on_the_way_up_is_not_mistaken_for_the_limit():
     paused: list[float] = []
 
     def pausing(trial: Trial) -> Verdict:

@@ -111,7 +111,7 @@ async def test_the_greatest_rate_that_was_to_be_tried_is_at_least_the_answer(aut
     assert "at least 4 requests per second" in run.search.answer
 
 
-async def test_a_search_that_is_interrupted_says_nothing_of_how_its_steps_end(autojump_clock):
+async def test_an_interrupted_search_does_not_judge_its_unfinished_step(autojump_clock):
     run, _ = simulate(EIGHT)
 
     async def cut(plan, target, watch=watch_nothing):

@@ -127,7 +127,7 @@ TRACE = """{"timestamp": 0, "input_length": 1200, "output_length": 50, "hash_ids
 """
 
 
-def test_a_trace_says_how_long_prompts_are_and_what_they_share(tmp_path):
+def test_a_trace_sets_the_lengths_and_shared_prefixes_of_prompts(tmp_path):
     """Equal names of blocks at equal places are 512 equal tokens (https://github.com/kvcache-ai/Mooncake)."""
     path = tmp_path / "t.jsonl"
     path.write_text(TRACE)
@@ -180,7 +180,7 @@ def test_a_shuffled_file_is_sent_whole_in_each_round_and_alike_with_one_seed(own
     assert first == prompts(scenario, number=50)
 
 
-def test_bodies_of_a_file_go_to_their_own_api_with_nothing_but_their_model_changed(own):
+def test_bodies_of_a_file_are_sent_with_only_the_model_changed(own):
     lines = (
         {"model": "theirs", "messages": [{"role": "user", "content": "Hi"}], "stream": True, "max_tokens": 4},
         {"model": "theirs", "input": "Hi", "temperature": 0.20},

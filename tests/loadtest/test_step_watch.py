@@ -60,7 +60,7 @@ def test_even_arrivals_just_above_capacity_pile_up_and_just_below_do_not():
     assert watched(EIGHT, 15.8)[0] == 1
 
 
-def test_a_step_below_capacity_is_hardly_ever_taken_for_one_above():
+def test_a_step_below_capacity_is_hardly_ever_mistaken_for_one_above():
     for service in (constant, spread):
         queue = SimulatedQueue(8, service)
         wrong = sum(watched(queue, 13, seed)[0] < 1 for seed in range(150))

@@ -114,7 +114,7 @@ def test_too_wide_tables_are_printed_one_below_the_other():
     assert [len(line) <= COLUMNS for line in wrap_line("  " + LONG * 3, most=2)] == [True, True]
 
 
-def test_streams_that_come_all_at_their_end_are_named():
+def test_streams_that_arrive_only_at_their_end_are_reported():
     """A time to the first token as long as the answer: something held it back (modelscope/evalscope#413)."""
     held = exchange_record(contents=(1.4989,) * 20, first_output=1.4989)
     one_event = exchange_record(contents=(1.499,), first_output=1.499, tokens=AnswerTokens(5, 300))

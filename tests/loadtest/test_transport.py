@@ -16,7 +16,7 @@ from tests.support.load_servers import answer, serving
 from tests.support.timed_wire import TakenAnswer, connection_ends
 
 
-async def test_a_large_request_goes_out_in_pieces_between_which_others_have_their_turn():
+async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
     """Else the streams beside it would be measured late (vllm-project/vllm#39963)."""
     near, far = connection_ends()
     turns = 0
@@ -150,7 +150,7 @@ async def test_answers_come_through_tls(certificate):
         connections.close()
 
 
-async def test_a_server_that_agrees_on_no_http_2_is_named(certificate):
+async def test_a_server_that_agrees_on_no_http_2_is_reported(certificate):
     server, client = tls_of(certificate)
 
     async with serving(lambda stream, head: answer(stream, "x"), server) as url:
@@ -163,7 +163,7 @@ async def test_a_server_that_agrees_on_no_http_2_is_named(certificate):
     )
 
 
-async def test_a_server_without_tls_is_named():
+async def test_a_server_without_tls_is_reported():
     async def serve(stream):
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -63,7 +63,7 @@ SDKS: dict[str, Any] = {
 @pytest.mark.parametrize("by_sdk", [False, True], ids=["as it came", "by its SDK"])
 @pytest.mark.parametrize("target", OLDER)
 @pytest.mark.parametrize("api", OLDER)
-def test_an_answer_that_comes_back_loses_nothing(api, target, by_sdk):
+def test_a_returned_answer_loses_nothing(api, target, by_sdk):
     answer = answered(api)
     if by_sdk:
         answer = dumped(SDKS[api].model_validate(answer))

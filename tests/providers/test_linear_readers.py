@@ -51,7 +51,7 @@ def test_every_api_has_rows():
     assert STREAMS.keys() == CODECS.keys()
 
 
-def test_a_stream_is_what_its_row_says():
+def test_a_stream_matches_its_row():
     for api, shape in ROWS:
         with case((api, shape)):
             events = read_stream(api, shape, 3)()
@@ -60,10 +60,10 @@ def test_a_stream_is_what_its_row_says():
 
 
 @each_row
-def test_reading_takes_steps_in_proportion(api, shape):
+def test_reading_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: read_stream(api, shape, n))
 
 
 @each_row
-def test_writing_takes_steps_in_proportion(api, shape):
+def test_writing_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: write_everywhere(api, shape, n))

@@ -82,7 +82,7 @@ def test_every_api_has_rows():
     assert REQUESTS.keys() == CODECS.keys()
 
 
-def test_a_request_is_what_its_row_says():
+def test_a_request_matches_its_row():
     for api, shape in ROWS:
         with case((api, shape)):
             CODECS[api].read_request(REQUESTS[api][shape](2))
@@ -90,10 +90,10 @@ def test_a_request_is_what_its_row_says():
 
 @pytest.mark.slow
 @each_row
-def test_translating_takes_steps_in_proportion(api, shape):
+def test_translating_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: translate_request(api, shape, n))
 
 
 @each_row
-def test_editing_takes_steps_in_proportion(api, shape):
+def test_editing_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: edit_request(api, shape, n))

@@ -87,7 +87,7 @@ LEVELS = (
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(api):
+def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_reported(api):
     """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479, liuw1535/antigravity2api-nodejs#149.
     Anthropic has no word for none, which it is told otherwise, and none for the least, which is its own lowest."""
     for reasoning, efforts, effort, named in LEVELS:

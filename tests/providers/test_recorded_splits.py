@@ -101,7 +101,7 @@ def test_cuts_at_random_give_the_same_events_and_bytes(stream: Stream, cuts: lis
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
-def test_the_byte_lane_forwards_every_byte_however_it_comes() -> None:
+def test_the_byte_lane_forwards_every_byte_in_any_framing() -> None:
     """An event that lacks its blank line at the end gets it."""
     for stream in (one for one in STREAMS if one.api in OLDER):
         with case((stream.key, stream.api)):

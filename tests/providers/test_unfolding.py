@@ -60,5 +60,5 @@ def test_long_arguments_pass_unchanged() -> None:
         ("free", "free"),
     ],
 )
-def test_free_text_is_taken_out_of_its_wrapping(arguments: str, text: str) -> None:
+def test_free_text_is_extracted_from_its_wrapping(arguments: str, text: str) -> None:
     assert unwrap_text(arguments) == text

@@ -91,7 +91,7 @@ def test_every_offset_of_one_and_of_two_cuts_gives_the_same_frames():
     assert split([bytes([byte]) for byte in b"".join(SAMPLE)]) == list(SAMPLE)
 
 
-def test_a_frame_comes_out_with_the_read_that_ends_it():
+def test_a_frame_is_returned_by_the_read_that_completes_it():
     splitter = FrameSplitter()
     first, second = SAMPLE[:2]
     assert splitter.feed(first[:-1]) == []
@@ -151,7 +151,7 @@ def test_a_frame_that_unfolds_to_too_much_is_refused():
 
 
 @pytest.mark.parametrize("size", [3, 50, 4096])
-def test_splitting_takes_work_in_proportion(size):
+def test_splitting_takes_linear_work(size):
     def small_frames(n: int) -> Work:
         data = SAMPLE[1] * n
         return lambda: split([data[at : at + size] for at in range(0, len(data), size)])

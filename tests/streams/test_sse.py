@@ -178,7 +178,7 @@ def test_an_event_name_that_is_no_utf8_does_not_raise():
     assert sse.parse(b"event: \xff\ndata: x\n\n") == ("\ufffd", b"x")
 
 
-def test_an_event_comes_out_with_the_read_that_ends_it():
+def test_an_event_is_returned_by_the_read_that_completes_it():
     splitter = sse.Splitter()
     assert splitter.feed(b"data: 1\n") == []
     assert splitter.feed(b"\ndata: 2\n\ndata:") == [b"data: 1\n\n", b"data: 2\n\n"]

@@ -101,7 +101,7 @@ def test_version():
         (["sevre"], "No such command"),
     ],
 )
-def test_a_wrong_command_line_is_a_2_and_says_why(arguments, says):
+def test_a_wrong_command_line_exits_with_2_and_a_reason(arguments, says):
     found = invoke(*arguments)
     assert found.returncode == 2
     assert says in found.stderr
@@ -124,7 +124,7 @@ def test_configurations_are_found_in_this_order(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "m"]], ids=lambda words: words[0])
-def test_no_configuration_says_what_was_looked_for(tmp_path, command):
+def test_a_missing_configuration_lists_the_searched_paths(tmp_path, command):
     found = invoke(*command, cwd=tmp_path)
     assert found.returncode == 1
     for words in ("$TRIGATE_CONFIG", "trigate.yaml, config.yaml, plano_config.yaml", "trigate serve --demo"):
@@ -139,7 +139,7 @@ def test_a_file_that_is_missing_is_not_replaced_by_another(folder):
     assert "gone.yaml: no such file (given by $TRIGATE_CONFIG)" in by_variable.stderr
 
 
-def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
+def test_a_config_from_a_pipe_is_read_once(folder):
     def through_a_pipe(*words: str) -> Finished:
         read, write = os.pipe()
         os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
@@ -218,7 +218,7 @@ def test_explain_shows_where_a_request_goes_and_no_secret(folder, model, api, ro
         assert secret not in found.stdout + found.stderr
 
 
-def test_explain_of_an_unknown_model_says_which_there_are(folder):
+def test_explain_of_an_unknown_model_lists_the_known_ones(folder):
     found = invoke("explain", "gpt-5", cwd=folder, env=ENV)
     assert (found.returncode, found.stdout) == (2, "")
     assert "'gpt-5' is not configured here" in found.stderr
@@ -395,7 +395,7 @@ _run(main)
 
 
 @pytest.mark.process
-def test_a_second_signal_ends_it_at_once():
+def test_a_second_signal_ends_it_immediately():
     with running_command("serve", "--demo", "--port", "0", "--pace", "60") as process:
         body = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         with Wire.connect(int(process.url.rpartition(":")[2])) as client:

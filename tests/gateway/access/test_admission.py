@@ -45,7 +45,7 @@ async def test_slots_reserved_before_a_reload_count_after_it_and_are_released_on
     assert (shares.taken["in_flight"], dict(shares.held)) == (0, {})
 
 
-async def test_a_turn_that_goes_on_without_its_request_takes_its_place_along():
+async def test_a_turn_that_outlives_its_request_keeps_its_slot():
     shares = Shares()
     async with trio.open_nursery() as nursery:
         scope = RequestScope(nursery, "req_1")

@@ -127,7 +127,7 @@ def test_seconds_left_returns_the_remaining_time_of_a_key():
     assert Authenticator(config()).seconds_left([("x-api-key", OLD)]) == math.inf
 
 
-def test_a_key_that_has_ended_still_goes_to_no_provider():
+def test_no_provider_gets_an_expired_key_of_this_gateway():
     over = at(END, {"name": "carol", "keys": [{"key": OLD, "until": "2040-01-31"}, {"key": NEW}]})
     own = next(entry for entry in config().entries if entry.passthrough_auth)
     with pytest.raises(GatewayError, match="x-trigate-key"):
@@ -187,7 +187,7 @@ def test_ends_that_are_near_or_over_are_warnings():
         [("x-trigate-key", ALICE), ("authorization", "Bearer sk-provider"), ("x-api-key", "sk-other")],
     ],
 )
-def test_a_key_is_taken_from_where_sdks_put_it(headers):
+def test_a_key_is_read_from_where_sdks_put_it(headers):
     assert KEYED.authenticate(tuple(headers)) == "alice"
 
 
@@ -226,7 +226,7 @@ def test_a_signature_of_awss_is_no_key_and_the_refusal_says_what_to_send():
     assert KEYED.authenticate((signed, ("x-trigate-key", ALICE))) == "alice"
 
 
-def test_without_client_keys_everybody_comes_in():
+def test_without_client_keys_everyone_is_admitted():
     assert Authenticator(config()).authenticate(()) is None
     assert Authenticator(config()).authenticate((("x-api-key", "anything"),)) is None
 

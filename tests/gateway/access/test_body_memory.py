@@ -80,7 +80,7 @@ def test_one_body_alone_always_fits():
     body.decode(64 * MIB, 200_000)
 
 
-def test_a_client_beyond_its_half_is_a_429_and_others_come_in():
+def test_a_client_beyond_its_half_gets_429_and_others_are_admitted():
     memory = HeldBytes()
     own = budget(memory, clients=2, bodies="10MiB")
     held(own, "c0")[0].hold(4 * MIB)

@@ -53,7 +53,7 @@ def test_without_keys_a_loopback_listener_answers_to_names_that_no_page_can_have
     assert refused({}, method, path) is None  # HTTP/1.0, which no browser speaks
 
 
-def test_a_server_that_does_not_say_where_a_connection_came_in_is_taken_for_loopback():
+def test_a_server_that_does_not_report_its_own_address_counts_as_loopback():
     """ASGI's ``client`` and ``server`` are optional (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
     guard = PageGuard(from_mapping(BARE), ())
     asgi = {"type": "http", "method": "GET", "path": "/v1/models"}
@@ -195,7 +195,7 @@ def test_the_live_view_answers_its_own_page_only(more):
     assert asked("/ui/events", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 403
 
 
-def test_a_link_leads_to_pages_for_people_alone():
+def test_links_lead_only_to_pages_for_people():
     link = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert refused(link, "GET", "/") is None
     assert refused(link, "GET", "/v1/responses/resp_1") == 403

@@ -59,7 +59,7 @@ def test_budgets_have_counters_of_their_own():
     assert all(len(key) == 16 for key in keys)
 
 
-def test_a_budget_for_runs_does_not_concern_what_is_none():
+def test_a_budget_for_runs_does_not_concern_other_requests():
     assert budget("5 usd/run").counter(NOON, None) is None
 
 

@@ -264,7 +264,7 @@ async def test_a_wrong_budget_of_a_request_is_refused_with_its_place(value):
         assert place.take_count() == 0
 
 
-async def test_all_that_could_come_is_reserved_where_that_is_configured():
+async def test_the_maximum_answer_is_reserved_where_configured():
     members = {"max_tokens": 30_000}
     async with providers(1) as [place], gateway(config([entry(place)], "5 usd/day")) as running:
         assert (await ask(running, **members)).status_code == 200

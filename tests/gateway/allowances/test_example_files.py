@@ -89,7 +89,7 @@ async def test_a_pool_spends_in_the_cloud_no_more_than_it_may():
             assert (cloud.take_count(), long.take_count()) == (1, 0)
 
 
-async def test_a_region_that_has_spent_its_budget_goes_nowhere_else():
+async def test_a_region_with_an_exhausted_budget_has_no_fallback_elsewhere():
     async with providers(2) as [europe, america]:
         names = {"eu-azure-1": europe, "eu-azure-2": europe, "us-openai": america, "us-anthropic": america}
         async with gateway(example("regions", names)) as running:

@@ -78,7 +78,7 @@ def test_a_refusal_without_room_for_another_run_says_what_to_do():
     assert (error.status, dict(error.headers)["retry-after"]) == (429, "60")
 
 
-def test_all_limits_that_are_violated_are_named_with_the_longest_wait():
+def test_all_limits_that_are_violated_are_reported_with_the_longest_wait():
     # maximhq/bifrost#3500
     agents = Holder("client_groups", "agents")
     of_group = allowances(RateLimits(concurrent=20), agents)["concurrent"]

@@ -70,7 +70,7 @@ async def test_the_same_request_is_answered_from_the_cache_byte_for_byte():
             assert again.headers["x-trigate-target"] == first.headers["x-trigate-target"], case
 
 
-async def test_a_hit_takes_no_tokens_and_says_what_it_saved():
+async def test_a_hit_consumes_no_tokens_and_reports_its_savings():
     """BerriAI/litellm#39057, theopenco/llmgateway#2518"""
     async with staged(entries=({"price": {"input": 1, "output": 10}},)) as stage:
         for stream in (False, True):

@@ -171,7 +171,7 @@ def test_imported_keys_rotate_in_the_storage(keys, tmp_path):
     assert len(clients(tmp_path)["alice"].keys) == 2
 
 
-def test_clients_of_the_same_file_go_before_until_they_are_taken_out(keys, tmp_path):
+def test_clients_in_the_file_have_precedence_until_removed(keys, tmp_path):
     done = keys("import", str(tmp_path / "c.yaml"), client_keys=[{"name": "boss", "sha256": "b" * 64}])
     assert "still lists boss, and the file has precedence" in " ".join(done.stderr.split())
     assert row(keys, "boss")["from"] == "file"
@@ -214,7 +214,7 @@ def test_keys_in_variables_and_files_stay_where_they_are(keys, tmp_path, key):
     assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss", "alice"]
 
 
-def test_named_clients_alone_are_taken(keys, tmp_path):
+def test_only_the_listed_clients_are_imported(keys, tmp_path):
     file = tmp_path / "in.yaml"
     file.write_text(yaml.safe_dump({"client_keys": [{"name": n, "sha256": n * 64} for n in ("1", "2", "3")]}))
     good(keys("import", str(file), "1", "3"))

@@ -128,7 +128,7 @@ def test_the_own_config_is_taken_next_to_a_file_of_another_program(home, capsys)
     assert "demo" not in capsys.readouterr().err
 
 
-def test_a_bad_config_is_not_taken_for_none(home, capsys):
+def test_a_bad_config_is_not_mistaken_for_none(home, capsys):
     (home / "trigate.yaml").write_text("version: v0.3.0\nmodel_providers: []\n")
     assert connect("claude", ConnectOptions()) == 1
     assert "model_providers: the list is empty" in capsys.readouterr().err
@@ -269,7 +269,7 @@ def test_connect_leaves_a_file_that_it_cannot_merge_unchanged(home, capsys, file
     assert [one for one in path.parent.iterdir() if one.is_file()] == [path]
 
 
-def test_a_key_goes_into_a_file_for_its_owner_alone_and_is_never_shown(home, capsys, monkeypatch):
+def test_a_key_is_written_to_a_private_file_and_never_shown(home, capsys, monkeypatch):
     (home / "trigate.yaml").write_text(CONFIG + KEYS)
     assert connect("claude", ConnectOptions(write=True)) == 2
     assert f"set {KEY_VARIABLE}" in capsys.readouterr().err

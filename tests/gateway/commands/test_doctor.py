@@ -185,7 +185,7 @@ def test_an_entry_for_the_clients_own_keys_is_left_out(doctor):
     assert (status, set(states(found).values())) == (0, {"skipped"})
 
 
-def test_models_are_taken_from_the_command_line_or_from_the_config(upstream, doctor):
+def test_models_are_read_from_the_command_line_or_from_the_config(upstream, doctor):
     entries = [provider("p/one", upstream.url), provider("groq/*", upstream.url)]
     upstream.script(*[TEXT] * 12)
     _, found, _ = doctor(entries)

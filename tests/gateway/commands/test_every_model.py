@@ -45,7 +45,7 @@ def test_every_model_for_conversations_has_its_window_and_its_price(home):
     assert found["mine"]["cost"] == {"input": 2.0, "output": 8.0, "cache_read": 0.5}
 
 
-def test_a_model_that_is_named_comes_with_all_others(home):
+def test_a_chosen_model_is_listed_with_all_others(home):
     (home / "trigate.yaml").write_text(CONFIG)
     assert connect("opencode", ConnectOptions(write=True, model="mine")) == 0
     text = json.loads((home / ".config/opencode/opencode.json").read_text())
@@ -66,7 +66,7 @@ def test_additions_to_a_client_models_settings_stay(home):
     assert json.loads(file.read_text()) == before
 
 
-def test_a_gateway_that_runs_says_what_it_serves(home, upstream):
+def test_a_running_gateway_reports_its_models(home, upstream):
     entries = [
         {"model": "openai/gpt-5-mini", "access_key": "k", "base_url": upstream.url},
         {"model": "vllm/ours", "base_url": upstream.url, "quirks": {"context_window": 32768, "max_output": 4096}},

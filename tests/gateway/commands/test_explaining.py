@@ -159,7 +159,7 @@ def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
 # Against a gateway that runs
 
 
-def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, upstream):
+def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys, upstream):
     upstream.script(Raw(429, (("retry-after", "20"),), (b"{}",)), Script(text="ok"))
     port = free_port()
     entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
@@ -285,7 +285,7 @@ def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
     assert "has no client key 'alicia'" in capsys.readouterr().err
 
 
-def test_a_gateway_that_runs_says_how_much_of_them_is_used(limited):
+def test_a_running_gateway_reports_the_usage_of_limits(limited):
     said = limited(1_000_000, (200,))
     assert "client_keys.alice: 20 usd/day, 0.1500006 usd of 20 usd used (1%)" in said
     assert "client_groups.team: 5 usd/run, counted per run" in said

@@ -214,7 +214,7 @@ def test_init_queries_no_other_machine(host):
     assert local({"OLLAMA_HOST": host}) is None
 
 
-def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
+def test_an_existing_file_is_overwritten_only_with_force(tmp_path):
     (tmp_path / "trigate.yaml").write_text("mine")
     found = invoke("init", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert (found.returncode, found.stdout) == (1, "")

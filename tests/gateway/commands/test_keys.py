@@ -88,7 +88,7 @@ def test_invalid_keys_commands_fail_with_advice(keys, args, says):
 
 
 @pytest.mark.parametrize("storage", [None, {"type": "memory"}])
-def test_without_a_place_for_keys_it_says_which_to_give(keys, storage):
+def test_without_a_key_storage_the_error_names_the_setting(keys, storage):
     said = refused(keys("list", state_storage=storage, stored_keys=None))
     assert "`type: sqlite`" in said
     assert "`stored_keys: true`" in said

@@ -68,7 +68,7 @@ def test_the_line_is_right_whatever_ends_lines(lint):
         assert lint(ROLES.replace(b"\n", end))[1].startswith("answer.sse:3:")
 
 
-def test_tolerant_says_what_it_waived(lint):
+def test_tolerant_lists_the_waived_rules(lint):
     status, out, _ = lint(ROLES, tolerant=True)
     assert status == 0
     assert "waived   chat.role.once" in out

@@ -555,7 +555,7 @@ def test_a_server_that_needs_no_key_gets_no_variable_for_one(prefix):
     assert config.warnings == ()
 
 
-def test_the_optional_key_of_a_server_is_named():
+def test_the_optional_key_of_a_server_is_reported():
     _, text, _ = convert_file(item("m", "hosted_vllm/x", api_base="http://h:1/v1"))
     assert "# if HOSTED_VLLM_API_KEY was set for LiteLLM, add access_key: $HOSTED_VLLM_API_KEY" in text
 
@@ -715,7 +715,7 @@ def test_default_fallbacks_are_for_models_of_the_same_kind(settings, other):
     assert imported({"model_list": models, "litellm_settings": settings}).losses == []
 
 
-def test_a_fallback_to_another_kind_of_model_is_named():
+def test_a_fallback_to_another_kind_of_model_is_reported():
     models = [item("m", "openai/m"), EMBEDDER, item("f", "openai/text-embedding-3-large")]
     found = imported({"model_list": models, "router_settings": {"fallbacks": [{"e": ["m", "f"]}]}})
     assert [loss.what for loss in found.losses] == ["fallbacks from e to m", "fallbacks from e to f"]
@@ -763,7 +763,7 @@ def test_a_missing_name_that_a_wildcard_serves_is_a_loss_of_protection(lost):
     assert loss.why.startswith("they go to anthropic/claude-")
 
 
-def test_a_missing_name_that_nothing_serves_is_named_once():
+def test_a_missing_name_that_nothing_serves_is_reported_once():
     found = imported({"model_list": [item("own", "bedrock/x"), item("anthropic/*", "anthropic/*")]})
     assert [loss.what for loss in found.losses] == ["own (bedrock/x)"]
 

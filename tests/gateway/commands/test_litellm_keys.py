@@ -274,7 +274,7 @@ def test_two_teams_of_one_name_are_two_groups():
         ({"rpm_limit": 0.5}, Group.PROTECTION),
     ],
 )
-def test_limits_of_a_team_that_have_no_counterpart_are_named(column, group):
+def test_limits_of_a_team_that_have_no_counterpart_are_reported(column, group):
     result = exported(teams=[{**TEAM, **column}], team_id="t-1")
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, f"{next(iter(column))} of the team red")]
 

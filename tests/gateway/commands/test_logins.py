@@ -42,7 +42,7 @@ def test_claude_gets_the_address_and_nothing_in_place_of_its_login(home):
     assert not (home / ".claude/settings.json").exists()
 
 
-def test_a_login_takes_the_place_of_the_gateways_key_and_models(home):
+def test_a_login_replaces_the_gateways_key_and_models(home):
     configured(home)
     assert connect("claude", ConnectOptions(write=True, model="claude-opus-4-1")) == 0
     assert connect("claude", with_login(write=True)) == 0

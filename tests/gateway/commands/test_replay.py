@@ -26,7 +26,7 @@ def test_replay_refuses_an_invalid_address(url):
         ("https://host/prefix/v1/messages", "https://host/prefix/v1/messages"),
     ],
 )
-def test_a_server_is_named_with_or_without_the_path(url, address):
+def test_a_server_is_reported_with_or_without_the_path(url, address):
     assert address_of(url, "messages") == address
 
 

@@ -70,7 +70,7 @@ def test_undo_restores_an_unchanged_file_byte_for_byte(home, capsys, name, write
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_was_not_there_goes(home, capsys, name):
+def test_a_file_that_did_not_exist_before_is_deleted(home, capsys, name):
     write(name)
     write(name, "other")
     assert undo(name) == 0
@@ -140,7 +140,7 @@ def test_undo_keeps_values_changed_since(home, capsys):
     assert "env.ANTHROPIC_BASE_URL stays" not in out
 
 
-def test_a_change_between_two_writes_is_what_comes_back(home):
+def test_undo_restores_a_change_between_two_writes(home):
     path = home / ".codex/config.toml"
     put(path, 'model = "first"\n')
     write("codex", "one")

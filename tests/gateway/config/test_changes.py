@@ -133,7 +133,7 @@ def test_each_change_has_its_words(path, value, lines):
     assert said(setting(path, value)) == lines
 
 
-def test_a_route_that_becomes_the_default_is_named():
+def test_a_route_that_becomes_the_default_is_reported():
     def change(content):
         content["model_providers"][0]["default"] = False
         content["model_aliases"]["pair"]["default"] = True
@@ -141,7 +141,7 @@ def test_a_route_that_becomes_the_default_is_named():
     assert said(change) == ["~ default model: openai/gpt-4o → pair"]
 
 
-def test_a_model_that_is_added_and_one_that_is_removed_are_named():
+def test_a_model_that_is_added_and_one_that_is_removed_are_reported():
     def change(content):
         content["model_providers"][1] = {"model": "anthropic/claude-x", "name": "claude", "access_key": "sk-new"}
 
@@ -182,13 +182,13 @@ def files(tmp_path):
 
 @pytest.mark.parametrize("order", [("--diff", "old.yaml", "trigate.yaml"), ("trigate.yaml", "--diff", "old.yaml"),
                                    ("--diff", "old.yaml")], ids=" ".join)  # fmt: skip
-def test_the_command_says_it_and_leaves_as_diff_does(files, order):
+def test_the_command_prints_changes_and_exits_like_diff(files, order):
     found = invoke("check", *order, cwd=files, env={"NEW_KEY": "sk-new"})
     assert found.returncode == 1, found.stderr
     assert found.stdout == "~ model openai/gpt-4o: access_key changed\n"
 
 
-def test_the_command_says_nothing_where_nothing_would_change(files):
+def test_the_command_prints_nothing_without_changes(files):
     found = invoke("check", "old.yaml", "--diff", "old.yaml", cwd=files)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 

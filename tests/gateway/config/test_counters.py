@@ -84,7 +84,7 @@ def test_another_store_needs_a_restart_and_shows_no_secret():
     assert "hunter22" not in repr(old.counters)
 
 
-def test_a_package_that_is_missing_is_named(monkeypatch):
+def test_a_package_that_is_missing_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "coredis", None)
     monkeypatch.delitem(sys.modules, "gateway.counters.redis", raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'trigate\[redis\]'"):

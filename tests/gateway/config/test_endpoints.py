@@ -43,7 +43,7 @@ def test_a_vendor_gets_an_endpoint_that_its_row_lacks_and_loses_one():
     assert url(found, "embeddings") == "https://api.groq.com/openai/v1/embeddings"
 
 
-def test_a_provider_of_the_files_own_says_it_for_its_entries():
+def test_a_configured_provider_sets_endpoints_for_its_entries():
     acme = {"base_url": "http://h/api", "endpoints": {"score": "/score", "embeddings": "/e"}}
     found = entry({"acme": acme}, model="acme/m", endpoints={"embeddings": "/mine"})
     assert (url(found, "score"), url(found, "embeddings")) == ("http://h/api/score", "http://h/api/mine")

@@ -33,7 +33,7 @@ def test_a_listener_without_authentication_counts_as_exposed(listener, open):
     assert not config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]).exposed
 
 
-def test_a_unix_socket_is_for_its_own_user_unless_the_file_says_otherwise():
+def test_a_unix_socket_is_private_unless_the_file_sets_a_mode():
     one, other = config({"socket": "a.sock"}, {"name": "b", "socket": "b.sock", "mode": "0666"}).listeners
     assert (one.socket, one.mode, one.place) == (Path("a.sock"), 0o600, "a.sock")
     assert other.mode == 0o666

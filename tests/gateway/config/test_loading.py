@@ -440,7 +440,7 @@ def test_a_connection_string_is_a_url_or_parameters(text):
         ("dbname=d", False),
     ],
 )
-def test_a_connection_to_another_machine_that_says_nothing_of_encryption_is_a_warning(text, warned):
+def test_a_remote_connection_without_an_encryption_setting_is_a_warning(text, warned):
     """libpq's default is ``prefer`` (https://www.postgresql.org/docs/current/libpq-ssl.html): no protection at all."""
     warnings = from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text})).warnings
     assert any("sslmode" in warning for warning in warnings) is warned
@@ -772,7 +772,7 @@ def test_all_mistakes_are_shown_together_in_the_order_of_the_file(refused):
     assert [line.partition(":")[0] for line in found] == ["1", "2", "5", "6", "8", "9", "10"]
 
 
-def test_every_missing_variable_is_named_with_its_place(refused):
+def test_every_missing_variable_is_reported_with_its_place(refused):
     found = refused(
         HEAD + "model_providers:\n"
         "  - {model: openai/a, access_key: $FIRST}\n"
@@ -876,7 +876,7 @@ def test_the_advice_says_how_a_key_ends(place, key):
      ("cost_per_token", "set a price in the model's entry, in dollars"),
      ("drain_delai", "did you mean drain_delay?")],
 )  # fmt: skip
-def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, says):
+def test_a_word_in_an_unknown_key_leads_to_advice(refused, key, says):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
     assert f"{key}: unknown key; {says}" in found
 

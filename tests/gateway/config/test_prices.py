@@ -126,7 +126,7 @@ def test_the_price_of_one_token_is_probably_not_meant():
 
 
 @pytest.mark.parametrize(("key", "word"), [("unpriced", "allow"), ("unpriced", "refuse")])
-def test_whether_models_without_a_price_are_asked(key: str, word: str):
+def test_models_without_a_price_are_queried_or_skipped(key: str, word: str):
     assert getattr(config(entry("openai/gpt-5"), **{key: word}), key) == word
 
 
@@ -139,7 +139,7 @@ ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry(
 # BerriAI/litellm#10598, #12337, #21023
 
 
-def test_a_model_without_a_price_under_a_clients_budget_is_named():
+def test_a_model_without_a_price_under_a_clients_budget_is_reported():
     found = list(unpriced(budgeted(config(*ENTRIES))))
     assert [one.found for one in found] == [
         "vllm/qwen has no price, but client_groups.search has a budget of 20 usd/day",

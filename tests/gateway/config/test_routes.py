@@ -450,7 +450,7 @@ def test_unlikely_route_settings_are_warnings(tmp_path, route, warnings):
     assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True)), found
 
 
-def test_a_choice_by_price_says_who_has_none(read):
+def test_a_choice_by_price_reports_targets_without_a_price(read):
     text = "  - {model: vllm/x, base_url: 'http://h/v1'}\nmodel_aliases: {r: {targets: [[a, x]], balance: cheapest}}\n"
     config = read(text)
     assert config.routes["r"].balance == "cheapest"

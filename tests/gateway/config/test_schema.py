@@ -335,7 +335,7 @@ def test_each_key_takes_the_values_that_check_takes(place):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_it_refuses_what_is_no_matter_of_types(change, what):
+def test_the_schema_rejects_more_than_wrong_types(change, what):
     content = {**FULL, **change}
     assert not VALIDATOR.is_valid(content), what
     assert not good(content)

@@ -31,7 +31,7 @@ def sign_in(*args: str, **more: Any) -> Any:
     return of(*args, **more).entries[0].sign_in
 
 
-def test_a_word_is_enough_and_a_mapping_says_more():
+def test_a_word_and_a_mapping_are_accepted():
     assert sign_in(sign_in="aws") == sign_in(sign_in={"type": "aws"}) == AwsSignIn()
     role = sign_in(
         sign_in={"type": "aws", "region": "eu-west-1", "profile": "p", "role_arn": "arn", "external_id": "e"}
@@ -112,7 +112,7 @@ def test_mistakes_in_sign_ins_are_reported_with_their_path_and_without_secrets()
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_without_its_package_the_entry_its_line_and_what_to_install_are_named(name, monkeypatch, tmp_path):
+def test_without_its_package_the_entry_its_line_and_what_to_install_are_reported(name, monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     file = tmp_path / "trigate.yaml"
     file.write_text(

@@ -53,7 +53,7 @@ def test_before_the_keys_are_read_no_key_is_rejected_as_wrong():
     assert filed.authenticate(SHOWN) == "boss"
 
 
-def test_a_stored_client_may_what_its_item_says():
+def test_a_stored_client_has_the_permissions_of_its_item():
     authenticator = Authenticator(beside(config(), models=["a"]))
     assert authenticator.authenticate(SHOWN) == "ci"
     assert authenticator.allowed("ci", ["a", "b"]) == {"a"}
@@ -106,7 +106,7 @@ def test_a_key_whose_group_was_removed_is_refused():
     assert "no group" in stored_clients([item], config()).refused["ci"]
 
 
-def test_they_take_the_place_of_those_before_and_leave_the_files_alone():
+def test_they_replace_those_before_and_leave_the_files_alone():
     file = config(client_keys=[{"name": "boss", "key": "another-key-0123456789"}])
     once = stored_clients([read_item("ci", ACCEPTED)], file).beside(file)
     again = stored_clients([read_item("cd", ACCEPTED)], once).beside(once)
@@ -114,7 +114,7 @@ def test_they_take_the_place_of_those_before_and_leave_the_files_alone():
     assert stored_clients([], again).beside(again).client_keys == file.client_keys
 
 
-def test_a_reload_says_that_stored_keys_count_or_do_not():
+def test_a_reload_logs_whether_stored_keys_are_accepted():
     said = [str(change) for change in changes(config(stored_keys=False), config())]
     assert said == [
         "~ client_keys: a key is now required",

@@ -34,7 +34,7 @@ lists = st.lists(objects, max_size=4)
 
 @settings(max_examples=examples(40))
 @given(texts, lists, lists)
-def test_a_turn_comes_back(status, input, output):
+def test_a_turn_survives_a_round_trip(status, input, output):
     turn = read_turn(turn_body(status, input, output))
     assert turn == StoredTurn(tuple(input), tuple(output), status)
     assert list(turn.items) == input + output
@@ -57,7 +57,7 @@ def test_the_rest_of_a_response_comes_back_and_of_its_output_the_place(response,
 
 @settings(max_examples=examples(40))
 @given(st.integers(0, 2**40), objects, st.none() | texts)
-def test_a_conversation_comes_back(created_at, metadata, head):
+def test_a_conversation_survives_a_round_trip(created_at, metadata, head):
     conversation = StoredConversation(created_at, metadata, head)
     assert read_conversation(conversation_body(conversation)) == conversation
 

@@ -76,7 +76,7 @@ async def test_a_turn_that_a_provider_keeps_pins_the_next_to_the_one_that_answer
     assert entries(found) == ["second"]
 
 
-async def test_a_stored_turn_goes_only_to_its_provider_even_among_others(store):
+async def test_a_stored_turn_is_sent_only_to_its_provider(store):
     await ProviderTurn(store, "alice", "first").persist_whole(b"", ANSWER)
     found = await responses(store, "chat", "first", owner="alice", previous_response_id="resp_1")
     assert (entries(found), lanes(found)) == (["first"], {"byte"})

@@ -390,7 +390,7 @@ def without_nulls(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("api", OLDER)
-async def test_thinking_goes_back_to_who_thought_it(api):
+async def test_thinking_is_returned_to_its_author(api):
     store = shelf()
     target = resolved(f"on-{api}")
     id = (await stream(await recalled(store, asked(HELLO), target=target), FULL, api)).message.id

@@ -144,7 +144,7 @@ async def test_a_run_that_ended_begins_again(memory):
         clock[0] += 90_000.0
 
 
-async def test_any_number_of_debits_is_one_step(amounts):
+async def test_several_debits_are_one_step(amounts):
     counters = WorkerCounters(amounts)
     debits = tuple(Debit(RateCounter(key(f"r{number}"), "r", 10, 1.0, 10), 1) for number in range(12))
     assert not await counters.reserve([Claim("many", debits)])

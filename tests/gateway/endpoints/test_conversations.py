@@ -77,7 +77,7 @@ async def test_a_conversation_may_begin_empty(store, body):
         assert len(added.data) == 1
 
 
-async def test_items_are_added_listed_read_and_taken_out(store):
+async def test_items_are_added_listed_read_and_removed(store):
     async with serving(store) as served, served.client() as client:
         id = (await client.conversations.create(items=[{"role": "user", "content": "one"}])).id
         added = await client.conversations.items.create(
@@ -334,7 +334,7 @@ class Crowded(MemoryStore):
         await super().put(nodes, expect)
 
 
-async def test_a_conversation_that_others_never_leave_alone_is_a_409(monkeypatch):
+async def test_a_conversation_that_others_keep_changing_is_a_409(monkeypatch):
     monkeypatch.setattr(conversations, "LONGEST", 0.0)
     store = Crowded(*ROOM)
     id = await begun(store, "Hi")

@@ -114,7 +114,7 @@ async def test_missing_objects_and_those_of_another_key_get_the_same_404(store, 
         ("/input_items?after=msg_unknown", "after"),
     ],
 )
-async def test_a_wrong_query_is_named(store, path, param):
+async def test_a_wrong_query_is_reported(store, path, param):
     id = (await store_turn(store, [message("Hi")]))["id"]
     async with serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{id}{path}")
@@ -225,7 +225,7 @@ async def test_a_response_that_cannot_be_cancelled_is_a_400(store, status, more,
     assert (caught.value.body["message"], caught.value.param) == (message, "response_id")
 
 
-async def test_a_running_turn_that_is_deleted_does_not_come_back(store):
+async def test_a_running_turn_stays_deleted(store):
     async with running(store) as (turns, turn), serving(store, turns) as served, served.client() as client:
         await client.responses.delete(turn.id)
         await turns.finish()

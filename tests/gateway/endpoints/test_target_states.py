@@ -37,7 +37,7 @@ async def test_readyz_lists_the_state_reason_and_end_for_each_target():
         assert PROVIDER_KEY not in answer.text
 
 
-async def test_readyz_is_verbose_for_those_alone_who_may_see_what_concerns_all():
+async def test_readyz_is_verbose_only_for_holders_of_the_operator_key():
     async with gateway(client_keys=KEYS) as running:
         found = [await running.get("/readyz?verbose", key) for key in (None, LIMITED, OPERATOR)]
         assert [answer.status_code for answer in found] == [401, 403, 200]

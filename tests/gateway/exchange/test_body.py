@@ -211,7 +211,7 @@ async def test_openings_without_end_do_not_gather():
 
 
 @pytest.mark.usefixtures("way")
-async def test_no_ping_falls_into_an_event_that_goes_out_in_pieces(autojump_clock):
+async def test_no_ping_splits_an_event_that_is_sent_in_pieces(autojump_clock):
     """The client takes a piece every 10 s, and a keep-alive is due every 3."""
     large = content(3 * MIB)
     stream = Stream(OPENING + FIRST, large, *REST, keep_alive=3)

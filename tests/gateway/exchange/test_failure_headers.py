@@ -248,7 +248,7 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
     assert found == {FIRST[0] if of_first else SECOND[0]}
 
 
-async def test_a_good_response_after_a_fallback_has_its_own_headers_alone():
+async def test_a_response_after_a_fallback_has_only_its_own_headers():
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.json["model"] == "a":
             return json_answer({"error": {"message": "no"}}, 429, FIRST)

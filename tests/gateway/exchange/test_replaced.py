@@ -3,7 +3,7 @@
 from gateway.exchange.service import Replaced
 
 
-def test_one_hears_of_what_concerns_it_alone():
+def test_each_subscriber_gets_only_its_own_events():
     replaced = Replaced()
     alice, bob, nobody = map(replaced.of, ("alice", "bob", None))
     replaced.set_for(["alice", "somebody who waits for nothing"])

@@ -331,7 +331,7 @@ CIRCUITS = st.builds(
 
 
 @given(CIRCUITS)
-def test_a_state_goes_through_a_row_of_64_bytes(circuit):
+def test_a_state_survives_a_row_of_64_bytes(circuit):
     row = circuit.pack()
     assert len(row) == SIZE <= 64
     assert Circuit.unpack(row) == circuit

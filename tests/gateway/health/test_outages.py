@@ -99,7 +99,7 @@ async def test_a_rate_limit_lasts_exactly_as_stated():
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_one_request_is_the_trial_and_the_others_go_elsewhere(stream):
+async def test_one_request_is_the_trial_and_the_others_use_other_targets(stream):
     """Also those that have come at the same moment."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "quota")

@@ -318,7 +318,7 @@ async def test_a_single_client_s_repeated_request_proves_nothing(keys):
 
 @pytest.mark.parametrize("keys", [(), (ANN,), (ANN, BOB)], ids=["no keys", "one key", "two keys"])
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
-async def test_a_passed_websocket_says_nothing_about_its_target(keys, status):
+async def test_a_passed_websocket_does_not_affect_its_targets_health(keys, status):
     """Its path is the client's own, and may not exist."""
     async with scene(keys=keys) as at:
         at.a.failing = Failing(status, headers=(("retry-after", "60"),))
@@ -332,7 +332,7 @@ async def test_a_passed_websocket_says_nothing_about_its_target(keys, status):
 
 
 @pytest.mark.parametrize("path", ["responses", "anything/else", "models/x"])
-async def test_a_passed_request_says_nothing_about_its_target(path):
+async def test_a_passed_request_does_not_affect_its_targets_health(path):
     async with scene(keys=()) as at:
         for failing in FAILURES.values():
             at.a.failing, at.a.everybody = failing, True

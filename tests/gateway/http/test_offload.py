@@ -20,7 +20,7 @@ async def test_large_work_runs_in_another_thread():
     assert await offload(LARGE + 1, threading.get_ident) != threading.get_ident()
 
 
-async def test_arguments_and_errors_go_through():
+async def test_arguments_and_errors_are_passed_on():
     assert await offload(LARGE + 1, divmod, 7, 2) == (3, 1)
     with pytest.raises(RecursionError, match="deep"):
         await offload(LARGE + 1, _raise, RecursionError("deep"))

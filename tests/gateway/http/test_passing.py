@@ -216,7 +216,7 @@ def test_a_forbidden_pass_header_is_a_mistake_with_the_reason(name, words):
 PATH = "/v1beta/models/m:generateContent"
 
 
-def test_a_key_in_the_query_is_a_header_to_all_who_come_after():
+def test_a_key_in_the_query_becomes_a_header():
     assert with_key_in_header(b"alt=sse&key=sk%2D1&x=y", [(b"host", b"h")]) == (
         b"alt=sse&x=y", [(b"host", b"h"), (b"x-goog-api-key", b"sk-1")],
     )  # fmt: skip

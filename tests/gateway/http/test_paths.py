@@ -109,7 +109,7 @@ def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     assert told.endswith("not its Azure class")
 
 
-def test_both_base_urls_are_named_where_a_path_begins_otherwise():
+def test_both_base_urls_are_reported_where_a_path_begins_otherwise():
     assert base_urls("/v1/embeddings", ORIGIN) == ""
     assert f"{ORIGIN}/v1 for OpenAI's" in base_urls("/api/chat", ORIGIN)
 

@@ -26,7 +26,7 @@ async def test_a_write_is_bounded():
     assert [len(part) async for part in ChannelBody(receive)] == [MAX_WRITE, MAX_WRITE, MAX_WRITE // 2]
 
 
-async def test_a_body_that_is_cut_gives_what_is_queued_and_then_raises():
+async def test_a_truncated_body_returns_queued_bytes_and_then_raises():
     send, receive = trio.open_memory_channel[bytes](10)
     body = ChannelBody(receive)
     await send.send(b"a")

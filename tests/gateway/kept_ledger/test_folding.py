@@ -112,7 +112,7 @@ async def test_unknown_model_names_share_one_row_a_day(table):
     await table.aclose()
 
 
-async def test_sums_go_when_they_are_old(table):
+async def test_old_sums_are_deleted(table):
     await table.add(list(enumerate(line(attempt(1), began=AT + place * DAY) for place in range(30))))
     await table.shrink(0, 3)
     await table.shrink(AT + 20 * DAY, 3)

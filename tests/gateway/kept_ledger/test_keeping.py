@@ -107,7 +107,7 @@ async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
     await kept.finish()
 
 
-async def test_a_line_says_whose_it_was_and_who_answered(tmp_path):
+async def test_a_line_has_the_client_and_the_provider(tmp_path):
     kept = kept_in(table := table_in(tmp_path))
     groups = [{"name": "search"}]
     keys = [{"name": "alice", "key": "k" * 32, "group": "search"}, {"name": "ben", "key": "b" * 32}]

@@ -97,7 +97,7 @@ async def test_a_ledger_line_stored_twice_counts_once(table):
     await table.aclose()
 
 
-async def test_old_lines_go_and_the_oldest_beyond_their_number_become_sums(table):
+async def test_old_lines_are_deleted_and_the_oldest_excess_lines_become_sums(table):
     await add(table, *(line(attempt(10**place), began=AT + place) for place in range(6)))
     assert await table.shrink(AT + 2, 100) == ShrinkResult(removed=2, folded=0)
     assert (await sums(table))[()].nanos == 111_100

@@ -19,7 +19,7 @@ NATIVE = (
 )  # fmt: skip
 
 
-def test_an_id_keeps_its_prefix_and_comes_back_for_its_owner_alone():
+def test_an_id_keeps_its_prefix_and_works_only_for_its_owner():
     for native in NATIVE:
         text = tagged_id(native, "team-a", HERE, SECRET)
         assert text.isascii(), native
@@ -108,7 +108,7 @@ def test_a_name_is_the_same_however_it_is_spelled_and_counts_each_time():
     ]  # fmt: skip
 
 
-def test_member_names_inside_texts_are_not_taken_for_ids():
+def test_member_names_inside_texts_are_not_mistaken_for_ids():
     for text in (
         r'{"content":"{\"file_id\": \"a\"}"}',
         r'{"content":"\\\"file_id\":\"a\""}',

@@ -34,7 +34,7 @@ async def listed(inventory: Inventory, owner: str, limit: int = 100, **wanted) -
     return [one.value["id"] for one in page.objects], page.more
 
 
-async def test_a_list_holds_its_owners_objects_alone_and_continues_by_cursor(inventory):
+async def test_a_list_has_only_its_owners_objects_and_continues_by_cursor(inventory):
     for number in range(7):
         await inventory.put(of("a", f"f{number}"))
         await inventory.put(of("b", f"f{number}"))

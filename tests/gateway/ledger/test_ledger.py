@@ -112,7 +112,7 @@ def test_attempts_without_end_do_not_make_lines_without_end(lines):
     assert len(msgspec.json.decode(lines[0])["tried"]) == MOST_TRIED
 
 
-def test_paths_are_cut_one_by_one_and_counted_beyond_what_is_told():
+def test_paths_are_shortened_and_excess_ones_counted():
     assert first_paths(("a", "b")) == ("a", "b")
     assert first_paths(()) == ()
     assert first_paths(("x" * 20_000_000, "b")) == ("x" * LONGEST_PATH + "...", "b")

@@ -43,7 +43,7 @@ def test_text_that_looks_like_a_key_is_masked_anywhere(key):
         "resp_0123456789abcdef0123456789abcdef", "fireworks/accounts/fireworks/models/llama-v3p1",
     ],
 )  # fmt: skip
-def test_names_and_ids_are_not_taken_for_keys(text):
+def test_names_and_ids_are_not_mistaken_for_keys(text):
     assert Mask()(text) == text
 
 

@@ -130,7 +130,7 @@ def test_an_error_names_the_id_under_which_more_is_found(line, id):
     assert shown(line)[1].endswith(id)
 
 
-def test_a_good_answer_of_a_second_target_says_what_became_of_the_first():
+def test_a_response_of_a_second_target_reports_the_failure_of_the_first():
     tried = [{"target": "vllm-a", "reason": "connection"}, {"target": "claude", "reason": "ok"}]
     assert shown({**GOOD, "tried": tried})[1:] == ["         tried vllm-a=connection, claude=ok"]
     assert shown({**LIMITED, "tried": tried})[1:] == ["         rate_limited: slow down, please"]

@@ -142,7 +142,7 @@ def made(answer: ScriptedAnswer) -> Any:
     return json.loads(content(answer))
 
 
-def test_a_realtime_session_speaks_and_says_what_it_used():
+def test_a_realtime_session_answers_with_audio_and_reports_usage():
     session = MockSession("m")
     assert json.loads(session.created_event())["session"]["model"] == "m"
     spoken = [json.loads(one) for one in session.take(b'{"type":"response.create"}')]

@@ -46,7 +46,7 @@ def test_all_reasons_can_be_tried():
     assert others <= {*FAILURES}
 
 
-def test_a_window_of_a_plan_says_when_it_begins_anew():
+def test_a_window_of_a_plan_reports_its_reset():
     for api in OLDER:
         failed = read(api, FAILURES["quota-window"], stream=False)
         assert (failed.reason, failed.wait) == ("quota", 5)

@@ -184,7 +184,7 @@ def test_required_calls_do_not_repeat_a_tool_while_others_are_left():
 
 
 @pytest.mark.parametrize(("name", "input"), [("shell", "ls"), ("python_exec", "1 + 1"), ("note", "Hello from")])
-def test_a_tool_that_takes_text_gets_what_it_can_run(name, input):
+def test_a_tool_with_free_text_input_gets_a_runnable_command(name, input):
     pick = choose(asked(Tool(name, kind="custom")))
     assert pick.input.startswith(input)
 

@@ -317,7 +317,7 @@ def test_the_model_is_in_the_first_message_text_or_binary():
     assert GeminiFrames().read_client_frame('{"clientContent":{}}', Rule()).message == '{"clientContent":{}}'
 
 
-def test_a_turn_took_what_its_last_usage_says():
+def test_a_turn_consumed_its_last_reported_usage():
     frames = GeminiFrames()
     assert frames.read_provider_frame(b'{"setupComplete":{}}') == ()
     assert frames.read_provider_frame('{"sessionResumptionUpdate":{"newHandle":"h"}}') == (Resumable("h"),)

@@ -98,7 +98,7 @@ async def test_messages_pass_in_both_directions_as_what_they_were():
         assert peer.closed == (4000, "done")
 
 
-async def test_a_browser_s_key_is_in_the_subprotocol_and_goes_no_further(caplog):
+async def test_a_browser_s_key_in_the_subprotocol_is_not_forwarded(caplog):
     """BerriAI/litellm#36151, api7/aisix#721, langwatch/langwatch#7066."""
     caplog.set_level(logging.DEBUG)
     offer = f"realtime, openai-insecure-api-key.{KEY}, openai-beta.realtime-v1"
@@ -220,7 +220,7 @@ async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_
             await peer.gone.wait()
 
 
-async def test_the_client_s_end_reaches_the_provider_at_once():
+async def test_the_client_s_end_reaches_the_provider_immediately():
     """They stayed open, and were billed: BerriAI/litellm#39851."""
     for code, told in ((1000, 1000), (1012, 1012), (1014, 1014), (4321, 4321), (None, 1001)):
         async with served(echo) as (running, server):

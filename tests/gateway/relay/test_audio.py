@@ -134,7 +134,7 @@ async def upload(served: InProcess, *fields: bytes, file: bytes = b"", path: str
     return await served.post(f"/v1/audio/{path}", content=form, headers={"content-type": KIND})
 
 
-async def test_no_format_goes_unmetered():
+async def test_every_format_is_metered():
     """The seconds are those of the answer, else of the file itself (api7/aisix#868, BerriAI/litellm#36357)."""
     plain = ScriptedAnswer((b"Hi.",), headers=(("content-type", "text/plain"),))
     for answer, file, expected in (

@@ -158,7 +158,7 @@ def ended(usage: dict[str, Any] | None, *entries: ModelEntry, **more: Any) -> An
     return ended_batch(json.dumps(body).encode(), entries or (entry(),))
 
 
-def test_a_batch_that_says_what_it_used_is_paid_with_what_came_from_a_cache():
+def test_a_batch_with_usage_is_billed_with_its_cached_tokens():
     usage = {"input_tokens": 10_000, "input_tokens_details": {"cached_tokens": 6000}, "output_tokens": 300,
              "output_tokens_details": {"reasoning_tokens": 100}, "total_tokens": 10_300}  # fmt: skip
     found = ended(usage)

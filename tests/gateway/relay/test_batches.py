@@ -397,7 +397,7 @@ async def test_a_batchs_reservation_reduces_every_shared_budget(holder):
 
 
 @with_gateway("openai", clients=BUDGETED, entry=PRICE)
-def test_a_batch_that_fails_gives_back_what_was_set_aside(served):
+def test_a_batch_that_fails_returns_what_was_set_aside(served):
     provider = served.providers["openai"]
     client = served.openai()
     file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))

@@ -394,7 +394,7 @@ async def test_errors_are_in_the_client_s_words():
             assert gemini.json()["error"]["message"] == message
 
 
-async def test_vectors_of_megabytes_pass_as_they_come():
+async def test_vectors_of_megabytes_stream_through():
     """BerriAI/litellm#32386: they were held whole."""
     one = b'{"object":"embedding","index":%d,"embedding":[' + b",".join([b"0.0123456789"] * 1536) + b"]}"
     pieces = [b'{"object":"list","data":[', *(one % i + (b"," if i < 255 else b"") for i in range(256)), b"],"]

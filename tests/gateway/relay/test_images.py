@@ -173,7 +173,7 @@ async def test_edits_take_one_picture_or_several_and_a_mask():
         assert b'name="model"\r\n\r\ngpt-image-1\r\n' in body
 
 
-async def test_variations_go_to_who_has_them():
+async def test_variations_are_sent_to_providers_with_that_endpoint():
     """OpenAI takes no requests there any more."""
     form = multipart([part("image", b"x", "a.png"), part("model", b"mine")])
     own = {**ENTRY, "endpoints": {"image_variations": True}}

@@ -12,7 +12,7 @@ from tests.support.kept_provider import KeptProvider, form
 
 
 @with_gateway("openai")
-def test_a_file_goes_there_and_back_and_only_its_owner_has_it(served):
+def test_a_file_can_be_uploaded_and_read_by_its_owner_only(served):
     provider = served.providers["openai"]
     mine, other = served.openai(), served.openai(KEYS["b"])
     made = mine.files.create(file=("a.jsonl", b'{"id": "file-1"}'), purpose="user_data", expires_after={

@@ -48,7 +48,7 @@ async def raw(served: InProcess, target: str, *lines: str) -> int:
         return int(answer.split(b" ", 2)[1])
 
 
-async def test_any_path_goes_to_the_entrys_own_host_with_its_credential():
+async def test_any_path_is_sent_to_the_entrys_host_with_its_credential():
     async with passing(lambda asked: json_answer({"ok": 1})) as (served, provider):
         for start in ("mine", "openai"):
             found = await served.send("GET", f"/{start}/fine_tuning/jobs/ft-1%2F2?limit=2&key=mine&after=b%20c")
@@ -58,7 +58,7 @@ async def test_any_path_goes_to_the_entrys_own_host_with_its_credential():
             assert asked.headers["authorization"] == "Bearer provider-key"
 
 
-async def test_no_byte_of_a_clients_key_goes_along():
+async def test_no_byte_of_a_clients_key_is_forwarded():
     """In whatever place it came (BerriAI/litellm#32202, #38114)."""
     keys = [{"name": "ann", "key": KEY, "passthrough": ["mine"]}]
     async with passing(lambda asked: json_answer({}), client_keys=keys) as (served, provider):
@@ -72,7 +72,7 @@ async def test_no_byte_of_a_clients_key_goes_along():
             assert asked.path == "/v1/jobs?b=1"
 
 
-async def test_only_keys_that_name_the_entry_come_through():
+async def test_only_keys_that_list_the_entry_are_admitted():
     keys = [{"name": "ann", "key": KEY}]
     async with passing(lambda asked: json_answer({}), client_keys=keys) as (served, provider):
         found = await served.send("GET", "/mine/jobs", headers={"authorization": f"Bearer {KEY}"})

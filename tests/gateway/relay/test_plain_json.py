@@ -50,7 +50,7 @@ async def test_moderations_without_a_target_are_a_400_with_advice():
         assert provider.asked == []
 
 
-async def test_moderations_go_to_no_other_model():
+async def test_moderations_have_no_fallback():
     """The categories of another differ."""
     async with endpoint_provider(lambda asked: json_answer({"error": {"message": "down"}}, 503)) as provider:
         entries = [_entry(provider.url, "openai/omni-moderation-latest", name="a"),

@@ -40,7 +40,7 @@ async def test_only_the_model_changes_on_the_way():
         assert b'"x-unknown":{"a":1.50}' in asked.body
 
 
-async def test_events_pass_as_they_come_and_whole():
+async def test_events_pass_immediately_and_whole():
     answer = events(CHUNK % b"a" + CHUNK[:20] % (), *(), CHUNK[20:] % b"b" + LAST, DONE)
     async with before(lambda asked: answer) as (served, _):
         found = await post(served, stream=True)

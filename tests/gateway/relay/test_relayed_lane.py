@@ -36,7 +36,7 @@ def delivery(of: RelayedLane, *, may_open: bool = True) -> tuple[Delivery, list[
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
-def test_a_keep_alive_goes_out_between_events_alone(end):
+def test_a_keep_alive_is_sent_only_between_events(end):
     of = lane(is_stream=True)
     assert of.ping() == SSE.comment
     of.feed(b"data: half an event")
@@ -63,7 +63,7 @@ def test_a_body_that_fails_is_cut():
     assert course.upstream_ended() == (Signal.CUT,)
 
 
-def test_an_answer_that_is_held_goes_out_whole():
+def test_a_held_answer_is_sent_whole():
     of = lane(is_stream=False)
     course, _ = delivery(of)
     course.queue_first_events(of.feed(b'{"a": 1}'))

@@ -87,7 +87,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
         assert served.service.admission.shares.bodies.taken == 0
 
 
-async def test_a_form_that_cannot_be_passed_on_is_refused_before_anything_goes_upstream():
+async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sent():
     async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
         for content, status, said, headers in (
             (multipart([MODEL, MODEL, FILE]), 400, "twice", {}),

@@ -32,7 +32,7 @@ def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer(video)
 
 
-async def test_a_video_is_its_makers_alone_and_comes_through_here():
+async def test_a_video_belongs_to_its_creator_and_passes_through_the_gateway():
     async with endpoint_provider(answering) as provider:
         entry = {
             "model": "litellm/film-1", "name": "films", "access_key": "provider-key", "base_url": f"{provider.url}/v1",

@@ -73,7 +73,7 @@ def test_the_role_developer_is_system_where_it_is_not_known(row):
 
 
 @pytest.mark.parametrize("row", [row for row in CHAT_ROWS if row.quirks.refused_fields], ids=lambda row: row.id)
-def test_members_that_the_provider_refuses_do_not_go_out_and_are_named(row):
+def test_members_that_the_provider_refuses_do_not_go_out_and_are_reported(row):
     tops = [name for name in row.quirks.refused_fields if name.isidentifier()]
     body, outgoing = chat(f"{row.id}/some-model", **dict.fromkeys(tops, True), seed=1)
     assert body == {"seed": 1}
@@ -105,14 +105,14 @@ def test_a_limit_is_not_lost_to_a_null_under_the_other_name(model, asked, goes):
         assert (outgoing.dropped, outgoing.adapted) == ((), (f"{asked}->{goes}",))
 
 
-def test_sampling_that_a_reasoning_model_refuses_is_left_out_and_named():
+def test_sampling_that_a_reasoning_model_refuses_is_left_out_and_reported():
     sampling = {"temperature": 0.2, "top_p": 0.9, "presence_penalty": 1, "frequency_penalty": 0.5, "logprobs": True}
     body, outgoing = chat("openai/o3", **sampling, seed=7)
     assert body == {"seed": 7}
     assert set(outgoing.dropped) == set(sampling)
 
 
-def test_sampling_that_says_what_its_absence_says_stays():
+def test_sampling_with_default_values_stays():
     members = {"temperature": 1, "top_p": 1.0, "presence_penalty": 0, "logprobs": False}
     body, outgoing = chat("openai/o3", **members)
     assert (body, outgoing.dropped) == (members, ())

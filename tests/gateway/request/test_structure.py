@@ -55,7 +55,7 @@ RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "to
 @pytest.mark.parametrize(
     "body", [{"tools": [TOOL] * 300}, {"tools": [TOOL] * 25, "messages": [CALL, RESULT] * 2000}], ids=["tools", "turns"]
 )
-def test_an_agents_request_may_repeat_itself_and_come_compressed(body):
+def test_an_agents_request_may_be_repetitive_and_compressed(body):
     text = json.dumps({"model": "m", **body}).encode()
     wire = len(gzip.compress(text))
     assert len(text) > 20 * wire

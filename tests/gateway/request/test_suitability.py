@@ -49,7 +49,7 @@ LONG = chat("You may say that again, and more than once. " * 1000)
 """A prompt of more than 10,000 tokens, of which 8,192 are certain."""
 
 
-def test_a_prompt_of_ten_thousand_tokens_does_not_go_to_a_window_of_eight():
+def test_a_prompt_of_10000_tokens_skips_a_window_of_8000():
     # BerriAI/litellm#31557
     assert left(LONG, candidate("big"), candidate("small", 1, window=8192)) == ["big"]
     assert left(LONG, candidate("small", window=8192), candidate("big", 1, window=128_000)) == ["big"]
@@ -212,7 +212,7 @@ def test_choosing_among_a_hundred_targets_is_fast():
     assert min(times) < 0.0005, "a fiftieth of a millisecond, on a machine that does nothing else"
 
 
-def test_reasoning_goes_back_to_the_member_of_the_group_that_made_it():
+def test_reasoning_is_returned_to_the_member_of_the_group_that_made_it():
     # maximhq/bifrost#5892
     def member(name: str, group: int) -> Candidate:
         return candidate(name, group, access_key=f"sk-{name}")

@@ -239,7 +239,7 @@ def test_no_model_and_no_default_is_a_bad_request():
         assert "model is required" in failed.message
 
 
-def test_an_unknown_model_is_named_with_its_neighbours_only():
+def test_an_unknown_model_is_reported_with_its_neighbours_only():
     failed = failure(router(OPENAI, CLAUDE).resolve, "gpt-4oo", "messages")
     assert (failed.status, failed.kind, failed.code, failed.param) == (404, "not_found", "model_not_found", "model")
     assert "'gpt-4oo'" in failed.message
@@ -338,7 +338,7 @@ def test_a_model_that_rejects_tools_in_chat_is_used_in_responses(entry, client, 
         ({"model": "openai/m", "http_host": "inner"}, "chat", {"host": "inner"}),
     ],
 )
-def test_credentials_go_out_in_the_style_of_the_upstream(entry, client, expected):
+def test_credentials_are_sent_in_the_style_of_the_upstream(entry, client, expected):
     routes = router({**entry, "default": True})
     assert dict(routes.resolve(None, client).headers("client")) == expected
 

@@ -83,7 +83,7 @@ async def test_places_for_health_checks_are_few_and_soon_free(monkeypatch):
         assert (await server.get("/whole")).endswith(b"whole")
 
 
-async def test_one_more_takes_the_place_of_those_that_have_been_idle_for_longest(monkeypatch):
+async def test_one_more_replaces_those_that_have_been_idle_for_longest(monkeypatch):
     monkeypatch.setattr(registry, "STEADY", 0)
     monkeypatch.setattr(registry, "EVICTED_AT_ONCE", 1)
     async with serving() as server, server.connect() as first, server.connect() as second, server.connect() as busy:
@@ -173,7 +173,7 @@ async def test_connections_for_health_checks_are_not_counted():
 # Heads that do not come
 
 
-async def test_a_connection_that_says_nothing_ends_before_an_idle_one():
+async def test_a_silent_connection_ends_before_an_idle_one():
     options = {"keep_alive": 60, "head_timeout": 0.2}
     async with serving(**options) as server, server.connect() as silent, server.connect() as idle:
         await idle.get("/whole")

@@ -47,7 +47,7 @@ def test_a_body_of_known_length_goes_unchanged(pieces):
 
 
 @pytest.mark.parametrize("asked", [RequestLine(b"GET", b"1.0", closes=True), UNKNOWN])
-def test_whoever_does_not_know_chunks_gets_the_body_up_to_the_end_of_the_connection(asked):
+def test_an_http_1_0_client_gets_the_body_until_the_connection_closes(asked):
     head, body, _ = read(ResponseWriter(asked, 200, [JSON]), b"a", b"b")
     assert body == b"ab"
     assert dict(head.headers)[b"connection"] == b"close"

@@ -152,7 +152,7 @@ async def test_other_chunk_extensions_are_read_and_dropped(extension):
 
 
 @pytest.mark.parametrize("size", [b"f" * 20, b"f" * 16, b"8" + b"0" * 15, b"7" + b"f" * 15, b"10000000000"])
-async def test_a_chunk_of_an_absurd_size_is_refused_at_once(size):
+async def test_a_chunk_of_an_absurd_size_is_refused_immediately(size):
     """Its client would be waited for until its time was up."""
     async with serving() as server, server.connect() as client:
         await client.send(b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + size + b"\r\nabc")
@@ -180,14 +180,14 @@ async def test_a_body_that_is_too_large_gets_its_answer_while_it_is_sent(chunked
         await eventually(lambda: server.witness.closed == [False])
 
 
-async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
+async def test_the_gateway_does_not_wait_for_a_body_that_never_arrives(monkeypatch):
     monkeypatch.setattr(http1, "SKIP_SECONDS", 0.1)
     async with serving() as server, server.connect() as client:
         await client.send("POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\nx")
         assert (await client.rest()).startswith(b"HTTP/1.1 413")
 
 
-async def test_a_connection_lives_on_after_an_early_answer_whose_body_comes():
+async def test_a_connection_stays_open_after_an_early_answer_if_the_body_arrives():
     async with serving() as server, server.connect() as client:
         await client.send("POST /missing HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
         assert (await client.until(b"</p>")).startswith(b"HTTP/1.1 404")

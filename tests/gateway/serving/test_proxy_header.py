@@ -63,7 +63,7 @@ async def pair() -> AsyncIterator[tuple[trio.socket.SocketType, trio.socket.Sock
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_header_says_whose_connection_it_is_and_takes_nothing_after_it(name, at_once):
+async def test_a_proxy_header_names_the_client_and_consumes_nothing_after_it(name, at_once):
     header, address = GOOD[name]
     async with pair() as (ours, theirs), trio.open_nursery() as nursery:
 
@@ -118,7 +118,7 @@ async def test_a_connection_without_a_header_is_closed(name):
         await eventually(lambda: not server.lifecycle.connections)
 
 
-async def test_a_connection_that_says_nothing_is_closed_in_time(autojump_clock):
+async def test_a_silent_connection_is_closed_in_time(autojump_clock):
     async with serving(options=[ListenerOptions(proxy_protocol=True)]) as server, server.connect() as client:
         await client.send(b"PROXY TCP4 203")
         begun = trio.current_time()

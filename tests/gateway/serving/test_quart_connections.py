@@ -51,7 +51,7 @@ async def test_a_client_that_shuts_its_sending_side_counts_as_gone():
         await eventually(lambda: server.witness.closed == [True])
 
 
-async def test_a_complete_answer_is_not_taken_for_a_client_that_left():
+async def test_a_complete_answer_is_not_mistaken_for_a_client_that_left():
     async with serving() as server, server.connect() as client:
         witness = server.witness
         await client.get("/whole")

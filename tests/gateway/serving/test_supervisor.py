@@ -127,7 +127,7 @@ async def ended(program: Program) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_first_signal_drains_and_the_second_exits_at_once(run, number):
+async def test_the_first_signal_drains_and_the_second_exits_immediately(run, number):
     program, server = await run("serve", 30)
     await program.line("ready")
     async with server.connect() as client:
@@ -168,7 +168,7 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
     assert await ended(program) == 0
 
 
-async def test_a_second_signal_ends_the_workers_at_once(run):
+async def test_a_second_signal_ends_the_workers_immediately(run):
     program, server = await run("supervise", 30)
     await program.line("ready")
     await program.line("ready")

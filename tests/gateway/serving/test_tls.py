@@ -93,7 +93,7 @@ async def test_a_connection_is_kept_for_more(authority, pair):
         assert client.stream.selected_alpn_protocol() is None
 
 
-async def test_a_stream_comes_as_it_is_made_and_ends_when_the_client_leaves(authority, pair):
+async def test_a_stream_arrives_without_delay_and_ends_when_the_client_leaves(authority, pair):
     async with secure(pair) as server:
         async with connected(server, authority.client()) as client:
             await client.get("/stream")
@@ -276,7 +276,7 @@ async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, se
 # Certificates
 
 
-async def test_a_new_certificate_is_shown_to_new_connections_alone(authority, pair):
+async def test_only_new_connections_get_a_new_certificate(authority, pair):
     tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
     async with serving(options=[ListenerOptions(tls=tls)]) as server, connected(server, authority.client()) as old:
         serial = old.stream.getpeercert()["serialNumber"]

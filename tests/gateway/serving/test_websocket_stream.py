@@ -95,7 +95,7 @@ def ask(port: int) -> int:
         return client.read_close_code()
 
 
-async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog):
+async def test_an_internal_error_closes_with_1011_and_is_logged(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
     def remembering(owner: str, named: bool) -> StateScope:

@@ -130,7 +130,7 @@ async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
         assert server.witness.closed == [False]
 
 
-async def test_a_pump_that_starts_after_the_drain_is_cancelled_at_once():
+async def test_a_pump_that_starts_after_the_drain_is_cancelled_immediately():
     lifecycle = Lifecycle()
     lifecycle.cancel_pumps()
     with trio.fail_after(PATIENCE), trio.CancelScope() as scope, lifecycle.track_pump(scope):

@@ -182,7 +182,7 @@ def test_an_observer_is_code_that_only_gets_finished_requests(tmp_path):
     assert (observer.is_observer, observer.wants_content, masking.is_observer) == (True, True, False)
 
 
-def test_content_is_a_setting_of_observers_alone(tmp_path):
+def test_only_observers_have_the_setting_content(tmp_path):
     text = "  - {use: './steps.py:Words', with: {words: [], content: [a]}}\n"
     assert load_steps(step_config(tmp_path, text, CODE)).steps[0].settings.settings["content"] == ["a"]
     with pytest.raises(ConfigError, match=r"steps\[0\].with: .* is a function, which takes no settings"):

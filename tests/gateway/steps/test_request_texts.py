@@ -293,7 +293,7 @@ def test_masked_signed_reasoning_is_removed_with_its_block() -> None:
 
 
 @pytest.mark.parametrize("gone", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
-def test_any_of_several_blocks_may_go(gone: tuple[int, ...]) -> None:
+def test_any_of_several_blocks_may_be_removed(gone: tuple[int, ...]) -> None:
     content = [
         {"type": "thinking", "thinking": "secret" if i in gone else "fine", "signature": "c2ln", "n": i}
         for i in range(3)

@@ -26,7 +26,7 @@ async def _refused(store: Store, server: postgres.Server) -> None:
 
 
 @pytest.mark.server
-async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
+async def test_a_server_that_restarts_is_available_again(own_server):
     from gateway.stores.postgres import PostgresStore
 
     store = PostgresStore(own_server.url, 100, None, limit=3)

@@ -60,7 +60,7 @@ async def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
         await store.aclose()
 
 
-async def test_a_directory_that_goes_away_is_unavailable_until_it_is_back(directory):
+async def test_a_missing_directory_is_unavailable_until_it_exists_again(directory):
     store = SqliteStore(directory / "state.sqlite", 100, None)
     await store.put([node("a")])
     for path in directory.iterdir():

@@ -171,7 +171,7 @@ async def test_owners_do_not_see_each_others_nodes(store):
 # Chains
 
 
-async def test_a_chain_comes_first_turn_first_and_without_side_branches(store):
+async def test_a_chain_begins_with_its_first_turn_and_has_no_side_branches(store):
     await store.put([node("a"), node("b", "a"), node("b/head", "b", kind="head")])
     await store.put([node("c", "b")])
     await store.put([node("c2", "b")])

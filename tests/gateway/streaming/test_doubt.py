@@ -63,7 +63,7 @@ def test_an_answer_of_nothing_is_doubtful(end, usage, reason):
 
 @pytest.mark.parametrize("content", CONTENT.values(), ids=CONTENT)
 @pytest.mark.parametrize("end", ["stop", "refusal", "length"])
-def test_an_answer_that_says_anything_is_none(content, end):
+def test_an_answer_with_content_is_no_failure(content, end):
     assert reasons([AnswerStart(), content, BlockEnd(0), Usage(input=9), AnswerEnd(end)]) == {None}
 
 

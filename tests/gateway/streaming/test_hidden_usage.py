@@ -47,7 +47,7 @@ def endpoint(pieces: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"], ids=["crlf", "lf", "cr"])
 @pytest.mark.parametrize("way", [conversation, endpoint])
-def test_whatever_reads_a_stream_comes_in(way: Any, end: bytes):
+def test_every_reader_accepts_a_stream_in_any_pieces(way: Any, end: bytes):
     whole, expected = stream(end)
     for size in (1, 2, 3, 5):
         assert way([whole[at : at + size] for at in range(0, len(whole), size)]) == expected, size

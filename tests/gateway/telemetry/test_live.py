@@ -295,7 +295,7 @@ def stage():
         handoff.close()
 
 
-async def test_an_exchange_goes_through_its_phases(stage):
+async def test_an_exchange_passes_its_phases_in_order(stage):
     record = stage.begin()
     assert (await stage.row())["phase"] == "reading"
     delivery = stage.stream(record)
@@ -319,7 +319,7 @@ async def test_an_exchange_goes_through_its_phases(stage):
     assert stage.live_view.rows(None) == []
 
 
-async def test_a_row_says_what_came_of_the_attempts_so_far(stage):
+async def test_a_row_shows_the_results_of_the_attempts_so_far(stage):
     """Fallbacks that an operator does not see: BerriAI/litellm#25503."""
     record = stage.begin()
     assert (await stage.row())["tried"] == []
@@ -419,7 +419,7 @@ async def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
     assert [row[1] for row in news["new"]] == ["call-3"]
 
 
-async def test_a_client_sees_its_own_exchanges_alone(stage):
+async def test_a_client_sees_only_its_own_exchanges(stage):
     mine, other = stage.begin("mine", "me"), stage.begin("other", "them")
     stage.stream(other)
     view = View(stage.live_view, "me")
@@ -761,7 +761,7 @@ def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
     assert room.held == 0
 
 
-async def test_a_client_opens_its_own_ended_streams_alone(stage):
+async def test_a_client_opens_only_its_own_ended_streams(stage):
     record = stage.begin(client="them")
     stage.stream(record).lane.feed(b": x\n\n")
     stage.end(record)

@@ -131,7 +131,7 @@ def test_label_values_from_clients_are_limited_in_number():
     assert metrics.target_labels(f"groq/m{MAX_MODELS}") == ("groq", "other")
 
 
-def test_no_client_takes_all_places_for_models_of_wildcards():
+def test_no_client_fills_the_table_of_wildcard_models():
     """A series lasts until the restart, so a place that one client has taken is lost for all others."""
     keys = [{"name": name, "key": f"tg-{name}-0123456789abcdef"} for name in ("alice", "bob", "cleo")]
     metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1) | {"client_keys": keys}))
@@ -312,7 +312,7 @@ def test_access_to_metrics_is_configurable(given, found):
 
 
 @pytest.mark.parametrize(("given", "said"), [("on", "true, false or a mapping"), ({"opn": True}, "did you mean open?")])
-def test_a_mistake_in_it_is_named(given, said):
+def test_a_mistake_in_it_is_reported(given, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         from_mapping(config([provider("openai/m", "http://x")], 1, metrics=given))
 

@@ -225,7 +225,7 @@ def test_a_stream_in_one_array_is_recorded_as_a_stream(tmp_path):
     assert events_in(one.response) == [b'[{"a":1}', b'\n,{"b":2}', b"]"]
 
 
-def test_a_recorded_request_goes_where_its_api_says_the_model():
+def test_a_recorded_request_is_sent_to_the_path_of_its_api():
     assert (
         address_of("http://h/v1beta", "gemini", "m", True) == "http://h/v1beta/models/m:streamGenerateContent?alt=sse"
     )

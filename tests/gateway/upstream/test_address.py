@@ -18,7 +18,7 @@ from gateway.upstream.proxies import ProxyRules
         ('http://h/a b{c}?q=%7B{"é"}|#f', Origin("http", "h", 80), b"h", b"/a%20b%7Bc%7D?q=%7B{%22%C3%A9%22}|"),
     ],
 )
-def test_a_url_is_taken_apart(url, origin, host, target):
+def test_a_url_is_parsed(url, origin, host, target):
     address = parse_address(url)
     assert (address.origin, address.origin.host_header, address.target) == (origin, host, target)
 
@@ -59,7 +59,7 @@ PROXIES = {"https": "http://secure.proxy:3128", "http": "plain.proxy", "all": "h
         ("no/such/entry, a b:c, example.com", ["https://example.com"], ["https://other.example"]),
     ],
 )
-def test_no_proxy_names_what_goes_straight(no, straight, proxied):
+def test_no_proxy_lists_hosts_that_are_reached_directly(no, straight, proxied):
     rules = ProxyRules({**PROXIES, "no": no})
     found = {url: rules.proxy_for(parse_address(url).origin) for url in (*straight, *proxied)}
     assert [url for url, proxy in found.items() if proxy is None] == straight

@@ -199,7 +199,7 @@ async def failure(upstream: Upstream, request: UpstreamRequest) -> UpstreamError
 # --- what is sent and what comes back ---
 
 
-async def test_headers_go_out_and_come_back_in_order(serve, upstream):
+async def test_headers_are_sent_and_returned_in_order(serve, upstream):
     seen = []
 
     async def talk(peer: Peer) -> None:
@@ -280,7 +280,7 @@ async def test_redirects_are_not_followed(serve, upstream):
         assert (response.status, response.header("location")) == (307, "/elsewhere")
 
 
-async def test_chunks_come_as_they_are_sent(serve, upstream):
+async def test_chunks_arrive_as_they_are_sent(serve, upstream):
     go_on = trio.Event()
 
     async def talk(peer: Peer) -> None:
@@ -377,7 +377,7 @@ async def test_a_body_compressed_unasked_is_decompressed(serve, upstream, coding
         assert await response.read(MIB) == b"hello " * 100
 
 
-async def test_compressed_events_come_as_they_are_flushed(serve, upstream):
+async def test_compressed_events_arrive_when_flushed(serve, upstream):
     packer = zlib.compressobj(wbits=31)
     go_on = trio.Event()
 
@@ -396,7 +396,7 @@ async def test_compressed_events_come_as_they_are_flushed(serve, upstream):
         assert [piece async for piece in pieces] == [b"data: b\n\n"]
 
 
-async def test_a_bomb_comes_in_bounded_pieces_and_meets_the_limit(serve, upstream):
+async def test_a_bomb_is_decompressed_in_bounded_pieces_up_to_the_limit(serve, upstream):
     server = await serve(once(encoded("gzip", gzip.compress(bytes(16 * MIB)))))
     async with await upstream.send(post(server.url)) as response:
         sizes = [len(piece) async for piece in response.chunks()]
@@ -765,7 +765,7 @@ async def dead_handshake(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(("talk", "scheme"), [(silent, "http"), (endless, "http"), (dead_handshake, "https")])
-async def test_cancelling_closes_the_socket_at_once(serve, upstream, talk, scheme):
+async def test_cancelling_closes_the_socket_immediately(serve, upstream, talk, scheme):
     server = await serve(talk)
 
     async def read() -> None:
@@ -1020,7 +1020,7 @@ def tunnel_to(port: int, heads: list[bytes]) -> Callable[[Peer], Awaitable[None]
     return talk
 
 
-async def test_http_goes_through_the_proxy_in_absolute_form(serve, monkeypatch, no_proxies):
+async def test_http_is_sent_to_the_proxy_in_absolute_form(serve, monkeypatch, no_proxies):
     proxy = await serve(noting(heads := []))
     monkeypatch.setenv("HTTP_PROXY", f"http://user:pa%40ss@127.0.0.1:{proxy.port}")
     upstream = Upstream()
@@ -1032,7 +1032,7 @@ async def test_http_goes_through_the_proxy_in_absolute_form(serve, monkeypatch, 
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-async def test_https_goes_through_a_tunnel(serve, tls, certificate, monkeypatch, no_proxies, variable):
+async def test_https_uses_a_tunnel(serve, tls, certificate, monkeypatch, no_proxies, variable):
     heads = []
     server = await serve(once(OK), tls)
     proxy = await serve(tunnel_to(server.port, heads))
@@ -1106,7 +1106,7 @@ async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies):
 
 
 @pytest.mark.parametrize("bypass", ["127.0.0.1", "127.0.0.0/8", "other.example, 127.0.0.1", "*"])
-async def test_no_proxy_goes_straight(serve, monkeypatch, no_proxies, bypass):
+async def test_hosts_in_no_proxy_are_reached_directly(serve, monkeypatch, no_proxies, bypass):
     server = await serve(once(OK))
     monkeypatch.setenv("NO_PROXY", bypass)
     with refusing_port() as port:

@@ -159,7 +159,7 @@ async def test_a_client_that_leaves_while_it_waits_has_cost_nothing(gateway, by_
     assert (left["ended"], left["status"], left["attempts"]) == ("client_disconnected", 499, 0)
 
 
-async def test_a_reload_takes_another_bound_over_at_once(gateway, configured, by_hand):
+async def test_a_reload_takes_another_bound_over_immediately(gateway, configured, by_hand):
     async with gateway(1) as running:
         with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up, stream(running):
             await eventually(lambda: running.service.upstream.stats().queued)

@@ -27,7 +27,7 @@ def fed(framing: BodyFraming, reads: list[bytes]) -> bytes:
 
 
 @given(PIECES, st.lists(st.integers(0), max_size=40), st.sampled_from([b"", b";a=b", b"  "]))
-def test_chunks_come_apart_the_same_wherever_the_network_cuts(pieces, places, extension):
+def test_chunks_are_split_the_same_at_any_network_boundary(pieces, places, extension):
     framing = Chunked()
     assert fed(framing, cut(chunked(pieces, extension, b"x-a: 1\r\nx-b: 2\r\n"), places)) == b"".join(pieces)
     assert (framing.over, framing.extra) == (True, False)
@@ -44,7 +44,7 @@ def test_a_body_that_is_cut_is_never_over(pieces, places, data):
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0), max_size=10))
-def test_whatever_comes_is_read_or_refused(data, places):
+def test_any_input_is_read_or_refused(data, places):
     framing = Chunked()
     try:
         body = fed(framing, cut(data, places))
@@ -119,7 +119,7 @@ def test_a_body_with_a_length_is_over_with_its_last_byte(body, places):
     assert (framing.over, framing.extra) == (True, False)
 
 
-def test_no_read_of_a_body_with_a_length_makes_room_for_more_than_is_to_come():
+def test_no_read_of_a_body_allocates_more_than_its_length():
     framing = Sized(2 * LONG_READ)
     steps = [framing.step]
     for size in (LONG_READ, READ, LONG_READ - READ - 1, 1):

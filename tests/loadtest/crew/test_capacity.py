@@ -43,7 +43,7 @@ def test_too_few_ports_are_reported_with_what_helps():
     assert port_note(plan(rate=470, connections="new"), LINUX, 1, 1) is None
 
 
-def test_ports_as_the_system_says_them(tmp_path):
+def test_ports_are_reported_as_the_system_chose_them(tmp_path):
     assert PortRange.of_this_machine("10.0.0.1", tmp_path) is None
     (tmp_path / "ip_local_port_range").write_text("40000\t40099\n")
     for reuse, address, wait in (
@@ -63,7 +63,7 @@ def test_more_clients_than_files_are_a_mistake():
     )
 
 
-def test_too_few_open_files_for_any_load_are_named_as_such():
+def test_too_few_open_files_for_any_load_are_reported_as_such():
     assert file_limit_mistake(0, 1, 64) is None
     assert file_limit_mistake(0, 1, 60) == (
         "this process may open 60 files, but a load needs at least 64",

@@ -135,7 +135,7 @@ async def test_a_count_is_shared_out():
         assert run.progress == 1.0
 
 
-async def test_bodies_come_only_to_those_who_read_them():
+async def test_only_records_of_readers_contain_bodies():
     for reads in (False, True):
         kept = Kept(reads)
         async with serving(brief) as url, workers(2) as members:

@@ -90,5 +90,5 @@ def test_well_known_models_of_the_great_three_have_a_longest_answer():
     assert missing == ["claude-fable-5-2", "gemini-4-argon"], "the list does not have them yet"
 
 
-def test_the_list_says_what_it_is_and_of_which_day():
+def test_the_list_states_its_source_and_date():
     assert source() == "litellm 1.109.1, 2026-11-22"

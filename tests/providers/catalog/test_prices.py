@@ -129,7 +129,7 @@ def test_the_tier_is_the_one_that_the_provider_says(tier: str | None, nanos: int
     assert cost_of(LONG, Usage(input=1000, tier=tier)) == Cost(nanos, "exact")
 
 
-def test_a_tier_says_itself_whether_it_has_long_prompts():
+def test_a_tier_sets_its_own_price_of_long_prompts():
     assert cost_of(LONG, Usage(input=300_000, tier="priority")).nanos == 1_200_000_000
     assert cost_of(LONG, Usage(input=300_000, output=1, tier="flex")).nanos == 600_008_000
 

@@ -210,7 +210,7 @@ def test_a_whole_answer_folds_as_its_stream_does(message, stream, finish):
     assert fold(events) == fold(read([streamed]))
 
 
-def test_a_stream_of_one_whole_answer_says_what_the_answer_says():
+def test_a_stream_of_a_complete_answer_has_the_same_content():
     """Servers that cannot stream with tools put all of it into one event."""
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = whole({"content": "Hello", "tool_calls": [call]}, "tool_calls", usage={"prompt_tokens": 1})

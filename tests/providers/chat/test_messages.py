@@ -79,7 +79,7 @@ def test_images_of_results_come_in_one_message_after_all_results():
         ((TextPart("a"), TextPart("b")), [{"type": "text", "text": "Error: a"}, {"type": "text", "text": "b"}]),
     ],
 )
-def test_a_failed_tool_says_so_in_words(parts, expected):
+def test_a_failed_tool_is_reported_in_words(parts, expected):
     turns = (assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", parts, is_error=True)))
     assert messages(*turns)[1]["content"] == expected
 
@@ -163,7 +163,7 @@ def test_instructions_of_a_responses_client_come_before_its_developer_messages()
     ]
 
 
-def test_arguments_go_through_unparsed():
+def test_arguments_pass_unparsed():
     """A dropped or changed call orphans its result (su-kaka/gcli2api#406)."""
     for arguments in ('{"b": 1.0, "a": 123456789012345678901234567890}', "not json", "{"):
         assert (

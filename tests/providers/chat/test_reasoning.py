@@ -61,7 +61,7 @@ def test_reasoning_that_comes_back_is_a_seal_or_native():
     assert call.dropped == ("messages[].reasoning_details[]",)
 
 
-def test_reasoning_goes_back_only_to_who_issued_it():
+def test_reasoning_is_returned_only_to_its_author():
     field, details = {"field": "reasoning_content"}, [{"type": "reasoning.text", "text": "t"}]
     turns = (
         assistant(ReasoningPart("hm", Seal(OWN, "chat", field), at="messages[0].content[0]"), TextPart("a")),
@@ -137,7 +137,7 @@ def test_no_empty_reasoning_is_added_before_the_first_one():
         ("reasoning", {"reasoning_content": "hm", "reasoning": "hm"}, {"reasoning_content": "hm", "reasoning": "hm"}),
     ],
 )
-def test_reasoning_that_a_chat_client_gives_back_goes_under_the_providers_name(field, members, expected):
+def test_reasoning_that_a_chat_client_returns_goes_under_the_providers_name(field, members, expected):
     call = chat_request({"role": "assistant", "content": "a", **members})
     (message,) = encode_request(call, reasoning_field=field)[0]["messages"]
     assert message == {"role": "assistant", "content": "a", **expected}
@@ -192,7 +192,7 @@ def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(pr
 
 
 @pytest.mark.parametrize("api", ["messages", "responses"])
-def test_reasoning_of_another_provider_is_removed_and_named(api):
+def test_reasoning_of_another_provider_is_removed_and_reported(api):
     """openclaw/openclaw#92201, #88020, maximhq/bifrost#6342."""
     body, dropped = encode_request(replay_answer(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))
     assert body["messages"][1] == {"role": "assistant", "content": "a"}
@@ -234,7 +234,7 @@ def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
     assert dropped == ()
 
 
-def test_native_details_go_out_unchanged():
+def test_native_details_are_sent_unchanged():
     details = [{"type": "reasoning.text", "text": "t", "signature": "s", "index": 0}]
     events = [*thought_events(0, "t", api="chat", item={"reasoning_details": details}), AnswerEnd("stop")]
     assert deltas(write(events))[-2] == {"reasoning_details": details}

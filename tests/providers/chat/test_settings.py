@@ -164,7 +164,7 @@ def test_recorded_requests_are_read_and_written():
             assert body.get("stream", False) == (source.get("stream") or False)
 
 
-def test_an_effort_of_messages_is_named_in_both_its_places():
+def test_an_effort_of_messages_is_reported_in_both_its_places():
     call = Request("messages", "m", (USER,), reasoning=Reasoning(effort="max", at="thinking"))
     assert encode_request(call, efforts=("low", "high"))[1] == ("thinking", "output_config.effort")
 
@@ -183,7 +183,7 @@ def test_the_default_temperature_is_left_out_without_a_word():
     )
 
 
-def test_more_than_four_stop_strings_are_cut_to_four_and_named():
+def test_stop_strings_beyond_four_are_dropped_and_reported():
     """OpenAI's reference: up to four sequences."""
     body, dropped = encode_request(chat_request(stop=list("abcde")))
     assert (body["stop"], dropped) == (list("abcd"), ("stop",))

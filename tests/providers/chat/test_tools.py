@@ -241,7 +241,7 @@ def test_an_escape_may_lie_anywhere_in_a_long_text(shift):
     assert nesting.is_complete
 
 
-def test_custom_tools_of_chat_clients_go_out_unchanged():
+def test_custom_tools_of_chat_clients_are_sent_unchanged():
     """Who speaks Chat and declares a custom tool knows its provider; a flat one is accepted and nested
     (BerriAI/litellm#34029)."""
     call = chat_request(tools=[{"type": "custom", "name": "g"}], tool_choice={"type": "custom", "name": "g"})

@@ -206,7 +206,7 @@ def test_arguments_are_an_object_and_ids_of_the_alphabet():
 # Reasoning
 
 
-def test_reasoning_goes_back_to_its_maker_byte_for_byte():
+def test_reasoning_is_returned_to_its_author_in_the_same_bytes():
     """Else thinking with tools is refused at its second turn (spring-projects/spring-ai#6413)."""
     for item in (SIGNED, {"redactedContent": "AAEC"}, {"reasoningText": {"text": "", "signature": "s"}}):
         part = ReasoningPart("x", Seal(OURS, "converse", item))
@@ -223,7 +223,7 @@ def test_reasoning_goes_back_to_its_maker_byte_for_byte():
         ReasoningPart("hm", native={"text": "hm"}, at="messages[1].reasoning"),
     ],
 )
-def test_reasoning_of_others_is_dropped_and_named(part):
+def test_reasoning_of_others_is_dropped_and_reported(part):
     body, dropped = write(chat(user("a"), assistant(part, "b"), user("c")))
     assert body["messages"][1]["content"] == [{"text": "b"}]
     assert dropped == ("messages[].reasoning",)
@@ -409,7 +409,7 @@ def test_converse_clients_get_their_own_blocks_back():
     assert dropped == ()
 
 
-def test_blocks_of_other_apis_are_dropped_and_named():
+def test_blocks_of_other_apis_are_dropped_and_reported():
     native = NativePart("messages", "server_tool_use", {"type": "server_tool_use"}, "messages[1].content[0]")
     image = ImagePart(MediaSource("base64", PIXEL), at="messages[1].images[0]")
     body, dropped = write(chat(user("a"), assistant(native, image, "b")))

@@ -308,7 +308,7 @@ def test_malformed_output_is_a_failure_streamed_and_whole():
             assert (failed.reason, word in failed.message) == ("bad_answer", True)
 
 
-def test_the_stop_string_is_where_the_model_says_it():
+def test_the_stop_string_is_read_from_the_models_own_fields():
     events = read([BEGIN, end("stop_sequence", additionalModelResponseFields={"stop_sequence": "END"}), USAGE])
     assert events[-1] == AnswerEnd("stop_sequence", "stop_sequence", "END")
 

@@ -51,7 +51,7 @@ def test_fim_options_that_change_the_answer_are_refused(more: dict[str, object],
     assert (raised.value.info.status, raised.value.info.param) == (400, param)
 
 
-def test_whole_answers_go_both_ways():
+def test_complete_answers_are_translated_in_both_directions():
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     message = {"role": "assistant", "content": "x: int", "tool_calls": None}
     chat = {"id": "1", "object": "chat.completion", "created": 5, "model": "codestral", "usage": usage,

@@ -98,7 +98,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_only_the_value_of_model_changes_however_the_body_comes(name):
+def test_only_the_value_of_model_changes_in_any_framing(name):
     parts = BODIES[name]
     if name == "what looks like the boundary":
         parts = [parts[0].replace(b"\r\n\r\n--", b"\r\n\r\nx--"), *parts[1:]]
@@ -149,7 +149,7 @@ def test_files_pass_unchanged_or_the_body_is_refused(before, behind, cuts):
 
 @given(body=st.lists(st.sampled_from(TOKENS), max_size=25).map(b"".join) | st.binary(max_size=200), cuts=CUTS)
 @settings(max_examples=examples(100), deadline=None)
-def test_whatever_comes_the_cuts_make_no_difference(body, cuts):
+def test_the_boundaries_of_reads_make_no_difference(body, cuts):
     def outcome(how: list[bytes]) -> object:
         try:
             return edit_body([b"--" + BOUNDARY, *how])
@@ -276,7 +276,7 @@ def test_heads_and_parts_are_bounded():
 # The boundary
 
 
-def test_the_boundary_is_taken_from_the_content_type():
+def test_the_boundary_is_read_from_the_content_type():
     for said, found in (
         ("multipart/form-data; boundary=abc", b"abc"),
         ('Multipart/Form-Data;Boundary="a b:c"', b"a b:c"),

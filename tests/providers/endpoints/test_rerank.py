@@ -126,7 +126,7 @@ def test_rank_fields_choose_what_of_an_object_is_ranked():
     assert json.loads(write_rerank(_draft(body), _wanted(body, JINA), COHERE_V1, "m")[0])["documents"] == [document]
 
 
-def test_members_that_the_other_shape_lacks_are_named():
+def test_members_that_the_other_shape_lacks_are_reported():
     body = {"model": "a", "query": "q", "documents": TEXTS, "top_n": 1, "max_tokens_per_doc": 9, "truncation": False,
             "user": None}  # fmt: skip
     written, edits = write_rerank(_draft(body), _wanted(body, JINA), VOYAGE, "m")

@@ -94,7 +94,7 @@ def test_usage_is_found_at_either_end_of_any_answer():
             assert reader.usage == Usage(input=2, output=3)
 
 
-def test_whatever_comes_readers_raise_nothing_but_failures():
+def test_readers_raise_only_failures_for_any_input():
     for data in (
         b"",
         b"null",

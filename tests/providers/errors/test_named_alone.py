@@ -90,7 +90,7 @@ def test_a_message_with_other_words_names_no_member(message):
     assert named(message) == ()
 
 
-def test_openais_param_names_it_whatever_the_message_says():
+def test_openais_param_names_it_regardless_of_the_message():
     words = {"message": "Unknown parameter: 'x'. Unknown parameter: 'speed'.", "code": "unknown_parameter"}
     assert named(**words, param="tools[0].strict") == ("tools.[].strict",)
     assert named(**words, param="x: Extra inputs are not permitted, speed") == ()

@@ -188,7 +188,7 @@ def test_headers_report_an_exhausted_plan_window(headers, reason):
 
 
 @pytest.mark.parametrize("body", [b"<!DOCTYPE html><title>Attention Required!", b"\n <html><h1>403 Forbidden"])
-def test_a_page_with_403_is_of_a_firewall_and_says_nothing_of_the_key(body):
+def test_a_403_page_of_a_firewall_does_not_reject_the_key(body):
     """It may have found SQL in what a client wrote (anthropics/claude-code#58294, BerriAI/litellm#12421): no client is
     to put the account of all others out of use."""
     failed = read_failure(403, body)

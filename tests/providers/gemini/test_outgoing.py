@@ -98,7 +98,7 @@ def test_empty_texts_and_turns_of_nothing_are_left_out():
 # Signatures
 
 
-def test_a_signature_goes_back_on_its_call_wherever_the_client_kept_it():
+def test_a_signature_is_returned_on_its_call_wherever_the_client_kept_it():
     """anomalyco/opencode#4832, lbjlaq/Antigravity-Manager#1513. Of parallel calls only the first is signed."""
     seal = sealed(part="functionCall", id="abc", signature="A+/=")
     for parts in ((seal, TextPart("t"), call("abc"), call("x2")), (TextPart("t"), seal, call("abc"), call("x2"))):
@@ -109,7 +109,7 @@ def test_a_signature_goes_back_on_its_call_wherever_the_client_kept_it():
         ]
 
 
-def test_a_signature_of_another_endpoint_is_left_out_and_named():
+def test_a_signature_of_another_endpoint_is_left_out_and_reported():
     """Vertex AI and the public API refuse each other's (BerriAI/litellm#32140, OpenRouterTeam/ai-sdk-provider#491)."""
     turn = assistant(sealed(VERTEX, part="functionCall", id="abc", signature="s"), call("abc"))
     body, dropped = encode_request(chat(user("hello"), turn))
@@ -183,7 +183,7 @@ def test_thoughts_that_nothing_was_to_be_given_back_for_are_no_loss():
 # Calls and results
 
 
-def test_ids_that_the_provider_gave_go_back_and_ours_do_not():
+def test_ids_that_the_provider_gave_are_returned_and_ours_do_not():
     """spacedriveapp/spacebot#563"""
     ours = "call_" + "0" * 24
     for id, sent in (("abc", "abc"), (ours, None)):
@@ -245,7 +245,7 @@ def test_arguments_keep_their_bytes_and_are_always_an_object():
 # Tools
 
 
-def test_schemas_go_out_unchanged():
+def test_schemas_are_sent_unchanged():
     """Without reduction, and never in both members."""
     body, _ = encode_request(chat(tools=(WEATHER, Tool("bare"))))
     assert body["tools"] == [
@@ -388,7 +388,7 @@ def test_values_above_a_limit_are_cut_and_listed():
     assert set(dropped) == {"stop", "top_logprobs", "logit_bias", "service_tier"}
 
 
-def test_several_choices_are_candidates_of_whole_answers_alone():
+def test_only_complete_answers_have_several_candidates():
     body, dropped = encode_request(chat(parameters={"n": P(2, "n")}))
     assert (body["generationConfig"]["candidateCount"], dropped) == (2, ())
     assert refused(attrs.evolve(chat(parameters={"n": P(2, "n")}), stream=True)).param == "n"
@@ -441,7 +441,7 @@ def test_parts_in_the_wrong_role_become_a_separate_turn():
     assert [written[place]["parts"][0]["functionResponse"]["name"] for place in (2, 4)] == ["f", "g"]
 
 
-def test_files_have_their_names_and_what_has_no_place_in_a_result_is_named():
+def test_files_have_their_names_and_what_has_no_place_in_a_result_is_reported():
     file = FilePart(MediaSource("base64", "JVBE"), "a.pdf", "messages[3].content[0]", {"citations": {}})
     text = TextPart("x", "messages[2].content[1]", {"cache_control": {"type": "ephemeral"}})
     image = ImagePart(MediaSource("base64", "iVBORw0K"), "high", "messages[2].content[2]")

@@ -40,7 +40,7 @@ def test_an_answers_start_and_end_have_the_providers_values():
     assert events == [AnswerStart("r1", "gemini-3-flash"), *text_events(0, "Hel", "lo"), AnswerEnd("stop", "STOP")]
 
 
-def test_thought_alone_makes_reasoning_and_a_signature_does_not():
+def test_thought_is_reasoning_and_a_signature_is_not():
     """BerriAI/litellm#17266, decolua/9router#1752; what only looks like a thought (googleapis/python-genai#2121) is
     text."""
     answer = fold_answer(thought_part("hm"), text("THOUGHT: no", "s1"))

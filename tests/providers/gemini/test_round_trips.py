@@ -129,7 +129,7 @@ def ways(api, events):
 
 
 @pytest.mark.parametrize("api", CLIENTS)
-def test_the_signature_of_a_call_goes_back_on_it(api):
+def test_the_signature_of_a_call_is_returned_on_it(api):
     """anomalyco/opencode#4832, labring/aiproxy#450: of parallel calls the first alone, ids of Gemini's own or ours."""
     for ids in ((None, None), ("a1", "a2")):
         calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
@@ -184,7 +184,7 @@ def test_another_endpoint_gets_the_call_unsigned(api):
 
 
 @pytest.mark.parametrize("api", CLIENTS)
-def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
+def test_signatures_of_other_parts_are_returned_on_parts_of_their_kind(api):
     tool = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": "x"}}, "thoughtSignature": "s1=="}
     found = {"toolResponse": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "response": {}}, "thoughtSignature": "s2=="}
     code = {"executableCode": {"code": "1+1", "language": "PYTHON"}, "thoughtSignature": "s3=="}
@@ -196,7 +196,7 @@ def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
 
 
 @pytest.mark.parametrize("api", CLIENTS)
-def test_a_signature_after_the_text_goes_back_but_for_streams_that_cannot_say_it(api):
+def test_a_signature_after_the_text_is_returned_but_for_streams_that_cannot_say_it(api):
     """musistudio/claude-code-router#1275: a stream of Messages has no place for it any more."""
     events = read_chunks(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
     for way, answer in ways(api, events):

@@ -96,7 +96,7 @@ def test_tools_can_only_be_dropped_or_lose_members(text):
 
 
 @pytest.mark.parametrize("text", ["", "a..b", "temperature.", "a b", "responses", "other", "files.purpose", "[]"])
-def test_what_is_no_name(text):
+def test_invalid_names(text):
     with pytest.raises(Wrong):
         read_member(text, "set")
 

@@ -43,7 +43,7 @@ def test_a_thread_is_refused_so_that_the_tool_runner_tries_without():
     assert failed.details == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
-def test_the_billing_block_is_removed_and_named():
+def test_the_billing_block_is_removed_and_reported():
     """It changes with every request (anthropics/claude-code#68900, vllm-project/vllm#36829)."""
     system = [
         {"type": "text", "text": "x-anthropic-billing-header: cc_version=2; cch=1;"},
@@ -122,7 +122,7 @@ def test_thinking_is_native_unless_we_sealed_it():
     assert hidden.seal == Seal(OTHER, "responses", {"id": "rs"})
 
 
-def test_a_broken_seal_is_removed_and_named():
+def test_a_broken_seal_is_removed_and_reported():
     content = [{"type": "thinking", "thinking": "hm", "signature": "tg1.broken"}, {"type": "text", "text": "a"}]
     call = read(messages=[*HELLO, {"role": "assistant", "content": content}])
     assert [part.text for part in call.messages[1].parts] == ["a"]
@@ -266,7 +266,7 @@ def test_members_that_only_this_api_has_are_listed():
     assert read(service_tier="auto").parameters["service_tier"].value == "auto"
 
 
-def test_fields_of_this_api_alone_go_back_to_a_provider_of_it():
+def test_fields_of_only_this_api_are_returned_to_its_providers():
     """Named as dropped for every other (API reference of Anthropic)."""
     own = {
         "cache_control": {"type": "ephemeral"}, "container": {"id": "c", "skills": []}, "speed": "fast",

@@ -184,7 +184,7 @@ def test_media_are_written(part, block):
         ("", "QUJD", "image/png"),
     ],
 )
-def test_an_image_is_what_its_bytes_say_and_then_what_its_label_says(label, data, written):
+def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label(label, data, written):
     """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
     NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
     image = ImagePart(MediaSource("url", f"data:{label};base64,{data}"))
@@ -210,7 +210,7 @@ def test_parts_without_a_messages_form_are_a_400_with_the_path(part):
     assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0]")
 
 
-def test_hints_that_the_api_does_not_have_are_named():
+def test_hints_that_the_api_does_not_have_are_reported():
     """Else "name: Extra inputs are not permitted" (BerriAI/litellm#13609)."""
     image = ImagePart(MediaSource("url", "https://a.example"), "high", "messages[0].content[0]")
     text = TextPart("x", "messages[0].content[1]", {"new_hint": 1, "citations": []})
@@ -264,7 +264,7 @@ def test_thoughts_return_only_to_who_made_them():
         ReasoningPart("hm", native={"type": "reasoning"}, at="messages[1].content[0]"),
     ],
 )
-def test_thoughts_of_others_are_removed_and_named(part):
+def test_thoughts_of_others_are_removed_and_reported(part):
     """Not sent unsigned (openclaw/openclaw#92201, Yeachan-Heo/gajae-code#4247)."""
     body, dropped = write(chat(user("go"), assistant(part, "a")))
     assert body["messages"][1] == {"role": "assistant", "content": "a"}

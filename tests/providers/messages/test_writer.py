@@ -163,7 +163,7 @@ def test_reasoning_without_text_is_redacted():
         {"type": "redacted_thinking", "data": "b3BhcXVl"},
     ],
 )
-def test_reasoning_of_this_api_goes_through_unchanged(item):
+def test_reasoning_of_this_api_passes_unchanged(item):
     """Else the next turn is refused: "Invalid `signature` in `thinking` block" (8monkey-ai/hebo-gateway#132)."""
     thoughts = [ReasoningDelta(0, item["thinking"])] if item.get("thinking") else []
     events = [AnswerStart(), *thoughts, *thought_events(0, api="messages", item=item), AnswerEnd("stop")]

@@ -30,7 +30,7 @@ def test_names_are_unique_and_every_row_belongs_somewhere():
         assert len(fields) == len(set(fields))
 
 
-def test_a_setting_comes_back_to_its_own_api_unchanged():
+def test_a_setting_returns_to_its_own_api_unchanged():
     for api in APIS:
         for row in ROWS:
             with case((row, api)):

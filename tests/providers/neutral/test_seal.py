@@ -16,7 +16,7 @@ ITEMS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.
 
 
 @given(st.text(), st.text(), st.sampled_from(APIS), ITEMS)
-def test_a_seal_gives_back_what_went_in(provider, account, api, item):
+def test_a_seal_returns_what_went_in(provider, account, api, item):
     issuer = Issuer(provider, account)
     assert unseal(seal(issuer, api, item)) == Seal(issuer, api, item)
 

@@ -9,7 +9,7 @@ WORDS = {"older": (OLDER, "prompt", "completion"), "newer": (NEWER, "input", "ou
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_parts_are_taken_out_of_the_input_and_never_beyond_it(words):
+def test_parts_are_cut_from_the_input_and_never_beyond_it(words):
     asked, given, made = WORDS[words]
     for cached, written, expected in (
         (600, 300, (100, 600, 300)),

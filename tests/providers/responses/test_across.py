@@ -171,7 +171,7 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
 
 
-def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
+def test_the_namespace_of_a_single_tool_returns_only_to_its_own_api() -> None:
     """OpenAI's tool search gives a function that it has loaded a namespace of the same name."""
     item = {"type": "function_call", "call_id": "c1", "name": "get", "namespace": "get", "arguments": "{}"}
     output = {"type": "function_call_output", "call_id": "c1", "output": "x"}
@@ -192,7 +192,7 @@ def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
     [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "redacted_thinking", "data": "ZGF0YQ"}],
     ids=["thinking", "redacted"],
 )
-def test_reasoning_comes_back_byte_for_byte_to_who_made_it(item: Any) -> None:
+def test_reasoning_is_returned_byte_for_byte_to_its_author(item: Any) -> None:
     """anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342, openclaw/openclaw#92201."""
     text = [item["thinking"]] if "thinking" in item else []
     thought = thought_events(0, *text, api="messages", item=item)

@@ -252,7 +252,7 @@ def test_settings_are_read() -> None:
         ({}, None),
     ],
 )
-def test_reasoning_says_no_more_than_the_client_did(reasoning: Any, want: Reasoning | None) -> None:
+def test_reasoning_settings_state_no_more_than_the_clients(reasoning: Any, want: Reasoning | None) -> None:
     assert read(reasoning=reasoning).reasoning == want
 
 

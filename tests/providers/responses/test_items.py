@@ -186,7 +186,7 @@ def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
     assert message["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit"}
 
 
-def test_cache_marks_are_named_where_the_model_has_none() -> None:
+def test_cache_marks_are_reported_where_the_model_has_none() -> None:
     call = foreign(
         Message("system", (TextPart("A", "system[0]", MARKED),), "system"),
         user(ToolResultPart("c", (TextPart("done"),), at="messages[0].content[0]", marks=MARKED)),
@@ -252,7 +252,7 @@ def test_a_named_text_document_keeps_its_name() -> None:
     assert message["content"] == [{"type": "input_text", "text": "a.csv:\n1,2"}]
 
 
-def test_audio_and_file_detail_go_back_to_their_own_api() -> None:
+def test_audio_and_file_detail_are_returned_to_their_own_api() -> None:
     content = [
         {"type": "input_audio", "input_audio": {"data": "CC", "format": "wav"}},
         {"type": "input_file", "file_url": "https://x.test/f", "detail": "low"},

@@ -124,7 +124,7 @@ def test_references_become_what_they_name_and_unknown_ones_are_reported() -> Non
     assert resolve_references("hi", {}) == ([USER], [])
 
 
-def test_no_item_comes_twice() -> None:
+def test_no_item_is_sent_twice() -> None:
     assert resolve_references([REFERENCE, REFERENCE], {"msg_1": SAID}) == ([SAID], [])
     assert resolve_references([REFERENCE, SAID], {"msg_1": SAID}) == ([SAID], [])
     assert resolve_references([REFERENCE, USER], {}, earlier_ids={"msg_1"}) == ([USER], [])
@@ -175,7 +175,7 @@ def test_pages_put_together_are_the_list_from_either_end(order: Any, limit: Any)
      ({"limit": "-1"}, "limit"), ({"limit": "9" * 5000}, "limit"), ({"order": "up"}, "order"),
      ({"after": "none"}, "after"), ({"before": "none"}, "before")],
 )  # fmt: skip
-def test_a_wrong_query_is_named(query: Item, param: str) -> None:
+def test_a_wrong_query_is_reported(query: Item, param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         page(LIST, **query)
     assert (caught.value.info.status, caught.value.info.param) == (400, param)
@@ -300,7 +300,7 @@ def test_input_that_no_api_allows_is_left_for_the_codec_to_refuse() -> None:
         assert resolve_references(value, {})[1] == []
 
 
-def test_items_that_only_their_api_knows_go_back_without_ids_of_ours() -> None:
+def test_items_that_only_their_api_knows_are_returned_without_ids_of_ours() -> None:
     """The provider refuses an id that it does not know (Kilo-Org/kilocode#10197)."""
     approval = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
     earlier = prepare_input([approval, {"type": "mcp_call", "id": "mcp_1", "name": "n", "arguments": "{}"}])

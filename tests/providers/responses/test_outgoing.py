@@ -73,7 +73,7 @@ def test_reasoning_is_an_effort(reasoning: Reasoning, want: Any) -> None:
     assert body.get("include") == (None if reasoning.mode == "disabled" else ["reasoning.encrypted_content"])
 
 
-def test_settings_of_other_apis_are_carried_or_named() -> None:
+def test_settings_of_other_apis_are_carried_or_reported() -> None:
     """chatboxai/chatbox#2627; a limit below 16 is raised to it (anomalyco/opencode#37964)."""
     controls = {
         "max_tokens": Parameter(5, "max_tokens"),

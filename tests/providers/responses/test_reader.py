@@ -56,7 +56,7 @@ def test_text_that_arrives_four_times_is_read_once() -> None:
     ]  # fmt: skip
 
 
-def test_a_stream_reads_the_same_in_whatever_pieces_it_comes() -> None:
+def test_a_stream_reads_the_same_in_pieces_of_any_size() -> None:
     whole = read(TEXT_STREAM)
     assert all(read(TEXT_STREAM, step) == whole for step in range(1, 60))
 

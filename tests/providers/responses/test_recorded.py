@@ -37,7 +37,7 @@ def test_recorded_requests_lose_nothing_that_a_responses_provider_could_use() ->
 
 @needs_corpus
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name[:60])
-def test_recorded_streams_say_what_their_last_event_says(path: Path) -> None:
+def test_recorded_streams_equal_their_last_event(path: Path) -> None:
     data = path.read_bytes()
     events = read(data)
     check_order(events)

@@ -155,7 +155,7 @@ def test_a_failure_says_what_went_wrong() -> None:
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(legal_events(), st.sampled_from(["cancelled", "failed", "incomplete"]))
-def test_wherever_a_stream_breaks_off_what_is_left_is_a_response(events: list[Event], status: Any) -> None:
+def test_the_rest_of_a_broken_stream_is_a_response(events: list[Event], status: Any) -> None:
     writer, twin = RESPONSES.writer(reply(tools=TOOLS)), RESPONSES.writer(reply(tools=TOOLS))
     for event in with_whole_items(events):
         found = as_plain_json(writer.interrupted_response(status))

@@ -159,7 +159,7 @@ def test_reasoning_comes_before_text_with_one_id() -> None:
     assert text["content"][0]["text"] == "hi"
 
 
-def test_encrypted_reasoning_of_this_api_goes_through_unchanged() -> None:
+def test_encrypted_reasoning_of_this_api_passes_unchanged() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
     found = write_events([AnswerStart(), *thought_events(0, api="responses", item=item), AnswerEnd("stop")])
     assert found[-1]["response"]["output"] == [item]

@@ -95,7 +95,7 @@ def test_the_purpose_of_a_text_has_one_meaning_and_each_provider_s_word():
         assert sent(body, "openai") == body, client_words
 
 
-def test_a_purpose_that_the_provider_has_no_word_for_is_lost_and_named():
+def test_a_purpose_that_the_provider_has_no_word_for_is_lost_and_reported():
     never = EmbeddingTraits(takes_purpose="never")
     for body, shape, traits in (
         ({"input_type": "query"}, "openai", never),
@@ -107,7 +107,7 @@ def test_a_purpose_that_the_provider_has_no_word_for_is_lost_and_named():
         assert dropped_paths(found.edits) == tuple(body), (body, shape)
 
 
-def test_a_purpose_that_is_required_is_the_entry_s_and_named():
+def test_a_purpose_that_is_required_is_the_entry_s_and_reported():
     for shape, form in (("cohere", "input_type=search_document"), ("nim", "input_type=passage")):
         found = called({"model": "m", "input": ["x"]}, shape, EmbeddingTraits(takes_purpose="required"))
         assert adapted_paths(found.edits) == (form,), shape
@@ -179,7 +179,7 @@ def test_texts_go_to_cohere_with_all_that_it_requires():
     assert dropped_paths(found.edits) == ("user",)
 
 
-def test_a_cohere_client_s_request_goes_elsewhere():
+def test_a_cohere_client_s_request_is_sent_to_another_provider():
     body = {"model": "alias", "texts": ["a", "b"], "input_type": "search_query", "output_dimension": 8,
             "embedding_types": ["float"], "truncate": "END"}  # fmt: skip
     for client in ("cohere_v1", "cohere_v2"):
