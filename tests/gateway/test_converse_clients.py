@@ -47,9 +47,7 @@ def gateway(upstream) -> Iterator[str]:
     entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
     aliases = {PROFILE: {"target": "up-chat"}, ODD: {"target": "up-messages"}}
     keys = [{"name": "alice", "key": KEY}]
-    settings = from_mapping(
-        config(entries, 1, model_aliases=aliases, client_keys=keys, state_storage={"type": "none"}, keep_alive="50ms")
-    )
+    settings = from_mapping(config(entries, 1, model_aliases=aliases, client_keys=keys, state_storage={"type": "none"}))
     lifecycle = Lifecycle()
     app = whole_app(settings, open_service(settings, lifecycle, None, True))
     with app_thread(app, lifecycle) as port:

@@ -147,8 +147,8 @@ async def staged(**more: Any) -> AsyncIterator[Stage]:
             nursery.cancel_scope.cancel()
 
 
-async def all_of(clients: list[Client]) -> None:
-    with trio.fail_after(PATIENCE):
+async def all_of(clients: list[Client], patience: float = PATIENCE) -> None:
+    with trio.fail_after(patience):
         for client in clients:
             await client.over.wait()
 
@@ -385,6 +385,6 @@ async def test_a_slow_client_does_not_slow_followers(first, events):
             for _ in range(events):  # more than all sockets take
                 stage.provider.send(chunk(delta={"content": word}))
             stage.provider.send(EVENTS[-1])
-            await all_of(clients)
+            await all_of(clients, 4 * PATIENCE)  # 20 MB in small events
             assert all("[DONE]" in client.text for client in clients)
             assert stage.provider.calls == 1
