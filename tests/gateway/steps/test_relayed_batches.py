@@ -6,8 +6,17 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.stores.memory import MemoryStore
 from tests.support import word_steps
-from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
+from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
 
@@ -155,6 +164,24 @@ async def test_a_batch_needs_a_file_that_the_steps_have_checked():
     for more in ({"unchecked": "pass"}, {"action": "report"}, {"at": ["response"]}):
         async with gateway_with_steps(step(name="other", **more)) as (served, _):
             assert (await make(served)).status_code == 200, more
+
+
+async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in ("ann", "bob")]
+    async with endpoint_provider(answer_kept) as provider:
+        own = {"model": "openai/m-1", "access_key": "k", "base_url": f"{provider.url}/v1"}
+        content = settings(own, steps=[step(action="mask")], client_keys=keys)
+        async with gateway(content, store=MemoryStore(60, 2**20)) as served:
+            headers = {"authorization": "Bearer key-of-ann-0123456789"}
+            file = (await upload(served, request_line("a", W), **headers)).json()["id"]
+            assert file != "file-1"
+            body = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+            made = await served.post("/v1/batches", json=body, headers=headers)
+            assert made.status_code == 200, made.text
+            assert provider.asked[-1].json["input_file_id"] == "file-1"
+            other = {"authorization": "Bearer key-of-bob-0123456789"}
+            assert (await served.post("/v1/batches", json=body, headers=other)).status_code in (403, 404)
+            assert b"falcon" not in b"".join(asked.body for asked in provider.asked)
 
 
 async def test_the_metadata_of_a_batch_is_checked():

@@ -157,7 +157,7 @@ async def test_an_answer_beyond_the_limit_is_unchecked():
         assert (found.status_code, len(found.json()["choices"][0]["text"])) == (200, 2**21)
 
 
-async def test_sound_has_no_text_and_is_not_held():
+async def test_sound_has_no_text_for_a_step():
     sound = ScriptedAnswer((b"first", b"second"), headers=(("content-type", "audio/mpeg"),))
     both = step(at=["request", "response"])
     async with gateway_with_cache(lambda asked: sound, both) as (served, _):
