@@ -16,6 +16,11 @@ log = logging.getLogger("trigate")
 SWEEP: Final = 60.0
 """Seconds between two removals of expired entries."""
 
+FLUSH: Final = 5.0
+"""Seconds for the records that wait for observers when the process ends."""
+CUT_FLUSH: Final = 2.0
+"""Seconds for them if the drain has used all its time."""
+
 
 def add_process_tasks(app: App, service: Service) -> None:
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
@@ -58,6 +63,7 @@ def add_process_tasks(app: App, service: Service) -> None:
         watching.cancel()
         service.ledger.audit.summarise()
         await background.finish()
+        await service.ledger.finish(CUT_FLUSH if service.lifecycle.is_cut else FLUSH)
         if counters.remote is not None:
             await counters.remote.finish()
         await recorder.finish()

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.shared.tables import SharedTables
     from gateway.steps.loaded import StepSet
+    from gateway.steps.observers import FinishedRecords
+    from gateway.telemetry.content import ContentKeeper
 
 
 def open_service(
@@ -83,6 +85,7 @@ def open_service(
     allowances = Allowances(config, counters, queues=_shared_queues(counters, shared))
     _seed_budgets(config, kept_ledger, allowances)
     authenticator, shares = Authenticator(config), Shares()
+    finished, contents = _open_observers(steps, authenticator, ledger, metrics)
     inventory = _open_inventory(config)
     if inventory is not None:
         inventory.limit_owners(storage_limits(config))
@@ -124,6 +127,8 @@ def open_service(
         request_members=_open_members(config),
         accounts=AccountDirectory(config),
         inventory=inventory,
+        contents=contents,
+        finished=finished,
         steps=steps,
     )
 
@@ -135,6 +140,34 @@ def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | N
     from gateway.steps.loading import load_steps
 
     return load_steps(config, before)
+
+
+def _open_observers(
+    steps: "StepSet | None",
+    authenticator: Authenticator,
+    ledger: Ledger,
+    metrics: Metrics | NoMetrics,
+    finished: "FinishedRecords | None" = None,
+    contents: "ContentKeeper | None" = None,
+) -> "tuple[FinishedRecords | None, ContentKeeper | None]":
+    """Return the collectors of finished exchanges and of their texts, ``None`` if nothing needs them.
+
+    Those of the configuration before, ``finished`` and ``contents``, use the observers of ``steps`` from now on."""
+    if finished is None and (steps is None or not any(step.is_observer for step in steps.steps)):
+        return None, contents
+    from gateway.steps.observers import FinishedRecords
+    from gateway.telemetry.content import ContentKeeper
+
+    if finished is None:
+        finished = FinishedRecords(metrics)
+        ledger.observers.append(finished)
+        ledger.finishers.append(finished.finish)
+    finished.use(steps, authenticator.find_group)
+    if contents is None and steps is not None and any(step.wants_content for step in steps.steps):
+        contents = ContentKeeper()
+        ledger.observers.insert(0, contents)  # before the observers that read the texts
+        contents.add(finished.wants_content)
+    return finished, contents
 
 
 def _open_members(config: Config) -> "ConfiguredMembers | None":
@@ -239,7 +272,7 @@ def next_service(config: Config, service: Service) -> Service:
     router = Router(config)  # may fail, so it comes before any change
     steps = _load_steps(config, service.steps)
     router.hash_keys()
-    service = service_of_clients(config, service)
+    service = service_of_clients(config, attrs.evolve(service, steps=steps))
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.apply_config(config)
     service.metrics.permit_names(config)
@@ -250,7 +283,7 @@ def next_service(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        credentials=credentials, steps=steps,
+        credentials=credentials,
         live_view=open_live_view(
             service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
         ),
@@ -269,9 +302,12 @@ def service_of_clients(config: Config, service: Service) -> Service:
     service.kept_ledger.use_config(config)
     allowances = service.allowances.next(config)
     _seed_budgets(config, service.kept_ledger, allowances, service.allowances)
+    finished, contents = _open_observers(
+        service.steps, authenticator, service.ledger, service.metrics, service.finished, service.contents
+    )
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
-        cache_uses=CacheUses.of(config), request_members=_open_members(config),
+        finished=finished, contents=contents, cache_uses=CacheUses.of(config), request_members=_open_members(config),
         accounts=AccountDirectory(config),
     )  # fmt: skip
 

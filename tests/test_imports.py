@@ -83,8 +83,8 @@ ARROWS: Final = {
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.steps": """
-        config http providers.apis providers.endpoints providers.neutral providers.responses shared stores streaming
-        upstream""",
+        config http ledger providers.apis providers.endpoints providers.neutral providers.responses shared stores
+        streaming telemetry upstream""",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
         logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral

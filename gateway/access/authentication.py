@@ -118,6 +118,11 @@ class Authenticator:
         """Return the name of the group of ``client``, if it has one."""
         return None if client is None else self._by_name[client].key.group_name
 
+    def find_group(self, client: str | None) -> str | None:
+        """Return the group of ``client``, which may have been removed from the configuration since its request."""
+        known = None if client is None else self._by_name.get(client)
+        return None if known is None else known.key.group_name
+
     def wall(self, client: str | None) -> frozenset[str] | None:
         """Return the names of the entries that may ever serve ``client``, ``None`` for all."""
         return None if client is None else self._by_name[client].wall

@@ -18,14 +18,13 @@ from gateway.steps.advice import steps_of_request
 from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
 from gateway.steps.loading import load_steps
-from gateway.steps.response_steps import split_choices
 from gateway.steps.response_texts import UnreadTexts
 from gateway.steps.runs import UNREAD
 from gateway.steps.trial import StepsTrial, TriedFinding, try_request, try_response
 from gateway.telemetry.stream_text import events_in, framing_of
 from providers.apis import CODECS
 from providers.grammar import detect
-from providers.neutral.choices import MEMBERS, split_other_choices
+from providers.neutral.choices import MEMBERS, split_choices, split_other_choices
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
 from streams.errors import GatewayError
 from streams.events import Api, Event, NativeItem

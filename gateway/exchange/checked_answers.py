@@ -12,7 +12,9 @@ from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
+from gateway.ledger.record import Record
 from gateway.steps.response_steps import CheckedStream, StreamSource
+from gateway.streaming.lane import Lane
 from providers.apis import CODECS
 from providers.neutral.tool_names import restore_name
 from streams.events import Event
@@ -41,6 +43,10 @@ class CheckedWholeAnswer(WholeAnswer):
         first, *others = [_fold(events) for events in released]
         self._folded = attrs.evolve(self._folded, fold=first, lane="hub")
         self._other_choices = [one.answer() for one in others]
+
+    async def write_for_client(self, record: Record) -> bytes:
+        _keep_events(self.source)
+        return await super().write_for_client(record)
 
     async def verdict(self) -> bool:
         """Return whether the steps, which have ended, masked nothing."""
@@ -139,3 +145,14 @@ class CheckedStreamedAnswer(StreamedAnswer):
             return super().make_answer(source)
         request, lane = self.origin.request, self.delivery.lane
         return CheckedStartedStream(source, request, self.origin, self.first_lane, lane, self.scope)
+
+    def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
+        _keep_events(answer.source)
+        return super().first_events(answer)
+
+
+def _keep_events(source: AnswerSource) -> None:
+    """Let observers that want texts have the released events instead of the client's, which has its own values."""
+    content, checks = source.target_request.context.content, source.target_request.checks
+    if content is not None and checks is not None and checks.restores:
+        content.keep_events(checks.unrestored)

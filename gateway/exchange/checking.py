@@ -88,8 +88,9 @@ def with_body(incoming: Incoming, body: bytes) -> Incoming:
 class SessionChecks:
     """The steps of one exchange, for its attempts and its response."""
 
-    def __init__(self, session: StepSession) -> None:
+    def __init__(self, session: StepSession, *, keeps_events: bool = False) -> None:
         self.session = session
+        self._keeps_events = keeps_events
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
         self._start_later: Callable[[], object] | None = None
 
@@ -110,7 +111,13 @@ class SessionChecks:
         steps = [step for step in self.session.steps if step.at("response") and step.applies_to_entry(entry)]
         if not steps and not self.restores and not self.session.awaits_verdict:
             return None
-        return ResponseSteps(self.session, steps, restores=self.restores)
+        return ResponseSteps(self.session, steps, restores=self.restores, keeps_events=self._keeps_events)
+
+    @property
+    def may_restore(self) -> bool:
+        """Whether values may return to the client, also those that the steps of an entry mask later."""
+        masks_later = any(step.is_for_some_entries and step.at("request") for step in self.session.steps)
+        return self.restores or (masks_later and any(step.restore for step in self.session.steps))
 
     @property
     def restores(self) -> bool:
@@ -143,7 +150,8 @@ async def begin_checks(planning: Planning) -> None:
     session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
     if session is None:
         return
-    planning.context = attrs.evolve(planning.context, checks=SessionChecks(session))
+    checks = SessionChecks(session, keeps_events=planning.context.content is not None)
+    planning.context = attrs.evolve(planning.context, checks=checks)
     enforcing = [step for step in session.steps if not step.only_reports]
     if enforcing:
         refuses = any(step.unchecked == "refuse" for step in enforcing)
@@ -216,9 +224,10 @@ def begin_session(
     models = tuple(name for name in (None if record.route is None else record.route, model) if name)
     places = {name: path for path, name in requested}
     facts = ClientFacts(client, group, models, endpoint, frozenset(places))
+    record.requested_steps = facts.requested
     if unknown := configured.unavailable(facts):
         raise unknown_step_error(places[unknown[0]], unknown[0])
-    steps = [step for step in configured.for_exchange(facts) if not step.is_observer]
+    steps = [step for step in configured.for_exchange(facts) if not step.only_finished]
     if not steps:
         return None
     configured.lease(scope)

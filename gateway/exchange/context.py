@@ -15,6 +15,7 @@ from providers.neutral.codec import Codec
 
 if TYPE_CHECKING:
     from gateway.exchange.planned import ExchangeChecks
+    from gateway.telemetry.content import ExchangeContent
 
 
 class AttemptLog:
@@ -57,7 +58,7 @@ class ExchangeContext:
 
     ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it; ``attempt_log`` writes
     the attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded.
-    ``checks`` are the operator's steps."""
+    ``checks`` are the operator's steps. ``content`` stores the texts for observers that want them."""
 
     service: Service
     codec: Codec
@@ -66,6 +67,7 @@ class ExchangeContext:
     observer: CallObserver = UNOBSERVED
     recording: ExchangeRecording = NO_RECORDING
     checks: "ExchangeChecks | None" = None
+    content: "ExchangeContent | None" = None
     attempt_log: AttemptLog = attrs.field(default=attrs.Factory(lambda self: AttemptLog(self.record), takes_self=True))
 
     @property

@@ -33,6 +33,7 @@ def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, st
         return
     places = {name: path for path, name in read_headers(client_request).steps}
     facts = _facts(service, client_request, endpoint)
+    context.record.requested_steps = frozenset(places)
     if unknown := service.steps.unavailable(facts):
         raise unknown_step_error(places[unknown[0]], unknown[0])
     if route in CHECKED_ROUTES:

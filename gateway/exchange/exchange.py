@@ -65,7 +65,8 @@ class Exchange:
         memory: StateScope | None = None,
         trace: CallObserver = UNOBSERVED,
     ) -> None:
-        self._context = ExchangeContext(service, CODECS[api], client_request, record, trace)
+        content = None if service.contents is None else service.contents.begin(record)
+        self._context = ExchangeContext(service, CODECS[api], client_request, record, trace, content=content)
         self._scope = scope
         owner = service.admission.holder(client_request.client, client_request.headers)
         self._memory = memory or StateScope(owner, service.store, is_named_client=client_request.client is not None)
@@ -120,6 +121,8 @@ class Exchange:
         self._context = planning.context
         if is_checked:  # with its masks
             live_view.store_prompt(self.record, request.incoming.body)
+        if self._context.content is not None:
+            self._context.content.keep_request(request.incoming)
         return request
 
     def first_available(self, plan: Plan) -> Target | None:
@@ -173,7 +176,7 @@ class Exchange:
         """Return the request with the exchange's reservation, which all its attempts share."""
         service = self._context.service
         limited, run = service.allowances.has_limits or request.budgets, None
-        if limited or service.kept_ledger.keeps_lines:
+        if limited or service.kept_ledger.keeps_lines or service.steps is not None:
             run = self.record.run = run_of(self._context.client_request, request.incoming)
         if not limited:
             return request
@@ -198,6 +201,8 @@ class Exchange:
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
+        if self._context.content is not None and isinstance(body, bytes):
+            self._context.content.keep_response(body)
         return make_response(self.record, body, status, headers, self._context.recording)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
@@ -255,7 +260,8 @@ class Exchange:
         )
         begun = await background.start(BackgroundTurn(owner, self._scope, turn, template, self.record, answer_in))
         if not request.incoming.stream:
-            return self.respond(begun, 200, (*JSON_HEADERS, *request.headers))
+            headers = (*JSON_HEADERS, *request.headers)
+            return make_response(self.record, begun, 200, headers, self._context.recording)
         body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))

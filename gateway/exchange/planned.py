@@ -43,10 +43,14 @@ class Form(enum.Enum):
 
 
 class ExchangeChecks(Protocol):
-    """The operator's steps of one exchange. ``restores``: the client gets values back that no provider has seen."""
+    """The operator's steps of one exchange. ``restores``: the client gets values back that no provider has seen;
+    ``may_restore``: a later attempt may."""
 
     @property
     def restores(self) -> bool: ...
+
+    @property
+    def may_restore(self) -> bool: ...
 
     def response_steps(self, entry: str) -> "ResponseSteps | None":
         """Return the steps for a response of the entry ``entry``, ``None`` if there are none."""

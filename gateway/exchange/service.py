@@ -37,6 +37,8 @@ from gateway.upstream.request import CredentialSource
 if TYPE_CHECKING:
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.steps.loaded import StepSet
+    from gateway.steps.observers import FinishedRecords
+    from gateway.telemetry.content import ContentKeeper
 
 
 class Replaced:
@@ -84,6 +86,8 @@ class Service:
       batches.
     - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``recorder``
       records exchanges, ``tracing`` traces them.
+    - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
+      passes finished exchanges to the observers; ``None`` without any.
     - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
       configuration."""
 
@@ -119,6 +123,8 @@ class Service:
     request_members: "ConfiguredMembers | None" = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
+    contents: "ContentKeeper | None" = None
+    finished: "FinishedRecords | None" = None
     steps: "StepSet | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(

@@ -253,11 +253,15 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
     def _connect_observers(self) -> None:
         """Connect the observers of the exchange to the stream."""
         context, targets = self.context, self.origin.request.plan.targets
-        if context.checks is not None and context.checks.restores:
+        if context.checks is not None and context.checks.may_restore:
+            if context.content is not None and not context.checks.restores:  # it may get the events instead
+                context.content.follow(self.delivery)
             return  # only the client may see the values in its stream
         secrets = _secret_finder(targets, context.client_request.credential)
         context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
         context.recording.follow(self.delivery)
+        if context.content is not None:  # after the live view, which must be the first
+            context.content.follow(self.delivery)
 
 
 def _secret_finder(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:

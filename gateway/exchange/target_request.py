@@ -188,6 +188,8 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     first target are recorded before strict mode rejects them; those of a hedge only if it wins."""
     if context.checks is not None:
         request = await context.checks.for_entry(request, step.target.entry.name)
+        if context.content is not None:
+            context.content.keep_request(request.incoming)
     known = known_omissions(context, step.target)
     omissions = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, omissions)

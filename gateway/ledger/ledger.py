@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -56,6 +56,8 @@ class Ledger:
         self.count = 0
         self.open_records: set[Record] = set()
         self.observers: list[LedgerObserver] = []
+        self.finishers: list[Callable[[float], Awaitable[None]]] = []
+        """Called with a limit in seconds when the process ends, after its last exchange."""
 
     def open(self, id: str, api: Api, *, served: bool = True, endpoint: str | None = None) -> Record:
         """Return the record of a new exchange, which ``settle`` closes. ``served``: the path exists. ``endpoint`` names
@@ -65,6 +67,11 @@ class Ledger:
         for observer in self.observers:
             observer.opened(record)
         return record
+
+    async def finish(self, seconds: float) -> None:
+        """Call the ``finishers``, each with the limit ``seconds``."""
+        for finisher in self.finishers:
+            await finisher(seconds)
 
     def flush(self) -> None:
         """Settle all open records before the process exits."""

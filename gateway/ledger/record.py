@@ -94,6 +94,8 @@ class Record:
     reservation: Settlement | None = None  # of the allowances of the client and its targets
     cache: CacheOutcome | None = None  # ``None`` if the exchange is not cacheable
     steps: "StepsReport | None" = None  # the outcomes of the operator's steps
+    requested_steps: frozenset[str] = frozenset()  # the steps that the client lists
+    content: object | None = None  # the texts for observers that want them
     cache_age: int | None = None  # seconds since the provider created the cached response
 
     @property

@@ -155,9 +155,13 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
             self.head = answer.status, kept
         elif not answer.is_stream:
             redact = disclosure.body
-        limit = self.context.service.limits.answer
+        limit, content = self.context.service.limits.answer, self.context.content
         lane = RelayedLane(self._request.last_event, answer, disclosure.error, redact, limit)
-        return lane, lane.feed(answer.first)
+        first = lane.feed(answer.first)
+        if content is not None and answer.content_type.startswith(("application/json", "text/event-stream")):
+            content.observe(answer.first, first)
+            content.follow(self.delivery)
+        return lane, first
 
 
 async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest) -> Response:
@@ -165,6 +169,8 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
 
     Raises ``GatewayError``. Cancellation, because the client has left, closes the connection to the provider."""
     nursery, first = scope.nursery, request.planned.plan.first
+    if exchange.context.content is not None:
+        exchange.context.content.keep_request(request.planned.incoming)
     outlives_client = DeferredSurvival(nursery, first)
     planned = attrs.evolve(request.planned, before_end=outlives_client.begin if request.outlives_client else None)
     origin = await exchange.start_origin(planned, RelayedAnswers(request, exchange.record.endpoint))

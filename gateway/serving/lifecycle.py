@@ -53,6 +53,11 @@ class Lifecycle(ConnectionRegistry):
         for scope in self._pumps:
             scope.cancel()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the drain has used all its time."""
+        return self._pumps_cancelled
+
     def on_flush(self, callback: Callable[[], object]) -> None:
         """Call ``callback()`` before the process exits on a second signal."""
         self._flushes.append(callback)

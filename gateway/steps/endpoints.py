@@ -42,7 +42,7 @@ def closes(step: LoadedStep, endpoint: str) -> bool:
     carried = CARRIED.get(endpoint)  # type: ignore[call-overload]
     if carried is None or endpoint in CHECKED or step.only_reports or step.unchecked == "pass":
         return False
-    if set(step.moments) <= {"finished"} or not step.parts & carried:
+    if step.only_finished or not step.parts & carried:
         return False
     if endpoint in HEARD and not step.at("request") and not step.at("during"):
         return False

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -96,6 +96,11 @@ class LoadedStep:
         """Return whether the step checks at ``moment``."""
         return moment in self.moments
 
+    @property
+    def only_finished(self) -> bool:
+        """Whether the step concerns the records of finished requests alone."""
+        return set(self.moments) <= {"finished"}
+
     def applies(self, facts: ClientFacts) -> bool:
         """Return whether the step applies to a request, if an entry that ``applies_to_entry`` serves it."""
         return is_in_scope(self.scope, self.name, facts)
@@ -176,6 +181,18 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
+class FinishedQueues(Protocol):
+    """The queues of finished records for the observers of one configuration."""
+
+    async def run(self) -> None:
+        """Pass the records on until ``close``."""
+        ...
+
+    def close(self) -> None:
+        """End ``run``: no request uses the configuration any more, and no record waits."""
+        ...
+
+
 class StepSet:
     """The steps of one configuration, in the order of the file.
 
@@ -191,6 +208,8 @@ class StepSet:
         self.by_name = {step.name: step for step in self.steps}
         self.failed: ConfigError | None = None
         """The reason why a resource could not be opened."""
+        self.finished: FinishedQueues | None = None
+        """The queues of the observers, if there are any."""
         self._leases = 0
         self._is_begun = False
         self._is_replaced = False
@@ -221,6 +240,8 @@ class StepSet:
         """Read the key of placeholders from ``store``, if the configuration has none, and open the resources in order,
         as tasks of ``nursery``. Raises ``ConfigError`` for the first that fails."""
         self.begin()
+        if self.finished is not None:
+            nursery.start_soon(self.finished.run)
         if store is not None and not self.has_own_key and any(step.may_mask for step in self.steps):
             try:
                 self.mask_key = await stored_mask_key(store)
@@ -254,6 +275,8 @@ class StepSet:
     async def aclose(self) -> None:
         """Close the resources, the last one first."""
         self._keeping.cancel()
+        if self.finished is not None:
+            self.finished.close()
         for resource in reversed(self.resources):
             await resource.aclose()
 
@@ -285,5 +308,7 @@ class StepSet:
     def _close_unused(self) -> None:
         if self._is_replaced and self._is_begun and self._leases == 0:
             self._is_begun = False
+            if self.finished is not None:
+                self.finished.close()
             for resource in self.resources:
                 resource.release()

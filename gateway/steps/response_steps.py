@@ -6,10 +6,10 @@ events are released unchanged once the steps have released their text."""
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Final, TypeAlias
 
 import attrs
-import msgspec
 import trio
 
 from gateway.http.offload import offload
@@ -31,7 +31,7 @@ from gateway.steps.stages import (
 from gateway.steps.verdicts import STOPPED, RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
-from providers.neutral.choices import MEMBERS
+from providers.neutral.choices import split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
 from streams.events import (
@@ -78,12 +78,17 @@ class ResponseSteps:
     """The steps for the response of one attempt.
 
     ``restores``: the client gets its own values back. ``translates``: the released events need the hub lane, because a
-    step may change them."""
+    step may change them. ``keeps_events``: an observer wants the events without restored values."""
 
-    def __init__(self, session: StepSession, steps: Sequence[LoadedStep], *, restores: bool) -> None:
+    def __init__(
+        self, session: StepSession, steps: Sequence[LoadedStep], *, restores: bool, keeps_events: bool = False
+    ) -> None:
         self.session = session
         self.steps = steps
         self.restores = restores
+        self.unrestored: dict[int, list[Event]] = {}
+        """The released events of each choice before values were restored, if an observer wants them."""
+        self._keeps_events = restores and keeps_events
         self.translates = restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
         self.masked = False
         """True if anything was masked."""
@@ -109,8 +114,12 @@ class ResponseSteps:
         except RefusedByStep as refused:
             if refused.stop_text is None:
                 raise
-            return [_stop_answer(released[0], refused.stop_text)]
+            stopped = _stop_answer(released[0], refused.stop_text)
+            self.keep_events(0, stopped)
+            return [stopped]
         if self.restores:
+            for at, events in enumerate(released):
+                self.keep_events(at, events)
             released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
         return released
 
@@ -143,9 +152,16 @@ class ResponseSteps:
         """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
         prefix = _prefix(choice, choice + 1)
         stages: list[EventStage] = [self._stage(step, prefix, cut) for step in self.steps]
+        if self._keeps_events:
+            stages.append(_KeepingStage(partial(self.keep_events, choice)))
         if self.restores:
             stages.append(RestoringStage(self.session.placeholders))
         return Chain(stages)
+
+    def keep_events(self, choice: int, events: Sequence[Event]) -> None:
+        """Keep released ``events`` for an observer that wants them."""
+        if self._keeps_events:
+            self.unrestored.setdefault(choice, []).extend(events)
 
     def _stage(self, step: LoadedStep, prefix: str, cut: Callable[[], object]) -> EventStage:
         session = self.session
@@ -166,6 +182,17 @@ class ResponseSteps:
     ) -> WatchingStage:
         session = self.session
         return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, prefix, waits=waits)
+
+
+class _KeepingStage:
+    """A stage that passes all events on, and ``keep`` gets them."""
+
+    def __init__(self, keep: Callable[[Sequence[Event]], object]) -> None:
+        self._keep = keep
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        self._keep(events)
+        return list(events)
 
 
 class CheckedStream:
@@ -223,7 +250,9 @@ class CheckedStream:
             self._on_refusal()
             if refused.stop_text is None:
                 raise
-            yield frame_of(self._stop_events(refused.stop_text))
+            events = self._stop_events(refused.stop_text)
+            self._checks.keep_events(0, events)
+            yield frame_of(events)
         finally:
             self.ended.set()
 
@@ -431,28 +460,3 @@ def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:
     begin = [event for event in events if isinstance(event, AnswerStart)]
     usage = [event for event in events if isinstance(event, Usage)]
     return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], STOPPED]
-
-
-_OTHER_CHOICE: Final = re.compile(rb'"index"\s*+:\s*+(?!0[,}\s])')
-
-
-def split_choices(api: str, data: bytes) -> dict[int, bytes]:
-    """Return an event by choice: each part has one choice, with the index 0 for its reader."""
-    member = MEMBERS.get(api)
-    if member is None or _OTHER_CHOICE.search(data) is None:
-        return {0: data}
-    try:
-        value: Any = msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return {0: data}
-    listed = value.get(member) if isinstance(value, dict) else None
-    if not isinstance(listed, list) or all(not isinstance(one, dict) or not one.get("index") for one in listed):
-        return {0: data}
-    others = {key: one for key, one in value.items() if key != "usage"}
-    parts: dict[int, bytes] = {}
-    for one in listed:
-        index = one.get("index") if isinstance(one, dict) else 0
-        index = index if isinstance(index, int) else 0
-        of = value if index == 0 else others
-        parts[index] = msgspec.json.encode({**of, member: [{**one, "index": 0}] if isinstance(one, dict) else []})
-    return parts

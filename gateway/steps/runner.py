@@ -82,7 +82,7 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
         findings = await _checked_call(step, check)
     except StepFailed as failure:
         breaker.record_failure(check.client)
-        _log_limited(step, failure.reason, logging.ERROR, "the step %s failed: %s", failure.detail or failure.reason)
+        log_limited(step, failure.reason, logging.ERROR, "the step %s failed: %s", failure.detail or failure.reason)
         raise
     except BaseException:
         breaker.forget_call(check.client)
@@ -122,18 +122,18 @@ async def _call(step: LoadedStep, check: Check) -> Any:
     slots = step.state.slots.of_client(check.client)
     if is_async(function):
         async with slots:
-            return await _await_timed(step, function(check))
+            return await await_timed(step, function(check))
     # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
     result = await trio.to_thread.run_sync(function, check, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
-    return await _await_timed(step, result) if inspect.isawaitable(result) else result
+    return await await_timed(step, result) if inspect.isawaitable(result) else result
 
 
-async def _await_timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:
+async def await_timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:
     """Return the result of ``awaitable``, and log by name a step that blocks the event loop."""
 
     def report(seconds: float) -> None:
         text = "the step %s blocked every stream of this worker for %s: use a plain function, which runs in a thread"
-        _log_limited(step, "blocked", logging.WARNING, text, f"{seconds * 1000:.0f} ms")
+        log_limited(step, "blocked", logging.WARNING, text, f"{seconds * 1000:.0f} ms")
 
     return await _run_turns(awaitable.__await__(), report)
 
@@ -191,7 +191,7 @@ def _fault(one: Any, known: set[int]) -> str | None:
     return None
 
 
-def _log_limited(step: LoadedStep, what: str, level: int, text: str, detail: str) -> None:
+def log_limited(step: LoadedStep, what: str, level: int, text: str, detail: str) -> None:
     """Log a fault of a step, at most once a minute for each kind of fault."""
     now = time.monotonic()
     if now - step.state.logged.get(what, -QUIET) >= QUIET:

@@ -128,11 +128,16 @@ class StepRecords:
         return next((one.name for one in self._records.values() if one.outcome == "refused"), None)
 
     @property
-    def header(self) -> str | None:
-        """The outcomes so far for a header, ``None`` if there are none."""
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcome of each step so far, the most severe one of all its moments."""
         best: dict[str, Outcome] = {}
         for one in self._records.values():
-            if one.name not in self._hidden and one.outcome != "cancelled":
-                known = best.get(one.name, "ok")
-                best[one.name] = max(known, one.outcome, key=_RANK.index)
-        return ", ".join(f"{name}={outcome}" for name, outcome in best.items()) or None
+            if one.outcome != "cancelled":
+                best[one.name] = max(best.get(one.name, "ok"), one.outcome, key=_RANK.index)
+        return best
+
+    @property
+    def header(self) -> str | None:
+        """The outcomes so far for a header, ``None`` if there are none."""
+        shown = (f"{name}={outcome}" for name, outcome in self.outcomes.items() if name not in self._hidden)
+        return ", ".join(shown) or None

@@ -173,14 +173,15 @@ class Metrics:
         if ended == "client_disconnected":
             self.add(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
         if record.steps is not None:
-            self._count_steps(line["steps"])
+            self.count_steps(line["steps"])
         if record.cache is not None and record.cache != "off":
             self._count_cached(record, client, line)
         if record.attempts:
             self._count_call(record, provider, model, line)
             self._observe_times(record, line["duration_ms"] / 1000, (provider, model, lane))
 
-    def _count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
+    def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
+        """Count the outcomes of steps, in the form of the log's field."""
         for one in steps:
             name, at = one["step"], one["at"]
             self.add(rows.STEP_OUTCOMES, name, at, one["outcome"])
@@ -355,6 +356,9 @@ class NoMetrics:
         return
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
+        return
+
+    def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
         return
 
 

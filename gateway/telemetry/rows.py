@@ -219,6 +219,11 @@ STEP_SECONDS = MetricRow(
     "trigate_step_seconds", "histogram", "Time that a step took in an exchange, all its calls together.",
     ("step", "at"), (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )  # fmt: skip
+STEP_RECORDS_LOST = MetricRow(
+    "trigate_step_records_lost_total", "counter",
+    "Records of finished exchanges that an observer did not get, by the reason: its queue was full, its call failed or "
+    "reached its deadline, or the process ended.", ("step", "reason"),
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -250,6 +255,6 @@ ROWS: Final = (
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
     LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
     CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, STEP_OUTCOMES, STEP_FAILURES,
-    STEP_FINDINGS, STEP_SECONDS, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
+    STEP_FINDINGS, STEP_SECONDS, STEP_RECORDS_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 Translated streams have one choice: choices arrive interleaved, and no writer handles several.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -37,3 +38,28 @@ def join_choices(answers: Sequence[bytes], api: Api) -> bytes:
     values: list[dict[str, Any]] = [any_json(one) for one in answers]
     choices = [{**choice, "index": at} for at, value in enumerate(values) for choice in value[member][:1]]
     return msgspec.json.encode({**values[0], member: choices})
+
+
+_OTHER_CHOICE: Final = re.compile(rb'"index"\s*+:\s*+(?!0[,}\s])')
+
+
+def split_choices(api: str, data: bytes) -> dict[int, bytes]:
+    """Return an event by choice: each part has one choice, with the index 0 for its reader."""
+    member = MEMBERS.get(api)
+    if member is None or _OTHER_CHOICE.search(data) is None:
+        return {0: data}
+    try:
+        value: Any = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return {0: data}
+    listed = value.get(member) if isinstance(value, dict) else None
+    if not isinstance(listed, list) or all(not isinstance(one, dict) or not one.get("index") for one in listed):
+        return {0: data}
+    others = {key: one for key, one in value.items() if key != "usage"}
+    parts: dict[int, bytes] = {}
+    for one in listed:
+        index = one.get("index") if isinstance(one, dict) else 0
+        index = index if isinstance(index, int) else 0
+        of = value if index == 0 else others
+        parts[index] = msgspec.json.encode({**of, member: [{**one, "index": 0}] if isinstance(one, dict) else []})
+    return parts

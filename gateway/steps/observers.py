@@ -1,0 +1,428 @@
+"""Passes the records of finished exchanges to observers, in batches and from bounded queues. No exchange waits.
+
+The texts of a record are written in a thread, after the end of its exchange. Masking steps of the moment ``finished``
+change them for the observers after them."""
+
+import inspect
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from gateway.ledger.record import Record
+from gateway.steps.loaded import LoadedStep, StepSet, is_async
+from gateway.steps.masks import Placeholders, Span, merge_spans
+from gateway.steps.request_texts import RequestTexts
+from gateway.steps.resources import error_place
+from gateway.steps.response_texts import answer_strings
+from gateway.steps.runner import StepFailed, await_timed, log_limited, run_step
+from gateway.steps.runs import ItemText, with_masked_texts
+from gateway.steps.scope import ClientFacts, matches
+from gateway.steps.verdicts import StepRecords
+from gateway.telemetry.content import ExchangeContent
+from gateway.telemetry.metrics import Metrics, NoMetrics
+from gateway.telemetry.rows import STEP_RECORDS_LOST
+from streams.surrogates import NOT_JSON, any_json
+from trigate.steps import Check, Finished, Part, Passage
+
+RECORDS: Final = 1000
+"""Records that wait for one observer."""
+BYTES: Final = 16 * 2**20
+"""Bytes of the records that wait for one observer."""
+BATCH: Final = 100
+"""The most records of one call."""
+WAIT: Final = 1.0
+"""Seconds that the first record of a batch waits for others."""
+RECORD_SIZE: Final = 1024
+"""Estimated bytes of a record without texts."""
+
+LostReason: TypeAlias = Literal["full", "error", "deadline", "shutdown"]
+"""The reason why an observer did not get a record. ``full``: too many were waiting."""
+
+_REASONING: Final = ("reasoning", "thinking", "thought")
+_CALLS: Final = ("tool_calls", "arguments", "toolUse", "functionCall", "input")
+
+
+@attrs.frozen(eq=False, repr=False)
+class PendingRecord:
+    """A record that waits, with the texts of its exchange and the masking steps that apply to it."""
+
+    finished: Finished
+    content: ExchangeContent | None
+    masks: tuple[LoadedStep, ...]
+    size: int = RECORD_SIZE
+
+
+class ObserverQueue:
+    """The records that wait for one observer. ``lost`` is called with the number of records that it does not get."""
+
+    def __init__(
+        self,
+        step: LoadedStep,
+        complete: Callable[[PendingRecord], Any],
+        lost: Callable[[str, LostReason, int], object],
+        release: Callable[[], object],
+    ) -> None:
+        """``complete`` adds the texts to a record. ``release`` is called once for each record that was added."""
+        self.step = step
+        self._complete = complete
+        self._lost = lost
+        self._release = release
+        self._waiting: deque[PendingRecord] = deque()
+        self._bytes = 0
+        self._first_at = 0.0
+        self._filled = trio.Event()
+        self._is_flushing = False
+        self._is_closed = False
+        self._is_calling = False
+        self._idle = trio.Event()
+
+    def add(self, record: PendingRecord) -> bool:
+        """Add ``record``, and return whether there was room for it."""
+        if self._is_closed or len(self._waiting) >= RECORDS or self._bytes + record.size > BYTES:
+            self._lost(self.step.name, "shutdown" if self._is_closed else "full", 1)
+            return False
+        if not self._waiting:
+            self._first_at = trio.current_time()
+        self._waiting.append(record)
+        self._bytes += record.size
+        if len(self._waiting) in (1, BATCH):
+            self._filled.set()
+        return True
+
+    async def run(self) -> None:
+        """Call the observer with batches until cancelled. Never raises."""
+        while True:
+            await self._next_batch()
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._bytes -= sum(one.size for one in batch)
+            self._first_at = trio.current_time()
+            self._is_calling = True
+            try:
+                await self._call(batch)
+            finally:
+                self._is_calling = False
+                for _ in batch:
+                    self._release()
+                if not self._waiting:
+                    self._idle.set()
+
+    async def _next_batch(self) -> None:
+        """Wait for a full batch, or for the time of the first record in it."""
+        while not self._waiting:
+            self._filled = trio.Event()
+            await self._filled.wait()
+        with trio.move_on_at(self._first_at + WAIT):
+            while len(self._waiting) < BATCH and not self._is_flushing:
+                self._filled = trio.Event()
+                await self._filled.wait()
+
+    async def _call(self, batch: Sequence[PendingRecord]) -> None:
+        """Call the observer with ``batch``; a failure is logged without texts, and the batch is lost."""
+        step, reason = self.step, None
+        try:
+            with trio.move_on_after(step.deadline) as scope:
+                await self._observe([await self._complete(one) for one in batch])
+            if scope.cancelled_caught:
+                reason, detail = "deadline", f"no result within {step.deadline:g} s"
+        except trio.Cancelled:
+            self._lost(step.name, "shutdown", len(batch))
+            raise
+        except Exception as error:
+            reason, detail = "error", f"it raised {error_place(error)}"
+        except BaseExceptionGroup as group:
+            if group.split(trio.Cancelled)[1] is None:
+                self._lost(step.name, "shutdown", len(batch))
+                raise
+            reason, detail = "error", f"it raised {error_place(group)}"
+        if reason is not None:
+            self._lost(step.name, reason, len(batch))  # type: ignore[arg-type]
+            text = "the observer %s failed, and does not get its records again: %s"
+            log_limited(step, reason, logging.ERROR, text, detail)
+
+    async def _observe(self, records: list[Finished]) -> None:
+        step = self.step
+        if (resource := step.state.resource) is not None and not resource.settled.is_set():
+            await resource.settled.wait()
+        function = step.callable
+        if function is None:
+            raise StepFailed(step, "closed", "its resources are closed")
+        slots = step.state.slots.of_client(None)
+        if is_async(function):
+            async with slots:
+                await await_timed(step, function(records))
+            return
+        # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
+        result = await trio.to_thread.run_sync(function, records, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
+        if inspect.isawaitable(result):
+            await await_timed(step, result)
+
+    async def flush(self) -> None:
+        """Wait until the observer has all records, without waiting for full batches."""
+        self._is_flushing = True
+        self._filled.set()
+        while self._waiting or self._is_calling:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def close(self) -> None:
+        """Drop the records that still wait, and all later ones."""
+        self._is_closed = True
+        count, self._bytes = len(self._waiting), 0
+        self._waiting.clear()
+        if count:
+            self._lost(self.step.name, "shutdown", count)
+        for _ in range(count):
+            self._release()
+
+
+class ObserverQueues:
+    """The queues of all observers of one configuration."""
+
+    def __init__(self, steps: StepSet, group_of: Callable[[str | None], str | None], sink: "FinishedRecords") -> None:
+        self.steps = steps
+        self.group_of = group_of
+        self._sink = sink
+        self._masks = tuple(step for step in steps.observers if not step.is_observer)
+        self._queues = [
+            ObserverQueue(step, self._complete, sink.count_lost, steps.release)
+            for step in steps.observers
+            if step.is_observer
+        ]
+        self._scope = trio.CancelScope()
+        self.is_closed = False
+
+    def wants_content(self, client: str | None) -> bool:
+        """Return whether an observer may want the texts of a client's requests."""
+        group = self.group_of(client)
+        scopes = (one.step.scope for one in self._queues if one.step.wants_content)
+        return any(matches(one.clients, (client,)) and matches(one.groups, (group,)) for one in scopes)
+
+    def add(self, record: Record, line: Mapping[str, Any]) -> None:
+        """Add a finished exchange to the queues of the observers that apply to it."""
+        names = (None if record.route is None else record.route, record.requested_model)
+        facts = ClientFacts(
+            record.client, self.group_of(record.client), tuple(name for name in names if name),
+            record.endpoint or record.api, record.requested_steps,
+        )  # fmt: skip
+        chosen = [one for one in self._queues if _applies(one.step, facts, record)]
+        if not chosen:
+            return
+        finished = finished_record(record, line, facts.group)
+        content = record.content if isinstance(record.content, ExchangeContent) else None
+        for queue in chosen:
+            own = content if queue.step.wants_content else None
+            if own is not None and own.is_lost:
+                self._sink.count_lost(queue.step.name, "full", 1)
+                continue
+            masks = () if own is None else self._masks_before(queue.step, facts, record)
+            if queue.add(PendingRecord(finished, own, masks, RECORD_SIZE + (0 if own is None else own.size))):
+                self.steps.acquire()
+
+    def _masks_before(self, observer: LoadedStep, facts: ClientFacts, record: Record) -> tuple[LoadedStep, ...]:
+        return tuple(one for one in self._masks if one.order < observer.order and _applies(one, facts, record))
+
+    async def _complete(self, pending: PendingRecord) -> Finished:
+        """Return the record with its texts. A text that a step refuses, or could not check, is left out."""
+        content, finished = pending.content, pending.finished
+        if content is None:
+            return finished
+        request, response = await trio.to_thread.run_sync(_read_texts, content)
+        if pending.masks:
+            masking = TextMasking(finished, self.steps.mask_key)
+            request, response = await masking.mask(pending.masks, request, response)
+            self._sink.metrics.count_steps(masking.records.fields())
+        return attrs.evolve(
+            finished,
+            request=None if request is None else request.decode("utf-8", "replace"),
+            response=None if response is None else response.decode("utf-8", "replace"),
+        )
+
+    async def run(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                for queue in self._queues:
+                    nursery.start_soon(queue.run)
+
+    async def flush(self) -> None:
+        """Wait until all observers have all their records."""
+        async with trio.open_nursery() as nursery:
+            for queue in self._queues:
+                nursery.start_soon(queue.flush)
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._scope.cancel()
+        for queue in self._queues:
+            queue.close()
+
+
+def _read_texts(content: ExchangeContent) -> tuple[bytes | None, bytes | None]:
+    return content.request, content.response
+
+
+def _applies(step: LoadedStep, facts: ClientFacts, record: Record) -> bool:
+    if not step.applies(facts):
+        return False
+    if not step.is_for_some_entries:
+        return True
+    tried = record.bill.attempt_records
+    names = (tried[-1].target if tried else None, record.target)
+    return any(name is not None and step.applies_to_entry(name) for name in names)
+
+
+def finished_record(record: Record, line: Mapping[str, Any], group: str | None) -> Finished:
+    """Return the record of an ended exchange with its log ``line``, without texts."""
+    duration = time.perf_counter() - record.began
+    outcomes: Mapping[str, str] = record.steps.outcomes if isinstance(record.steps, StepRecords) else {}
+    return Finished(
+        record.id, record.client, group, line["api"], record.endpoint, line.get("model"), line.get("target"),
+        record.model, line["status"], line["ended"], time.time() - duration, duration, record.first_write,
+        line.get("input_tokens", 0), line.get("cached_tokens", 0), line.get("output_tokens", 0), line.get("cost_usd"),
+        record.run, outcomes, line.get("error"),
+    )  # fmt: skip
+
+
+class TextMasking:
+    """The masks of the texts of one record. ``records`` are the outcomes of the steps."""
+
+    def __init__(self, finished: Finished, key: bytes) -> None:
+        self.records = StepRecords()
+        self._api = finished.endpoint or finished.api
+        self._placeholders = Placeholders(key, finished.client or "")
+        self._common = Check(
+            "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
+            finished.request_id, finished.run,
+        )  # fmt: skip
+
+    async def mask(
+        self, steps: Iterable[LoadedStep], request: bytes | None, response: bytes | None
+    ) -> tuple[bytes | None, bytes | None]:
+        """Return both texts with their masks, ``None`` in place of a text that a step refuses or could not check."""
+        for step in steps:
+            if request is not None:
+                request = await self._mask_request(step, request)
+            if response is not None:
+                response = await self._mask_response(step, response)
+        return request, response
+
+    async def _mask_request(self, step: LoadedStep, body: bytes) -> bytes | None:
+        try:
+            texts = await trio.to_thread.run_sync(RequestTexts.of, self._api, body, step.parts)
+            shown = [one for one in texts.passages if not step.latest or texts.is_latest(one)]
+            spans = await self._spans(step, shown)
+            if spans is None:
+                return None
+            edits = [
+                (passage, span.start, span.end, self._text_for(span, passage))
+                for passage, found in zip(shown, spans, strict=True)
+                for span in found
+            ]
+            return await trio.to_thread.run_sync(texts.replace, edits) if edits else body
+        except ValueError:  # no JSON, or a mask that JSON cannot express
+            return None
+
+    def _text_for(self, span: Span, passage: Passage) -> str:
+        return self._placeholders.text_for(span, passage.text[span.start : span.end])
+
+    async def _mask_response(self, step: LoadedStep, body: bytes) -> bytes | None:
+        try:
+            value = await trio.to_thread.run_sync(any_json, body)
+        except NOT_JSON:
+            return None
+        found = [ItemText(_part_of(one.path), one.path, one.text, one.keys) for one in answer_strings(self._api, value)]
+        texts = [one for one in found if one.run.part in step.parts]
+        spans = await self._spans(step, [one.run.passage(0) for one in texts])
+        if spans is None:
+            return None
+        for text, each in zip(texts, spans, strict=True):
+            text.run.mask(each, 0)
+        return msgspec.json.encode(with_masked_texts(value, texts, self._placeholders))
+
+    async def _spans(self, step: LoadedStep, passages: Sequence[Passage]) -> list[list[Span]] | None:
+        """Return the spans to mask in each of ``passages``; ``None`` to leave the text out."""
+        if not passages:
+            return []
+        record = self.records.of(step.name, "finished")
+        try:
+            findings = await run_step(step, attrs.evolve(self._common, passages=tuple(passages)))
+        except StepFailed as failed:
+            record.failure = failed.reason
+            record.add("unchecked")
+            return None if step.unchecked == "refuse" else [[] for _ in passages]
+        spans: dict[int, list[Span]] = {id(one): [] for one in passages}
+        record.add("ok")
+        for finding in findings:
+            match step.action_for(finding.label, finding.action):
+                case "mask":
+                    span = Span(finding.start, finding.end, finding.label, finding.replacement)
+                    spans[id(finding.passage)].append(span)
+                    record.add("masked", (finding.label,))
+                case "refuse":
+                    record.add("refused", (finding.label,))
+                    return None
+                case "report":
+                    record.add("reported", (finding.label,))
+        return [merge_spans(spans[id(one)]) for one in passages]
+
+
+def _part_of(path: str) -> Part:
+    """Return the part of a text in a response by its path."""
+    if any(word in path for word in _REASONING):
+        return "reasoning"
+    return "tool_calls" if any(word in path for word in _CALLS) else "assistant"
+
+
+class FinishedRecords:
+    """Collects the finished exchanges of a process for its observers, as an observer of the ledger.
+
+    An exchange belongs to the configuration of its start."""
+
+    def __init__(self, metrics: Metrics | NoMetrics) -> None:
+        self.metrics = metrics
+        self._current: ObserverQueues | None = None
+        self._open: dict[Record, ObserverQueues] = {}
+        self._queues: list[ObserverQueues] = []
+
+    def use(self, steps: StepSet | None, group_of: Callable[[str | None], str | None]) -> None:
+        """Use the observers of ``steps`` for new exchanges, whose clients have the groups of ``group_of``."""
+        if self._current is not None and self._current.steps is steps:
+            self._current.group_of = group_of
+            return
+        self._current = None
+        if steps is not None and any(step.is_observer for step in steps.steps):
+            steps.finished = self._current = ObserverQueues(steps, group_of, self)
+            self._queues = [one for one in self._queues if not one.is_closed]
+            self._queues.append(self._current)
+
+    def wants_content(self, client: str | None) -> bool:
+        """Return whether an observer may want the texts of a client's requests."""
+        return self._current is not None and self._current.wants_content(client)
+
+    def count_lost(self, name: str, reason: LostReason, count: int) -> None:
+        """Count records that the observer ``name`` does not get."""
+        self.metrics.add(STEP_RECORDS_LOST, name, reason, by=count)
+
+    def opened(self, record: Record) -> None:
+        if self._current is not None:
+            self._open[record] = self._current
+            self._current.steps.acquire()
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        if (queues := self._open.pop(record, None)) is not None:
+            queues.add(record, line)
+            queues.steps.release()
+
+    async def finish(self, seconds: float) -> None:
+        """Let the observers have all records, within ``seconds``."""
+        with trio.move_on_after(seconds, shield=True):
+            async with trio.open_nursery() as nursery:
+                for queues in self._queues:
+                    nursery.start_soon(queues.flush)
+        for queues in self._queues:
+            queues.close()
