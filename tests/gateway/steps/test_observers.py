@@ -1,117 +1,20 @@
 """Observers get one record of each exchange, whatever ended it, with its texts after all masks.
 
-Callbacks that delayed or failed requests: https://github.com/BerriAI/litellm/issues/7930; values that reached a log
-in spite of masks: https://github.com/BerriAI/litellm/issues/35951."""
+Callbacks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628; values that reached a log in spite
+of masks: https://github.com/BerriAI/litellm/issues/35951."""
 
-import http.client
 import json
-import threading
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import (
-    PATIENCE,
-    Wire,
-    config,
-    eventually,
-    exchanges,
-    free_port,
-    post,
-    provider,
-    refusing_port,
-)
-from tests.support.upstreams import Script, fake_upstream
-from tests.support.wire_clients import body_of, path_of, text_of
-
-CODE: Final = """
-import json
-import re
-import threading
-from pathlib import Path
-
-import attrs
-import trio
-
-from trigate.steps import Finding
-
-HERE = Path(__file__).parent
-WORD = re.compile(r"falcon-\\d+")
-release = threading.Event()
-
-
-def note(name, records):
-    with (HERE / f"{name}.jsonl").open("a") as file:
-        for one in records:
-            values = {key: value for key, value in attrs.asdict(one, recurse=False).items() if key != "steps"}
-            file.write(json.dumps({**values, "steps": dict(one.steps), "batch": len(records)}) + "\\n")
-
-
-def save(records):
-    note("save", records)
-
-
-async def save_async(records):
-    await trio.sleep(0)
-    note("save_async", records)
-
-
-def facts(records):
-    note("facts", records)
-
-
-def masked(records):
-    note("masked", records)
-
-
-def crash(records):
-    note("crash", records)
-    raise ValueError(f"no database for {records[0].request}")
-
-
-def slow(records):
-    note("slow", records)
-    while not (HERE / "go").exists():
-        release.wait(0.05)
-
-
-async def sleep_long(records):
-    note("sleep_long", records)
-    await trio.sleep(60)
-
-
-def words(check):
-    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
-"""
-
-APIS: Final = ("chat", "messages", "responses")
-VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-CLIENTS: Final = ("plain", "mask", "restore", "refuse", "stop")
-SIGNING: Final = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
-
-
-def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]], **more: Any) -> Path:
-    """Write the configuration of a gateway with ``steps`` and their code, and return its file."""
-    (folder / "steps.py").write_text(CODE)
-    entries = [provider(f"{VENDORS[api]}/on-{api}", url + "/v1", [api]) for api in APIS]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in CLIENTS]
-    file = folder / "trigate.yaml"
-    settings = config(entries, port, client_keys=keys, steps=steps, signing_key=SIGNING, **more)
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return file
-
-
-def observer(name: str, **more: Any) -> dict[str, Any]:
-    return {"use": f"./steps.py:{name}", "at": ["finished"], **more}
-
-
-def records_in(folder: Path, name: str) -> list[dict[str, Any]]:
-    """Return the records that an observer got so far."""
-    file = folder / f"{name}.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
+from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for
+from tests.support.upstreams import Raw, Script, fake_upstream, render
+from tests.support.websocket_client import Client
+from tests.support.wire_clients import text_of
 
 
 @pytest.fixture(scope="module")
@@ -154,31 +57,6 @@ def gateway(upstream, folder):
         file.write_text(yaml.safe_dump(settings, sort_keys=False))
         with gateway_thread(file, port) as served:
             yield served
-
-
-def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool) -> tuple[int, str, bytes]:
-    """Return the status, the request id and the body of a response."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    model = f"on-{target}" if target in APIS else target
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request(
-        "POST", path_of(api, model, stream=stream), json.dumps(body_of(api, model, prompt, stream=stream)), headers
-    )
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    return response.status, response.headers["x-request-id"] or response.headers["request-id"], body
-
-
-def record_of(folder: Path, observed_by: str, request_id: str) -> dict[str, Any]:
-    """Wait for the record of a request, and return it."""
-
-    def found() -> list[dict[str, Any]]:
-        return [one for one in records_in(folder, observed_by) if one["request_id"] == request_id]
-
-    eventually(found)
-    (record,) = found()
-    return record
 
 
 CELLS: Final = [(target, stream) for target in APIS for stream in (False, True)]
@@ -260,7 +138,8 @@ def test_an_upstream_error_and_a_bad_request_have_a_record(gateway, folder):
 
 
 def test_a_client_that_leaves_has_a_record_with_the_text_so_far(gateway, upstream, folder):
-    upstream.script(Script(text="one two three", pause=threading.Event()))
+    whole = render(Script(text="one two three four"), "chat", {"model": "on-chat", "stream": True})
+    upstream.script(Raw(200, whole.headers, whole.pieces[:3], "hang"))
     body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "leaving"}]}
     before = len(exchanges(gateway.log))
     with Wire.connect(gateway.port) as wire:
@@ -269,7 +148,50 @@ def test_a_client_that_leaves_has_a_record_with_the_text_so_far(gateway, upstrea
     line = eventually(lambda: exchanges(gateway.log)[before:])[0]
     record = record_of(folder, "save", line["request_id"])
     assert (record["ended"], line["ended"]) == ("client_disconnected", "client_disconnected")
-    assert "one" in record["response"]
+    assert text_of("chat", record["response"].encode(), stream=False).startswith("one")
+
+
+def test_each_turn_of_a_websocket_has_a_record(gateway, upstream, folder):
+    upstream.script(Script(text="first"), Script(text="second"))
+    before = len(exchanges(gateway.log))
+    with Client.connect(gateway.port, {"authorization": "Bearer key-of-plain-0123456789"}) as client:
+        client.ask("on-responses", "one")
+        client.ask("on-responses", "two")
+    lines = eventually(lambda: len(found := exchanges(gateway.log)[before:]) >= 2 and found)
+    records = [record_of(folder, "save", one["request_id"]) for one in lines if one["status"] == 200]
+    texts = [text_of("responses", one["response"].encode(), stream=False) for one in records if one["response"]]
+    assert texts == ["first", "second"]
+    assert [json.loads(one["request"])["input"] for one in records if one["response"]] == ["one", "two"]
+
+
+def test_a_background_turn_has_one_record_with_its_answer(gateway, upstream, folder):
+    upstream.script(Script(text="it is done"))
+    reply = gateway.request(
+        "POST", "/v1/responses", {"model": "on-chat", "input": "later", "background": True},
+        {"authorization": "Bearer key-of-plain-0123456789"},
+    )  # fmt: skip
+    assert reply.status == 200, reply.body
+    request_id = dict(reply.headers)["x-request-id"]
+    record = record_of(folder, "save", request_id)
+    assert record["ended"] == "complete"
+    assert text_of("responses", record["response"].encode(), stream=False) == "it is done"
+
+
+def test_other_endpoints_have_records_with_their_json(gateway, upstream, folder):
+    answer: dict[str, Any] = {
+        "object": "list", "model": "m", "usage": {"prompt_tokens": 3, "total_tokens": 3},
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    }  # fmt: skip
+    upstream.script(Raw(200, (("content-type", "application/json"),), (json.dumps(answer).encode(),)))
+    body = {"model": "on-chat", "input": "the text falcon-12"}
+    reply = gateway.request("POST", "/v1/embeddings", body, {"authorization": "Bearer key-of-plain-0123456789"})
+    assert reply.status == 200, reply.body
+    record = record_of(folder, "save", dict(reply.headers)["x-request-id"])
+    assert (record["endpoint"], record["ended"], record["input_tokens"]) == ("embeddings", "complete", 3)
+    assert json.loads(record["request"])["input"] == "the text falcon-12"
+    assert json.loads(record["response"])["data"][0]["embedding"] == [0.5]
+    masked = record_of(folder, "masked", record["request_id"])
+    assert "falcon" not in masked["request"]
 
 
 def test_each_exchange_has_one_record_and_a_crash_reaches_no_request(gateway, folder):

@@ -1,0 +1,122 @@
+"""A gateway with observers, whose records are in files next to their code."""
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.support.harness import PATIENCE, config, eventually, provider
+from tests.support.wire_clients import body_of, path_of
+
+CODE: Final = """
+import json
+import re
+import threading
+from pathlib import Path
+
+import attrs
+import trio
+
+from trigate.steps import Finding
+
+HERE = Path(__file__).parent
+WORD = re.compile(r"falcon-\\d+")
+release = threading.Event()
+
+
+def note(name, records):
+    with (HERE / f"{name}.jsonl").open("a") as file:
+        for one in records:
+            values = {key: value for key, value in attrs.asdict(one, recurse=False).items() if key != "steps"}
+            file.write(json.dumps({**values, "steps": dict(one.steps), "batch": len(records)}) + "\\n")
+
+
+def save(records):
+    note("save", records)
+
+
+async def save_async(records):
+    await trio.sleep(0)
+    note("save_async", records)
+
+
+def facts(records):
+    note("facts", records)
+
+
+def masked(records):
+    note("masked", records)
+
+
+def crash(records):
+    note("crash", records)
+    raise ValueError(f"no database for {records[0].request}")
+
+
+def slow(records):
+    note("slow", records)
+    while not (HERE / "go").exists():
+        release.wait(0.05)
+
+
+async def sleep_long(records):
+    note("sleep_long", records)
+    await trio.sleep(60)
+
+
+def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+"""
+
+APIS: Final = ("chat", "messages", "responses")
+VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+CLIENTS: Final = ("plain", "mask", "restore", "refuse", "stop")
+SIGNING: Final = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
+
+
+def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]], **more: Any) -> Path:
+    """Write the configuration of a gateway with ``steps`` and their code, and return its file."""
+    (folder / "steps.py").write_text(CODE)
+    entries = [provider(f"{VENDORS[api]}/on-{api}", url + "/v1", [api]) for api in APIS]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in CLIENTS]
+    file = folder / "trigate.yaml"
+    settings = config(entries, port, client_keys=keys, steps=steps, signing_key=SIGNING, **more)
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return file
+
+
+def observer(name: str, **more: Any) -> dict[str, Any]:
+    return {"use": f"./steps.py:{name}", "at": ["finished"], **more}
+
+
+def records_in(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return the records that an observer got so far."""
+    file = folder / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool) -> tuple[int, str, bytes]:
+    """Return the status, the request id and the body of a response."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    model = f"on-{target}" if target in APIS else target
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    connection.request(
+        "POST", path_of(api, model, stream=stream), json.dumps(body_of(api, model, prompt, stream=stream)), headers
+    )
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, response.headers["x-request-id"] or response.headers["request-id"], body
+
+
+def record_of(folder: Path, observed_by: str, request_id: str) -> dict[str, Any]:
+    """Wait for the record of a request, and return it."""
+
+    def found() -> list[dict[str, Any]]:
+        return [one for one in records_in(folder, observed_by) if one["request_id"] == request_id]
+
+    eventually(found)
+    (record,) = found()
+    return record
