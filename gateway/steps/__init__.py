@@ -16,7 +16,7 @@
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
 - ``response_steps`` checks a response: ``runs`` are its texts, ``stages`` hold, mask and release them, ``released``
   passes released events to the client's lane.
-- ``mask_key``: the key of placeholders.
+- ``mask_key``: the key of placeholders. ``observers`` passes records of finished exchanges on, in batches.
 - ``harness`` runs a step at every split, for ``trigate.steps.testing``.
 - ``kinds``: the built-in kinds
 """
