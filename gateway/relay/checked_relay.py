@@ -141,6 +141,8 @@ class CheckedRelayedAnswer(RelayedAnswer):
         if self._reporting:
             self._session.spawn(partial(self._report, self._reporting, checked))
         self._is_clean = checked is texts
+        if self._checks.restores and self._context.content is not None:
+            self._context.content.keep_unrestored(checked.body)
         if self._checks.restores and (edits := self._session.restoring_edits(checked.passages)):
             with contextlib.suppress(KeyMasked):  # a name of a member stays
                 checked = await checked.with_edits(edits)

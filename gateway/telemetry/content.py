@@ -32,6 +32,7 @@ EVENT: Final = 200
 """Estimated bytes of an event in addition to its text."""
 
 _JSON_STARTS: Final = (b"{", b"[")
+_DONE: Final = b"[DONE]"
 _CUT: Final = AnswerEnd("length")
 """The end of an answer that has none, because it was interrupted."""
 
@@ -51,6 +52,7 @@ class ExchangeContent:
         self._endpoint = record.endpoint
         self._incoming: Incoming | None = None
         self._whole: bytes | None = None
+        self._unrestored: bytes | None = None
         self._pieces: list[bytes] = []
         self._events: Mapping[int, Sequence[Event]] | None = None
 
@@ -67,6 +69,11 @@ class ExchangeContent:
         if self._events is None and body[:64].lstrip()[:1] in _JSON_STARTS:
             self._whole = body
             self._count(len(body))
+
+    def keep_unrestored(self, body: bytes) -> None:
+        """Store the response of another endpoint in place of the client's, which has restored values."""
+        self._unrestored = body
+        self._count(len(body))
 
     def keep_events(self, events: Mapping[int, Sequence[Event]]) -> None:
         """Store the events of the response by choice, to which more may be added later, in place of its bytes."""
@@ -87,7 +94,7 @@ class ExchangeContent:
         if not self.is_lost and (self.size > EACH or self._keeper.held > HELD):
             self.is_lost = True
             self.settle()
-            self._incoming = self._whole = self._events = None
+            self._incoming = self._whole = self._unrestored = self._events = None
             self._pieces = []
 
     def settle(self) -> None:
@@ -119,6 +126,8 @@ class ExchangeContent:
     @cached_property
     def response(self) -> bytes | None:
         """The complete response in the client's API; of a stream, the response that it adds up to."""
+        if self._unrestored is not None:
+            return _listed_events(self._unrestored)
         if self._whole is not None:
             return self._whole
         if self._endpoint is not None:
@@ -190,7 +199,7 @@ def _listed_events(data: bytes) -> bytes | None:
         splitter = framing.splitter(len(data) + 1)
         raws = (*splitter.feed(data), framing.complete(splitter.close()))
         parsed = [found[1] for raw in raws if raw and (found := framing.parse(raw)) is not None]
-        values = [any_json(one) for one in parsed if one[:1] in _JSON_STARTS]
+        values = [any_json(one) for one in parsed if one[:1] in _JSON_STARTS and one != _DONE]
     except (FramingError, *NOT_JSON):
         return None
     return msgspec.json.encode(values) if values else None

@@ -194,6 +194,32 @@ def test_other_endpoints_have_records_with_their_json(gateway, upstream, folder)
     assert "falcon" not in masked["request"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_restored_value_of_another_endpoint_is_in_no_record(gateway, upstream, folder, stream):
+    auth = {"authorization": "Bearer key-of-restore-0123456789"}
+    body = {"model": "on-chat", "prompt": "about falcon-12", "stream": stream}
+
+    def scripted(text: str) -> Raw:
+        answer = {"id": "c", "object": "text_completion", "created": 1, "model": "m", "choices": [
+            {"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}]}  # fmt: skip
+        kind, data = "application/json", json.dumps(answer).encode()
+        if stream:
+            kind, data = "text/event-stream", b"data: " + data + b"\n\ndata: [DONE]\n\n"
+        return Raw(200, (("content-type", kind),), (data,))
+
+    upstream.script(scripted("x"))
+    gateway.request("POST", "/v1/completions", body, auth)
+    sent = upstream.seen[0].body.decode()
+    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
+    upstream.script(scripted(f"you said {placeholder}"))
+    reply = gateway.request("POST", "/v1/completions", body, auth)
+    assert b"you said falcon-12" in reply.body
+    record = record_of(folder, "save", dict(reply.headers)["x-request-id"])
+    assert placeholder in record["request"]
+    assert f"you said {placeholder}" in record["response"]
+    assert "falcon" not in record["request"] + record["response"]
+
+
 def test_each_exchange_has_one_record_and_a_crash_reaches_no_request(gateway, folder):
     lines = {one["request_id"] for one in exchanges(gateway.log)}
     eventually(lambda: len(records_in(folder, "facts")) >= len(lines))
