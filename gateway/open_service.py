@@ -152,7 +152,7 @@ def _open_observers(
 ) -> "tuple[FinishedRecords | None, ContentKeeper | None]":
     """Return the collectors of finished exchanges and of their texts, ``None`` if nothing needs them.
 
-    Those of the configuration before, ``finished`` and ``contents``, use the observers of ``steps`` from now on."""
+    ``finished`` and ``contents`` of an earlier configuration use the observers of ``steps`` from now on."""
     if finished is None and (steps is None or not any(step.is_observer for step in steps.steps)):
         return None, contents
     from gateway.steps.observers import FinishedRecords

@@ -221,8 +221,8 @@ STEP_SECONDS = MetricRow(
 )  # fmt: skip
 STEP_RECORDS_LOST = MetricRow(
     "trigate_step_records_lost_total", "counter",
-    "Records of finished exchanges that an observer did not get, by the reason: its queue was full, its call failed or "
-    "reached its deadline, or the process ended.", ("step", "reason"),
+    "Records of finished exchanges that an observer did not get, by the reason.",
+    ("step", "reason"),
 )  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
