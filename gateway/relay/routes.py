@@ -186,6 +186,8 @@ def _imported_function(name: str) -> Any:
 _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
 _GATE: Final = "gateway.exchange.endpoint_gate"
+_STEP_MODULES: Final = (_GATE, "gateway.relay.checks", "gateway.relay.checked_relay", "gateway.relay.line_checks")
+"""The modules to import with the first request if steps are configured."""
 
 
 def _modules_for(route: RelayRoute) -> tuple[str, ...]:
@@ -231,7 +233,7 @@ class _ServedRoute:
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
-        await import_all(self.modules if service.steps is None else (*self.modules, _GATE))
+        await import_all(self.modules if service.steps is None else (*self.modules, *_STEP_MODULES))
 
         async def read_and_answer(exchange: Exchange) -> Response:
             if service.steps is not None:
