@@ -13,11 +13,13 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
-from gateway.steps.response_steps import CheckedStream, StreamSource
+from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
+from gateway.steps.response_texts import response_texts
 from gateway.streaming.lane import Lane
 from providers.apis import CODECS
 from providers.neutral.tool_names import restore_name
-from streams.events import Event
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Event
 from streams.fold import Fold
 
 
@@ -30,6 +32,7 @@ class CheckedWholeAnswer(WholeAnswer):
         checks = request.checks
         assert checks is not None, "it is checked"
         if self.error is not None:
+            await self._check_failure(checks, self.error)
             return
         size = len(self.body) + request.request.incoming.size
         choices = await offload(size, read_choices, request, self.source.stamp, self.response, self.body)
@@ -47,6 +50,12 @@ class CheckedWholeAnswer(WholeAnswer):
     async def write_for_client(self, record: Record) -> bytes:
         _keep_events(self.source)
         return await super().write_for_client(record)
+
+    async def _check_failure(self, checks: ResponseSteps, error: ErrorInfo) -> None:
+        """Check a failed response, which the client would get unchanged. Raises ``GatewayError``."""
+        texts = await offload(len(self.body), response_texts, self.source.target_request.target.api, self.body)
+        if (checked := await checks.check_failure(error, texts)) is not error:
+            raise GatewayError.of(checked)
 
     async def verdict(self) -> bool:
         """Return whether the steps, which have ended, masked nothing."""
@@ -78,6 +87,10 @@ class CheckedStartedStream(StartedStream):
             refuse_several_streamed(self.source.target_request)
         try:
             await super().begin()
+        except BaseException:
+            if self._released is not None:
+                await self._released.aclose()  # type: ignore[attr-defined]
+            raise
         finally:
             self.has_begun = True
             if self._released is not None:

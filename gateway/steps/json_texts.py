@@ -317,7 +317,7 @@ def edit_string(data: bytes, edits: Sequence[Edit]) -> bytes:
 def edit_document(data: bytes, edits: Sequence[Edit]) -> bytes:
     """Return the JSON value ``data`` with spans of its ``document_text`` replaced. Raises ``KeyMasked``."""
     raw = raw_text(data)
-    return raw_bytes(splice(raw, _document_edits(raw, edits)))
+    return raw_bytes(splice(raw, document_edits(raw, edits)))
 
 
 def edit_quoted_document(data: bytes, edits: Sequence[Edit]) -> bytes:
@@ -325,13 +325,13 @@ def edit_quoted_document(data: bytes, edits: Sequence[Edit]) -> bytes:
 
     Raises ``KeyMasked``."""
     document = unescape(raw_text(data))
-    return edit_string(data, _document_edits(document, edits))
+    return edit_string(data, document_edits(document, edits))
 
 
 _TOKEN: Final = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"([ \t\r\n]*+:)?|[^ \t\r\n\[\]{},:"]++', re.DOTALL)
 
 
-def _document_edits(raw: str, edits: Sequence[Edit]) -> list[Edit]:
+def document_edits(raw: str, edits: Sequence[Edit]) -> list[Edit]:
     """Return the edits of ``raw`` for those of its text. The first value in a span gets the replacement.
 
     Other values in the span lose their characters in it. A number, ``true`` or ``null`` becomes a string."""

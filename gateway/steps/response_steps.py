@@ -3,7 +3,7 @@
 A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
 events are released unchanged once the steps have released their text."""
 
-from collections import deque
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
@@ -12,10 +12,12 @@ import attrs
 import trio
 
 from gateway.http.offload import offload
+from gateway.steps.gate import Gate, without_remarks
 from gateway.steps.loaded import LoadedStep
+from gateway.steps.masks import replace_spans
 from gateway.steps.released import frame_of
-from gateway.steps.response_texts import UnreadTexts
-from gateway.steps.runs import UNREAD
+from gateway.steps.response_texts import UnreadTexts, response_texts
+from gateway.steps.runs import UNREAD, RunBuilder
 from gateway.steps.session import StepSession
 from gateway.steps.stages import (
     Chain,
@@ -49,12 +51,20 @@ from streams.events import (
 )
 from streams.framing import Framing
 from streams.pipe import Watch
+from streams.sse import DONE
+from trigate.steps import Passage
 
 Change: TypeAlias = Callable[[Event], Event]
 """Changes an event before its check, such as the name of a tool."""
 
 COUNTED: Final = 64 * 1024
 """Characters of held text beyond which they are counted."""
+
+ONE_TEXT: Final = ("chat", "gemini")
+"""The APIs whose clients join all text of an answer, whatever comes between its parts."""
+
+_ANSWERED: Final = frozenset(("assistant", "other"))
+"""The parts that a provider's error may quote."""
 
 _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 
@@ -111,6 +121,7 @@ class ResponseSteps:
             for step in self.steps:
                 released = await self._check_with(step, released)
         except RefusedByStep as refused:
+            self.note_refusal(refused)
             if refused.stop_text is None:
                 raise
             stopped = _stop_answer(released[0], refused.stop_text)
@@ -125,16 +136,22 @@ class ResponseSteps:
     async def _check_with(self, step: LoadedStep, choices: list[list[Event]]) -> list[list[Event]]:
         if step.only_reports:
             for at, events in enumerate(choices):
-                await self._watching(step, _prefix(at, len(choices)), waits=False).feed(events)
+                await self._watching(step, self._builder(at, len(choices)), waits=False).feed(events)
             return choices
         stages = []
         for at, events in enumerate(choices):
-            stages.append(WholeStage(step, self.session.judge, self.session.placeholders, _prefix(at, len(choices))))
+            builder = self._builder(at, len(choices))
+            stages.append(WholeStage(step, self.session.judge, self.session.placeholders, builder))
             stages[-1].add(events)
         await judge_together(stages)
         released = [stage.drain() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
         return released
+
+    def note_refusal(self, refused: RefusedByStep) -> None:
+        """Record the outcome of a refusal of the response."""
+        if any(step.name == refused.step and step.at("response") for step in self.steps):
+            self.session.records.of(refused.step, "response").add("refused")
 
     def unread_texts(self, api: Api, data: bytes, read: Sequence[Sequence[Event]]) -> list[Event]:
         """Return the texts in a provider's bytes that ``read``, their events, do not have, as one item."""
@@ -145,12 +162,26 @@ class ResponseSteps:
         texts = self._unread.find(data, [event for events in read for event in events])
         return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
+    async def check_failure(self, error: ErrorInfo, passages: Sequence[Passage] = ()) -> ErrorInfo:
+        """Return a provider's ``error`` with its masks. ``passages`` are the other strings that the client would get.
+
+        Raises ``GatewayError`` for a refusal. An error that was masked has none of the provider's own bytes."""
+        shown = [Passage("other", "error.message", error.message), *passages]
+        for step in self.steps:
+            if step.only_reports or not step.parts & _ANSWERED:
+                continue
+            masks = await self.session.judge(step, shown, is_last=True)
+            if any(masks):
+                message = replace_spans(shown[0].text, masks[0], self.session.placeholders)
+                error = attrs.evolve(error, message=message, details=None, native=False, body=b"")
+                shown = [Passage("other", "error.message", message)]
+        return error
+
     # Streams
 
     def chain(self, cut: Callable[[], object], choice: int = 0) -> Chain:
         """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
-        prefix = _prefix(choice, choice + 1)
-        stages: list[EventStage] = [self._stage(step, prefix, cut) for step in self.steps]
+        stages: list[EventStage] = [self._stage(step, self._builder(choice, choice + 1), cut) for step in self.steps]
         if self._keeps_events:
             stages.append(_KeepingStage(partial(self.keep_events, choice)))
         if self.restores:
@@ -162,25 +193,29 @@ class ResponseSteps:
         if self._keeps_events:
             self.unrestored.setdefault(choice, []).extend(events)
 
-    def _stage(self, step: LoadedStep, prefix: str, cut: Callable[[], object]) -> EventStage:
+    def _builder(self, choice: int, choices: int) -> RunBuilder:
+        prefix = f"choices[{choice}]." if choices > 1 else ""
+        return RunBuilder(prefix, joins=self.session.api in ONE_TEXT)
+
+    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session
         if step.only_reports:
-            return self._watching(step, prefix, waits=False)
+            return self._watching(step, builder, waits=False)
         match step.hold:
             case "whole":
-                return WholeStage(step, session.judge, session.placeholders, prefix)
+                return WholeStage(step, session.judge, session.placeholders, builder)
             case "tail":
-                return TailStage(step, session.judge, session.judge_inline, session.placeholders, prefix)
+                return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
             case "nothing":
-                return self._watching(step, prefix, waits=True, cut=cut)
+                return self._watching(step, builder, waits=True, cut=cut)
             case size:
-                return WindowStage(step, session.judge, session.placeholders, size, prefix)
+                return WindowStage(step, session.judge, session.placeholders, size, builder)
 
     def _watching(
-        self, step: LoadedStep, prefix: str, *, waits: bool, cut: Callable[[], object] = lambda: None
+        self, step: LoadedStep, builder: RunBuilder, *, waits: bool, cut: Callable[[], object] = lambda: None
     ) -> WatchingStage:
         session = self.session
-        return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, prefix, waits=waits)
+        return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, builder, waits=waits)
 
 
 class _KeepingStage:
@@ -217,14 +252,16 @@ class CheckedStream:
         self._watch = watch
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
-        self._gate = _Gate()
+        self._gate = Gate()
         self._next_block = 0
         self._open: set[int] = set()
         self._over = False
+        self._ended: set[int] = set()  # the choices whose answer has ended
         self._is_at_end = False
         self._released_characters = 0
         self._next_count = COUNTED
         self._has_content = False
+        self._is_cut = False
         self._scope = trio.CancelScope()
 
     async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -246,6 +283,7 @@ class CheckedStream:
             if released:
                 yield released
         except RefusedByStep as refused:
+            self._checks.note_refusal(refused)
             self._on_refusal()
             if refused.stop_text is None:
                 raise
@@ -287,6 +325,8 @@ class CheckedStream:
         if not self._checks.may_cut:
             return await self._read_chunk(source)
         with trio.CancelScope() as self._scope:
+            if self._is_cut:
+                self._scope.cancel()
             return await self._read_chunk(source)
         for chain in self._chains.values():
             await chain.feed(())  # raises the refusal
@@ -314,6 +354,7 @@ class CheckedStream:
             self._next_count = await self._source.count_held(held)
 
     def _cut(self) -> None:
+        self._is_cut = True  # also for the next read
         self._scope.cancel()
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
@@ -322,17 +363,27 @@ class CheckedStream:
         together: dict[int, list[Event]] = {}
         for raw in raws:
             parsed = parse(raw)
+            if parsed is not None and self._has_ended and parsed[1] != DONE:
+                continue  # the client would join it with the answer that has ended
             by_choice = {} if parsed is None else self._read(*parsed)
             has_failed = any(type(event) is ErrorInfo for events in by_choice.values() for event in events)
-            if has_failed and together:  # a failure discards held text, but not earlier releases
-                out.append(await self._feed(together))
-                together = {}
+            if has_failed and parsed is not None:
+                if together:  # a failure discards held text, but not earlier releases
+                    out.append(await self._feed(together))
+                    together = {}
+                by_choice = await self._check_failure(parsed[1], by_choice)
             if not self._checks.translates:
-                self._gate.add(raw, by_choice, has_failed=has_failed)
+                self._gate.add(without_remarks(raw), by_choice, has_failed=has_failed)
             for choice, events in by_choice.items():
                 together.setdefault(choice, []).extend(events)
         out.append(await self._feed(together))
         return b"".join(out)
+
+    async def _check_failure(self, data: bytes, by_choice: dict[int, list[Event]]) -> dict[int, list[Event]]:
+        """Return the events of a failure with its masks. Raises ``GatewayError`` for a refusal."""
+        failures = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
+        passages = [] if self._checks.translates else response_texts(self._source.codec.api, data)
+        return {0: [await self._checks.check_failure(failures[0], passages)]}
 
     async def _end(self, rest: bytes) -> bytes:
         self._is_at_end = True
@@ -372,6 +423,7 @@ class CheckedStream:
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)
         found = {choice: list(self._reader(choice).read_event(name, part)) for choice, part in parts.items()}
+        self._ended.update(choice for choice, events in found.items() if any(type(one) is AnswerEnd for one in events))
         if not self._checks.translates:
             unread = self._checks.unread_texts(self._source.codec.api, data, tuple(found.values()))
             found[0] = [*unread, *found.get(0, ())]
@@ -386,6 +438,10 @@ class CheckedStream:
         if choice not in self._chains:
             self._chains[choice] = self._checks.chain(self._cut, choice)
         return self._chains[choice]
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._ended) and len(self._ended) == len(self._readers)
 
     def _note(self, event: Event) -> None:
         if isinstance(event, _TEXTS):
@@ -409,49 +465,6 @@ class CheckedStream:
         block = self._next_block
         ends = (BlockEnd(one) for one in sorted(self._open))
         return [*ends, TextDelta(block, text), BlockEnd(block), *usage, STOPPED]
-
-
-class _Gate:
-    """Releases the provider's own events in order, each when all its text was released."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[bytes, dict[int, int]]] = deque()
-        self._read: dict[int, int] = {}
-        self._released: dict[int, int] = {}
-
-    def add(self, raw: bytes, read: Mapping[int, Sequence[Event]], *, has_failed: bool) -> None:
-        """Hold ``raw``, whose own events are ``read``. A failure discards everything held and is released."""
-        if has_failed:
-            self._waiting.clear()
-            self._waiting.append((raw, {}))
-            return
-        for choice, events in read.items():
-            self._read[choice] = self._read.get(choice, 0) + _weight(events)
-        self._waiting.append((raw, dict(self._read)))
-
-    def note(self, released: Mapping[int, Sequence[Event]]) -> None:
-        """Count the events ``released``, which the client does not get yet."""
-        for choice, events in released.items():
-            self._released[choice] = self._released.get(choice, 0) + _weight(events)
-
-    def release(self, released: Mapping[int, Sequence[Event]]) -> bytes:
-        """Return the events whose text is released after the events ``released``."""
-        self.note(released)
-        out: list[bytes] = []
-        while self._waiting and self._is_released(self._waiting[0][1]):
-            out.append(self._waiting.popleft()[0])
-        return b"".join(out)
-
-    def _is_released(self, needed: Mapping[int, int]) -> bool:
-        return all(self._released.get(choice, 0) >= weight for choice, weight in needed.items())
-
-
-def _weight(events: Sequence[Event]) -> int:
-    return sum(len(event.text) if isinstance(event, _TEXTS) else 1 for event in events)
-
-
-def _prefix(choice: int, choices: int) -> str:
-    return f"choices[{choice}]." if choices > 1 else ""
 
 
 def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:

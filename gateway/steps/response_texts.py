@@ -160,7 +160,7 @@ def read_strings(table: TextTable, data: bytes) -> Iterator[StringAt]:
 def item_strings(api: str, item: Any) -> Iterator[StringAt]:
     """Yield the strings that may be text in ``item``, a decoded item of ``api`` in an event of a reader."""
     table = native_table_for(api)
-    return (found for found in _walk(item, table.shape, "", (), table) if found.is_value and found.text)
+    return (found for found in _walk(item, table.shape, "", (), table) if found.text)
 
 
 def answer_strings(api: str, answer: Any) -> Iterator[StringAt]:
@@ -218,8 +218,11 @@ def reported_strings(events: Iterable[Event]) -> Iterator[str]:
                 yield event.message
             case NativeItem() | Citation() | ReasoningState():
                 yield from (found.text for found in item_strings(event.api, event.item))
-            case AnswerEnd(details=details) if details is not None:
-                yield from (found.text for found in item_strings(DETAILS_API, details))
+            case AnswerEnd(details=details, stop_sequence=stop_sequence):
+                if stop_sequence:
+                    yield stop_sequence
+                if details is not None:
+                    yield from (found.text for found in item_strings(DETAILS_API, details))
 
 
 def _contains(seen: str, text: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from gateway.steps.json_texts import document_edits, document_text
 from gateway.steps.masks import Placeholders, Span, merge_spans, replace_spans
 from gateway.steps.response_texts import item_strings
 from gateway.steps.tables import DETAILS_API
@@ -46,6 +47,8 @@ class Run:
         self.released = 0
         self.checked = 0
         """The position up to which the text was checked."""
+        self.is_checked = False
+        """True once it was checked as one."""
         self.is_complete = False
         self.length = 0
         self._kept_from = 0
@@ -75,14 +78,30 @@ class Run:
             self._kept_from = position
 
     def passage(self, start: int, end: int | None = None) -> Passage:
-        """Return the text from position ``start`` to ``end`` as a passage."""
+        """Return the text from position ``start`` to ``end`` as a passage; JSON arguments without their escapes."""
         text = self.text[start - self._kept_from : None if end is None else end - self._kept_from]
+        if self.is_document:
+            text = document_text(text)
         return Passage(self.part, self.path, text, self.tool, max(0, self.released - start))
 
     def mask(self, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``; released text stays unchanged."""
         moved = [Span(one.start + base, one.end + base, one.label, one.replacement) for one in spans]
         self.spans = merge_spans([*self.spans, *(one for one in moved if one.end > self.released)])
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the text is JSON arguments of a call. They are checked as one, once they are complete."""
+        return self.part == "tool_calls" and self.text.lstrip()[:1] in ("{", "[")
+
+    def mask_arguments(self, spans: Sequence[Span], placeholders: Placeholders) -> None:
+        """Mask ``spans`` of the passage with the complete arguments, which stay JSON.
+
+        Raises ``KeyMasked`` for a mask in the name of a member."""
+        text = document_text(self.text)
+        edits = [(one.start, one.end, placeholders.text_for(one, text[one.start : one.end])) for one in spans]
+        changes = document_edits(self.text, edits)
+        self.spans = [Span(start, end, "", replacement) for start, end, replacement in changes]
 
     def release(self, position: int) -> None:
         """Let the client have the text up to ``position``, but no part of a masked span without the rest of it."""
@@ -120,13 +139,16 @@ class Held:
 
 
 class ItemText:
-    """A string in an item that only its own API knows: a run of its own, complete immediately."""
+    """A string in an item that only its own API knows, or the name of a member: a run of its own, complete immediately.
 
-    def __init__(self, part: Part, path: str, text: str, keys: tuple[str | int, ...]) -> None:
+    ``keys`` lead to the string, or to the object that has the member."""
+
+    def __init__(self, part: Part, path: str, text: str, keys: tuple[str | int, ...], *, is_value: bool = True) -> None:
         self.run = Run(part, path)
         self.run.add(text)
         self.run.is_complete = True
         self.keys = keys
+        self.is_value = is_value
 
     @classmethod
     def of(cls, passage: Passage) -> "ItemText":
@@ -139,33 +161,43 @@ class ItemText:
 def item_texts(api: str, part: Part, path: str, item: Any, known: str = "") -> tuple[ItemText, ...]:
     """Return the strings in an ``item`` of ``api``, except ids, seals and text that ``known`` contains."""
     found = [one for one in item_strings(api, item) if not known or one.text not in known]
-    return tuple(ItemText(part, f"{path}.{one.path}", one.text, one.keys) for one in found)
+    return tuple(ItemText(part, f"{path}.{one.path}", one.text, one.keys, is_value=one.is_value) for one in found)
 
 
 def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeholders) -> Any:
-    """Return a copy of ``item`` whose strings have their masks."""
-    changed = {one.keys: replace_spans(one.run.text, one.run.spans, placeholders) for one in texts if one.run.spans}
-    if not changed:
+    """Return a copy of ``item`` whose strings and names have their masks."""
+    masked = [one for one in texts if one.run.spans]
+    if not masked:
         return item
+    values = {one.keys: _masked_text(one, placeholders) for one in masked if one.is_value}
+    names = {(one.keys, one.run.text): _masked_text(one, placeholders) for one in masked if not one.is_value}
 
     def copy(value: Any, keys: tuple[str | int, ...]) -> Any:
-        if keys in changed:
-            return changed[keys]
+        if keys in values:
+            return values[keys]
         if isinstance(value, dict):
-            return {key: copy(one, (*keys, key)) for key, one in value.items()}
-        if isinstance(value, list):
+            return {names.get((keys, key), key): copy(one, (*keys, key)) for key, one in value.items()}
+        if isinstance(value, list | tuple):
             return [copy(one, (*keys, index)) for index, one in enumerate(value)]
         return value
 
     return copy(item, ())
 
 
-class RunBuilder:
-    """Sorts the events of one response into runs."""
+def _masked_text(text: ItemText, placeholders: Placeholders) -> str:
+    return replace_spans(text.run.text, text.run.spans, placeholders)
 
-    def __init__(self, prefix: str = "") -> None:
+
+class RunBuilder:
+    """Sorts the events of one response into runs.
+
+    Adjacent blocks of one part are one run. ``joins``: text of the model continues after reasoning and calls, too,
+    because the client's API has only one text."""
+
+    def __init__(self, prefix: str = "", *, joins: bool = False) -> None:
         self._prefix = prefix
-        self._current: Run | None = None  # of text or reasoning, which may continue in the next block
+        self._joins = joins
+        self._open: dict[Part, Run] = {}  # runs of text and reasoning that may continue in the next block
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
 
@@ -177,7 +209,7 @@ class RunBuilder:
             case ReasoningDelta():
                 return self._add_text(event, "reasoning", completed)
             case ToolCallStart():
-                self.complete(completed)
+                self._interrupt(completed)
                 run = self._calls[event.block] = Run("tool_calls", self._path(event.block), event.name)
                 return Held(event, run), [run]
             case ToolCallDelta():
@@ -189,56 +221,73 @@ class RunBuilder:
                 return self._add_reasoning_state(event, completed)
             case Citation():
                 texts = item_texts(event.api, "other", f"{self._path(event.block)}.citations", event.item)
-                end = 0 if self._current is None else self._current.length
-                return Held(event, self._current, end, end, texts), [one.run for one in texts]
+                cited = self._open.get("assistant")
+                end = 0 if cited is None else cited.length
+                return Held(event, cited, end, end, texts), [one.run for one in texts]
             case NativeItem(kind=kind, item=passages) if kind == UNREAD:
                 texts = tuple(ItemText.of(passage) for passage in passages)
                 return Held(event, texts=texts), [one.run for one in texts]
             case NativeItem():
-                self.complete(completed)
+                self._interrupt(completed)
                 texts = item_texts(event.api, "other", self._path(event.block), event.item)
                 return Held(event, texts=texts), [one.run for one in texts]
             case BlockEnd():
                 return self._end_block(event, completed), []
             case AnswerEnd():
-                self.complete(completed)
-                for call in self._calls.values():
-                    _complete(call, completed)
-                self._calls.clear()
-                texts = item_texts(DETAILS_API, "other", "stop_details", event.details)
-                return Held(event, texts=texts), [one.run for one in texts]
+                return self._end_answer(event, completed)
             case _:
                 return Held(event), []
 
     def complete(self, completed: Callable[[Run], object]) -> None:
-        """End the run that could continue in the next block."""
-        if self._current is not None:
-            _complete(self._current, completed)
-            self._current = None
+        """End the runs that could continue in the next block."""
+        for run in self._open.values():
+            _complete(run, completed)
+        self._open.clear()
+
+    def _interrupt(self, completed: Callable[[Run], object], part: Part | None = None) -> None:
+        """End the runs of other parts than ``part``, except text that may continue later."""
+        for other in [one for one in self._open if one != part and not (self._joins and one == "assistant")]:
+            _complete(self._open.pop(other), completed)
 
     def _path(self, block: int) -> str:
         return f"{self._prefix}content[{block}]"
 
+    def _run_of(self, part: Part, block: int, completed: Callable[[Run], object]) -> tuple[Run, list[Run]]:
+        """Return the run that a block of ``part`` continues or begins, and the new runs."""
+        new: list[Run] = []
+        if part not in self._open or len(self._open) > 1:
+            self._interrupt(completed, part)
+        if (run := self._open.get(part)) is None:
+            run = self._open[part] = Run(part, self._path(block))
+            new.append(run)
+        self._blocks[block] = run
+        return run, new
+
     def _add_text(
         self, event: TextDelta | RefusalDelta | ReasoningDelta, part: Part, completed: Callable[[Run], object]
     ) -> tuple[Held, list[Run]]:
-        new: list[Run] = []
-        if self._current is None or self._current.part != part:
-            self.complete(completed)
-            self._current = Run(part, self._path(event.block))
-            new.append(self._current)
-        run = self._blocks[event.block] = self._current
+        run, new = self._run_of(part, event.block, completed)
         start = run.length
         run.add(event.text)
         return Held(event, run, start, run.length), new
 
     def _add_reasoning_state(self, event: ReasoningState, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
-        if self._current is None or self._current.part != "reasoning":
-            self.complete(completed)
-            self._current = Run("reasoning", self._path(event.block))
-        run = self._blocks[event.block] = self._current
+        run, _ = self._run_of("reasoning", event.block, completed)
         texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text)
         return Held(event, run, run.length, run.length, texts), [run, *(one.run for one in texts)]
+
+    def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
+        """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""
+        self.complete(completed)
+        for call in self._calls.values():
+            _complete(call, completed)
+        self._calls.clear()
+        texts = item_texts(DETAILS_API, "other", "stop_details", event.details)
+        for one in texts:
+            one.keys = (0, *one.keys)
+        if event.stop_sequence:
+            texts = (*texts, ItemText("other", "stop_sequence", event.stop_sequence, (1,)))
+        return Held(event, texts=texts), [one.run for one in texts]
 
     def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> Held:
         if (call := self._calls.pop(event.block, None)) is not None:

@@ -14,11 +14,9 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
 from gateway.steps.resources import error_place
 from gateway.steps.runner import StepFailed, StepFailure, run_step
-from gateway.steps.verdicts import StepRecords, refusal, unavailable, unchecked_content
+from gateway.steps.verdicts import StepRecords, name_refusal, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
-
-IN_A_NAME: Final = "text to mask in the name of a member"
 
 log = logging.getLogger("trigate.steps")
 
@@ -84,6 +82,11 @@ class StepSession:
     def parts(self) -> frozenset[Part]:
         """The parts that a step sees. The texts of others need not be read."""
         return frozenset(part for step in self.steps for part in step.parts)
+
+    @property
+    def api(self) -> str:
+        """The client's API or endpoint."""
+        return self._common.api
 
     # Any moment
 
@@ -184,8 +187,7 @@ class StepSession:
             return await texts.with_edits(edits)
         except KeyMasked:  # the value cannot be sent, and JSON has no place for a placeholder
             self.records.of(step.name, at).add("refused")
-            stops = step.refusal.form == "stop"
-            raise refusal(step.name, IN_A_NAME, SUBJECTS[at], step.refusal.message, stops=stops) from None
+            raise name_refusal(step, SUBJECTS[at]) from None
 
     def _refuse_unreadable(self, step: LoadedStep, texts: CheckedTexts) -> None:
         if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
@@ -197,11 +199,7 @@ class StepSession:
             self.records.of(step.name, at).add("ok")
             return []
         found = await self.judge(step, passages, at)
-        edits = [
-            (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
-            for passage, spans in zip(passages, found, strict=True)
-            for span in spans
-        ]
+        edits = self._edits_of(zip(passages, found, strict=True))
         if step.restore and at == "request":
             for edit in edits:
                 self.placeholders.give_back(edit[3])
@@ -244,10 +242,13 @@ class StepSession:
                 nursery.start_soon(judge, step, nursery.cancel_scope)
         if refused:
             raise refused[0]
+        return self._edits_of((passage, merge_spans(spans)) for passage, spans in masked.items())
+
+    def _edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]]) -> list[PassageEdit]:
         return [
             (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
-            for passage, spans in masked.items()
-            for span in merge_spans(spans)
+            for passage, spans in masks
+            for span in spans
         ]
 
     # During the provider's work

@@ -13,9 +13,11 @@ import msgspec
 import trio
 
 from gateway.http.offload import LARGE, offload
+from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
 from gateway.steps.runs import TEXTS, Held, Run, RunBuilder, with_masked_texts
+from gateway.steps.verdicts import name_refusal
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -58,11 +60,11 @@ class EventStage(Protocol):
 class HoldingStage:
     """The base of stages: it holds events until the text before and in them is released."""
 
-    def __init__(self, placeholders: Placeholders, prefix: str = "") -> None:
+    def __init__(self, placeholders: Placeholders, builder: RunBuilder | None = None) -> None:
         self.masked = False
         """True if anything was masked."""
         self._placeholders = placeholders
-        self._builder = RunBuilder(prefix)
+        self._builder = builder or RunBuilder()
         self._held: deque[Held] = deque()
         self._runs: list[Run] = []  # in their order, not completely released
         self._opened: set[int] = set()
@@ -165,10 +167,10 @@ class HoldingStage:
         if not text:
             return ()
         self._opened.add(event.block)
+        if run.spans and isinstance(event, TextDelta) and event.logprobs is not None:
+            event = attrs.evolve(event, logprobs=None)  # they may be those of masked text before
         if text == event.text:
             return (event,)
-        if isinstance(event, TextDelta) and event.logprobs is not None:
-            return (attrs.evolve(event, text=text, logprobs=None),)
         return (attrs.evolve(event, text=text),)
 
     def _beside_text(self, held: Held, run: Run) -> Iterable[Event]:
@@ -196,8 +198,9 @@ class HoldingStage:
                 return ()
             case NativeItem(item=item):
                 return (attrs.evolve(event, item=with_masked_texts(item, held.texts, self._placeholders)),)
-            case AnswerEnd(details=item):
-                return (attrs.evolve(event, details=with_masked_texts(item, held.texts, self._placeholders)),)
+            case AnswerEnd(details=details, stop_sequence=stop_sequence):
+                both = with_masked_texts((details, stop_sequence), held.texts, self._placeholders)
+                return (attrs.evolve(event, details=both[0], stop_sequence=both[1]),)
         return (event,)
 
 
@@ -208,8 +211,10 @@ def _nothing(_: Run) -> None:
 class StepStage(HoldingStage):
     """A stage that calls one step."""
 
-    def __init__(self, step: LoadedStep, judge: StepJudge, placeholders: Placeholders, prefix: str = "") -> None:
-        super().__init__(placeholders, prefix)
+    def __init__(
+        self, step: LoadedStep, judge: StepJudge, placeholders: Placeholders, builder: RunBuilder | None = None
+    ) -> None:
+        super().__init__(placeholders, builder)
         self.step = step
         self._judge = judge
 
@@ -227,9 +232,21 @@ class StepStage(HoldingStage):
         (spans,) = await self._judge(self.step, (passage,), is_last=is_last)
         if self.step.sees_text_so_far:  # it judges held text anew
             run.spans = [span for span in run.spans if span.start < run.released]
-        run.mask(spans, start)
+        self.mask(run, spans, start)
         run.checked = max(run.checked, end)
         return self.step.held_back(passage)
+
+    def mask(self, run: Run, spans: Sequence[Span], base: int) -> None:
+        """Mask ``spans`` of a passage that begins at position ``base``. Raises ``RefusedByStep`` for a mask in the name
+        of a member."""
+        run.is_checked = True
+        if not run.is_document:
+            run.mask(spans, base)
+        elif spans:
+            try:
+                run.mask_arguments(spans, self._placeholders)
+            except KeyMasked:
+                raise name_refusal(self.step, "response") from None
 
 
 class WholeStage(StepStage):
@@ -251,7 +268,7 @@ async def judge_together(stages: Sequence[WholeStage]) -> None:
     if runs:
         found = await first._judge(first.step, [run.passage(0) for run in runs], is_last=True)
         for run, spans in zip(runs, found, strict=True):
-            run.mask(spans, 0)
+            stages[0].mask(run, spans, 0)
     for stage in stages:
         stage.release_all()
 
@@ -265,7 +282,7 @@ class RunningStage(StepStage):
                 if run.is_complete or not self.waits_for_end(run):
                     run.release(run.length)
             elif self.waits_for_end(run):
-                if run.is_complete and run.released < run.length:
+                if run.is_complete and not run.is_checked:
                     await self.check(run, 0, run.length)
                     self.release(run, run.length)
             else:
@@ -286,9 +303,9 @@ class TailStage(RunningStage):
         judge: StepJudge,
         judge_inline: Callable[[LoadedStep, Passage, bool], Sequence[Span]],
         placeholders: Placeholders,
-        prefix: str = "",
+        builder: RunBuilder | None = None,
     ) -> None:
-        super().__init__(step, judge, placeholders, prefix)
+        super().__init__(step, judge, placeholders, builder)
         self._judge_inline = judge_inline
         self._open_tail: Callable[[str, int], int] = step.callable.open_tail
 
@@ -319,9 +336,14 @@ class WindowStage(RunningStage):
     shows the ``size`` characters before the new ones."""
 
     def __init__(
-        self, step: LoadedStep, judge: StepJudge, placeholders: Placeholders, size: int, prefix: str = ""
+        self,
+        step: LoadedStep,
+        judge: StepJudge,
+        placeholders: Placeholders,
+        size: int,
+        builder: RunBuilder | None = None,
     ) -> None:
-        super().__init__(step, judge, placeholders, prefix)
+        super().__init__(step, judge, placeholders, builder)
         self._size = max(1, size)
 
     async def judge_run(self, run: Run) -> None:
@@ -354,11 +376,11 @@ class WatchingStage(StepStage):
         placeholders: Placeholders,
         spawn: Callable[[Callable[[], Awaitable[None]]], object],
         cut: Callable[[], object],
-        prefix: str = "",
+        builder: RunBuilder | None = None,
         *,
         waits: bool,
     ) -> None:
-        super().__init__(step, judge, placeholders, prefix)
+        super().__init__(step, judge, placeholders, builder)
         self._spawn = spawn
         self._end_response = cut
         self._waits = waits
@@ -383,19 +405,24 @@ class WatchingStage(StepStage):
             raise self._refused
 
     def _call_if_due(self) -> None:
-        unchecked = sum(run.length - run.checked for run in self._seen)
+        unchecked = sum(run.length - run.checked for run in self._seen if not self._is_early(run))
         if unchecked and (self.is_over or (self._waits and unchecked >= BETWEEN_CALLS and not self._calls)):
             self._start_call()
 
     def _start_call(self) -> None:
         passages = []
         for run in self._seen:
-            if run.length > run.checked:
+            if run.length > run.checked and not self._is_early(run):
                 start = max(0, run.checked - BETWEEN_CALLS)
                 passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
                 run.checked = run.length
         self._calls += 1
         self._spawn(partial(self._call, passages, is_last=self.is_over))
+
+    @staticmethod
+    def _is_early(run: Run) -> bool:
+        """Return whether the arguments of a call are not complete."""
+        return run.part == "tool_calls" and not run.is_complete
 
     async def _call(self, passages: Sequence[Passage], *, is_last: bool) -> None:
         try:

@@ -10,6 +10,7 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.runner import StepFailed, run_step
+from gateway.steps.runs import RunBuilder
 from gateway.steps.stages import WholeStage, judge_together
 from streams.events import Event
 from trigate.steps import Action, Check, Finding, Moment, Passage
@@ -101,7 +102,7 @@ async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Seque
     for step in steps:
         if step.at("response"):
             prefixes = ("", *(f"choices[{number}]." for number in range(1, len(choices))))
-            stages = [WholeStage(step, judge, PLACEHOLDERS, prefix) for prefix in prefixes]
+            stages = [WholeStage(step, judge, PLACEHOLDERS, RunBuilder(prefix)) for prefix in prefixes]
             for stage, events in zip(stages, choices, strict=True):
                 stage.add(events)
             await judge_together(stages)

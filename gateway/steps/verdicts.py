@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from gateway.steps.loaded import LoadedStep
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo
 from trigate.steps import Moment
@@ -41,6 +42,12 @@ def refusal(step: str, label: str, subject: str, message: str | None, *, stops: 
     text = message or f"the step {step} refused this {subject}: it contains {label}"
     info = ErrorInfo("invalid_request", text, code="content_filter", headers=(_NO_RETRY,), reason=None)
     return RefusedByStep(info, step, text if stops else None)
+
+
+def name_refusal(step: LoadedStep, subject: str) -> RefusedByStep:
+    """Return the refusal of a mask in the name of a member, where JSON has no place for a placeholder."""
+    label = "text to mask in the name of a member"
+    return refusal(step.name, label, subject, step.refusal.message, stops=step.refusal.form == "stop")
 
 
 def unavailable(step: str, why: str, retry_after: float) -> GatewayError:
