@@ -13,13 +13,13 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
-from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
-from gateway.steps.response_texts import response_texts
+from gateway.steps.response_steps import CheckedStream, StreamSource
+from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import Lane
 from providers.apis import CODECS
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Event
+from streams.events import Event
 from streams.fold import Fold
 
 
@@ -27,12 +27,16 @@ class CheckedWholeAnswer(WholeAnswer):
     """A complete response that its steps have checked."""
 
     async def begin(self) -> None:
-        await super().begin()
+        try:
+            await super().begin()
+        except GatewayError as error:
+            raise await checked_error(self.source, error) from None
         request = self.source.target_request
         checks = request.checks
         assert checks is not None, "it is checked"
         if self.error is not None:
-            await self._check_failure(checks, self.error)
+            if (checked := await checks.check_failure(self.error, self.body)) is not self.error:
+                raise GatewayError.of(checked)
             return
         size = len(self.body) + request.request.incoming.size
         choices = await offload(size, read_choices, request, self.source.stamp, self.response, self.body)
@@ -51,16 +55,19 @@ class CheckedWholeAnswer(WholeAnswer):
         _keep_events(self.source)
         return await super().write_for_client(record)
 
-    async def _check_failure(self, checks: ResponseSteps, error: ErrorInfo) -> None:
-        """Check a failed response, which the client would get unchanged. Raises ``GatewayError``."""
-        texts = await offload(len(self.body), response_texts, self.source.target_request.target.api, self.body)
-        if (checked := await checks.check_failure(error, texts)) is not error:
-            raise GatewayError.of(checked)
-
     async def verdict(self) -> bool:
         """Return whether the steps, which have ended, masked nothing."""
         checks = self.source.target_request.checks
         return checks is not None and not checks.masked
+
+
+async def checked_error(source: AnswerSource, error: GatewayError) -> GatewayError:
+    """Return the ``error`` of an attempt, without the provider's texts if a step masks or refuses any of them."""
+    checks, info = source.target_request.checks, error.info
+    if checks is None or isinstance(error, RefusedByStep) or info.reason is None:  # the steps' own errors
+        return error
+    checked = await checks.check_failure(info, info.body)
+    return error if checked is info else GatewayError.of(checked)
 
 
 def _fold(events: list[Event]) -> Fold:
@@ -87,6 +94,10 @@ class CheckedStartedStream(StartedStream):
             refuse_several_streamed(self.source.target_request)
         try:
             await super().begin()
+        except GatewayError as error:
+            if self._released is not None:
+                await self._released.aclose()  # type: ignore[attr-defined]
+            raise await checked_error(self.source, error) from None
         except BaseException:
             if self._released is not None:
                 await self._released.aclose()  # type: ignore[attr-defined]

@@ -14,7 +14,6 @@ import trio
 from gateway.http.offload import offload
 from gateway.steps.gate import Gate, without_remarks
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.masks import replace_spans
 from gateway.steps.released import frame_of
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.runs import UNREAD, RunBuilder
@@ -59,9 +58,6 @@ Change: TypeAlias = Callable[[Event], Event]
 
 COUNTED: Final = 64 * 1024
 """Characters of held text beyond which they are counted."""
-
-ONE_TEXT: Final = ("chat", "gemini")
-"""The APIs whose clients join all text of an answer, whatever comes between its parts."""
 
 _ANSWERED: Final = frozenset(("assistant", "other"))
 """The parts that a provider's error may quote."""
@@ -162,19 +158,22 @@ class ResponseSteps:
         texts = self._unread.find(data, [event for events in read for event in events])
         return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
-    async def check_failure(self, error: ErrorInfo, passages: Sequence[Passage] = ()) -> ErrorInfo:
-        """Return a provider's ``error`` with its masks. ``passages`` are the other strings that the client would get.
+    async def check_failure(self, error: ErrorInfo, data: bytes = b"") -> ErrorInfo:
+        """Return a provider's ``error``, without its texts if a step masks or refuses any of them. ``data`` are the
+        provider's bytes that the client would get.
 
-        Raises ``GatewayError`` for a refusal. An error that was masked has none of the provider's own bytes."""
-        shown = [Passage("other", "error.message", error.message), *passages]
+        This is no refusal, because the request has failed already and another attempt may follow."""
+        passages = [Passage("other", "error.message", error.message)]
+        if error.details is not None:
+            passages.append(Passage("other", "error.details", msgspec.json.encode(error.details).decode()))
+        if data:
+            passages += await offload(len(data), response_texts, self.session.api, data)
         for step in self.steps:
-            if step.only_reports or not step.parts & _ANSWERED:
-                continue
-            masks = await self.session.judge(step, shown, is_last=True)
-            if any(masks):
-                message = replace_spans(shown[0].text, masks[0], self.session.placeholders)
-                error = attrs.evolve(error, message=message, details=None, native=False, body=b"")
-                shown = [Passage("other", "error.message", message)]
+            if step.parts & _ANSWERED and not step.only_reports and await self.session.withholds(step, passages):
+                message = f"the provider failed; the step {step.name} withheld the text of its error"
+                return attrs.evolve(
+                    error, message=message, param=None, details=None, native=False, body=b"", log_message=None
+                )
         return error
 
     # Streams
@@ -195,7 +194,8 @@ class ResponseSteps:
 
     def _builder(self, choice: int, choices: int) -> RunBuilder:
         prefix = f"choices[{choice}]." if choices > 1 else ""
-        return RunBuilder(prefix, joins=self.session.api in ONE_TEXT)
+        # Clients of an API with choices join all text of one, whatever comes between its parts.
+        return RunBuilder(prefix, joins=self.session.api in MEMBERS)
 
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session
@@ -380,10 +380,12 @@ class CheckedStream:
         return b"".join(out)
 
     async def _check_failure(self, data: bytes, by_choice: dict[int, list[Event]]) -> dict[int, list[Event]]:
-        """Return the events of a failure with its masks. Raises ``GatewayError`` for a refusal."""
+        """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
         failures = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
-        passages = [] if self._checks.translates else response_texts(self._source.codec.api, data)
-        return {0: [await self._checks.check_failure(failures[0], passages)]}
+        checked = await self._checks.check_failure(failures[0], b"" if self._checks.translates else data)
+        if checked is not failures[0] and not self._checks.translates:
+            raise GatewayError.of(checked)
+        return {0: [checked]}
 
     async def _end(self, rest: bytes) -> bytes:
         self._is_at_end = True

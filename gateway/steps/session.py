@@ -108,6 +108,22 @@ class StepSession:
             record.seconds += time.perf_counter() - began
         return self.apply(step, passages, findings, at)
 
+    async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
+        """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not
+        check them where that is refused."""
+        record, check = self.records.of(step.name, "response"), attrs.evolve(self._common, at="response")
+        try:
+            findings = await run_step(step, attrs.evolve(check, passages=tuple(passages)))
+        except StepFailed as failed:
+            record.failure = failed.reason
+            record.add("unchecked")
+            return step.unchecked == "refuse"
+        labels = [one.label for one in findings if step.action_for(one.label, one.action) != "report"]
+        if labels:
+            record.add("masked", labels)
+            self._on_hidden()
+        return bool(labels)
+
     def judge_inline(self, step: LoadedStep, passage: Passage, is_last: bool) -> Sequence[Span]:
         """Do for one passage of a response what ``judge`` does, for a step that is a fast pure function.
 

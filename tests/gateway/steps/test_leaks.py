@@ -1,0 +1,192 @@
+"""Nothing that the gateway writes or shows has a masked, refused or restored value: the log at its lowest level,
+traces, metrics, live view, recordings, response cache, stored turns and stored ledger.
+
+https://github.com/BerriAI/litellm/issues/37965, https://github.com/BerriAI/litellm/issues/32688"""
+
+import gzip
+import http.client
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
+from tests.support.wire_clients import ALL, body_of, path_of
+
+CODE: Final = """
+import re
+from trigate.steps import Finding
+
+WORD = re.compile(r"(?:falcon|osprey)-\\d+")
+
+async def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+def broken(check):
+    raise ValueError(" ".join(one.text for one in check.passages))
+
+async def malformed(check):
+    return [one.text for one in check.passages]
+"""
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "mask": {"action": "mask"},
+    "restore": {"action": "mask", "restore": True},
+    "refuse": {"action": "refuse"},
+    "refuse-response": {"action": "refuse", "at": ["response"]},
+    "window": {"action": "refuse", "at": ["response"], "hold": 30},
+    "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
+    "during": {"action": "refuse", "at": ["during"]},
+    "broken": {"use": "./steps.py:broken"},
+    "malformed": {"use": "./steps.py:malformed"},
+}
+VALUE: Final = re.compile(rb"(?:falcon|osprey)-[0-9]+|alcon-1|sprey-7")
+APIS: Final = ("chat", "messages", "responses")
+VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+SECRET: Final = "ui-key-0123456789-0123456789-0123456789"
+
+
+class Collector:
+    """An OTLP/HTTP receiver that keeps the bytes of its requests."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        received = self.received
+
+        class Receiver(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                received.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Write nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    served = Collector()
+    thread = threading.Thread(target=served.server.serve_forever, args=(0.05,))
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+        yield served
+    served.server.shutdown()
+    thread.join()
+    served.server.server_close()
+
+
+def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str) -> Path:
+    """Write a configuration in which everything that records anything is on."""
+    (folder / "steps.py").write_text(CODE)
+    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream_url + "/v1", [api]) for api in APIS]
+    steps = [
+        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
+    ]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    aliases = {f"kept-{api}": {"target": f"on-{api}", "cache": {"ttl": "1h"}} for api in APIS}
+    settings = config(
+        entries, port, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
+        tracing={"endpoint": collector_url}, ui_prompts=True, ui_key=SECRET, metrics={"open": True},
+        state_storage={"type": "sqlite", "path": str(folder / "state.sqlite"), "ledger": {}},
+        cache={"type": "sqlite", "path": str(folder / "cache.sqlite")},
+        circuit={"failures": 10**6, "error_rate": "100%"},
+        signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+    )  # fmt: skip
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return file
+
+
+def get(gateway, path: str, key: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    connection.request("GET", path, headers={"authorization": f"Bearer {key}"})
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    return data if response.status == 200 else b""
+
+
+def ask(gateway, client: str, api: str, model: str, *, stream: bool, prompt: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    body = body_of(api, model, prompt, stream=stream)
+    if api == "chat" and "falcon" in prompt:
+        called = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "falcon-13"}'}}
+        history = [
+            {"role": "assistant", "content": "osprey-71 was there", "tool_calls": [called]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "it is falcon-14"},
+        ]
+        body["messages"] = [{"role": "system", "content": "on falcon-15"}, *body["messages"], *history]
+        body["metadata"] = {"note": "falcon-16"}
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    return response.status, data
+
+
+ANSWERS: Final = (
+    Script(
+        thinking="about osprey-72", text="it is osprey-73 today",
+        calls=(ToolCall("call_1", "f", '{"bird": "osprey-74"}'),), stop="tool_calls",
+    ),
+    Raw(400, JSON, (b'{"error": {"message": "cannot use \'osprey-75\' here", "type": "invalid_request_error"}}',)),
+    Raw(200, JSON, (b'{"id": "osprey-76"',), "cut"),
+)  # fmt: skip
+
+
+def files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the content of each file, decompressed."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            data = file.read_bytes()
+            yield file.name, gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
+def test_no_value_is_in_anything_that_the_gateway_writes_or_shows(tmp_path, collector):
+    folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
+    folder.mkdir()
+    shown: list[tuple[str, bytes]] = []
+    with fake_upstream() as upstream:
+        file = settings_in(folder, port, upstream.url, collector.url)
+        with gateway_thread(file, port, record=records) as gateway:
+            count = 0
+            for client in STEPS:
+                for api in ALL:
+                    for stream in (False, True):
+                        for target in APIS if api in APIS else ("chat",):
+                            for answer in ANSWERS if api == target else ANSWERS[:1]:
+                                upstream.script(*[answer] * 2)
+                                model = f"kept-{target}"
+                                sees_request = STEPS[client].get("at") != ["response"]
+                                prompt = f"about {'falcon-11' if sees_request else 'birds'} and {count}"
+                                _, body = ask(gateway, client, api, model, stream=stream, prompt=prompt)
+                                count += 1
+                                if answer is ANSWERS[0] and client not in ("restore", "during"):
+                                    shown.append((f"response to {client}, {api}, {target}, {stream}", body))
+            eventually(lambda: len(exchanges(gateway.log)) >= count, what="the log lines")
+            eventually(lambda: collector.received, what="spans")
+            shown.append(("metrics", get(gateway, "/metrics", SECRET)))
+            shown += ((f"live view {at}", get(gateway, f"/ui/streams/{at}", SECRET)) for at in range(1, count + 1))
+            log = gateway.log
+        shown.append(("log", "\n".join(log).encode()))
+    shown += (("trace", body) for body in collector.received)
+    shown += ((f"recording {name}", data) for name, data in files_in(records))
+    shown += ((name, data) for name, data in files_in(folder) if name not in ("steps.py", "steps.pyc"))
+    found = {name: VALUE.findall(data)[:3] for name, data in shown if VALUE.search(data)}
+    assert not found
+    for medium in ("live view", "recording", "state.sqlite", "response to mask"):
+        assert any(b"[WORD_" in data for name, data in shown if name.startswith(medium)), f"{medium} has no masks"
