@@ -124,6 +124,14 @@ class SessionChecks:
         """Whether values return to the client."""
         return any(step.restore for step in self.session.steps) and bool(self.session.placeholders.values)
 
+    @property
+    def may_hide_later(self) -> bool:
+        """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
+        return any(
+            not step.only_reports and (step.at("during") or (step.at("request") and step.is_for_some_entries))
+            for step in self.session.steps
+        )
+
     async def for_entry(self, request: PlannedRequest, entry: str) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to ``entry``. Raises ``GatewayError``."""
         steps = [

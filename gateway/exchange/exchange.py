@@ -119,7 +119,8 @@ class Exchange:
         planning = Planning(self._context, self._memory, self._scope, steps)
         request = await planning.read(body)
         self._context = planning.context
-        if is_checked:  # with its masks
+        checks = self._context.checks
+        if is_checked and (checks is None or not checks.may_hide_later):  # with its masks
             live_view.store_prompt(self.record, request.incoming.body)
         if self._context.content is not None:
             self._context.content.keep_request(request.incoming)

@@ -47,6 +47,11 @@ class ExchangeChecks(Protocol):
     ``may_restore``: a later attempt may."""
 
     @property
+    def may_hide_later(self) -> bool:
+        """Whether a step may mask or refuse the request after its plan is made."""
+        ...
+
+    @property
     def restores(self) -> bool: ...
 
     @property

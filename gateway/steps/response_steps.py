@@ -3,12 +3,12 @@
 A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
 events are released unchanged once the steps have released their text."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
 import attrs
+import msgspec
 import trio
 
 from gateway.http.offload import offload
@@ -31,7 +31,7 @@ from gateway.steps.stages import (
 from gateway.steps.verdicts import STOPPED, RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
-from providers.neutral.choices import split_choices
+from providers.neutral.choices import MEMBERS, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
 from streams.events import (

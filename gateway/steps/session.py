@@ -57,7 +57,7 @@ class StepSession:
 
     ``common`` are the members of each ``Check`` that do not change. ``spawn`` starts tasks that may outlive a call. A
     step with ``entries`` applies to the attempts at these entries alone. ``on_hidden`` is called when a step masks or
-    refuses something."""
+    refuses something, or could not check it."""
 
     def __init__(
         self,
@@ -151,6 +151,7 @@ class StepSession:
         record.failure = reason
         record.add("unchecked")
         if step.unchecked == "refuse" and not step.only_reports:
+            self._on_hidden()
             raise unavailable(step.name, reason, retry_after)
 
     def apply(
@@ -207,6 +208,7 @@ class StepSession:
 
     def _refuse_unreadable(self, step: LoadedStep, texts: CheckedTexts) -> None:
         if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
+            self._on_hidden()
             raise unchecked_content(step.name, texts.unreadable[0])
 
     async def _edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
