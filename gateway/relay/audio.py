@@ -8,7 +8,7 @@ from gateway.http.headers import Headers
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, ResponseReader
 from gateway.relay.outputs import SpokenText, transcript_output
-from gateway.relay.relaying import RelayedRequest, Relaying, set_model
+from gateway.relay.relaying import InboundRequest, RelayedRequest, set_model
 from gateway.relay.uploads import read_priced_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
@@ -19,15 +19,15 @@ from providers.neutral.draft import Draft
 from streams.events import Usage
 
 
-async def read_speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_speech(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read a request to speak a text."""
-    incoming = await relaying.read_json()
-    plan = relaying.plan(incoming.model or relaying.default_model)
-    incoming = await relaying.apply_edits(incoming, plan)
+    incoming = await inbound.read_json()
+    plan = inbound.plan(incoming.model or inbound.default_model)
+    incoming = await inbound.apply_edits(incoming, plan)
     draft = Draft(incoming.json)
     kind, spoken = speech_type(draft.value("response_format")), SpokenText.of(draft)
-    planned = relaying.plan_json(incoming, plan, partial(set_model, incoming))
-    return RelayedRequest(planned, partial(_speech_filter, kind, relaying.context.service.limits.event, spoken))
+    planned = inbound.plan_json(incoming, plan, partial(set_model, incoming))
+    return RelayedRequest(planned, partial(_speech_filter, kind, inbound.context.service.limits.event, spoken))
 
 
 def spoken_usage(spoken: SpokenText, target: Target) -> Usage:
@@ -61,23 +61,23 @@ def _speech_filter(kind: str, event_limit: int, spoken: SpokenText, target: Targ
     return TypedAnswer(AudioReader(lambda: spoken_usage(spoken, target)), event_limit, kind)
 
 
-async def read_transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read a request for a transcription or translation.
 
     The recording's length is read from the file as it passes, because some response formats do not report it
     (api7/aisix#868)."""
     length = AudioLength()
-    upload = await read_priced_upload(relaying, length.feed)
-    incoming = relaying.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS)
-    plan = relaying.plan(upload.model or relaying.default_model, _SHAPES)
-    target = relaying.exchange.first_available(plan) or plan.first
+    upload = await read_priced_upload(inbound, length.feed)
+    incoming = inbound.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS)
+    plan = inbound.plan(upload.model or inbound.default_model, _SHAPES)
+    target = inbound.exchange.first_available(plan) or plan.first
     if upload.is_whole:
         seconds = -(-length.milliseconds() // 1000)
     else:
-        seconds = 1 + (relaying.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
+        seconds = 1 + (inbound.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
     body, output = await upload.body_for(target.model), transcript_output(seconds)
-    planned = relaying.plan_upload(incoming, target, body, upload.kind, output)
-    return RelayedRequest(planned, partial(_transcript_filter, length, relaying.context.service.limits.event))
+    planned = inbound.plan_upload(incoming, target, body, upload.kind, output)
+    return RelayedRequest(planned, partial(_transcript_filter, length, inbound.context.service.limits.event))
 
 
 _TRUE_TEXTS: Final = ("true", "True", "1")

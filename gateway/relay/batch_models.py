@@ -147,7 +147,7 @@ class BatchModels:
                     f"{self.account.entry.name}: create a batch for each provider"
                 ), "model",
             )  # fmt: skip
-        allowances, record = self._request.service.allowances, self._request.relaying.context.record
+        allowances, record = self._request.service.allowances, self._request.inbound.context.record
         check_priced(allowances, self._request.client, target, allowances.now(), record.run)
         return plan, incoming, target
 
@@ -171,7 +171,7 @@ class BatchModels:
                 authenticator.check_additional_model(client, at, name, first.entry)
 
     def _plan(self, model: str, url: str) -> Plan:
-        context = self._request.relaying.context
+        context = self._request.inbound.context
         router, may = context.service.router, partial(context.service.authenticator.can_use, self._request.client)
         if (api := ROUTES.get(url)) is not None:
             return allowed_plan(context, router.plan(model, api, may))

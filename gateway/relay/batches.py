@@ -85,7 +85,7 @@ class FileRequest(KeptRequest):
             self._models = BatchModels(self, named, usable_accounts)
             may_lack_model = named is not None and self._may_lack_models(named)
             self._upload = await read_file_upload(
-                self.relaying,
+                self.inbound,
                 lambda: BatchLines(self._rewriter.rewrite, check_members, may_lack_model=may_lack_model),
                 self._checks,
             )
@@ -256,7 +256,7 @@ class BatchRequest(KeptRequest):
 
     def _settle_reservation(self) -> None:
         """Release what this request has reserved, before its client gets the response and sends the next request."""
-        record = self.relaying.context.record
+        record = self.inbound.context.record
         if record.reservation is not None:
             record.reservation.settle(record)
 
@@ -285,7 +285,7 @@ class BatchRequest(KeptRequest):
             if batch.output is not None and (booking is None or batch.has_tools):
                 await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
         if booking is not None and await self._claim_billing(keys):
-            record = self.relaying.context.record
+            record = self.inbound.context.record
             record.bill.book(booking)
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
@@ -329,7 +329,7 @@ async def checks_of(request: KeptRequest) -> "BatchChecks | None":
     """Return the operator's steps for a request about batches, ``None`` if none are configured."""
     if request.service.steps is None:
         return None
-    checks: BatchChecks = (await imported(_LINE_CHECKS)).BatchChecks(request.relaying.exchange)
+    checks: BatchChecks = (await imported(_LINE_CHECKS)).BatchChecks(request.inbound.exchange)
     return checks
 
 

@@ -13,7 +13,7 @@ from gateway.exchange.checking import begin_session as find_session
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import reservation_for, size_of
 from gateway.http.offload import offload
-from gateway.relay.relaying import Relaying, replace_model
+from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.routing_options import read_headers
 from gateway.routing.omissions import NOTHING
@@ -55,39 +55,39 @@ class EndpointTexts:
 T = TypeVar("T", bound=CheckedTexts)
 
 
-async def check_json(relaying: Relaying, incoming: Incoming, plan: Plan) -> Incoming:
+async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) -> Incoming:
     """Return ``incoming``, a request for one of the targets of ``plan``, with the masks of its steps.
 
     Raises ``GatewayError``: first for a client without allowance, then for a refusal."""
-    session = begin_session(relaying, incoming)
+    session = begin_session(inbound, incoming)
     if session is None:
         return incoming
-    reservation = await reserve_first(relaying, relaying.plan_json(incoming, plan, partial(replace_model, incoming)))
-    relaying.exchange.use_checks(SessionChecks(session), reservation)
-    texts = await EndpointTexts.of(relaying.exchange.record.endpoint or "", incoming)
+    reservation = await reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
+    inbound.exchange.use_checks(SessionChecks(session), reservation)
+    texts = await EndpointTexts.of(inbound.exchange.record.endpoint or "", incoming)
     return (await check_texts(session, texts, plan)).incoming
 
 
-def begin_session(relaying: Relaying, incoming: Incoming) -> StepSession | None:
+def begin_session(inbound: InboundRequest, incoming: Incoming) -> StepSession | None:
     """Return the steps that apply to a request, ``None`` without any. Raises ``GatewayError`` (400) for an unknown
     one.
 
     The path decides, because the body of a completion can make it another endpoint's."""
-    exchange = relaying.exchange
+    exchange = inbound.exchange
     words = read_headers(exchange.context.client_request).steps
     return find_session(exchange.context, exchange.scope, exchange.record.endpoint or "", incoming, words)
 
 
-async def reserve_first(relaying: Relaying, request: PlannedRequest) -> Reservation | None:
+async def reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
     """Reserve what ``request`` would use before any step is called: a client without allowance gets that answer."""
-    context, incoming = relaying.context, request.incoming
+    context, incoming = inbound.context, request.incoming
     if not context.service.allowances.has_limits:
         return None
     run = context.record.run = run_of(context.client_request, incoming)
     reservation = context.record.reservation = reservation_for(context, request, run)
     if reservation is None:
         return None
-    relaying.scope.on_last_bytes(reservation.release_places)
+    inbound.scope.on_last_bytes(reservation.release_places)
     target = request.plan.first
     prepared = await offload(incoming.size, request.prepare, target, NOTHING)
     await reservation.reserve_client(target, await offload(prepared.size, size_of, prepared, target.api))

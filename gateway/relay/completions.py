@@ -11,7 +11,7 @@ import attrs
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
-from gateway.relay.relaying import RelayedRequest, Relaying
+from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.edit import omit_rejected
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -25,27 +25,27 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft, ask_usage
 
 
-async def read_completion(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.read_json()
+async def read_completion(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await inbound.read_json()
     suffix = bytes(incoming.members.get("suffix", b"null"))
     return await _relayed_completion(
-        relaying.for_endpoint("fim") if suffix not in (b"null", b'""') else relaying, incoming, "openai"
+        inbound.for_endpoint("fim") if suffix not in (b"null", b'""') else inbound, incoming, "openai"
     )
 
 
-async def read_fim(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    return await _relayed_completion(relaying, await relaying.read_json(), "mistral")
+async def read_fim(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    return await _relayed_completion(inbound, await inbound.read_json(), "mistral")
 
 
-async def _relayed_completion(relaying: Relaying, incoming: Incoming, client: FimShape) -> RelayedRequest:
-    plan = relaying.plan(incoming.model or relaying.default_model, (client,))
-    incoming = await relaying.apply_edits(incoming, plan)
+async def _relayed_completion(inbound: InboundRequest, incoming: Incoming, client: FimShape) -> RelayedRequest:
+    plan = inbound.plan(incoming.model or inbound.default_model, (client,))
+    incoming = await inbound.apply_edits(incoming, plan)
     options = await offload(incoming.size, CompletionOptions.of, incoming, client)
     if options.token_ids:
-        relaying.context.record.bill.request_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
+        inbound.context.record.bill.request_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, options)
-    planned = relaying.plan_json(incoming, plan, prepare)
-    limits = relaying.context.service.limits
+    planned = inbound.plan_json(incoming, plan, prepare)
+    limits = inbound.context.service.limits
     return RelayedRequest(planned, partial(completion_filter, options, limits.event, limits.answer))
 
 

@@ -10,7 +10,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS
 from gateway.relay.answers import PassedBytes
-from gateway.relay.relaying import RelayedRequest, Relaying
+from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming, PathParameters
 from gateway.request.prepared import Prepared, RequestedOutput
@@ -75,17 +75,17 @@ class EmbeddingCalls:
         return EmbeddingFilter(self._plans[id(target)], self._max_bytes)
 
 
-async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.read_json(PathParameters(names.get("model")))
+async def _read(client: ClientShape, inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await inbound.read_json(PathParameters(names.get("model")))
     if FAMILY[client] == "gemini":
         await offload(incoming.size, _check_model_names, incoming)
-    model = incoming.model or relaying.default_model
-    plan = relaying.plan(model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
-    incoming = await relaying.apply_edits(incoming, plan)
+    model = incoming.model or inbound.default_model
+    plan = inbound.plan(model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
+    incoming = await inbound.apply_edits(incoming, plan)
     if client == "gemini_one":
         plan = _with_single_text_method(plan)
-    calls = EmbeddingCalls(relaying.context.service.limits.answer)
-    planned = relaying.plan_json(incoming, plan, partial(_prepare, client, incoming, calls))
+    calls = EmbeddingCalls(inbound.context.service.limits.answer)
+    planned = inbound.plan_json(incoming, plan, partial(_prepare, client, incoming, calls))
     return RelayedRequest(planned, calls.filter)
 
 

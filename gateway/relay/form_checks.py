@@ -9,7 +9,7 @@ import attrs
 
 from gateway.exchange.checking import SessionChecks
 from gateway.relay.checks import begin_session, check_texts, reserve_first
-from gateway.relay.relaying import Relaying
+from gateway.relay.relaying import InboundRequest
 from gateway.relay.spool import Spool
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import read_headers
@@ -119,12 +119,12 @@ class EditedForm:
 
 
 async def check_form(
-    relaying: Relaying, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Spool
+    inbound: InboundRequest, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Spool
 ) -> tuple[AsyncIterator[bytes], int | None]:
     """Return the form in ``arriving`` with the masks of its steps, and its length if it is known.
 
     Without steps for this client it is unread. Raises ``GatewayError``."""
-    if not _may_be_checked(relaying):
+    if not _may_be_checked(inbound):
         return arriving, length
     parser, reader = MultipartParser(boundary), FieldsReader()
     async for piece in arriving:
@@ -132,14 +132,14 @@ async def check_form(
         await spool.add(piece)
     parser.close()
     await spool.rewind()
-    model, endpoint = reader.value("model"), relaying.exchange.record.endpoint or ""
-    incoming = Incoming(relaying.context.codec.api, b"", {}, model, False)
-    plan = _plan(relaying, model)
-    session = None if plan is None else begin_session(relaying, incoming)
+    model, endpoint = reader.value("model"), inbound.exchange.record.endpoint or ""
+    incoming = Incoming(inbound.context.codec.api, b"", {}, model, False)
+    plan = _plan(inbound, model)
+    session = None if plan is None else begin_session(inbound, incoming)
     if session is None or plan is None:
         return spool, spool.size
-    request = relaying.plan_upload(incoming, plan.first, UploadedBody(spool, spool.size), "")
-    relaying.exchange.use_checks(SessionChecks(session), await reserve_first(relaying, request))
+    request = inbound.plan_upload(incoming, plan.first, UploadedBody(spool, spool.size), "")
+    inbound.exchange.use_checks(SessionChecks(session), await reserve_first(inbound, request))
     before = FormRequest(endpoint, tuple(reader.fields), tuple(reader.unreadable))
     checked = await check_texts(session, before, plan)
     if checked is before:
@@ -150,9 +150,9 @@ async def check_form(
     return EditedForm(spool, boundary, checked.fields).pieces(), spool.size + grown - parser.preamble
 
 
-def _may_be_checked(relaying: Relaying) -> bool:
+def _may_be_checked(inbound: InboundRequest) -> bool:
     """Return whether a step may apply to the request, whatever its model is."""
-    context, steps, endpoint = relaying.context, relaying.context.service.steps, relaying.exchange.record.endpoint
+    context, steps, endpoint = inbound.context, inbound.context.service.steps, inbound.exchange.record.endpoint
     if steps is None or endpoint not in FORMS:
         return False
     client, words = context.client_request.client, read_headers(context.client_request).steps
@@ -161,15 +161,15 @@ def _may_be_checked(relaying: Relaying) -> bool:
     return any(not step.is_observer for step in steps.for_exchange(facts))
 
 
-def _plan(relaying: Relaying, model: str | None) -> Plan | None:
+def _plan(inbound: InboundRequest, model: str | None) -> Plan | None:
     """Return the plan for ``model``, ``None`` if the request fails anyway."""
-    service, client = relaying.context.service, relaying.context.client_request.client
+    service, client = inbound.context.service, inbound.context.client_request.client
     may = partial(service.authenticator.can_use, client)
     try:
         plan = service.router.endpoint_plan(
-            model or relaying.default_model, relaying.endpoint.name, frozenset(("openai", "cohere")), may
+            model or inbound.default_model, inbound.endpoint.name, frozenset(("openai", "cohere")), may
         )
     except GatewayError:
         return None
-    relaying.context.record.route = None if plan.route is None else plan.route.name
+    inbound.context.record.route = None if plan.route is None else plan.route.name
     return plan

@@ -17,7 +17,7 @@ from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
 from gateway.relay.outputs import noted_members, picture_output, wanted_pictures
 from gateway.relay.relay import relay
-from gateway.relay.relaying import RelayedRequest, Relaying
+from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.relay.uploads import read_priced_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -38,32 +38,32 @@ MAX_RECORDED: Final = 40
 """Characters of such a member that are recorded."""
 
 
-async def read_generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+async def read_generation(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Read a JSON request for generations, or for edits of pictures at URLs (BerriAI/litellm#41625)."""
-    incoming = await relaying.read_json()
-    plan = relaying.plan(relaying.model_of(incoming))
-    incoming = await relaying.apply_edits(incoming, plan)
+    incoming = await inbound.read_json()
+    plan = inbound.plan(inbound.model_of(incoming))
+    incoming = await inbound.apply_edits(incoming, plan)
     draft = Draft(incoming.json)
-    planned = relaying.plan_json(incoming, plan, partial(_prepare, incoming))
-    pictures = _relayed_pictures(relaying, planned, noted_members(draft), wanted_pictures(draft).number)
-    return await _relay_inlined(relaying, pictures)
+    planned = inbound.plan_json(incoming, plan, partial(_prepare, incoming))
+    pictures = _relayed_pictures(inbound, planned, noted_members(draft), wanted_pictures(draft).number)
+    return await _relay_inlined(inbound, pictures)
 
 
-async def read_edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+async def read_edit(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Read a request to edit uploaded pictures, up to 16 files and a mask."""
-    if (relaying.header("content-type") or "").lower().startswith("application/json"):
-        return await read_generation(relaying, names)
-    upload = await read_priced_upload(relaying)
-    incoming = relaying.unread_request(upload.model, upload.fields.get("stream") == "true")
-    plan = relaying.plan(relaying.model_of(incoming))
-    target = relaying.exchange.first_available(plan) or plan.first
+    if (inbound.header("content-type") or "").lower().startswith("application/json"):
+        return await read_generation(inbound, names)
+    upload = await read_priced_upload(inbound)
+    incoming = inbound.unread_request(upload.model, upload.fields.get("stream") == "true")
+    plan = inbound.plan(inbound.model_of(incoming))
+    target = inbound.exchange.first_available(plan) or plan.first
     body = await upload.body_for(target.model)
     wanted = WantedPictures.of(upload.fields, None)
-    planned = relaying.plan_upload(incoming, target, body, upload.kind, picture_output(wanted))
-    return await _relay_inlined(relaying, _relayed_pictures(relaying, planned, upload.fields, wanted.number))
+    planned = inbound.plan_upload(incoming, target, body, upload.kind, picture_output(wanted))
+    return await _relay_inlined(inbound, _relayed_pictures(inbound, planned, upload.fields, wanted.number))
 
 
-async def _relay_inlined(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
+async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> RelayedRequest | Response:
     """Return ``request``, or its response with inlined pictures if an entry in its plan has ``inline``."""
     if not any(target.entry.images.inline for target in request.planned.plan.targets):
         return request
@@ -73,9 +73,9 @@ async def _relay_inlined(relaying: Relaying, request: RelayedRequest) -> Relayed
         answered.append(target)
         return request.filter(target)
 
-    service = relaying.context.service
+    service = inbound.context.service
     own = attrs.evolve(request, filter=answer)
-    response = await relay(relaying.exchange, relaying.scope, own)
+    response = await relay(inbound.exchange, inbound.scope, own)
     if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.images.inline:
         return response
     origin = parse_origin(answered[-1].url)
@@ -107,16 +107,16 @@ def _prepare(incoming: Incoming, target: Target, omissions: Omissions) -> Prepar
 
 
 def _relayed_pictures(
-    relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str], number: int
+    inbound: InboundRequest, planned: PlannedRequest, fields: Mapping[str, str], number: int
 ) -> RelayedRequest:
     """Return the request for ``number`` pictures; ``fields`` describe them, and may still be arriving."""
 
     async def note() -> None:
-        relaying.context.record.picture = {
+        inbound.context.record.picture = {
             name: fields[name][:MAX_RECORDED] for name in PRICED_MEMBERS if name in fields
         }
 
-    event_limit = relaying.context.service.limits.event
+    event_limit = inbound.context.service.limits.event
     return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)
 
 

@@ -26,7 +26,7 @@ from gateway.kept_objects.owned_ids import FoundId, OwnerIds, entry_names, only_
 from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
 from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
-from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, ReadRequest, RelayedRequest, Relaying
+from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, InboundRequest, ReadRequest, RelayedRequest
 from gateway.relay.uploads import EditedPieces, IdReplacer
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
@@ -65,25 +65,25 @@ _FILE_PATHS: Final = frozenset((("files",), ("uploads", "parts"), ("containers",
 class KeptRequest:
     """A request about stored objects; ``path_ids`` are the client's ids in its path."""
 
-    def __init__(self, relaying: Relaying, endpoint: EndpointName, path_ids: tuple[str, ...]) -> None:
-        context = relaying.context
-        self.relaying = relaying
+    def __init__(self, inbound: InboundRequest, endpoint: EndpointName, path_ids: tuple[str, ...]) -> None:
+        context = inbound.context
+        self.inbound = inbound
         self.endpoint = endpoint
-        self.method: str = relaying.arrival.asgi["method"]
-        self.path: str = relaying.arrival.asgi["path"]
+        self.method: str = inbound.arrival.asgi["method"]
+        self.path: str = inbound.arrival.asgi["path"]
         self.api = context.codec.api if context.codec.api in FORMS else "chat"
         self.form: KeptForm = FORMS[self.api]
         self.service = context.service
         self.client = context.client_request.client
         self.owner = self.service.admission.holder(self.client, context.client_request.headers)
         self.ids: OwnerIds = self.service.accounts.ids_of(self.owner, self.client, self.form.shapes)
-        self.query = parse_qsl(relaying.arrival.query, keep_blank_values=True)
+        self.query = parse_qsl(inbound.arrival.query, keep_blank_values=True)
         self.path_ids = tuple(self.form.before_id + text.partition(":")[0] for text in path_ids)
 
     @property
     def origin(self) -> str:
         """The gateway's origin as the client sees it, such as ``https://gateway.example``."""
-        arrival = self.relaying.arrival
+        arrival = self.inbound.arrival
         return self.service.accounts.public_url or origin_of(dict(arrival.asgi), arrival.headers)
 
     @property
@@ -92,7 +92,7 @@ class KeptRequest:
 
     async def answer(self) -> Response:
         """Send the request to its account, or list from the inventory. Raises ``GatewayError``."""
-        self.relaying.context.record.bill.billed = False
+        self.inbound.context.record.bill.billed = False
         if self.is_list and not self.ids.are_native:
             return await self._list_response()
         found = self._find_path_ids()
@@ -129,7 +129,7 @@ class KeptRequest:
 
     @property
     def chosen_provider(self) -> str | None:
-        return self.relaying.header(PROVIDER) or dict(self.query).get("provider")
+        return self.inbound.header(PROVIDER) or dict(self.query).get("provider")
 
     def _select_account(self, found: tuple[FoundId, ...]) -> Account:
         """Return the account of the ids, the one that the client names, or the only one. Raises ``GatewayError``."""
@@ -177,13 +177,13 @@ class KeptRequest:
 
     @property
     def is_json(self) -> bool:
-        kind = (self.relaying.header("content-type") or JSON).partition(";")[0].strip().lower()
+        kind = (self.inbound.header("content-type") or JSON).partition(";")[0].strip().lower()
         return kind == JSON or kind.endswith("+json")
 
     async def _read_body(self) -> bytes:
         if self.method != "POST":
             return b""
-        body = await self.relaying.read_body()
+        body = await self.inbound.read_body()
         if body and not self.is_json:
             raise GatewayError("invalid_request", f"send this request as JSON with the content-type {JSON}", status=415)
         if body:
@@ -217,7 +217,7 @@ class KeptRequest:
         entry = account.first_entry(self._is_usable_entry)
         target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
-        self.service.authenticator.check_credential(target.entry, self.relaying.context.client_request.credential)
+        self.service.authenticator.check_credential(target.entry, self.inbound.context.client_request.credential)
         path, mark, query = target.url.partition("?")
         natives = {one.text: one.native for one in found}
         rest = [self._native_step(step, natives) for step in self.steps_after_root()]
@@ -257,7 +257,7 @@ class KeptRequest:
         filter = self._filter(account)
         request = self.relayed_request(await self._planned(target, body), filter)
         try:
-            return await relay(self.relaying.exchange, self.relaying.scope, request)
+            return await relay(self.inbound.exchange, self.inbound.scope, request)
         except GatewayError as error:
             raise await self._public_error(error, found) from None
 
@@ -293,21 +293,21 @@ class KeptRequest:
         return ()
 
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
-        relaying, accept = self.relaying, self.relaying.header("accept") or "*/*"
-        there = {name for name, _ in relaying.headers}
-        passed = tuple((name, relaying.header(name) or "") for name in self._passed_headers if name in there)
-        kind = relaying.header("content-type")
+        inbound, accept = self.inbound, self.inbound.header("accept") or "*/*"
+        there = {name for name, _ in inbound.headers}
+        passed = tuple((name, inbound.header(name) or "") for name in self._passed_headers if name in there)
+        kind = inbound.header("content-type")
         if self.method == "POST" and body is None:
-            incoming = Incoming(relaying.context.codec.api, b"", {}, None, False)
-            planned = relaying.plan_upload(
+            incoming = Incoming(inbound.context.codec.api, b"", {}, None, False)
+            planned = inbound.plan_upload(
                 incoming, target, self._upload_body(target), kind or "application/octet-stream"
             )
             planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed), output=NO_OUTPUT)))
         else:
             if body is None or not body:
-                incoming = await relaying.bodiless_request() if self.method != "POST" else self._empty_request()
+                incoming = await inbound.bodiless_request() if self.method != "POST" else self._empty_request()
             else:
-                incoming = Incoming(relaying.context.codec.api, body, {}, None, False)
+                incoming = Incoming(inbound.context.codec.api, body, {}, None, False)
             media = MediaTypes(JSON if body else None, accept)
             plan, prepare = (
                 Plan.for_target(target, ONCE),
@@ -321,7 +321,7 @@ class KeptRequest:
         )
 
     def _empty_request(self) -> Incoming:
-        return Incoming(self.relaying.context.codec.api, b"", {}, None, False)
+        return Incoming(self.inbound.context.codec.api, b"", {}, None, False)
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:
@@ -330,8 +330,8 @@ class KeptRequest:
 
     def _upload_body(self, target: Target) -> UploadedBody:
         """Return the client's body, to be passed on as it arrives."""
-        pieces, length = self.relaying.arriving_pieces(), self.relaying.stated_length
-        kind = self.relaying.header("content-type") or ""
+        pieces, length = self.inbound.arriving_pieces(), self.inbound.stated_length
+        kind = self.inbound.header("content-type") or ""
         if self.ids.are_native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)
         ids = IdReplacer(parse_boundary(kind), partial(self._native_id, target))
@@ -397,14 +397,14 @@ class KeptRequest:
     async def _list_response(self) -> Response:
         """Return a response that lists the owner's objects in the inventory."""
         collection = self.form.collections[self.endpoint]
-        await self.relaying.bodiless_request()
+        await self.inbound.bodiless_request()
         if self._inventory is None:
             raise GatewayError(
                 "unsupported",
                 "lists need state_storage, and this gateway has none: use the ids from the responses that created "
                 "the objects",
             )
-        wanted, shown = read_list_request(self.api, collection, dict(self.query), self.relaying.headers)
+        wanted, shown = read_list_request(self.api, collection, dict(self.query), self.inbound.headers)
         usable_accounts = self.usable_accounts()
         if self.chosen_provider is not None or usable_accounts:
             account = self._select_account(()) if self.chosen_provider is not None else None
@@ -417,7 +417,7 @@ class KeptRequest:
             raise GatewayError(
                 "not_found", "there is no object with the id from which the list should continue", param="after"
             )
-        exchange = self.relaying.exchange
+        exchange = self.inbound.exchange
         exchange.record.bill.is_complete = True
         return exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
 
@@ -447,8 +447,8 @@ def member_of(body: bytes, name: str) -> bytes:
 def reader_for(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> ReadRequest:
     """Return a function that answers requests to ``endpoint`` with the class ``kind``."""
 
-    async def read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
-        return await kind(relaying, endpoint, tuple(names.values())).answer()
+    async def read(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest | Response:
+        return await kind(inbound, endpoint, tuple(names.values())).answer()
 
     return read
 

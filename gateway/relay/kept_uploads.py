@@ -14,7 +14,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.ids import GOOD_FOR, UploadToken, read_token, write_token
 from gateway.kept_objects.owned_ids import FoundId, unsigned_error
 from gateway.relay.kept import KeptRequest, member_of
-from gateway.relay.relaying import RelayedRequest, Relaying
+from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.routing.target import Target
 from gateway.serving.fast_route import IncomingRequest
 from streams.errors import GatewayError
@@ -39,7 +39,7 @@ class UploadRequest(KeptRequest):
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.relaying.headers if name.startswith("x-goog-upload-"))
+        return tuple(name for name, _ in self.inbound.headers if name.startswith("x-goog-upload-"))
 
     def _select_account(self, found: tuple[FoundId, ...]) -> Account:
         if (token := self.token) is None:
@@ -119,9 +119,9 @@ def admit_step(service: Service, incoming: IncomingRequest) -> str | None:
     return token.client
 
 
-async def read_step(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
-    request = UploadRequest(relaying, "files", ())
-    token = _read_token(request.service, relaying.arrival.query)
+async def read_step(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest | Response:
+    request = UploadRequest(inbound, "files", ())
+    token = _read_token(request.service, inbound.arrival.query)
     if token is not None:
         request.continue_with(token)
     return await request.answer()

@@ -22,7 +22,7 @@ from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
 from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output, no_output, read_safely, reader_of_path
-from gateway.relay.relaying import JSON, RelayedRequest, Relaying, strip_credentials
+from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest, strip_credentials
 from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import check_members
@@ -57,43 +57,45 @@ PASSED_STATUSES: Final = frozenset((301, 302, 303, 304, 307, 308))
 """Statuses passed to the client unchanged: the gateway follows no redirects."""
 
 
-async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    service, asked, record = relaying.context.service, relaying.context.client_request, relaying.context.record
+async def read_passed(
+    entry: ModelEntry, name: str, inbound: InboundRequest, names: Mapping[str, str]
+) -> RelayedRequest:
+    service, asked, record = inbound.context.service, inbound.context.client_request, inbound.context.record
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
-    rest = rest_of_path(relaying.arrival.asgi["raw_path"], name)
-    api = api_of("/" + rest, relaying.headers)
+    rest = rest_of_path(inbound.arrival.asgi["raw_path"], name)
+    api = api_of("/" + rest, inbound.headers)
     target = passthrough_target(
         entry,
         api,
         entry.model,
-        url_below_base(entry, rest, query_without_credentials(relaying.context.client_request.query, relaying.headers)),
+        url_below_base(entry, rest, query_without_credentials(inbound.context.client_request.query, inbound.headers)),
     )
     limited = service.authenticator.is_limited(asked.client)
     models = [*models_in_path(rest, limited=limited), *models_in_query(asked.query)]
     endpoint = endpoint_of_path("/" + rest)
     output: RequestedOutput | None = None
-    if endpoint in FORM_ENDPOINTS and service.allowances.has_limits and _media_type(relaying) == _FORM:
-        incoming, upload, more, output = await _read_form(relaying, endpoint)
+    if endpoint in FORM_ENDPOINTS and service.allowances.has_limits and _media_type(inbound) == _FORM:
+        incoming, upload, more, output = await _read_form(inbound, endpoint)
     else:
         is_priced = service.allowances.has_limits and endpoint not in _FILE_ENDPOINTS and not rest.startswith("upload/")
-        incoming, upload, more = await (read_limited_body(relaying) if limited else _read_body(relaying, is_priced))
+        incoming, upload, more = await (read_limited_body(inbound) if limited else _read_body(inbound, is_priced))
     for at, model in (*models, *more):
         if limited:
             service.authenticator.check_additional_model(asked.client, at, model, entry)
     target = _dearest(target, [model for _, model in (*models, *more)])
     record.requested_model = record.requested_model or target.requested_name
-    record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
+    record.bill.billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     if output is None:
         read = reader_of_path(api, "/" + rest) if record.bill.billed else no_output
         output = await offload(len(incoming.body), read_safely, read, incoming.body)
     outgoing = Outgoing(
-        incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, sent_credential(relaying.headers))
+        incoming.body, _select_headers(inbound.headers, PASSED_REQUEST_HEADERS, sent_credential(inbound.headers))
     )
     planned = PlannedRequest(
         incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing, output=output)),
-        method=relaying.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
-        media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
+        method=inbound.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
+        media=MediaTypes(inbound.header("content-type"), inbound.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.limits.event
     base = _base_url_of(entry)
@@ -170,47 +172,47 @@ _FILE_ENDPOINTS: Final[tuple[EndpointName, ...]] = ("files", "uploads", "contain
 """Endpoints whose bodies may be files with JSON lines, and which run no model."""
 
 
-def _media_type(relaying: Relaying) -> str:
+def _media_type(inbound: InboundRequest) -> str:
     """Return the body's media type without parameters."""
-    return (relaying.header("content-type") or "").partition(";")[0].strip().lower()
+    return (inbound.header("content-type") or "").partition(";")[0].strip().lower()
 
 
 async def _read_form(
-    relaying: Relaying, endpoint: EndpointName
+    inbound: InboundRequest, endpoint: EndpointName
 ) -> tuple[Incoming, UploadedBody | None, FoundModels, RequestedOutput]:
     """Read a form for ``endpoint`` to its end, and return it with its model and the output that it allows."""
     length = AudioLength()
-    upload = await read_priced_upload(relaying, length.feed)
+    upload = await read_priced_upload(inbound, length.feed)
     models = () if upload.model is None else (("model", upload.model),)
-    incoming, output = relaying.unread_request(upload.model, False), form_output(endpoint, upload.fields, length)
+    incoming, output = inbound.unread_request(upload.model, False), form_output(endpoint, upload.fields, length)
     return incoming, await upload.unchanged_body(), models, output
 
 
-async def _read_body(relaying: Relaying, is_priced: bool) -> tuple[Incoming, UploadedBody | None, FoundModels]:
+async def _read_body(inbound: InboundRequest, is_priced: bool) -> tuple[Incoming, UploadedBody | None, FoundModels]:
     """Read the request of a client that may use all models.
 
     A JSON body is read for its model, others are passed on as they arrive. Raises ``GatewayError``: 415 for JSON that
     is declared as something else, if it ``is_priced``, because its reservation would be too small."""
-    kind = _media_type(relaying)
-    length = relaying.header("content-length")
+    kind = _media_type(inbound)
+    length = inbound.header("content-length")
     has_unknown_length = (
-        length is None and relaying.arrival.asgi["http_version"] == "2"
+        length is None and inbound.arrival.asgi["http_version"] == "2"
     )  # HTTP/2 frames delimit the body
-    if not (has_unknown_length or relaying.header("transfer-encoding") is not None or length not in (None, "", "0")):
-        return await relaying.bodiless_request(), None, ()
+    if not (has_unknown_length or inbound.header("transfer-encoding") is not None or length not in (None, "", "0")):
+        return await inbound.bodiless_request(), None, ()
     if kind == JSON or kind.endswith("+json"):
-        body = await relaying.read_body()
+        body = await inbound.read_body()
         models, stream = await offload(len(body) // 2, _models_and_stream, body)
         model = next((name for at, name in models if at == "model"), None)
-        return relaying.record_request(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, models
-    pieces: AsyncIterator[bytes] = relaying.arriving_pieces()
+        return inbound.record_request(Incoming(inbound.context.codec.api, body, {}, model, stream)), None, models
+    pieces: AsyncIterator[bytes] = inbound.arriving_pieces()
     if has_unknown_length:
         if not (first := await anext(pieces, b"")):
-            return relaying.unread_request(None, False), None, ()
+            return inbound.unread_request(None, False), None, ()
         pieces = ChainedPieces(first, pieces)
     if is_priced and kind != _FORM:
         pieces = await _check_no_json(pieces)
-    return relaying.unread_request(None, False), UploadedBody(pieces, relaying.stated_length), ()
+    return inbound.unread_request(None, False), UploadedBody(pieces, inbound.stated_length), ()
 
 
 async def _check_no_json(pieces: AsyncIterator[bytes]) -> ChainedPieces:
@@ -323,34 +325,34 @@ def models_in_query(query: str) -> FoundModels:
     return tuple((f"?{name}=", value) for name, value in parse_qsl(query) if name.casefold() in _MODEL_PARAMETERS)
 
 
-async def read_limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | None, FoundModels]:
+async def read_limited_body(inbound: InboundRequest) -> tuple[Incoming, UploadedBody | None, FoundModels]:
     """Read the request of a client with limited models, and return all models in its body.
 
     Raises ``GatewayError``, also for a body that could hide a model."""
-    kind = _media_type(relaying)
+    kind = _media_type(inbound)
     if kind == _FORM:
-        upload = await read_upload(relaying)
+        upload = await read_upload(inbound)
         models = () if upload.model is None else (("model", upload.model),)
-        return relaying.unread_request(upload.model, False), await upload.unchanged_body(), models
+        return inbound.unread_request(upload.model, False), await upload.unchanged_body(), models
     if kind == "application/x-www-form-urlencoded":
         raise invalid(
             "this key is limited to some models, so it may pass through only JSON, multipart/form-data and binary "
             "bodies, not forms"
         )
     if kind != JSON and not kind.endswith("+json"):
-        pieces = relaying.arriving_pieces()
+        pieces = inbound.arriving_pieces()
         if not (first := await anext(pieces, b"")):
-            return relaying.unread_request(None, False), None, ()
+            return inbound.unread_request(None, False), None, ()
         passed = await _check_no_json(ChainedPieces(first, pieces))
-        return relaying.unread_request(None, False), UploadedBody(passed, relaying.stated_length), ()
-    body = await relaying.read_body()
+        return inbound.unread_request(None, False), UploadedBody(passed, inbound.stated_length), ()
+    body = await inbound.read_body()
     if not body:
-        return relaying.unread_request(None, False), None, ()
-    incoming, found = await offload(len(body), partial(_limited_json, relaying), body)
-    return relaying.record_request(incoming), None, found
+        return inbound.unread_request(None, False), None, ()
+    incoming, found = await offload(len(body), partial(_limited_json, inbound), body)
+    return inbound.record_request(incoming), None, found
 
 
-def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, FoundModels]:
+def _limited_json(inbound: InboundRequest, body: bytes) -> tuple[Incoming, FoundModels]:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -362,7 +364,7 @@ def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, FoundModel
         raise invalid("model must be a string", "model") from None
     beside = tuple((name, text) for name in _OTHER_MEMBERS if (text := text_of(members.get(name))) is not None)
     stream = bytes(members.get("stream", b"")) == b"true"
-    incoming = Incoming(relaying.context.codec.api, body, members, model, stream)
+    incoming = Incoming(inbound.context.codec.api, body, members, model, stream)
     own = () if model is None else (("model", model),)
     return incoming, (*own, *beside, *further_models(incoming))
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from gateway.relay.answers import NullReader
-from gateway.relay.relaying import RelayedRequest, Relaying, replace_model
+from gateway.relay.relaying import InboundRequest, RelayedRequest, replace_model
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.usage import read_usage
 from streams.events import Usage
@@ -15,13 +15,13 @@ FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderatio
 """Endpoints whose responses cost nothing unless they report usage."""
 
 
-async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.read_json()
-    plan = relaying.plan(relaying.model_of(incoming))
-    incoming = await relaying.apply_edits(incoming, plan)
-    is_free = relaying.endpoint.name in FREE
-    planned = relaying.plan_json(incoming, plan, partial(replace_model, incoming))
-    return RelayedRequest(planned, relaying.unchanged_filters(partial(UsageMemberReader, is_free=is_free)))
+async def read_plain_json(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await inbound.read_json()
+    plan = inbound.plan(inbound.model_of(incoming))
+    incoming = await inbound.apply_edits(incoming, plan)
+    is_free = inbound.endpoint.name in FREE
+    planned = inbound.plan_json(incoming, plan, partial(replace_model, incoming))
+    return RelayedRequest(planned, inbound.unchanged_filters(partial(UsageMemberReader, is_free=is_free)))
 
 
 class UsageMemberReader(NullReader):

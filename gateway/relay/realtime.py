@@ -26,7 +26,7 @@ from gateway.realtime.models import SessionModels
 from gateway.realtime.objects import ExaminedObject, Members, Tree, read_object
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.relay.answers import NullReader, PassedAnswer
-from gateway.relay.relaying import JSON, RelayedRequest, Relaying
+from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
@@ -40,11 +40,11 @@ from streams.errors import GatewayError, invalid
 _SDP: Final = "application/sdp"
 
 
-async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_call(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read the start of a call: an offer with ``?model=``, or with its session's settings."""
-    context = relaying.context
+    context = inbound.context
     require_calls(context)
-    kind, body = relaying.header("content-type") or "", await relaying.read_body()
+    kind, body = inbound.header("content-type") or "", await inbound.read_body()
     media_type = kind.partition(";")[0].strip().lower()
     asked = dict(parse_qsl(context.client_request.query)).get("model")
     if media_type not in (_SDP, "multipart/form-data"):
@@ -55,32 +55,32 @@ async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequ
         raise invalid("session.model and ?model= differ: send only one of them", "model")
     if not (model := named or asked):
         raise invalid("the model is missing: add ?model= or session.model", "model")
-    incoming = relaying.record_request(Incoming(context.codec.api, body, {}, model, False))
-    target = relaying.plan(model, OF_OPENAI).first
+    incoming = inbound.record_request(Incoming(context.codec.api, body, {}, model, False))
+    target = inbound.plan(model, OF_OPENAI).first
     if session is not None:
         check_models(session, "session.model", SessionModels(context, target, OF_OPENAI))
     if media_type != _SDP:
         body = replace_session(body, kind, session)
     suffix = "/calls" + (f"?model={quote(target.model, safe='')}" if asked else "")
-    return _relayed_call(relaying, incoming, target, body, kind, suffix)
+    return _relayed_call(inbound, incoming, target, body, kind, suffix)
 
 
-async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_action(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read an action on a call, such as ``hangup``, for the call's provider."""
-    context = relaying.context
+    context = inbound.context
     require_calls(context)
-    action = relaying.arrival.asgi["path"].rpartition("/")[2]
+    action = inbound.arrival.asgi["path"].rpartition("/")[2]
     target, _ = CallIds.of(context).find_call(names["id"], f"/{action}")
     record = context.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api = target.api
-    body, kind = await relaying.read_body(), relaying.header("content-type") or JSON
+    body, kind = await inbound.read_body(), inbound.header("content-type") or JSON
     if action == "accept":
         session = ExaminedObject(dict(_members(body)), SESSION)
         check_models(session, "model", SessionModels(context, target, OF_OPENAI))
         body = session.encode()
-    incoming = relaying.record_request(Incoming(context.codec.api, body, {}, target.requested_name, False))
-    return _relayed_call(relaying, incoming, target, body, kind, "")
+    incoming = inbound.record_request(Incoming(context.codec.api, body, {}, target.requested_name, False))
+    return _relayed_call(inbound, incoming, target, body, kind, "")
 
 
 def _members(body: bytes) -> Members:
@@ -91,12 +91,12 @@ def _members(body: bytes) -> Members:
 
 
 def _relayed_call(
-    relaying: Relaying, incoming: Incoming, target: Target, body: bytes, kind: str, suffix: str
+    inbound: InboundRequest, incoming: Incoming, target: Target, body: bytes, kind: str, suffix: str
 ) -> RelayedRequest:
-    media = MediaTypes(kind, relaying.header("accept") or "*/*")
+    media = MediaTypes(kind, inbound.header("accept") or "*/*")
     prepare = as_prepared(Prepared(Outgoing(body)))
     planned = PlannedRequest(incoming, Plan.for_target(target, ONCE), prepare, suffix=suffix, media=media)
-    limit, ids = relaying.context.service.limits.event, CallIds.of(relaying.context)
+    limit, ids = inbound.context.service.limits.event, CallIds.of(inbound.context)
     return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
 
 
@@ -129,24 +129,24 @@ NOT_GRANTED: Final = (
 NO_KEY: Final = "only clients with a key may get credentials of the provider: set client_keys in the configuration"
 
 
-async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_client_secret(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read a request for a credential, with the session's model replaced by the provider's name."""
-    context = relaying.context
+    context = inbound.context
     client = context.client_request.client
     if not context.service.authenticator.realtime_grant(client).client_secrets:
         raise GatewayError("permission", NO_KEY if client is None else NOT_GRANTED.format(client))
-    incoming = await relaying.read_json()
+    incoming = await inbound.read_json()
     session = ExaminedObject(dict(incoming.members), _TREE)
     if not (model := session.texts.get(_MODEL)):
         raise invalid("session.model is required: it determines the provider of the credential", _MODEL)
     context.record.requested_model = model
-    target = relaying.plan(model, OF_OPENAI).first
+    target = inbound.plan(model, OF_OPENAI).first
     models = SessionModels(context, target, OF_OPENAI)
     for at, name in session.texts.items():
         if at != _MODEL:
             models.check_other(at, name)
-    planned = relaying.plan_json(incoming, Plan.for_target(target, ONCE), partial(_prepare_secret, session, incoming))
-    return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.unchanged_filters())
+    planned = inbound.plan_json(incoming, Plan.for_target(target, ONCE), partial(_prepare_secret, session, incoming))
+    return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), inbound.unchanged_filters())
 
 
 def _prepare_secret(session: ExaminedObject, incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:

@@ -1,4 +1,4 @@
-"""Tools for the endpoints' modules: ``Relaying`` reads and plans a request, and makes a ``RelayedRequest`` of it."""
+"""Tools for the endpoints' modules: ``InboundRequest`` reads and plans a request to make a ``RelayedRequest``."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
@@ -49,8 +49,8 @@ PASSING: Final = 384 * 1024
 being written."""
 
 
-class Relaying:
-    """A request to ``endpoint`` that is being read and planned.
+class InboundRequest:
+    """A client's request to ``endpoint``, which is not a conversation, before it is planned.
 
     ``arrival`` is the HTTP request, ``exchange`` sends it to providers and records it."""
 
@@ -60,9 +60,9 @@ class Relaying:
         self.exchange = exchange
         self._members: RequestEdits | None = None
 
-    def for_endpoint(self, endpoint: EndpointName) -> "Relaying":
+    def for_endpoint(self, endpoint: EndpointName) -> "InboundRequest":
         """Return the same request for another endpoint than the path's."""
-        return Relaying(endpoint, self.arrival, self.exchange)
+        return InboundRequest(endpoint, self.arrival, self.exchange)
 
     @property
     def context(self) -> ExchangeContext:
@@ -286,7 +286,7 @@ class RelayedRequest:
     check_line: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
-ReadRequest: TypeAlias = Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]
+ReadRequest: TypeAlias = Callable[[InboundRequest, Mapping[str, str]], Awaitable[RelayedRequest | Response]]
 """A function that reads a request, given its path's variables (``{"id": …}``).
 
 It returns the response instead if no provider is needed. Raises ``GatewayError``."""

@@ -5,7 +5,7 @@ from functools import partial
 
 from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, HeldAnswer, NullReader, PassedAnswer
-from gateway.relay.relaying import RelayedRequest, Relaying
+from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
@@ -27,14 +27,14 @@ from providers.neutral.draft import Draft
 from streams.events import Usage
 
 
-async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.read_json()
-    shape = shape_of_client(relaying.arrival.asgi["path"], incoming.members)
-    plan = relaying.plan(relaying.model_of(incoming), _shapes_like(shape))
-    incoming = await relaying.apply_edits(incoming, plan)
+async def read_rerank(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await inbound.read_json()
+    shape = shape_of_client(inbound.arrival.asgi["path"], incoming.members)
+    plan = inbound.plan(inbound.model_of(incoming), _shapes_like(shape))
+    incoming = await inbound.apply_edits(incoming, plan)
     wanted = await offload(incoming.size, _read_wanted, incoming, shape)
-    planned = relaying.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted))
-    limits, id = relaying.context.service.limits, relaying.scope.id
+    planned = inbound.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted))
+    limits, id = inbound.context.service.limits, inbound.scope.id
 
     def filter(target: Target) -> AnswerFilter:
         source = shape_of(target)

@@ -240,7 +240,7 @@ class _ServedRoute:
                 sys.modules[_GATE].check_endpoint(exchange.context, endpoint.name, (route.method, route.path))
             relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
             read = _imported_function(route.read)
-            relayed = await read(*route.passing, relaying.Relaying(endpoint.name, incoming, exchange), names)
+            relayed = await read(*route.passing, relaying.InboundRequest(endpoint.name, incoming, exchange), names)
             if isinstance(relayed, Response):
                 return relayed
             response: Response = await relay.relay(exchange, incoming.scope, relayed)

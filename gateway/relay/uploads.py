@@ -12,7 +12,7 @@ import attrs
 from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
-from gateway.relay.relaying import Relaying
+from gateway.relay.relaying import InboundRequest
 from gateway.relay.spool import Spool
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
@@ -72,15 +72,15 @@ class EditedPieces:
         raise StopAsyncIteration
 
 
-def _arriving_pieces(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
+def _arriving_pieces(inbound: InboundRequest) -> tuple[AsyncIterator[bytes], int | None]:
     """Return the pieces of the client's body, and its stated length. Raises ``GatewayError`` (413, 429, 503)."""
-    return relaying.arriving_pieces(), relaying.stated_length
+    return inbound.arriving_pieces(), inbound.stated_length
 
 
-def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
+def _spool(inbound: InboundRequest, source: Spool | None = None) -> Spool:
     """Return a spool that is closed with the request. If it is written from ``source``, both count as one upload."""
-    spool = Spool(relaying.held_body(), relaying.spool_account() if source is None else source.account)
-    relaying.scope.on_close(lambda left: spool.close())
+    spool = Spool(inbound.held_body(), inbound.spool_account() if source is None else source.account)
+    inbound.scope.on_close(lambda left: spool.close())
     return spool
 
 
@@ -153,22 +153,24 @@ class ArrivingUpload:
         return UploadedBody(ChainedPieces(before, self._spool, behind, rest, arriving), length)
 
 
-async def read_priced_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes) -> ArrivingUpload:
+async def read_priced_upload(
+    inbound: InboundRequest, on_file: Callable[[bytes], object] = ignore_bytes
+) -> ArrivingUpload:
     """Read the client's body as ``read_upload`` does, or to its end if the gateway has any limits.
 
     A field may follow the file, and the file's own length may be its price: both determine what to reserve."""
-    return await read_upload(relaying, on_file, whole=relaying.context.service.allowances.has_limits)
+    return await read_upload(inbound, on_file, whole=inbound.context.service.allowances.has_limits)
 
 
 async def read_upload(
-    relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes, *, whole: bool = False
+    inbound: InboundRequest, on_file: Callable[[bytes], object] = ignore_bytes, *, whole: bool = False
 ) -> ArrivingUpload:
     """Read the client's body until its model is known; to its end without a model, or if it is needed ``whole``.
 
     Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
     model."""
-    kind = relaying.header("content-type") or ""
-    if (coding := relaying.header("content-encoding")) not in (None, "", "identity"):
+    kind = inbound.header("content-type") or ""
+    if (coding := inbound.header("content-encoding")) not in (None, "", "identity"):
         raise GatewayError(
             "invalid_request",
             f"uploads with content-encoding: {coding} are not supported: send the upload uncompressed",
@@ -176,11 +178,11 @@ async def read_upload(
         )
     boundary = parse_boundary(kind)
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
-    arriving, length = _arriving_pieces(relaying)
-    if relaying.context.service.steps is not None:
+    arriving, length = _arriving_pieces(inbound)
+    if inbound.context.service.steps is not None:
         checks = await imported("gateway.relay.form_checks")
-        arriving, length = await checks.check_form(relaying, arriving, length, boundary, _spool(relaying))
-    spool, size = _spool(relaying), 0
+        arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
+    spool, size = _spool(inbound), 0
     rest: Spool | None = None
     async for piece in arriving:
         size += len(piece)
@@ -188,7 +190,7 @@ async def read_upload(
         if editor.model is None or rest is not None:
             continue
         if whole:
-            rest = _spool(relaying, spool)
+            rest = _spool(inbound, spool)
             await rest.add(editor.release_rest())
         elif editor.has_file or editor.waiting > LOOKAHEAD:
             break
@@ -283,16 +285,16 @@ class FileUpload:
 
 
 async def read_file_upload(
-    relaying: Relaying, lines: Callable[[], BatchLines], checks: "BatchChecks | None" = None
+    inbound: InboundRequest, lines: Callable[[], BatchLines], checks: "BatchChecks | None" = None
 ) -> FileUpload:
     """Read the client's file upload up to its purpose, and return its body for a provider.
 
     A batch file is read completely, by a new reader from ``lines``, after the operator's ``checks``.
 
     Raises ``GatewayError``: 400 for an invalid multipart body or line, 403 for a model in one, 413, 503."""
-    boundary = parse_boundary(relaying.header("content-type") or "")
-    arriving, length = _arriving_pieces(relaying)
-    parser, purpose, spool = MultipartParser(boundary), _PurposeSearch(), _spool(relaying)
+    boundary = parse_boundary(inbound.header("content-type") or "")
+    arriving, length = _arriving_pieces(inbound)
+    parser, purpose, spool = MultipartParser(boundary), _PurposeSearch(), _spool(inbound)
     async for piece in arriving:
         await spool.add(purpose.search(parser.feed(piece)))
         if purpose.value is not None and FOR_BATCHES not in purpose.value:
@@ -312,14 +314,14 @@ async def read_file_upload(
     checked = None
     if checks is not None:
         checked = (await imported("gateway.relay.line_checks")).request_lines(checks)
-    return FileUpload(await _rewrite_lines(relaying, spool, MultipartParser(boundary), reader, checked), reader)
+    return FileUpload(await _rewrite_lines(inbound, spool, MultipartParser(boundary), reader, checked), reader)
 
 
 async def _rewrite_lines(
-    relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines, checked: "LineBuffer | None"
+    inbound: InboundRequest, source: Spool, parser: MultipartParser, lines: BatchLines, checked: "LineBuffer | None"
 ) -> UploadedBody:
     """Return the body in ``source``, whose file ``lines`` rewrites line by line, after the steps of ``checked``."""
-    spool, size, in_file = _spool(relaying, source), 0, False
+    spool, size, in_file = _spool(inbound, source), 0, False
     async for piece in source:
         for event in parser.feed(piece):
             out = event.raw

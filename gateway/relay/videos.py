@@ -50,22 +50,22 @@ class VideoRequest(KeptRequest):
         if not self.ids.are_native:
             self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
         filter = FilmAnswer(self.service.limits.answer, partial(self.shown, account), self._output)
-        return await relay(self.relaying.exchange, self.relaying.scope, self.relayed_request(planned, filter))
+        return await relay(self.inbound.exchange, self.inbound.scope, self.relayed_request(planned, filter))
 
     async def _plan_json(self) -> PlannedRequest:
-        incoming = await self.relaying.read_json()
+        incoming = await self.inbound.read_json()
         self._output = film_output(Draft(incoming.json).value("seconds"))
-        target = self.relaying.plan(self.relaying.model_of(incoming)).first
-        return self.relaying.plan_json(incoming, Plan.for_target(target, ONCE), partial(replace_model, incoming))
+        target = self.inbound.plan(self.inbound.model_of(incoming)).first
+        return self.inbound.plan_json(incoming, Plan.for_target(target, ONCE), partial(replace_model, incoming))
 
     async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""
-        upload = await read_priced_upload(self.relaying)
+        upload = await read_priced_upload(self.inbound)
         self._output = film_output(upload.fields.get("seconds"))
-        incoming = self.relaying.unread_request(upload.model, False)
-        target = self.relaying.plan(self.relaying.model_of(incoming)).first
+        incoming = self.inbound.unread_request(upload.model, False)
+        target = self.inbound.plan(self.inbound.model_of(incoming)).first
         body = await upload.body_for(target.model)
-        return self.relaying.plan_upload(incoming, target, body, upload.kind, self._output)
+        return self.inbound.plan_upload(incoming, target, body, upload.kind, self._output)
 
     def _account_of(self, target: Target) -> Account:
         return next(
