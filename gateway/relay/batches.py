@@ -174,7 +174,8 @@ class BatchRequest(KeptRequest):
         body = await super()._read_body()
         if (checks := await checks_of(self)) is not None and body and not self.path_ids:
             body = await (await imported(_LINE_CHECKS)).check_batch(checks, body, self.endpoint)
-            for file in NewBatch.of(body).files if self.endpoint == "batches" else ():
+            needs_files = self.endpoint == "batches" and checks.required_names
+            for file in NewBatch.of(body).files if needs_files else ():
                 checks.require_checked(await self._steps_of_file(file))
         return await self._checked_batch(body) if body and not self.path_ids else body
 

@@ -157,13 +157,20 @@ class BatchChecks:
         if (step := self._closing("files")) is not None:
             raise unchecked_endpoint(step, "files")
 
+    @property
+    def required_names(self) -> Sequence[str]:
+        """The names of the steps that must check the file of a new batch."""
+        session = self._session("", None)
+        return [
+            step.name
+            for step in (() if session is None else session.steps)
+            if (step.at("request") or step.at("during")) and not step.only_reports and step.unchecked == "refuse"
+        ]
+
     def require_checked(self, names: frozenset[str]) -> None:
         """Raise ``GatewayError`` (403) if a step had to check a batch's file, and only those in ``names`` did."""
-        session = self._session("", None)
-        for step in () if session is None else session.steps:
-            checks_requests = step.at("request") or step.at("during")
-            if checks_requests and not step.only_reports and step.unchecked == "refuse" and step.name not in names:
-                raise unchecked_content(step.name, "input_file_id")
+        if missing := [name for name in self.required_names if name not in names]:
+            raise unchecked_content(missing[0], "input_file_id")
 
     def use_for_response(self) -> None:
         """Let the steps check the response as a whole."""

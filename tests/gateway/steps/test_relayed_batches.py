@@ -184,6 +184,12 @@ async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
             assert b"falcon" not in b"".join(asked.body for asked in provider.asked)
 
 
+async def test_other_clients_may_send_any_member_of_a_batch():
+    async with gateway_with_steps(step(action="report")) as (served, provider):
+        assert (await make(served, vendor="x")).status_code == 200
+        assert provider.asked[0].json["vendor"] == "x"
+
+
 async def test_the_metadata_of_a_batch_is_checked():
     async with gateway_with_steps(step()) as (served, provider):
         await upload(served, request_line("a", "fine"))
