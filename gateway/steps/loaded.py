@@ -65,6 +65,14 @@ class LoadedStep:
     unchecked: Unchecked = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.settings.unchecked, takes_self=True)
     )
+    may_mask: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: "mask" in self.actions_configured, takes_self=True)
+    )
+    """Whether the step may mask text. A mask that it returns otherwise is a refusal in responses."""
+    only_reports: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.actions_configured <= {"report"}, takes_self=True)
+    )
+    """Whether the step changes, holds and delays nothing."""
 
     @property
     def scope(self) -> StepScope:
@@ -137,16 +145,6 @@ class LoadedStep:
         if isinstance(self.actions, Mapping):
             return frozenset((*self.actions.values(), "refuse"))
         return frozenset((self.actions,))
-
-    @property
-    def may_mask(self) -> bool:
-        """Whether the step may mask text. A mask that it returns otherwise is a refusal in responses."""
-        return "mask" in self.actions_configured
-
-    @property
-    def only_reports(self) -> bool:
-        """Whether the step changes, holds and delays nothing."""
-        return self.actions_configured <= {"report"}
 
     @property
     def is_async(self) -> bool:
