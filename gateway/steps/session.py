@@ -110,9 +110,9 @@ class StepSession:
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
         """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not
         check them where that is refused."""
-        record, check = self.records.of(step.name, "response"), attrs.evolve(self._common, at="response")
+        record = self.records.of(step.name, "response")
         try:
-            findings = await run_step(step, attrs.evolve(check, passages=tuple(passages)))
+            findings = await run_step(step, self._check("response", tuple(passages), True))
         except StepFailed as failed:
             record.failure = failed.reason
             record.add("unchecked")
