@@ -68,11 +68,11 @@ class LoadedStep:
     may_mask: bool = attrs.field(
         init=False, default=attrs.Factory(lambda self: "mask" in self.actions_configured, takes_self=True)
     )
-    """Whether the step may mask text. A mask that it returns otherwise is a refusal in responses."""
+    """True if the step may mask text. A mask that it returns otherwise is a refusal in responses."""
     only_reports: bool = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.actions_configured <= {"report"}, takes_self=True)
     )
-    """Whether the step changes, holds and delays nothing."""
+    """True if the step changes, holds and delays nothing."""
 
     @property
     def scope(self) -> StepScope:
