@@ -77,7 +77,7 @@ def check(
     )
     for line in _endpoint_lines(config) if endpoints else ():
         click.echo(line)
-    if (idle := no_effect(config)) is not None:
+    if (idle := ineffective_settings_text(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
     return 0
 
@@ -121,7 +121,7 @@ def _batch_size(entry: ModelEntry) -> str:
     return f" (up to {traits.inputs} texts per request)" if traits.inputs is not None and traits.splits else ""
 
 
-def no_effect(config: Config) -> str | None:
+def ineffective_settings_text(config: Config) -> str | None:
     """Return a sentence that lists the settings without effect, ``None`` if there are none."""
     names = tuple(dict.fromkeys(generic_path(setting.path) for setting in config.ineffective))
     if not names:

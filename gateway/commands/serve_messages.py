@@ -11,7 +11,7 @@ import click
 
 import gateway
 from configfile.document import sentence
-from gateway.commands.check import no_effect
+from gateway.commands.check import ineffective_settings_text
 from gateway.commands.listening import OpenListener
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.loading import Config
@@ -97,7 +97,7 @@ def warn_loudly(log: Log, text: str) -> None:
 def warn_of_settings(config: Config, log: Log) -> None:
     """Warn of settings without effect, and of limits that this machine cannot provide."""
     limits = config.limits
-    for text in (no_effect(config), descriptor_warning(limits.connections or 0, limits.in_flight)):
+    for text in (ineffective_settings_text(config), descriptor_warning(limits.connections or 0, limits.in_flight)):
         if text is not None:
             warn_loudly(log, text)
 

@@ -198,7 +198,7 @@ class InboundRequest:
 
         The configured members of entries follow after ``prepare``."""
         if self._members is not None:
-            prepare = self._members.finishing(prepare)
+            prepare = self._members.with_entry_members(prepare)
         media, read = MediaTypes(JSON, self.header("accept") or "*/*"), OUTPUTS[self.endpoint.name]
         output = partial(_with_output, prepare, read)
         return PlannedRequest(incoming, plan, output, suffix="", media=media, members=self._members)

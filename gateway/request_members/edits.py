@@ -89,7 +89,9 @@ class RequestEdits:
         """Return a function that prepares the conversation ``incoming`` for a target; call it after ``apply``."""
         return partial(self._prepare_conversation, write, incoming, {})
 
-    def finishing(self, prepare: Callable[[Target, Omissions], Prepared]) -> Callable[[Target, Omissions], Prepared]:
+    def with_entry_members(
+        self, prepare: Callable[[Target, Omissions], Prepared]
+    ) -> Callable[[Target, Omissions], Prepared]:
         """Return ``prepare``, for an endpoint other than conversations, with the target entry's members added."""
 
         def prepare_with_members(target: Target, omissions: Omissions) -> Prepared:
