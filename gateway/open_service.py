@@ -86,6 +86,7 @@ def open_service(
     _seed_budgets(config, kept_ledger, allowances)
     authenticator, shares = Authenticator(config), Shares()
     finished, contents = _open_observers(steps, authenticator, ledger, metrics)
+    contents = _open_traced_texts(config, authenticator, ledger, tracing, contents)
     inventory = _open_inventory(config)
     if inventory is not None:
         inventory.limit_owners(storage_limits(config))
@@ -168,6 +169,31 @@ def _open_observers(
         ledger.observers.insert(0, contents)  # before the observers that read the texts
         contents.add(finished.wants_content)
     return finished, contents
+
+
+def _open_traced_texts(
+    config: Config,
+    authenticator: Authenticator,
+    ledger: Ledger,
+    tracing: ExchangeTracer,
+    contents: "ContentKeeper | None",
+) -> "ContentKeeper | None":
+    """Return the collector of texts, which also collects those for ``tracing``, if the configuration wants them."""
+    patterns = () if config.tracing is None else config.tracing.content
+    if not tracing.is_active or not patterns:
+        return contents
+    from gateway.steps.scope import matches
+    from gateway.telemetry.content import ContentKeeper
+    from gateway.telemetry.tracing import Tracing
+
+    assert isinstance(tracing, Tracing)
+    if contents is None:
+        contents = ContentKeeper()
+        ledger.observers.insert(0, contents)
+    tracing.shows_group = lambda group: matches(patterns, (group,))
+    tracing.use_groups(authenticator.find_group)
+    contents.add(tracing.wants_content)
+    return contents
 
 
 def _open_members(config: Config) -> "ConfiguredMembers | None":
@@ -305,6 +331,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     finished, contents = _open_observers(
         service.steps, authenticator, service.ledger, service.metrics, service.finished, service.contents
     )
+    service.tracing.use_groups(authenticator.find_group)
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         finished=finished, contents=contents, cache_uses=CacheUses.of(config), request_members=_open_members(config),

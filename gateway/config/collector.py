@@ -72,6 +72,12 @@ class TracingSettings:
         None,
         shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`",
     )
+    content: tuple[str, ...] = setting(
+        "The groups of clients whose prompts and answers are in spans, after all masks: names of `client_groups`, "
+        'with `*` and `!`. `["*"]` includes clients without a group.',
+        (),
+        shown="none",
+    )
     opentracing_grpc_endpoint: Url | None = setting(
         "Plano's name for a collector. The gateway uses OTLP over HTTP: instead of port 4317 it uses 4318.",
         None,

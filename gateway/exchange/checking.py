@@ -241,7 +241,8 @@ def begin_session(
     configured.lease(scope)
     records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch
     if records is None:
-        record.steps = records = StepRecords(frozenset(one.name for one in configured.steps if one.only_reports))
+        hidden = frozenset(one.name for one in configured.steps if one.only_reports)
+        record.steps = records = StepRecords(hidden, keeps_calls=service.tracing.is_active)
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)

@@ -1,7 +1,7 @@
 """The record of one exchange, from its arrival to its settlement."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
@@ -37,6 +37,20 @@ class Settlement(Protocol):
         ...
 
 
+@attrs.frozen(eq=False, repr=False)
+class StepCall:
+    """One call of a step. Times are of ``time.perf_counter``. ``outcome`` is that of the step at this moment so far,
+    ``findings`` their number, ``failure`` the reason why it checked nothing."""
+
+    name: str
+    at: str
+    began: float
+    ended: float
+    outcome: str
+    findings: int
+    failure: str | None
+
+
 class StepsReport(Protocol):
     """The outcomes of the steps of an exchange. ``header`` is their form for a header, ``refused_by`` the step that
     refused the request or its response."""
@@ -46,6 +60,11 @@ class StepsReport(Protocol):
 
     @property
     def refused_by(self) -> str | None: ...
+
+    @property
+    def calls(self) -> Sequence[StepCall]:
+        """The first calls, if traces want them."""
+        ...
 
     def fields(self) -> list[dict[str, Any]]:
         """Return the outcomes for the log line, without any text of the client or the provider."""

@@ -100,12 +100,18 @@ class StepSession:
         try:
             findings = await run_step(step, check)
         except StepFailed as failed:
-            self.note_failure(step, at, failed.reason, failed.retry_after)
+            try:
+                self.note_failure(step, at, failed.reason, failed.retry_after)
+            finally:
+                self.records.add_call(record, began, 0, failed.reason)
             return [[] for _ in passages]
         finally:
             record.calls += 1
             record.seconds += time.perf_counter() - began
-        return self.apply(step, passages, findings, at)
+        try:
+            return self.apply(step, passages, findings, at)
+        finally:
+            self.records.add_call(record, began, len(findings))
 
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
         """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not

@@ -1,11 +1,13 @@
 """The verdicts of steps: refusals and failures as errors for the client, and the outcomes for headers and the log."""
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from gateway.ledger.record import StepCall
 from gateway.steps.loaded import LoadedStep
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo
@@ -17,6 +19,9 @@ _RANK: Final[tuple[Outcome, ...]] = ("cancelled", "ok", "reported", "masked", "u
 
 STOPPED: Final = AnswerEnd("refusal", raw="guardrail_intervened")
 """The end of an answer that a step stops; ``raw`` is the word of the one API that has a word for guardrails."""
+
+CALLS: Final = 100
+"""The most calls of an exchange with a span."""
 
 LABELS: Final = 50
 """The most labels of one step in the log and metrics; the rest count as ``other``."""
@@ -111,9 +116,12 @@ class StepRecord:
 class StepRecords:
     """The records of all steps of an exchange, in order."""
 
-    def __init__(self, hidden: Collection[str] = ()) -> None:
-        """Begin without records. The header leaves out the steps in ``hidden``, which only report."""
+    def __init__(self, hidden: Collection[str] = (), *, keeps_calls: bool = False) -> None:
+        """Begin without records. The header leaves out the steps in ``hidden``, which only report. ``keeps_calls``:
+        traces want the single calls."""
         self._hidden = hidden
+        self._keeps_calls = keeps_calls
+        self.calls: list[StepCall] = []
         self._records: dict[tuple[str, Moment], StepRecord] = {}
 
     def of(self, name: str, at: Moment) -> StepRecord:
@@ -121,6 +129,12 @@ class StepRecords:
         if (record := self._records.get((name, at))) is None:
             record = self._records[name, at] = StepRecord(name, at)
         return record
+
+    def add_call(self, record: StepRecord, began: float, findings: int, failure: str | None = None) -> None:
+        """Add a call that has just ended, if traces want it."""
+        if self._keeps_calls and len(self.calls) < CALLS:
+            ended = time.perf_counter()
+            self.calls.append(StepCall(record.name, record.at, began, ended, record.outcome, findings, failure))
 
     def fields(self) -> list[dict[str, Any]]:
         """Return the outcomes for the log line."""

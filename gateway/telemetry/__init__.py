@@ -5,5 +5,5 @@
 - ``tracing``: sends ``spans``
 - ``recording``: collects exchanges, which ``recorded`` writes to files
 - ``live``: the live view, with ``charts``, ``transcripts`` of streams (as ``stream_text``) and ``prompts``
-- ``content``: the texts of exchanges, for observers of steps
+- ``content``: the texts of exchanges for observers of steps, and for spans as ``messages``
 - ``observer``: the interfaces of traces and recordings, which do nothing by default"""

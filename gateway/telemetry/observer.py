@@ -100,7 +100,12 @@ class ExchangeRecorder:
 
 
 class ExchangeTracer:
-    """Traces the exchanges of a process."""
+    """Traces the exchanges of a process. ``is_active`` is false for the tracer that does nothing."""
+
+    is_active = False
+
+    def use_groups(self, group_of: Callable[[str | None], str | None]) -> None:
+        """Use the groups of clients that ``group_of`` returns, from now on."""
 
     def begin(self, record: Record, headers: Headers, path: str) -> CallObserver:
         """Start a trace of the exchange of ``record``, as a child of the trace in the client's ``headers``."""

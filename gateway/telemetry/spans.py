@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.http.headers import first_paths
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, StepCall
 from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
 
@@ -162,6 +162,16 @@ def attempt_attributes(times: AttemptTimes, attempt_record: AttemptRecord | None
         "trigate.attempt.lane": attempt_record.lane,
     }  # fmt: skip
     return _without_none({**own, "server.address": where.hostname, "http.response.status_code": times.status})
+
+
+def step_attributes(call: StepCall) -> Attributes:
+    """Return the attributes of a call of a step, which have no text of the exchange."""
+    return {
+        "trigate.step.name": call.name,
+        "trigate.step.at": call.at,
+        "trigate.step.outcome": call.outcome,
+        "trigate.step.findings": call.findings,
+    }
 
 
 def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | None:

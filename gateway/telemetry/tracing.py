@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -19,7 +20,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, StepCall
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import CallObserver, ExchangeTracer
@@ -33,6 +34,7 @@ from gateway.telemetry.spans import (
     exchange_attributes,
     operation_of,
     request_attributes,
+    step_attributes,
 )
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -101,7 +103,16 @@ class Trace(CallObserver):
         ended = time.perf_counter()
         if self._span.is_recording():
             self._write_spans(line, ended)
+            content = self._record.content
+            if self._call is not None and content is not None and self._tracing.wants_content(self._record.client):
+                self._tracing.end_with_content(self, content, ended)
+                return
+        self.end_spans(ended)
+
+    def end_spans(self, ended: float, more: Attributes | None = None) -> None:
+        """End the spans, with ``more`` attributes of the call."""
         if self._call is not None:
+            self._call.set_attributes(self._masked(more or {}))
             self._call.end(_to_nanoseconds(ended))
         self._span.end(_to_nanoseconds(ended))
 
@@ -111,6 +122,8 @@ class Trace(CallObserver):
         _set_span_status(self._span, record, line["ended"])
         begun = self._attempts[0].began if self._attempts else ended
         self._phase(self._span, "prepare", record.began, begun)
+        if record.steps is not None:
+            self._write_step_spans(record.steps.calls)
         if self._call is None:
             return
         self._call.set_attributes({**self._request_attributes, **self._masked(call_attributes(record, self._attempts))})
@@ -126,6 +139,14 @@ class Trace(CallObserver):
             parent = self._attempt(self._call, attempt, attempt_record, end) if several else self._call
             for name, since, until in attempt.phases(end):
                 self._phase(parent, name, since, until)
+
+    def _write_step_spans(self, calls: Sequence[StepCall]) -> None:
+        for call in calls:
+            span = self._tracing.child(self._span, f"step {call.name}", call.began)
+            span.set_attributes(step_attributes(call))
+            if call.failure is not None:
+                _fail(span, call.failure)
+            span.end(_to_nanoseconds(call.ended))
 
     def _records_by_start(self) -> Sequence[AttemptRecord | None]:
         """Return the record of each attempt in the order in which they started."""
@@ -173,11 +194,51 @@ class Trace(CallObserver):
 class Tracing(ExchangeTracer):
     """The traces of one process, an ``Observer`` of its ledger. ``mask`` removes keys from spans."""
 
+    is_active = True
+
     def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
         self.mask = mask
         self._provider = _provider(settings, dropped)
         self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
         self._open: dict[Record, Trace] = {}
+        self._reading = 0  # bytes of texts that a thread reads
+        self._threads: ThreadPoolExecutor | None = None
+        self._group_of: Callable[[str | None], str | None] = lambda client: None
+        self.shows_group: Callable[[str | None], bool] = lambda group: False
+        """Whether the texts of a group's clients are in spans."""
+
+    def use_groups(self, group_of: Callable[[str | None], str | None]) -> None:
+        self._group_of = group_of
+
+    def wants_content(self, client: str | None) -> bool:
+        """Return whether the texts of ``client`` are in spans."""
+        return self.shows_group(self._group_of(client))
+
+    def end_with_content(self, trace: Trace, content: object, ended: float) -> None:
+        """Read the texts of an ended exchange in a thread, then end its spans. Beyond a limit they have no texts."""
+        from gateway.telemetry.content import EACH, ExchangeContent
+        from gateway.telemetry.messages import message_attributes
+
+        if not isinstance(content, ExchangeContent) or content.is_lost or self._reading + content.size > EACH:
+            trace.end_spans(ended)
+            return
+        size, token = content.size, trio.lowlevel.current_trio_token()
+        self._reading += size
+
+        def end(attributes: Attributes) -> None:
+            self._reading -= size
+            trace.end_spans(ended, attributes)
+
+        def read() -> None:
+            attributes: Attributes = {}
+            try:
+                attributes = {**message_attributes(content)}
+            finally:
+                token.run_sync_soon(end, attributes)
+
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(1)
+        self._threads.submit(read)
 
     def begin(self, record: Record, headers: Headers, path: str) -> Trace:
         """Start a trace of the exchange of ``record``, as a child of the trace in the client's ``headers``."""
@@ -210,6 +271,11 @@ class Tracing(ExchangeTracer):
     async def aclose(self) -> None:
         """Send the remaining spans if that does not take long."""
         with trio.move_on_after(LAST):
+            if self._threads is not None:
+                await trio.to_thread.run_sync(self._threads.shutdown, abandon_on_cancel=True)
+                read = trio.Event()
+                trio.lowlevel.current_trio_token().run_sync_soon(read.set)
+                await read.wait()  # after the ends of the spans
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
