@@ -205,7 +205,7 @@ class Tracing(ExchangeTracer):
         self._threads: ThreadPoolExecutor | None = None
         self._group_of: Callable[[str | None], str | None] = lambda client: None
         self.shows_group: Callable[[str | None], bool] = lambda group: False
-        """Whether the texts of a group's clients are in spans."""
+        """Returns true for a group whose clients have their texts in spans."""
 
     def use_groups(self, group_of: Callable[[str | None], str | None]) -> None:
         self._group_of = group_of
