@@ -464,3 +464,29 @@ def test_masked_arguments_stay_json(gateway, upstream, stream):
     masked = json.loads("".join(one["function"].get("arguments", "") for one in calls))
     assert re.fullmatch(r"\[WORD_[0-9a-f]{10}\]", masked["code"])
     assert re.fullmatch(r'\[WORD_[0-9a-f]{10}\] and "more"', masked["city"])
+
+
+CLEAN: Final[dict[str, tuple[str, Raw]]] = {
+    "empty deltas": ("messages", messages(*text_block(0, ""), *text_block(1, "", "a", ""), *text_block(2))),
+    "pings": ("messages", messages({"type": "ping"}, *text_block(0, "a"), {"type": "ping"})),
+    "a call without arguments": (
+        "messages", messages(*block(0, {"type": "tool_use", "id": "t", "name": "f", "input": {}})),
+    ),
+    "reasoning between texts": ("messages", messages(*text_block(0, "a"), *thought(1, "hm"), *text_block(2, "b"))),
+    "empty content": ("chat", chat(chunk({"role": "assistant", "content": ""}), chunk({"content": ""}))),
+    "text around a call": ("chat", chat(chunk({"content": "a"}), chunk(call("{}")), chunk({"content": "b"}))),
+    "usage after the finish reason": (
+        "chat",
+        chat(chunk({"content": "a"}), chunk({}, "stop"),
+             event({**HEAD, "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}),
+             b"data: [DONE]\n\n", done=False),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("client", ["refuse", "refuse-window"])
+@pytest.mark.parametrize(("api", "raw"), CLEAN.values(), ids=CLEAN)
+def test_a_clean_stream_passes_unchanged(gateway, upstream, client, api, raw):
+    upstream.script(raw)
+    status, _, body = ask(gateway, client, api, stream=True)
+    assert (status, body) == (200, b"".join(raw.pieces))

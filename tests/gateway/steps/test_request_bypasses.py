@@ -1,0 +1,96 @@
+"""Requests that try to bring a refused or masked value past the steps: unusual JSON, splits and rarely used members."""
+
+import gzip
+import http.client
+import re
+from typing import Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.upstreams import Script, fake_upstream
+
+CODE: Final = """
+import re
+from trigate.steps import Finding
+
+WORD = re.compile(r"falcon-\\d+")
+
+async def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+"""
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory):
+    folder, port = tmp_path_factory.mktemp("steps"), free_port()
+    (folder / "steps.py").write_text(CODE)
+    actions = ("refuse", "mask")
+    steps = [{"use": "./steps.py:words", "name": name, "action": name, "for": {"clients": [name]}} for name in actions]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in actions]
+    entries = [provider("openai/on-chat", upstream.url + "/v1", ["chat"])]
+    key = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, signing_key=key)))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def send(gateway, client: str, body: bytes, **headers: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    known = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    connection.request("POST", "/v1/chat/completions", body, {**known, **headers})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response.status
+
+
+def text_in(body: bytes) -> str:
+    """Return what a reader of ``body`` can see: its text with all escapes resolved, and without the seams of parts."""
+    text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), body.decode())
+    return "\n".join([text, "".join(re.findall(r'"text": "([^"]*)"', text))]).encode("utf-8", "replace").decode()
+
+
+REQUESTS: Final[dict[str, str]] = {
+    "text": '{"messages": [{"role": "user", "content": "falcon-77"}]}',
+    "escapes": '{"messages": [{"role": "user", "content": "f\\u0061lcon-77"}]}',
+    "escaped names": '{"messages": [{"role": "user", "c\\u006fntent": "falcon-77"}]}',
+    "a duplicate member": '{"messages": [{"role": "user", "content": "falcon-77", "content": "a"}]}',
+    "duplicate messages": '{"messages": [{"role": "user", "content": "falcon-77"}], "messages": []}',
+    "adjacent parts": '{"messages": [{"role": "user", "content": '
+    '[{"type": "text", "text": "falc"}, {"type": "text", "text": "on-77"}]}]}',
+    "a surrogate": '{"messages": [{"role": "user", "content": "\\ud800falcon-77"}]}',
+    "another case": '{"messages": [{"role": "user", "Content": "falcon-77", "content": "a"}]}',
+    "the name of an unknown member": '{"messages": [{"role": "user", "content": "a"}], "x": {"falcon-77": 1}}',
+    "arguments": '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"id": "c", '
+    '"type": "function", "function": {"name": "f", "arguments": "{\\"a\\": \\"f\\\\u0061lcon-77\\"}"}}]}, '
+    '{"role": "tool", "tool_call_id": "c", "content": "b"}]}',
+    "stop sequences": '{"messages": [{"role": "user", "content": "a"}], "stop": ["falcon-77"]}',
+    "metadata": '{"messages": [{"role": "user", "content": "a"}], "metadata": {"note": "falcon-77"}}',
+    "a user id": '{"messages": [{"role": "user", "content": "a"}], "user": "falcon-77"}',
+    "a message's name": '{"messages": [{"role": "user", "content": "a", "name": "falcon-77"}]}',
+    "a content that is an object": '{"messages": [{"role": "user", "content": {"text": "falcon-77"}}]}',
+    "a schema": '{"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_schema", '
+    '"json_schema": {"name": "s", "schema": {"description": "falcon-77"}}}}',
+}
+
+
+@pytest.mark.parametrize("client", ["refuse", "mask"])
+@pytest.mark.parametrize("name", REQUESTS)
+def test_no_request_brings_the_value_to_the_provider(gateway, upstream, client, name):
+    upstream.script(*[Script(text="fine")] * 2)
+    written = REQUESTS[name].replace("{", '{"model": "on-chat", ', 1)
+    for body, headers in ((written.encode(), {}), (gzip.compress(written.encode()), {"content-encoding": "gzip"})):
+        status = send(gateway, client, body, **headers)
+        assert status in ((400,) if client == "refuse" else (200, 400))
+        for seen in upstream.seen:
+            assert "alcon-7" not in text_in(seen.body), seen.body
