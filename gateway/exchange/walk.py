@@ -412,10 +412,14 @@ class Walk:
         return await self._reservation.reserve(target_request.target, target_request.size, queues=queues)
 
     async def _write_for(self, step: Send) -> TargetRequest | None:
-        """Return the request of ``step``, or ``None`` and add an outcome if the target cannot serve it."""
+        """Return the request of ``step``, or ``None`` and add an outcome if the target cannot serve it.
+
+        Raises ``GatewayError`` if the operator's steps refuse it, because no attempt follows a refusal."""
         try:
             return await self._write_request(step, self._cause(step))
         except GatewayError as error:
+            if error.info.reason is None:
+                raise
             self._add_outcome(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
             return None
 

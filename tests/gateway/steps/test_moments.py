@@ -11,7 +11,7 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
 from tests.support.upstreams import JSON, Raw, Script, fake_upstream
-from tests.support.wire_clients import body_of, events_of, path_of
+from tests.support.wire_clients import ALL, body_of, events_of, path_of
 
 CODE: Final = """
 import re
@@ -32,6 +32,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "mask": {"action": "mask"},
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
     "cloud": {"action": "mask", "for": {"entries": ["cloud"]}},
+    "cloud-refuse": {"action": "refuse", "at": ["request"], "for": {"entries": ["cloud"]}},
     "counted": {"action": "refuse"},
     "poor": {"action": "refuse"},
     "cached": {"action": "mask", "at": ["response"]},
@@ -85,6 +86,7 @@ def gateway(upstream, failing, folder):
         "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
         "model_aliases": {
             "both": {"targets": ["local", "cloud"], "retries": {"wait": "1ms"}},
+            "cloud-first": {"targets": ["cloud", "plain", "local"], "retries": {"wait": "1ms"}},
             "twice": {"targets": ["plain", "cloud"], "retries": {"wait": "1ms"}},
             "kept": {"targets": ["plain"], "cache": {"ttl": "1h"}},
         },
@@ -144,6 +146,20 @@ def test_a_fallback_to_a_cloud_is_masked(gateway, upstream, failing, stream):
     assert [b"falcon-12" in seen.body for seen in upstream.seen] == [False]
     assert failing.seen
     assert headers["x-trigate-steps"] == "cloud=masked"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", ALL)
+@pytest.mark.parametrize("model", ["both", "cloud-first"])
+def test_no_attempt_follows_a_refusal_before_an_attempt(gateway, upstream, failing, stream, api, model):
+    """A refusal before the attempt at a cloud is the response, whatever attempts were before or could follow."""
+    failing.script()
+    upstream.script(Script(text="fine"))
+    status, headers, body = ask(gateway, "cloud-refuse", "about falcon-12", model=model, stream=stream, api=api)
+    assert (status, upstream.seen) == (400, []), body
+    assert headers["x-trigate-refused-by"] == "cloud-refuse"
+    assert b"content_filter" in body
+    assert len(failing.seen) <= (model == "both") * 5
 
 
 def test_limits_come_before_steps(gateway, upstream, folder):
