@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import sqlite3
+import statistics
 import time
 from typing import Any
 
@@ -15,12 +16,15 @@ import trio.testing
 import yaml
 
 from gateway.config.loading import load
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.loading import load_steps
-from gateway.steps.observers import BATCH, RECORDS, ObserverQueue, PendingRecord
+from gateway.steps.observers import BATCH, RECORDS, FinishedRecords, ObserverQueue, PendingRecord
+from gateway.telemetry.metrics import NoMetrics
 from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import ROOT, Gateway, Wire, eventually, exchanges, free_port, post
 from tests.support.metrics_page import numbers
@@ -205,3 +209,19 @@ def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, ups
     assert row[:3] == (request_id, "plain", "on-chat")
     assert "a question" in row[3]
     assert "to be stored" in row[4]
+
+
+async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_path):
+    (step,) = (steps := load_steps(step_config(tmp_path, yaml.safe_dump([observer("facts")]), CODE))).steps
+    assert step.is_observer
+    finished, ledger = FinishedRecords(NoMetrics()), Ledger(readable=False)
+    finished.use(steps, lambda client: None)
+    times = []
+    for number in range(500):
+        one = Record(f"req_{number}", "chat", status=200)
+        line = ledger.line(one, disconnected=True)
+        began = time.perf_counter()
+        finished.opened(one)
+        finished.settled(one, line)
+        times.append(time.perf_counter() - began)
+    assert statistics.median(times) < 50e-6
