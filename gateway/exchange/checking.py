@@ -205,9 +205,10 @@ async def _recall_masked(planning: Planning, session: StepSession, original: Inc
 
 
 def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
-    """Return ``incoming`` with the values that return to the client instead of their placeholders."""
+    """Return ``incoming`` with the values that return to the client instead of their placeholders. Reasoning, which may
+    be signed, stays unchanged."""
     texts = RequestTexts.of(incoming.api, incoming.body, session.parts)
-    edits = session.restoring_edits(texts.passages)
+    edits = session.restoring_edits(one for one in texts.passages if one.part != "reasoning")
     return with_body(incoming, texts.replace(edits)) if edits else incoming
 
 

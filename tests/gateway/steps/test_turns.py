@@ -161,6 +161,22 @@ def test_arguments_of_a_stored_call_have_the_values_of_the_client(gateway, upstr
     assert json.loads(found) == json.loads(arguments)
 
 
+def test_signed_reasoning_with_a_placeholder_is_stored(gateway, upstream):
+    """Codex sends it when it resumes a session, and the next turn continues from what is stored."""
+    upstream.script(Script(text="x"))
+    ask(gateway, "restore", "about falcon-12")
+    thought = f"They want {placeholder_in(upstream.seen[-1].body)}."
+    upstream.script(Script(text="fine", thinking=thought, seal="c2VhbA=="), Script(text="fine"), Script(text="fine"))
+    more = {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}}
+    _, first = ask(gateway, "restore", "about falcon-12", store=False, **more)
+    items = [{"role": "user", "content": "about falcon-12"}, *first["output"], {"role": "user", "content": "go on"}]
+    _, second = ask(gateway, "restore", items, **more)
+    ask(gateway, "restore", "and now?", previous_response_id=second["id"], **more)
+    for seen in upstream.seen[-2:]:
+        assert [item["type"] for item in seen.json["input"] if item.get("type") == "reasoning"] == ["reasoning"]
+        assert thought in seen.body.decode()
+
+
 def test_a_value_that_only_the_response_has_stays_masked(gateway, upstream):
     upstream.script(Script(text="it is falcon-77, not falcon-12"))
     _, first = ask(gateway, "restore", "about falcon-12")
