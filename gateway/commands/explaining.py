@@ -301,11 +301,12 @@ def _output_rows(
         )
     yield "target", f"{found.target.name} ({found.why})"
     steps = _steps_of(config, model, api, plan, key)
-    yield "lane", _lane_text(found, steps)
+    members = tuple(member_texts(config, plan, key))
+    yield "lane", _lane_text(found, steps, bool(members))
     yield from _labelled_rows("steps", (f"{i}. {text}" for i, text in enumerate(map(_step_text, steps), 1)))
     yield "url", f"POST {found.url}"
     yield from _labelled_rows("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
-    yield from _labelled_rows("members", member_texts(config, plan, key))
+    yield from _labelled_rows("members", members)
     yield from _labelled_rows("model", _model_facts(found.target.recipient.quirks))
     yield from _labelled_rows("price", price_texts(plan))
     levels = None if ready is None else usage_by_limit(ready.limits)
@@ -341,15 +342,17 @@ def _step_text(step: "LoadedStep") -> str:
     return describe_step(step)
 
 
-def _lane_text(found: Explanation, steps: Sequence["LoadedStep"]) -> str:
-    """Return the lane of the first target, and the reason if steps change it."""
+def _lane_text(found: Explanation, steps: Sequence["LoadedStep"], members: bool) -> str:
+    """Return the lane of the first target, and what else changes the request or the response."""
     target = found.target
     if steps and found.lane == "byte":
         from gateway.steps.advice import lane_changers
 
         if changers := lane_changers(steps, target.entry.name):
             return f"hub: {', '.join(changers)} may change the response, which is read and written in {target.api}"
-    return LANES[found.lane].format(api=target.api)
+    return LANES[found.lane].format(api=target.api) + (
+        ", and for the members below" if members and found.lane == "byte" else ""
+    )
 
 
 def _model_facts(quirks: Quirks) -> Iterator[str]:

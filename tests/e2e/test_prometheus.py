@@ -74,7 +74,13 @@ def gateway(upstream) -> Iterator[Gateway]:
             "cached": {"target": "openai/on-chat", "cache": {"ttl": "1h"}},
         }
         port = free_port()
-        with running(config(entries, port, model_aliases=aliases), port, "--workers", "2") as process:
+        away = {"url": f"http://127.0.0.1:{refused}"}
+        steps = [
+            {"use": "regex", "action": "report", "with": {"patterns": {"greeting": "Hi"}}},
+            {"use": "http", "unchecked": "pass", "for": {"models": ["patient"]}, "with": away},
+            {"use": "json:dumps", "name": "failing", "at": ["finished"]},  # it cannot write records
+        ]
+        with running(config(entries, port, model_aliases=aliases, steps=steps), port, "--workers", "2") as process:
             eventually(lambda: len(workers(process.pid)) == 2)
             yield process
 

@@ -94,7 +94,9 @@ def observer(name: str, **more: Any) -> dict[str, Any]:
 def records_in(folder: Path, name: str) -> list[dict[str, Any]]:
     """Return the records that an observer got so far."""
     file = folder / f"{name}.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool) -> tuple[int, str, bytes]:
