@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
-from tests.support.upstreams import JSON, Raw, Script, fake_upstream
+from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, events_of, path_of
 
 CODE: Final = """
@@ -25,6 +25,9 @@ async def words(check):
     with CALLS.open("a") as file:
         file.write(f"{check.at} {check.client} {len(check.passages)}\\n")
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+async def calls(check):
+    return [Finding("call", one, 0, 0) for one in check.passages if one.part == "tool_calls"]
 """
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
@@ -33,6 +36,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
     "cloud": {"action": "mask", "for": {"entries": ["cloud"]}},
     "cloud-refuse": {"action": "refuse", "at": ["request"], "for": {"entries": ["cloud"]}},
+    "calls": {"use": "./steps.py:calls", "hold": 9, "at": ["response"]},
     "counted": {"action": "refuse"},
     "poor": {"action": "refuse"},
     "cached": {"action": "mask", "at": ["response"]},
@@ -160,6 +164,12 @@ def test_no_attempt_follows_a_refusal_before_an_attempt(gateway, upstream, faili
     assert headers["x-trigate-refused-by"] == "cloud-refuse"
     assert b"content_filter" in body
     assert len(failing.seen) <= (model == "both") * 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_without_arguments_is_checked(gateway, upstream, stream):
+    upstream.script(Script(calls=(ToolCall("call_1", "f", ""),), stop="tool_calls"))
+    assert ask(gateway, "calls", "hi", stream=stream)[0] == 400
 
 
 def test_limits_come_before_steps(gateway, upstream, folder):
