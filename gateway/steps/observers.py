@@ -6,7 +6,7 @@ change them for the observers after them."""
 import inspect
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
@@ -83,9 +83,14 @@ class ObserverQueue:
         self._idle = trio.Event()
 
     def add(self, record: PendingRecord) -> bool:
-        """Add ``record``, and return whether there was room for it."""
-        if self._is_closed or len(self._waiting) >= RECORDS or self._bytes + record.size > BYTES:
-            self._lost(self.step.name, "shutdown" if self._is_closed else "full", 1)
+        """Add ``record``, and return whether there was room for it.
+
+        In a full queue, the client with most of it loses its newest record to the record of another client."""
+        if self._is_closed:
+            self._lost(self.step.name, "shutdown", 1)
+            return False
+        if self._is_full(record) and not self._make_room(record):
+            self._lost(self.step.name, "full", 1)
             return False
         if not self._waiting:
             self._first_at = trio.current_time()
@@ -94,6 +99,27 @@ class ObserverQueue:
         if len(self._waiting) in (1, BATCH):
             self._filled.set()
         return True
+
+    def _is_full(self, record: PendingRecord) -> bool:
+        return len(self._waiting) >= RECORDS or self._bytes + record.size > BYTES
+
+    def _make_room(self, record: PendingRecord) -> bool:
+        """Remove the newest records of the client with over half of the queue, if that is another client."""
+        sizes: Counter[str | None] = Counter()
+        for one in self._waiting:
+            sizes[one.finished.client] += one.size
+        client, size = max(sizes.items(), key=lambda item: item[1], default=(None, 0))
+        if client is None or client == record.finished.client or size * 2 <= self._bytes:
+            return False
+        for at in range(len(self._waiting) - 1, -1, -1):
+            if not self._is_full(record):
+                break
+            if self._waiting[at].finished.client == client:
+                self._bytes -= self._waiting[at].size
+                del self._waiting[at]
+                self._lost(self.step.name, "full", 1)
+                self._release()
+        return not self._is_full(record)
 
     async def run(self) -> None:
         """Call the observer with batches until cancelled. Never raises."""

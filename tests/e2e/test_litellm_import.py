@@ -36,7 +36,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
     assert done.returncode == 3, done.stderr
     with mock_thread() as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
-        env["AZURE_BASE"] = f"http://127.0.0.1:{refused}"
+        env |= dict.fromkeys(("AZURE_BASE", "PRESIDIO_ANALYZER_API_BASE"), f"http://127.0.0.1:{refused}")
         checked = invoke("check", "trigate.yaml", cwd=folder, env=env)
         assert checked.returncode == 0, checked.stderr
         strict = invoke("check", "--strict", "trigate.yaml", cwd=folder, env=env)
@@ -51,8 +51,8 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     assert found.returncode == 3
     lines = found.stderr.splitlines()
     assert lines[0] == (
-        "Converted: 10 of 11 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
-        "client keys."
+        "Converted: 10 of 11 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group, 6 "
+        "client keys and 1 step."
     )
     assert lines[1].endswith("invalid already: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [

@@ -200,6 +200,8 @@ ROWS_OF_SERVICE = {
     "answer_cache": "response cache",
     "inventory": "inventory",
     "pending_batches": "counters of limits",
+    "contents": "records for observers",
+    "finished": "records for observers",
     "steps": "steps: simultaneous calls, failures in a row, clean texts",
 }  # fmt: skip
 ROWS_OF_WORKERS = {

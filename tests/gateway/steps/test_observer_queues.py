@@ -10,6 +10,7 @@ import statistics
 import time
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -83,6 +84,24 @@ async def test_batches_have_at_most_100_records_and_wait_at_most_a_second(tmp_pa
         assert [one["batch"] for one in records_in(tmp_path, "save_async")[RECORDS:]] == [2, 2]
         nursery.cancel_scope.cancel()
     assert len(released) == RECORDS + 2
+
+
+async def test_a_client_that_fills_the_queue_makes_room_for_others(tmp_path):
+    async def complete(one: PendingRecord) -> Finished:
+        return one.finished
+
+    lost = []
+    queue = ObserverQueue(
+        loaded(tmp_path, "save_async"), complete, lambda *counted: lost.append(counted), lambda: lost.append("released")
+    )
+    mallory, bob = (
+        attrs.evolve(record(1), finished=attrs.evolve(record(1).finished, client=name)) for name in ("m", "b")
+    )
+    for _ in range(RECORDS):
+        queue.add(mallory)
+    assert queue.add(bob)
+    assert lost == [("save_async", "full", 1), "released"]
+    assert not queue.add(mallory)
 
 
 async def test_a_call_beyond_its_deadline_ends_and_its_records_are_counted(tmp_path, autojump_clock, caplog):
