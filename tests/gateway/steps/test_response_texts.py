@@ -130,7 +130,7 @@ def test_every_string_of_recorded_streams_is_shown_or_exempt(api: str) -> None:
                     wrong.append(f"{kind} in {json.dumps(changed)[:500]}")
 
     assert wrong == []
-    assert len(seen) > 5
+    assert len(seen) >= 5
 
 
 @pytest.mark.parametrize("api", FOLDERS)
