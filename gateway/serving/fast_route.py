@@ -10,7 +10,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
 
 from gateway.http.headers import as_text
-from gateway.http.pieces import add_piece
+from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving.asgi_extensions import (
@@ -111,7 +111,7 @@ class AsgiRequest:
             if time.cancelled_caught:
                 raise too_slow()
         self.listen()
-        return b"".join(body.parts)
+        return await join_pieces(body.parts, body.size)
 
     async def _add(self, body: "_ArrivingBody", message: ASGIReceiveEvent) -> None:
         """Add the part in ``message``. Raises ``GatewayError``; if the client has disconnected, the request is
@@ -140,22 +140,22 @@ class AsgiRequest:
 class _ArrivingBody:
     """The parts of a body that have arrived, up to ``max_bytes`` bytes. ``count_arrived`` is called with their size."""
 
-    __slots__ = ("_count_arrived", "_max_bytes", "_size", "is_whole", "parts")
+    __slots__ = ("_count_arrived", "_max_bytes", "is_whole", "parts", "size")
 
     def __init__(self, max_bytes: int, count_arrived: CountArrived) -> None:
         self.parts: list[bytes | bytearray] = []
         self.is_whole = False
-        self._size = 0
+        self.size = 0
         self._max_bytes = max_bytes
         self._count_arrived = count_arrived
 
     def add(self, message: HTTPRequestEvent) -> None:
         """Add a part. Raises ``GatewayError`` (413), also from ``count_arrived``."""
         if part := message.get("body", b""):
-            self._size += len(part)
-            if self._size > self._max_bytes:
+            self.size += len(part)
+            if self.size > self._max_bytes:
                 raise too_large(self._max_bytes)
-            self._count_arrived(self._size)
+            self._count_arrived(self.size)
             if self.parts:
                 add_piece(self.parts, part)
             else:

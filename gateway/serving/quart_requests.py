@@ -7,7 +7,7 @@ import trio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.headers import as_text
-from gateway.http.pieces import add_piece
+from gateway.http.pieces import add_piece, join_pieces
 from gateway.serving.fast_route import CountArrived, ignore_arrived, too_large, too_slow
 from gateway.serving.quart_views import current_scope
 
@@ -26,7 +26,7 @@ async def read_body(count_arrived: CountArrived = ignore_arrived) -> bytes:
                     raise RequestEntityTooLarge
                 count_arrived(size)
                 add_piece(parts, part)
-        return b"".join(parts)
+        return await join_pieces(parts, size)
     except RequestEntityTooLarge:
         raise too_large(request.max_content_length) from None
     except trio.TooSlowError:

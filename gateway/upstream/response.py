@@ -8,6 +8,7 @@ from typing import Final, Protocol, Self
 import trio
 
 from gateway.http.headers import as_text
+from gateway.http.pieces import join_pieces
 from gateway.upstream.decoding import content_codings, decoded
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import WireBody, WireResponse
@@ -113,14 +114,14 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body. Raises ``UpstreamError`` if it breaks off or is longer than ``limit`` bytes."""
-        parts, size = [], 0
+        parts, size = list[bytes | bytearray](), 0
         async for piece in self.chunks():
             size += len(piece)
             if size > limit:
                 await self.aclose()
                 raise UpstreamError("upstream", TOO_LARGE.format(limit), cause="too_large")
             parts.append(piece)
-        return b"".join(parts)
+        return await join_pieces(parts, size)
 
     async def receive(self) -> bytes:
         """Return the next bytes of an upgraded connection, ``b""`` at its end. Cancellation loses nothing. Raises
