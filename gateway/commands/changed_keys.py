@@ -12,17 +12,14 @@ from gateway.commands.keys import (
     CommandFailed,
     OpenedKeys,
     check_keys_enabled,
-    check_name,
-    check_unshared,
-    checked_client,
     expiry_of,
     made_by,
-    now_text,
     run_with_keys,
     show_changed,
     write_change,
 )
 from gateway.commands.terminal import say
+from gateway.config.key_changes import check_name, check_unshared, checked_client, now_text
 from gateway.config.stored_keys import parse_stored, read_item
 
 
@@ -87,7 +84,7 @@ def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict
     """Check that a client can be stored. Raises ``CommandFailed`` and ``ConfigError``."""
     check_name(name)
     client = checked_client(name, item, opened.config, of_file=True)
-    check_unshared(opened, client)
+    check_unshared(client, opened.clients())
     for key in client.keys:
         if holders.setdefault(key.digest, name) != name:
             raise CommandFailed(f"{holders[key.digest]} and {name} have the same key: give each client its own key")

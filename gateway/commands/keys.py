@@ -5,15 +5,12 @@ A key is shown once, when it is created, and stored as a digest. Gateways apply 
 
 import contextlib
 import getpass
-import hashlib
 import json
 import os
-import secrets
 import socket
-import string
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,22 +23,27 @@ from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say
-from gateway.config.clients import AcceptedKey, ClientKey
+from gateway.config.client_rows import client_rows, expiry_text, row_of
+from gateway.config.clients import ClientKey
+from gateway.config.key_changes import (
+    ChangeRejected,
+    accepted_item,
+    check_name,
+    check_unshared,
+    checked_client,
+    described_settings,
+    new_key,
+    now_text,
+    rotated_keys,
+    time_after,
+    time_text,
+)
 from gateway.config.loading import Config, ConfigError
-from gateway.config.stored_keys import new_client, parse_stored, read_item, stored_clients
+from gateway.config.stored_keys import parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
 from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable
 from gateway.stores.store import Changed, Unavailable
-
-PREFIX: Final = "sk-trigate-"
-"""The prefix of keys: clients expect it, and secret scanners recognise it."""
-
-_LETTERS: Final = string.ascii_letters + string.digits
-_LENGTH: Final = 43  # 62 ** 43 is about 256 bits
-_LONGEST_NAME: Final = 128
-MOST_KEYS: Final = 16
-"""The maximum number of valid keys of one client."""
 
 _NO_STORAGE: Final = (
     "{}: this type of `state_storage` cannot store keys: set `type: sqlite` with a path, or `type: postgres`, and set "
@@ -124,10 +126,10 @@ def add(
         if opened.item(name) is not None:
             raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
         key = new_key() if sha256 is None else None
-        accepted = _accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
+        accepted = accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
         item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
         client = checked_client(name, item, opened.config)
-        check_unshared(opened, client)
+        check_unshared(client, opened.clients())
         await write_change(opened, "added", name, None, {"client": item, "added": now_text(), "by": made_by(by)}, by)
         if key is None:
             show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
@@ -146,16 +148,11 @@ def rotate(
     async def rotate_client(opened: OpenedKeys) -> None:
         text = opened.known(name)
         kept = parse_stored(name, text)
-        read_item(name, kept["client"])
-        end = _time_after(_parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0)
-        old = [_expire_by(one, end) for one in kept["client"]["keys"]]
-        good = [one for one in old if one["until"] > now_text()]
-        if len(good) >= MOST_KEYS:
-            raise CommandFailed(
-                f"{name} has {len(good)} valid keys, the maximum: wait until one expires, or revoke the client"
-            )
+        old = read_item(name, kept["client"])
+        seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
         key = new_key()
-        item = {**kept["client"], **expiry_of(until, lasting), "keys": [*good, _accepted_item(key)]}
+        keys = rotated_keys(old, accepted_item(key), seconds)
+        item = {**kept["client"], **expiry_of(until, lasting), "keys": keys}
         client = checked_client(name, item, opened.config)
         await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
         _print_new_key(name, key, client, as_json)
@@ -178,7 +175,7 @@ def show_list(path: Path | None, as_json: bool) -> int:
     """Run ``trigate keys list`` and return its exit status."""
 
     async def print_clients(opened: OpenedKeys) -> None:
-        rows = _client_rows(opened)
+        rows = client_rows([(one.name, one.item) for one in opened.table.clients], opened.config)
         if as_json:
             click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
             return
@@ -196,7 +193,7 @@ def history(path: Path | None, most: int, as_json: bool) -> int:
 
     async def print_history(opened: OpenedKeys) -> None:
         changes = await opened.store.changes(most)
-        rows = [{"at": _time_text(one.at), "event": one.event, "name": one.name, "by": one.by} for one in changes]
+        rows = [{"at": time_text(one.at), "event": one.event, "name": one.name, "by": one.by} for one in changes]
         if as_json:
             detailed = [{**row, "client": json.loads(one.about)} for row, one in zip(rows, changes, strict=True)]
             click.echo(json.dumps(detailed, indent=2, ensure_ascii=False))
@@ -204,11 +201,6 @@ def history(path: Path | None, most: int, as_json: bool) -> int:
         _print_table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
 
     return run_with_keys(path, print_history)
-
-
-def new_key() -> str:
-    """Return a new random key."""
-    return PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
 
 def made_by(by: str | None = None) -> str:
@@ -245,7 +237,7 @@ def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None
         trio.run(_with_store, config, work)
     except ConfigError as error:
         say(error.list_mistakes("mistakes"))
-    except (CommandFailed, Unavailable) as error:
+    except (CommandFailed, ChangeRejected, Unavailable) as error:
         say(sentence(str(error)))
     else:
         return 0
@@ -267,21 +259,11 @@ async def write_change(
 ) -> None:
     """Write one change of a client. Raises ``CommandFailed``."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
-    about = {key: value for key, value in (item or _read_or_empty(name, expect))["client"].items() if key != "keys"}
+    about = described_settings(name, expect if text is None else text)
     try:
-        await opened.store.change(
-            event, name, expect, text, at=time.time(), by=made_by(by), about=json.dumps(about, ensure_ascii=False)
-        )
+        await opened.store.change(event, name, expect, text, at=time.time(), by=made_by(by), about=about)
     except Changed:
         raise CommandFailed(_CHANGED.format(name)) from None
-
-
-def _read_or_empty(name: str, text: str | None) -> Mapping[str, Any]:
-    """Return the stored data of a client, empty if it is unreadable, so that it can still be revoked."""
-    try:
-        return parse_stored(name, text or "")
-    except ConfigError:
-        return {"client": {}}
 
 
 # Writing
@@ -291,31 +273,6 @@ def check_keys_enabled(opened: OpenedKeys) -> None:
     """Check that gateways accept stored keys. Raises ``CommandFailed``."""
     if opened.config.stored_keys == "off":
         raise CommandFailed(_NOT_ENABLED.format(opened.config.path))
-
-
-def check_name(name: str, what: str = "the name") -> None:
-    """Check a name for the log. Raises ``CommandFailed``."""
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise CommandFailed(
-            f"{what} is not valid: expected 1 to {_LONGEST_NAME} printable characters without spaces at the ends"
-        )
-
-
-def check_unshared(opened: OpenedKeys, client: ClientKey) -> None:
-    """Check that ``client`` shares no key with another client. Raises ``CommandFailed``."""
-    holders = {key.digest: other.name for other in opened.clients() for key in other.keys if other.name != client.name}
-    if taken := [holders[key.digest] for key in client.keys if key.digest in holders]:
-        raise CommandFailed(f"{client.name} and {taken[0]} have the same key: give each client its own key")
-
-
-def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False) -> ClientKey:
-    """Return the client of an item. Raises ``ConfigError`` like a file, and ``CommandFailed`` if it has expired."""
-    client = new_client(read_item(name, item), config, of_file=of_file)
-    if client.until is not None and client.until <= datetime.now(UTC):
-        raise CommandFailed(
-            f"{name} would expire in the past, on {spell_time(client.until)}: set a later time by --until or --for"
-        )
-    return client
 
 
 def _parse_amounts(option: str, words: Sequence[str]) -> dict[str, Any]:
@@ -335,7 +292,7 @@ _SUCH_AS: Final = {"--ratelimit": "requests=600/m", "--limit": "in_flight=8"}
 def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
     """Return the setting ``until`` for the options, or nothing. Raises ``CommandFailed``."""
     if lasting is not None:
-        return {"until": _time_after(_parse_seconds("--for", lasting))}
+        return {"until": time_after(_parse_seconds("--for", lasting))}
     if until is None:
         return {}
     try:
@@ -354,31 +311,6 @@ def _parse_seconds(option: str, text: str) -> float:
         raise CommandFailed(f"{option}: {wrong.found}; expected a duration, such as 30d, 24h or 90m") from None
 
 
-def _time_after(seconds: float) -> str:
-    """Return the time after so many seconds. Raises ``CommandFailed`` beyond the year 9999."""
-    try:
-        return spell_time((datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0))
-    except OverflowError:
-        raise CommandFailed("the duration is too long: leave it out for a client that does not expire") from None
-
-
-def _accepted_item(key: str) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(key.encode()).hexdigest()}
-
-
-def _expire_by(accepted: Mapping[str, Any], end: str) -> dict[str, Any]:
-    """Return a key that expires at ``end`` or earlier. Times of the same form sort as text."""
-    return {**accepted, "until": min(accepted.get("until", end), end)}
-
-
-def now_text() -> str:
-    return _time_text(time.time())
-
-
-def _time_text(seconds: float) -> str:
-    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
-
-
 # Printing
 
 
@@ -387,7 +319,7 @@ def _print_new_key(name: str, key: str, client: ClientKey, as_json: bool) -> Non
     now = datetime.now(UTC)
     old = max((one.until for one in client.keys if one.until is not None and one.until > now), default=None)
     if as_json:
-        ends = {"until": _expiry_text(client.until), "old_keys_until": _expiry_text(old)}
+        ends = {"until": expiry_text(client.until), "old_keys_until": expiry_text(old)}
         click.echo(json.dumps({"name": name, "key": key, **ends}, indent=2, ensure_ascii=False))
         return
     say(
@@ -405,64 +337,6 @@ def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
         click.echo(json.dumps(row_of(client, {}), indent=2, ensure_ascii=False))
     else:
         say(sentence)
-
-
-def _expiry_text(end: datetime | None) -> str | None:
-    return None if end is None else spell_time(end)
-
-
-def _client_rows(opened: OpenedKeys) -> list[dict[str, Any]]:
-    """Return the data of each client without its keys, those of the file first."""
-    kept = {one.name: _read_or_empty(one.name, one.item) for one in opened.table.clients}
-    items, refused = [], {}
-    for stored in opened.table.clients:
-        name = stored.name
-        try:
-            items.append(read_item(name, parse_stored(name, stored.item)["client"]))
-        except ConfigError as error:
-            refused[name] = str(error)
-    found = stored_clients(items, opened.config)
-    rows = [row_of(client, kept.get(client.name, {}) if client.source != "file" else {})
-            for client in found.beside(opened.config).client_keys]  # fmt: skip
-    for name, why in {**refused, **found.refused}.items():
-        rows.append({**row_of(ClientKey(name, source="state storage"), kept[name]), "state": "refused", "why": why})
-    return rows
-
-
-def row_of(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    return {
-        "name": client.name,
-        "from": client.source,
-        "state": _client_state(client, now),
-        "group": None if client.group is None else client.group.name,
-        "models": client.models,
-        "group_models": None if client.group is None else client.group.models,
-        "only": client.only,
-        "ratelimits": _limit_texts(client.ratelimits),
-        "budgets": [budget.text for budget in client.budgets],
-        "limits": _limit_texts(client.limits),
-        "until": _expiry_text(client.until),
-        "keys": [{"until": _expiry_text(key.until), "ended": _has_expired(key, now)} for key in client.keys],
-        "added": kept.get("added"),
-        "by": kept.get("by"),
-    }
-
-
-def _limit_texts(limits: Any) -> dict[str, Any]:
-    """Return the configured rates or limits of a client, as the file writes them."""
-    given = ((name, getattr(limits, name)) for name in attrs.fields_dict(type(limits)))
-    return {name: getattr(value, "text", value) for name, value in given if value is not None and value is not False}
-
-
-def _has_expired(key: AcceptedKey, now: datetime) -> bool:
-    return key.until is not None and key.until <= now
-
-
-def _client_state(client: ClientKey, now: datetime) -> str:
-    has_expired = client.until is not None and client.until <= now
-    all_expired = bool(client.keys) and all(_has_expired(key, now) for key in client.keys)
-    return "ended" if has_expired or all_expired else "good"
 
 
 def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:

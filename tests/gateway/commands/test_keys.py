@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.keys import MOST_KEYS
+from gateway.config.key_changes import MOST_KEYS
 from tests.support.command_line import Finished
 
 Keys = Callable[..., Finished]

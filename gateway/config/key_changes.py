@@ -1,0 +1,120 @@
+"""Changes of stored clients: new keys and the checks of a change, for ``trigate keys`` and for the HTTP API.
+
+A key is shown once, when it is created, and stored as a digest."""
+
+import hashlib
+import json
+import secrets
+import string
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from configfile.document import ConfigError
+from configfile.wording import spell_time
+from gateway.config.clients import ClientKey
+from gateway.config.settings import Config
+from gateway.config.stored_keys import new_client, parse_stored, read_item
+
+PREFIX: Final = "sk-trigate-"
+"""The prefix of keys: clients expect it, and secret scanners recognise it."""
+
+_LETTERS: Final = string.ascii_letters + string.digits
+_LENGTH: Final = 43  # 62 ** 43 is about 256 bits
+_LONGEST_NAME: Final = 128
+MOST_KEYS: Final = 16
+"""The maximum number of valid keys of one client."""
+
+
+class ChangeRejected(Exception):
+    """A change of a stored client that is not valid; the message is for the user."""
+
+
+def new_key() -> str:
+    """Return a new random key."""
+    return PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
+
+
+def accepted_item(key: str) -> dict[str, Any]:
+    """Return the stored form of ``key``, an item of ``keys``."""
+    return {"sha256": hashlib.sha256(key.encode()).hexdigest()}
+
+
+def check_name(name: str, what: str = "the name") -> None:
+    """Check a name for the log. Raises ``ChangeRejected``."""
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise ChangeRejected(
+            f"{what} is not valid: expected 1 to {_LONGEST_NAME} printable characters without spaces at the ends"
+        )
+
+
+def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False) -> ClientKey:
+    """Return the client of an item. Raises ``ConfigError`` like a file, and ``ChangeRejected`` if it has expired."""
+    client = new_client(read_item(name, item), config, of_file=of_file)
+    if client.until is not None and client.until <= datetime.now(UTC):
+        raise ChangeRejected(f"{name} would expire in the past, on {spell_time(client.until)}: set a later time")
+    return client
+
+
+def check_unshared(client: ClientKey, others: Iterable[ClientKey]) -> None:
+    """Check that ``client`` shares no key with another client. Raises ``ChangeRejected``."""
+    holders = {key.digest: other.name for other in others for key in other.keys if other.name != client.name}
+    if taken := [holders[key.digest] for key in client.keys if key.digest in holders]:
+        raise ChangeRejected(f"{client.name} and {taken[0]} have the same key: give each client its own key")
+
+
+def rotated_keys(client: ClientKey, new: Mapping[str, Any], keep_old: float) -> list[Any]:
+    """Return the stored keys of ``client`` with the ``new`` one; the old ones expire after ``keep_old`` seconds.
+
+    Raises ``ChangeRejected`` if too many are valid."""
+    now = datetime.now(UTC)
+    end = _moment_after(keep_old)
+    old = [(key.digest, end if key.until is None else min(key.until, end)) for key in client.keys]
+    good = [{"sha256": digest.hex(), "until": spell_time(until)} for digest, until in old if until > now]
+    if len(good) >= MOST_KEYS:
+        raise ChangeRejected(
+            f"{client.name} has {len(good)} valid keys, the maximum: wait until one expires, or revoke the client"
+        )
+    return [*good, dict(new)]
+
+
+def described_settings(name: str, text: str | None) -> str:
+    """Return the settings in the stored ``text`` of a client without its keys, for the record of a change.
+
+    Unreadable text has none, so that such a client can still be revoked."""
+    return json.dumps(settings_of(stored_or_empty(name, text)["client"]), ensure_ascii=False)
+
+
+def settings_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item's settings without its keys."""
+    return {key: value for key, value in item.items() if key != "keys"}
+
+
+def stored_or_empty(name: str, text: str | None) -> Mapping[str, Any]:
+    """Return the stored data of a client, empty if it is unreadable."""
+    try:
+        return parse_stored(name, text or "")
+    except ConfigError:
+        return {"client": {}}
+
+
+def time_after(seconds: float) -> str:
+    """Return the time after so many seconds as text. Raises ``ChangeRejected`` beyond the year 9999."""
+    return spell_time(_moment_after(seconds))
+
+
+def _moment_after(seconds: float) -> datetime:
+    try:
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0)
+    except OverflowError:
+        raise ChangeRejected("the duration is too long: leave it out for a client that does not expire") from None
+
+
+def now_text() -> str:
+    return time_text(time.time())
+
+
+def time_text(seconds: float) -> str:
+    """Return a Unix time as text."""
+    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
