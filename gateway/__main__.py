@@ -24,7 +24,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
-COSTS_BY = ("key", "client", "group", "model", "target", "run", "endpoint", "day")
+COSTS_BY = ("key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month")
 
 
 def _takes_file(command: Callable[..., None]) -> Callable[..., None]:
@@ -161,23 +161,28 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, end
 @click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
               help=f"Group by {', '.join(COSTS_BY[:-1])} or {COSTS_BY[-1]}; repeatable. Default: key, or model "
                    "without client_keys.")  # fmt: skip
-@click.option("--since", default="30d", show_default=True, metavar="WHEN",
-              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01.")  # fmt: skip
-@click.option("--until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+@click.option("--month", metavar="MONTH", help="A whole month, such as 2026-10.")
+@click.option("--since", "--from", "since", metavar="WHEN",
+              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
+                   "Default: 30d.")  # fmt: skip
+@click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+@click.option("--only", multiple=True, metavar="NAME=VALUE",
+              help="Only requests of a key, group, model, target, run or endpoint, such as group=research; "
+                   "repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
-def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | None, form: Any) -> None:
+def costs(config: Path | None, **options: Any) -> None:
     """Sum up the costs of requests, from the ledger in the state storage of FILE.
 
     The default for FILE is the same as for serve. Its state_storage must be of type sqlite or postgres. The gateway
-    may be running. Days follow the config's timezone. --by model and --by target count attempts, and one request may
-    have several.
+    may be running. Days and months follow the config's timezone. --by model and --by target count attempts, and one
+    request may have several. --by label uses the labels that the identity provider sends for people.
 
     Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
     """
-    from gateway.commands.costs import run
+    from gateway.commands.costs import CostOptions, run
 
-    sys.exit(run(config, by, since, until, form))
+    sys.exit(run(config, CostOptions(**options)))
 
 
 @main.command(short_help="Show where a model's requests go, without sending one.")

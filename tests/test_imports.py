@@ -67,7 +67,7 @@ ARROWS: Final = {
     "gateway.sign_in": "config providers.auth upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
     "gateway.ledger": "http logs providers.catalog",
-    "gateway.kept_ledger": "config ledger providers.catalog stores",
+    "gateway.kept_ledger": "config ledger logs providers.catalog stores",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing shared upstream""",

@@ -1,19 +1,15 @@
 """``trigate costs``: sums up the stored ledger. It only reads, and gateways may write at the same time."""
 
-import csv
-import io
 import math
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time, timedelta, tzinfo
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 import click
-import msgspec
 import trio
 
 from gateway.commands.check import load_or_explain
@@ -21,26 +17,14 @@ from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
-from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
-from gateway.kept_ledger.line import UNPRICED
-from gateway.kept_ledger.table import (
-    ATTEMPT_DIMENSIONS,
-    Dimension,
-    FoldedPart,
-    LedgerSum,
-    LedgerTable,
-    open_table,
-    sorted_by_cost,
-    total,
-)
-from gateway.logs.masking import escape, escape_json
+from gateway.kept_ledger.table import DIMENSIONS, Dimension, Filters, LedgerTable, open_table
+from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
+from gateway.kept_ledger.usage_formats import as_csv, as_json, dollars, figures_of
+from gateway.kept_ledger.usage_periods import parse_moment, parse_month
+from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
-from providers.catalog.prices import Grade, grade_at
 
-By: TypeAlias = Dimension | Literal["client", "day"]
 Format: TypeAlias = Literal["table", "csv", "json"]
-Period: TypeAlias = tuple[int, int]
-"""A start and an exclusive end, in microseconds since 1970."""
 
 GOOD, BAD_CONFIG, UNREADABLE = 0, 1, 2
 TIMEOUT: Final = 120.0
@@ -49,78 +33,102 @@ TIMEOUT: Final = 120.0
 LONGEST_KEEP: Final = 36525 * 86400.0
 """The longest supported ``ledger.keep`` in seconds, so that dates cannot overflow."""
 
-SILENT: Final = int(3 * MARK_SECONDS * 1e6)
-"""After so many microseconds without a mark, a process is assumed not to write its lines."""
-
-_AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
-_SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_FIGURES: Final = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens")
-_CACHE_FIGURES: Final = ("cache_write_tokens", "cached_share")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of formulas in spreadsheets; names of runs come from clients.
-
-https://owasp.org/www-community/attacks/CSV_Injection"""
-
 
 @attrs.frozen
-class CostRow:
-    """A line of the report: the values of its dimensions ``by``, and their sum."""
+class CostOptions:
+    """The options of ``trigate costs``: a period, columns, and the wanted values as texts ``NAME=VALUE``."""
 
-    by: tuple[str | None, ...]
-    sum: LedgerSum
-
-    @property
-    def cached_share(self) -> float | None:
-        """The share of input tokens read from a cache, ``None`` without input."""
-        usage = self.sum.usage
-        return usage.cache_read / usage.prompt if usage.prompt else None
-
-    @property
-    def grade(self) -> Grade:
-        """The least exact grade of the parts. Parts without a price are missing from the sum."""
-        return "exact" if self.sum.grade is None else grade_at(self.sum.grade)
+    by: Sequence[By] = ()
+    since: str | None = None
+    until: str | None = None
+    month: str | None = None
+    only: Sequence[str] = ()
+    form: Format = "table"
 
 
-@attrs.frozen
-class CostReport:
-    """Costs from ``since`` to before ``until``, grouped ``by`` dimensions; ``notes`` report missing data."""
-
-    by: tuple[By, ...]
-    since: datetime
-    until: datetime
-    timezone: str
-    rows: tuple[CostRow, ...]
-    total: CostRow
-    notes: tuple[str, ...] = ()
-
-    @property
-    def counted(self) -> str:
-        return "attempts" if ATTEMPT_DIMENSIONS.intersection(self.by) else "requests"
-
-
-def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form: Format) -> int:
+def run(path: Path | None, options: CostOptions) -> int:
     """Run ``trigate costs`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
     Raises ``click.UsageError``."""
     config = load_or_explain(path, within=("state_storage",))
     if config is None:
         return BAD_CONFIG
-    zone = zone_of(config.timezone)
-    now = datetime.now(zone)
-    span = moment(since, now, "--since"), now if until is None else moment(until, now, "--until", end=True)
-    if span[0] >= span[1]:
-        raise click.UsageError(f"--since {since} must be before --until {until or 'now'}")
-    dimensions = tuple(dict.fromkeys(by)) or (("key",) if config.client_keys else ("model",))
+    query = query_of(options, config)
     try:
-        found = trio.run(report, _open_ledger(config), dimensions, *span, config.timezone, now - _retention(config))
+        found = trio.run(_read, config, query)
     except Unavailable as error:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
-    click.echo(FORMATS[form](found), nl=False)
-    if form == "csv":
+    click.echo(FORMATS[options.form](found), nl=False)
+    if options.form == "csv":
         for note in found.notes:
             say(note)
     return GOOD
+
+
+def query_of(options: CostOptions, config: Config) -> UsageQuery:
+    """Return the query of ``options``. Raises ``click.UsageError``."""
+    zone = zone_of(config.timezone)
+    now = datetime.now(zone)
+    since, until = _period(options, now, zone)
+    by = tuple(dict.fromkeys(options.by)) or (("key",) if config.client_keys else ("model",))
+    return UsageQuery(
+        since=since,
+        until=until,
+        by=by,
+        only=_filters(options.only),
+        zone=zone,
+        timezone=config.timezone,
+        kept_from=now - _retention(config),
+    )
+
+
+def _period(options: CostOptions, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    since, until = options.since, options.until
+    if options.month is not None:
+        if since is not None or until is not None:
+            raise click.UsageError("--month is a whole month: leave out --since and --until")
+        try:
+            return parse_month(options.month, zone)
+        except ValueError as error:
+            raise click.UsageError(f"--month {options.month!r}: {error}") from None
+    since = "30d" if since is None else since
+    span = _moment(since, now, "--since"), now if until is None else _moment(until, now, "--until", end=True)
+    if span[0] >= span[1]:
+        raise click.UsageError(f"--since {since} must be before --until {until or 'now'}")
+    return span
+
+
+def _moment(text: str, now: datetime, option: str, *, end: bool = False) -> datetime:
+    try:
+        return parse_moment(text, now, end=end)
+    except ValueError as error:
+        raise click.UsageError(f"{option} {text!r}: {error}") from None
+
+
+def _filters(texts: Sequence[str]) -> Filters:
+    """Return the filters of ``--only``; several values of one name are alternatives. Raises ``click.UsageError``."""
+    found: dict[Dimension, tuple[str | None, ...]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = "key" if name == "client" else name
+        if not equals or name not in DIMENSIONS:
+            raise click.UsageError(f"--only {text!r}: expected NAME=VALUE with one of {', '.join(DIMENSIONS)}")
+        found[name] = (*found.get(name, ()), value or None)
+    return found
+
+
+async def _read(config: Config, query: UsageQuery) -> UsageReport:
+    table = open_ledger(config)
+    try:
+        return await read_usage(table, query, await labels_of(config))
+    finally:
+        await table.aclose()
+
+
+async def labels_of(config: Config) -> Mapping[str, str]:
+    """Return the labels of people by client name."""
+    return {}
 
 
 def _retention(config: Config) -> timedelta:
@@ -128,7 +136,7 @@ def _retention(config: Config) -> timedelta:
     return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
 
 
-def _open_ledger(config: Config) -> LedgerTable:
+def open_ledger(config: Config) -> LedgerTable:
     """Open the ledger. Raises ``Unavailable``, with advice, if there is none."""
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
@@ -148,158 +156,7 @@ def _open_ledger(config: Config) -> LedgerTable:
     )
 
 
-# When
-
-
-def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datetime:
-    """Parse ``today``, a date, a date with a time, or a duration before ``now``.
-
-    Durations in days and weeks start at midnight: ``7d`` is today and the six days before. With ``end``, a date means
-    its end. Raises ``click.UsageError``."""
-    if text.strip().lower() == "today":
-        text = now.date().isoformat()
-    if match := _AGO.fullmatch(text.strip()):
-        return _time_ago(int(match[1]), match[2], now)
-    try:
-        found = datetime.fromisoformat(text.strip())
-        if re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text.strip()):
-            return _midnight(found.date() + timedelta(days=1 if end else 0), now.tzinfo)
-        return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
-    except (ValueError, OverflowError):
-        such_as = "expected today, a duration such as 7d, 24h or 4w, or a date such as 2026-11-01"
-        raise click.UsageError(f"{option} {text!r}: {such_as}") from None
-
-
-def _time_ago(number: int, unit: str, now: datetime) -> datetime:
-    if unit in "mh":
-        return now - number * _SPANS[unit]
-    return _midnight(now.date() - number * _SPANS[unit] + timedelta(days=1), now.tzinfo)
-
-
-def _midnight(day: date, zone: tzinfo | None) -> datetime:
-    return datetime.combine(day, time(), zone)
-
-
-def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
-    """Yield each day of ``zone`` between ``since`` and ``until``, with its part of that period."""
-    begin, day = since, since.astimezone(zone).date()
-    while begin < until:
-        end = min(_midnight(day + timedelta(days=1), zone), until)
-        yield day.isoformat(), (_microseconds(begin), _microseconds(end))
-        begin, day = end, day + timedelta(days=1)
-
-
-def _microseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1e6)
-
-
-# What
-
-
-async def report(
-    table: LedgerTable, by: tuple[By, ...], since: datetime, until: datetime, timezone: str, kept_from: datetime
-) -> CostReport:
-    """Return the costs in ``table``, and close the table. Raises ``Unavailable``.
-
-    ``kept_from`` is the time before which the ledger keeps nothing."""
-    dimensions: tuple[Dimension, ...] = tuple("key" if one == "client" else one for one in by if one != "day")
-    try:
-        days = [("", (_microseconds(since), _microseconds(until)))]
-        if "day" in by:
-            days = await _days_with_lines(table, since, until, zone_of(timezone))
-        found = await table.sums(dimensions, [period for _, period in days])
-        parts = await table.folded_parts((_microseconds(since), _microseconds(until)))
-        broken = await table.gap_starts(
-            (_microseconds(since), _microseconds(until)), _microseconds(datetime.now(since.tzinfo)) - SILENT
-        )
-    finally:
-        await table.aclose()
-    rows = [
-        CostRow(_with_day(by, day, one.by), one)
-        for (day, _), sums in zip(days, found, strict=True)
-        for one in sorted_by_cost(sums)
-        if by != ("day",) or one.requests
-    ]
-    notes = notes_of(parts, by, since, until, kept_from, broken)
-    whole = total([row.sum for row in rows])
-    if broken:
-        whole = attrs.evolve(whole, grade=UNPRICED)
-    return CostReport(by, since, until, timezone, tuple(rows), CostRow((), whole), notes)
-
-
-async def _days_with_lines(
-    table: LedgerTable, since: datetime, until: datetime, zone: tzinfo
-) -> list[tuple[str, Period]]:
-    """Return the days that can have lines: a report may start in 1970."""
-    bounds = await table.time_bounds()
-    if bounds is None:
-        return []
-    first, last = (datetime.fromtimestamp(at / 1e6, zone) for at in bounds)
-    since = max(since, first - timedelta(seconds=1))
-    return list(days_between(since, min(until, last + timedelta(seconds=1)), zone))
-
-
-def _with_day(by: tuple[By, ...], day: str, values: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """Return the values in the order of ``by``."""
-    rest = iter(values)
-    return tuple(day if one == "day" else next(rest) for one in by)
-
-
 # How it looks
-
-
-def _row_figures(row: CostRow) -> tuple[int, int, int, int, int]:
-    found = row.sum
-    return found.requests, found.failed, found.usage.prompt, found.usage.cache_read, found.usage.output
-
-
-def as_csv(found: CostReport) -> str:
-    """Return the report as CSV, exact to a nano-dollar; without totals, which a spreadsheet would add again."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    has_units = bool(found.total.sum.usage.units)
-    units_head = ("units",) if has_units else ()
-    head = (*found.by, found.counted, *_FIGURES[1:], "cost_usd", "cost_grade")
-    writer.writerow((*head, *units_head, *_CACHE_FIGURES))
-    for row in found.rows:
-        names = [_csv_cell(value) for value in row.by]
-        units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
-        share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
-        cost = f"{_dollars(row.sum.nanos):f}", row.grade
-        writer.writerow((*names, *_row_figures(row), *cost, *units, row.sum.usage.cache_write, share))
-    return text.getvalue()
-
-
-def _csv_cell(value: str | None) -> str:
-    text = escape(value or "")
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def as_json(found: CostReport) -> str:
-    """Return the report as a JSON object, with totals."""
-    rows = [{**dict(zip(found.by, row.by, strict=True)), **_row_members(found, row)} for row in found.rows]
-    content = {
-        "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": found.timezone,
-        "by": found.by,
-        "rows": rows, "total": _row_members(found, found.total),
-        **({"notes": found.notes} if found.notes else {}),
-    }  # fmt: skip
-    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
-    return "\n".join(map(escape_json, lines)) + "\n"
-
-
-def _row_members(found: CostReport, row: CostRow) -> dict[str, Any]:
-    figures = zip((found.counted, *_FIGURES[1:]), _row_figures(row), strict=True)
-    dollars = msgspec.Raw(f"{_dollars(row.sum.nanos):f}".encode())  # a Decimal would be encoded as 0E-9
-    cost = {"cost_usd": dollars, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
-    units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
-    share = None if row.cached_share is None else round(row.cached_share, 4)
-    cache = dict(zip(_CACHE_FIGURES, (row.sum.usage.cache_write, share), strict=True))
-    return {**dict(figures), **cache, **cost, **units}
-
-
-def _dollars(nanos: int) -> Decimal:
-    return Decimal(f"{nanos // 10**9}.{nanos % 10**9:09}")
 
 
 _SIGNS: Final = {"exact": "", "estimated": "~", "at_least": "≥"}
@@ -317,8 +174,9 @@ SHORTEST: Final = 8
 """The minimum length of shortened names."""
 
 
-def as_table(found: CostReport) -> str:
+def as_table(found: UsageReport) -> str:
     """Return the report as a table; on a narrow terminal, shorten names, then omit the columns ``_LEFT_OUT``."""
+    found = _with_labels(found)
     units = [unit for unit, _ in found.total.sum.usage.units]
     head = (
         *found.by,
@@ -334,7 +192,7 @@ def as_table(found: CostReport) -> str:
     )
     rows = [(*_dimension_values(row), *_table_cells(row, units)) for row in found.rows]
     last = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units))
-    names = [place for place, one in enumerate(found.by) if one != "day"]
+    names = [place for place, one in enumerate(found.by) if one not in ("day", "month")]
     for number in range(len(_LEFT_OUT) + 1):
         table = _drop_columns(_LEFT_OUT[:number], [head, *rows, last])
         widths = _widths(table, names)
@@ -348,18 +206,29 @@ def as_table(found: CostReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _heading(found: CostReport) -> str:
-    since, until = (at.strftime("%Y-%m-%d %H:%M") for at in (found.since, found.until))
-    return f"{since} to {until} ({found.timezone})"
+def _with_labels(found: UsageReport) -> UsageReport:
+    """Return the report with a column of people's labels after that of their names, if it has any."""
+    place = next((place for place, name in enumerate(found.by, 1) if name in ("key", "client")), None)
+    if place is None or "label" in found.by or not any(map(found.label_of, found.rows)):
+        return found
+    by = (*found.by[:place], "label", *found.by[place:])
+    rows = [attrs.evolve(row, by=(*row.by[:place], found.label_of(row), *row.by[place:])) for row in found.rows]
+    return attrs.evolve(found, query=attrs.evolve(found.query, by=by), rows=tuple(rows))
 
 
-def _dimension_values(row: CostRow) -> tuple[str, ...]:
+def _heading(found: UsageReport) -> str:
+    query = found.query
+    since, until = (at.strftime("%Y-%m-%d %H:%M") for at in (query.since, query.until))
+    return f"{since} to {until} ({query.timezone})"
+
+
+def _dimension_values(row: UsageRow) -> tuple[str, ...]:
     return tuple("-" if value is None else escape(value) for value in row.by)
 
 
-def _table_cells(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
+def _table_cells(row: UsageRow, units: Sequence[str]) -> tuple[str, ...]:
     """Return the cells of a row, with a column for each of ``units``, which are billed besides tokens."""
-    requests, failed, input_tokens, cached, output = _row_figures(row)
+    requests, failed, input_tokens, cached, output = figures_of(row)
     share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
     billed = [_short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
     return (
@@ -379,7 +248,7 @@ def _table_cells(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
 
 def _dollar_text(nanos: int) -> str:
     """Return dollars, to a hundredth of a cent."""
-    shown = _dollars(nanos).quantize(Decimal("0.0001"))
+    shown = dollars(nanos).quantize(Decimal("0.0001"))
     return "<0.0001" if nanos and not shown else f"{shown:,f}"
 
 
@@ -428,54 +297,3 @@ def _shorten_middle(text: str, width: int) -> str:
 
 
 FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}
-
-
-def notes_of(
-    parts: Sequence[FoldedPart],
-    by: Sequence[str],
-    since: datetime,
-    until: datetime,
-    kept_from: datetime,
-    broken: Sequence[int] = (),
-) -> tuple[str, ...]:
-    """Return a note for each kind of missing data in the period.
-
-    ``parts`` are the summary rows in the period, ``kept_from`` is the start of the ledger, ``broken`` are the times
-    after which a process wrote no more lines."""
-    gaps = (
-        f"≥ requests after {_time_text(last, since)} may be missing: since then, one gateway has not written to the "
-        "ledger. Their costs are in its log"
-        for last in broken
-    )
-    return (*_notes(parts, by, since, until, kept_from), *gaps)
-
-
-def _notes(
-    parts: Sequence[FoldedPart], by: Sequence[str], since: datetime, until: datetime, kept_from: datetime
-) -> Iterator[str]:
-    if since < kept_from:
-        yield f"the ledger starts at {kept_from:%Y-%m-%d %H:%M} (ledger.keep)"
-    for part in parts:
-        if part.level == LOST_COUNT:
-            yield (
-                f"≥ {part.exchanges:,} requests from {_time_text(part.first, since)} to {_time_text(part.last, since)} "
-                "are missing: the database was unavailable. Their costs are in the log"
-            )
-        elif part.level == DAY_SUM and "run" in by:
-            yield (
-                f"the row - includes {part.exchanges:,} requests up to {_time_text(part.last, since)} whose runs were "
-                "deleted to save space (ledger.max_bytes)"
-            )
-    if any(
-        _microseconds(since) > part.first or _microseconds(until) <= part.last
-        for part in parts
-        if part.level != LOST_COUNT
-    ):
-        yield (
-            "the ledger has only sums for some requests (ledger.max_bytes): a sum across the start or end of this "
-            "report counts at its end time"
-        )
-
-
-def _time_text(micro: int, like: datetime) -> str:
-    return f"{datetime.fromtimestamp(micro / 1e6, like.tzinfo):%Y-%m-%d %H:%M}"

@@ -34,8 +34,14 @@ _COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
     "endpoint": "endpoint",
 }  # fmt: skip
+DIMENSIONS: Final = tuple(_COLUMNS)
 ATTEMPT_DIMENSIONS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
 """Dimensions in which attempts of one exchange may differ; with them, sums count attempts, not exchanges."""
+
+Filters: TypeAlias = Mapping[Dimension, tuple[str | None, ...]]
+"""The wanted values of some dimensions; ``None`` is the value of lines without one."""
+
+NO_FILTERS: Final[Filters] = {}
 
 ROW_BYTES: Final = 256
 """Approximate size of a row with its index entries."""
@@ -178,14 +184,22 @@ class LedgerTable:
         return [last for (last,) in rows]
 
     async def sums(
-        self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
+        self,
+        by: Sequence[Dimension],
+        periods: Sequence[tuple[int, int]],
+        *,
+        delivered_only: bool = False,
+        only: Filters = NO_FILTERS,
     ) -> list[list[LedgerSum]]:
-        """Return the sums, grouped by ``by``, in each of ``periods`` (start, and exclusive end)."""
-        statement = self._sql.render(_sums_statement(by, delivered_only))
+        """Return the sums, grouped by ``by``, in each of ``periods`` (start, and exclusive end).
+
+        They include only the lines that have one of the values in ``only`` for each of its dimensions."""
+        statement = self._sql.render(_sums_statement(by, delivered_only, only))
+        wanted = _filter_values(only)
 
         def work(session: Session) -> list[list[LedgerSum]]:
             return [
-                [_read_sum(row, len(by)) for row in session.rows(statement, **_period_values(period))]
+                [_read_sum(row, len(by)) for row in session.rows(statement, **_period_values(period), **wanted)]
                 for period in periods
             ]
 
@@ -255,11 +269,35 @@ def _period_values(period: tuple[int, int]) -> dict[str, int]:
     return {"early": since - LONGEST_SUM, "since": since, "until": until}
 
 
-def _sums_statement(by: Sequence[Dimension], delivered_only: bool) -> str:
+def _filter_conditions(only: Filters) -> list[str]:
+    """Return the conditions of ``only``, whose parameters ``_filter_values`` returns."""
+    conditions = []
+    for name, values in only.items():
+        column = _COLUMNS[name]
+        some = ", ".join(f":{name}{place}" for place, value in enumerate(values) if value is not None)
+        alternatives = [
+            *([f"{column} IN ({some})"] if some else []),
+            *([f"{column} IS NULL"] if None in values else []),
+        ]
+        conditions.append(f"({' OR '.join(alternatives) or '1 = 0'})")
+    return conditions
+
+
+def _filter_values(only: Filters) -> dict[str, str]:
+    return {
+        f"{name}{place}": value
+        for name, values in only.items()
+        for place, value in enumerate(values)
+        if value is not None
+    }
+
+
+def _sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters) -> str:
     columns = [_COLUMNS[name] for name in by]
-    attempts = bool(ATTEMPT_DIMENSIONS.intersection(by))
+    attempts = bool(ATTEMPT_DIMENSIONS.intersection((*by, *only)))
     conditions = [
         _PERIOD,
+        *_filter_conditions(only),
         *([f"(target IS NOT NULL OR level = {LOST_COUNT})"] if attempts else []),
         *(["delivered = 1"] if delivered_only else []),
     ]

@@ -15,10 +15,11 @@ import trio
 import yaml
 
 from gateway.commands import costs
-from gateway.commands.costs import FORMATS, days_between, moment
+from gateway.commands.costs import FORMATS, CostOptions
 from gateway.kept_ledger.line import LedgerLine
 from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
+from gateway.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
@@ -53,8 +54,9 @@ async def _add(file: Path, lines: tuple[LedgerLine, ...]) -> None:
     await table.aclose()
 
 
-def shown(capsys, *args: object) -> str:
-    assert costs.run(*args) == costs.GOOD
+def shown(capsys, config: Path, by: tuple[str, ...], since: str | None, until: str | None, form: str, **more) -> str:
+    options = CostOptions(by=by, since=since, until=until, form=form, **more)
+    assert costs.run(config, options) == costs.GOOD
     return capsys.readouterr().out
 
 
@@ -64,8 +66,8 @@ def test_csv_and_json_are_exact_to_the_nano_dollar(kept, capsys):
     config = kept(*lines)
     nanos = sum(one.nanos for line in lines for one in line.attempts)
     rows = list(csv.DictReader(shown(capsys, config, ("run", "group"), EVER, None, "csv").splitlines()))
-    assert sum(int(row["cost_usd"].replace(".", "")) for row in rows) == nanos
-    assert {len(row["cost_usd"].partition(".")[2]) for row in rows} == {9}
+    assert sum(int(row["usd"].replace(".", "")) for row in rows) == nanos
+    assert {len(row["usd"].partition(".")[2]) for row in rows} == {9}
     text = shown(capsys, config, ("key", "run", "day"), EVER, None, "json")
     found = json.loads(text)
     assert found["total"]["cost_nanos"] == sum(row["cost_nanos"] for row in found["rows"]) == nanos
@@ -103,7 +105,7 @@ def test_a_row_that_a_subscription_paid_for_has_no_dollars(kept, capsys):
         "usd", "0.0200", "subscription", "0.0200",
     ]  # fmt: skip
     rows = {row["key"]: row for row in csv.DictReader(shown(capsys, config, ("key",), EVER, None, "csv").splitlines())}
-    assert rows["alice"]["cost_grade"] == "subscription"
+    assert rows["alice"]["grade"] == "subscription"
     assert json.loads(shown(capsys, config, ("key",), EVER, None, "json"))["total"]["cost_grade"] == "exact"
 
 
@@ -152,7 +154,7 @@ def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(kept
     assert table[-1] == (
         "the row - includes 9 requests up to 2026-09-25 14:13 whose runs were deleted to save space (ledger.max_bytes)"
     )
-    assert costs.run(config, ("run",), "2026-09-22T10:00", None, "csv") == costs.GOOD
+    assert costs.run(config, CostOptions(by=("run",), since="2026-09-22T10:00", form="csv")) == costs.GOOD
     found = capsys.readouterr()
     assert "a sum across the start or end" in found.err
     assert "a sum across" not in found.out
@@ -238,7 +240,8 @@ def test_the_cache_has_its_share_of_the_input_and_what_was_written(kept, capsys,
     lines = [line(attempt(1, usage=Usage(10, 80, 10, output=5))), line(attempt(1, usage=Usage()), client="ben")]
     text = shown(capsys, kept(*lines), ("client",), EVER, None, form)
     rows = json.loads(text)["rows"] if form == "json" else list(csv.DictReader(text.splitlines()))
-    found = {row["client"]: (row["cache_write_tokens"], row["cached_share"]) for row in rows}
+    written = "cache_write_tokens" if form == "json" else "cache_write"
+    found = {row["client"]: (row[written], row["cached_share"]) for row in rows}
     none = None if form == "json" else ""
     number = int if form == "json" else str
     assert found == {"alice": (number(10), 0.8 if form == "json" else "0.8000"), "ben": (number(0), none)}
@@ -272,14 +275,14 @@ def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
     ],
 )
 def test_a_moment_is_a_date_or_how_long_ago(text, begin, end):
-    assert moment(text, NOW, "--since") == datetime.fromisoformat(begin)
-    assert moment(text, NOW, "--until", end=True) == datetime.fromisoformat(end)
+    assert parse_moment(text, NOW) == datetime.fromisoformat(begin)
+    assert parse_moment(text, NOW, end=True) == datetime.fromisoformat(end)
 
 
 @pytest.mark.parametrize("text", ["never", "7", "2026-13-01", "", "9999-12-31"])
 def test_another_moment_is_a_mistake_that_says_what_to_write(text):
-    with pytest.raises(click.UsageError, match="such as 7d, 24h or 4w, or a date such as 2026-11-01"):
-        moment(text, NOW, "--until", end=True)
+    with pytest.raises(ValueError, match="such as 7d, 24h or 4w, or a date such as 2026-11-01"):
+        parse_moment(text, NOW, end=True)
 
 
 def test_a_day_may_have_25_hours():
@@ -303,13 +306,13 @@ def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatc
     (tmp_path / "state.sqlite").touch()
     given = {} if storage is None else {"state_storage": storage}
     Path("trigate.yaml").write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": [ENTRY], **given}))
-    assert costs.run(None, (), "30d", None, "table") == costs.UNREADABLE
+    assert costs.run(None, CostOptions()) == costs.UNREADABLE
     assert words in capsys.readouterr().err
 
 
 def test_a_period_of_nothing_is_a_mistake(kept):
     with pytest.raises(click.UsageError, match="must be before"):
-        costs.run(kept(), (), "2099-01-01", None, "table")
+        costs.run(kept(), CostOptions(since="2099-01-01"))
 
 
 def test_costs_works_without_the_providers_keys(kept):
@@ -317,8 +320,63 @@ def test_costs_works_without_the_providers_keys(kept):
     config = kept(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
     done = invoke("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
     assert done.stdout.splitlines() == [
-        "key,requests,failed,input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade,cache_write_tokens,"
-        "cached_share",
+        "key,requests,failed,input,cached,output,usd,grade,cache_write,cached_share",
         "alice,1,0,16,5,7,0.000000012,exact,1,0.3125",
     ]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_month_is_that_of_the_timezone(kept, capsys):
+    """A request of 30 September, 22:30 UTC, is one of October in Berlin."""
+    late = int(datetime(2026, 9, 30, 22, 30, tzinfo=UTC).timestamp() * 1e6)
+    config = kept(line(attempt(1), began=late), line(attempt(2), began=late - DAY), timezone="Europe/Berlin")
+    month = {"since": None, "until": None, "form": "json"}
+    found = {
+        name: json.loads(shown(capsys, config, ("month",), **month, month=name))["rows"]
+        for name in ("2026-08", "2026-09", "2026-10")
+    }
+    assert {name: [(row["month"], row["cost_nanos"]) for row in rows] for name, rows in found.items()} == {
+        "2026-08": [], "2026-09": [("2026-09", 2)], "2026-10": [("2026-10", 1)],
+    }  # fmt: skip
+    both = json.loads(shown(capsys, config, ("month",), EVER, None, "json"))
+    assert [(row["month"], row["cost_nanos"]) for row in both["rows"]] == [("2026-09", 2), ("2026-10", 1)]
+
+
+def test_days_and_months_of_a_period_add_up_to_the_nano_dollar(kept, capsys):
+    draw = random.Random(5)
+    config = kept(*(random_line(draw, days=50) for _ in range(300)), timezone="Europe/Berlin")
+    sums = set()
+    for by in (("month",), ("day",), ("month", "day", "key"), ("key",), ("group", "month"), ("model",)):
+        rows = csv.DictReader(shown(capsys, config, by, EVER, None, "csv").splitlines())
+        sums.add(sum(int(row["usd"].replace(".", "")) for row in rows))
+    months = [name for name, _ in months_between(*(parse_moment(text, NOW) for text in (EVER, "today")), BERLIN)]
+    whole = 0
+    for month in months:
+        found = json.loads(shown(capsys, config, ("key",), None, None, "json", month=month))
+        whole += found["total"]["cost_nanos"]
+    assert sums == {whole}
+
+
+@pytest.mark.parametrize("text", ["2026-1", "2026-13", "2026-00", "10/2026", "", "0000-01", "9999-12"])
+def test_another_month_is_a_mistake_that_says_what_to_write(text):
+    with pytest.raises(ValueError, match="such as 2026-10"):
+        parse_month(text, UTC)
+
+
+def test_a_month_with_another_start_is_a_mistake(kept):
+    done = invoke("costs", str(kept()), "--month", "2026-10", "--from", "2026-10-02")
+    assert done.returncode == 2
+    assert "--month is a whole month" in done.stderr
+
+
+def test_only_selects_lines_by_their_values(kept, capsys):
+    lines = line(attempt(1), group="a"), line(attempt(2), group="b"), line(attempt(4), client="ben"), line(attempt(8))
+    config = kept(*lines)
+
+    def nanos(*only: str) -> int:
+        return json.loads(shown(capsys, config, ("key",), EVER, None, "json", only=only))["total"]["cost_nanos"]
+
+    assert [nanos("group=a"), nanos("group=a", "group=b"), nanos("group="), nanos("key=ben")] == [1, 3, 12, 4]
+    assert [nanos("client=alice", "group="), nanos("group=' OR 1=1"), nanos("model=openai/gpt")] == [8, 0, 15]
+    done = invoke("costs", str(config), "--only", "colour=red")
+    assert (done.returncode, "expected NAME=VALUE" in done.stderr) == (2, True)

@@ -1,0 +1,217 @@
+"""The usage query: the one way in which the command, the HTTP API and the pages add up the kept ledger.
+
+Its sums are exact to the nano-dollar, so equal queries have equal results everywhere."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import groupby
+from typing import Final, Literal, TypeAlias, get_args
+
+import attrs
+
+from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
+from gateway.kept_ledger.line import UNPRICED
+from gateway.kept_ledger.table import (
+    ATTEMPT_DIMENSIONS,
+    NO_FILTERS,
+    Dimension,
+    Filters,
+    FoldedPart,
+    LedgerSum,
+    LedgerTable,
+    sorted_by_cost,
+    total,
+)
+from gateway.kept_ledger.usage_periods import Period, days_between, microseconds, months_between
+from providers.catalog.prices import Grade, grade_at
+
+By: TypeAlias = Literal["key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month"]
+"""A column by which a report groups lines. ``client`` is another word for ``key``; ``label`` is a person's label."""
+
+GROUPINGS: Final[tuple[By, ...]] = get_args(By)
+
+_CLIENT_COLUMNS: Final = ("key", "client", "label")
+_TIME_COLUMNS: Final = ("day", "month")
+
+SILENT: Final = int(3 * MARK_SECONDS * 1e6)
+"""After so many microseconds without a mark, a process is assumed not to write its lines."""
+
+NO_LABELS: Final[Mapping[str, str]] = {}
+
+
+@attrs.frozen(kw_only=True)
+class UsageQuery:
+    """A question to the ledger: the usage from ``since`` to before ``until``, grouped ``by`` columns.
+
+    ``only`` selects lines by their values, such as ``{"group": ("research",)}``. ``timezone`` is the zone of days and
+    months; the ledger keeps nothing from before ``kept_from``."""
+
+    since: datetime
+    until: datetime
+    by: tuple[By, ...] = ()
+    only: Filters = NO_FILTERS
+    zone: tzinfo = UTC
+    timezone: str = "UTC"
+    kept_from: datetime | None = None
+
+    @property
+    def counts_attempts(self) -> bool:
+        """Whether the sums count attempts: one request may have several, with different targets and models."""
+        return bool(ATTEMPT_DIMENSIONS.intersection((*self.by, *self.only)))
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """The dimensions of the ledger that the columns need."""
+        found: dict[Dimension, None] = {}
+        for name in self.by:
+            if name in _CLIENT_COLUMNS:
+                found["key"] = None
+            elif name not in _TIME_COLUMNS:
+                found[name] = None  # type: ignore[index]
+        return tuple(found)
+
+    @property
+    def period(self) -> Period:
+        """The whole period in microseconds."""
+        return microseconds(self.since), microseconds(self.until)
+
+
+@attrs.frozen
+class UsageRow:
+    """A line of a report: the values of its columns ``by``, and their sum."""
+
+    by: tuple[str | None, ...]
+    sum: LedgerSum
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of input tokens read from a cache, ``None`` without input."""
+        usage = self.sum.usage
+        return usage.cache_read / usage.prompt if usage.prompt else None
+
+    @property
+    def grade(self) -> Grade:
+        """The least exact grade of the parts. Parts without a price are missing from the sum."""
+        return "exact" if self.sum.grade is None else grade_at(self.sum.grade)
+
+
+@attrs.frozen
+class UsageReport:
+    """The usage that ``query`` selects, in order of time and then of cost; ``notes`` report missing data.
+
+    ``labels`` has the labels of the people in it, by client name."""
+
+    query: UsageQuery
+    rows: tuple[UsageRow, ...]
+    total: UsageRow
+    notes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = NO_LABELS
+
+    @property
+    def by(self) -> tuple[By, ...]:
+        return self.query.by
+
+    @property
+    def counted(self) -> str:
+        return "attempts" if self.query.counts_attempts else "requests"
+
+    def label_of(self, row: UsageRow) -> str | None:
+        """Return the label of the person to whom ``row`` belongs, if the report is by client and one is known."""
+        for name, value in zip(self.by, row.by, strict=True):
+            if name in ("key", "client") and value is not None:
+                return self.labels.get(value)
+        return None
+
+
+async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] = NO_LABELS) -> UsageReport:
+    """Return the usage that ``query`` selects in ``table``. ``labels`` has people's labels by client name.
+
+    Raises ``Unavailable``."""
+    periods = await _periods(table, query)
+    found = await table.sums(query.dimensions, [period for _, period in periods], only=query.only)
+    parts = await table.folded_parts(query.period)
+    broken = await table.gap_starts(query.period, microseconds(datetime.now(UTC)) - SILENT)
+    rows = [
+        UsageRow(row.by, row)
+        for (when, _), sums in zip(periods, found, strict=True)
+        for row in sorted_by_cost(_merge([attrs.evolve(one, by=_values(query, when, one, labels)) for one in sums]))
+        if row.requests or row.nanos or not query.by or set(query.by) - set(_TIME_COLUMNS)
+    ]
+    whole = total([row.sum for row in rows])
+    if broken:
+        whole = attrs.evolve(whole, grade=UNPRICED)
+    return UsageReport(query, tuple(rows), UsageRow((), whole), notes_of(parts, query, broken), labels)
+
+
+async def _periods(table: LedgerTable, query: UsageQuery) -> list[tuple[str, Period]]:
+    """Return the periods to add up separately, with their day or month.
+
+    Days and months without lines are left out: a report may start in 1970."""
+    if not set(query.by).intersection(_TIME_COLUMNS):
+        return [("", query.period)]
+    bounds = await table.time_bounds()
+    if bounds is None:
+        return []
+    first, last = (datetime.fromtimestamp(at / 1e6, query.zone) for at in bounds)
+    since, until = max(query.since, first - timedelta(seconds=1)), min(query.until, last + timedelta(seconds=1))
+    divide = days_between if "day" in query.by else months_between
+    return list(divide(since, until, query.zone))
+
+
+def _values(query: UsageQuery, when: str, found: LedgerSum, labels: Mapping[str, str]) -> tuple[str | None, ...]:
+    """Return the values of the report's columns for a sum of the ledger."""
+    known: dict[str, str | None] = dict(zip(query.dimensions, found.by, strict=True))
+    client = known.get("key")
+    known |= {"client": client, "label": client and labels.get(client), "day": when, "month": when[:7]}
+    return tuple([known[name] for name in query.by])
+
+
+def _merge(sums: Sequence[LedgerSum]) -> list[LedgerSum]:
+    """Return ``sums`` with those of equal values added up: several people may have one label."""
+    if len({one.by for one in sums}) == len(sums):
+        return list(sums)
+
+    def key(one: LedgerSum) -> tuple[str, ...]:
+        return tuple(["" if value is None else f"={value}" for value in one.by])
+
+    parted = [list(equal) for _, equal in groupby(sorted(sums, key=key), key)]
+    return [attrs.evolve(total(equal), by=equal[0].by) for equal in parted]
+
+
+def notes_of(parts: Sequence[FoldedPart], query: UsageQuery, broken: Sequence[int] = ()) -> tuple[str, ...]:
+    """Return a note for each kind of missing data in the query's period.
+
+    ``parts`` are the summary rows in the period, ``broken`` are the times after which a process wrote no more
+    lines."""
+    gaps = (
+        f"≥ requests after {_time_text(last, query)} may be missing: since then, one gateway has not written to the "
+        "ledger. Their costs are in its log"
+        for last in broken
+    )
+    return (*_notes(parts, query), *gaps)
+
+
+def _notes(parts: Sequence[FoldedPart], query: UsageQuery) -> Iterator[str]:
+    since, until = query.period
+    if query.kept_from is not None and query.since < query.kept_from:
+        yield f"the ledger starts at {query.kept_from:%Y-%m-%d %H:%M} (ledger.keep)"
+    for part in parts:
+        if part.level == LOST_COUNT:
+            yield (
+                f"≥ {part.exchanges:,} requests from {_time_text(part.first, query)} to {_time_text(part.last, query)} "
+                "are missing: the database was unavailable. Their costs are in the log"
+            )
+        elif part.level == DAY_SUM and "run" in query.by:
+            yield (
+                f"the row - includes {part.exchanges:,} requests up to {_time_text(part.last, query)} whose runs were "
+                "deleted to save space (ledger.max_bytes)"
+            )
+    if any(since > part.first or until <= part.last for part in parts if part.level != LOST_COUNT):
+        yield (
+            "the ledger has only sums for some requests (ledger.max_bytes): a sum across the start or end of this "
+            "report counts at its end time"
+        )
+
+
+def _time_text(micro: int, query: UsageQuery) -> str:
+    return f"{datetime.fromtimestamp(micro / 1e6, query.since.tzinfo):%Y-%m-%d %H:%M}"

@@ -1,0 +1,86 @@
+"""Usage reports as CSV and JSON, exact to the nano-dollar."""
+
+import csv
+import io
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from gateway.kept_ledger.usage import UsageReport, UsageRow
+from gateway.logs.masking import escape, escape_json
+
+CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
+"""The columns of a CSV report after those that it is grouped by."""
+
+_JSON_FIGURES: Final = ("failed", "input_tokens", "cached_tokens", "output_tokens")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of formulas in spreadsheets; names of runs come from clients.
+
+https://owasp.org/www-community/attacks/CSV_Injection"""
+
+
+def figures_of(row: UsageRow) -> tuple[int, int, int, int, int]:
+    """Return the requests, failures, input tokens, cached tokens and output tokens of ``row``."""
+    found = row.sum
+    return found.requests, found.failed, found.usage.prompt, found.usage.cache_read, found.usage.output
+
+
+def dollars(nanos: int) -> Decimal:
+    """Return nano-dollars as dollars with nine decimals."""
+    return Decimal(nanos).scaleb(-9)
+
+
+def dollar_text(nanos: int) -> str:
+    """Return nano-dollars as the exact text of dollars, such as ``0.054399000``."""
+    return f"{dollars(nanos):f}"
+
+
+def csv_cell(value: str | None) -> str:
+    """Return text for a cell of a CSV file, which no spreadsheet takes for a formula."""
+    text = escape(value or "")
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def as_csv(found: UsageReport) -> str:
+    """Return the report as CSV, without totals, which a spreadsheet would add again."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    has_units = bool(found.total.sum.usage.units)
+    writer.writerow((*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), "cache_write", "cached_share"))
+    for row in found.rows:
+        names = [csv_cell(value) for value in row.by]
+        units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
+        share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
+        cost = dollar_text(row.sum.nanos), row.grade
+        writer.writerow((*names, *figures_of(row), *cost, *units, row.sum.usage.cache_write, share))
+    return text.getvalue()
+
+
+def as_json(found: UsageReport) -> str:
+    """Return the report as a JSON object, with totals."""
+    query = found.query
+    rows = [{**_names(found, row), **_row_members(found, row)} for row in found.rows]
+    content = {
+        "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
+        "by": found.by,
+        "rows": rows, "total": _row_members(found, found.total),
+        **({"notes": found.notes} if found.notes else {}),
+    }  # fmt: skip
+    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
+    return "\n".join(map(escape_json, lines)) + "\n"
+
+
+def _names(found: UsageReport, row: UsageRow) -> dict[str, str | None]:
+    label = found.label_of(row)
+    return {**dict(zip(found.by, row.by, strict=True)), **({"label": label} if label is not None else {})}
+
+
+def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
+    figures = zip((found.counted, *_JSON_FIGURES), figures_of(row), strict=True)
+    cost_usd = msgspec.Raw(dollar_text(row.sum.nanos).encode())  # a Decimal would be encoded as 0E-9
+    cost = {"cost_usd": cost_usd, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
+    units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
+    share = None if row.cached_share is None else round(row.cached_share, 4)
+    cache = {"cache_write_tokens": row.sum.usage.cache_write, "cached_share": share}
+    return {**dict(figures), **cache, **cost, **units}

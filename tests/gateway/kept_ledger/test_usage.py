@@ -1,0 +1,53 @@
+"""The usage query over the kept ledger: equal questions have equal sums, and people have labels."""
+
+import random
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.kept_ledger.usage import GROUPINGS, UsageQuery, read_usage
+from gateway.kept_ledger.usage_formats import as_csv, as_json
+from tests.support.ledger_lines import attempt, line, random_line
+
+EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize("by", GROUPINGS)
+async def test_the_sums_of_every_column_are_the_nano_dollars_of_the_lines(table, by):
+    draw = random.Random(11)
+    lines = [random_line(draw) for _ in range(200)]
+    await table.add(list(enumerate(lines)))
+    found = await read_usage(table, UsageQuery(by=(by,), **EVER), {"alice": "Alice", "ben": "Ben"})
+    assert found.total.sum.nanos == sum(one.nanos for line in lines for one in line.attempts)
+    assert sum(row.sum.nanos for row in found.rows) == found.total.sum.nanos
+    await table.aclose()
+
+
+async def test_people_appear_by_name_and_label(table):
+    lines = [line(attempt(1), client="okta:1"), line(attempt(2), client="okta:2"), line(attempt(4), client="ci")]
+    await table.add(list(enumerate(lines)))
+    labels = {"okta:1": "=ann@x.example", "okta:2": "=ann@x.example"}
+    found = await read_usage(table, UsageQuery(by=("key",), **EVER), labels)
+    assert [(row.by, found.label_of(row)) for row in found.rows] == [
+        (("ci",), None), (("okta:2",), "=ann@x.example"), (("okta:1",), "=ann@x.example"),
+    ]  # fmt: skip
+    assert '"label": "=ann@x.example"' in as_json(found)
+    by_label = await read_usage(table, UsageQuery(by=("label",), **EVER), labels)
+    assert [(row.by, row.sum.nanos) for row in by_label.rows] == [((None,), 4), (("=ann@x.example",), 3)]
+    both = as_csv(await read_usage(table, UsageQuery(by=("key", "label", "month"), **EVER), labels)).splitlines()
+    assert both[0].startswith("key,label,month,requests,failed,input,cached,output,usd,grade")
+    assert both[2].startswith("okta:2,'=ann@x.example,2026-09,1,0,16,5,7,0.000000002,exact")
+    await table.aclose()
+
+
+async def test_a_query_sees_only_the_clients_that_it_names(table):
+    draw = random.Random(12)
+    lines = [random_line(draw) for _ in range(200)]
+    await table.add(list(enumerate(lines)))
+    for by in ((), ("model",), ("day", "group"), ("label",)):
+        found = await read_usage(table, UsageQuery(by=by, only={"key": ("alice",)}, **EVER))
+        own = [one for line in lines if line.client == "alice" for one in line.attempts]
+        assert found.total.sum.nanos == sum(one.nanos for one in own)
+    nobody = await read_usage(table, UsageQuery(by=("key",), only={"key": ()}, **EVER))
+    assert nobody.rows == ()
+    await table.aclose()
