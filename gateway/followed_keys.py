@@ -38,6 +38,14 @@ class FollowedKeys:
         self._reader: StoredReader | None = None
         self._logged: dict[str, str] = {}
         self._since: float | None = None
+        self._reading = trio.Lock()
+        self._current: Callable[[], Config] | None = None
+        self._apply: Callable[[Config, tuple[str, ...]], object] = _ignore_change
+
+    @property
+    def store(self) -> "KeyStore | None":
+        """The store of the clients."""
+        return self._store
 
     @property
     def stale(self) -> float:
@@ -68,16 +76,22 @@ class FollowedKeys:
 
         After each change call ``apply(config, people)`` with the new configuration and the people who made the change.
         After each read call ``report_stale(stale)``."""
+        self._current, self._apply = current, apply
         while self._store is not None:
             await trio.sleep(POLL_SECONDS)
             if current().stored_keys == "off":
                 continue
-            before = None if self._table is None else self._table.last
-            is_new = await self.poll()
+            await self.apply_changes()
             report_stale(self.stale)
-            if is_new and self._table is not None:
+
+    async def apply_changes(self) -> None:
+        """Read the storage now, and apply its changes as ``follow`` does, for a change by this process. Never
+        raises."""
+        async with self._reading:
+            before = None if self._table is None else self._table.last
+            if await self.poll() and self._table is not None and self._current is not None:
                 people = [change.by for change in self._table.changes if before is not None]
-                apply(self.with_clients(current()), tuple(dict.fromkeys(people)))
+                self._apply(self.with_clients(self._current()), tuple(dict.fromkeys(people)))
 
     async def poll(self) -> bool:
         """Read the clients if they have changed, and return whether they had. Never raises; logs its first failure."""
@@ -116,6 +130,10 @@ class FollowedKeys:
             if self._logged.get(name) != why:
                 log.warning("the stored client %s is refused: %s", name, why)
         self._logged = dict(found.refused)
+
+
+def _ignore_change(config: Config, people: tuple[str, ...]) -> None:
+    """Do nothing, because nothing follows the storage yet."""
 
 
 def _client_or_error(item: "StoredItem") -> ClientKey | str:

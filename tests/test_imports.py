@@ -86,9 +86,10 @@ ARROWS: Final = {
         config http ledger providers.apis providers.endpoints providers.neutral providers.responses shared stores
         streaming telemetry upstream""",
     "gateway.exchange": """
-        access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
-        logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
-        providers.responses request request_members routing serving steps stores streaming telemetry upstream""",
+        access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
+        kept_objects ledger logs model_lists providers.apis providers.auth providers.errors providers.grammar
+        providers.neutral providers.responses request request_members routing serving steps stores streaming telemetry
+        upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger logs model_lists providers.apis
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",

@@ -305,7 +305,8 @@ async def serve_config(
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
     if alone and service.steps is not None:
         warn_of_steps(config, service.steps, log)
-    served = ReloadableApp(config, attrs.evolve(service, other_workers=others), alone=alone)
+    service = attrs.evolve(service, other_workers=others, stored_keys=keys)
+    served = ReloadableApp(config, service, alone=alone)
 
     def next_config() -> Config:
         config = read_again()

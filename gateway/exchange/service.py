@@ -35,6 +35,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
+    from gateway.followed_keys import FollowedKeys
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
@@ -89,7 +90,8 @@ class Service:
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
       passes finished exchanges to the observers; ``None`` without any.
     - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
-      configuration."""
+      configuration.
+    - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them."""
 
     router: Router
     upstream: Upstream
@@ -126,6 +128,7 @@ class Service:
     contents: "ContentKeeper | None" = None
     finished: "FinishedRecords | None" = None
     steps: "StepSet | None" = None
+    stored_keys: "FollowedKeys | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

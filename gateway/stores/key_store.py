@@ -4,6 +4,7 @@ The ``mark`` of the last change is random: a process detects changes by other pr
 different mark."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -23,6 +24,7 @@ MOST_CHANGES: Final = 10_000
 _MARK: Final = "SELECT number, mark FROM {key_changes} ORDER BY number DESC LIMIT 1"
 _CLIENTS: Final = "SELECT name, item FROM {client_keys} ORDER BY name"
 _ITEM: Final = "SELECT item FROM {client_keys} WHERE name = :name"
+_HOLDER: Final = "SELECT name FROM {client_keys} WHERE item LIKE :pattern AND name <> :name LIMIT 1"
 _COUNT: Final = "SELECT count(*) FROM {client_keys}"
 _PUT: Final = """
     INSERT INTO {client_keys} VALUES (:name, :item) ON CONFLICT (name) DO UPDATE SET item = excluded.item
@@ -39,6 +41,10 @@ _CHANGES: Final = """
         ORDER BY number DESC LIMIT :most
     ) AS found ORDER BY number
 """
+
+
+class KeyTaken(Exception):
+    """An error: another client has the same key. Its argument is that client's name."""
 
 
 @attrs.frozen(repr=False)
@@ -84,6 +90,11 @@ class KeyStore:
         """Return the mark of the last change, empty before the first."""
         return (await self._database.read(self._mark))[1]
 
+    async def item(self, name: str) -> str | None:
+        """Return the item of one client, ``None`` if it is not stored."""
+        found = await self._database.read(lambda session: self._rows(session, _ITEM, name=name))
+        return found[0][0] if found else None
+
     async def read(self, after: int | None = None) -> KeyTable:
         """Return all clients, and the changes after number ``after``."""
         return await self._database.read(lambda session: self._read(session, after))
@@ -93,17 +104,30 @@ class KeyStore:
         return await self._database.read(lambda session: self._changes(session, 0, most))
 
     async def change(
-        self, event: KeyEvent, name: str, expect: str | None, item: str | None, *, at: float, by: str, about: str
+        self,
+        event: KeyEvent,
+        name: str,
+        expect: str | None,
+        item: str | None,
+        *,
+        at: float,
+        by: str,
+        about: str,
+        digest: str | None = None,
+        add: Callable[[Session], object] | None = None,
     ) -> None:
         """Replace the item of ``name`` from ``expect`` to ``item`` (``None``: no item), and store the change.
 
-        Raises ``Changed`` if the stored item is not ``expect``."""
+        ``digest`` is that of a key which no other client may have. ``add`` writes to the database in the same
+        transaction. Raises ``Changed`` if the stored item is not ``expect``, and ``KeyTaken``."""
 
         def work(session: Session) -> None:
             session.rows(self._database.notation.lock_statement("client_keys"))
             there = self._rows(session, _ITEM, name=name)
             if (there[0][0] if there else None) != expect:
                 raise Changed
+            if digest is not None and (holder := self._rows(session, _HOLDER, pattern=f"%{digest}%", name=name)):
+                raise KeyTaken(holder[0][0])
             if item is None:
                 self._rows(session, _REMOVE, name=name)
             else:
@@ -111,6 +135,8 @@ class KeyStore:
             mark = secrets.token_hex(16)
             self._rows(session, _LOG, at=at, by=by, event=event, name=name, about=about, mark=mark)
             self._rows(session, _FORGET, kept=MOST_CHANGES)
+            if add is not None:
+                add(session)
 
         await self._database.write(work)
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.stores import key_store
-from gateway.stores.key_store import KeyStore
+from gateway.stores.key_store import KeyStore, KeyTaken
 from gateway.stores.store import Changed, Unavailable
 
 Make = Callable[[], KeyStore]
@@ -100,3 +100,34 @@ async def test_there_are_never_more_clients_and_changes_than_so_many(make, monke
         await changed(store, "a", before, after)
     assert [change.event for change in await store.changes(10)] == ["rotated"] * 3
     assert len((await store.read()).clients) == 2
+
+
+async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make):
+    digest, taken = "ab" * 32, list[str]()
+
+    async def add(store: KeyStore, name: str) -> None:
+        try:
+            await changed(store, name, None, f'{{"client": {{"keys": [{{"sha256": "{digest}"}}]}}}}', digest=digest)
+        except KeyTaken as error:
+            taken.append(*error.args)
+
+    one, other = make(), make()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(add, one, "ci")
+        nursery.start_soon(add, other, "cd")
+    (stored,) = (await one.read()).clients
+    assert taken == [stored.name]
+    await changed(other, stored.name, stored.item, stored.item, digest=digest)  # its own key is no obstacle
+    assert await other.item(stored.name) == stored.item
+    assert await other.item("nobody") is None
+
+
+async def test_a_failure_of_what_is_added_undoes_the_change(make):
+    store = make()
+
+    def fail(session: object) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await changed(store, "ci", None, "first", add=fail)
+    assert (await store.read(0)).changes == (await store.read()).clients == ()
