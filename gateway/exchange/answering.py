@@ -1,6 +1,7 @@
 """Converts a provider's response for the client: the lane of a stream, or the fold of a complete response."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -52,17 +53,6 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
 
 
 # Streams
-
-
-def refuse_several_streamed(target_request: TargetRequest) -> None:
-    """Raise ``GatewayError`` (400) for several choices in a stream whose events the gateway writes anew."""
-    n = target_request.request.incoming.request.parameters.get("n")
-    if n is not None and n.value > 1:
-        raise invalid(
-            f"{n.at} must be 1 in a stream: steps change this response, and trigate can change several choices only "
-            "without streaming",
-            n.at,
-        )
 
 
 def make_stream_lane(
@@ -123,12 +113,28 @@ def _released_lane(
     from gateway.steps.released import ReleasedSource
 
     context = target_request.context
+    if has_several_choices(target_request, "hub"):
+        return _in_client_framing(context, _choices_lane(target_request, stamp, turn, max_characters)), None
     writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
     lane = Translation(
         ReleasedSource(), writer, context.codec.wire.framing, target_request.disclosure.error,
         context.service.limits.event, max_characters=max_characters,
     )  # fmt: skip
     return _in_client_framing(context, lane), writer
+
+
+def _choices_lane(
+    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
+) -> Lane:
+    """Return the lane that writes several choices of a client's own API, which its steps have released."""
+    from gateway.steps.choices_lane import ChoicesLane
+
+    codec = target_request.context.codec
+    reply = target_request.reply(turn, stamp)
+    return ChoicesLane(
+        codec.api, codec.wire.framing, partial(codec.writer, reply), target_request.disclosure.error, max_characters,
+        reply.input_estimate,
+    )  # fmt: skip
 
 
 def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:

@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 import trio
 
-from gateway.exchange.answering import is_stream, read_choices, refuse_several_streamed
+from gateway.exchange.answering import has_several_choices, is_stream, read_choices
 from gateway.exchange.attempt_answer import count_answer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
@@ -91,7 +91,6 @@ class CheckedStartedStream(StartedStream):
         checks = self.source.target_request.checks
         if checks is not None and checks.translates:
             self.lane_name = "hub"
-            refuse_several_streamed(self.source.target_request)
         try:
             await super().begin()
         except GatewayError as error:
@@ -115,6 +114,7 @@ class CheckedStartedStream(StartedStream):
             source = StreamSource(
                 CODECS[request.target.api], request.target.framing, limits.event, limits.answer,
                 partial(restore_name, names=names), self._count_held,
+                has_choices=has_several_choices(request, "hub"),
             )  # fmt: skip
             self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage)
             streamed = is_stream(request, self.response.header("content-type"))

@@ -3,7 +3,7 @@
 Both ends are in this process, and no bytes of a client or provider are read this way."""
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from providers.neutral.codec import Reader
@@ -16,9 +16,23 @@ _LENGTH: Final = 8
 
 def frame_of(events: Sequence[Event]) -> bytes:
     """Return ``events`` as one frame, nothing for no events."""
-    if not events:
-        return b""
-    data = pickle.dumps(list(events), pickle.HIGHEST_PROTOCOL)
+    return _frame(list(events)) if events else b""
+
+
+def frame_of_choices(by_choice: Mapping[int, Sequence[Event]]) -> bytes:
+    """Return the events of each choice as one frame, which ``events_by_choice`` reads; nothing for no events."""
+    events = {choice: list(events) for choice, events in by_choice.items() if events}
+    return _frame(events) if events else b""
+
+
+def events_by_choice(frame: bytes) -> dict[int, list[Event]]:
+    """Return the events of each choice in a frame of ``frame_of_choices`` or ``frame_of``."""
+    events = pickle.loads(frame[_LENGTH:])  # written in this process
+    return events if isinstance(events, dict) else {0: events}
+
+
+def _frame(value: object) -> bytes:
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     return len(data).to_bytes(_LENGTH, "big") + data
 
 

@@ -14,10 +14,11 @@ import trio
 from gateway.http.offload import offload
 from gateway.steps.gate import Gate, without_remarks
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.released import frame_of
+from gateway.steps.released import frame_of, frame_of_choices
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.runs import UNREAD, RunBuilder
 from gateway.steps.session import StepSession
+from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.stages import (
     Chain,
     EventStage,
@@ -69,7 +70,7 @@ _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 class StreamSource:
     """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
     ``change`` is applied to each event first. ``count_held`` counts characters of held text in the client's share
-    of memory, and returns the size at which to call it again."""
+    of memory, and returns the size at which to call it again. ``has_choices``: the client requested several choices."""
 
     codec: Codec
     framing: Framing
@@ -77,6 +78,7 @@ class StreamSource:
     answer_limit: int
     change: Change
     count_held: Callable[[int], Awaitable[int]]
+    has_choices: bool = False
 
 
 class ResponseSteps:
@@ -253,9 +255,7 @@ class CheckedStream:
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
         self._gate = Gate()
-        self._next_block = 0
-        self._open: set[int] = set()
-        self._over = False
+        self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
         self._is_at_end = False
         self._released_characters = 0
@@ -272,7 +272,7 @@ class CheckedStream:
             while (chunk := await self._next(source)) is not None:
                 if released := await self._release(splitter.feed(chunk)):
                     yield released
-                if self._over:
+                if self._shown.is_over:
                     self._note_end()
                     return
             rest = splitter.close()
@@ -287,9 +287,10 @@ class CheckedStream:
             self._on_refusal()
             if refused.stop_text is None:
                 raise
-            events = self._stop_events(refused.stop_text)
-            self._checks.keep_events(0, events)
-            yield frame_of(events)
+            stopped = self._shown.stop_events(refused.stop_text, self.usage)
+            for choice, events in stopped.items():
+                self._checks.keep_events(choice, events)
+            yield frame_of_choices(stopped) if self._source.has_choices else frame_of(stopped[0])
         finally:
             self.ended.set()
 
@@ -410,9 +411,11 @@ class CheckedStream:
         if self._checks.session.awaits_verdict and any(released.values()):
             await self._checks.session.verdict_during()
         if self._checks.translates:
+            if self._source.has_choices:
+                ready = self._shown.ready(released, self._chains, holds_whole=self._checks.holds_whole)
+                return frame_of_choices(ready)
             out = released.get(0, [])
-            for event in out:
-                self._follow(event)
+            self._shown.follow(0, out)
             return frame_of(out)
         if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
             self._gate.note(released)
@@ -450,23 +453,6 @@ class CheckedStream:
             self.characters += len(event.text)
         elif isinstance(event, Usage):
             self.usage = event
-
-    def _follow(self, event: Event) -> None:
-        """Follow the blocks that the client has seen, for an answer that a refusal stops."""
-        if isinstance(event, AnswerEnd):
-            self._over = True
-        elif isinstance(event, BlockEnd):
-            self._open.discard(event.block)
-        elif (block := getattr(event, "block", None)) is not None:
-            self._next_block = max(self._next_block, block + 1)
-            if not isinstance(event, NativeItem):
-                self._open.add(block)
-
-    def _stop_events(self, text: str) -> list[Event]:
-        usage = () if self.usage is None else (self.usage,)
-        block = self._next_block
-        ends = (BlockEnd(one) for one in sorted(self._open))
-        return [*ends, TextDelta(block, text), BlockEnd(block), *usage, STOPPED]
 
 
 def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:

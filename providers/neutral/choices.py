@@ -1,6 +1,7 @@
 """Several choices in one whole answer: split for readers of one choice, and joined again.
 
-Translated streams have one choice: choices arrive interleaved, and no writer handles several.
+A stream that is translated between two APIs has one choice. Where steps change the stream of a client's own API, each
+choice has a writer of its own, whose events get the number of the choice.
 """
 
 import re
@@ -41,6 +42,20 @@ def join_choices(answers: Sequence[bytes], api: Api) -> bytes:
 
 
 _OTHER_CHOICE: Final = re.compile(rb'"index"\s*+:\s*+(?!0[,}\s])')
+
+
+_IDS: Final[Mapping[Api, str]] = {"chat": "id", "gemini": "responseId"}
+
+
+def set_choice(api: Api, event: dict[str, Any], choice: int, id: str | None) -> str | None:
+    """Make ``event``, which a writer of one choice wrote, an event of ``choice`` in the answer ``id``.
+
+    Without ``id``, the event's own is kept. Returns the answer's id."""
+    if listed := event.get(MEMBERS[api]):
+        event[MEMBERS[api]] = [{**one, "index": choice} for one in listed]
+    if (member := _IDS[api]) in event and id is not None:
+        event[member] = id
+    return id or event.get(member)
 
 
 def split_choices(api: str, data: bytes) -> dict[int, bytes]:

@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
-from tests.support.upstreams import JSON, STREAM, Raw, Script, ToolCall, data, fake_upstream
+from tests.support.upstreams import Script, ToolCall, fake_upstream
 from tests.support.wire_clients import body_of, path_of, text_of
 
 CODE: Final = """
@@ -198,51 +198,6 @@ def test_a_broken_step_refuses_or_passes_as_configured(gateway, upstream, api, t
 def test_no_value_of_a_client_or_provider_is_in_the_log(gateway):
     assert exchanges(gateway.log)
     assert "falcon" not in "\n".join(gateway.log)
-
-
-# Several choices
-
-
-def several(gateway, upstream, client: str, *, stream: bool) -> tuple[int, Any]:
-    """Ask for two choices, the second with a word in it."""
-    texts = ("all fine", "it is falcon-77")
-    head = {"id": "c", "created": 1, "model": "m"}
-    whole = [
-        {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        for at, text in enumerate(texts)
-    ]
-    chunks = [
-        data({**head, "object": "chat.completion.chunk", "choices": [{"index": at, "delta": {"content": text}}]})
-        for at, text in enumerate(texts)
-    ]
-    answer = json.dumps({**head, "object": "chat.completion", "choices": whole}).encode()
-    upstream.script(
-        Raw(200, STREAM, (*chunks, b"data: [DONE]\n\n"), "chunked") if stream else Raw(200, JSON, (answer,))
-    )
-    body = {"model": "on-chat", "messages": [{"role": "user", "content": "about falcon-12"}], "n": 2, "stream": stream}
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
-    reply = gateway.request("POST", "/v1/chat/completions", body, headers)
-    return reply.status, reply.json
-
-
-@pytest.mark.parametrize(
-    ("client", "second"), [("mask", "it is [WORD_"), ("mask-window", "it is [WORD_"), ("restore", "it is falcon-77")]
-)
-def test_each_choice_is_masked_and_kept(gateway, upstream, client, second):
-    status, body = several(gateway, upstream, client, stream=False)
-    assert status == 200, body
-    contents = [choice["message"]["content"] for choice in body["choices"]]
-    assert contents[0] == "all fine"
-    assert contents[1].startswith(second)
-    assert len(contents) == 2
-
-
-@pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
-def test_a_stream_of_several_choices_that_steps_change_is_refused_before_it_is_sent(gateway, upstream, client):
-    """No writer of a stream handles several choices; dropping one silently would cost its tokens."""
-    status, body = several(gateway, upstream, client, stream=True)
-    assert (status, body["error"]["param"]) == (400, "n"), body
-    assert upstream.seen == []
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,0 +1,80 @@
+"""The choices of a checked stream that the client has seen so far."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from gateway.steps.verdicts import STOPPED
+from streams.events import AnswerEnd, BlockEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
+
+
+class ShownChoices:
+    """The released events of a stream, one list a choice. Most streams have one choice, number 0."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        """True once the client has the end of all choices."""
+        self._blocks: dict[int, _ShownBlocks] = {}
+        self._waiting: dict[int, list[Event]] = {}
+
+    def follow(self, choice: int, events: Sequence[Event]) -> None:
+        """Note ``events``, which the client gets."""
+        if (blocks := self._blocks.get(choice)) is None:
+            blocks = self._blocks[choice] = _ShownBlocks()
+        for event in events:
+            if isinstance(event, AnswerEnd):
+                self.is_over = True
+            else:
+                blocks.follow(event)
+
+    def ready(
+        self, released: Mapping[int, Sequence[Event]], choices: Collection[int], *, holds_whole: bool
+    ) -> Mapping[int, Sequence[Event]]:
+        """Return the events of each choice that the client gets now. The ends of all ``choices`` come together.
+
+        ``holds_whole``: nothing is released before the last verdict, and a failure discards it."""
+        for choice, events in released.items():
+            self._waiting.setdefault(choice, []).extend(events)
+        has_ended = all(_is_end(self._waiting.get(choice)) for choice in choices)
+        failures = [event for events in released.values() for event in events if isinstance(event, ErrorInfo)]
+        if failures and holds_whole:
+            return {0: failures[:1]}
+        if holds_whole and not has_ended:
+            return {}
+        ready = {
+            choice: events if has_ended or not _is_end(events) else events[:-1]
+            for choice, events in self._waiting.items()
+        }
+        self._waiting = {} if has_ended else {at: one[-1:] for at, one in self._waiting.items() if _is_end(one)}
+        for choice, events in ready.items():
+            self.follow(choice, events)
+        return ready
+
+    def stop_events(self, text: str, usage: Usage | None) -> dict[int, list[Event]]:
+        """Return the events that end each choice after a refusal. The first choice gets ``text``."""
+        counted = () if usage is None else (usage,)
+        blocks = self._blocks or {0: _ShownBlocks()}
+        first = min(blocks)
+        stopped: dict[int, list[Event]] = {}
+        for choice, shown in blocks.items():
+            text_events = (TextDelta(shown.next, text), BlockEnd(shown.next)) if choice == first else ()
+            stopped[choice] = [*map(BlockEnd, sorted(shown.open)), *text_events, *counted, STOPPED]
+        return stopped
+
+
+class _ShownBlocks:
+    """The blocks of one choice: those without an end, and the number of the next one."""
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.open: set[int] = set()
+
+    def follow(self, event: Event) -> None:
+        if isinstance(event, BlockEnd):
+            self.open.discard(event.block)
+        elif (block := getattr(event, "block", None)) is not None:
+            self.next = max(self.next, block + 1)
+            if not isinstance(event, NativeItem):
+                self.open.add(block)
+
+
+def _is_end(events: Sequence[Event] | None) -> bool:
+    return events is not None and isinstance(next(reversed(events), None), AnswerEnd)

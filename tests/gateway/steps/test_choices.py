@@ -1,0 +1,229 @@
+"""Steps on responses with several choices: each choice is a text of its own, and a stream of them stays one stream."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, free_port, provider
+from tests.support.upstreams import JSON, STREAM, Raw, data, fake_upstream
+
+CODE: Final = """
+import re
+from trigate.steps import Finding
+
+WORD = re.compile(r"falcon-\\d+")
+
+async def words(check):
+    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+"""
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "mask": {"action": "mask"},
+    "mask-window": {"action": "mask", "hold": 20},
+    "restore": {"action": "mask", "at": ["request"], "restore": True},
+    "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
+    "stop-window": {"action": "refuse", "hold": 9, "refusal": {"as": "stop", "message": "Not here."}},
+    "refuse": {"action": {"word": "refuse", "other": "mask"}},
+}
+TEXTS: Final = ("all is fine, and all stays fine until the end", "it is falcon-77, and the rest is fine again")
+MASKED: Final = re.compile(r"it is \[WORD_[0-9a-f]{10}\], and the rest is fine again")
+HEAD: Final = {"id": "c-1", "created": 1, "model": "m", "object": "chat.completion.chunk"}
+USAGE: Final = {"prompt_tokens": 5, "completion_tokens": 31, "total_tokens": 36}
+GEMINI_USAGE: Final = {"promptTokenCount": 5, "candidatesTokenCount": 31, "totalTokenCount": 36}
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps")
+    (folder / "steps.py").write_text(CODE)
+    port = free_port()
+    entries = [
+        provider("openai/on-chat", upstream.url + "/v1", ["chat"]),
+        provider("gemini/on-gemini", upstream.url + "/v1beta"),
+    ]
+    steps = [
+        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
+    ]
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    key = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, signing_key=key)))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def split(text: str, size: int) -> list[str]:
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def chat_stream(texts: Sequence[str], size: int, *, counts: bool = True) -> Raw:
+    """Return a stream of interleaved choices whose pieces have ``size`` characters."""
+    pieces = [split(text, size) for text in texts]
+    events = [
+        data({**HEAD, "choices": [{"index": choice, "delta": {"content": one[at]}, "finish_reason": None}]})
+        for at in range(max(map(len, pieces)))
+        for choice, one in enumerate(pieces)
+        if at < len(one)
+    ]
+    ends = [
+        data({**HEAD, "choices": [{"index": choice, "delta": {}, "finish_reason": "stop"}]})
+        for choice in range(len(texts))
+    ]
+    usage = [data({**HEAD, "choices": [], "usage": USAGE})] if counts else []
+    return Raw(200, STREAM, (*events, *ends, *usage, b"data: [DONE]\n\n"), "chunked")
+
+
+def gemini_stream(texts: Sequence[str], size: int) -> Raw:
+    pieces = [split(text, size) for text in texts]
+    events = []
+    for at in range(max(map(len, pieces))):
+        listed = [
+            {"index": choice, "content": {"role": "model", "parts": [{"text": one[at]}]},
+             **({"finishReason": "STOP"} if at == len(one) - 1 else {})}
+            for choice, one in enumerate(pieces) if at < len(one)
+        ]  # fmt: skip
+        events.append(
+            data({"candidates": listed, "usageMetadata": GEMINI_USAGE, "responseId": "r", "modelVersion": "m"})
+        )
+    return Raw(200, STREAM, tuple(events), "chunked")
+
+
+def ask_chat(gateway, client: str, *, stream: bool, **more: Any) -> Any:
+    body = {"model": "on-chat", "messages": [{"role": "user", "content": "about falcon-12"}], "n": 2, "stream": stream}
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
+    return gateway.request("POST", "/v1/chat/completions", {**body, **more}, headers)
+
+
+def ask_gemini(gateway, client: str, query: str = "?alt=sse") -> Any:
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"candidateCount": 2}}
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
+    return gateway.request("POST", f"/v1beta/models/on-gemini:streamGenerateContent{query}", body, headers)
+
+
+def events_in(body: bytes) -> list[Any]:
+    return [json.loads(line[6:]) for line in body.split(b"\n") if line.startswith(b"data: {")]
+
+
+def texts_of(events: Sequence[Any]) -> dict[int, str]:
+    """Return the text of each choice of a Chat stream."""
+    found: dict[int, str] = {}
+    for choice in (one for event in events for one in event["choices"]):
+        found[choice["index"]] = found.get(choice["index"], "") + (choice["delta"].get("content") or "")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("client", "second"), [("mask", "it is [WORD_"), ("mask-window", "it is [WORD_"), ("restore", "it is falcon-77")]
+)
+def test_each_choice_of_a_complete_response_is_masked_and_kept(gateway, upstream, client, second):
+    whole = [
+        {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for at, text in enumerate(TEXTS)
+    ]
+    upstream.script(Raw(200, JSON, (json.dumps({**HEAD, "object": "chat.completion", "choices": whole}).encode(),)))
+    reply = ask_chat(gateway, client, stream=False)
+    assert reply.status == 200, reply.body
+    first, other = (choice["message"]["content"] for choice in reply.json["choices"])
+    assert first == TEXTS[0]
+    assert other.startswith(second)
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
+def test_each_choice_of_a_stream_is_masked_and_the_stream_ends_once(gateway, upstream, client, size):
+    upstream.script(chat_stream(TEXTS, size))
+    reply = ask_chat(gateway, client, stream=True, stream_options={"include_usage": True})
+    assert reply.status == 200, reply.body
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+    assert reply.body.count(b"[DONE]") == 1
+    events = events_in(reply.body)
+    texts = texts_of(events)
+    assert texts[0] == TEXTS[0]
+    assert texts[1] == TEXTS[1] if client == "restore" else MASKED.fullmatch(texts[1])
+    assert {event["id"] for event in events} == {events[0]["id"]}
+    finished = [(one["index"], one["finish_reason"]) for event in events for one in event["choices"]]
+    assert sorted(one for one in finished if one[1]) == [(0, "stop"), (1, "stop")]
+    (counted,) = [event["usage"] for event in events if event.get("usage")]
+    assert (counted["prompt_tokens"], counted["completion_tokens"]) == (5, 31)
+    assert "usage" in events[-1]
+
+
+def test_the_usage_of_all_choices_is_estimated_if_the_provider_sends_none(gateway, upstream):
+    upstream.script(chat_stream(TEXTS, 10, counts=False))
+    reply = ask_chat(gateway, "restore", stream=True, stream_options={"include_usage": True})
+    usage = events_in(reply.body)[-1]["usage"]
+    assert usage["completion_tokens"] == -(-sum(map(len, TEXTS)) // 4)
+
+
+def test_text_that_looks_like_an_index_stays_unchanged(gateway, upstream):
+    text = 'write {"index":0,"delta":1} and "choices":[{"index":0}] here'
+    upstream.script(chat_stream(("a", text), 7))
+    reply = ask_chat(gateway, "mask", stream=True)
+    assert texts_of(events_in(reply.body)) == {0: "a", 1: text}
+
+
+@pytest.mark.parametrize("size", [3, 100])
+def test_a_refusal_in_the_second_choice_precedes_all_text(gateway, upstream, size):
+    upstream.script(chat_stream(TEXTS, size))
+    reply = ask_chat(gateway, "refuse", stream=True, messages=[{"role": "user", "content": "hi"}])
+    assert (reply.status, reply.json["error"]["code"]) == (400, "content_filter")
+
+
+@pytest.mark.parametrize("client", ["stop", "stop-window"])
+def test_a_stop_ends_every_choice_that_the_client_has_seen(gateway, upstream, client):
+    upstream.script(chat_stream(TEXTS[::-1], 3))
+    reply = ask_chat(gateway, client, stream=True, messages=[{"role": "user", "content": "hi"}])
+    assert reply.status == 200, reply.body
+    assert b"falcon" not in reply.body
+    events = events_in(reply.body)
+    ends = {one["index"]: one["finish_reason"] for event in events for one in event["choices"] if one["finish_reason"]}
+    assert set(ends) == set(texts_of(events))
+    assert set(ends.values()) == {"content_filter"}
+    assert texts_of(events)[0].endswith("Not here.")
+    assert reply.body.count(b"Not here.") == 1
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_failure_between_the_choices_is_one_error_event(gateway, upstream):
+    pieces = chat_stream(("fine " * 50_000, TEXTS[1]), 500).pieces
+    failure = data({"error": {"message": "overloaded", "type": "server_error"}})
+    upstream.script(Raw(200, STREAM, (*pieces[:400], failure), "chunked"))
+    reply = ask_chat(gateway, "mask-window", stream=True)
+    assert reply.status == 200
+    assert reply.body.count(b'"error"') == 1
+    assert b"[DONE]" not in reply.body
+    assert b"falcon" not in reply.body
+
+
+@pytest.mark.parametrize("size", [1, 9, 100])
+@pytest.mark.parametrize("client", ["mask", "mask-window"])
+def test_each_candidate_of_a_gemini_stream_is_masked(gateway, upstream, client, size):
+    upstream.script(gemini_stream(TEXTS, size))
+    reply = ask_gemini(gateway, client)
+    assert reply.status == 200, reply.body
+    found: dict[int, str] = {}
+    ends = []
+    for event in events_in(reply.body.replace(b"\r", b"")):
+        for one in event["candidates"]:
+            found[one["index"]] = found.get(one["index"], "") + "".join(p["text"] for p in one["content"]["parts"])
+            ends += [(one["index"], one["finishReason"])] if "finishReason" in one else []
+    assert found[0] == TEXTS[0]
+    assert MASKED.fullmatch(found[1])
+    assert ends == [(0, "STOP"), (1, "STOP")]
+
+
+def test_the_candidates_are_one_array_for_a_client_without_events(gateway, upstream):
+    upstream.script(gemini_stream(TEXTS, 9))
+    reply = ask_gemini(gateway, "mask", "")
+    assert {one["index"] for event in reply.json for one in event["candidates"]} == {0, 1}
+    assert b"falcon" not in reply.body
