@@ -8,14 +8,15 @@ from typing import Final
 
 import trio
 
-from gateway.stores.store import Node, Store, Unavailable
+from gateway.stores.store import Changed, Node, Store, Unavailable
 
 log = logging.getLogger("trigate.steps")
 
 _OWNER: Final = "trigate: masks"
 _ID: Final = "mask-key"
-SETTLING: Final = 0.1
-"""Seconds after which another worker that starts at the same time has stored its key, too: the last one applies."""
+_TURN: Final = "mask-key-turn"
+MOST_TRIES: Final = 100
+"""The most attempts to store a key while other workers store theirs."""
 
 REFRESH: Final = 60.0
 """Seconds between two writes of the key, because a store removes old data."""
@@ -27,27 +28,33 @@ def derived_mask_key(signing_keys: Sequence[bytes]) -> bytes:
 
 
 async def stored_mask_key(store: Store) -> bytes:
-    """Return the key in ``store``, which is a new one at first. Raises ``Unavailable``."""
-    node = await store.get(_OWNER, _ID)
-    if node is not None:
-        return node.body
-    await _write(store, secrets.token_bytes(32))
-    await trio.sleep(SETTLING)
-    node = await store.get(_OWNER, _ID)
-    if node is None:
-        raise Unavailable("the state storage removes new data immediately")
-    return node.body
+    """Return the key in ``store``, which is a new one at first. Raises ``Unavailable``.
+
+    Workers that start together get the same key: the turn changes with each new key, so a write that expects an older
+    turn fails."""
+    for _ in range(MOST_TRIES):
+        turn = await store.get(_OWNER, _TURN)
+        if (node := await store.get(_OWNER, _ID)) is not None:
+            return node.body
+        key, next_turn = secrets.token_bytes(32), Node(_TURN, _OWNER, "turn", secrets.token_bytes(16))
+        try:
+            await store.put([next_turn] if turn is None else [_key_node(key), next_turn], turn)
+        except Changed:
+            continue
+        if turn is not None:
+            return key
+    raise Unavailable("the state storage removes new data immediately")
 
 
 async def keep_mask_key(store: Store, key: bytes) -> None:
     """Postpone the expiry of ``key`` in ``store`` again and again, until cancelled."""
     while True:
         try:
-            await _write(store, key)
+            await store.put([_key_node(key)])
         except Unavailable as error:
             log.warning("the key of masks could not be stored: %s", error)
         await trio.sleep(REFRESH)
 
 
-async def _write(store: Store, key: bytes) -> None:
-    await store.put([Node(_ID, _OWNER, "key", key)])
+def _key_node(key: bytes) -> Node:
+    return Node(_ID, _OWNER, "key", key)

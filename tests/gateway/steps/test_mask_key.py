@@ -1,6 +1,9 @@
 """Equal values have equal masks after restarts and reloads, and in every worker."""
 
+import random
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -8,6 +11,7 @@ import trio
 from gateway.steps.loading import load_steps
 from gateway.steps.mask_key import stored_mask_key
 from gateway.stores.memory import MemoryStore
+from gateway.stores.store import Node
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import eventually, free_port, request, running
 from tests.support.step_files import HEAD, step_config
@@ -42,16 +46,37 @@ async def test_without_one_it_is_kept_in_the_state_storage(tmp_path, autojump_cl
     assert len(keys) == 1
 
 
-async def test_workers_that_start_together_agree(autojump_clock):
-    store, keys = MemoryStore(3600, 2**20), set()
+class SlowStore:
+    """A worker's connection to ``store``, whose calls take up to a second before and after the store acts."""
 
-    async def start() -> None:
-        keys.add(await stored_mask_key(store))
+    def __init__(self, store: Any, seed: int) -> None:
+        self._store = store
+        self._random = random.Random(seed)
+
+    async def get(self, owner: str, id: str) -> Node | None:
+        await trio.sleep(self._random.random())
+        node = await self._store.get(owner, id)
+        await trio.sleep(self._random.random())
+        return node
+
+    async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
+        await trio.sleep(self._random.random())
+        await self._store.put(nodes, expect)
+        await trio.sleep(self._random.random())
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_workers_that_start_together_agree_however_slow_their_storage_is(autojump_clock, seed):
+    store, keys = MemoryStore(3600, 2**20), list[bytes]()
+
+    async def start(number: int) -> None:
+        keys.append(await stored_mask_key(SlowStore(store, seed * 100 + number)))  # type: ignore[arg-type]
 
     async with trio.open_nursery() as nursery:
-        for _ in range(5):
-            nursery.start_soon(start)
-    assert len(keys) == 1
+        for number in range(5):
+            nursery.start_soon(start, number)
+    assert len(keys) == 5
+    assert set(keys) == {await stored_mask_key(store)}
 
 
 async def test_a_reload_keeps_the_key(tmp_path):
