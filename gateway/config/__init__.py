@@ -2,10 +2,11 @@
 
 - ``settings``: the root. ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``,
   ``price_table``, ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``cached_answers``, ``counters``,
-  ``state_storage``, ``collector``, ``steps``: the keys of a topic, with name, type, default and meaning. Their
-  values are of ``kinds``, ``amounts`` and ``zones``.
+  ``state_storage``, ``collector``, ``steps``, ``issuers``: the keys of a topic, with name, type, default and
+  meaning. Their values are of ``kinds``, ``amounts`` and ``zones``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
-  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``caching``, ``step_checks``.
+  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``caching``, ``step_checks``,
+  ``issuer_checks``.
   ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;
   ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.

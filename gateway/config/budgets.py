@@ -36,6 +36,22 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
     return tuple(budgets.values())
 
 
+def check_raises(
+    budgets: Sequence[SpendingBudget], raise_to: Sequence[SpendingBudget], path: Path, findings: Findings
+) -> None:
+    """Report amounts of ``raise_to`` that raise none of a holder's ``budgets``."""
+    own = {(budget.currency, budget.period): budget for budget in budgets if not isinstance(budget, Unresolved)}
+    for i, most in enumerate(raise_to):
+        if isinstance(most, Unresolved):
+            continue
+        place = (*path, "raise_to", i)
+        budget = own.get((most.currency, most.period))
+        if budget is None:
+            findings.no_effect(place, f"`budgets` has no amount for the period of {most.text}")
+        elif most.most < budget.most:
+            findings.wrong(place, f"{most.text} is less than the budget of {budget.text}", "set a higher amount")
+
+
 def doubtful_budgets(config: Config) -> Iterator[str]:
     """Yield a warning about budgets of a day or longer that a restart resets."""
     if config.counters.type != "memory":
@@ -68,9 +84,10 @@ def _is_reset_by_restart(budget: SpendingBudget, kept: float) -> bool:
 def _budgets_with_holders(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
     """Yield each budget with the name of its holder, a group's once."""
     yield from (("everybody", budget) for budget in config.budgets)
-    groups = {key.group.name: key.group for key in config.client_keys if key.group is not None}
+    clients = (*config.client_keys, *config.rule_clients)
+    groups = {key.group.name: key.group for key in clients if key.group is not None}
     holders: tuple[ClientKey | ClientGroup | ModelEntry, ...] = (
-        *config.client_keys,
+        *clients,
         *groups.values(),
         *config.entries,
     )

@@ -10,6 +10,7 @@ from gateway.config.aliases import Route
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
+from gateway.config.issuers import TrustedIssuer
 from gateway.config.urls import crosses_in_clear
 
 _ON_DISK: Final = AnswerCacheSettings(max_bytes=2**30)
@@ -24,6 +25,7 @@ def build_answer_cache(
     cache: AnswerCacheSettings,
     aliases: Mapping[str, Route],
     clients: Sequence[ClientKey | None],
+    issuers: Sequence[TrustedIssuer | None],
     findings: Findings,
 ) -> AnswerCacheSettings:
     """Return the settings with their type's defaults, and report errors in them and in their uses."""
@@ -42,7 +44,7 @@ def build_answer_cache(
                 "cache: the connection to Redis on another machine has no TLS: write rediss:// if the server supports "
                 "it"
             )
-    uses = tuple(_cache_settings(aliases, clients))
+    uses = (*_cache_settings(aliases, clients), *_cache_settings_of_rules(issuers))
     for place, use in uses:
         if use.ttl > cache.max_ttl:
             advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
@@ -64,6 +66,14 @@ def _cache_settings(
     for number, client in enumerate(clients):
         if client is not None and isinstance(client.cache, CacheUse):
             yield ("client_keys", number, "cache"), client.cache
+
+
+def _cache_settings_of_rules(issuers: Sequence[TrustedIssuer | None]) -> Iterator[tuple[document.Path, CacheUse]]:
+    """Yield the cache settings in rules with their paths."""
+    for number, issuer in enumerate(issuers):
+        for i, rule in enumerate(() if issuer is None else issuer.admit):
+            if rule is not None and isinstance(rule.cache, CacheUse):
+                yield ("issuers", number, "admit", i, "cache"), rule.cache
 
 
 def _is_redis_address(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, Final
 
 import attrs
@@ -10,6 +11,7 @@ from configfile.keys import KEY, Key, keys_of
 from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
 from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.issuers import TrustedIssuer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
@@ -49,6 +51,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_changes_by_name("route", old.routes, new.routes, _route_differences),
         *_changes_by_name("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_differences),
         *_changes_by_name("client group", _groups(old), _groups(new), _member_differences),
+        *_changes_by_name("issuer", _by_name(old.issuers), _by_name(new.issuers), _issuer_differences),
         *_step_changes(old, new),
         *_authenticator_changes(old, new),
         *_default_changes(old, new),
@@ -125,9 +128,23 @@ def _entry_differences(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 def _client_differences(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _key_differences(_expiries(old), _expiries(new))
     yield from _member_differences(old, new, without=("name", "keys", "group", "source"))
-    before, after = (None if key.group is None else key.group.name for key in (old, new))
+    yield from _group_differences(*(None if key.group is None else key.group.name for key in (old, new)))
+
+
+def _group_differences(before: str | None, after: str | None) -> Iterator[str]:
     if before != after:
         yield f"group {spelled_value('', before)} → {spelled_value('', after)}"
+
+
+def _issuer_differences(old: TrustedIssuer, new: TrustedIssuer) -> Iterator[str]:
+    yield from _member_differences(old, new, without=("name", "admit"))
+    for i, (before, after) in enumerate(zip_longest(old.admit, new.admit)):
+        if before is None or after is None:
+            yield f"admit[{i}] {'added' if before is None else 'removed'}"
+        else:
+            group = _group_differences(before.group_name, after.group_name)
+            members = _member_differences(before, after, without=("client",))
+            yield from (f"admit[{i}].{text}" for text in (*group, *members))
 
 
 def _step_changes(old: Config, new: Config) -> Iterator[Change]:

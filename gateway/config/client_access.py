@@ -1,6 +1,6 @@
 """The models that clients may use, the entries that may serve them, and client groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import attrs
@@ -8,10 +8,11 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
-from gateway.config.budgets import build_budgets
+from gateway.config.budgets import build_budgets, check_raises
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
+from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.ratelimits import build_ratelimits
@@ -67,14 +68,24 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
         ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
         budgets = build_budgets(item.budgets, path, findings)
         request = build_members(item.request, (*path, "request"), findings)
+        check_raises(budgets, item.raise_to, path, findings)
         groups.setdefault(item.name, attrs.evolve(item, ratelimits=ratelimits, budgets=budgets, request=request))
-    members = {item.group_name for item in config.client_keys if item is not None}
+    members = {item.group_name for item in (*config.client_keys, *_rules(config)) if item is not None}
     for name in () if config.stored_keys != "off" else groups.keys() - members:
         findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
     return groups
 
 
-def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings) -> ClientGroup | None:
+def _rules(config: Config) -> Iterator[AdmitRule | None]:
+    """Yield the rules of all issuers, ``None`` for unreadable ones."""
+    issuers: Sequence[TrustedIssuer | None] = config.issuers
+    for issuer in issuers:
+        yield from () if issuer is None else issuer.admit
+
+
+def group_of(
+    item: ClientKey | AdmitRule, path: Path, groups: Mapping[str, ClientGroup], findings: Findings
+) -> ClientGroup | None:
     """Return the group that ``item`` names, and report an unknown one."""
     if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
@@ -87,11 +98,17 @@ def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], fin
 
 
 def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, findings: Findings) -> None:
-    """Report errors in its models and entries."""
-    _check_models(item.models, (*path, "models"), names, findings)
+    """Report errors in its models and entries. Only a client may have an empty list of models, which allows none."""
+    _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
     if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
+
+
+def check_role(client: ClientKey, path: Path, findings: Findings) -> None:
+    """Report a lead of no group."""
+    if client.role == "lead" and client.group_name is None:
+        findings.wrong((*path, "role"), "a lead needs a group", "add `group`, with the name of one of client_groups")
 
 
 def check_permitted_entries(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
@@ -121,8 +138,10 @@ def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entri
             findings.wrong((*path, i), found, advice, nearest(pattern, names))
 
 
-def _check_models(models: tuple[str, ...] | None, path: Path, names: AccessNames, findings: Findings) -> None:
-    if models == ():
+def _check_models(
+    models: tuple[str, ...] | None, path: Path, names: AccessNames, findings: Findings, *, may_be_empty: bool
+) -> None:
+    if models == () and not may_be_empty:
         findings.wrong(path, "the list is empty", "list at least one model, or remove it to allow all")
     for i, model in enumerate(models or ()):
         try:

@@ -8,8 +8,8 @@ import attrs
 
 from configfile.document import Path
 from configfile.wording import spell_time
-from gateway.config.budgets import build_budgets
-from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, group_of
+from gateway.config.budgets import build_budgets, check_raises
+from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, check_role, group_of
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
@@ -70,11 +70,14 @@ def build_client(
         key=None,
         sha256=None,
         keys=keys,
+        models=() if item.models is None and item.role != "user" else item.models,
         group=group,
         ratelimits=build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings),
         budgets=build_budgets(item.budgets, path, findings),
         request=build_members(item.request, (*path, "request"), findings),
     )
+    check_role(client, path, findings)
+    check_raises(client.budgets, client.raise_to, path, findings)
     check_permitted_entries(client, path, names.entries, findings)
     return client
 

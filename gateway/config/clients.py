@@ -15,7 +15,10 @@ from gateway.config.kinds import CertificateName, Digest, Timestamp
 from gateway.config.limits import ClientLimits
 from gateway.config.request_members import RequestMembers
 
-KeySource: TypeAlias = Literal["file", "state storage"]
+KeySource: TypeAlias = Literal["file", "state storage", "rule"]
+"""Where a client is declared; the clients of a ``rule`` are people that an issuer names."""
+
+Role: TypeAlias = Literal["user", "lead", "auditor", "admin"]
 
 
 def _key_digest(key: "AcceptedKey") -> bytes:
@@ -63,6 +66,7 @@ class ClientGroup:
     budgets: tuple[Budget, ...] = setting(
         "As a client's `budgets`, for all clients of the group together.", (), shown="none"
     )
+    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for the group's own `budgets`.", (), shown="none")
     request: RequestMembers | None = setting(
         "As a client's `request`, for all clients of the group. See [request](#request).",
         None,
@@ -124,10 +128,9 @@ class ClientKey:
         "The models that it may use: names, `provider/model id`s or aliases of this file. A wildcard's name "
         "(`groq/*`) allows all of its models. Other models get 403 and are not in its `GET /v1/models`. The check "
         "includes every model that a request lists (`models`, `fallbacks`, a tool's `model`, …). An alias does not "
-        "allow other names of its model.",
+        "allow other names of its model. `[]` allows none.",
         None,
-        shown="all",
-        shape={"minItems": 1},
+        shown="all; with a `role`, none",
         absent="all",
     )
     group_name: str | None = setting(
@@ -160,6 +163,17 @@ class ClientKey:
         "[budgets](#budgets).",
         (),
         shown="none",
+    )
+    raise_to: tuple[Budget, ...] = setting(
+        "The highest amounts to which a raise may lift its `budgets` for a time, such as `[60 usd/day]`. See "
+        "[raises](people.md#raises).",
+        (),
+        shown="none: no raise",
+    )
+    role: Role = setting(
+        "Its rights over other clients through `/admin/v1` and `/ui`: `user` none, `lead` those in its group, "
+        "`auditor` to read everything, `admin` all. See [roles](people.md#roles).",
+        "user",
     )
     passthrough: tuple[str, ...] = setting(
         "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any characters.",

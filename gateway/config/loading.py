@@ -31,6 +31,7 @@ from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognise_gateway
 from gateway.config.found_file import check_found
+from gateway.config.issuers import TrustedIssuer
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
@@ -227,6 +228,8 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
     )
     _check_stored_keys(made, findings)
+    if config.issuers or "issuers" in findings.given(()):
+        made = attrs.evolve(made, issuers=_build_issuers(made, names, findings))
     rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
     made = attrs.evolve(
         made,
@@ -240,7 +243,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     check_counters(config.counters, findings)
     made = attrs.evolve(
         made,
-        cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, findings),
+        cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, config.issuers, findings),
         steps=_build_steps(config, names, findings) if config.steps else (),
         tracing=collector(config.tracing, findings),
     )
@@ -250,6 +253,12 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         warnings=tuple(dict.fromkeys(findings.warnings)),
         notes=tuple(dict.fromkeys(findings.notes)),
     ), entries
+
+
+def _build_issuers(config: Config, names: AccessNames, findings: Findings) -> tuple[TrustedIssuer, ...]:
+    from gateway.config.issuer_checks import build_issuers
+
+    return build_issuers(config, config.client_keys, names, findings)
 
 
 def _build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:

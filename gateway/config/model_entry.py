@@ -246,6 +246,12 @@ class ModelEntry:
         compared=False,
         name="price",
     )
+    billed_as: str | None = setting(
+        "The project, workspace or key id under which the provider's invoice lists its requests. `trigate reconcile` "
+        "compares by it.",
+        None,
+        shown="none",
+    )
 
     provider: Provider = UNKNOWN_PROVIDER
     model: str = ""

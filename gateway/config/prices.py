@@ -61,9 +61,10 @@ def uncounted(config: Config) -> Iterator[str]:
 
 
 def _has_money_budget(config: Config) -> bool:
-    groups = [key.group for key in config.client_keys if key.group is not None]
+    clients = (*config.client_keys, *config.rule_clients)
+    groups = [key.group for key in clients if key.group is not None]
     holders: list[Config | ModelEntry | ClientKey | ClientGroup] = [
-        config, *config.entries, *config.client_keys, *groups,
+        config, *config.entries, *clients, *groups,
     ]  # fmt: skip
     return any(map(_dollar_budgets, holders))
 
@@ -91,11 +92,12 @@ def _models_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
     for entry in config.entries:
         for text in _dollar_budgets(entry):
             yield from ((f"model_providers.{entry.name}", text, one) for one in all_found if one.entry is entry)
-    for client in config.client_keys:
+    for client in (*config.client_keys, *config.rule_clients):
         mine = [found for name in _requestable_names(client, every) for found in _resolve_or_empty(names, name)]
         within = [one for one in mine if all(matches_one(one.entry.name, wall) for wall in client.walls)]
         for text in _dollar_budgets(client):
-            yield from ((f"client_keys.{client.name}", text, one) for one in within)
+            where = "issuers" if client.source == "rule" else "client_keys"
+            yield from ((f"{where}.{client.name}", text, one) for one in within)
         if (group := client.group) is not None:
             for text in _dollar_budgets(group):
                 yield from ((f"client_groups.{group.name}", text, one) for one in within)

@@ -48,6 +48,7 @@ def secrets_in(config: Config) -> Secrets:
         if address:
             found += [address, urlsplit(address).password or ""]
     found += [text for step in config.steps for text in step.secrets]
+    found += [text for issuer in config.issuers for text in issuer.secrets]
     return tuple(dict.fromkeys(filter(None, found)))
 
 

@@ -21,6 +21,7 @@ from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.collector import MetricsAccess, TracingSettings
 from gateway.config.counters import CounterSettings
+from gateway.config.issuers import SessionSettings, TrustedIssuer
 from gateway.config.kinds import (
     BY_NAME,
     OUTSIDE,
@@ -97,6 +98,10 @@ ClientKeys: TypeAlias = Annotated[
 ClientGroups: TypeAlias = Annotated[
     tuple[ClientGroup, ...],
     Kind("list", pick=lambda _: tuple[ClientGroup | None, ...], parts=(tuple[ClientGroup, ...],)),
+]
+Issuers: TypeAlias = Annotated[
+    tuple[TrustedIssuer, ...],
+    Kind("list", pick=lambda _: tuple[TrustedIssuer | None, ...], parts=(tuple[TrustedIssuer, ...],)),
 ]
 Steps: TypeAlias = Annotated[
     tuple[StepSettings, ...],
@@ -231,6 +236,28 @@ class Config:
     )
     client_groups: ClientGroups = setting(
         "Settings that several clients share. See [client_groups](#client_groups).", (), shown="none", compared=False
+    )
+    issuers: Issuers = setting(
+        "The [issuers](people.md) whose tokens admit people: identity providers, clusters and CI services. Every "
+        "request then needs a key or token. See [issuers](#issuers).",
+        (),
+        shown="none",
+        shape={"minItems": 1},
+        compared=False,
+    )
+    sessions: SessionSettings = setting(
+        "The lifetimes of [sessions](people.md). See [sessions](#sessions).", SessionSettings()
+    )
+    limit_message: str | None = setting(
+        "Text after the message of an exhausted budget, such as the address of a form. Only sessions on Messages get "
+        "it.",
+        None,
+        shown="none",
+    )
+    claude_code: Mapping[str, Any] | None = setting(
+        "The [managed settings](people.md) that Claude Code receives after `/login`. Rules add theirs.",
+        None,
+        shown="none",
     )
     steps: Steps = setting(
         "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order. See "
@@ -430,7 +457,13 @@ class Config:
     @property
     def asks_for_key(self) -> bool:
         """Whether every client needs a key, even if none exists yet."""
-        return bool(self.client_keys) or self.stored_keys != "off"
+        return bool(self.client_keys) or self.stored_keys != "off" or bool(self.issuers)
+
+    @property
+    def rule_clients(self) -> tuple[ClientKey, ...]:
+        """The client of each rule of an issuer, from which each person's is made."""
+        rules = (rule for issuer in self.issuers for rule in issuer.admit)
+        return tuple(rule.client for rule in rules if rule.client is not None)
 
     @property
     def exposed(self) -> tuple[Listener, ...]:

@@ -2,6 +2,7 @@
 
 The kinds of steps are in ``gateway.steps.kinds``, which depends on this package; so it is looked up by its name."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final, get_args
@@ -215,6 +216,7 @@ def _check_item(item: StepSettings, path: Path, findings: Findings) -> None:
 def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessNames, findings: Findings) -> None:
     """Report patterns that nothing can match: a misspelled name would leave requests unchecked."""
     clients = [client.name for client in config.client_keys if client is not None]
+    people = tuple(f"{issuer.name}:" for issuer in config.issuers if issuer is not None)
     entries = [entry.name for entry in names.entries.made]
     known: dict[str, tuple[Collection[str], str, bool]] = {
         "clients": (clients, "client_keys", config.stored_keys == "off"),
@@ -224,6 +226,8 @@ def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessName
     }
     for key, (of, where, complete) in known.items():
         for i, pattern in _listed_patterns(scope, key, path, findings):
+            if key == "clients" and people and _may_match_people(pattern, people):
+                continue
             if complete and not any(matches_one(name, (pattern,)) for name in of) and pattern != "*":
                 found = f"no name in {where} matches {describe(pattern)}"
                 findings.wrong((*path, key, i), found, f"use a name of {where}", nearest(pattern, of))
@@ -231,6 +235,12 @@ def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessName
         if names.entries.complete and not _is_model(pattern, names):
             found = f"{describe(pattern)} is not a configured model"
             findings.wrong((*path, "models", i), found, "use a name of model_providers or model_aliases")
+
+
+def _may_match_people(pattern: str, prefixes: tuple[str, ...]) -> bool:
+    """Return whether ``pattern`` may match a name that begins with one of ``prefixes``."""
+    head = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return pattern.startswith(prefixes) or (head != pattern and any(one.startswith(head) for one in prefixes))
 
 
 def _listed_patterns(scope: StepScope, key: str, path: Path, findings: Findings) -> Iterator[tuple[int, str]]:

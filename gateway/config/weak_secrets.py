@@ -28,7 +28,10 @@ _SECRETS: Final = frozenset(
         "client_secret",
     )
 )
-_HOLDERS: Final = ("model_providers", "llm_providers", "providers", "client_keys", "keys", "state_storage", "sign_in")
+_HOLDERS: Final = (
+    "model_providers", "llm_providers", "providers", "client_keys", "keys", "state_storage", "sign_in", "issuers",
+    "login", "introspection",
+)  # fmt: skip
 
 
 def weak(config: Config) -> Iterator[str]:

@@ -1,0 +1,265 @@
+"""Checks of ``issuers``, and the client of each rule. Imported only for a configuration with issuers."""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.wording import describe
+from gateway.config.budgets import build_budgets, check_raises
+from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, check_role, group_of
+from gateway.config.clients import ClientKey
+from gateway.config.findings import Findings
+from gateway.config.issuers import AdmitRule, TrustedIssuer
+from gateway.config.ratelimits import build_ratelimits
+from gateway.config.settings import Config
+from gateway.config.state_storage import KEEPING_KEYS
+from gateway.config.urls import is_loopback
+
+_LIBRARY: Final = "jwt"
+
+_GROUP: Final = "group"
+"""The word before a group's name where a client's name is also permitted."""
+
+_NO_ISSUER_HEADERS: Final = ("cookie", "host", "x-api-key", "x-goog-api-key", "x-trigate-key")
+"""Headers with another meaning here."""
+
+_CI_SUBJECT: Final = r"[^:/]+:[^:/]+[:/].*"
+
+_PUBLIC: Final[Mapping[str, Mapping[str, str]]] = {
+    "https://token.actions.githubusercontent.com": {
+        "repository": r"[^/]+/.*",
+        "repository_owner": "",
+        "repository_id": "",
+        "repository_owner_id": "",
+        "enterprise": "",
+        "enterprise_id": "",
+        "sub": _CI_SUBJECT,
+    },
+    "https://gitlab.com": {
+        "project_path": r"[^/]+/.*",
+        "namespace_path": r"[^/]+/.*",
+        "project_id": "",
+        "namespace_id": "",
+        "user_id": "",
+        "user_login": "",
+        "sub": _CI_SUBJECT,
+    },
+    "https://accounts.google.com": {"hd": "", "email": "", "sub": ""},
+    "accounts.google.com": {"hd": "", "email": "", "sub": ""},
+    "https://agent.buildkite.com": {
+        "organization_slug": "",
+        "organization_id": "",
+        "pipeline_id": "",
+        "sub": _CI_SUBJECT,
+    },
+    "https://app.terraform.io": {
+        "terraform_organization_id": "",
+        "terraform_organization_name": "",
+        "terraform_workspace_id": "",
+        "sub": r"organization:[^:]+:.*",
+    },
+    "https://appleid.apple.com": {"email": "", "sub": ""},
+    "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": {"email": "", "oid": "", "sub": ""},
+}
+"""Issuers that sign tokens for everyone. For each, the claims that identify an owner, a repository, a domain or a
+subject, with a pattern for the text before the first ``*``; without a pattern the text has no ``*``, except that
+``*@DOMAIN`` is permitted for ``email``. PyPI's trusted publishers have the same claims
+(https://docs.pypi.org/trusted-publishers/)."""
+
+
+def build_issuers(
+    config: Config, clients: Sequence[ClientKey], names: AccessNames, findings: Findings
+) -> tuple[TrustedIssuer, ...]:
+    """Return the issuers of a file with the client of each rule, and report errors in them."""
+    if not config.issuers:
+        findings.wrong(("issuers",), "the list is empty", "list at least one issuer, or remove it")
+    if importlib.util.find_spec(_LIBRARY) is None:
+        findings.wrong(("issuers",), "PyJWT is not installed", "run pip install 'trigate[identity]'")
+    made: dict[str, TrustedIssuer] = {}
+    items: Sequence[TrustedIssuer | None] = config.issuers
+    for i, item in enumerate(items):
+        path = ("issuers", i)
+        if item is None:
+            if path not in findings.faulty:
+                findings.wrong(path, "this item is empty", "add `name`, `issuer`, `audience` and `admit`")
+            continue
+        _check_names(item, path, made, clients, findings)
+        _check_tokens(item, path, config, findings)
+        _check_login(item, path, config, findings)
+        made.setdefault(item.name, attrs.evolve(item, admit=tuple(_build_rules(item, path, names, findings))))
+    if config.sessions.token > config.sessions.longest:
+        findings.wrong(("sessions", "token"), "it is longer than `longest`", "set a shorter time")
+    return tuple(made.values())
+
+
+def _check_names(
+    item: TrustedIssuer,
+    path: Path,
+    others: Mapping[str, TrustedIssuer],
+    clients: Sequence[ClientKey],
+    findings: Findings,
+) -> None:
+    """Report names and tokens that another issuer or client has."""
+    if item.name in others:
+        findings.wrong((*path, "name"), f"another issuer has the name {item.name}", "give each issuer its own name")
+    if item.name == _GROUP:
+        findings.wrong((*path, "name"), "`group:` means a client group elsewhere", "give the issuer another name")
+    if any(other.issuer == item.issuer for other in others.values()):
+        found = f"another issuer has the same `issuer` {describe(item.issuer)}"
+        findings.wrong((*path, "issuer"), found, "combine both into one item with all rules")
+    for client in clients:
+        if client.name.startswith(f"{item.name}:"):
+            found = f"the client {client.name} has a name of this issuer's people"
+            findings.wrong((*path, "name"), found, "give the client or the issuer another name")
+
+
+def _check_tokens(item: TrustedIssuer, path: Path, config: Config, findings: Findings) -> None:
+    """Report values with which the gateway would accept wrong tokens, or none."""
+    for key in ("audience", "algorithms"):
+        if getattr(item, key) == ():
+            findings.wrong((*path, key), "the list is empty", "list at least one value")
+    if any(not value.strip() for value in item.audience):
+        findings.wrong((*path, "audience"), "a value is empty", "write the `aud` of tokens for this gateway")
+    if not isinstance(item.issuer, Unresolved):
+        _check_address(item, path, config, findings)
+    if item.claims.name == "email":
+        findings.warn(
+            f"issuers: {item.name} identifies people by email, and e-mail addresses change hands: use `sub` if the "
+            "issuer does not guarantee otherwise"
+        )
+    if item.header in _NO_ISSUER_HEADERS:
+        findings.wrong((*path, "header"), f"{item.header} has another meaning", "use the header of your proxy")
+
+
+def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Findings) -> None:
+    """Report an issuer that is not the one that it seems, or whose keys others could replace on the way."""
+    public = config.public_url
+    if public is not None and item.issuer.rstrip("/") == str(public).rstrip("/"):
+        found = "it equals `public_url`, whose tokens the gateway signs itself"
+        findings.wrong((*path, "issuer"), found, "write the address of the identity provider")
+    if item.jwks is None and not is_protected(item.issuer):
+        findings.wrong((*path, "issuer"), describe(item.issuer), "use an https:// URL, or set `jwks`")
+    places = {"jwks": item.jwks, "introspection": None if item.introspection is None else item.introspection.url}
+    for key, place in places.items():
+        if isinstance(place, str) and not isinstance(place, Unresolved) and not is_protected(place):
+            findings.wrong((*path, key), "others on the network could change what it sends", "use an https:// URL")
+
+
+def is_protected(url: str) -> bool:
+    """Return whether others on the network cannot change what ``url`` sends: it has TLS, or is on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Findings) -> None:
+    """Report what a sign-in needs and the file does not have."""
+    if item.login is None:
+        return
+    place = (*path, "login")
+    url = config.public_url
+    if url is None and ("public_url",) not in findings.faulty:
+        findings.wrong(place, "it needs `public_url`", "set the URL at which browsers reach the gateway")
+    is_known = url is not None and not isinstance(url, Unresolved)
+    if url is not None and is_known and not is_protected(url) and findings.first("public_url"):
+        advice = "use https://; plain HTTP is permitted only on this machine"
+        findings.wrong(("public_url",), "sign-in would cross the network unencrypted", advice)
+    if not config.signing_key and ("signing_key",) not in findings.faulty:
+        findings.wrong(place, "it needs `signing_key`", "create one with `openssl rand -base64 32`")
+    storage = config.state_storage
+    if (storage is None or storage.type not in KEEPING_KEYS) and not any(
+        place[0] == "state_storage" for place in findings.faulty
+    ):
+        findings.wrong(place, "it needs a lasting `state_storage`", "set its type to sqlite or postgres")
+    if "openid" not in item.login.scopes:
+        findings.wrong((*place, "scopes"), "`openid` is missing", "add it: without it the issuer sends no ID token")
+
+
+# Rules
+
+
+def _build_rules(issuer: TrustedIssuer, path: Path, names: AccessNames, findings: Findings) -> Iterator[AdmitRule]:
+    """Yield the rules of ``issuer`` with their clients, and report errors in them."""
+    items: Sequence[AdmitRule | None] = issuer.admit
+    if not items and path not in findings.faulty:
+        findings.wrong((*path, "admit"), "the list is empty", "list at least one rule, or nobody is admitted")
+    for i, item in enumerate(items):
+        place = (*path, "admit", i)
+        if item is None:
+            if path not in findings.faulty:
+                findings.wrong(place, "this item is empty", "add `when`")
+            continue
+        _check_when(item, place, i == len(items) - 1, findings)
+        _check_public(issuer, item, place, findings)
+        yield attrs.evolve(item, client=_build_rule_client(issuer, item, place, names, findings))
+
+
+def _build_rule_client(
+    issuer: TrustedIssuer, rule: AdmitRule, path: Path, names: AccessNames, findings: Findings
+) -> ClientKey:
+    """Return the client with the rights of ``rule``."""
+    client = ClientKey(
+        name=f"{issuer.name}:*",
+        group_name=rule.group_name,
+        models=rule.models,
+        only=rule.only,
+        limits=rule.limits,
+        cache=rule.cache,
+        role=rule.role,
+        group=group_of(rule, path, names.groups, findings),
+        ratelimits=build_ratelimits(rule.ratelimits, (*path, "ratelimits"), findings),
+        budgets=build_budgets(rule.budgets, path, findings),
+        raise_to=rule.raise_to,
+        source="rule",
+    )
+    check_access(client, path, names, findings)
+    check_role(client, path, findings)
+    check_raises(client.budgets, client.raise_to, path, findings)
+    check_permitted_entries(client, path, names.entries, findings)
+    return client
+
+
+def _check_when(rule: AdmitRule, path: Path, is_last: bool, findings: Findings) -> None:
+    """Report claims that would match everyone, or no one, by mistake."""
+    if not rule.when and not is_last:
+        findings.wrong((*path, "when"), "it admits everyone, so later rules never apply", "move this rule to the end")
+    for claim, values in rule.when.items():
+        place = (*path, "when", claim)
+        if not claim.strip() or claim == "/":
+            findings.wrong((*path, "when"), "the name of a claim is empty", "write the name of a claim")
+        if not values:
+            findings.wrong(place, "the list is empty", "list at least one value, or remove the claim")
+        elif not all(value.strip() for value in values):
+            findings.wrong(place, "the text is empty", "write a value, or `*` for any")
+
+
+def _check_public(issuer: TrustedIssuer, rule: AdmitRule, path: Path, findings: Findings) -> None:
+    """Report a rule by which everyone with an account at a public issuer would be admitted."""
+    identifying = _PUBLIC.get(issuer.issuer.rstrip("/"))
+    if identifying is None:
+        return
+    for claim, pattern in identifying.items():
+        values = rule.when.get(claim) or rule.when.get(f"/{claim}")
+        if values and all(_is_specific(value, claim, pattern) for value in values):
+            return
+    claims = ", ".join(identifying)
+    found = f"everyone can get a token of {issuer.issuer}, and this rule names no owner"
+    findings.wrong((*path, "when"), found, f"add one of {claims}, with a `*` at most after the owner")
+
+
+def _is_specific(value: str, claim: str, pattern: str) -> bool:
+    """Return whether ``value`` matches one owner's tokens only."""
+    if isinstance(value, Unresolved) or "*" not in value:
+        return True
+    if claim == "email":
+        return re.fullmatch(r"\*@[^*@]+", value) is not None
+    return bool(pattern) and re.fullmatch(pattern, value.partition("*")[0], re.DOTALL) is not None

@@ -1,0 +1,298 @@
+"""Issuers of tokens, and the rules by which their tokens admit people: the keys of an item of ``issuers``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+import attrs
+
+from configfile.keys import Kind, Shape, setting
+from configfile.kinds import (
+    FILE,
+    HeaderName,
+    Natural,
+    Secret,
+    Url,
+    Wait,
+    any_of,
+    number_shape,
+    read_amount,
+    read_text,
+    spell_duration,
+    text_matching,
+    text_shape,
+    word_reader,
+)
+from configfile.secret_files import secret_path
+from configfile.wording import Wrong, describe
+from gateway.config.allowances import RateLimits
+from gateway.config.amounts import Budget
+from gateway.config.cached_answers import CacheSwitch
+from gateway.config.clients import ClientKey, Role
+from gateway.config.kinds import FilePath
+from gateway.config.limits import ClientLimits
+
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
+"""The signature algorithms of tokens that an issuer may use."""
+
+LONGEST_SKEW: Final = 300.0
+
+_ISSUER_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+IssuerName: TypeAlias = Annotated[
+    str, text_matching(_ISSUER_NAME, "a name of at most 64 letters, digits, `.`, `_` and `-`")
+]
+IssuerId: TypeAlias = Annotated[
+    str, text_matching(r"[!-~]{1,500}", "the `iss` of its tokens, such as https://example.okta.com/oauth2/default")
+]
+"""The exact ``iss`` of tokens; for most issuers a URL."""
+
+ClaimPath: TypeAlias = Annotated[
+    str, text_matching(r"[^\0]{1,200}", "the name of a claim, or a JSON pointer such as /realm_access/roles")
+]
+
+
+def _read_algorithm(value: Any) -> str:
+    if isinstance(value, str) and value[:2].upper() == "HS":
+        raise Wrong(describe(value), f"tokens with a shared secret are never accepted: use {', '.join(ALGORITHMS)}")
+    return word_reader(ALGORITHMS)(value)
+
+
+Algorithm: TypeAlias = Annotated[str, Kind("text", _read_algorithm, any_of({"enum": list(ALGORITHMS)}))]
+
+_SKEW_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+def _read_skew(value: Any) -> float:
+    expected = "expected a duration of at most 5m, such as 60s"
+    seconds = read_amount(value, _SKEW_UNITS, expected)
+    if seconds > LONGEST_SKEW:
+        raise Wrong(describe(value), expected)
+    return seconds
+
+
+Skew: TypeAlias = Annotated[
+    float,
+    Kind(
+        "duration, at most `5m`",
+        _read_skew,
+        any_of(number_shape(0), text_shape(r"[0-9]{1,12}(?:\.[0-9]{1,9})?\s*(?:[mM]?[sS]|[mM])")),
+        spell=spell_duration,
+    ),
+]
+
+
+def _read_file_of_secret(value: Any) -> Path:
+    """Return the path in ``{file: PATH}``, whose file is read at each use."""
+    path = secret_path(value)
+    if not path:
+        raise Wrong("not a file", "expected {file: PATH}")
+    return Path(path)
+
+
+TokenFile: TypeAlias = Annotated[Path, Kind("file", _read_file_of_secret, FILE)]
+"""A file with a token that its owner replaces, so that it is read again for each use."""
+
+
+def _pick_key_set(value: Any) -> Any:
+    return TokenFile if isinstance(value, dict) else Url
+
+
+KeySetPlace: TypeAlias = Annotated[str | Path, Kind("URL or file", pick=_pick_key_set, parts=(Url, TokenFile))]
+"""The URL of a key set, or a ``Path``."""
+
+
+def _read_alternative(value: Any) -> str:
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    return read_text(value)
+
+
+def _read_alternatives(value: Any) -> tuple[str, ...]:
+    """Return the accepted values of a claim: one, or each of a list. ``*`` matches any characters."""
+    return tuple(map(_read_alternative, value if isinstance(value, list) else [value]))
+
+
+_ONE_VALUE: Final[tuple[Shape, ...]] = ({"type": "string", "minLength": 1}, {"type": "boolean"}, {"type": "integer"})
+
+ClaimValues: TypeAlias = Annotated[
+    tuple[str, ...],
+    Kind(
+        "text, or a list",
+        _read_alternatives,
+        {"anyOf": [*_ONE_VALUE, {"type": "array", "items": {"anyOf": [*_ONE_VALUE]}, "minItems": 1}]},
+        takes_text=True,
+    ),
+]
+
+
+@attrs.frozen(repr=False)
+class ClaimNames:
+    """The claims that the gateway reads from an issuer's tokens."""
+
+    name: ClaimPath = setting("The claim that identifies a person. Its client's name is `NAME:` and the value.", "sub")
+    label: ClaimPath = setting("A claim for readers only, such as in reports.", "email")
+    groups: ClaimPath = setting("The claim that `groups` means in `when` and in session tokens.", "groups")
+
+
+@attrs.frozen(repr=False)
+class IssuerLogin:
+    """The registration of the gateway at an issuer, for sign-in with a browser or a device code."""
+
+    holds_secrets = True
+
+    client_id: str = setting("The client id that the issuer gave the gateway.", shape={"minLength": 1})
+    client_secret: Secret | None = setting("The client's secret.", None, shown="none: a public client", secret=True)
+    scopes: tuple[str, ...] = setting(
+        "The scopes to request. With `offline_access`, sessions are renewed without another sign-in.",
+        ("openid", "email"),
+        shown="`[openid, email]`",
+        shape={"minItems": 1},
+    )
+    params: Mapping[str, str] = setting(
+        "More parameters of the sign-in request, such as `{access_type: offline}`.", factory=dict, shown="none"
+    )
+
+
+@attrs.frozen(repr=False)
+class IssuerFetch:
+    """The way to fetch an issuer's keys."""
+
+    ca: FilePath | None = setting("The root certificates for its server.", None, shown="as for providers")
+    token: TokenFile | None = setting(
+        "`{file: PATH}` with a bearer token for its server, read again for each fetch, as Kubernetes requires.",
+        None,
+        shown="none",
+    )
+
+
+@attrs.frozen(repr=False)
+class Introspection:
+    """An endpoint that judges tokens that are no JWT (RFC 7662)."""
+
+    holds_secrets = True
+
+    url: Url = setting("Its address.")
+    client_id: str = setting("The gateway's client id there.", shape={"minLength": 1})
+    client_secret: Secret = setting("Its secret.", secret=True)
+
+
+@attrs.frozen(repr=False)
+class OwnKeyLimits:
+    """The keys that a person may make for itself."""
+
+    most: Natural = setting("The largest number of them.")
+    longest: Wait = setting("Their longest lifetime.")
+
+
+@attrs.frozen(repr=False)
+class AdmitRule:
+    """A rule that admits people: the claims that they need, and their rights.
+
+    ``client`` is a client with these rights and a pattern as name (``okta:*``), from which the gateway makes each
+    person's."""
+
+    when: Mapping[str, ClaimValues] = setting(
+        "The claims that a token must have, all of them: by name or JSON pointer, each with a value or a list of "
+        "alternatives. `*` matches any characters. A list in the token matches by any item. `{}` admits everyone, and "
+        "is permitted in the last rule only."
+    )
+    group_name: str | None = setting(
+        "One of the [client_groups](#client_groups).", None, shown="none", compared=False, name="group"
+    )
+    models: tuple[str, ...] | None = setting(
+        "As a client's `models`, for each person. `[]` allows none.", None, shown="all", absent="all"
+    )
+    only: tuple[str, ...] | None = setting(
+        "As a client's `only`.", None, shown="all", shape={"minItems": 1}, absent="all"
+    )
+    ratelimits: RateLimits = setting(
+        "As a client's `ratelimits`, for each person.", factory=RateLimits, shown="no limit"
+    )
+    budgets: tuple[Budget, ...] = setting(
+        "As a client's `budgets`, for each person, with all of its tokens, sessions and keys together.",
+        (),
+        shown="none",
+    )
+    limits: ClientLimits = setting(
+        "As a client's `limits`, for each person.", ClientLimits(), shown="`limits.per_client`"
+    )
+    cache: CacheSwitch = setting("As a client's `cache`.", None, shown="as the name sets it")
+    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for each person.", (), shown="none")
+    role: Role = setting("As a client's `role`.", "user")
+    own_keys: OwnKeyLimits | None = setting(
+        "The keys that a person may make for itself, such as `{most: 3, longest: 30d}`. See [own_keys](#own_keys).",
+        None,
+        shown="none",
+    )
+    claude_code: Mapping[str, Any] | None = setting(
+        "Claude Code's managed settings for these people, added to those of the root.", None, shown="none"
+    )
+    client: ClientKey | None = None
+
+
+AdmitRules: TypeAlias = Annotated[
+    tuple[AdmitRule, ...],
+    Kind("list", pick=lambda _: tuple[AdmitRule | None, ...], parts=(tuple[AdmitRule, ...],)),
+]
+
+
+@attrs.frozen(repr=False)
+class TrustedIssuer:
+    """An issuer of tokens whose people are clients: an identity provider, a cluster or a CI service.
+
+    ``audience`` and ``algorithms`` are all acceptable values. ``jwks`` is the place of its keys, ``None`` for the one
+    in its discovery document."""
+
+    name: IssuerName = setting("The unique name. Its people are clients named `NAME:` and their claim.")
+    issuer: IssuerId = setting(
+        "The exact `iss` of its tokens. Its discovery document is below this URL, unless `jwks` is set."
+    )
+    audience: tuple[str, ...] = setting(
+        "The values of `aud` that the gateway accepts. A token needs one of them.", shape={"minItems": 1}
+    )
+    admit: AdmitRules = setting(
+        "The rules that admit people. The first match decides. See [admit](#admit).", shape={"minItems": 1}
+    )
+    claims: ClaimNames = setting(
+        "The claims that the gateway reads. See [claims](#claims).",
+        ClaimNames(),
+        shown="`{name: sub, label: email, groups: groups}`",
+    )
+    login: IssuerLogin | None = setting(
+        "Sign-in with a browser or a device code. It needs `public_url`, `signing_key` and a `state_storage` of "
+        "sqlite or postgres. See [login](#login).",
+        None,
+        shown="none",
+    )
+    jwks: KeySetPlace | None = setting(
+        "The URL of its key set, or `{file: PATH}`.", None, shown="from its discovery document", absent="by discovery"
+    )
+    fetch: IssuerFetch = setting("The way to fetch its keys. See [fetch](#fetch).", IssuerFetch(), shown="none")
+    algorithms: tuple[Algorithm, ...] = setting(
+        "The accepted signature algorithms.", ALGORITHMS, shown=f"`{', '.join(ALGORITHMS)}`", shape={"minItems": 1}
+    )
+    clock_skew: Skew = setting("The tolerated difference of its clock.", 60.0)
+    header: HeaderName = setting(
+        "The header with its tokens, such as `cf-access-jwt-assertion`. That header reaches no provider.",
+        "authorization",
+    )
+    introspection: Introspection | None = setting(
+        "An endpoint that judges its tokens that are no JWT. See [introspection](#introspection).",
+        None,
+        shown="none",
+    )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Its credentials, which no output may contain."""
+        holders = (self.login, self.introspection)
+        return tuple(one.client_secret for one in holders if one is not None and one.client_secret)
+
+
+@attrs.frozen(repr=False)
+class SessionSettings:
+    """The lifetimes of sessions."""
+
+    token: Wait = setting("The lifetime of a session's token.", 3600.0)
+    longest: Wait = setting("The longest lifetime of a session. Then its person signs in again.", 30 * 86400.0)
