@@ -45,6 +45,8 @@ class Run:
         self.tool = tool
         self.spans: list[Span] = []
         self.released = 0
+        self.emitted = 0
+        """The position up to which the events of the text were passed on."""
         self.checked = 0
         """The position up to which the text was checked."""
         self.is_checked = False
@@ -72,7 +74,8 @@ class Run:
         return self._parts[0] if self._parts else ""
 
     def forget_before(self, position: int) -> None:
-        """Forget the text before ``position``."""
+        """Forget the text before ``position`` that was passed on."""
+        position = min(position, self.emitted)
         if position - self._kept_from > 4096:
             self._parts = [self.text[position - self._kept_from :]]
             self._kept_from = position

@@ -152,7 +152,7 @@ class HoldingStage:
         until = min(held.end, run.released)
         if until > held.start or held.end == held.start:
             out += self._cut(held, run, until)
-            held.start = until
+            held.start = run.emitted = until
         return until >= held.end
 
     def _cut(self, held: Held, run: Run, until: int) -> Iterable[Event]:

@@ -1,6 +1,7 @@
 """The released text of a stream is the same for every split, and no release has a part of a masked value:
 https://github.com/elizaOS/eliza/issues/15348, https://github.com/BerriAI/litellm/issues/41611."""
 
+import json
 import random
 import re
 from typing import Any, Final
@@ -23,6 +24,7 @@ from streams.pipe import Watch
 from streams.timeouts import Timeouts
 from tests.support.step_files import step_config
 from tests.support.upstreams import Script, ToolCall, render
+from tests.support.upstreams import data as sse_event
 from trigate.steps import Check
 
 CODE: Final = """
@@ -35,6 +37,7 @@ async def words(check):
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
 """
 SECRET: Final = re.compile("falcon-[0-9]{2}")
+PATTERNS: Final = {"patterns": {"word": "falcon-[0-9]+"}}
 APIS: Final = ("chat", "messages", "responses")
 
 texts = st.lists(
@@ -45,15 +48,15 @@ texts = st.lists(
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("steps")
-    rows = "".join(
-        f"  - {{use: './steps.py:words', name: {name}, action: {action}, hold: {hold}}}\n"
-        for name, action, hold in (
-            ("whole", "mask", "whole"),
-            ("window", "mask", 9),
-            ("wide", "mask", 40),
-            ("gate", "refuse", 9),
-        )
-    )
+    listed: list[dict[str, Any]] = [
+        {"use": "./steps.py:words", "name": "whole", "action": "mask", "hold": "whole"},
+        {"use": "./steps.py:words", "name": "window", "action": "mask", "hold": 9},
+        {"use": "./steps.py:words", "name": "wide", "action": "mask", "hold": 40},
+        {"use": "./steps.py:words", "name": "gate", "action": "refuse", "hold": 9},
+        {"use": "regex", "name": "tail", "action": "mask", "with": PATTERNS},
+        {"use": "regex", "name": "tail-gate", "action": "refuse", "with": PATTERNS},
+    ]
+    rows = "".join(f"  - {json.dumps(one)}\n" for one in listed)
     return load_steps(step_config(folder, rows, CODE)).by_name
 
 
@@ -128,6 +131,36 @@ def test_masks_do_not_depend_on_the_splits(steps, api, name, text, seed):
     whole = "".join(text_in(release_all(step, api, [data]), TextDelta))
     assert "".join(found) == whole
     assert SECRET.sub("#", text) == re.sub(r"\[WORD_[0-9a-f]{10}\]", "#", whole)
+
+
+def long_chat_stream(text: str, size: int) -> list[bytes]:
+    """Return the events of a stream whose deltas have ``size`` characters."""
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    deltas = [{"content": text[at : at + size]} for at in range(0, len(text), size)]
+    events = [sse_event({**head, "choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
+    end = sse_event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    return [*events, end, b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("size", [16, 5000, 100_000])
+@pytest.mark.parametrize("name", ["window", "wide", "tail"])
+def test_a_long_text_keeps_all_its_characters_however_much_arrives_together(steps, name, size):
+    words = [f"word{number:05} " for number in range(2000)]
+    for at in (3, 700, 1999):
+        words[at] = "falcon-12 "
+    events = long_chat_stream("".join(words), size)
+    for pieces in (events, [b"".join(events)]):
+        found = "".join(text_in(release_all(steps[name], "chat", pieces), TextDelta))
+        assert re.sub(r"\[WORD_[0-9a-f]{10}\]", "falcon-12", found) == "".join(words)
+        assert "falcon" not in found
+
+
+@pytest.mark.parametrize("size", [16, 5000, 100_000])
+@pytest.mark.parametrize("name", ["gate", "tail-gate"])
+def test_a_long_text_passes_a_gate_unchanged(steps, name, size):
+    events = long_chat_stream("word " * 4000, size)
+    for pieces in (events, [b"".join(events)]):
+        assert b"".join(release_all(steps[name], "chat", pieces)) == b"".join(events)
 
 
 @pytest.mark.parametrize("api", APIS)
