@@ -2,4 +2,12 @@
 ``issuers``, or with another key that needs a part of it.
 
 - ``values.py``: a person and a caller, as frozen values
+- ``token_format.py``: reads a signed token (JWT) strictly, without its signature
+- ``signing_keys.py``: the public keys of an issuer, parsed from its key set
+- ``tokens.py``: decides whether a token is valid
+- ``verdicts.py``: remembers these decisions
+- ``discovery.py``: the endpoints of an issuer, and which of them the gateway requests
+- ``issuer_http.py``: requests to issuers, for keys and for sign-in
+- ``key_sets.py``: fetches the keys of each issuer in the background
+- ``introspection.py``: tokens that only their issuer can judge
 """

@@ -5,6 +5,7 @@ redirects, add headers, and cost more per request. It only speaks HTTP/1.1, beca
 at once to stop. It has no timeouts on reads and writes; callers use cancel scopes, whose deadlines can move."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -33,7 +34,7 @@ class Upstream(trio.abc.AsyncResource):
     one; ``share`` is the limit of each client. ``max_chunk`` (bytes) bounds each chunk of a response. ``ca_path`` is
     a file or directory of certificates that replaces the system's. ``trust_env`` reads ``HTTPS_PROXY``,
     ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (also in lower case), ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the
-    environment, once."""
+    environment, once. ``permits_address`` decides which IP addresses it connects to without a proxy (``None``: all)."""
 
     def __init__(
         self,
@@ -44,11 +45,12 @@ class Upstream(trio.abc.AsyncResource):
         share: ConnectionShare | None = None,
         ca_path: str | None = None,
         trust_env: bool = True,
+        permits_address: Callable[[str], bool] | None = None,
     ) -> None:
         self._slots = ConcurrencyLimit(max_connections, pool_timeout, share)
         self._max_chunk = max_chunk
         self._proxies = ProxyRules.of_environment() if trust_env else ProxyRules({})
-        self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots)
+        self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots, permits_address)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send ``request`` and return the head of the response, whatever its status.

@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,12 @@ _PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 KEEPALIVE = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 
-async def open_stream(host: str, port: int, timeout: float) -> "NetworkStream":
-    """Open a TCP connection with keep-alive probes. ``timeout`` (seconds) includes the name lookup. Raises
+async def open_stream(
+    host: str, port: int, timeout: float, permits_address: Callable[[str], bool] | None = None
+) -> "NetworkStream":
+    """Open a TCP connection with keep-alive probes. ``timeout`` (seconds) includes the name lookup.
+
+    Nothing is sent to an address that ``permits_address`` rejects, whatever the name resolved to before. Raises
     ``UpstreamError``."""
     try:
         with trio.fail_after(timeout):
@@ -30,10 +35,23 @@ async def open_stream(host: str, port: int, timeout: float) -> "NetworkStream":
         raise failure("dns") from error
     except OSError as error:
         raise failure("refused" if _is_refusal(error) else "connect") from error
+    if permits_address is not None and not _permits_peer(stream, permits_address):
+        await trio.aclose_forcefully(stream)
+        raise misconfigured(FORBIDDEN_ADDRESS)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in KEEPALIVE:
         stream.setsockopt(socket.IPPROTO_TCP, option, value)
     return NetworkStream(stream, stream.socket)
+
+
+FORBIDDEN_ADDRESS: Final = "the host name of the provider resolves to an address that is not permitted"
+
+
+def _permits_peer(stream: trio.SocketStream, permits_address: Callable[[str], bool]) -> bool:
+    try:
+        return permits_address(stream.socket.getpeername()[0])
+    except OSError:  # the connection broke meanwhile: the next read reports it
+        return True
 
 
 def _is_refusal(error: OSError) -> bool:

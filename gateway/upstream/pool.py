@@ -15,14 +15,16 @@ from gateway.upstream.proxies import UpstreamRoute, proxy_headers
 from gateway.upstream.slots import ConcurrencyLimit
 
 
-async def connect(route: UpstreamRoute, roots: TlsRoots, timeout: float) -> NetworkStream:
-    """Open a connection along ``route``, ready for a request.
+async def connect(
+    route: UpstreamRoute, roots: TlsRoots, timeout: float, permits_address: Callable[[str], bool] | None = None
+) -> NetworkStream:
+    """Open a connection along ``route``, ready for a request. ``permits_address`` decides about direct connections.
 
     ``timeout`` (seconds) applies to each step: name lookup and TCP connection together, each TLS handshake, the proxy's
     response. Raises ``UpstreamError``. Cancellation leaves nothing open."""
     first = route.origin if route.proxy is None else route.proxy.origin
     context = await roots.context() if first.secure or route.origin.secure else None
-    stream = await open_stream(first.host, first.port, timeout)
+    stream = await open_stream(first.host, first.port, timeout, None if route.proxy else permits_address)
     try:
         if context is not None and first.secure:
             stream = await stream.start_tls(context, first.host, timeout)
@@ -73,8 +75,11 @@ class Pool:
     """The connections to providers. Each caller of ``ask`` has a slot, so there are no more connections than ``slots``,
     including idle ones."""
 
-    def __init__(self, roots: TlsRoots, slots: ConcurrencyLimit) -> None:
+    def __init__(
+        self, roots: TlsRoots, slots: ConcurrencyLimit, permits_address: Callable[[str], bool] | None = None
+    ) -> None:
         self._roots = roots
+        self._permits_address = permits_address
         self._slots = slots
         self._active: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()  # with their expiries; the last was used last
@@ -117,7 +122,8 @@ class Pool:
     async def _connect(self, route: UpstreamRoute, timeout: float) -> Connection:
         while self._idle and len(self._idle) + self._slots.taken > self._slots.most:
             await _close(self._idle.popleft()[0])
-        return Connection(route, await connect(route, self._roots, timeout), self._release)
+        stream = await connect(route, self._roots, timeout, self._permits_address)
+        return Connection(route, stream, self._release)
 
     async def _release(self, connection: Connection, reusable: bool) -> None:
         self._active.discard(connection)

@@ -1,0 +1,112 @@
+"""The discovery document of an issuer (OpenID Connect Discovery 1.0, RFC 8414), and which URLs the gateway requests.
+
+The document decides where the gateway sends requests, so it must not lead them to other targets: services of this
+machine, or the metadata services of clouds, which hand out credentials to any process."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from gateway.config.urls import is_loopback
+from gateway.http.addresses import parse_ip
+
+WELL_KNOWN: Final = "/.well-known/openid-configuration"
+
+_METADATA: Final = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
+"""Metadata services at addresses that are not link-local: AWS's over IPv6, and Alibaba's."""
+
+
+class BadDocument(Exception):
+    """A document or a URL of an issuer is not usable. The message is the reason, for the end of a sentence."""
+
+
+def is_permitted_address(address: str) -> bool:
+    """Return whether the gateway may connect to an IP address on behalf of an issuer."""
+    parsed = parse_ip(address)
+    return parsed is None or not (parsed.is_link_local or parsed.is_unspecified or parsed in _METADATA)
+
+
+def check_url(url: str, issuer_is_local: bool) -> str:
+    """Return ``url`` if the gateway may request it: HTTPS, or HTTP on this machine if the issuer runs there too.
+
+    Raises ``BadDocument``."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise BadDocument("it has an invalid URL") from None
+    if not host or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
+        raise BadDocument("it has an invalid URL")
+    local = is_loopback(host)
+    if local and not issuer_is_local:
+        raise BadDocument("it leads to this machine, and the issuer runs elsewhere")
+    if not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise BadDocument("it has a URL without HTTPS")
+    if not is_permitted_address(host):
+        raise BadDocument("it leads to a link-local address")
+    return url
+
+
+def runs_on_this_machine(issuer_url: str) -> bool:
+    """Return whether an issuer's URL is on a loopback address."""
+    try:
+        return is_loopback(urlsplit(issuer_url).hostname or "")
+    except ValueError:
+        return False
+
+
+@attrs.frozen(repr=False)
+class IssuerMetadata:
+    """The endpoints of an issuer, ``None`` for those that it does not have.
+
+    ``wants_secret_in_body``: its token endpoint accepts the client's secret in the form only. ``sends_issuer``: its
+    redirects have ``iss`` (RFC 9207)."""
+
+    issuer: str
+    jwks_uri: str | None = None
+    authorization_endpoint: str | None = None
+    token_endpoint: str | None = None
+    userinfo_endpoint: str | None = None
+    introspection_endpoint: str | None = None
+    end_session_endpoint: str | None = None
+    wants_secret_in_body: bool = False
+    sends_issuer: bool = False
+
+
+_ENDPOINTS: Final = (
+    "jwks_uri", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "introspection_endpoint",
+    "end_session_endpoint",
+)  # fmt: skip
+
+
+def read_metadata(document: Any, issuer_url: str) -> IssuerMetadata:
+    """Return the endpoints in the discovery document of the issuer at ``issuer_url``. Raises ``BadDocument``."""
+    if not isinstance(document, dict):
+        raise BadDocument("it is not a JSON object")
+    if document.get("issuer") != issuer_url:
+        raise BadDocument("its `issuer` is not the configured one: copy it exactly, final slash included")
+    local = runs_on_this_machine(issuer_url)
+    found = {name: _endpoint(document, name, local) for name in _ENDPOINTS}
+    methods = document.get("token_endpoint_auth_methods_supported")
+    known = methods if isinstance(methods, list) else []
+    return IssuerMetadata(
+        issuer_url,
+        **found,
+        wants_secret_in_body="client_secret_post" in known and "client_secret_basic" not in known,
+        sends_issuer=document.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
+def _endpoint(document: Mapping[str, Any], name: str, issuer_is_local: bool) -> str | None:
+    url = document.get(name)
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        raise BadDocument(f"its `{name}` is not text")
+    try:
+        return check_url(url, issuer_is_local)
+    except BadDocument as error:
+        raise BadDocument(f"`{name}`: {error}") from None

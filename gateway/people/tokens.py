@@ -1,0 +1,155 @@
+"""Decides whether a token is valid: from which issuer, for this gateway, now, and signed.
+
+Each issuer has keys of its own. A token's ``iss`` selects the issuer, and only that issuer's keys count, whatever else
+the token contains. Nothing here contacts a server."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.config.issuers import TrustedIssuer
+from gateway.people.signing_keys import KeySet
+from gateway.people.token_format import SignedToken, TokenRefused, check_times, read_token
+
+__all__ = ["Claims", "NoKeys", "TokenChecker", "TokenRefused", "UnknownKey", "WrongSignature"]
+
+
+@attrs.frozen(repr=False)
+class Claims:
+    """The claims of a valid token of the issuer named ``issuer``.
+
+    ``payload`` is their JSON, ``expiry`` the token's end in Unix seconds, clock skew included. ``digest`` is the
+    SHA-256 of the whole token, which identifies it in logs."""
+
+    issuer: str
+    payload: bytes
+    expiry: float
+    digest: bytes
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The claims by name, decoded on each access: 50,000 stored tokens would take too much memory."""
+        found: dict[str, Any] = msgspec.json.decode(self.payload)
+        return found
+
+
+class UnknownKey(TokenRefused):
+    """No key of the issuer named ``issuer`` has the id ``key_id``, which the token names; a newer key set may."""
+
+    def __init__(self, issuer: str, key_id: str) -> None:
+        super().__init__("unknown_key", f"the issuer {issuer} does not publish the key that signed this token")
+        self.issuer = issuer
+        self.key_id = key_id
+
+
+class WrongSignature(TokenRefused):
+    """No key of the issuer named ``issuer`` made the token's signature."""
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__("signature", f"no key of the issuer {issuer} made the token's signature")
+        self.issuer = issuer
+
+
+class NoKeys(Exception):
+    """The keys of the issuer named ``issuer`` were never fetched, or too long ago, so its tokens cannot be judged."""
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(f"the gateway cannot read the keys of the issuer {issuer} at the moment")
+        self.issuer = issuer
+
+
+_NO_AUDIENCE: Final = "the token is not for this gateway: request one with an audience (`aud`) of the issuer {}"
+
+
+class TokenChecker:
+    """Checks tokens of ``issuers``. ``keys`` returns the current keys of the issuer with a name."""
+
+    def __init__(self, issuers: Iterable[TrustedIssuer], keys: Callable[[str], KeySet | None]) -> None:
+        self._issuers = {one.name: one for one in issuers}
+        self._by_url: dict[str, tuple[TrustedIssuer, ...]] = {}
+        for one in self._issuers.values():
+            self._by_url[one.issuer] = (*self._by_url.get(one.issuer, ()), one)
+        self._keys = keys
+
+    def check(self, token: str, now: float) -> Claims:
+        """Return the claims of ``token``, valid at ``now`` (Unix seconds) for one of its issuer's audiences.
+
+        Raises ``TokenRefused``, as ``UnknownKey`` if a newer key set may help, and ``NoKeys``."""
+        read = read_token(token)
+        issuer = self._issuer_of(read)
+        self._check_audience(read, frozenset(issuer.audience), issuer)
+        return self._verify(token, read, issuer, now)
+
+    def check_id_token(self, token: str, issuer_name: str, client_id: str, now: float) -> Claims:
+        """Return the claims of an ID token that ``issuer_name`` sent for a sign-in with ``client_id``.
+
+        The caller compares ``nonce``. Raises as ``check`` does (OpenID Connect Core 1.0, section 3.1.3.7)."""
+        read, issuer = read_token(token), self._issuers[issuer_name]
+        if read.claims.get("iss") != issuer.issuer:
+            raise TokenRefused("issuer", f"the ID token is not from the issuer {issuer.name}")
+        if str(read.header.get("typ", "JWT")).lower() != "jwt":
+            raise TokenRefused("type", "the token is an access token, not an ID token")
+        self._check_audience(read, frozenset((client_id,)), issuer)
+        audience = read.claims["aud"]
+        if read.claims.get("azp", client_id if _is_only(audience) else None) != client_id:
+            raise TokenRefused("audience", "the ID token was issued to another client (`azp`)")
+        return self._verify(token, read, issuer, now)
+
+    def version(self, issuer_name: str) -> bytes | None:
+        """Return the version of the keys of ``issuer_name``, ``None`` while it has none."""
+        found = self._keys(issuer_name)
+        return None if found is None else found.version
+
+    def _issuer_of(self, read: SignedToken) -> TrustedIssuer:
+        """Return the issuer that the token names. Raises ``TokenRefused``.
+
+        If two have the same URL, the first one with the token's audience."""
+        url = read.claims.get("iss")
+        found = self._by_url.get(url, ()) if isinstance(url, str) else ()
+        if not found:
+            raise TokenRefused("issuer", "the token's issuer (`iss`) is not one of the gateway's `issuers`")
+        meant = audience_in(read.claims)
+        return next((one for one in found if not meant.isdisjoint(one.audience)), found[0])
+
+    def _check_audience(self, read: SignedToken, audience: frozenset[str], issuer: TrustedIssuer) -> None:
+        if audience_in(read.claims).isdisjoint(audience):
+            raise TokenRefused("audience", _NO_AUDIENCE.format(issuer.name))
+
+    def _verify(self, token: str, read: SignedToken, issuer: TrustedIssuer, now: float) -> Claims:
+        """Return the claims if time, algorithm and signature are right, the cheap checks first."""
+        algorithm = read.algorithm
+        if algorithm not in issuer.algorithms:
+            permitted = ", ".join(issuer.algorithms)
+            raise TokenRefused("algorithm", f"the token's `alg` is not permitted: {issuer.name} may use {permitted}")
+        expiry = check_times(read.claims, now, issuer.clock_skew)
+        self._check_signature(read, issuer)
+        return Claims(issuer.name, read.payload, expiry + issuer.clock_skew, digest_of(token))
+
+    def _check_signature(self, read: SignedToken, issuer: TrustedIssuer) -> None:
+        known = self._keys(issuer.name)
+        if known is None:
+            raise NoKeys(issuer.name)
+        if read.key_id is not None and not known.has(read.key_id):
+            raise UnknownKey(issuer.name, read.key_id)
+        keys = known.keys_for(read.key_id, read.algorithm)
+        if not any(key.verifies(read.algorithm, read.signed, read.signature) for key in keys):
+            raise WrongSignature(issuer.name)
+
+
+def digest_of(token: str) -> bytes:
+    """Return the SHA-256 of a whole token."""
+    return hashlib.sha256(token.encode("latin-1", "replace")).digest()
+
+
+def audience_in(claims: Mapping[str, Any]) -> frozenset[str]:
+    """Return the audiences of a token: ``aud`` is text, or a list of text."""
+    value = claims.get("aud")
+    items: list[Any] = value if isinstance(value, list) else [value]
+    return frozenset(items if all(isinstance(item, str) for item in items) else ())
+
+
+def _is_only(audience: Any) -> bool:
+    return isinstance(audience, str) or len(audience) == 1
