@@ -57,7 +57,7 @@ ARROWS: Final = {
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
-    "gateway.people": "config http upstream",
+    "gateway.people": "config http stores upstream",
     "gateway.open_store": "config stores",
     "gateway.followed_keys": "config stores",
     "gateway.routing": """

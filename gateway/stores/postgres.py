@@ -16,7 +16,18 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.stores.pool import ConnectionPool
-from gateway.stores.sql import LEDGER_SCRIPTS, NODE, Dialect, Session, SqlNotation, SqlStore, Weight
+from gateway.stores.sql import (
+    LEDGER_SCRIPTS,
+    NODE,
+    AddedTables,
+    Dialect,
+    Session,
+    SqlNotation,
+    SqlStore,
+    Weight,
+    add_tables,
+    added_version,
+)
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -220,14 +231,16 @@ class PostgresStore(SqlStore):
 
 class PostgresDatabase:
     """The database of a PostgreSQL server, with ``most`` simultaneous connections; an operation may take ``limit``
-    seconds."""
+    seconds. ``added`` are its additional tables."""
 
     notation = NOTATION
 
-    def __init__(self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT) -> None:
+    def __init__(
+        self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT, added: AddedTables | None = None
+    ) -> None:
         # A statement times out before its connection is cut: then the server reports why and has stopped.
-        self._connection_string, self._begin = connection_string, BEGIN.format(milliseconds=int(limit * 800))
-        self._pool = ConnectionPool(partial(_Server, connection_string, self._begin), most, limit)
+        self._open = partial(_Server, connection_string, BEGIN.format(milliseconds=int(limit * 800)), added)
+        self._pool = ConnectionPool(self._open, most, limit)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -243,7 +256,7 @@ class PostgresDatabase:
 
     def write_blocking(self, work: Callable[[Session], T]) -> T:
         try:
-            with contextlib.closing(_Server(self._connection_string, self._begin)) as server:
+            with contextlib.closing(self._open()) as server:
                 server.prepare()
                 return _retry_on_conflict(work, server)
         except psycopg.Error as error:
@@ -291,11 +304,23 @@ class PostgresConnection:
 
 
 class _Server(PostgresConnection):
-    """A connection to a server with a store's tables."""
+    """A connection to a server with a store's tables, and with those of ``added``."""
+
+    def __init__(self, connection_string: str, begin: str, added: AddedTables | None = None) -> None:
+        super().__init__(connection_string, begin)
+        self._added = added
 
     def prepare(self) -> None:
         if _version(self.db) != len(MIGRATIONS):
             self.transact(_migrate)
+        if self._added is not None and not self._has_added(self._added):
+            self.transact(partial(_add_tables, self._added))
+
+    def _has_added(self, tables: AddedTables) -> bool:
+        query: LiteralString = (
+            "SELECT 1 FROM pg_class WHERE relname = 'trigate_added_tables' AND pg_table_is_visible(oid)"
+        )
+        return bool(self.rows(query)) and added_version(self, tables, NOTATION) == len(tables.scripts)
 
     def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
         cursor = self.db.execute(statement, _parameters(values), binary=True)
@@ -327,6 +352,11 @@ def _retry_on_conflict(work: Callable[[Session], T], server: _Server) -> T:
         with contextlib.suppress(*SIMULTANEOUS):
             return server.transact(work)
     raise Unavailable("too many concurrent writes to the same row of the state storage")
+
+
+def _add_tables(tables: AddedTables, server: _Server) -> None:
+    server.db.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+    add_tables(server, tables, NOTATION)
 
 
 def _migrate(server: _Server) -> None:

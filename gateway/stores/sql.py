@@ -22,7 +22,7 @@ from gateway.stores.nodes import (
     storable_ids,
     too_large_error,
 )
-from gateway.stores.store import Changed, Node, Size
+from gateway.stores.store import Changed, Node, Size, Unavailable
 
 T = TypeVar("T")
 
@@ -60,6 +60,48 @@ class SqlNotation:
     def lock_statement(self, table: str) -> str:
         """Return the statement that blocks other writers of ``table`` until the transaction ends."""
         return self.lock.format(table=f"{self.prefix}{table}")
+
+
+@attrs.frozen(eq=False, repr=False)
+class AddedTables:
+    """Tables that older versions do not know. They have a version of their own, so older versions still work.
+
+    Each of ``scripts`` is for both databases: it uses types and clauses that both understand, and ``{name}`` tables."""
+
+    name: str
+    scripts: tuple[LiteralString, ...]
+
+    def statements_after(self, version: int, notation: SqlNotation) -> tuple[str, ...]:
+        """Return the statements that bring the tables from ``version`` to the newest one.
+
+        Raises ``Unavailable`` if ``version`` is newer."""
+        if version > len(self.scripts):
+            raise Unavailable(f"the {self.name} tables of the state storage are from a newer version of trigate")
+        scripts = (notation.render(script) for script in self.scripts[version:])
+        return tuple(one for script in scripts for one in script.split(";") if one.strip())
+
+
+CREATE_ADDED: Final = "CREATE TABLE IF NOT EXISTS {added_tables} (name text PRIMARY KEY, version integer NOT NULL)"
+ADDED_VERSION: Final = "SELECT version FROM {added_tables} WHERE name = :name"
+SET_ADDED: Final = """
+    INSERT INTO {added_tables} VALUES (:name, :version) ON CONFLICT (name) DO UPDATE SET version = excluded.version
+"""
+
+
+def add_tables(session: "Session", tables: AddedTables, notation: SqlNotation) -> None:
+    """Create or update ``tables`` in the transaction of ``session``. Raises ``Unavailable`` for a newer version."""
+    session.rows(notation.render(CREATE_ADDED))
+    version = added_version(session, tables, notation)
+    for statement in tables.statements_after(version, notation):
+        session.rows(statement)
+    statement = notation.render(SET_ADDED)
+    session.rows(statement, name=tables.name, version=len(tables.scripts))
+
+
+def added_version(session: "Session", tables: AddedTables, notation: SqlNotation) -> int:
+    """Return the version of ``tables`` in the database, whose table of versions exists."""
+    rows = session.rows(notation.render(ADDED_VERSION), name=tables.name)
+    return cast("int", rows[0][0]) if rows else 0
 
 
 LEDGER_SCRIPTS: Final = (

@@ -13,7 +13,18 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 import msgspec
 
 from gateway.stores.pool import SILENT, ConnectionPool
-from gateway.stores.sql import LEDGER_SCRIPTS, NODE, Dialect, Session, SqlNotation, SqlStore, Weight
+from gateway.stores.sql import (
+    LEDGER_SCRIPTS,
+    NODE,
+    AddedTables,
+    Dialect,
+    Session,
+    SqlNotation,
+    SqlStore,
+    Weight,
+    add_tables,
+    added_version,
+)
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -169,15 +180,15 @@ class SqliteStore(SqlStore):
 
 
 class SqliteDatabase:
-    """The file ``path``, for the threads of one process."""
+    """The file ``path``, for the threads of one process; ``added`` are its additional tables."""
 
     notation = NOTATION
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, added: AddedTables | None = None) -> None:
+        self._open = partial(_File, path, added)
         # SQLite has one writer at a time: others wait here instead of in its lock.
-        self._writer = ConnectionPool(partial(_File, path), 1, LIMIT)
-        self._readers = ConnectionPool(partial(_File, path), READERS, LIMIT)
+        self._writer = ConnectionPool(self._open, 1, LIMIT)
+        self._readers = ConnectionPool(self._open, READERS, LIMIT)
 
     async def aclose(self) -> None:
         await self._readers.aclose()
@@ -191,7 +202,7 @@ class SqliteDatabase:
 
     def write_blocking(self, work: Callable[[Session], T]) -> T:
         try:
-            with contextlib.closing(_File(self._path)) as file:
+            with contextlib.closing(self._open()) as file:
                 file.prepare()
                 file.wait_for_others(time.monotonic() + EXIT_TIMEOUT)
                 return _in_transaction(work, file)
@@ -216,8 +227,9 @@ class _File:
 
     After ``given_up``, no task waits for its work, and nothing more may be written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, added: AddedTables | None = None) -> None:
         self._path = path
+        self._added = added
         _create(path)
         self.db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         self.given_up = False
@@ -228,6 +240,12 @@ class _File:
         self.db.executescript(SETTINGS)
         if _version(self.db) != len(MIGRATIONS):
             _in_transaction(_migrate, self)
+        if self._added is not None and not self._has_added(self._added):
+            _in_transaction(partial(add_tables, tables=self._added, notation=NOTATION), self)
+
+    def _has_added(self, tables: AddedTables) -> bool:
+        listed = self.rows("SELECT 1 FROM sqlite_master WHERE name = 'added_tables'")
+        return bool(listed) and added_version(self, tables, NOTATION) == len(tables.scripts)
 
     def is_good(self) -> bool:
         return self._inode is not None and self._inode == _inode(self._path)

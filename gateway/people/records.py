@@ -1,0 +1,157 @@
+"""The records of the people tables: sessions, device grants, keys, blocks, raises and audit rows. All are frozen."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+SessionKind: TypeAlias = Literal["browser", "device", "exchange"]
+GrantStatus: TypeAlias = Literal["pending", "approved", "denied"]
+
+_LONGEST_TEXT: Final = 200
+
+
+def digest_of(secret: str) -> str:
+    """Return the form in which the tables store a random secret: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_id() -> str:
+    """Return a new random id of 128 bits."""
+    return secrets.token_urlsafe(16)
+
+
+def readable_text(text: str) -> str:
+    """Return ``text`` for readers: its printable characters, at most 200. Databases reject some of the others."""
+    return "".join(filter(str.isprintable, text[: 2 * _LONGEST_TEXT]))[:_LONGEST_TEXT]
+
+
+@attrs.frozen(repr=False)
+class IssuerSession:
+    """A sign-in at an issuer, which the sessions that follow from it share.
+
+    ``claims`` are those that rules and session tokens read. ``refresh`` is the issuer's refresh token, encrypted;
+    ``None`` without ``offline_access``. The issuer confirmed the claims at ``checked`` (Unix seconds)."""
+
+    id: str
+    person: str
+    issuer: str
+    claims: Mapping[str, Any]
+    refresh: bytes | None
+    checked: float
+
+
+@attrs.frozen(repr=False)
+class PersonSession:
+    """A session of a person, in a browser or a program.
+
+    ``origin`` is the id of its ``IssuerSession``, empty for a token exchange. ``program`` and ``address`` are for
+    readers. ``tokens_until`` is the end of its last token. ``cookie`` and ``refresh`` are digests."""
+
+    id: str
+    origin: str
+    person: str
+    kind: SessionKind
+    program: str
+    address: str
+    began: float
+    until: float
+    tokens_until: float
+    seen: float
+    cookie: str | None = None
+    refresh: str | None = None
+    ended: float | None = None
+
+    def is_open(self, now: float) -> bool:
+        """Return whether the session has not ended."""
+        return self.ended is None and now < self.until
+
+
+@attrs.frozen(repr=False)
+class DeviceGrant:
+    """A sign-in of a program that a person approves in a browser (RFC 8628).
+
+    ``device_code`` and ``user_code`` are digests. ``origin`` is the id of the approving person's ``IssuerSession``."""
+
+    device_code: str
+    user_code: str
+    program: str
+    address: str
+    began: float
+    until: float
+    status: GrantStatus = "pending"
+    origin: str | None = None
+    person: str | None = None
+    polled: float | None = None
+
+
+@attrs.frozen(repr=False)
+class SeenPerson:
+    """A person that the gateway has seen in the last 90 days.
+
+    ``label`` is for readers. ``claims``, ``group`` and ``role`` are those of the last sign-in or token."""
+
+    name: str
+    issuer: str
+    label: str
+    claims: Mapping[str, Any]
+    group: str | None
+    role: str
+    first: float
+    seen: float
+
+
+@attrs.frozen(repr=False)
+class Block:
+    """A person whose credentials are all rejected, and the author ``by`` of the block."""
+
+    name: str
+    at: float
+    by: str
+    reason: str = ""
+
+
+@attrs.frozen(repr=False)
+class Raise:
+    """More budget for ``holder`` until a time: a client's name, or ``group:`` and a group's.
+
+    Each of ``budgets``, such as ``40 usd/day``, replaces the amount of the same period."""
+
+    holder: str
+    budgets: tuple[str, ...]
+    until: float
+    at: float
+    by: str
+
+
+@attrs.frozen(repr=False)
+class OwnKey:
+    """A key that a person made for itself; ``digest`` is its SHA-256 in hexadecimal."""
+
+    person: str
+    name: str
+    digest: str
+    until: float
+    made: float
+
+
+@attrs.frozen(repr=False)
+class AuditEntry:
+    """A row of the audit: a call, its caller (``who``) and its effect. It has no secret.
+
+    ``credential`` is the kind and id of the caller's credential. The store sets ``before`` and ``after`` of a change:
+    the changed records as JSON, without digests."""
+
+    at: float
+    who: str
+    credential: str
+    address: str
+    request_id: str
+    method: str
+    path: str
+    status: int
+    before: str | None = None
+    after: str | None = None
+    number: int = 0

@@ -1,0 +1,244 @@
+"""People, blocks, raises and own keys as rows. Each function runs in one transaction, and notes its change."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gateway.people.records import AuditEntry, Block, OwnKey, Raise, SeenPerson
+from gateway.people.rows import TableRows, json_text
+from gateway.people.session_rows import end_sessions
+from gateway.stores.store import Unavailable
+
+MOST_OWN_KEYS: Final = 20_000
+"""The most own keys of all people: every process has them in memory."""
+MOST_RAISES: Final = 10_000
+MOST_BLOCKS: Final = 50_000
+
+_PERSON: Final = "SELECT name, issuer, label, claims, client_group, role, first, seen FROM {people}"
+_BLOCK: Final = "SELECT name, at, made_by, reason FROM {people_blocks}"
+_RAISE: Final = "SELECT holder, budgets, until, at, made_by FROM {raises}"
+_OWN_KEY: Final = "SELECT person, name, digest, until, made FROM {own_keys}"
+
+
+# People
+
+
+def put_person(rows: TableRows, person: SeenPerson) -> None:
+    """Store a person as seen now. If it has own keys, other processes learn its new claims."""
+    before = find_person(rows, person.name)
+    rows.select(
+        """
+        INSERT INTO {people} VALUES (:name, :issuer, :label, :claims, :client_group, :role, :first, :seen)
+        ON CONFLICT (name) DO UPDATE SET issuer = excluded.issuer, label = excluded.label, claims = excluded.claims,
+        client_group = excluded.client_group, role = excluded.role, seen = excluded.seen
+        """,
+        name=person.name, issuer=person.issuer, label=person.label, claims=json_text(dict(person.claims)),
+        client_group=person.group, role=person.role, first=person.first, seen=person.seen,
+    )  # fmt: skip
+    if before is not None and before.claims != person.claims and own_keys_of(rows, person.name):
+        rows.note_change("own_key", person.name)
+
+
+def find_person(rows: TableRows, name: str) -> SeenPerson | None:
+    """Return the person with this name."""
+    found = rows.first(f"{_PERSON} WHERE name = :name", name=name)
+    return None if found is None else _person(found)
+
+
+def list_people(rows: TableRows, after: str, most: int) -> tuple[SeenPerson, ...]:
+    """Return the first ``most`` people after the name ``after``, in the order of their names."""
+    found = rows.select(f"{_PERSON} WHERE name > :after ORDER BY name LIMIT :most", after=after, most=most)
+    return tuple(map(_person, found))
+
+
+def forget_person(rows: TableRows, name: str, audit: AuditEntry | None) -> bool:
+    """Delete the label of a person, and the person unless it has an own key. Return whether it existed."""
+    if find_person(rows, name) is None:
+        return False
+    if own_keys_of(rows, name):
+        rows.select("UPDATE {people} SET label = '' WHERE name = :name", name=name)
+    else:
+        rows.select("DELETE FROM {people} WHERE name = :name", name=name)
+    rows.add_audit(audit, {"name": name}, None)
+    return True
+
+
+def _person(row: tuple[Any, ...]) -> SeenPerson:
+    name, issuer, label, claims, group, role, first, seen = row
+    return SeenPerson(name, issuer, label, _mapping(claims), group, role, first, seen)
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
+
+
+# Blocks
+
+
+def block_person(rows: TableRows, block: Block, audit: AuditEntry | None) -> bool:
+    """Block a person and end its sessions. Return false if it is blocked already; the older block remains."""
+    if find_block(rows, block.name) is not None:
+        return False
+    if rows.count("SELECT count(*) FROM {people_blocks}") >= MOST_BLOCKS:
+        raise Unavailable(f"there are {MOST_BLOCKS} blocks, the maximum: remove some")
+    rows.select(
+        "INSERT INTO {people_blocks} VALUES (:name, :at, :made_by, :reason)",
+        name=block.name, at=block.at, made_by=block.by, reason=block.reason,
+    )  # fmt: skip
+    end_sessions(rows, block.name, block.at)
+    rows.note_change("block", block.name)
+    rows.add_audit(audit, None, {"blocked": block.name, "by": block.by, "reason": block.reason})
+    return True
+
+
+def unblock_person(rows: TableRows, name: str, audit: AuditEntry | None) -> bool:
+    """Remove the block of a person. Return whether it was blocked."""
+    block = find_block(rows, name)
+    if block is None:
+        return False
+    rows.select("DELETE FROM {people_blocks} WHERE name = :name", name=name)
+    rows.note_change("block", name)
+    rows.add_audit(audit, {"blocked": name, "by": block.by, "reason": block.reason}, None)
+    return True
+
+
+def find_block(rows: TableRows, name: str) -> Block | None:
+    """Return the block of a person."""
+    found = rows.first(f"{_BLOCK} WHERE name = :name", name=name)
+    return None if found is None else Block(*found)
+
+
+def list_blocks(rows: TableRows) -> tuple[Block, ...]:
+    """Return all blocks by name."""
+    return tuple(Block(*row) for row in rows.select(f"{_BLOCK} ORDER BY name"))
+
+
+# Raises
+
+
+def put_raise(
+    rows: TableRows, new: Raise, check: Callable[[Raise | None], None], audit: AuditEntry | None
+) -> Raise | None:
+    """Store a raise in place of the holder's present one, which is returned, unless ``check(present)`` raises."""
+    before = find_raise(rows, new.holder)
+    check(before)
+    if before is None and rows.count("SELECT count(*) FROM {raises}") >= MOST_RAISES:
+        raise Unavailable(f"there are {MOST_RAISES} raises, the maximum: remove some")
+    rows.select(
+        """
+        INSERT INTO {raises} VALUES (:holder, :budgets, :until, :at, :made_by)
+        ON CONFLICT (holder) DO UPDATE SET budgets = excluded.budgets, until = excluded.until, at = excluded.at,
+        made_by = excluded.made_by
+        """,
+        holder=new.holder, budgets=json_text(list(new.budgets)), until=new.until, at=new.at, made_by=new.by,
+    )  # fmt: skip
+    rows.note_change("raise", new.holder)
+    rows.add_audit(audit, _raise_about(before), _raise_about(new))
+    return before
+
+
+def remove_raise(
+    rows: TableRows, holder: str, check: Callable[[Raise | None], None], audit: AuditEntry | None
+) -> Raise | None:
+    """Remove the raise of a holder, and return it, unless ``check(present)`` raises."""
+    before = find_raise(rows, holder)
+    check(before)
+    if before is not None:
+        rows.select("DELETE FROM {raises} WHERE holder = :holder", holder=holder)
+        rows.note_change("raise", holder)
+        rows.add_audit(audit, _raise_about(before), None)
+    return before
+
+
+def find_raise(rows: TableRows, holder: str) -> Raise | None:
+    """Return the raise of a holder, which may have ended."""
+    found = rows.first(f"{_RAISE} WHERE holder = :holder", holder=holder)
+    return None if found is None else read_raise(found)
+
+
+def list_raises(rows: TableRows) -> tuple[Raise, ...]:
+    """Return all raises by holder; some may have ended."""
+    return tuple(map(read_raise, rows.select(f"{_RAISE} ORDER BY holder")))
+
+
+def read_raise(row: tuple[Any, ...]) -> Raise:
+    """Return the raise of a row."""
+    holder, budgets, until, at, by = row
+    return Raise(holder, tuple(json.loads(budgets)), until, at, by)
+
+
+def _raise_about(found: Raise | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"holder": found.holder, "budgets": list(found.budgets), "until": found.until, "by": found.by}
+
+
+# Own keys
+
+
+def put_own_key(
+    rows: TableRows, key: OwnKey, most: int, check: Callable[[OwnKey | None], None], audit: AuditEntry | None
+) -> bool:
+    """Store an own key in place of the one with its name, unless ``check(present)`` raises.
+
+    Return false, and store nothing, if the person has ``most`` other keys that have not expired."""
+    rows.select("DELETE FROM {own_keys} WHERE person = :person AND until <= :now", person=key.person, now=key.made)
+    keys = own_keys_of(rows, key.person)
+    before = next((one for one in keys if one.name == key.name), None)
+    check(before)
+    if len([one for one in keys if one.name != key.name]) >= most:
+        return False
+    if before is None and rows.count("SELECT count(*) FROM {own_keys}") >= MOST_OWN_KEYS:
+        raise Unavailable(f"there are {MOST_OWN_KEYS} own keys, the maximum: remove some")
+    rows.select(
+        """
+        INSERT INTO {own_keys} VALUES (:person, :name, :digest, :until, :made) ON CONFLICT (person, name)
+        DO UPDATE SET digest = excluded.digest, until = excluded.until, made = excluded.made
+        """,
+        person=key.person, name=key.name, digest=key.digest, until=key.until, made=key.made,
+    )  # fmt: skip
+    rows.note_change("own_key", key.person)
+    rows.add_audit(audit, _own_key_about(before), _own_key_about(key))
+    return True
+
+
+def remove_own_key(rows: TableRows, person: str, name: str, audit: AuditEntry | None) -> bool:
+    """Remove an own key. Return whether it existed."""
+    before = next((one for one in own_keys_of(rows, person) if one.name == name), None)
+    if before is None:
+        return False
+    rows.select("DELETE FROM {own_keys} WHERE person = :person AND name = :name", person=person, name=name)
+    rows.note_change("own_key", person)
+    rows.add_audit(audit, _own_key_about(before), None)
+    return True
+
+
+def remove_own_keys(rows: TableRows, person: str) -> None:
+    """Remove all own keys of a person."""
+    if own_keys_of(rows, person):
+        rows.select("DELETE FROM {own_keys} WHERE person = :person", person=person)
+        rows.note_change("own_key", person)
+
+
+def own_keys_of(rows: TableRows, person: str) -> tuple[OwnKey, ...]:
+    """Return the own keys of a person by name; some may have expired."""
+    return tuple(OwnKey(*row) for row in rows.select(f"{_OWN_KEY} WHERE person = :person ORDER BY name", person=person))
+
+
+def _own_key_about(key: OwnKey | None) -> dict[str, Any] | None:
+    return None if key is None else {"person": key.person, "name": key.name, "until": key.until}
+
+
+# Audit
+
+
+_AUDIT_ROWS: Final = """
+    SELECT at, who, credential, address, request_id, method, path, status, before, after, number FROM {audit}
+    WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most
+"""
+
+
+def list_audit(rows: TableRows, after: int, since: float, until: float, most: int) -> tuple[AuditEntry, ...]:
+    """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
+    return tuple(AuditEntry(*row) for row in rows.select(_AUDIT_ROWS, after=after, since=since, until=until, most=most))

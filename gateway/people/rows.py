@@ -1,0 +1,88 @@
+"""The people tables within one transaction: statements in the notation of the database, and the log of changes."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final, Literal, LiteralString, TypeAlias, cast
+
+import attrs
+
+from gateway.people.records import AuditEntry
+from gateway.stores.sql import Session, SqlNotation
+
+ChangeKind: TypeAlias = Literal["block", "session", "raise", "own_key"]
+"""The kind of a change that every process follows. The change's name is the person or the holder."""
+
+_KEPT_CHANGES: Final = 10_000
+_LAST: Final = "SELECT number, mark FROM {people_changes} ORDER BY number DESC LIMIT 1"
+_NOTE: Final = """
+    INSERT INTO {people_changes} VALUES (
+        (SELECT coalesce(max(number), 0) + 1 FROM {people_changes}), :mark, :kind, :name
+    )
+"""
+_TRIM: Final = "DELETE FROM {people_changes} WHERE number <= (SELECT max(number) FROM {people_changes}) - :kept"
+_AUDIT: Final = """
+    INSERT INTO {audit} VALUES (
+        (SELECT coalesce(max(number), 0) + 1 FROM {audit}), :at, :who, :credential, :address, :request_id, :method,
+        :path, :status, :before, :after
+    )
+"""
+
+
+@attrs.frozen
+class Position:
+    """The last change that a process knows: its ``number`` and its random ``mark``, (0, "") before the first."""
+
+    number: int = 0
+    mark: str = ""
+
+
+class TableRows:
+    """The people tables in the transaction of ``session``."""
+
+    def __init__(self, session: Session, notation: SqlNotation) -> None:
+        self._session = session
+        self._notation = notation
+
+    def select(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
+        """Run the statement, and return its rows."""
+        return self._session.rows(self._notation.render(statement), **values)
+
+    def first(self, statement: LiteralString, **values: Any) -> tuple[Any, ...] | None:
+        """Run the statement, and return its first row."""
+        rows = self.select(statement, **values)
+        return rows[0] if rows else None
+
+    def count(self, statement: LiteralString, **values: Any) -> int:
+        """Return the number that the statement selects."""
+        return cast("int", self.select(statement, **values)[0][0])
+
+    def lock(self) -> None:
+        """Block other writers of the people tables until the transaction ends."""
+        self.select(self._notation.lock_statement("people_changes"))
+
+    def position(self) -> Position:
+        """Return the position of the last change."""
+        found = self.first(_LAST)
+        return Position() if found is None else Position(*found)
+
+    def note_change(self, kind: ChangeKind, name: str) -> None:
+        """Add a change for the processes that follow."""
+        self.select(_NOTE, mark=secrets.token_hex(16), kind=kind, name=name)
+        self.select(_TRIM, kept=_KEPT_CHANGES)
+
+    def add_audit(self, entry: AuditEntry | None, before: Any = None, after: Any = None) -> None:
+        """Add a row to the audit. ``before`` and ``after`` are records without secrets, or values for JSON."""
+        if entry is not None:
+            values = {**attrs.asdict(entry), "before": _json_or_none(before), "after": _json_or_none(after)}
+            del values["number"]
+            self.select(_AUDIT, **values)
+
+
+def _json_or_none(value: Any) -> str | None:
+    return None if value is None else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` as JSON in ASCII, which every database stores unchanged."""
+    return json.dumps(value, separators=(",", ":"), default=dict if isinstance(value, Mapping) else str)

@@ -1,0 +1,229 @@
+"""Sessions, device grants and sign-ins as rows. Each function runs in one transaction, and notes its change."""
+
+import json
+from typing import Any, Final
+
+import attrs
+
+from gateway.people.records import AuditEntry, DeviceGrant, IssuerSession, PersonSession
+from gateway.people.rows import TableRows, json_text
+from gateway.stores.store import Unavailable
+
+MOST_SESSIONS: Final = 50
+"""The most open sessions of a person; a new one ends the session that was used least recently."""
+MOST_GRANTS: Final = 20_000
+SHORTEST_POLL: Final = 4.8
+"""The shortest permitted interval of polls in seconds, a little below the announced five."""
+CLAIM_SECONDS: Final = 10.0
+"""The time after which another process may contact the issuer, because the claiming process may have crashed."""
+
+_ISSUER_SESSION: Final = "SELECT id, person, issuer, claims, refresh, checked FROM {issuer_sessions} WHERE id = :id"
+_SESSION: Final = """
+    SELECT id, origin, person, kind, program, address, began, until, tokens_until, seen, cookie, refresh, ended
+    FROM {person_sessions}
+"""
+_GRANT: Final = """
+    SELECT device_code, user_code, program, address, began, until, status, origin, person, polled FROM {device_grants}
+"""
+
+
+# Sessions at issuers
+
+
+def put_issuer_session(rows: TableRows, new: IssuerSession) -> None:
+    """Store a session at an issuer, and release its claim."""
+    rows.select(
+        """
+        INSERT INTO {issuer_sessions} VALUES (:id, :person, :issuer, :claims, :refresh, :checked, NULL)
+        ON CONFLICT (id) DO UPDATE SET claims = excluded.claims, refresh = excluded.refresh,
+        checked = excluded.checked, claimed = NULL
+        """,
+        id=new.id, person=new.person, issuer=new.issuer, claims=json_text(dict(new.claims)), refresh=new.refresh,
+        checked=new.checked,
+    )  # fmt: skip
+
+
+def find_issuer_session(rows: TableRows, id: str) -> IssuerSession | None:
+    """Return the session at an issuer with this id."""
+    found = rows.first(_ISSUER_SESSION, id=id)
+    if found is None:
+        return None
+    own, person, issuer, claims, refresh, checked = found
+    return IssuerSession(own, person, issuer, json.loads(claims), None if refresh is None else bytes(refresh), checked)
+
+
+def claim_issuer_session(rows: TableRows, id: str, now: float) -> bool:
+    """Reserve the contact with the issuer for this process, and return whether no other process has it."""
+    found = rows.first("SELECT claimed FROM {issuer_sessions} WHERE id = :id", id=id)
+    if found is None or (found[0] is not None and abs(now - found[0]) < CLAIM_SECONDS):
+        return False
+    rows.select("UPDATE {issuer_sessions} SET claimed = :now WHERE id = :id", id=id, now=now)
+    return True
+
+
+def release_issuer_session(rows: TableRows, id: str) -> None:
+    """Release the claim on a session at an issuer."""
+    rows.select("UPDATE {issuer_sessions} SET claimed = NULL WHERE id = :id", id=id)
+
+
+# Sessions
+
+
+def add_session(rows: TableRows, new: PersonSession) -> None:
+    """Store a session. If its person has too many, the one that was used least recently ends."""
+    for old in sorted(open_sessions(rows, new.person, new.began), key=lambda one: one.seen)[: -(MOST_SESSIONS - 1)]:
+        end_session(rows, old, new.began)
+    rows.select(
+        """
+        INSERT INTO {person_sessions} VALUES (:id, :origin, :person, :kind, :program, :address, :began, :until,
+        :tokens_until, :seen, :cookie, :refresh, :ended)
+        """,
+        **attrs.asdict(new),
+    )
+
+
+def find_session(rows: TableRows, id: str) -> PersonSession | None:
+    """Return the session with this id."""
+    return _session(rows.first(f"{_SESSION} WHERE id = :id", id=id))
+
+
+def find_session_by_cookie(rows: TableRows, cookie: str) -> PersonSession | None:
+    """Return the session of the cookie with this digest."""
+    return _session(rows.first(f"{_SESSION} WHERE cookie = :cookie", cookie=cookie))
+
+
+def find_session_by_refresh(rows: TableRows, refresh: str) -> tuple[PersonSession, float | None] | None:
+    """Return the session of the refresh token with this digest, and the time when the token was used."""
+    if (session := _session(rows.first(f"{_SESSION} WHERE refresh = :refresh", refresh=refresh))) is not None:
+        return session, None
+    used = rows.first("SELECT session, at FROM {used_refresh_tokens} WHERE digest = :refresh", refresh=refresh)
+    session = None if used is None else find_session(rows, used[0])
+    return None if used is None or session is None else (session, used[1])
+
+
+def open_sessions(rows: TableRows, person: str, now: float) -> tuple[PersonSession, ...]:
+    """Return the open sessions of a person, the oldest first."""
+    found = rows.select(
+        f"{_SESSION} WHERE person = :person AND ended IS NULL AND until > :now ORDER BY began, id",
+        person=person, now=now,
+    )  # fmt: skip
+    return tuple(PersonSession(*row) for row in found)
+
+
+def rotate_session(
+    rows: TableRows, session: PersonSession, refresh: str | None, tokens_until: float, now: float
+) -> None:
+    """Replace the refresh token of ``session``, and note its present one as used."""
+    if session.refresh is not None and refresh != session.refresh:
+        rows.select(
+            "INSERT INTO {used_refresh_tokens} VALUES (:digest, :session, :at)",
+            digest=session.refresh, session=session.id, at=now,
+        )  # fmt: skip
+    rows.select(
+        "UPDATE {person_sessions} SET refresh = :refresh, tokens_until = :tokens_until, seen = :now WHERE id = :id",
+        refresh=refresh, tokens_until=max(tokens_until, session.tokens_until), now=now, id=session.id,
+    )  # fmt: skip
+
+
+def end_session(rows: TableRows, session: PersonSession, now: float, audit: AuditEntry | None = None) -> None:
+    """End a session, and forget the issuer's refresh token with the last session of a sign-in."""
+    rows.select(
+        "UPDATE {person_sessions} SET ended = :now, cookie = NULL, refresh = NULL WHERE id = :id",
+        id=session.id, now=now,
+    )  # fmt: skip
+    rows.select("DELETE FROM {used_refresh_tokens} WHERE session = :id", id=session.id)
+    rows.select(
+        """
+        DELETE FROM {issuer_sessions} WHERE id = :origin AND NOT EXISTS (
+            SELECT 1 FROM {person_sessions} WHERE origin = :origin AND ended IS NULL
+        )
+        """,
+        origin=session.origin,
+    )
+    rows.note_change("session", session.person)
+    rows.add_audit(audit, {"session": session.id, "person": session.person, "kind": session.kind}, None)
+
+
+def end_sessions(rows: TableRows, person: str, now: float, audit: AuditEntry | None = None) -> int:
+    """End all sessions of a person, and return their number."""
+    sessions = open_sessions(rows, person, now)
+    for session in sessions:
+        end_session(rows, session, now)
+    rows.add_audit(audit, {"person": person, "sessions": len(sessions)}, None)
+    return len(sessions)
+
+
+def end_sessions_of_origin(rows: TableRows, origin: str, now: float) -> None:
+    """End all sessions that follow from one sign-in at an issuer."""
+    for row in rows.select(f"{_SESSION} WHERE origin = :origin AND ended IS NULL", origin=origin):
+        end_session(rows, PersonSession(*row), now)
+
+
+def _session(row: tuple[Any, ...] | None) -> PersonSession | None:
+    return None if row is None else PersonSession(*row)
+
+
+# Device grants
+
+
+def add_grant(rows: TableRows, grant: DeviceGrant) -> bool:
+    """Store a pending grant. Return false if its user code is in use: draw another one."""
+    rows.select("DELETE FROM {device_grants} WHERE until <= :now", now=grant.began - 600.0)
+    if rows.count("SELECT count(*) FROM {device_grants}") >= MOST_GRANTS:
+        raise Unavailable("too many sign-ins are pending: try again in a few minutes")
+    if rows.first(f"{_GRANT} WHERE user_code = :code", code=grant.user_code) is not None:
+        return False
+    rows.select(
+        """
+        INSERT INTO {device_grants} VALUES (:device_code, :user_code, :program, :address, :began, :until, :status,
+        :origin, :person, :polled)
+        """,
+        **attrs.asdict(grant),
+    )
+    return True
+
+
+def find_grant_by_user_code(rows: TableRows, user_code: str) -> DeviceGrant | None:
+    """Return the grant of the user code with this digest."""
+    found = rows.first(f"{_GRANT} WHERE user_code = :code", code=user_code)
+    return None if found is None else DeviceGrant(*found)
+
+
+def find_grant(rows: TableRows, device_code: str) -> DeviceGrant | None:
+    """Return the grant of the device code with this digest."""
+    found = rows.first(f"{_GRANT} WHERE device_code = :code", code=device_code)
+    return None if found is None else DeviceGrant(*found)
+
+
+def decide_grant(rows: TableRows, user_code: str, session: PersonSession | None, now: float) -> bool:
+    """Approve a pending grant for the person of ``session``, or deny it. Return false if none is pending."""
+    grant = find_grant_by_user_code(rows, user_code)
+    if grant is None or grant.status != "pending" or grant.until <= now:
+        return False
+    rows.select(
+        "UPDATE {device_grants} SET status = :status, origin = :origin, person = :person WHERE user_code = :code",
+        status="denied" if session is None else "approved", code=user_code,
+        origin=None if session is None else session.origin, person=None if session is None else session.person,
+    )  # fmt: skip
+    return True
+
+
+def note_poll(rows: TableRows, device_code: str, now: float) -> None:
+    """Store the time of a poll."""
+    rows.select("UPDATE {device_grants} SET polled = :now WHERE device_code = :code", code=device_code, now=now)
+
+
+def remove_grant(rows: TableRows, device_code: str) -> None:
+    """Delete a grant, so that its device code works no more."""
+    rows.select("DELETE FROM {device_grants} WHERE device_code = :code", code=device_code)
+
+
+# Single use
+
+
+def use_once(rows: TableRows, digest: str, until: float) -> bool:
+    """Mark a secret as used until it expires, and return whether this was its first use."""
+    if rows.first("SELECT until FROM {used_once} WHERE digest = :digest", digest=digest) is not None:
+        return False
+    rows.select("INSERT INTO {used_once} VALUES (:digest, :until)", digest=digest, until=until)
+    return True

@@ -1,0 +1,344 @@
+"""The people tables in each database: sessions, device grants, keys, blocks, raises and the audit."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.people.records import (
+    AuditEntry,
+    Block,
+    DeviceGrant,
+    IssuerSession,
+    OwnKey,
+    PersonSession,
+    Raise,
+    SeenPerson,
+    digest_of,
+    readable_text,
+)
+from gateway.people.session_rows import MOST_SESSIONS
+from gateway.people.store import PeopleStore, Refreshed
+from gateway.people.tables import PEOPLE_TABLES
+from gateway.stores.store import Changed, Unavailable
+
+Make = Callable[[], PeopleStore]
+DAY = 86400.0
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+async def make(request, tmp_path) -> AsyncIterator[Make]:
+    """Return a function that opens another store in the same place."""
+    async with AsyncExitStack() as stack:
+
+        def open_store() -> PeopleStore:
+            if request.param == "sqlite":
+                from gateway.stores import sqlite
+
+                store = PeopleStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite", PEOPLE_TABLES))
+            else:
+                from gateway.stores import postgres
+
+                store = PeopleStore(postgres.PostgresDatabase(place, most=2, added=PEOPLE_TABLES))
+            stack.push_async_callback(store.aclose)
+            return store
+
+        place = request.getfixturevalue("database") if request.param == "postgres" else ""
+        yield open_store
+
+
+ADA = SeenPerson("okta:ada", "okta", "ada@example.com", {"groups": ["ml", "é\x00\ud800"]}, "research", "user", 0.0, 0.0)
+ORIGIN = IssuerSession("origin", "okta:ada", "okta", ADA.claims, b"\x00sealed", 0.0)
+SESSION = PersonSession(
+    "sid", "origin", "okta:ada", "browser", "Firefox", "127.0.0.1", 0.0, 30 * DAY, 3600.0, 0.0, digest_of("c"),
+    digest_of("r0"),
+)  # fmt: skip
+ENTRY = AuditEntry(5.0, "okta:boss", "session 7", "127.0.0.1", "req-1", "PUT", "/admin/v1/x", 200)
+
+
+async def test_a_session_is_found_by_its_cookie_and_its_refresh_token(make):
+    one, other = make(), make()
+    assert await one.sign_in(ADA, ORIGIN, SESSION)
+    assert await other.session_of_cookie(digest_of("c")) == (SESSION, ORIGIN)
+    found = await other.find_refresh(digest_of("r0"))
+    assert found is not None
+    assert (found.session, found.issuer_session, found.used_at) == (SESSION, ORIGIN, None)
+    assert await other.person("okta:ada") == ADA
+    assert await other.sessions("okta:ada", 1.0) == (SESSION,)
+    assert await other.session_of_cookie("none") is await other.find_refresh("none") is await other.person("x") is None
+
+
+def refreshed(number: int, now: float, **changes: Any) -> Refreshed:
+    session = attrs.evolve(SESSION, refresh=digest_of(f"r{number}"))
+    return attrs.evolve(
+        Refreshed(session, ADA, attrs.evolve(ORIGIN, checked=now), digest_of(f"r{number + 1}"), now + 3600.0, now),
+        **changes,
+    )
+
+
+async def test_a_refresh_token_is_rotated_once(make):
+    one, other = make(), make()
+    await one.sign_in(ADA, ORIGIN, SESSION)
+    assert await other.refresh(refreshed(0, 10.0))
+    assert not await one.refresh(refreshed(0, 11.0)), "another process has rotated it"
+    used = await one.find_refresh(digest_of("r0"))
+    assert used is not None
+    assert used.used_at == 10.0
+    assert used.session.refresh == digest_of("r1")
+    assert used.session.tokens_until == 3610.0
+    assert await one.refresh(refreshed(1, 12.0))
+    assert not await one.refresh(refreshed(2, 31 * DAY)), "the session has reached its longest time"
+
+
+async def test_only_one_process_contacts_the_issuer(make):
+    one, other = make(), make()
+    await one.sign_in(ADA, ORIGIN, SESSION)
+    assert await one.claim_issuer_session("origin", 10.0)
+    assert not await other.claim_issuer_session("origin", 11.0)
+    assert not await other.claim_issuer_session("origin", 9.0), "the other's clock is slow"
+    await one.release_issuer_session("origin")
+    assert await other.claim_issuer_session("origin", 12.0)
+    assert await one.claim_issuer_session("origin", 22.5), "the claiming process crashed"
+    assert await one.refresh(refreshed(0, 23.0))
+    assert await other.claim_issuer_session("origin", 24.0), "the refresh released it"
+    assert not await other.claim_issuer_session("none", 24.0)
+
+
+async def test_the_end_of_a_session_forgets_its_secrets(make):
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    device = attrs.evolve(SESSION, id="device", cookie=None, refresh=digest_of("d0"), kind="device")
+    await store.add_grant(GRANT)
+    await store.decide_grant(GRANT.user_code, SESSION, 1.0)
+    assert await store.redeem_grant(GRANT.device_code, device, 2.0) == ORIGIN
+    assert not await store.end_session("okta:bob", "sid", 3.0), "it belongs to another person"
+    assert await store.end_session("okta:ada", "sid", 3.0, ENTRY)
+    assert not await store.end_session("okta:ada", "sid", 3.0)
+    assert await store.session_of_cookie(digest_of("c")) is None
+    assert await store.find_refresh(digest_of("r0")) is None
+    assert await store.issuer_session("origin") == ORIGIN, "the device's session needs it"
+    assert await store.end_sessions("okta:ada", 4.0) == 1
+    assert await store.issuer_session("origin") is None
+    assert [(row.who, row.path, row.after) for row in await store.audit()] == [("okta:boss", "/admin/v1/x", None)]
+
+
+async def test_a_new_sign_in_of_a_browser_ends_its_old_session(make):
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    later = attrs.evolve(SESSION, id="new", origin="second", cookie=digest_of("c2"), refresh=None)
+    await store.sign_in(ADA, attrs.evolve(ORIGIN, id="second"), later, ends_cookie=digest_of("c"))
+    assert [one.id for one in await store.sessions("okta:ada", 1.0)] == ["new"]
+
+
+async def test_a_person_has_a_bounded_number_of_sessions(make):
+    store = make()
+    for number in range(MOST_SESSIONS + 2):
+        session = attrs.evolve(SESSION, id=f"s{number}", cookie=f"c{number}", refresh=f"r{number}", seen=float(number))
+        await store.sign_in(ADA, attrs.evolve(ORIGIN, id=f"o{number}"), session)
+    there = {one.id for one in await store.sessions("okta:ada", 1.0)}
+    assert len(there) == MOST_SESSIONS
+    assert not there & {"s0", "s1"}
+
+
+async def test_a_blocked_person_cannot_sign_in_or_refresh(make):
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    assert await store.block(Block("okta:ada", 5.0, "boss", "left"), ENTRY)
+    assert not await store.block(Block("okta:ada", 6.0, "other"))
+    assert await store.blocks() == (Block("okta:ada", 5.0, "boss", "left"),)
+    assert await store.sessions("okta:ada", 6.0) == ()
+    assert not await store.refresh(refreshed(0, 7.0))
+    assert not await store.sign_in(ADA, ORIGIN, attrs.evolve(SESSION, id="again"))
+    assert not await store.add_exchange(ADA, attrs.evolve(SESSION, id="again"))
+    assert await store.unblock("okta:ada")
+    assert not await store.unblock("okta:ada")
+    assert await store.sign_in(ADA, ORIGIN, attrs.evolve(SESSION, id="again"))
+    assert [row.after is not None and "left" in row.after for row in await store.audit()] == [True]
+
+
+# Device grants
+
+GRANT = DeviceGrant(digest_of("d"), digest_of("WDJBMJHT"), "Claude Code", "127.0.0.1", 0.0, 600.0)
+
+
+async def test_a_grant_is_approved_once_and_redeemed_once(make):
+    one, other = make(), make()
+    await one.sign_in(ADA, ORIGIN, SESSION)
+    assert await one.add_grant(GRANT)
+    assert not await other.add_grant(attrs.evolve(GRANT, device_code="other")), "its user code is in use"
+    device = attrs.evolve(SESSION, id="device", cookie=None, refresh=digest_of("d0"), kind="device")
+    assert await one.redeem_grant(GRANT.device_code, device, 1.0) is None, "it is pending"
+    assert await other.decide_grant(GRANT.user_code, SESSION, 1.0)
+    assert not await one.decide_grant(GRANT.user_code, None, 2.0)
+    found = await one.poll_grant(GRANT.device_code, 3.0)
+    assert found is not None
+    assert found[0].status == "approved"
+    assert found[0].person == "okta:ada"
+    results: list[IssuerSession | None] = []
+
+    async def redeem(store: PeopleStore, number: int) -> None:
+        session = attrs.evolve(device, id=f"device{number}", refresh=f"d{number}")
+        results.append(await store.redeem_grant(GRANT.device_code, session, 3.0))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(redeem, (one, other)[number % 2], number)
+    assert [one for one in results if one is not None] == [ORIGIN]
+    assert await one.poll_grant(GRANT.device_code, 4.0) is None
+    assert len(await one.sessions("okta:ada", 4.0)) == 2
+
+
+async def test_polls_that_come_too_early_are_noticed(make):
+    one, other = make(), make()
+    await one.add_grant(GRANT)
+    polls = [await store.poll_grant(GRANT.device_code, at) for store, at in ((one, 1.0), (other, 3.0), (one, 9.0))]
+    assert [poll is not None and poll[1] for poll in polls] == [False, True, False]
+
+
+async def test_a_grant_expires_and_may_be_denied(make):
+    store = make()
+    await store.add_grant(GRANT)
+    assert not await store.decide_grant(GRANT.user_code, SESSION, 600.0)
+    assert await store.decide_grant(GRANT.user_code, None, 599.0)
+    found = await store.find_grant(GRANT.user_code)
+    assert found is not None
+    assert found.status == "denied"
+    await store.add_grant(attrs.evolve(GRANT, device_code="new", user_code="new", began=1300.0, until=1900.0))
+    assert await store.find_grant(GRANT.user_code) is None, "expired ones are deleted"
+
+
+async def test_a_secret_is_used_once(make):
+    one, other = make(), make()
+    uses: list[bool] = []
+
+    async def use(store: PeopleStore) -> None:
+        uses.append(await store.use_once("state", 600.0))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(use, (one, other)[number % 2])
+    assert sorted(uses) == [False] * 5 + [True]
+
+
+# Own keys, raises and people
+
+
+def own(name: str, made: float = 0.0, person: str = "okta:ada") -> OwnKey:
+    return OwnKey(person, name, digest_of(f"{person} {name} {made}"), made + DAY, made)
+
+
+async def test_a_person_has_at_most_so_many_own_keys(make):
+    store = make()
+    assert await store.put_own_key(own("laptop"), 2, ENTRY)
+    assert await store.put_own_key(own("phone"), 2)
+    assert not await store.put_own_key(own("third"), 2)
+    assert await store.put_own_key(own("laptop", 1.0), 2), "it replaces the one with its name"
+    assert await store.put_own_key(own("third", DAY), 2), "the second one has expired"
+    assert [key.name for key in await store.own_keys("okta:ada")] == ["laptop", "third"]
+    assert await store.remove_own_key("okta:ada", "third")
+    assert not await store.remove_own_key("okta:ada", "third")
+    await store.end_access("okta:ada", 2.0)
+    assert await store.own_keys("okta:ada") == ()
+    rows = await store.audit()
+    assert "laptop" in str(rows[0].after)
+    assert own("laptop").digest not in str(rows[0].after)
+
+
+async def test_a_raise_replaces_the_one_before_unless_its_check_fails(make):
+    store = make()
+    first = Raise("okta:ada", ("40 usd/day",), 10 * DAY, 0.0, "lead")
+    assert await store.put_raise(first) is None
+    assert await store.put_raise(attrs.evolve(first, budgets=("50 usd/day",)), ENTRY) == first
+    assert [one.budgets for one in await store.raises()] == [("50 usd/day",)]
+
+    def reject(present: Raise | None) -> None:
+        if present != first:
+            raise Changed
+
+    with pytest.raises(Changed):
+        await store.remove_raise("okta:ada", check=reject)
+    removed = await store.remove_raise("okta:ada", ENTRY)
+    assert removed is not None
+    assert await store.raises() == ()
+    assert await store.remove_raise("okta:ada") is None
+    assert [(str(row.before), str(row.after))[row.after is not None] for row in await store.audit()]
+    assert [row.number for row in await store.audit()] == [1, 2]
+    assert [row.number for row in await store.audit(after=1, since=5.0, until=5.1)] == [2]
+    assert await store.audit(since=6.0) == ()
+
+
+async def test_people_are_listed_by_name(make):
+    store = make()
+    await store.note_people(tuple(attrs.evolve(ADA, name=f"okta:{number}") for number in range(5)))
+    assert [one.name for one in await store.people("okta:1", 2)] == ["okta:2", "okta:3"]
+    await store.put_own_key(own("laptop", person="okta:1"), 1)
+    assert await store.forget("okta:1")
+    assert await store.forget("okta:2")
+    assert not await store.forget("okta:9")
+    assert [(one.name, one.label) for one in await store.people(most=2)] == [
+        ("okta:0", "ada@example.com"), ("okta:1", ""),
+    ]  # fmt: skip
+
+
+# Sweeps, versions and failures
+
+
+async def test_expired_rows_are_deleted_and_others_remain(make):
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    await store.refresh(refreshed(0, 10.0))
+    await store.put_own_key(own("laptop"), 1, ENTRY)
+    await store.put_raise(Raise("okta:ada", ("40 usd/day",), DAY, 0.0, "lead"))
+    await store.use_once("state", 600.0)
+    await store.sweep(29 * DAY)
+    assert len(await store.sessions("okta:ada", 29 * DAY)) == len(await store.raises()) == 1
+    assert await store.person("okta:ada") is not None
+    await store.sweep(500 * DAY)
+    assert await store.find_refresh(digest_of("r1")) is await store.find_refresh(digest_of("r0")) is None
+    assert await store.issuer_session("origin") is await store.person("okta:ada") is None
+    assert await store.own_keys("okta:ada") == await store.raises() == await store.audit() == ()
+    assert await store.use_once("state", 1.0)
+
+
+async def test_versions_without_these_tables_use_the_same_database(make, tmp_path, request):
+    from gateway.stores.key_store import KeyStore
+
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    if "postgres" in request.node.name:
+        from gateway.stores.postgres import PostgresDatabase
+
+        older = KeyStore(PostgresDatabase(request.getfixturevalue("database"), most=1))
+    else:
+        from gateway.stores.sqlite import SqliteDatabase
+
+        older = KeyStore(SqliteDatabase(tmp_path / "state.sqlite"))
+    await older.change("added", "ci", None, "item", at=1.0, by="alice", about="{}")
+    assert await store.sessions("okta:ada", 1.0) == (SESSION,)
+    await older.aclose()
+
+
+async def test_processes_may_create_the_tables_simultaneously(make):
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(make().use_once, str(number), 1.0)
+    assert not await make().use_once("3", 1.0)
+
+
+async def test_tables_of_a_newer_version_are_refused(make):
+    from gateway.stores.sql import add_tables
+
+    store = make()
+    await store.use_once("x", 1.0)
+    database = store.database
+    newer = attrs.evolve(PEOPLE_TABLES, scripts=(*PEOPLE_TABLES.scripts, "CREATE TABLE {later} (a text)"))
+    await database.write(lambda session: add_tables(session, newer, database.notation))
+    with pytest.raises(Unavailable, match="newer version"):
+        await make().use_once("y", 1.0)
+
+
+def test_texts_for_readers_have_only_printable_characters():
+    assert readable_text("a\x00b\n\ud800\u202ec é" + "x" * 500) == "abc é" + "x" * 195
