@@ -4,19 +4,15 @@ A valid key is accepted whatever else its address sends, because many clients ma
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from gateway.http.addresses import customer_of, parse_ip
+from gateway.http.addresses import AddressCounts
 from streams.errors import GatewayError
 
 MINUTE: Final = 60.0
 MOST: Final = 30
 """Wrong keys from one address per minute; further ones get a 429."""
-ADDRESSES: Final = 4096
-"""Addresses with a count of their own; all others share one count."""
 
-_OTHERS: Final = "others"
 _GUESSED: Final = "too many requests with wrong keys from this address: wait, then send the correct key"
 
 
@@ -42,9 +38,7 @@ class RefusedKeys:
 
     def __init__(self, log_event: LogOften, clock: Callable[[], float] = time.monotonic) -> None:
         self._log_event = log_event
-        self._clock = clock
-        self._began = clock()
-        self._counts: dict[str, int] = {}
+        self._wrong_keys = AddressCounts(MOST, MINUTE, clock)
 
     def judge(self, refused: GatewayError, address: str | None, path: str) -> GatewayError:
         """Log and count a rejected request, and return its error.
@@ -53,26 +47,8 @@ class RefusedKeys:
         reason = refused.reason if isinstance(refused, KeyRefused) else "refused"
         client = refused.client if isinstance(refused, KeyRefused) else None
         self._log_event("key_refused", address, path=path, reason=reason, client=client)
-        if reason == "missing" or (wait := self._count_wrong_key(address)) == 0:
+        if reason == "missing" or (wait := self._wrong_keys.count(address)) == 0:
             return refused
         self._log_event("keys_guessed", address, path=path)
         headers = (("retry-after", str(wait)), ("x-should-retry", "false"), ("connection", "close"))
         return GatewayError("rate_limited", _GUESSED, headers=headers)
-
-    def _count_wrong_key(self, address: str | None) -> int:
-        """Count a wrong key of ``address``, and return the seconds that it must wait."""
-        now = self._clock()
-        if now - self._began >= MINUTE:
-            self._began, self._counts = now, {}
-        name = _counted_name(address or "")
-        if name not in self._counts and len(self._counts) >= ADDRESSES:
-            name = _OTHERS
-        self._counts[name] = count = self._counts.get(name, 0) + 1
-        return max(1, int(self._began + MINUTE - now)) if count > MOST else 0
-
-
-@lru_cache(256)
-def _counted_name(address: str) -> str:
-    """Return the name under which wrong keys of ``address`` count."""
-    parsed = parse_ip(address)
-    return address if parsed is None else customer_of(parsed)

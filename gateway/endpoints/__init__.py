@@ -6,4 +6,5 @@
 - ``border`` turns a request into an exchange; ``request_guard`` rejects hostile requests; ``hooks``: CORS and client
   keys on Quart's routes.
 - ``bodies`` reads request bodies; ``answers`` and ``plain_answers`` make responses outside exchanges.
+- ``html``: pages for people; ``oauth``: their sign-in.
 - ``http_errors`` and ``unknown_paths``: errors for requests without a route."""

@@ -1,0 +1,45 @@
+"""The check that a request with a cookie comes from the gateway's own page, not from another site's (CSRF).
+
+Browsers set ``Origin`` and ``Sec-Fetch-Site``, and no page can change them (https://www.w3.org/TR/fetch-metadata/). A
+form on a page with ``Referrer-Policy: no-referrer``, such as the gateway's, sends ``Origin: null``; then only
+``Sec-Fetch-Site`` identifies the page."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.http.headers import Headers
+from streams.errors import GatewayError
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_REFUSED: Final = (
+    "this change must come from the gateway's own page at {}: open that page and try again; programs send a key or a "
+    "token instead of the cookie"
+)
+
+
+def origin_of_url(url: str) -> str:
+    """Return the origin of ``url`` as browsers write it: lower case, without a default port."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    name = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{name}{port}"
+
+
+def is_same_origin(headers: Headers, own_origin: str) -> bool:
+    """Return whether a page of ``own_origin`` made the browser send the request with ``headers``."""
+    origins = [value for name, value in headers if name == "origin"]
+    sites = [value for name, value in headers if name == "sec-fetch-site"]
+    if any(site != "same-origin" for site in sites) or len(origins) > 1:
+        return False
+    if origins and origins[0] != "null":
+        return origins[0] == own_origin
+    return bool(sites)
+
+
+def check_same_origin(headers: Headers, own_origin: str) -> None:
+    """Raise ``GatewayError`` (403, ``page_refused``) unless a page of ``own_origin`` sent the request.
+
+    Call it for each change that a cookie authorizes. A request without a cookie needs no such check."""
+    if not is_same_origin(headers, own_origin):
+        raise GatewayError("permission", _REFUSED.format(own_origin), code="page_refused")

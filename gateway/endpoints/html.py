@@ -1,0 +1,78 @@
+"""HTML pages for people, without JavaScript: their text is escaped, and no page loads anything from other hosts."""
+
+from collections.abc import Iterable
+from html import escape
+from typing import Final, LiteralString
+
+from gateway.http.headers import Headers
+from gateway.http.response import Response
+
+STYLE: Final = "/oauth/style.css"
+"""The path of the style sheet of all pages; it needs no sign-in."""
+
+_POLICY: Final = (
+    "default-src 'self'; script-src 'none'; object-src 'none'; img-src 'self' data:; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+PRIVATE_PAGE: Final[Headers] = (
+    ("content-security-policy", _POLICY),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+"""Headers of every page and redirect: no framing, no ``Referer``, no copy in a cache. Forms may lead to an issuer's
+page, and browsers apply ``form-action`` to redirects too, so there is none."""
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title} – trigate</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{style}">
+</head>
+<body>
+<header><p class="brand">trigate</p><p class="soft">{place}</p></header>
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+
+
+class Html(str):
+    """Text that is HTML already. Everything else is escaped."""
+
+    __slots__ = ()
+
+
+def html(template: LiteralString, **values: object) -> Html:
+    """Return ``template`` with ``values`` in its ``{names}``, escaped unless they are ``Html``."""
+    return Html(template.format(**{name: _escape_value(value) for name, value in values.items()}))
+
+
+def join_html(parts: Iterable[Html]) -> Html:
+    """Return ``parts`` in lines."""
+    return Html("\n".join(parts))
+
+
+def _escape_value(value: object) -> str:
+    return value if isinstance(value, Html) else escape(str(value), quote=True)
+
+
+def html_page(title: str, content: Html, place: str, status: int = 200, headers: Headers = ()) -> Response:
+    """Return a page. ``place`` is the gateway's host, so that people can recognize it."""
+    body = html(_PAGE, title=title, content=content, place=place, style=STYLE)
+    return Response(status, (("content-type", "text/html; charset=utf-8"), *headers, *PRIVATE_PAGE), body.encode())
+
+
+def redirect(location: str, headers: Headers = (), status: int = 303) -> Response:
+    """Return a redirect of a browser to ``location``, which the caller has checked."""
+    return Response(status, (("location", location), *headers, *PRIVATE_PAGE), b"")

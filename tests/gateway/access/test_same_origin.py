@@ -1,0 +1,63 @@
+"""A change with a cookie passes only from the gateway's own page (OWASP, "Cross-Site Request Forgery Prevention")."""
+
+import pytest
+
+from gateway.access.same_origin import check_same_origin, is_same_origin, origin_of_url
+from streams.errors import GatewayError
+
+OWN = "https://llm.example"
+
+PERMITTED = {
+    "own origin": {"origin": OWN},
+    "own origin and site": {"origin": OWN, "sec-fetch-site": "same-origin"},
+    "form of a page without referrer": {"origin": "null", "sec-fetch-site": "same-origin"},
+    "site alone": {"sec-fetch-site": "same-origin"},
+}
+REFUSED = {
+    "nothing": {},
+    "referer alone": {"referer": f"{OWN}/ui"},
+    "another origin": {"origin": "https://evil.example"},
+    "another port": {"origin": "https://llm.example:8443"},
+    "another scheme": {"origin": "http://llm.example"},
+    "subdomain": {"origin": "https://a.llm.example", "sec-fetch-site": "same-site"},
+    "prefix": {"origin": "https://llm.example.evil.example"},
+    "opaque origin": {"origin": "null"},
+    "opaque origin of another site": {"origin": "null", "sec-fetch-site": "cross-site"},
+    "same site": {"sec-fetch-site": "same-site"},
+    "typed address": {"sec-fetch-site": "none"},
+    "own origin, other site": {"origin": OWN, "sec-fetch-site": "cross-site"},
+    "other origin, own site": {"origin": "https://evil.example", "sec-fetch-site": "same-origin"},
+    "own origin with a path": {"origin": f"{OWN}/"},
+}
+
+
+@pytest.mark.parametrize("headers", PERMITTED.values(), ids=PERMITTED)
+def test_own_pages_pass(headers):
+    check_same_origin(tuple(headers.items()), OWN)
+
+
+@pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED)
+def test_other_senders_are_refused(headers):
+    with pytest.raises(GatewayError) as caught:
+        check_same_origin(tuple(headers.items()), OWN)
+    assert (caught.value.info.status, caught.value.info.code) == (403, "page_refused")
+
+
+def test_repeated_headers_are_refused():
+    assert not is_same_origin((("origin", OWN), ("origin", OWN)), OWN)
+    assert not is_same_origin((("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")), OWN)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://LLM.example/", "https://llm.example"),
+        ("https://llm.example:443/base", "https://llm.example"),
+        ("https://llm.example:8443", "https://llm.example:8443"),
+        ("http://127.0.0.1:12000", "http://127.0.0.1:12000"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+    ],
+)
+def test_the_origin_is_written_as_browsers_write_it(url, origin):
+    assert origin_of_url(url) == origin
