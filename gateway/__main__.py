@@ -24,7 +24,10 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
-COSTS_BY = ("key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month")
+COSTS_BY = (
+    "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
+    "upstream_request_id",
+)  # fmt: skip
 
 
 def _takes_file(command: Callable[..., None]) -> Callable[..., None]:
@@ -167,8 +170,8 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, end
                    "Default: 30d.")  # fmt: skip
 @click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
-              help="Only requests of a key, group, model, target, run or endpoint, such as group=research; "
-                   "repeatable.")  # fmt: skip
+              help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
+                   "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
 def costs(config: Path | None, **options: Any) -> None:

@@ -149,6 +149,7 @@ class Attempt:
             unknown_usage=self._sent_usage() if not has_no_estimate and self._may_be_billed() else None,
             committed=committed,
             requests=max(1, self._pieces),
+            upstream_id=self.upstream_id,
         )  # fmt: skip
 
     @property

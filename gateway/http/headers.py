@@ -118,9 +118,17 @@ def bearer_token(headers: Headers) -> str:
     return bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
 
 
+UPSTREAM_IDS: Final = frozenset((
+    "request-id", "x-request-id",
+    "x-amzn-requestid",  # AWS, in its logs too
+    "x-generation-id",  # OpenRouter, in its activity exports too
+))  # fmt: skip
+"""The headers in which providers send their request id."""
+
+
 def upstream_id(upstream: Headers) -> str | None:
     """Return the provider's request id, or ``None``."""
-    return next((value for name, value in upstream if name in ("request-id", "x-request-id")), None)
+    return next((value for name, value in upstream if name in UPSTREAM_IDS), None)
 
 
 def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -55,6 +55,20 @@ COLUMN_TYPES: Final[Mapping[str, str]] = {
 }
 """The types of all columns, by column."""
 
+IDS_TABLE: Final = "ledger_ids"
+"""The table with providers' request ids. It is created with its first row, so that the ledger's own table is the one
+that version 0.2 reads and writes."""
+
+ID_COLUMN_TYPES: Final = {"began": "bigint", "line": "bigint", "attempt": "integer", "upstream_request_id": "text"}
+
+IDS_SCRIPT: Final = """
+    CREATE TABLE IF NOT EXISTS {ledger_ids} (
+        began bigint NOT NULL, line bigint NOT NULL, attempt integer NOT NULL, upstream_request_id text NOT NULL,
+        PRIMARY KEY (began, line, attempt)
+    )
+"""
+DELETE_IDS: Final = "DELETE FROM {ledger_ids} WHERE began <= :last"
+
 EXCHANGES: Final = "COALESCE(exchanges, CASE WHEN attempt = 0 THEN 1 ELSE 0 END)"
 FAILURES: Final = """COALESCE(failures, CASE
     WHEN attempt = 0 AND ended NOT IN ('complete', 'client_disconnected') THEN 1 ELSE 0 END)"""

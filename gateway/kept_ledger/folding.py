@@ -14,9 +14,11 @@ from gateway.kept_ledger.columns import (
     COUNTS,
     DAY,
     DAY_SUM,
+    DELETE_IDS,
     EXCHANGES,
     FAILURES,
     GROUP_BY,
+    IDS_TABLE,
     LAST,
     OTHER_NAME,
     QUARTER,
@@ -63,6 +65,7 @@ class LedgerFolding:
         )
         if count:
             self._rows(session, f"DELETE FROM {{ledger}} WHERE began <= :last AND {old}", last=last, before=before)
+            self._delete_ids(session, last)
         return int(count)
 
     def fold_lines(self, session: Session, most: int) -> int:
@@ -76,7 +79,13 @@ class LedgerFolding:
             rows = f"began >= :since AND began <= :last AND (level IS NULL OR level = {QUARTER_SUM})"
             values = {"since": first - first % QUARTER, "last": last}
             self._replace(session, QUARTER_SUM, rows, {"bucket": f"began / {QUARTER}"}, **values)
+            self._delete_ids(session, last)
         return count
+
+    def _delete_ids(self, session: Session, last: int) -> None:
+        """Delete the providers' request ids of all lines up to ``last``."""
+        if self._sql.has_table(session, IDS_TABLE):
+            self._rows(session, DELETE_IDS, last=last)
 
     def fold_quarters(self, session: Session, before: int, most: int, zone: tzinfo) -> int:
         """Replace some sums over quarters of an hour by sums over days of ``zone``.

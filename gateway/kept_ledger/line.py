@@ -28,7 +28,8 @@ UNIT_COLUMNS: Final[Mapping[str, str]] = {
 class LineAttempt:
     """An attempt of an exchange, with its cost: ``target`` is the configured name, ``model`` the provider's.
 
-    ``grade`` is the rank of a ``GRADES`` entry or ``UNPRICED``, ``None`` if nothing was billed."""
+    ``grade`` is the rank of a ``GRADES`` entry or ``UNPRICED``, ``None`` if nothing was billed. ``upstream_id`` is the
+    provider's id of the request, or of a batch."""
 
     target: str
     model: str | None
@@ -36,6 +37,7 @@ class LineAttempt:
     usage: Usage = _NO_USAGE
     nanos: int = 0
     grade: int | None = None
+    upstream_id: str | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -73,7 +75,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         record.run,
         record.requested_model and record.requested_model[:_MAX_TEXT_IN_MEMORY],
         record.route,
-        tuple([_attempt(one, charged.get(id(one))) for one in record.bill.attempt_records]),
+        tuple([_attempt(one, charged.get(id(one)), record) for one in record.bill.attempt_records]),
         fields["ended"],
         fields["status"],
         estimated=bool(fields.get("usage_estimated")),
@@ -82,10 +84,20 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
     )
 
 
-def _attempt(attempt: AttemptRecord, charge: Charge | None) -> LineAttempt:
+def _upstream_id(attempt: AttemptRecord, record: Record) -> str | None:
+    """Return the provider's id of ``attempt``: of a batch that it bills, else of the request, else of the response."""
+    if not attempt.committed:
+        return attempt.upstream_id
+    booked, start = record.bill.booked, record.answer_start
+    return (booked and booked.id) or attempt.upstream_id or record.upstream_id or (start and start.id) or None
+
+
+def _attempt(attempt: AttemptRecord, charge: Charge | None, record: Record) -> LineAttempt:
+    upstream_id = _upstream_id(attempt, record)
+    upstream_id = upstream_id and upstream_id[:_MAX_TEXT_IN_MEMORY]
     target, model = attempt.target[:_MAX_TEXT_IN_MEMORY], attempt.model and attempt.model[:_MAX_TEXT_IN_MEMORY]
     if charge is None:
-        return LineAttempt(target, model, attempt.reason)
+        return LineAttempt(target, model, attempt.reason, upstream_id=upstream_id)
     cost = charge.cost
     return LineAttempt(
         target,
@@ -94,6 +106,7 @@ def _attempt(attempt: AttemptRecord, charge: Charge | None) -> LineAttempt:
         charge.usage,
         0 if cost is None else cost.nanos,
         UNPRICED if cost is None else grade_rank(cost.grade),
+        upstream_id,
     )
 
 
@@ -109,6 +122,15 @@ def rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> 
     }  # fmt: skip
     attempts = line.attempts or (None,)
     return [{**common, "attempt": place, **_attempt_columns(one)} for place, one in enumerate(attempts)]
+
+
+def id_rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """Return the rows with the providers' ids of a line's attempts."""
+    return [
+        {"began": line.began, "line": number, "attempt": place, "upstream_request_id": _storable(one.upstream_id, mask)}
+        for place, one in enumerate(line.attempts)
+        if one.upstream_id
+    ]
 
 
 def _attempt_columns(attempt: LineAttempt | None) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from gateway.kept_ledger.columns import (
     COLUMN_TYPES,
     EXCHANGES,
     FAILURES,
+    ID_COLUMN_TYPES,
+    IDS_SCRIPT,
+    IDS_TABLE,
     LAST,
     LOST_COUNT,
     MARK,
@@ -23,19 +26,21 @@ from gateway.kept_ledger.columns import (
     empty_sum,
 )
 from gateway.kept_ledger.folding import KEEP_RUNS, LedgerFolding, day_bounds
-from gateway.kept_ledger.line import LedgerLine, rows_of
+from gateway.kept_ledger.line import LedgerLine, id_rows_of, rows_of
 from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
-Dimension: TypeAlias = Literal["key", "group", "model", "target", "run", "endpoint"]
+Dimension: TypeAlias = Literal[
+    "key", "group", "model", "target", "run", "endpoint", "request_id", "upstream_request_id"
+]  # fmt: skip
 """The name of a property by which lines can be grouped into sums."""
 
 _COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
-    "endpoint": "endpoint",
+    "endpoint": "endpoint", "request_id": "NULLIF(request, '')", "upstream_request_id": "upstream_request_id",
 }  # fmt: skip
 DIMENSIONS: Final = tuple(_COLUMNS)
-ATTEMPT_DIMENSIONS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
+ATTEMPT_DIMENSIONS: Final[frozenset[Dimension]] = frozenset(("model", "target", "upstream_request_id"))
 """Dimensions in which attempts of one exchange may differ; with them, sums count attempts, not exchanges."""
 
 Filters: TypeAlias = Mapping[Dimension, tuple[str | None, ...]]
@@ -121,7 +126,13 @@ class LedgerTable:
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str] = str) -> None:
         """Write numbered ``lines``, all or none. Writing a line again changes nothing."""
-        await self._database.write(self._insertion(lambda: _rows_of_lines(lines, mask)))
+        insert, insert_ids = self._insertion(lambda: _rows_of_lines(lines, mask)), self._id_insertion(lines, mask)
+
+        def work(session: Session) -> None:
+            insert(session)
+            insert_ids(session)
+
+        await self._database.write(work)
 
     def add_blocking(
         self,
@@ -132,9 +143,11 @@ class LedgerTable:
     ) -> None:
         """Write ``lines`` and ``rows``, and remove the ``mark``, in this thread because the process exits."""
         write = self._insertion(lambda: [*_rows_of_lines(lines, mask), *rows])
+        write_ids = self._id_insertion(lines, mask)
 
         def work(session: Session) -> None:
             write(session)
+            write_ids(session)
             session.rows(self._sql.render(_UNMARK), line=mark)
 
         self._database.write_blocking(work)
@@ -151,6 +164,23 @@ class LedgerTable:
 
         def work(session: Session) -> None:
             session.rows(statement, rows=msgspec.json.encode(rows()).decode())
+
+        return work
+
+    def _id_insertion(
+        self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str]
+    ) -> Callable[[Session], None]:
+        """Return the insertion of the providers' request ids of ``lines``."""
+        rows_of = self._sql.json_rows(ID_COLUMN_TYPES)
+        statement = f"INSERT INTO {{ledger_ids}} ({', '.join(ID_COLUMN_TYPES)}) {rows_of} ON CONFLICT DO NOTHING"
+
+        def work(session: Session) -> None:
+            rows = [row for number, line in lines for row in id_rows_of(line, number, mask)]
+            if not rows:
+                return
+            if not self._sql.has_table(session, IDS_TABLE):
+                session.rows(f"{self._sql.render(IDS_SCRIPT)} {self._sql.clustered}")
+            session.rows(self._sql.render(statement), rows=msgspec.json.encode(rows).decode())
 
         return work
 
@@ -194,10 +224,11 @@ class LedgerTable:
         """Return the sums, grouped by ``by``, in each of ``periods`` (start, and exclusive end).
 
         They include only the lines that have one of the values in ``only`` for each of its dimensions."""
-        statement = self._sql.render(_sums_statement(by, delivered_only, only))
         wanted = _filter_values(only)
 
         def work(session: Session) -> list[list[LedgerSum]]:
+            has_ids = "upstream_request_id" in (*by, *only) and self._sql.has_table(session, IDS_TABLE)
+            statement = self._sql.render(_sums_statement(by, delivered_only, only, has_ids=has_ids))
             return [
                 [_read_sum(row, len(by)) for row in session.rows(statement, **_period_values(period), **wanted)]
                 for period in periods
@@ -292,7 +323,11 @@ def _filter_values(only: Filters) -> dict[str, str]:
     }
 
 
-def _sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters) -> str:
+_WITH_IDS: Final = "{ledger} LEFT JOIN {ledger_ids} USING (began, line, attempt)"
+_WITHOUT_IDS: Final = "(SELECT *, CAST(NULL AS text) AS upstream_request_id FROM {ledger}) AS lines"
+
+
+def _sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters, *, has_ids: bool = False) -> str:
     columns = [_COLUMNS[name] for name in by]
     attempts = bool(ATTEMPT_DIMENSIONS.intersection((*by, *only)))
     conditions = [
@@ -303,7 +338,10 @@ def _sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters
     ]
     fields = ", ".join((*columns, _ATTEMPTS if attempts else _EXCHANGES, _AMOUNTS, "MAX(grade)"))
     grouped = f" GROUP BY {', '.join(columns)}" if columns else ""
-    return f"SELECT {fields} FROM {{ledger}} WHERE {' AND '.join(conditions)}{grouped}"
+    source = "{ledger}"
+    if "upstream_request_id" in (*by, *only):
+        source = _WITH_IDS if has_ids else _WITHOUT_IDS
+    return f"SELECT {fields} FROM {source} WHERE {' AND '.join(conditions)}{grouped}"
 
 
 def _run_sums_statement(by: Dimension, delivered_only: bool) -> str:

@@ -25,7 +25,10 @@ from gateway.kept_ledger.table import (
 from gateway.kept_ledger.usage_periods import Period, days_between, microseconds, months_between
 from providers.catalog.prices import Grade, grade_at
 
-By: TypeAlias = Literal["key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month"]
+By: TypeAlias = Literal[
+    "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month",
+    "request_id", "upstream_request_id",
+]  # fmt: skip
 """A column by which a report groups lines. ``client`` is another word for ``key``; ``label`` is a person's label."""
 
 GROUPINGS: Final[tuple[By, ...]] = get_args(By)

@@ -31,7 +31,8 @@ class AttemptRecord:
     the usage that the provider reported. ``unknown_usage`` is the estimated usage of an attempt that the provider may
     have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of the client's pieces that it sent
     in a request each. ``committed``: the client received this response, so its usage
-    is the exchange's usage. ``price`` is the target's price when the attempt started."""
+    is the exchange's usage. ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
+    request id, ``None`` if it sent none."""
 
     target: str
     provider: str
@@ -49,6 +50,7 @@ class AttemptRecord:
     model: str | None = None
     price: Price | None = None
     requests: int = 1
+    upstream_id: str | None = None
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -62,10 +64,13 @@ class Charge:
 
 @attrs.frozen(repr=False)
 class Booking:
-    """Usage of earlier work that a response reports, such as a batch's. ``cost`` is ``None`` if a price is unknown."""
+    """Usage of earlier work that a response reports, such as a batch's. ``cost`` is ``None`` if a price is unknown.
+
+    ``id`` is the provider's id of that work."""
 
     usage: Usage
     cost: Cost | None
+    id: str | None = None
 
 
 def _charge_at_least(tried: AttemptRecord, usage: Usage) -> Charge:

@@ -150,7 +150,9 @@ class Ledger:
             # If the client stopped reading, timing decides whether it still received the error.
             "error": "overloaded" if ended == "shutdown" else error and error.kind,
             "message": error and self._message(error),
-            "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
+            "upstream_request_id": self._short(
+                record.upstream_id or (record.answer_start and record.answer_start.id) or None, LONGEST_NAME
+            ),
             "dropped": record.dropped and self._paths(record.dropped),
             "adapted": record.adapted and self._paths(record.adapted),
             "steps": None if record.steps is None else record.steps.fields(),

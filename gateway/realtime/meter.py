@@ -248,6 +248,7 @@ class Meter:
         record, refusal = self._take_ended_record(id), None
         if record is None:
             record, refusal = await self._open_unrequested(self._target)
+        record.upstream_id = id
         self._settle_ended(record, usage, status)
         if refusal is not None:
             raise refusal

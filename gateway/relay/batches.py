@@ -18,6 +18,7 @@ from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
+from gateway.kept_objects.ids import parse_tagged_id
 from gateway.kept_objects.inventory import BATCH_FILES, BATCH_OUTPUTS, Collection, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
@@ -44,6 +45,7 @@ log = logging.getLogger("trigate.state")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REQUESTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
+_CALLS_OF: Final = "calls of "
 
 
 class OutputNote(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class OutputNote(msgspec.Struct, frozen=True):
     @property
     def billing_key(self) -> str:
         """The key that the inventory claims so that the file is billed only once."""
-        return f"calls of {self.batch}" if self.only_calls else self.batch
+        return f"{_CALLS_OF}{self.batch}" if self.only_calls else self.batch
 
 
 _OUTPUT: Final = msgspec.json.Decoder(OutputNote | str)
@@ -287,7 +289,7 @@ class BatchRequest(KeptRequest):
                 await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
         if booking is not None and await self._claim_billing(keys):
             record = self.inbound.context.record
-            record.bill.book(booking)
+            record.bill.book(attrs.evolve(booking, id=_native_id(id)))
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
             self._settle_reservation()  # before the batch's own reservation is removed
@@ -321,6 +323,13 @@ class BatchRequest(KeptRequest):
         except Unavailable as error:
             log.warning("could not store the cost of batch %s: %s", keys[0], error)
             return False
+
+
+def _native_id(billed: str) -> str | None:
+    """Return the provider's id of a batch from the client's id or its billing key."""
+    id = billed.removeprefix(_CALLS_OF)
+    tagged = parse_tagged_id(id)
+    return (id if tagged is None else tagged.native) or None
 
 
 _LINE_CHECKS: Final = "gateway.relay.line_checks"

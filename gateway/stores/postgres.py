@@ -39,7 +39,13 @@ def _json_rows(fields: Mapping[str, str]) -> str:
     return f"SELECT {', '.join(fields)} FROM json_to_recordset(CAST(:rows AS json)) AS rows ({columns})"
 
 
-NOTATION: Final = SqlNotation("trigate_", r"%(\1)s", "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", _json_rows)
+NOTATION: Final = SqlNotation(
+    "trigate_",
+    r"%(\1)s",
+    "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE",
+    _json_rows,
+    "SELECT 1 FROM pg_class WHERE relname = :name AND pg_table_is_visible(oid)",
+)
 
 
 MIGRATIONS: Final[tuple[LiteralString, ...]] = (

@@ -46,16 +46,23 @@ class SqlNotation:
 
     ``prefix`` begins its table names, ``parameter`` is the form of a parameter, ``lock`` starts a transaction with
     exclusive writes to a table. ``json_rows`` returns a SELECT over the parameter ``rows``, a JSON list of objects, by
-    member names and types."""
+    member names and types. ``table_query`` returns a row if the table ``name`` exists. ``clustered`` ends the
+    definition of a table whose rows are stored in the order of its key."""
 
     prefix: str
     parameter: str
     lock: str
     json_rows: Callable[[Mapping[str, str]], str]
+    table_query: str
+    clustered: str = ""
 
     def render(self, statement: str) -> str:
         """Return ``statement`` with ``:name`` parameters and ``{name}`` tables in this notation."""
         return _PARAMETER.sub(self.parameter, _TABLE.sub(rf"{self.prefix}\1", statement))
+
+    def has_table(self, session: "Session", table: str) -> bool:
+        """Return whether ``table`` exists: some tables are created with their first row."""
+        return bool(session.rows(self.render(self.table_query), name=f"{self.prefix}{table}"))
 
     def lock_statement(self, table: str) -> str:
         """Return the statement that blocks other writers of ``table`` until the transaction ends."""

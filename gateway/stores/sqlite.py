@@ -35,7 +35,14 @@ def _json_rows(fields: Mapping[str, str]) -> str:
     return f"SELECT {columns} FROM json_each(:rows) WHERE true"
 
 
-NOTATION: Final = SqlNotation("", r":\1", "SELECT 1", _json_rows)  # SQLite allows one write transaction at a time
+NOTATION: Final = SqlNotation(
+    "",
+    r":\1",
+    "SELECT 1",  # SQLite allows one write transaction at a time
+    _json_rows,
+    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name",
+    "WITHOUT ROWID",
+)
 
 
 MIGRATIONS: Final = (

@@ -15,6 +15,8 @@ class SettledLines:
     """The lines of ``served`` from now on."""
 
     def __init__(self, served: InProcess) -> None:
+        self.batch_ids: list[str | None] = []
+        """The providers' ids of the batches that exchanges have billed."""
         self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
         served.service.ledger.observers.append(self)
 
@@ -22,6 +24,8 @@ class SettledLines:
         return
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        if record.bill.booked is not None:
+            self.batch_ids.append(record.bill.booked.id)
         self._send.send_nowait(line)
 
     async def next(self, number: int = 1) -> list[Mapping[str, Any]]:

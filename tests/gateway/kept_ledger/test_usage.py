@@ -7,7 +7,7 @@ import pytest
 
 from gateway.kept_ledger.usage import GROUPINGS, UsageQuery, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, as_json
-from tests.support.ledger_lines import attempt, line, random_line
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
 
@@ -50,4 +50,36 @@ async def test_a_query_sees_only_the_clients_that_it_names(table):
         assert found.total.sum.nanos == sum(one.nanos for one in own)
     nobody = await read_usage(table, UsageQuery(by=("key",), only={"key": ()}, **EVER))
     assert nobody.rows == ()
+    await table.aclose()
+
+
+async def test_single_requests_are_listed_with_the_providers_ids(table):
+    lines = [
+        line(attempt(1, upstream_id="up-1", reason="overloaded"), attempt(2, upstream_id="up-2"), request="a"),
+        line(attempt(4), request="b"),
+    ]
+    before = await read_usage(table, UsageQuery(by=("upstream_request_id",), **EVER))
+    assert before.rows == (), "a ledger of 0.2 has no table of ids"
+    await table.add(list(enumerate(lines)))
+    await table.add(list(enumerate(lines)))
+    found = await read_usage(table, UsageQuery(by=("request_id", "upstream_request_id"), **EVER))
+    assert [(row.by, row.sum.nanos) for row in found.rows] == [
+        (("b", None), 4), (("a", "up-2"), 2), (("a", "up-1"), 1),
+    ]  # fmt: skip
+    one = await read_usage(table, UsageQuery(by=("request_id",), only={"upstream_request_id": ("up-1",)}, **EVER))
+    assert [(row.by, row.sum.nanos) for row in one.rows] == [(("a",), 1)]
+    await table.shrink(AT + 1, 10)
+    gone = await read_usage(table, UsageQuery(by=("upstream_request_id",), **EVER))
+    assert gone.rows == (), "ids leave with their lines"
+    await table.aclose()
+
+
+async def test_ids_leave_with_lines_that_become_sums(table):
+    lines = [line(attempt(1, upstream_id=f"up-{place}"), began=AT + place * DAY) for place in range(9)]
+    await table.add(list(enumerate(lines)))
+    await table.shrink(0, 4)
+    found = await read_usage(table, UsageQuery(by=("upstream_request_id",), **EVER))
+    assert {row.by[0]: row.sum.nanos for row in found.rows} == {
+        None: 5, "up-5": 1, "up-6": 1, "up-7": 1, "up-8": 1,
+    }  # fmt: skip
     await table.aclose()

@@ -166,6 +166,7 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
 
         await run(steps)
     assert booked(caplog) == [HALF, HALF]
+    assert served.lines.batch_ids == [id for id in provider.kept if id.startswith("batch_")][:2]
 
 
 async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_its_results(caplog):

@@ -1,0 +1,117 @@
+"""The ledger and the log have the provider's request id of each request: support and finance ask for it.
+
+Each route of the tables is called in front of a provider that gives every response an id of its own."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from gateway.http.headers import UPSTREAM_IDS
+from tests.support.every_route import ONE_OF_EACH, ordinary_request, send_to_route, settings
+from tests.support.gateway_thread import gateway_thread
+from tests.support.hostile_bodies import HostileAnswer, HostileBody
+from tests.support.set_answer import SetAnswer, set_answer_provider
+from tests.support.upstreams import STREAMS, Script
+
+CONVERSATIONS: Final = ("chat", "messages", "responses", "gemini", "converse")
+ENDPOINTS: Final = tuple(key for key in ONE_OF_EACH if "." in key)
+WHOLE: Final = HostileAnswer(json.dumps({
+    "id": "answer-1", "object": "x", "created": 1, "model": "m", "type": "message", "role": "assistant",
+    "stop_reason": "end_turn", "status": "completed", "embeddings": [[0.1]],
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "text": "Hi", "finish_reason": "stop"}],
+    "content": [{"type": "text", "text": "Hi"}], "responseId": "answer-1",
+    "output": [{"type": "message", "id": "m1", "role": "assistant", "status": "completed",
+                "content": [{"type": "output_text", "text": "Hi", "annotations": []}]}],
+    "candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.1], "url": "http://x"}],
+    "results": [{"index": 0, "relevance_score": 1}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "input_tokens": 1, "output_tokens": 1},
+}).encode())  # fmt: skip
+
+
+@pytest.fixture
+def numbered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids that the provider sends from now on, each in the next of the headers."""
+    sent: list[str] = []
+    headers, end_headers = sorted(UPSTREAM_IDS), SetAnswer.end_headers
+
+    def with_id(self: SetAnswer) -> None:
+        sent.append(f"up-{len(sent)}")
+        self.send_header(headers[len(sent) % len(headers)], sent[-1])
+        end_headers(self)
+
+    monkeypatch.setattr(SetAnswer, "end_headers", with_id)
+    return sent
+
+
+def kept_ids(file: Path) -> list[tuple[str | None, ...]]:
+    """Return the request id and the provider's id of each attempt that a provider received."""
+    with sqlite3.connect(file) as db:
+        return db.execute(
+            "SELECT request, upstream_request_id FROM ledger LEFT JOIN ledger_ids USING (began, line, attempt) "
+            "WHERE target IS NOT NULL ORDER BY line"
+        ).fetchall()
+
+
+def logged_ids(lines: list[str]) -> dict[str, str | None]:
+    found = [json.loads(one) for one in lines if '"event":"exchange"' in one]
+    return {one["request_id"]: one.get("upstream_request_id") for one in found if one.get("attempts")}
+
+
+def settings_with_ledger(url: str, folder: Path) -> tuple[dict[str, Any], Path]:
+    file = folder / "state.sqlite"
+    return {**settings(url), "state_storage": {"type": "sqlite", "path": str(file)}}, file
+
+
+@pytest.mark.parametrize("key", [*CONVERSATIONS, *ENDPOINTS])
+def test_the_id_of_each_routes_response_is_kept(numbered, tmp_path, key):
+    SetAnswer.answer = WHOLE
+    with set_answer_provider() as url:
+        content, file = settings_with_ledger(url, tmp_path)
+        with gateway_thread(content) as served:
+            route = ONE_OF_EACH[key]
+            answered = send_to_route(served.port, route, ordinary_request(route)) == 200
+        logged = logged_ids(served.log)
+        assert bool(logged) == bool(numbered), "a request that reached the provider is in the log"
+        assert set(logged.values()) <= set(numbered)
+        kept = kept_ids(file) if numbered else []
+        assert dict(kept) == {request: logged[request] for request, _ in kept}
+        assert not answered or key not in CONVERSATIONS or kept
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("api", CONVERSATIONS)
+def test_the_id_of_a_stream_is_kept(numbered, tmp_path, api, fails):
+    provider_api = "messages" if api == "messages" else "gemini" if api == "gemini" else "chat"
+    events = b"".join(STREAMS[provider_api](Script(text="Hello."), {"model": "m", "stream": True}))
+    SetAnswer.answer = HostileAnswer(events, "text/event-stream")
+    SetAnswer.status = 500 if fails else 200
+    try:
+        with set_answer_provider() as url:
+            content, file = settings_with_ledger(url, tmp_path)
+            with gateway_thread(content) as served:
+                send_to_route(served.port, ONE_OF_EACH[api], ordinary_request(ONE_OF_EACH[api]))
+    finally:
+        SetAnswer.status = 200
+    assert [id for _, id in kept_ids(file)] == numbered
+    assert set(logged_ids(served.log).values()) == set(numbered[-1:])
+
+
+def test_without_a_header_the_id_of_the_answer_is_kept(tmp_path):
+    """Gemini has no request id in a header; its answers have a ``responseId``."""
+    SetAnswer.answer = WHOLE
+    with set_answer_provider() as url:
+        content, file = settings_with_ledger(url, tmp_path)
+        with gateway_thread(content) as served:
+            for api in ("chat", "messages", "gemini"):
+                send_to_route(served.port, ONE_OF_EACH[api], HostileBody(*_unstreamed(api)))
+    assert [id for _, id in kept_ids(file)] == ["answer-1"] * 3
+    assert set(logged_ids(served.log).values()) == {"answer-1"}
+
+
+def _unstreamed(api: str) -> tuple[bytes, dict[str, str]]:
+    row = ONE_OF_EACH[api].row
+    return json.dumps({"model": row.model, **row.body}).encode(), {"content-type": "application/json"}
