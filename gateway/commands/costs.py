@@ -180,7 +180,7 @@ def as_table(found: UsageReport) -> str:
     units = [unit for unit, _ in found.total.sum.usage.units]
     head = (
         *found.by,
-        found.counted,
+        found.count_name,
         "failed",
         "input",
         "cached",

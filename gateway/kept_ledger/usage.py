@@ -115,11 +115,11 @@ class UsageReport:
         return self.query.by
 
     @property
-    def counted(self) -> str:
+    def count_name(self) -> str:
         return "attempts" if self.query.counts_attempts else "requests"
 
     def label_of(self, row: UsageRow) -> str | None:
-        """Return the label of the person to whom ``row`` belongs, if the report is by client and one is known."""
+        """Return the label of the client in ``row``, ``None`` if the report is not by client or knows no label."""
         for name, value in zip(self.by, row.by, strict=True):
             if name in ("key", "client") and value is not None:
                 return self.labels.get(value)

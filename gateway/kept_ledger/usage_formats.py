@@ -77,7 +77,7 @@ def _names(found: UsageReport, row: UsageRow) -> dict[str, str | None]:
 
 
 def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
-    figures = zip((found.counted, *_JSON_FIGURES), figures_of(row), strict=True)
+    figures = zip((found.count_name, *_JSON_FIGURES), figures_of(row), strict=True)
     cost_usd = msgspec.Raw(dollar_text(row.sum.nanos).encode())  # a Decimal would be encoded as 0E-9
     cost = {"cost_usd": cost_usd, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}

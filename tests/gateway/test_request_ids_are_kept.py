@@ -34,7 +34,7 @@ WHOLE: Final = HostileAnswer(json.dumps({
 
 @pytest.fixture
 def numbered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids that the provider sends from now on, each in the next of the headers."""
+    """Make the provider number its responses, and return the ids that it has sent."""
     sent: list[str] = []
     headers, end_headers = sorted(UPSTREAM_IDS), SetAnswer.end_headers
 
@@ -107,11 +107,11 @@ def test_without_a_header_the_id_of_the_answer_is_kept(tmp_path):
         content, file = settings_with_ledger(url, tmp_path)
         with gateway_thread(content) as served:
             for api in ("chat", "messages", "gemini"):
-                send_to_route(served.port, ONE_OF_EACH[api], HostileBody(*_unstreamed(api)))
+                send_to_route(served.port, ONE_OF_EACH[api], HostileBody(*_whole_request(api)))
     assert [id for _, id in kept_ids(file)] == ["answer-1"] * 3
     assert set(logged_ids(served.log).values()) == {"answer-1"}
 
 
-def _unstreamed(api: str) -> tuple[bytes, dict[str, str]]:
+def _whole_request(api: str) -> tuple[bytes, dict[str, str]]:
     row = ONE_OF_EACH[api].row
     return json.dumps({"model": row.model, **row.body}).encode(), {"content-type": "application/json"}
