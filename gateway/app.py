@@ -16,7 +16,7 @@ from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all, imported
-from gateway.lifespan import add_process_tasks
+from gateway.lifespan import add_issuers, add_process_tasks
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
 from gateway.serving.fast_route import add_open_routes, has_path
@@ -49,6 +49,8 @@ def whole_app(config: Config, service: Service) -> App:
     """Return the first app of a process, whose start and end also start and end the process's own tasks."""
     app = app_of(config, service)
     add_process_tasks(app, service)
+    if service.issuers is not None:
+        add_issuers(app, service.issuers)
     app.start_soon(partial(import_all, parts_of(config)))
     return app
 

@@ -2,7 +2,7 @@
 
 import logging
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -10,6 +10,9 @@ from gateway.endpoints.metrics import watch
 from gateway.exchange.service import Service
 from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
+
+if TYPE_CHECKING:
+    from gateway.people.issuers import IssuerDirectory
 
 log = logging.getLogger("trigate")
 
@@ -83,6 +86,12 @@ def add_process_tasks(app: App, service: Service) -> None:
     app.after_serving += (end, service.upstream.aclose)
     if service.steps is not None:
         app.after_serving.append(service.steps.aclose)
+
+
+def add_issuers(app: App, issuers: "IssuerDirectory") -> None:
+    """Follow the keys of ``issuers`` as long as ``app`` serves."""
+    app.start_soon(issuers.run)
+    app.after_serving.append(issuers.aclose)
 
 
 async def _summarise(service: Service) -> None:

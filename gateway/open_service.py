@@ -44,6 +44,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
 
 if TYPE_CHECKING:
+    from gateway.people.issuers import IssuerDirectory
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.shared.tables import SharedTables
     from gateway.steps.loaded import StepSet
@@ -131,7 +132,20 @@ def open_service(
         contents=contents,
         finished=finished,
         steps=steps,
+        issuers=_open_issuers(config),
     )
+
+
+def _open_issuers(config: Config, before: "IssuerDirectory | None" = None) -> "IssuerDirectory | None":
+    """Return the issuers of ``config``: those of ``before``, changed, if there were any."""
+    if before is not None:
+        before.use_config(config)
+        return before
+    if not config.issuers:
+        return None
+    from gateway.people.issuers import IssuerDirectory
+
+    return IssuerDirectory(config)
 
 
 def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
@@ -307,7 +321,7 @@ def next_service(config: Config, service: Service) -> Service:
     credentials = sources_of(config, service.credentials)
     service.provider_lists.follow(config, credentials)
     return attrs.evolve(
-        service, router=router, limits=config.limits,
+        service, router=router, limits=config.limits, issuers=_open_issuers(config, service.issuers),
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         credentials=credentials,
         live_view=open_live_view(

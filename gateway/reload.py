@@ -25,6 +25,7 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
+from gateway.lifespan import add_issuers
 from gateway.open_service import next_service, service_of_clients
 from gateway.shared.memory import anonymous_file
 
@@ -70,6 +71,8 @@ class ReloadableApp:
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
         self._change_steps(service.steps)
+        if self._service.issuers is None and service.issuers is not None:
+            add_issuers(self._first, service.issuers)
         self._service.replaced.set()
         self._config, self._service = config, service
         return found

@@ -88,7 +88,7 @@ ARROWS: Final = {
         streaming telemetry upstream""",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
-        kept_objects ledger logs model_lists providers.apis providers.auth providers.errors providers.grammar
+        kept_objects ledger logs model_lists people providers.apis providers.auth providers.errors providers.grammar
         providers.neutral providers.responses request request_members routing serving steps stores streaming telemetry
         upstream""",
     "gateway.endpoints": """
@@ -96,9 +96,9 @@ ARROWS: Final = {
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
-        kept_objects ledger model_lists open_store request_members routing serving shared sign_in steps stores telemetry
-        upstream""",
-    "gateway.lifespan": "endpoints exchange serving stores",
+        kept_objects ledger model_lists open_store people request_members routing serving shared sign_in steps stores
+        telemetry upstream""",
+    "gateway.lifespan": "endpoints exchange people serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
         providers.catalog providers.endpoints providers.errors providers.gemini request routing serving upstream""",
@@ -110,7 +110,7 @@ ARROWS: Final = {
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http open_service shared steps",
+    "gateway.reload": "app config exchange http lifespan open_service shared steps",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar

@@ -85,6 +85,8 @@ class _HealthRoutes:
         }
         if counters is not None:
             found["counters"] = counters.state()
+        if service.issuers is not None:
+            found["issuers"] = service.issuers.state()
         if allowances.has_limits:
             found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_PROBE_LIMITS)]
         return found

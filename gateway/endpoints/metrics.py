@@ -24,6 +24,7 @@ from gateway.telemetry.rows import (
     CACHE_FAILURES,
     COUNTED_ALONE,
     COUNTERS_AWAY,
+    ISSUER_STALE,
     LAG,
     LEDGER_FOLDED,
     LEDGER_LOST,
@@ -104,6 +105,9 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
     if counters is not None:
         metrics.set(COUNTERS_AWAY, int(counters.is_away))
         metrics.add(COUNTED_ALONE, by=counters.take_outage_reservations())
+    if service.issuers is not None:
+        for name, seconds in service.issuers.stale().items():
+            metrics.set(ISSUER_STALE, seconds, name)
     if failures := service.answer_cache.take_failures():
         metrics.add(CACHE_FAILURES, by=failures)
     health = service.health

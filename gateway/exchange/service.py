@@ -36,6 +36,7 @@ from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.followed_keys import FollowedKeys
+    from gateway.people.issuers import IssuerDirectory
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
@@ -91,6 +92,7 @@ class Service:
       passes finished exchanges to the observers; ``None`` without any.
     - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
       configuration.
+    - ``issuers`` judge the tokens of people; ``None`` without any in the configuration.
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them."""
 
     router: Router
@@ -129,6 +131,7 @@ class Service:
     finished: "FinishedRecords | None" = None
     steps: "StepSet | None" = None
     stored_keys: "FollowedKeys | None" = None
+    issuers: "IssuerDirectory | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

@@ -10,6 +10,7 @@
 - ``issuer_http.py``: requests to issuers, for keys and for sign-in
 - ``key_sets.py``: fetches the keys of each issuer in the background
 - ``introspection.py``: tokens that only their issuer can judge
+- ``issuers.py``: all of these for the issuers of a process
 - ``store.py``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables.py`` has
   the tables, ``records.py`` their records, ``rows.py``, ``session_rows.py``, ``rights_rows.py``
   and ``sweeping.py`` the statements

@@ -3,6 +3,7 @@
 This is the only check of a credential that needs the network. Each token is sent once a minute at most, and few at the
 same time, so that strangers with invented tokens cannot flood the issuer."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,7 +13,9 @@ import trio
 
 from gateway.people.issuer_http import IssuerClient, IssuerUnavailable
 from gateway.people.token_format import LONGEST, TokenRefused, check_times, read_object
-from gateway.people.tokens import Claims, audience_in, digest_of
+from gateway.people.tokens import CannotJudge, Claims, audience_in, digest_of
+
+log = logging.getLogger("trigate.people")
 
 CACHED_SECONDS: Final = 60.0
 UNAVAILABLE_SECONDS: Final = 1.0
@@ -27,7 +30,7 @@ MOST_REMEMBERED: Final = 10_000
 class _Judgement:
     """The result of a query, remembered until ``until`` on the clock."""
 
-    result: Claims | TokenRefused | IssuerUnavailable
+    result: Claims | TokenRefused | CannotJudge
     until: float
 
 
@@ -39,12 +42,13 @@ class Introspector:
         self._clock = clock
         self._known: dict[bytes, _Judgement] = {}
         self._running: dict[bytes, trio.Event] = {}
+        self._error = ""
         self._limiter = trio.CapacityLimiter(CONCURRENT)
 
     def remembered_claims(self, token: str, now: float) -> Claims | None:
         """Return the claims of ``token`` at ``now`` (Unix seconds), ``None`` if the issuer has to be queried first.
 
-        Raises ``TokenRefused`` and ``IssuerUnavailable``, as the last query did."""
+        Raises ``TokenRefused`` and ``CannotJudge``, as the last query did."""
         found = self._known.get(digest_of(token))
         if found is None or self._clock() >= found.until:
             return None
@@ -52,7 +56,7 @@ class Introspector:
             return found.result if now < found.result.expiry else None
         if isinstance(found.result, TokenRefused):
             raise TokenRefused(found.result.reason, found.result.message)
-        raise IssuerUnavailable(str(found.result))
+        raise CannotJudge(self._client.issuer.name)
 
     async def check(self, token: str, now: float) -> Claims:
         """Return the claims of ``token``. Concurrent callers share one query. Raises as
@@ -65,7 +69,7 @@ class Introspector:
                 else:
                     await self._query(token, digest, now)
             return claims
-        raise IssuerUnavailable(f"its introspection endpoint did not respond within {QUERY_SECONDS:g} s")
+        raise CannotJudge(self._client.issuer.name)
 
     async def _query(self, token: str, digest: bytes, now: float) -> None:
         """Send the token to the endpoint and remember its judgement. A cancelled caller leaves the query to another."""
@@ -75,8 +79,10 @@ class Introspector:
                 try:
                     body = await self._client.introspect(token)
                 except IssuerUnavailable as error:
-                    self._remember(digest, error, UNAVAILABLE_SECONDS)
+                    self._note_failure(str(error))
+                    self._remember(digest, CannotJudge(self._client.issuer.name), UNAVAILABLE_SECONDS)
                     return
+            self._note_success()
             try:
                 claims = self._judge(body, digest, now)
                 self._remember(digest, claims, min(CACHED_SECONDS, claims.expiry - now))
@@ -86,7 +92,17 @@ class Introspector:
             del self._running[digest]
             done.set()
 
-    def _remember(self, digest: bytes, result: Claims | TokenRefused | IssuerUnavailable, seconds: float) -> None:
+    def _note_failure(self, error: str) -> None:
+        if not self._error:
+            log.warning("%s: cannot introspect tokens, which get 503: %s", self._client.issuer.name, error)
+        self._error = error
+
+    def _note_success(self) -> None:
+        if self._error:
+            log.info("%s: tokens can be introspected again", self._client.issuer.name)
+        self._error = ""
+
+    def _remember(self, digest: bytes, result: Claims | TokenRefused | CannotJudge, seconds: float) -> None:
         self._known.pop(digest, None)
         self._known[digest] = _Judgement(result, self._clock() + seconds)
         if len(self._known) > MOST_REMEMBERED:

@@ -15,7 +15,7 @@ import trio
 from gateway.config.issuers import TrustedIssuer
 from gateway.people.issuer_http import IssuerClient, IssuerUnavailable
 from gateway.people.signing_keys import KeySet
-from gateway.people.tokens import NoKeys, UnknownKey
+from gateway.people.tokens import CannotJudge, UnknownKey
 
 log = logging.getLogger("trigate.people")
 
@@ -60,6 +60,7 @@ class FollowedKeySets:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._followed: dict[str, _Followed] = {}
+        self._removed: frozenset[str] = frozenset()
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
@@ -67,7 +68,7 @@ class FollowedKeySets:
     def follow(self, clients: Iterable[IssuerClient]) -> None:
         """Follow the issuers of ``clients`` from now on. Those whose settings for keys are unchanged keep theirs."""
         before, now = self._followed, self._clock()
-        self._followed = {}
+        self._followed, self._removed = {}, self._removed | before.keys()
         for client in clients:
             name = client.issuer.name
             known = before.get(name)
@@ -85,7 +86,7 @@ class FollowedKeySets:
             return None
         return found.keys
 
-    async def find_key(self, missing: UnknownKey | NoKeys) -> None:
+    async def find_key(self, missing: UnknownKey | CannotJudge) -> None:
         """Have the keys of an issuer fetched for a token whose key is missing, and wait for the result.
 
         Concurrent callers share the fetch. Waits two seconds at most, and not at all within 30 seconds after the last
@@ -100,15 +101,18 @@ class FollowedKeySets:
             found.asked = self._clock()
             await self._start(found).wait()
 
-    def _has(self, found: _Followed, missing: UnknownKey | NoKeys) -> bool:
+    def _has(self, found: _Followed, missing: UnknownKey | CannotJudge) -> bool:
         if found.keys is None:
             return False
-        return isinstance(missing, NoKeys) or found.keys.has(missing.key_id)
+        return isinstance(missing, CannotJudge) or found.keys.has(missing.key_id)
 
     def stale(self) -> dict[str, float]:
-        """Return for each issuer the seconds since it became unavailable, 0 while it is available."""
+        """Return for each issuer the seconds since it became unavailable, 0 while it is available.
+
+        Removed issuers are included, so that their last value does not remain in the metrics."""
         now = self._clock()
-        return {name: 0.0 if one.since is None else now - one.since for name, one in self._followed.items()}
+        found = {name: 0.0 if one.since is None else now - one.since for name, one in self._followed.items()}
+        return dict.fromkeys(self._removed, 0.0) | found
 
     def state(self) -> list[dict[str, Any]]:
         """Return the state of each issuer's keys for a readiness probe, without secrets."""

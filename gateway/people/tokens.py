@@ -14,7 +14,7 @@ from gateway.config.issuers import TrustedIssuer
 from gateway.people.signing_keys import KeySet
 from gateway.people.token_format import SignedToken, TokenRefused, check_times, read_token
 
-__all__ = ["Claims", "NoKeys", "TokenChecker", "TokenRefused", "UnknownKey", "WrongSignature"]
+__all__ = ["CannotJudge", "Claims", "TokenChecker", "TokenRefused", "UnknownKey", "WrongSignature"]
 
 
 @attrs.frozen(repr=False)
@@ -53,12 +53,13 @@ class WrongSignature(TokenRefused):
         self.issuer = issuer
 
 
-class NoKeys(Exception):
-    """The keys of the issuer named ``issuer`` were never fetched, or too long ago, so its tokens cannot be judged."""
+class CannotJudge(Exception):
+    """The issuer named ``issuer`` is unavailable: it never sent its keys, or does not introspect the token."""
 
     def __init__(self, issuer: str) -> None:
-        super().__init__(f"the gateway cannot read the keys of the issuer {issuer} at the moment")
         self.issuer = issuer
+        self.message = f"the gateway cannot check tokens of the issuer {issuer} at the moment: try again soon"
+        super().__init__(self.message)
 
 
 _NO_AUDIENCE: Final = "the token is not for this gateway: request one with an audience (`aud`) of the issuer {}"
@@ -77,7 +78,7 @@ class TokenChecker:
     def check(self, token: str, now: float) -> Claims:
         """Return the claims of ``token``, valid at ``now`` (Unix seconds) for one of its issuer's audiences.
 
-        Raises ``TokenRefused``, as ``UnknownKey`` if a newer key set may help, and ``NoKeys``."""
+        Raises ``TokenRefused``, as ``UnknownKey`` if a newer key set may help, and ``CannotJudge``."""
         read = read_token(token)
         issuer = self._issuer_of(read)
         self._check_audience(read, frozenset(issuer.audience), issuer)
@@ -131,7 +132,7 @@ class TokenChecker:
     def _check_signature(self, read: SignedToken, issuer: TrustedIssuer) -> None:
         known = self._keys(issuer.name)
         if known is None:
-            raise NoKeys(issuer.name)
+            raise CannotJudge(issuer.name)
         if read.key_id is not None and not known.has(read.key_id):
             raise UnknownKey(issuer.name, read.key_id)
         keys = known.keys_for(read.key_id, read.algorithm)
