@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -121,14 +121,9 @@ def _filters(texts: Sequence[str]) -> Filters:
 async def _read(config: Config, query: UsageQuery) -> UsageReport:
     table = open_ledger(config)
     try:
-        return await read_usage(table, query, await labels_of(config))
+        return await read_usage(table, query)
     finally:
         await table.aclose()
-
-
-async def labels_of(config: Config) -> Mapping[str, str]:
-    """Return the labels of people by client name."""
-    return {}
 
 
 def _retention(config: Config) -> timedelta:

@@ -48,6 +48,9 @@ Filters: TypeAlias = Mapping[Dimension, tuple[str | None, ...]]
 
 NO_FILTERS: Final[Filters] = {}
 
+PEOPLE_TABLE: Final = "people"
+"""The table of the people who signed in last, with their labels."""
+
 ROW_BYTES: Final = 256
 """Approximate size of a row with its index entries."""
 
@@ -233,6 +236,19 @@ class LedgerTable:
                 [_read_sum(row, len(by)) for row in session.rows(statement, **_period_values(period), **wanted)]
                 for period in periods
             ]
+
+        return await self._database.read(work, limited=False)
+
+    async def labels(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the labels of the people among the clients ``names``, from their table in the same database."""
+        people = self._sql.json_rows({"name": "text"})
+        statement = self._sql.render(f"SELECT name, label FROM {{people}} WHERE label <> '' AND name IN ({people})")
+        rows = msgspec.json.encode([{"name": name} for name in names]).decode()
+
+        def work(session: Session) -> dict[str, str]:
+            if not names or not self._sql.has_table(session, PEOPLE_TABLE):
+                return {}
+            return dict(session.rows(statement, rows=rows))
 
         return await self._database.read(work, limited=False)
 

@@ -126,12 +126,14 @@ class UsageReport:
         return None
 
 
-async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] = NO_LABELS) -> UsageReport:
-    """Return the usage that ``query`` selects in ``table``. ``labels`` has people's labels by client name.
+async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] | None = None) -> UsageReport:
+    """Return the usage that ``query`` selects in ``table``. Raises ``Unavailable``.
 
-    Raises ``Unavailable``."""
+    ``labels`` has people's labels by client name; without it, they are read from the same database."""
     periods = await _periods(table, query)
     found = await table.sums(query.dimensions, [period for _, period in periods], only=query.only)
+    if labels is None:
+        labels = await table.labels(_client_names(query, found))
     parts = await table.folded_parts(query.period)
     broken = await table.gap_starts(query.period, microseconds(datetime.now(UTC)) - SILENT)
     rows = [
@@ -144,6 +146,14 @@ async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str,
     if broken:
         whole = attrs.evolve(whole, grade=UNPRICED)
     return UsageReport(query, tuple(rows), UsageRow((), whole), notes_of(parts, query, broken), labels)
+
+
+def _client_names(query: UsageQuery, found: Sequence[Sequence[LedgerSum]]) -> list[str]:
+    """Return the names of the clients in ``found``, if the report is by client."""
+    if "key" not in query.dimensions:
+        return []
+    place = query.dimensions.index("key")
+    return sorted({name for sums in found for one in sums if (name := one.by[place]) is not None})
 
 
 async def _periods(table: LedgerTable, query: UsageQuery) -> list[tuple[str, Period]]:

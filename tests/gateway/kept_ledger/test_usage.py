@@ -5,8 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.kept_ledger.table import LedgerTable
 from gateway.kept_ledger.usage import GROUPINGS, UsageQuery, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, as_json
+from gateway.people.records import SeenPerson
+from gateway.people.store import PeopleStore
+from gateway.people.tables import PEOPLE_TABLES
+from gateway.stores.sqlite import SqliteDatabase
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
@@ -82,4 +87,18 @@ async def test_ids_leave_with_lines_that_become_sums(table):
     assert {row.by[0]: row.sum.nanos for row in found.rows} == {
         None: 5, "up-5": 1, "up-6": 1, "up-7": 1, "up-8": 1,
     }  # fmt: skip
+    await table.aclose()
+
+
+async def test_labels_are_those_of_the_people_in_the_same_storage(tmp_path):
+    path = tmp_path / "state.sqlite"
+    table = LedgerTable(SqliteDatabase(path))
+    await table.add([(1, line(attempt(1), client="okta:1")), (2, line(attempt(2), client="ci"))])
+    query = UsageQuery(by=("key",), **EVER)
+    assert (await read_usage(table, query)).labels == {}, "nobody has signed in yet"
+    store = PeopleStore(SqliteDatabase(path, PEOPLE_TABLES))
+    await store.note_people((SeenPerson("okta:1", "okta", "ann@x.example", {}, None, "user", 1.0, 1.0),))
+    await store.aclose()
+    found = await read_usage(table, query)
+    assert [(row.by[0], found.label_of(row)) for row in found.rows] == [("ci", None), ("okta:1", "ann@x.example")]
     await table.aclose()
