@@ -5,7 +5,7 @@ configuration gets a 503, because it may be valid."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -34,6 +34,7 @@ class FollowedKeys:
         self._store = store
         self._clock = clock
         self._table: KeyTable | None = None
+        self._texts: dict[str, str] | None = None
         self._known: dict[StoredItem, ClientKey | str] = {}
         self._reader: StoredReader | None = None
         self._logged: dict[str, str] = {}
@@ -46,6 +47,23 @@ class FollowedKeys:
     def store(self) -> "KeyStore | None":
         """The store of the clients."""
         return self._store
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration of new requests with the last known clients, ``None`` before ``follow``."""
+        return None if self._current is None else self._current()
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The stored texts of the last known clients by name."""
+        if self._texts is None:
+            self._texts = {} if self._table is None else {item.name: item.item for item in self._table.clients}
+        return self._texts
+
+    @property
+    def refusal_reasons(self) -> Mapping[str, str]:
+        """The reasons why stored clients are excluded, by name."""
+        return self._logged
 
     @property
     def stale(self) -> float:
@@ -109,6 +127,7 @@ class FollowedKeys:
             self._note_success()
             return False
         self._table = await store.read(None if self._table is None else self._table.last)
+        self._texts = None
         self._note_success()
         return True
 

@@ -74,9 +74,8 @@ def add_process_tasks(app: App, service: Service) -> None:
         await service.tracing.aclose()
         keeping.cancel()
         await service.answer_cache.aclose()
-        if service.inventory is not None:
-            with trio.CancelScope(shield=True):
-                await service.inventory.aclose()
+        with trio.CancelScope(shield=True):
+            await _close(service)
         if store is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
@@ -92,6 +91,14 @@ def add_issuers(app: App, issuers: "IssuerDirectory") -> None:
     """Follow the keys of ``issuers`` as long as ``app`` serves."""
     app.start_soon(issuers.run)
     app.after_serving.append(issuers.aclose)
+
+
+async def _close(service: Service) -> None:
+    """Close the stores that nothing needs after the last request."""
+    if service.people_store is not None:
+        await service.people_store.aclose()
+    if service.inventory is not None:
+        await service.inventory.aclose()
 
 
 async def _summarise(service: Service) -> None:

@@ -32,7 +32,7 @@ from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists import ProviderLists
-from gateway.open_store import WORKERS_FILE
+from gateway.open_store import WORKERS_FILE, open_people_store
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.sign_in import sources_of
@@ -133,6 +133,7 @@ def open_service(
         finished=finished,
         steps=steps,
         issuers=_open_issuers(config),
+        people_store=open_people_store(config),
     )
 
 
@@ -323,7 +324,7 @@ def next_service(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, router=router, limits=config.limits, issuers=_open_issuers(config, service.issuers),
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        credentials=credentials,
+        credentials=credentials, people_store=service.people_store or open_people_store(config),
         live_view=open_live_view(
             service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
         ),

@@ -1,4 +1,4 @@
-"""Opens the stores of a configuration: conversations, and clients' keys."""
+"""Opens the stores of a configuration: conversations, clients' keys, and people."""
 
 import logging
 import os
@@ -14,7 +14,9 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
+    from gateway.people.store import PeopleStore
     from gateway.stores.key_store import KeyStore
+    from gateway.stores.sql import AddedTables, Database
 
 log = logging.getLogger("trigate.state")
 
@@ -95,22 +97,47 @@ def open_key_store(config: Config) -> "KeyStore | None":
     """Return the store of clients' keys, or ``None`` if the state storage cannot store keys. The caller closes it.
 
     It connects when it is first used. Raises ``ConfigError`` for a missing package."""
+    from gateway.stores.key_store import KeyStore
+
+    database = _open_database(config, most=1)
+    return None if database is None else KeyStore(database)
+
+
+PEOPLE_CONNECTIONS: Final = 3
+"""Connections to PostgreSQL for sign-ins, changes and lists of people."""
+
+
+def open_people_store(config: Config) -> "PeopleStore | None":
+    """Return the store of people and of the audit, or ``None`` if nothing needs it or the state storage cannot have
+    it.
+
+    The caller closes it. It connects when it is first used. Raises ``ConfigError`` for a missing package."""
+    kept = config.state_storage
+    if kept is None or kept.type not in KEEPING_KEYS or not (config.issuers or config.stored_keys != "off"):
+        return None
+    from gateway.people.store import PeopleStore
+    from gateway.people.tables import PEOPLE_TABLES
+
+    database = _open_database(config, PEOPLE_CONNECTIONS, PEOPLE_TABLES)
+    return None if database is None else PeopleStore(database)
+
+
+def _open_database(config: Config, most: int, added: "AddedTables | None" = None) -> "Database | None":
+    """Return the database of the state storage, ``None`` if it is none. Raises ``ConfigError``."""
     kept = config.state_storage
     if kept is None or kept.type not in KEEPING_KEYS:
         return None
-    from gateway.stores.key_store import KeyStore
-
     if kept.type == "sqlite":
         from gateway.stores.sqlite import SqliteDatabase
 
         assert kept.path is not None
-        return KeyStore(SqliteDatabase(kept.path))
+        return SqliteDatabase(kept.path, added)
     try:
         from gateway.stores.postgres import PostgresDatabase
     except ImportError:
         _wrong(config, "type", *_NEEDS_PACKAGE)
     assert kept.connection_string is not None
-    return KeyStore(PostgresDatabase(kept.connection_string, most=1))
+    return PostgresDatabase(kept.connection_string, most=most, added=added)
 
 
 async def _encrypted(config: Config, store: Store, keys: Sequence[bytes]) -> Store:

@@ -58,7 +58,7 @@ ARROWS: Final = {
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
     "gateway.people": "config http stores upstream",
-    "gateway.open_store": "config stores",
+    "gateway.open_store": "config people stores",
     "gateway.followed_keys": "config stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors

@@ -338,8 +338,9 @@ async def serve_config(
             signals=signals,
         )
         nursery.cancel_scope.cancel()
-    if key_store is not None:
-        await key_store.aclose()
+    for one in (key_store, served.current[1].people_store):
+        if one is not None:
+            await one.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -127,7 +127,7 @@ CertificateName: TypeAlias = Annotated[
 # Time
 
 
-def _read_timestamp(value: Any) -> datetime:
+def read_timestamp(value: Any) -> datetime:
     """Return a timestamp; a date includes its whole day. YAML has already converted most dates and times."""
     try:
         found = _parse_date(value.strip()) if isinstance(value, str) else value
@@ -156,7 +156,7 @@ Timestamp: TypeAlias = Annotated[
     datetime,
     Kind(
         "date or time",
-        _read_timestamp,
+        read_timestamp,
         any_of(text_shape(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*")),
     ),
 ]

@@ -65,7 +65,7 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
     if not of_file and any(client.name == item.name for client in _file_clients(config)):
         advice = "give another name, or remove it from the file first"
         raise ConfigError((Mistake(_location(item.name), "", _TAKEN, advice),))
-    client = _build_stored(item, AccessNames.of(config), {})
+    client = _build_stored(item, AccessNames.of(config), {}, _issuer_names(config))
     found = unpriced(attrs.evolve(config, client_keys=(client,)))
     if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, ADVICE) for one in found):
         raise ConfigError(mistakes)
@@ -86,11 +86,12 @@ class StoredReader:
         self._names = AccessNames.of(config)
         self._holders = {key.digest: client.name for client in self._others for key in client.keys}
         self._taken = {client.name for client in self._others}
+        self._issuers = _issuer_names(config)
         self._known: dict[ClientKey, ClientKey | str] = {}
 
     def fits(self, config: Config) -> bool:
         """Return whether ``config`` would give the stored clients the same rights and limits."""
-        named = ("entries", "aliases", "routes", "client_groups")
+        named = ("entries", "aliases", "routes", "client_groups", "issuers")
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
         return same and _file_clients(config) == self._others
 
@@ -106,18 +107,28 @@ class StoredReader:
         if item.name in self._taken:
             return f"{_TAKEN}, which has precedence"
         try:
-            return _build_stored(_without_missing_names(item, self._names), self._names, dict(self._holders))
+            item = _without_missing_names(item, self._names)
+            return _build_stored(item, self._names, dict(self._holders), self._issuers)
         except ConfigError as error:
             return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
-def _build_stored(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
+def _build_stored(item: ClientKey, names: AccessNames, holders: dict[bytes, str], issuers: frozenset[str]) -> ClientKey:
     """Return the client of a stored ``item``. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
+    if item.role != "user":
+        findings.wrong(("role",), "a stored client has no role", "give the role to a client of the file")
+    if item.name.partition(":")[0] in issuers and ":" in item.name:
+        issuer = item.name.partition(":")[0]
+        findings.wrong(("name",), f"names that begin with `{issuer}:` are people's", "give the client another name")
     client = build_client(item, (), names, holders, findings)
     if client is None or findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
     return attrs.evolve(client, source="state storage")
+
+
+def _issuer_names(config: Config) -> frozenset[str]:
+    return frozenset(issuer.name for issuer in config.issuers)
 
 
 def _file_clients(config: Config) -> tuple[ClientKey, ...]:

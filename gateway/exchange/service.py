@@ -37,6 +37,7 @@ from gateway.upstream.request import CredentialSource
 if TYPE_CHECKING:
     from gateway.followed_keys import FollowedKeys
     from gateway.people.issuers import IssuerDirectory
+    from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
@@ -93,7 +94,8 @@ class Service:
     - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
       configuration.
     - ``issuers`` judge the tokens of people; ``None`` without any in the configuration.
-    - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them."""
+    - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
+      ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it."""
 
     router: Router
     upstream: Upstream
@@ -132,6 +134,7 @@ class Service:
     steps: "StepSet | None" = None
     stored_keys: "FollowedKeys | None" = None
     issuers: "IssuerDirectory | None" = None
+    people_store: "PeopleStore | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

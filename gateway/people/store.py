@@ -5,7 +5,7 @@ Every method is one transaction, and may raise ``Unavailable``. The store has di
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
@@ -69,6 +69,10 @@ class PeopleStore:
 
     async def aclose(self) -> None:
         await self.database.aclose()
+
+    async def open(self) -> None:
+        """Create the tables if they are missing: ``audit_writer`` writes over a connection of another store."""
+        await self._read(lambda rows: None)
 
     # Sign-ins and sessions
 
@@ -334,13 +338,15 @@ class PeopleStore:
         """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
         return await self._read(partial(rights_rows.list_audit, after=after, since=since, until=until, most=most))
 
-    def audit_writer(self, entry: AuditEntry) -> Callable[[Session], None]:
-        """Return a function that adds ``entry`` in the transaction of another store, ``KeyStore.change(also=)``."""
+    def audit_writer(self, entry: AuditEntry, before: Any = None, after: Any = None) -> Callable[[Session], None]:
+        """Return a function that adds ``entry`` in the transaction of another store, ``KeyStore.change(also=)``.
+
+        ``before`` and ``after`` are the changed record without secrets, ``None`` if there is none."""
 
         def write(session: Session) -> None:
             rows = self._rows(session)
             rows.lock()
-            rows.add_audit(entry, entry.before, entry.after)
+            rows.add_audit(entry, before, after)
 
         return write
 

@@ -4,7 +4,7 @@ The ``mark`` of the last change is random: a process detects changes by other pr
 different mark."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -113,12 +113,12 @@ class KeyStore:
         at: float,
         by: str,
         about: str,
-        digest: str | None = None,
-        add: Callable[[Session], object] | None = None,
+        digests: Sequence[str] = (),
+        also: Callable[[Session], object] | None = None,
     ) -> None:
         """Replace the item of ``name`` from ``expect`` to ``item`` (``None``: no item), and store the change.
 
-        ``digest`` is that of a key which no other client may have. ``add`` writes to the database in the same
+        ``digests`` are those of keys which no other client may have. ``also`` writes to the database in the same
         transaction. Raises ``Changed`` if the stored item is not ``expect``, and ``KeyTaken``."""
 
         def work(session: Session) -> None:
@@ -126,8 +126,9 @@ class KeyStore:
             there = self._rows(session, _ITEM, name=name)
             if (there[0][0] if there else None) != expect:
                 raise Changed
-            if digest is not None and (holder := self._rows(session, _HOLDER, pattern=f"%{digest}%", name=name)):
-                raise KeyTaken(holder[0][0])
+            for digest in digests:
+                if holder := self._rows(session, _HOLDER, pattern=f"%{digest}%", name=name):
+                    raise KeyTaken(holder[0][0])
             if item is None:
                 self._rows(session, _REMOVE, name=name)
             else:
@@ -135,8 +136,8 @@ class KeyStore:
             mark = secrets.token_hex(16)
             self._rows(session, _LOG, at=at, by=by, event=event, name=name, about=about, mark=mark)
             self._rows(session, _FORGET, kept=MOST_CHANGES)
-            if add is not None:
-                add(session)
+            if also is not None:
+                also(session)
 
         await self._database.write(work)
 

@@ -107,7 +107,7 @@ async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make):
 
     async def add(store: KeyStore, name: str) -> None:
         try:
-            await changed(store, name, None, f'{{"client": {{"keys": [{{"sha256": "{digest}"}}]}}}}', digest=digest)
+            await changed(store, name, None, f'{{"client": {{"keys": [{{"sha256": "{digest}"}}]}}}}', digests=(digest,))
         except KeyTaken as error:
             taken.append(*error.args)
 
@@ -117,17 +117,17 @@ async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make):
         nursery.start_soon(add, other, "cd")
     (stored,) = (await one.read()).clients
     assert taken == [stored.name]
-    await changed(other, stored.name, stored.item, stored.item, digest=digest)  # its own key is no obstacle
+    await changed(other, stored.name, stored.item, stored.item, digests=(digest,))  # its own key is no obstacle
     assert await other.item(stored.name) == stored.item
     assert await other.item("nobody") is None
 
 
-async def test_a_failure_of_what_is_added_undoes_the_change(make):
+async def test_a_failure_of_an_added_write_undoes_the_change(make):
     store = make()
 
     def fail(session: object) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await changed(store, "ci", None, "first", add=fail)
+        await changed(store, "ci", None, "first", also=fail)
     assert (await store.read(0)).changes == (await store.read()).clients == ()
