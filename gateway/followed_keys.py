@@ -1,12 +1,12 @@
-"""Follows the clients in the state storage: a change by ``trigate keys`` applies in every process within a second.
+"""Follows the clients in the state storage: a change by ``trigate keys`` applies in every process within half a second.
 
 While the storage is unavailable, the last known clients stay valid. Before the first read, a key that is not in the
-configuration gets a 503, because it may be valid."""
+configuration gets a 503, because it may be valid. One read also follows other rows, those of people."""
 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
@@ -19,11 +19,24 @@ from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
     from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
+    from gateway.stores.sql import Session
 
 log = logging.getLogger("trigate.keys")
 
-POLL_SECONDS: Final = 0.4
-"""Seconds between two reads of the storage."""
+POLL_SECONDS: Final = 0.25
+"""Seconds between two reads of the storage. A change applies within half a second, including the time of the read."""
+
+
+class FollowedRows(Protocol):
+    """Other rows of the storage that change at run time."""
+
+    def read(self, session: "Session") -> Any:
+        """Return the rows that have changed. Runs in a thread."""
+        ...
+
+    def apply(self, news: Any) -> None:
+        """Use the rows that ``read`` returned. Never raises."""
+        ...
 
 
 class FollowedKeys:
@@ -42,11 +55,16 @@ class FollowedKeys:
         self._reading = trio.Lock()
         self._current: Callable[[], Config] | None = None
         self._apply: Callable[[Config, tuple[str, ...]], object] = _ignore_change
+        self._others: FollowedRows | None = None
 
     @property
     def store(self) -> "KeyStore | None":
         """The store of the clients."""
         return self._store
+
+    def follow_also(self, others: FollowedRows) -> None:
+        """Read ``others`` from now on with each read of the clients, also if there are no stored clients."""
+        self._others = others
 
     @property
     def config(self) -> Config | None:
@@ -80,9 +98,12 @@ class FollowedKeys:
 
     async def read(self, config: Config) -> Config:
         """Read the storage, and return ``config`` with its clients. Never raises: an unavailable storage may return."""
-        if config.stored_keys != "off":
-            await self.poll()
+        if self._is_followed(config):
+            await self.poll(config.stored_keys != "off")
         return self.with_clients(config)
+
+    def _is_followed(self, config: Config) -> bool:
+        return config.stored_keys != "off" or self._others is not None
 
     async def follow(
         self,
@@ -97,7 +118,7 @@ class FollowedKeys:
         self._current, self._apply = current, apply
         while self._store is not None:
             await trio.sleep(POLL_SECONDS)
-            if current().stored_keys == "off":
+            if not self._is_followed(current()):
                 continue
             await self.apply_changes()
             report_stale(self.stale)
@@ -107,14 +128,17 @@ class FollowedKeys:
         raises."""
         async with self._reading:
             before = None if self._table is None else self._table.last
-            if await self.poll() and self._table is not None and self._current is not None:
+            with_clients = self._current is None or self._current().stored_keys != "off"
+            if await self.poll(with_clients) and self._table is not None and self._current is not None:
                 people = [change.by for change in self._table.changes if before is not None]
                 self._apply(self.with_clients(self._current()), tuple(dict.fromkeys(people)))
 
-    async def poll(self) -> bool:
-        """Read the clients if they have changed, and return whether they had. Never raises; logs its first failure."""
+    async def poll(self, with_clients: bool = True) -> bool:
+        """Read the clients if they have changed, and return whether they had. Never raises; logs its first failure.
+
+        Other followed rows are read too, and only those unless ``with_clients``."""
         try:
-            return self._store is not None and await self._read_changes(self._store)
+            return self._store is not None and await self._read_changes(self._store, with_clients)
         except Unavailable as error:
             if self._since is None:
                 self._since = self._clock()
@@ -122,8 +146,13 @@ class FollowedKeys:
                 log.warning("the stored keys cannot be read; %s: %s", known, error)
             return False
 
-    async def _read_changes(self, store: "KeyStore") -> bool:
-        if self._table is not None and await store.mark() == self._table.mark:
+    async def _read_changes(self, store: "KeyStore", with_clients: bool) -> bool:
+        if self._others is None:
+            mark = await store.mark()
+        else:
+            mark, news = await store.poll(self._others.read)
+            self._others.apply(news)
+        if not with_clients or (self._table is not None and mark == self._table.mark):
             self._note_success()
             return False
         self._table = await store.read(None if self._table is None else self._table.last)

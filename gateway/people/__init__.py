@@ -14,4 +14,6 @@
 - ``store.py``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables.py`` has
   the tables, ``records.py`` their records, ``rows.py``, ``session_rows.py``, ``rights_rows.py``
   and ``sweeping.py`` the statements
+- ``followed.py``: blocks, ended sessions, raises and own keys in memory, followed in the database
+- ``session_tokens.py``: the tokens of sessions; ``seals.py`` derives their keys, and encrypts issuers' refresh tokens
 """

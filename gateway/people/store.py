@@ -314,13 +314,24 @@ class PeopleStore:
     # Own keys
 
     async def put_own_key(
-        self, key: OwnKey, most: int, audit: AuditEntry | None = None,
+        self,
+        person: SeenPerson,
+        key: OwnKey,
+        most: int,
+        audit: AuditEntry | None = None,
         check: Callable[[OwnKey | None], None] = _accept,
-    ) -> bool:  # fmt: skip
-        """Store an own key in place of the one with its name.
+    ) -> bool:
+        """Store an own key of ``person`` in place of the one with its name, and the person's present claims.
 
         Return false, and store nothing, if the person has ``most`` other keys that have not expired."""
-        return await self._change(partial(rights_rows.put_own_key, key=key, most=most, check=check, audit=audit))
+
+        def work(rows: TableRows) -> bool:
+            if not rights_rows.put_own_key(rows, key, most, check, audit):
+                return False
+            rights_rows.put_person(rows, person)
+            return True
+
+        return await self._change(work)
 
     async def remove_own_key(self, person: str, name: str, audit: AuditEntry | None = None) -> bool:
         """Remove an own key. Return whether it existed."""

@@ -5,12 +5,14 @@ different mark."""
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from gateway.stores.sql import Database, Session
+from gateway.stores.sql import Database, Session, SqlNotation
 from gateway.stores.store import Changed, Unavailable
+
+T = TypeVar("T")
 
 KeyEvent: TypeAlias = Literal["added", "changed", "rotated", "revoked"]
 
@@ -86,9 +88,18 @@ class KeyStore:
     async def aclose(self) -> None:
         await self._database.aclose()
 
+    @property
+    def notation(self) -> SqlNotation:
+        """The notation of the database."""
+        return self._database.notation
+
     async def mark(self) -> str:
         """Return the mark of the last change, empty before the first."""
         return (await self._database.read(self._mark))[1]
+
+    async def poll(self, also: Callable[[Session], T]) -> tuple[str, T]:
+        """Return the mark of the last change, and the result of ``also`` in the same transaction."""
+        return await self._database.read(lambda session: (self._mark(session)[1], also(session)))
 
     async def item(self, name: str) -> str | None:
         """Return the item of one client, ``None`` if it is not stored."""

@@ -23,30 +23,24 @@ from gateway.people.records import (
 from gateway.people.session_rows import MOST_SESSIONS
 from gateway.people.store import PeopleStore, Refreshed
 from gateway.people.tables import PEOPLE_TABLES
+from gateway.stores.key_store import KeyStore
+from gateway.stores.sql import add_tables
 from gateway.stores.store import Changed, Unavailable
 
 Make = Callable[[], PeopleStore]
 DAY = 86400.0
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
-async def make(request, tmp_path) -> AsyncIterator[Make]:
+@pytest.fixture
+async def make(open_database) -> AsyncIterator[Make]:
     """Return a function that opens another store in the same place."""
     async with AsyncExitStack() as stack:
 
         def open_store() -> PeopleStore:
-            if request.param == "sqlite":
-                from gateway.stores import sqlite
-
-                store = PeopleStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite", PEOPLE_TABLES))
-            else:
-                from gateway.stores import postgres
-
-                store = PeopleStore(postgres.PostgresDatabase(place, most=2, added=PEOPLE_TABLES))
+            store = PeopleStore(open_database())
             stack.push_async_callback(store.aclose)
             return store
 
-        place = request.getfixturevalue("database") if request.param == "postgres" else ""
         yield open_store
 
 
@@ -232,11 +226,11 @@ def own(name: str, made: float = 0.0, person: str = "okta:ada") -> OwnKey:
 
 async def test_a_person_has_at_most_so_many_own_keys(make):
     store = make()
-    assert await store.put_own_key(own("laptop"), 2, ENTRY)
-    assert await store.put_own_key(own("phone"), 2)
-    assert not await store.put_own_key(own("third"), 2)
-    assert await store.put_own_key(own("laptop", 1.0), 2), "it replaces the one with its name"
-    assert await store.put_own_key(own("third", DAY), 2), "the second one has expired"
+    assert await store.put_own_key(ADA, own("laptop"), 2, ENTRY)
+    assert await store.put_own_key(ADA, own("phone"), 2)
+    assert not await store.put_own_key(ADA, own("third"), 2)
+    assert await store.put_own_key(ADA, own("laptop", 1.0), 2), "it replaces the one with its name"
+    assert await store.put_own_key(ADA, own("third", DAY), 2), "the second one has expired"
     assert [key.name for key in await store.own_keys("okta:ada")] == ["laptop", "third"]
     assert await store.remove_own_key("okta:ada", "third")
     assert not await store.remove_own_key("okta:ada", "third")
@@ -274,7 +268,7 @@ async def test_people_are_listed_by_name(make):
     store = make()
     await store.note_people(tuple(attrs.evolve(ADA, name=f"okta:{number}") for number in range(5)))
     assert [one.name for one in await store.people("okta:1", 2)] == ["okta:2", "okta:3"]
-    await store.put_own_key(own("laptop", person="okta:1"), 1)
+    await store.put_own_key(attrs.evolve(ADA, name="okta:1"), own("laptop", person="okta:1"), 1)
     assert await store.forget("okta:1")
     assert await store.forget("okta:2")
     assert not await store.forget("okta:9")
@@ -290,7 +284,7 @@ async def test_expired_rows_are_deleted_and_others_remain(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
     await store.refresh(refreshed(0, 10.0))
-    await store.put_own_key(own("laptop"), 1, ENTRY)
+    await store.put_own_key(ADA, own("laptop"), 1, ENTRY)
     await store.put_raise(Raise("okta:ada", ("40 usd/day",), DAY, 0.0, "lead"))
     await store.use_once("state", 600.0)
     await store.sweep(29 * DAY)
@@ -303,19 +297,9 @@ async def test_expired_rows_are_deleted_and_others_remain(make):
     assert await store.use_once("state", 1.0)
 
 
-async def test_versions_without_these_tables_use_the_same_database(make, tmp_path, request):
-    from gateway.stores.key_store import KeyStore
-
-    store = make()
+async def test_versions_without_these_tables_use_the_same_database(make, open_database):
+    store, older = make(), KeyStore(open_database(added=None))
     await store.sign_in(ADA, ORIGIN, SESSION)
-    if "postgres" in request.node.name:
-        from gateway.stores.postgres import PostgresDatabase
-
-        older = KeyStore(PostgresDatabase(request.getfixturevalue("database"), most=1))
-    else:
-        from gateway.stores.sqlite import SqliteDatabase
-
-        older = KeyStore(SqliteDatabase(tmp_path / "state.sqlite"))
     await older.change("added", "ci", None, "item", at=1.0, by="alice", about="{}")
     assert await store.sessions("okta:ada", 1.0) == (SESSION,)
     await older.aclose()
@@ -329,8 +313,6 @@ async def test_processes_may_create_the_tables_simultaneously(make):
 
 
 async def test_tables_of_a_newer_version_are_refused(make):
-    from gateway.stores.sql import add_tables
-
     store = make()
     await store.use_once("x", 1.0)
     database = store.database

@@ -1,0 +1,205 @@
+"""Blocks, ended sessions, raises and own keys in the memory of a process, followed in the store.
+
+``gateway/followed_keys.py`` reads them together with the stored keys several times a second. A change by this process
+applies immediately (``FollowedKeys.apply_changes``). While the store is unavailable, the last known ones stay in
+effect."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gateway.people.records import Block, Raise
+from gateway.people.rights_rows import find_block, find_raise, list_blocks, list_raises
+from gateway.people.rows import Position, TableRows
+from gateway.stores.sql import Session, SqlNotation
+
+T = TypeVar("T")
+
+_MOST_CHANGES: Final = 1000
+"""The number of changes from which on everything is read again."""
+
+_MARGIN: Final = 60.0
+"""Seconds for which an ended session is remembered after its last token: clocks of gateways differ."""
+
+
+@attrs.frozen(repr=False)
+class PersonKey:
+    """A followed own key with its person's issuer, label and claims at the last sign-in or token."""
+
+    digest: bytes
+    person: str
+    name: str
+    until: float
+    issuer: str
+    label: str
+    claims: Mapping[str, Any]
+
+
+@attrs.frozen(repr=False)
+class PeopleNews:
+    """The rows that have changed since a position; if ``is_complete``, all rows.
+
+    ``names`` are the people and holders whose blocks, sessions, raises or keys have changed."""
+
+    position: Position
+    is_complete: bool
+    names: frozenset[str]
+    blocks: Mapping[str, Block]
+    raises: Mapping[str, Raise]
+    ended: Mapping[str, float]
+    own_keys: Mapping[str, tuple[PersonKey, ...]]
+
+
+class FollowedPeople:
+    """The blocks, ended sessions, raises and own keys in a database with this ``notation``, as last read.
+
+    ``clock`` returns Unix time. Only the trio thread uses it, except for ``read``."""
+
+    def __init__(self, notation: SqlNotation, clock: Callable[[], float] = time.time) -> None:
+        self._notation = notation
+        self._clock = clock
+        self._position: Position | None = None
+        self._blocks: dict[str, Block] = {}
+        self._raises: dict[str, Raise] = {}
+        self._ended: dict[str, float] = {}
+        self._own_keys: dict[str, tuple[PersonKey, ...]] = {}
+        self._by_digest: dict[bytes, PersonKey] = {}
+        self._listeners: list[Callable[[frozenset[str]], object]] = []
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the rows were read once. Before, a person's credential cannot be judged (503)."""
+        return self._position is not None
+
+    def is_blocked(self, name: str) -> bool:
+        """Return whether all credentials of the person ``name`` are rejected."""
+        return name in self._blocks
+
+    def is_ended(self, session: str) -> bool:
+        """Return whether the session with this id has ended before its tokens."""
+        return session in self._ended
+
+    def raise_of(self, holder: str) -> Raise | None:
+        """Return the raise of a client, or of ``group:NAME``, if it has not ended."""
+        found = self._raises.get(holder)
+        return None if found is None or found.until <= self._clock() else found
+
+    @property
+    def raises(self) -> Mapping[str, Raise]:
+        """All raises by holder; some may have ended."""
+        return MappingProxyType(self._raises)
+
+    def own_key(self, digest: bytes) -> PersonKey | None:
+        """Return the own key with this SHA-256, which may have expired."""
+        return self._by_digest.get(digest)
+
+    def on_change(self, listener: Callable[[frozenset[str]], object]) -> None:
+        """Call ``listener(names)`` after each change with the people and holders that it concerns."""
+        self._listeners.append(listener)
+
+    # Following
+
+    def read(self, session: Session) -> PeopleNews | None:
+        """Return the rows that have changed since the last ``apply``, ``None`` without any. Runs in a thread."""
+        return read_news(TableRows(session, self._notation), self._position, self._clock())
+
+    def apply(self, news: PeopleNews | None) -> None:
+        """Use the rows that ``read`` returned."""
+        if news is None or (self._position is not None and news.position == self._position):
+            return
+        if news.is_complete:
+            self._blocks, self._raises = dict(news.blocks), dict(news.raises)
+            self._ended, self._own_keys = dict(news.ended), dict(news.own_keys)
+            self._by_digest = {key.digest: key for keys in self._own_keys.values() for key in keys}
+        else:
+            self._apply_changes(news)
+        self._position = news.position
+        for listener in self._listeners:
+            listener(news.names)
+
+    def _apply_changes(self, news: PeopleNews) -> None:
+        for name in news.names:
+            _replace(self._blocks, name, news.blocks)
+            _replace(self._raises, name, news.raises)
+            for key in self._own_keys.pop(name, ()):
+                self._by_digest.pop(key.digest, None)
+            if keys := news.own_keys.get(name):
+                self._own_keys[name] = keys
+                self._by_digest.update((key.digest, key) for key in keys)
+        now = self._clock()
+        if any(until <= now - _MARGIN for until in self._ended.values()):
+            self._ended = {id: until for id, until in self._ended.items() if until > now - _MARGIN}
+        self._ended.update(news.ended)
+
+
+def _replace(table: dict[str, T], name: str, rows: Mapping[str, T]) -> None:
+    """Replace the row of ``name``, or remove it if it is not in ``rows``."""
+    table.pop(name, None)
+    if name in rows:
+        table[name] = rows[name]
+
+
+# Reading
+
+_SINCE: Final = """
+    SELECT number, mark, name FROM {people_changes} WHERE number >= :number ORDER BY number LIMIT :most
+"""
+_ENDED: Final = "SELECT id, tokens_until FROM {person_sessions} WHERE ended IS NOT NULL AND tokens_until > :now"
+_OWN_KEYS: Final = """
+    SELECT k.digest, k.person, k.name, k.until, p.issuer, p.label, p.claims
+    FROM {own_keys} k JOIN {people} p ON p.name = k.person WHERE k.until > :now
+"""
+
+
+def read_news(rows: TableRows, known: Position | None, now: float) -> PeopleNews | None:
+    """Return the rows that have changed since the position ``known``, ``None`` without any.
+
+    Everything is read if ``known`` is not in the table: the database was replaced by a backup, or by a new one."""
+    position = rows.position()  # read first: later changes appear with the next position
+    if position == known:
+        return None
+    if known is not None and known.number:
+        found = rows.select(_SINCE, number=known.number, most=_MOST_CHANGES)
+        if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
+            return _read_changes(rows, position, frozenset(name for _, _, name in found[1:]), now)
+    return _read_all(rows, position, now)
+
+
+def _read_all(rows: TableRows, position: Position, now: float) -> PeopleNews:
+    blocks = {block.name: block for block in list_blocks(rows)}
+    raises = {found.holder: found for found in list_raises(rows)}
+    ended = dict(rows.select(_ENDED, now=now - _MARGIN))
+    own_keys = _by_person(rows.select(f"{_OWN_KEYS} ORDER BY k.person", now=now))
+    names = frozenset((*blocks, *raises, *own_keys))
+    return PeopleNews(position, True, names, blocks, raises, ended, own_keys)
+
+
+def _read_changes(rows: TableRows, position: Position, names: frozenset[str], now: float) -> PeopleNews:
+    """Return all rows of the people and holders ``names``: any of their rows may have changed."""
+    blocks: dict[str, Block] = {}
+    raises: dict[str, Raise] = {}
+    ended: dict[str, float] = {}
+    own_keys: dict[str, tuple[PersonKey, ...]] = {}
+    for name in names:
+        if (block := find_block(rows, name)) is not None:
+            blocks[name] = block
+        if (found := find_raise(rows, name)) is not None:
+            raises[name] = found
+        ended.update(rows.select(f"{_ENDED} AND person = :name", now=now - _MARGIN, name=name))
+        own_keys.update(_by_person(rows.select(f"{_OWN_KEYS} AND k.person = :name", now=now, name=name)))
+    return PeopleNews(position, False, names, blocks, raises, ended, own_keys)
+
+
+def _by_person(found: list[tuple[Any, ...]]) -> dict[str, tuple[PersonKey, ...]]:
+    own_keys: dict[str, tuple[PersonKey, ...]] = {}
+    claims: dict[str, Any] = {}  # the keys of a person share them
+    for digest, person, name, until, issuer, label, text in found:
+        if person not in own_keys:
+            claims = json.loads(text)
+        key = PersonKey(bytes.fromhex(digest), person, name, until, issuer, label, claims)
+        own_keys[person] = (*own_keys.get(person, ()), key)
+    return own_keys
