@@ -40,7 +40,7 @@ def check_url(url: str, issuer_is_local: bool) -> str:
         raise BadDocument("it has an invalid URL") from None
     if not host or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
         raise BadDocument("it has an invalid URL")
-    local = is_loopback(host)
+    local = _is_this_machine(host)
     if local and not issuer_is_local:
         raise BadDocument("it leads to this machine, and the issuer runs elsewhere")
     if not (parts.scheme == "https" or (parts.scheme == "http" and local)):
@@ -53,9 +53,15 @@ def check_url(url: str, issuer_is_local: bool) -> str:
 def runs_on_this_machine(issuer_url: str) -> bool:
     """Return whether an issuer's URL is on a loopback address."""
     try:
-        return is_loopback(urlsplit(issuer_url).hostname or "")
+        return _is_this_machine(urlsplit(issuer_url).hostname or "")
     except ValueError:
         return False
+
+
+def _is_this_machine(host: str) -> bool:
+    """Return whether ``host`` is a loopback address, also an IPv4 one in the form of IPv6, or ``localhost``."""
+    parsed = parse_ip(host)
+    return is_loopback(host if parsed is None else str(parsed))
 
 
 @attrs.frozen(repr=False)

@@ -178,7 +178,7 @@ class IssuerClient:
 
     async def _parse_keys(self, body: bytes) -> KeySet:
         try:
-            return await trio.to_thread.run_sync(parse_key_set, body, self.issuer.name)
+            return await trio.to_thread.run_sync(parse_key_set, body)
         except BadKeySet as error:
             raise IssuerUnavailable(f"its key set is not usable: {error}") from None
 

@@ -163,8 +163,7 @@ class FollowedKeySets:
         except IssuerUnavailable as error:
             self._note_failure(one, str(error))
         else:
-            self._note_success(one)
-            one.keys = fetched.keys
+            self._note_success(one, fetched.keys)
             age = USUAL_AGE if fetched.max_age is None else min(max(fetched.max_age, SHORTEST_AGE), LONGEST_AGE)
             one.due = self._clock() + age * random.uniform(0.9, 1.0)  # so that processes take turns
         finally:
@@ -182,10 +181,13 @@ class FollowedKeySets:
         one.due = now + min(FIRST_RETRY * 2**one.failures, LONGEST_RETRY)
         one.failures = min(one.failures + 1, 16)
 
-    def _note_success(self, one: _Followed) -> None:
+    def _note_success(self, one: _Followed, keys: KeySet) -> None:
         if one.error:
             log.info("%s: the issuer's keys can be fetched again", one.client.issuer.name)
-        one.error, one.since, one.failures = "", None, 0
+        if keys.skipped and (one.keys is None or one.keys.version != keys.version):
+            number, shown = len(keys.skipped), "; ".join(keys.skipped[:3])
+            log.warning("%s: %d of the issuer's keys are not usable: %s", one.client.issuer.name, number, shown)
+        one.keys, one.error, one.since, one.failures = keys, "", None, 0
 
 
 def _source_of(issuer: TrustedIssuer) -> tuple[Any, ...]:

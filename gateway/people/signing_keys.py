@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -13,8 +12,6 @@ from jwt.algorithms import Algorithm, get_default_algorithms
 
 from streams.structure import has_more_elements
 
-log = logging.getLogger("trigate.people")
-
 LARGEST_SET: Final = 256 * 1024
 """Bytes of a key set."""
 
@@ -23,6 +20,9 @@ MOST_KEYS: Final = 100
 
 MOST_TRIED: Final = 8
 """Keys that are tried for one token."""
+
+_SHOWN: Final = 3
+"""Keys that an error lists."""
 
 _RSA: Final = ("RSA", frozenset({""}))
 KEYS_OF: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
@@ -66,10 +66,13 @@ class VerificationKey:
 
 @attrs.frozen(eq=False, repr=False)
 class KeySet:
-    """The public keys of one issuer. Sets with another ``version`` may have other keys."""
+    """The public keys of one issuer. Sets with another ``version`` may have other keys.
+
+    ``skipped`` has the members that are not usable, each with the reason."""
 
     version: bytes
     keys: tuple[VerificationKey, ...]
+    skipped: tuple[str, ...] = ()
     _by_id: Mapping[str, tuple[VerificationKey, ...]] = attrs.field(init=False)
 
     @_by_id.default
@@ -93,8 +96,8 @@ class BadKeySet(Exception):
     """The document is not a key set. The message is the reason, for the end of a sentence."""
 
 
-def parse_key_set(body: bytes, issuer: str) -> KeySet:
-    """Return the usable keys in a key set of ``issuer``, and log the others. Raises ``BadKeySet``.
+def parse_key_set(body: bytes) -> KeySet:
+    """Return the usable keys in a key set. Raises ``BadKeySet`` if it has none.
 
     It may take tens of milliseconds for a hostile document."""
     members = _read_members(body)
@@ -107,11 +110,9 @@ def parse_key_set(body: bytes, issuer: str) -> KeySet:
             skipped.append(f"keys[{at}]: {error}")
         except Exception as error:  # the boundary: a library may raise anything for a hostile key
             skipped.append(f"keys[{at}]: {type(error).__name__}")
-    if skipped:
-        log.warning("%s: skipped %d of %d keys: %s", issuer, len(skipped), len(members), "; ".join(skipped[:3])[:500])
     if not keys:
-        raise BadKeySet("it has no usable keys")
-    return KeySet(hashlib.sha256(body).digest(), tuple(keys))
+        raise BadKeySet(f"it has no usable keys{''.join(f'; {one}' for one in skipped[:_SHOWN])}")
+    return KeySet(hashlib.sha256(body).digest(), tuple(keys), tuple(skipped))
 
 
 def _read_members(body: bytes) -> list[Any]:

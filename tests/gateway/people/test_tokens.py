@@ -33,7 +33,7 @@ def issuer_of(url: str, name: str, **settings: Any) -> TrustedIssuer:
 
 
 def key_set(*keys: SigningKey, more: tuple[Any, ...] = ()) -> KeySet:
-    return parse_key_set(json.dumps({"keys": [*(key.jwk() for key in keys), *more]}).encode(), "okta")
+    return parse_key_set(json.dumps({"keys": [*(key.jwk() for key in keys), *more]}).encode())
 
 
 KEYS: Mapping[str, KeySet] = {"okta": key_set(*PUBLISHED), "other": key_set(FOREIGN)}
