@@ -1,9 +1,9 @@
 """Relayed responses that steps check. Imported only where steps are configured."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Self
+from typing import Final, Self
 
 import trio
 
@@ -17,11 +17,14 @@ from gateway.relay.relaying import RelayedRequest
 from gateway.steps.answer_texts import AnswerTexts, answer_texts, is_sound
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
+from gateway.steps.relayed_stream import RelayedStream
 from gateway.steps.session import PassageEdit
-from gateway.steps.verdicts import unavailable
+from gateway.steps.verdicts import RefusedByStep, unavailable
+from gateway.upstream.response import UpstreamResponse
+from streams.sse import SSE
 from trigate.steps import Passage
 
-TOO_LONG = "too_long"
+TOO_LONG: Final = "too_long"
 
 
 class RelayedTexts:
@@ -29,10 +32,10 @@ class RelayedTexts:
 
     unreadable = ()
 
-    def __init__(self, endpoint: str, content_type: str, event_limit: int, body: bytes) -> None:
+    def __init__(self, endpoint: str, content_type: str, body: bytes) -> None:
         self.body = body
-        self._source = endpoint, content_type, event_limit
-        self._texts: AnswerTexts | None = answer_texts(endpoint, content_type, body, event_limit)
+        self._source = endpoint, content_type
+        self._texts: AnswerTexts | None = answer_texts(endpoint, content_type, body)
 
     @property
     def passages(self) -> Sequence[Passage]:
@@ -44,12 +47,13 @@ class RelayedTexts:
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
         assert self._texts is not None, "it has passages"
         body = await offload(len(self.body), self._texts.replace, edits)
-        endpoint, content_type, event_limit = self._source
-        return await offload(len(body), type(self), endpoint, content_type, event_limit, body)
+        endpoint, content_type = self._source
+        return await offload(len(body), type(self), endpoint, content_type, body)
 
 
 class CheckedRelayedAnswer(RelayedAnswer):
-    """A relayed response that is held until its steps have checked all of it. Steps that only report hold nothing."""
+    """A relayed response that its steps check: an event stream is released as they allow, any other response is held
+    until they have checked all of it. Steps that only report hold nothing."""
 
     def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
         super().__init__(request, source, scope)
@@ -63,20 +67,40 @@ class CheckedRelayedAnswer(RelayedAnswer):
         self._is_clean = True
         self._passed: list[bytes] = []  # to the client, for steps that only report
         self._passed_size = 0
+        self._stream: RelayedStream | None = None
+        self._stream_ended = trio.Event()
+        self._is_reading = False
+        self._counted_held = UNCOUNTED
+        self._cut_scope = trio.CancelScope()
+        self._is_cut = False
+        self._is_too_long = False
 
     @property
     def verdict(self) -> Verdict:
         return self._has_passed_unchanged
 
     async def _has_passed_unchanged(self) -> bool:
+        if self._stream is not None:
+            await self._stream_ended.wait()
         return self._is_clean
 
     @property
     def _holds(self) -> bool:
         return bool(self._enforcing) or self._checks.restores or self._session.awaits_verdict
 
+    async def open_response(self, response: UpstreamResponse) -> None:
+        await super().open_response(response)
+        if self._stream is None and SSE.matches_type(self._kind):
+            keep = None if self._context.content is None or not self._checks.restores else self._context.content
+            if keep is not None:
+                keep.keep_unrestored(b"")
+            self._stream = RelayedStream(
+                self._checks, self._endpoint, self._context.service.limits.event, self._cut, self._spawn_report,
+                None if keep is None else keep.keep_unrestored,
+            )  # fmt: skip
+
     async def read_first(self) -> bytes:
-        if not self._holds:
+        if self._stream is not None or not self._holds:
             return await super().read_first()
         if is_sound(self._endpoint, self._kind):
             if self._session.awaits_verdict:
@@ -93,10 +117,94 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return next((value for name, value in self.headers if name == "content-type"), "")
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
+        if self._stream is not None:
+            return await self._read_released(self._stream, read_pieces)
         out = await super().read_next(read_pieces)
         if self._reporting and not self._holds:
             self._note_passed(out)
         return out
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        if not self._is_reading:
+            self._end_stream(is_clean=False)
+
+    # Event streams
+
+    async def _read_released(self, stream: RelayedStream, read_pieces: Pieces | None) -> bytes:
+        """Return the next released bytes. Raises ``GatewayError`` for a refusal."""
+        self._is_reading = True
+        try:
+            out = await self._read_uncut(stream, read_pieces)
+            if self._checks.may_wait:
+                self.source.watch.pause()
+            released = await stream.feed(out) + await self._count_held(stream)
+            if self.is_over:
+                if (on_whole := self.on_complete) is not None:  # a refused response is billed, too
+                    self.on_complete = None
+                    await on_whole()
+                released += await stream.end()
+            if released and self._session.awaits_verdict:
+                await self._session.verdict_during()
+        except RefusedByStep as refused:
+            self._checks.note_refusal(refused)
+            self._end_stream(is_clean=False)
+            raise
+        except BaseException:
+            self._end_stream(is_clean=False)
+            raise
+        finally:
+            self._is_reading = False
+        if self.is_over:
+            self._end_stream(is_clean=not stream.chain.has_masked and not self._is_too_long)
+        return released
+
+    async def _read_uncut(self, stream: RelayedStream, read_pieces: Pieces | None) -> bytes:
+        """Return the provider's next bytes. Raises the refusal that cuts the stream."""
+        self.source.watch.restart_idle_limit()
+        with trio.CancelScope() as self._cut_scope:
+            if self._is_cut:
+                self._cut_scope.cancel()
+            if out := await super().read_next(read_pieces):
+                self.source.watch.lift_content_limit()
+            return out
+        await stream.feed(b"")
+        raise AssertionError("only a refusal cuts the stream")
+
+    def _cut(self) -> None:
+        self._is_cut = True  # also for the next read
+        self._cut_scope.cancel()
+
+    async def _count_held(self, stream: RelayedStream) -> bytes:
+        """Count the events that wait. Beyond the limit they are content that the step cannot check.
+
+        Return the bytes that this releases."""
+        limit = self._context.service.limits.answer
+        if stream.passed > limit:
+            for name in stream.drop_watchers():
+                self._note_too_long(name)
+        if stream.held > limit:
+            for stage in stream.chain.holding_stages():
+                self._session.note_failure(stage.step, "response", TOO_LONG)
+                stage.is_bypassed = self._is_too_long = True
+            return await stream.feed(b"")
+        if stream.held > self._counted_held:
+            self._counted_held = await count_answer(self._context, self.scope, stream.held, self.source.watch)
+        return b""
+
+    def _end_stream(self, *, is_clean: bool) -> None:
+        """Report to the cache whether the response passed unchanged, the first time."""
+        if self._stream is not None and not self._stream_ended.is_set():
+            self._is_clean = is_clean
+            self._stream_ended.set()
+
+    def _spawn_report(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._session.spawn(partial(self._call_shielded, call))
+
+    async def _call_shielded(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Call a step that only reports, although the client may have left with its complete response."""
+        with trio.CancelScope(shield=True) as scope, self._context.service.lifecycle.track_pump(scope):
+            await call()
 
     # Responses that are held
 
@@ -108,8 +216,6 @@ class CheckedRelayedAnswer(RelayedAnswer):
             out = await self.read_next(self.read_pieces)
             held.append(out)
             size += len(out)
-            if out and self.is_stream:
-                watch.lift_content_limit()
             if size > self._context.service.limits.answer:
                 return self._unchecked_body(held)
             if size > counted:
@@ -151,8 +257,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return checked.body
 
     async def _texts_of(self, body: bytes) -> RelayedTexts:
-        event_limit = self._context.service.limits.event
-        return await offload(len(body), RelayedTexts, self._endpoint, self._kind, event_limit, body)
+        return await offload(len(body), RelayedTexts, self._endpoint, self._kind, body)
 
     # Responses that pass
 
@@ -168,9 +273,12 @@ class CheckedRelayedAnswer(RelayedAnswer):
             self._session.spawn(self._report_passed)
         elif self.is_over:
             for step in self._reporting:
-                record = self._session.records.of(step.name, "response")
-                record.failure = TOO_LONG
-                record.add("reported")
+                self._note_too_long(step.name)
+
+    def _note_too_long(self, step_name: str) -> None:
+        record = self._session.records.of(step_name, "response")
+        record.failure = TOO_LONG
+        record.add("reported")
 
     async def _report_passed(self) -> None:
         with trio.CancelScope(shield=True):
@@ -178,6 +286,4 @@ class CheckedRelayedAnswer(RelayedAnswer):
         await self._report(self._reporting, texts)
 
     async def _report(self, steps: Sequence[LoadedStep], texts: RelayedTexts) -> None:
-        """Call steps that only report, although the client may have left with its complete response."""
-        with trio.CancelScope(shield=True) as scope, self._context.service.lifecycle.track_pump(scope):
-            await self._session.check_texts(steps, texts, "response")
+        await self._call_shielded(partial(self._session.check_texts, steps, texts, "response"))

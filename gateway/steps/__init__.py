@@ -8,7 +8,8 @@
   edits them, and ``json_texts`` finds values in JSON bytes. ``batch_texts`` and ``form_texts`` are the same for lines
   of batch files and for multipart forms.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
-  responses that are no conversation. ``exemptions`` lists the strings that are no text.
+  responses that are no conversation, ``relayed_stream`` those of their streams. ``exemptions`` lists the
+  strings that are no text.
 - ``endpoints`` lists those that steps check. ``advice`` describes the consequences of steps for ``trigate check``
   and ``trigate explain``.
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.

@@ -17,7 +17,7 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.released import frame_of, frame_of_choices
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.runs import UNREAD, RunBuilder
-from gateway.steps.session import StepSession
+from gateway.steps.session import Spawn, StepSession
 from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.stages import (
     Chain,
@@ -134,7 +134,8 @@ class ResponseSteps:
     async def _check_with(self, step: LoadedStep, choices: list[list[Event]]) -> list[list[Event]]:
         if step.only_reports:
             for at, events in enumerate(choices):
-                await self._watching(step, self._builder(at, len(choices)), waits=False).feed(events)
+                builder = self._builder(at, len(choices))
+                await self._watching(step, builder, self.session.spawn, waits=False).feed(events)
             return choices
         stages = []
         for at, events in enumerate(choices):
@@ -182,11 +183,23 @@ class ResponseSteps:
 
     def chain(self, cut: Callable[[], object], choice: int = 0) -> Chain:
         """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
-        stages: list[EventStage] = [self._stage(step, self._builder(choice, choice + 1), cut) for step in self.steps]
-        if self._keeps_events:
-            stages.append(_KeepingStage(partial(self.keep_events, choice)))
+        keep = partial(self.keep_events, choice) if self._keeps_events else None
+        return self.chain_of(partial(self._builder, choice, choice + 1), cut, self.session.spawn, keep)
+
+    def chain_of(
+        self,
+        make_builder: Callable[[], RunBuilder],
+        cut: Callable[[], object],
+        spawn: Spawn,
+        keep: Callable[[Sequence[Event]], object] | None,
+    ) -> Chain:
+        """Return the stages of a stream whose texts ``make_builder`` finds. ``keep`` gets the events before values
+        return to the client."""
+        stages: list[EventStage] = [self._stage(step, make_builder(), cut, spawn) for step in self.steps]
+        if keep is not None:
+            stages.append(_KeepingStage(keep))
         if self.restores:
-            stages.append(RestoringStage(self.session.placeholders))
+            stages.append(RestoringStage(self.session.placeholders, make_builder()))
         return Chain(stages)
 
     def keep_events(self, choice: int, events: Sequence[Event]) -> None:
@@ -199,25 +212,31 @@ class ResponseSteps:
         # Clients of an API with choices join all text of one, whatever comes between its parts.
         return RunBuilder(prefix, joins=self.session.api in MEMBERS)
 
-    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
+    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object], spawn: Spawn) -> EventStage:
         session = self.session
         if step.only_reports:
-            return self._watching(step, builder, waits=False)
+            return self._watching(step, builder, spawn, waits=False)
         match step.hold:
             case "whole":
                 return WholeStage(step, session.judge, session.placeholders, builder)
             case "tail":
                 return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
             case "nothing":
-                return self._watching(step, builder, waits=True, cut=cut)
+                return self._watching(step, builder, spawn, waits=True, cut=cut)
             case size:
                 return WindowStage(step, session.judge, session.placeholders, size, builder)
 
     def _watching(
-        self, step: LoadedStep, builder: RunBuilder, *, waits: bool, cut: Callable[[], object] = lambda: None
+        self,
+        step: LoadedStep,
+        builder: RunBuilder,
+        spawn: Spawn,
+        *,
+        waits: bool,
+        cut: Callable[[], object] = lambda: None,
     ) -> WatchingStage:
         session = self.session
-        return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, builder, waits=waits)
+        return WatchingStage(step, session.judge, session.placeholders, spawn, cut, builder, waits=waits)
 
 
 class _KeepingStage:

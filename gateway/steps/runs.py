@@ -4,7 +4,7 @@ A run keeps the text that was not released, and some released text before it. Po
 from its beginning, before any masks."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -138,7 +138,34 @@ class Held:
     run: Run | None = None
     start: int = 0
     end: int = 0
-    texts: "tuple[ItemText, ...]" = ()
+    texts: "Sequence[RunPiece]" = ()
+
+    def masked_event(self, placeholders: Placeholders) -> Event | None:
+        """Return the event with the masks of its ``texts``, ``None`` if it has no meaning with them.
+
+        Raises ``KeyMasked`` for a mask that the event cannot express."""
+        match self.event:
+            case Citation():
+                return None
+            case NativeItem(item=item):
+                return attrs.evolve(self.event, item=with_masked_texts(item, self._item_texts, placeholders))
+            case AnswerEnd(details=details, stop_sequence=stop_sequence):
+                both = with_masked_texts((details, stop_sequence), self._item_texts, placeholders)
+                return attrs.evolve(self.event, details=both[0], stop_sequence=both[1])
+        return self.event
+
+    @property
+    def _item_texts(self) -> "list[ItemText]":
+        return [one for one in self.texts if isinstance(one, ItemText)]
+
+
+class RunPiece(Protocol):
+    """The part of a run's text that one event has, from the event's own string up to the position ``end``."""
+
+    run: Run
+
+    @property
+    def end(self) -> int: ...
 
 
 class ItemText:
@@ -152,6 +179,10 @@ class ItemText:
         self.run.is_complete = True
         self.keys = keys
         self.is_value = is_value
+
+    @property
+    def end(self) -> int:
+        return self.run.length
 
     @classmethod
     def of(cls, passage: Passage) -> "ItemText":
@@ -244,13 +275,13 @@ class RunBuilder:
     def complete(self, completed: Callable[[Run], object]) -> None:
         """End the runs that could continue in the next block."""
         for run in self._open.values():
-            _complete(run, completed)
+            complete_run(run, completed)
         self._open.clear()
 
     def _interrupt(self, completed: Callable[[Run], object], part: Part | None = None) -> None:
         """End the runs of other parts than ``part``, except text that may continue later."""
         for other in [one for one in self._open if one != part and not (self._joins and one == "assistant")]:
-            _complete(self._open.pop(other), completed)
+            complete_run(self._open.pop(other), completed)
 
     def _path(self, block: int) -> str:
         return f"{self._prefix}content[{block}]"
@@ -283,7 +314,7 @@ class RunBuilder:
         """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""
         self.complete(completed)
         for call in self._calls.values():
-            _complete(call, completed)
+            complete_run(call, completed)
         self._calls.clear()
         texts = item_texts(DETAILS_API, "other", "stop_details", event.details)
         for one in texts:
@@ -294,14 +325,14 @@ class RunBuilder:
 
     def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> Held:
         if (call := self._calls.pop(event.block, None)) is not None:
-            _complete(call, completed)
+            complete_run(call, completed)
             return Held(event, call, call.length, call.length)
         run = self._blocks.pop(event.block, None)
         end = 0 if run is None else run.length
         return Held(event, run, end, end)
 
 
-def _complete(run: Run, completed: Callable[[Run], object]) -> None:
+def complete_run(run: Run, completed: Callable[[Run], object]) -> None:
     if not run.is_complete:
         run.is_complete = True
         completed(run)

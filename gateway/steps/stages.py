@@ -16,7 +16,7 @@ from gateway.http.offload import LARGE, offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
-from gateway.steps.runs import TEXTS, Held, Run, RunBuilder, with_masked_texts
+from gateway.steps.runs import TEXTS, Held, Run, RunBuilder
 from gateway.steps.verdicts import name_refusal
 from streams.errors import GatewayError
 from streams.events import (
@@ -25,7 +25,6 @@ from streams.events import (
     Citation,
     ErrorInfo,
     Event,
-    NativeItem,
     ReasoningState,
     TextDelta,
     ToolCallStart,
@@ -137,8 +136,10 @@ class HoldingStage:
     def _emit(self, held: Held, out: list[Event]) -> bool:
         """Add the released part of ``held`` to ``out``, and return whether it is all of it."""
         run, event = held.run, held.event
-        if any(one.run.released < one.run.length for one in held.texts):
-            return False
+        for one in held.texts:
+            if one.run.released < one.end:
+                return False
+            one.run.emitted = one.end
         if run is None:
             out += self._item(held)
             return True
@@ -188,20 +189,18 @@ class HoldingStage:
 
     def _item(self, held: Held) -> Iterable[Event]:
         event = held.event
-        if isinstance(event, BlockEnd):
-            return (event,)
-        if not any(one.run.spans for one in held.texts):
+        if isinstance(event, BlockEnd) or not any(one.run.spans for one in held.texts):
             return (event,)
         self.masked = True
-        match event:
-            case Citation():
-                return ()
-            case NativeItem(item=item):
-                return (attrs.evolve(event, item=with_masked_texts(item, held.texts, self._placeholders)),)
-            case AnswerEnd(details=details, stop_sequence=stop_sequence):
-                both = with_masked_texts((details, stop_sequence), held.texts, self._placeholders)
-                return (attrs.evolve(event, details=both[0], stop_sequence=both[1]),)
-        return (event,)
+        try:
+            masked = held.masked_event(self._placeholders)
+        except KeyMasked:
+            return (self.unmaskable(event),)
+        return () if masked is None else (masked,)
+
+    def unmaskable(self, event: Event) -> Event:
+        """Return what the client gets instead of an ``event`` that cannot express its masks."""
+        return event
 
 
 def _nothing(_: Run) -> None:
@@ -235,6 +234,9 @@ class StepStage(HoldingStage):
         self.mask(run, spans, start)
         run.checked = max(run.checked, end)
         return self.step.held_back(passage)
+
+    def unmaskable(self, event: Event) -> Event:
+        raise name_refusal(self.step, "response")
 
     def mask(self, run: Run, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``. Raises ``RefusedByStep`` for a mask in the name
@@ -405,8 +407,10 @@ class WatchingStage(StepStage):
             raise self._refused
 
     def _call_if_due(self) -> None:
+        if not self.is_over and (not self._waits or self._calls):
+            return
         unchecked = sum(run.length - run.checked for run in self._seen if not self._is_early(run))
-        if unchecked and (self.is_over or (self._waits and unchecked >= BETWEEN_CALLS and not self._calls)):
+        if unchecked and (self.is_over or unchecked >= BETWEEN_CALLS):
             self._start_call()
 
     def _start_call(self) -> None:
@@ -480,6 +484,12 @@ class Chain:
         for stage in self._stages:
             released = await stage.feed(released)
         return released
+
+    def drop_watchers(self) -> list[str]:
+        """Remove the steps that only report, and return their names."""
+        watchers = [one for one in self._stages if isinstance(one, WatchingStage) and one.step.only_reports]
+        self._stages = [one for one in self._stages if one not in watchers]
+        return [one.step.name for one in watchers]
 
     def holding_stages(self) -> list[StepStage]:
         """Return the stages that hold text."""

@@ -52,7 +52,7 @@ class ExchangeContent:
         self._endpoint = record.endpoint
         self._incoming: Incoming | None = None
         self._whole: bytes | None = None
-        self._unrestored: bytes | None = None
+        self._unrestored: list[bytes] | None = None
         self._pieces: list[bytes] = []
         self._events: Mapping[int, Sequence[Event]] | None = None
 
@@ -70,10 +70,13 @@ class ExchangeContent:
             self._whole = body
             self._count(len(body))
 
-    def keep_unrestored(self, body: bytes) -> None:
-        """Store the response of another endpoint in place of the client's, which has restored values."""
-        self._unrestored = body
-        self._count(len(body))
+    def keep_unrestored(self, data: bytes) -> None:
+        """Store ``data`` at the end of the response of another endpoint, in place of the client's, which has restored
+        values."""
+        if not self.is_lost:
+            self._unrestored = [] if self._unrestored is None else self._unrestored
+            self._unrestored.append(data)
+            self._count(len(data))
 
     def keep_events(self, events: Mapping[int, Sequence[Event]]) -> None:
         """Store the events of the response by choice, to which more may be added later, in place of its bytes."""
@@ -127,7 +130,7 @@ class ExchangeContent:
     def response(self) -> bytes | None:
         """The complete response in the client's API; of a stream, the response that it adds up to."""
         if self._unrestored is not None:
-            return _listed_events(self._unrestored)
+            return _listed_events(b"".join(self._unrestored))
         if self._whole is not None:
             return self._whole
         if self._endpoint is not None:

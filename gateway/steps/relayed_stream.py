@@ -1,0 +1,190 @@
+"""An event stream of an endpoint besides conversations, released by the stages of its steps.
+
+The provider's events pass unchanged once all their text is released. Strings that continue each other in several
+events, such as the text of one choice, are one run."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from gateway.steps.answer_texts import read_json, without_echoes
+from gateway.steps.gate import without_remarks
+from gateway.steps.json_texts import KeyMasked, NotJson
+from gateway.steps.masks import Placeholders
+from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.runs import Held, Run, RunBuilder, complete_run
+from gateway.steps.session import Spawn
+from streams.events import AnswerEnd, Event, NativeItem
+from streams.sse import DONE, SSE, SseEvents
+from streams.surrogates import NOT_JSON, any_json
+from trigate.steps import Passage
+
+RELAYED: Final = "relayed event"
+"""The kind of an item that is a provider's event with its framing."""
+
+_CONTINUED: Final = re.compile(r"delta|^choices\[\d+\]\.text$")
+"""Paths of text that the next event continues."""
+
+_CHOICE: Final = re.compile(r"^choices\[(\d+)\]")
+_END: Final = AnswerEnd("stop")
+
+
+class RelayedPiece:
+    """The characters of a run from ``start`` to ``end``, which are ``passage`` in one event."""
+
+    def __init__(self, run: Run, start: int, end: int, passage: Passage) -> None:
+        self.run = run
+        self.start = start
+        self.end = end
+        self.passage = passage
+
+    def edits(self, placeholders: Placeholders) -> list[PassageEdit]:
+        """Return the masks of the passage. The event in which a masked span begins has its replacement."""
+        run, found = self.run, list[PassageEdit]()
+        for span in run.spans:
+            if span.start >= self.end or span.end <= self.start:
+                continue
+            text = ""
+            if span.start >= self.start:
+                text = placeholders.text_for(span, run.text[span.start - run.start : span.end - run.start])
+            start, end = max(span.start, self.start) - self.start, min(span.end, self.end) - self.start
+            found.append((self.passage, start, end, text))
+        return found
+
+
+@attrs.define(eq=False, repr=False)
+class HeldRelayedEvent(Held):
+    """A provider's event that waits. ``parsed`` has its texts, ``None`` if it is no JSON."""
+
+    pieces: Sequence[RelayedPiece] = ()
+    parsed: RequestTexts | None = None
+
+    def masked_event(self, placeholders: Placeholders) -> Event | None:
+        edits = [edit for piece in self.pieces for edit in piece.edits(placeholders)]
+        if not edits:
+            return self.event
+        event = self.event
+        assert isinstance(event, NativeItem), "it has text"
+        read = SSE.parse(event.item)
+        if self.parsed is None or read is None:
+            raise KeyMasked("a mask in an event that is no JSON")
+        written = SseEvents().event(read[0], without_echoes(self.parsed.replace(edits)))
+        return attrs.evolve(event, item=written)
+
+
+class RelayedRunBuilder(RunBuilder):
+    """Sorts the texts of an endpoint's events into runs."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._continued: dict[str, Run] = {}
+
+    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
+        if not isinstance(event, NativeItem):
+            for run in self._continued.values():
+                complete_run(run, completed)
+            return Held(event), []
+        read = SSE.parse(event.item)
+        if read is None or read[1] in (b"", DONE):
+            return Held(event), []
+        pieces, parsed = list[RelayedPiece](), None
+        try:
+            parsed = read_json(self._endpoint, read[1])
+            pieces += (self._piece(passage, read[1]) for passage in parsed.passages)
+        except NotJson:
+            pieces.append(_whole_piece(Passage("other", "", read[1].decode("utf-8", "replace"))))
+        held = HeldRelayedEvent(event, texts=pieces, pieces=pieces, parsed=parsed)
+        return held, [piece.run for piece in pieces]
+
+    def _piece(self, passage: Passage, data: bytes) -> RelayedPiece:
+        if _CONTINUED.search(passage.path) is None:
+            return _whole_piece(passage)
+        key = _key(data, passage.path)
+        if (run := self._continued.get(key)) is None:
+            run = self._continued[key] = Run(passage.part, key, passage.tool)
+        start = run.length
+        run.add(passage.text)
+        return RelayedPiece(run, start, run.length, passage)
+
+
+class RelayedStream:
+    """The stages of an endpoint's event stream.
+
+    ``cut`` ends it after a refusal by a step that holds nothing, ``spawn`` starts the calls of steps that only report.
+    ``keep`` gets the events before values return to the client."""
+
+    def __init__(
+        self,
+        checks: ResponseSteps,
+        endpoint: str,
+        event_limit: int,
+        cut: Callable[[], object],
+        spawn: Spawn,
+        keep: Callable[[bytes], object] | None,
+    ) -> None:
+        self.held = 0
+        """Bytes of the events that wait."""
+        self.passed = 0
+        """Bytes of all events so far."""
+        self._endpoint: Any = endpoint  # in place of an API
+        self._splitter = SSE.splitter(event_limit)
+        self._sizes: deque[int] = deque()
+        self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
+        keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
+        self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, spawn, keep_events)
+
+    async def feed(self, data: bytes) -> bytes:
+        """Return the released bytes after ``data``. Raises ``GatewayError`` for a refusal."""
+        return await self._release(self._splitter.feed(data))
+
+    async def end(self) -> bytes:
+        """Return the last bytes after the verdict of all steps. Raises ``GatewayError`` for a refusal."""
+        rest = self._splitter.close()
+        whole = SSE.complete(rest) or rest
+        released = await self._release([whole] if whole else [])
+        return released + _bytes_of(await self.chain.feed([_END]))
+
+    async def _release(self, raws: Sequence[bytes]) -> bytes:
+        if not self._only_reports:
+            raws = [without_remarks(raw) for raw in raws if SSE.parse(raw) is not None]
+        for raw in raws:
+            self.passed += len(raw)
+            self.held += len(raw)
+            self._sizes.append(len(raw))
+        released = await self.chain.feed([NativeItem(-1, self._endpoint, RELAYED, raw) for raw in raws])
+        for _ in released:
+            self.held -= self._sizes.popleft()
+        return _bytes_of(released)
+
+    def drop_watchers(self) -> list[str]:
+        """Let the steps that only report see no more text, which they would hold, and return their names."""
+        return self.chain.drop_watchers()
+
+
+def _whole_piece(passage: Passage) -> RelayedPiece:
+    """Return a text that no other event continues."""
+    run = Run(passage.part, passage.path, passage.tool)
+    run.add(passage.text)
+    run.is_complete = True
+    return RelayedPiece(run, 0, run.length, passage)
+
+
+def _bytes_of(events: Sequence[Event]) -> bytes:
+    return b"".join([event.item for event in events if isinstance(event, NativeItem)])
+
+
+def _key(data: bytes, path: str) -> str:
+    """Return ``path`` with the index that the provider gives a choice instead of its position."""
+    found = _CHOICE.match(path)
+    if found is None:
+        return path
+    try:
+        index = any_json(data)["choices"][int(found[1])].get("index", 0)
+    except (*NOT_JSON, LookupError, TypeError, AttributeError):
+        index = 0
+    return f"choices[{index}]{path[found.end() :]}"
