@@ -70,7 +70,8 @@ def app_of(config: Config, service: Service) -> App:
             return True
         return any(pattern_of(one).fullmatch(path) for one in exchanges)
 
-    guard = ConfiguredGuard(config, service.ledger, is_served)
+    people = None if service.people is None else service.authenticator
+    guard = ConfiguredGuard(config, service.ledger, is_served, people)
     app = App(config.limits.request_body, guard, QuartPart(config, service).app)
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
     add_relays(app, service, cors, relayed)

@@ -44,6 +44,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
 
 if TYPE_CHECKING:
+    from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.shared.tables import SharedTables
@@ -66,6 +67,9 @@ def open_service(
     Some of them outlive ``config``; ``next_service`` replaces the others at a reload. ``shared`` has the tables in the
     memory that workers share. Raises as ``create_app`` does."""
     steps = _load_steps(config)
+    issuers = _open_issuers(config)
+    people = _open_people(config, issuers)
+    config = attrs.evolve(config, people=people)
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = Ledger(readable)
@@ -132,8 +136,9 @@ def open_service(
         contents=contents,
         finished=finished,
         steps=steps,
-        issuers=_open_issuers(config),
         people_store=open_people_store(config),
+        issuers=issuers,
+        people=people,
     )
 
 
@@ -147,6 +152,18 @@ def _open_issuers(config: Config, before: "IssuerDirectory | None" = None) -> "I
     from gateway.people.issuers import IssuerDirectory
 
     return IssuerDirectory(config)
+
+
+def _open_people(
+    config: Config, issuers: "IssuerDirectory | None", before: "PeopleGate | None" = None
+) -> "PeopleGate | None":
+    """Return the people of ``config``, who keep their state of ``before``; ``None`` without issuers."""
+    if issuers is None or not config.issuers:
+        return None
+    from gateway.people.directory import PeopleDirectory
+    from gateway.people.gate import PeopleGate
+
+    return PeopleGate(config, issuers, PeopleDirectory() if before is None else before.directory)
 
 
 def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
@@ -313,7 +330,9 @@ def next_service(config: Config, service: Service) -> Service:
     router = Router(config)  # may fail, so it comes before any change
     steps = _load_steps(config, service.steps)
     router.hash_keys()
-    service = service_of_clients(config, attrs.evolve(service, steps=steps))
+    service = attrs.evolve(service, steps=steps, issuers=_open_issuers(config, service.issuers))
+    service = service_of_clients(config, service)
+    config = attrs.evolve(config, people=service.people)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.apply_config(config)
     service.metrics.permit_names(config)
@@ -322,7 +341,7 @@ def next_service(config: Config, service: Service) -> Service:
     credentials = sources_of(config, service.credentials)
     service.provider_lists.follow(config, credentials)
     return attrs.evolve(
-        service, router=router, limits=config.limits, issuers=_open_issuers(config, service.issuers),
+        service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         credentials=credentials, people_store=service.people_store or open_people_store(config),
         live_view=open_live_view(
@@ -333,6 +352,8 @@ def next_service(config: Config, service: Service) -> Service:
 
 def service_of_clients(config: Config, service: Service) -> Service:
     """Return the service for a configuration that differs only in its clients."""
+    people = _open_people(config, service.issuers, service.people)
+    config = attrs.evolve(config, people=people)
     authenticator = Authenticator(config)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
@@ -350,7 +371,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         finished=finished, contents=contents, cache_uses=CacheUses.of(config), request_members=_open_members(config),
-        accounts=AccountDirectory(config),
+        accounts=AccountDirectory(config), people=people,
     )  # fmt: skip
 
 

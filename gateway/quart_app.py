@@ -42,7 +42,8 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     def is_served(path: str) -> bool:
         return has_route(app, path) or bool(relayed.methods(path))
 
-    configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served))
+    people = None if service.people is None else service.authenticator
+    configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served, people))
     add_cors(app, Cors(config.cors))
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))

@@ -57,7 +57,7 @@ ARROWS: Final = {
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
-    "gateway.people": "config http stores upstream",
+    "gateway.people": "access config http stores upstream",
     "gateway.open_store": "config people stores",
     "gateway.followed_keys": "config stores",
     "gateway.routing": """

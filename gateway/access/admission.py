@@ -80,6 +80,10 @@ class Admission:
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
+    async def prepare(self, arrival: Arrival) -> None:
+        """Wait until ``authenticate`` can judge the token of a request, two seconds at most. Never raises."""
+        await self._authenticator.prepare(arrival.headers, certificate_names(arrival.asgi))
+
     def authenticate_operator(self, arrival: Arrival) -> None:
         """Check that a request may see data of all clients. Raises ``GatewayError`` (401, 403, 429, 503)."""
         try:

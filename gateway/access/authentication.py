@@ -7,7 +7,7 @@ certificate also identifies a client; a gateway key in the same request takes pr
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ import attrs
 
 from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
-from gateway.config.clients import ClientKey, RealtimeGrant
+from gateway.config.clients import ClientKey, RealtimeGrant, Role
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
@@ -94,10 +94,15 @@ class Authenticator:
         self._names = Names(config.entries, config.aliases, config.routes)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
-        self._holders = tuple(_Holder(key, self._grants(key, wild), self._wall(key)) for key in config.client_keys)
-        self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
-        self._accepted = dict(one for holder in self._holders for one in _accepted(holder))
-        self._certificates = {holder.key.certificate: holder for holder in self._holders if holder.key.certificate}
+        self._people = config.people
+
+        def make_holder(key: ClientKey) -> _Holder:
+            return _Holder(key, self._grants(key, wild), self._wall(key))
+
+        self._by_name = config.by_client(make_holder)
+        holders = self._by_name.values()
+        self._accepted = dict(one for holder in holders for one in _accepted(holder))
+        self._certificates = {holder.key.certificate: holder for holder in holders if holder.key.certificate}
 
     def _grants(self, key: ClientKey, wild: set[str]) -> tuple[frozenset[_Grant], ...]:
         return tuple(frozenset(self._grant(name, name in wild) for name in models) for models in key.lists_of_models)
@@ -118,6 +123,10 @@ class Authenticator:
         """Return the name of the group of ``client``, if it has one."""
         return None if client is None else self._by_name[client].key.group_name
 
+    def role_of(self, client: str | None) -> Role:
+        """Return the role of ``client``, which the file alone gives."""
+        return "user" if client is None else self._by_name[client].key.role
+
     def find_group(self, client: str | None) -> str | None:
         """Return the group of ``client``, which may have been removed from the configuration since its request."""
         known = None if client is None else self._by_name.get(client)
@@ -137,6 +146,10 @@ class Authenticator:
         shown = _keys(headers)
         if certificate and (client := self._client_of_certificate(headers, shown, certificate)) is not None:
             return client
+        if self._people is not None and not any(map(self._find, shown)):
+            person = self._people.identify(headers, shown)
+            if person is not None:
+                return person
         if not shown:
             missing = _SIGNED if _is_signed(headers) else _MISSING
             raise _unauthorized(_NO_CLIENT if certificate else missing, "missing")
@@ -156,7 +169,7 @@ class Authenticator:
 
         SDKs always send some key, and ``passthrough_auth`` needs the provider's: other keys do not count."""
         holder = next((one for name, one in self._certificates.items() if name in certificate), None)
-        if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self._find, shown)):
+        if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self.is_own_credential, shown)):
             return None
         if (end := holder.key.until) is not None and self._now() >= end.timestamp():
             raise _unauthorized(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
@@ -164,7 +177,10 @@ class Authenticator:
 
     def seconds_left(self, headers: Headers) -> float:
         """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
-        found = [self._find(key) for key in _keys(headers)]
+        keys = _keys(headers)
+        found = [self._find(key) for key in keys]
+        if self._people is not None and not any(found):
+            return self._people.seconds_left(headers, keys)
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 
@@ -180,9 +196,25 @@ class Authenticator:
             raise _unauthorized(_OPERATOR_KEY, "unknown" if shown else "missing")
         client = self.authenticate(headers, certificate)
         assert client is not None
-        if self._operator_keys or self._by_name[client].grants:
+        if self.role_of(client) in ("auditor", "admin"):
+            return
+        if self._operator_keys or self._by_name[client].grants or self._by_name[client].key.source == "rule":
             message = (_NOT_OPERATOR if self._operator_keys else _LIMITED).format(client)
             raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
+
+    async def prepare(self, headers: Headers, certificate: CertificateNames = NOBODY) -> None:
+        """Wait until ``authenticate`` can judge the token in ``headers``, two seconds at most. Never raises.
+
+        Only an unknown key of an issuer and an introspection take time. No issuer gets a key of another server."""
+        if self._people is None or any(name in certificate for name in self._certificates):
+            return
+        keys = _keys(headers)
+        if not any(_digest(key) in self._operator_keys or self._find(key) for key in keys):
+            await self._people.prepare(headers, keys, introspects=not self._unread)
+
+    def is_own_credential(self, credential: str) -> bool:
+        """Return whether ``credential`` is for this gateway: a client key, or a token of one of its issuers."""
+        return self._find(credential) is not None or (self._people is not None and self._people.owns(credential))
 
     def _find(self, key: str) -> _Accepted | None:
         """Return the accepted key that equals ``key``, in constant time.
@@ -273,7 +305,7 @@ class Authenticator:
 
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
         """Return whether ``entry`` would pass a gateway key on to its provider."""
-        return entry.passthrough_auth and bool(credential) and self._find(credential or "") is not None
+        return entry.passthrough_auth and bool(credential) and self.is_own_credential(credential or "")
 
     def allows(self, client: str | None, model_name: str, entry: ModelEntry, model: str) -> bool:
         """Return whether ``client`` may use ``model`` of ``entry`` when it requests ``model_name``."""

@@ -42,11 +42,9 @@ class ByteShares:
     """The shares of the clients in one limit on bytes. By default it is half, if there are two client keys or more."""
 
     def __init__(self, config: Config, limit: ByteLimit) -> None:
-        self._halves = len(config.client_keys) > 1
+        self._halves = config.has_several_clients
         self._share = _own_share(config.limits.per_client, limit)
-        self._shares = {
-            key.name: own for key in config.client_keys if (own := _own_share(key.limits, limit)) is not None
-        }
+        self._shares = config.by_client(lambda key: _own_share(key.limits, limit))
 
     def most(self, holder: str, total: int) -> int:
         """Return the bytes that ``holder`` may use of ``total``. The holder ``""`` has no share."""

@@ -8,10 +8,14 @@ from typing import Any, Final, Protocol
 
 from gateway.http.addresses import AddressCounts
 from streams.errors import GatewayError
+from streams.events import ErrorKind
 
 MINUTE: Final = 60.0
 MOST: Final = 30
 """Wrong keys from one address per minute; further ones get a 429."""
+
+_NO_GUESS: Final = ("missing", "expired", "blocked", "not_admitted")
+"""The reasons that do not count as wrong keys: the sender has no key, or a true one of an issuer."""
 
 _GUESSED: Final = "too many requests with wrong keys from this address: wait, then send the correct key"
 
@@ -23,12 +27,14 @@ class LogOften(Protocol):
 
 
 class KeyRefused(GatewayError):
-    """The error for a request without a valid key (401).
+    """The error for a request without a valid key or token (401), or with a token that no rule admits (403).
 
     ``reason`` is a word for the audit, ``client`` the former client of an expired key."""
 
-    def __init__(self, message: str, reason: str, client: str | None = None, **fields: Any) -> None:
-        super().__init__("authentication", message, **fields)
+    def __init__(
+        self, message: str, reason: str, client: str | None = None, *, kind: ErrorKind = "authentication", **fields: Any
+    ) -> None:
+        super().__init__(kind, message, **fields)
         self.reason = reason
         self.client = client
 
@@ -47,7 +53,7 @@ class RefusedKeys:
         reason = refused.reason if isinstance(refused, KeyRefused) else "refused"
         client = refused.client if isinstance(refused, KeyRefused) else None
         self._log_event("key_refused", address, path=path, reason=reason, client=client)
-        if reason == "missing" or (wait := self._wrong_keys.count(address)) == 0:
+        if reason in _NO_GUESS or (wait := self._wrong_keys.count(address)) == 0:
             return refused
         self._log_event("keys_guessed", address, path=path)
         headers = (("retry-after", str(wait)), ("x-should-retry", "false"), ("connection", "close"))

@@ -71,7 +71,7 @@ class ShareLimits:
     def __init__(self, config: Config, shares: Shares) -> None:
         self._shares = shares
         every = _override(_default_shares(config), config.limits.per_client)
-        self._own = {key.name: _override(every, key.limits) for key in config.client_keys}
+        self._own = config.by_client(lambda key: _override(every, key.limits))
         self._others = every
         # Limits on all client connections belong to the servers, limits on provider connections to the HTTP client.
         self._whole: Mapping[Share, int] = {"in_flight": config.limits.in_flight, "viewers": MOST_VIEWERS}
@@ -96,8 +96,9 @@ class ShareLimits:
     def refusal(self, share: Share, holder: str) -> GatewayError:
         """Count and return the error (429) for ``holder``, which has reached its share."""
         self._shares.refused[share] += 1
-        who = f"the key {holder!r}" if holder in self._own else "the client"
-        most = self._own.get(holder, self._others)[share]
+        own = self._own.get(holder)
+        who = "the client" if own is None else f"the key {holder!r}"
+        most = (own or self._others)[share]
         limit = f"limits.per_client.{share}"
         message = f"{who} has reached its limit of {most} {_UNITS[share]} ({limit}): wait until one ends"
         return GatewayError("rate_limited", message, headers=_WAIT)
@@ -128,7 +129,7 @@ _FULL: Final[Mapping[Share, str]] = {
 def storage_limits(config: Config) -> Callable[[str], float]:
     """Return a function that returns how many bytes of state an owner may store; ``math.inf`` is no limit."""
     every = config.limits.per_client.stored
-    limits = {key.name: every if key.limits.stored is None else key.limits.stored for key in config.client_keys}
+    limits = config.by_client(lambda key: key.limits.stored)
 
     def most(owner: str) -> float:
         return (limits.get(owner, every) if owner != NOBODY else None) or math.inf
@@ -139,7 +140,7 @@ def storage_limits(config: Config) -> Callable[[str], float]:
 def _default_shares(config: Config) -> Mapping[Share, int]:
     """Return the default share of a client: half of the limit, rounded up, if there are several clients; 0 means
     all."""
-    if len(config.client_keys) < 2:
+    if not config.has_several_clients:
         return dict.fromkeys(get_args(Share), 0)
     half = -(-config.limits.in_flight // 2)
     connections = -(-(config.limits.connections or 0) // 2)

@@ -68,20 +68,27 @@ class Allowances:
         self.reserve: Reserve = "expected" if config is None else config.reserve
         self.outputs = ExpectedOutputs() if outputs is None else outputs
         self.refuses_unpriced = config is None or config.unpriced == "refuse"
-        keys: Iterable[ClientKey] = () if config is None else config.client_keys
         entries: Iterable[ModelEntry] = () if config is None else config.entries
         zone = "UTC" if config is None else config.timezone
         self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.batch_reserves)
-        self._clients: Mapping[str, tuple[Allowance, ...]] = {
-            key.name: (*found, *self._everybody) for key in keys if (found := _of_key(key, zone, self.batch_reserves))
-        }
+
+        def make(key: ClientKey) -> tuple[Allowance, ...] | None:
+            found = _of_key(key, zone, self.batch_reserves)
+            return (*found, *self._everybody) if found else None
+
+        self._clients: Mapping[str, tuple[Allowance, ...]] = (
+            {} if config is None else config.by_client(make, is_own=True)
+        )
+        self._rules = () if config is None else tuple(one for key in config.rule_clients for one in make(key) or ())
         self._entries: Mapping[str, tuple[Allowance, ...]] = {
             entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.batch_reserves))
         }
         self.by_header = root_allowances(config)
-        self.has_limits: Final = bool(self._everybody or self._clients or self._entries or self.by_header)
+        of_clients = self._clients or self._rules
+        self.has_limits: Final = bool(self._everybody or of_clients or self._entries or self.by_header)
         """Whether any limit is configured."""
-        self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for one in self.all())
+        found = (*self.all(), *self._rules)
+        self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for one in found)
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
         """Return the allowances for a request of ``client``: its own, its group's, then those at the root.
@@ -110,9 +117,16 @@ class Allowances:
         return any(isinstance(one, BudgetAllowance) for found in own for one in found)
 
     def all(self) -> tuple[Allowance, ...]:
-        """Return every allowance once."""
-        found = (self._everybody, *self._clients.values(), *self._entries.values(), self.by_header.fixed)
+        """Return every allowance once, except those of people, who may be many."""
+        groups = tuple(one for one in self._rules if one.holder.kind == "client_groups")
+        found = (self._everybody, *self._clients.values(), groups, *self._entries.values(), self.by_header.fixed)
         return tuple({(one.holder, one.measure, one.text): one for group in found for one in group}.values())
+
+    @property
+    def of_people(self) -> tuple[BudgetAllowance, ...]:
+        """The budgets that rules set for each person; their holder has a pattern as name, such as ``okta:*``."""
+        own = (one for one in self._rules if one.holder.kind == "client_keys")
+        return tuple(one for one in own if isinstance(one, BudgetAllowance))
 
     def next(self, config: Config) -> "Allowances":
         """Return the allowances of another configuration of the same process."""

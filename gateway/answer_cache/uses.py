@@ -9,6 +9,7 @@ import attrs
 
 from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
+from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
 
 
@@ -22,11 +23,10 @@ class CacheUses:
     @classmethod
     def of(cls, config: Config) -> "CacheUses | None":
         """Return the settings of ``config``, ``None`` if it caches nothing."""
-        clients = {client.name: client.cache for client in config.client_keys if client.cache is not None}
-        if not any(clients.values()) and all(route.cache is None for route in config.routes.values()):
+        of_clients = any(client.cache for client in (*config.client_keys, *config.rule_clients))
+        if not of_clients and all(route.cache is None for route in config.routes.values()):
             return None
-        groups = {client.name: client.group.name for client in config.client_keys if client.group is not None}
-        return cls(clients, groups)
+        return cls(config.by_client(lambda client: client.cache), config.by_client(name_of_group))
 
     def settings_for(self, client: str | None, route: Route | None) -> CacheUse | None:
         """Return the cache settings for a request of ``client`` to ``route``; the client's settings take precedence."""

@@ -217,3 +217,8 @@ class ClientKey:
         """Its own entry patterns and its group's: an entry must match both."""
         both = (self.only, None if self.group is None else self.group.only)
         return tuple(patterns for patterns in both if patterns is not None)
+
+
+def name_of_group(client: ClientKey) -> str | None:
+    """Return the name of the group of ``client``, if it has one."""
+    return None if client.group is None else client.group.name

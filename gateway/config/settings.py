@@ -1,10 +1,10 @@
 """The configuration of the service: the root keys of its file, and the values for the rest of the gateway."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -42,6 +42,11 @@ from gateway.config.own_providers import ProviderSettings
 from gateway.config.state_storage import StateStorage
 from gateway.config.steps import StepSettings
 from streams.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from gateway.config.people import People
+
+V = TypeVar("V")
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Trust: TypeAlias = Literal["named", "found"]
@@ -448,6 +453,8 @@ class Config:
     notes: tuple[str, ...] = ()
     path: Path | None = None
     trust: Trust = "named"
+    people: "People | None" = attrs.field(default=None, eq=False, repr=False)
+    """The people of ``issuers``, in a running gateway."""
 
     @property
     def ca_path(self) -> Path | None:
@@ -458,6 +465,18 @@ class Config:
     def asks_for_key(self) -> bool:
         """Whether every client needs a key, even if none exists yet."""
         return bool(self.client_keys) or self.stored_keys != "off" or bool(self.issuers)
+
+    @property
+    def has_several_clients(self) -> bool:
+        """Whether a client's share of a limit must leave something for others."""
+        return len(self.client_keys) > 1 or bool(self.issuers)
+
+    def by_client(self, make: Callable[[ClientKey], V | None], *, is_own: bool = False) -> Mapping[str, V]:
+        """Return the values that ``make`` returns, unless they are ``None``, by client name.
+
+        The values of people are made when they are read. With ``is_own``, they depend on the client's name."""
+        values = {key.name: made for key in self.client_keys if (made := make(key)) is not None}
+        return values if self.people is None else self.people.table(values, make, is_own=is_own)
 
     @property
     def rule_clients(self) -> tuple[ClientKey, ...]:

@@ -1,14 +1,17 @@
 """The checks before routing: protection against web pages, CORS, and authentication."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from gateway.access.authentication import Authenticator
 from gateway.access.page_guard import PageGuard, is_live_view
 from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.health import ALIVE, READY
 from gateway.endpoints.ui.paths import TEXT
 from gateway.exchange import responding
+from gateway.http.certificates import certificate_names
 from gateway.http.headers import as_text
 from gateway.http.paths import api_of
 from gateway.http.request_scope import RequestScope
@@ -21,9 +24,18 @@ from streams.events import ErrorInfo
 class ConfiguredGuard:
     """The checks of one configuration: protection against web pages, and CORS."""
 
-    def __init__(self, config: Config, ledger: Ledger, has_route: Callable[[str], bool]) -> None:
-        """Check only paths that ``has_route`` knows: others get a 404 with advice."""
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        has_route: Callable[[str], bool],
+        authenticator: Authenticator | None = None,
+    ) -> None:
+        """Check only paths that ``has_route`` knows: others get a 404 with advice.
+
+        With ``authenticator``, prepare the tokens of people."""
         self._has_route = has_route
+        self.prepare = None if authenticator is None else partial(_prepare, authenticator)
         self._check = PageGuard(config, (*ALIVE, *READY)).check
         self._ledger = ledger
         self.address_of = Peers(config.trusted_proxies).address_of
@@ -51,3 +63,7 @@ class ConfiguredGuard:
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()
         return responding.error_response(record, error, headers=closing)
+
+
+async def _prepare(authenticator: Authenticator, asgi: Mapping[str, Any]) -> None:
+    await authenticator.prepare(as_text(asgi["headers"]), certificate_names(asgi))

@@ -36,6 +36,7 @@ from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.followed_keys import FollowedKeys
+    from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
     from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
@@ -93,7 +94,8 @@ class Service:
       passes finished exchanges to the observers; ``None`` without any.
     - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
       configuration.
-    - ``issuers`` judge the tokens of people; ``None`` without any in the configuration.
+    - ``issuers`` judge the tokens of people, ``people`` applies the configuration's rules to them; ``None`` without
+      any issuer in the configuration.
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
       ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it."""
 
@@ -135,6 +137,7 @@ class Service:
     stored_keys: "FollowedKeys | None" = None
     issuers: "IssuerDirectory | None" = None
     people_store: "PeopleStore | None" = None
+    people: "PeopleGate | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

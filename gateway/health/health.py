@@ -188,7 +188,7 @@ class Health:
         Targets that remain keep their state, but outages that only people can fix are tried again immediately."""
         again = bool(self._entries)
         self._circuit, self._retries = config.circuit, config.retries or Retries()
-        self._has_several_clients = len({key.name for key in config.client_keys}) > 1
+        self._has_several_clients = config.has_several_clients
         self._entries = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
         self._accounts = {}
         for name, identity in self._entries.items():

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
 from gateway.config.zones import zone_of
 from gateway.kept_ledger.columns import MARK_SECONDS
@@ -84,7 +85,7 @@ class TableLedgerWriter(LedgerWriter):
 
     def use_config(self, config: Config) -> None:
         self._zone = zone_of(config.timezone)
-        self._groups = {key.name: key.group.name for key in config.client_keys if key.group is not None}
+        self._groups = config.by_client(name_of_group)
 
     def opened(self, record: Record) -> None:
         pass

@@ -2,6 +2,9 @@
 ``issuers``, or with another key that needs a part of it.
 
 - ``values.py``: a person and a caller, as frozen values
+- ``gate.py``: identifies people by their tokens, for one configuration
+- ``rules.py``: which claims admit a person, and with which rights
+- ``directory.py``: the people that the process knows, and tables by client name that include them
 - ``token_format.py``: reads a signed token (JWT) strictly, without its signature
 - ``signing_keys.py``: the public keys of an issuer, parsed from its key set
 - ``tokens.py``: decides whether a token is valid

@@ -84,6 +84,8 @@ async def open_websocket(
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
     record.stream, record.bill.billed = True, False
     try:
+        if service.people is not None:
+            await service.admission.prepare(arrival)  # a key in the subprotocols was not seen before
         admitted = admit_websocket(service, arrival)
         record.client = admitted.client
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from gateway.config.clients import ClientKey
 from gateway.config.names import unmarked
 from gateway.config.request_members import RequestMembers
 from gateway.config.settings import Config
@@ -22,15 +23,8 @@ class ConfiguredLevels:
     def of(cls, config: Config) -> "ConfiguredLevels":
         """Return the members that ``config`` sets."""
         names = {name: route.request.level for name, route in config.routes.items() if route.request is not None}
-        clients = {
-            key.name: combine(
-                (_compiled_level(key.request), _compiled_level(None if key.group is None else key.group.request))
-            )
-            for key in config.client_keys
-        }
         return cls(
-            {name: level for name, level in names.items() if level is not None},
-            {name: level for name, level in clients.items() if level is not NO_MEMBERS},
+            {name: level for name, level in names.items() if level is not None}, config.by_client(_level_of_client)
         )
 
     def of_client(self, client: str | None) -> MemberLevel:
@@ -46,6 +40,12 @@ class ConfiguredLevels:
     def of_entry(target: Target) -> MemberLevel:
         """Return the members of the target's entry."""
         return _compiled_level(target.entry.request) or NO_MEMBERS
+
+
+def _level_of_client(key: ClientKey) -> MemberLevel | None:
+    """Return the members of a client and its group, ``None`` without any."""
+    level = combine((_compiled_level(key.request), _compiled_level(None if key.group is None else key.group.request)))
+    return None if level is NO_MEMBERS else level
 
 
 def _compiled_level(members: RequestMembers | None) -> MemberLevel | None:

@@ -40,7 +40,11 @@ GUARD: Final = "trigate.door"
 class RequestGuard(Protocol):
     """The check of every request and websocket before any route.
 
-    Its methods must be fast and must not raise."""
+    Its methods must be fast and must not raise. ``prepare`` is awaited with the ASGI scope after the check; it may wait
+    for two seconds, and is ``None`` if no request needs it."""
+
+    @property
+    def prepare(self) -> Callable[[Mapping[str, Any]], Awaitable[None]] | None: ...
 
     def address_of(self, asgi: Mapping[str, Any]) -> str | None:
         """Return the address of the client of an ASGI scope."""
@@ -55,6 +59,8 @@ class RequestGuard(Protocol):
 
 class NoGuard:
     """A ``RequestGuard`` that rejects nothing."""
+
+    prepare = None
 
     def address_of(self, asgi: Mapping[str, Any]) -> None:
         return
@@ -162,7 +168,10 @@ class HttpConnection:
         try:
             async with trio.open_nursery() as nursery:
                 request_scope = RequestScope(nursery, request_id(headers_by_name), guard.address_of(self.scope))
-                if (refusal := guard.refuse(self.scope, headers_by_name, request_scope)) is not None:
+                refusal = guard.refuse(self.scope, headers_by_name, request_scope)
+                if refusal is None and guard.prepare is not None:
+                    await guard.prepare(self.scope)
+                if refusal is not None:
                     response = refusal
                 elif answer is None:
                     response = await self._call_quart(request_scope, receive, send)

@@ -105,6 +105,8 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
                 if (refusal := guard.refuse(self.scope, headers_by_name, request_scope)) is not None:
                     await _refuse(send, refusal)
                 else:
+                    if guard.prepare is not None:
+                        await guard.prepare(self.scope)
                     await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
                 nursery.cancel_scope.cancel()
         finally:

@@ -27,6 +27,8 @@ from providers.apis import CODECS
 if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
     from prometheus_client import CollectorRegistry
 
+    from gateway.config.people import People
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_MODELS: Final = 100  # named models of wildcard entries
 MOST_CLIENTS: Final = 1000  # clients outside of the file: keys come and go while the process runs
@@ -38,13 +40,18 @@ STEP_LABELS: Final = 50
 
 
 class ClientLabels(dict[str | None, str]):
-    """The values of the label ``client`` by client name: all clients of the file, and a limited number of others."""
+    """The values of the label ``client`` by client name: all clients of the file, and a limited number of others.
+
+    A person counts as its group, or without one as its issuer."""
 
     def __init__(self) -> None:
         self[None] = NONE
         self._met = 0
+        self.people: People | None = None
 
     def __missing__(self, client: str | None) -> str:
+        if client is not None and self.people is not None and (label := self.people.label_of(client)) is not None:
+            return label
         if self._met >= MOST_CLIENTS:
             return OTHER
         self._met += 1
@@ -91,10 +98,7 @@ class Metrics:
         self._entries.update(entry.name for entry in config.entries)
         self._routes.update(config.routes)
         self._clients.update((client.name, client.name) for client in config.client_keys if client.source == "file")
-        self._groups = {client.name: client.group.name for client in config.client_keys if client.group is not None}
-        for client in config.client_keys:
-            if client.source == "file" or client.name in self._shown:
-                self._show_group(client.name)
+        self._permit_clients(config)
         # Prometheus does not see the first event of a counter that starts with it.
         for row in (rows.ATTEMPTS, rows.RETRIES, rows.ESTIMATED):
             for provider in self._providers:
@@ -114,6 +118,16 @@ class Metrics:
                 self.add(rows.DROPS, api, provider, by=0)
             for phase in ("waiting", "answering"):
                 self.add(rows.DISCONNECTS, api, phase, by=0)
+
+    def _permit_clients(self, config: Config) -> None:
+        self._clients.people = config.people
+        # The labels of people are names of groups and issuers, unless a client has that name too.
+        self._groups = {group.name: group.name for group in config.client_groups if config.people}
+        for client in config.client_keys:
+            self._groups[client.name] = NONE if client.group is None else client.group.name
+        for client in config.client_keys:
+            if client.source == "file" or client.name in self._shown:
+                self._show_group(client.name)
 
     def _show_group(self, client: str) -> None:
         """Set the info metric of a client's group, and remove that of its former group."""
@@ -314,7 +328,8 @@ class Metrics:
         """Count and remove ``refusals``, by the holder of the limit and its kind."""
         while refusals:
             (holder, limit), number = refusals.popitem()
-            self.add(rows.LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
+            name = self._clients[holder.name] if holder.kind == "client_keys" else holder.name
+            self.add(rows.LIMIT_REFUSALS, holder.kind, name, limit, by=number)
 
     def report_queues(self, lengths: Mapping[str, int]) -> None:
         """Report how many requests wait at each entry."""

@@ -285,6 +285,8 @@ class _Connection:
                 )
                 envelope = Envelope({})
                 try:
+                    if self._service.people is not None:
+                        await self._service.admission.prepare(self._arrival)
                     self._service.admission.authenticate(self._arrival)  # the key may have expired
                     self._service.admission.take("in_flight", self._holder, scope)
                     envelope = await self._read(frame, self._service.admission.body(self._holder, scope))

@@ -332,7 +332,6 @@ def mistakes(**root) -> str:
         ([{"name": "a", "key": "sk-secret\nx"}], "one line of printable ASCII"),
         ([{"name": "a", "key": "sk-secret"}, {"name": "a", "key": "x"}], "another client has the name a"),
         ([{"name": "a", "key": "sk-secret"}, {"name": "b", "key": "sk-secret"}], "a has the same key"),
-        ([{"name": "a", "key": "sk-secret", "models": []}], "client_keys[0].models: the list is empty"),
         ([{"name": "a", "key": "sk-secret", "models": ["gpt-9"]}], "models[0]: 'gpt-9' is not a configured model"),
         ([{"name": "a", "key": "sk-secret", "models": [""]}], "'' is not a configured model"),
         ([{"name": "a", "key": "sk-secret", "modles": []}], "did you mean models?"),

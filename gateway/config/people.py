@@ -1,0 +1,45 @@
+"""The people of a configuration with ``issuers``, as the rest of the gateway uses them; ``gateway.people`` has them."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol, TypeVar
+
+from gateway.config.clients import ClientKey
+from gateway.http.headers import Headers
+
+V = TypeVar("V")
+
+
+class People(Protocol):
+    """The people of one configuration. A request's ``keys`` are the credentials in its usual headers."""
+
+    async def prepare(self, headers: Headers, keys: Collection[str], *, introspects: bool) -> None:
+        """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises.
+
+        Only with ``introspects`` may an issuer get a key that is no token, to judge it."""
+        ...
+
+    def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
+        """Return the client's name of the person whose token is in a request, ``None`` if no credential is a token.
+
+        Raises ``GatewayError`` (401, 403, 503)."""
+        ...
+
+    def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
+        """Return the seconds until the valid token in a request expires, infinity without one."""
+        ...
+
+    def owns(self, credential: str) -> bool:
+        """Return whether ``credential`` is for this gateway, valid or not, so that no provider may see it."""
+        ...
+
+    def table(
+        self, values: Mapping[str, V], make: Callable[[ClientKey], V | None], *, is_own: bool = False
+    ) -> Mapping[str, V]:
+        """Return ``values`` by client name with those of people, which ``make`` returns.
+
+        With ``is_own`` each person has a value of its own; otherwise all people of a rule share one."""
+        ...
+
+    def label_of(self, name: str) -> str | None:
+        """Return the name under which metrics count a person: its group's, else its issuer's; ``None`` for others."""
+        ...

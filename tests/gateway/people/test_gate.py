@@ -1,0 +1,97 @@
+"""People in a running gateway: a token of an identity provider is a key, with the rights of its rule."""
+
+import pytest
+
+from tests.support.people import MODEL, OTHER_MODEL, PATHS, bearer, body_of, people_gateway
+
+
+@pytest.fixture(scope="module")
+def setup():
+    with people_gateway(client_keys=[{"name": "ann", "key": "key-of-ann-0123456789"}]) as found:
+        yield found
+
+
+def key_headers(token):
+    """Return the headers in which a client may send its key."""
+    return [bearer(token), {"x-api-key": token}, {"x-goog-api-key": token}, {"x-trigate-key": token},
+            {"x-trigate-key": token, "authorization": "Bearer something-else"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("api", PATHS)
+def test_a_token_is_a_key_in_every_api_and_header(setup, api):
+    for headers in key_headers(setup.token()):
+        reply = setup.ask(api, None, headers=headers)
+        assert (reply.status, setup.client_of(reply)) == (200, "okta:00u1")
+
+
+def test_a_token_may_be_in_the_query_of_gemini(setup):
+    path = f"{PATHS['gemini'].format(model=MODEL)}?key={setup.token()}"
+    assert setup.gateway.request("POST", path, body_of("gemini")).status == 200
+
+
+@pytest.mark.parametrize("api", PATHS)
+def test_no_token_gets_the_apis_own_errors(setup, api):
+    expired, foreign = setup.token(exp=1_000_000), setup.token(groups=["sales"])
+    refused = [setup.ask(api, token) for token in (None, expired, "not-a-token", foreign, expired[:-4] + "AAAA")]
+    assert [one.status for one in refused] == [401, 401, 401, 403, 401]
+    for one in refused:
+        assert one.headers["x-should-retry"] == "false"
+        assert expired.encode() not in one.body
+    assert b"okta" in refused[3].body
+    assert b"sales" not in refused[3].body
+
+
+def test_a_key_of_the_file_needs_no_token(setup):
+    reply = setup.ask("chat", "key-of-ann-0123456789")
+    assert (reply.status, setup.client_of(reply)) == (200, "ann")
+
+
+def test_two_different_credentials_are_ambiguous(setup):
+    reply = setup.ask("chat", setup.token(), headers={"x-api-key": setup.token(sub="00u2")})
+    assert reply.status == 401
+    assert b"several different keys" in reply.body
+
+
+IDENTITY_HEADERS = """
+    x-forwarded-user x-auth-request-email x-forwarded-email x-auth-request-user remote-user x-remote-user x-webauth-user
+    cf-access-authenticated-user-email x-goog-authenticated-user-email x-amzn-oidc-identity cf-access-jwt-assertion
+"""
+
+
+@pytest.mark.parametrize("header", IDENTITY_HEADERS.split())
+def test_headers_that_state_an_identity_are_ignored(setup, header):
+    value = setup.token() if header.endswith("assertion") else "okta:00u1"
+    assert setup.ask("chat", None, headers={header: value}).status == 401
+    reply = setup.ask("chat", "key-of-ann-0123456789", headers={header: value})
+    assert (reply.status, setup.client_of(reply)) == (200, "ann")
+
+
+def test_a_person_sees_and_uses_the_models_of_its_rule(setup):
+    token = setup.token(sub="00u7", groups=["interns"])
+    assert setup.ask("chat", token, model=OTHER_MODEL).status == 200
+    refused = setup.ask("chat", token, model=MODEL)
+    assert refused.status == 403
+    listed = setup.gateway.request("GET", "/v1/models", headers=bearer(token)).json["data"]
+    assert [one["id"] for one in listed] == [OTHER_MODEL]
+
+
+def test_the_rights_are_those_of_the_requests_own_token(setup):
+    """Two tokens of one person may match two rules, such as a pull request and the main branch of a repository."""
+    wide, narrow = setup.token(groups=["ml"]), setup.token(groups=["interns"])
+    for _ in range(3):
+        assert setup.ask("chat", wide).status == 200
+        assert setup.ask("chat", narrow).status == 403
+
+
+def test_equal_subjects_of_two_issuers_are_two_clients():
+    from tests.support.oidc import open_provider
+    from tests.support.people import issuer
+
+    with open_provider() as other:
+
+        def two_issuers(identity):
+            return [issuer(identity), issuer(other, "entra")]
+
+        with people_gateway(two_issuers) as setup:
+            replies = [setup.ask("chat", token) for token in (setup.token(), other.token(sub="00u1", groups=["ml"]))]
+            assert [setup.client_of(one) for one in replies] == ["okta:00u1", "entra:00u1"]
