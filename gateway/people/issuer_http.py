@@ -207,12 +207,16 @@ class IssuerClient:
         return found
 
     async def introspect(self, token: str) -> bytes:
-        """Return the response of the introspection endpoint, unchecked (RFC 7662)."""
+        """Return the response of the introspection endpoint, an object with ``active`` (RFC 7662)."""
         endpoint = self.issuer.introspection
         assert endpoint is not None, "introspection is configured"
         headers = (_basic(endpoint.client_id, endpoint.client_secret),)
         form = {"token": token, "token_type_hint": "access_token"}
-        return (await self._request("POST", endpoint.url, headers, form)).require_success().body
+        reply = await self._request("POST", endpoint.url, headers, form)
+        found = reply.value()
+        if not isinstance(found, dict) or "active" not in found:
+            raise IssuerUnavailable("its introspection response has no `active`")
+        return reply.body
 
     async def _request_tokens(self, form: Mapping[str, str], seconds: float) -> IssuerTokens:
         login = self.issuer.login
@@ -277,10 +281,10 @@ class _Reply:
         """Return the tokens in a token endpoint's response (RFC 6749, section 5). Raises ``IssuerRefused`` too."""
         if 400 <= self.status < 500:
             found = _decode(self.body)
-            code = found.get("error") if isinstance(found, dict) else None
-            if code in _ENDED:
-                raise IssuerRefused(str(code))
-            shown = code if isinstance(code, str) and re.fullmatch("[a-z_]{1,60}", code) else "no error code"
+            code = _text(found.get("error")) if isinstance(found, dict) else None
+            if code is not None and code in _ENDED:
+                raise IssuerRefused(code)
+            shown = code if code is not None and re.fullmatch("[a-z_]{1,60}", code) else "no error code"
             raise IssuerUnavailable(f"it refuses the gateway's request (status {self.status}, {shown}): check `login`")
         found = self.value()
         if not isinstance(found, dict):

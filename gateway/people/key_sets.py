@@ -106,6 +106,16 @@ class FollowedKeySets:
             return False
         return isinstance(missing, CannotJudge) or found.keys.has(missing.key_id)
 
+    async def finish_fetches(self) -> None:
+        """Wait until no fetch is running."""
+        while running := [one.running for one in self._followed.values() if one.running is not None]:
+            await running[0].wait()
+
+    @property
+    def next_fetch(self) -> float:
+        """The time of the next fetch on the clock, infinity without issuers."""
+        return min((one.due for one in self._followed.values() if one.running is None), default=math.inf)
+
     def stale(self) -> dict[str, float]:
         """Return for each issuer the seconds since it became unavailable, 0 while it is available.
 
@@ -138,8 +148,7 @@ class FollowedKeySets:
                     for one in self._followed.values():
                         if one.running is None and one.due <= now:
                             self._start(one)
-                    due = min((one.due for one in self._followed.values() if one.running is None), default=math.inf)
-                    with trio.move_on_after(max(0.0, due - now)):
+                    with trio.move_on_after(max(0.0, self.next_fetch - now)):
                         await self._changed.wait()
             finally:
                 self._nursery = None

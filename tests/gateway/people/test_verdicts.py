@@ -23,11 +23,11 @@ class Verdicts:
         self.checks, self.clock, self.keys = 0, SetClock(), key_set(FIRST, CURVE)
         real = VerificationKey.verifies
 
-        def counted(key: VerificationKey, *arguments: object) -> bool:
+        def count_check(key: VerificationKey, *arguments: object) -> bool:
             self.checks += 1
             return real(key, *arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(VerificationKey, "verifies", counted)
+        monkeypatch.setattr(VerificationKey, "verifies", count_check)
         issuer = TrustedIssuer("okta", ISSUER, (AUDIENCE,), (AdmitRule({}),))
         self.cache = VerdictCache(TokenChecker((issuer,), lambda _: self.keys), self.clock)
 
@@ -40,7 +40,7 @@ def key_set(*keys: SigningKey) -> KeySet:
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Verdicts:
+def watched_cache(monkeypatch: pytest.MonkeyPatch) -> Verdicts:
     return Verdicts(monkeypatch)
 
 
@@ -48,109 +48,111 @@ def token(key: SigningKey = FIRST, **claims: object) -> str:
     return mint({"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", **claims}, key)
 
 
-def test_a_token_is_verified_once(known: Verdicts):
+def test_a_token_is_verified_once(watched_cache: Verdicts):
     one = token()
-    assert {known.subject(one) for _ in range(1000)} == {"ada"}
-    assert known.checks == 1
+    assert {watched_cache.subject(one) for _ in range(1000)} == {"ada"}
+    assert watched_cache.checks == 1
 
 
-def test_a_known_token_costs_few_calls(known: Verdicts):
+def test_a_known_token_costs_few_calls(watched_cache: Verdicts):
     one, now = token(), time.time()
-    known.cache.check(one, now)
-    assert calls(lambda: known.cache.check(one, now)) < 20
+    watched_cache.cache.check(one, now)
+    assert calls(lambda: watched_cache.cache.check(one, now)) < 20
 
 
-def test_tokens_with_an_equal_beginning_have_verdicts_of_their_own(known: Verdicts):
+def test_tokens_with_an_equal_beginning_have_verdicts_of_their_own(watched_cache: Verdicts):
     """A cache of another gateway used the first 20 characters as its key (CVE-2026-35030)."""
     same = {"pad": "x" * 300, "iss": ISSUER, "aud": AUDIENCE}
     first, second = (mint({**same, "sub": name}, FIRST) for name in ("ada", "bob"))
     assert first[:400] == second[:400]
-    assert [known.subject(one) for one in (first, second, first)] == ["ada", "bob", "ada"]
+    assert [watched_cache.subject(one) for one in (first, second, first)] == ["ada", "bob", "ada"]
     forged = first[:-4] + ("AAAA" if first[-4:] != "AAAA" else "BBBB")
     with pytest.raises(TokenRefused):
-        known.subject(forged)
-    assert known.subject(first) == "ada"
+        watched_cache.subject(forged)
+    assert watched_cache.subject(first) == "ada"
 
 
-def test_a_verdict_ends_with_the_token(known: Verdicts):
+def test_a_verdict_ends_with_the_token(watched_cache: Verdicts):
     one = token(exp=1000, iat=900)
-    assert known.subject(one, 1000.0) == "ada"
-    assert known.subject(one, 1059.9) == "ada"
+    assert watched_cache.subject(one, 1000.0) == "ada"
+    assert watched_cache.subject(one, 1059.9) == "ada"
     with pytest.raises(TokenRefused, match="expired"):
-        known.subject(one, 1060.0)
-    assert known.checks == 1
+        watched_cache.subject(one, 1060.0)
+    assert watched_cache.checks == 1
 
 
-def test_the_tokens_of_a_removed_key_are_refused(known: Verdicts):
+def test_the_tokens_of_a_removed_key_are_refused(watched_cache: Verdicts):
     of_first, of_curve = token(), token(CURVE)
-    assert known.subject(of_first) == known.subject(of_curve) == "ada"
-    known.keys = key_set(CURVE)
+    assert watched_cache.subject(of_first) == watched_cache.subject(of_curve) == "ada"
+    watched_cache.keys = key_set(CURVE)
     with pytest.raises(UnknownKey):
-        known.subject(of_first)
-    assert known.subject(of_curve) == "ada"
-    assert known.checks == 3
-    known.keys = key_set(FIRST, CURVE)
-    assert known.subject(of_first) == "ada"
+        watched_cache.subject(of_first)
+    assert watched_cache.subject(of_curve) == "ada"
+    assert watched_cache.checks == 3
+    watched_cache.keys = key_set(FIRST, CURVE)
+    assert watched_cache.subject(of_first) == "ada"
 
 
-def test_a_wrong_signature_is_remembered_for_a_minute(known: Verdicts):
+def test_a_wrong_signature_is_remembered_for_a_minute(watched_cache: Verdicts):
     forged = mint({"iss": ISSUER, "aud": AUDIENCE}, ATTACKER, {"kid": "first"})
 
     def refuse() -> None:
         with pytest.raises(WrongSignature):
-            known.subject(forged)
+            watched_cache.subject(forged)
 
     for _ in range(100):
         refuse()
-    assert known.checks == 1
-    known.clock.now += 60
+    assert watched_cache.checks == 1
+    watched_cache.clock.now += 60
     refuse()
-    assert known.checks == 2
-    known.keys = key_set(CURVE, FIRST)  # the keys have changed, so it may be valid now
+    assert watched_cache.checks == 2
+    watched_cache.keys = key_set(CURVE, FIRST)  # the keys have changed, so it may be valid now
     refuse()
-    assert known.checks == 3
+    assert watched_cache.checks == 3
 
 
-def test_the_number_of_verdicts_is_bounded_and_the_last_used_remain(known: Verdicts, monkeypatch: pytest.MonkeyPatch):
+def test_the_number_of_verdicts_is_bounded_and_the_last_used_remain(
+    watched_cache: Verdicts, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(verdicts, "MOST_VALID", 10)
     tokens = [token(CURVE, sub=f"p{n}") for n in range(20)]
     for one in tokens:
-        known.subject(one)
-        known.subject(tokens[0])  # used all the time
-    assert known.checks == 20
-    assert known.subject(tokens[0]) == "p0"
-    assert known.subject(tokens[19]) == "p19"
-    assert known.checks == 20
-    known.subject(tokens[1])
-    assert known.checks == 21
+        watched_cache.subject(one)
+        watched_cache.subject(tokens[0])  # used all the time
+    assert watched_cache.checks == 20
+    assert watched_cache.subject(tokens[0]) == "p0"
+    assert watched_cache.subject(tokens[19]) == "p19"
+    assert watched_cache.checks == 20
+    watched_cache.subject(tokens[1])
+    assert watched_cache.checks == 21
 
 
-def test_the_size_of_all_verdicts_is_bounded(known: Verdicts, monkeypatch: pytest.MonkeyPatch):
+def test_the_size_of_all_verdicts_is_bounded(watched_cache: Verdicts, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(verdicts, "MOST_BYTES", 20_000)
     tokens = [token(CURVE, sub=f"p{n}", pad="x" * 5000) for n in range(5)]
     for one in tokens:
-        known.subject(one)
-    known.subject(tokens[4])
-    assert known.checks == 5
-    known.subject(tokens[0])
-    assert known.checks == 6
+        watched_cache.subject(one)
+    watched_cache.subject(tokens[4])
+    assert watched_cache.checks == 5
+    watched_cache.subject(tokens[0])
+    assert watched_cache.checks == 6
 
 
-def test_the_number_of_remembered_forgeries_is_bounded(known: Verdicts, monkeypatch: pytest.MonkeyPatch):
+def test_the_number_of_remembered_forgeries_is_bounded(watched_cache: Verdicts, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(verdicts, "MOST_REFUSED", 3)
     forged = [mint({"iss": ISSUER, "aud": AUDIENCE, "n": n}, ATTACKER, {"kid": "first"}) for n in range(5)]
     for one in (*forged, forged[4], forged[0]):
         with pytest.raises(WrongSignature):
-            known.subject(one)
-    assert known.checks == 6
+            watched_cache.subject(one)
+    assert watched_cache.checks == 6
 
 
-def test_a_forgery_displaces_no_valid_token(known: Verdicts):
+def test_a_forgery_displaces_no_valid_token(watched_cache: Verdicts):
     valid = token()
-    known.subject(valid)
+    watched_cache.subject(valid)
     for n in range(50):
         with pytest.raises(TokenRefused):
-            known.subject(mint({"iss": ISSUER, "aud": AUDIENCE, "n": n}, ATTACKER, {"kid": "curve"}))
-    before = known.checks
-    known.subject(valid)
-    assert known.checks == before
+            watched_cache.subject(mint({"iss": ISSUER, "aud": AUDIENCE, "n": n}, ATTACKER, {"kid": "curve"}))
+    before = watched_cache.checks
+    watched_cache.subject(valid)
+    assert watched_cache.checks == before

@@ -1,0 +1,213 @@
+"""Opaque tokens: their issuer judges them, and no flood of invented ones reaches it."""
+
+import json
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.config.issuers import Introspection
+from gateway.people import introspection
+from gateway.people.introspection import Introspector
+from gateway.people.issuer_http import IssuerClient, IssuerConnections
+from gateway.people.tokens import CannotJudge, Claims, TokenRefused
+from tests.support.followed_issuers import issuer_settings
+from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
+from tests.support.set_clock import SetClock
+
+PATH = "/introspect"
+TOKEN = "opaque-1234567890"
+
+
+@pytest.fixture
+def provider():
+    with open_provider() as found:
+        found.active[TOKEN] = {"active": True, "aud": "trigate", "sub": "00u1", "exp": time.time() + 300}
+        yield found
+
+
+@attrs.define(eq=False)
+class Judge:
+    introspector: Introspector
+    clock: SetClock
+
+    async def check(self, token: str = TOKEN, now: float | None = None) -> Claims:
+        return await self.introspector.check(token, time.time() if now is None else now)
+
+    async def reason(self, token: str = TOKEN) -> str:
+        with pytest.raises(TokenRefused) as refused:
+            await self.check(token)
+        return refused.value.reason
+
+
+@asynccontextmanager
+async def judge_of(provider: OidcProvider, **settings: Any) -> AsyncIterator[Judge]:
+    endpoint = Introspection(f"{provider.issuer}{PATH}", CLIENT_ID, CLIENT_SECRET)
+    async with IssuerConnections(None) as connections:
+        clock = SetClock()
+        issuer = issuer_settings(provider, introspection=endpoint, **settings)
+        yield Judge(Introspector(IssuerClient(issuer, connections, clock), clock), clock)
+
+
+async def test_an_active_token_is_accepted_and_remembered_for_a_minute(provider: OidcProvider):
+    async with judge_of(provider) as judge:
+        assert judge.introspector.remembered_claims(TOKEN, time.time()) is None
+        assert (await judge.check()).values["sub"] == "00u1"
+        for _ in range(100):
+            found = judge.introspector.remembered_claims(TOKEN, time.time())
+            assert found is not None
+            assert found.issuer == "okta"
+        assert provider.count(PATH) == 1
+        judge.clock.now += 60
+        await judge.check()
+        assert provider.count(PATH) == 2
+    assert provider.last(PATH).form["token"] == TOKEN
+
+
+async def test_a_revoked_token_is_refused_within_a_minute(provider: OidcProvider):
+    async with judge_of(provider) as judge:
+        await judge.check()
+        provider.active.clear()
+        await judge.check()
+        judge.clock.now += 60
+        assert await judge.reason() == "inactive"
+
+
+async def test_a_judgement_does_not_outlive_the_token(provider: OidcProvider):
+    now = time.time()
+    provider.active[TOKEN]["exp"] = now + 10
+    async with judge_of(provider, clock_skew=0.0) as judge:
+        await judge.check(now=now)
+        assert judge.introspector.remembered_claims(TOKEN, now + 9.9) is not None
+        assert judge.introspector.remembered_claims(TOKEN, now + 10) is None
+        judge.clock.now += 10
+        with pytest.raises(TokenRefused, match="expired"):
+            await judge.check(now=now + 10)
+
+
+async def test_an_inactive_token_is_remembered_too(provider: OidcProvider):
+    async with judge_of(provider) as judge:
+        assert [await judge.reason("unknown") for _ in range(10)] == ["inactive"] * 10
+        assert provider.count(PATH) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"active": False}, "inactive"),
+        ({"active": "true"}, "inactive"),
+        ({"active": 1}, "inactive"),
+        ({"active": None}, "inactive"),
+        ({"aud": "other"}, "audience"),
+        ({"aud": None}, "audience"),
+        ({"aud": ["trigate", 5]}, "audience"),
+        ({"iss": "https://other.example.com"}, "issuer"),
+        ({"cnf": {"x5t#S256": "abc"}}, "proof"),
+        ({"token_type": "DPoP"}, "proof"),
+        ({"exp": "tomorrow"}, "time"),
+        ({"exp": 1000}, "expired"),
+        ({"nbf": 9_999_999_999}, "time"),
+        ({"sub": "a\0b"}, "malformed"),
+        ({"groups": ["g" * 50] * 500}, "malformed"),
+    ],
+)
+async def test_other_responses_refuse_the_token(provider: OidcProvider, changed: dict[str, Any], reason: str):
+    provider.active[TOKEN] |= changed
+    async with judge_of(provider) as judge:
+        assert await judge.reason() == reason
+
+
+async def test_the_issuer_in_the_response_may_be_stated(provider: OidcProvider):
+    provider.active[TOKEN] |= {"iss": provider.issuer, "token_type": "Bearer"}
+    del provider.active[TOKEN]["exp"]
+    async with judge_of(provider) as judge:
+        now = time.time()
+        assert (await judge.check(now=now)).expiry == now + 60
+
+
+FAULTS = {
+    "gone": Fault(gone=True), "500": Fault(status=500), "401": Fault(status=401), "HTML": Fault(body=b"<html>"),
+    "a redirect": Fault(redirect="/elsewhere"), "a list": Fault(body=b"[]"), "an error": Fault(body=b'{"error":"x"}'),
+    "too much": Fault(body=b" " * 300_000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_an_endpoint_that_fails_judges_nothing(
+    provider: OidcProvider, fault: Fault, caplog: pytest.LogCaptureFixture
+):
+    provider.faults[PATH] = fault
+    async with judge_of(provider) as judge:
+        for _ in range(3):
+            with pytest.raises(CannotJudge, match="okta"):
+                await judge.check()
+            judge.clock.now += 0.1
+        assert provider.count(PATH) <= 2, "failures are remembered for a second, except of a dead connection"
+        provider.faults.clear()
+        judge.clock.now += 1
+        await judge.check()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert TOKEN not in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_concurrent_requests_with_one_token_share_a_query(provider: OidcProvider):
+    provider.faults[PATH] = Fault(hold=(held := threading.Event()))
+    async with judge_of(provider) as judge, trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(judge.check)
+        await trio.sleep(0.1)
+        held.set()
+    assert provider.count(PATH) == 1
+
+
+async def test_a_cancelled_request_leaves_the_query_to_the_next(provider: OidcProvider):
+    provider.faults[PATH] = Fault(hold=(held := threading.Event()))
+    async with judge_of(provider) as judge, trio.open_nursery() as nursery:
+        with trio.move_on_after(0.2):
+            await judge.check()
+        nursery.start_soon(judge.check)
+        held.set()
+    assert provider.count(PATH) == 2
+
+
+async def test_eight_queries_run_at_the_same_time_and_none_takes_longer_than_two_seconds(provider: OidcProvider):
+    provider.faults[PATH] = Fault(hold=(held := threading.Event()))
+    found: list[float] = []
+    async with judge_of(provider) as judge:
+
+        async def use(token: str) -> None:
+            began = time.monotonic()
+            with pytest.raises(CannotJudge):
+                await judge.check(token)
+            found.append(time.monotonic() - began)
+
+        async with trio.open_nursery() as nursery:
+            for n in range(40):
+                nursery.start_soon(use, f"invented-{n}")
+        held.set()
+    assert max(found) < 4
+    assert provider.count(PATH) == 8
+
+
+async def test_the_memory_of_judgements_is_bounded(provider: OidcProvider, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(introspection, "MOST_REMEMBERED", 5)
+    async with judge_of(provider) as judge:
+        for n in range(8):
+            await judge.reason(f"invented-{n}")
+        await judge.reason("invented-7")
+        assert provider.count(PATH) == 8
+        await judge.reason("invented-0")
+        assert provider.count(PATH) == 9
+
+
+async def test_a_token_in_the_form_of_json_is_only_text(provider: OidcProvider):
+    token = json.dumps({"active": True}) + "&token=other\r\nx: y"
+    async with judge_of(provider) as judge:
+        assert await judge.reason(token) == "inactive"
+    assert provider.last(PATH).form["token"] == token
