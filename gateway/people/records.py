@@ -15,7 +15,7 @@ _LONGEST_TEXT: Final = 200
 
 def digest_of(secret: str) -> str:
     """Return the form in which the tables store a random secret: its SHA-256 in hexadecimal."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def new_id() -> str:
@@ -67,6 +67,15 @@ class PersonSession:
     def is_open(self, now: float) -> bool:
         """Return whether the session has not ended."""
         return self.ended is None and now < self.until
+
+
+@attrs.frozen(repr=False)
+class FoundRefresh:
+    """The session of a refresh token, and its sign-in at the issuer. ``used_at`` is set if the token was used."""
+
+    session: PersonSession
+    issuer_session: IssuerSession | None
+    used_at: float | None
 
 
 @attrs.frozen(repr=False)

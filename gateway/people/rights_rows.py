@@ -178,12 +178,13 @@ def _raise_about(found: Raise | None) -> dict[str, Any] | None:
 
 
 def put_own_key(
-    rows: TableRows, key: OwnKey, most: int, check: Callable[[OwnKey | None], None], audit: AuditEntry | None
-) -> bool:
+    rows: TableRows, key: OwnKey, most: int, now: float, check: Callable[[OwnKey | None], None],
+    audit: AuditEntry | None,
+) -> bool:  # fmt: skip
     """Store an own key in place of the one with its name, unless ``check(present)`` raises.
 
-    Return false, and store nothing, if the person has ``most`` other keys that have not expired."""
-    rows.select("DELETE FROM {own_keys} WHERE person = :person AND until <= :now", person=key.person, now=key.made)
+    Return false, and store nothing, if the person has ``most`` other keys that have not expired at ``now``."""
+    rows.select("DELETE FROM {own_keys} WHERE person = :person AND until <= :now", person=key.person, now=now)
     keys = own_keys_of(rows, key.person)
     before = next((one for one in keys if one.name == key.name), None)
     check(before)

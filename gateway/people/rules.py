@@ -79,6 +79,21 @@ class RuleBook:
         members = dict.fromkeys(_first_member(path) for path in paths)
         return {name: claims[name] for name in members if name in claims}
 
+    def find(self, issuer_name: str, claims: Mapping[str, Any]) -> Person | NotAdmitted:
+        """Return the person with ``claims``, or the error that ``admit`` would raise."""
+        try:
+            return self.admit(issuer_name, claims)[0]
+        except NotAdmitted as error:
+            return error
+
+    def name_in(self, issuer_name: str, claims: Mapping[str, Any]) -> str | None:
+        """Return the name of the person with ``claims``, whether or not a rule admits it; ``None`` without one."""
+        issuer = self._issuers.get(issuer_name)
+        try:
+            return None if issuer is None else f"{issuer.name}:{_subject_in(issuer, claims)}"
+        except NotAdmitted:
+            return None
+
     def is_person_name(self, name: str) -> bool:
         """Return whether ``name`` can only be the name of a person."""
         return name.partition(":")[0] in self._issuers and ":" in name

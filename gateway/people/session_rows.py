@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.people.records import AuditEntry, DeviceGrant, IssuerSession, PersonSession
+from gateway.people.records import AuditEntry, DeviceGrant, FoundRefresh, IssuerSession, PersonSession
 from gateway.people.rows import TableRows, json_text
 from gateway.stores.store import Unavailable
 
@@ -22,6 +22,11 @@ _SESSION: Final = """
     SELECT id, origin, person, kind, program, address, began, until, tokens_until, seen, cookie, refresh, ended
     FROM {person_sessions}
 """
+_WITH_ISSUER: Final = """
+    SELECT s.id, s.origin, s.person, s.kind, s.program, s.address, s.began, s.until, s.tokens_until, s.seen, s.cookie,
+        s.refresh, s.ended, i.id, i.person, i.issuer, i.claims, i.refresh, i.checked
+    FROM {person_sessions} s LEFT JOIN {issuer_sessions} i ON i.id = s.origin
+"""  # one statement, because a refresh changes both rows
 _GRANT: Final = """
     SELECT device_code, user_code, program, address, began, until, status, origin, person, polled FROM {device_grants}
 """
@@ -45,25 +50,44 @@ def put_issuer_session(rows: TableRows, new: IssuerSession) -> None:
 
 def find_issuer_session(rows: TableRows, id: str) -> IssuerSession | None:
     """Return the session at an issuer with this id."""
-    found = rows.first(_ISSUER_SESSION, id=id)
-    if found is None:
+    return _issuer_session(rows.first(_ISSUER_SESSION, id=id))
+
+
+def _issuer_session(row: tuple[Any, ...] | None) -> IssuerSession | None:
+    if row is None or row[0] is None:
         return None
-    own, person, issuer, claims, refresh, checked = found
-    return IssuerSession(own, person, issuer, json.loads(claims), None if refresh is None else bytes(refresh), checked)
+    id, person, issuer, claims, refresh, checked = row
+    return IssuerSession(id, person, issuer, json.loads(claims), None if refresh is None else bytes(refresh), checked)
 
 
-def claim_issuer_session(rows: TableRows, id: str, now: float) -> bool:
-    """Reserve the contact with the issuer for this process, and return whether no other process has it."""
-    found = rows.first("SELECT claimed FROM {issuer_sessions} WHERE id = :id", id=id)
-    if found is None or (found[0] is not None and abs(now - found[0]) < CLAIM_SECONDS):
-        return False
-    rows.select("UPDATE {issuer_sessions} SET claimed = :now WHERE id = :id", id=id, now=now)
-    return True
+def claim_issuer_session(rows: TableRows, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
+    """Return the present state of a session at an issuer, and whether this process may now contact the issuer.
+
+    It may not if another process does, or has confirmed the session since ``before``."""
+    found = find_issuer_session(rows, before.id)
+    if found is None or found.checked != before.checked:
+        return found, False
+    claimed = rows.select("SELECT claimed FROM {issuer_sessions} WHERE id = :id", id=before.id)[0][0]
+    if claimed is not None and abs(now - claimed) < CLAIM_SECONDS:
+        return found, False
+    rows.select("UPDATE {issuer_sessions} SET claimed = :now WHERE id = :id", id=before.id, now=now)
+    return found, True
 
 
 def release_issuer_session(rows: TableRows, id: str) -> None:
     """Release the claim on a session at an issuer."""
     rows.select("UPDATE {issuer_sessions} SET claimed = NULL WHERE id = :id", id=id)
+
+
+def keep_issuer_refresh(rows: TableRows, found: IssuerSession) -> bool:
+    """Store the refresh token of a session at an issuer, and release its claim. Return whether the session exists."""
+    if find_issuer_session(rows, found.id) is None:
+        return False
+    rows.select(
+        "UPDATE {issuer_sessions} SET refresh = :refresh, claimed = NULL WHERE id = :id",
+        refresh=found.refresh, id=found.id,
+    )  # fmt: skip
+    return True
 
 
 # Sessions
@@ -87,18 +111,22 @@ def find_session(rows: TableRows, id: str) -> PersonSession | None:
     return _session(rows.first(f"{_SESSION} WHERE id = :id", id=id))
 
 
-def find_session_by_cookie(rows: TableRows, cookie: str) -> PersonSession | None:
-    """Return the session of the cookie with this digest."""
-    return _session(rows.first(f"{_SESSION} WHERE cookie = :cookie", cookie=cookie))
+def find_session_by_cookie(rows: TableRows, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
+    """Return the session of the cookie with this digest, and its sign-in at the issuer."""
+    return _with_issuer(rows.first(f"{_WITH_ISSUER} WHERE s.cookie = :cookie", cookie=cookie))
 
 
-def find_session_by_refresh(rows: TableRows, refresh: str) -> tuple[PersonSession, float | None] | None:
-    """Return the session of the refresh token with this digest, and the time when the token was used."""
-    if (session := _session(rows.first(f"{_SESSION} WHERE refresh = :refresh", refresh=refresh))) is not None:
-        return session, None
+def find_session_by_refresh(rows: TableRows, refresh: str) -> FoundRefresh | None:
+    """Return the session of the refresh token with this digest."""
+    if (found := _with_issuer(rows.first(f"{_WITH_ISSUER} WHERE s.refresh = :refresh", refresh=refresh))) is not None:
+        return FoundRefresh(*found, None)
     used = rows.first("SELECT session, at FROM {used_refresh_tokens} WHERE digest = :refresh", refresh=refresh)
-    session = None if used is None else find_session(rows, used[0])
-    return None if used is None or session is None else (session, used[1])
+    found = None if used is None else _with_issuer(rows.first(f"{_WITH_ISSUER} WHERE s.id = :id", id=used[0]))
+    return None if used is None or found is None else FoundRefresh(*found, used[1])
+
+
+def _with_issuer(row: tuple[Any, ...] | None) -> tuple[PersonSession, IssuerSession | None] | None:
+    return None if row is None else (PersonSession(*row[:13]), _issuer_session(row[13:]))
 
 
 def open_sessions(rows: TableRows, person: str, now: float) -> tuple[PersonSession, ...]:

@@ -14,6 +14,7 @@ from gateway.people.records import (
     AuditEntry,
     Block,
     DeviceGrant,
+    FoundRefresh,
     IssuerSession,
     OwnKey,
     PersonSession,
@@ -30,23 +31,15 @@ Work: TypeAlias = Callable[[TableRows], T]
 
 
 @attrs.frozen(repr=False)
-class FoundRefresh:
-    """The session of a refresh token, and its sign-in at the issuer. ``used_at`` is set if the token was used."""
-
-    session: PersonSession
-    issuer_session: IssuerSession | None
-    used_at: float | None
-
-
-@attrs.frozen(repr=False)
 class Refreshed:
     """The result of a refresh: the unchanged ``session``, its person, and the new sign-in at the issuer.
 
-    ``refresh`` is the digest of the next refresh token, ``tokens_until`` the end of the next token."""
+    ``issuer_session`` is ``None`` if another process has stored it. ``refresh`` is the digest of the next refresh
+    token, ``tokens_until`` the end of the next token."""
 
     session: PersonSession
     person: SeenPerson
-    issuer_session: IssuerSession
+    issuer_session: IssuerSession | None
     refresh: str
     tokens_until: float
     now: float
@@ -101,7 +94,7 @@ class PeopleStore:
             if ends_cookie is not None:
                 old = session_rows.find_session_by_cookie(rows, ends_cookie)
                 if old is not None:
-                    session_rows.end_session(rows, old, session.began)
+                    session_rows.end_session(rows, old[0], session.began)
             rights_rows.put_person(rows, person)
             session_rows.put_issuer_session(rows, issuer_session)
             session_rows.add_session(rows, session)
@@ -124,35 +117,23 @@ class PeopleStore:
 
     async def session_of_cookie(self, cookie: str) -> tuple[PersonSession, IssuerSession] | None:
         """Return the session of the cookie with this digest, also one that has expired."""
-
-        def work(rows: TableRows) -> tuple[PersonSession, IssuerSession] | None:
-            session = session_rows.find_session_by_cookie(rows, cookie)
-            found = None if session is None else session_rows.find_issuer_session(rows, session.origin)
-            return None if session is None or found is None else (session, found)
-
-        return await self._read(work)
+        found = await self._read(partial(session_rows.find_session_by_cookie, cookie=cookie))
+        return None if found is None or found[1] is None else (found[0], found[1])
 
     async def find_refresh(self, refresh: str) -> FoundRefresh | None:
         """Return the session of the refresh token with this digest."""
-
-        def work(rows: TableRows) -> FoundRefresh | None:
-            found = session_rows.find_session_by_refresh(rows, refresh)
-            if found is None:
-                return None
-            session, used_at = found
-            return FoundRefresh(session, session_rows.find_issuer_session(rows, session.origin), used_at)
-
-        return await self._read(work)
+        return await self._read(partial(session_rows.find_session_by_refresh, refresh=refresh))
 
     async def issuer_session(self, id: str) -> IssuerSession | None:
         """Return a session at an issuer."""
         return await self._read(partial(session_rows.find_issuer_session, id=id))
 
-    async def claim_issuer_session(self, id: str, now: float) -> bool:
-        """Reserve the contact with the issuer for this process, and return whether no other process has it.
+    async def claim_issuer_session(self, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
+        """Return the present state of a session at an issuer, and whether this process may now contact the issuer.
 
-        ``refresh`` and ``confirm`` release it."""
-        return await self._change(partial(session_rows.claim_issuer_session, id=id, now=now))
+        It may not if another process does, or has confirmed the session since ``before``. ``refresh``, ``confirm`` and
+        ``keep_refresh`` release the claim."""
+        return await self._change(partial(session_rows.claim_issuer_session, before=before, now=now))
 
     async def release_issuer_session(self, id: str) -> None:
         """Release a reservation without a result."""
@@ -162,16 +143,22 @@ class PeopleStore:
         """Store the issuer's confirmation of a sign-in. Return false if the sign-in has ended, or is blocked."""
         return await self._change(partial(_confirm, person=person, issuer_session=issuer_session))
 
+    async def keep_refresh(self, issuer_session: IssuerSession) -> bool:
+        """Store only the new refresh token of an issuer, which did not confirm the person. Return whether it could."""
+        return await self._change(partial(session_rows.keep_issuer_refresh, found=issuer_session))
+
     async def refresh(self, new: Refreshed) -> bool:
         """Rotate the refresh token of a session, and store the issuer's confirmation.
 
-        Return false, and store nothing, if the session has ended, its person is blocked, or its token has changed."""
+        Return false if the session has ended, its person is blocked, or its refresh token has changed."""
 
         def work(rows: TableRows) -> bool:
+            if new.issuer_session is not None and not _confirm(rows, new.person, new.issuer_session):
+                return False
             there = session_rows.find_session(rows, new.session.id)
             if there is None or not there.is_open(new.now) or there.refresh != new.session.refresh:
                 return False
-            if not _confirm(rows, new.person, new.issuer_session):
+            if rights_rows.find_block(rows, there.person) is not None:
                 return False
             session_rows.rotate_session(rows, there, new.refresh, new.tokens_until, new.now)
             return True
@@ -318,15 +305,16 @@ class PeopleStore:
         person: SeenPerson,
         key: OwnKey,
         most: int,
+        now: float,
         audit: AuditEntry | None = None,
         check: Callable[[OwnKey | None], None] = _accept,
     ) -> bool:
         """Store an own key of ``person`` in place of the one with its name, and the person's present claims.
 
-        Return false, and store nothing, if the person has ``most`` other keys that have not expired."""
+        Return false, and store nothing, if the person has ``most`` other keys that have not expired at ``now``."""
 
         def work(rows: TableRows) -> bool:
-            if not rights_rows.put_own_key(rows, key, most, check, audit):
+            if not rights_rows.put_own_key(rows, key, most, now, check, audit):
                 return False
             rights_rows.put_person(rows, person)
             return True

@@ -165,6 +165,13 @@ class OidcProvider:
         """Return a token of this issuer for the audience of the tests; ``claims`` replace or, as ``None``, remove."""
         return mint({"iss": self.issuer, "aud": AUDIENCE, **claims}, key or self.keys[-1], header)
 
+    def new_refresh_token(self, user: str) -> str:
+        """Return a refresh token of a sign-in of ``user``."""
+        token = secrets.token_urlsafe(24)
+        with self._lock:
+            self._refresh[token] = Grant(user, "", "", None, frozenset(("openid", "offline_access")))
+        return token
+
     def rotate(self, kid: str | None = None, alg: str = "RS256", *, keep: bool = True) -> SigningKey:
         """Sign with another key from now on, and return it. Without ``keep`` the old keys leave the set."""
         key = signing_key(kid or f"key-{len(self.keys) + 1}", alg)

@@ -67,7 +67,7 @@ async def test_another_process_follows_every_kind_of_change(open_database, store
             await store.put_raise(attrs.evolve(RAISE, holder="other"))
             await process.poll()
         await store.sign_in(ADA, ORIGIN, SESSION)
-        await store.put_own_key(ADA, KEY, 3)
+        await store.put_own_key(ADA, KEY, 3, 0.0)
         await store.put_raise(RAISE)
         await store.end_session("okta:ada", "sid", 90.0)
         await store.block(Block("okta:bob", 1.0, "boss"))
@@ -84,7 +84,7 @@ async def test_another_process_follows_every_kind_of_change(open_database, store
         assert people.raise_of("okta:ada") is None
         await store.unblock("okta:bob")
         await store.remove_raise("group:research")
-        await store.put_own_key(ADA, attrs.evolve(KEY, digest=digest_of("new")), 3)
+        await store.put_own_key(ADA, attrs.evolve(KEY, digest=digest_of("new")), 3, 0.0)
         await process.poll()
         assert not people.is_blocked("okta:bob")
         assert people.raise_of("group:research") is None
@@ -95,7 +95,7 @@ async def test_another_process_follows_every_kind_of_change(open_database, store
 
 async def test_new_claims_of_a_person_with_own_keys_are_followed(open_database, store):
     async with following(open_database) as process:
-        await store.put_own_key(ADA, KEY, 3)
+        await store.put_own_key(ADA, KEY, 3, 0.0)
         await process.poll()
         await store.note_people((attrs.evolve(ADA, claims={"groups": []}, seen=5.0),))
         await process.poll()

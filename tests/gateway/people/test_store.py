@@ -90,15 +90,17 @@ async def test_a_refresh_token_is_rotated_once(make):
 async def test_only_one_process_contacts_the_issuer(make):
     one, other = make(), make()
     await one.sign_in(ADA, ORIGIN, SESSION)
-    assert await one.claim_issuer_session("origin", 10.0)
-    assert not await other.claim_issuer_session("origin", 11.0)
-    assert not await other.claim_issuer_session("origin", 9.0), "the other's clock is slow"
+    assert await one.claim_issuer_session(ORIGIN, 10.0) == (ORIGIN, True)
+    assert await other.claim_issuer_session(ORIGIN, 11.0) == (ORIGIN, False)
+    assert await other.claim_issuer_session(ORIGIN, 9.0) == (ORIGIN, False), "the other's clock is slow"
     await one.release_issuer_session("origin")
-    assert await other.claim_issuer_session("origin", 12.0)
-    assert await one.claim_issuer_session("origin", 22.5), "the claiming process crashed"
+    assert await other.claim_issuer_session(ORIGIN, 12.0) == (ORIGIN, True)
+    assert await one.claim_issuer_session(ORIGIN, 22.5) == (ORIGIN, True), "the claiming process crashed"
     assert await one.refresh(refreshed(0, 23.0))
-    assert await other.claim_issuer_session("origin", 24.0), "the refresh released it"
-    assert not await other.claim_issuer_session("none", 24.0)
+    after = attrs.evolve(ORIGIN, checked=23.0)
+    assert await other.claim_issuer_session(ORIGIN, 24.0) == (after, False), "it need not contact the issuer again"
+    assert await other.claim_issuer_session(after, 24.0) == (after, True), "the refresh released the claim"
+    assert await other.claim_issuer_session(attrs.evolve(ORIGIN, id="none"), 24.0) == (None, False)
 
 
 async def test_the_end_of_a_session_forgets_its_secrets(make):
@@ -226,11 +228,11 @@ def own(name: str, made: float = 0.0, person: str = "okta:ada") -> OwnKey:
 
 async def test_a_person_has_at_most_so_many_own_keys(make):
     store = make()
-    assert await store.put_own_key(ADA, own("laptop"), 2, ENTRY)
-    assert await store.put_own_key(ADA, own("phone"), 2)
-    assert not await store.put_own_key(ADA, own("third"), 2)
-    assert await store.put_own_key(ADA, own("laptop", 1.0), 2), "it replaces the one with its name"
-    assert await store.put_own_key(ADA, own("third", DAY), 2), "the second one has expired"
+    assert await store.put_own_key(ADA, own("laptop"), 2, 0.0, ENTRY)
+    assert await store.put_own_key(ADA, own("phone"), 2, 0.0)
+    assert not await store.put_own_key(ADA, own("third"), 2, 0.0)
+    assert await store.put_own_key(ADA, own("laptop", 1.0), 2, 0.0), "it replaces the one with its name"
+    assert await store.put_own_key(ADA, own("third", DAY), 2, DAY), "the second one has expired"
     assert [key.name for key in await store.own_keys("okta:ada")] == ["laptop", "third"]
     assert await store.remove_own_key("okta:ada", "third")
     assert not await store.remove_own_key("okta:ada", "third")
@@ -268,7 +270,7 @@ async def test_people_are_listed_by_name(make):
     store = make()
     await store.note_people(tuple(attrs.evolve(ADA, name=f"okta:{number}") for number in range(5)))
     assert [one.name for one in await store.people("okta:1", 2)] == ["okta:2", "okta:3"]
-    await store.put_own_key(attrs.evolve(ADA, name="okta:1"), own("laptop", person="okta:1"), 1)
+    await store.put_own_key(attrs.evolve(ADA, name="okta:1"), own("laptop", person="okta:1"), 1, 0.0)
     assert await store.forget("okta:1")
     assert await store.forget("okta:2")
     assert not await store.forget("okta:9")
@@ -284,7 +286,7 @@ async def test_expired_rows_are_deleted_and_others_remain(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
     await store.refresh(refreshed(0, 10.0))
-    await store.put_own_key(ADA, own("laptop"), 1, ENTRY)
+    await store.put_own_key(ADA, own("laptop"), 1, 0.0, ENTRY)
     await store.put_raise(Raise("okta:ada", ("40 usd/day",), DAY, 0.0, "lead"))
     await store.use_once("state", 600.0)
     await store.sweep(29 * DAY)

@@ -1,0 +1,178 @@
+"""Confirmation of people at their issuers: whether a person still has access, and with which claims.
+
+An issuer's refresh token may work only once, so one process at a time uses it, and each result is stored."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+import trio
+
+from gateway.people.issuer_http import REFRESH_SECONDS, IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
+from gateway.people.issuers import IssuerDirectory
+from gateway.people.records import IssuerSession
+from gateway.people.rules import NotAdmitted, RuleBook
+from gateway.people.seals import RefreshSeals
+from gateway.people.store import PeopleStore
+from gateway.people.token_format import TokenRefused
+from gateway.people.tokens import CannotJudge
+from gateway.people.values import Person
+from gateway.stores.store import Unavailable
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+
+log = logging.getLogger("trigate.people")
+
+WAIT: Final = 4.0
+"""Seconds to wait for another process that contacts the issuer."""
+_POLL: Final = 0.1
+_MOST_UNSAVED: Final = 1000
+
+_SIGN_IN: Final = "sign in again"
+_DOWN: Final = "the issuer {} is unavailable, so the session cannot be refreshed: try again in a few seconds"
+
+
+class ConfirmationRefused(Exception):
+    """The person has no access any more: its sessions have ended. The message is for the person."""
+
+
+@attrs.frozen(repr=False)
+class Confirmed:
+    """A person whom its issuer has confirmed. ``is_new`` means that this process has the result, and must store it."""
+
+    person: Person
+    issuer_session: IssuerSession
+    is_new: bool
+
+
+class IssuerConfirmation:
+    """The confirmation of people at ``issuers``, across configurations. ``now`` returns Unix time."""
+
+    def __init__(
+        self,
+        store: PeopleStore,
+        issuers: IssuerDirectory,
+        seals: RefreshSeals,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._issuers = issuers
+        self._seals = seals
+        self._now = now
+        self._unsaved: dict[bytes, bytes] = {}  # refresh tokens that could not be stored, by those before them
+
+    def seal(self, refresh_token: str, id: str) -> bytes:
+        """Encrypt the issuer's refresh token of the sign-in ``id``."""
+        return self._seals.seal(refresh_token, id)
+
+    async def confirm(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
+        """Return the person of the sign-in ``before`` as the issuer knows it now.
+
+        If another process contacts the issuer at the same time, wait for its result. Raises ``ConfirmationRefused``,
+        and ``Unavailable`` if the issuer or the store is."""
+        with trio.move_on_after(WAIT):
+            while True:
+                found, may_contact = await self._store.claim_issuer_session(before, self._now())
+                if found is None:
+                    raise ConfirmationRefused(f"the session has ended: {_SIGN_IN}")
+                if may_contact:
+                    with trio.CancelScope(shield=True):  # a used refresh token must not get lost
+                        return await self._contact(found, rules)
+                if found.checked != before.checked:
+                    return await self._admit(found, found.claims, rules, is_new=False)
+                await trio.sleep(_POLL)
+        raise Unavailable(_DOWN.format(before.issuer))
+
+    async def save(self, before: IssuerSession, after: IssuerSession, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Store a result by ``write()``, and return its result. Keep the refresh token if the store is unavailable."""
+        try:
+            with trio.CancelScope(shield=True):
+                is_saved = await write()
+        except Unavailable:
+            if before.refresh is not None and after.refresh not in (None, before.refresh):
+                self._keep(before.refresh, after.refresh)
+            raise
+        if before.refresh is not None:
+            self._unsaved.pop(before.refresh, None)
+        return is_saved
+
+    async def _contact(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
+        """Refresh at the issuer. The claim on the sign-in is released by storing the result, or here."""
+        client = self._issuers.clients.get(before.issuer)
+        sealed = None if before.refresh is None else self._unsaved.get(before.refresh, before.refresh)
+        token = None if sealed is None else self._seals.open(sealed, before.id)
+        if client is None or client.issuer.login is None or token is None:
+            await self._store.release_issuer_session(before.id)
+            raise ConfirmationRefused(f"the issuer {before.issuer} cannot refresh this session: {_SIGN_IN}")
+        tokens = await _result_or_error(client.refresh(token), IssuerRefused, IssuerUnavailable)
+        if isinstance(tokens, IssuerRefused):
+            await self._store.end_sign_in(before.id, self._now())
+            raise ConfirmationRefused(f"the issuer {before.issuer} has ended the access: {_SIGN_IN}")
+        if isinstance(tokens, Exception):
+            await self._store.release_issuer_session(before.id)
+            raise self._unavailable(before.issuer, tokens)
+        refresh = before.refresh if tokens.refresh_token is None else self.seal(tokens.refresh_token, before.id)
+        after = attrs.evolve(before, refresh=refresh, checked=self._now())
+        claims = await _result_or_error(
+            self._claims_of(tokens, client, before), IssuerUnavailable, CannotJudge, TokenRefused
+        )
+        if isinstance(claims, Exception):
+            await self.save(before, after, lambda: self._store.keep_refresh(after))
+            raise self._unavailable(before.issuer, claims)
+        return await self._admit(after, claims, rules, is_new=True)
+
+    async def _claims_of(self, tokens: IssuerTokens, client: IssuerClient, before: IssuerSession) -> Mapping[str, Any]:
+        """Return the person's present claims, from the ID token and, if claims are missing there, from userinfo.
+
+        An issuer that sends neither has only confirmed the person, so the earlier claims stay."""
+        claims: Mapping[str, Any] = {}
+        if tokens.id_token is not None:
+            login = client.issuer.login
+            assert login is not None
+            await self._issuers.prepare_id_token(tokens.id_token, before.issuer, login.client_id, self._now())
+            claims = self._issuers.check_id_token(tokens.id_token, before.issuer, login.client_id, self._now()).values
+        if tokens.access_token is not None and not before.claims.keys() <= claims.keys():
+            with trio.move_on_after(REFRESH_SECONDS) as time_left:
+                more = await client.userinfo(tokens.access_token)
+            if time_left.cancelled_caught:
+                raise IssuerUnavailable("its userinfo endpoint does not respond in time")
+            if more and claims and more.get("sub") != claims.get("sub"):
+                raise IssuerUnavailable("its userinfo is about another person (`sub`)")
+            claims = {**more, **claims}
+        if claims and "sub" in before.claims and claims.get("sub") != before.claims["sub"]:
+            raise IssuerUnavailable("its tokens are about another person (`sub`)")
+        return claims or before.claims
+
+    async def _admit(
+        self, found: IssuerSession, claims: Mapping[str, Any], rules: RuleBook, *, is_new: bool
+    ) -> Confirmed:
+        """Apply the rules to the person's present claims. Without a rule, all its sessions and own keys end."""
+        person = rules.find(found.issuer, claims)
+        if isinstance(person, NotAdmitted):
+            await self._store.end_access(found.person, self._now())
+            raise ConfirmationRefused(person.info.message)
+        if person.name != found.person:
+            await self._store.end_sign_in(found.id, self._now())
+            raise ConfirmationRefused(f"the session belongs to another person: {_SIGN_IN}")
+        needed = rules.needed_claims(found.issuer, claims)
+        return Confirmed(person, attrs.evolve(found, claims=needed), is_new)
+
+    def _keep(self, before: bytes, after: bytes) -> None:
+        self._unsaved[before] = after
+        if len(self._unsaved) > _MOST_UNSAVED:
+            del self._unsaved[next(iter(self._unsaved))]
+
+    def _unavailable(self, issuer_name: str, error: Exception) -> Unavailable:
+        log.warning("the issuer %s could not refresh a session: %s", issuer_name, error)
+        return Unavailable(_DOWN.format(issuer_name))
+
+
+async def _result_or_error(call: Awaitable[T], *errors: type[E]) -> T | E:
+    """Return the result of ``call``, or the error among ``errors`` that it raised."""
+    try:
+        return await call
+    except errors as error:
+        return error

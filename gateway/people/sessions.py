@@ -1,0 +1,359 @@
+"""Sessions of people: opened by a sign-in, confirmed by the issuer with each refresh, ended by time, sign-out or block.
+
+A session's token proves itself for ``sessions.token``. Its refresh, and the hourly confirmation of a browser's session,
+first ask the issuer whether the person still has access: here access ends for people who left."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import attrs
+
+from gateway.config.settings import Config
+from gateway.people.confirming import ConfirmationRefused, IssuerConfirmation
+from gateway.people.records import (
+    FoundRefresh,
+    IssuerSession,
+    PersonSession,
+    SeenPerson,
+    digest_of,
+    new_id,
+    readable_text,
+)
+from gateway.people.rules import NotAdmitted, RuleBook
+from gateway.people.session_tokens import SessionTokens
+from gateway.people.store import PeopleStore, Refreshed
+from gateway.people.values import Person
+from gateway.stores.store import Unavailable
+
+REUSE_SECONDS: Final = 10.0
+"""Seconds in which a used refresh token still works: its response may have been lost, or two programs share it."""
+
+_REREAD: Final = 5.0
+"""Seconds after which a browser's session is read again."""
+_MOST_CACHED: Final = 10_000
+
+GrantError: TypeAlias = Literal["invalid_grant", "authorization_pending", "slow_down", "access_denied", "expired_token"]
+
+_UNKNOWN: Final = "the token is not valid: sign in again"
+_ENDED: Final = "the session has ended: sign in again"
+_REUSED: Final = "the refresh token was used before, so the session has ended: sign in again"
+_BLOCKED: Final = "the access of this person is blocked: ask the gateway's operator"
+
+
+class GrantRefused(Exception):
+    """The refusal of a grant, with its code of RFC 6749, section 5.2, or RFC 8628, section 3.5.
+
+    ``is_known`` means that the credential was the gateway's once, so its sender did not guess. ``has_lost_access``
+    means that the person has no access any more."""
+
+    def __init__(
+        self, code: GrantError, description: str, *, is_known: bool = True, has_lost_access: bool = False
+    ) -> None:
+        super().__init__(description)
+        self.code: GrantError = code
+        self.description = description
+        self.is_known = is_known
+        self.has_lost_access = has_lost_access
+
+
+class PersonBlocked(Exception):
+    """The person is blocked, so no session was opened. The message is for the person."""
+
+    def __init__(self) -> None:
+        super().__init__(_BLOCKED)
+
+
+@attrs.frozen(repr=False)
+class IssuedTokens:
+    """The result of a grant: a session's token with its lifetime in seconds, and the refresh token, if any."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str | None
+    person: Person
+    session: str
+
+
+@attrs.frozen(repr=False)
+class OpenSession:
+    """A valid session, and its person with the rights that the rules give it now."""
+
+    session: PersonSession
+    person: Person
+
+
+@attrs.frozen(repr=False)
+class _CachedSession:
+    session: PersonSession
+    issuer_session: IssuerSession
+    read: float
+
+
+class FollowedRevocations(Protocol):
+    """Blocks and ended sessions, as last read."""
+
+    @property
+    def is_read(self) -> bool: ...
+
+    def is_blocked(self, name: str) -> bool: ...
+
+    def is_ended(self, session: str) -> bool: ...
+
+
+class Sessions:
+    """The sessions at the gateway of ``config``.
+
+    Every coroutine may raise ``Unavailable``: the store or the issuer is unavailable, and nothing has changed.
+    ``now`` returns Unix time."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: PeopleStore,
+        rules: RuleBook,
+        confirmation: IssuerConfirmation,
+        revocations: FollowedRevocations,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        assert config.public_url is not None
+        self.tokens = SessionTokens(config.signing_key, config.public_url)
+        self._token_seconds = config.sessions.token
+        self._longest = config.sessions.longest
+        self._store = store
+        self._rules = rules
+        self._confirmation = confirmation
+        self._revocations = revocations
+        self._now = now
+        self._browsers: dict[str, _CachedSession] = {}  # by the digest of the cookie; the last was used last
+
+    # Browsers
+
+    async def sign_in(
+        self,
+        issuer_name: str,
+        claims: Mapping[str, Any],
+        refresh_token: str | None,
+        *,
+        cookie: str,
+        old_cookie: str | None = None,
+        program: str = "",
+        address: str = "",
+    ) -> OpenSession:
+        """Open the session of a browser with the new value ``cookie``, and end that of ``old_cookie``.
+
+        ``claims`` are verified; ``refresh_token`` is the issuer's. Without it the session ends with its first token.
+        Raises ``NotAdmitted`` if no rule admits the person, and ``PersonBlocked``."""
+        now = self._now()
+        person = await self._admit(issuer_name, claims, now)
+        needed = self._rules.needed_claims(issuer_name, claims)
+        origin = new_id()
+        sealed = None if refresh_token is None else self._confirmation.seal(refresh_token, origin)
+        session = PersonSession(
+            new_id(), origin, person.name, "browser", readable_text(program), readable_text(address), began=now,
+            until=now + (self._token_seconds if sealed is None else self._longest), tokens_until=now, seen=now,
+            cookie=digest_of(cookie),
+        )  # fmt: skip
+        issuer_session = IssuerSession(origin, person.name, issuer_name, needed, sealed, now)
+        ends = None if old_cookie is None else digest_of(old_cookie)
+        if not await self._store.sign_in(_person_record(person, needed, now), issuer_session, session, ends):
+            raise PersonBlocked
+        if ends is not None:
+            self._browsers.pop(ends, None)
+        return OpenSession(session, person)
+
+    async def browser_session(self, cookie: str) -> OpenSession | None:
+        """Return the session of a browser's cookie, ``None`` if it is unknown or has ended.
+
+        When a token's lifetime has passed, the issuer must confirm the person first."""
+        digest, now = digest_of(cookie), self._now()
+        found = await self._read_browser_session(digest, now)
+        if found is None or not found.session.is_open(now) or self._is_revoked(found.session):
+            return None
+        issuer_session = found.issuer_session
+        if now - issuer_session.checked >= self._token_seconds:
+            try:
+                confirmed = await self._confirmation.confirm(issuer_session, self._rules)
+            except ConfirmationRefused:
+                self._browsers.pop(digest, None)
+                return None
+            seen = _person_record(confirmed.person, confirmed.issuer_session.claims, now)
+            if confirmed.is_new and not await self._confirmation.save(
+                issuer_session, confirmed.issuer_session, lambda: self._store.confirm(seen, confirmed.issuer_session)
+            ):
+                return None
+            self._cache(digest, _CachedSession(found.session, confirmed.issuer_session, now))
+            return OpenSession(found.session, confirmed.person)
+        person = self._rules.find(issuer_session.issuer, issuer_session.claims)
+        return None if isinstance(person, NotAdmitted) else OpenSession(found.session, person)
+
+    async def _read_browser_session(self, digest: str, now: float) -> _CachedSession | None:
+        """Return the session of a cookie's digest, the last known one while the store is unavailable."""
+        cached = self._browsers.get(digest)
+        if cached is not None and 0 <= now - cached.read < _REREAD:
+            return cached
+        try:
+            found = await self._store.session_of_cookie(digest)
+        except Unavailable:
+            if cached is None:
+                raise
+            return cached
+        if found is None:
+            self._browsers.pop(digest, None)
+            return None
+        return self._cache(digest, _CachedSession(*found, now))
+
+    def _cache(self, digest: str, found: _CachedSession) -> _CachedSession:
+        self._browsers.pop(digest, None)
+        self._browsers[digest] = found
+        if len(self._browsers) > _MOST_CACHED:
+            del self._browsers[next(iter(self._browsers))]
+        return found
+
+    def _is_revoked(self, session: PersonSession) -> bool:
+        return self._revocations.is_ended(session.id) or self._revocations.is_blocked(session.person)
+
+    async def end(self, person: str, session: str) -> bool:
+        """End a session of a person everywhere. Return whether it was open.
+
+        The caller then makes this process read the change (``FollowedKeys.apply_changes``)."""
+        return await self._store.end_session(person, session, self._now())
+
+    # Programs
+
+    async def redeem_device_code(self, device_code: str) -> IssuedTokens:
+        """Return the tokens for the device code of a program, once its person has approved it.
+
+        Raises ``GrantRefused``."""
+        now, digest = self._now(), digest_of(device_code)
+        polled = await self._store.poll_grant(digest, now)
+        if polled is None:
+            raise GrantRefused("invalid_grant", "the device code is unknown, or was used", is_known=False)
+        grant, is_early = polled
+        if grant.until <= now:
+            raise GrantRefused("expired_token", "the sign-in was not approved in time: start again")
+        if grant.status == "denied":
+            raise GrantRefused("access_denied", "the sign-in was denied")
+        if is_early:
+            raise GrantRefused("slow_down", "wait five seconds between two requests")
+        if grant.status == "pending" or grant.origin is None or grant.person is None:
+            raise GrantRefused("authorization_pending", "the sign-in is not approved yet")
+        return await self._open_device_session(digest, grant.origin, grant.person, grant.program, grant.address, now)
+
+    async def _open_device_session(
+        self, device_code: str, origin: str, person_name: str, program: str, address: str, now: float
+    ) -> IssuedTokens:
+        issuer_session = await self._store.issuer_session(origin)
+        if issuer_session is None:
+            raise GrantRefused("access_denied", "the session of the browser that approved the sign-in has ended")
+        person = self._person_of(issuer_session)
+        first = None if issuer_session.refresh is None else self.tokens.first_refresh_token()
+        session = PersonSession(
+            new_id(), origin, person_name, "device", program, address, began=now,
+            until=now + (self._token_seconds if first is None else self._longest),
+            tokens_until=now + self._token_seconds, seen=now, refresh=None if first is None else digest_of(first),
+        )  # fmt: skip
+        if await self._store.redeem_grant(device_code, session, now) is None:
+            raise GrantRefused("invalid_grant", "the device code was used, or the person is blocked")
+        return self._issue(person, issuer_session.claims, session, first, now)
+
+    async def refresh(self, refresh_token: str) -> IssuedTokens:
+        """Return new tokens for a refresh token, which works no more. The issuer must confirm the person first.
+
+        A token that was used in the last seconds returns the same successor again. Its later reuse ends the session
+        (RFC 9700, section 4.14.2). Raises ``GrantRefused``."""
+        found = await self._store.find_refresh(digest_of(refresh_token))
+        if found is None:
+            raise GrantRefused("invalid_grant", _UNKNOWN, is_known=False)
+        now = self._now()
+        if not found.session.is_open(now) or found.issuer_session is None:
+            raise GrantRefused("invalid_grant", _ENDED)
+        if found.used_at is not None:
+            return await self._refresh_again(refresh_token, found, now)
+        return await self._rotate(refresh_token, found, found.issuer_session)
+
+    async def _rotate(self, refresh_token: str, found: FoundRefresh, before: IssuerSession) -> IssuedTokens:
+        """Confirm the person at its issuer, and replace the refresh token."""
+        try:
+            confirmed = await self._confirmation.confirm(before, self._rules)
+        except ConfirmationRefused as error:
+            raise GrantRefused("invalid_grant", str(error), has_lost_access=True) from None
+        now, claims = self._now(), confirmed.issuer_session.claims
+        following = self.tokens.next_refresh_token(refresh_token)
+        change = Refreshed(
+            session=found.session,
+            person=_person_record(confirmed.person, claims, now),
+            issuer_session=confirmed.issuer_session if confirmed.is_new else None,
+            refresh=digest_of(following),
+            tokens_until=now + self._token_seconds,
+            now=now,
+        )
+        if await self._confirmation.save(before, confirmed.issuer_session, lambda: self._store.refresh(change)):
+            return self._issue(confirmed.person, claims, found.session, following, now)
+        again = await self._store.find_refresh(digest_of(refresh_token))
+        if again is None or again.used_at is None or not again.session.is_open(now):
+            raise GrantRefused("invalid_grant", _ENDED, has_lost_access=True)
+        return await self._refresh_again(refresh_token, again, now)
+
+    async def _refresh_again(self, refresh_token: str, found: FoundRefresh, now: float) -> IssuedTokens:
+        """Return tokens for a refresh token that was used: a moment ago, or else end its session."""
+        assert found.used_at is not None
+        session = found.session
+        if now - found.used_at > REUSE_SECONDS:
+            await self._store.end_session(session.person, session.id, now)
+            raise GrantRefused("invalid_grant", _REUSED)
+        if found.issuer_session is None or self._is_revoked(session):
+            raise GrantRefused("invalid_grant", _ENDED)
+        later = self.tokens.later_refresh_tokens(refresh_token)
+        following = next((token for token in later if digest_of(token) == session.refresh), None)
+        person = self._person_of(found.issuer_session)
+        return self._issue(person, found.issuer_session.claims, session, following, now)
+
+    async def exchange(
+        self, issuer_name: str, claims: Mapping[str, Any], *, program: str = "", address: str = ""
+    ) -> IssuedTokens:
+        """Return a token for the verified ``claims`` of an issuer's token, without a refresh token (RFC 8693).
+
+        Raises ``NotAdmitted`` and ``PersonBlocked``."""
+        now = self._now()
+        person = await self._admit(issuer_name, claims, now)
+        needed = self._rules.needed_claims(issuer_name, claims)
+        until = now + self._token_seconds
+        session = PersonSession(
+            new_id(), "", person.name, "exchange", readable_text(program), readable_text(address), now, until, until,
+            now,
+        )  # fmt: skip
+        if not await self._store.add_exchange(_person_record(person, needed, now), session):
+            raise PersonBlocked
+        return self._issue(person, needed, session, None, now)
+
+    def _issue(
+        self, person: Person, claims: Mapping[str, Any], session: PersonSession, refresh: str | None, now: float
+    ) -> IssuedTokens:
+        until = min(now + self._token_seconds, session.until)
+        token = self.tokens.make(person, claims, session.id, now, until)
+        return IssuedTokens(token, math.floor(until) - math.floor(now), refresh, person, session.id)
+
+    # Rules
+
+    async def _admit(self, issuer_name: str, claims: Mapping[str, Any], now: float) -> Person:
+        """Return the person that the rules admit. If there is none, its sessions and own keys end."""
+        person = self._rules.find(issuer_name, claims)
+        if isinstance(person, NotAdmitted):
+            name = self._rules.name_in(issuer_name, claims)
+            if name is not None and await self._store.person(name) is not None:
+                await self._store.end_access(name, now)
+            raise person
+        return person
+
+    def _person_of(self, issuer_session: IssuerSession) -> Person:
+        person = self._rules.find(issuer_session.issuer, issuer_session.claims)
+        if isinstance(person, NotAdmitted):
+            raise GrantRefused("invalid_grant", person.info.message, has_lost_access=True)
+        return person
+
+
+def _person_record(person: Person, claims: Mapping[str, Any], now: float) -> SeenPerson:
+    label = readable_text(person.label or "")
+    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now)
