@@ -67,7 +67,7 @@ def make_stream_lane(
 
     def make() -> tuple[Lane, Writer | None]:
         if checks is not None and checks.translates:
-            return _released_lane(target_request, stamp, turn, max_characters)
+            return released_lane(target_request, stamp, turn, max_characters)
         if target.lane == "byte":
             passing = Passthrough(
                 context.codec, disclosure.error, disclosure.error_body, limits.event,
@@ -96,7 +96,7 @@ def make_whole_answer_lane(
 
     def make() -> tuple[Lane, Writer | None]:
         if target_request.checks is not None:
-            return _released_lane(target_request, stamp, turn, limit)
+            return released_lane(target_request, stamp, turn, limit)
         writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
         lane = WholeAnswerTranslation(
             codec, writer, framing, target_request.disclosure.error, limit, target_request.prepared.names
@@ -106,7 +106,7 @@ def make_whole_answer_lane(
     return _stamped_lane(stamp, make)
 
 
-def _released_lane(
+def released_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
 ) -> tuple[Lane, Writer | None]:
     """Return the lane that writes the events which steps have released, and its writer."""

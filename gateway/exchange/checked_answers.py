@@ -1,18 +1,29 @@
 """Responses that steps check before the client gets them. Imported only where steps are configured."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import attrs
 import trio
 
-from gateway.exchange.answering import has_several_choices, is_stream, read_choices
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
+from gateway.exchange.answering import (
+    has_several_choices,
+    is_stream,
+    read_choices,
+    released_lane,
+    write_client_answer,
+)
 from gateway.exchange.attempt_answer import count_answer
+from gateway.exchange.checking import with_members
+from gateway.exchange.origin import AnswerOrigin
+from gateway.exchange.planned import StoppedAnswer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
+from gateway.steps.released import frame_of
 from gateway.steps.response_steps import CheckedStream, StreamSource
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import Lane
@@ -70,7 +81,7 @@ async def checked_error(source: AnswerSource, error: GatewayError) -> GatewayErr
     return error if checked is info else GatewayError.of(checked)
 
 
-def _fold(events: list[Event]) -> Fold:
+def _fold(events: Sequence[Event]) -> Fold:
     folded = Fold()
     for event in events:
         folded.add(event)
@@ -173,6 +184,36 @@ class CheckedStreamedAnswer(StreamedAnswer):
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         _keep_events(answer.source)
         return super().first_events(answer)
+
+    async def answer_refusal(self, error: GatewayError) -> bool:
+        if not isinstance(error, StoppedAnswer):
+            return False
+        request, turn = self.origin.target_request, _promised_turn(self.origin)
+        lane, writer = await offload(request.request.incoming.size, released_lane, request, None, turn, None)
+        turn.record_target(request.target, writer)
+        self.first_lane.release()
+        self.use_lane(lane, with_members(lane.feed(frame_of(error.events)), error.members))
+        return True
+
+
+def _promised_turn(origin: AnswerOrigin) -> TurnRecorder:
+    """Return the recorder of a turn whose client has its id already. No other turn is stored with a refused text."""
+    turn = origin.request.turn
+    return UNRECORDED if turn.background is None else turn
+
+
+async def stored_stop(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
+    """Return a complete answer that a step of an entry stops, stored if its client will request it by its id.
+
+    Raises ``GatewayError``."""
+    request, turn = origin.target_request, _promised_turn(origin)
+    if turn is UNRECORDED:
+        return stopped
+    answer = _fold(stopped.events).answer()
+    turn.record_target(request.target)
+    body = await offload(request.request.incoming.size, write_client_answer, request, None, turn, [answer])
+    body = with_members(await turn.persist_whole(body, answer), stopped.members)
+    return StoppedAnswer(stopped.info, body, stopped.headers, stopped.events, stopped.members)
 
 
 def _keep_events(source: AnswerSource) -> None:

@@ -21,6 +21,7 @@ from gateway.http.response import JSON_HEADERS, stream_headers
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.routing_options import NO_OPTIONS, Word, unknown_step_error
+from gateway.routing.target import Target
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
 from gateway.steps.request_texts import RequestTexts
@@ -88,9 +89,9 @@ def with_body(incoming: Incoming, body: bytes) -> Incoming:
 class SessionChecks:
     """The steps of one exchange, for its attempts and its response."""
 
-    def __init__(self, session: StepSession, *, keeps_events: bool = False) -> None:
+    def __init__(self, session: StepSession, context: ExchangeContext) -> None:
         self.session = session
-        self._keeps_events = keeps_events
+        self._context = context
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
         self._start_later: Callable[[], object] | None = None
 
@@ -111,7 +112,9 @@ class SessionChecks:
         steps = [step for step in self.session.steps if step.at("response") and step.applies_to_entry(entry)]
         if not steps and not self.restores and not self.session.awaits_verdict:
             return None
-        return ResponseSteps(self.session, steps, restores=self.restores, keeps_events=self._keeps_events)
+        return ResponseSteps(
+            self.session, steps, restores=self.restores, keeps_events=self._context.content is not None
+        )
 
     @property
     def may_restore(self) -> bool:
@@ -132,20 +135,24 @@ class SessionChecks:
             for step in self.session.steps
         )
 
-    async def for_entry(self, request: PlannedRequest, entry: str) -> PlannedRequest:
-        """Return ``request`` after the steps that only apply to ``entry``. Raises ``GatewayError``."""
+    async def for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
+        """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
         steps = [
             step
             for step in self.session.steps
-            if step.is_for_some_entries and step.at("request") and step.applies_to_entry(entry)
+            if step.is_for_some_entries and step.at("request") and step.applies_to_entry(target.entry.name)
         ]
         if not steps or request.prepare_from is None:
             return request
-        names = tuple(step.name for step in steps)
+        names, incoming = tuple(step.name for step in steps), request.incoming
         if names not in self._by_entries:
-            texts = await self.session.check_texts(
-                steps, await ConversationTexts.of(request.incoming, self.session.parts)
-            )
+            texts = await ConversationTexts.of(incoming, self.session.parts)
+            try:
+                texts = await self.session.check_texts(steps, texts)
+            except RefusedByStep as refused:
+                if refused.stop_text is None:
+                    raise
+                raise await _stopped_answer(self._context, incoming, target, refused, refused.stop_text) from None
             self._by_entries[names] = request.with_incoming(texts.incoming)
         return self._by_entries[names]
 
@@ -158,7 +165,7 @@ async def begin_checks(planning: Planning) -> None:
     session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
     if session is None:
         return
-    checks = SessionChecks(session, keeps_events=planning.context.content is not None)
+    checks = SessionChecks(session, planning.context)
     planning.context = attrs.evolve(planning.context, checks=checks)
     enforcing = [step for step in session.steps if not step.only_reports]
     if enforcing:
@@ -182,7 +189,8 @@ async def recall_and_check(planning: Planning) -> None:
     except RefusedByStep as refused:
         if refused.stop_text is None:
             raise
-        raise await _stopped_answer(planning, refused, refused.stop_text) from None
+        target = planning.plan.first
+        raise await _stopped_answer(planning.context, incoming, target, refused, refused.stop_text) from None
     checks.start_during(texts, later=planning.turn.background is not None)
     if texts.incoming is not incoming:
         await _recall_masked(planning, session, original, texts.incoming)
@@ -249,9 +257,10 @@ def begin_session(
     return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)
 
 
-async def _stopped_answer(planning: Planning, refused: RefusedByStep, text: str) -> StoppedAnswer:
+async def _stopped_answer(
+    context: ExchangeContext, incoming: Incoming, target: Target, refused: RefusedByStep, text: str
+) -> StoppedAnswer:
     """Return the answer to a refused request that consists of ``text``, in the client's API and form."""
-    context, incoming, target = planning.context, planning.incoming, planning.plan.first
     codec, wire = context.codec, context.codec.wire
     request = await offload(incoming.size, lambda: incoming.request)
     reply = Reply(attrs.evolve(request, model=target.requested_name), target.recipient.issuer, int(time.time()))
@@ -259,18 +268,18 @@ async def _stopped_answer(planning: Planning, refused: RefusedByStep, text: str)
     events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), Usage(), STOPPED]
     feedback = wire.refused_prompt(text)
     if not incoming.stream:
-        body = codec.write_answer(fold(events), reply)
-        return StoppedAnswer(refused.info, _with_members(body, feedback), JSON_HEADERS)
+        body = with_members(codec.write_answer(fold(events), reply), feedback)
+        return StoppedAnswer(refused.info, body, JSON_HEADERS, events, feedback)
     framing = wire.framing_for(context.client_request.query)
     limits = context.service.limits
     lane: Any = Translation(ReleasedSource(), codec.writer(reply), wire.framing, lambda error: error, limits.event)
     if wire.unless_asked is not None:
         lane = reframe_for_client(lane, wire.framing, framing)
-    body = lane.feed(frame_of(events)) + lane.end() + lane.trailing_bytes()
-    return StoppedAnswer(refused.info, _with_members(body, feedback), stream_headers(framing))
+    body = with_members(lane.feed(frame_of(events)) + lane.end() + lane.trailing_bytes(), feedback)
+    return StoppedAnswer(refused.info, body, stream_headers(framing), events, feedback)
 
 
-def _with_members(body: bytes, members: Mapping[str, Any]) -> bytes:
+def with_members(body: bytes, members: Mapping[str, Any]) -> bytes:
     """Return ``body`` with ``members`` at the beginning of its first JSON object."""
     return body.replace(b"{", msgspec.json.encode(members)[:-1] + b",", 1) if members else body
 

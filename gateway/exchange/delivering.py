@@ -93,6 +93,10 @@ class DeliveredAnswer(Generic[B]):
         """Return the lane that writes an error without any response; ``None`` keeps the delivery's current lane."""
         return None
 
+    async def answer_refusal(self, error: GatewayError) -> bool:
+        """Return false for a failure. Send the answer of an ``error`` that has one, and return true."""
+        return False
+
     # Tasks
 
     async def begin(self) -> StreamBody | BufferedBody | bytes:
@@ -129,6 +133,8 @@ class DeliveredAnswer(Generic[B]):
             try:
                 await self._pump_rest(await origin.run(self.make_answer))
             except GatewayError as error:
+                if await self.answer_refusal(error):
+                    return
                 if (lane := await self.refusal_lane()) is not None:
                     self.delivery.use_lane(lane)
                 await self._send_failure(error.info)
@@ -159,10 +165,14 @@ class DeliveredAnswer(Generic[B]):
         self.origin.release()
         if not self._turn.records:  # recording keeps it
             self.scope.release_text()
+        self.use_lane(lane, first, wakes=not answer.is_held)
+        self.delivery.on_failure = self.origin.fail
+
+    def use_lane(self, lane: Lane, first: bytes, *, wakes: bool = True) -> None:
+        """Continue with ``lane``, whose ``first`` bytes go to the client. ``wakes``: the body waits for them."""
         self.delivery.use_lane(lane)
         self.delivery.queue_first_events(first)
-        self.delivery.on_failure = self.origin.fail
-        if not answer.is_held and not self.chunks.offer(b""):
+        if wakes and not self.chunks.offer(b""):
             with contextlib.suppress(trio.BrokenResourceError):  # without a reader; the pump notices it, too
                 self.chunks.send_nowait(b"")
 

@@ -233,7 +233,10 @@ class Exchange:
         """Return the complete response after its turn was stored."""
         turn = origin.request.turn
         with origin:
-            answer = await origin.run(partial(_make_whole_answer, turn, origin, scope))
+            try:
+                answer = await origin.run(partial(_make_whole_answer, turn, origin, scope))
+            except StoppedAnswer as stopped:
+                raise await _stored_stop(origin, stopped) from None
             answer.report(self.record)
             if answer.error is not None:
                 origin.fail(answer.error)
@@ -250,6 +253,8 @@ class Exchange:
                 self._context.checks.move_to(scope)
             try:
                 return await self._respond_to(origin, scope, Audience.STORE)
+            except StoppedAnswer as stopped:
+                return self.respond(stopped.body, 200, stopped.headers)
             except GatewayError as error:
                 return self.refuse(error.info)
 
@@ -278,6 +283,12 @@ def _checked_stream_class() -> type[StreamedAnswer]:
     from gateway.exchange.checked_answers import CheckedStreamedAnswer
 
     return CheckedStreamedAnswer
+
+
+async def _stored_stop(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
+    from gateway.exchange.checked_answers import stored_stop
+
+    return await stored_stop(origin, stopped)
 
 
 def _make_whole_answer(

@@ -1,9 +1,9 @@
 """A client's request with its plan."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -22,7 +22,7 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Event
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits, Write
@@ -61,8 +61,8 @@ class ExchangeChecks(Protocol):
         """Return the steps for a response of the entry ``entry``, ``None`` if there are none."""
         ...
 
-    async def for_entry(self, request: "PlannedRequest", entry: str) -> "PlannedRequest":
-        """Return ``request`` after the steps that only apply to the entry ``entry``. Raises ``GatewayError``."""
+    async def for_target(self, request: "PlannedRequest", target: Target) -> "PlannedRequest":
+        """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
         ...
 
     def move_to(self, scope: RequestScope) -> None:
@@ -71,14 +71,18 @@ class ExchangeChecks(Protocol):
 
 
 class StoppedAnswer(GatewayError):
-    """The refusal of a request as an answer that a step stops: its ``body`` and ``headers``. Where no model answers, it
-    is an error."""
+    """The refusal of a request as an answer that a step stops: its ``body`` and ``headers``, which consist of
+    ``events`` and ``members`` at their beginning. Where no model answers, it is an error."""
 
-    def __init__(self, info: ErrorInfo, body: bytes, headers: Headers) -> None:
+    def __init__(
+        self, info: ErrorInfo, body: bytes, headers: Headers, events: Sequence[Event], members: Mapping[str, Any]
+    ) -> None:
         super().__init__(info.kind, info.message)
         self.info = info
         self.body = body
         self.headers = headers
+        self.events = events
+        self.members = members
 
 
 SMALL_TEXT: Final = 4096

@@ -63,7 +63,7 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     if session is None:
         return incoming
     reservation = await reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
-    inbound.exchange.use_checks(SessionChecks(session), reservation)
+    inbound.exchange.use_checks(SessionChecks(session, inbound.context), reservation)
     texts = await EndpointTexts.of(inbound.exchange.record.endpoint or "", incoming)
     return (await check_texts(session, texts, plan)).incoming
 

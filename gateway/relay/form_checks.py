@@ -139,7 +139,7 @@ async def check_form(
     if session is None or plan is None:
         return spool, spool.size
     request = inbound.plan_upload(incoming, plan.first, UploadedBody(spool, spool.size), "")
-    inbound.exchange.use_checks(SessionChecks(session), await reserve_first(inbound, request))
+    inbound.exchange.use_checks(SessionChecks(session, inbound.context), await reserve_first(inbound, request))
     before = FormRequest(endpoint, tuple(reader.fields), tuple(reader.unreadable))
     checked = await check_texts(session, before, plan)
     if checked is before:

@@ -176,7 +176,7 @@ class BatchChecks:
         """Let the steps check the response as a whole."""
         if (session := self._session("", None)) is not None:
             session.start_during(LineTexts(b"{}", line_texts))
-            self._exchange.use_checks(SessionChecks(session), None)
+            self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
 
     def _refuse_unreadable(self, what: str) -> None:
         session = self._session("", None)

@@ -36,6 +36,12 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
     "cloud": {"action": "mask", "for": {"entries": ["cloud"]}},
     "cloud-refuse": {"action": "refuse", "at": ["request"], "for": {"entries": ["cloud"]}},
+    "cloud-stop": {
+        "action": "refuse",
+        "at": ["request"],
+        "refusal": {"as": "stop", "message": "Not there."},
+        "for": {"entries": ["cloud"]},
+    },
     "calls": {"use": "./steps.py:calls", "hold": 9, "at": ["response"]},
     "counted": {"action": "refuse"},
     "poor": {"action": "refuse"},
@@ -87,6 +93,7 @@ def gateway(upstream, failing, folder):
     more = {
         "client_keys": keys,
         "steps": steps,
+        "circuit": {"failures": 10**6, "error_rate": "100%"},
         "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
         "model_aliases": {
             "both": {"targets": ["local", "cloud"], "retries": {"wait": "1ms"}},
@@ -164,6 +171,27 @@ def test_no_attempt_follows_a_refusal_before_an_attempt(gateway, upstream, faili
     assert headers["x-trigate-refused-by"] == "cloud-refuse"
     assert b"content_filter" in body
     assert len(failing.seen) <= (model == "both") * 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", ALL)
+@pytest.mark.parametrize("model", ["both", "cloud-first"])
+def test_a_stop_before_an_attempt_is_the_answer(gateway, upstream, failing, stream, api, model):
+    """The step of the cloud stops the answer before the first attempt, or before the fallback."""
+    failing.script()
+    upstream.script(Script(text="fine"))
+    more = {"store": False} if api == "responses" else {}
+    status, headers, body = ask(gateway, "cloud-stop", "about falcon-12", model=model, stream=stream, api=api, **more)
+    assert (status, upstream.seen) == (200, []), body
+    assert headers["x-trigate-refused-by"] == "cloud-stop"
+    assert b"Not there." in body
+    assert b"falcon" not in body
+    if stream:
+        assert WORDS[api] in json.dumps(events_of(api, body))
+    else:
+        assert ENDS[api](json.loads(body)) == WORDS[api]
+    if api == "gemini":
+        assert b'"blockReason"' in body
 
 
 @pytest.mark.parametrize("stream", [False, True])
