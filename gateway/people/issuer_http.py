@@ -123,6 +123,8 @@ class IssuerClient:
         self._upstream = connections.upstream(issuer.fetch.ca)
         self._clock = clock
         self._is_local = runs_on_this_machine(issuer.issuer)
+        endpoint = issuer.introspection
+        self._configured = (issuer.jwks, None if endpoint is None else endpoint.url)
         self._metadata: IssuerMetadata | None = None
         self._due = float("-inf")
         self._error = ""
@@ -240,7 +242,7 @@ class IssuerClient:
         self, method: str, url: str, headers: tuple[tuple[str, str], ...], form: Mapping[str, str] | None = None
     ) -> "_Reply":
         try:
-            check_url(url, self._is_local)
+            check_url(url, self._is_local or url in self._configured)
         except BadDocument as error:
             raise IssuerUnavailable(f"the gateway does not request its URL: {error}") from None
         own = (("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", "trigate"), *headers)

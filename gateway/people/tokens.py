@@ -70,9 +70,7 @@ class TokenChecker:
 
     def __init__(self, issuers: Iterable[TrustedIssuer], keys: Callable[[str], KeySet | None]) -> None:
         self._issuers = {one.name: one for one in issuers}
-        self._by_url: dict[str, tuple[TrustedIssuer, ...]] = {}
-        for one in self._issuers.values():
-            self._by_url[one.issuer] = (*self._by_url.get(one.issuer, ()), one)
+        self._by_url = {one.issuer: one for one in self._issuers.values()}
         self._keys = keys
 
     def check(self, token: str, now: float) -> Claims:
@@ -105,15 +103,12 @@ class TokenChecker:
         return None if found is None else found.version
 
     def _issuer_of(self, read: SignedToken) -> TrustedIssuer:
-        """Return the issuer that the token names. Raises ``TokenRefused``.
-
-        If two have the same URL, the first one with the token's audience."""
+        """Return the issuer that the token names. Raises ``TokenRefused``."""
         url = read.claims.get("iss")
-        found = self._by_url.get(url, ()) if isinstance(url, str) else ()
-        if not found:
+        found = self._by_url.get(url) if isinstance(url, str) else None
+        if found is None:
             raise TokenRefused("issuer", "the token's issuer (`iss`) is not one of the gateway's `issuers`")
-        meant = audience_in(read.claims)
-        return next((one for one in found if not meant.isdisjoint(one.audience)), found[0])
+        return found
 
     def _check_audience(self, read: SignedToken, audience: frozenset[str], issuer: TrustedIssuer) -> None:
         if audience_in(read.claims).isdisjoint(audience):

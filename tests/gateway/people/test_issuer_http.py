@@ -210,6 +210,15 @@ async def test_a_document_cannot_send_the_gateway_elsewhere(provider: OidcProvid
             await client.fetch_keys()
 
 
+async def test_the_file_may_name_a_server_on_this_machine_for_a_remote_issuer(provider: OidcProvider):
+    """Such as ``kubectl proxy``. The issuer itself may not."""
+    remote = attrs.evolve(
+        issuer_settings(provider), issuer="https://kubernetes.default.svc", jwks=f"{provider.issuer}/jwks"
+    )
+    async with client_of(remote) as client:
+        assert (await client.fetch_keys()).keys.keys
+
+
 # The connection
 
 

@@ -230,15 +230,6 @@ def test_an_issuer_whose_keys_were_never_fetched_cannot_be_judged():
     assert reason_of(mint(claims(aud="other"), FIRST), checker) == "audience"
 
 
-def test_two_issuers_with_one_url_are_told_apart_by_audience():
-    people = TrustedIssuer("people", ISSUER, ("trigate",), (AdmitRule({}),))
-    jobs = TrustedIssuer("jobs", ISSUER, ("trigate-ci",), (AdmitRule({}),))
-    checker = TokenChecker((people, jobs), {"people": KEYS["okta"], "jobs": KEYS["okta"]}.get)
-    assert accept(mint(claims(), FIRST), checker).issuer == "people"
-    assert accept(mint(claims(aud="trigate-ci"), FIRST), checker).issuer == "jobs"
-    assert reason_of(mint(claims(aud="x"), FIRST), checker) == "audience"
-
-
 # ID tokens
 
 
