@@ -1,0 +1,316 @@
+"""Tokens of issuers against a whole gateway: forged ones, those of clusters and CI services, rotation and outages."""
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.people.signing_keys import VerificationKey
+from tests.support.certificates import LOOPBACK, Authority
+from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
+from tests.support.harness import Gateway, config, eventually, free_port, running
+from tests.support.metrics_page import numbers
+from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
+from tests.support.people import PeopleSetup, bearer, body_of, issuer, people_gateway
+from tests.support.signed_tokens import signing_key
+from tests.support.token_forms import FORMS, TokenForm
+
+CHAT = "/v1/chat/completions"
+KEY = "key-of-the-file-0123456789"
+_ADDRESSES = itertools.cycle(f"127.9.{a}.{b}" for a in range(250) for b in range(1, 250))
+
+
+def ask_from_elsewhere(port: int, token: str) -> tuple[int, bytes]:
+    """Send a request with ``token`` from an address of its own, because few wrong keys of one address are judged."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(next(_ADDRESSES), 0))
+    try:
+        headers = {"authorization": f"Bearer {token}".encode("latin-1"), "content-type": "application/json"}
+        connection.request("POST", CHAT, json.dumps(body_of("chat")), headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def fits_a_header(token: str) -> bool:
+    return len(token) < 50_000 and all(32 <= ord(char) < 256 for char in token) and token == token.strip()
+
+
+@pytest.fixture
+def setup() -> Iterator[PeopleSetup]:
+    with people_gateway(client_keys=[{"name": "ann", "key": KEY}]) as found:
+        yield found
+
+
+# Forged tokens
+
+
+def test_no_forged_token_is_accepted_or_causes_an_error(setup: PeopleSetup):
+    setup.identity.keys = list(PUBLISHED)
+    assert setup.ask("chat", setup.token()).status == 200
+    sent = [(one, token) for one in FORGED if fits_a_header(token := one.make(setup.identity.issuer))]
+    assert len(sent) > 230
+    wrong = {}
+    for forged, token in sent:
+        status, body = ask_from_elsewhere(setup.gateway.port, token)
+        if status != 401 or token.encode("latin-1") in body:
+            wrong[forged.name] = status, body[:200]
+    assert wrong == {}
+    log = "\n".join(setup.gateway.log)
+    assert not any(token in log for _, token in sent if len(token) > 40)
+    assert "Traceback" not in log
+    assert {one.path for one in setup.identity.seen} == {"/.well-known/openid-configuration", "/jwks"}
+    assert setup.identity.count("/jwks") <= 3
+
+
+def test_each_signature_is_checked_once(setup: PeopleSetup, monkeypatch: pytest.MonkeyPatch):
+    checks, real = [], VerificationKey.verifies
+
+    def count_check(key: VerificationKey, *arguments: Any) -> bool:
+        checks.append(key)
+        return real(key, *arguments)
+
+    monkeypatch.setattr(VerificationKey, "verifies", count_check)
+    token = setup.token()
+    assert {setup.ask("chat", token).status for _ in range(50)} == {200}
+    assert len(checks) == 1
+
+
+# Issuers as they are
+
+
+@pytest.fixture(scope="module")
+def of_all_forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeopleSetup]:
+    file = tmp_path_factory.mktemp("keys") / "keys.json"
+    file.write_text(json.dumps({"keys": [FIRST.jwk()]}))
+    with people_gateway([form.settings(str(file)) for form in FORMS]) as found:
+        yield found
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_token_of_each_known_issuer_is_a_client(of_all_forms: PeopleSetup, form: TokenForm):
+    reply = of_all_forms.ask("messages", None, headers={"x-api-key": form.token()})
+    assert reply.status == 200, reply.body
+    assert of_all_forms.client_of(reply) == form.client
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_token_that_no_rule_admits_is_refused_by_name(of_all_forms: PeopleSetup, form: TokenForm):
+    """Such as that of a pull request from a fork, or of another namespace."""
+    reply = of_all_forms.ask("chat", form.token(**form.other))
+    assert reply.status == 403, reply.body
+    message = reply.json["error"]["message"]
+    assert form.name in message
+    for claim, value in form.other.items():
+        assert not isinstance(value, str) or value not in message, claim
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_token_of_each_known_issuer_has_its_audience_and_issuer(of_all_forms: PeopleSetup, form: TokenForm):
+    changes: list[Mapping[str, Any]] = [
+        {"aud": "sts.amazonaws.com"}, {"iss": form.issuer + "/"}, {"iss": form.issuer.rstrip("/") + "x"}, {"exp": 1},
+    ]  # fmt: skip
+    statuses = {ask_from_elsewhere(of_all_forms.gateway.port, form.token(**one))[0] for one in changes}
+    assert statuses == {401}
+
+
+def test_a_cluster_protects_its_keys_by_a_certificate_and_a_token(tmp_path: Path):
+    """Kubernetes without anonymous discovery; the address of the key set is another one than the issuer's."""
+    authority, pods_token = Authority(tmp_path), tmp_path / "token"
+    pods_token.write_text("first")
+    with open_provider(tls=authority.pair("kubernetes", *LOOPBACK), key_set_token="first") as cluster:
+        cluster.configuration["jwks_uri"] = cluster.issuer.replace("127.0.0.1", "localhost") + "/jwks"
+        fetch = {"ca": str(authority.root), "token": {"file": str(pods_token)}}
+        rule = {"when": {"/kubernetes.io/namespace": "research"}}
+        settings = issuer(cluster, "cluster", fetch=fetch, admit=[rule])
+        with people_gateway([settings]) as setup:
+            pod = {"sub": "system:serviceaccount:research:batch", "kubernetes.io": {"namespace": "research"}}
+            assert setup.ask("chat", cluster.token(**pod)).status == 200
+            pods_token.write_text("second")
+            cluster.key_set_token = "second"
+            cluster.rotate()
+            assert setup.ask("chat", cluster.token(**pod)).status == 200
+
+
+# Rotation and outages
+
+
+def test_a_rotated_key_works_on_first_use(setup: PeopleSetup):
+    assert setup.ask("chat", setup.token()).status == 200
+    setup.identity.rotate()
+    assert setup.ask("chat", setup.token(sub="00u2")).status == 200
+    assert setup.identity.count("/jwks") == 2
+
+
+def test_invented_keys_reach_the_issuer_once_in_half_a_minute(setup: PeopleSetup):
+    attacker = signing_key("attacker")
+    assert setup.ask("chat", setup.token()).status == 200
+    tokens = [setup.identity.token(attacker, {"kid": f"k{n}"}, n=n) for n in range(300)]
+    statuses: list[int] = []
+
+    def flood(part: list[str]) -> None:
+        statuses.extend(ask_from_elsewhere(setup.gateway.port, token)[0] for token in part)
+
+    threads = [threading.Thread(target=flood, args=(tokens[n::6],)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert setup.ask("chat", setup.token()).status == 200, "others notice nothing"
+    assert set(statuses) == {401}
+    assert len(statuses) == 300
+    assert setup.identity.count("/jwks") == 2
+
+
+def test_an_outage_of_the_issuer_is_shown_and_stops_no_one(setup: PeopleSetup):
+    token = setup.token()
+    assert setup.ask("chat", token).status == 200
+    setup.identity.go_down()
+    assert setup.ask("chat", setup.token(sub="00u2")).status == 200
+    refused = setup.ask("chat", setup.identity.token(signing_key("new"), {"kid": "new"}))
+    assert refused.status == 401
+    (state,) = setup.gateway.request("GET", "/readyz?verbose", headers=bearer(KEY)).json["issuers"]
+    assert (state["issuer"], state["keys"]) == ("okta", 1)
+    assert "the issuer's connection broke" in state["error"]
+    assert setup.ask("chat", token).status == 200
+    assert len([line for line in setup.gateway.log if "cannot fetch the issuer's keys" in line]) == 1
+
+
+def test_an_issuer_that_is_down_at_the_start_delays_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.people.key_sets.FIRST_RETRY", 0.2)
+    with open_provider() as identity:
+        identity.go_down()
+        settings = [issuer(identity)]
+        with people_gateway(settings, client_keys=[{"name": "ann", "key": KEY}]) as setup:
+            assert setup.gateway.request("GET", "/readyz").status == 200
+            assert setup.ask("chat", KEY).status == 200
+            token = identity.token(sub="00u1", groups=["ml"])
+            refused = setup.ask("chat", token)
+            assert refused.status == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert b"the issuer okta" in refused.body
+            identity.faults.clear()
+            eventually(lambda: setup.ask("chat", token).status == 200, what="the keys of the issuer")
+
+
+def test_a_slow_issuer_delays_only_requests_that_need_it(setup: PeopleSetup):
+    assert setup.ask("chat", setup.token()).status == 200
+    setup.identity.rotate()
+    setup.identity.faults["/jwks"] = Fault(hold=(held := threading.Event()))
+    began, waiting = time.monotonic(), []
+    slow = threading.Thread(target=lambda: waiting.append(setup.ask("chat", setup.token(sub="00u2")).status))
+    slow.start()
+    assert setup.ask("chat", KEY).status == 200
+    assert setup.ask("chat", setup.token(key=setup.identity.keys[0])).status == 200
+    assert slow.is_alive()
+    slow.join()
+    assert waiting == [401]
+    assert 1.5 < time.monotonic() - began < 8
+    held.set()
+
+
+def test_an_unavailable_issuer_is_in_the_metrics(setup: PeopleSetup):
+    def stale() -> float:
+        return numbers(setup.gateway, **bearer(KEY))("trigate_issuer_stale_seconds", issuer="okta")
+
+    assert setup.ask("chat", setup.token()).status == 200
+    assert stale() == 0
+    setup.identity.go_down()
+    setup.ask("chat", setup.identity.token(signing_key("new"), {"kid": "new"}))
+    eventually(lambda: stale() > 0, what="a stale key set")
+
+
+# Introspection
+
+
+def opaque(identity: OidcProvider) -> dict[str, Any]:
+    endpoint = {"url": f"{identity.issuer}/introspect", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    return issuer(identity, introspection=endpoint)
+
+
+def test_an_opaque_token_is_judged_by_its_issuer():
+    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
+        identity.active["opaque-of-ada"] = {"active": True, "aud": "trigate", "sub": "00u1", "groups": ["ml"]}
+        identity.active["opaque-of-bob"] = {"active": True, "aud": "trigate", "sub": "00u2", "groups": ["sales"]}
+        identity.active["opaque-elsewhere"] = {"active": True, "aud": "other", "sub": "00u3", "groups": ["ml"]}
+        for _ in range(5):
+            reply = setup.ask("chat", "opaque-of-ada")
+            assert (reply.status, setup.client_of(reply)) == (200, "okta:00u1")
+        assert identity.count("/introspect") == 1
+        assert setup.ask("chat", "opaque-of-bob").status == 403
+        assert setup.ask("chat", "opaque-elsewhere").status == 401
+        assert setup.ask("chat", "invented").status == 401
+        before = identity.count("/introspect")
+        assert setup.ask("chat", "sk-trigate-0123456789abcdef").status == 401
+        assert setup.ask("chat", identity.token(exp=1000)).status == 401
+        assert identity.count("/introspect") == before, "own keys and tokens with signatures stay here"
+        identity.faults["/introspect"] = Fault(status=500)
+        refused = setup.ask("chat", "another-token")
+        assert (refused.status, "retry-after" in refused.headers) == (503, True)
+        assert setup.ask("chat", "opaque-of-ada").status == 200
+
+
+# Workers and reloads
+
+
+def worker_settings(identity: OidcProvider, **more: Any) -> dict[str, Any]:
+    models = [{"model": "openai/gpt-4o", "access_key": "k"}]
+    return config(models, issuers=[issuer(identity, admit=[{"when": {}}])], **more)
+
+
+@pytest.mark.process
+def test_workers_follow_the_keys_each_on_its_own():
+    with open_provider() as identity, running(worker_settings(identity), 0, "--workers", "2") as gateway:
+        for _ in range(2):
+            tokens = [identity.token(sub=f"p{n}") for n in range(12)]
+            statuses = [gateway.request("GET", "/v1/models", headers=bearer(token)).status for token in tokens]
+            assert statuses == [200] * 12
+            identity.rotate(keep=False)
+        assert identity.count("/jwks") <= 4
+
+
+def models_status(gateway: Gateway, token: str) -> int:
+    return gateway.request("GET", "/v1/models", headers=bearer(token)).status
+
+
+@pytest.mark.process
+def test_issuers_come_and_go_by_a_reload(tmp_path: Path):
+    file, port = tmp_path / "trigate.yaml", free_port()
+    with open_provider() as identity, open_provider() as other:
+        first, second = (issuer(one, name, admit=[{"when": {}}]) for one, name in ((identity, "a"), (other, "b")))
+
+        def write(*issuers: Mapping[str, Any]) -> None:
+            models = [{"model": "openai/gpt-4o", "access_key": "k"}]
+            found = config(models, port, client_keys=[{"name": "ann", "key": KEY}])
+            file.write_text(json.dumps({**found, "issuers": list(issuers)} if issuers else found))
+
+        write()
+        with running(file, port) as gateway:
+
+            def reload(*issuers: Mapping[str, Any]) -> None:
+                write(*issuers)
+                assert gateway.pid is not None
+                os.kill(gateway.pid, signal.SIGHUP)
+
+            def reach(token: str, status: int) -> None:
+                eventually(lambda: models_status(gateway, token) == status, what=f"status {status}")
+
+            reach(identity.token(sub="1"), 401)
+            reload(first)
+            reach(identity.token(sub="1"), 200)
+            reload(first, second)
+            reach(other.token(sub="1"), 200)
+            assert identity.count("/jwks") == 1
+            reload(second)
+            reach(identity.token(sub="1"), 401)
+            assert models_status(gateway, other.token(sub="1")) == 200
+            reload()
+            reach(other.token(sub="1"), 401)
+            assert models_status(gateway, KEY) == 200
