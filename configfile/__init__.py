@@ -2,7 +2,7 @@
 scenarios.
 
 ``keys`` declares the keys of a file as attributes of attrs classes, and ``kinds`` their values. ``document`` reads YAML
-with the position of everything. ``variables`` replaces ``$NAME`` and ``{file: PATH}``, with ``secret_files`` and
-``expanded``. ``reading`` converts the content into the classes, ``json_schema`` describes them to editors, and
-``wording`` has the words of messages.
+with the position of everything. ``variables`` replaces ``$NAME`` and ``{file: PATH}``, with ``secret_files``,
+``stored_secrets`` and ``expanded``. ``reading`` converts the content into the classes, ``json_schema`` describes them
+to editors, and ``wording`` has the words of messages.
 """

@@ -12,6 +12,7 @@ import msgspec
 
 from configfile.keys import Field, Given, Shape, is_literal, keys_of, kind_of, present
 from configfile.kinds import PLAIN, VARIABLE
+from configfile.stored_secrets import STORES
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,13 +32,23 @@ def json_schema(root: type, rules: Rules) -> dict[str, Any]:
         },
         "file": {
             "description": "What the file holds, but for the line break at its end.",
-            "type": "object",
-            "properties": {"file": {"description": "Its path.", "type": "string"}},
-            "required": ["file"],
-            "additionalProperties": False,
+            **_reference("file", "Its path."),
+        },
+        "stored_secret": {
+            "description": "A secret in a store.",
+            "anyOf": [_reference(key, f"The place in {store.name}: {store.form}") for key, store in STORES.items()],
         },
     }
     return {"$schema": DIALECT, **_Definitions(defs, rules).mapping(root), "$defs": defs}
+
+
+def _reference(key: str, description: str) -> Shape:
+    return {
+        "type": "object",
+        "properties": {key: {"description": description, "type": "string"}},
+        "required": [key],
+        "additionalProperties": False,
+    }
 
 
 @attrs.frozen

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from configfile.expanded import Expanded, Unresolved
 from configfile.keys import Kind, Shape
-from configfile.secret_files import SecretFile
+from configfile.secret_files import SecretReference
+from configfile.stored_secrets import StoredText
 from configfile.wording import Wrong, describe, describe_word, nearest, one_of, spell_number
 
 VARIABLE: Final[Shape] = {"$ref": "#/$defs/variable"}
@@ -18,6 +19,9 @@ VARIABLE: Final[Shape] = {"$ref": "#/$defs/variable"}
 
 FILE: Final[Shape] = {"$ref": "#/$defs/file"}
 """A secret in a file of its own."""
+
+SECRET: Final[Shape] = {"anyOf": [FILE, {"$ref": "#/$defs/stored_secret"}]}
+"""A secret in a file of its own or in a store."""
 
 USER_NAME: Final = "a URL with a user name"
 
@@ -75,13 +79,13 @@ def word_reader(words: Collection[str]) -> Callable[[Any], str]:
     return read
 
 
-def read_secret(value: Any) -> Any:
-    """Return the text of a secret, also from a file. Raises ``Wrong``."""
-    return value.text() if isinstance(value, SecretFile) else value
+def read_secret(value: Any, *, may_be_unread: bool = False) -> Any:
+    """Return the text of a secret, also from a file or a store. Raises ``Wrong``, as ``SecretReference.text``."""
+    return value.text(may_be_unread=may_be_unread) if isinstance(value, SecretReference) else value
 
 
-def _read_secret(value: Any) -> str:
-    value = read_secret(value)
+def _read_secret(value: Any, *, may_be_unread: bool = False) -> str:
+    value = read_secret(value, may_be_unread=may_be_unread)
     if not isinstance(value, str):
         raise Wrong("not text", "expected text (put it in quotes)")
     if isinstance(value, Unresolved):
@@ -89,7 +93,11 @@ def _read_secret(value: Any) -> str:
     text = value.strip()  # files and secret stores like to end with a line break
     if not re.fullmatch(r"[\t\x20-\x7e]*", text):
         raise Wrong("it has characters that headers cannot contain", "expected one line of printable ASCII")
-    return text
+    return StoredText.of(text, value.secret) if isinstance(value, StoredText) else text
+
+
+def _read_late_secret(value: Any) -> str:
+    return _read_secret(value, may_be_unread=True)
 
 
 # Numbers
@@ -283,13 +291,13 @@ Size: TypeAlias = Annotated[
 ]
 """Bytes, > 0."""
 
-Secret: TypeAlias = Annotated[
-    str,
-    Kind(
-        "text or file", _read_secret, {"anyOf": [text_shape(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]}, takes_text=True
-    ),
-]
+_SECRET_SHAPE: Final[Shape] = {"anyOf": [text_shape(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, SECRET]}
+
+Secret: TypeAlias = Annotated[str, Kind("text or file", _read_secret, _SECRET_SHAPE, takes_text=True)]
 """Text that no message repeats."""
+
+LateSecret: TypeAlias = Annotated[str, Kind("text or file", _read_late_secret, _SECRET_SHAPE, takes_text=True)]
+"""A ``Secret`` without which the program can start: ``UnreadText`` while its store does not give it."""
 
 Url: TypeAlias = Annotated[
     str,

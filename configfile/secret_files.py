@@ -5,6 +5,7 @@
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,11 +25,19 @@ class SecretFiles:
     """The files of secrets in one configuration; each is read once.
 
     ``texts`` are the contents by their paths, and start with ``given``. ``warnings`` are sentences on files that other
-    users can read.
+    users can read. ``stored`` are the texts of secrets in stores, and ``unreadable`` are the reasons why others could
+    not be read (``configfile.stored_secrets``).
     """
 
-    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, str] | None = None,
+        stored: Mapping[str, str] | None = None,
+        unreadable: Mapping[str, str] | None = None,
+    ) -> None:
         self.texts: dict[str, str] = dict(given or {})
+        self.stored: Mapping[str, str] = stored or {}
+        self.unreadable: Mapping[str, str] = unreadable or {}
         self.warnings: list[str] = []
 
     def read(self, path: str, written: str) -> str:
@@ -76,8 +85,19 @@ def secret_path(value: Any) -> str | None:
     return path if isinstance(path, str) else None
 
 
-class SecretFile(dict[str, Any]):
-    """``{file: PATH}`` in a configuration, with its reader; only kinds of secrets read the file.
+class SecretReference(dict[str, Any], ABC):
+    """A mapping in place of a secret, with its place; only kinds of secrets read it."""
+
+    @abstractmethod
+    def text(self, *, may_be_unread: bool = False) -> str:
+        """Return the secret, or ``Unresolved`` text if it was not read. Raises ``Wrong``.
+
+        With ``may_be_unread`` a secret that a store does not give is not wrong.
+        """
+
+
+class SecretFile(SecretReference):
+    """``{file: PATH}`` in a configuration.
 
     ``written`` is the path with its variables unexpanded.
     """
@@ -88,8 +108,7 @@ class SecretFile(dict[str, Any]):
         self._written = written
         self._files = files
 
-    def text(self) -> str:
-        """Return the text of the file. Raises ``Wrong``."""
+    def text(self, *, may_be_unread: bool = False) -> str:
         if isinstance(self._path, Unresolved):
             return Unresolved(self._path)
         return self._files.read(self._path, self._written)

@@ -1,4 +1,4 @@
-"""Environment variables and files of secrets in the values of a configuration."""
+"""Environment variables, files of secrets and secrets in stores in the values of a configuration."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -9,6 +9,7 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Expanded, Unresolved
 from configfile.secret_files import SecretFile, SecretFiles, UnreadFiles, secret_path
+from configfile.stored_secrets import StoredSecret, StoreReference, stored_secret
 from configfile.wording import Wrong
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -32,7 +33,7 @@ class Variables:
     """The variables of a configuration: ``$NAME`` and ``${NAME}``, with ``$$`` for a dollar.
 
     They are expanded after parsing, so that no value can change the file's structure. With ``files``, ``NAME_FILE`` in
-    the environment replaces ``NAME``, and ``{file: PATH}`` becomes a ``SecretFile``.
+    the environment replaces ``NAME``, and ``{file: PATH}`` and ``{STORE: PLACE}`` become ``SecretReference``s.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Variables:
         self._files = files
         self.used: list[Use] = []
         self.files: list[Use] = []
+        self.stored: list[tuple[Path, StoredSecret]] = []
         self._missing: dict[str, Path] = {}
         self._faults: list[tuple[Path, tuple[str, str]]] = []
 
@@ -65,6 +67,13 @@ class Variables:
             file = self.expand(written, (*path, "file"))
             self.files.append(Use(file, path, written))
             return SecretFile(file, written, self._files if self._is_read(path) else UnreadFiles())
+        if self._files is not None and (secret := stored_secret(value)) is not None:
+            place = self.expand(secret.place, (*path, secret.store))
+            found = StoredSecret(secret.store, place)
+            if not self._is_read(path):
+                return StoreReference(found, secret.place, UnreadFiles())
+            self.stored.append((path, found))
+            return StoreReference(found, secret.place, self._files)
         if isinstance(value, dict):
             return {
                 key: member if not path and key in self._skip else self.expand(member, (*path, key))

@@ -140,23 +140,36 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="List the changes since OLD.")
 @click.option("--endpoints", is_flag=True, help="List the endpoints of each entry besides conversations.")
 @click.option("--no-steps", is_flag=True, help="Do not import the code of steps.")
-def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, endpoints: bool, no_steps: bool) -> None:
+@click.option("--secrets", is_flag=True, help="Read each secret from its store, and print its length and age.")
+def check(
+    config: Path | None,
+    no_env: bool,
+    strict: bool,
+    old: Path | None,
+    endpoints: bool,
+    no_steps: bool,
+    secrets: bool,
+) -> None:
     """List every mistake in a config, with its line and the nearest valid name.
 
     The default for FILE is the same as for serve. --diff OLD lists the changes in words and shows no secrets.
 
-    The check imports the code of steps, which runs it, unless you give --no-steps.
+    The check imports the code of steps, which runs it, unless you give --no-steps. Without --secrets it contacts no
+    secret store.
 
-    Exit status: 0 for a valid config, 1 for mistakes. With --diff: 0 for no changes, 1 for changes, 2 for mistakes.
+    Exit status: 0 for a valid config, 1 for mistakes, or with --secrets for a secret that cannot be read. With --diff:
+    0 for no changes, 1 for changes, 2 for mistakes.
     """
     from gateway.commands.check import check as run
     from gateway.commands.check import check_difference
 
+    if secrets and (no_env or old is not None):
+        raise click.UsageError("--secrets reads the secrets of one file: leave out --no-env and --diff")
     if strict and old is not None:
         raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
     if old is not None:
         sys.exit(check_difference(old, config, no_env))
-    sys.exit(run(config, no_env, strict, endpoints=endpoints, imports_steps=not no_steps))
+    sys.exit(run(config, no_env, strict, endpoints=endpoints, imports_steps=not no_steps, reads_secrets=secrets))
 
 
 @main.command(short_help="Sum up the costs of requests.")

@@ -1,9 +1,10 @@
 """The service that all exchanges of a process share, made from a configuration."""
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -42,15 +43,20 @@ from gateway.telemetry.metrics import Metrics, NoMetrics, open_metrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
+from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
     from gateway.request_members.edits import ConfiguredMembers
+    from gateway.secret_stores.keeping import SecretKeeper
     from gateway.shared.tables import SharedTables
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
     from gateway.telemetry.content import ContentKeeper
+
+
+_ONLY_SERVE: Final = "only `trigate serve` reads secrets in stores", "use `trigate serve`, or files and variables"
 
 
 def open_service(
@@ -61,11 +67,14 @@ def open_service(
     record: Path | None = None,
     readable: bool | None = None,
     shared: "SharedTables | None" = None,
+    secrets: "SecretKeeper | None" = None,
 ) -> Service:
     """Make the objects that all exchanges of a process share.
 
     Some of them outlive ``config``; ``next_service`` replaces the others at a reload. ``shared`` has the tables in the
-    memory that workers share. Raises as ``create_app`` does."""
+    memory that workers share, ``secrets`` those in stores. Raises as ``create_app`` does."""
+    if config.stored_secrets and secrets is None:
+        raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
     steps = _load_steps(config)
     issuers = _open_issuers(config)
     people = _open_people(config, issuers)
@@ -97,7 +106,7 @@ def open_service(
         inventory.limit_owners(storage_limits(config))
     health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
     health.apply_config(config)
-    credentials, provider_lists = sources_of(config, {}), ProviderLists()
+    credentials, provider_lists = _credentials_of(config, {}, secrets), ProviderLists()
     provider_lists.follow(config, credentials)
     return Service(
         Router(config),
@@ -127,6 +136,7 @@ def open_service(
         metrics=metrics,
         tracing=tracing,
         credentials=credentials,
+        secrets=secrets,
         provider_lists=provider_lists,
         answer_cache=AnswerCache(config.cache, _open_answer_store(config)),
         cache_uses=CacheUses.of(config),
@@ -164,6 +174,18 @@ def _open_people(
     from gateway.people.gate import PeopleGate
 
     return PeopleGate(config, issuers, PeopleDirectory() if before is None else before.directory)
+
+
+def _credentials_of(
+    config: Config, before: Mapping[str, CredentialSource], secrets: "SecretKeeper | None"
+) -> Mapping[str, CredentialSource]:
+    """Return the sources of credentials by the names of entries; unchanged sign-ins keep theirs of ``before``."""
+    found = sources_of(config, before)
+    if secrets is None:
+        return found
+    from gateway.secret_stores.entry_keys import stored_keys_of
+
+    return {**found, **stored_keys_of(config, secrets)}
 
 
 def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
@@ -338,7 +360,7 @@ def next_service(config: Config, service: Service) -> Service:
     service.metrics.permit_names(config)
     service.health.apply_config(config)
     service.recorder.hide(secrets_in(config))
-    credentials = sources_of(config, service.credentials)
+    credentials = _credentials_of(config, service.credentials, service.secrets)
     service.provider_lists.follow(config, credentials)
     return attrs.evolve(
         service, router=router, limits=config.limits,

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 import msgspec
@@ -30,11 +30,16 @@ from gateway.open_service import next_service, service_of_clients
 from gateway.shared.memory import anonymous_file
 
 if TYPE_CHECKING:
+    from gateway.secret_stores.keeping import SecretKeeper
     from gateway.steps.loaded import StepSet
 
 log = logging.getLogger("trigate.reload")
 
 UNCHANGED: Final = "the configuration was not reloaded; the previous one stays in use"
+
+
+FilesOf: TypeAlias = Callable[[Mapping[str, str]], SecretFiles]
+"""Returns the secrets for loading a configuration, given the texts of files by their paths."""
 
 
 class LogAuditEvent(Protocol):
@@ -62,6 +67,10 @@ class ReloadableApp:
     def current(self) -> tuple[Config, Service]:
         """The current configuration and its service."""
         return self._config, self._service
+
+    def use_secrets(self, secrets: "SecretKeeper") -> None:
+        """Use ``secrets`` for the keys of later configurations."""
+        self._service = attrs.evolve(self._service, secrets=secrets)
 
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
@@ -153,14 +162,17 @@ def report_failed_reload(error: ConfigError | OSError, audit: LogAuditEvent) -> 
 
 @attrs.frozen(eq=False)
 class Snapshot:
-    """The contents of a configuration file and of its secret files at one time."""
+    """The contents of a configuration file and of its secret files at one time. ``stored`` are its secrets in stores
+    that the supervisor had read by then."""
 
     data: bytes = attrs.field(repr=False)
     secrets: Mapping[str, str] = attrs.field(repr=False)
+    stored: Mapping[str, str] = attrs.field(repr=False, factory=dict)
 
-    def read(self, path: Path, env: Mapping[str, str]) -> Config:
+    def read(self, path: Path, env: Mapping[str, str], files: FilesOf | None = None) -> Config:
         """Return the configuration. ``path`` is its file's name for messages. Raises ``ConfigError``."""
-        return load(path, env, self.data, SecretFiles(self.secrets))
+        found = SecretFiles(self.secrets, self.stored) if files is None else files(self.secrets)
+        return load(path, env, self.data, found)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -180,19 +192,31 @@ class ConfigCopies:
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, path: Path, env: Mapping[str, str], trust: Trust) -> Iterator["ConfigCopies"]:
+    def of(
+        cls, path: Path, env: Mapping[str, str], trust: Trust, files: SecretFiles | None = None
+    ) -> Iterator["ConfigCopies"]:
         """Copy the configuration in ``path`` for the duration of the block. Raises ``ConfigError`` and ``OSError``."""
         with anonymous_file() as file:
             copies = cls(file.fileno())
-            copies.write(load_with_snapshot(path, env, trust)[1], first=True)
+            copies.write(load_with_snapshot(path, env, trust, files)[1], first=True)
             yield copies
 
-    def read(self, path: Path, env: Mapping[str, str]) -> Config:
+    def read(self, path: Path, env: Mapping[str, str], files: FilesOf | None = None) -> Config:
         """Return the current configuration: the last valid one, with the first one's settings that need a restart.
 
         ``path`` is its file's name for messages. Raises ``ConfigError``."""
         copied = self._snapshots()
-        return without_restart_settings(copied.first.read(path, env), copied.latest.read(path, env))
+        return without_restart_settings(copied.first.read(path, env), copied.latest.read(path, env, files))
+
+    @property
+    def data(self) -> bytes:
+        """The content of the last valid file."""
+        return self._snapshots().latest.data
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """The secrets in stores, as the supervisor read them when it started."""
+        return self._snapshots().latest.stored
 
     def write(self, snapshot: Snapshot, *, first: bool = False) -> None:
         """Store ``snapshot`` as the last valid one, or with ``first`` as both. Raises ``OSError``."""
@@ -216,11 +240,99 @@ class ConfigCopies:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
 
 
-def load_with_snapshot(path: Path, env: Mapping[str, str], trust: Trust) -> tuple[Config, Snapshot]:
-    """Return the configuration in ``path`` and a snapshot of its files. Raises ``ConfigError`` and ``OSError``."""
-    data, files = path.read_bytes(), SecretFiles()
+def load_with_snapshot(
+    path: Path, env: Mapping[str, str], trust: Trust, files: SecretFiles | None = None
+) -> tuple[Config, Snapshot]:
+    """Return the configuration in ``path`` and a snapshot of its files. ``files`` has its secrets in stores. Raises
+    ``ConfigError`` and ``OSError``."""
+    data, files = path.read_bytes(), files or SecretFiles()
     config = load(path, env, data, files, trust)
-    return config, Snapshot(data, files.texts)
+    return config, Snapshot(data, files.texts, files.stored)
+
+
+class ConfigSource(Protocol):
+    """The configuration of a serving process, which it reads more than once. Its methods raise ``ConfigError`` and
+    ``OSError``."""
+
+    def read_again(self, files: FilesOf | None) -> Config:
+        """Return the configuration after a SIGHUP."""
+        ...
+
+    def read_same(self, files: FilesOf | None) -> Config:
+        """Return the configuration in use, with the secrets of ``files``."""
+        ...
+
+    def accept(self) -> None:
+        """Note that the configuration of the last ``read_again`` is in use."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The file's content for the next ``read_again``. Raises ``OSError``."""
+        ...
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """The secrets in stores that another process has read."""
+        ...
+
+
+class OwnFile(ConfigSource):
+    """The file of a process without a supervisor."""
+
+    def __init__(self, path: Path, env: Mapping[str, str], trust: Trust) -> None:
+        self._place = path, env, trust
+        self._used: Snapshot | None = None
+        self._latest: Snapshot | None = None
+
+    def read_again(self, files: FilesOf | None) -> Config:
+        try:
+            config, self._latest = load_with_snapshot(*self._place, None if files is None else files({}))
+        except OSError:
+            path, env, trust = self._place
+            return load(path, env, trust=trust)  # its error has the reason
+        return config
+
+    def read_same(self, files: FilesOf | None) -> Config:
+        assert self._used is not None
+        return self._used.read(*self._place[:2], files)
+
+    def accept(self) -> None:
+        self._used = self._latest
+
+    @property
+    def data(self) -> bytes:
+        return self._place[0].read_bytes()
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        return {}
+
+
+@attrs.frozen(eq=False, repr=False)
+class WorkerFile(ConfigSource):
+    """The file of a worker: the supervisor's ``copies`` of ``path``."""
+
+    copies: ConfigCopies
+    path: Path
+    env: Mapping[str, str]
+
+    def read_again(self, files: FilesOf | None) -> Config:
+        return self.copies.read(self.path, self.env, files)
+
+    def read_same(self, files: FilesOf | None) -> Config:
+        return self.read_again(files)
+
+    def accept(self) -> None:
+        pass
+
+    @property
+    def data(self) -> bytes:
+        return self.copies.data
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        return self.copies.stored
 
 
 class ConfigFile:
@@ -238,8 +350,10 @@ class ConfigFile:
         apply: Callable[[Config], object],
         audit: LogAuditEvent,
         check: Callable[[Config], object] = lambda _: None,
+        secrets: SecretFiles | None = None,
     ) -> None:
         self._config = config
+        self._secrets = secrets or SecretFiles()
         self._audit = audit
         self._apply = apply
         self._check = check
@@ -247,12 +361,23 @@ class ConfigFile:
         self._copies = copies
         self._env = env
 
-    def reload(self) -> bool:
-        """Copy a new version for the workers, and return whether they should read it.
+    @property
+    def place(self) -> tuple[Path, Mapping[str, str], Trust]:
+        """The file, the variables for it, and the trust in it."""
+        return self._path, self._env, self._config.trust
+
+    @property
+    def secrets(self) -> SecretFiles:
+        """The secrets in stores for the next ``reload``."""
+        return SecretFiles(None, self._secrets.stored, self._secrets.unreadable)
+
+    def reload(self, secrets: SecretFiles) -> bool:
+        """Copy a new version for the workers, and return whether they should read it. ``secrets`` are those in stores.
 
         Never raises: an error is logged and changes nothing."""
+        self._secrets = secrets
         try:
-            config, snapshot = load_with_snapshot(self._path, self._env, self._config.trust)
+            config, snapshot = load_with_snapshot(*self.place, self.secrets)
             self._check(config)
             self._apply(config)
             self._copies.write(snapshot)

@@ -276,11 +276,12 @@ def sources_of(config: Config, before: Mapping[str, CredentialSource]) -> dict[s
     found: dict[str, CredentialSource] = {}
     for entry in config.entries:
         if (sign_in := entry.sign_in) is not None:
-            found[entry.name] = known.setdefault(sign_in, RefreshedCredential(sign_in, _fetch_function(sign_in)))
+            found[entry.name] = known.setdefault(sign_in, RefreshedCredential(sign_in, fetch_function(sign_in)))
     return found
 
 
-def _fetch_function(sign_in: SignIn) -> Callable[[], Fetched]:
+def fetch_function(sign_in: SignIn) -> Callable[[], Fetched]:
+    """Return the function that fetches a credential of ``sign_in``. It blocks, and may raise anything."""
     match sign_in:
         case AwsSignIn():
             return partial(fetch_aws, sign_in)

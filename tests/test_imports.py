@@ -66,6 +66,7 @@ ARROWS: Final = {
     "gateway.kept_objects": "config providers.catalog providers.endpoints providers.neutral routing stores",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.sign_in": "config providers.auth upstream",
+    "gateway.secret_stores": "config providers.auth sign_in upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
     "gateway.ledger": "http logs providers.catalog",
     "gateway.kept_ledger": "config ledger logs providers.catalog stores",
@@ -89,15 +90,15 @@ ARROWS: Final = {
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
         kept_objects ledger logs model_lists people providers.apis providers.auth providers.errors providers.grammar
-        providers.neutral providers.responses request request_members routing serving steps stores streaming telemetry
-        upstream""",
+        providers.neutral providers.responses request request_members routing secret_stores serving steps stores
+        streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger logs model_lists providers.apis
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
-        kept_objects ledger model_lists open_store people request_members routing serving shared sign_in steps stores
-        telemetry upstream""",
+        kept_objects ledger model_lists open_store people request_members routing secret_stores serving shared sign_in
+        steps stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange people serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
@@ -110,12 +111,12 @@ ARROWS: Final = {
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http lifespan open_service shared steps",
+    "gateway.reload": "app config exchange http lifespan open_service secret_stores shared steps",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.members providers.neutral providers.recordings reload request_members routing serving shared steps
-        stores telemetry upstream""",
+        providers.members providers.neutral providers.recordings reload request_members routing secret_stores serving
+        shared steps stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

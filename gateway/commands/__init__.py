@@ -2,7 +2,7 @@
 
 - ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
-  opens the sockets.
+  opens the sockets, ``served_config`` reloads the configuration.
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``rehearsal`` simulates the attempts of a
   request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_options`` the options.

@@ -1,38 +1,63 @@
 """``trigate check``: lists the mistakes in a configuration, or the differences between two."""
 
 import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import click
 
-from configfile.document import sentence
+from configfile.document import Mistake, sentence
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
 from gateway.config.listening import exposure
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
-from gateway.config.settings import Remark
+from gateway.config.settings import Remark, Trust
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
 
 
-def load_or_explain(config: Path | None, with_env: bool = True, within: Collection[str] | None = None) -> Config | None:
+def load_or_explain(
+    config: Path | None,
+    with_env: bool = True,
+    within: Collection[str] | None = None,
+    *,
+    with_stored_secrets: bool = False,
+) -> Config | None:
     """Load the configuration for the command line; return ``None`` after printing its mistakes.
 
-    ``with_env`` resolves environment variables; ``within`` limits that to these parts of the file."""
+    ``with_env`` resolves environment variables; ``within`` limits that to these parts of the file.
+    ``with_stored_secrets`` also reads its secrets in stores."""
     try:
         found = discover(Path.cwd(), os.environ, config)
         if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
             say(f"This directory has no configuration; using {found}.")
         trust = trust_in(found, os.environ, config)
-        return load(_relative_path(found), os.environ if with_env else None, trust=trust, within=within)
+        file, env = _relative_path(found), os.environ if with_env else None
+        loaded = load(file, env, trust=trust, within=within)
+        if with_stored_secrets and loaded.stored_secrets:
+            return _with_stored_secrets(loaded, file, trust, within)
+        return loaded
     except ConfigError as error:
         say(str(error))
         return None
+
+
+def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Collection[str] | None) -> Config:
+    """Return ``config`` with its secrets in stores. Raises ``ConfigError``."""
+    import trio  # slow to import, as is the client for stores
+
+    from gateway.secret_stores.keeping import read_once
+
+    files = trio.run(read_once, config)
+    loaded = load(file, os.environ, None, files, trust, within)
+    for name, why in files.unreadable.items():
+        raise ConfigError((Mistake(str(file), "", f"cannot read the secret {name}: {why}", "check the store"),))
+    return attrs.evolve(loaded, stored_secrets=())
 
 
 def _relative_path(path: Path) -> Path:
@@ -41,12 +66,18 @@ def _relative_path(path: Path) -> Path:
 
 
 def check(
-    path: Path | None, no_env: bool, strict: bool = False, *, endpoints: bool = False, imports_steps: bool = True
+    path: Path | None,
+    no_env: bool,
+    strict: bool = False,
+    *,
+    endpoints: bool = False,
+    imports_steps: bool = True,
+    reads_secrets: bool = False,
 ) -> int:
     """Run ``trigate check`` and return its exit status: 0 for a valid configuration, 1 for mistakes.
 
     With ``strict``, settings without effect are mistakes. ``endpoints`` lists the endpoints of each entry.
-    ``imports_steps`` runs the code of steps."""
+    ``imports_steps`` runs the code of steps, ``reads_secrets`` reads those in stores."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
@@ -79,7 +110,28 @@ def check(
         click.echo(line)
     if (idle := ineffective_settings_text(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
-    return 0
+    return _print_secrets(config) if reads_secrets else 0
+
+
+def _print_secrets(config: Config) -> int:
+    """Read the secrets in stores, print a line without its text for each, and return the exit status."""
+    import trio  # slow to import, as is the client for stores
+
+    from gateway.secret_stores.stores import SecretReadings, SecretStores
+
+    async def read() -> SecretReadings:
+        async with SecretStores(config) as stores:
+            return await stores.read(config.stored_secrets)
+
+    found = trio.run(read)
+    for secret in config.stored_secrets:
+        if (version := found.versions.get(secret)) is None:
+            say(f"  {secret}: cannot be read: {found.reasons[secret]}")
+            continue
+        days = None if version.created is None else int((time.time() - version.created) // 86400)
+        age = "" if days is None else f", {_count_text(days, 'day')} old"
+        click.echo(f"  {secret}: {_count_text(len(version.text), 'character')}{age}")
+    return 1 if found.reasons else 0
 
 
 def _step_remarks(config: Config) -> Sequence[tuple[Remark, str]]:

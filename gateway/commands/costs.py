@@ -50,7 +50,7 @@ def run(path: Path | None, options: CostOptions) -> int:
     """Run ``trigate costs`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
     Raises ``click.UsageError``."""
-    config = load_or_explain(path, within=("state_storage",))
+    config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
     if config is None:
         return BAD_CONFIG
     query = query_of(options, config)

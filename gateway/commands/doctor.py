@@ -145,7 +145,7 @@ def _quiet_log() -> Iterator[None]:
 
 
 def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
-    config = load_or_explain(path)
+    config = load_or_explain(path, with_stored_secrets=True)
     if config is None:
         return 1
     try:

@@ -230,7 +230,7 @@ def _posix_user() -> str:
 
 
 def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None]]) -> int:
-    config = load_or_explain(path, within=("state_storage",))
+    config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
     if config is None:
         return 1
     try:

@@ -8,7 +8,7 @@ import msgspec
 
 from configfile import json_schema
 from configfile.keys import Shape
-from configfile.kinds import FILE
+from configfile.kinds import SECRET
 from gateway.config.aliases import Route
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.price_table import PriceTable
@@ -17,7 +17,7 @@ from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.config.steps import StepSettings
 from gateway.steps.kinds import KINDS
 
-_KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, FILE]}
+_KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, SECRET]}
 _GIVEN: Final[Shape] = {"not": {"type": "null"}}
 _KEYS: Final = ("key", "sha256", "keys")
 

@@ -15,6 +15,7 @@ import click
 import trio
 
 import gateway
+from configfile.secret_files import SecretFiles
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.listening import (
@@ -25,7 +26,6 @@ from gateway.commands.listening import (
     open_listener,
     open_listeners,
     refuse_exposed,
-    reload_certificates,
     unlink_sockets_on_exit,
 )
 from gateway.commands.serve_messages import (
@@ -37,14 +37,15 @@ from gateway.commands.serve_messages import (
     warn_of_settings,
     warn_of_steps,
 )
-from gateway.config.loading import Config, ConfigError, load
+from gateway.commands.served_config import ServedConfig, read_new_secrets
+from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import open_key_store, open_store, shared_by_workers
-from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
+from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp, WorkerFile
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.registry import raise_limit
@@ -102,12 +103,15 @@ def run(
     if path is not None and copies is not None:  # a worker; the supervisor has done the rest
         from gateway.serving.supervisor import report_ready
 
-        read = partial(ConfigCopies(copies).read, path, os.environ)
+        source = WorkerFile(ConfigCopies(copies), path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
-            _run(_serve_as_worker, read, adopt, options, log, directory, memory, announce)
+            _run(_serve_as_worker, source, adopt, options, log, directory, memory, announce)
         except CertificateFailed as error:  # it was valid when the supervisor started
+            print_or_log(log, "warning", str(error))
+            return 1
+        except ConfigError as error:  # a secret that only workers read
             print_or_log(log, "warning", str(error))
             return 1
         return 0
@@ -237,7 +241,7 @@ def _record_in_audit(config: Config, listeners: Sequence[OpenListener]) -> Itera
 
 
 async def _serve_as_worker(
-    read: Callable[[], Config],
+    source: WorkerFile,
     adopt: Callable[[Config], Sequence[OpenListener]],
     options: Options,
     log: Log,
@@ -253,7 +257,7 @@ async def _serve_as_worker(
     from gateway.shared.tables import SharedTables
 
     lifecycle = Lifecycle()
-    config = read()
+    config = source.read_same(None)
     log.apply_config(config)
     listeners = adopt(config)
     with contextlib.ExitStack() as stack:
@@ -264,8 +268,9 @@ async def _serve_as_worker(
             others = None if directory is None else OtherWorkers(directory)
             shared = None if memory is None else SharedTables.join(memory)
             await serve_config(
-                config, listeners, announce, options, log, lifecycle=lifecycle, read=read, others=others, shared=shared
-            )
+                config, listeners, announce, options, log,
+                lifecycle=lifecycle, worker=source, others=others, shared=shared,
+            )  # fmt: skip
             nursery.cancel_scope.cancel()
 
 
@@ -286,61 +291,50 @@ async def serve_config(
     judge: Callable[[Config], None] = lambda _: None,
     *,
     lifecycle: Lifecycle | None = None,
-    read: Callable[[], Config] | None = None,
+    worker: WorkerFile | None = None,
     others: "OtherWorkers | None" = None,
     shared: "SharedTables | None" = None,
     signals: bool = True,
 ) -> None:
     """Serve ``config`` until a signal or ``lifecycle.stop()``. Raises ``ConfigError`` for an unusable store.
 
-    ``read`` returns the configuration for a reload, by default from the file; ``judge`` raises ``ConfigError`` to
-    reject it. ``others`` are the other workers, ``shared`` is the memory of all workers. ``signals`` must be false
-    outside the main thread."""
-    assert config.path is not None
-    read_again = read or partial(load, config.path, os.environ, trust=config.trust)
-    store, alone = await open_store(config), read is None
-    lifecycle = lifecycle or Lifecycle()
-    keys = FollowedKeys(key_store := open_key_store(config))
-    config = await keys.read(config)
-    service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
-    if alone and service.steps is not None:
-        warn_of_steps(config, service.steps, log)
-    service = attrs.evolve(service, other_workers=others, stored_keys=keys)
-    served = ReloadableApp(config, service, alone=alone)
-
-    def next_config() -> Config:
-        config = read_again()
-        judge(config)
-        log.apply_config(config)
-        return keys.with_clients(config)
-
-    def reload() -> None:
-        good = served.reload(next_config) and reload_certificates(listeners)
-        if alone:
-            service.metrics.reloaded(good)
-
-    freeze_startup_objects()
-    async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
-        if others is not None:
-            nursery.start_soon(others.answer, lambda: served.current)
-        report_stale = service.metrics.report_stale_keys
-        nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
-        await serve(
-            served,
-            [one.sock for one in listeners],
-            options=[one.options for one in listeners],
-            state=lifecycle,
-            drain=config.drain,
-            drain_delay=config.drain_delay,
-            write_timeout=config.write_timeout,
-            ready=announce,
-            reload=reload,
-            signals=signals,
-        )
-        nursery.cancel_scope.cancel()
-    for one in (key_store, served.current[1].people_store):
-        if one is not None:
-            await one.aclose()
+    ``judge`` raises ``ConfigError`` to reject a reload. ``worker`` is the file of a worker, ``others`` are the other
+    workers, ``shared`` is the memory of all workers. ``signals`` must be false outside the main thread."""
+    async with ServedConfig(config, worker, judge, log) as served_config:
+        config = await served_config.read_secrets()
+        store, alone = await open_store(config), worker is None
+        lifecycle = lifecycle or Lifecycle()
+        keys = FollowedKeys(key_store := open_key_store(config))
+        config = await keys.read(config)
+        flags = options.check_streams, options.record, log.readable
+        service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets)
+        if alone and service.steps is not None:
+            warn_of_steps(config, service.steps, log)
+        service = attrs.evolve(service, other_workers=others, stored_keys=keys)
+        served = ReloadableApp(config, service, alone=alone)
+        freeze_startup_objects()
+        async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
+            if others is not None:
+                nursery.start_soon(others.answer, lambda: served.current)
+            report_stale = service.metrics.report_stale_keys
+            nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
+            served_config.serve(served, keys, listeners, nursery)
+            await serve(
+                served,
+                [one.sock for one in listeners],
+                options=[one.options for one in listeners],
+                state=lifecycle,
+                drain=config.drain,
+                drain_delay=config.drain_delay,
+                write_timeout=config.write_timeout,
+                ready=announce,
+                reload=served_config.reload,
+                signals=signals,
+            )
+            nursery.cancel_scope.cancel()
+        for one in (key_store, served.current[1].people_store):
+            if one is not None:
+                await one.aclose()
 
 
 @contextlib.asynccontextmanager
@@ -370,12 +364,20 @@ def _supervise(
     from gateway.telemetry.metrics import count_reload
     from gateway.telemetry.shared_metrics import shared_metrics
 
-    assert config.path is not None
+    path = config.path
+    assert path is not None
+    secrets = SecretFiles()
+    if config.stored_secrets:
+        from gateway.secret_stores.keeping import read_once
+
+        secrets = _run(read_once, config)
     with (
         shared_directory() as directory,
-        ConfigCopies.of(config.path, os.environ, config.trust) as copies,
+        ConfigCopies.of(path, os.environ, config.trust, secrets) as copies,
         SharedTables.make(workers) as tables,
     ):
+        if config.stored_secrets:
+            config = copies.read(path, os.environ)
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_check_store, config)
         _run(_check_steps, config, log)
@@ -394,10 +396,10 @@ def _supervise(
 
                 load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
 
-        config_file = ConfigFile(config, config.path, copies, os.environ, log.apply_config, audit.log_event, check)
+        config_file = ConfigFile(config, path, copies, os.environ, log.apply_config, audit.log_event, check, secrets)
 
-        def reload() -> bool:
-            good = config_file.reload()
+        async def reload() -> bool:
+            good = config_file.reload(await read_new_secrets(config_file))
             if metrics.folder is not None:
                 count_reload(metrics.folder, good)
             return good

@@ -46,7 +46,7 @@ class Captured:
 
 def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with_texts: bool) -> int:
     """Run ``trigate steps try`` and return its exit status."""
-    config = load_or_explain(path)
+    config = load_or_explain(path, with_stored_secrets=True)
     if config is None:
         return 2
     try:

@@ -18,7 +18,9 @@ from gateway.config.spelling import spelled_value
 from gateway.config.steps import StepSettings
 from providers.catalog.prices import Price
 
-_NO_SETTING: Final = {"ineffective", "warnings", "notes", "path", "trust", "people", "entries", "aliases", "routes"}
+_NO_SETTING: Final = {
+    "ineffective", "warnings", "notes", "path", "trust", "stored_secrets", "people", "entries", "aliases", "routes",
+}  # fmt: skip
 _NO_KEYS: Final[Mapping[str, Key]] = {
     "header_limits": Key(name="ratelimits"),
     "price": Key(absent="the list's"),

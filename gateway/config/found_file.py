@@ -6,14 +6,14 @@ line, in ``$TRIGATE_CONFIG`` or in the user's own folder is trusted."""
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path as FilePath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from configfile.document import Path
-from configfile.variables import Use
+from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
@@ -73,14 +73,12 @@ _UNSENT: Final = ("client_keys", "ui_key", "metrics_key")
 _DATABASE: Final = ("state_storage", "connection_string")
 
 
-def check_found(
-    content: Mapping[str, Any], variables: Iterable[Use], files: Iterable[Use], file: FilePath, findings: Findings
-) -> None:
+def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath, findings: Findings) -> None:
     """Report forbidden contents of a ``file`` that trigate found in the current directory, and that no user named.
 
-    ``content`` is its content with expanded ``variables``, and ``files`` are the secrets that it reads."""
+    ``content`` is its content with expanded ``variables``."""
     advice = f"if you trust this file, give it explicitly: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
-    for use in variables:
+    for use in variables.used:
         if (whose := _owner_of_variable(use.name)) is not None and not _may_receive(whose, use, content):
             owner = f"a credential for {catalog.CATALOG[whose].display_name}" if whose else "a credential"
             found = (
@@ -96,13 +94,16 @@ def check_found(
     for place, found in _remote_steps(content):
         findings.wrong(place, found, advice)
     folder = os.path.realpath(file.parent)
-    for use in files:
+    for use in variables.files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
             findings.wrong(
                 use.path,
                 "trigate found this file in the current directory, and it reads a secret from outside it",
                 advice,
             )
+    for path, _ in variables.stored:
+        found = "trigate found this file in the current directory, and it reads a secret from a store"
+        findings.wrong(path, found, advice)
 
 
 def _sign_in_paths(content: Mapping[str, Any]) -> Iterator[Path]:

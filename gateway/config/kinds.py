@@ -12,8 +12,8 @@ from configfile.expanded import Unresolved
 from configfile.keys import Kind, Shape
 from configfile.kinds import (
     DECIMAL_SHAPE,
-    FILE,
     HEADER,
+    SECRET,
     VARIABLE,
     HeaderName,
     any_of,
@@ -54,7 +54,7 @@ Digest: TypeAlias = Annotated[
     Kind(
         "64 hexadecimal digits",
         _read_digest,
-        {"anyOf": [text_shape(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, FILE]},
+        {"anyOf": [text_shape(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, SECRET]},
         takes_text=True,
     ),
 ]
@@ -80,7 +80,7 @@ def _read_sealing_key(value: Any) -> Any:
     return key
 
 
-_SEALING_KEY: Final[tuple[Shape, ...]] = (text_shape(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE, FILE)
+_SEALING_KEY: Final[tuple[Shape, ...]] = (text_shape(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE, SECRET)
 
 SealingKeys: TypeAlias = Annotated[
     tuple[bytes, ...],

@@ -39,6 +39,7 @@ from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted, unpriced
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
+from gateway.config.secret_stores import check_stores
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage
 from gateway.config.steps import StepSettings
@@ -162,10 +163,11 @@ def configure(
     mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
     findings = Findings(written, mistakes, {fault.path[:2] for fault in reading.faults}, reading.given)
     if unnamed is not None:
-        check_found(content, variables.used, variables.files, unnamed, findings)
+        check_found(content, variables, unnamed, findings)
     for warning in files.warnings:
         findings.warn(warning)
     config, entries = _build_config(reading, findings)
+    check_stores(config.secret_stores, variables.stored, findings)
     for one in unpriced(config):
         place = entries.paths[one.entry.name]
         if place not in findings.faulty:  # otherwise its price may be the error
@@ -173,7 +175,8 @@ def configure(
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_position)))
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted(config), *weak_secrets.weak(config))
-    return attrs.evolve(config, warnings=(*config.warnings, *doubts))
+    stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
+    return attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
 
 
 def _position(mistake: Mistake) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from configfile.keys import setting
-from configfile.kinds import HEADER, VARIABLE, Secret, Url, text_shape
+from configfile.kinds import HEADER, VARIABLE, LateSecret, Url, text_shape
 from gateway.config.aliases import EntryPreference
 from gateway.config.allowances import NO_QUEUE, QueueOrNone, RateLimits
 from gateway.config.amounts import Budget
@@ -64,7 +64,7 @@ class ModelEntry:
         "",
         shown="the value of `model`",
     )
-    key: Secret | None = setting(
+    key: LateSecret | None = setting(
         "The provider's key. Without a key, `passthrough_auth` or `sign_in`, requests carry no credential.",
         None,
         shown="none",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from configfile.expanded import Unresolved
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.urls import credentials_in
@@ -49,7 +50,7 @@ def secrets_in(config: Config) -> Secrets:
             found += [address, urlsplit(address).password or ""]
     found += [text for step in config.steps for text in step.secrets]
     found += [text for issuer in config.issuers for text in issuer.secrets]
-    return tuple(dict.fromkeys(filter(None, found)))
+    return tuple(dict.fromkeys(text for text in found if text and not isinstance(text, Unresolved)))
 
 
 def _sign_in_secrets(entry: ModelEntry) -> Secrets:

@@ -12,6 +12,7 @@ from configfile.document import Mistake
 from configfile.expanded import Unresolved
 from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Duration, Secret, Url, Wait
+from configfile.stored_secrets import StoredSecret
 from configfile.wording import Wrong
 from gateway.config.aliases import Route, RoutingPreference
 from gateway.config.allowances import RateLimits, RatesOrHeaderLimits, RootLimit
@@ -39,6 +40,7 @@ from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
+from gateway.config.secret_stores import SecretStoreSettings
 from gateway.config.state_storage import StateStorage
 from gateway.config.steps import StepSettings
 from streams.timeouts import Timeouts
@@ -148,7 +150,8 @@ class Config:
     """A whole configuration: the root keys, and the values built from them.
 
     ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
-    ``model_aliases``. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other
+    ``model_aliases``. ``stored_secrets`` are those in stores, read or not. ``ineffective`` has settings
+    without effect with their paths. ``warnings`` lists them and other
     doubts, ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
     one target are tried once. Without ``client_keys`` and ``stored_keys``, everyone may use the gateway. Without
     ``state_storage``, state ends with the process."""
@@ -289,6 +292,12 @@ class Config:
         (),
         shown="derived from the provider's key",
         secret=True,
+    )
+    secret_stores: SecretStoreSettings = setting(
+        "The stores of secrets, for `{vault: …}` and others. See [secret_stores](#secret_stores).",
+        SecretStoreSettings(),
+        shown="none",
+        restart=True,
     )
     public_url: Url | None = setting(
         "The URL at which clients reach the gateway, such as `https://llm.example`. Responses use it in addresses "
@@ -443,6 +452,7 @@ class Config:
     prompt_guards: Any = ignored(OUTSIDE)
     mode: Any = ignored(OUTSIDE)
 
+    stored_secrets: tuple[StoredSecret, ...] = ()
     entries: tuple[ModelEntry, ...] = ()
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     routes: Mapping[str, Route] = attrs.field(factory=dict)

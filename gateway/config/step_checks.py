@@ -14,7 +14,7 @@ from configfile.expanded import Expanded, Unresolved
 from configfile.keys import keys_of
 from configfile.kinds import Secret
 from configfile.reading import read
-from configfile.secret_files import SecretFile
+from configfile.secret_files import SecretReference
 from configfile.wording import Wrong, describe, nearest
 from gateway.config.client_access import AccessNames
 from gateway.config.findings import Findings
@@ -75,7 +75,7 @@ def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSe
         advice = f"the settings of {item.use} are {', '.join(known)}" if known else expected
         findings.wrong((*path, "with", *fault.path), what, advice, suggestion)
     secrets = (*found, *_secrets_of(reading.value))
-    plain = {name: value for name, value in item.settings.items() if not isinstance(value, SecretFile)}
+    plain = {name: value for name, value in item.settings.items() if not isinstance(value, SecretReference)}
     return attrs.evolve(item, settings=plain, kind_settings=reading.value, secrets=secrets)
 
 
@@ -115,7 +115,7 @@ def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, lis
     secrets: list[str] = []
 
     def resolve(value: Any, path: Path) -> Any:
-        if isinstance(value, SecretFile):
+        if isinstance(value, SecretReference):
             try:
                 text = value.text()
                 value = text if isinstance(text, Unresolved) else text.strip()

@@ -83,13 +83,6 @@ ABSENT: Final = (
         (ROOT,),
     ),
     Absent(
-        "Secret stores",
-        "secrets come from the environment or a file: `access_key: $NAME` or `access_key: {file: PATH}`",
-        "vault secrets secret_manager secret_store key_management_system key_management_settings access_key_file "
-        "api_key_file access_key_env api_key_env key_env env_key",
-        (ROOT, ENTRY, CLIENT),
-    ),
-    Absent(
         "Prompt templates",
         "`request: {system: {before: TEXT}}` adds constant instructions; there are no variables",
         "prompt_template prompt_templates prompts transforms",
@@ -112,6 +105,13 @@ _RATES: Final = (
 _STEPS = "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`"
 
 INSTEAD: Final = (
+    Instead(
+        "secrets come from the environment, a file or a store: `access_key: $NAME`, `access_key: {file: PATH}` or "
+        "`access_key: {vault: mount/path#member}`",
+        "vault secrets secret_manager secret_store key_management_system key_management_settings access_key_file "
+        "api_key_file access_key_env api_key_env key_env env_key",
+        (ROOT, ENTRY, CLIENT),
+    ),
     Instead(_STEPS,
             "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
             "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks "

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gateway.people.issuers import IssuerDirectory
     from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
+    from gateway.secret_stores.keeping import SecretKeeper
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
     from gateway.telemetry.content import ContentKeeper
@@ -97,7 +98,8 @@ class Service:
     - ``issuers`` judge the tokens of people, ``people`` applies the configuration's rules to them; ``None`` without
       any issuer in the configuration.
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
-      ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it."""
+      ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it.
+    - ``secrets`` are those in stores such as Vault; ``None`` without any."""
 
     router: Router
     upstream: Upstream
@@ -138,6 +140,7 @@ class Service:
     issuers: "IssuerDirectory | None" = None
     people_store: "PeopleStore | None" = None
     people: "PeopleGate | None" = None
+    secrets: "SecretKeeper | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

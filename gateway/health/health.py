@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
+from configfile.stored_secrets import UnreadText
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.settings import Config
 from gateway.health.circuit import (
@@ -202,6 +203,16 @@ class Health:
         self._states.set_listed({*keys, *self._probes.values()})
         if again:
             self._allow_trials(keys)
+        for entry in config.entries:
+            if isinstance(entry.key, UnreadText):
+                self._mark_keyless(self._entries[entry.name].account)
+
+    def _mark_keyless(self, account: bytes) -> None:
+        """Mark an account as unavailable, because its key could not be read from its secret store."""
+        now = self.clock()
+        failure = Failure("credential", None, now, now)
+        self._remember_failure(account)
+        self._states.update(account, lambda circuit: after_failure(circuit, failure, self._circuit))
 
     def _allow_trials(self, keys: set[bytes]) -> None:
         now = self.clock()

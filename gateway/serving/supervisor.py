@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -31,7 +31,7 @@ async def supervise(
     workers: int,
     drain: float = DRAIN,
     env: Mapping[str, str] | None = None,
-    reload: Callable[[], bool] | None = None,
+    reload: Callable[[], Awaitable[bool]] | None = None,
     ready: Callable[[], object] | None = None,
     on_worker_exit: Callable[[int], object] | None = None,
     inherited: Sequence[int] = (),
@@ -46,7 +46,7 @@ async def supervise(
       lost. (The first of Hypercorn's own workers that ends terminates the others in mid-stream.)
     - ``drain`` is the limit in seconds of a worker's drain, with its delay. A slower worker is killed, and the status
       is then 1, otherwise 0. A second stop signal is passed on, and the status is 128 + its number.
-    - On SIGHUP ``reload()`` is called. If it returns true, each worker gets a SIGHUP, a starting one when it is
+    - On SIGHUP ``reload()`` is awaited. If it returns true, each worker gets a SIGHUP, a starting one when it is
       ready."""
     longest, whole_env = drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}
     supervisor = Supervisor(argv, sockets, longest, whole_env, reload, ready, on_worker_exit, inherited)
@@ -71,7 +71,7 @@ class Supervisor:
         sockets: Sequence[socket.socket],
         longest_drain: float,
         env: Mapping[str, str],
-        reload: Callable[[], bool] | None,
+        reload: Callable[[], Awaitable[bool]] | None,
         ready: Callable[[], object] | None,
         on_worker_exit: Callable[[int], object] | None,
         inherited: Sequence[int],
@@ -176,7 +176,7 @@ class Supervisor:
         """Wait for a stop signal, and handle reloads meanwhile."""
         terminal = has_terminal()
         while await anext(received) == signal.SIGHUP and not has_lost_terminal(terminal):
-            if self._reload is not None and self._reload():
+            if self._reload is not None and await self._reload():
                 self._to_reload |= self._starting
                 self._signal(signal.SIGHUP, self._live - self._starting)
 

@@ -144,6 +144,9 @@ class Metrics:
     def report_stale_keys(self, stale: float) -> None:
         self.set(rows.KEYS_STALE, stale)
 
+    def report_stale_secrets(self, stale: float) -> None:
+        self.set(rows.SECRETS_STALE, stale)
+
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter."""
         key = (row.name, *labels)
@@ -368,6 +371,9 @@ class NoMetrics:
         return
 
     def report_stale_keys(self, stale: float) -> None:
+        return
+
+    def report_stale_secrets(self, stale: float) -> None:
         return
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:

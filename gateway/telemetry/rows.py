@@ -184,6 +184,10 @@ ISSUER_STALE = MetricRow(
     "Time since the keys of this issuer could last be fetched when due; the last keys remain valid for a day.",
     ("issuer",),
 )  # fmt: skip
+SECRETS_STALE = MetricRow(
+    "trigate_secret_stale_seconds", "greatest",
+    "Time since a secret could last be read from its store; its last value remains in use.",
+)  # fmt: skip
 COUNTERS_AWAY = MetricRow(
     "trigate_counters_away", "sum",
     "Processes that cannot reach the store of `counters`.",
@@ -258,7 +262,7 @@ ROWS: Final = (
     BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
-    LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, ISSUER_STALE, COUNTERS_AWAY, COUNTED_ALONE,
+    LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, ISSUER_STALE, SECRETS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
     CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, STEP_OUTCOMES, STEP_FAILURES,
     STEP_FINDINGS, STEP_SECONDS, STEP_RECORDS_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,

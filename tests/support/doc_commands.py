@@ -92,6 +92,7 @@ RUNS = (
     Row(r"trigate check \./trigate\.yaml", says=("valid",)),
     Row("trigate check --strict", says=("valid",)),
     Row("trigate check --endpoints", says=("embeddings",)),
+    Row("trigate check --secrets", says=("valid",)),
     Row("trigate check --no-env", "OPENAI_API_KEY= {}", ("valid",)),
     Row(r"trigate check plano_config\.yaml", says=("valid",)),
     Row(r"trigate check --diff( OLD(\.yaml)? NEW(\.yaml)?)?", "trigate check --diff OLD.yaml NEW.yaml",

@@ -1,0 +1,68 @@
+"""The stores of secrets that replace ``{vault: PLACE}`` and others in a configuration."""
+
+from collections.abc import Iterable
+from pathlib import Path as PosixFile
+from typing import Final
+
+import attrs
+
+from configfile.document import Path
+from configfile.keys import setting
+from configfile.kinds import Secret, Url, Wait
+from configfile.stored_secrets import STORES, StoredSecret
+from gateway.config.findings import Findings
+from gateway.config.kinds import FilePath
+from gateway.config.sign_ins import is_installed
+from providers.auth.credential import SignInName
+
+CLOUDS: Final[dict[str, SignInName]] = {"aws_secret": "aws", "google_secret": "google", "azure_secret": "azure"}
+"""The sign-ins for the stores of clouds."""
+
+SHORTEST: Final = 1.0
+"""Seconds between two reads."""
+
+
+POD_TOKEN: Final = PosixFile("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""https://kubernetes.io/docs/concepts/security/service-accounts/"""
+
+
+@attrs.frozen(repr=False)
+class VaultSettings:
+    """The mapping ``vault``: a server of Vault or OpenBao, with ``role`` or ``token``."""
+
+    url: Url = setting("The address of Vault or OpenBao, such as `https://vault:8200`.", "", required=True)
+    role: str | None = setting(
+        "The role at `auth_path`, where the gateway signs in with its pod's token.", None, shown="none"
+    )
+    token: Secret | None = setting(
+        "A token instead of a role; the gateway renews it if it is renewable.", None, shown="none", secret=True
+    )
+    auth_path: str = setting("The path of the Kubernetes sign-in.", "kubernetes")
+    pod_token: FilePath = setting("The file with the pod's token.", POD_TOKEN, shown="the usual path in a pod")
+    namespace: str | None = setting("The namespace.", None, shown="none")
+    ca: FilePath | None = setting("The certificates that verify the server.", None, shown="the system's")
+
+
+@attrs.frozen(repr=False)
+class SecretStoreSettings:
+    """The mapping ``secret_stores``. The stores of clouds need no settings: they use the machine's identity."""
+
+    vault: VaultSettings | None = setting("Vault or OpenBao. See [vault](#vault).", None, shown="none")
+    refresh: Wait = setting("The time between two reads of the secrets, at least `1s`.", 300.0)
+
+
+def check_stores(settings: SecretStoreSettings, used: Iterable[tuple[Path, StoredSecret]], findings: Findings) -> None:
+    """Report stores that the secrets ``used`` need and that are not set up."""
+    vault, place = settings.vault, ("secret_stores", "vault")
+    if vault is not None and (vault.role is None) == (vault.token is None):
+        found = "neither role nor token is set" if vault.role is None else "role and token are both set"
+        findings.wrong(place, found, "set role, to sign in with the token of the pod, or token")
+    if settings.refresh < SHORTEST:
+        findings.wrong(("secret_stores", "refresh"), "too short", "expected at least 1s")
+    for path, secret in used:
+        name = STORES[secret.store].name
+        if secret.store == "vault":
+            if vault is None and place not in findings.faulty:
+                findings.wrong(path, f"a secret in {name}, but secret_stores.vault is not set", "add url and role")
+        elif not is_installed(cloud := CLOUDS[secret.store]):
+            findings.wrong(path, f"{name} needs another package", f"pip install 'trigate[{cloud}]'")
