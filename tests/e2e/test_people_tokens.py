@@ -84,7 +84,7 @@ def test_each_signature_is_checked_once(setup: PeopleSetup, monkeypatch: pytest.
     assert len(checks) == 1
 
 
-# Issuers as they are
+# Kinds of issuers
 
 
 @pytest.fixture(scope="module")

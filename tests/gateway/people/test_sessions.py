@@ -292,7 +292,7 @@ async def test_a_refresh_token_works_again_for_ten_seconds(gateways, provider):
 
 
 async def test_a_refresh_token_that_is_reused_later_ends_the_session(gateways, provider):
-    # RFC 9700, section 4.14.2: the thief or the owner has the older token, and the gateway cannot tell which.
+    # RFC 9700, section 4.14.2: the thief or the owner has the older token, but the gateway does not know which of them.
     one, other = gateways.process(), gateways.process()
     tokens = await signed_in(one, provider)
     later = await one.sessions.refresh(refresh_of(tokens))
