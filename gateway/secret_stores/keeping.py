@@ -69,9 +69,10 @@ class SecretKeeper(trio.abc.AsyncResource):
         """The seconds since the first of the secrets that cannot be read now could not be read; 0 without any."""
         return max((self._clock() - since for since in self._failed_since.values()), default=0.0)
 
-    async def read_first(self, config: Config) -> None:
-        """Read the secrets of ``config`` that have never been read; wait for stores that do not answer."""
-        with trio.move_on_after(START_SECONDS):
+    async def read_first(self, config: Config, patience: float = START_SECONDS) -> None:
+        """Read the secrets of ``config`` that have never been read; wait for stores that do not answer, at most for
+        ``patience`` seconds."""
+        with trio.move_on_after(patience):
             while missing := self.unread(config):
                 found = await self.read(missing)
                 if not any(one.temporary for one in found.reasons.values()):
