@@ -3,12 +3,10 @@
 Each command imports its modules when it runs, so that ``--help`` and errors about options appear immediately.
 """
 
-import functools
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import click
 
 from gateway import __version__
 from gateway.commands.key_options import CONFIG as _CONFIG
-from gateway.commands.key_options import CommandsInOrder, keys
+from gateway.commands.key_options import CommandsInOrder, keys, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.commands.step_options import steps, try_steps
 
@@ -28,20 +26,7 @@ COSTS_BY = (
     "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
     "upstream_request_id",
 )  # fmt: skip
-
-
-def _takes_file(command: Callable[..., None]) -> Callable[..., None]:
-    """Let ``command`` accept its configuration as ``--config FILE`` or as the argument ``FILE``."""
-
-    @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
-    @_CONFIG
-    @functools.wraps(command)
-    def takes_file(file: Path | None, config: Path | None, **options: Any) -> None:
-        if file is not None and config is not None:
-            raise click.UsageError(f"two configurations, {file} and {config}: give only one")
-        command(config=config or file, **options)
-
-    return takes_file
+FORMAT = click.Choice(["table", "csv", "json"])
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -72,7 +57,7 @@ def main() -> None:
 
 
 @main.command(short_help="Run the gateway.")
-@_takes_file
+@takes_file
 @click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of FILE. Needs no key.")
 @click.option("--host", metavar="ADDRESS", help="Listen on ADDRESS; default: the config's, else 127.0.0.1.")
 @click.option("--port", type=PORT, metavar="PORT", help="Listen on PORT; default: the config's, else 12000.")
@@ -134,7 +119,7 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 
 
 @main.command(short_help="List every mistake in a config.")
-@_takes_file
+@takes_file
 @click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
 @click.option("--strict", is_flag=True, help="Report settings that have no effect as mistakes.")
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="List the changes since OLD.")
@@ -173,7 +158,7 @@ def check(
 
 
 @main.command(short_help="Sum up the costs of requests.")
-@_takes_file
+@takes_file
 @click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
               help=f"Group by {', '.join(COSTS_BY[:-1])} or {COSTS_BY[-1]}; repeatable. Default: key, or model "
                    "without client_keys.")  # fmt: skip
@@ -185,7 +170,7 @@ def check(
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
               help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
                    "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", metavar="FORMAT",
+@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
 def costs(config: Path | None, **options: Any) -> None:
     """Sum up the costs of requests, from the ledger in the state storage of FILE.
@@ -199,6 +184,30 @@ def costs(config: Path | None, **options: Any) -> None:
     from gateway.commands.costs import CostOptions, run
 
     sys.exit(run(config, CostOptions(**options)))
+
+
+@main.command(short_help="Compare providers' invoices with the costs in the ledger.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+@_CONFIG
+@click.option("--month", metavar="MONTH", help="A whole month (UTC), such as 2026-10. Default: all days in the files.")
+@click.option("--tolerance", multiple=True, metavar="PART",
+              help="The difference to accept for each model, such as 2% or 0.50usd; repeatable. The larger of both "
+                   "counts. Default: 1% and 0.01usd.")  # fmt: skip
+@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
+              help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
+def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> None:
+    """Compare providers' invoices with the ledger in the state storage, and explain each difference in dollars.
+
+    FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
+    FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the
+    content. Give several files to combine them: costs have the dollars, usage reports the tokens. Days are in UTC.
+
+    The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not or pages are
+    missing, 1 if something cannot be read.
+    """
+    from gateway.commands.reconcile import ReconcileOptions, run
+
+    sys.exit(run(files, config, ReconcileOptions(**options)))
 
 
 @main.command(short_help="Show where a model's requests go, without sending one.")

@@ -29,6 +29,7 @@ EXCEPTIONS: Final = {
     "endpoints/provider_kept.py": "responses that their provider keeps",
     "exchange/checking.py": "the items of stored turns, which are those of Responses",
     "http/paths.py": "base URLs as the vendors' clients are given them",
+    "invoices/families.py": "a provider that is called as its API is",
     "kept_objects/owned_ids.py": "a shape of files, which is called as the API is that they belong to",
     "request/members.py": "members of requests, one of which is called as an API is",
     "request/narrowing.py": "a provider that is called as its API is",

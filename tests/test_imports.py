@@ -70,6 +70,7 @@ ARROWS: Final = {
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
     "gateway.ledger": "http logs providers.catalog",
     "gateway.kept_ledger": "config ledger logs providers.catalog stores",
+    "gateway.invoices": "config kept_ledger logs providers.catalog",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing shared upstream""",
@@ -113,7 +114,8 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http lifespan open_service secret_stores shared steps",
     "gateway.commands": """
-        allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
+        allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock
+        open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
         providers.members providers.neutral providers.recordings reload request_members routing secret_stores serving
         shared steps stores telemetry upstream""",

@@ -79,7 +79,7 @@ def query_of(options: CostOptions, config: Config) -> UsageQuery:
         only=_filters(options.only),
         zone=zone,
         timezone=config.timezone,
-        kept_from=now - _retention(config),
+        kept_from=now - retention(config),
     )
 
 
@@ -126,7 +126,7 @@ async def _read(config: Config, query: UsageQuery) -> UsageReport:
         await table.aclose()
 
 
-def _retention(config: Config) -> timedelta:
+def retention(config: Config) -> timedelta:
     """Return how long the ledger keeps its lines."""
     return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
 

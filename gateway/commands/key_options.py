@@ -1,6 +1,8 @@
 """The commands under ``trigate keys`` with their options. Each imports its modules when it runs."""
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,22 @@ CONFIG: Final = click.option(
     metavar="FILE",
     help="The configuration; default: as for serve.",
 )
+
+
+def takes_file(command: Callable[..., None]) -> Callable[..., None]:
+    """Let ``command`` accept its configuration as ``--config FILE`` or as the argument ``FILE``."""
+
+    @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+    @CONFIG
+    @functools.wraps(command)
+    def takes_file(file: Path | None, config: Path | None, **options: Any) -> None:
+        if file is not None and config is not None:
+            raise click.UsageError(f"two configurations, {file} and {config}: give only one")
+        command(config=config or file, **options)
+
+    return takes_file
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _UNTIL = click.option("--until", metavar="TIME", help="When the client expires: a date, such as 2027-01-31, or a time.")
 _FOR = click.option("--for", "lasting", metavar="TIME", help="How long the client is valid from now on, such as 30d.")

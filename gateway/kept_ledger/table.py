@@ -31,15 +31,18 @@ from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
 Dimension: TypeAlias = Literal[
-    "key", "group", "model", "target", "run", "endpoint", "request_id", "upstream_request_id"
+    "key", "group", "model", "target", "run", "endpoint", "request_id", "upstream_request_id", "grade"
 ]  # fmt: skip
 """The name of a property by which lines can be grouped into sums."""
 
 _COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
     "endpoint": "endpoint", "request_id": "NULLIF(request, '')", "upstream_request_id": "upstream_request_id",
+    "grade": "CAST(grade AS text)",
 }  # fmt: skip
-DIMENSIONS: Final = tuple(_COLUMNS)
+DIMENSIONS: Final = tuple(name for name in _COLUMNS if name != "grade")
+"""The dimensions that reports offer. The worst ``grade`` of a sum is a part of it."""
+
 ATTEMPT_DIMENSIONS: Final[frozenset[Dimension]] = frozenset(("model", "target", "upstream_request_id"))
 """Dimensions in which attempts of one exchange may differ; with them, sums count attempts, not exchanges."""
 
@@ -239,6 +242,20 @@ class LedgerTable:
 
         return await self._database.read(work, limited=False)
 
+    async def repeated_lines(self, periods: Sequence[tuple[int, int]]) -> list[list[LedgerSum]]:
+        """Return the sums of the lines that repeat a request, by model and target, in each of ``periods``.
+
+        Such lines have the provider's same request id, and the same tokens and cost. The first one does not count."""
+        statement = self._sql.render(_REPEATED_LINES)
+
+        def work(session: Session) -> list[list[LedgerSum]]:
+            if not self._sql.has_table(session, IDS_TABLE):
+                return [[] for _ in periods]
+            found = [session.rows(statement, since=since, until=until) for since, until in periods]
+            return [[_read_repeated(row) for row in rows] for rows in found]
+
+        return await self._database.read(work, limited=False)
+
     async def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return the labels of the people among the clients ``names``, from their table in the same database."""
         people = self._sql.json_rows({"name": "text"})
@@ -366,6 +383,24 @@ def _run_sums_statement(by: Dimension, delivered_only: bool) -> str:
         f"SELECT {column}, run, {_EXCHANGES}, {_AMOUNTS}, MAX(grade), MIN(began), MAX({LAST}) FROM {{ledger}} "
         f"WHERE {_PERIOD} AND run IS NOT NULL AND target IS NOT NULL{delivered} GROUP BY {column}, run"
     )
+
+
+_SAME: Final = "upstream_request_id, model, target, input, cache_read, cache_write, output, nanos"
+_REPEATED: Final = ", ".join(
+    f"CAST(SUM({name} * (copies - 1)) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
+)
+_REPEATED_LINES: Final = f"""
+    SELECT model, target, CAST(SUM(copies - 1) AS BIGINT), {_REPEATED} FROM (
+        SELECT {_SAME}, COUNT(*) AS copies FROM {_WITH_IDS}
+        WHERE began >= :since AND began < :until AND nanos > 0 AND upstream_request_id IS NOT NULL GROUP BY {_SAME}
+    ) AS equal WHERE copies > 1 AND model IS NOT NULL GROUP BY model, target
+"""
+
+
+def _read_repeated(row: tuple[Any, ...]) -> LedgerSum:
+    model, target, requests, input, cache_read, cache_write, output, nanos = row
+    usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output)
+    return LedgerSum((model, target), requests, 0, usage, nanos, None)
 
 
 def _read_sum(row: tuple[Any, ...], width: int) -> LedgerSum:

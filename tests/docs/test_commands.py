@@ -295,6 +295,9 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         "teams.csv": "team_id,team_alias,models\nt,red,{fast}\n",
         "tried.yaml": TRIED % here(PROVIDER),
         "costs.yaml": COSTS,
+        **dict.fromkeys(
+            ("openai-costs.json", "openai-usage.json"), '{"object": "page", "data": [], "has_more": false}'
+        ),
         "alice.yaml": ALICE % ("0" * 64),
         "keys.yaml": blocks_in((ROOT / "docs/keys.md").read_text(), "yaml")[0].replace(
             "/var/lib/trigate/state", "keys"

@@ -1,0 +1,125 @@
+"""``trigate reconcile``: compares providers' invoices with the stored ledger. It only reads."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import attrs
+import click
+import trio
+
+from gateway.commands.check import load_or_explain
+from gateway.commands.costs import open_ledger, retention
+from gateway.commands.terminal import say
+from gateway.config.loading import Config
+from gateway.invoices.cells import Invoice
+from gateway.invoices.comparison import InvoiceComparison, Tolerance, compare
+from gateway.invoices.formats import as_csv, as_json, as_table
+from gateway.invoices.ledger_side import OwnSide, read_own_side
+from gateway.invoices.line import UnreadableInvoice
+from gateway.invoices.reading import ReadFiles, read_files
+from gateway.kept_ledger.usage_periods import parse_month
+from gateway.stores.store import Unavailable
+
+WITHIN, UNREADABLE, BEYOND = 0, 1, 3
+_TOLERANCE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|usd)?\s*", re.I)
+LONGEST_PERIOD: Final = timedelta(days=800)
+_DIGITS: Final = 100
+"""Digits of sums: enough for exact sums of any amounts in invoices."""
+
+Format: TypeAlias = Literal["table", "csv", "json"]
+FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}
+
+
+@attrs.frozen
+class ReconcileOptions:
+    """The options of ``trigate reconcile``."""
+
+    month: str | None = None
+    tolerance: Sequence[str] = ()
+    form: Format = "table"
+
+
+def run(files: Sequence[Path], config_path: Path | None, options: ReconcileOptions, now: datetime | None = None) -> int:
+    """Run ``trigate reconcile`` and return its exit status: 0 within tolerance, 1 if something cannot be read, 3
+    otherwise. Raises ``click.UsageError``."""
+    tolerance = parse_tolerance(options.tolerance)
+    month = None if options.month is None else _month_days(options.month)
+    config = load_or_explain(config_path, within=("state_storage",))
+    if config is None:
+        return UNREADABLE
+    try:
+        with localcontext(prec=_DIGITS):
+            found = _compare(files, config, month, tolerance, now or datetime.now(UTC))
+            click.echo(FORMATS[options.form](found), nl=False)
+    except UnreadableInvoice as error:
+        say(str(error))
+        return UNREADABLE
+    except Unavailable as error:
+        say(f"{config.path}: state_storage: {error}")
+        return UNREADABLE
+    if options.form == "csv":
+        for note in found.notes:
+            say(note)
+    return WITHIN if found.is_within else BEYOND
+
+
+def parse_tolerance(texts: Sequence[str]) -> Tolerance:
+    """Return the tolerance of texts such as ``2%`` and ``0.50usd``. Raises ``click.UsageError``."""
+    found = Tolerance()
+    for text in texts:
+        if (match := _TOLERANCE.fullmatch(text)) is None or len(text) > 20:
+            raise click.UsageError(f"--tolerance {text!r}: expected a part or an amount, such as 2% or 0.50usd")
+        if match[2] == "%":
+            found = attrs.evolve(found, share=Decimal(match[1]) / 100)
+        else:
+            found = attrs.evolve(found, usd=Decimal(match[1]))
+    return found
+
+
+def _month_days(text: str) -> tuple[date, date]:
+    try:
+        since, until = parse_month(text, UTC)
+    except ValueError as error:
+        raise click.UsageError(f"--month {text!r}: {error}") from None
+    return since.date(), until.date()
+
+
+def _compare(
+    files: Sequence[Path], config: Config, month: tuple[date, date] | None, tolerance: Tolerance, now: datetime
+) -> InvoiceComparison:
+    since, until = month or _days_of(files)
+    own = trio.run(_read_ledger, config, since, until)
+    found = ReadFiles()
+    invoice = Invoice(own, since, until)
+    for line in read_files(files, found):
+        invoice.add(line)
+    notes = [*(f"{path}: {report}" for path, report in found.formats.items()), *found.notes]
+    if found.other_rows:
+        notes.append(f"{found.other_rows:,} rows of services without models were ignored")
+    return compare(invoice, tolerance, now, notes, is_complete=found.is_complete)
+
+
+def _days_of(files: Sequence[Path]) -> tuple[date, date]:
+    """Return the days that the files cover, the end exclusive. Raises ``UnreadableInvoice``."""
+    first, last = None, None
+    for line in read_files(files, ReadFiles()):
+        day = line.day or line.since
+        first, last = min(first or day, day), max(last or day, day)
+    if first is None or last is None:
+        raise UnreadableInvoice("the files have no charges of models")
+    if last - first > LONGEST_PERIOD:
+        raise UnreadableInvoice(f"the files cover {first} to {last}; choose a month with --month")
+    return first, last + timedelta(days=1)
+
+
+async def _read_ledger(config: Config, since: date, until: date) -> OwnSide:
+    table = open_ledger(config)
+    try:
+        kept_from = datetime.now(UTC) - retention(config)
+        return await read_own_side(table, since, until, config.entries, kept_from)
+    finally:
+        await table.aclose()

@@ -1,0 +1,129 @@
+"""A charge of an invoice, in the terms that all formats share."""
+
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+ChargeKind: TypeAlias = Literal["usage", "credit"]
+"""``credit``: a credit, discount, refund, tax or correction, which no request of ours causes."""
+
+TokenKind: TypeAlias = Literal["input", "cached", "cache_write", "output"]
+"""Kinds of tokens. ``input`` is the input that was neither read from a cache nor written to one."""
+
+TOKEN_KINDS: Final[tuple[TokenKind, ...]] = ("input", "cached", "cache_write", "output")
+
+MOST_DIGITS: Final = 40
+"""The longest amount: invoices have fewer digits, and Python's integers take quadratic time for thousands."""
+
+ZERO: Final = Decimal(0)
+
+
+class UnreadableInvoice(Exception):
+    """A file that is no invoice in a known format, or a damaged one. The message names the place."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Tokens:
+    """Counts of tokens by kind."""
+
+    input: Decimal = ZERO
+    cached: Decimal = ZERO
+    cache_write: Decimal = ZERO
+    output: Decimal = ZERO
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            self.input + other.input,
+            self.cached + other.cached,
+            self.cache_write + other.cache_write,
+            self.output + other.output,
+        )
+
+    def __sub__(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            self.input - other.input,
+            self.cached - other.cached,
+            self.cache_write - other.cache_write,
+            self.output - other.output,
+        )
+
+    @property
+    def prompt(self) -> Decimal:
+        """The number of all input tokens."""
+        return self.input + self.cached + self.cache_write
+
+    def equals(self, other: "Tokens") -> bool:
+        return all(getattr(self, kind) == getattr(other, kind) for kind in TOKEN_KINDS)
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class InvoiceLine:
+    """One charge.
+
+    ``provider`` is a family of ``families.FAMILIES``, "" if only the model shows it. ``day`` is in UTC; ``None`` if the
+    charge is for a longer time, which begins on ``since``. ``usd`` is ``None`` in reports of tokens, ``tokens`` in
+    reports of dollars; ``requests`` is ``None`` if unknown. ``model`` is the name in the invoice, ``None`` for all
+    models; ``text`` is a description that may contain it. ``accounts`` are the ids under which the line is billed.
+    ``splits_cache``: the tokens read from a cache are counted separately. ``fee`` names a charge that is not for a
+    model's tokens, ``request_id`` the single request that it is for."""
+
+    provider: str
+    day: date | None
+    since: date
+    usd: Decimal | None = None
+    model: str | None = None
+    text: str | None = None
+    accounts: tuple[str, ...] = ()
+    tokens: Tokens | None = None
+    splits_cache: bool = True
+    requests: Decimal | None = None
+    tier: str | None = None
+    kind: ChargeKind = "usage"
+    fee: str | None = None
+    request_id: str | None = None
+
+    @property
+    def rounding(self) -> Decimal:
+        """The largest error of the amount by rounding: half a unit of its last decimal, at most half a cent."""
+        if self.usd is None:
+            return ZERO
+        exponent = self.usd.as_tuple().exponent
+        return Decimal("0.5").scaleb(min(exponent if isinstance(exponent, int) else 0, -2))
+
+
+def amount(value: object, where: str) -> Decimal:
+    """Return a decimal from text or a number of JSON. Raises ``UnreadableInvoice``."""
+    text = value.strip() if isinstance(value, str) else str(value) if _is_number(value) else ""
+    if len(text) <= MOST_DIGITS:
+        try:
+            found = Decimal(text.replace(",", "") if isinstance(value, str) else text)
+        except InvalidOperation:
+            found = Decimal("NaN")
+        if found.is_finite() and -MOST_DIGITS < found.adjusted() < MOST_DIGITS:
+            return found
+    raise UnreadableInvoice(f"{where}: expected an amount such as 12.34, found {str(value)[:40]!r}")
+
+
+def count(value: object, where: str) -> Decimal:
+    """Return a count, which is not negative; 0 for ``None`` and empty text. Raises ``UnreadableInvoice``."""
+    if value is None or value == "":
+        return ZERO
+    found = amount(value, where)
+    if found < 0:
+        raise UnreadableInvoice(f"{where}: expected a count, found {str(value)[:40]!r}")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+
+
+def text_or_none(value: object) -> str | None:
+    """Return text without surrounding spaces, ``None`` for anything else and for empty text."""
+    return value.strip()[:MOST_TEXT] or None if isinstance(value, str) else None
+
+
+MOST_TEXT: Final = 300
+"""The longest text that is kept of an invoice."""

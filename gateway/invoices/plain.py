@@ -1,0 +1,40 @@
+"""Plain CSV: ``day,model,usd`` and optionally ``account,input,cached,output,requests,request_id``.
+
+``input`` includes the tokens that were read from a cache, as in the CSV of ``trigate costs``."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.invoices.families import family_of
+from gateway.invoices.line import InvoiceLine, Tokens, amount, count, text_or_none
+from gateway.invoices.times import date_of
+
+COLUMNS: Final = frozenset(("day", "model", "usd"))
+
+
+def read_row(row: Mapping[str, str], where: str) -> InvoiceLine:
+    """Return the line of a row. Raises ``UnreadableInvoice``."""
+    day = date_of(row.get("day"), f"{where}, day")
+    tokens = None
+    if row.get("input") or row.get("output"):
+        cached = count(row.get("cached"), f"{where}, cached")
+        written = count(row.get("cache_write"), f"{where}, cache_write")
+        given = count(row.get("input"), f"{where}, input")
+        tokens = Tokens(
+            max(given - cached - written, count(0, where)), cached, written, count(row.get("output"), where)
+        )
+    model = text_or_none(row.get("model"))
+    provider = model.partition("/")[0] if model is not None and "/" in model else ""
+    account = text_or_none(row.get("account"))
+    return InvoiceLine(
+        provider=family_of(provider),
+        day=day,
+        since=day,
+        usd=amount(row.get("usd"), f"{where}, usd"),
+        model=model,
+        accounts=() if account is None else (account,),
+        tokens=tokens,
+        splits_cache="cached" in row,
+        requests=count(row["requests"], f"{where}, requests") if row.get("requests") else None,
+        request_id=text_or_none(row.get("request_id")),
+    )

@@ -1,0 +1,176 @@
+"""Reads the files of an invoice, whose format it recognizes by their content, in bounded memory."""
+
+import csv
+import gzip
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias, cast
+
+import attrs
+
+from gateway.invoices import anthropic, focus, openai, openrouter, plain
+from gateway.invoices.json_pages import Page, items_of, read_objects
+from gateway.invoices.line import InvoiceLine, UnreadableInvoice
+
+LONGEST_LINE: Final = 2**20
+"""Characters of the longest line of CSV."""
+
+_PAGES: Final[tuple[Any, ...]] = (openai, anthropic, openrouter)
+_EXPECTED: Final = (
+    "expected a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, "
+    "FOCUS in CSV, or CSV with the columns day, model and usd"
+)
+_OTHERS: Final[Sequence[tuple[bytes, str]]] = (
+    (b"PAR1", "Parquet; export CSV instead"),
+    (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
+    (b"%PDF", "a PDF; download the data as CSV or JSON"),
+)
+Row: TypeAlias = Mapping[str, str]
+RowReader: TypeAlias = Callable[[Row, str], InvoiceLine | None]
+
+
+@attrs.define(eq=False, repr=False)
+class ReadFiles:
+    """The facts about the files besides their lines: ``formats`` by file, and ``notes``.
+
+    ``is_complete``: no page is missing. ``other_rows`` counts rows of services without models."""
+
+    formats: dict[str, str] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
+    is_complete: bool = True
+    other_rows: int = 0
+
+
+def read_files(paths: Sequence[Path], found: ReadFiles) -> Iterator[InvoiceLine]:
+    """Yield the charges in the files. Raises ``UnreadableInvoice``.
+
+    A repeated file is read once. A page whose next page is missing makes the invoice incomplete."""
+    pages: list[tuple[Path, Page]] = []
+    known: dict[bytes, Path] = {}
+    for path in paths:
+        try:
+            with ExitStack() as stack:
+                file = stack.enter_context(path.open("rb"))
+                digest = hashlib.file_digest(file, "sha256").digest()
+                if (before := known.setdefault(digest, path)) is not path:
+                    found.notes.append(f"{path} has the content of {before}: it counts once")
+                    continue
+                file.seek(0)
+                yield from _read_file(_unpack(file, path, stack), path, pages, found)
+        except (OSError, EOFError, gzip.BadGzipFile) as error:
+            raise UnreadableInvoice(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    for path, page in pages:
+        if page.has_more and not _has_next(page, [one for _, one in pages]):
+            found.is_complete = False
+            found.notes.append(f"{path}: has_more is true, and the next page is not among the files")
+
+
+def _unpack(file: BinaryIO, path: Path, stack: ExitStack) -> BinaryIO:
+    start = file.read(4)
+    file.seek(0)
+    for magic, words in _OTHERS:
+        if start == magic:
+            raise UnreadableInvoice(f"{path}: this is {words}")
+    if start[:2] == b"\x1f\x8b":
+        return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file)))
+    return file
+
+
+def _read_file(file: BinaryIO, path: Path, pages: list[tuple[Path, Page]], found: ReadFiles) -> Iterator[InvoiceLine]:
+    start = file.read(512)
+    file.seek(0)
+    text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    if text.lstrip()[:1] in ("{", "["):
+        for number, value in enumerate(read_objects(file, path)):
+            page = _read_page(value, f"{path}" if not number else f"{path}, page {number + 1}")
+            found.formats[str(path)] = page.report
+            pages.append((path, page))
+            yield from page.lines
+            page = attrs.evolve(page, lines=())
+            pages[-1] = path, page
+    else:
+        yield from _read_csv(file, path, found)
+
+
+def _read_page(page: dict[str, Any], where: str) -> Page:
+    if "data" not in page:
+        raise UnreadableInvoice(f"{where}: {_EXPECTED}")
+    items = items_of(page, "data", where)
+    first = items[0] if items else {}
+    for one in _PAGES:
+        if one.is_page(page, first):
+            return cast("Page", one.read_page(page, where))
+    if not items:
+        return Page("empty page", (), has_more=page.get("has_more") is True)
+    raise UnreadableInvoice(f"{where}: {_EXPECTED}")
+
+
+def _has_next(page: Page, pages: Iterable[Page]) -> bool:
+    return any(
+        one.report == page.report
+        and one.since is not None
+        and page.since is not None
+        and page.until is not None
+        and page.since < one.since <= page.until
+        for one in pages
+    )
+
+
+# CSV
+
+
+def _read_csv(file: BinaryIO, path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
+    start = file.read(4)
+    file.seek(0)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
+        yield from _read_rows(_bounded_lines(text, path), path, found)
+
+
+def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
+    """Yield the charges in the rows of a CSV file, whose separator is that of its first line."""
+    number = 0
+    try:
+        head = next((line for line in lines if line.strip()), "")
+        rows = csv.reader(chain((head,), lines), delimiter=max(",;\t", key=head.count))
+        names = [name.strip().lower() for name in next(rows, [])]
+        report, read = _reader_of(frozenset(names), path)
+        found.formats[str(path)] = report
+        for cells in rows:
+            number = rows.line_num
+            if not any(cells):
+                continue
+            if len(cells) != len(names):
+                raise UnreadableInvoice(f"{path}, line {number}: {len(cells)} cells, expected {len(names)}")
+            line = read(dict(zip(names, cells, strict=True)), f"{path}, line {number}")
+            if line is None:
+                found.other_rows += 1
+            else:
+                yield line
+    except (csv.Error, UnicodeError) as error:
+        raise UnreadableInvoice(f"{path}, line {number + 1}: {error}") from None
+
+
+def _reader_of(names: frozenset[str], path: Path) -> tuple[str, RowReader]:
+    if names >= focus.COLUMNS:
+        return "FOCUS", focus.read_row
+    if names >= openrouter.REQUEST_COLUMNS:
+        return "openrouter requests", openrouter.read_request
+    if names >= openrouter.ACTIVITY_COLUMNS:
+        return "openrouter activity", openrouter.read_activity
+    if names >= plain.COLUMNS:
+        return "CSV", plain.read_row
+    raise UnreadableInvoice(f"{path}: {_EXPECTED}")
+
+
+def _bounded_lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) >= LONGEST_LINE:
+            raise UnreadableInvoice(f"{path}, line {number}: longer than {LONGEST_LINE // 2**20} MiB")
+        yield line

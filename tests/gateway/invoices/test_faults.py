@@ -1,0 +1,233 @@
+"""Invoices with planted faults, in every format: each fault is found, named, and has its exact dollars."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import trio
+import yaml
+
+from gateway.commands import reconcile
+from gateway.commands.reconcile import ReconcileOptions
+from gateway.kept_ledger.line import UNPRICED
+from streams.events import Usage
+from tests.support.invoices import FORMATS, Call, call, ledger_lines, plain_files, traffic, usd_of, write_ledger
+
+Compared = Callable[..., tuple[int, dict[str, Any]]]
+LARGE: Final = "m-large"
+
+
+@pytest.fixture
+def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
+    """Return a function that compares an invoice of calls with a ledger of them: its status and JSON."""
+
+    def compare(
+        calls: list[Call],
+        form: str,
+        files: dict[str, bytes] | None = None,
+        gap_day: int | None = None,
+        now: datetime | None = None,
+        **options: Any,
+    ) -> tuple[int, dict[str, Any]]:
+        provider, write = FORMATS[form]
+        renamed = [
+            attrs.evolve(one, model=one.model.replace("m-", "gpt-")) if form == "openai" else one for one in calls
+        ]
+        trio.run(write_ledger, tmp_path, ledger_lines(renamed, provider), gap_day)
+        config = tmp_path / "trigate.yaml"
+        price = {name: float(usd) for name, usd in (("input", 2), ("cached", 0.5), ("output", 8))}
+        entries = [
+            {"model": f"{provider}/{model}", "access_key": "$NOT_SET", "price": price, "base_url": "http://127.0.0.1:9"}
+            for model in sorted({one.model for one in renamed})
+        ]
+        storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
+        config.write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": entries, "state_storage": storage}))
+        paths = []
+        for name, content in (write(calls) if files is None else files).items():
+            paths.append(tmp_path / name)
+            paths[-1].write_bytes(content)
+        status = reconcile.run(paths, config, ReconcileOptions(form="json", **{"month": "2026-10", **options}), now)
+        return status, json.loads(capsys.readouterr().out)
+
+    return compare
+
+
+def causes_of(found: dict[str, Any]) -> dict[str, Decimal]:
+    """Return the causes in all rows, after checking that they add up in each row and day."""
+    for row in (*found["rows"], found["total"]):
+        parts = sum((Decimal(usd) for usd in row["causes"].values()), start=Decimal(0))
+        assert parts == Decimal(row["difference_usd"]) == Decimal(row["invoice_usd"]) - Decimal(row["ledger_usd"])
+        for day in row.get("days", ()):
+            assert sum(map(Decimal, day["causes"].values())) == Decimal(day["difference_usd"])
+    return {cause: Decimal(usd) for cause, usd in found["total"]["causes"].items()}
+
+
+def plant_fault(calls: list[Call], **fault: Any) -> tuple[list[Call], Call]:
+    """Return ``calls`` with a fault in the second one of the second day, and that call."""
+    place = next(at for at, one in enumerate(calls) if (one.day, one.model) == (2, LARGE)) + 1
+    found = attrs.evolve(calls[place], **fault)
+    return [*calls[:place], found, *calls[place + 1 :]], calls[place]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_invoice_of_the_same_requests_has_no_difference(compared, form):
+    status, found = compared(traffic(), form)
+    assert (status, causes_of(found)) == (0, {})
+    assert len(found["rows"]) == 2
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_requests_past_the_gateway_are_found(compared, form):
+    extra = call(2, LARGE, 777, 9, in_ledger=False)
+    status, found = compared([*traffic(), extra], form)
+    assert (status, causes_of(found)) == (3, {"past_gateway": extra.usd})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_model_that_only_the_provider_knows_went_past_the_gateway(compared, form):
+    extra = call(2, "m-other", 777, 9, in_ledger=False)
+    _, write = FORMATS[form]
+    status, found = compared(traffic(), form, write([*traffic(), extra]))
+    assert (status, causes_of(found)) == (3, {"past_gateway": extra.usd})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_lines_that_are_known_to_be_lost_are_missing(compared, form):
+    calls, lost = plant_fault(traffic(), in_ledger=False)
+    status, found = compared(calls, form, gap_day=2)
+    assert (status, causes_of(found)) == (3, {"missing": lost.usd})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_request_that_the_ledger_has_twice_is_doubled(compared, form):
+    calls, twice = plant_fault(traffic(), copies=2)
+    status, found = compared(calls, form)
+    assert (status, causes_of(found)) == (3, {"doubled": -twice.usd})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_another_price_is_found_if_the_tokens_agree(compared, form):
+    calls, one = plant_fault(traffic())
+    dearer = [attrs.evolve(each, usd=each.usd * 2, own_usd=each.usd) if each == one else each for each in calls]
+    status, found = compared(dearer, form)
+    assert (status, causes_of(found)) == (3, {"price": one.usd})
+
+
+@pytest.mark.parametrize("form", ["openai", "anthropic", "focus"])
+def test_another_tier_is_found(compared, form):
+    calls = traffic()
+    batch = [
+        attrs.evolve(one, tier="batch", usd=one.usd / 2, own_usd=one.usd) if one.day == 3 else one for one in calls
+    ]
+    status, found = compared(batch, form)
+    assert (status, causes_of(found)) == (3, {"tier": -sum(one.usd for one in calls if one.day == 3) / 2})
+
+
+@pytest.mark.parametrize("form", ["openai", "anthropic", "focus", "plain"])
+def test_tokens_that_only_we_took_for_cached_are_found(compared, form):
+    _, one = plant_fault(traffic())
+    uncached = Usage(one.usage.prompt, 0, output=one.usage.output)
+    fault = {"usage": uncached, "usd": usd_of(uncached), "own_usage": one.usage, "own_usd": one.usd}
+    status, found = compared(plant_fault(traffic(), **fault)[0], form)
+    assert (status, causes_of(found)) == (3, {"cached": usd_of(uncached) - one.usd})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_estimates_of_ours_are_found(compared, form):
+    calls, one = plant_fault(traffic())
+    half = Usage(one.usage.input // 2, one.usage.cache_read // 2, output=one.usage.output // 2)
+    status, found = compared(plant_fault(calls, grade=1, own_usage=half, own_usd=usd_of(half))[0], form)
+    assert (status, causes_of(found)) == (3, {"estimated": one.usd - usd_of(half)})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_requests_without_a_price_are_found(compared, form):
+    calls, one = plant_fault(traffic(), grade=UNPRICED)
+    status, found = compared(calls, form)
+    assert (status, causes_of(found)) == (3, {"unpriced": one.usd})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_request_that_the_provider_counts_on_the_next_day_costs_nothing(compared, form):
+    calls, one = plant_fault(traffic(), billed_day=3)
+    status, found = compared(calls, form)
+    assert (status, causes_of(found)) == (0, {})
+    days = [day for row in found["rows"] for day in row["days"]]
+    assert [(day["day"], {cause: Decimal(usd) for cause, usd in day["causes"].items()}) for day in days] == [
+        ("2026-10-02", {"edge_of_day": -one.usd}), ("2026-10-03", {"edge_of_day": one.usd}),
+    ]  # fmt: skip
+
+
+def test_amounts_in_cents_differ_by_rounding(compared):
+    calls = [one for one in traffic() if one.id.endswith("-1")]
+    cents = [attrs.evolve(one, usd=one.usd.quantize(Decimal("0.01")), own_usd=one.usd) for one in calls]
+    rounded = sum(one.usd for one in cents) - sum(one.usd for one in calls)
+    status, found = compared(cents, "plain")
+    assert (status, causes_of(found)) == (0, {"rounding": rounded})
+
+
+def test_days_of_the_last_48_hours_are_late(compared):
+    calls, one = plant_fault(traffic(), in_invoice=False)
+    status, found = compared(calls, "openai", now=datetime(2026, 10, 4, 23, tzinfo=UTC))
+    assert (status, causes_of(found)) == (3, {"late": -one.usd})
+
+
+def test_credits_are_a_row_of_their_own(compared):
+    _, write = FORMATS["focus"]
+    ((name, content),) = write(traffic()).items()
+    head, first, *rest = content.splitlines()
+    fields = dict(zip(head.decode().split(","), first.decode().split(","), strict=True))
+    credit = {**fields, "ChargeCategory": "Credit", "BilledCost": "-5.25", "ConsumedQuantity": ""}
+    lines = [head, first, *rest, ",".join(credit.values()).encode()]
+    status, found = compared(traffic(), "focus", {name: b"\n".join(lines)})
+    assert (status, causes_of(found)) == (0, {"credit": Decimal("-5.25")})
+    assert any("rows of services without models" in note for note in found["notes"])
+
+
+def test_without_tokens_price_and_quantity_cannot_be_separated(compared):
+    calls, one = plant_fault(traffic())
+    dearer = [attrs.evolve(each, usd=each.usd * 2, own_usd=each.usd) if each == one else each for each in calls]
+    status, found = compared(dearer, "plain", plain_files(dearer, tokens=False))
+    assert (status, causes_of(found)) == (3, {"unknown": one.usd})
+    assert [row["price_and_quantity_separated"] for row in found["rows"]] == [False, True]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_many_faults_are_all_named(compared, form):
+    """One invoice with six faults on days of their own."""
+    calls = traffic(days=12)
+    planted: dict[str, Decimal] = {}
+    result: list[Call] = []
+    for one in calls:
+        if one.id != f"up-{one.day}-{LARGE}-2":
+            result.append(one)
+            continue
+        half = Usage(one.usage.input // 2, one.usage.cache_read // 2, output=one.usage.output // 2)
+        match one.day:
+            case 2:
+                result.append(attrs.evolve(one, in_ledger=False))
+                planted["past_gateway"] = one.usd
+            case 4:
+                result.append(attrs.evolve(one, copies=2))
+                planted["doubled"] = -one.usd
+            case 6:
+                result.append(attrs.evolve(one, usd=one.usd * 3, own_usd=one.usd))
+                planted["price"] = one.usd * 2
+            case 8:
+                result.append(attrs.evolve(one, grade=UNPRICED))
+                planted["unpriced"] = one.usd
+            case 10:
+                result.append(attrs.evolve(one, grade=1, own_usage=half, own_usd=usd_of(half)))
+                planted["estimated"] = one.usd - usd_of(half)
+            case 12:
+                result.append(attrs.evolve(one, in_ledger=False))
+                planted["missing"] = one.usd
+            case _:
+                result.append(one)
+    status, found = compared(result, form, gap_day=12)
+    assert (status, causes_of(found)) == (3, planted)
