@@ -6,23 +6,29 @@ from gateway.exchange.service import Service
 from gateway.request.client_request import ClientRequest
 from gateway.request.routing_options import read_headers, unknown_step_error
 from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
+from gateway.steps.loaded import StepSet
 from gateway.steps.scope import ClientFacts
 from gateway.steps.verdicts import unchecked_content, unchecked_endpoint
 
 
 def refuse_kept_by_provider(service: Service, client_request: ClientRequest, endpoint: str) -> None:
-    """Raise ``GatewayError`` (403) if the client's steps must check what a provider stores for ``endpoint``."""
+    """Raise ``GatewayError`` if the client's steps must check what a provider stores for ``endpoint`` (403), or if it
+    requests a step that it cannot have (400)."""
     if service.steps is None:
         return
-    facts = _facts(service, client_request, endpoint)
+    facts = _available_facts(service.steps, service, client_request, endpoint)
     for step in service.steps.for_exchange(facts):
         if not step.is_observer and not step.only_reports and step.unchecked == "refuse":
             raise unchecked_content(step.name, "id")
 
 
-def _facts(service: Service, client_request: ClientRequest, endpoint: str) -> ClientFacts:
-    client, words = client_request.client, frozenset(name for _, name in read_headers(client_request).steps)
-    return ClientFacts(client, service.authenticator.group_of(client), (), endpoint, words)
+def _available_facts(steps: StepSet, service: Service, client_request: ClientRequest, endpoint: str) -> ClientFacts:
+    """Return the facts of a request. Raises ``GatewayError`` (400) if it requests a step that it cannot have."""
+    client, places = client_request.client, {name: path for path, name in read_headers(client_request).steps}
+    facts = ClientFacts(client, service.authenticator.group_of(client), (), endpoint, frozenset(places))
+    if unknown := steps.unavailable(facts):
+        raise unknown_step_error(places[unknown[0]], unknown[0])
+    return facts
 
 
 def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
@@ -31,11 +37,8 @@ def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, st
     service, client_request = context.service, context.client_request
     if service.steps is None:
         return
-    places = {name: path for path, name in read_headers(client_request).steps}
-    facts = _facts(service, client_request, endpoint)
-    context.record.requested_steps = frozenset(places)
-    if unknown := service.steps.unavailable(facts):
-        raise unknown_step_error(places[unknown[0]], unknown[0])
+    facts = _available_facts(service.steps, service, client_request, endpoint)
+    context.record.requested_steps = facts.requested
     if route in CHECKED_ROUTES:
         return
     if (step := closing_step(service.steps, facts)) is not None:

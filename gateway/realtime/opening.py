@@ -24,6 +24,7 @@ from gateway.realtime.session import MAX_MESSAGE, ClientInbox, RealtimeSession, 
 from gateway.realtime.subprotocols import OfferedProtocols, with_offered_keys
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
+from gateway.request.routing_options import refuse_requested_steps
 from gateway.routing.target import Target
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_views import through_quart
@@ -93,6 +94,8 @@ async def open_websocket(
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
         if service.steps is not None:
             (await imported("gateway.exchange.endpoint_gate")).check_endpoint(context, endpoint)
+        else:
+            refuse_requested_steps(asked)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
         _connect_inbox(arrival, inbox)
         await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))

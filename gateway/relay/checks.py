@@ -15,7 +15,8 @@ from gateway.exchange.reserving import reservation_for, size_of
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.request.parse import Incoming, read_non_conversation
-from gateway.request.routing_options import read_headers
+from gateway.request.router_bodies import GUARDRAILS, read_guardrails
+from gateway.request.routing_options import Word, read_headers, with_members
 from gateway.routing.omissions import NOTHING
 from gateway.routing.plan import Plan
 from gateway.steps.json_texts import NotJson
@@ -59,7 +60,12 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     """Return ``incoming``, a request for one of the targets of ``plan``, with the masks of its steps.
 
     Raises ``GatewayError``: first for a client without allowance, then for a refusal."""
-    session = begin_session(inbound, incoming)
+    requested: tuple[Word, ...] = ()
+    if GUARDRAILS in incoming.members and "litellm" in inbound.context.service.router.client_routing:
+        requested = read_guardrails(incoming)
+        members = {name: raw for name, raw in incoming.members.items() if name != GUARDRAILS}
+        incoming = await offload(incoming.size, with_members, incoming, members)
+    session = begin_session(inbound, incoming, requested)
     if session is None:
         return incoming
     reservation = await reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
@@ -68,13 +74,14 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     return (await check_texts(session, texts, plan)).incoming
 
 
-def begin_session(inbound: InboundRequest, incoming: Incoming) -> StepSession | None:
-    """Return the steps that apply to a request, ``None`` without any. Raises ``GatewayError`` (400) for an unknown
-    one.
+def begin_session(inbound: InboundRequest, incoming: Incoming, requested: tuple[Word, ...] = ()) -> StepSession | None:
+    """Return the steps that apply to a request, ``None`` without any. ``requested`` are those in its body.
+
+    Raises ``GatewayError`` (400) for an unknown one.
 
     The path decides, because the body of a completion can make it another endpoint's."""
     exchange = inbound.exchange
-    words = read_headers(exchange.context.client_request).steps
+    words = (*read_headers(exchange.context.client_request).steps, *requested)
     return find_session(exchange.context, exchange.scope, exchange.record.endpoint or "", incoming, words)
 
 

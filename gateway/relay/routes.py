@@ -19,6 +19,7 @@ from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.paths import api_of
 from gateway.http.response import Response
+from gateway.request.routing_options import refuse_requested_steps
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
 from gateway.serving.http_app import App
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
@@ -238,6 +239,8 @@ class _ServedRoute:
         async def read_and_answer(exchange: Exchange) -> Response:
             if service.steps is not None:
                 sys.modules[_GATE].check_endpoint(exchange.context, endpoint.name, (route.method, route.path))
+            else:
+                refuse_requested_steps(exchange.context.client_request)
             relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
             read = _imported_function(route.read)
             relayed = await read(*route.passing, relaying.InboundRequest(endpoint.name, incoming, exchange), names)

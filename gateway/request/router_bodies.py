@@ -33,6 +33,10 @@ _PRIVACY_MEMBERS: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining",
 """Members that restrict the use of the data if they are true."""
 
 
+GUARDRAILS: Final = "guardrails"
+"""The member of LiteLLM's clients with the names of steps."""
+
+
 def read_options(client_request: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> RoutingOptions:
     """Return the routing options in a request's headers, and in its body in the permitted ``forms``.
 
@@ -191,16 +195,21 @@ def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions
         max_repeats=max_repeats if options.max_repeats is None else options.max_repeats,
         deadline=options.deadline if timeout is None else min(timeout, options.deadline),
         members={**options.members, "litellm": given},
-        steps=(*options.steps, *_read_guardrails(body)),
+        steps=(*options.steps, *_guardrails_in(body)),
         dropped=(*options.dropped, *body.unread()),
     )
 
 
-def _read_guardrails(body: Fields) -> tuple[Word, ...]:
+def read_guardrails(incoming: Incoming) -> tuple[Word, ...]:
+    """Return the steps in the member ``guardrails`` of a request, each with its path. Raises ``GatewayError`` (400)."""
+    return _guardrails_in(Fields({GUARDRAILS: incoming.json.value(GUARDRAILS)}))
+
+
+def _guardrails_in(body: Fields) -> tuple[Word, ...]:
     """Return the names of the client's guardrails, each a text or a mapping from it to parameters.
 
     Raises ``GatewayError`` (400) for other values, and for parameters, which a step does not take."""
-    given = body.any("guardrails")
+    given = body.any(GUARDRAILS)
     if given is None:
         return ()
     if not isinstance(given, list):
@@ -220,7 +229,7 @@ _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
     "vercel": frozenset(("providerOptions",)),
     "litellm": frozenset(
         ("fallbacks", "num_retries", "timeout", "disable_fallbacks", "context_window_fallbacks",
-         "content_policy_fallbacks", "guardrails")
+         "content_policy_fallbacks", GUARDRAILS)
     ),
 }  # fmt: skip
 """The members of each form that only its router reads."""

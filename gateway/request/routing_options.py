@@ -145,6 +145,12 @@ def _read_models(value: str) -> tuple[Word, ...]:
     return check_names([(MODELS, name) for name in names])
 
 
+def refuse_requested_steps(client_request: ClientRequest) -> None:
+    """Raise ``GatewayError`` (400) if the header lists a step, because none are configured."""
+    if client_request.header(REQUESTED_STEPS) is not None:
+        raise unknown_step_error(*read_headers(client_request).steps[0])
+
+
 def unknown_step_error(path: str, name: str) -> GatewayError:
     """Return the error for a step that a client requests and cannot have."""
     return invalid(f"{path}: there is no step {name[:100]!r} for this client", path)
