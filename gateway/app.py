@@ -10,6 +10,7 @@ from hypercorn.typing import ASGIFramework
 from gateway.access.page_guard import Cors
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
+from gateway.endpoints.admin.paths import add_admin, is_admin_path
 from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import metrics_routes
@@ -66,7 +67,7 @@ def app_of(config: Config, service: Service) -> App:
     relayed, cors = RelayedPaths(service), Cors(config.cors)
 
     def is_served(path: str) -> bool:
-        if has_path(app, path) or relayed.methods(path):
+        if has_path(app, path) or relayed.methods(path) or is_admin_path(path):
             return True
         return any(pattern_of(one).fullmatch(path) for one in exchanges)
 
@@ -76,6 +77,7 @@ def app_of(config: Config, service: Service) -> App:
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
     add_relays(app, service, cors, relayed)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
+    add_admin(app, config, service)
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body

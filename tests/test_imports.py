@@ -94,8 +94,9 @@ ARROWS: Final = {
         providers.neutral providers.responses request request_members routing secret_stores serving steps stores
         streaming telemetry upstream""",
     "gateway.endpoints": """
-        access allowances config conversations exchange http ledger logs model_lists providers.apis
-        providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
+        access allowances config conversations counters exchange followed_keys http kept_ledger ledger logs model_lists
+        people providers.apis providers.endpoints providers.neutral providers.responses request routing serving stores
+        telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
         kept_objects ledger model_lists open_store people request_members routing secret_stores serving shared sign_in

@@ -136,9 +136,6 @@ NO_KEYS: Final = _word_set(
 
 # Settings
 
-MOST_AT_ONCE: Final = 10**6
-"""The largest number of concurrent requests that a file can set."""
-
 CARRIED: Final = _word_set(
     "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
     "weight order num_retries max_retries"

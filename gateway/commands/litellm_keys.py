@@ -13,9 +13,8 @@ import attrs
 import msgspec
 
 from configfile.document import ConfigError, Mistake
-from configfile.wording import Wrong
-from gateway.commands.litellm import MOST_AT_ONCE, Group, Loss
-from gateway.config.amounts import read_budget
+from gateway.commands.litellm import Group, Loss
+from gateway.config.litellm_limits import limited_columns, limits_of
 from streams.surrogates import NOT_JSON
 
 ALL: Final = frozenset({"all-proxy-models", "*"})
@@ -127,17 +126,6 @@ def unique_name(name: str, taken: Set[str]) -> str:
     return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
 
 
-RATES: Final = (
-    ("rpm_limit", "requests", "/m"),
-    ("tpm_limit", "tokens", "/m"),
-    ("max_parallel_requests", "concurrent", ""),
-)
-"""Columns with a limit that trigate has, the name of that limit, and its unit."""
-
-_PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "24h": "day", "1mo": "month"}
-_ROLLING: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
-
-
 @attrs.frozen
 class Table:
     """A table of LiteLLM: its ``key`` column, and the members ``lists`` in which its API returns rows."""
@@ -229,51 +217,6 @@ def has_value(value: Any) -> bool:
 
 
 # Limits
-
-
-def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the limits of a key or a team into members of ``client_keys`` or ``client_groups``."""
-    found: dict[str, Any] = {}
-    for column, limit, unit in RATES:
-        number = _positive_number(row.get(column))
-        if number is not None and number == int(number):
-            found.setdefault("ratelimits", {})[limit] = (
-                f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
-            )
-    budget, duration = _positive_number(row.get("max_budget")), str(row.get("budget_duration") or "")
-    period = _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
-    if budget is not None and period is not None and _is_budget(text := f"{_decimal_text(budget)} usd/{period}"):
-        found["budgets"] = [text]
-    return found
-
-
-def limited_columns(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the columns whose limits ``item`` has."""
-    yield from (column for column, limit, _ in RATES if limit in item.get("ratelimits", {}))
-    if "budgets" in item:
-        yield "max_budget"
-
-
-def _is_budget(text: str) -> bool:
-    try:
-        read_budget(text)
-    except Wrong:
-        return False
-    return True
-
-
-def _decimal_text(number: float) -> str:
-    """Return ``number`` without an exponent, to nine decimals."""
-    return f"{number:.9f}".rstrip("0").rstrip(".")
-
-
-def _positive_number(value: Any) -> float | None:
-    """Return a number above 0 from JSON or CSV, else None."""
-    try:
-        number = float(value) if not isinstance(value, bool) else 0.0
-    except (TypeError, ValueError):
-        return None
-    return number if 0 < number < 10**15 else None
 
 
 _OF_ITS_PAGES: Final = "litellm-dashboard"

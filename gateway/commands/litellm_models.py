@@ -20,7 +20,6 @@ from gateway.commands.imported import (
 from gateway.commands.litellm import (
     CARRIED,
     COMPATIBLE,
-    MOST_AT_ONCE,
     NO_COUNTERPART,
     NO_KEYS,
     NO_MATTER,
@@ -39,6 +38,7 @@ from gateway.commands.litellm import (
 from gateway.commands.litellm_members import READ, read_members
 from gateway.commands.litellm_prices import base_price, read_price
 from gateway.commands.litellm_routes import attempts_of
+from gateway.config.litellm_limits import MOST_AT_ONCE
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
 from providers.endpoints.model_types import ModelType, model_type

@@ -12,4 +12,5 @@
   ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.
 - ``names`` finds an entry by a model's name; ``urls``, ``redaction`` remove credentials from texts; ``changes``
   lists differences between files, with values in the ``spelling`` for people; ``stored_keys``: clients in the state
-  storage, ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers."""
+  storage, ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers, ``litellm_limits``:
+  limits of LiteLLM's keys."""

@@ -57,7 +57,7 @@ class TableLedgerWriter(LedgerWriter):
         mask: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._table = table
+        self.table = self._table = table
         self._overflow = OverflowSums()
         self._sums: deque[Mapping[str, Any]] = deque()
         self._zone: tzinfo = UTC

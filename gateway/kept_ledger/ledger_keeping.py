@@ -18,6 +18,9 @@ class LedgerWriter:
     keeps_lines = False
     """Whether lines are kept."""
 
+    table: "LedgerTable | None" = None
+    """The table of the lines, for queries."""
+
     def take_lost(self) -> int:
         """Return the number of exchanges since the last call that are in no line and no sum."""
         return 0

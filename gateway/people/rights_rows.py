@@ -45,10 +45,17 @@ def find_person(rows: TableRows, name: str) -> SeenPerson | None:
     return None if found is None else _person(found)
 
 
-def list_people(rows: TableRows, after: str, most: int) -> tuple[SeenPerson, ...]:
-    """Return the first ``most`` people after the name ``after``, in the order of their names."""
-    found = rows.select(f"{_PERSON} WHERE name > :after ORDER BY name LIMIT :most", after=after, most=most)
-    return tuple(map(_person, found))
+def list_people(
+    rows: TableRows, after: str, most: int, group: str | None = None, issuer: str | None = None
+) -> tuple[SeenPerson, ...]:
+    """Return the first ``most`` people after the name ``after``, in the order of their names.
+
+    With ``group`` or ``issuer``, only those of that group at their last sign-in or token, or of that issuer."""
+    wanted = {"client_group": group, "issuer": issuer}
+    conditions = "".join(f" AND {name} = :{name}" for name, value in wanted.items() if value is not None)
+    values = {name: value for name, value in wanted.items() if value is not None}
+    statement = f"{_PERSON} WHERE name > :after{conditions} ORDER BY name LIMIT :most"
+    return tuple(map(_person, rows.select(statement, after=after, most=most, **values)))
 
 
 def forget_person(rows: TableRows, name: str, audit: AuditEntry | None) -> bool:

@@ -260,9 +260,12 @@ class PeopleStore:
         """Return a person."""
         return await self._read(partial(rights_rows.find_person, name=name))
 
-    async def people(self, after: str = "", most: int = 100) -> tuple[SeenPerson, ...]:
-        """Return the first ``most`` people after the name ``after``, by name."""
-        return await self._read(partial(rights_rows.list_people, after=after, most=most))
+    async def people(
+        self, after: str = "", most: int = 100, *, group: str | None = None, issuer: str | None = None
+    ) -> tuple[SeenPerson, ...]:
+        """Return the first ``most`` people after the name ``after``, by name, of one ``group`` or ``issuer``."""
+        select = partial(rights_rows.list_people, after=after, most=most, group=group, issuer=issuer)
+        return await self._read(select)
 
     async def forget(self, name: str, audit: AuditEntry | None = None) -> bool:
         """Delete the label of a person, and the person unless it has an own key. Return whether it existed."""
@@ -293,6 +296,10 @@ class PeopleStore:
     ) -> Raise | None:
         """Remove the raise of a holder, and return it."""
         return await self._change(partial(rights_rows.remove_raise, holder=holder, check=check, audit=audit))
+
+    async def raise_of(self, holder: str) -> Raise | None:
+        """Return the raise of a holder, which may have ended."""
+        return await self._read(partial(rights_rows.find_raise, holder=holder))
 
     async def raises(self) -> tuple[Raise, ...]:
         """Return all raises by holder; some may have ended."""

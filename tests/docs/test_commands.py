@@ -302,6 +302,9 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         "keys.yaml": blocks_in((ROOT / "docs/keys.md").read_text(), "yaml")[0].replace(
             "/var/lib/trigate/state", "keys"
         ),
+        "admin.yaml": blocks_in((ROOT / "docs/admin-api.md").read_text(), "yaml")[0].replace(
+            "/var/lib/trigate/state", "admin"
+        ),
         "support.yaml": blocks_in((ROOT / "docs/request-members.md").read_text(), "yaml")[0],
         "moved.yaml": "client_keys: [{name: moved, key: moved-key-0123456789}]\n",
         "own.jsonl": blocks_in((ROOT / "docs/load-reference.md").read_text(), "json")[0],

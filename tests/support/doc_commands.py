@@ -67,6 +67,11 @@ wait; [ -f part-1.json ] && [ -f part-2.json ] && break; rm -f part-*.json; done
 trigate load merge part-1.json part-2.json --json whole.json && trigate load merge part-*.json""".replace(
     "3 --p", "1 --p"
 )
+ADMIN = """export ADMIN_KEY=key-of-terraform-0123456789 LENA_KEY=key-of-lena-0123456789 ADA_KEY=key-of-ada-0123456789
+trigate serve admin.yaml --port 0 > log 2>&1 & gateway=$!
+until grep -q listening log; do sleep 0.05; done
+export TRIGATE_URL=$(grep -o 'http://127.0.0.1:[0-9]*' log | head -1)
+curl -sS --fail-with-body \\1; status=$?; kill $gateway; exit $status"""
 PRICES = "providers/catalog/price_list.json"
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
@@ -81,6 +86,13 @@ RUNS = (
     Row(r"curl (http://\S+/v1/audio/transcriptions .*)", f"echo > hello.wav && {CURL}", ("hello.wav has 1 bytes",)),
     Row(r"curl (http://\S+/readyz\?verbose)", CURL, ('"state":"in"',)),
     Row(r'curl ((?:-H "Authorization: .*" )?http://\S+/metrics)', CURL, (r"(?m)^trigate_workers 1\.0$",)),
+    Row(r"curl (-X PUT \$TRIGATE_URL/admin/v1/keys/evals .*)", ADMIN, ('"key":"sk-trigate-',)),
+    Row(r"curl (\$TRIGATE_URL/admin/v1/keys\?group=research .*)", ADMIN, ('"name":"lena"', '"next":null')),
+    Row(r"curl (-X PUT \$TRIGATE_URL/admin/v1/raises/ada .*)", ADMIN, ('"budgets":."40 usd/day".',)),
+    Row(r'curl ("\$TRIGATE_URL/admin/v1/usage.*)', ADMIN, ("group,model,requests,failed",)),
+    Row(r"curl (\$TRIGATE_URL/me .*)", ADMIN, ('"role":"admin"',)),
+    Row(r'curl ("\$TRIGATE_URL/admin/v1/audit.*)', ADMIN, ('"data":',)),
+    Row(r"curl (\$TRIGATE_URL/key/generate .*)", ADMIN, ('"key_alias":"bob"',)),
     Row("OPENAI_BASE_URL=.*", '{} && curl -sS -f "$OPENAI_BASE_URL/models"', ("demo-messages",)),
     Row("ANTHROPIC_BASE_URL=.*", '{} && curl -sS -f "$ANTHROPIC_BASE_URL/v1/models"', ("demo-chat",)),
     Row("CODE_ASSIST_ENDPOINT=.*", '{} && echo "$CODE_ASSIST_ENDPOINT"', ("/code-assist",)),

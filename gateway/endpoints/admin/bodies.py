@@ -1,0 +1,87 @@
+"""JSON bodies of requests: one object, small, without duplicate members."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NoReturn
+
+from configfile.wording import nearest
+from gateway.serving.fast_route import IncomingRequest
+from streams.errors import GatewayError, invalid
+from streams.surrogates import describe_json_error
+
+MAX_BODY: Final = 64 * 1024
+"""The largest body in bytes."""
+
+_MOST_LEVELS: Final = 32
+
+
+async def read_object(incoming: IncomingRequest) -> dict[str, Any]:
+    """Return the JSON object in the body of a request, empty without a body. Raises ``GatewayError``."""
+    headers = dict(incoming.headers)
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise invalid("send the body without content-encoding", status=415)
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > MAX_BODY:
+        raise _too_large()
+    return parse_object(await incoming.read(_count))
+
+
+def _count(size: int) -> None:
+    if size > MAX_BODY:
+        raise _too_large()
+
+
+def _too_large() -> GatewayError:
+    return GatewayError("too_large", f"the body is larger than {MAX_BODY // 1024} KiB, the limit of these paths")
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the object in ``body``. Raises ``GatewayError`` (400)."""
+    try:
+        found = json.loads(body or b"{}", object_pairs_hook=_unique_members, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"the body is not valid JSON: {describe_json_error(error)}", code="invalid_json") from None
+    if not isinstance(found, dict):
+        raise invalid("the body must be a JSON object", code="invalid_json")
+    _check_depth(found, _MOST_LEVELS)
+    return found
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise invalid(f"the member {doubled[:100]} is in the body twice: send it once", doubled[:100])
+    return found
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    if levels == 0:
+        raise invalid(f"the body has more than {_MOST_LEVELS} levels", code="invalid_json")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            _check_depth(one, levels - 1)
+
+
+def check_members(body: dict[str, Any], known: Collection[str]) -> None:
+    """Check that ``body`` has only ``known`` members. Raises ``GatewayError`` (400), with the nearest name."""
+    for name in body:
+        if name not in known:
+            near = nearest(name[:100], known)
+            advice = f"did you mean {near}?" if near else f"the members are {', '.join(sorted(known))}"
+            raise invalid(f"unknown member {name[:100]}; {advice}", name[:100], code="unknown_member")
+
+
+def read_text(body: Mapping[str, Any], name: str) -> str | None:
+    """Return a member that is text, ``None`` without it. Raises ``GatewayError`` (400)."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid(f"{name} must be text", name)
+    return value

@@ -1,0 +1,38 @@
+"""Callers: the client of a key or token, the person of a cookie, or the operator."""
+
+import hashlib
+import hmac
+from typing import Final
+
+from gateway.config.settings import Config
+from gateway.endpoints.admin.calls import is_person_name
+from gateway.exchange.service import Service
+from gateway.http.headers import PLAIN_KEYS, Headers
+from gateway.people.values import Caller, Credential
+from gateway.serving.fast_route import IncomingRequest
+
+OPERATOR: Final = Caller(None, "auditor", None, "operator", "ui_key")
+"""The holder of the ``ui_key``, who reads what an auditor reads and changes nothing."""
+
+NOBODY: Final = Caller(None, "user", None, "key")
+"""The caller of a gateway without client keys."""
+
+
+async def identify_caller(config: Config, service: Service, incoming: IncomingRequest) -> Caller:
+    """Return the caller of a request. Raises ``GatewayError`` (401, 429, 503)."""
+    if config.ui_key is not None and _has_key(incoming.headers, config.ui_key):
+        return OPERATOR
+    name = service.admission.authenticate(incoming)
+    if name is None:
+        return NOBODY
+    authenticator = service.authenticator
+    kind: Credential = "issuer token" if is_person_name(config, name) else "key"
+    return Caller(name, authenticator.role_of(name), authenticator.group_of(name), kind, name)
+
+
+def _has_key(headers: Headers, digest: bytes) -> bool:
+    """Return whether a key in ``headers`` has this digest."""
+    bearers = [value[7:] for name, value in headers if name == "authorization" and value[:7].lower() == "bearer "]
+    keys = (*bearers, *(value for name, value in headers if name in PLAIN_KEYS))
+    digests = [hashlib.sha256(key.strip().encode("latin-1", "replace")).digest() for key in keys]
+    return any(hmac.compare_digest(one, digest) for one in digests)

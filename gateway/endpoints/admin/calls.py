@@ -1,0 +1,125 @@
+"""Calls of handlers of the HTTP API, and their results."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.settings import Config
+from gateway.endpoints.admin.bodies import read_object
+from gateway.endpoints.admin.table import AdminRoute
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.http.offload import LARGE, offload
+from gateway.people.records import AuditEntry
+from gateway.people.store import PeopleStore
+from gateway.people.values import Caller
+from gateway.serving.fast_route import IncomingRequest
+from streams.errors import GatewayError
+
+T = TypeVar("T")
+
+_NO_PERSON: Final = (
+    "only people have keys and sessions of their own: the keys of a client are in the file or the storage"
+)
+_NO_PEOPLE: Final = (
+    "this configuration stores no changes: set `stored_keys: true`, or `issuers`, and a `state_storage` of sqlite or "
+    "postgres"
+)
+
+
+@attrs.frozen(eq=False, repr=False)
+class AdminCall:
+    """One call of ``caller``: the values of its path and query, and the service."""
+
+    config: Config
+    service: Service
+    caller: Caller
+    route: AdminRoute
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+    incoming: IncomingRequest
+    now: float = attrs.field(factory=time.time)
+
+    async def body(self) -> dict[str, Any]:
+        """Return the JSON object in the body. Raises ``GatewayError``."""
+        return await read_object(self.incoming)
+
+    async def people(self) -> PeopleStore:
+        """Return the store of people and of the audit, with its tables. Raises ``GatewayError`` (403)."""
+        store = self.service.people_store
+        if store is None:
+            raise GatewayError("permission", _NO_PEOPLE, code="no_storage")
+        await store.open()
+        return store
+
+    @property
+    def person(self) -> str:
+        """The caller's name, on a route for people. Raises ``GatewayError`` (403) for other clients."""
+        if not is_person_name(self.config, self.caller.name or ""):
+            raise GatewayError("permission", _NO_PERSON, code="no_person")
+        return self.caller.name or ""
+
+    @property
+    def author(self) -> str:
+        """The caller for records of changes."""
+        return self.caller.name or self.caller.credential
+
+    def audit_entry(self, status: int) -> AuditEntry:
+        """Return the audit's row of this call with the status of its response."""
+        return AuditEntry(
+            self.now,
+            self.author,
+            " ".join(filter(None, (self.caller.credential, self.caller.credential_id))),
+            self.incoming.scope.address or "",
+            self.incoming.scope.id,
+            self.route.verb,
+            self.incoming.asgi["path"],
+            status,
+        )
+
+    def header(self, name: str) -> str | None:
+        """Return a header of the request by its lower-case name."""
+        return dict(self.incoming.headers).get(name)
+
+
+@attrs.frozen(eq=False, repr=False)
+class AdminAnswer:
+    """A response: ``value`` as JSON, or ``text`` of another type in ``headers``; neither with 204."""
+
+    value: Any = None
+    status: int = 200
+    headers: Headers = ()
+    text: str | None = None
+
+
+NO_CONTENT = AdminAnswer(status=204)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Return the result of ``work``, which runs in a thread, so that no stream waits for it."""
+    return await offload(LARGE + 1, work)
+
+
+def is_person_name(config: Config, name: str) -> bool:
+    """Return whether ``name`` can only be the name of a person."""
+    issuer, colon, subject = name.partition(":")
+    return bool(colon and subject) and any(one.name == issuer for one in config.issuers)
+
+
+def client_of(config: Config, name: str | None) -> ClientKey | None:
+    """Return the client with this name in the file or the storage."""
+    return next((client for client in config.client_keys if client.name == name), None)
+
+
+def group_of(config: Config, name: str | None) -> ClientGroup | None:
+    """Return the group with this name."""
+    return next((group for group in config.client_groups if group.name == name), None)
+
+
+async def apply_people(call: AdminCall) -> None:
+    """Apply a change of people in this process now; the others follow within half a second."""
+    if call.service.stored_keys is not None:
+        await call.service.stored_keys.apply_changes()

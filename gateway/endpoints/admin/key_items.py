@@ -1,0 +1,153 @@
+"""The settings of a client in a request's body, and the checks of a lead's clients."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import attrs
+
+from configfile.document import ConfigError
+from configfile.wording import spell_time
+from gateway.access.authentication import Authenticator
+from gateway.config.clients import ClientKey, RealtimeGrant
+from gateway.config.key_changes import ChangeRejected, check_name, checked_client
+from gateway.config.settings import Config
+from gateway.endpoints.admin.errors import not_permitted, of_mistakes
+from gateway.people.values import Caller
+from streams.errors import GatewayError, invalid
+
+LONGEST_OF_LEAD: Final = timedelta(days=400)
+"""The longest life of a client that a lead makes."""
+
+_KEY_MEMBERS: Final = ("sha256", "keys")
+
+
+@attrs.frozen(eq=False, repr=False)
+class NewItem:
+    """The settings that a body has, without keys, and the digests of the keys that its sender has."""
+
+    settings: dict[str, Any]
+    keys: tuple[dict[str, Any], ...]
+
+    @property
+    def digests(self) -> frozenset[str]:
+        return frozenset(key["sha256"] for key in self.keys)
+
+
+def read_item_of(name: str, body: Mapping[str, Any]) -> NewItem:
+    """Return the item in ``body``, the members of an item of ``client_keys``. Raises ``GatewayError`` (400).
+
+    Only the members about keys are checked here."""
+    try:
+        check_name(name)
+    except ChangeRejected as error:
+        raise invalid(str(error), "name") from None
+    if body.get("name", name) != name:
+        raise invalid("name must be the name in the path: a client cannot be renamed", "name")
+    if "key" in body or any(isinstance(key, dict) and "key" in key for key in _listed_keys(body)):
+        raise invalid("send no key: send its SHA-256 as `sha256`, or let the gateway create one", "key")
+    if "role" in body:
+        raise invalid("no request gives a role: set it for a client of the file, or in a rule of an issuer", "role")
+    if "sha256" in body and "keys" in body:
+        raise invalid("sha256 and keys cannot be combined: add that digest to the list", "keys")
+    given = _listed_keys(body) if "keys" in body else [{"sha256": body["sha256"]}] if "sha256" in body else []
+    settings = {key: value for key, value in body.items() if key not in ("name", *_KEY_MEMBERS)}
+    return NewItem(settings, tuple(map(_stored_key, given)))
+
+
+def _listed_keys(body: Mapping[str, Any]) -> list[Any]:
+    listed = body.get("keys", [])
+    if not isinstance(listed, list):
+        raise invalid("keys must be a list of {sha256, until}", "keys")
+    return listed
+
+
+def _stored_key(given: Any) -> dict[str, Any]:
+    digest = given.get("sha256") if isinstance(given, dict) else None
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", digest.strip()):
+        raise invalid("sha256 must be the SHA-256 of a key, 64 hexadecimal digits", "sha256")
+    return {**given, "sha256": digest.strip().lower()}
+
+
+def build_checked(name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
+    """Return the client of an item, and its stored form, with equal spellings of times.
+
+    Raises ``GatewayError`` (400) for everything that the file would not accept either."""
+    written = {member: value for member, value in item.items() if value != [] or member != "keys"}
+    try:
+        client = checked_client(name, written, config)
+    except ConfigError as error:
+        raise of_mistakes(error) from None
+    except ChangeRejected as error:
+        raise invalid(str(error), "until", code="expired") from None
+    stored = dict(item)
+    if client.until is not None:
+        stored["until"] = spell_time(client.until)
+    stored["keys"] = [
+        {"sha256": key.digest.hex(), **({} if key.until is None else {"until": spell_time(key.until)})}
+        for key in client.keys
+    ]
+    if not client.keys:
+        del stored["keys"]
+    return client, stored
+
+
+def check_of_lead(caller: Caller, client: ClientKey, config: Config) -> None:
+    """Check that a lead may make ``client``, which must stay within its group. Raises ``GatewayError`` (403)."""
+    if caller.role != "lead":
+        return
+    if client.group_name is None or client.group_name != caller.group:
+        raise not_permitted(f"a lead's keys belong to its group: set group to {caller.group}", "other_group", "group")
+    for name, value in _GRANTS.items():
+        if getattr(client, name) != value:
+            raise not_permitted(f"a lead's keys have no {name}: remove it, or ask an admin", "beyond_group", name)
+    latest = datetime.now(UTC) + LONGEST_OF_LEAD
+    if client.until is None or client.until > latest:
+        message = (
+            f"a lead's keys end within {LONGEST_OF_LEAD.days} days: set until to {spell_time(_day(latest))} at most"
+        )
+        raise not_permitted(message, "too_long", "until")
+    _check_models(caller, client, config)
+    _check_shares(client, config)
+
+
+_GRANTS: Final[Mapping[str, Any]] = {
+    "passthrough": (),
+    "foreign_ids": False,
+    "realtime": RealtimeGrant(),
+    "certificate": None,
+}
+"""The settings that only an admin gives, with the value of a client without them."""
+
+
+def _day(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _check_models(caller: Caller, client: ClientKey, config: Config) -> None:
+    """Check that the models of ``client`` are those of its group."""
+    if client.group is None or client.group.models is None or client.models is None:
+        return
+    member = ClientKey(client.name, models=client.group.models, group_name=client.group_name)
+    group_rights = Authenticator(attrs.evolve(config, client_keys=(member,)))
+    for i, model in enumerate(client.models):
+        if model not in client.group.models and not group_rights.can_use(client.name, model):
+            message = f"the group {caller.group} may not use {model[:100]!r}: a lead's keys have models of the group"
+            raise not_permitted(message, "beyond_group", f"models[{i}]")
+
+
+def _check_shares(client: ClientKey, config: Config) -> None:
+    """Check that ``client`` has no larger share of the gateway than other clients."""
+    for name in attrs.fields_dict(type(client.limits)):
+        own, every = getattr(client.limits, name), getattr(config.limits.per_client, name)
+        if own is not None and (every is None or not 0 < own <= (every or own)):
+            message = f"a lead's keys have at most everyone's limits: remove limits.{name}, or ask an admin"
+            raise not_permitted(message, "beyond_group", f"limits.{name}")
+
+
+def shared_key(holder: str) -> GatewayError:
+    """Return the error (409) for a key that another client has; its name is for callers who see it."""
+    return GatewayError(
+        "invalid_request", f"{holder} has the same key: give each client its own key", status=409, code="key_taken"
+    )

@@ -1,0 +1,122 @@
+"""The clients in the storage, as the HTTP API reads and writes them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from gateway.config.key_changes import described_settings, settings_of, stored_or_empty
+from gateway.config.settings import Config
+from gateway.endpoints.admin.calls import AdminCall
+from gateway.endpoints.admin.errors import conflict, not_found, not_permitted
+from gateway.endpoints.admin.key_items import shared_key
+from gateway.endpoints.admin.sight import sees_all, sees_group
+from gateway.followed_keys import FollowedKeys
+from gateway.people.store import PeopleStore
+from gateway.stores.key_store import KeyEvent, KeyStore, KeyTaken
+from gateway.stores.sql import Session
+from gateway.stores.store import Changed
+from streams.errors import GatewayError
+
+_NOT_STORED: Final = "this configuration stores no keys: set `stored_keys: true` and a `state_storage` in the file"
+_CHANGED: Final = "another caller changed {} at the same time: read it again, and repeat the change"
+
+
+async def refresh_keys(call: AdminCall) -> None:
+    """Read changes of other processes, so that a caller sees its own changes on each of them."""
+    keys = call.service.stored_keys
+    if keys is not None and call.config.stored_keys != "off":
+        await keys.apply_changes()
+
+
+def current_config(call: AdminCall) -> Config:
+    keys = call.service.stored_keys
+    return call.config if keys is None or keys.config is None else keys.config
+
+
+def stored_texts(call: AdminCall) -> Mapping[str, str]:
+    keys = call.service.stored_keys
+    return {} if keys is None or call.config.stored_keys == "off" else keys.texts
+
+
+def stored_group(name: str, text: str) -> str | None:
+    group = stored_or_empty(name, text)["client"].get("group")
+    return group if isinstance(group, str) else None
+
+
+# Writing
+
+
+def writable_keys(call: AdminCall) -> tuple[FollowedKeys, KeyStore]:
+    """Return the storage of keys. Raises ``GatewayError`` (403) if the file allows no stored keys."""
+    keys = call.service.stored_keys
+    if keys is None or keys.store is None or call.config.stored_keys == "off":
+        raise not_permitted(_NOT_STORED, "stored_keys_off")
+    return keys, keys.store
+
+
+def check_changeable(call: AdminCall, name: str, text: str | None) -> None:
+    """Check that the caller may change the client ``name``, which is stored as ``text``.
+
+    Raises ``GatewayError``: 404 for a client that it does not see, 403 for one of the file."""
+    of_file = next((one for one in call.config.client_keys if one.name == name and one.source == "file"), None)
+    if of_file is not None:
+        if not sees_group(call.caller, of_file.group_name):
+            raise unknown_key(name)
+        raise not_permitted(f"{name} is in the configuration's file: change it there, and reload", "in_file")
+    if text is not None and not sees_group(call.caller, stored_group(name, text)):
+        raise unknown_key(name)
+
+
+def unknown_key(name: str) -> GatewayError:
+    return not_found(f"there is no client {name[:200]!r} that you may see", "unknown_key")
+
+
+def stored_keys_of(name: str, kept: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the keys of a stored client. Raises ``GatewayError`` (409) for unreadable data."""
+    keys = kept["client"].get("keys", [] if "certificate" in kept["client"] else None)
+    if not isinstance(keys, list) or not all(isinstance(one, dict) and "sha256" in one for one in keys):
+        raise conflict(f"the stored data of {name} cannot be read: revoke it, and create it again", "unreadable")
+    return keys
+
+
+async def write_client(
+    call: AdminCall,
+    name: str,
+    before: str | None,
+    written: Any,
+    event: KeyEvent,
+    status: int,
+    digests: Sequence[str] = (),
+) -> str | None:
+    """Store a change with its row in the audit, apply it in this process, and return the stored text.
+
+    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key."""
+    keys, store = writable_keys(call)
+    people = await call.people()
+    text = None if written is None else json.dumps(written, ensure_ascii=False)
+    try:
+        await store.change(
+            event, name, before, text, at=call.now, by=f"{call.author} over HTTP",
+            about=described_settings(name, before if text is None else text), digests=digests,
+            also=_audit_writer(call, people, name, before, written, status),
+        )  # fmt: skip
+    except Changed:
+        raise conflict(_CHANGED.format(name)) from None
+    except KeyTaken as taken:
+        raise taken_key(call, taken.args[0]) from None
+    await keys.apply_changes()
+    return text
+
+
+def _audit_writer(
+    call: AdminCall, people: PeopleStore, name: str, before: str | None, written: Any, status: int
+) -> Callable[[Session], None]:
+    """Return the function that adds the change to the audit, in the transaction of the change."""
+    entry = call.audit_entry(status)
+    old = None if before is None else {"name": name, **settings_of(stored_or_empty(name, before)["client"])}
+    new = None if written is None else {"name": name, **settings_of(written["client"])}
+    return people.audit_writer(entry, old, new)
+
+
+def taken_key(call: AdminCall, holder: str) -> GatewayError:
+    return shared_key(holder if sees_all(call.caller) else "another client")

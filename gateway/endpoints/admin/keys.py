@@ -1,0 +1,226 @@
+"""The clients of the file and of the storage: lists, changes and new keys."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from configfile.document import ConfigError
+from configfile.kinds import read_positive_duration
+from configfile.wording import Wrong
+from gateway.config.client_rows import client_rows, expiry_text, row_of
+from gateway.config.clients import ClientKey
+from gateway.config.key_changes import (
+    ChangeRejected,
+    accepted_item,
+    new_key,
+    now_text,
+    rotated_keys,
+    stored_or_empty,
+)
+from gateway.config.settings import Config
+from gateway.config.stored_keys import read_item
+from gateway.endpoints.admin.bodies import check_members
+from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, in_thread
+from gateway.endpoints.admin.errors import conflict, of_mistakes
+from gateway.endpoints.admin.key_items import NewItem, build_checked, check_of_lead, read_item_of
+from gateway.endpoints.admin.key_storage import (
+    check_changeable,
+    current_config,
+    refresh_keys,
+    stored_group,
+    stored_keys_of,
+    stored_texts,
+    taken_key,
+    unknown_key,
+    writable_keys,
+    write_client,
+)
+from gateway.endpoints.admin.pages import page_of, page_value
+from gateway.endpoints.admin.sight import sees_group
+from gateway.endpoints.admin.versions import check_match, entity_tag
+from streams.errors import invalid
+
+KEEP_OLD: Final = "24h"
+"""How long a rotated key stays valid by default."""
+
+_STATES: Final = ("good", "ended", "refused")
+
+
+async def list_keys(call: AdminCall) -> AdminAnswer:
+    """List the clients that the caller sees, by name."""
+    await refresh_keys(call)
+    return AdminAnswer(await in_thread(partial(_page, call)))
+
+
+async def show_key(call: AdminCall) -> AdminAnswer:
+    """Show one client."""
+    await refresh_keys(call)
+    name = call.names["name"]
+    row = await in_thread(partial(_visible_row, call, name))
+    if row is None:
+        raise unknown_key(name)
+    text = stored_texts(call).get(name)
+    return AdminAnswer(row, headers=entity_tag(text))
+
+
+async def put_key(call: AdminCall) -> AdminAnswer:
+    """Create a client, or replace the settings of one. Its key is in the response only when it is created."""
+    name = call.names["name"]
+    stored = await store_client(call, name, read_item_of(name, await call.body()))
+    return AdminAnswer(stored.row(), 201 if stored.is_new else 200, entity_tag(stored.text))
+
+
+@attrs.frozen(eq=False, repr=False)
+class StoredClient:
+    """A client after a change: its stored data ``written`` as ``text``, and its new ``key``, if one was created."""
+
+    client: ClientKey
+    written: Mapping[str, Any]
+    text: str | None
+    key: str | None = None
+    is_new: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """Return the client for the response."""
+        return {**row_of(self.client, self.written), **({} if self.key is None else {"key": self.key})}
+
+
+async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient:
+    """Create the client ``name``, or replace its settings. Raises ``GatewayError``."""
+    keys, store = writable_keys(call)
+    text = await store.item(name)
+    check_changeable(call, name, text)
+    check_match(call, text, "client")
+    config = keys.config or call.config
+    if text is None:
+        return await _add_client(call, name, new, config)
+    kept = stored_or_empty(name, text)
+    accepted = stored_keys_of(name, kept)
+    if not new.digests <= {one["sha256"] for one in accepted}:
+        raise conflict(f"PUT changes no key: create a new one with POST …/{name}/rotate", "key_differs")
+    client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
+    written = {**kept, "client": item}
+    if item == kept["client"]:
+        return StoredClient(client, kept, text)
+    return StoredClient(client, written, await write_client(call, name, text, written, "changed", 200))
+
+
+async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) -> StoredClient:
+    key = new_key() if not new.keys and "certificate" not in new.settings else None
+    accepted = list(new.keys) if key is None else [accepted_item(key)]
+    client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
+    written = {"client": item, "added": now_text(), "by": call.author}
+    text = await write_client(call, name, None, written, "added", 201, [one["sha256"] for one in item["keys"]])
+    return StoredClient(client, written, text, key, is_new=True)
+
+
+async def delete_key(call: AdminCall) -> AdminAnswer:
+    """Revoke all keys of a client."""
+    name = call.names["name"]
+    _, store = writable_keys(call)
+    text = await store.item(name)
+    check_changeable(call, name, text)
+    if text is None:
+        raise unknown_key(name)
+    check_match(call, text, "client")
+    await write_client(call, name, text, None, "revoked", 204)
+    return NO_CONTENT
+
+
+async def rotate_key(call: AdminCall) -> AdminAnswer:
+    """Create a new key for a client. The old keys stay valid for ``keep_old``."""
+    name, body = call.names["name"], await call.body()
+    check_members(body, ("keep_old", "sha256"))
+    keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
+    given = read_item_of(name, {"sha256": body["sha256"]} if "sha256" in body else {})
+    keys, store = writable_keys(call)
+    text = await store.item(name)
+    check_changeable(call, name, text)
+    if text is None:
+        raise unknown_key(name)
+    check_match(call, text, "client")
+    key = new_key() if not given.keys else None
+    accepted = accepted_item(key) if key is not None else given.keys[0]
+    kept = stored_or_empty(name, text)
+    rotate = partial(_rotate, call, name, kept, accepted, keep_old, keys.config or call.config)
+    client, item = await in_thread(rotate)
+    written = {**kept, "client": item}
+    after = await write_client(call, name, text, written, "rotated", 200, (accepted["sha256"],))
+    until = max((one.until for one in client.keys[:-1] if one.until is not None), default=None)
+    new = {} if key is None else {"key": key}
+    return AdminAnswer(
+        {**row_of(client, written), "old_keys_until": expiry_text(until), **new}, headers=entity_tag(after)
+    )
+
+
+def _rotate(
+    call: AdminCall, name: str, kept: Mapping[str, Any], accepted: Mapping[str, Any], keep_old: float, config: Config
+) -> tuple[ClientKey, dict[str, Any]]:
+    try:
+        keys = rotated_keys(read_item(name, kept["client"]), accepted, keep_old)
+    except ConfigError as error:
+        raise of_mistakes(error) from None
+    except ChangeRejected as error:
+        raise conflict(str(error), "too_many_keys") from None
+    return _build(call, name, {**kept["client"], "keys": keys}, config)
+
+
+def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
+    """Return the client of an item, which the caller may make, and the item to store. Raises ``GatewayError``."""
+    client, stored = build_checked(name, item, config)
+    check_of_lead(call.caller, client, config)
+    holders = {key.digest: other.name for other in config.client_keys for key in other.keys if other.name != name}
+    for key in client.keys:
+        if key.digest in holders:
+            raise taken_key(call, holders[key.digest])
+    return client, stored
+
+
+def _keep_old(text: Any) -> float:
+    if text in (0, "0", "0s"):
+        return 0.0
+    try:
+        return read_positive_duration(text)
+    except Wrong as wrong:
+        raise invalid(f"keep_old: {wrong.found}; expected a duration, such as 24h, or 0", "keep_old") from None
+
+
+def _page(call: AdminCall) -> dict[str, Any]:
+    """Return the page of visible clients that the query selects."""
+    config, texts = current_config(call), stored_texts(call)
+    group, state = call.query.get("group"), call.query.get("state")
+    if state is not None and state not in _STATES:
+        raise invalid(f"state must be one of {', '.join(_STATES)}", "state")
+    clients = {client.name: client for client in config.client_keys}
+    groups = {name: client.group_name for name, client in clients.items()}
+    for name in texts.keys() - clients.keys():
+        groups[name] = stored_group(name, texts[name])
+    names = [name for name, own in groups.items() if sees_group(call.caller, own) and (group is None or own == group)]
+    if state is None:
+        page, following = page_of(names, call.query, str)
+        return page_value([_row(name, clients, texts, config) for name in page], following)
+    rows = [row for name in names if (row := _row(name, clients, texts, config))["state"] == state]
+    found, following = page_of(rows, call.query, lambda row: str(row["name"]))
+    return page_value(found, following)
+
+
+def _visible_row(call: AdminCall, name: str) -> dict[str, Any] | None:
+    config, texts = current_config(call), stored_texts(call)
+    clients = {client.name: client for client in config.client_keys if client.name == name}
+    if name in clients:
+        group = clients[name].group_name
+    elif name in texts:
+        group = stored_group(name, texts[name])
+    else:
+        return None
+    return _row(name, clients, texts, config) if sees_group(call.caller, group) else None
+
+
+def _row(name: str, clients: Mapping[str, ClientKey], texts: Mapping[str, str], config: Config) -> dict[str, Any]:
+    client = clients.get(name)
+    if client is None:
+        return next(row for row in client_rows([(name, texts[name])], config) if row["name"] == name)
+    kept = stored_or_empty(name, texts[name]) if client.source != "file" and name in texts else {}
+    return row_of(client, kept)

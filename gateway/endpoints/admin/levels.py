@@ -1,0 +1,48 @@
+"""Limits and budgets with their levels, for ``/me`` and groups."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from configfile.wording import spell_time
+from gateway.allowances.allowance import Allowance, Measure
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.budgets import BudgetAllowance
+from gateway.allowances.levels import allowance_level, refresh_levels
+from gateway.kept_ledger.usage_formats import dollar_text
+
+_HOLDERS: Final = {"client_keys": "client", "client_groups": "group", "everybody": "everybody"}
+
+
+async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict[str, Any]:
+    """Return ``limits`` and ``budgets``, each with its used and reserved amount; dollars are decimal text."""
+    now = allowances.now()
+    await refresh_levels(shown, allowances.counters, now)
+    rows: dict[str, Any] = {"limits": [], "budgets": []}
+    for one in shown:
+        rows["budgets" if isinstance(one, BudgetAllowance) else "limits"].append(_row(one, allowances, now))
+    return rows
+
+
+def _row(one: Allowance, allowances: Allowances, now: float) -> dict[str, Any]:
+    level = allowance_level(one, allowances.counters, now)
+    holder = {"holder": _HOLDERS.get(one.holder.kind, one.holder.kind), "text": one.text}
+    kind = {"unit": one.measure} if isinstance(one, BudgetAllowance) else {"limit": one.measure}
+    if level is None:  # of each run
+        return {**holder, **kind, "amount": None, "used": None, "reserved": None, "reset": None}
+    amounts = {"amount": level.most, "used": level.used, "reserved": level.held}
+    written = {name: _amount(value, one.measure) for name, value in amounts.items()}
+    return {**holder, **kind, **written, "reset": _reset(one, now)}
+
+
+def _amount(value: int, measure: Measure) -> int | str:
+    return dollar_text(value) if measure == "usd" else value
+
+
+def _reset(one: Allowance, now: float) -> str | None:
+    """Return the time from which more of a budget is available, ``None`` for rates, which refill evenly."""
+    if not isinstance(one, BudgetAllowance):
+        return None
+    counter = one.counter(now, None)
+    until = None if counter is None else one.next_available_at(counter)
+    return None if until is None else spell_time(datetime.fromtimestamp(round(until), UTC))

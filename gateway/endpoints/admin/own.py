@@ -1,0 +1,42 @@
+"""``GET /me``: the caller's name, group, role, models, limits and budgets."""
+
+import math
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from configfile.wording import spell_time
+from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread
+from gateway.endpoints.admin.levels import level_rows
+
+
+async def show_caller(call: AdminCall) -> AdminAnswer:
+    """Show the caller."""
+    caller, service = call.caller, call.service
+    levels: dict[str, Any] = {"limits": [], "budgets": []}
+    if caller.credential != "operator":
+        levels = await level_rows(service.allowances.visible_to(caller.name), service.allowances)
+    seconds = service.authenticator.seconds_left(call.incoming.headers)
+    return AdminAnswer(
+        {
+            "name": caller.name,
+            "group": caller.group,
+            "role": caller.role,
+            "credential": caller.credential,
+            "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
+            "ends": None if math.isinf(seconds) else _time(call.now + seconds),
+            **levels,
+        }
+    )
+
+
+def _time(seconds: float) -> str:
+    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
+
+
+def _models(call: AdminCall) -> list[str]:
+    """Return the names of the models that the caller may request."""
+    authenticator, client = call.service.authenticator, call.caller.name
+    listed = [model.id for model in call.service.router.models() if authenticator.can_use(client, model.id)]
+    wild = [entry.name for entry in call.config.entries if entry.wildcard and authenticator.reaches(client, entry)]
+    return list(dict.fromkeys((*listed, *wild)))

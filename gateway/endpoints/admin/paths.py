@@ -1,0 +1,55 @@
+"""The paths of the HTTP API for people and administrators. Everything else is imported with their first request."""
+
+import sys
+from typing import Final
+
+import attrs
+
+from gateway.config.settings import Config
+from gateway.exchange.service import Service
+from gateway.http.imports import import_all
+from gateway.http.response import Response
+from gateway.serving.fast_route import HasExtensions, IncomingRequest, add_fast_route, add_named_route
+
+METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
+
+PREFIXES: Final = ("/me", "/admin", "/key", "/team", "/user", "/budget", "/spend")
+"""Paths that, with everything below them, belong to this API. The last five are LiteLLM's."""
+
+LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model/info")
+"""LiteLLM's paths under a prefix that Amazon's clients use, too."""
+
+_PACKAGE: Final = "gateway.endpoints.admin"
+_SERVING: Final = f"{_PACKAGE}.serving"
+_MODULES: Final = (
+    _SERVING,
+    *(f"{_PACKAGE}.{name}" for name in (
+        "own", "own_keys", "keys", "groups", "people", "raises", "trail", "usage", "litellm",
+    )),
+)  # fmt: skip
+
+
+def is_admin_path(path: str) -> bool:
+    """Return whether ``path`` belongs to this API."""
+    return path in LITELLM_MODELS or any(path == one or path.startswith(f"{one}/") for one in PREFIXES)
+
+
+def add_admin(app: HasExtensions, config: Config, service: Service) -> None:
+    """Handle the paths of this API for ``config``."""
+    answer = _AdminPaths(config, service).answer
+    for method in METHODS:
+        for path in (*PREFIXES, *LITELLM_MODELS):
+            add_fast_route(app, path, answer, method)
+        for prefix in PREFIXES:
+            add_named_route(app, f"{prefix}/", "", answer, method)
+
+
+@attrs.frozen(eq=False, repr=False)
+class _AdminPaths:
+    config: Config
+    service: Service
+
+    async def answer(self, incoming: IncomingRequest, name: str = "") -> Response:
+        await import_all(_MODULES)
+        response: Response = await sys.modules[_SERVING].answer(self.config, self.service, incoming)
+        return response

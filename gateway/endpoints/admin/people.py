@@ -1,0 +1,118 @@
+"""People: those whom the gateway has seen in the last 90 days, their blocks and sessions."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from configfile.wording import spell_time
+from gateway.endpoints.admin.bodies import check_members, read_text
+from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
+from gateway.endpoints.admin.errors import not_found
+from gateway.endpoints.admin.pages import page_size, page_value
+from gateway.endpoints.admin.sight import sees_all, sees_group
+from gateway.people.records import Block, SeenPerson
+from streams.errors import GatewayError, invalid
+
+_LONGEST_REASON: Final = 200
+
+
+async def list_people(call: AdminCall) -> AdminAnswer:
+    """List the people that the caller sees, by name."""
+    size, group, store = page_size(call.query), call.query.get("group"), await call.people()
+    if not sees_all(call.caller):
+        if group not in (None, call.caller.group):
+            return AdminAnswer(page_value([], None))
+        group = call.caller.group
+    after, issuer = call.query.get("after", ""), call.query.get("issuer")
+    found = await store.people(after, size + 1, group=group, issuer=issuer)
+    blocks = {block.name: block for block in await store.blocks()}
+    page = found[:size]
+    rows = [_row(person, blocks) for person in page]
+    return AdminAnswer(page_value(rows, page[-1].name if len(found) > size else None))
+
+
+async def show_person(call: AdminCall) -> AdminAnswer:
+    """Show one person."""
+    store, name = await call.people(), call.names["name"]
+    person = await store.person(name)
+    if person is None or not sees_group(call.caller, person.group):
+        raise _unknown(name)
+    blocks = {block.name: block for block in await store.blocks() if block.name == name}
+    return AdminAnswer(_row(person, blocks))
+
+
+async def forget_person(call: AdminCall) -> AdminAnswer:
+    """Forget the label of a person, which is for readers only."""
+    store, name = await call.people(), call.names["name"]
+    if not await store.forget(name, call.audit_entry(204)):
+        raise _unknown(name)
+    return NO_CONTENT
+
+
+async def block_person(call: AdminCall) -> AdminAnswer:
+    """Reject all credentials of a person until it is unblocked, also those issued later."""
+    body, name = await call.body(), _person_name(call)
+    check_members(body, ("reason",))
+    reason = read_text(body, "reason") or ""
+    if len(reason) > _LONGEST_REASON or not reason.isprintable():
+        raise invalid(f"reason must have at most {_LONGEST_REASON} printable characters", "reason")
+    store = await call.people()
+    is_new = await store.block(Block(name, call.now, call.author, reason), call.audit_entry(201))
+    await apply_people(call)
+    block = next((one for one in await store.blocks() if one.name == name), None)
+    shown = {"name": name, **_block({} if block is None else {name: block}, name)}
+    return AdminAnswer(shown, 201 if is_new else 200)
+
+
+async def unblock_person(call: AdminCall) -> AdminAnswer:
+    """Accept the credentials of a blocked person again."""
+    store, name = await call.people(), _person_name(call)
+    if not await store.unblock(name, call.audit_entry(204)):
+        raise not_found(f"{name[:200]!r} is not blocked", "not_blocked")
+    await apply_people(call)
+    return NO_CONTENT
+
+
+async def end_sessions(call: AdminCall) -> AdminAnswer:
+    """End all sessions of a person."""
+    store, name = await call.people(), _person_name(call)
+    if not await store.end_sessions(name, call.now, call.audit_entry(204)):
+        raise not_found(f"{name[:200]!r} has no open session", "no_session")
+    await apply_people(call)
+    return NO_CONTENT
+
+
+def _person_name(call: AdminCall) -> str:
+    """Return the person's name in the path. Raises ``GatewayError`` (404) if no issuer can have such a person."""
+    name = call.names["name"]
+    if not is_person_name(call.config, name):
+        raise _unknown(name)
+    return name
+
+
+def _unknown(name: str) -> GatewayError:
+    return not_found(f"there is no person {name[:200]!r} that you may see", "unknown_person")
+
+
+def _row(person: SeenPerson, blocks: Mapping[str, Block]) -> dict[str, Any]:
+    return {
+        "name": person.name,
+        "label": person.label or None,
+        "issuer": person.issuer,
+        "group": person.group,
+        "role": person.role,
+        "first_seen": _time(person.first),
+        "last_seen": _time(person.seen),
+        **_block(blocks, person.name),
+    }
+
+
+def _block(blocks: Mapping[str, Block], name: str) -> dict[str, Any]:
+    block = blocks.get(name)
+    if block is None:
+        return {"blocked": False}
+    return {"blocked": True, "blocked_at": _time(block.at), "blocked_by": block.by, "reason": block.reason or None}
+
+
+def _time(seconds: float) -> str:
+    return spell_time(datetime.fromtimestamp(int(seconds), UTC))

@@ -1,0 +1,175 @@
+"""Raises: more budget for a client or a group until a time, within the ``raise_to`` that the file sets."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from configfile.document import ConfigError
+from configfile.wording import Wrong, spell_time
+from gateway.config.allowances import SpendingBudget
+from gateway.config.kinds import read_timestamp
+from gateway.config.stored_keys import read_item
+from gateway.endpoints.admin.bodies import check_members
+from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, in_thread
+from gateway.endpoints.admin.errors import not_found, not_permitted, of_mistakes
+from gateway.endpoints.admin.holders import RaiseHolder, find_holder
+from gateway.endpoints.admin.pages import page_of, page_value
+from gateway.endpoints.admin.sight import sees_group
+from gateway.endpoints.admin.versions import check_match, entity_tag
+from gateway.people.records import Raise
+from gateway.stores.store import Changed
+from streams.errors import GatewayError, invalid
+
+LONGEST: Final = timedelta(days=31)
+"""The longest time until a raise ends."""
+
+
+async def list_raises(call: AdminCall) -> AdminAnswer:
+    """List the raises that have not ended, by holder."""
+    store, group = await call.people(), call.query.get("group")
+    visible = []
+    for one in await store.raises():
+        holder = await find_holder(call, one.holder) if one.until > call.now else None
+        if holder is not None and group in (None, holder.group):
+            visible.append(one)
+    page, following = page_of(visible, call.query, lambda one: one.holder)
+    return AdminAnswer(page_value([_row(one) for one in page], following))
+
+
+async def show_raise(call: AdminCall) -> AdminAnswer:
+    """Show one raise."""
+    holder, store = await _visible_holder(call), await call.people()
+    found = await store.raise_of(holder.name)
+    if found is None or found.until <= call.now:
+        raise _no_raise(holder.name)
+    return AdminAnswer(_row(found), headers=entity_tag(_text(found)))
+
+
+async def put_raise(call: AdminCall) -> AdminAnswer:
+    """Raise budgets until a time, in place of the holder's present raise."""
+    body = await call.body()
+    check_members(body, ("budgets", "until"))
+    holder = await _changeable_holder(call)
+    until = _until(body.get("until"))
+    budgets = await in_thread(partial(_read_budgets, body.get("budgets")))
+    for i, budget in enumerate(budgets):
+        _check_budget(holder, budget, f"budgets[{i}]")
+    texts, store = tuple(budget.text for budget in budgets), await call.people()
+    before = await store.raise_of(holder.name)
+    check_match(call, _text(before), "raise")
+    if before is not None and (before.budgets, before.until) == (texts, until.timestamp()):
+        return AdminAnswer(_row(before), headers=entity_tag(_text(before)))
+    new = Raise(holder.name, texts, until.timestamp(), call.now, call.author)
+    is_new = before is None or before.until <= call.now
+    status = 201 if is_new else 200
+    await store.put_raise(new, call.audit_entry(status), _check_unchanged_since(before))
+    await apply_people(call)
+    return AdminAnswer(_row(new), status, entity_tag(_text(new)))
+
+
+async def delete_raise(call: AdminCall) -> AdminAnswer:
+    """End a raise. Its spending still counts."""
+    holder, store = await _changeable_holder(call), await call.people()
+    before = await store.raise_of(holder.name)
+    if before is None or before.until <= call.now:
+        raise _no_raise(holder.name)
+    check_match(call, _text(before), "raise")
+    await store.remove_raise(holder.name, call.audit_entry(204), _check_unchanged_since(before))
+    await apply_people(call)
+    return NO_CONTENT
+
+
+def _check_unchanged_since(before: Raise | None) -> Callable[[Raise | None], None]:
+    """Return a check that the raise is still the one that was read."""
+
+    def check(present: Raise | None) -> None:
+        if present != before:
+            raise Changed
+
+    return check
+
+
+async def _visible_holder(call: AdminCall) -> RaiseHolder:
+    """Return the holder in the path. Raises ``GatewayError`` (404) for one that the caller does not see."""
+    name = call.names["holder"]
+    holder = await find_holder(call, name)
+    if holder is None:
+        raise not_found(f"there is no client or group {name[:200]!r} that you may see", "unknown_holder")
+    return holder
+
+
+async def _changeable_holder(call: AdminCall) -> RaiseHolder:
+    holder = await _visible_holder(call)
+    if holder.is_group and call.caller.role == "lead":
+        raise not_permitted("a lead raises the budgets of persons, not of a group: ask an admin", "group_holder")
+    if not sees_group(call.caller, holder.group):
+        raise not_permitted("this holder is not in your group", "other_group")
+    return holder
+
+
+def _until(text: Any) -> datetime:
+    """Return the end of a raise. Raises ``GatewayError`` (400)."""
+    if not isinstance(text, str):
+        raise invalid("until is required: the time when the raise ends, such as 2026-12-05", "until")
+    try:
+        found: datetime = read_timestamp(text)
+    except Wrong as wrong:
+        raise invalid(f"until: {wrong.found}; {wrong.expected}", "until") from None
+    now = datetime.now(UTC)
+    if found <= now:
+        raise invalid(f"until: {spell_time(found)} has passed", "until")
+    if found > now + LONGEST:
+        raise invalid(f"until: a raise ends within {LONGEST.days} days", "until", code="too_long")
+    return found
+
+
+def _read_budgets(given: Any) -> Sequence[SpendingBudget]:
+    """Return the budgets in a body. Raises ``GatewayError`` (400)."""
+    if not isinstance(given, list) or not given:
+        raise invalid('budgets must be a list, such as ["40 usd/day"]', "budgets")
+    try:
+        found = read_item("raise", {"budgets": given}).budgets
+    except ConfigError as error:
+        raise of_mistakes(error) from None
+    if len({(one.currency, one.period) for one in found}) != len(found):
+        raise invalid("budgets: two amounts have the same period: remove one of them", "budgets")
+    return found
+
+
+def _check_budget(holder: RaiseHolder, budget: SpendingBudget, param: str) -> None:
+    """Check an amount against the holder's budget and ``raise_to``. Raises ``GatewayError`` (400, 403)."""
+    period = (budget.currency, budget.period)
+    most = next((one for one in holder.raise_to if (one.currency, one.period) == period), None)
+    own = next((one for one in holder.budgets if (one.currency, one.period) == period), None)
+    if most is None:
+        message = f"the file permits no raise of this budget: `raise_to` of {holder.place} has no amount for its period"
+        raise not_permitted(message, "no_raise_to", param)
+    if budget.most > most.most:
+        message = f"{budget.text} is more than {most.text}, which `raise_to` of {holder.place} permits"
+        raise not_permitted(message, "beyond_raise_to", param)
+    if own is None or budget.most <= own.most:
+        present = "there is no budget for this period" if own is None else f"it is not more than {own.text}"
+        raise invalid(f"{param}: {budget.text} raises nothing: {present}", param)
+
+
+def _no_raise(name: str) -> GatewayError:
+    return not_found(f"{name[:200]!r} has no raise", "no_raise")
+
+
+def _row(found: Raise) -> dict[str, Any]:
+    return {
+        "holder": found.holder,
+        "budgets": found.budgets,
+        "until": _time(found.until),
+        "at": _time(found.at),
+        "by": found.by,
+    }
+
+
+def _time(seconds: float) -> str:
+    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
+
+
+def _text(found: Raise | None) -> str | None:
+    return None if found is None else repr((found.holder, found.budgets, found.until, found.at))

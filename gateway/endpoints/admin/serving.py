@@ -1,0 +1,194 @@
+"""A request of the HTTP API: its caller, its route, its handler, and its line in the audit."""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from configfile.wording import nearest
+from gateway.config.settings import Config
+from gateway.endpoints.admin.call_rates import count_call
+from gateway.endpoints.admin.callers import identify_caller
+from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread
+from gateway.endpoints.admin.errors import conflict, error_value, not_found, not_permitted
+from gateway.endpoints.admin.foreign import advice_for
+from gateway.endpoints.admin.table import ROLES, RouteMatch, matches_of, verbs_of
+from gateway.endpoints.plain_answers import PRIVATE
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.http.offload import CLIENT
+from gateway.http.paths import shown
+from gateway.http.response import JSON_HEADERS, Response
+from gateway.serving.fast_route import IncomingRequest
+from gateway.stores.store import Changed, Unavailable
+from streams.errors import GatewayError, invalid
+from streams.events import ErrorInfo
+
+if TYPE_CHECKING:
+    from gateway.people.values import Caller
+
+log = logging.getLogger("trigate.admin")
+
+_WAIT: Final = (("retry-after", "1"),)
+_ROLE_NEEDED: Final = (
+    "the role {} may not do this, which needs {}; roles come from the configuration's file: `role` of a client key or "
+    "of an issuer's rule"
+)
+_OPEN: Final = "this gateway has no client_keys, so it has no callers with rights: add client keys with a `role`"
+_OTHER_SITE: Final = "web pages of other sites may not use this path, whatever `cors` permits: send it from a program"
+_CHANGED: Final = "another caller changed it at the same time: read it again, and repeat the change"
+_MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
+
+
+async def answer(config: Config, service: Service, incoming: IncomingRequest) -> Response:
+    """Answer a request. Never raises, except for cancellation."""
+    request = _Request(config, service, incoming)
+    try:
+        result = await request.handle()
+    except GatewayError as error:
+        result = _error_answer(error.info, incoming)
+    except Changed:
+        result = _error_answer(
+            conflict("another caller changed it at the same time: repeat the request").info, incoming
+        )
+    except Unavailable as error:
+        info = ErrorInfo("overloaded", f"nothing has changed: {error}", headers=_WAIT)
+        result = _error_answer(info, incoming)
+    except Exception:  # the boundary: a bug must not end the connection
+        log.exception("request %s: unexpected error", incoming.scope.id)
+        result = _error_answer(ErrorInfo("internal", _MISTAKE), incoming)
+    request.log_audit(result.status)
+    return await _response(result, incoming)
+
+
+class _Request:
+    """The steps of one request."""
+
+    def __init__(self, config: Config, service: Service, incoming: IncomingRequest) -> None:
+        self._config = config
+        self._service = service
+        self._incoming = incoming
+        self._caller: Caller | None = None
+        self._method: str = incoming.asgi["method"]
+        self._steps = path_steps(incoming.asgi)
+        self._matches = matches_of(self._steps)
+
+    async def handle(self) -> AdminAnswer:
+        """Return the response. Raises ``GatewayError``, ``Changed`` and ``Unavailable``."""
+        self._check_page()
+        self._caller = caller = await identify_caller(self._config, self._service, self._incoming)
+        CLIENT.set(caller.name or caller.credential)
+        counters, name = self._service.allowances.counters, f"{caller.credential} {caller.name or ''}"
+        match = self._find_route()
+        changes = match is not None and match.route.changes
+        await count_call(counters, name, self._incoming.scope.id, changes=changes)
+        if match is None:
+            raise self._no_route()
+        route = match.route
+        if caller.name is None and caller.credential != "operator" and route.path != "/me":
+            raise GatewayError("authentication", _OPEN)
+        if caller.role not in route.roles:
+            needed = " or ".join(role for role in ROLES if role in route.roles)
+            raise not_permitted(_ROLE_NEEDED.format(caller.role, needed), "role_needed")
+        call = AdminCall(
+            self._config, self._service, caller, route, match.names,
+            read_query(self._incoming.query, route.parameters), self._incoming,
+        )  # fmt: skip
+        result: AdminAnswer = await _handler(route.handler)(call)
+        return result
+
+    def _check_page(self) -> None:
+        """Raise ``GatewayError`` (403) for a request of another site's page: ``cors`` opens none of these paths."""
+        headers, scope = dict(self._incoming.headers), self._incoming.scope
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            path, audit = self._incoming.asgi["path"], self._service.ledger.audit
+            audit.log_limited("page_refused", scope.address, path=path, origin=headers.get("origin"))
+            raise not_permitted(_OTHER_SITE, "page_refused")
+
+    def _find_route(self) -> RouteMatch | None:
+        verb = "GET" if self._method == "HEAD" else self._method
+        return next((one for one in self._matches if one.route.verb == verb), None)
+
+    def _no_route(self) -> GatewayError:
+        """Return the error (404, 405) for a path or method that is not in the table."""
+        path = self._incoming.asgi["path"]
+        if not self._matches:
+            return not_found(advice_for(path) or f"there is no {self._method} {shown(path)}", "unknown_path")
+        allowed = ", ".join(verbs_of(self._matches))
+        message = f"{self._method} is not allowed on {shown(path)}; use {allowed}"
+        return GatewayError("invalid_request", message, status=405, headers=(("allow", allowed),))
+
+    def log_audit(self, status: int) -> None:
+        """Write the request's line to the audit, if its caller is known and the path is audited."""
+        if self._caller is None or (self._steps[:1] == ("me",) and self._method in ("GET", "HEAD")):
+            return
+        caller, scope = self._caller, self._incoming.scope
+        audit = self._service.ledger.audit
+        fields = {
+            "client": caller.name, "role": caller.role, "by": caller.credential, "credential": caller.credential_id,
+            "method": self._method, "path": self._incoming.asgi["path"], "status": status, "request": scope.id,
+        }  # fmt: skip
+        if status == 429:
+            audit.log_limited("admin_request", scope.address, **fields)
+        else:
+            audit.log_event("admin_request", address=scope.address, **fields)
+
+
+def _handler(name: str) -> Any:
+    """Return the function of a handler's name in the table; its module is imported."""
+    module, _, function = name.partition(".")
+    return getattr(sys.modules[f"gateway.endpoints.admin.{module}"], function)
+
+
+def path_steps(asgi: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the decoded parts of a request's path between slashes; an encoded slash is part of a name."""
+    raw: bytes = asgi.get("raw_path") or b""
+    text = raw.partition(b"?")[0].decode("latin-1")
+    if not text.startswith("/"):  # in absolute form
+        return tuple(filter(None, asgi["path"].split("/")))
+    return tuple(unquote(step, errors="replace") for step in text.split("/") if step)
+
+
+def read_query(query: str, known: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of a query. Raises ``GatewayError`` (400) for unknown and repeated ones."""
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        raise invalid("the query cannot be read", code="invalid_query") from None
+    for name, value in pairs:
+        if name not in known:
+            near = nearest(name[:100], known)
+            advice = f"did you mean {near}?" if near else f"the parameters are {', '.join(known) or 'none'}"
+            raise invalid(f"unknown parameter {name[:100]}; {advice}", name[:100], code="unknown_parameter")
+        if name in found:
+            raise invalid(f"the parameter {name} occurs twice: send it once", name)
+        found[name] = value
+    return found
+
+
+def _error_answer(info: ErrorInfo, incoming: IncomingRequest) -> AdminAnswer:
+    wait = _WAIT if info.status == 503 and "retry-after" not in dict(info.headers) else ()
+    return AdminAnswer(error_value(info, incoming.scope.id), info.status, (*info.headers, *wait))
+
+
+async def _response(result: AdminAnswer, incoming: IncomingRequest) -> Response:
+    headers: Headers = (*result.headers, *_OWN, ("x-request-id", incoming.scope.id))
+    if result.status == 204:
+        return Response(204, headers)
+    if result.text is not None:
+        return Response(result.status, headers, result.text.encode())
+    rows = result.value.get("data") if isinstance(result.value, dict) else None
+    encode = partial(msgspec.json.encode, result.value)
+    body = await in_thread(encode) if isinstance(rows, list) and len(rows) > _MANY else encode()
+    return Response(result.status, (*JSON_HEADERS, *headers), body)
+
+
+_MANY: Final = 50
+"""Rows that are encoded in the event loop; more are encoded in a thread."""
+
+_OWN: Final[Headers] = (*PRIVATE, ("cross-origin-resource-policy", "same-origin"))

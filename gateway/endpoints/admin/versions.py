@@ -1,0 +1,23 @@
+"""Versions of objects: ``ETag`` of what a caller reads, ``If-Match`` of what it changes."""
+
+import hashlib
+
+from gateway.endpoints.admin.calls import AdminCall
+from gateway.endpoints.admin.errors import conflict
+from gateway.http.headers import Headers
+
+
+def entity_tag(text: str | None) -> Headers:
+    """Return the header with the version of an object, which is stored as ``text``."""
+    return () if text is None else (("etag", f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'),)
+
+
+def check_match(call: AdminCall, text: str | None, what: str) -> None:
+    """Check that the stored ``text`` is the version that the caller read, if it sends one.
+
+    Raises ``GatewayError`` (409)."""
+    if (wanted := call.header("if-match")) is None:
+        return
+    tags = [one.strip() for one in wanted.split(",")]
+    if text is None or ("*" not in tags and dict(entity_tag(text))["etag"] not in tags):
+        raise conflict(f"the {what} has changed since you read it: read it again, and repeat the change", "changed")

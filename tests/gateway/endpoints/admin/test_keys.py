@@ -1,0 +1,263 @@
+"""Client keys over HTTP: what a lead may make, repeated and concurrent changes, the audit, and confused deputies."""
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
+
+GROUP = {"group": "research"}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminGateway]:
+    with admin_gateway(tmp_path_factory.mktemp("keys")) as served:
+        yield served
+
+
+@pytest.fixture
+def admin(tmp_path) -> Iterator[AdminGateway]:
+    with admin_gateway(tmp_path) as served:
+        yield served
+
+
+def leads_key(**more: Any) -> dict[str, Any]:
+    return {**GROUP, "until": soon(), **more}
+
+
+def works(admin: AdminGateway, key: str) -> bool:
+    """Return whether the gateway accepts ``key`` for models."""
+    status = admin.gateway.request("GET", "/v1/models", None, {"authorization": f"Bearer {key}"}).status
+    assert status in (200, 401)
+    return status == 200
+
+
+def test_a_lead_makes_a_key_that_works_immediately_and_shows_it_once(admin):
+    made = admin.call("lead", "PUT", "/admin/v1/keys/evals", leads_key(budgets=["10 usd/day"]))
+    assert made.status == 201
+    assert made.headers["cache-control"] == "no-store"
+    key = made.json["key"]
+    assert key.startswith("sk-trigate-")
+    assert works(admin, key)
+    same = leads_key(budgets=["10 usd/day"], until=made.json["until"])
+    again = admin.call("lead", "PUT", "/admin/v1/keys/evals", same)
+    assert again.status == 200
+    assert "key" not in again.json
+    assert again.headers["etag"] == made.headers["etag"]
+    changed = admin.call("lead", "PUT", "/admin/v1/keys/evals", leads_key(ratelimits={"requests": "60/m"}))
+    assert (changed.status, changed.json["budgets"]) == (200, []), "members that are left out are gone"
+    assert works(admin, key), "other content changes the rights, never the key"
+    assert admin.call("lead", "DELETE", "/admin/v1/keys/evals").status == 204
+    assert not works(admin, key)
+    assert admin.call("lead", "DELETE", "/admin/v1/keys/evals").status == 404
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "param"),
+    [
+        ({"group": "ci"}, "other_group", "group"),
+        ({"group": None}, "other_group", "group"),
+        ({"until": None}, "too_long", "until"),
+        ({"until": soon(401)}, "too_long", "until"),
+        ({"models": ["small", "large"]}, "beyond_group", "models[1]"),
+        ({"passthrough": ["*"]}, "beyond_group", "passthrough"),
+        ({"foreign_ids": True}, "beyond_group", "foreign_ids"),
+        ({"realtime": {"client_secrets": True}}, "beyond_group", "realtime"),
+        ({"certificate": "CN=admin"}, "beyond_group", "certificate"),
+        ({"limits": {"in_flight": 100_000}}, "beyond_group", "limits.in_flight"),
+    ],
+)
+def test_a_leads_key_has_no_more_rights_than_its_group(shared, more, code, param):
+    # Creation and change make the same checks: https://github.com/BerriAI/litellm/issues/8031
+    body = {name: value for name, value in leads_key(**more).items() if value is not None}
+    name = f"grown-{abs(hash(str(more)))}"
+    made = shared.call("lead", "PUT", f"/admin/v1/keys/{name}", body)
+    assert (made.status, made.json["error"]["code"], made.json["error"]["param"]) == (403, code, param)
+    assert shared.call("setup-1", "PUT", f"/admin/v1/keys/{name}", leads_key()).status == 201
+    changed = shared.call("lead person", "PUT", f"/admin/v1/keys/{name}", body)
+    assert (changed.status, changed.json["error"]["code"]) == (403, code)
+    assert shared.call("setup-1", "GET", f"/admin/v1/keys/{name}").json["group"] == "research"
+
+
+def test_a_lead_gets_no_key_of_a_client_with_more_rights_than_it_may_give(shared):
+    body = leads_key(foreign_ids=True)
+    assert shared.call("setup-2", "PUT", "/admin/v1/keys/strong", body).status == 201
+    rotated = shared.call("lead", "POST", "/admin/v1/keys/strong/rotate", {})
+    assert (rotated.status, rotated.json["error"]["param"]) == (403, "foreign_ids")
+    assert shared.call("setup-2", "POST", "/admin/v1/keys/strong/rotate", {}).status == 200
+
+
+@pytest.mark.parametrize(("verb", "rest"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/rotate")])
+def test_another_groups_keys_are_out_of_a_leads_sight_and_keys_of_the_file_cannot_be_changed(shared, verb, rest):
+    name = f"of-ci-{verb}"
+    assert shared.call("setup-3", "PUT", f"/admin/v1/keys/{name}", {"group": "ci"}).status == 201
+    assert shared.call("setup-3", "PUT", f"/admin/v1/keys/free-{name}", {}).status == 201
+    for hidden in (name, f"free-{name}", "passed", "nobody"):
+        if verb == "PUT" and hidden == "nobody":
+            continue
+        reply = shared.call("lead", verb, f"/admin/v1/keys/{hidden}{rest}", leads_key() if verb == "PUT" else None)
+        assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_key"), hidden
+    for caller in ("lead", "setup-3") if verb != "GET" else ():
+        reply = shared.call(caller, verb, f"/admin/v1/keys/user{rest}", leads_key() if verb == "PUT" else None)
+        assert (reply.status, reply.json["error"]["code"]) == (403, "in_file")
+    listed = shared.call("lead", "GET", "/admin/v1/keys?limit=1000").json["data"]
+    assert {row["group"] for row in listed} == {"research"}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({"modles": ["small"]}, "modles", "did you mean models?"),
+        ({"role": "admin"}, "role", "no request gives a role"),
+        ({"key": "sk-my-own"}, "key", "send its SHA-256"),
+        ({"key": {"file": "/etc/passwd"}}, "key", "send its SHA-256"),
+        ({"keys": [{"key": "x"}]}, "key", "send its SHA-256"),
+        ({"name": "other"}, "name", "cannot be renamed"),
+        ({"group": "reserch"}, "group", "did you mean research?"),
+        ({"models": ["gpt-9"]}, "models[0]", "not a configured model"),
+        ({"budgets": "20 usd/day"}, "budgets", "expected a list"),
+        ({"until": "2020-01-01"}, "until", "expire in the past"),
+        ({"sha256": "abc"}, "sha256", "64 hexadecimal"),
+    ],
+)
+def test_a_wrong_member_is_a_400_that_says_what_to_write(shared, body, param, says):
+    reply = shared.call("setup-4", "PUT", "/admin/v1/keys/wrong", body)
+    assert reply.status == 400, reply.body
+    assert reply.json["error"]["param"].startswith(param)
+    assert says in reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["okta:00u1", "a%0Ab", "%20", "x" * 129])
+def test_no_key_has_a_name_of_a_person_or_one_that_the_log_cannot_show(shared, name):
+    assert shared.call("setup-4", "PUT", f"/admin/v1/keys/{name}", {}).status == 400
+
+
+def test_a_slash_in_a_name_is_encoded_or_not(shared):
+    assert shared.call("setup-4", "PUT", "/admin/v1/keys/acme%2Fapp", {}).json["name"] == "acme/app"
+    assert shared.call("setup-4", "GET", "/admin/v1/keys/acme/app").json["name"] == "acme/app"
+    assert shared.call("setup-4", "PUT", "/admin/v1/keys/acme%2Frotate", {}).status == 201
+    assert shared.call("setup-4", "DELETE", "/admin/v1/keys/acme%2Frotate").status == 204
+
+
+def test_with_a_digest_the_caller_keeps_its_key_and_a_lost_response_costs_nothing(admin):
+    key = "sk-mine-0123456789-0123456789"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    for status in (201, 200):
+        reply = admin.call("admin", "PUT", "/admin/v1/keys/mine", {"sha256": digest.upper()})
+        assert reply.status == status, reply.body
+        assert "key" not in reply.json
+    assert works(admin, key)
+    other = admin.call("admin", "PUT", "/admin/v1/keys/other", {"sha256": digest})
+    assert (other.status, other.json["error"]["code"]) == (409, "key_taken")
+    assert "mine" in other.json["error"]["message"]
+    hidden = admin.call("lead", "PUT", "/admin/v1/keys/hidden", {**leads_key(), "sha256": digest})
+    assert (hidden.status, "mine" in hidden.json["error"]["message"]) == (409, False)
+    new = hashlib.sha256(b"another").hexdigest()
+    assert admin.call("admin", "PUT", "/admin/v1/keys/mine", {"sha256": new}).json["error"]["code"] == "key_differs"
+    stolen = hashlib.sha256(KEYS["user"].encode()).hexdigest()
+    assert admin.call("admin", "PUT", "/admin/v1/keys/thief", {"sha256": stolen}).status == 409
+
+
+def test_a_rotated_key_keeps_the_old_one_for_the_given_time(admin):
+    old = admin.call("admin", "PUT", "/admin/v1/keys/ci", {}).json["key"]
+    turned = admin.call("admin", "POST", "/admin/v1/keys/ci/rotate", {"keep_old": "1h"}).json
+    assert turned["old_keys_until"] is not None
+    assert works(admin, old)
+    assert works(admin, turned["key"])
+    last = admin.call("admin", "POST", "/admin/v1/keys/ci/rotate", {"keep_old": "0"}).json
+    assert [works(admin, key) for key in (old, turned["key"], last["key"])] == [False, False, True]
+    wrong = admin.call("admin", "POST", "/admin/v1/keys/ci/rotate", {"keep_old": "soon"})
+    assert (wrong.status, wrong.json["error"]["param"]) == (400, "keep_old")
+
+
+def test_an_old_version_and_a_second_writer_get_a_409(admin):
+    first = admin.call("admin", "PUT", "/admin/v1/keys/ci", {"budgets": ["1 usd/day"]}).headers["etag"]
+    second = admin.call("admin", "PUT", "/admin/v1/keys/ci", {"budgets": ["2 usd/day"]}, if_match=first)
+    assert second.status == 200
+    for verb, body in (("PUT", {"budgets": ["3 usd/day"]}), ("DELETE", None)):
+        reply = admin.call("admin", verb, "/admin/v1/keys/ci", body, if_match=first)
+        assert (reply.status, reply.json["error"]["type"]) == (409, "conflict_error")
+    read = admin.call("admin", "GET", "/admin/v1/keys/ci")
+    assert (read.headers["etag"], read.json["budgets"]) == (second.headers["etag"], ["2 usd/day"])
+    assert admin.call("admin", "DELETE", "/admin/v1/keys/ci", if_match=read.headers["etag"]).status == 204
+
+
+def test_concurrent_writers_store_one_change_each_or_are_told(admin):
+    def put(number: int) -> int:
+        body = {"budgets": [f"{number + 1} usd/day"]}
+        return admin.call(f"setup-{number % 12}", "PUT", "/admin/v1/keys/raced", body).status
+
+    with ThreadPoolExecutor(12) as pool:
+        statuses = list(pool.map(put, range(24)))
+    assert set(statuses) <= {200, 201, 409}
+    assert statuses.count(201) == 1
+    stored = [row for row in admin.audit_rows() if row[2] == "/admin/v1/keys/raced"]
+    assert len(stored) == sum(status != 409 for status in statuses)
+
+
+def test_each_change_is_in_the_audit_with_its_content_and_no_secret(admin):
+    key = admin.call("lead", "PUT", "/admin/v1/keys/evals", leads_key()).json["key"]
+    admin.call("lead", "PUT", "/admin/v1/keys/evals", leads_key(budgets=["5 usd/day"]))
+    rotated = admin.call("admin person", "POST", "/admin/v1/keys/evals/rotate", {}).json["key"]
+    admin.call("lead", "PUT", "/admin/v1/keys/evals", {"group": "ci"})
+    admin.call("admin", "DELETE", "/admin/v1/keys/evals")
+    assert admin.audit_rows() == [
+        ("lead", "PUT", "/admin/v1/keys/evals", 201),
+        ("lead", "PUT", "/admin/v1/keys/evals", 200),
+        ("okta:admin-1", "POST", "/admin/v1/keys/evals/rotate", 200),
+        ("admin", "DELETE", "/admin/v1/keys/evals", 204),
+    ]
+    rows = admin.call("auditor", "GET", "/admin/v1/audit").json["data"]
+    assert [row["number"] for row in rows] == [1, 2, 3, 4]
+    assert (rows[1]["before"].get("budgets"), rows[1]["after"]["budgets"]) == (None, ["5 usd/day"])
+    assert (rows[3]["before"]["group"], rows[3]["after"]) == ("research", None)
+    lines = admin.audit_lines()
+    assert [(line["client"], line["method"], line["status"]) for line in lines] == [
+        ("lead", "PUT", 201), ("lead", "PUT", 200), ("okta:admin-1", "POST", 200), ("lead", "PUT", 403),
+        ("admin", "DELETE", 204), ("auditor", "GET", 200),
+    ]  # fmt: skip
+    outputs = json.dumps([rows, lines]) + "\n".join(admin.gateway.log)
+    for secret in (key, rotated, *(hashlib.sha256(one.encode()).hexdigest() for one in (key, rotated))):
+        assert secret not in outputs
+
+
+def test_roles_come_from_the_file_alone(admin):
+    """A stored client with a role is refused, also one that somebody has written into the database."""
+    key = admin.call("admin", "PUT", "/admin/v1/keys/climber", {}).json["key"]
+    assert admin.call(key, "GET", "/admin/v1/keys").status == 403
+    with contextlib.closing(sqlite3.connect(admin.folder / "state.sqlite")) as db:
+        (text,) = db.execute("SELECT item FROM client_keys WHERE name = 'climber'").fetchone()
+        kept = json.loads(text)
+        kept["client"]["role"] = "admin"
+        db.execute("UPDATE client_keys SET item = ? WHERE name = 'climber'", (json.dumps(kept),))
+        db.execute(
+            "INSERT INTO key_changes (at, made_by, event, name, about, mark) "
+            "VALUES (1, 'mallory', 'changed', 'climber', '{}', 'x')"
+        )
+        db.commit()
+    row = admin.call("admin", "GET", "/admin/v1/keys/climber").json
+    assert (row["state"], "no role" in row["why"]) == ("refused", True)
+    assert admin.call(key, "GET", "/admin/v1/keys").status == 401
+
+
+def test_the_operators_key_reads_everything_and_changes_nothing(shared):
+    assert shared.call("operator", "GET", "/me").json["role"] == "auditor"
+    names = {row["name"] for row in shared.call("operator", "GET", "/admin/v1/keys?limit=1000").json["data"]}
+    assert {"user", "lead", "passed"} <= names
+    assert shared.call("operator", "PUT", "/admin/v1/keys/x", {}).status == 403
+    assert shared.call("operator", "GET", "/v1/models").status == 401, "it is no client"
+
+
+def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
+    with admin_gateway(tmp_path, stored_keys=False, issuers=None, state_storage=None) as admin:
+        assert admin.call("auditor", "GET", "/admin/v1/keys/user").json["group"] == "research"
+        reply = admin.call("admin", "PUT", "/admin/v1/keys/x", {})
+        assert (reply.status, reply.json["error"]["code"]) == (403, "stored_keys_off")
+        assert admin.call("auditor", "GET", "/admin/v1/audit").json["error"]["code"] == "no_storage"
+        assert admin.call("admin", "GET", "/admin/v1/usage").json["error"]["code"] == "no_ledger"

@@ -1,0 +1,37 @@
+"""Writes the table of paths in ``docs/admin-api.md`` from the table that serves them.
+
+Run ``.venv/bin/python -m tests.pages.admin`` after a change of the table.
+"""
+
+import re
+from typing import Final
+
+from gateway.endpoints.admin.table import ROLES, ROUTES
+from tests.support.repository import ROOT
+
+PAGE: Final = ROOT / "docs" / "admin-api.md"
+HEAD: Final = ("request", "roles", "effect")
+
+
+def paths() -> str:
+    """Return the table of paths."""
+    rows = []
+    for route in ROUTES:
+        roles = "people" if route.of_person else "all" if len(route.roles) == len(ROLES) else ""
+        roles = roles or ", ".join(role for role in ROLES if role in route.roles)
+        rows.append((f"`{route.verb} {route.path}`", roles, route.summary))
+    lines = (HEAD, tuple("---" for _ in HEAD), *rows)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines).replace("| --- | --- | --- |", "|---|---|---|")
+
+
+def page(text: str) -> str:
+    """Return ``text`` with the present table. Raises ``LookupError`` if it is missing."""
+    start = re.escape("| " + " | ".join(HEAD) + " |")
+    text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _: paths(), text, count=1, flags=re.M)
+    if not count:
+        raise LookupError("no table")
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
