@@ -201,12 +201,12 @@ async def _recall_masked(planning: Planning, session: StepSession, original: Inc
     with the values that return to the client."""
     recalled = planning.incoming
     if planning.turn.records:
-        if original.members.get("input") is recalled.members.get("input"):
+        if all(original.members.get(name) is recalled.members.get(name) for name in ("input", "messages")):
             kept = {name: masked.members.get(name, raw) for name, raw in original.members.items()}
             own = attrs.evolve(original, body=msgspec.json.encode(kept), members=kept)
         else:  # the body also has turns or items that were stored before
             texts = await ConversationTexts.of(original, session.parts)
-            own = (await session.check_texts(session.steps_at("request"), texts)).incoming
+            own = (await session.repeat_masks(session.steps_at("request"), texts)).incoming
         planning.incoming = await offload(own.size, _with_own_values, own, session)
         await recall_turns(planning)
     planning.incoming = masked

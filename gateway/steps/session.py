@@ -74,6 +74,7 @@ class StepSession:
         self._common = common
         self._on_hidden = on_hidden
         self._during: list[Passage] = []
+        self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
         self._verdict = trio.Event()
         self._refused: GatewayError | None = None
 
@@ -226,11 +227,27 @@ class StepSession:
             self.records.of(step.name, at).add("ok")
             return []
         found = await self.judge(step, passages, at)
+        self._note_masks(step, zip(passages, found, strict=True))
         edits = self._edits_of(zip(passages, found, strict=True))
         if step.restore and at == "request":
             for edit in edits:
                 self.placeholders.give_back(edit[3])
         return edits
+
+    def _note_masks(self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]]) -> None:
+        for passage, spans in found:
+            if spans:
+                self._masks[step.name, passage.part, passage.text] = spans
+
+    async def repeat_masks(self, steps: Sequence[LoadedStep], texts: T) -> T:
+        """Return ``texts``, a part of those that were checked, with the same masks. No step is called.
+
+        Raises ``GatewayError``."""
+        for step in steps:
+            found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in texts.passages)
+            if edits := self._edits_of(found):
+                texts = await self._with_edits(step, texts, edits, "request")
+        return texts
 
     def restoring_edits(self, passages: Iterable[Passage]) -> list[PassageEdit]:
         """Return the edits that replace placeholders by the values that return to the client."""
@@ -269,7 +286,9 @@ class StepSession:
                 nursery.start_soon(judge, step, nursery.cancel_scope)
         if refused:
             raise refused[0]
-        return self._edits_of((passage, merge_spans(spans)) for passage, spans in masked.items())
+        merged = [(passage, merge_spans(spans)) for passage, spans in masked.items()]
+        self._note_masks(steps[0], merged)
+        return self._edits_of(merged)
 
     def _edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]]) -> list[PassageEdit]:
         return [
