@@ -202,15 +202,18 @@ class Authenticator:
             message = (_NOT_OPERATOR if self._operator_keys else _LIMITED).format(client)
             raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
 
-    async def prepare(self, headers: Headers, certificate: CertificateNames = NOBODY) -> None:
-        """Wait until ``authenticate`` can judge the token in ``headers``, two seconds at most. Never raises.
+    async def prepare(
+        self, headers: Headers, certificate: CertificateNames = NOBODY, address: str | None = None
+    ) -> None:
+        """Wait until ``authenticate`` can judge the token in a request from ``address``, two seconds at most. Never
+        raises.
 
         Only an unknown key of an issuer and an introspection take time. No issuer gets a key of another server."""
         if self._people is None or any(name in certificate for name in self._certificates):
             return
         keys = _keys(headers)
         if not any(_digest(key) in self._operator_keys or self._find(key) for key in keys):
-            await self._people.prepare(headers, keys, introspects=not self._unread)
+            await self._people.prepare(headers, keys, address, introspects=not self._unread)
 
     def is_own_credential(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway: a client key, or a token of one of its issuers."""

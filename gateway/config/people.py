@@ -12,7 +12,7 @@ V = TypeVar("V")
 class People(Protocol):
     """The people of one configuration. A request's ``keys`` are the credentials in its usual headers."""
 
-    async def prepare(self, headers: Headers, keys: Collection[str], *, introspects: bool) -> None:
+    async def prepare(self, headers: Headers, keys: Collection[str], address: str | None, *, introspects: bool) -> None:
         """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises.
 
         Only with ``introspects`` may an issuer get a key that is no token, to judge it."""

@@ -67,15 +67,16 @@ class PeopleGate:
 
     # Identification
 
-    async def prepare(self, headers: Headers, keys: Collection[str], *, introspects: bool) -> None:
-        """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises.
+    async def prepare(self, headers: Headers, keys: Collection[str], address: str | None, *, introspects: bool) -> None:
+        """Wait, for two seconds at most, until ``identify`` can judge the token in a request from ``address``. Never
+        raises.
 
         Only with ``introspects`` may an issuer get a key that is no token, to judge it."""
         token, _ = self._token_in(headers, keys)
         if token is None:
             return
         if is_signed_token(token) or (introspects and self._introspects and not token.startswith(OWN_KEY)):
-            await self._issuers.prepare(token, self._now())
+            await self._issuers.prepare(token, self._now(), address)
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
         """Return the client's name of the person whose token is in a request with ``headers`` and ``keys``.

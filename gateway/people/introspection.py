@@ -6,11 +6,12 @@ same time, so that strangers with invented tokens cannot flood the issuer."""
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import trio
 
+from gateway.http.addresses import customer_of, parse_ip
 from gateway.people.issuer_http import IssuerClient, IssuerUnavailable
 from gateway.people.token_format import LONGEST, TokenRefused, check_times, read_object
 from gateway.people.tokens import CannotJudge, Claims, audience_in, digest_of
@@ -23,15 +24,35 @@ UNAVAILABLE_SECONDS: Final = 1.0
 QUERY_SECONDS: Final = 2.0
 """Seconds for a query, the wait for a slot included."""
 CONCURRENT: Final = 8
+CONCURRENT_OF_ADDRESS: Final = 4
+"""Queries for tokens from one address at the same time: a flood of invented tokens leaves the others to everyone else.
+"""
 MOST_REMEMBERED: Final = 10_000
+"""Accepted tokens that are remembered, and rejected ones, separately: invented tokens displace no valid one."""
+
+R = TypeVar("R", covariant=True)
 
 
 @attrs.frozen(repr=False)
-class _Judgement:
+class _Judgement(Generic[R]):
     """The result of a query, remembered until ``until`` on the clock."""
 
-    result: Claims | TokenRefused | CannotJudge
+    result: R
     until: float
+
+
+def _put(table: dict[bytes, _Judgement[R]], digest: bytes, judgement: _Judgement[R]) -> None:
+    """Remember a judgement as the newest one of a bounded table."""
+    table.pop(digest, None)
+    table[digest] = judgement
+    if len(table) > MOST_REMEMBERED:
+        del table[next(iter(table))]
+
+
+def _customer(address: str | None) -> str:
+    """Return the name under which queries for ``address`` count."""
+    parsed = parse_ip(address or "")
+    return address or "" if parsed is None else customer_of(parsed)
 
 
 class Introspector:
@@ -40,7 +61,9 @@ class Introspector:
     def __init__(self, client: IssuerClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._known: dict[bytes, _Judgement] = {}
+        self._accepted: dict[bytes, _Judgement[Claims]] = {}
+        self._rejected: dict[bytes, _Judgement[TokenRefused | CannotJudge]] = {}
+        self._shares: dict[str, trio.CapacityLimiter] = {}
         self._running: dict[bytes, trio.Event] = {}
         self._error = ""
         self._limiter = trio.CapacityLimiter(CONCURRENT)
@@ -49,48 +72,52 @@ class Introspector:
         """Return the claims of ``token`` at ``now`` (Unix seconds), ``None`` if the issuer has to be queried first.
 
         Raises ``TokenRefused`` and ``CannotJudge``, as the last query did."""
-        found = self._known.get(digest_of(token))
-        if found is None or self._clock() >= found.until:
+        digest, clock = digest_of(token), self._clock()
+        accepted = self._accepted.get(digest)
+        if accepted is not None and clock < accepted.until:
+            return accepted.result if now < accepted.result.expiry else None
+        rejected = self._rejected.get(digest)
+        if rejected is None or clock >= rejected.until:
             return None
-        if isinstance(found.result, Claims):
-            return found.result if now < found.result.expiry else None
-        if isinstance(found.result, TokenRefused):
-            raise TokenRefused(found.result.reason, found.result.message)
+        if isinstance(rejected.result, TokenRefused):
+            raise TokenRefused(rejected.result.reason, rejected.result.message)
         raise CannotJudge(self._client.issuer.name)
 
-    async def check(self, token: str, now: float) -> Claims:
-        """Return the claims of ``token``. Concurrent callers share one query. Raises as
-        ``remembered_claims`` does."""
+    async def check(self, token: str, now: float, address: str | None, deadline: float) -> Claims:
+        """Return the claims of ``token`` from a client at ``address``, before ``deadline`` (trio's time).
+
+        Concurrent callers share one query. Raises as ``remembered_claims`` does."""
         digest = digest_of(token)
-        with trio.move_on_after(QUERY_SECONDS):
+        with trio.CancelScope(deadline=deadline):
             while (claims := self.remembered_claims(token, now)) is None:
                 if (running := self._running.get(digest)) is not None:
                     await running.wait()
                 else:
-                    await self._query(token, digest, now)
+                    await self._query(token, digest, now, _customer(address))
             return claims
+        self._reject(digest, CannotJudge(self._client.issuer.name), UNAVAILABLE_SECONDS)
         raise CannotJudge(self._client.issuer.name)
 
-    async def _query(self, token: str, digest: bytes, now: float) -> None:
+    async def _query(self, token: str, digest: bytes, now: float, customer: str) -> None:
         """Send the token to the endpoint and remember its judgement. A cancelled caller leaves the query to another."""
         self._running[digest] = done = trio.Event()
+        share = self._shares.setdefault(customer, trio.CapacityLimiter(CONCURRENT_OF_ADDRESS))
         try:
-            async with self._limiter:
-                try:
-                    body = await self._client.introspect(token)
-                except IssuerUnavailable as error:
-                    self._note_failure(str(error))
-                    self._remember(digest, CannotJudge(self._client.issuer.name), UNAVAILABLE_SECONDS)
-                    return
+            async with share, self._limiter:
+                body = await self._client.introspect(token)
             self._note_success()
-            try:
-                claims = self._judge(body, digest, now)
-                self._remember(digest, claims, min(CACHED_SECONDS, claims.expiry - now))
-            except TokenRefused as error:
-                self._remember(digest, error, CACHED_SECONDS)
+            claims = self._judge(body, digest, now)
+            _put(self._accepted, digest, _Judgement(claims, self._clock() + min(CACHED_SECONDS, claims.expiry - now)))
+        except IssuerUnavailable as error:
+            self._note_failure(str(error))
+            self._reject(digest, CannotJudge(self._client.issuer.name), UNAVAILABLE_SECONDS)
+        except TokenRefused as error:
+            self._reject(digest, error, CACHED_SECONDS)
         finally:
             del self._running[digest]
             done.set()
+            if share.borrowed_tokens == 0 and share.statistics().tasks_waiting == 0:
+                self._shares.pop(customer, None)
 
     def _note_failure(self, error: str) -> None:
         if not self._error:
@@ -102,11 +129,8 @@ class Introspector:
             log.info("%s: tokens can be introspected again", self._client.issuer.name)
         self._error = ""
 
-    def _remember(self, digest: bytes, result: Claims | TokenRefused | CannotJudge, seconds: float) -> None:
-        self._known.pop(digest, None)
-        self._known[digest] = _Judgement(result, self._clock() + seconds)
-        if len(self._known) > MOST_REMEMBERED:
-            del self._known[next(iter(self._known))]
+    def _reject(self, digest: bytes, error: TokenRefused | CannotJudge, seconds: float) -> None:
+        _put(self._rejected, digest, _Judgement(error, self._clock() + seconds))
 
     def _judge(self, body: bytes, digest: bytes, now: float) -> Claims:
         """Return the claims in the endpoint's response. Raises ``TokenRefused``."""

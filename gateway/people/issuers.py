@@ -10,10 +10,10 @@ from typing import Any
 import trio
 
 from gateway.config.settings import Config
-from gateway.people.introspection import Introspector
+from gateway.people.introspection import QUERY_SECONDS, Introspector
 from gateway.people.issuer_http import IssuerClient, IssuerConnections
 from gateway.people.key_sets import FollowedKeySets
-from gateway.people.token_format import is_signed_token
+from gateway.people.token_format import LONGEST, is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey
 from gateway.people.verdicts import VerdictCache
 
@@ -49,12 +49,14 @@ class IssuerDirectory(trio.abc.AsyncResource):
             if client.issuer.introspection is not None
         }
 
-    async def prepare(self, token: str, now: float) -> None:
+    async def prepare(self, token: str, now: float, address: str | None = None) -> None:
         """Wait, for two seconds at most, until ``check`` can judge ``token``. Never raises.
 
-        Returns immediately unless the token's key is unknown, or an introspection endpoint has to judge the token."""
+        Returns immediately unless the token's key is unknown, or an introspection endpoint has to judge the token.
+        ``address`` is the client's, which has a share of these queries."""
         if not is_signed_token(token):
-            await self._introspect(token, now)
+            if self._introspectors and len(token) <= LONGEST:
+                await self._introspect(token, now, address)
             return
         try:
             self._verdicts.check(token, now)
@@ -63,10 +65,11 @@ class IssuerDirectory(trio.abc.AsyncResource):
         except TokenRefused:
             return
 
-    async def _introspect(self, token: str, now: float) -> None:
+    async def _introspect(self, token: str, now: float, address: str | None) -> None:
+        deadline = trio.current_time() + QUERY_SECONDS
         for one in self._introspectors.values():
             try:
-                await one.check(token, now)
+                await one.check(token, now, address, deadline)
                 return
             except (TokenRefused, CannotJudge):
                 continue
@@ -80,7 +83,8 @@ class IssuerDirectory(trio.abc.AsyncResource):
         failure: TokenRefused | CannotJudge | None = None
         for one in self._introspectors.values():
             try:
-                return one.remembered_claims(token, now)
+                if (claims := one.remembered_claims(token, now)) is not None:
+                    return claims
             except TokenRefused as error:
                 failure = failure or error
             except CannotJudge as error:

@@ -137,7 +137,7 @@ class TokenChecker:
 
 def digest_of(token: str) -> bytes:
     """Return the SHA-256 of a whole token."""
-    return hashlib.sha256(token.encode("latin-1", "replace")).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def audience_in(claims: Mapping[str, Any]) -> frozenset[str]:

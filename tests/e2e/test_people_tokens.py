@@ -251,6 +251,8 @@ def test_an_opaque_token_is_judged_by_its_issuer():
         assert setup.ask("chat", "sk-trigate-0123456789abcdef").status == 401
         assert setup.ask("chat", identity.token(exp=1000)).status == 401
         assert identity.count("/introspect") == before, "own keys and tokens with signatures stay here"
+        assert ask_from_elsewhere(setup.gateway.port, "long" * 5000)[0] == 401
+        assert identity.count("/introspect") == before
         identity.faults["/introspect"] = Fault(status=500)
         refused = setup.ask("chat", "another-token")
         assert (refused.status, "retry-after" in refused.headers) == (503, True)

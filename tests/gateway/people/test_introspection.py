@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -36,8 +37,9 @@ class Judge:
     introspector: Introspector
     clock: SetClock
 
-    async def check(self, token: str = TOKEN, now: float | None = None) -> Claims:
-        return await self.introspector.check(token, time.time() if now is None else now)
+    async def check(self, token: str = TOKEN, now: float | None = None, address: str = "192.0.2.1") -> Claims:
+        deadline = trio.current_time() + introspection.QUERY_SECONDS
+        return await self.introspector.check(token, time.time() if now is None else now, address, deadline)
 
     async def reason(self, token: str = TOKEN) -> str:
         with pytest.raises(TokenRefused) as refused:
@@ -181,18 +183,44 @@ async def test_eight_queries_run_at_the_same_time_and_none_takes_longer_than_two
     found: list[float] = []
     async with judge_of(provider) as judge:
 
-        async def use(token: str) -> None:
+        async def use(token: str, address: str) -> None:
             began = time.monotonic()
             with pytest.raises(CannotJudge):
-                await judge.check(token)
+                await judge.check(token, address=address)
             found.append(time.monotonic() - began)
 
         async with trio.open_nursery() as nursery:
             for n in range(40):
-                nursery.start_soon(use, f"invented-{n}")
+                nursery.start_soon(use, f"invented-{n}", f"192.0.2.{n}")
         held.set()
     assert max(found) < 4
     assert provider.count(PATH) == 8
+
+
+async def test_a_flood_from_one_address_leaves_queries_to_others(provider: OidcProvider):
+    provider.faults[PATH] = Fault(hold=(held := threading.Event()))
+    async with judge_of(provider) as judge, trio.open_nursery() as nursery:
+        for n in range(100):
+            nursery.start_soon(judge.check, f"invented-{n}")
+        await trio.sleep(0.1)
+        assert provider.count(PATH) == 4
+        nursery.start_soon(partial(judge.check, address="192.0.2.2"))
+        while provider.count(PATH) < 5:  # noqa: ASYNC110  # the provider's thread counts
+            await trio.sleep(0.01)
+        assert provider.last(PATH).form["token"] == TOKEN
+        nursery.cancel_scope.cancel()
+        held.set()
+
+
+async def test_invented_tokens_displace_no_valid_one(provider: OidcProvider, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(introspection, "MOST_REMEMBERED", 5)
+    async with judge_of(provider) as judge:
+        await judge.check()
+        for n in range(8):
+            await judge.reason(f"invented-{n}")
+        before = provider.count(PATH)
+        await judge.check()
+        assert provider.count(PATH) == before
 
 
 async def test_the_memory_of_judgements_is_bounded(provider: OidcProvider, monkeypatch: pytest.MonkeyPatch):
