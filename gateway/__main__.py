@@ -14,7 +14,7 @@ import click
 
 from gateway import __version__
 from gateway.commands.key_options import CONFIG as _CONFIG
-from gateway.commands.key_options import CommandsInOrder, keys, takes_file
+from gateway.commands.key_options import CommandsInOrder, keys, people, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.commands.step_options import steps, try_steps
 
@@ -290,6 +290,7 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
 
 
 main.add_command(keys)
+main.add_command(people)
 main.add_command(steps)
 
 

@@ -5,7 +5,8 @@
   opens the sockets, ``served_config`` reloads the configuration.
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``rehearsal`` simulates the attempts of a
   request.
-- ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_options`` the options.
+- ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
+  ``people``. ``key_options`` has the options of both.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.

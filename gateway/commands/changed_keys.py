@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import yaml
 
+from configfile.document import ConfigError
+from gateway.commands.key_tables import read_key_table
 from gateway.commands.keys import (
     ClientSettings,
     CommandFailed,
@@ -19,7 +22,7 @@ from gateway.commands.keys import (
     write_change,
 )
 from gateway.commands.terminal import say
-from gateway.config.key_changes import check_name, check_unshared, checked_client, now_text
+from gateway.config.key_changes import ChangeRejected, check_name, check_unshared, checked_client, now_text
 from gateway.config.stored_keys import parse_stored, read_item
 
 
@@ -66,18 +69,66 @@ def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str 
 
     async def store_clients(opened: OpenedKeys) -> None:
         check_keys_enabled(opened)
-        items, skipped = _read_items(file, names)
-        stored = [name for name in items if opened.item(name) is not None]
-        new = {name: item for name, item in items.items() if name not in stored}
+        found = _read_file(file, names)
+        stored = [name for name in found.items if opened.item(name) is not None]
+        new = {name: item for name, item in found.items.items() if name not in stored}
         holders: dict[bytes, str] = {}
         for name, item in new.items():  # check all before storing the first one
-            _check(opened, name, item, holders)
+            _check_row(opened, name, item, holders, found.places.get(name))
         for name, item in new.items():
             kept = {"client": item, "added": now_text(), "by": made_by(by)}
             await write_change(opened, "added", name, None, kept, by)
-        say(_import_report(opened, new, stored, skipped))
+        say(_import_report(opened, new, stored, found.remarks))
 
     return run_with_keys(path, store_clients)
+
+
+@attrs.frozen
+class _FoundClients:
+    """The stored items of a file by name, the places of those in a table, and sentences about the rest."""
+
+    items: Mapping[str, dict[str, Any]]
+    places: Mapping[str, str]
+    remarks: Sequence[str]
+
+
+def _read_file(file: Path, names: Sequence[str]) -> _FoundClients:
+    """Return the clients of a configuration or of a table, all or those with ``names``. Raises ``CommandFailed``."""
+    if file.suffix.lower() == ".csv":
+        return _read_table(file, names)
+    items, skipped = _read_items(file, names)
+    text = f"Skipped, because their keys are in variables or files: {_first_names(skipped)}."
+    return _FoundClients(items, {}, (text,) if skipped else ())
+
+
+def _read_table(file: Path, names: Sequence[str]) -> _FoundClients:
+    table = read_key_table(file)
+    items = {name: item for name, item in table.items.items() if not names or name in names}
+    if missing := [name for name in names if name not in table.lines]:
+        raise CommandFailed(f"{file} has no client with the name {missing[0]}")
+    skipped = [name for name in table.skipped if not names or name in names]
+    remarks = []
+    if skipped:
+        remarks.append(f"Skipped, because they are blocked or have expired: {_first_names(skipped)}.")
+    if table.unknown:
+        remarks.append(f"Columns that changed nothing: {_first_names(table.unknown)}.")
+    return _FoundClients(items, {name: f"{file}, line {line}" for name, line in table.lines.items()}, remarks)
+
+
+def _check_row(
+    opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str], place: str | None
+) -> None:
+    """Check that a client can be stored. Raises as ``_check`` does, with the ``place`` of a row."""
+    if place is None:
+        _check(opened, name, item, holders)
+        return
+    try:
+        _check(opened, name, item, holders)
+    except ConfigError as error:
+        wrong = "; ".join(f"`{one.path}`: {one.found}; {one.expected}" for one in error.mistakes)
+        raise CommandFailed(f"{place}: {wrong}") from None
+    except (CommandFailed, ChangeRejected) as error:
+        raise CommandFailed(f"{place}: {error}") from None
 
 
 def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str]) -> None:
@@ -90,12 +141,11 @@ def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict
             raise CommandFailed(f"{holders[key.digest]} and {name} have the same key: give each client its own key")
 
 
-def _import_report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], skipped: Sequence[str]) -> str:
+def _import_report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], remarks: Sequence[str]) -> str:
     sentences = [f"Stored {len(new)} client{'' if len(new) == 1 else 's'}; the keys stay the same."]
     if stored:
         sentences.append(f"Skipped, because they are stored already: {_first_names(stored)}.")
-    if skipped:
-        sentences.append(f"Skipped, because their keys are in variables or files: {_first_names(skipped)}.")
+    sentences += remarks
     in_file = {client.name for client in opened.config.client_keys if client.source == "file"}
     if doubled := [name for name in (*new, *stored) if name in in_file]:
         sentences.append(

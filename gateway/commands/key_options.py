@@ -1,4 +1,4 @@
-"""The commands under ``trigate keys`` with their options. Each imports its modules when it runs."""
+"""The commands under ``trigate keys`` and ``trigate people`` with their options. Each imports its modules when run."""
 
 import functools
 import sys
@@ -127,16 +127,20 @@ def set_key(
     sys.exit(change(config, name, ClientSettings(**settings), until, lasting, without, as_json, by))
 
 
-@keys.command("import", short_help="Copy client_keys of a file into the storage.")
+@keys.command("import", short_help="Copy the clients of a file into the storage; they keep their keys.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @_BY
 @CONFIG
 def import_keys(file: Path, names: tuple[str, ...], by: str | None, config: Path | None) -> None:
-    """Copy the client_keys of FILE into the storage, where you can rotate, change and revoke them.
+    """Copy the clients of FILE into the storage, where you can rotate, change and revoke them.
 
-    FILE is a configuration, such as one from trigate import. Clients keep their keys. With NAMEs, import copies only
-    these clients. It skips clients that are stored already, and clients whose keys are in variables or files.
+    FILE is a configuration, such as one from trigate import, whose client_keys are copied. Or it is a CSV file with a
+    header line and the columns name, sha256, group, models, budgets and until, or with those of LiteLLM's table
+    LiteLLM_VerificationToken. Clients keep their keys.
+
+    With NAMEs, import copies only these clients. It skips clients that are stored already, and clients whose keys are
+    in variables or files.
 
     Exit status: 0, or 1 if a client is not valid; then nothing is stored.
     """
@@ -211,3 +215,85 @@ def key_history(last: int, as_json: bool, config: Path | None) -> None:
 def _check_end(until: str | None, lasting: str | None) -> None:
     if until is not None and lasting is not None:
         raise click.UsageError("--until and --for both set the expiry: give only one")
+
+
+# People
+
+
+@click.group(cls=CommandsInOrder, short_help="List and block people of your issuers, and end their sessions.")
+def people() -> None:
+    """List and block the people whom the issuers of the config admit, and end their sessions.
+
+    People are clients named ISSUER:ID, such as okta:00u1. The config must have issuers and a state_storage of type
+    sqlite or postgres. Gateways apply a change within half a second. The audit records who made it.
+    """
+
+
+@people.command("list", short_help="List the people of the last 90 days, and all blocks.")
+@_JSON
+@CONFIG
+def list_people(as_json: bool, config: Path | None) -> None:
+    """List the people that gateways have seen in the last 90 days, with group and role at that time, and all blocks."""
+    from gateway.commands.people import show_list
+
+    sys.exit(show_list(config, as_json))
+
+
+@people.command("block", short_help="Reject all tokens and keys of a person, and end its sessions.")
+@click.argument("name")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, for other operators.")
+@_BY
+@CONFIG
+def block_person(name: str, reason: str, by: str | None, config: Path | None) -> None:
+    """Reject all tokens and keys of the person NAME, also future ones, and end its sessions.
+
+    Running requests still finish.
+    """
+    from gateway.commands.people import block
+
+    sys.exit(block(config, name, reason, by))
+
+
+@people.command("unblock", short_help="Remove a block.")
+@click.argument("name")
+@_BY
+@CONFIG
+def unblock_person(name: str, by: str | None, config: Path | None) -> None:
+    """Remove the block of the person NAME, whose keys work again. Its sessions have ended: it signs in again."""
+    from gateway.commands.people import unblock
+
+    sys.exit(unblock(config, name, by))
+
+
+@people.command("sign-out", short_help="End all sessions of a person.")
+@click.argument("name")
+@_BY
+@CONFIG
+def sign_person_out(name: str, by: str | None, config: Path | None) -> None:
+    """End all sessions of the person NAME. The person may sign in again; its own keys stay valid."""
+    from gateway.commands.people import sign_out
+
+    sys.exit(sign_out(config, name, by))
+
+
+@people.command("forget", short_help="Delete the label of a person.")
+@click.argument("name")
+@_BY
+@CONFIG
+def forget_person(name: str, by: str | None, config: Path | None) -> None:
+    """Delete the label of the person NAME, such as an e-mail address, until the gateway sees the person again."""
+    from gateway.commands.people import forget
+
+    sys.exit(forget(config, name, by))
+
+
+@people.command("history", short_help="Show the changes of people, keys and raises, and who made them.")
+@click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N",
+              help="The number of changes.")  # fmt: skip
+@_JSON
+@CONFIG
+def people_history(last: int, as_json: bool, config: Path | None) -> None:
+    """Show the last changes by the HTTP API and by trigate people. The storage keeps them for 400 days."""
+    from gateway.commands.people import history
+
+    sys.exit(history(config, last, as_json))

@@ -179,7 +179,7 @@ def show_list(path: Path | None, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
             return
-        _print_table(
+        print_table(
             ("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_row_cells, rows)
         )
         if opened.config.stored_keys == "off":
@@ -198,7 +198,7 @@ def history(path: Path | None, most: int, as_json: bool) -> int:
             detailed = [{**row, "client": json.loads(one.about)} for row, one in zip(rows, changes, strict=True)]
             click.echo(json.dumps(detailed, indent=2, ensure_ascii=False))
             return
-        _print_table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
+        print_table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
 
     return run_with_keys(path, print_history)
 
@@ -352,7 +352,7 @@ def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(word or "-" for word in words), *(row[name] or "-" for name in ("until", "added", "by")))
 
 
-def _print_table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def print_table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Print rows in columns of the necessary width."""
     lines = [head, *(tuple(escape(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

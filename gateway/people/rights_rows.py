@@ -241,12 +241,19 @@ def _own_key_about(key: OwnKey | None) -> dict[str, Any] | None:
 # Audit
 
 
-_AUDIT_ROWS: Final = """
+_AUDIT: Final = """
     SELECT at, who, credential, address, request_id, method, path, status, before, after, number FROM {audit}
-    WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most
 """
+_AUDIT_OF_TIME: Final = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
 
 
 def list_audit(rows: TableRows, after: int, since: float, until: float, most: int) -> tuple[AuditEntry, ...]:
     """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
-    return tuple(AuditEntry(*row) for row in rows.select(_AUDIT_ROWS, after=after, since=since, until=until, most=most))
+    statement = f"{_AUDIT} {_AUDIT_OF_TIME}"
+    return tuple(AuditEntry(*row) for row in rows.select(statement, after=after, since=since, until=until, most=most))
+
+
+def last_audit(rows: TableRows, most: int) -> tuple[AuditEntry, ...]:
+    """Return the last audit rows, the oldest first."""
+    found = rows.select(f"{_AUDIT} ORDER BY number DESC LIMIT :most", most=most)
+    return tuple(AuditEntry(*row) for row in reversed(found))

@@ -344,6 +344,10 @@ class PeopleStore:
         """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
         return await self._read(partial(rights_rows.list_audit, after=after, since=since, until=until, most=most))
 
+    async def last_audit(self, most: int) -> tuple[AuditEntry, ...]:
+        """Return the last ``most`` audit rows, the oldest first."""
+        return await self._read(partial(rights_rows.last_audit, most=most))
+
     def audit_writer(self, entry: AuditEntry, before: Any = None, after: Any = None) -> Callable[[Session], None]:
         """Return a function that adds ``entry`` in the transaction of another store, ``KeyStore.change(also=)``.
 

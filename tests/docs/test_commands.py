@@ -306,6 +306,9 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
             "/var/lib/trigate/state", "admin"
         ),
         "support.yaml": blocks_in((ROOT / "docs/request-members.md").read_text(), "yaml")[0],
+        "people.yaml": blocks_in((ROOT / "docs/people.md").read_text(), "yaml")[0]
+        + "state_storage: {type: sqlite, path: people.sqlite}\n",
+        "table.csv": f"name,sha256,until\nimported,{'0b' * 32},2099-01-31\n",
         "moved.yaml": "client_keys: [{name: moved, key: moved-key-0123456789}]\n",
         "own.jsonl": blocks_in((ROOT / "docs/load-reference.md").read_text(), "json")[0],
         "azure.csv": TRACE,

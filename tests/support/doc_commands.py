@@ -58,6 +58,7 @@ until grep -q mock-large log; do sleep 0.05; done
 kill $gateway && wait $gateway && cat log"""
 
 KEYS = "TRIGATE_CONFIG=keys.yaml "
+PEOPLE = "TRIGATE_CONFIG=people.yaml "
 ADDED = f"{KEYS}trigate keys add ci && {KEYS}"
 LOAD_DEMO = "trigate load http://127.0.0.1:12000 --model demo"
 IN_PARTS = f"{LOAD_DEMO} --rate 20 --seconds 3 --part 1/2 --start-at $START --json part-1.json"
@@ -148,6 +149,17 @@ RUNS = (
     Row(r"trigate keys import( FILE| trigate\.yaml)?",
         KEYS + "trigate keys import moved.yaml",
         ("Stored 1 client",)),
+    Row(r"trigate keys import( FILE\.csv| keys\.csv)", KEYS + "trigate keys import table.csv", ("Stored 1 client",)),
+    Row("trigate people( list)?", PEOPLE + "trigate people list", ("name +label",)),
+    Row("trigate people (block|sign-out)( (NAME|okta:00u1).*)?", PEOPLE + r"trigate people \1 okta:00u1",
+        ("Blocked okta:00u1|Ended 0 sessions of okta:00u1",)),
+    Row("trigate people unblock( (NAME|okta:00u1))?",
+        f"{PEOPLE}trigate people block okta:00u1 && {PEOPLE}trigate people unblock okta:00u1",
+        ("Unblocked okta:00u1",)),
+    Row("trigate people forget( NAME)?", PEOPLE + "trigate people forget okta:00u1",
+        ("knows no person okta:00u1",), status=1),
+    Row("trigate people history", f"{PEOPLE}trigate people block okta:00u1 && {PEOPLE}{{}}",
+        ("people block okta:00u1",)),
     Row("trigate keys history", ADDED + "{}", ("added +ci",)),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT| gemini-cli| opencode| boto3)?", "trigate connect claude",

@@ -1,0 +1,185 @@
+"""``trigate people``: lists and blocks people, ends their sessions, and shows the audit.
+
+The people themselves are at the issuers; the state storage has what the gateway has seen of them."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+import trio
+
+from configfile.document import sentence
+from configfile.wording import nearest
+from gateway.commands.check import load_or_explain
+from gateway.commands.keys import CommandFailed, made_by, print_table
+from gateway.commands.terminal import say
+from gateway.config.key_changes import ChangeRejected, time_text
+from gateway.config.loading import Config, ConfigError
+from gateway.open_store import open_people_store
+from gateway.people.records import AuditEntry, Block, SeenPerson
+from gateway.people.store import PeopleStore
+from gateway.stores.store import Unavailable
+
+_NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
+_NO_STORAGE: Final = (
+    "{}: this type of `state_storage` cannot store people: set `type: sqlite` with a path, or `type: postgres`"
+)
+_AT_ONCE: Final = 1000
+
+
+@attrs.frozen
+class OpenedPeople:
+    """A configuration with issuers, and its store of people."""
+
+    config: Config
+    store: PeopleStore
+
+    def check_name(self, name: str) -> None:
+        """Check that ``name`` can be a person's. Raises ``CommandFailed``."""
+        issuer, colon, subject = name.partition(":")
+        names = [one.name for one in self.config.issuers]
+        if colon and subject and issuer in names:
+            return
+        near = nearest(issuer, names) if colon else None
+        advice = f"did you mean {near}:{subject}?" if near else f"write {names[0]}:ID; trigate people list shows all"
+        raise CommandFailed(f"{name[:200]} is not a person of an issuer; {advice}")
+
+
+def show_list(path: Path | None, as_json: bool) -> int:
+    """Run ``trigate people list`` and return its exit status."""
+
+    async def print_people(opened: OpenedPeople) -> None:
+        blocks = {block.name: block for block in await opened.store.blocks()}
+        rows: list[dict[str, Any]] = []
+        while people := await opened.store.people(rows[-1]["name"] if rows else "", _AT_ONCE):
+            rows += [_person_row(person, is_blocked=person.name in blocks) for person in people]
+        listed = {row["name"] for row in rows}
+        unseen = {"label": "", "group": None, "role": "user", "state": "blocked", "seen": None}
+        rows += [{**unseen, "name": name} for name in blocks if name not in listed]
+        _print_rows(rows, ("name", "label", "group", "role", "state", "seen"), as_json)
+
+    return _run(path, print_people)
+
+
+def _person_row(person: SeenPerson, *, is_blocked: bool) -> dict[str, Any]:
+    return {
+        "name": person.name,
+        "label": person.label,
+        "group": person.group,
+        "role": person.role,
+        "state": "blocked" if is_blocked else "good",
+        "seen": time_text(person.seen),
+    }
+
+
+def block(path: Path | None, name: str, reason: str, by: str | None) -> int:
+    """Run ``trigate people block`` and return its exit status."""
+
+    async def block_person(opened: OpenedPeople) -> None:
+        opened.check_name(name)
+        new = Block(name, time.time(), made_by(by), reason)
+        if not await opened.store.block(new, _entry(f"people block {name}", by)):
+            raise CommandFailed(f"{name} is blocked already")
+        unseen = "" if await opened.store.person(name) else " The gateway has not seen this person yet."
+        say(f"Blocked {name}; gateways reject its tokens and keys within half a second.{unseen}")
+
+    return _run(path, block_person)
+
+
+def unblock(path: Path | None, name: str, by: str | None) -> int:
+    """Run ``trigate people unblock`` and return its exit status."""
+
+    async def unblock_person(opened: OpenedPeople) -> None:
+        if not await opened.store.unblock(name, _entry(f"people unblock {name}", by)):
+            raise CommandFailed(f"{name[:200]} is not blocked; trigate people list shows all")
+        say(f"Unblocked {name}; its sessions have ended, so it signs in again.")
+
+    return _run(path, unblock_person)
+
+
+def sign_out(path: Path | None, name: str, by: str | None) -> int:
+    """Run ``trigate people sign-out`` and return its exit status."""
+
+    async def end_sessions(opened: OpenedPeople) -> None:
+        opened.check_name(name)
+        ended = await opened.store.end_sessions(name, time.time(), _entry(f"people sign-out {name}", by))
+        say(f"Ended {ended} session{'' if ended == 1 else 's'} of {name}. The person may sign in again.")
+
+    return _run(path, end_sessions)
+
+
+def forget(path: Path | None, name: str, by: str | None) -> int:
+    """Run ``trigate people forget`` and return its exit status."""
+
+    async def forget_person(opened: OpenedPeople) -> None:
+        if not await opened.store.forget(name, _entry(f"people forget {name}", by)):
+            raise CommandFailed(f"the gateway knows no person {name[:200]}; trigate people list shows all")
+        say(f"Forgot the label of {name}. The ledger keeps its costs under that name.")
+
+    return _run(path, forget_person)
+
+
+def history(path: Path | None, last: int, as_json: bool) -> int:
+    """Run ``trigate people history`` and return its exit status."""
+
+    async def print_audit(opened: OpenedPeople) -> None:
+        rows = [_audit_row(entry) for entry in await opened.store.last_audit(last)]
+        _print_rows(rows, ("at", "who", "address", "call", "status"), as_json)
+
+    return _run(path, print_audit)
+
+
+def _audit_row(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "at": time_text(entry.at),
+        "who": entry.who,
+        "credential": entry.credential,
+        "address": entry.address,
+        "call": f"{entry.method} {entry.path}".strip(),
+        "status": entry.status,
+        "before": None if entry.before is None else json.loads(entry.before),
+        "after": None if entry.after is None else json.loads(entry.after),
+    }
+
+
+def _entry(command: str, by: str | None) -> AuditEntry:
+    """Return the row in the audit for a command."""
+    return AuditEntry(time.time(), made_by(by), "command", "", "", "", f"trigate {command}", 200)
+
+
+def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        print_table(columns, [tuple(str(row[name] or "-") for name in columns) for row in rows])
+
+
+def _run(path: Path | None, work: Callable[[OpenedPeople], Awaitable[None]]) -> int:
+    config = load_or_explain(path, within=("state_storage",))
+    if config is None:
+        return 1
+    try:
+        trio.run(_with_store, config, work)
+    except ConfigError as error:
+        say(error.list_mistakes("mistakes"))
+    except (CommandFailed, ChangeRejected, Unavailable) as error:
+        say(sentence(str(error)))
+    else:
+        return 0
+    return 1
+
+
+async def _with_store(config: Config, work: Callable[[OpenedPeople], Awaitable[None]]) -> None:
+    if not config.issuers:
+        raise CommandFailed(_NO_PEOPLE.format(config.path))
+    store = open_people_store(config)
+    if store is None:
+        raise CommandFailed(_NO_STORAGE.format(config.path))
+    try:
+        await work(OpenedPeople(config, store))
+    finally:
+        await store.aclose()

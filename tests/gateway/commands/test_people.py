@@ -1,0 +1,174 @@
+"""``trigate people``: blocks, sign-outs and labels of people in the storage, and the audit of these commands."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import trio
+import yaml
+
+from gateway.config.loading import load
+from gateway.open_store import open_people_store
+from gateway.people.records import IssuerSession, PersonSession, SeenPerson
+from gateway.people.store import PeopleStore
+from tests.support.command_line import Finished, invoke
+
+T = TypeVar("T")
+People = Callable[..., Finished]
+
+
+def settings(folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "version": "v0.4.0",
+        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite")},
+        "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}],
+        "issuers": [
+            {
+                "name": "okta",
+                "issuer": "https://example.okta.com",
+                "audience": ["trigate"],
+                "admit": [{"when": {"groups": "ml"}}],
+            }
+        ],
+        **more,
+    }
+
+
+@pytest.fixture
+def people(tmp_path) -> People:
+    """Return a function that runs ``trigate people`` with the configuration ``settings``, changed by ``more``."""
+
+    def run(*args: str, **more: object) -> Finished:
+        file = tmp_path / "c.yaml"
+        file.write_text(yaml.safe_dump(settings(tmp_path, **more)))
+        return invoke("people", *args, "--config", str(file))
+
+    return run
+
+
+def in_store(folder: Path, work: Callable[[PeopleStore], Awaitable[T]]) -> T:
+    file = folder / "c.yaml"
+    file.write_text(yaml.safe_dump(settings(folder)))
+
+    async def run() -> T:
+        store = open_people_store(load(file, {}))
+        assert store is not None
+        try:
+            return await work(store)
+        finally:
+            await store.aclose()
+
+    return trio.run(run)
+
+
+def sign_in(folder: Path, name: str = "okta:00u1", label: str = "ada@example.com") -> None:
+    now = time.time()
+    person = SeenPerson(name, "okta", label, {"groups": ["ml"]}, "research", "lead", now, now)
+    session = PersonSession(f"s {name}", f"o {name}", name, "device", "Codex", "", now, now + 9e5, now + 3600, now)
+
+    async def work(store: PeopleStore) -> bool:
+        return await store.sign_in(person, IssuerSession(f"o {name}", name, "okta", {}, None, now), session)
+
+    assert in_store(folder, work)
+
+
+def sessions(folder: Path, name: str = "okta:00u1") -> int:
+    async def work(store: PeopleStore) -> int:
+        return len(await store.sessions(name, time.time()))
+
+    return in_store(folder, work)
+
+
+def good(result: Finished) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def reason_of(result: Finished) -> str:
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stderr
+    return " ".join(result.stderr.split())
+
+
+def test_a_block_ends_sessions_and_is_listed_until_it_is_removed(people, tmp_path):
+    sign_in(tmp_path)
+    result = people("block", "okta:00u1", "--reason", "left", "--by", "hr")
+    assert good(result) == ""
+    assert "Blocked okta:00u1" in result.stderr
+    assert sessions(tmp_path) == 0
+    assert "blocked" in good(people("list"))
+    assert "is blocked already" in reason_of(people("block", "okta:00u1"))
+    assert good(people("unblock", "okta:00u1")) == ""
+    assert "is not blocked" in reason_of(people("unblock", "okta:00u1"))
+    assert json.loads(good(people("list", "--json")))[0]["state"] == "good"
+
+
+def test_a_person_may_be_blocked_before_its_first_request(people):
+    result = people("block", "okta:00u9")
+    good(result)
+    assert "has not seen this person yet" in " ".join(result.stderr.split())
+    assert json.loads(good(people("list", "--json"))) == [
+        {"label": "", "group": None, "role": "user", "state": "blocked", "seen": None, "name": "okta:00u9"}
+    ]
+
+
+def test_people_are_listed_with_their_rights(people, tmp_path):
+    sign_in(tmp_path)
+    sign_in(tmp_path, "okta:00u2", "")
+    rows = json.loads(good(people("list", "--json")))
+    assert [(row["name"], row["label"], row["group"], row["role"]) for row in rows] == [
+        ("okta:00u1", "ada@example.com", "research", "lead"), ("okta:00u2", "", "research", "lead"),
+    ]  # fmt: skip
+    table = good(people("list")).splitlines()
+    assert table[0].split() == ["name", "label", "group", "role", "state", "seen"]
+    assert table[2].split()[:3] == ["okta:00u2", "-", "research"]
+
+
+def test_a_sign_out_ends_all_sessions(people, tmp_path):
+    sign_in(tmp_path)
+    result = people("sign-out", "okta:00u1")
+    good(result)
+    assert "Ended 1 session of okta:00u1" in result.stderr
+    assert sessions(tmp_path) == 0
+    assert "Ended 0 sessions" in people("sign-out", "okta:00u1").stderr
+
+
+def test_a_label_is_forgotten(people, tmp_path):
+    sign_in(tmp_path)
+    good(people("forget", "okta:00u1"))
+    assert "ada@example.com" not in good(people("list"))
+    assert "knows no person okta:00u1" in reason_of(people("forget", "okta:00u1"))
+
+
+def test_the_audit_has_every_change_with_its_author(people, tmp_path):
+    sign_in(tmp_path)
+    good(people("block", "okta:00u1", "--by", "hr"))
+    good(people("unblock", "okta:00u1"))
+    rows = json.loads(good(people("history", "--json")))
+    assert [row["call"] for row in rows] == [
+        "trigate people block okta:00u1", "trigate people unblock okta:00u1",
+    ]  # fmt: skip
+    assert rows[0]["who"].startswith("hr via ")
+    assert rows[0]["after"]["blocked"] == "okta:00u1"
+    assert (rows[0]["before"], rows[1]["after"]) == (None, None)
+    assert good(people("history", "--last", "1")).splitlines()[1].split()[-2:] == ["okta:00u1", "200"]
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "says"),
+    [
+        (("block", "00u1"), {}, "write okta:ID"),
+        (("block", "okat:00u1"), {}, "did you mean okta:00u1?"),
+        (("block", "okta:"), {}, "is not a person of an issuer"),
+        (("sign-out", "entra:1"), {}, "is not a person of an issuer"),
+        (("block", "okta:00u1", "--by", "\n"), {}, "--by is not valid"),
+        (("list",), {"issuers": None}, "has no `issuers`"),
+        (("list",), {"state_storage": {"type": "memory"}}, "cannot store people"),
+        (("list",), {"state_storage": {"type": "sqlite", "path": "/nowhere/x.sqlite"}}, "cannot create"),
+    ],
+)
+def test_a_command_that_cannot_work_gives_the_reason(people, args, more, says):
+    assert says in reason_of(people(*args, **more))
