@@ -130,6 +130,9 @@ def _explain_tokens(found: Explained, rest: Decimal, own: OwnSide) -> None:
     """Explain a difference by its quantity and its price."""
     cell = found.cell
     billed, ours = cell.billed, cell.own
+    if not ours.requests:
+        found.open = rest
+        return
     prices = _effective_prices(cell, own)
     theirs, mine, unpriced = billed.tokens, ours.tokens, ours.unpriced
     if found.causes.get("doubled"):
