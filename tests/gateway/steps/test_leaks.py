@@ -1,21 +1,27 @@
 """Nothing that the gateway writes or shows has a masked, refused or restored value: the log at its lowest level,
-traces, metrics, live view, recordings, response cache, stored turns and stored ledger.
+traces, metrics, live view, recordings, and the stores of turns, ledger, responses and counters.
 
 https://github.com/BerriAI/litellm/issues/37965, https://github.com/BerriAI/litellm/issues/32688"""
 
+import contextlib
 import gzip
 import http.client
 import http.server
 import json
 import re
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+import psycopg
+import psycopg.sql
 import pytest
 import yaml
 
+from tests.support import postgres, redis
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
@@ -88,20 +94,62 @@ def collector() -> Iterator[Collector]:
     served.server.server_close()
 
 
-def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str) -> Path:
+@attrs.frozen
+class Stores:
+    """The configuration of the stores, and a function that returns the data in them by name."""
+
+    settings: dict[str, Any]
+    content: Callable[[], Iterator[tuple[str, bytes]]]
+
+
+def file_stores(folder: Path) -> Stores:
+    """Return stores in files of the gateway's folder, which is searched anyway."""
+    settings = {
+        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite"), "ledger": {}},
+        "cache": {"type": "sqlite", "path": str(folder / "cache.sqlite")},
+    }
+    return Stores(settings, lambda: iter(()))
+
+
+@contextlib.contextmanager
+def server_stores() -> Iterator[Stores]:
+    """Run PostgreSQL for turns and the ledger, and Redis for responses and counters."""
+    with postgres.server_or_skip() as database, redis.server_or_skip() as cache:
+        assert cache.say("CONFIG", "SET", "rdbcompression", "no") == b"+OK\r\n"
+        settings = {
+            "state_storage": {"type": "postgres", "connection_string": database.url, "ledger": {}},
+            "cache": {"type": "redis", "url": cache.url},
+            "counters": {"type": "redis", "url": cache.url},
+        }
+
+        def content() -> Iterator[tuple[str, bytes]]:
+            assert cache.say("SAVE") == b"+OK\r\n"
+            yield "Redis", (cache.directory / "dump.rdb").read_bytes()
+            with psycopg.connect(database.url) as connection:
+                listed = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+                for (table,) in listed:
+                    rows = connection.execute(psycopg.sql.SQL("SELECT * FROM {}").format(psycopg.sql.Identifier(table)))
+                    for row in rows:
+                        values = (one if isinstance(one, bytes) else str(one).encode() for one in row)
+                        yield f"PostgreSQL: {table}", b"\0".join(values)
+
+        yield Stores(settings, content)
+
+
+def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str, stores: Stores) -> Path:
     """Write a configuration in which everything that records anything is on."""
     (folder / "steps.py").write_text(CODE)
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream_url + "/v1", [api]) for api in APIS]
     steps = [
         {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
     ]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    limits = {"ratelimits": {"requests": "100000/m", "tokens": "100000000/m"}}
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789", **limits} for name in STEPS]
     aliases = {f"kept-{api}": {"target": f"on-{api}", "cache": {"ttl": "1h"}} for api in APIS}
     settings = config(
         entries, port, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
         tracing={"endpoint": collector_url}, ui_prompts=True, ui_key=SECRET, metrics={"open": True},
-        state_storage={"type": "sqlite", "path": str(folder / "state.sqlite"), "ledger": {}},
-        cache={"type": "sqlite", "path": str(folder / "cache.sqlite")},
+        **stores.settings,
         circuit={"failures": 10**6, "error_rate": "100%"},
         signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
     )  # fmt: skip
@@ -122,6 +170,8 @@ def get(gateway, path: str, key: str) -> bytes:
 def ask(gateway, client: str, api: str, model: str, *, stream: bool, prompt: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     body = body_of(api, model, prompt, stream=stream)
+    if api == "responses" and client == "restore":
+        body["store"] = False  # its stored turns have the client's values
     if api == "chat" and "falcon" in prompt:
         called = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "falcon-13"}'}}
         history = [
@@ -156,12 +206,39 @@ def files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield file.name, gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
+ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+
+
+def with_uncompressed(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield ``data`` and everything in it that is compressed, as long stored turns are."""
+    yield name, data
+    for found in ZLIB.finditer(data):
+        with contextlib.suppress(zlib.error):
+            yield name, zlib.decompressobj().decompress(data[found.start() :], 2**20)
+
+
 def test_no_value_is_in_anything_that_the_gateway_writes_or_shows(tmp_path, collector):
-    folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
+    folder = tmp_path / "gateway"
     folder.mkdir()
+    search(tmp_path, collector, file_stores(folder))
+
+
+@pytest.mark.server
+def test_no_value_is_in_the_stores_of_other_servers(tmp_path, collector):
+    (tmp_path / "gateway").mkdir()
+    with server_stores() as stores:
+        search(tmp_path, collector, stores)
+        stored = [piece for name, data in stores.content() for piece in with_uncompressed(name, data)]
+    assert {name for name, _ in stored} >= {"Redis", "PostgreSQL: trigate_nodes"}
+    assert any(b"[WORD_" in data for name, data in stored if name == "PostgreSQL: trigate_nodes")
+
+
+def search(tmp_path: Path, collector: Collector, stores: Stores) -> None:
+    """Send requests of every kind, and search everything that the gateway has written or shows for their values."""
+    folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
     shown: list[tuple[str, bytes]] = []
     with fake_upstream() as upstream:
-        file = settings_in(folder, port, upstream.url, collector.url)
+        file = settings_in(folder, port, upstream.url, collector.url, stores)
         with gateway_thread(file, port, record=records) as gateway:
             count = 0
             for client in STEPS:
@@ -186,7 +263,9 @@ def test_no_value_is_in_anything_that_the_gateway_writes_or_shows(tmp_path, coll
     shown += (("trace", body) for body in collector.received)
     shown += ((f"recording {name}", data) for name, data in files_in(records))
     shown += ((name, data) for name, data in files_in(folder) if name not in ("steps.py", "steps.pyc"))
-    found = {name: VALUE.findall(data)[:3] for name, data in shown if VALUE.search(data)}
+    shown += stores.content()
+    pieces = (piece for name, data in shown for piece in with_uncompressed(name, data))
+    found = {name: VALUE.findall(data)[:3] for name, data in pieces if VALUE.search(data)}
     assert not found
     for medium in ("live view", "response to mask"):
         assert any(b"[WORD_" in data for name, data in shown if name.startswith(medium)), f"{medium} has no masks"
