@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -47,7 +47,7 @@ GROUPS: Final = (
 )
 
 
-def admin_config(folder: Path, **more: Any) -> dict[str, Any]:
+def admin_config(folder: Path, entries: Sequence[Mapping[str, Any]] = ENTRIES, **more: Any) -> dict[str, Any]:
     """Return a configuration with a client of each role, and stored keys in a file in ``folder``."""
     clients = [
         {"name": "user", "key": KEYS["user"], "group": "research", "budgets": ["20 usd/day"],
@@ -68,7 +68,7 @@ def admin_config(folder: Path, **more: Any) -> dict[str, Any]:
         "ui_key": KEYS["operator"],
         "audit": str(folder / "audit.jsonl"),
     }
-    return config(ENTRIES, **{name: value for name, value in {**settings, **more}.items() if value is not None})
+    return config(entries, **{name: value for name, value in {**settings, **more}.items() if value is not None})
 
 
 ADMIT: Final = (

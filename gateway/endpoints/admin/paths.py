@@ -38,7 +38,7 @@ def add_admin(app: HasExtensions, config: Config, service: Service) -> None:
     """Handle the paths of this API for ``config``."""
     answer = _AdminPaths(config, service).answer
     for method in METHODS:
-        for path in (*PREFIXES, *LITELLM_MODELS):
+        for path in (*PREFIXES, *(f"{prefix}/" for prefix in PREFIXES), *LITELLM_MODELS):
             add_fast_route(app, path, answer, method)
         for prefix in PREFIXES:
             add_named_route(app, f"{prefix}/", "", answer, method)
