@@ -24,6 +24,9 @@ def application() -> App:
     if config.stored_keys != "off":
         found = "only `trigate serve` reads keys that are created at run time"
         raise ConfigError((Mistake(str(path), "stored_keys", found, "use `trigate serve`, or remove it"),))
+    if config.issuers and config.state_storage is not None:
+        found = "only `trigate serve` follows the sessions and blocks of people"
+        raise ConfigError((Mistake(str(path), "issuers", found, "use `trigate serve`, or remove it"),))
     log.apply_config(config)
     for kind, text in config.remarks:
         log.say(kind, text)

@@ -56,6 +56,8 @@ class FollowedKeys:
         self._current: Callable[[], Config] | None = None
         self._apply: Callable[[Config, tuple[str, ...]], object] = _ignore_change
         self._others: FollowedRows | None = None
+        self.on_names: Callable[[frozenset[str]], object] = lambda _: None
+        """Called with the names of the people whose rights have changed in the other rows."""
 
     @property
     def store(self) -> "KeyStore | None":
@@ -65,6 +67,11 @@ class FollowedKeys:
     def follow_also(self, others: FollowedRows) -> None:
         """Read ``others`` from now on with each read of the clients, also if there are no stored clients."""
         self._others = others
+
+    @property
+    def others(self) -> Any:
+        """The other followed rows, ``None`` without any."""
+        return self._others
 
     @property
     def config(self) -> Config | None:

@@ -46,6 +46,8 @@ from gateway.upstream.framing import MAX_CHUNK
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
+    from gateway.allowances.raises import Raises
+    from gateway.followed_keys import FollowedKeys
     from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
     from gateway.request_members.edits import ConfiguredMembers
@@ -68,6 +70,7 @@ def open_service(
     readable: bool | None = None,
     shared: "SharedTables | None" = None,
     secrets: "SecretKeeper | None" = None,
+    stored_keys: "FollowedKeys | None" = None,
 ) -> Service:
     """Make the objects that all exchanges of a process share.
 
@@ -77,7 +80,7 @@ def open_service(
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
     steps = _load_steps(config)
     issuers = _open_issuers(config)
-    people = _open_people(config, issuers)
+    people = _open_people(config, issuers, stored_keys)
     config = attrs.evolve(config, people=people)
     if store is not None:
         store.limit_owners(storage_limits(config))
@@ -96,7 +99,7 @@ def open_service(
         ledger.observers.append(metrics)
     tracing = _open_tracing(config, metrics, ledger)
     counters = _open_counters(config, shared)
-    allowances = Allowances(config, counters, queues=_shared_queues(counters, shared))
+    allowances = Allowances(config, counters, queues=_shared_queues(counters, shared), raises=_open_raises(stored_keys))
     _seed_budgets(config, kept_ledger, allowances)
     authenticator, shares = Authenticator(config), Shares()
     finished, contents = _open_observers(steps, authenticator, ledger, metrics)
@@ -149,6 +152,7 @@ def open_service(
         people_store=open_people_store(config),
         issuers=issuers,
         people=people,
+        stored_keys=stored_keys,
     )
 
 
@@ -164,8 +168,20 @@ def _open_issuers(config: Config, before: "IssuerDirectory | None" = None) -> "I
     return IssuerDirectory(config)
 
 
+def _open_raises(stored_keys: "FollowedKeys | None") -> "Raises | None":
+    """Return the raises that ``stored_keys`` follows, ``None`` without a storage for them."""
+    if stored_keys is None or stored_keys.store is None:
+        return None
+    from gateway.allowances.raises import Raises
+
+    return Raises(lambda: stored_keys.others)
+
+
 def _open_people(
-    config: Config, issuers: "IssuerDirectory | None", before: "PeopleGate | None" = None
+    config: Config,
+    issuers: "IssuerDirectory | None",
+    stored_keys: "FollowedKeys | None",
+    before: "PeopleGate | None" = None,
 ) -> "PeopleGate | None":
     """Return the people of ``config``, who keep their state of ``before``; ``None`` without issuers."""
     if issuers is None or not config.issuers:
@@ -173,7 +189,8 @@ def _open_people(
     from gateway.people.directory import PeopleDirectory
     from gateway.people.gate import PeopleGate
 
-    return PeopleGate(config, issuers, PeopleDirectory() if before is None else before.directory)
+    directory = PeopleDirectory() if before is None else before.directory
+    return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.others)
 
 
 def _credentials_of(
@@ -374,7 +391,7 @@ def next_service(config: Config, service: Service) -> Service:
 
 def service_of_clients(config: Config, service: Service) -> Service:
     """Return the service for a configuration that differs only in its clients."""
-    people = _open_people(config, service.issuers, service.people)
+    people = _open_people(config, service.issuers, service.stored_keys, service.people)
     config = attrs.evolve(config, people=people)
     authenticator = Authenticator(config)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)

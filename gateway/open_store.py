@@ -10,10 +10,12 @@ import attrs
 
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.followed_keys import FollowedKeys
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
+    from gateway.config.clients import ClientGroup, ClientKey
     from gateway.people.store import PeopleStore
     from gateway.stores.key_store import KeyStore
     from gateway.stores.sql import AddedTables, Database
@@ -120,6 +122,19 @@ def open_people_store(config: Config) -> "PeopleStore | None":
 
     database = _open_database(config, PEOPLE_CONNECTIONS, PEOPLE_TABLES)
     return None if database is None else PeopleStore(database)
+
+
+def follow_people(config: Config, keys: FollowedKeys) -> None:
+    """Make ``keys`` also follow blocks, ended sessions, own keys and raises, if ``config`` needs them."""
+    holders: tuple[ClientKey | ClientGroup, ...] = (*config.client_keys, *config.client_groups)
+    is_needed = bool(config.issuers) or any(holder.raise_to for holder in holders)
+    if keys.others is not None or keys.store is None or not is_needed:
+        return
+    from gateway.people.followed import FollowedPeople
+
+    people = FollowedPeople(keys.store.notation)
+    people.on_change(lambda names: keys.on_names(names))
+    keys.follow_also(people)
 
 
 def _open_database(config: Config, most: int, added: "AddedTables | None" = None) -> "Database | None":

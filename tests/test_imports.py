@@ -58,7 +58,7 @@ ARROWS: Final = {
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
     "gateway.people": "access config http stores upstream",
-    "gateway.open_store": "config people stores",
+    "gateway.open_store": "config followed_keys people stores",
     "gateway.followed_keys": "config stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
@@ -98,7 +98,7 @@ ARROWS: Final = {
         people providers.apis providers.endpoints providers.neutral providers.responses request routing serving stores
         telemetry""",
     "gateway.open_service": """
-        access allowances answer_cache balancing config conversations counters exchange health kept_ledger
+        access allowances answer_cache balancing config conversations counters exchange followed_keys health kept_ledger
         kept_objects ledger model_lists open_store people request_members routing secret_stores serving shared sign_in
         steps stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange people serving stores",

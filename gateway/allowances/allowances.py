@@ -1,8 +1,8 @@
 """All allowances of one configuration, and the parts that outlive a configuration."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -12,12 +12,16 @@ from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.levels import Refusals
 from gateway.allowances.queue import Queueing, Queues
 from gateway.allowances.rates import rate_allowances, root_allowances
+from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Reserve
 from gateway.counters.counter import Claim, Counters
 from gateway.counters.memory import LocalCounters
 from gateway.routing.target import Target
+
+if TYPE_CHECKING:
+    from gateway.allowances.raises import Raises
 
 POLL: Final = 0.25
 """Seconds between checks for room: other processes also free some."""
@@ -57,8 +61,10 @@ class Allowances:
         outputs: ExpectedOutputs | None = None,
         queues: Queueing | None = None,
         batch_reserves: BatchReserves | None = None,
+        raises: "Raises | None" = None,
     ) -> None:
         self.batch_reserves = BatchReserves() if batch_reserves is None else batch_reserves
+        self.raises = raises
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
@@ -73,7 +79,7 @@ class Allowances:
         self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.batch_reserves)
 
         def make(key: ClientKey) -> tuple[Allowance, ...] | None:
-            found = _of_key(key, zone, self.batch_reserves)
+            found = _of_key(key, zone, self.batch_reserves, self.raises)
             return (*found, *self._everybody) if found else None
 
         self._clients: Mapping[str, tuple[Allowance, ...]] = (
@@ -131,18 +137,17 @@ class Allowances:
     def next(self, config: Config) -> "Allowances":
         """Return the allowances of another configuration of the same process."""
         return Allowances(
-            config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.batch_reserves
-        )
+            config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.batch_reserves,
+            self.raises,
+        )  # fmt: skip
 
 
-def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves) -> tuple[Allowance, ...]:
-    own = allowances_of(Holder("client_keys", key.name), key, zone, batch_reserves)
-    group = (
-        ()
-        if key.group is None
-        else allowances_of(Holder("client_groups", key.group.name), key.group, zone, batch_reserves)
-    )
-    return (*own, *group)
+def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves, raises: "Raises | None") -> tuple[Allowance, ...]:
+    own = allowances_of(Holder("client_keys", key.name), key, zone, batch_reserves, raises, key.raise_to)
+    if (group := key.group) is None:
+        return own
+    holder = Holder("client_groups", group.name)
+    return (*own, *allowances_of(holder, group, zone, batch_reserves, raises, group.raise_to))
 
 
 def _of_entry(entry: ModelEntry, zone: str, batch_reserves: BatchReserves) -> tuple[Allowance, ...]:
@@ -150,10 +155,17 @@ def _of_entry(entry: ModelEntry, zone: str, batch_reserves: BatchReserves) -> tu
 
 
 def allowances_of(
-    holder: Holder, settings: Config | ClientKey | ClientGroup | ModelEntry, zone: str, batch_reserves: BatchReserves
+    holder: Holder,
+    settings: Config | ClientKey | ClientGroup | ModelEntry,
+    zone: str,
+    batch_reserves: BatchReserves,
+    raises: "Raises | None" = None,
+    raise_to: Sequence[SpendingBudget] = (),
 ) -> tuple[Allowance, ...]:
-    """Return the allowances that the file sets for ``holder``, less the sums set aside for batches."""
+    """Return the allowances that the file sets for ``holder``, less the sums set aside for batches.
+
+    ``raises`` may lift budgets, up to ``raise_to``."""
     return (
         *rate_allowances(holder, settings.ratelimits),
-        *budget_allowances(holder, settings.budgets, zone, batch_reserves),
+        *budget_allowances(holder, settings.budgets, zone, batch_reserves, raises, raise_to),
     )

@@ -5,7 +5,7 @@ A request counts in the period in which it began. A new period has a new counter
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -14,6 +14,9 @@ from gateway.allowances.periods import SLICES, CalendarPeriod, calendar_period, 
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
 from gateway.config.zones import zone_of
 from gateway.counters.counter import SumCounter
+
+if TYPE_CHECKING:
+    from gateway.allowances.raises import Raises
 
 HolderKey: TypeAlias = tuple[str, str]
 """A holder's kind and name."""
@@ -75,12 +78,16 @@ _LATE: Final = 3600.0
 class BudgetAllowance:
     """The allowance of ``holder`` for one of its budgets, with periods in ``zone``.
 
-    The counter of the current period is created once, and again when the ``batch_reserves`` change."""
+    The counter of the current period is created once, and again when the ``batch_reserves`` or the amount change. The
+    amount follows ``raises``, up to ``raise_to``; it is constant without a ``raise_to``."""
 
     holder: Holder
     budget: SpendingBudget
     zone: tzinfo
     batch_reserves: BatchReserves = attrs.field(factory=BatchReserves)
+    raises: "Raises | None" = None
+    raise_to: int | None = None
+    _raised: int = attrs.field(default=0, init=False)
     _version: int = attrs.field(default=0, init=False)
     _period: CalendarPeriod | None = attrs.field(default=None, init=False)
     _slice: int | None = attrs.field(default=None, init=False)
@@ -103,6 +110,8 @@ class BudgetAllowance:
         its usage."""
         if self._version != self.batch_reserves.version:
             self._version, self._current = self.batch_reserves.version, None
+        if self.raise_to is not None and self._raised != (amount := self.amount):
+            self._raised, self._current = amount, None
         match self.budget.period:
             case "run":
                 return None if run is None else self._counter(f"run {run}", at + RUN, chosen_by=client_of(run))
@@ -147,9 +156,16 @@ class BudgetAllowance:
         return SumCounter(key, f"{self.holder}.budgets", self.most, until, earlier, chosen_by)
 
     @property
+    def amount(self) -> int:
+        """The amount of the file, or a larger one of a present raise."""
+        if self.raise_to is None or self.raises is None:
+            return self.budget.most
+        return self.raises.amount(self.holder, self.budget, self.raise_to)
+
+    @property
     def most(self) -> int:
         """The amount that may be used while sums are set aside."""
-        return max(0, self.budget.most - self.set_aside)
+        return max(0, self.amount - self.set_aside)
 
     @property
     def set_aside(self) -> int:
@@ -163,8 +179,17 @@ class BudgetAllowance:
 
 
 def budget_allowances(
-    holder: Holder, budgets: Sequence[SpendingBudget], timezone: str, batch_reserves: BatchReserves | None = None
+    holder: Holder,
+    budgets: Sequence[SpendingBudget],
+    timezone: str,
+    batch_reserves: BatchReserves | None = None,
+    raises: "Raises | None" = None,
+    raise_to: Sequence[SpendingBudget] = (),
 ) -> tuple[BudgetAllowance, ...]:
     """Return the allowances of ``holder`` in the order of the file."""
     zone, batch_reserves = zone_of(timezone), batch_reserves or BatchReserves()
-    return tuple(BudgetAllowance(holder, budget, zone, batch_reserves) for budget in budgets)
+    highest = {(one.currency, one.period): one.most for one in raise_to}
+    return tuple(
+        BudgetAllowance(holder, budget, zone, batch_reserves, raises, highest.get((budget.currency, budget.period)))
+        for budget in budgets
+    )

@@ -62,7 +62,7 @@ def allowance_level(one: Allowance, counters: Counters, at: float) -> AllowanceL
     level = counters.level(counter)
     most, held = counter.burst if isinstance(counter, RateCounter) else counter.most, level.held
     if isinstance(one, BudgetAllowance):
-        most, held = one.budget.most, held + one.set_aside
+        most, held = one.amount, held + one.set_aside
     return AllowanceLevel(one.holder, kind_of_limit(one, counter), one.measure, one.text, level.used, held, most)
 
 

@@ -41,9 +41,9 @@ def exhausted_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | 
 
 def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
     currency, need = budget.budget.currency, shortage.debit.amount
-    most = spelled_amount(budget.budget.most, currency)
+    most = spelled_amount(budget.amount, currency)
     whose = f"{budget.holder.title} may spend {budget.text}"
-    if shortage.used >= budget.budget.most:
+    if shortage.used >= budget.amount:
         state = f"{whose}: exhausted ({spelled_amount(shortage.used, currency)} of {most})."
     else:
         used = f"{spelled_amount(shortage.used, currency)} of {most} used"

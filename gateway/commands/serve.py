@@ -44,7 +44,7 @@ from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
-from gateway.open_store import open_key_store, open_store, shared_by_workers
+from gateway.open_store import follow_people, open_key_store, open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp, WorkerFile
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
@@ -305,13 +305,15 @@ async def serve_config(
         store, alone = await open_store(config), worker is None
         lifecycle = lifecycle or Lifecycle()
         keys = FollowedKeys(key_store := open_key_store(config))
+        follow_people(config, keys)
         config = await keys.read(config)
         flags = options.check_streams, options.record, log.readable
-        service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets)
+        service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, keys)
         if alone and service.steps is not None:
             warn_of_steps(config, service.steps, log)
-        service = attrs.evolve(service, other_workers=others, stored_keys=keys)
+        service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
+        keys.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects()
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:

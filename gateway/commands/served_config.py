@@ -13,6 +13,7 @@ from gateway.commands.listening import OpenListener, reload_certificates
 from gateway.config.loading import Config, ConfigError
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.setup import Log
+from gateway.open_store import follow_people
 from gateway.reload import ConfigFile, ConfigSource, FilesOf, OwnFile, ReloadableApp, WorkerFile, load_with_snapshot
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class ServedConfig(trio.abc.AsyncResource):
         config = read(None if self.secrets is None else self.secrets.files)
         self._judge(config)
         self._log.apply_config(config)
+        follow_people(config, self._keys)
         return self._keys.with_clients(config)
 
     def _follow(self, secrets: "SecretKeeper") -> None:

@@ -11,7 +11,7 @@ import attrs
 
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule
-from gateway.people.values import Person
+from gateway.people.values import Credential, Person
 
 V = TypeVar("V")
 
@@ -37,9 +37,22 @@ class KnownPerson:
         return self.rule.client
 
 
-SENDER: ContextVar[KnownPerson | None] = ContextVar("SENDER", default=None)
-"""The person that sent the current request, with the rights of that request's token: another token of the same person
-may have other rights."""
+@attrs.frozen(eq=False, repr=False)
+class Sender:
+    """The person that sent a request, and its credential, valid until ``expiry`` (Unix seconds).
+
+    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` the record behind it."""
+
+    known: KnownPerson
+    expiry: float
+    credential: Credential
+    credential_id: str | None = None
+    source: object = None
+
+
+SENDER: ContextVar[Sender | None] = ContextVar("SENDER", default=None)
+"""The sender of the current request, whose rights are those of its own token: another token of the same person may
+have other rights."""
 
 
 class FindPerson(Protocol):
@@ -106,7 +119,7 @@ class PersonTable(dict[str, V], Generic[V]):
 
     def _of_person(self, name: str) -> V | None:
         sender = SENDER.get()
-        known = sender if sender is not None and sender.name == name else self._find(name)
+        known = sender.known if sender is not None and sender.known.name == name else self._find(name)
         if known is None:
             return None
         return self._own_value(known) if self._is_own else self._rule_value(known.template)

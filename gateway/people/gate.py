@@ -4,29 +4,34 @@ import base64
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
+from gateway.config.key_changes import PREFIX
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
-from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable
+from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
+from gateway.people.followed import PersonKey
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.rules import RuleBook
+from gateway.people.session_tokens import SessionTokens
 from gateway.people.token_format import TokenRefused, is_signed_token
-from gateway.people.tokens import CannotJudge, Claims
-from gateway.people.values import Person
+from gateway.people.tokens import CannotJudge, Claims, digest_of
+from gateway.people.values import Credential, Person
 from streams.errors import GatewayError
 
 V = TypeVar("V")
 
 MOST_REMEMBERED: Final = 50_000
-"""Tokens whose person is remembered."""
+"""Credentials whose person is remembered."""
 
-OWN_KEY: Final = "sk-trigate-"
+OWN_KEY: Final = PREFIX
 """The start of keys that the gateway made. No other server may see them."""
 
 _HEADERS: Final = (("x-should-retry", "false"), ("www-authenticate", 'Bearer error="invalid_token"'))
@@ -34,36 +39,49 @@ BEARER: Final = "authorization"
 """The header of an issuer whose tokens are sent like keys."""
 
 _SEVERAL: Final = "the request has several different tokens in one header: send only one"
+_UNREAD: Final = "the gateway cannot read at the moment which people are blocked: try again in a few seconds"
+_KEY_ENDED: Final = "this key expired on {}: make a new one"
+_SESSION_ENDED: Final = "the session has ended: sign in again"
 _BLOCKED: Final = "the access of this person is blocked: ask the gateway's operator"
 
 
 class FollowedRights(Protocol):
-    """The blocks of people, as last read."""
+    """The blocks, ended sessions and own keys of people, as last read."""
+
+    @property
+    def is_read(self) -> bool: ...
 
     def is_blocked(self, name: str) -> bool: ...
 
+    def is_ended(self, session: str) -> bool: ...
+
+    def own_key(self, digest: bytes) -> PersonKey | None: ...
+
 
 class PeopleGate:
-    """The people of one configuration. ``directory`` and ``issuers`` outlive it. ``now`` returns Unix time."""
+    """The people of one configuration. ``directory`` and ``issuers`` outlive it.
+
+    ``rights`` returns what was read of the store, ``None`` without one. ``now`` returns Unix time."""
 
     def __init__(
         self,
         config: Config,
         issuers: IssuerDirectory,
         directory: PeopleDirectory,
-        rights: FollowedRights | None = None,
+        rights: Callable[[], FollowedRights | None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rules = RuleBook(config.issuers)
-        self._issuers = issuers
         self.directory = directory
+        self._issuers = issuers
         self._rights = rights
         self._now = now
         self._headers = {one.header: one.name for one in config.issuers if one.header != BEARER}
         self._urls = frozenset(filter(None, (*(one.issuer for one in config.issuers), config.public_url)))
         self._introspects = any(one.introspection is not None for one in config.issuers)
         self._strangers = {one.name: AdmitRule({}, client=_stranger_of(one)) for one in config.issuers}
-        self._people: dict[bytes, KnownPerson] = {}  # by the digest of their token; the last was used last
+        self._sessions = _session_tokens(config)
+        self._known: dict[bytes, Sender] = {}  # by the digest of their credential; the last was used last
 
     # Identification
 
@@ -72,10 +90,13 @@ class PeopleGate:
         raises.
 
         Only with ``introspects`` may an issuer get a key that is no token, to judge it."""
-        token, _ = self._token_in(headers, keys)
-        if token is None:
+        try:
+            token, _ = self._token_in(headers, keys)
+        except GatewayError:
             return
-        if is_signed_token(token) or (introspects and self._introspects and not token.startswith(OWN_KEY)):
+        if token is None or self._is_made_here(token):
+            return
+        if is_signed_token(token) or (introspects and self._introspects):
             await self._issuers.prepare(token, self._now(), address)
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
@@ -83,22 +104,26 @@ class PeopleGate:
 
         Return ``None`` if no credential is a token. The person's rights are those of this token until the end of the
         request. Raises ``GatewayError`` (401, 403, 503)."""
-        known = self._identify(headers, keys)
-        if known is None:
+        sender = self.sender(headers, keys)
+        if sender is None:
             return None
-        SENDER.set(known)
-        return known.name
+        SENDER.set(sender)
+        return sender.known.name
 
-    def _identify(self, headers: Headers, keys: Collection[str]) -> KnownPerson | None:
+    def sender(self, headers: Headers, keys: Collection[str]) -> Sender | None:
+        """Return the person whose credential is in a request, ``None`` if no credential is a person's.
+
+        Raises as ``identify`` does."""
         token, header = self._token_in(headers, keys)
-        claims = None if token is None else self._check(token)
-        if claims is None:
+        sender = None if token is None else self._judge(token, header)
+        if sender is None:
             return None
-        self._check_place(claims, header)
-        known = self._person_of(claims)
-        if self._rights is not None and self._rights.is_blocked(known.name):
-            raise KeyRefused(_BLOCKED, "blocked", known.name, headers=_HEADERS)
-        return known
+        rights = self._rights()
+        if rights is not None and not rights.is_read:
+            raise GatewayError("overloaded", _UNREAD, headers=(("retry-after", "1"),))
+        if rights is not None and rights.is_blocked(sender.known.name):
+            raise KeyRefused(_BLOCKED, "blocked", sender.known.name, headers=_HEADERS)
+        return sender
 
     def _token_in(self, headers: Headers, keys: Collection[str]) -> tuple[str | None, str]:
         """Return the credential that may be a token, and the header that had it.
@@ -106,19 +131,58 @@ class PeopleGate:
         A token among the keys has precedence over one that a proxy adds in a header of its own: SDKs always send some
         key, so other keys do not count."""
         found = {(value.strip(), name) for name, value in headers if name in self._headers} if self._headers else None
-        if found and not any(map(is_signed_token, keys)):
+        if found and not any(is_signed_token(key) or key.startswith(OWN_KEY) for key in keys):
             if len(found) > 1:
                 raise KeyRefused(_SEVERAL, "several", headers=_HEADERS)
             return found.pop()
         return (next(iter(keys)), BEARER) if len(keys) == 1 else (None, BEARER)
 
-    def _check(self, token: str) -> Claims | None:
+    def _is_made_here(self, token: str) -> bool:
+        """Return whether ``token`` is an own key or a session token, which no issuer knows."""
+        return token.startswith(OWN_KEY) or (self._sessions is not None and self._sessions.is_ours(token))
+
+    def _judge(self, token: str, header: str) -> Sender | None:
+        """Return the person with the credential ``token``, which was in ``header``. Raises as ``identify`` does."""
         try:
-            return self._issuers.check(token, self._now())
+            if token.startswith(OWN_KEY):
+                return self._judge_own_key(token)
+            if self._sessions is not None and self._sessions.is_ours(token):
+                return self._judge_session(token, self._sessions)
+            claims = self._issuers.check(token, self._now())
         except TokenRefused as error:
             raise KeyRefused(error.message, error.reason, headers=_HEADERS) from None
         except CannotJudge as error:
             raise GatewayError("overloaded", error.message, headers=(("retry-after", "5"),)) from None
+        if claims is None:
+            return None
+        self._check_place(claims, header)
+        return self._recall(claims.digest) or self._remember(
+            claims.digest, claims.issuer, claims.values, claims.expiry, "issuer token"
+        )
+
+    def _judge_own_key(self, token: str) -> Sender | None:
+        rights = self._rights()
+        found = None if rights is None else rights.own_key(digest := digest_of(token))
+        if found is None:
+            return None
+        if self._now() >= found.until:
+            end = spell_time(datetime.fromtimestamp(int(found.until), UTC))
+            raise KeyRefused(_KEY_ENDED.format(end), "ended", found.person, headers=_HEADERS)
+        sender = self._recall(digest)
+        if sender is not None and sender.source is found:
+            return sender
+        return self._remember(digest, found.issuer, found.claims, found.until, "own key", found.name, found)
+
+    def _judge_session(self, token: str, sessions: SessionTokens) -> Sender:
+        digest, now = digest_of(token), self._now()
+        sender = self._recall(digest)
+        if sender is None or now >= sender.expiry:
+            found = sessions.read(token, now)
+            sender = self._remember(digest, found.issuer, found.claims, found.expiry, "session", found.session)
+        rights = self._rights()
+        if rights is not None and sender.credential_id is not None and rights.is_ended(sender.credential_id):
+            raise KeyRefused(_SESSION_ENDED, "ended", sender.known.name, headers=_HEADERS)
+        return sender
 
     def _check_place(self, claims: Claims, header: str) -> None:
         """Raise ``KeyRefused`` for a token outside the header that the file sets for its issuer."""
@@ -127,30 +191,43 @@ class PeopleGate:
             message = f"the gateway accepts tokens of the issuer {claims.issuer} only in the header {expected}"
             raise KeyRefused(message, "wrong place", headers=_HEADERS)
 
-    def _person_of(self, claims: Claims) -> KnownPerson:
-        known = self._people.pop(claims.digest, None)
-        if known is None:
-            known = self.directory.note(*self.rules.admit(claims.issuer, claims.values))
-        self._people[claims.digest] = known
-        if len(self._people) > MOST_REMEMBERED:
-            del self._people[next(iter(self._people))]
-        return known
+    def _recall(self, digest: bytes) -> Sender | None:
+        """Return the sender with this credential, if it was used before under this configuration."""
+        sender = self._known.pop(digest, None)
+        if sender is not None:
+            self._known[digest] = sender
+        return sender
+
+    def _remember(
+        self,
+        digest: bytes,
+        issuer: str,
+        claims: Mapping[str, Any],
+        expiry: float,
+        credential: Credential,
+        credential_id: str | None = None,
+        source: object = None,
+    ) -> Sender:
+        known = self.directory.note(*self.rules.admit(issuer, claims))
+        sender = self._known[digest] = Sender(known, expiry, credential, credential_id, source)
+        if len(self._known) > MOST_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return sender
 
     def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
         """Return the seconds until the valid token in a request expires, infinity without one."""
         try:
-            token, _ = self._token_in(headers, keys)
-            claims = None if token is None else self._check(token)
+            sender = self.sender(headers, keys)
         except GatewayError:
             return 0.0
-        return math.inf if claims is None else claims.expiry - self._now()
+        return math.inf if sender is None else sender.expiry - self._now()
 
     def owns(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway, valid or not, so that no provider may see it."""
+        if self._is_made_here(credential):
+            return True
         if is_signed_token(credential):
             return _issuer_in(credential) in self._urls
-        if credential.startswith(OWN_KEY):
-            return True
         try:
             return self._issuers.check(credential, self._now()) is not None
         except (TokenRefused, CannotJudge):
@@ -180,6 +257,13 @@ class PeopleGate:
         """Return the name under which metrics count a person: its group's, else its issuer's."""
         known = self.find(name)
         return None if known is None else known.person.group or known.person.issuer
+
+
+def _session_tokens(config: Config) -> SessionTokens | None:
+    """Return the session tokens of ``config``, ``None`` if it cannot sign any."""
+    if config.public_url is None or not config.signing_key:
+        return None
+    return SessionTokens(config.signing_key, config.public_url)
 
 
 def _stranger_of(issuer: TrustedIssuer) -> ClientKey:
