@@ -69,7 +69,7 @@ class FollowedKeys:
         self._others = others
 
     @property
-    def others(self) -> Any:
+    def other_rows(self) -> Any:
         """The other followed rows, ``None`` without any."""
         return self._others
 

@@ -1,5 +1,6 @@
 """The tasks of a process that run as long as its app."""
 
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
     from gateway.people.issuers import IssuerDirectory
+    from gateway.people.store import PeopleStore
 
 log = logging.getLogger("trigate")
 
@@ -85,6 +87,16 @@ def add_process_tasks(app: App, service: Service) -> None:
     app.after_serving += (end, service.upstream.aclose)
     if service.steps is not None:
         app.after_serving.append(service.steps.aclose)
+
+
+def create_people_tables(app: App, store: "PeopleStore") -> None:
+    """Create the tables of ``store`` soon, so that its rows can be followed."""
+
+    async def create() -> None:
+        with contextlib.suppress(Unavailable):
+            await store.blocks()
+
+    app.start_soon(create)
 
 
 def add_issuers(app: App, issuers: "IssuerDirectory") -> None:

@@ -174,7 +174,7 @@ def _open_raises(stored_keys: "FollowedKeys | None") -> "Raises | None":
         return None
     from gateway.allowances.raises import Raises
 
-    return Raises(lambda: stored_keys.others)
+    return Raises(lambda: stored_keys.other_rows)
 
 
 def _open_people(
@@ -190,7 +190,7 @@ def _open_people(
     from gateway.people.gate import PeopleGate
 
     directory = PeopleDirectory() if before is None else before.directory
-    return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.others)
+    return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.other_rows)
 
 
 def _credentials_of(

@@ -101,7 +101,7 @@ def open_key_store(config: Config) -> "KeyStore | None":
     It connects when it is first used. Raises ``ConfigError`` for a missing package."""
     from gateway.stores.key_store import KeyStore
 
-    database = _open_database(config, most=1)
+    database = _open_database(config, 1, _people_tables() if _follows_people(config) else None)
     return None if database is None else KeyStore(database)
 
 
@@ -118,23 +118,32 @@ def open_people_store(config: Config) -> "PeopleStore | None":
     if kept is None or kept.type not in KEEPING_KEYS or not (config.issuers or config.stored_keys != "off"):
         return None
     from gateway.people.store import PeopleStore
-    from gateway.people.tables import PEOPLE_TABLES
 
-    database = _open_database(config, PEOPLE_CONNECTIONS, PEOPLE_TABLES)
+    database = _open_database(config, PEOPLE_CONNECTIONS, _people_tables())
     return None if database is None else PeopleStore(database)
 
 
 def follow_people(config: Config, keys: FollowedKeys) -> None:
     """Make ``keys`` also follow blocks, ended sessions, own keys and raises, if ``config`` needs them."""
-    holders: tuple[ClientKey | ClientGroup, ...] = (*config.client_keys, *config.client_groups)
-    is_needed = bool(config.issuers) or any(holder.raise_to for holder in holders)
-    if keys.others is not None or keys.store is None or not is_needed:
+    if keys.other_rows is not None or keys.store is None or not _follows_people(config):
         return
     from gateway.people.followed import FollowedPeople
 
     people = FollowedPeople(keys.store.notation)
     people.on_change(lambda names: keys.on_names(names))
     keys.follow_also(people)
+
+
+def _follows_people(config: Config) -> bool:
+    """Return whether the rights of clients may change through the tables of people."""
+    holders: tuple[ClientKey | ClientGroup, ...] = (*config.client_keys, *config.client_groups)
+    return bool(config.issuers) or any(holder.raise_to for holder in holders)
+
+
+def _people_tables() -> "AddedTables":
+    from gateway.people.tables import PEOPLE_TABLES
+
+    return PEOPLE_TABLES
 
 
 def _open_database(config: Config, most: int, added: "AddedTables | None" = None) -> "Database | None":

@@ -25,7 +25,7 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
-from gateway.lifespan import add_issuers
+from gateway.lifespan import add_issuers, create_people_tables
 from gateway.open_service import next_service, service_of_clients
 from gateway.shared.memory import anonymous_file
 
@@ -82,6 +82,8 @@ class ReloadableApp:
         self._change_steps(service.steps)
         if self._service.issuers is None and service.issuers is not None:
             add_issuers(self._first, service.issuers)
+        if self._service.people_store is None and service.people_store is not None:
+            create_people_tables(self._first, service.people_store)
         self._service.replaced.set()
         self._config, self._service = config, service
         return found

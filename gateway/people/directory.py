@@ -41,7 +41,7 @@ class KnownPerson:
 class Sender:
     """The person that sent a request, and its credential, valid until ``expiry`` (Unix seconds).
 
-    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` the record behind it."""
+    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` its record."""
 
     known: KnownPerson
     expiry: float

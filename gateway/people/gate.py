@@ -61,7 +61,7 @@ class FollowedRights(Protocol):
 class PeopleGate:
     """The people of one configuration. ``directory`` and ``issuers`` outlive it.
 
-    ``rights`` returns what was read of the store, ``None`` without one. ``now`` returns Unix time."""
+    ``rights`` returns the rows that are followed in the store, ``None`` without one. ``now`` returns Unix time."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class PeopleGate:
             return None
         if self._now() >= found.until:
             end = spell_time(datetime.fromtimestamp(int(found.until), UTC))
-            raise KeyRefused(_KEY_ENDED.format(end), "ended", found.person, headers=_HEADERS)
+            raise KeyRefused(_KEY_ENDED.format(end), "expired", found.person, headers=_HEADERS)
         sender = self._recall(digest)
         if sender is not None and sender.source is found:
             return sender
@@ -181,7 +181,7 @@ class PeopleGate:
             sender = self._remember(digest, found.issuer, found.claims, found.expiry, "session", found.session)
         rights = self._rights()
         if rights is not None and sender.credential_id is not None and rights.is_ended(sender.credential_id):
-            raise KeyRefused(_SESSION_ENDED, "ended", sender.known.name, headers=_HEADERS)
+            raise KeyRefused(_SESSION_ENDED, "session_ended", sender.known.name, headers=_HEADERS)
         return sender
 
     def _check_place(self, claims: Claims, header: str) -> None:

@@ -1,0 +1,234 @@
+"""Blocks, sessions, own keys and raises that another process stores apply within half a second."""
+
+import base64
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson
+from gateway.people.session_tokens import SessionTokens
+from gateway.people.store import PeopleStore
+from gateway.people.tables import PEOPLE_TABLES
+from gateway.people.values import Person
+from gateway.stores.sqlite import SqliteDatabase
+from tests.support.harness import eventually, provider
+from tests.support.people import MODEL, PATHS, PeopleSetup, issuer, people_gateway
+
+DAY = 86400.0
+URL = "https://llm.example"
+KEY = "7vZT9Dk0aQ8iEuU2Cw3n6Jx3p8j3G2n5c9uC9gk3q0M="
+SECRET = "sk-trigate-" + "a" * 43
+CLAIMS = {"sub": "00u1", "groups": ["ml"]}
+ADA = SeenPerson("okta:00u1", "okta", "Ada", CLAIMS, "research", "user", 0.0, 0.0)
+
+
+@attrs.frozen
+class StoredSetup:
+    """A gateway with a database in ``file``, which the test changes like another process."""
+
+    people: PeopleSetup
+    file: Path
+
+    def change(self, work: Callable[[PeopleStore], Any]) -> Any:
+        """Run the coroutine that ``work`` returns for the store."""
+
+        async def run() -> Any:
+            async with contextlib.aclosing(PeopleStore(SqliteDatabase(self.file, PEOPLE_TABLES))) as store:
+                return await work(store)
+
+        return trio.run(run)
+
+    def status(self, credential: str, api: str = "chat") -> int:
+        return self.people.ask(api, credential).status
+
+    def wait_for(self, status: int, credential: str) -> float:
+        """Wait until a request with ``credential`` has this status, and return the seconds."""
+        began = time.monotonic()
+        eventually(lambda: self.status(credential) == status, what=f"a {status}")
+        return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def stored_gateway(folder: Path, **more: Any) -> Iterator[StoredSetup]:
+    file = folder / "state.sqlite"
+    storage = {"type": "sqlite", "path": str(file)}
+    with people_gateway(state_storage=storage, signing_key=KEY, public_url=URL, **more) as people:
+        yield StoredSetup(people, file)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoredSetup]:
+    with stored_gateway(tmp_path_factory.mktemp("rights")) as found:
+        yield found
+
+
+def session_token(session: str, sub: str = "00u1", seconds: float = 3600.0, **claims: Any) -> str:
+    now, tokens = time.time(), SessionTokens([base64.b64decode(KEY)], URL)
+    person = Person(f"okta:{sub}", "Ada", "okta", 1, "research", subject=sub)
+    return tokens.make(person, {**CLAIMS, "sub": sub, **claims}, session, now, now + seconds)
+
+
+def own_key(secret: str, seconds: float = DAY, name: str = "laptop") -> OwnKey:
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    return OwnKey("okta:00u1", name, digest, time.time() + seconds, time.time())
+
+
+def test_unknown_keys_of_our_form_are_unknown(stored):
+    assert stored.status("sk-trigate-" + "z" * 43) == 401
+
+
+@pytest.mark.parametrize("api", PATHS)
+def test_a_session_token_is_a_key(stored, api):
+    token = session_token("s1")
+    for headers in ({"authorization": f"Bearer {token}"}, {"x-api-key": token}):
+        reply = stored.people.ask(api, None, headers=headers)
+        assert (reply.status, stored.people.client_of(reply)) == (200, "okta:00u1")
+
+
+def test_a_wrong_session_token_is_refused(stored):
+    token = session_token("s1")
+    head, body, _ = token.split(".")
+    refused = [session_token("s1", seconds=-1), token[:-3] + "AAA", f"{head}.{body}.", f"{head}.e30.{body}"]
+    assert [stored.status(one, "messages") for one in refused] == [401] * 4
+    assert stored.status(session_token("s1", groups=["sales"]), "messages") == 403
+
+
+def test_a_block_ends_every_credential_until_it_is_removed(stored):
+    stored.change(lambda store: store.put_own_key(ADA, own_key(SECRET), 3, time.time()))
+    stored.wait_for(200, SECRET)
+    credentials = [stored.people.token(), session_token("s2"), SECRET]
+    assert [stored.status(one) for one in credentials] == [200] * 3
+    stored.change(lambda store: store.block(Block("okta:00u1", time.time(), "test")))
+    assert stored.wait_for(401, credentials[0]) < 5  # half a second, on a machine that others use
+    refused = [stored.people.ask("chat", one) for one in (*credentials, stored.people.token(jti="made later"))]
+    assert [one.status for one in refused] == [401] * 4
+    assert all(b"blocked" in one.body for one in refused)
+    assert stored.status(stored.people.token(sub="00u2")) == 200
+    stored.change(lambda store: store.unblock("okta:00u1"))
+    stored.wait_for(200, credentials[0])
+    assert [stored.status(one) for one in credentials] == [200] * 3, "no session was stored, so none has ended"
+
+
+def test_an_ended_session_is_refused_and_others_are_not(stored):
+    token, other = session_token("ends"), session_token("stays")
+    now = time.time()
+    origin = IssuerSession("origin", "okta:00u1", "okta", CLAIMS, None, now)
+    session = PersonSession("ends", "origin", "okta:00u1", "device", "claude", "", now, now + DAY, now + 3600, now)
+    assert (stored.status(token), stored.status(other)) == (200, 200)
+    stored.change(lambda store: store.sign_in(ADA, origin, session))
+    stored.change(lambda store: store.end_session("okta:00u1", "ends", time.time()))
+    stored.wait_for(401, token)
+    assert (stored.status(other), stored.status(stored.people.token())) == (200, 200)
+
+
+def test_an_own_key_has_the_rights_of_its_person_and_ends(stored):
+    secret = "sk-trigate-" + "b" * 43
+    stored.change(lambda store: store.put_own_key(ADA, own_key(secret, 3.0, "short"), 9, time.time()))
+    stored.wait_for(200, secret)
+    reply = stored.people.ask("messages", secret)
+    assert stored.people.client_of(reply) == "okta:00u1"
+    stored.wait_for(401, secret)
+    assert b"expired on" in stored.people.ask("chat", secret).body
+
+
+def test_an_own_key_of_a_person_without_a_rule_is_refused(stored):
+    secret = "sk-trigate-" + "c" * 43
+    someone = attrs.evolve(ADA, name="okta:00u5", claims={"sub": "00u5", "groups": ["sales"]})
+    key = attrs.evolve(own_key(secret), person="okta:00u5")
+    stored.change(lambda store: store.put_own_key(someone, key, 9, time.time()))
+    stored.wait_for(403, secret)
+
+
+# Raises
+
+
+def costly_models(upstream: Any) -> list[dict[str, Any]]:
+    """Return a model whose answer costs 70 cents."""
+    price = {"input": 0, "output": 100_000}
+    return [provider("openai/gpt-4o", upstream.url + "/v1", name=MODEL, price=price)]
+
+
+@contextlib.contextmanager
+def budget_gateway(folder: Path, rule: dict[str, Any], group: dict[str, Any]) -> Iterator[StoredSetup]:
+    def issuers(identity: Any) -> list[dict[str, Any]]:
+        return [issuer(identity, admit=[{"when": {"groups": "ml"}, "group": "research", **rule}])]
+
+    groups = [{"name": "research", **group}]
+    with stored_gateway(folder, issuers=issuers, groups=groups, models=costly_models) as found:
+        yield found
+
+
+def put_raise(stored: StoredSetup, holder: str, amount: str, seconds: float = DAY) -> None:
+    new = Raise(holder, (amount,), time.time() + seconds, time.time(), "test")
+    stored.change(lambda store: store.put_raise(new))
+
+
+def ask_until_refused(stored: StoredSetup, credential: str) -> int:
+    """Send requests until one is refused for money, and return the number of the others."""
+    statuses = [stored.people.ask("chat", credential, max_tokens=7).status]
+    while statuses[-1] == 200 and len(statuses) < 99:
+        statuses.append(stored.people.ask("chat", credential, max_tokens=7).status)
+    assert statuses[-1] == 402
+    return len(statuses) - 1
+
+
+PERSON = {"budgets": ["7 usd/day"], "raise_to": ["14 usd/day"]}
+
+
+def test_a_raise_lifts_a_persons_budget_and_keeps_the_spending(tmp_path):
+    with budget_gateway(tmp_path, PERSON, {}) as stored:
+        token, other = stored.people.token(), stored.people.token(sub="00u2")
+        assert ask_until_refused(stored, token) == 10
+        put_raise(stored, "okta:00u1", "10.5 usd/day")
+        eventually(lambda: b"10.5 usd" in stored.people.ask("chat", token, max_tokens=700).body, what="the raise")
+        assert ask_until_refused(stored, token) == 5
+        assert ask_until_refused(stored, other) == 10, "the raise is for one person"
+        stored.change(lambda store: store.remove_raise("okta:00u1"))
+        eventually(lambda: b" of 7 usd" in stored.people.ask("chat", token, max_tokens=7).body, what="its end")
+        assert ask_until_refused(stored, token) == 0
+
+
+def test_the_file_bounds_a_raise_and_it_ends_at_its_time(tmp_path):
+    with budget_gateway(tmp_path, PERSON, {}) as stored:
+        token = stored.people.token()
+        put_raise(stored, "okta:00u1", "1000 usd/day", seconds=8)
+        eventually(lambda: b"of 14 usd" in stored.people.ask("chat", token, max_tokens=7000).body, what="the raise")
+        assert ask_until_refused(stored, token) == 20
+        eventually(lambda: b" of 7 usd" in stored.people.ask("chat", token, max_tokens=7).body, what="its end")
+
+
+def test_a_raise_of_another_period_raises_nothing(tmp_path):
+    with budget_gateway(tmp_path, PERSON, {}) as stored:
+        token = stored.people.token()
+        put_raise(stored, "okta:00u1", "14 usd/month")
+        stored.change(lambda store: store.block(Block("okta:00u9", time.time(), "test")))
+        stored.wait_for(401, stored.people.token(sub="00u9"))  # so the raise was read, too
+        assert ask_until_refused(stored, token) == 10
+
+
+def test_a_raise_of_a_group_is_for_all_its_people(tmp_path):
+    with budget_gateway(tmp_path, {}, {"budgets": ["7 usd/month"], "raise_to": ["14 usd/month"]}) as stored:
+        first, second = stored.people.token(), stored.people.token(sub="00u2")
+        assert ask_until_refused(stored, first) == 10
+        assert ask_until_refused(stored, second) == 0, "the group's budget is shared"
+        put_raise(stored, "group:research", "14 usd/month")
+        eventually(lambda: b"of 14 usd" in stored.people.ask("chat", first, max_tokens=7000).body, what="the raise")
+        assert ask_until_refused(stored, second) == 10
+
+
+def test_budgets_follow_a_person_over_all_its_credentials(tmp_path):
+    with budget_gateway(tmp_path, PERSON, {}) as stored:
+        stored.change(lambda store: store.put_own_key(ADA, own_key(SECRET), 3, time.time()))
+        headers = {"x-api-key": SECRET}
+        eventually(lambda: stored.people.gateway.request("GET", "/v1/models", headers=headers).status == 200)
+        credentials = [stored.people.token(), stored.people.token(jti="another"), session_token("s1"), SECRET]
+        statuses = [stored.people.ask("chat", credentials[i % 4], max_tokens=7).status for i in range(12)]
+        assert statuses.count(200) == 10
+        assert [stored.people.ask("chat", one, max_tokens=7).status for one in credentials] == [402] * 4
