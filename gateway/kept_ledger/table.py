@@ -73,6 +73,14 @@ _PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {
 early."""
 
 
+class TooManySums(Exception):
+    """More sums than ``most``."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most:,} rows; choose a shorter period or fewer columns")
+        self.most = most
+
+
 @attrs.frozen(repr=False)
 class LedgerSum:
     """A sum over lines: the number of ``requests``, and of ``failed`` ones, their usage and cost in nano-dollars.
@@ -226,19 +234,24 @@ class LedgerTable:
         *,
         delivered_only: bool = False,
         only: Filters = NO_FILTERS,
+        most: int | None = None,
     ) -> list[list[LedgerSum]]:
         """Return the sums, grouped by ``by``, in each of ``periods`` (start, and exclusive end).
 
-        They include only the lines that have one of the values in ``only`` for each of its dimensions."""
+        They include only the lines that have one of the values in ``only`` for each of its dimensions. Raises
+        ``TooManySums`` for more than ``most`` in all periods."""
         wanted = _filter_values(only)
 
         def work(session: Session) -> list[list[LedgerSum]]:
             has_ids = "upstream_request_id" in (*by, *only) and self._sql.has_table(session, IDS_TABLE)
-            statement = self._sql.render(_sums_statement(by, delivered_only, only, has_ids=has_ids))
-            return [
-                [_read_sum(row, len(by)) for row in session.rows(statement, **_period_values(period), **wanted)]
-                for period in periods
-            ]
+            statement = self._sql.render(_sums_statement(by, delivered_only, only, has_ids=has_ids, most=most))
+            found: list[list[LedgerSum]] = []
+            for period in periods:
+                rows = session.rows(statement, **_period_values(period), **wanted)
+                found.append([_read_sum(row, len(by)) for row in rows])
+                if most is not None and sum(map(len, found)) > most:
+                    raise TooManySums(most)
+            return found
 
         return await self._database.read(work, limited=False)
 
@@ -360,7 +373,9 @@ _WITH_IDS: Final = "{ledger} LEFT JOIN {ledger_ids} USING (began, line, attempt)
 _WITHOUT_IDS: Final = "(SELECT *, CAST(NULL AS text) AS upstream_request_id FROM {ledger}) AS lines"
 
 
-def _sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters, *, has_ids: bool = False) -> str:
+def _sums_statement(
+    by: Sequence[Dimension], delivered_only: bool, only: Filters, *, has_ids: bool = False, most: int | None = None
+) -> str:
     columns = [_COLUMNS[name] for name in by]
     attempts = bool(ATTEMPT_DIMENSIONS.intersection((*by, *only)))
     conditions = [
@@ -374,7 +389,8 @@ def _sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters
     source = "{ledger}"
     if "upstream_request_id" in (*by, *only):
         source = _WITH_IDS if has_ids else _WITHOUT_IDS
-    return f"SELECT {fields} FROM {source} WHERE {' AND '.join(conditions)}{grouped}"
+    limit = "" if most is None else f" LIMIT {most + 1}"
+    return f"SELECT {fields} FROM {source} WHERE {' AND '.join(conditions)}{grouped}{limit}"
 
 
 def _run_sums_statement(by: Dimension, delivered_only: bool) -> str:

@@ -47,7 +47,7 @@ class UsageQuery:
     """A question to the ledger: the usage from ``since`` to before ``until``, grouped ``by`` columns.
 
     ``only`` selects lines by their values, such as ``{"group": ("research",)}``. ``timezone`` is the zone of days and
-    months; the ledger keeps nothing from before ``kept_from``."""
+    months; the ledger keeps nothing from before ``kept_from``. A report may have at most ``most_rows``."""
 
     since: datetime
     until: datetime
@@ -56,6 +56,7 @@ class UsageQuery:
     zone: tzinfo = UTC
     timezone: str = "UTC"
     kept_from: datetime | None = None
+    most_rows: int | None = None
 
     @property
     def counts_attempts(self) -> bool:
@@ -127,11 +128,11 @@ class UsageReport:
 
 
 async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] | None = None) -> UsageReport:
-    """Return the usage that ``query`` selects in ``table``. Raises ``Unavailable``.
+    """Return the usage that ``query`` selects in ``table``. Raises ``Unavailable`` and ``TooManySums``.
 
     ``labels`` has people's labels by client name; without it, they are read from the same database."""
     periods = await _periods(table, query)
-    found = await table.sums(query.dimensions, [period for _, period in periods], only=query.only)
+    found = await table.sums(query.dimensions, [period for _, period in periods], only=query.only, most=query.most_rows)
     if labels is None:
         labels = await table.labels(_client_names(query, found))
     parts = await table.folded_parts(query.period)

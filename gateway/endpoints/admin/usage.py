@@ -10,7 +10,7 @@ from gateway.config.zones import zone_of
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, group_of, in_thread
 from gateway.endpoints.admin.errors import not_found, not_permitted
 from gateway.endpoints.admin.sight import sees_group
-from gateway.kept_ledger.table import Dimension, Filters
+from gateway.kept_ledger.table import Dimension, Filters, TooManySums
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, dollar_text, figures_of
 from gateway.kept_ledger.usage_periods import month_bounds, parse_moment, parse_month
@@ -22,6 +22,8 @@ _NO_LEDGER: Final = (
     "this gateway keeps no ledger: set `state_storage` to sqlite or postgres in the file; costs are only in the log"
 )
 _LONGEST_KEEP: Final = 36525 * 86400.0
+MOST_ROWS: Final = 10_000
+"""The most rows of a report: clients choose the names of runs, and single requests are rows too."""
 
 
 async def show_own_usage(call: AdminCall) -> AdminAnswer:
@@ -53,7 +55,10 @@ async def _answer(call: AdminCall, only: Filters, default: tuple[By, ...]) -> Ad
     form = call.query.get("format", "json")
     if form not in ("json", "csv"):
         raise invalid(f"format must be json or csv, not {form[:20]!r}", "format")
-    report = await read_usage(table, query_of(call, only, default))
+    try:
+        report = await read_usage(table, query_of(call, only, default))
+    except TooManySums as error:
+        raise invalid(str(error), "by") from None
     if form == "csv":
         return AdminAnswer(text=await in_thread(partial(as_csv, report)), headers=_CSV)
     return AdminAnswer(await in_thread(partial(_value, report)))
@@ -71,7 +76,7 @@ def query_of(call: AdminCall, only: Filters, default: tuple[By, ...]) -> UsageQu
     keep = 0.0 if storage is None else min(storage.ledger.keep, _LONGEST_KEEP)
     return UsageQuery(
         since=since, until=until, by=_columns(call.query, default), only=only, zone=zone,
-        timezone=call.config.timezone, kept_from=now - timedelta(seconds=keep),
+        timezone=call.config.timezone, kept_from=now - timedelta(seconds=keep), most_rows=MOST_ROWS,
     )  # fmt: skip
 
 

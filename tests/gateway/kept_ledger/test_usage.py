@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.kept_ledger.table import LedgerTable
+from gateway.kept_ledger.table import LedgerTable, TooManySums
 from gateway.kept_ledger.usage import GROUPINGS, UsageQuery, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, as_json
 from gateway.people.records import SeenPerson
 from gateway.people.store import PeopleStore
 from gateway.people.tables import PEOPLE_TABLES
 from gateway.stores.sqlite import SqliteDatabase
+from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
@@ -101,4 +102,26 @@ async def test_labels_are_those_of_the_people_in_the_same_storage(tmp_path):
     await store.aclose()
     found = await read_usage(table, query)
     assert [(row.by[0], found.label_of(row)) for row in found.rows] == [("ci", None), ("okta:1", "ann@x.example")]
+    await table.aclose()
+
+
+async def test_a_report_has_a_bound(table):
+    """Clients choose the names of runs, so they choose the number of rows."""
+    lines = [line(attempt(1), began=AT + place * DAY, run=f"run {place}") for place in range(9)]
+    await table.add(list(enumerate(lines)))
+    for by in (("run",), ("day", "run"), ("day",)):
+        assert len((await read_usage(table, UsageQuery(by=by, most_rows=9, **EVER))).rows) == 9
+        with pytest.raises(TooManySums, match="more than 8 rows"):
+            await read_usage(table, UsageQuery(by=by, most_rows=8, **EVER))
+    await table.aclose()
+
+
+async def test_repeated_lines_are_those_with_the_providers_same_id(table):
+    one = attempt(5, upstream_id="up-1")
+    other = attempt(5, upstream_id="up-1", usage=Usage(11))  # the calls of a batch, after its tokens
+    lines = [line(one), line(one), line(one), line(other), line(attempt(5)), line(attempt(5))]
+    assert await table.repeated_lines([(0, 2**62)]) == [[]]
+    await table.add(list(enumerate(lines)))
+    ((found,), ()) = await table.repeated_lines([(0, 2**62), (0, AT)])
+    assert (found.by, found.requests, found.nanos, found.usage.prompt) == (("openai/gpt", "gpt"), 2, 10, 32)
     await table.aclose()
