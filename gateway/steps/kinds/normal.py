@@ -5,10 +5,10 @@ A copy has no invisible characters, and characters that look like ASCII are ASCI
 import binascii
 import re
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Final, Protocol
+from typing import Final
 
 _LOOKALIKES: Final[Mapping[str, str]] = {
     "A": "АΑᎪ", "B": "ВΒᏴ", "C": "СᏟ", "D": "Ꭰ", "E": "ЕΕᎬ", "G": "ԌᏀ", "H": "НΗᎻ", "I": "ІΙӀ", "J": "ЈᎫ",
@@ -21,8 +21,15 @@ _LOOKALIKES: Final[Mapping[str, str]] = {
 
 _LATIN: Final = {ord(one): char for char, others in _LOOKALIKES.items() for one in others}
 
+_PLAIN: Final = frozenset(("Lo", "Ll", "Lu", "Lm", "Mc", "So", "Sm", "Po", "Cn", "Co"))
+"""The categories of characters that keep their form, unless they look like others."""
+
 _FILLERS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\u180e")
 """Characters without a picture that Unicode counts as letters or signs."""
+
+
+MOST_FOLDED: Final = 100_000
+"""Characters whose form is kept, and those with short codes."""
 
 
 class FoldedCharacters(dict[int, str]):
@@ -30,12 +37,16 @@ class FoldedCharacters(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
+        if unicodedata.category(char) in _PLAIN and code not in _LATIN and char not in _FILLERS:
+            if unicodedata.is_normalized("NFKC", char):
+                if code < 0x10000 or len(self) < MOST_FOLDED:
+                    self[code] = char
+                return char
         if unicodedata.category(char) in ("Cf", "Mn", "Me") or char in _FILLERS:
             folded = ""
         else:
             folded = "".join(_fold(one) for one in unicodedata.normalize("NFKC", char))
-        if len(self) < 20_000:
-            self[code] = folded
+        self[code] = folded
         return folded
 
 
@@ -60,51 +71,56 @@ _FOLDED: Final = FoldedCharacters()
 class NormalText:
     """A normalised copy of a text, or the text itself unless ``is_folded``."""
 
-    __slots__ = ("_length", "_starts", "text")
+    __slots__ = ("_is_aligned", "_original", "_starts", "text")
 
     def __init__(self, original: str, *, is_folded: bool = True) -> None:
-        self._starts: Sequence[int] | None = None
-        self._length = len(original)
         self.text = original
+        self._original = original
+        self._starts: Sequence[int] | None = None
+        self._is_aligned = True
         if is_folded and not original.isascii():
             self.text = original.translate(_FOLDED)
-            if any(len(_FOLDED[ord(char)]) != 1 for char in set(original)):
-                sizes = [len(_FOLDED[ord(char)]) for char in original]
-                self._starts = [at for at, size in enumerate(sizes) for _ in range(size)]
+            self._is_aligned = all(len(_FOLDED[ord(char)]) == 1 for char in set(original))
+
+    @property
+    def _positions(self) -> Sequence[int]:
+        """The position in the text of each character of the copy, computed for the first finding."""
+        if self._starts is None:
+            sizes = [len(_FOLDED[ord(char)]) for char in self._original]
+            self._starts = [at for at, size in enumerate(sizes) for _ in range(size)]
+        return self._starts
 
     def position(self, original: int) -> int:
         """Return the position in the copy of a position in the text."""
-        return original if self._starts is None else bisect_left(self._starts, original)
+        if self._is_aligned or original == 0:
+            return original
+        if self._starts is not None:
+            return bisect_left(self._starts, original)
+        return len(self._original[:original].translate(_FOLDED))
 
     def origin(self, at: int) -> int:
         """Return the position in the text of a character of the copy, or of the end."""
-        if self._starts is None:
+        if self._is_aligned:
             return at
-        return self._starts[at] if at < len(self._starts) else self._length
+        return self._positions[at] if at < len(self.text) else len(self._original)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the span of the text for one of the copy."""
-        if self._starts is None:
+        if self._is_aligned:
             return start, end
-        return self._starts[start], self._starts[end - 1] + 1
+        return self._positions[start], self._positions[end - 1] + 1
 
 
 # Decoded copies
 
-
-class DecodedText(Protocol):
-    """The decoded text of a part of a text."""
-
-    @property
-    def text(self) -> str: ...
-
-    def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the encoded span for a span of the decoded text."""
-        ...
+SHORTEST: Final = 16
+"""Characters of the shortest encoded value."""
 
 
 class DecodedRun:
     """A run of groups from position ``start``. Each group has ``width`` characters, which encode ``size`` bytes."""
+
+    __slots__ = ("_end", "_size", "_start", "_width", "text")
 
     def __init__(self, text: str, start: int, end: int, width: int, size: int) -> None:
         self.text = text
@@ -114,64 +130,105 @@ class DecodedRun:
         self._size = size
 
     def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the encoded span for a span of the decoded text."""
         first = self._start + start // self._size * self._width
         return first, min(self._end, self._start + -(-end // self._size) * self._width)
 
 
-class UnescapedRun:
-    """A text with percent escapes, whose decoded characters begin at ``starts``."""
+class UnescapedText:
+    """The text between two positions without its percent escapes."""
 
-    def __init__(self, text: str, starts: Sequence[int]) -> None:
-        self.text = text
-        self._starts = starts
+    __slots__ = ("_bounds", "_escapes", "_source", "text")
+
+    def __init__(self, source: str, start: int, end: int) -> None:
+        first, *others = source[start:end].split("%")
+        decoded = [_ESCAPED.get(one[:2], "%" + one[:2]) + one[2:] for one in others]
+        self.text = "".join((first, *decoded))
+        self._source = source
+        self._bounds = start, end
+        self._escapes: list[int] | None = None  # their positions in ``text``
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        return self._starts[start], self._starts[end]
+        """Return the span of the source for a span of the text."""
+        if self._escapes is None:
+            found = _ESCAPE.finditer(self._source, *self._bounds)
+            self._escapes = [one.start() - self._bounds[0] - 2 * i for i, one in enumerate(found)]
+        before, until = bisect_left(self._escapes, start), bisect_left(self._escapes, end)
+        return self._bounds[0] + start + 2 * before, self._bounds[0] + end + 2 * until
 
 
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}+")
+class DecodedTexts:
+    """The decoded copies of the encoded parts of a text in one text, so that they are searched together."""
+
+    def __init__(self, runs: Sequence[DecodedRun]) -> None:
+        self.runs = runs
+        self.text = "\n".join([run.text for run in runs])
+        self._starts = [0, *accumulate(len(run.text) + 1 for run in runs)]
+
+    def span(self, start: int, end: int) -> tuple[int, int] | None:
+        """Return the encoded span for a span of the text, ``None`` for one of several runs."""
+        at = bisect_right(self._starts, start) - 1
+        first = self._starts[at]
+        return None if end >= self._starts[at + 1] else self.runs[at].span(start - first, end - first)
+
+
+_LONG_RUNS: Final = re.compile(f"[A-Za-z0-9+/_-]{{{SHORTEST},}}+")
 _HEX: Final = re.compile(r"(?:[0-9a-f]{16,}+|[0-9A-F]{16,}+)")
-_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})|.", re.DOTALL)
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPED: Final = {f"{one}{other}": chr(int(one + other, 16)) for one in "0123456789ABCDEFabcdef"
+                   for other in "0123456789ABCDEFabcdef"}  # fmt: skip
+_PADDING: Final = ("", "", "==", "=")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _CONTROLS: Final = bytes((*range(9), *range(14, 32), 127))
 
+_ASCII_GROUP: Final = "[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+"""Four characters of base64 that encode three printable characters of ASCII; others may match, too."""
 
-def may_be_encoded(text: str, start: int, end: int) -> bool:
-    """Return whether ``text`` may have encoded parts between two positions."""
-    return _BASE64.search(text, start, end) is not None or text.find("%", start, end) >= 0
-
-
-def decoded_texts(text: str, start: int, end: int) -> Iterator[DecodedText]:
-    """Yield the decoded parts of ``text`` between two positions: base64, hex and percent escapes, decoded once."""
-    for found in _BASE64.finditer(text, start, end):
-        yield from _decoded_base64(text, *found.span())
-    for found in _HEX.finditer(text, start, end):
-        for first in (found.start(), found.start() + 1):
-            last = found.end() - (found.end() - first) % 2
-            if is_text(data := bytes.fromhex(text[first:last])):
-                yield DecodedRun(data.decode("latin-1"), first, last, 2, 1)
-    if text.find("%", start, end) >= 0:
-        yield _unescape_run(text, start, end)
+_HEX_TEXT: Final = re.compile(r"(?:[2-7][0-9a-f]){6}|(?:[2-7][0-9A-F]){6}")
+_GROUPS: Final = re.compile(f"(?:{_ASCII_GROUP}){{2}}")
 
 
-def _decoded_base64(text: str, start: int, end: int) -> Iterator[DecodedText]:
-    """Yield the decoded run for each position of its first group, because other characters may precede it."""
-    for first in range(start, start + 4):
+def decode_texts(text: str, start: int, end: int) -> DecodedTexts | None:
+    """Return the runs of base64 and hex in ``text`` between two positions, decoded once, ``None`` without any.
+
+    A run without printable characters of ASCII in a row is no text."""
+    found: list[DecodedRun] = []
+    for run in _LONG_RUNS.finditer(text, start, end):
+        first, last = run.span()
+        if _GROUPS.search(text, first, last) is not None:
+            _decode_base64(text, first, last, found)
+        if _HEX_TEXT.search(text, first, last) is not None:
+            for digits in _HEX.finditer(text, first, last):
+                _decode_hex(text, *digits.span(), found)
+    return DecodedTexts(found) if found else None
+
+
+def unescape_text(text: str, start: int, end: int) -> UnescapedText | None:
+    """Return ``text`` between two positions without its percent escapes, ``None`` if it has none."""
+    if text.find("%", start, end) < 0 or _ESCAPE.search(text, start, end) is None:
+        return None
+    return UnescapedText(text, start, end)
+
+
+def _decode_base64(text: str, start: int, end: int, found: list[DecodedRun]) -> None:
+    """Decode a run for each position of its first group, because other characters may precede it."""
+    digits = text[start:end]
+    if "-" in digits or "_" in digits:
+        digits = digits.translate(_URL_SAFE)
+    for first in range(4):
         # A final group of two or three characters encodes one or two bytes; one of one is none.
-        last = end - 1 if (end - first) % 4 == 1 else end
-        digits = text[first:last].translate(_URL_SAFE)
-        try:
-            data = binascii.a2b_base64(digits + "=" * (-len(digits) % 4))
-        except binascii.Error:
-            continue
+        rest = (len(digits) - first) % 4
+        last = len(digits) - 1 if rest == 1 else len(digits)
+        data = binascii.a2b_base64(digits[first:last] + _PADDING[rest])
         if is_text(data):
-            yield DecodedRun(data.decode("latin-1"), first, last, 4, 3)
+            found.append(DecodedRun(data.decode("latin-1"), start + first, start + last, 4, 3))
 
 
-def _unescape_run(text: str, start: int, end: int) -> DecodedText:
-    found = list(_ESCAPE.finditer(text, start, end))
-    starts = [start, *accumulate((len(one[0]) for one in found), initial=start)][1:]
-    return UnescapedRun("".join(chr(int(one[1], 16)) if one[1] else one[0] for one in found), starts)
+def _decode_hex(text: str, start: int, end: int, found: list[DecodedRun]) -> None:
+    for first in (start, start + 1):
+        last = end - (end - first) % 2
+        if is_text(data := bytes.fromhex(text[first:last])):
+            found.append(DecodedRun(data.decode("latin-1"), first, last, 2, 1))
 
 
 def is_text(data: bytes) -> bool:

@@ -9,7 +9,7 @@ import attrs
 from configfile.keys import setting
 from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
-from gateway.steps.kinds.normal import NormalText, decoded_texts, may_be_encoded
+from gateway.steps.kinds.normal import NormalText, decode_texts, unescape_text
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
 
 ENCODED: Final = "[A-Za-z0-9+/_%-]"
@@ -44,29 +44,36 @@ class RegexStep(ScanningStep):
         ]
         if any(pattern.has_boundaries for _, pattern in self._patterns):
             accepted.append(r"\w")
-        self._segment = re.compile(f"(?:{'|'.join(accepted)})++")
+        self.segment = re.compile(f"(?:{'|'.join(accepted)})++")
 
     def normalise(self, text: str) -> NormalText:
         return NormalText(text, is_folded=self._is_ascii)
 
-    def segments(self, text: str) -> re.Pattern[str]:
-        return self._segment
-
     def open_value(self, text: str, start: int, end: int) -> int:
         return min(pattern.open_from(text, start, end) for _, pattern in self._patterns)
+
+    def search_end(self, text: str, first: int, end: int) -> Iterator[Match]:
+        return self.search(text, first, end)
 
     def may_match(self, text: str, start: int) -> bool:
         return start < len(text)
 
     def search(self, text: str, start: int, end: int) -> Iterator[Match]:
+        yield from self._search_plain(text, start, end)
+        if (decoded := decode_texts(text, start, end)) is not None:
+            for run in decoded.runs:
+                for label, first, last in self._search_plain(run.text, 0, len(run.text)):
+                    yield label, *run.span(first, last)
+        if (unescaped := unescape_text(text, start, end)) is not None:
+            for label, first, last in self._search_plain(unescaped.text, 0, len(unescaped.text)):
+                a, b = unescaped.span(first, last)
+                if b - a > last - first and self.end_of_segment(text, a, b) == b:
+                    yield label, a, b
+
+    def _search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
         for label, pattern in self._patterns:
             for first, last in pattern.spans(text, start, end):
                 yield label, first, last
-        if may_be_encoded(text, start, end):
-            for decoded in decoded_texts(text, start, end):
-                for label, pattern in self._patterns:
-                    for first, last in pattern.spans(decoded.text, 0, len(decoded.text)):
-                        yield label, *decoded.span(first, last)
 
 
 def _parse_pattern(label: str, source: str) -> LinearPattern:

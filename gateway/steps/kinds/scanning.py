@@ -1,10 +1,12 @@
 """The base of kinds that search text for values: findings do not depend on how a stream is cut.
 
 A text consists of segments, between which no value continues. A segment is checked when it is complete; a long one is
-cut at positions that depend on its text alone. So the findings in a text equal those in its pieces."""
+cut at positions that depend on its text alone. So the findings in a text equal those in its pieces, and many segments
+are searched together, by few calls of functions."""
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from gateway.steps.kinds.normal import NormalText
@@ -12,6 +14,9 @@ from trigate.steps import Check, Finding
 
 Match: TypeAlias = tuple[str, int, int]
 """A label, and the span of a value."""
+
+RankedSpan: TypeAlias = tuple[int, int, int]
+"""The rank of a format, and the span of a value."""
 
 LONGEST_SEGMENT: Final = 4096
 """Characters that wait for the end of a segment."""
@@ -22,6 +27,11 @@ LONGEST_VALUE: Final = 65536
 MARGIN: Final = 512
 """Characters before a cut in which an incomplete value may begin."""
 
+LONGEST_FORMAT: Final = 1024
+"""Characters of the longest value whose format has a limit."""
+
+_HALF: Final = LONGEST_SEGMENT // 2
+
 
 class ScanningStep:
     """A step that searches each segment of a text. ``labels`` are those that it finds."""
@@ -31,6 +41,10 @@ class ScanningStep:
     sizes: tuple[int, ...] = (LONGEST_SEGMENT, LONGEST_VALUE)
     """The lengths at which a segment, or one value in it, is cut."""
 
+    segment: re.Pattern[str]
+    """The pattern of a segment. Spaces in it are single and between other characters."""
+
+
     def __call__(self, check: Check) -> list[Finding]:
         """Return the findings in text that the client does not have yet."""
         found: list[Finding] = []
@@ -38,10 +52,10 @@ class ScanningStep:
             if passage.text.isascii() and not self.may_match(passage.text, passage.released_length):
                 continue  # most words of a stream
             normal = self.normalise(passage.text)
-            text, start = normal.text, normal.position(passage.released_length)
-            if self.may_match(text, start):
-                for first, last in self._pieces(normal, start):
-                    for label, a, b in self.search(text, first, last):
+            start = normal.position(passage.released_length)
+            if self.may_match(normal.text, start):
+                for first, last in self._stretches(normal, start):
+                    for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
                         found.append(Finding(label, passage, *normal.span(a, b)))
         return found
 
@@ -52,30 +66,65 @@ class ScanningStep:
         if text.isascii() and (tail := self.short_tail(text, released_length)) is not None:
             return tail
         normal = self.normalise(text)
-        first, last = 0, -1
-        for first, last in self._pieces(normal, normal.position(released_length)):  # noqa: B007  # the last one counts
-            pass
-        return normal.origin(first) if last >= 0 and self.is_open(normal.text, last) else len(text)
+        last = self._last_segment(normal, normal.position(released_length))
+        return normal.origin(last[0]) if last is not None and self.is_open(normal.text, last[1]) else len(text)
 
-    def _pieces(self, normal: NormalText, start: int) -> Iterator[tuple[int, int]]:
-        """Yield the segments after ``start``, long ones in pieces."""
-        text, find = normal.text, self.segments(normal.text).search
-        while (found := find(text, start)) is not None:
-            first, last = found.span()
-            start = last if last - first <= LONGEST_SEGMENT else self._cut(normal, first, last)
+    def _last_segment(self, normal: NormalText, start: int) -> tuple[int, int] | None:
+        """Return the last segment after ``start``, or its last piece."""
+        first = last = start
+        for first, last in self._stretches(normal, start):  # noqa: B007  # the last one counts
+            pass
+        if self.end_of_segment(normal.text, first, last) == last:
+            return first, last
+        found = None
+        for found in self.segment.finditer(normal.text, max(first, last - 2 * LONGEST_SEGMENT), last):  # noqa: B007
+            pass
+        return None if found is None else found.span()
+
+    def _stretches(self, normal: NormalText, start: int) -> Iterator[tuple[int, int]]:
+        """Yield the text after ``start`` in stretches of complete segments, and the pieces of long segments."""
+        text = normal.text
+        while start < len(text):
+            block = self.next_block(text, start)
+            first = self._long_segment(text, start, block)
+            if start < first:
+                yield start, first
+            if first == len(text):
+                return
+            start = self._end_of_piece(normal, first)
             yield first, start
 
-    def _cut(self, normal: NormalText, first: int, last: int) -> int:
-        """Return the end of the first piece of a long segment: before the value that may continue there."""
+    def _long_segment(self, text: str, start: int, end: int) -> int:
+        """Return the position of the first long segment between two positions, or ``end``.
+
+        A long segment has all characters of one of the halves of its greatest length that begin at ``start``."""
+        match, before = self.segment.match, start
+        for probe in range(start, end - _HALF, _HALF):
+            at = probe + (text[probe] == " ")
+            found = match(text, at, probe + _HALF)
+            if found is None or found.end() < probe + _HALF - 1:
+                before = at if found is None else found.end()
+                continue
+            for one in self.segment.finditer(text, before, min(end, at + 2 * LONGEST_SEGMENT)):
+                if (before := one.end()) > at:
+                    if before - one.start() > LONGEST_SEGMENT:
+                        return one.start()
+                    break
+        return end
+
+    def _end_of_piece(self, normal: NormalText, first: int) -> int:
+        """Return the end of the segment at ``first``, or of its first piece: before the value that may continue
+        there."""
+        text, end = normal.text, first
         for size in self.sizes:
-            if last - first <= size:
-                return last
+            if (end := self.end_of_segment(text, first, first + size + 1)) <= first + size:
+                return end
             end = first + size
             cut = start = end - MARGIN
-            for _, a, b in self.search(normal.text, first, end):
+            for _, a, b in self.search_end(text, first, end):
                 if a < start and (b > start or b == end):
                     cut = min(cut, a)
-            cut = min(cut, self.open_value(normal.text, first, end))
+            cut = min(cut, self.open_value(text, first, end))
             cut = normal.position(normal.origin(cut))
             if cut > first:
                 return cut
@@ -85,9 +134,14 @@ class ScanningStep:
         """Return the copy of ``text`` to search."""
         return NormalText(text)
 
-    def segments(self, text: str) -> re.Pattern[str]:
-        """Return the pattern of a segment of ``text``."""
-        raise NotImplementedError
+    def next_block(self, text: str, start: int) -> int:
+        """Return the position of the first segment after ``start`` that ``segment`` does not match, or the end."""
+        return len(text)
+
+    def end_of_segment(self, text: str, first: int, limit: int) -> int:
+        """Return the end of the segment at ``first``, at most ``limit``."""
+        found = self.segment.match(text, first, limit)
+        return first if found is None else found.end()
 
     def short_tail(self, text: str, start: int) -> int | None:
         """Return what ``open_tail`` returns for ASCII, ``None`` if that takes more than a look at the end."""
@@ -102,10 +156,31 @@ class ScanningStep:
         ``end``."""
         return end
 
+    def search_end(self, text: str, first: int, end: int) -> Iterable[Match]:
+        """Yield the values between two positions that reach into the last ``MARGIN``, and possibly others."""
+        return self.search(text, max(first, end - MARGIN - LONGEST_FORMAT), end)
+
     def may_match(self, text: str, start: int) -> bool:
         """Return whether ``text`` may have findings after ``start``. A fast test: false is certain."""
         raise NotImplementedError
 
     def search(self, text: str, start: int, end: int) -> Iterable[Match]:
-        """Yield the values between two positions; the text before them is context."""
+        """Yield the values in the segments between two positions; the text before them is context."""
         raise NotImplementedError
+
+
+def without_overlaps(found: Sequence[RankedSpan]) -> list[RankedSpan]:
+    """Return the values, of several that overlap the one with the lowest rank."""
+    taken: list[tuple[int, int]] = []  # in order
+    kept = []
+    for one in sorted(found):
+        _, first, last = one
+        at = bisect_left(taken, (last, 0))
+        if at == 0 or taken[at - 1][1] <= first:
+            taken.insert(at, (first, last))
+            kept.append(one)
+    return kept
+
+
+def _start(match: Match) -> int:
+    return match[1]

@@ -3,13 +3,14 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Final
+from itertools import chain
+from typing import Final, TypeAlias
 
 import attrs
 
 from configfile.keys import setting
-from gateway.steps.kinds.normal import decoded_texts, may_be_encoded
-from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
+from gateway.steps.kinds.normal import decode_texts, unescape_text
+from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, RankedSpan, ScanningStep, without_overlaps
 from gateway.steps.kinds.secret_formats import ROWS, SecretRow
 
 PRIVATE_KEY: Final = "private_key"
@@ -39,7 +40,6 @@ CONTEXT: Final = 64
 """Characters before a secret that may have its name."""
 
 _PIECE: Final = r"[!#-&(-;=?-\[\]^_a-~]"  # printable ASCII without space, quotes, angle brackets and backslash
-_WORDS: Final = re.compile(_PIECE + "++")
 _PIECES: Final = "".join(char for char in map(chr, range(33, 127)) if char not in "\"'`<>\\")
 _BEGIN: Final = "-----BEGIN "
 _PEM: Final = r"-----BEGIN [A-Z0-9 ]{0,40}+(?:-{1,5}+[A-Za-z0-9+/=\s\\:,.;()]*+(?:-{1,5}+[A-Z0-9 ]{0,46}+-{0,5}+)?)?"
@@ -48,26 +48,68 @@ _PRIVATE: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-
 _KEY_DATA: Final = re.compile(r"[A-Za-z0-9+/]{24}")
 _LONG: Final = re.compile(_PIECE + "{16}")
 
-_MARKED: Final = [(mark, row, re.compile(row.pattern)) for row in ROWS for mark in row.marks.split()]
-_NAMED: Final = [(row, re.compile(rf"(?<![A-Za-z0-9+/]){row.pattern}")) for row in ROWS if row.before is not None]
-_OPEN_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]*+){0,2}\Z")
+_NAMED: Final = [
+    (rank, row, re.compile(rf"(?<![A-Za-z0-9+/]){row.pattern}"))
+    for rank, row in enumerate(ROWS)
+    if row.before is not None
+]
+_OPEN_JWT: Final = re.compile(r"eyJ(?<![A-Za-z0-9_-]eyJ)[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]*+){0,2}\Z")
 
-_PASSWORD: Final = re.compile(r"://[^\s/@:?#\"'<>]{0,128}:([^\s/@\"'<>]{1,256})@(?=[A-Za-z0-9\[])")
+_PASSWORD: Final = re.compile(
+    r"://[!$-&(-.0-9;=A-\[\]^_a-~]{0,128}+:([!#-&(-.0-;=?A-\[\]^_a-~]{1,256}+)@(?=[A-Za-z0-9\[])"
+)
 _PLACEHOLDERS: Final = frozenset(("password", "pass", "passwd", "pwd", "your_password", "yourpassword"))
 _VARIABLE: Final = re.compile(r"[$%{\[<(].*|[*x.X]+|[A-Z]+(?:_[A-Z]+)+", re.DOTALL)
+
+
+def _find_mark(row: SecretRow, mark: str) -> re.Pattern[str]:
+    """Return the pattern of ``mark`` where the secret may be. The text around it is bounded, so that the search of many
+    marks takes linear time."""
+    bounded = re.split(r"\{([0-9]+),\}\+", row.pattern, maxsplit=1)
+    pattern = bounded[0] if len(bounded) == 1 else f"{bounded[0]}{{{bounded[1]}}}"
+    escaped = re.escape(mark)
+    before = "A-Za-z0-9_-" if row.is_strict else "A-Za-z0-9"
+    places = (
+        rf"(?:(?<![{before}].{{{lead}}}{escaped})|(?<=\\[nrt].{{{lead}}}{escaped}))(?<=(?={pattern}).{{{lead}}}{escaped})"
+        for lead in row.lead
+    )
+    return re.compile(f"{escaped}(?:{'|'.join(places)})")
+
+
+_Marked: TypeAlias = tuple[int, str, SecretRow, re.Pattern[str], re.Pattern[str]]
+
+
+def _by_character() -> dict[str, list[_Marked]]:
+    found: dict[str, list[_Marked]] = {}
+    for rank, row in enumerate(ROWS):
+        for mark in row.marks.split():
+            char = next((one for one in mark if not one.isalnum()), mark[0])
+            found.setdefault(char, []).append((rank, mark, row, _find_mark(row, mark), re.compile(row.pattern)))
+    return found
+
+
+_MARKED: Final = _by_character()
+"""The formats with their ranks and marks, by a character of the mark."""
 
 
 class SecretsStep(ScanningStep):
     """A step that finds secrets, except those that the settings allow."""
 
     labels = LABELS
+    segment = re.compile(_PIECE + "++")
 
     def __init__(self, settings: SecretsSettings) -> None:
         self._allowed = frozenset(one for one in settings.allow if not one.startswith("sha256:"))
         self._digests = frozenset(one[7:].lower() for one in settings.allow if one.startswith("sha256:"))
 
-    def segments(self, text: str) -> re.Pattern[str]:
-        return _WORDS_AND_KEYS if _BEGIN in text else _WORDS
+    def next_block(self, text: str, start: int) -> int:
+        found = text.find(_BEGIN, start)
+        return len(text) if found < 0 else found
+
+    def end_of_segment(self, text: str, first: int, limit: int) -> int:
+        pattern = self.segment if text.find(_BEGIN, first, limit) < 0 else _WORDS_AND_KEYS
+        found = pattern.match(text, first, limit)
+        return first if found is None else found.end()
 
     def may_match(self, text: str, start: int) -> bool:
         is_long = len(text) - start >= SHORTEST and _LONG.search(text, start) is not None
@@ -78,34 +120,43 @@ class SecretsStep(ScanningStep):
         return None if len(text) - tail > LONGEST_SEGMENT or _BEGIN in text else tail
 
     def open_value(self, text: str, start: int, end: int) -> int:
-        found = _OPEN_JWT.search(text[:end], max(start, end - 8192))
+        found = _OPEN_JWT.search(text, max(start, end - 8192), end)
         return end if found is None else found.start()
 
     def search(self, text: str, start: int, end: int) -> Iterator[Match]:
         for label, first, last in self._search_plain(text, start, end):
-            if not self._is_allowed(text[first:last]):
-                yield label, first, last
-        if may_be_encoded(text, start, end):
-            for decoded in decoded_texts(text, start, end):
-                for label, first, last in self._search_plain(decoded.text, 0, len(decoded.text)):
-                    if not self._is_allowed(decoded.text[first:last]):
-                        yield label, *decoded.span(first, last)
+            yield label, first, last
+        if (decoded := decode_texts(text, start, end)) is not None:
+            for run in decoded.runs if _BEGIN in decoded.text else ():
+                if (key := _private_key(run.text, 0, len(run.text))) is not None:
+                    yield PRIVATE_KEY, *run.span(*key)
+            for label, first, last in self._search_plain(decoded.text, 0, len(decoded.text)):
+                if (span := decoded.span(first, last)) is not None:
+                    yield label, *span
+        if (unescaped := unescape_text(text, start, end)) is not None:
+            for label, first, last in self._search_plain(unescaped.text, 0, len(unescaped.text)):
+                a, b = unescaped.span(first, last)
+                if b - a > last - first and self.end_of_segment(text, a, b) == b:
+                    yield label, a, b
+
+    def search_end(self, text: str, first: int, end: int) -> Iterator[Match]:
+        yield from self._search_plain(text, first, end)  # a key may be long
+        yield from super().search_end(text, first, end)
 
     def _search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
-        header = _PRIVATE.match(text, start, end) if text.startswith(_BEGIN, start) else None
-        if header is not None and _KEY_DATA.search(text, header.end(), end) is not None:
-            yield PRIVATE_KEY, start, start + len(text[start:end].rstrip())
+        if (key := _private_key(text, start, end)) is not None:
+            yield PRIVATE_KEY, *key
             return
-        if end - start >= SHORTEST:
-            known: list[tuple[int, int]] = []
-            for label, first, last in _marked_secrets(text, start, end):
-                if all(last <= a or first >= b for a, b in known):
-                    known.append((first, last))
-                    yield label, first, last
+        if end - start >= SHORTEST and _LONG.search(text, start, end) is not None:
+            for rank, first, last in without_overlaps(list(_marked_secrets(text, start, end))):
+                if not self._is_allowed(text[first:last]):
+                    yield ROWS[rank].label, first, last
         if text.find("://", start, end) >= 0:
             for found in _PASSWORD.finditer(text, start, end):
-                if found[1].lower() not in _PLACEHOLDERS and _VARIABLE.fullmatch(found[1]) is None:
-                    yield URL_PASSWORD, *found.span(1)
+                value = found[1]
+                if value.lower() not in _PLACEHOLDERS and _VARIABLE.fullmatch(value) is None:
+                    if not self._is_allowed(value):
+                        yield URL_PASSWORD, *found.span(1)
 
     def _is_allowed(self, value: str) -> bool:
         if value in self._allowed:
@@ -113,21 +164,35 @@ class SecretsStep(ScanningStep):
         return bool(self._digests) and hashlib.sha256(value.encode()).hexdigest() in self._digests
 
 
-def _marked_secrets(text: str, start: int, end: int) -> Iterator[Match]:
+def _private_key(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Return the span of the private key that begins at ``start``, or ``None``."""
+    header = _PRIVATE.match(text, start, end) if text.startswith(_BEGIN, start) else None
+    if header is None or _KEY_DATA.search(text, header.end(), end) is None:
+        return None
+    return start, start + len(text[start:end].rstrip())
+
+
+def _marked_secrets(text: str, start: int, end: int) -> Iterator[RankedSpan]:
     """Yield the secrets with a published format, more than one for text that several formats match."""
-    for mark, row, pattern in _MARKED:
-        at = text.find(mark, start, end)
-        while at >= 0:
-            found = _match_at(row, pattern, text, at, start, end)
-            if found is not None and (row.is_valid is None or row.is_valid(found[0])):
-                yield row.label, *found.span()
-            at = text.find(mark, at + 1 if found is None else found.end(), end)
-    for row, pattern in _NAMED:
-        if any(text.find(word, max(0, start - CONTEXT), end) >= 0 for word in ("key", "KEY", "Key")):
+    for rank, mark, row, find, pattern in chain.from_iterable(
+        rows for char, rows in _MARKED.items() if text.find(char, start, end) >= 0
+    ):
+        if text.find(mark, start, end) < 0:
+            continue
+        at = start
+        while (place := find.search(text, at, end)) is not None:
+            at = place.end()
+            found = _match_at(row, pattern, text, place.start(), start, end)
+            if found is not None:
+                at = max(at, found.end())
+                if row.is_valid is None or row.is_valid(found[0]):
+                    yield rank, *found.span()
+    if any(text.find(word, max(0, start - CONTEXT), end) >= 0 for word in ("key", "KEY", "Key")):
+        for rank, row, pattern in _NAMED:
             for found in pattern.finditer(text, start, end):
                 before = text[max(0, found.start() - CONTEXT) : found.start()]
                 if row.before is not None and row.before.search(before) is not None:
-                    yield row.label, *found.span()
+                    yield rank, *found.span()
 
 
 def _match_at(

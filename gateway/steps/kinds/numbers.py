@@ -1,0 +1,177 @@
+"""The formats of numbers for the kind ``pii``: cards, bank accounts, phones and national ids.
+
+One pattern finds the positions at which a number may begin, with its shape, and only the formats of that shape are
+tried there. So text that looks like numbers takes linear time."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Final, TypeAlias
+
+import attrs
+
+from gateway.steps.kinds import national_ids
+from gateway.steps.kinds.scanning import RankedSpan
+
+CONTEXT: Final = 64
+"""Characters before a number that may have its name."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class NumberFormat:
+    """The format of a number.
+
+    ``is_valid`` gets the number without separators. ``before`` must match the text before it. ``shapes`` are the groups
+    of ``_NUMBER`` that it may have, of which 0 is any other shape, and ``starts`` its first characters."""
+
+    label: str
+    pattern: re.Pattern[str]
+    is_valid: Callable[[str], bool]
+    shapes: Collection[int]
+    starts: str
+    before: re.Pattern[str] | None = None
+
+
+Formats: TypeAlias = Mapping[tuple[str, int], Sequence[tuple[int, NumberFormat]]]
+"""The formats with the ranks of their labels, by the first character of a number and its shape."""
+
+_SSN, _CPF, _NORTH_AMERICA, _QUADS, _AMEX, _LONG, _PLAIN = range(1, 8)
+_ANY: Final = range(8)
+_DIGITS: Final = "0123456789"
+
+_NUMBER: Final = re.compile(
+    r"[0-9A-Z(+](?<![0-9A-Za-z].)(?<=(?="
+    r"\d\d(?:\d(?:([- ]\d\d[- ]\d{4})|(\.\d{3}\.\d{3}-\d\d)|([ .-]\d{3}[ .-]\d{4})"
+    r"|\d(?:([ -]\d{4}[ -]\d{4})|([ -]\d{6}[ -]\d{4})|(\d{9,15}(?![0-9A-Za-z]))|(\.?\d\d\.?\d{3}(?!\d{4})|\d{4}[ -]?[A-Z])))| ?\d{3} ?\d{3} ?\d{3})"
+    r"|[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}"
+    r"|1[ .-](?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}"
+    r"|00[1-9]\d(?:[ .\-/]?\d){7}|0[1-9]\d{0,4}\)?[ /-]?\d(?:[ -]?\d){5}"
+    r"|[A-Z]{2} ?\d\d[ -]?[0-9A-Z]|[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPRST][0-9L-NP-V]{2}[A-Z]|[XYZ]-?\d{7}"
+    r"|\+[1-9]\d{0,2}[ .\-/]?(?:\(\d{1,5}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5}"
+    r"|\((?:[2-9]\d\d\) ?\d{3}[ .-]\d{4}|0[1-9]\d{0,4}\)?[ /-]?\d(?:[ -]?\d){5})"
+    r").)",
+    re.ASCII,
+)
+"""The first character of what may be a number. Its groups are shapes of numbers that begin with three digits."""
+
+_DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
+_NO_SEPARATORS: Final = dict.fromkeys(map(ord, " -./()+"))
+_ISSUERS: Final = re.compile(
+    r"4|5[0-8]|6(?:011|2|3|4[4-9]|5|7|9)|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3(?:0[0-5]|[4-9])|9792|8[1-7]|1800|2131"
+)
+"""The first digits of card numbers: https://en.wikipedia.org/wiki/Payment_card_number."""
+
+
+def _is_card(digits: str) -> bool:
+    """Check the issuer, and the last digit by Luhn's algorithm."""
+    if _ISSUERS.match(digits) is None:
+        return False
+    data = digits.encode()
+    total = sum(data[-1::-2]) + sum(data[-2::-2].translate(_DOUBLED)) - 48 * len(data)
+    return total % 10 == 0 and len(set(digits)) > 1
+
+
+_LENGTHS: Final[Mapping[str, int]] = {
+    country: size
+    for size, countries in (
+        (15, "NO"), (16, "BE"), (18, "DK FI FO GL NL FK SD"), (19, "MK SI"), (20, "AT BA EE KZ LT LU XK MN"),
+        (21, "CH HR LI LV"), (22, "BG BH CR DE GB GE IE ME RS VA"), (23, "AE GI IL IQ TL OM SO"),
+        (24, "AD CZ ES MD PK RO SA SE SK TN VG"), (25, "LY PT ST"), (26, "IS TR"), (27, "FR GR IT MC MR SM BI DJ"),
+        (28, "AL AZ BY CY DO GT HU LB NI PL SV"), (29, "BR EG PS QA UA"), (30, "JO KW MU YE"), (31, "MT SC"),
+        (32, "LC"), (33, "RU"),
+    )
+    for country in countries.split()
+}  # fmt: skip
+"""Characters by country: https://www.swift.com/standards/data-standards/iban."""
+
+_LETTERS: Final = {ord(char): str(number) for number, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
+
+
+def _is_iban(letters: str) -> bool:
+    return int((letters[4:] + letters[:4]).translate(_LETTERS)) % 97 == 1
+
+
+def _iban_pattern() -> re.Pattern[str]:
+    countries: dict[int, list[str]] = {}
+    for country, size in _LENGTHS.items():
+        countries.setdefault(size, []).append(country)
+    forms = (f"(?:{'|'.join(names)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{size - 4}}}" for size, names in countries.items())
+    return re.compile(f"(?<![0-9A-Za-z])(?:{'|'.join(forms)})(?![0-9A-Za-z])")
+
+
+def _is_phone(digits: str) -> bool:
+    return 9 <= len(digits) <= 17
+
+
+def _card(pattern: str, shape: int, starts: str = "123456789") -> NumberFormat:
+    bounded = rf"(?<![0-9A-Za-z])(?<![0-9]\.)(?:{pattern})(?![0-9A-Za-z])"
+    return NumberFormat("card", re.compile(bounded, re.ASCII), _is_card, (shape,), starts)
+
+
+def _phone(pattern: str, shapes: Collection[int], starts: str) -> NumberFormat:
+    return NumberFormat("phone", re.compile(pattern, re.ASCII), _is_phone, shapes, starts)
+
+
+_LETTER: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_NATIONAL: Final[Mapping[str, tuple[Collection[int], str]]] = {
+    "us_ssn": ((_SSN,), _DIGITS), "uk_nino": ((0,), _LETTER), "de_tax_id": ((0, _PLAIN), _DIGITS),
+    "fr_nir": (_ANY, "12"), "es_dni": ((0, _PLAIN), _DIGITS + "XYZ"), "it_codice_fiscale": ((0,), _LETTER),
+    "nl_bsn": ((_PLAIN,), _DIGITS), "pl_pesel": ((_PLAIN,), _DIGITS), "br_cpf": ((_CPF, _PLAIN), _DIGITS),
+    "in_aadhaar": ((_QUADS, _PLAIN), _DIGITS),
+}  # fmt: skip
+"""The shapes and first characters of national ids."""
+
+_ROWS: Final = (
+    _card(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{3}", _QUADS), _card(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}", _QUADS),
+    _card(r"3\d{3}([ -])\d{6}\1\d{4,5}", _AMEX, "3"), _card(r"\d{13,19}", _LONG),
+    NumberFormat("iban", _iban_pattern(), _is_iban, (0,), _LETTER),
+    _phone(r"(?<![0-9A-Za-z+])\+[1-9]\d{0,2}[ .\-/]?(?:\(\d{1,5}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5,12}+(?![0-9A-Za-z])",
+           (0,), "+"),
+    _phone(r"(?<![0-9A-Za-z.+-])(?<!\d[ ./])00[1-9]\d(?:[ .\-/]?\d){7,12}+(?![0-9A-Za-z])", _ANY, "0"),
+    _phone(r"(?<![0-9A-Za-z.+-])(?:1[ .-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[ .-])\d{3}[ .-]\d{4}(?![0-9A-Za-z]|[.-]\d)",
+           (0, _NORTH_AMERICA), "(123456789"),
+    _phone(r"(?<![0-9A-Za-z.+/-])(?<!\d )(?!\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d{2})"
+           r"\(?0[1-9]\d{0,4}\)?[ /-]?\d(?:[ -]?\d){5,8}+(?![0-9A-Za-z]|[.-]\d)", _ANY, "(0"),
+    *(NumberFormat(row.label, row.pattern, row.is_valid, *_NATIONAL[row.label], row.before)
+      for row in national_ids.ROWS),
+)  # fmt: skip
+"""The formats. Phones have a country code, are of North America, or have a trunk prefix:
+https://www.itu.int/rec/T-REC-E.164."""
+
+
+@cache
+def formats_by_start(labels: tuple[str, ...]) -> Formats:
+    """Return the formats of numbers with one of ``labels``, which are in the order of their ranks."""
+    found: dict[tuple[str, int], list[tuple[int, NumberFormat]]] = {}
+    for row in _ROWS:
+        if row.label in labels:
+            for start in row.starts:
+                for shape in row.shapes:
+                    found.setdefault((start, shape), []).append((labels.index(row.label), row))
+    return found
+
+
+def find(formats: Formats, text: str, start: int, end: int) -> Iterator[RankedSpan]:
+    """Yield the valid numbers between two positions, which may overlap."""
+    tried: set[str] = set()  # text that is no number
+    for at in _NUMBER.finditer(text, start, end):
+        first, shape = at.start(), at.lastindex or 0
+        if shape == _QUADS:  # its formats depend on few characters
+            if (around := text[max(0, first - 3) : first + 32]) in tried:
+                continue
+            has_number = False
+            for one in _find_at(formats, text, first, end, shape):
+                has_number = True
+                yield one
+            if not has_number and len(tried) < 10_000:
+                tried.add(around)
+        else:
+            yield from _find_at(formats, text, first, end, shape)
+
+
+def _find_at(formats: Formats, text: str, first: int, end: int, shape: int) -> Iterator[RankedSpan]:
+    for rank, row in formats.get((text[first], shape), ()):
+        found = row.pattern.match(text, first, end)
+        if found is not None and row.is_valid(found[0].translate(_NO_SEPARATORS)):
+            if row.before is None or row.before.search(text[max(0, first - CONTEXT) : first]) is not None:
+                yield rank, first, found.end()
