@@ -124,7 +124,7 @@ class CheckedStartedStream(StartedStream):
             assert checks is not None, "it is checked"
             source = StreamSource(
                 CODECS[request.target.api], request.target.framing, limits.event, limits.answer,
-                partial(restore_name, names=names), self._count_held,
+                partial(restore_name, names=names) if names else None, self._count_held,
                 has_choices=has_several_choices(request, "hub"),
             )  # fmt: skip
             self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage)

@@ -38,12 +38,14 @@ class Gate:
         """Return the events whose text is released after the events ``released``."""
         self.note(released)
         out: list[bytes] = []
-        while self._waiting and self._is_released(self._waiting[0][1]):
-            out.append(self._waiting.popleft()[0])
+        while self._waiting:
+            raw, needed = self._waiting[0]
+            for choice, weight in needed.items():
+                if self._released.get(choice, 0) < weight:
+                    return b"".join(out)
+            out.append(raw)
+            self._waiting.popleft()
         return b"".join(out)
-
-    def _is_released(self, needed: Mapping[int, int]) -> bool:
-        return all(self._released.get(choice, 0) >= weight for choice, weight in needed.items())
 
 
 def without_remarks(raw: bytes) -> bytes:
@@ -69,4 +71,7 @@ def _is_data(line: bytes) -> bool:
 
 
 def _weight(events: Sequence[Event]) -> int:
-    return sum(len(event.text) if isinstance(event, TEXTS) else 1 for event in events)
+    weight = 0
+    for event in events:
+        weight += len(event.text) if isinstance(event, TEXTS) else 1
+    return weight

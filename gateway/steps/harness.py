@@ -115,7 +115,7 @@ class StepHarness:
             session.start_during(_HarnessTexts(api, b"{}"))
             checks = ResponseSteps(session, [step], restores=False)
             checks.translates = True
-            source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, lambda event: event, _count_nothing)
+            source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
             stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()
             try:
                 async for frame in stream.chunks(_SplitPieces(pieces)):

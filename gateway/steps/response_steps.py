@@ -54,6 +54,8 @@ from streams.pipe import Watch
 from streams.sse import DONE
 from trigate.steps import Passage
 
+_NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
+
 Change: TypeAlias = Callable[[Event], Event]
 """Changes an event before its check, such as the name of a tool."""
 
@@ -69,14 +71,15 @@ _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 @attrs.frozen(eq=False, repr=False)
 class StreamSource:
     """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
-    ``change`` is applied to each event first. ``count_held`` counts characters of held text in the client's share
-    of memory, and returns the size at which to call it again. ``has_choices``: the client requested several choices."""
+    ``change``, if any, is applied to each event first. ``count_held`` counts characters of held text in the client's
+    share of memory, and returns the size at which to call it again. ``has_choices``: the client requested several
+    choices."""
 
     codec: Codec
     framing: Framing
     event_limit: int
     answer_limit: int
-    change: Change
+    change: Change | None
     count_held: Callable[[int], Awaitable[int]]
     has_choices: bool = False
 
@@ -327,7 +330,9 @@ class CheckedStream:
         for event in events:
             self._note(event)
         try:
-            (released,) = await self._checks.check_whole([[self._source.change(event) for event in events]])
+            change = self._source.change
+            changed = list(events) if change is None else [change(event) for event in events]
+            (released,) = await self._checks.check_whole([changed])
             self.is_clean = not self._checks.masked
         except RefusedByStep:
             self._on_refusal()
@@ -378,28 +383,36 @@ class CheckedStream:
         self._scope.cancel()
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
-        """Return the released bytes after some events of the provider."""
-        out, parse = [], self._source.framing.parse
+        """Return the released bytes after some events of the provider. Their texts are checked together."""
+        out, parse, translates = [], self._source.framing.parse, self._checks.translates
         together: dict[int, list[Event]] = {}
         for raw in raws:
             parsed = parse(raw)
-            if parsed is not None and self._has_ended and parsed[1] != DONE:
+            if parsed is not None and self._ended and self._has_ended and parsed[1] != DONE:
                 continue  # the client would join it with the answer that has ended
-            by_choice = {} if parsed is None else self._read(*parsed)
-            has_failed = any(type(event) is ErrorInfo for events in by_choice.values() for event in events)
+            by_choice = _NOTHING if parsed is None else self._read(*parsed)
+            has_failed = False
+            for events in by_choice.values():
+                for event in events:
+                    has_failed = has_failed or type(event) is ErrorInfo
             if has_failed and parsed is not None:
                 if together:  # a failure discards held text, but not earlier releases
                     out.append(await self._feed(together))
                     together = {}
                 by_choice = await self._check_failure(parsed[1], by_choice)
-            if not self._checks.translates:
+            if not translates:
                 self._gate.add(without_remarks(raw), by_choice, has_failed=has_failed)
             for choice, events in by_choice.items():
-                together.setdefault(choice, []).extend(events)
+                if choice in together:
+                    together[choice] += events
+                else:
+                    together[choice] = list(events)
         out.append(await self._feed(together))
         return b"".join(out)
 
-    async def _check_failure(self, data: bytes, by_choice: dict[int, list[Event]]) -> dict[int, list[Event]]:
+    async def _check_failure(
+        self, data: bytes, by_choice: Mapping[int, Sequence[Event]]
+    ) -> Mapping[int, Sequence[Event]]:
         """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
         failures = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
         checked = await self._checks.check_failure(failures[0], b"" if self._checks.translates else data)
@@ -418,12 +431,15 @@ class CheckedStream:
 
     async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
         released: dict[int, list[Event]] = {}
+        change = self._source.change
         for choice, events in by_choice.items():
             for event in events:
                 self._note(event)
             chain = self._chain(choice)
-            released[choice] = out = await chain.feed([self._source.change(event) for event in events])
-            self._released_characters += sum(len(event.text) for event in out if isinstance(event, _TEXTS))
+            released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
+            for event in out:
+                if isinstance(event, _TEXTS):
+                    self._released_characters += len(event.text)
             if self.characters - self._released_characters > min(self._next_count, self._source.answer_limit):
                 await self._note_held(chain, self.characters - self._released_characters)
                 out += await chain.feed(())
@@ -441,16 +457,21 @@ class CheckedStream:
             return b""
         return self._gate.release(released)
 
-    def _read(self, name: str, data: bytes) -> dict[int, list[Event]]:
+    def _read(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
         parts = split_choices(self._source.codec.api, data)
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)
-        found = {choice: list(self._reader(choice).read_event(name, part)) for choice, part in parts.items()}
-        self._ended.update(choice for choice, events in found.items() if any(type(one) is AnswerEnd for one in events))
+        found: dict[int, Sequence[Event]] = {}
+        for choice, part in parts.items():
+            found[choice] = events = self._reader(choice).read_event(name, part)
+            for event in events:
+                if type(event) is AnswerEnd:
+                    self._ended.add(choice)
         if not self._checks.translates:
             unread = self._checks.unread_texts(self._source.codec.api, data, tuple(found.values()))
-            found[0] = [*unread, *found.get(0, ())]
+            if unread:
+                found[0] = [*unread, *found.get(0, ())]
         return found
 
     def _reader(self, choice: int) -> Reader:

@@ -272,6 +272,17 @@ class RunBuilder:
             case _:
                 return Held(event), []
 
+    def continue_text(self, event: Event) -> Held | None:
+        """Return ``event`` with its run if it only continues the text of its block, as nearly every event does."""
+        if type(event) is not TextDelta or len(self._open) != 1:
+            return None
+        run = self._blocks.get(event.block)
+        if run is None or self._open.get("assistant") is not run:
+            return None
+        start = run.length
+        run.add(event.text)
+        return Held(event, run, start, run.length)
+
     def complete(self, completed: Callable[[Run], object]) -> None:
         """End the runs that could continue in the next block."""
         for run in self._open.values():

@@ -22,7 +22,7 @@ class ShownChoices:
         for event in events:
             if isinstance(event, AnswerEnd):
                 self.is_over = True
-            else:
+            elif type(event) is not TextDelta or event.block not in blocks.open:  # nearly every event
                 blocks.follow(event)
 
     def ready(

@@ -91,7 +91,11 @@ class HoldingStage:
     def add(self, events: Sequence[Event]) -> Sequence[Run] | None:
         """Hold ``events``, and return their new runs; ``None`` after a failure, which discards everything held."""
         new: list[Run] = []
+        continue_text, hold = self._builder.continue_text, self._held.append
         for event in events:
+            if (text := continue_text(event)) is not None:
+                hold(text)
+                continue
             if isinstance(event, ErrorInfo):
                 self._held.clear()
                 self._runs.clear()
@@ -100,7 +104,7 @@ class HoldingStage:
             held, runs = self._builder.add(event, _nothing)
             if isinstance(event, ReasoningState) and held.run is not None:
                 self._sealed.add(held.run)
-            self._held.append(held)
+            hold(held)
             new += (run for run in runs if run not in self._runs)
             self._runs += (run for run in runs if run not in self._runs)
             self.is_over = self.is_over or isinstance(event, AnswerEnd)
@@ -128,7 +132,21 @@ class HoldingStage:
     def drain(self) -> list[Event]:
         """Return the events that are released now."""
         out: list[Event] = []
-        while self._held and self._emit(self._held[0], out):
+        while self._held:
+            held = self._held[0]
+            event, run = held.event, held.run
+            if (
+                type(event) is TextDelta
+                and run is not None
+                and not run.spans
+                and held.end <= run.released
+                and held.end - held.start == len(event.text)
+            ):  # nearly every event
+                self._opened.add(event.block)
+                run.emitted = held.end
+                out.append(event)
+            elif not self._emit(held, out):
+                break
             self._held.popleft()
         self._runs = [run for run in self._runs if not (run.is_complete and run.released >= run.length)]
         return out
@@ -310,22 +328,33 @@ class TailStage(RunningStage):
         super().__init__(step, judge, placeholders, builder)
         self._judge_inline = judge_inline
         self._open_tail: Callable[[str, int], int] = step.callable.open_tail
+        self._may_match: Callable[[str, int], bool] | None = getattr(step.callable, "may_match", None)
+        self._has_called = False
 
     async def judge_run(self, run: Run) -> None:
         start, text = max(run.start, run.checked - CONTEXT), run.text
         text = text[start - run.start :]
         checked = run.checked - start
-        safe = run.length if run.is_complete else start + await offload(len(text), self._open_tail, text, checked)
+        if run.is_complete:
+            safe = run.length
+        elif len(text) <= LARGE:
+            safe = start + self._open_tail(text, checked)
+        else:
+            safe = start + await offload(len(text), self._open_tail, text, checked)
         if safe <= run.released:
             return
-        passage = Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
-        spans: Sequence[Span]
-        if len(passage.text) > LARGE:  # a thread searches it
-            (spans,) = await self._judge(self.step, (passage,), is_last=run.is_complete)
-        else:
-            spans = self._judge_inline(self.step, passage, run.is_complete)
-        if spans:
-            run.mask(spans, start)
+        shown = max(0, run.released - start)
+        is_clean = self._has_called and self._may_match is not None and text.isascii()
+        if not is_clean or self._may_match(text, shown):  # type: ignore[misc]  # else most words of a stream
+            self._has_called = True
+            passage = Passage(run.part, run.path, text[: safe - start], run.tool, shown)
+            spans: Sequence[Span]
+            if len(passage.text) > LARGE:  # a thread searches it
+                (spans,) = await self._judge(self.step, (passage,), is_last=run.is_complete)
+            else:
+                spans = self._judge_inline(self.step, passage, run.is_complete)
+            if spans:
+                run.mask(spans, start)
         run.checked = safe
         self.release(run, safe)
         run.forget_before(run.released - CONTEXT)

@@ -37,16 +37,14 @@ class FoldedCharacters(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        if unicodedata.category(char) in _PLAIN and code not in _LATIN and char not in _FILLERS:
-            if unicodedata.is_normalized("NFKC", char):
-                if code < 0x10000 or len(self) < MOST_FOLDED:
-                    self[code] = char
-                return char
         if unicodedata.category(char) in ("Cf", "Mn", "Me") or char in _FILLERS:
             folded = ""
+        elif unicodedata.category(char) in _PLAIN and code not in _LATIN and unicodedata.is_normalized("NFKC", char):
+            folded = char
         else:
             folded = "".join(_fold(one) for one in unicodedata.normalize("NFKC", char))
-        self[code] = folded
+        if code < 0x10000 or len(self) < MOST_FOLDED:
+            self[code] = folded
         return folded
 
 

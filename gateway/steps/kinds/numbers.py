@@ -22,7 +22,7 @@ class NumberFormat:
     """The format of a number.
 
     ``is_valid`` gets the number without separators. ``before`` must match the text before it. ``shapes`` are the groups
-    of ``_NUMBER`` that it may have, of which 0 is any other shape, and ``starts`` its first characters."""
+    of ``_NUMBER`` that it may have, 0 for any other shape, and ``starts`` are its first characters."""
 
     label: str
     pattern: re.Pattern[str]
@@ -42,7 +42,8 @@ _DIGITS: Final = "0123456789"
 _NUMBER: Final = re.compile(
     r"[0-9A-Z(+](?<![0-9A-Za-z].)(?<=(?="
     r"\d\d(?:\d(?:([- ]\d\d[- ]\d{4})|(\.\d{3}\.\d{3}-\d\d)|([ .-]\d{3}[ .-]\d{4})"
-    r"|\d(?:([ -]\d{4}[ -]\d{4})|([ -]\d{6}[ -]\d{4})|(\d{9,15}(?![0-9A-Za-z]))|(\.?\d\d\.?\d{3}(?!\d{4})|\d{4}[ -]?[A-Z])))| ?\d{3} ?\d{3} ?\d{3})"
+    r"|\d(?:([ -]\d{4}[ -]\d{4})|([ -]\d{6}[ -]\d{4})|(\d{9,15}(?![0-9A-Za-z]))"
+    r"|(\.?\d\d\.?\d{3}(?!\d{4})|\d{4}[ -]?[A-Z])))| ?\d{3} ?\d{3} ?\d{3})"
     r"|[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}"
     r"|1[ .-](?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}"
     r"|00[1-9]\d(?:[ .\-/]?\d){7}|0[1-9]\d{0,4}\)?[ /-]?\d(?:[ -]?\d){5}"
@@ -172,6 +173,7 @@ def find(formats: Formats, text: str, start: int, end: int) -> Iterator[RankedSp
 def _find_at(formats: Formats, text: str, first: int, end: int, shape: int) -> Iterator[RankedSpan]:
     for rank, row in formats.get((text[first], shape), ()):
         found = row.pattern.match(text, first, end)
-        if found is not None and row.is_valid(found[0].translate(_NO_SEPARATORS)):
-            if row.before is None or row.before.search(text[max(0, first - CONTEXT) : first]) is not None:
-                yield rank, first, found.end()
+        if found is None or not row.is_valid(found[0].translate(_NO_SEPARATORS)):
+            continue
+        if row.before is None or row.before.search(text[max(0, first - CONTEXT) : first]) is not None:
+            yield rank, first, found.end()

@@ -44,7 +44,6 @@ class ScanningStep:
     segment: re.Pattern[str]
     """The pattern of a segment. Spaces in it are single and between other characters."""
 
-
     def __call__(self, check: Check) -> list[Finding]:
         """Return the findings in text that the client does not have yet."""
         found: list[Finding] = []

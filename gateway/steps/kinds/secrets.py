@@ -153,10 +153,9 @@ class SecretsStep(ScanningStep):
                     yield ROWS[rank].label, first, last
         if text.find("://", start, end) >= 0:
             for found in _PASSWORD.finditer(text, start, end):
-                value = found[1]
-                if value.lower() not in _PLACEHOLDERS and _VARIABLE.fullmatch(value) is None:
-                    if not self._is_allowed(value):
-                        yield URL_PASSWORD, *found.span(1)
+                is_shown = found[1].lower() in _PLACEHOLDERS or _VARIABLE.fullmatch(found[1]) is not None
+                if not is_shown and not self._is_allowed(found[1]):
+                    yield URL_PASSWORD, *found.span(1)
 
     def _is_allowed(self, value: str) -> bool:
         if value in self._allowed:

@@ -86,7 +86,7 @@ async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
         )
         session.start_during(None)
         codec = CODECS[api]
-        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, lambda event: event, count_held)
+        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, count_held)
         stream = CheckedStream(ResponseSteps(session, [step], restores=False), source, Watch(Timeouts()), lambda: None)
         released += [piece async for piece in stream.chunks(_Pieces(pieces))]
     return released
