@@ -1,0 +1,136 @@
+"""The admin API over several processes: SQLite with two workers in each of two gateways, and PostgreSQL with two
+gateways. Changes apply everywhere, simultaneous ones exclude each other, and each is in the audit once."""
+
+import contextlib
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+
+pytestmark = pytest.mark.process
+
+ADMINS = {f"admin-{number}": f"key-of-admin-{number}-0123456789" for number in range(8)}
+HALF_A_SECOND = 0.5
+
+
+@attrs.frozen
+class Place:
+    gateways: tuple[Gateway, ...]
+
+    def call(self, number: int, method: str, path: str, body: Any = None, caller: str = "admin-0") -> Reply:
+        """Send a request to one of the gateways, on a connection of its own, which any of its workers may accept."""
+        gateway = self.gateways[number % len(self.gateways)]
+        return gateway.request(method, path, body, {"authorization": f"Bearer {ADMINS[caller]}"})
+
+    def status_of(self, number: int, key: str) -> int:
+        gateway = self.gateways[number % len(self.gateways)]
+        return gateway.request("GET", "/v1/models", None, {"authorization": f"Bearer {key}"}).status
+
+    def wait_everywhere(self, key: str, status: int) -> float:
+        """Wait until each process answers ``key`` with ``status``, and return the seconds."""
+        began, good = time.monotonic(), 0
+        while good < 12:  # each process several times
+            good = good + 1 if self.status_of(good, key) in (status, 429 if status == 401 else status) else 0
+            assert time.monotonic() - began < 10
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def place(request, tmp_path_factory, upstream, storage) -> Iterator[Place]:
+    clients = [{"name": name, "key": key, "role": "admin"} for name, key in ADMINS.items()]
+    with contextlib.ExitStack() as stack:
+        gateways, kept = [], storage(request.param)
+        for _ in range(2):
+            port = free_port()
+            settings = config(
+                [provider("openai/up", upstream.url, ["chat"])], port,
+                state_storage=kept, stored_keys=True, client_keys=clients, client_groups=[{"name": "ci"}],
+            )  # fmt: skip
+            workers = "2" if request.param == "sqlite" else "1"
+            gateways.append(stack.enter_context(running(settings, port, "--workers", workers)))
+        yield Place(tuple(gateways))
+
+
+def test_a_key_works_and_ends_everywhere_within_half_a_second(place):
+    key = place.call(0, "PUT", "/admin/v1/keys/ci", {"group": "ci"}).json["key"]
+    took = place.wait_everywhere(key, 200)
+    control = place.wait_everywhere(key, 200)  # the same requests without a change
+    assert took - control < HALF_A_SECOND + 0.5, "half a second on an idle machine"
+    assert place.call(1, "DELETE", "/admin/v1/keys/ci").status == 204
+    assert place.wait_everywhere(key, 401) - control < HALF_A_SECOND + 0.5
+
+
+def test_a_caller_reads_its_own_change_on_every_process(place):
+    for number in range(8):
+        path = f"/admin/v1/keys/read-{number}"
+        assert place.call(number, "PUT", path, {"group": "ci"}).status == 201
+        assert place.call(number + 1, "GET", path).status == 200
+        assert f"read-{number}" in {row["name"] for row in place.call(number + 1, "GET", "/admin/v1/keys").json["data"]}
+        assert place.call(number + 1, "DELETE", path).status == 204
+        assert place.call(number, "GET", path).status == 404
+
+
+def test_simultaneous_changes_of_one_client_are_in_the_audit_once_each(place):
+    def put(number: int) -> int:
+        body = {"budgets": [f"{number + 1} tokens/day"]}
+        return place.call(number, "PUT", "/admin/v1/keys/raced", body, f"admin-{number % 8}").status
+
+    statuses = at_once(put, 24)
+    assert set(statuses) <= {200, 201, 409}
+    assert statuses.count(201) == 1
+    rows = [row for row in all_rows(place) if row["path"] == "/admin/v1/keys/raced"]
+    assert len(rows) == sum(status != 409 for status in statuses)
+    last = place.call(0, "GET", "/admin/v1/keys/raced").json
+    assert rows[-1]["after"]["budgets"] == last["budgets"]
+    chained = itertools.pairwise(rows)
+    assert all(before["after"] == after["before"] for before, after in chained), "no change is lost"
+
+
+def test_one_key_gets_one_client_even_if_two_processes_add_it(place):
+    digest = hashlib.sha256(b"one and the same").hexdigest()
+
+    def put(number: int) -> int:
+        body = {"sha256": digest}
+        return place.call(number, "PUT", f"/admin/v1/keys/same-{number}", body, f"admin-{number}").status
+
+    assert sorted(at_once(put, 8)) == [201] + [409] * 7
+
+
+def test_a_deletion_succeeds_once(place):
+    place.call(0, "PUT", "/admin/v1/keys/gone", {})
+    statuses = at_once(lambda number: place.call(number, "DELETE", "/admin/v1/keys/gone").status, 6)
+    assert statuses.count(204) == 1
+    assert set(statuses) <= {204, 404, 409}
+
+
+def test_the_numbers_of_the_audit_are_in_order_and_unique(place):
+    numbers = [row["number"] for row in all_rows(place)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_rate_is_one_for_all_workers(place):
+    paths = [f"/admin/v1/keys/none-{number}" for number in range(90)]
+    statuses = [place.call(0, "DELETE", path, None, "admin-7").status for path in paths]
+    assert statuses.count(404) < 80, "60 and what refills meanwhile"
+    assert 429 in statuses
+
+
+def at_once(work: Callable[[int], int], times: int) -> list[int]:
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(work, range(times)))
+
+
+def all_rows(place: Place) -> list[dict[str, Any]]:
+    found, after = [], "0"
+    while after is not None:
+        page = place.call(0, "GET", f"/admin/v1/audit?limit=50&after={after}").json
+        found += page["data"]
+        after = page["next"]
+    return found
