@@ -251,7 +251,7 @@ def begin_session(
     records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch
     if records is None:
         hidden = frozenset(one.name for one in configured.steps if one.only_reports)
-        record.steps = records = StepRecords(hidden, keeps_calls=service.tracing.is_active)
+        record.steps = records = StepRecords(hidden)
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)

@@ -38,15 +38,16 @@ class Settlement(Protocol):
 
 
 @attrs.frozen(eq=False, repr=False)
-class StepCall:
-    """One call of a step. Times are of ``time.perf_counter``. ``outcome`` is that of the step at this moment so far,
-    ``findings`` their number, ``failure`` the reason why it checked nothing."""
+class StepWork:
+    """The calls of one step at one moment. Times are of ``time.perf_counter``: the start of the first call, and the end
+    of the last. ``findings`` are their number, ``failure`` is the reason why a call checked nothing."""
 
     name: str
     at: str
     began: float
     ended: float
     outcome: str
+    calls: int
     findings: int
     failure: str | None
 
@@ -61,9 +62,8 @@ class StepsReport(Protocol):
     @property
     def refused_by(self) -> str | None: ...
 
-    @property
-    def calls(self) -> Sequence[StepCall]:
-        """The first calls, if traces want them."""
+    def work(self) -> Sequence[StepWork]:
+        """Return the calls of each step at each moment, in order."""
         ...
 
     def fields(self) -> list[dict[str, Any]]:

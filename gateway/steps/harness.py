@@ -143,13 +143,13 @@ class _ObservedSession(StepSession):
         self.found: list[Found] = []
 
     def apply(
-        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
         findings = list(findings)
         for one in findings:
             if one.end > one.passage.released_length:
                 self.found.append((one.label, one.passage.part, one.passage.text[one.start : one.end]))
-        return super().apply(step, passages, findings, at)
+        return super().apply(step, passages, findings, at, counted)
 
     def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
         raise AssertionError(f"the step failed: {reason}")

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from gateway.http.offload import offload
+from gateway.steps.chain import Chain
 from gateway.steps.gate import Gate, without_remarks
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.released import frame_of, frame_of_choices
@@ -20,7 +21,6 @@ from gateway.steps.runs import UNREAD, RunBuilder
 from gateway.steps.session import Spawn, StepSession
 from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.stages import (
-    Chain,
     EventStage,
     RestoringStage,
     TailStage,

@@ -91,9 +91,16 @@ class StepSession:
     # Any moment
 
     async def judge(
-        self, step: LoadedStep, passages: Sequence[Passage], at: Moment = "response", *, is_last: bool = True
+        self,
+        step: LoadedStep,
+        passages: Sequence[Passage],
+        at: Moment = "response",
+        *,
+        is_last: bool = True,
+        counted: int = 0,
     ) -> list[list[Span]]:
-        """Call ``step`` and return the spans to mask in each of ``passages``.
+        """Call ``step`` and return the spans to mask in each of ``passages``. Findings in their first ``counted``
+        characters were counted before.
 
         Raises ``GatewayError`` for a refusal, and for content that it could not check where that is refused."""
         record, began = self.records.of(step.name, at), time.perf_counter()
@@ -101,18 +108,11 @@ class StepSession:
         try:
             findings = await run_step(step, check)
         except StepFailed as failed:
-            try:
-                self.note_failure(step, at, failed.reason, failed.retry_after)
-            finally:
-                self.records.add_call(record, began, 0, failed.reason)
+            self.note_failure(step, at, failed.reason, failed.retry_after)
             return [[] for _ in passages]
         finally:
-            record.calls += 1
-            record.seconds += time.perf_counter() - began
-        try:
-            return self.apply(step, passages, findings, at)
-        finally:
-            self.records.add_call(record, began, len(findings))
+            record.add_call(began)
+        return self.apply(step, passages, findings, at, counted)
 
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
         """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not
@@ -145,7 +145,9 @@ class StepSession:
         if record.outcome == "cancelled":
             record.outcome = "ok"
         record.calls += 1
-        record.seconds += time.perf_counter() - began
+        record.began = record.began or began
+        record.ended = time.perf_counter()
+        record.seconds += record.ended - began
         return self.apply(step, (passage,), findings, "response")[0] if findings else ()
 
     def _check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
@@ -165,20 +167,22 @@ class StepSession:
             raise unavailable(step.name, reason, retry_after)
 
     def apply(
-        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
-        """Return the spans to mask in each of ``passages``. Raises ``GatewayError`` for a refusal."""
+        """Return the spans to mask in each of ``passages``, and count the findings after the first ``counted``
+        characters. Raises ``GatewayError`` for a refusal."""
         record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
         record.add("ok")
         for finding in findings:
             if 0 < finding.passage.released_length >= finding.end:  # it was found when it was released
                 continue
+            labels = (finding.label,) if finding.end > counted else ()
             match _action(step, finding, at):
                 case "mask":
                     spans[id(finding.passage)].append(
                         Span(finding.start, finding.end, finding.label, finding.replacement)
                     )
-                    record.add("masked", (finding.label,))
+                    record.add("masked", labels)
                     self._on_hidden()
                 case "refuse":
                     record.add("refused", (finding.label,))
@@ -186,7 +190,7 @@ class StepSession:
                     stops = step.refusal.form == "stop"
                     raise refusal(step.name, finding.label, SUBJECTS[at], step.refusal.message, stops=stops)
                 case "report":
-                    record.add("reported", (finding.label,))
+                    record.add("reported", labels)
         return [merge_spans(spans[id(one)]) for one in passages]
 
     def steps_at(self, at: Moment) -> list[LoadedStep]:

@@ -42,9 +42,11 @@ class StepJudge(Protocol):
     """Calls a step with passages of a response and applies the configured actions."""
 
     async def __call__(
-        self, step: LoadedStep, passages: Sequence[Passage], *, is_last: bool
+        self, step: LoadedStep, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
     ) -> Sequence[Sequence[Span]]:
-        """Return the spans to mask in each passage. Raises ``GatewayError`` for a refusal."""
+        """Return the spans to mask in each passage. Findings in the first ``counted`` characters were counted before.
+
+        Raises ``GatewayError`` for a refusal."""
         ...
 
 
@@ -246,7 +248,8 @@ class StepStage(HoldingStage):
         """Check the text of ``run`` between two positions. Return the characters before ``end`` that the step wants to
         see again with more text."""
         passage = run.passage(start, end)
-        (spans,) = await self._judge(self.step, (passage,), is_last=is_last)
+        counted = max(0, run.checked - start)
+        (spans,) = await self._judge(self.step, (passage,), is_last=is_last, counted=counted)
         if self.step.sees_text_so_far:  # it judges held text anew
             run.spans = [span for span in run.spans if span.start < run.released]
         self.mask(run, spans, start)
@@ -499,32 +502,3 @@ class RestoringStage(HoldingStage):
 
 def _in_json(value: str) -> str:
     return msgspec.json.encode(value).decode()[1:-1]
-
-
-class Chain:
-    """The stages of one response in the order of their steps."""
-
-    def __init__(self, stages: Sequence[EventStage]) -> None:
-        self._stages = stages
-
-    async def feed(self, events: Sequence[Event]) -> list[Event]:
-        """Return the released events. Raises ``GatewayError`` for a refusal."""
-        released = list(events)
-        for stage in self._stages:
-            released = await stage.feed(released)
-        return released
-
-    def drop_watchers(self) -> list[str]:
-        """Remove the steps that only report, and return their names."""
-        watchers = [one for one in self._stages if isinstance(one, WatchingStage) and one.step.only_reports]
-        self._stages = [one for one in self._stages if one not in watchers]
-        return [one.step.name for one in watchers]
-
-    def holding_stages(self) -> list[StepStage]:
-        """Return the stages that hold text."""
-        return [stage for stage in self._stages if isinstance(stage, StepStage) and stage.held_characters]
-
-    @property
-    def has_masked(self) -> bool:
-        """Whether a step masked anything."""
-        return any(isinstance(stage, StepStage) and stage.masked for stage in self._stages)

@@ -94,7 +94,9 @@ async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Seque
     """Run ``steps`` on the events of a complete response by choice; each sees the masks of those before it."""
     trial = StepsTrial()
 
-    async def judge(step: LoadedStep, passages: Sequence[Passage], *, is_last: bool) -> Sequence[Sequence[Span]]:
+    async def judge(
+        step: LoadedStep, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
+    ) -> Sequence[Sequence[Span]]:
         trial.texts = max(trial.texts, len(passages))
         found = await trial.call(step, attrs.evolve(facts, at="response", passages=tuple(passages), is_last=is_last))
         return [merge_spans(_masks(found, passage)) for passage in passages]

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.ledger.record import StepCall
+from gateway.ledger.record import StepWork
 from gateway.steps.loaded import LoadedStep
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo
@@ -19,9 +19,6 @@ _RANK: Final[tuple[Outcome, ...]] = ("cancelled", "ok", "reported", "masked", "u
 
 STOPPED: Final = AnswerEnd("refusal", raw="guardrail_intervened")
 """The end of an answer that a step stops; ``raw`` is the word of the one API that has a word for guardrails."""
-
-CALLS: Final = 100
-"""The most calls of an exchange with a span."""
 
 LABELS: Final = 50
 """The most labels of one step in the log and metrics; the rest count as ``other``."""
@@ -83,7 +80,7 @@ def unchecked_endpoint(step: str, endpoint: str) -> GatewayError:
 @attrs.define(eq=False, repr=False)
 class StepRecord:
     """The calls of one step at one moment: their outcome, findings by label, and seconds. Without a call that ended,
-    the outcome is ``cancelled``."""
+    the outcome is ``cancelled``. ``began`` and ``ended`` are the times of the first start and the last end."""
 
     name: str
     at: Moment
@@ -92,6 +89,8 @@ class StepRecord:
     seconds: float = 0.0
     calls: int = 0
     failure: str | None = None
+    began: float = 0.0
+    ended: float = 0.0
 
     def fields(self) -> dict[str, Any]:
         """Return the record for the log line: times are in milliseconds."""
@@ -105,6 +104,13 @@ class StepRecord:
         }
         return {name: value for name, value in fields.items() if value is not None}
 
+    def add_call(self, began: float) -> None:
+        """Count a call that has just ended."""
+        self.ended = time.perf_counter()
+        self.began = self.began or began
+        self.calls += 1
+        self.seconds += self.ended - began
+
     def add(self, outcome: Outcome, labels: Iterable[str] = ()) -> None:
         """Add the outcome of a call and the labels of its findings."""
         if _RANK.index(outcome) > _RANK.index(self.outcome):
@@ -116,12 +122,9 @@ class StepRecord:
 class StepRecords:
     """The records of all steps of an exchange, in order."""
 
-    def __init__(self, hidden: Collection[str] = (), *, keeps_calls: bool = False) -> None:
-        """Begin without records. The header leaves out the steps in ``hidden``, which only report. ``keeps_calls``:
-        traces want the single calls."""
+    def __init__(self, hidden: Collection[str] = ()) -> None:
+        """Begin without records. The header leaves out the steps in ``hidden``, which only report."""
         self._hidden = hidden
-        self._keeps_calls = keeps_calls
-        self.calls: list[StepCall] = []
         self._records: dict[tuple[str, Moment], StepRecord] = {}
 
     def of(self, name: str, at: Moment) -> StepRecord:
@@ -130,11 +133,13 @@ class StepRecords:
             record = self._records[name, at] = StepRecord(name, at)
         return record
 
-    def add_call(self, record: StepRecord, began: float, findings: int, failure: str | None = None) -> None:
-        """Add a call that has just ended, if traces want it."""
-        if self._keeps_calls and len(self.calls) < CALLS:
-            ended = time.perf_counter()
-            self.calls.append(StepCall(record.name, record.at, began, ended, record.outcome, findings, failure))
+    def work(self) -> list[StepWork]:
+        """Return the calls of each step at each moment that had any."""
+        return [
+            StepWork(one.name, one.at, one.began, one.ended, one.outcome, one.calls, one.labels.total(), one.failure)
+            for one in self._records.values()
+            if one.calls
+        ]
 
     def fields(self) -> list[dict[str, Any]]:
         """Return the outcomes for the log line."""

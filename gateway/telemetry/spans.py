@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.http.headers import first_paths
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Record, StepCall
+from gateway.ledger.record import Record, StepWork
 from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
 
@@ -164,13 +164,14 @@ def attempt_attributes(times: AttemptTimes, attempt_record: AttemptRecord | None
     return _without_none({**own, "server.address": where.hostname, "http.response.status_code": times.status})
 
 
-def step_attributes(call: StepCall) -> Attributes:
-    """Return the attributes of a call of a step, which have no text of the exchange."""
+def step_attributes(work: StepWork) -> Attributes:
+    """Return the attributes of the calls of a step, which have no text of the exchange."""
     return {
-        "trigate.step.name": call.name,
-        "trigate.step.at": call.at,
-        "trigate.step.outcome": call.outcome,
-        "trigate.step.findings": call.findings,
+        "trigate.step.name": work.name,
+        "trigate.step.at": work.at,
+        "trigate.step.outcome": work.outcome,
+        "trigate.step.calls": work.calls,
+        "trigate.step.findings": work.findings,
     }
 
 

@@ -20,7 +20,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Record, StepCall
+from gateway.ledger.record import Record, StepWork
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import CallObserver, ExchangeTracer
@@ -123,7 +123,7 @@ class Trace(CallObserver):
         begun = self._attempts[0].began if self._attempts else ended
         self._phase(self._span, "prepare", record.began, begun)
         if record.steps is not None:
-            self._write_step_spans(record.steps.calls)
+            self._write_step_spans(record.steps.work())
         if self._call is None:
             return
         self._call.set_attributes({**self._request_attributes, **self._masked(call_attributes(record, self._attempts))})
@@ -140,13 +140,13 @@ class Trace(CallObserver):
             for name, since, until in attempt.phases(end):
                 self._phase(parent, name, since, until)
 
-    def _write_step_spans(self, calls: Sequence[StepCall]) -> None:
-        for call in calls:
-            span = self._tracing.child(self._span, f"step {call.name}", call.began)
-            span.set_attributes(step_attributes(call))
-            if call.failure is not None:
-                _fail(span, call.failure)
-            span.end(_to_nanoseconds(call.ended))
+    def _write_step_spans(self, works: Sequence[StepWork]) -> None:
+        for work in works:
+            span = self._tracing.child(self._span, f"step {work.name}", work.began)
+            span.set_attributes(step_attributes(work))
+            if work.failure is not None:
+                _fail(span, work.failure)
+            span.end(_to_nanoseconds(work.ended))
 
     def _records_by_start(self) -> Sequence[AttemptRecord | None]:
         """Return the record of each attempt in the order in which they started."""

@@ -32,7 +32,9 @@ class Guard:
     async def __call__(self, check: Any) -> Any:
         raise NotImplementedError
 
-    async def judge(self, step: Any, passages: Sequence[Passage], *, is_last: bool) -> list[list[Span]]:
+    async def judge(
+        self, step: Any, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
+    ) -> list[list[Span]]:
         (passage,) = passages
         assert TEXT.startswith(passage.text)
         self.lengths.append(len(passage.text))

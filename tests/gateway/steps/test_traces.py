@@ -1,4 +1,5 @@
-"""Traces have a span of each call of a step, and texts of the groups that the operator lists, after all masks."""
+"""Traces have a span of each step for the request and one for the response. They have texts of the groups that the
+operator lists, after all masks."""
 
 import json
 
@@ -10,6 +11,8 @@ from tests.support.harness import exchanges, free_port
 from tests.support.observed import APIS, ask, settings_for
 from tests.support.otlp_collector import Collector, serve_collector
 from tests.support.upstreams import Script, ToolCall, fake_upstream
+
+PATTERNS = {"patterns": {"bird": "osprey-[0-9]+"}}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,8 @@ def gateway(upstream, collector, tmp_path_factory):
             "for": {"clients": ["restore"]},
         },
         {"use": "./steps.py:words", "name": "refuse", "action": "refuse", "for": {"clients": ["refuse"]}},
+        {"use": "regex", "name": "tail", "action": "mask", "for": {"clients": ["stop"]}, "with": PATTERNS},
+        {"use": "./steps.py:words", "name": "window", "action": "mask", "hold": 10, "for": {"clients": ["stop"]}},
         {"use": "./steps.py:crash", "name": "broken", "for": {"clients": ["mask"]}, "unchecked": "pass"},
     ]  # fmt: skip
     tracing = {"endpoint": collector.url, "random_sampling": 100, "content": ["research"]}
@@ -95,3 +100,22 @@ def test_a_refused_text_is_in_no_span_and_a_failed_call_has_its_reason(gateway, 
     spans = attributes_of(collector, request_id)
     assert spans["step broken"]["error.type"] == "error"
     assert exchanges(gateway.log, request_id)[0]["status"] == 200
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_step_has_one_span_for_the_request_and_one_for_the_response(gateway, upstream, collector, api, stream):
+    """However many pieces of a stream it checks."""
+    upstream.script(Script(text="it is osprey-1 and falcon-2, then osprey-3 and falcon-4, and so on " * 20))
+    _, request_id, _ = ask(gateway, "stop", api, "chat", "about falcon-12", stream=stream)
+    trace = next(iter(collector.of(request_id).values())).trace
+    spans = [one for one in collector.spans if one.trace == trace and one.name.startswith("step ")]
+    assert sorted((one.name, one.attributes["trigate.step.at"]) for one in spans) == [
+        ("step tail", "request"), ("step tail", "response"), ("step window", "request"), ("step window", "response"),
+    ]  # fmt: skip
+    by_step = {(one.name, one.attributes["trigate.step.at"]): one for one in spans}
+    window = by_step["step window", "response"]
+    assert window.attributes["trigate.step.findings"] == 40
+    assert (window.attributes["trigate.step.calls"] > 50) is stream
+    assert by_step["step tail", "response"].attributes["trigate.step.findings"] == 40
+    assert all(one.start <= one.end for one in spans)

@@ -1,0 +1,35 @@
+"""The chain of the stages of one response."""
+
+from collections.abc import Sequence
+
+from gateway.steps.stages import EventStage, StepStage, WatchingStage
+from streams.events import Event
+
+
+class Chain:
+    """The stages of one response in the order of their steps."""
+
+    def __init__(self, stages: Sequence[EventStage]) -> None:
+        self._stages = stages
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        """Return the released events. Raises ``GatewayError`` for a refusal."""
+        released = list(events)
+        for stage in self._stages:
+            released = await stage.feed(released)
+        return released
+
+    def drop_watchers(self) -> list[str]:
+        """Remove the steps that only report, and return their names."""
+        watchers = [one for one in self._stages if isinstance(one, WatchingStage) and one.step.only_reports]
+        self._stages = [one for one in self._stages if one not in watchers]
+        return [one.step.name for one in watchers]
+
+    def holding_stages(self) -> list[StepStage]:
+        """Return the stages that hold text."""
+        return [stage for stage in self._stages if isinstance(stage, StepStage) and stage.held_characters]
+
+    @property
+    def has_masked(self) -> bool:
+        """Whether a step masked anything."""
+        return any(isinstance(stage, StepStage) and stage.masked for stage in self._stages)
