@@ -17,7 +17,7 @@ from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all, imported
-from gateway.lifespan import add_issuers, add_process_tasks
+from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
 from gateway.serving.fast_route import add_open_routes, has_path
@@ -52,6 +52,8 @@ def whole_app(config: Config, service: Service) -> App:
     add_process_tasks(app, service)
     if service.issuers is not None:
         add_issuers(app, service.issuers)
+    if service.own_keys is not None:
+        keep_people_tables(app, service.own_keys)
     app.start_soon(partial(import_all, parts_of(config)))
     return app
 

@@ -14,6 +14,7 @@ from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
     from gateway.people.issuers import IssuerDirectory
+    from gateway.people.own_keys import OwnKeys
     from gateway.people.store import PeopleStore
 
 log = logging.getLogger("trigate")
@@ -103,6 +104,14 @@ def add_issuers(app: App, issuers: "IssuerDirectory") -> None:
     """Follow the keys of ``issuers`` as long as ``app`` serves."""
     app.start_soon(issuers.run)
     app.after_serving.append(issuers.aclose)
+
+
+def keep_people_tables(app: App, own_keys: "OwnKeys") -> None:
+    """Store the people seen, and delete expired rows of people, as long as ``app`` serves."""
+    from gateway.people.keeping import finish_people, keep_people
+
+    app.start_soon(partial(keep_people, own_keys.store, own_keys.seen))
+    app.after_serving.insert(0, partial(finish_people, own_keys.seen))  # before the store is closed
 
 
 async def _close(service: Service) -> None:

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from gateway.followed_keys import FollowedKeys
     from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
+    from gateway.people.own_keys import OwnKeys
+    from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
     from gateway.shared.tables import SharedTables
@@ -80,7 +82,7 @@ def open_service(
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
     steps = _load_steps(config)
     issuers = _open_issuers(config)
-    people = _open_people(config, issuers, stored_keys)
+    people, people_store = _open_people(config, issuers, stored_keys), open_people_store(config)
     config = attrs.evolve(config, people=people)
     if store is not None:
         store.limit_owners(storage_limits(config))
@@ -149,9 +151,10 @@ def open_service(
         contents=contents,
         finished=finished,
         steps=steps,
-        people_store=open_people_store(config),
+        people_store=people_store,
         issuers=issuers,
         people=people,
+        own_keys=_open_own_keys(people, people_store),
         stored_keys=stored_keys,
     )
 
@@ -191,6 +194,17 @@ def _open_people(
 
     directory = PeopleDirectory() if before is None else before.directory
     return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.other_rows)
+
+
+def _open_own_keys(people: "PeopleGate | None", store: "PeopleStore | None") -> "OwnKeys | None":
+    """Return the own keys of ``people``, whom ``store`` notes when they are seen; ``None`` without one of both."""
+    if people is None or store is None:
+        return None
+    from gateway.people.own_keys import OwnKeys
+    from gateway.people.seen import SeenPeople
+
+    seen = people.directory.seen = people.directory.seen or SeenPeople(store)
+    return OwnKeys(store, people.rules, seen)
 
 
 def _credentials_of(
@@ -379,10 +393,11 @@ def next_service(config: Config, service: Service) -> Service:
     service.recorder.hide(secrets_in(config))
     credentials = _credentials_of(config, service.credentials, service.secrets)
     service.provider_lists.follow(config, credentials)
+    people_store = service.people_store or open_people_store(config)
     return attrs.evolve(
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        credentials=credentials, people_store=service.people_store or open_people_store(config),
+        credentials=credentials, people_store=people_store, own_keys=_open_own_keys(service.people, people_store),
         live_view=open_live_view(
             service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
         ),

@@ -25,7 +25,7 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
-from gateway.lifespan import add_issuers, create_people_tables
+from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
 from gateway.open_service import next_service, service_of_clients
 from gateway.shared.memory import anonymous_file
 
@@ -84,6 +84,8 @@ class ReloadableApp:
             add_issuers(self._first, service.issuers)
         if self._service.people_store is None and service.people_store is not None:
             create_people_tables(self._first, service.people_store)
+        if self._service.own_keys is None and service.own_keys is not None:
+            keep_people_tables(self._first, service.own_keys)
         self._service.replaced.set()
         self._config, self._service = config, service
         return found

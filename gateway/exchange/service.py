@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.followed_keys import FollowedKeys
     from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
+    from gateway.people.own_keys import OwnKeys
     from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
@@ -140,6 +141,7 @@ class Service:
     issuers: "IssuerDirectory | None" = None
     people_store: "PeopleStore | None" = None
     people: "PeopleGate | None" = None
+    own_keys: "OwnKeys | None" = None
     secrets: "SecretKeeper | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(

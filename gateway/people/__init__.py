@@ -20,5 +20,6 @@
 - ``followed.py``: blocks, ended sessions, raises and own keys in memory, followed in the database
 - ``session_tokens.py``: the tokens of sessions; ``seals.py`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions.py``: opens, refreshes and ends sessions; ``confirming.py`` asks their issuers whether people still have
-  access; ``own_keys.py`` makes the keys of people, ``seen.py`` stores the people that the gateway has seen
+  access; ``own_keys.py`` makes the keys of people, ``seen.py`` and ``keeping.py`` store the people that the gateway has
+  seen
 """

@@ -4,7 +4,7 @@ People are not in the file, so a table makes a person's value from the client of
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import attrs
@@ -12,6 +12,9 @@ import attrs
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule
 from gateway.people.values import Credential, Person
+
+if TYPE_CHECKING:
+    from gateway.people.seen import SeenPeople
 
 V = TypeVar("V")
 
@@ -67,6 +70,8 @@ class PeopleDirectory:
     The people seen longest ago are dropped first. A request holds its person, which is then found in any case."""
 
     def __init__(self, most: int = MOST_KNOWN) -> None:
+        self.seen: SeenPeople | None = None
+        """Stores the people that were seen; ``None`` without a store."""
         self._most = most
         self._known: dict[str, KnownPerson] = {}  # the last was seen last
         self._held: WeakValueDictionary[str, KnownPerson] = WeakValueDictionary()

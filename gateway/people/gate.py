@@ -171,7 +171,9 @@ class PeopleGate:
         sender = self._recall(digest)
         if sender is not None and sender.source is found:
             return sender
-        return self._remember(digest, found.issuer, found.claims, found.until, "own key", found.name, found)
+        sender = self._remember(digest, found.issuer, found.claims, found.until, "own key", found.name, found)
+        _check_same_person(sender, found.person)
+        return sender
 
     def _judge_session(self, token: str, sessions: SessionTokens) -> Sender:
         digest, now = digest_of(token), self._now()
@@ -179,6 +181,7 @@ class PeopleGate:
         if sender is None or now >= sender.expiry:
             found = sessions.read(token, now)
             sender = self._remember(digest, found.issuer, found.claims, found.expiry, "session", found.session)
+            _check_same_person(sender, found.person)
         rights = self._rights()
         if rights is not None and sender.credential_id is not None and rights.is_ended(sender.credential_id):
             raise KeyRefused(_SESSION_ENDED, "session_ended", sender.known.name, headers=_HEADERS)
@@ -209,6 +212,8 @@ class PeopleGate:
         source: object = None,
     ) -> Sender:
         known = self.directory.note(*self.rules.admit(issuer, claims))
+        if self.directory.seen is not None:
+            self.directory.seen.note(known.person, self.rules.needed_claims(issuer, claims))
         sender = self._known[digest] = Sender(known, expiry, credential, credential_id, source)
         if len(self._known) > MOST_REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -264,6 +269,13 @@ def _session_tokens(config: Config) -> SessionTokens | None:
     if config.public_url is None or not config.signing_key:
         return None
     return SessionTokens(config.signing_key, config.public_url)
+
+
+def _check_same_person(sender: Sender, name: str) -> None:
+    """Raise ``KeyRefused`` if the claims of a session or key mean another person than ``name``, because the file takes
+    the name from another claim by now."""
+    if sender.known.name != name:
+        raise KeyRefused(_SESSION_ENDED, "session_ended", headers=_HEADERS)
 
 
 def _stranger_of(issuer: TrustedIssuer) -> ClientKey:

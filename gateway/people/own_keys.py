@@ -45,9 +45,9 @@ class OwnKeys:
     def __init__(
         self, store: PeopleStore, rules: RuleBook, seen: SeenPeople, now: Callable[[], float] = time.time
     ) -> None:
-        self._store = store
+        self.store = store
         self._rules = rules
-        self._seen = seen
+        self.seen = seen
         self._now = now
 
     async def put(
@@ -62,8 +62,8 @@ class OwnKeys:
 
         An existing key gets the new end, and keeps its secret. ``check`` and ``audit`` are those of ``PeopleStore``.
         Raises ``OwnKeyRefused``, and ``Changed`` if another process changed the key at the same time."""
-        await self._seen.flush()  # a person without a session may not be stored yet
-        seen, now = await self._store.person(person), self._now()
+        await self.seen.flush()  # a person without a session may not be stored yet
+        seen, now = await self.store.person(person), self._now()
         if seen is None:
             raise OwnKeyRefused("the gateway does not know this person: sign in again")
         try:
@@ -72,7 +72,7 @@ class OwnKeys:
             raise OwnKeyRefused(error.info.message) from None
         if rule.own_keys is None:
             raise OwnKeyRefused("your rule permits no keys of your own: its `own_keys` is not set")
-        there = next((one for one in await self._store.own_keys(person) if one.name == name), None)
+        there = next((one for one in await self.store.own_keys(person) if one.name == name), None)
         if there is not None and there.until <= now:
             there = None
         secret = new_key() if there is None else None
@@ -84,7 +84,7 @@ class OwnKeys:
                 raise Changed
             check(present)
 
-        if not await self._store.put_own_key(seen, key, rule.own_keys.most, now, audit, check_present):
+        if not await self.store.put_own_key(seen, key, rule.own_keys.most, now, audit, check_present):
             raise OwnKeyRefused(f"you have {rule.own_keys.most} keys, the maximum: delete one first")
         return PutKey(key, secret)
 

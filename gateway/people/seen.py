@@ -1,20 +1,13 @@
 """People that a process has seen, stored in batches, so that lists and reports have those who use issuers' tokens."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import trio
-
 from gateway.people.records import SeenPerson, readable_text
 from gateway.people.store import PeopleStore
 from gateway.people.values import Person
-from gateway.stores.store import Unavailable
 
-log = logging.getLogger("trigate.people")
-
-FLUSH_SECONDS: Final = 15.0
 AGAIN_SECONDS: Final = 6 * 3600.0
 """Seconds after which an unchanged person is stored again."""
 _MOST_PENDING: Final = 10_000
@@ -53,12 +46,3 @@ class SeenPeople:
                 self._stored[name] = seen.seen, seen.claims
             while len(self._stored) > _MOST_KNOWN:
                 del self._stored[next(iter(self._stored))]
-
-    async def run(self) -> None:
-        """Store the people that were noted, every few seconds, until cancelled."""
-        while True:
-            await trio.sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except Unavailable as error:
-                log.warning("the people seen last could not be stored: %s", error)
