@@ -16,7 +16,7 @@ import pytest
 from gateway.people.signing_keys import VerificationKey
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
-from tests.support.harness import Gateway, config, eventually, free_port, running
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, running
 from tests.support.metrics_page import numbers
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 from tests.support.people import PeopleSetup, bearer, body_of, issuer, people_gateway
@@ -85,6 +85,30 @@ def test_each_signature_is_checked_once(setup: PeopleSetup, monkeypatch: pytest.
 
 
 # Kinds of issuers
+
+
+def test_a_token_that_expires_during_a_response_does_not_cut_it(monkeypatch: pytest.MonkeyPatch):
+    with open_provider() as identity, people_gateway([issuer(identity, clock_skew="0s")]) as setup:
+        real, arrived, answers = setup.upstream.take, threading.Event(), threading.Event()
+
+        def answer_later(seen: Any) -> Any:
+            arrived.set()
+            assert answers.wait(30)
+            return real(seen)
+
+        monkeypatch.setattr(type(setup.upstream), "take", lambda upstream, seen: answer_later(seen))
+        end = int(time.time()) + 2
+        token = identity.token(sub="00u1", groups=["ml"], exp=end)
+        replies: list[Reply] = []
+        request = threading.Thread(target=lambda: replies.append(setup.ask("messages", token, stream=True)))
+        request.start()
+        assert arrived.wait(10)
+        eventually(lambda: time.time() > end, what="the end of the token")
+        assert setup.ask("chat", token).status == 401
+        answers.set()
+        request.join()
+        assert replies[0].status == 200
+        assert b"message_stop" in replies[0].body
 
 
 @pytest.fixture(scope="module")

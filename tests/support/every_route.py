@@ -124,7 +124,7 @@ class ServedRoute:
         path = self.path.replace("{model}", self.row.model).replace("{rest}", "v1/files")
         for name in ("{id}", "{id2}", "<id>", "<item_id>"):
             path = path.replace(name, "file-1")
-        return path
+        return path.replace("<int:number>", "1")
 
 
 def settings(url: str, port: int = 0) -> dict[str, Any]:

@@ -205,8 +205,9 @@ async def test_a_flood_from_one_address_leaves_queries_to_others(provider: OidcP
         await trio.sleep(0.1)
         assert provider.count(PATH) == 4
         nursery.start_soon(partial(judge.check, address="192.0.2.2"))
-        while provider.count(PATH) < 5:  # noqa: ASYNC110  # the provider's thread counts
-            await trio.sleep(0.01)
+        with trio.fail_after(10):
+            while provider.count(PATH) < 5:  # noqa: ASYNC110  # the provider's thread counts
+                await trio.sleep(0.01)
         assert provider.last(PATH).form["token"] == TOKEN
         nursery.cancel_scope.cancel()
         held.set()

@@ -1,0 +1,116 @@
+"""Every route accepts the tokens of people, also those that need a query at their issuer, and rejects all others."""
+
+import http.client
+import itertools
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from tests.support.every_route import ServedRoute, ordinary_request, served_routes, settings
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, Gateway, Wire
+from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, OidcProvider, open_provider
+from tests.support.people import issuer
+from tests.support.set_answer import set_answer_provider
+from tests.support.websocket_client import handshake
+
+OPEN = ("alive", "ready", "root")
+"""Routes that need no key."""
+OPERATORS = ("metrics",)
+"""Routes that need an operator's key, or a client that may use every model."""
+
+ROUTES = served_routes()
+_numbers = itertools.count()
+
+
+@attrs.frozen
+class PeopleRoutes:
+    gateway: Gateway
+    identity: OidcProvider
+
+    def new_token(self, **changed: object) -> str:
+        """Return an opaque token that no request had before."""
+        token = f"opaque-{next(_numbers)}-0123456789"
+        self.identity.active[token] = {"active": True, "aud": "trigate", "sub": "00u1", **changed}
+        return token
+
+    def send(self, route: ServedRoute, token: str, address: str = "127.0.0.1") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.gateway.port, timeout=PATIENCE, source_address=(address, 0)
+        )
+        try:
+            body = ordinary_request(route)
+            headers = {**body.headers, "authorization": f"Bearer {token}"}
+            connection.request(route.method, route.url, body.data, headers)
+            response = connection.getresponse()
+            endless = response.headers["content-type"] == "text/event-stream; charset=utf-8" and not body.data
+            return response.status, b"" if endless else response.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def people_routes() -> Iterator[PeopleRoutes]:
+    with open_provider() as identity, set_answer_provider() as url:
+        endpoint = {"url": f"{identity.issuer}/introspect", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        admit = [{"when": {"sub": "00u1"}}]
+        found = {**settings(url), "issuers": [issuer(identity, admit=admit, introspection=endpoint)]}
+        with gateway_thread(found) as gateway:
+            yield PeopleRoutes(gateway, identity)
+
+
+def name_of(route: ServedRoute) -> str:
+    return f"{route.method} {route.path}"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_a_route_waits_for_the_judgement_of_a_token(people_routes: PeopleRoutes, route: ServedRoute):
+    token = people_routes.new_token()
+    status, body = people_routes.send(route, token)
+    assert status not in (401, 500, 503), body
+    assert token.encode() not in body
+    if route.row_key in OPERATORS:
+        assert status == 403
+    else:
+        assert status != 403 or any(word in body for word in (b"foreign_ids", b"passthrough", b"realtime")), body
+
+
+@pytest.mark.parametrize("route", [one for one in ROUTES if one.row_key not in OPEN], ids=name_of)
+def test_a_route_rejects_what_is_no_persons_token(people_routes: PeopleRoutes, route: ServedRoute):
+    address = f"127.8.{next(_numbers) % 250}.1"
+    expected = {
+        people_routes.identity.token(exp=1000): 401,
+        people_routes.identity.token(aud="other"): 401,
+        "invented-0123456789": 401,
+        people_routes.new_token(sub="00u2"): 401 if route.row_key == "ui" else 403,  # browsers ask for another one
+    }
+    assert {token: people_routes.send(route, token, address)[0] for token in expected} == expected
+
+
+HANDSHAKES = {
+    "responses": ("/v1/responses", {"authorization": "Bearer TOKEN"}),
+    "realtime": ("/v1/realtime?model=on-openai", {"authorization": "Bearer TOKEN"}),
+    "realtime in a browser": (
+        "/v1/realtime?model=on-openai",
+        {"sec-websocket-protocol": "realtime, openai-insecure-api-key.TOKEN"},
+    ),
+    "live": (
+        "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=TOKEN",
+        {},
+    ),
+}
+"""Paths and headers of websocket handshakes."""
+
+
+@pytest.mark.parametrize("kind", HANDSHAKES)
+def test_a_websocket_waits_for_the_judgement_of_a_token(people_routes: PeopleRoutes, kind: str):
+    statuses = []
+    for token in (people_routes.new_token(), "invented-0123456789", people_routes.identity.token(exp=1000)):
+        path, headers = HANDSHAKES[kind]
+        with Wire.connect(people_routes.gateway.port) as wire:
+            sent = {name: value.replace("TOKEN", token) for name, value in headers.items()}
+            wire.send(handshake(path.replace("TOKEN", token), sent))
+            statuses.append(int(wire.read_until(b"\r\n").split()[1]))
+    assert statuses[0] not in (401, 403, 500, 503)
+    assert statuses[1:] == [401, 401]
