@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -92,7 +93,7 @@ def _compare(
     files: Sequence[Path], config: Config, month: tuple[date, date] | None, tolerance: Tolerance, now: datetime
 ) -> InvoiceComparison:
     since, until = month or _days_of(files)
-    own = trio.run(_read_ledger, config, since, until)
+    own = trio.run(_read_ledger, config, since, until, _lists_requests(files))
     found = ReadFiles()
     invoice = Invoice(own, since, until)
     for line in read_files(files, found):
@@ -116,10 +117,20 @@ def _days_of(files: Sequence[Path]) -> tuple[date, date]:
     return first, last + timedelta(days=1)
 
 
-async def _read_ledger(config: Config, since: date, until: date) -> OwnSide:
+def _lists_requests(files: Sequence[Path]) -> bool:
+    """Return whether a file lists single requests with their ids. Raises ``UnreadableInvoice``."""
+    for path in files:
+        with closing(read_files([path], ReadFiles())) as lines:
+            first = next(lines, None)
+        if first is not None and first.request_id is not None:
+            return True
+    return False
+
+
+async def _read_ledger(config: Config, since: date, until: date, single: bool) -> OwnSide:
     table = open_ledger(config)
     try:
         kept_from = datetime.now(UTC) - retention(config)
-        return await read_own_side(table, since, until, config.entries, kept_from)
+        return await read_own_side(table, since, until, config.entries, kept_from, single=single)
     finally:
         await table.aclose()

@@ -3,6 +3,7 @@
 If the invoice states its tokens, the difference has a part by quantity, at our prices, and a part by price."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
@@ -69,16 +70,18 @@ def _days_of(cell: Cell) -> frozenset[date]:
     return cell.own_days if cell.key.day is None else frozenset((cell.key.day,))
 
 
-def explain(cells: Sequence[Cell], own: OwnSide, now: datetime) -> list[Explained]:
-    """Return the causes of all differences."""
-    found = [_explain_cell(cell, own, now) for cell in cells]
+def explain(
+    cells: Sequence[Cell], own: OwnSide, now: datetime, billed_ids: AbstractSet[str] = frozenset()
+) -> list[Explained]:
+    """Return the causes of all differences. ``billed_ids`` are the ids of all requests in the invoice."""
+    found = [_explain_cell(cell, own, now, billed_ids) for cell in cells]
     _pair_days(found)
     for one in found:
         one.close(own)
     return found
 
 
-def _explain_cell(cell: Cell, own: OwnSide, now: datetime) -> Explained:
+def _explain_cell(cell: Cell, own: OwnSide, now: datetime, billed_ids: AbstractSet[str]) -> Explained:
     found, rest = Explained(cell), cell.difference
     if _is_late(cell, now):
         found.add("late", rest)
@@ -89,7 +92,9 @@ def _explain_cell(cell: Cell, own: OwnSide, now: datetime) -> Explained:
         return found
     if rest < 0 and cell.own.doubled:
         rest = _take(found, "doubled", rest, -min(cell.own.doubled, -rest))
-    if cell.has_tokens:
+    if billed_ids and own.requests and cell.has_ids:
+        _explain_requests(found, rest, own, billed_ids)
+    elif cell.has_tokens:
         _explain_tokens(found, rest, own)
     else:
         _explain_dollars(found, rest)
@@ -112,6 +117,30 @@ def _take(found: Explained, cause: Cause, rest: Decimal, usd: Decimal) -> Decima
 def _within(usd: Decimal, most: Decimal) -> Decimal:
     """Return ``usd``, but at most ``most`` in either direction."""
     return max(-most, min(most, usd))
+
+
+def _explain_requests(found: Explained, rest: Decimal, own: OwnSide, billed_ids: AbstractSet[str]) -> None:
+    """Explain a difference request by request, by the provider's ids."""
+    cell = found.cell
+    for id, (usd, rounding) in cell.billed.ids.items():
+        mine = own.requests.get(id)
+        if mine is None:
+            found.open += usd
+            rest -= usd
+            continue
+        if id not in cell.own_requests:
+            cause: Cause = "edge_of_day" if mine.place[1] != cell.key.day else "unknown"
+            rest = _take(found, cause, rest, mine.usd)
+        if mine.is_unpriced or mine.is_estimated:
+            cause = "unpriced" if mine.is_unpriced else "estimated"
+        else:
+            cause = "rounding" if abs(usd - mine.usd) <= rounding + NANO else "price"
+        rest = _take(found, cause, rest, usd - mine.usd)
+    for id, mine in cell.own_requests.items():
+        if id not in cell.billed.ids:
+            cause = "edge_of_day" if id in billed_ids else "estimated" if mine.is_estimated else "unknown"
+            rest = _take(found, cause, rest, -mine.usd)
+    found.add("unknown", rest)
 
 
 def _explain_dollars(found: Explained, rest: Decimal) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from gateway.invoices.ledger_side import OwnSide, OwnUsage
+from gateway.invoices.ledger_side import MOST_REQUESTS, OwnRequest, OwnSide, OwnUsage
 from gateway.invoices.line import ZERO, InvoiceLine, Tokens
 from gateway.invoices.model_names import find_model, fold_model
 
@@ -28,11 +28,15 @@ class CellKey:
     account: str | None
 
 
+_FLAGS: Final = ("has_bare_usd", "has_joint_lines", "has_lines_without_id")
+
+
 @attrs.define(eq=False, repr=False)
 class Billed:
     """The invoice's side of a cell. ``tier_usd`` and ``tier_tokens`` are of service tiers other than the standard one.
 
-    ``has_bare_usd``: some dollars have no tokens in the same line; ``has_joint_lines``: some have."""
+    ``has_bare_usd``: some dollars have no tokens in the same line; ``has_joint_lines``: some have. ``ids`` has the
+    dollars of single requests, and the largest error of each by rounding."""
 
     usd: Decimal = ZERO
     rounding: Decimal = ZERO
@@ -46,15 +50,19 @@ class Billed:
     splits_cache: bool = True
     has_bare_usd: bool = False
     has_joint_lines: bool = False
+    ids: dict[str, tuple[Decimal, Decimal]] = attrs.field(factory=dict)
+    has_lines_without_id: bool = False
 
-    def add(self, line: InvoiceLine) -> None:
-        """Add the amounts of ``line``."""
+    def add(self, line: InvoiceLine, *, keeps_id: bool) -> None:
+        """Add the amounts of ``line``, and its id if ``keeps_id``."""
         if line.usd is not None:
             self.usd += line.usd
             self.rounding += line.rounding
             self.has_usd = True
             self.has_bare_usd |= bool(line.usd) and line.tokens is None
             self.has_joint_lines |= line.tokens is not None
+            if keeps_id:
+                self._add_id(line)
         if line.tokens is not None:
             self.tokens += line.tokens
             self.has_tokens, self.splits_cache = True, self.splits_cache and line.splits_cache
@@ -65,13 +73,21 @@ class Billed:
             self.tier_usd += line.usd or ZERO
             self.tier_tokens += ZERO if line.tokens is None else line.tokens.prompt + line.tokens.output
 
+    def _add_id(self, line: InvoiceLine) -> None:
+        if line.request_id is None:
+            self.has_lines_without_id = True
+            return
+        usd, rounding = self.ids.get(line.request_id, (ZERO, ZERO))
+        self.ids[line.request_id] = usd + (line.usd or ZERO), rounding + line.rounding
+
     def merge(self, other: "Billed") -> None:
         """Add the amounts of ``other``."""
         for name in ("usd", "rounding", "tokens", "requests", "tier_usd", "tier_tokens"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("has_usd", "has_tokens", "has_requests", "has_bare_usd", "has_joint_lines"):
+        for name in ("has_usd", "has_tokens", "has_requests", *_FLAGS):
             setattr(self, name, getattr(self, name) or getattr(other, name))
         self.splits_cache = self.splits_cache and other.splits_cache
+        self.ids |= other.ids
 
 
 @attrs.define(eq=False, repr=False)
@@ -100,11 +116,17 @@ class Cell:
     billed: Billed
     own: OwnUsage = attrs.field(factory=OwnUsage)
     own_days: frozenset[date] = frozenset()
+    own_requests: dict[str, OwnRequest] = attrs.field(factory=dict)
 
     @property
     def difference(self) -> Decimal:
         """The dollars of the invoice less ours."""
         return self.billed.usd - self.own.usd
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether the invoice lists single requests with their ids in this cell, or none of ours."""
+        return not self.billed.has_lines_without_id and self.key.day is not None
 
     @property
     def has_tokens(self) -> bool:
@@ -117,7 +139,8 @@ class Cell:
 class Invoice:
     """The lines of an invoice, added up by ``add``. ``credits`` and ``fees`` are by family, day and name.
 
-    ``outside`` has the number and the dollars of lines outside of the period."""
+    ``outside`` has the number and the dollars of lines outside of the period. ``billed_ids`` are the ids of all
+    requests; ``has_too_many_ids`` if they are more than ``MOST_REQUESTS``, which are compared by sums."""
 
     own: OwnSide
     since: date
@@ -129,10 +152,13 @@ class Invoice:
     fees: dict[tuple[str, date | None, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
     outside: tuple[int, Decimal] = (0, ZERO)
     names: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    billed_ids: set[str] = attrs.field(factory=set)
+    has_too_many_ids: bool = False
     _found: dict[tuple[str, str], str] = attrs.field(factory=dict)
 
     def add(self, line: InvoiceLine) -> None:
         """Add ``line`` to its cell."""
+        self._note_id(line.request_id)
         if not self.since <= (line.day or line.since) < self.until:
             self.outside = self.outside[0] + 1, self.outside[1] + (line.usd or ZERO)
             return
@@ -145,11 +171,19 @@ class Invoice:
             return
         family, model = self._place_of(line)
         key = CellKey(family, line.day, model, self._account_of(line, family))
-        self.cells[key].add(line)
+        self.cells[key].add(line, keeps_id=bool(self.own.requests) and not self.has_too_many_ids)
         grain = (self.usd_grains if line.usd is not None else self.token_grains)[family]
         grain.has_day &= line.day is not None
         grain.has_model &= model is not None
         grain.has_account |= bool(line.accounts)
+
+    def _note_id(self, id: str | None) -> None:
+        if id is None or not self.own.requests or self.has_too_many_ids:
+            return
+        self.billed_ids.add(id)
+        if len(self.billed_ids) > MOST_REQUESTS:
+            self.billed_ids.clear()
+            self.has_too_many_ids = True
 
     def _place_of(self, line: InvoiceLine) -> tuple[str, str | None]:
         """Return the family and the folded model of a line."""
@@ -222,6 +256,10 @@ def compare_cells(invoice: Invoice, notes: list[str]) -> list[Cell]:
                 cell = cells.setdefault(folded := grain.fold(CellKey(*place)), Cell(folded, Billed()))
                 cell.own += own
                 cell.own_days |= {place[1]}
+        for id, request in invoice.own.requests.items():
+            if request.place[0] == family and invoice.since <= request.place[1] < invoice.until:
+                folded = grain.fold(CellKey(*request.place))
+                cells.setdefault(folded, Cell(folded, Billed())).own_requests[id] = request
         found += cells.values()
     return found
 

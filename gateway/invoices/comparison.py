@@ -10,6 +10,7 @@ import attrs
 
 from gateway.invoices.causes import Cause, Explained, explain
 from gateway.invoices.cells import Cell, Invoice, compare_cells, other_families
+from gateway.invoices.ledger_side import MOST_REQUESTS
 from gateway.invoices.line import ZERO
 
 CENT: Final = Decimal("0.01")
@@ -97,7 +98,7 @@ def compare(
     """Compare ``invoice`` with our usage."""
     found = list(notes)
     cells = compare_cells(invoice, found)
-    explained = explain(cells, invoice.own, now)
+    explained = explain(cells, invoice.own, now, invoice.billed_ids)
     fees = _share_fees(invoice, explained)
     groups: dict[tuple[str, str | None, str | None], list[Explained]] = defaultdict(list)
     for one in explained:
@@ -108,6 +109,8 @@ def compare(
         rows.append(_charge_row(family, name, usd, "credit", tolerance))
     rows = [row for row in rows if row.billed or row.own]
     rows.sort(key=lambda row: (-abs(row.difference), row.family, row.model or "", row.account or ""))
+    if invoice.has_too_many_ids:
+        found.append(f"more than {MOST_REQUESTS:,} single requests: they are compared by day and model")
     found += _other_notes(invoice, cells)
     return InvoiceComparison(invoice.since, invoice.until, tuple(rows), tuple(found), is_complete)
 

@@ -54,16 +54,34 @@ class OwnUsage:
         )
 
 
+MOST_REQUESTS: Final = 500_000
+"""The most single requests to match with those of an invoice; about 200 MB."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class OwnRequest:
+    """A request of ours that a provider bills: its place and its cost."""
+
+    place: Place
+    usd: Decimal
+    is_estimated: bool
+    is_unpriced: bool
+
+
 @attrs.frozen(eq=False, repr=False, slots=False)  # for its cached property
 class OwnSide:
     """Our usage by place. ``names`` has the model names in the ledger by family and folded name, ``prices`` the dollars
-    for a token of each kind, ``gap_days`` the days with lines that are known to be missing."""
+    for a token of each kind, ``gap_days`` the days with lines that are known to be missing.
+
+    ``requests`` are single requests by the provider's id, if the invoice lists them, with those of the day before and
+    after the period."""
 
     usage: Mapping[Place, OwnUsage]
     names: Mapping[tuple[str, str], str]
     prices: Mapping[tuple[str, str], Mapping[TokenKind, Decimal]]
     gap_days: frozenset[date]
     accounts: Mapping[str, frozenset[str]]
+    requests: Mapping[str, OwnRequest] = attrs.field(factory=dict)
 
     @cached_property
     def families(self) -> frozenset[str]:
@@ -76,9 +94,16 @@ class OwnSide:
 
 
 async def read_own_side(
-    table: LedgerTable, since: date, until: date, entries: Sequence[ModelEntry], kept_from: datetime
+    table: LedgerTable,
+    since: date,
+    until: date,
+    entries: Sequence[ModelEntry],
+    kept_from: datetime,
+    *,
+    single: bool = False,
 ) -> OwnSide:
-    """Read our usage from day ``since`` to before ``until``. Raises ``Unavailable``."""
+    """Read our usage from day ``since`` to before ``until``; if ``single``, also its requests. Raises
+    ``Unavailable``."""
     begin, end = (datetime(one.year, one.month, one.day, tzinfo=UTC) for one in (since, until))
     days = list(days_between(begin, end, UTC))
     found = await table.sums(("model", "target", "grade"), [period for _, period in days])
@@ -106,7 +131,24 @@ async def read_own_side(
             place = family_of(provider), date.fromisoformat(day), fold_model(name), account
             usage[place] += OwnUsage(doubled=repeated.usd, doubled_tokens=repeated.tokens)
     gaps = await _gap_days(table, (microseconds(begin), microseconds(end)), since, kept_from)
-    return OwnSide(dict(usage), names, prices, gaps, billed_as.accounts)
+    requests = await _read_requests(table, (begin, end), billed_as) if single else {}
+    return OwnSide(dict(usage), names, prices, gaps, billed_as.accounts, requests)
+
+
+async def _read_requests(
+    table: LedgerTable, period: tuple[datetime, datetime], billed_as: "BilledAs"
+) -> dict[str, OwnRequest]:
+    """Return our requests by the provider's id, with those of a day before and after, ``{}`` for too many."""
+    since, until = microseconds(period[0] - timedelta(days=1)), microseconds(period[1] + timedelta(days=1))
+    rows = await table.billed_requests((since, until), MOST_REQUESTS + 1)
+    if len(rows) > MOST_REQUESTS:
+        return {}
+    found: dict[str, OwnRequest] = {}
+    for id, began, model, target, nanos, grade in rows:
+        provider, _, name = model.partition("/")
+        place = family_of(provider), _day(began), fold_model(name), billed_as.account_of(target, provider)
+        found.setdefault(id, OwnRequest(place, _dollars(nanos), grade == _ESTIMATED, grade == UNPRICED))
+    return found
 
 
 def _own_usage(found: LedgerSum, grade: int) -> OwnUsage:

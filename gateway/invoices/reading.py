@@ -4,7 +4,7 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -29,6 +29,7 @@ _OTHERS: Final[Sequence[tuple[bytes, str]]] = (
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
     (b"%PDF", "a PDF; download the data as CSV or JSON"),
 )
+_SAME_DOLLARS: Final = ("openrouter activity", "openrouter requests")
 Row: TypeAlias = Mapping[str, str]
 RowReader: TypeAlias = Callable[[Row, str], InvoiceLine | None]
 
@@ -45,7 +46,7 @@ class ReadFiles:
     other_rows: int = 0
 
 
-def read_files(paths: Sequence[Path], found: ReadFiles) -> Iterator[InvoiceLine]:
+def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine, None, None]:
     """Yield the charges in the files. Raises ``UnreadableInvoice``.
 
     A repeated file is read once. A page whose next page is missing makes the invoice incomplete."""
@@ -63,10 +64,18 @@ def read_files(paths: Sequence[Path], found: ReadFiles) -> Iterator[InvoiceLine]
                 yield from _read_file(_unpack(file, path, stack), path, pages, found)
         except (OSError, EOFError, gzip.BadGzipFile) as error:
             raise UnreadableInvoice(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    _check_overlap(found)
     for path, page in pages:
         if page.has_more and not _has_next(page, [one for _, one in pages]):
             found.is_complete = False
             found.notes.append(f"{path}: has_more is true, and the next page is not among the files")
+
+
+def _check_overlap(found: ReadFiles) -> None:
+    """Raise ``UnreadableInvoice`` for two reports of the same dollars."""
+    paths = {report: path for path, report in found.formats.items()}
+    if len(both := [paths[report] for report in _SAME_DOLLARS if report in paths]) > 1:
+        raise UnreadableInvoice(f"{both[0]} and {both[1]} list the same dollars; give only one of them")
 
 
 def _unpack(file: BinaryIO, path: Path, stack: ExitStack) -> BinaryIO:

@@ -269,6 +269,20 @@ class LedgerTable:
 
         return await self._database.read(work, limited=False)
 
+    async def billed_requests(self, period: tuple[int, int], most: int) -> list[tuple[Any, ...]]:
+        """Return at most ``most`` billed attempts with the provider's request id in ``period``.
+
+        Each has this id, its time, model, target, nano-dollars and grade."""
+        statement = self._sql.render(_BILLED_REQUESTS)
+        since, until = period
+
+        def work(session: Session) -> list[tuple[Any, ...]]:
+            if not self._sql.has_table(session, IDS_TABLE):
+                return []
+            return session.rows(statement, since=since, until=until, most=most)
+
+        return await self._database.read(work, limited=False)
+
     async def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return the labels of the people among the clients ``names``, from their table in the same database."""
         people = self._sql.json_rows({"name": "text"})
@@ -402,6 +416,11 @@ def _run_sums_statement(by: Dimension, delivered_only: bool) -> str:
 
 
 _SAME: Final = "upstream_request_id, model, target, input, cache_read, cache_write, output, nanos"
+_BILLED_REQUESTS: Final = """
+    SELECT upstream_request_id, began, model, target, nanos, grade FROM {ledger}
+    JOIN {ledger_ids} USING (began, line, attempt)
+    WHERE began >= :since AND began < :until AND grade IS NOT NULL AND model IS NOT NULL ORDER BY began LIMIT :most
+"""
 _REPEATED: Final = ", ".join(
     f"CAST(SUM({name} * (copies - 1)) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
 )

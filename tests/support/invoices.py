@@ -225,6 +225,16 @@ def focus_files(calls: list[Call]) -> dict[str, bytes]:
     return {"cur.csv": csv_bytes([*rows, *([other] if other else [])])}
 
 
+def request_files(calls: list[Call]) -> dict[str, bytes]:
+    """Return OpenRouter's export of single requests."""
+    rows = [
+        {"generation_id": one.id, "created_at": f"{_day(one.billed_day)} 23:59:59.713", "cost_total": f"{one.usd:f}",
+         "tokens_prompt": "1", "tokens_completion": "1", "model_permaslug": f"maker/{one.model}-20260131"}
+        for one in calls if one.in_invoice
+    ]  # fmt: skip
+    return {"requests.csv": csv_bytes(rows)}
+
+
 def plain_files(calls: list[Call], *, tokens: bool = True) -> dict[str, bytes]:
     """Return plain CSV, with or without tokens."""
     rows = []
@@ -251,6 +261,7 @@ FORMATS: Final[Mapping[str, tuple[str, Callable[[list[Call]], dict[str, bytes]]]
     "openai": ("openai", openai_files),
     "anthropic": ("anthropic", anthropic_files),
     "openrouter": ("openrouter", openrouter_files),
+    "requests": ("openrouter", request_files),
     "focus": ("amazon_bedrock", focus_files),
     "plain": ("mistral", plain_files),
 }

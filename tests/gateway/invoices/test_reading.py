@@ -40,14 +40,8 @@ def test_each_format_is_recognized_by_its_content(tmp_path, form):
     _, write = FORMATS[form]
     lines, found = read(tmp_path, *write(traffic()).values())
     assert dollars(lines) == sum(one.usd for one in traffic())
-    reports = {
-        "openai": "openai",
-        "anthropic": "anthropic",
-        "openrouter": "openrouter",
-        "focus": "FOCUS",
-        "plain": "CSV",
-    }
-    assert all(report.startswith(reports[form]) for report in found.formats.values())
+    report = {"focus": "FOCUS", "plain": "CSV", "requests": "openrouter requests"}.get(form, form)
+    assert all(one.startswith(report) for one in found.formats.values())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -304,3 +298,9 @@ def test_models_are_found_in_descriptions_of_clouds(text, model):
         "claude-sonnet-4",
     ]
     assert find_model(text, known) == model
+
+
+def test_two_reports_of_the_same_dollars_are_refused(tmp_path):
+    files = [FORMATS[form][1](traffic(1)) for form in ("openrouter", "requests")]
+    with pytest.raises(UnreadableInvoice, match="list the same dollars"):
+        read(tmp_path, *(content for one in files for content in one.values()))
