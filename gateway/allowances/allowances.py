@@ -143,7 +143,8 @@ class Allowances:
 
 
 def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves, raises: "Raises | None") -> tuple[Allowance, ...]:
-    own = allowances_of(Holder("client_keys", key.name), key, zone, batch_reserves, raises, key.raise_to)
+    own_holder = Holder("client_keys", key.name, is_person=key.source == "rule")
+    own = allowances_of(own_holder, key, zone, batch_reserves, raises, key.raise_to)
     if (group := key.group) is None:
         return own
     holder = Holder("client_groups", group.name)

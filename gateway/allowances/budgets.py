@@ -153,7 +153,8 @@ class BudgetAllowance:
         self, period: str, until: float, earlier: tuple[bytes, ...] = (), chosen_by: str | None = None
     ) -> SumCounter:
         key = counter_key(self._name(period))
-        return SumCounter(key, f"{self.holder}.budgets", self.most, until, earlier, chosen_by)
+        name, of_person = f"{self.holder}.budgets", self.holder.is_person
+        return SumCounter(key, name, self.most, until, earlier, chosen_by, of_person)
 
     @property
     def amount(self) -> int:

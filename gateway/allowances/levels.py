@@ -2,7 +2,7 @@
 
 from collections import Counter as Numbers
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -12,6 +12,9 @@ from gateway.counters.counter import Counter, Counters, RateCounter, Shortage, S
 
 Limit: TypeAlias = Measure | Literal["budgets"]
 """What a limit restricts: a measure, or ``budgets`` in any currency."""
+
+_MOST_REFUSALS: Final = 10_000
+"""Holders with refusals. Only without metrics, which read the counts every second, may there be more."""
 
 Refusals: TypeAlias = Numbers[tuple[Holder, Limit]]
 """Counts of refusals by holder and limit."""
@@ -73,4 +76,6 @@ def kind_of_limit(one: Allowance, counter: Counter) -> Limit:
 
 def count_refusal(refusals: Refusals, short: Sequence[tuple[Allowance, Shortage]]) -> None:
     """Count a refused request or attempt, once for each limit that it met."""
+    if len(refusals) >= _MOST_REFUSALS:
+        refusals.clear()
     refusals.update({(one.holder, kind_of_limit(one, found.debit.counter)) for one, found in short})

@@ -43,7 +43,8 @@ def _allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
             yield RateAllowance(holder, measure, rate.text, limits.count_cached, rate_counter(holder, measure, rate))
     if limits.concurrent is not None:
         name = f"{holder}.concurrent"
-        slots = SlotCounter(counter_key(f"{holder.counter_name}.concurrent"), name, limits.concurrent)
+        key = counter_key(f"{holder.counter_name}.concurrent")
+        slots = SlotCounter(key, name, limits.concurrent, holder.is_person)
         yield RateAllowance(holder, "concurrent", str(limits.concurrent), False, slots)
 
 
@@ -52,7 +53,7 @@ def rate_counter(holder: Holder, measure: Measure, rate: Rate) -> RateCounter:
     name = f"{holder}.{measure}"
     burst = rate.amount if rate.seconds <= LONGEST_BURST else int(rate.amount * LONGEST_BURST / rate.seconds)
     key = counter_key(f"{holder.counter_name}.{measure} {rate.text}")
-    return RateCounter(key, name, rate.amount, rate.seconds, max(1, burst))
+    return RateCounter(key, name, rate.amount, rate.seconds, max(1, burst), of_person=holder.is_person)
 
 
 class RootLimits:

@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -22,6 +22,8 @@ from gateway.kept_ledger.table import Dimension, LedgerSum, LedgerTable, total
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.ledger")
+
+T = TypeVar("T")
 
 Period: TypeAlias = tuple[int, int]
 """Start and exclusive end in microseconds since 1970."""
@@ -49,10 +51,10 @@ class SeededPart:
 
 
 def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
-    """Return the budgets among ``allowances`` that are not in ``before``."""
-    known = set() if before is None else {(one.holder, one.text) for one in before.all()}
-    found = (one for one in allowances.all() if isinstance(one, BudgetAllowance))
-    return tuple(one for one in found if (one.holder, one.text) not in known)
+    """Return the budgets among ``allowances`` that are not in ``before``; a rule's represents those of its people."""
+    known = set() if before is None else {(one.holder, one.text) for one in (*before.all(), *before.of_people)}
+    found = (one for one in (*allowances.all(), *allowances.of_people) if isinstance(one, BudgetAllowance))
+    return tuple({(one.holder, one.text): one for one in found if (one.holder, one.text) not in known}.values())
 
 
 async def seed_budgets(
@@ -89,8 +91,25 @@ async def _seed_periods(
     found = await table.sums((dimension,), periods, delivered_only=delivered_only)
     by_period = {period: _by_holder(sums, holder_of) for period, sums in zip(periods, found, strict=True)}
     for part in parts:
-        if sums := by_period[part.period].get(part.budget.holder.name):
-            _raise_counter(allowances, part.budget, part.at, None, total(sums))
+        for budget, sums in _sums_of(part.budget, by_period[part.period]):
+            _raise_counter(allowances, budget, part.at, None, total(sums))
+
+
+def _sums_of(
+    budget: BudgetAllowance, by_holder: Mapping[str | None, list[T]]
+) -> Iterator[tuple[BudgetAllowance, list[T]]]:
+    """Yield ``budget`` with what its holder has in ``by_holder``; for a rule's, the budget of each of its people.
+
+    All people of the issuer get it: a person whom another rule admits has no such budget, and nothing reads it."""
+    holder = budget.holder
+    if not holder.is_person:
+        if sums := by_holder.get(holder.name):
+            yield budget, sums
+        return
+    beginning = holder.name.removesuffix("*")
+    for name, sums in by_holder.items():
+        if name is not None and name.startswith(beginning):
+            yield attrs.evolve(budget, holder=attrs.evolve(holder, name=name)), sums
 
 
 def _by_holder(sums: Sequence[LedgerSum], holder_of: HolderOf) -> Mapping[str | None, list[LedgerSum]]:
@@ -122,9 +141,10 @@ async def _seed_runs(
     by_holder = defaultdict(list)
     for run in await open_runs(table, dimension, allowances.now(), delivered_only):
         by_holder[holder_of(run.holder)].append(run)
-    for budget in own:
-        for run in by_holder[budget.holder.name]:
-            _raise_counter(allowances, budget, run.last / _MICRO, run.name, run.sum)
+    for one in own:
+        for budget, runs in _sums_of(one, by_holder):
+            for run in runs:
+                _raise_counter(allowances, budget, run.last / _MICRO, run.name, run.sum)
 
 
 def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:

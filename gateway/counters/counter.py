@@ -37,7 +37,8 @@ class RateCounter:
 
     A debit larger than ``burst`` passes when the burst is full. ``key`` (16 bytes, a digest of ``name``) is the
     counter's identity; ``name`` is for people and headers, such as ``client_keys.alice.tokens``. ``chosen_by`` is the
-    client that chose the counted value; ``None`` for counters of the configuration."""
+    client that chose the counted value; ``None`` for counters of the configuration. ``of_person`` means that it is one
+    of a rule's counters for each person, who may be many."""
 
     key: bytes
     name: str
@@ -45,6 +46,7 @@ class RateCounter:
     seconds: float
     burst: int
     chosen_by: str | None = None
+    of_person: bool = False
 
 
 @attrs.frozen(repr=False)
@@ -54,6 +56,7 @@ class SlotCounter:
     key: bytes
     name: str
     most: int
+    of_person: bool = False
     chosen_by: ClassVar[None] = None
 
 
@@ -70,6 +73,7 @@ class SumCounter:
     until: float
     earlier: tuple[bytes, ...] = ()
     chosen_by: str | None = None
+    of_person: bool = False
 
 
 Counter: TypeAlias = RateCounter | SlotCounter | SumCounter

@@ -216,8 +216,10 @@ class LocalCounters:
         return not state.held and (state.until < self._now() or (not state.used and state.full <= self._clock()))
 
     def _drop_expired(self) -> None:
-        now = self._now()
+        """Drop the states that have expired, or equal those of new counters: people come and go."""
+        now, moment = self._now(), self._clock()
         for key, state in tuple(self._states.items()):
-            if state.until < now and not state.held and state.chosen_by is None:
+            is_over = state.until < now or (not state.used and state.full <= moment)
+            if is_over and not state.held and state.chosen_by is None:
                 del self._states[key]
         self._chosen.drop_expired()

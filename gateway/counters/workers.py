@@ -209,7 +209,9 @@ def _used_of(amounts: SharedAmounts, counter: SlotCounter | SumCounter, row: int
 
 
 def _table_of(amounts: SharedAmounts, counter: Counter) -> AmountTable:
-    return amounts.configured if counter.chosen_by is None else amounts.chosen
+    if counter.chosen_by is not None:
+        return amounts.chosen
+    return amounts.people if counter.of_person else amounts.configured
 
 
 @functools.lru_cache(4096)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import attrs
 import trio
@@ -54,7 +55,8 @@ class Replaced:
 
     def __init__(self) -> None:
         self._all = False
-        self._events: dict[str | None, trio.Event] = {}
+        # People are many, and an event is needed only while a websocket waits for it.
+        self._events: WeakValueDictionary[str | None, trio.Event] = WeakValueDictionary()
 
     def of(self, client: str | None) -> trio.Event:
         """Return the event of ``client``; ``None`` for a client without a name."""

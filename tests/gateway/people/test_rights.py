@@ -232,3 +232,12 @@ def test_budgets_follow_a_person_over_all_its_credentials(tmp_path):
         statuses = [stored.people.ask("chat", credentials[i % 4], max_tokens=7).status for i in range(12)]
         assert statuses.count(200) == 10
         assert [stored.people.ask("chat", one, max_tokens=7).status for one in credentials] == [402] * 4
+
+
+def test_a_restart_keeps_the_spending_of_people(tmp_path):
+    with budget_gateway(tmp_path, PERSON, {}) as stored:
+        token = stored.people.token()
+        assert [stored.people.ask("chat", token, max_tokens=7).status for _ in range(4)] == [200] * 4
+    with budget_gateway(tmp_path, PERSON, {}) as stored:
+        assert ask_until_refused(stored, stored.people.token()) == 6
+        assert ask_until_refused(stored, stored.people.token(sub="00u2")) == 10
