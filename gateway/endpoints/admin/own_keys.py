@@ -1,13 +1,20 @@
 """The keys that a person has made for itself, and its sessions."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from configfile.wording import spell_time
+from configfile.wording import Wrong, spell_time
+from gateway.config.kinds import read_timestamp
+from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people
-from gateway.endpoints.admin.errors import not_found
+from gateway.endpoints.admin.errors import not_found, not_permitted
 from gateway.endpoints.admin.pages import page_of, page_value
+from gateway.endpoints.admin.versions import check_match, entity_tag
+from gateway.people.own_keys import OwnKeyRefused
 from gateway.people.records import OwnKey, PersonSession
+from gateway.stores.store import Changed
+from streams.errors import GatewayError, invalid
 
 
 async def list_keys(call: AdminCall) -> AdminAnswer:
@@ -16,6 +23,56 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
     keys = [key for key in await store.own_keys(call.person) if key.until > call.now]
     page, following = page_of(keys, call.query, lambda key: key.name)
     return AdminAnswer(page_value([_key_row(key) for key in page], following))
+
+
+async def put_key(call: AdminCall) -> AdminAnswer:
+    """Make a key of one's own, or change the end of an existing one, whose secret stays."""
+    body = await call.body()
+    check_members(body, ("until",))
+    store, name, own_keys = await call.people(), call.names["name"], call.service.own_keys
+    assert own_keys is not None, "a person has called, and there is a store"
+    if call.caller.credential == "own key":
+        raise not_permitted("a key of your own makes no other keys: sign in, and use that session", "own_key")
+    until = None if body.get("until") is None else _read_end(body["until"])
+    before = next((key for key in await store.own_keys(call.person) if key.name == name and key.until > call.now), None)
+    check_match(call, _version(before), "key")
+    status = 201 if before is None else 200
+    try:
+        put = await own_keys.put(call.person, name, until, call.audit_entry(status), _check_unchanged_since(before))
+    except OwnKeyRefused as error:
+        raise _refusal(error) from None
+    await apply_people(call)
+    shown = {} if put.secret is None else {"key": put.secret}
+    return AdminAnswer({**_key_row(put.key), **shown}, status, entity_tag(_version(put.key)))
+
+
+def _check_unchanged_since(before: OwnKey | None) -> Callable[[OwnKey | None], None]:
+    def check(present: OwnKey | None) -> None:
+        if _version(present) != _version(before):
+            raise Changed
+
+    return check
+
+
+def _version(key: OwnKey | None) -> str | None:
+    return None if key is None else f"{key.digest} {key.until}"
+
+
+def _refusal(error: OwnKeyRefused) -> GatewayError:
+    """Return the error: 403 for a key that the person may not have, 400 for a value that none may have."""
+    if error.param is None:
+        return not_permitted(str(error), "own_keys")
+    return invalid(f"{error.param}: {error}", error.param)
+
+
+def _read_end(value: Any) -> float:
+    """Return the requested end of a key in Unix seconds. Raises ``GatewayError`` (400)."""
+    if not isinstance(value, str):
+        raise invalid("until must be a time, such as 2026-12-05", "until")
+    try:
+        return read_timestamp(value).timestamp()
+    except Wrong as wrong:
+        raise invalid(f"until: {wrong.found}; {wrong.expected}", "until") from None
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:

@@ -57,6 +57,8 @@ ROUTES: Final = (
     AdminRoute("GET", "/me/usage", _ALL, "usage.show_own_usage", "The caller's own usage.", parameters=_USAGE),
     AdminRoute("GET", "/me/keys", _ALL, "own_keys.list_keys", "The keys that the person has made for itself.",
                of_person=True, parameters=_PAGE),
+    AdminRoute("PUT", "/me/keys/{name}", _ALL, "own_keys.put_key", "Make a key of one's own, or change its end.",
+               of_person=True),
     AdminRoute("DELETE", "/me/keys/{name}", _ALL, "own_keys.delete_key", "Delete a key of one's own.", of_person=True),
     AdminRoute("GET", "/me/sessions", _ALL, "own_keys.list_sessions", "The person's open sessions.", of_person=True),
     AdminRoute("DELETE", "/me/sessions/{id}", _ALL, "own_keys.end_session", "End a session.", of_person=True),
