@@ -90,16 +90,16 @@ class Introspector:
         digest = digest_of(token)
         with trio.CancelScope(deadline=deadline):
             while (claims := self.remembered_claims(token, now)) is None:
-                if (running := self._running.get(digest)) is not None:
-                    await running.wait()
-                else:
-                    await self._query(token, digest, now, _customer(address))
+                if (running := self._running.get(digest)) is None:
+                    return await self._query(token, digest, now, _customer(address))
+                await running.wait()
             return claims
         self._reject(digest, CannotJudge(self._client.issuer.name), UNAVAILABLE_SECONDS)
         raise CannotJudge(self._client.issuer.name)
 
-    async def _query(self, token: str, digest: bytes, now: float, customer: str) -> None:
-        """Send the token to the endpoint and remember its judgement. A cancelled caller leaves the query to another."""
+    async def _query(self, token: str, digest: bytes, now: float, customer: str) -> Claims:
+        """Send the token to the endpoint, and return and remember its judgement. A cancelled caller leaves the query to
+        another."""
         self._running[digest] = done = trio.Event()
         share = self._shares.setdefault(customer, trio.CapacityLimiter(CONCURRENT_OF_ADDRESS))
         try:
@@ -108,11 +108,14 @@ class Introspector:
             self._note_success()
             claims = self._judge(body, digest, now)
             _put(self._accepted, digest, _Judgement(claims, self._clock() + min(CACHED_SECONDS, claims.expiry - now)))
+            return claims
         except IssuerUnavailable as error:
             self._note_failure(str(error))
             self._reject(digest, CannotJudge(self._client.issuer.name), UNAVAILABLE_SECONDS)
+            raise CannotJudge(self._client.issuer.name) from None
         except TokenRefused as error:
             self._reject(digest, error, CACHED_SECONDS)
+            raise
         finally:
             del self._running[digest]
             done.set()
@@ -153,4 +156,7 @@ class Introspector:
     def _expiry_of(self, found: Mapping[str, Any], now: float) -> float:
         if "exp" not in found:
             return now + CACHED_SECONDS
-        return check_times(found, now, self._client.issuer.clock_skew)
+        expiry = check_times(found, now, self._client.issuer.clock_skew)
+        if now >= expiry:
+            raise TokenRefused("expired", "the token has expired: request a new one from its issuer")
+        return expiry

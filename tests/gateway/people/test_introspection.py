@@ -80,16 +80,18 @@ async def test_a_revoked_token_is_refused_within_a_minute(provider: OidcProvider
         assert await judge.reason() == "inactive"
 
 
-async def test_a_judgement_does_not_outlive_the_token(provider: OidcProvider):
+@pytest.mark.parametrize("skew", [0.0, 60.0])
+async def test_a_judgement_does_not_outlive_the_token(provider: OidcProvider, skew: float):
     now = time.time()
     provider.active[TOKEN]["exp"] = now + 10
-    async with judge_of(provider, clock_skew=0.0) as judge:
+    async with judge_of(provider, clock_skew=skew) as judge:
         await judge.check(now=now)
         assert judge.introspector.remembered_claims(TOKEN, now + 9.9) is not None
         assert judge.introspector.remembered_claims(TOKEN, now + 10) is None
         judge.clock.now += 10
         with pytest.raises(TokenRefused, match="expired"):
             await judge.check(now=now + 10)
+        assert provider.count(PATH) == 2
 
 
 async def test_an_inactive_token_is_remembered_too(provider: OidcProvider):
