@@ -250,6 +250,8 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         steps=_build_steps(config, names, findings) if config.steps else (),
         tracing=collector(config.tracing, findings),
     )
+    if _sets_members(made):
+        _note_unreached(made, findings)
     return attrs.evolve(
         made,
         ineffective=tuple(sorted(findings.ineffective, key=_position)),
@@ -268,6 +270,18 @@ def _build_steps(config: Config, names: AccessNames, findings: Findings) -> tupl
     from gateway.config.step_checks import build_steps
 
     return build_steps(config, names, findings)
+
+
+def _sets_members(config: Config) -> bool:
+    clients = (*(one.request for one in config.client_keys), *(one.request for one in config.client_groups))
+    names = (*(one.request for one in config.entries), *(one.request for one in config.routes.values()))
+    return any(one is not None for one in (*clients, *names))
+
+
+def _note_unreached(config: Config, findings: Findings) -> None:
+    from gateway.config.member_checks import note_unreached
+
+    note_unreached(config, findings)
 
 
 def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings) -> Timeouts:

@@ -1,0 +1,41 @@
+"""The requests that the members of ``request`` do not reach. Imported only for a configuration that sets some."""
+
+from collections.abc import Iterator
+
+from gateway.config.findings import Findings
+from gateway.config.model_entry import ModelEntry
+from gateway.config.patterns import matches_one
+from gateway.config.settings import Config
+from providers.endpoints.model_types import model_type
+
+
+def note_unreached(config: Config, findings: Findings) -> None:
+    """Note the entries whose realtime sessions and pass-through keep the client's own members."""
+    clients = (*(one.request for one in config.client_keys), *(one.request for one in config.client_groups))
+    by_client = any(one is not None for one in clients)
+    named = set(_targets_with_members(config))
+    with_members = [one for one in config.entries if by_client or one.request is not None]
+    in_routes = [one for one in config.entries if any(_is_target(one, name) for name in named)]
+    realtime = [one.name for one in config.entries if (one in with_members or one in in_routes) and _is_realtime(one)]
+    passed = [one.name for one in with_members if one.passthrough]
+    for names, kind in ((realtime, "realtime sessions"), (passed, "pass-through")):
+        if names:
+            findings.note(f"request: its members have no effect on {kind} ({', '.join(names)})")
+
+
+def _targets_with_members(config: Config) -> Iterator[str]:
+    for route in config.routes.values():
+        if route.request is not None:
+            yield from (one.target for _, one in route.places)
+            if route.target is not None:
+                yield route.target
+
+
+def _is_target(entry: ModelEntry, name: str) -> bool:
+    return name == entry.name or matches_one(name, (entry.model, f"{entry.provider.id}/{entry.model}"))
+
+
+def _is_realtime(entry: ModelEntry) -> bool:
+    if entry.place_of("realtime", entry.model) is None:
+        return False
+    return "*" in entry.model or model_type(entry.model) == "realtime"
