@@ -80,6 +80,10 @@ def app_of(config: Config, service: Service) -> App:
     add_relays(app, service, cors, relayed)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
     add_admin(app, config, service)
+    if service.people is not None:
+        from gateway.endpoints.claude_code import add_claude_code  # only people have sessions
+
+        add_claude_code(app, config, service)
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body

@@ -21,6 +21,7 @@ ABOUT_APIS: Final = (
 EXCEPTIONS: Final = {
     "exchange/cache_lookup.py": "the chunk of token counts, which Chat alone has, and what Responses repeats",
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
+    "endpoints/claude_code.py": "paths for one program, which speaks this API",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
     "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",
     "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import attrs
+
 from gateway.allowances.allowance import Allowance, Consumption, Measure, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
@@ -21,6 +23,16 @@ QUOTA_CODE: Final = "insufficient_quota"
 """OpenAI's own code for an exhausted account; programs stop at it."""
 
 
+@attrs.frozen
+class LimitError(ErrorInfo):
+    """The error of a request that exceeds an allowance, with its ``exhausted`` budgets.
+
+    ``is_store_away`` means that no limit was reached, but their store cannot be."""
+
+    exhausted: tuple[BudgetAllowance, ...] = ()
+    is_store_away: bool = False
+
+
 def exhausted_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | None:
     """Return the error for exhausted budgets among the shortages ``short``; ``None`` if there are none.
 
@@ -29,13 +41,14 @@ def exhausted_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | 
     if not found:
         return None
     limits = tuple(dict.fromkeys(f"{one.holder}.budgets" for one, _ in found))
-    return ErrorInfo(
+    return LimitError(
         "billing",
         " ".join(_exhaustion_sentence(one, shortage) for one, shortage in found),
         code=QUOTA_CODE,
         headers=(("x-should-retry", "false"), ("x-trigate-limit", header_safe(", ".join(limits)))),
         details={"code": QUOTA_CODE, "limits": limits},
         reason="quota" if any(one.holder.kind == "model_providers" for one, _ in found) else None,
+        exhausted=tuple(one for one, _ in found),
     )
 
 
@@ -100,7 +113,7 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
     reached = next((text for cause, text in _CAUSES.items() if cause in causes), "Rate limit of this gateway reached")
     each = (f"{one.holder.title}: {amount(one)}{_reservation_note(one, shortage)}" for one, shortage in short)
     reasons = "; ".join(dict.fromkeys(each))
-    return ErrorInfo(
+    return LimitError(
         "rate_limited",
         f"{reached}: {reasons}. Try again in {wait}s.",
         code=CODE,
@@ -108,6 +121,7 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         details={"code": CODE, "limits": limits},
         reason="rate_limited" if any(one.holder.kind == "model_providers" for one, _ in short) else None,
         wait=float(wait),
+        is_store_away="store_away" in causes,
     )
 
 

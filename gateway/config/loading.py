@@ -175,8 +175,17 @@ def configure(
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_position)))
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted(config), *weak_secrets.weak(config))
+    doubts += _command_warnings(config)
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     return attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
+
+
+def _command_warnings(config: Config) -> tuple[str, ...]:
+    if config.claude_code is None and not config.issuers:
+        return ()
+    from gateway.config.managed_settings import command_warnings
+
+    return tuple(command_warnings(config))
 
 
 def _position(mistake: Mistake) -> tuple[int, int]:

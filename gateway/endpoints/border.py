@@ -12,10 +12,12 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
+from gateway.ledger.record import SpendForms
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import IncomingRequest
+from providers.apis import CODECS
 from providers.neutral.fields import too_deep_error
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
@@ -50,6 +52,8 @@ async def serve(
     refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
         record.client = admit(service, incoming)
+        if service.people is not None and CODECS[api].wire.shows_spending:
+            record.spend_forms = _spend_forms(service, record.client)
         client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record, trace=trace)
         refuse = exchange.refuse
@@ -61,6 +65,12 @@ async def serve(
     except Exception:  # a bug in the gateway
         log.exception("request %s: unexpected error", incoming.scope.id)
         return refuse(MISTAKE)
+
+
+def _spend_forms(service: Service, client: str | None) -> SpendForms | None:
+    from gateway.endpoints.spend_forms import spend_forms_of  # only people have sessions
+
+    return spend_forms_of(service, client)
 
 
 def read_whole_body(

@@ -37,6 +37,18 @@ class Settlement(Protocol):
         ...
 
 
+class SpendForms(Protocol):
+    """The forms in which a program expects the spending of its user, in place of the usual ones."""
+
+    def error(self, error: ErrorInfo) -> ErrorInfo:
+        """Return ``error`` in these forms."""
+        ...
+
+    def headers(self, status: int, headers: Headers) -> Headers:
+        """Return the headers of a response with ``status``, those of a provider replaced by ours."""
+        ...
+
+
 @attrs.frozen(eq=False, repr=False)
 class StepWork:
     """The calls of one step at one moment. Times are of ``time.perf_counter``: the start of the first call, and the end
@@ -108,6 +120,7 @@ class Record:
     adapted: tuple[str, ...] = ()
     by_operator: tuple[str, ...] = ()  # those among both that the configuration makes
     settled: bool = False
+    spend_forms: SpendForms | None = None
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)
     reservation: Settlement | None = None  # of the allowances of the client and its targets

@@ -22,4 +22,5 @@
 - ``sessions.py``: opens, refreshes and ends sessions; ``confirming.py`` asks their issuers whether people still have
   access; ``own_keys.py`` makes the keys of people, ``seen.py`` and ``keeping.py`` store the people that the gateway has
   seen
+- ``managed_settings.py``: the response to Claude Code's request for its settings
 """

@@ -58,6 +58,12 @@ SENDER: ContextVar[Sender | None] = ContextVar("SENDER", default=None)
 have other rights."""
 
 
+def session_sender() -> Sender | None:
+    """Return the sender of the current request if its credential is a session's token, else ``None``."""
+    sender = SENDER.get()
+    return sender if sender is not None and sender.credential == "session" else None
+
+
 class FindPerson(Protocol):
     """Returns the person with this name, ``None`` for names that no person can have."""
 

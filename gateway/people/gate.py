@@ -72,6 +72,7 @@ class PeopleGate:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rules = RuleBook(config.issuers)
+        self.limit_message = config.limit_message
         self.directory = directory
         self._issuers = issuers
         self._rights = rights

@@ -34,6 +34,7 @@ WIRE = WireApi(
     # Claude Code's own headers, its session id among them, are meant for Anthropic only.
     client_headers=("anthropic-*", "x-app", "x-claude-*", "x-anthropic-*"),
     query_members=frozenset(("beta",)),
+    shows_spending=True,  # Claude Code
     version_header="anthropic-version",
     beta_header=BETA,
     long_context_beta="context-1m-2025-08-07",

@@ -122,6 +122,7 @@ class WireApi:
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
       this API. ``version_header`` has the API's version, ``beta_header`` the names of betas, such as
       ``long_context_beta``. ``id_headers`` have a request's id for clients.
+    - Spending: ``shows_spending``: its main client shows the budgets of sessions (``gateway.endpoints.spend_forms``).
     - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(error)`` are an error
       response's headers that identify it.
     """
@@ -156,6 +157,7 @@ class WireApi:
     tools_within: str | None = None
     client_tools: frozenset[str] | None = None
     id_headers: tuple[str, ...] = ("x-request-id",)
+    shows_spending: bool = False
     own_statuses: frozenset[int] = frozenset()
     error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda error: ()
 
