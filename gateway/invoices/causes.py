@@ -194,12 +194,21 @@ def _explain_price(found: Explained, rest: Decimal) -> None:
     if abs(rest) <= cell.billed.rounding + cell.own.requests * NANO:
         found.add("rounding", rest)
     elif cell.billed.tier_usd or cell.billed.tier_tokens:
-        found.add("tier", rest)
+        rest = _take(found, "tier", rest, _within(rest, _tier_value(cell)))
+        found.add("price", rest)
     elif cell.own.estimated and not cell.own.unpriced_requests:
         rest = _take(found, "estimated", rest, _within(rest, cell.own.estimated))
         found.add("price", rest)
     else:
         found.add("price", rest)
+
+
+def _tier_value(cell: Cell) -> Decimal:
+    """Return the most by which other service tiers can change the price: the dollars of their tokens."""
+    billed, tokens = cell.billed, cell.own.tokens
+    counted = tokens.prompt + tokens.output
+    average = cell.own.usd / counted if counted else ZERO
+    return max(abs(billed.tier_usd), billed.tier_tokens * average)
 
 
 def _value(tokens: Tokens, prices: Mapping[TokenKind, Decimal]) -> Decimal:

@@ -48,9 +48,7 @@ def read_row(row: Mapping[str, str], where: str) -> InvoiceLine | None:
     family = _family(row)
     if family is None:
         return None
-    usd = amount(row.get("billedcost") or "0", f"{where}, BilledCost")
-    if usd:
-        check_currency(row.get("billingcurrency"), f"{where}, BillingCurrency")
+    usd = _billed_usd(row, where)
     since = time_of(row.get("chargeperiodstart"), f"{where}, ChargePeriodStart")
     end = row.get("chargeperiodend")
     until = time_of(end, f"{where}, ChargePeriodEnd") if end else None
@@ -71,6 +69,16 @@ def read_row(row: Mapping[str, str], where: str) -> InvoiceLine | None:
         kind="usage" if is_usage else "credit",
         fee=None if is_usage else category,
     )
+
+
+def _billed_usd(row: Mapping[str, str], where: str) -> Decimal:
+    """Return the billed dollars of a row; Azure states them in addition to another billing currency."""
+    if in_dollars := row.get("x_billedcostinusd"):
+        return amount(in_dollars, f"{where}, x_BilledCostInUsd")
+    usd = amount(row.get("billedcost") or "0", f"{where}, BilledCost")
+    if usd:
+        check_currency(row.get("billingcurrency"), f"{where}, BillingCurrency")
+    return usd
 
 
 def _family(row: Mapping[str, str]) -> str | None:

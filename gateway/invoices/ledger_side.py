@@ -19,7 +19,7 @@ from gateway.kept_ledger.line import UNPRICED
 from gateway.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.kept_ledger.usage import SILENT
 from gateway.kept_ledger.usage_periods import days_between, microseconds
-from providers.catalog.prices import GRADES, Price, price_of
+from providers.catalog.prices import GRADES, SUBSCRIPTION_RANK, Price, price_of
 
 _ESTIMATED: Final = GRADES.index("estimated")
 
@@ -114,7 +114,7 @@ async def read_own_side(
     for (day, _), sums in zip(days, found, strict=True):
         for one in sums:
             model, target, grade = one.by
-            if model is None or grade is None or "/" not in model:
+            if model is None or grade is None or "/" not in model or int(grade) == SUBSCRIPTION_RANK:
                 continue
             provider, _, name = model.partition("/")
             key = family_of(provider), fold_model(name)

@@ -231,3 +231,9 @@ def test_many_faults_are_all_named(compared, form):
                 result.append(one)
     status, found = compared(result, form, gap_day=12)
     assert (status, causes_of(found)) == (3, planted)
+
+
+def test_requests_that_a_subscription_paid_for_are_on_no_invoice(compared):
+    calls, _ = plant_fault(traffic(), grade=-1, own_usd=Decimal(0), in_invoice=False)
+    status, found = compared(calls, "anthropic")
+    assert (status, causes_of(found)) == (0, {})

@@ -304,3 +304,12 @@ def test_two_reports_of_the_same_dollars_are_refused(tmp_path):
     files = [FORMATS[form][1](traffic(1)) for form in ("openrouter", "requests")]
     with pytest.raises(UnreadableInvoice, match="list the same dollars"):
         read(tmp_path, *(content for one in files for content in one.values()))
+
+
+def test_dollars_of_focus_are_those_of_the_bill(tmp_path):
+    head, first, *_ = focus_files(traffic(1))["cur.csv"].decode().splitlines()
+    euros = first.replace("USD", "EUR")
+    with pytest.raises(UnreadableInvoice, match="line 2, BillingCurrency: the amounts are in EUR"):
+        read(tmp_path, f"{head}\n{euros}\n".encode())
+    lines, _ = read(tmp_path, f"{head},x_BilledCostInUsd\n{euros},1.25\n".encode())
+    assert dollars(lines) == Decimal("1.25")
