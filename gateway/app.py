@@ -78,6 +78,10 @@ def app_of(config: Config, service: Service) -> App:
     app = App(config.limits.request_body, guard, QuartPart(config, service).app)
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
     add_relays(app, service, cors, relayed)
+    if config.issuers:
+        from gateway.endpoints.oauth.paths import add_oauth  # imported only where it is needed
+
+        add_oauth(app, config, service)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
     add_admin(app, config, service)
     if service.people is not None:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
     from gateway.people.own_keys import OwnKeys
+    from gateway.people.sessions import Sessions
     from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
@@ -152,6 +153,7 @@ def open_service(
         finished=finished,
         steps=steps,
         people_store=people_store,
+        sessions=_open_sessions(config, issuers, people_store, stored_keys),
         issuers=issuers,
         people=people,
         own_keys=_open_own_keys(people, people_store),
@@ -217,6 +219,34 @@ def _credentials_of(
     from gateway.secret_stores.entry_keys import stored_keys_of
 
     return {**found, **stored_keys_of(config, secrets)}
+
+
+def _open_sessions(
+    config: Config,
+    issuers: "IssuerDirectory | None",
+    store: "PeopleStore | None",
+    stored_keys: "FollowedKeys | None",
+    before: "Sessions | None" = None,
+) -> "Sessions | None":
+    """Return the sessions of people, ``None`` if the configuration has no issuers, or nothing to sign or store
+    sessions."""
+    if issuers is None or store is None or not (config.issuers and config.signing_key and config.public_url):
+        return None
+    from gateway.people.confirming import IssuerConfirmation
+    from gateway.people.followed import FollowedPeople
+    from gateway.people.rules import RuleBook
+    from gateway.people.seals import RefreshSeals
+    from gateway.people.sessions import Sessions
+
+    confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
+    followed = None if stored_keys is None else stored_keys.other_rows
+    return Sessions(
+        config,
+        store,
+        RuleBook(config.issuers),
+        confirmation if before is None else before.confirmation,
+        FollowedPeople(store.database.notation) if followed is None else followed,
+    )
 
 
 def _load_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
@@ -398,6 +428,7 @@ def next_service(config: Config, service: Service) -> Service:
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         credentials=credentials, people_store=people_store, own_keys=_open_own_keys(service.people, people_store),
+        sessions=_open_sessions(config, service.issuers, people_store, service.stored_keys),
         live_view=open_live_view(
             service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
         ),
@@ -426,6 +457,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         finished=finished, contents=contents, cache_uses=CacheUses.of(config), request_members=_open_members(config),
         accounts=AccountDirectory(config), people=people,
+        sessions=_open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
     )  # fmt: skip
 
 

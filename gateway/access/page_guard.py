@@ -83,8 +83,11 @@ _LOCAL: Final = (".localhost", ".internal")
 """Suffixes of host names that no public DNS resolves: RFC 6761, section 6.3, and ICANN's resolution of 2024-07-29."""
 
 _FOREIGN_SITES: Final = (b"cross-site", b"same-site")
-_PAGES: Final = frozenset(("/", "/ui", "/ui/"))
-"""Paths that links on other pages may open: they are for people, and have no effects."""
+_PAGES: Final = frozenset(
+    ("/", "/ui", "/ui/", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/oauth/login", "/oauth/callback",
+     "/oauth/logout", "/device")
+)  # fmt: skip
+"""Paths that links on other pages may open: they are for people. A sign-in returns to them from its issuer's page."""
 
 _FORWARDED: Final = frozenset(
     (
@@ -195,10 +198,12 @@ class PageGuard:
         method = asgi.get("method", "GET")
         if method == "OPTIONS":  # a preflight, which CORS answers
             return
-        origin = headers.get(b"origin")
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        if origin == b"null" and site == b"same-origin":  # a form on a page with `Referrer-Policy: no-referrer`
+            return
         if origin is not None and not self._is_own(origin, host) and (is_ui or not self._may_call(origin)):
             raise GatewayError("permission", _OTHER_PAGE) if is_ui else _refused(_OTHER_ORIGIN, origin)
-        if headers.get(b"sec-fetch-site") not in _FOREIGN_SITES:
+        if site not in _FOREIGN_SITES:
             return
         if headers.get(b"sec-fetch-mode") == b"navigate" and asgi["path"] in _PAGES and method in ("GET", "HEAD"):
             return

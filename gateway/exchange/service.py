@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gateway.people.gate import PeopleGate
     from gateway.people.issuers import IssuerDirectory
     from gateway.people.own_keys import OwnKeys
+    from gateway.people.sessions import Sessions
     from gateway.people.store import PeopleStore
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
@@ -144,6 +145,7 @@ class Service:
     people_store: "PeopleStore | None" = None
     people: "PeopleGate | None" = None
     own_keys: "OwnKeys | None" = None
+    sessions: "Sessions | None" = None
     secrets: "SecretKeeper | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(

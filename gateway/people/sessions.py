@@ -123,7 +123,7 @@ class Sessions:
         self._longest = config.sessions.longest
         self._store = store
         self._rules = rules
-        self._confirmation = confirmation
+        self.confirmation = confirmation
         self._revocations = revocations
         self._now = now
         self._browsers: dict[str, _CachedSession] = {}  # by the digest of the cookie; the last was used last
@@ -149,7 +149,7 @@ class Sessions:
         person = await self._admit(issuer_name, claims, now)
         needed = self._rules.needed_claims(issuer_name, claims)
         origin = new_id()
-        sealed = None if refresh_token is None else self._confirmation.seal(refresh_token, origin)
+        sealed = None if refresh_token is None else self.confirmation.seal(refresh_token, origin)
         session = PersonSession(
             new_id(), origin, person.name, "browser", readable_text(program), readable_text(address), began=now,
             until=now + (self._token_seconds if sealed is None else self._longest), tokens_until=now, seen=now,
@@ -174,12 +174,12 @@ class Sessions:
         issuer_session = found.issuer_session
         if now - issuer_session.checked >= self._token_seconds:
             try:
-                confirmed = await self._confirmation.confirm(issuer_session, self._rules)
+                confirmed = await self.confirmation.confirm(issuer_session, self._rules)
             except ConfirmationRefused:
                 self._browsers.pop(digest, None)
                 return None
             seen = _person_record(confirmed.person, confirmed.issuer_session.claims, now)
-            if confirmed.is_new and not await self._confirmation.save(
+            if confirmed.is_new and not await self.confirmation.save(
                 issuer_session, confirmed.issuer_session, lambda: self._store.confirm(seen, confirmed.issuer_session)
             ):
                 return None
@@ -276,7 +276,7 @@ class Sessions:
     async def _rotate(self, refresh_token: str, found: FoundRefresh, before: IssuerSession) -> IssuedTokens:
         """Confirm the person at its issuer, and replace the refresh token."""
         try:
-            confirmed = await self._confirmation.confirm(before, self._rules)
+            confirmed = await self.confirmation.confirm(before, self._rules)
         except ConfirmationRefused as error:
             raise GrantRefused("invalid_grant", str(error), has_lost_access=True) from None
         now, claims = self._now(), confirmed.issuer_session.claims
@@ -289,7 +289,7 @@ class Sessions:
             tokens_until=now + self._token_seconds,
             now=now,
         )
-        if await self._confirmation.save(before, confirmed.issuer_session, lambda: self._store.refresh(change)):
+        if await self.confirmation.save(before, confirmed.issuer_session, lambda: self._store.refresh(change)):
             return self._issue(confirmed.person, claims, found.session, following, now)
         again = await self._store.find_refresh(digest_of(refresh_token))
         if again is None or again.used_at is None or not again.session.is_open(now):

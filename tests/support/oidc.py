@@ -108,7 +108,9 @@ def _json(value: Any, status: int = 200) -> Reply:
 
 
 def _page(text: str, status: int = 200) -> Reply:
-    page = f"<!doctype html><html lang=en><title>Example ID</title><main>{text}</main></html>"
+    page = (
+        f"<!doctype html><html lang=en><title>Example ID</title><link rel=icon href='data:,'><main>{text}</main></html>"
+    )
     return Reply(status, page.encode(), (("content-type", "text/html; charset=utf-8"),))
 
 
@@ -181,6 +183,11 @@ class OidcProvider:
     def count(self, path: str) -> int:
         """Return how often ``path`` was requested."""
         return sum(one.path == path for one in self.seen)
+
+    @property
+    def refresh_tokens(self) -> list[str]:
+        """The refresh tokens that it issued and that still work."""
+        return list(self._refresh)
 
     def last(self, path: str) -> SeenRequest:
         return next(one for one in reversed(self.seen) if one.path == path)

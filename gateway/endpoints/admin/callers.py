@@ -19,9 +19,16 @@ NOBODY: Final = Caller(None, "user", None, "key")
 
 
 async def identify_caller(config: Config, service: Service, incoming: IncomingRequest) -> Caller:
-    """Return the caller of a request. Raises ``GatewayError`` (401, 429, 503)."""
+    """Return the caller of a request. Raises ``GatewayError`` (401, 403, 429, 503) and ``Unavailable``.
+
+    A browser's cookie counts for requests without a key."""
     if config.ui_key is not None and _has_key(incoming.headers, config.ui_key):
         return OPERATOR
+    if config.issuers:
+        from gateway.endpoints.oauth.browser_sessions import cookie_caller  # imported only where it is needed
+
+        if (caller := await cookie_caller(config, service, incoming)) is not None:
+            return caller
     name = service.admission.authenticate(incoming)
     if name is None:
         return NOBODY

@@ -1,13 +1,13 @@
 """Forms that clients and browsers send, read strictly."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import trio
 
 from gateway.serving.fast_route import PiecesRequest, too_slow
-from streams.errors import GatewayError, invalid
+from streams.errors import invalid
 
 LARGEST: Final = 32 * 1024
 """Bytes of a form. The largest contains a token to exchange."""
@@ -57,11 +57,3 @@ def _once(pairs: Iterable[tuple[str, str]]) -> Form:
             raise invalid(f"the parameter {name[:50]!r} occurs twice")
         fields[name] = value
     return fields
-
-
-def require(form: Form, name: str, error: Callable[[str], GatewayError]) -> str:
-    """Return a field of ``form``, or raise ``error`` of a message that names it."""
-    value = form.get(name, "")
-    if not value:
-        raise error(f"the parameter {name} is missing")
-    return value

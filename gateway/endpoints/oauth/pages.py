@@ -44,7 +44,7 @@ def choice(issuers: Sequence[str], path: str, *, with_key: bool) -> Html:
 def code_form(user_code: str = "", problem: str = "", grant: ShownGrant | None = None) -> Html:
     """Return the form for the code that a program shows, filled with ``user_code``, and the program if it is known."""
     return html(
-        """{problem}<p>Enter the code that your program shows.</p>
+        """{problem}<p>{question}</p>
 {details}
 <form method="post" action="/device">
 <label for="user_code">Code</label>
@@ -55,6 +55,7 @@ def code_form(user_code: str = "", problem: str = "", grant: ShownGrant | None =
 <div class="actions"><button>Continue</button></div>
 </form>""",
         problem=_problem(problem),
+        question=_ENTER if grant is None else _COMPARE,
         details=_details(grant, with_code=False) if grant else Html(""),
         code=user_code,
         focus=Html("" if user_code else " autofocus"),
@@ -65,7 +66,8 @@ def code_form(user_code: str = "", problem: str = "", grant: ShownGrant | None =
 def approval(grant: ShownGrant, person: str) -> Html:
     """Return the question whether a program may use the gateway as ``person``."""
     return html(
-        """<p>A program asks to use this gateway with your access. Compare the code with the one in your program.</p>
+        """<p>A program asks to use this gateway with your access. Compare the code with the one that your
+program shows.</p>
 {details}
 {warning}
 <form method="post" action="/device">
@@ -83,6 +85,8 @@ def approval(grant: ShownGrant, person: str) -> Html:
     )
 
 
+_ENTER: Final = "Enter the code that your program shows."
+_COMPARE: Final = "A program asks to sign in. Compare the code with the one that your program shows."
 _WARNING: Final = html(
     '<p class="notice">Continue only if you started this sign-in yourself, a moment ago. If somebody sent you the code '
     "or the link, close this page.</p>"
@@ -100,18 +104,25 @@ def _details(grant: ShownGrant, *, with_code: bool) -> Html:
 
 
 def _problem(text: str) -> Html:
-    return html('<p class="error" role="alert">{text}</p>\n', text=text) if text else Html("")
+    return html('<p class="error" role="alert">{text}</p>\n', text=text[:1].upper() + text[1:]) if text else Html("")
 
 
 APPROVED: Final = html("<p>The program is signed in. You can close this page and return to it.</p>")
 DENIED: Final = html("<p>The program was not signed in. If you did not start this, nothing else is necessary.</p>")
 
 
-def failure(message: str, retry: str | None, *, with_key: bool = False) -> Html:
-    """Return the explanation of a failed sign-in, with a link to try again at ``retry``."""
+def failure(
+    message: str, retry: str | None, *, issuer_logout: tuple[str, str] | None = None, with_key: bool = False
+) -> Html:
+    """Return the explanation of a failed sign-in, with a link to try again at ``retry``.
+
+    ``issuer_logout`` is an issuer's name and sign-out page, for people who are signed in there with a wrong account."""
     links = []
     if retry is not None:
         links.append(html('<a class="button" href="{to}">Try again</a>', to=retry))
+    if issuer_logout is not None:
+        name, to = issuer_logout
+        links.append(html('<a class="button second" href="{to}">Sign out at {name}</a>', to=to, name=name))
     if with_key:
         links.append(html('<a class="button second" href="/ui?sign_in=key">Use a key</a>'))
     actions = html('<div class="actions">{links}</div>', links=join_html(links)) if links else Html("")

@@ -97,6 +97,20 @@ class SignInStates:
             return _sign_in(key, browser, issuer, path, at, salt, state)
         raise StateRefused(_FOREIGN)
 
+    def confirmation(self, browser: str, user_code: str) -> str:
+        """Return the proof that the browser with the cookie value ``browser`` confirmed a device's code."""
+        return _confirmation(self._keys[0], browser, user_code)
+
+    def has_confirmed(self, browser: str | None, user_code: str, proof: str) -> bool:
+        """Return whether ``proof`` shows that this browser confirmed ``user_code``."""
+        if browser is None or not proof.isascii():
+            return False
+        return any(hmac.compare_digest(_confirmation(key, browser, user_code), proof) for key in self._keys)
+
+
+def _confirmation(key: bytes, browser: str, user_code: str) -> str:
+    return _text(hmac.digest(key, f"confirmed {user_code} {browser}".encode(), "sha256"))
+
 
 def _sign_in(key: bytes, browser: str, issuer: str, path: str, at: float, salt: bytes, state: str) -> SignIn:
     def derive(purpose: bytes) -> str:

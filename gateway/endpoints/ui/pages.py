@@ -4,14 +4,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import math
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import msgspec
 import trio
 from quart import request
@@ -24,31 +22,25 @@ from gateway.config.redaction import FETCHED, redact, search_forms, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, STREAM, TEXT
 from gateway.endpoints.ui.telling import MakeEvent, Send, event_maker, send_news, send_stream
+from gateway.endpoints.ui.visitors import Visitor
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Explanation, Router
 from gateway.routing.walls import Wall
+from gateway.serving.quart_requests import QuartRequest
 from gateway.serving.quart_views import View, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 from streams.events import APIS
 
+if TYPE_CHECKING:
+    from gateway.endpoints.ui.signed_in import SignedInVisitors
+
 _CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
 _KEY_WANTED: Final = (
     "this page requires a key: enter the ui_key or one of the client_keys as the password, with any user name"
 )
-
-
-@attrs.frozen
-class Visitor:
-    """A viewer of the live view. It sees the exchanges of ``client``, or all exchanges if that is ``None``.
-
-    ``by`` is the kind of its access for the audit log. The access ends in ``seconds_left``."""
-
-    client: str | None = None
-    by: str = "this machine"
-    seconds_left: float = math.inf
 
 
 def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
@@ -91,16 +83,22 @@ def _as_bearer(name: str, value: str) -> tuple[str, str]:
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *GUARDED)
 _JSON: Headers = (("content-type", "application/json"), *GUARDED)
 
+_NO_TEXTS: Final = "the role auditor does not see the texts of streams"
 _NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
 def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:
     """Return the views of the live view's pages by path."""
 
+    signed_in = _signed_in_visitors(config, service)
+
     def guarded(view: Callable[..., Awaitable[Response]]) -> View:
         async def answer(**variables: Any) -> Response:
             try:
-                return await view(_visitor(service, config), **variables)
+                visitor = None if signed_in is None else await signed_in.visitor(QuartRequest())
+                if isinstance(visitor, Response):
+                    return visitor
+                return await view(visitor or _visitor(service, config), **variables)
             except GatewayError as error:
                 info = error.info
                 return Response(info.status, (*info.headers, *TEXT), f"{info.message}\n".encode())
@@ -114,6 +112,15 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
         MODELS: guarded(partial(_models, config, service.router, service.authenticator)),
         STREAM: guarded(partial(_stream, service, live_view, make_event)),
     }
+
+
+def _signed_in_visitors(config: Config, service: Service) -> "SignedInVisitors | None":
+    """Return the viewers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
+    if all(issuer.login is None for issuer in config.issuers):
+        return None
+    from gateway.endpoints.ui.signed_in import SignedInVisitors  # imported only where it is needed
+
+    return SignedInVisitors(config, service)
 
 
 def _visitor(service: Service, config: Config) -> Visitor:
@@ -166,6 +173,8 @@ async def _stream(
     service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor, number: int
 ) -> Response:
     """Return one stream's past and future events, and its end; ``worker`` selects its process."""
+    if not visitor.sees_streams:
+        raise GatewayError("permission", _NO_TEXTS)
     worker = request.args.get("worker", "")
     _log_audit(service, "ui_stream_opened", visitor)
     if service.other_workers is not None and worker not in ("", str(os.getpid())):

@@ -195,8 +195,18 @@ def test_the_live_view_answers_its_own_page_only(more):
     assert asked("/ui/events", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 403
 
 
+def test_a_form_of_a_page_without_referrer_is_the_own_pages():
+    """Such a form sends ``Origin: null`` (https://fetch.spec.whatwg.org/#append-a-request-origin-header)."""
+    form = {"host": "localhost:12000", "origin": "null", "sec-fetch-mode": "navigate"}
+    assert refused({**form, "sec-fetch-site": "same-origin"}, "POST", "/ui/keys") is None
+    for site in ("same-site", "cross-site", "none"):
+        assert refused({**form, "sec-fetch-site": site}, "POST", "/ui/keys") == 403
+    assert refused(form, "POST", "/ui/keys") == 403
+
+
 def test_links_lead_only_to_pages_for_people():
     link = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    assert refused(link, "GET", "/") is None
+    for path in ("/", "/oauth/callback", "/oauth/login", "/device", "/ui/usage"):
+        assert refused(link, "GET", path) is None
     assert refused(link, "GET", "/v1/responses/resp_1") == 403
     assert refused(link, "POST", "/") == 403

@@ -232,6 +232,7 @@ GOOGLE = {"name": "google", "issuer": "https://accounts.google.com"}
         ([{"when": {}}], LOGIN, {"public_url": "https://llm.example"}, "it needs `signing_key`"),
         ([{"when": {}}], LOGIN, {"public_url": "https://llm.example", "signing_key": KEY}, "`state_storage`"),
         ([{"when": {}}], LOGIN, {"public_url": "http://llm.example"}, "unencrypted"),
+        ([{"when": {}}], LOGIN, {"public_url": "https://llm.example/gateway"}, "does not work below a path"),
         ([{"when": {}}], {}, {"client_keys": [{"name": "okta:00u1", "key": "k" * 20}]}, "name of this issuer's people"),
         ([{"when": {}}], {}, {"issuers": []}, "the list is empty"),
         ([{"when": {}}], {}, {"sessions": {"token": "2d", "longest": "1d"}}, "longer than `longest`"),

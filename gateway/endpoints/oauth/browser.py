@@ -1,0 +1,172 @@
+"""Sign-in and sign-out of browsers: the authorization code flow with PKCE, and the session's cookie."""
+
+import time
+from typing import Final
+
+from gateway.access.same_origin import check_same_origin
+from gateway.config.issuers import TrustedIssuer
+from gateway.endpoints.html import html_page, redirect
+from gateway.endpoints.oauth import pages
+from gateway.endpoints.oauth.browser_sessions import shown_name
+from gateway.endpoints.oauth.context import SignInContext, program_of
+from gateway.endpoints.oauth.cookies import SESSION, SIGN_IN, delete_cookie, new_cookie_value, read_cookie, set_cookie
+from gateway.endpoints.oauth.errors import PageError
+from gateway.endpoints.oauth.forms import parse_query, read_form
+from gateway.endpoints.oauth.issuer_sign_ins import IssuerSignIns, SignedIn
+from gateway.endpoints.oauth.paths import CALLBACK
+from gateway.endpoints.oauth.return_paths import HOME, own_path
+from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
+from gateway.http.headers import Headers
+from gateway.http.response import Response
+from gateway.people.rules import NotAdmitted
+from gateway.people.sessions import OpenSession, PersonBlocked
+from gateway.serving.fast_route import PiecesRequest
+
+_AGAIN: Final = "{} Sign in again."
+_DENIED: Final = "{} did not sign you in ({})."
+_CODES: Final = frozenset(
+    ("access_denied", "login_required", "consent_required", "interaction_required", "temporarily_unavailable",
+     "server_error", "invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type")
+)  # fmt: skip
+"""The error codes of issuers that a page repeats; other texts may come from anyone."""
+
+
+def browser_of(headers: Headers) -> str:
+    """Return the random value that identifies the browser during sign-ins: its cookie's, or a new one.
+
+    Sign-ins in several tabs share it."""
+    return read_cookie(headers, SIGN_IN) or new_cookie_value()
+
+
+class BrowserSignIn:
+    """The sign-in of browsers for one configuration."""
+
+    def __init__(self, context: SignInContext) -> None:
+        self._context = context
+        self._redirect_uri = context.public_url + CALLBACK
+        self._issuers = IssuerSignIns(context.issuers, self._redirect_uri)
+
+    # Sign-in
+
+    async def start(self, incoming: PiecesRequest) -> Response:
+        """Send a browser to an issuer, or show the choice between several."""
+        query = parse_query(incoming.query)
+        path = own_path(query.get("return", HOME))
+        return await self.begin(browser_of(incoming.headers), path, query.get("issuer"))
+
+    async def send_to_sign_in(self, headers: Headers, path: str) -> Response:
+        """Return the response to a browser that opened the page at ``path`` without a session. Never raises."""
+        try:
+            return await self.begin(browser_of(headers), own_path(path))
+        except PageError as error:
+            return self._context.error_page(error)
+
+    async def begin(self, browser: str, path: str, issuer_name: str | None = None) -> Response:
+        """Return the redirect of a browser to an issuer, to return to ``path`` after the sign-in.
+
+        ``browser`` is the value of its cookie for sign-ins. Without ``issuer_name``, several issuers are a choice.
+        Raises ``PageError`` (400, 503)."""
+        context = self._context
+        names = [issuer.name for issuer in context.login_issuers]
+        if issuer_name is None and len(names) > 1:
+            content = pages.choice(names, path, with_key=context.has_ui_key)
+            return html_page("Sign in", content, context.place)
+        issuer = context.login_issuers[0] if issuer_name is None else self._issuer(issuer_name)
+        state, begun = context.states.begin(browser, issuer.name, path, time.time())
+        address = await self._issuers.address(issuer, state, begun)
+        return redirect(address, (set_cookie(SIGN_IN, browser, LIFETIME),), 302)
+
+    def _issuer(self, name: str) -> TrustedIssuer:
+        for issuer in self._context.login_issuers:
+            if issuer.name == name:
+                return issuer
+        raise PageError("The gateway has no sign-in with this issuer.", retry=HOME)
+
+    async def finish(self, incoming: PiecesRequest) -> Response:
+        """Handle the redirect from an issuer: check it, and set the cookie of a new session."""
+        context = self._context
+        context.failures.check(incoming.scope.address)
+        try:
+            with context.finishing.hold(incoming.scope.address):
+                return await self._finish(incoming)
+        except PageError as error:
+            if error.status < 500:
+                context.failures.count(incoming.scope.address)
+            context.log_refusal("sign_in_failed", incoming, reason=error.message)
+            raise
+
+    async def _finish(self, incoming: PiecesRequest) -> Response:
+        query = parse_query(incoming.query)
+        browser = read_cookie(incoming.headers, SIGN_IN)
+        begun, issuer = self._open(query.get("state", ""), browser)
+        await self._issuers.check_sender(issuer, query.get("iss"))
+        if not await self._context.store.use_once(begun.digest, begun.until):
+            raise PageError(_AGAIN.format("This sign-in was used already."), retry=begun.path)
+        if "error" in query or not query.get("code"):
+            code = query.get("error", "")
+            shown = code if code in _CODES else "no reason"
+            raise PageError(
+                _DENIED.format(issuer.name, shown), 403 if code == "access_denied" else 400, retry=begun.path
+            )
+        signed_in = await self._issuers.finish(issuer, begun, query["code"])
+        return await self._open_session(incoming, begun, signed_in)
+
+    def _open(self, state: str, browser: str | None) -> tuple[SignIn, TrustedIssuer]:
+        """Return the sign-in of a callback's ``state``, and its issuer. Raises ``PageError``."""
+        try:
+            begun = self._context.states.open(state, browser, time.time())
+        except StateRefused as error:
+            raise PageError(_AGAIN.format(error), retry=HOME) from None
+        return begun, self._issuer(begun.issuer)
+
+    async def _open_session(self, incoming: PiecesRequest, begun: SignIn, signed_in: SignedIn) -> Response:
+        """Return the redirect to the page where the sign-in began, with the cookie of a new session.
+
+        The browser's old session ends, so no cookie from before the sign-in stays valid (CWE-384)."""
+        context, cookie = self._context, new_cookie_value()
+        refused: NotAdmitted | None = None
+        try:
+            opened = await context.sessions.sign_in(
+                begun.issuer, signed_in.claims, signed_in.refresh_token, cookie=cookie,
+                old_cookie=read_cookie(incoming.headers, SESSION), program=program_of(incoming.headers),
+                address=incoming.scope.address or "",
+            )  # fmt: skip
+        except NotAdmitted as error:
+            refused = error
+        except PersonBlocked as error:
+            raise PageError(f"{error}", 403, title="No access") from None
+        if refused is not None:
+            page = await self._issuers.sign_out_address(begun.issuer)
+            other = None if page is None else (begun.issuer, page)
+            raise PageError(refused.info.message, 403, title="No access", retry=HOME, issuer_logout=other)
+        person = opened.person
+        context.log_event("signed_in", incoming, client=person.name, role=person.role, session=opened.session.id)
+        seconds = opened.session.until - time.time()
+        return redirect(context.public_url + begun.path, (set_cookie(SESSION, cookie, seconds),))
+
+    async def session(self, headers: Headers) -> OpenSession | None:
+        """Return the session of a browser, ``None`` without a valid one. Raises ``Unavailable``."""
+        cookie = read_cookie(headers, SESSION)
+        return None if cookie is None else await self._context.sessions.browser_session(cookie)
+
+    # Sign-out
+
+    async def ask_sign_out(self, incoming: PiecesRequest) -> Response:
+        """Show the button that ends the session. A link alone changes nothing."""
+        found = await self.session(incoming.headers)
+        content = pages.NOT_SIGNED_IN if found is None else pages.sign_out_question(shown_name(found))
+        return html_page("Sign out", content, self._context.place)
+
+    async def sign_out(self, incoming: PiecesRequest) -> Response:
+        """End the session of the browser, in every process, and link the issuer's own sign-out."""
+        check_same_origin(incoming.headers, self._context.origin)
+        await read_form(incoming)
+        found = await self.session(incoming.headers)
+        issuer_name, issuer_page = None, None
+        if found is not None:
+            name, issuer_name = found.person.name, found.person.issuer
+            await self._context.end_session(name, found.session.id)
+            self._context.log_event("signed_out", incoming, client=name, session=found.session.id)
+            issuer_page = await self._issuers.sign_out_address(issuer_name)
+        content = pages.signed_out(issuer_name, issuer_page)
+        return html_page("Signed out", content, self._context.place, headers=(delete_cookie(SESSION),))

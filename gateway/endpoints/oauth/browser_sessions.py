@@ -1,0 +1,49 @@
+"""The caller that a browser's cookie identifies, on every path where cookies count."""
+
+from typing import Final
+
+from gateway.access.authentication import OWN_HEADER
+from gateway.access.same_origin import check_same_origin, origin_of_url
+from gateway.config.settings import Config
+from gateway.endpoints.oauth.cookies import SESSION, read_cookie
+from gateway.exchange.service import Service
+from gateway.http.headers import PLAIN_KEYS, Headers
+from gateway.people.sessions import OpenSession
+from gateway.people.values import Caller
+from gateway.serving.fast_route import IncomingRequest
+
+_CHANGES_NOTHING: Final = frozenset(("GET", "HEAD"))
+
+
+async def cookie_caller(config: Config, service: Service, incoming: IncomingRequest) -> Caller | None:
+    """Return the person whose browser sent the request, with the rights that the rules give it now.
+
+    Return ``None`` without a cookie, if its session has ended, and for requests with a key or token. A request that
+    changes something must come from the gateway's own page. Raises ``GatewayError`` (403, ``page_refused``) and
+    ``Unavailable``.
+
+    Call it only on paths below ``/ui``, ``/me``, ``/admin``, ``/device`` and ``/oauth``."""
+    cookie = read_cookie(incoming.headers, SESSION)
+    if cookie is None or service.sessions is None or config.public_url is None or has_key(config, incoming.headers):
+        return None
+    if incoming.asgi["method"] not in _CHANGES_NOTHING:
+        check_same_origin(incoming.headers, origin_of_url(config.public_url))
+    found = await service.sessions.browser_session(cookie)
+    return None if found is None else caller_of(found)
+
+
+def has_key(config: Config, headers: Headers) -> bool:
+    """Return whether a request has a key or a token."""
+    names = {"authorization", OWN_HEADER, *PLAIN_KEYS, *(issuer.header for issuer in config.issuers)}
+    return any(name in names for name, _ in headers)
+
+
+def caller_of(found: OpenSession) -> Caller:
+    """Return the person of a session as the caller of a page or of the HTTP API."""
+    person = found.person
+    return Caller(person.name, person.role, person.group, "session", found.session.id)
+
+
+def shown_name(found: OpenSession) -> str:
+    """Return the person's name for a page that only the person sees."""
+    return found.person.label or found.person.name

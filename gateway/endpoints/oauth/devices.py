@@ -1,0 +1,149 @@
+"""The device flow (RFC 8628): a program gets a code, and a person approves it in a browser.
+
+The page never approves by a link alone. A person confirms the code on a form, signs in, and approves on a second form
+that shows the program and its address; both forms come from the gateway's own page."""
+
+import time
+from typing import Final
+from urllib.parse import urlencode
+
+from gateway.access.same_origin import check_same_origin
+from gateway.endpoints.html import Html, html_page
+from gateway.endpoints.oauth import pages
+from gateway.endpoints.oauth.browser import BrowserSignIn, browser_of
+from gateway.endpoints.oauth.browser_sessions import shown_name
+from gateway.endpoints.oauth.context import SignInContext, program_of
+from gateway.endpoints.oauth.cookies import SIGN_IN, read_cookie
+from gateway.endpoints.oauth.device_codes import new_device_code, new_user_code, read_user_code
+from gateway.endpoints.oauth.errors import json_response
+from gateway.endpoints.oauth.forms import parse_query, read_form
+from gateway.endpoints.oauth.paths import DEVICE
+from gateway.http.headers import Headers
+from gateway.http.response import Response
+from gateway.people.records import DeviceGrant, digest_of
+from gateway.people.sessions import OpenSession
+from gateway.serving.fast_route import PiecesRequest
+from gateway.stores.store import Unavailable
+
+LIFETIME: Final = 600
+"""Seconds in which a code must be approved and redeemed."""
+INTERVAL: Final = 5
+"""Seconds between two polls of a program."""
+
+_TRIES: Final = 5
+_WRONG: Final = "This code is wrong or has expired. Compare it with the one that your program shows."
+_DECIDED: Final = "This code was used already. Start the sign-in in your program again."
+
+
+class DeviceSignIn:
+    """The device flow for one configuration. ``browser`` signs people in."""
+
+    def __init__(self, context: SignInContext, browser: BrowserSignIn) -> None:
+        self._context = context
+        self._browser = browser
+
+    async def authorize(self, incoming: PiecesRequest) -> Response:
+        """Return a new code for a program. Anyone may request one; it grants nothing until a person approves it."""
+        self._context.grants.take(incoming.scope.address)
+        await read_form(incoming)  # `client_id` and `scope` are permitted, and change nothing
+        now = time.time()
+        device_code, user_code = await self._store_grant(incoming, now)
+        page = self._context.public_url + DEVICE
+        answer = {
+            "device_code": device_code,
+            "user_code": user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?{urlencode({'user_code': user_code})}",
+            "expires_in": LIFETIME,
+            "interval": INTERVAL,
+        }
+        return json_response(answer)
+
+    async def _store_grant(self, incoming: PiecesRequest, now: float) -> tuple[str, str]:
+        """Store a grant with codes that no other grant has, and return both."""
+        program, address = program_of(incoming.headers), incoming.scope.address or ""
+        for _ in range(_TRIES):
+            device_code, user_code = new_device_code(), new_user_code()
+            grant = DeviceGrant(
+                digest_of(device_code), digest_of(user_code), program, address, began=now, until=now + LIFETIME
+            )
+            if await self._context.store.add_grant(grant):
+                return device_code, user_code
+        raise Unavailable("no free user code was found")
+
+    # The page
+
+    async def show(self, incoming: PiecesRequest) -> Response:
+        """Show the form for a code. After the sign-in that began there, show the question for approval."""
+        query = parse_query(incoming.query)
+        text = query.get("user_code", "")
+        if not text:
+            return self._page("Sign in a program", pages.code_form())
+        found = await self._find(incoming, text)
+        if found is None:
+            return self._wrong_code(text)
+        user_code, grant = found
+        shown = pages.ShownGrant(user_code, grant.program, grant.address)
+        browser = read_cookie(incoming.headers, SIGN_IN)
+        if self._context.states.has_confirmed(browser, user_code, query.get("confirmed", "")):
+            session = await self._browser.session(incoming.headers)
+            if session is not None:
+                return self._page("Approve the sign-in?", pages.approval(shown, shown_name(session)))
+        return self._page("Sign in a program", pages.code_form(user_code, grant=shown))
+
+    async def decide(self, incoming: PiecesRequest) -> Response:
+        """Handle both forms: the code, and the decision of the person who is signed in."""
+        check_same_origin(incoming.headers, self._context.origin)
+        form = await read_form(incoming)
+        text = form.get("user_code", "")
+        found = await self._find(incoming, text)
+        if found is None:
+            return self._wrong_code(text)
+        user_code, grant = found
+        session = await self._browser.session(incoming.headers)
+        if session is None:
+            return await self._sign_in(incoming.headers, user_code)
+        if form.get("decision") not in ("approve", "deny"):
+            shown = pages.ShownGrant(user_code, grant.program, grant.address)
+            return self._page("Approve the sign-in?", pages.approval(shown, shown_name(session)))
+        return await self._decide(incoming, user_code, session, approved=form["decision"] == "approve")
+
+    async def _sign_in(self, headers: Headers, user_code: str) -> Response:
+        """Send the browser to an issuer, to return to the question for approval."""
+        browser = browser_of(headers)
+        proof = self._context.states.confirmation(browser, user_code)
+        path = f"{DEVICE}?{urlencode({'user_code': user_code, 'confirmed': proof})}"
+        return await self._browser.begin(browser, path)
+
+    async def _decide(
+        self, incoming: PiecesRequest, user_code: str, session: OpenSession, *, approved: bool
+    ) -> Response:
+        """Store the decision of a person."""
+        chosen = session.session if approved else None
+        if not await self._context.store.decide_grant(digest_of(user_code), chosen, time.time()):
+            return self._page("Sign in a program", pages.code_form(problem=_DECIDED), 400)
+        event = "device_approved" if approved else "device_denied"
+        self._context.log_event(event, incoming, client=session.person.name)
+        if approved:
+            return self._page("Approved", pages.APPROVED)
+        return self._page("Denied", pages.DENIED)
+
+    async def _find(self, incoming: PiecesRequest, text: str) -> tuple[str, DeviceGrant] | None:
+        """Return the pending grant of the code in ``text``, and the code. Count a wrong one.
+
+        Raises ``GatewayError`` (429)."""
+        address, limit = incoming.scope.address, self._context.wrong_codes
+        limit.check(address)
+        user_code = read_user_code(text)
+        grant = None if user_code is None else await self._context.store.find_grant(digest_of(user_code))
+        if user_code is None or grant is None or grant.status != "pending" or grant.until <= time.time():
+            limit.count(address)
+            self._context.log_refusal("code_refused", incoming)
+            return None
+        return user_code, grant
+
+    def _wrong_code(self, text: str) -> Response:
+        return self._page("Sign in a program", pages.code_form(text[:20], _WRONG), 400)
+
+    def _page(self, title: str, content: Html, status: int = 200) -> Response:
+        return html_page(title, content, self._context.place, status)

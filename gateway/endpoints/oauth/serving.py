@@ -1,0 +1,131 @@
+"""A request of sign-in, from its path to its response. Failures are JSON for programs and pages for people."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final, TypeAlias
+
+from gateway.config.settings import Config
+from gateway.endpoints.html import PRIVATE_PAGE, html_page
+from gateway.endpoints.oauth import pages
+from gateway.endpoints.oauth.browser import BrowserSignIn
+from gateway.endpoints.oauth.context import SignInContext
+from gateway.endpoints.oauth.devices import DeviceSignIn
+from gateway.endpoints.oauth.errors import OAuthError, PageError, json_response, oauth_error_of, oauth_error_response
+from gateway.endpoints.oauth.paths import (
+    CALLBACK,
+    DEVICE,
+    DEVICE_AUTHORIZATION,
+    LOGIN,
+    LOGOUT,
+    METADATA,
+    STYLE,
+    TOKEN,
+)
+from gateway.endpoints.oauth.token_grants import GRANT_TYPES, TokenGrants
+from gateway.exchange.service import Service
+from gateway.http.response import Response
+from gateway.serving.fast_route import PiecesRequest
+from gateway.stores.store import Unavailable
+from streams.errors import GatewayError
+
+log = logging.getLogger("trigate.people")
+
+Handler: TypeAlias = Callable[[PiecesRequest], Awaitable[Response]]
+
+_FOR_PROGRAMS: Final = frozenset((METADATA, DEVICE_AUTHORIZATION, TOKEN))
+"""Paths whose errors are JSON."""
+
+_STORE_DOWN: Final = "The gateway cannot read or write its storage at the moment. Try again in a minute."
+_MISTAKE: Final = "The gateway has made a mistake, which its log describes."
+_NO_LOGIN: Final = "sign-in is not configured at this gateway: use a key, or a token of its issuers"
+
+
+class SignInServer:
+    """The handlers of all paths of sign-in for one configuration."""
+
+    def __init__(self, config: Config, service: Service) -> None:
+        self._context = context = SignInContext(config, service)
+        browser = BrowserSignIn(context)
+        devices = DeviceSignIn(context, browser)
+        grants = TokenGrants(context)
+        with_login: dict[tuple[str, str], Handler] = {
+            ("GET", METADATA): self._metadata,
+            ("POST", DEVICE_AUTHORIZATION): devices.authorize,
+            ("GET", LOGIN): browser.start,
+            ("GET", CALLBACK): browser.finish,
+            ("GET", LOGOUT): browser.ask_sign_out,
+            ("POST", LOGOUT): browser.sign_out,
+            ("GET", DEVICE): devices.show,
+            ("POST", DEVICE): devices.decide,
+            ("GET", STYLE): self._style,
+        }
+        self._handlers: Mapping[tuple[str, str], Handler] = {
+            **(with_login if context.login_issuers else {}),
+            **({("POST", TOKEN): grants.answer} if context.can_issue_tokens else {}),
+        }
+
+    async def answer(self, incoming: PiecesRequest) -> Response:
+        """Return the response to a request, with its id. Never raises, except if it is cancelled."""
+        response = await self._answer(incoming)
+        return Response(response.status, (*response.headers, ("x-request-id", incoming.scope.id)), response.body)
+
+    async def _answer(self, incoming: PiecesRequest) -> Response:
+        method, path = incoming.asgi["method"], incoming.asgi["path"]
+        handler = self._handlers.get(("GET" if method == "HEAD" else method, path))
+        try:
+            if handler is None:
+                raise self._no_handler_error(path)
+            return await handler(incoming)
+        except PageError as error:
+            return self._context.error_page(error)
+        except OAuthError as error:
+            return oauth_error_response(error)
+        except GatewayError as error:
+            return self._refusal(incoming, oauth_error_of(error.info))
+        except Unavailable as error:
+            log.warning("sign-in is not possible: %s", error)
+            return self._refusal(incoming, OAuthError("temporarily_unavailable", _STORE_DOWN, 503, _RETRY))
+        except Exception:  # a bug in the gateway
+            log.exception("request %s: unexpected error", incoming.scope.id)
+            return self._refusal(incoming, OAuthError("server_error", _MISTAKE, 500))
+
+    def _no_handler_error(self, path: str) -> OAuthError:
+        allowed = sorted(method for method, known in self._handlers if known == path)
+        if not allowed:
+            return OAuthError("not_found", _NO_LOGIN, 404)
+        listed = ", ".join((*allowed, "HEAD") if "GET" in allowed else allowed)
+        return OAuthError("invalid_request", f"use {listed}", 405, (("allow", listed),))
+
+    def _refusal(self, incoming: PiecesRequest, error: OAuthError) -> Response:
+        """Return ``error`` in the form of the request's path."""
+        if incoming.asgi["path"] in _FOR_PROGRAMS:
+            return oauth_error_response(error)
+        content = pages.failure(error.description, None)
+        return html_page("That did not work", content, self._context.place, error.status, error.headers)
+
+    async def _metadata(self, incoming: PiecesRequest) -> Response:
+        """Return the metadata of RFC 8414. Claude Code requires all addresses to have one origin."""
+        base = self._context.public_url
+        metadata = {
+            "issuer": base,
+            "device_authorization_endpoint": base + DEVICE_AUTHORIZATION,
+            "token_endpoint": base + TOKEN,
+            "grant_types_supported": list(GRANT_TYPES),
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "gateway_protocol_version": 1,
+        }
+        return json_response(metadata)
+
+    async def _style(self, incoming: PiecesRequest) -> Response:
+        return Response(200, (("content-type", "text/css; charset=utf-8"), *PRIVATE_PAGE), _style_sheet())
+
+
+_RETRY: Final = (("retry-after", "5"),)
+
+
+@cache
+def _style_sheet() -> bytes:
+    return files("gateway.endpoints.oauth").joinpath("style.css").read_bytes()

@@ -1,0 +1,56 @@
+"""Viewers of the live view who are signed in at an issuer, and the sign-in of those who are not."""
+
+from typing import Final
+
+from gateway.config.settings import Config
+from gateway.endpoints.oauth.browser import BrowserSignIn
+from gateway.endpoints.oauth.browser_sessions import cookie_caller, has_key
+from gateway.endpoints.oauth.context import SignInContext
+from gateway.endpoints.ui.visitors import Visitor
+from gateway.exchange.service import Service
+from gateway.http.response import Response
+from gateway.people.values import Caller
+from gateway.serving.fast_route import IncomingRequest
+from gateway.stores.store import Unavailable
+from streams.errors import GatewayError
+
+_SIGN_IN_PAGE: Final = "/ui"
+_WITH_KEY: Final = "sign_in=key"
+"""The query with which the page requests a key instead of a sign-in, for an operator whose issuer is unavailable."""
+
+_ENDED: Final = "your session has ended: open /ui to sign in again"
+_STORE_DOWN: Final = "the gateway cannot read its sessions at the moment: try again in a few seconds"
+
+
+class SignedInVisitors:
+    """The viewers who sign in at an issuer, for one configuration."""
+
+    def __init__(self, config: Config, service: Service) -> None:
+        self._config = config
+        self._service = service
+        self._browser = BrowserSignIn(SignInContext(config, service))
+
+    async def visitor(self, incoming: IncomingRequest) -> Visitor | Response | None:
+        """Return the viewer of a request, or the response that sends its browser to an issuer.
+
+        Return ``None`` for requests with a key. Raises ``GatewayError``."""
+        if has_key(self._config, incoming.headers):
+            return None
+        try:
+            caller = await cookie_caller(self._config, self._service, incoming)
+        except Unavailable:
+            raise GatewayError("overloaded", _STORE_DOWN, headers=(("retry-after", "1"),)) from None
+        if caller is not None:
+            return visitor_of(caller, self._config.sessions.token)
+        if incoming.asgi["path"].rstrip("/") != _SIGN_IN_PAGE:
+            raise GatewayError("authentication", _ENDED)
+        if incoming.query == _WITH_KEY:
+            return None
+        return await self._browser.send_to_sign_in(incoming.headers, _SIGN_IN_PAGE)
+
+
+def visitor_of(caller: Caller, seconds_left: float) -> Visitor:
+    """Return what a caller may see: administrators everything, auditors no texts, all others their own requests."""
+    sees_all = caller.role in ("admin", "auditor")
+    client = None if sees_all else caller.name
+    return Visitor(client, caller.credential, seconds_left, sees_streams=caller.role != "auditor")

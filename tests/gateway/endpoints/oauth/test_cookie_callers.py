@@ -1,0 +1,55 @@
+"""A browser's cookie on the HTTP API: it identifies its person, and changes nothing from another site's page."""
+
+import pytest
+
+from gateway.endpoints.oauth.cookies import SESSION
+from tests.support.people_browser import PeopleBrowser
+
+OWN_FORM = {"origin": "null", "sec-fetch-site": "same-origin"}
+FOREIGN = [
+    {},
+    {"origin": "https://evil.example"},
+    {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+    {"origin": "null", "sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "none"},
+]
+
+
+def test_the_cookie_identifies_its_person(gateway):
+    browser, _ = gateway.sign_in("lin")
+    me = browser.request("GET", f"{gateway.url}/me")
+    assert me.status_code == 200, me.text
+    assert (me.json()["name"], me.json()["role"], me.json()["group"]) == ("okta:00u2", "lead", "research")
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/me/keys/laptop"), ("DELETE", "/me/keys/laptop"), ("PUT", "/admin/v1/people/okta:00u1/block"),
+     ("POST", "/oauth/logout")],
+)  # fmt: skip
+def test_a_foreign_page_changes_nothing(gateway, method, path, headers):
+    """OWASP, "Cross-Site Request Forgery Prevention Cheat Sheet"."""
+    browser, _ = gateway.sign_in("root")
+    response = browser.request(method, gateway.url + path, headers)
+    assert response.status_code == 403, response.text
+    if path != "/oauth/logout":
+        assert response.json()["error"]["code"] == "page_refused"
+
+
+def test_the_own_page_may_change_something(gateway):
+    browser, _ = gateway.sign_in("root")
+    changed = browser.request("PUT", f"{gateway.url}/admin/v1/people/okta:00u9/block", OWN_FORM)
+    assert changed.status_code < 300, changed.text
+
+
+def test_a_wrong_key_is_not_replaced_by_the_cookie(gateway):
+    browser, _ = gateway.sign_in("root")
+    for headers in ({"authorization": "Bearer wrong-key"}, {"x-api-key": "wrong-key"}, {"x-trigate-key": "wrong-key"}):
+        assert browser.request("GET", f"{gateway.url}/me", headers).status_code == 401
+
+
+def test_an_unknown_cookie_is_no_credential(gateway):
+    browser = PeopleBrowser(cookies={(gateway.url, SESSION): "x" * 43})
+    assert browser.request("GET", f"{gateway.url}/me").status_code == 401
