@@ -181,13 +181,11 @@ def before_set_answer() -> Iterator[Gateway]:
         yield served
 
 
-def send_to_route(port: int, route: ServedRoute, body: HostileBody) -> int:
+def send_to_route(port: int, route: ServedRoute, body: HostileBody, key: str = ROUTES_KEY) -> int:
     """Return the status of a request, or 0 if the gateway closed the connection early."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request(
-            route.method, route.url, body.data, {**body.headers, "authorization": f"Bearer {ROUTES_KEY}"}
-        )
+        connection.request(route.method, route.url, body.data, {**body.headers, "authorization": f"Bearer {key}"})
         response = connection.getresponse()
         response.read()
     except (OSError, http.client.HTTPException):

@@ -65,6 +65,8 @@ def _identify_viewer(
         try:
             return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
         except KeyRefused as error:
+            if error.info.kind == "permission":
+                raise
             raise KeyRefused(error.info.message, error.reason, error.client, headers=_CHALLENGE) from None
     raise KeyRefused(_KEY_WANTED, "unknown" if keys else "missing", headers=_CHALLENGE)
 
