@@ -5,7 +5,9 @@ the same provider, without the features.
 """
 
 import contextlib
+import functools
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,7 @@ from tests.support.postgres import Server as Postgres
 from tests.support.redis import RedisServer
 from tests.support.relayed_requests import body_of as relayed_body_of
 from tests.support.settled_lines import SettledLines
+from tests.support.signed_tokens import mint, signing_key
 from tests.support.wire_clients import ALL, body_of, path_of, text_of, usage_of, with_tool
 
 FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -41,6 +44,7 @@ FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": ("none", "memory", "sqlite", "postgres"),
     "reload": ("no", "in mid-course"),
     "members": ("none", "of the operator"),
+    "caller": ("key", "person"),
 }
 
 ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -57,7 +61,7 @@ NEVER_CACHED: Final = ("pictures", "speech", "transcriptions")
 
 ENDPOINT_FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "client": tuple(ENDPOINTS),
-    **{name: FACTORS[name] for name in ("route", "leaves", "cache", "limits", "state", "reload", "members")},
+    **{name: FACTORS[name] for name in ("route", "leaves", "cache", "limits", "state", "reload", "members", "caller")},
     "hedge": ("off", "waiting"),
     "course": tuple(course for course in FACTORS["course"] if course != "empty"),
 }
@@ -67,10 +71,14 @@ _OF_CONVERSATIONS: Final[Mapping[str, str]] = {"provider": "chat", "form": "whol
 
 FEATURES: Final[Mapping[str, str]] = {
     "hedge": "off", "cache": "off", "limits": "none", "state": "none", "reload": "no", "members": "none",
+    "caller": "key",
 }  # fmt: skip
 """The values of a plain twin."""
 
 KEY: Final = "tg-a-key-for-alice-of-more-than-enough-characters"
+ISSUER: Final = "https://id.example"
+NAMES: Final[Mapping[str, str]] = {"key": "alice", "person": "idp:alice"}
+"""The client's name by the case's ``caller``."""
 PRICE: Final = {"input": 3, "cached": 0.3, "output": 15}
 NANOS: Final = 71 * 3000 + 40 * 300 + 17 * 15000
 """The price of one answer, in nano-dollars."""
@@ -162,12 +170,34 @@ def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
         route["hedge"] = {"after": _AFTER[case["hedge"]], "at_most": "100%"}
     if case["cache"] != "off":
         route["cache"] = {"ttl": "1h"}
-    more = storage_config(case, servers)
-    key = {"name": "alice", "key": KEY, **limits, **members[2]}
     return {
-        "version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, "client_keys": [key],
-        "circuit": {"failures": 1000, "error_rate": "100%"}, **more,
+        "version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route},
+        "circuit": {"failures": 1000, "error_rate": "100%"}, **storage_config(case, servers),
+        **clients_config(case, servers, limits, members[2]),
     }  # fmt: skip
+
+
+def clients_config(
+    case: Mapping[str, str], servers: Servers, limits: Mapping[str, Any], members: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the configuration of the client: a key, or the people of an issuer whose keys are in a file."""
+    if case["caller"] == "key":
+        return {"client_keys": [{"name": "alice", "key": KEY, **limits, **members}]}
+    keys = servers.folder / "keys.json"
+    keys.write_text(json.dumps({"keys": [signing_key().jwk()]}))
+    rule = {"when": {"sub": "alice"}, "group": "people", **limits}
+    issuer = {"name": "idp", "issuer": ISSUER, "audience": ["trigate"], "jwks": {"file": str(keys)}, "admit": [rule]}
+    return {"issuers": [issuer], "client_groups": [{"name": "people", **members}]}
+
+
+@functools.cache
+def _token() -> str:
+    return mint({"iss": ISSUER, "aud": "trigate", "sub": "alice", "exp": int(time.time()) + 36_000})
+
+
+def key_of(case: Mapping[str, str]) -> str:
+    """Return the credential of the client."""
+    return KEY if case["caller"] == "key" else _token()
 
 
 def storage_config(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
@@ -223,13 +253,13 @@ def request_of(case: Mapping[str, str]) -> tuple[str, Mapping[str, str], bytes]:
     if client in ENDPOINTS:
         path, name = ENDPOINTS[client]
         headers, written = relayed_body_of(name, "r")
-        return path, {**headers, "x-trigate-key": KEY}, written
+        return path, {**headers, "x-trigate-key": key_of(case)}, written
     body = body_of(client, "r", stream=stream)
     if case["tools"] != "none":
         body = with_tool(client, body)
     if client == "responses" and case["state"] == "none":
         body["store"] = False
-    headers = {"content-type": "application/json", "x-trigate-key": KEY}
+    headers = {"content-type": "application/json", "x-trigate-key": key_of(case)}
     return path_of(client, "r", stream=stream), headers, json.dumps(body).encode()
 
 
@@ -248,30 +278,32 @@ def without_lost_redis(case: Mapping[str, str], servers: Servers) -> Iterator[No
             servers.redis.start()
 
 
-async def check_budget(running: InProcess, lines: Iterable[Mapping[str, Any]]) -> None:
+async def check_budget(case: Mapping[str, str], running: InProcess, lines: Iterable[Mapping[str, Any]]) -> None:
     """Check that the client's budget is the sum of its ``lines``, and nothing is reserved."""
+    name = NAMES[case["caller"]]
     billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in lines)
     with trio.move_on_after(PATIENCE / 2):
-        while spent_nanos(running) != billed or reserved_limits(running):  # noqa: ASYNC110  # a store learns it later
+        while spent_nanos(running, name) != billed or reserved_limits(running, name):  # noqa: ASYNC110  # a store learns it later
             await trio.sleep(0.001)
-    assert (spent_nanos(running), reserved_limits(running)) == (billed, [])
+    assert (spent_nanos(running, name), reserved_limits(running, name)) == (billed, [])
 
 
-def reserved_limits(running: InProcess) -> list[tuple[str, str, int]]:
+def reserved_limits(running: InProcess, client: str) -> list[tuple[str, str, int]]:
     """Return the limits with remaining reservations."""
     allowances = running.service.allowances
     levels = [
         (str(one.holder), one.text, allowances.counters.level(counter).held)
-        for one in allowances.all()
+        for one in {*allowances.all(), *allowances.of_client(client)}
         if (counter := one.counter(allowances.now(), "")) is not None
     ]
     return [level for level in levels if level[2]]
 
 
-def spent_nanos(running: InProcess) -> int:
+def spent_nanos(running: InProcess, client: str) -> int:
     """Return the amount charged to the client's budget, in nano-dollars."""
     allowances = running.service.allowances
-    budgets = [one for one in allowances.all() if one.text == BUDGET and str(one.holder) == "client_keys.alice"]
+    own = f"client_keys.{client}"
+    budgets = [one for one in allowances.of_client(client) if one.text == BUDGET and str(one.holder) == own]
     counters = [one.counter(allowances.now(), "") for one in budgets]
     return sum(allowances.counters.level(one).used for one in counters if one is not None)
 
@@ -374,7 +406,7 @@ class _Playing:
         last = next(line for line in reversed(events) if '"output"' in line)
         value = json.loads(last.removeprefix("data:"))
         given = value.get("response", value)
-        kept = await client.get(f"/v1/responses/{given['id']}", headers={"x-trigate-key": KEY})
+        kept = await client.get(f"/v1/responses/{given['id']}", headers={"x-trigate-key": key_of(case)})
         assert text_of("responses", kept.content, stream=False) == reading.text
 
     async def check_end(self, played: Played) -> None:
@@ -387,7 +419,7 @@ class _Playing:
             target = service.router.resolve(name, "chat")  # one target for all APIs
             assert service.balancer.loads.counts.count(target.identity.place) == 0, name
         if self._case["limits"] in ("memory", "redis"):
-            await check_budget(running, played.lines)
+            await check_budget(self._case, running, played.lines)
 
 
 def check(case: Mapping[str, str], played: Played, plain: Played) -> None:

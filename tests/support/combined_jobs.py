@@ -14,7 +14,16 @@ import trio
 
 from gateway.config.loading import from_mapping
 from gateway.open_store import open_store
-from tests.support.combined import BUDGET, FACTORS, KEY, Servers, check_budget, storage_config, without_lost_redis
+from tests.support.combined import (
+    BUDGET,
+    FACTORS,
+    Servers,
+    check_budget,
+    clients_config,
+    key_of,
+    storage_config,
+    without_lost_redis,
+)
 from tests.support.covering import Case
 from tests.support.endpoint_provider import endpoint_provider
 from tests.support.harness import PATIENCE
@@ -30,11 +39,11 @@ JOB_FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": ("memory", "sqlite", "postgres"),
     "reload": FACTORS["reload"],
     "leaves": ("stays", "in the answer"),
+    "caller": FACTORS["caller"],
 }
 
 PRICE: Final = {"input": 10, "cached": 1, "output": 100}
 USAGE: Final = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
-_HEADERS: Final = {"authorization": f"Bearer {KEY}"}
 _LINE: Final = {
     "method": "POST", "url": "/v1/chat/completions",
     "body": {"model": "gpt-5", "messages": [], "max_tokens": 100},
@@ -60,7 +69,7 @@ def possible_job(case: Mapping[str, str]) -> bool:
 
 def twin_of_job(case: Mapping[str, str]) -> Case:
     """Return the case without features."""
-    return {**case, "limits": "none", "state": "memory", "reload": "no"}
+    return {**case, "limits": "none", "state": "memory", "reload": "no", "caller": "key"}
 
 
 def _content(case: Mapping[str, str], servers: Servers, url: str) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def _content(case: Mapping[str, str], servers: Servers, url: str) -> dict[str, A
     entry = {"model": "openai/gpt-5", "access_key": "sk-of-the-provider-123", "base_url": f"{url}/v1", "price": PRICE}
     return {
         "version": "v0.4.0", "model_providers": [{**entry, **limits}], **storage_config(case, servers),
-        "client_keys": [{"name": "alice", "key": KEY, **limits}],
+        **clients_config(case, servers, limits, {}),
     }  # fmt: skip
 
 
@@ -105,17 +114,18 @@ async def _batch(
     content: dict[str, Any],
 ) -> tuple[Any, ...]:
     """Make a batch of two lines, have its provider complete it, and read it and its results."""
+    headers = {"authorization": f"Bearer {key_of(case)}"}
     lines = [json.dumps({**_LINE, "custom_id": f"r{number}"}).encode() + b"\n" for number in range(2)]
     files = {"file": ("b.jsonl", b"".join(lines))}
-    file = (await client.post("/v1/files", headers=_HEADERS, data={"purpose": "batch"}, files=files)).json()
+    file = (await client.post("/v1/files", headers=headers, data={"purpose": "batch"}, files=files)).json()
     asked = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    made = (await client.post("/v1/batches", headers=_HEADERS, json=asked)).json()
+    made = (await client.post("/v1/batches", headers=headers, json=asked)).json()
     if case["reload"] != "no":
         running.reload({**content, "model_aliases": {"other": {"target": "openai/gpt-5"}}})
     (native,) = (value for id, value in provider.kept.items() if "batch_" in id)
     native.update(status="completed", model="gpt-5", usage=USAGE, endpoint="/v1/chat/completions")
-    read = [(await client.get(f"/v1/batches/{made['id']}", headers=_HEADERS)).json() for _ in range(2)]
-    listed = (await client.get("/v1/batches", headers=_HEADERS)).json()
+    read = [(await client.get(f"/v1/batches/{made['id']}", headers=headers)).json() for _ in range(2)]
+    listed = (await client.get("/v1/batches", headers=headers)).json()
     assert [one["id"] for one in listed["data"]] == [made["id"]]
     assert native["id"] != made["id"]
     return tuple((one["status"], one["usage"]) for one in read)
@@ -142,7 +152,7 @@ async def _play_session(case: Mapping[str, str], servers: Servers) -> PlayedJob:
         async with gateway(content, real=True, store=store, drains=True) as running:
             lines = SettledLines(running)
             with without_lost_redis(case, servers):
-                headers = tuple(_HEADERS.items())
+                headers = (("authorization", f"Bearer {key_of(case)}"),)
                 async with calling(running.url, "/v1/realtime?model=voice", headers) as caller:
                     await caller.send({"type": "response.create"})
                     readings = [(await caller.event())["type"] for _ in range(2 if case["leaves"] != "stays" else 3)]
@@ -167,7 +177,7 @@ async def _check_end(case: Mapping[str, str], running: InProcess, lines: tuple[M
         while service.upstream.stats().active or service.ledger.open_records:  # noqa: ASYNC110
             await trio.sleep(0.001)
     if case["limits"] in ("memory", "redis"):
-        await check_budget(running, lines)
+        await check_budget(case, running, lines)
 
 
 def check_job(played: PlayedJob, plain: PlayedJob) -> None:
