@@ -91,6 +91,7 @@ def build_issuers(
             continue
         _check_names(item, path, made, clients, findings)
         _check_tokens(item, path, config, findings)
+        _check_passed_headers(item, names, findings)
         _check_login(item, path, config, findings)
         made.setdefault(item.name, attrs.evolve(item, admit=tuple(_build_rules(item, path, names, findings))))
     if config.sessions.token > config.sessions.longest:
@@ -135,6 +136,15 @@ def _check_tokens(item: TrustedIssuer, path: Path, config: Config, findings: Fin
         )
     if item.header in _NO_ISSUER_HEADERS:
         findings.wrong((*path, "header"), f"{item.header} has another meaning", "use the header of your proxy")
+
+
+def _check_passed_headers(item: TrustedIssuer, names: AccessNames, findings: Findings) -> None:
+    """Report entries that would send the issuer's tokens to a provider."""
+    for entry in names.entries.made:
+        for passed in entry.pass_headers:
+            if passed == item.header or (passed.endswith("*") and item.header.startswith(passed[:-1])):
+                found = f"{passed} would pass the tokens of the issuer {item.name} to the provider"
+                findings.wrong((*names.entries.paths[entry.name], "pass_headers"), found, "remove it from the list")
 
 
 def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Findings) -> None:

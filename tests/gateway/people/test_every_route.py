@@ -23,7 +23,7 @@ ANSWER = HostileAnswer(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def routed():
+def all_routes():
     """Serve all routes for the client bob, and for the people of a provider."""
     rules = [{"when": {"groups": "ml"}}, {"when": {"groups": "none"}, "models": []}]
     with set_answer_provider() as url, open_provider() as identity:
@@ -35,8 +35,8 @@ def routed():
 
 
 @pytest.mark.parametrize("key", [key for key in ONE_OF_EACH if key != "metrics"])
-def test_a_person_has_the_statuses_of_a_client_key(routed, key):
-    served, identity = routed
+def test_a_person_has_the_statuses_of_a_client_key(all_routes, key):
+    served, identity = all_routes
     route = ONE_OF_EACH[key]
     before = len(served.log)
     token = identity.token(sub="00u1", groups=["ml"])
@@ -48,8 +48,8 @@ def test_a_person_has_the_statuses_of_a_client_key(routed, key):
 
 
 @pytest.mark.parametrize("key", ONE_OF_EACH)
-def test_no_route_accepts_a_token_that_no_rule_admits(routed, key):
-    served, identity = routed
+def test_no_route_accepts_a_token_that_no_rule_admits(all_routes, key):
+    served, identity = all_routes
     route = ONE_OF_EACH[key]
     refused = [identity.token(sub="1", groups=["sales"]), identity.token(sub="1", groups=["ml"], exp=9)]
     statuses = [send_to_route(served.port, route, ordinary_request(route), one) for one in refused]
@@ -58,8 +58,8 @@ def test_no_route_accepts_a_token_that_no_rule_admits(routed, key):
 
 
 @pytest.mark.parametrize("key", [key for key, one in ONE_OF_EACH.items() if one.row.main and one.method == "POST"])
-def test_a_person_without_models_uses_none(routed, key):
-    served, identity = routed
+def test_a_person_without_models_uses_none(all_routes, key):
+    served, identity = all_routes
     route = ONE_OF_EACH[key]
     status = send_to_route(served.port, route, ordinary_request(route), identity.token(sub="2", groups=["none"]))
     assert status in (400, 403, 404)

@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.support.people import MODEL, OTHER_MODEL, PATHS, bearer, body_of, people_gateway
+from configfile.document import ConfigError
+from gateway.config.loading import from_mapping
+from tests.support.harness import config, provider
+from tests.support.oidc import open_provider
+from tests.support.people import MODEL, OTHER_MODEL, PATHS, bearer, body_of, issuer, people_gateway
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +88,6 @@ def test_the_rights_are_those_of_the_requests_own_token(setup):
 
 
 def test_equal_subjects_of_two_issuers_are_two_clients():
-    from tests.support.oidc import open_provider
-    from tests.support.people import issuer
-
     with open_provider() as other:
 
         def two_issuers(identity):
@@ -95,3 +96,88 @@ def test_equal_subjects_of_two_issuers_are_two_clients():
         with people_gateway(two_issuers) as setup:
             replies = [setup.ask("chat", token) for token in (setup.token(), other.token(sub="00u1", groups=["ml"]))]
             assert [setup.client_of(one) for one in replies] == ["okta:00u1", "entra:00u1"]
+
+
+# A header of a proxy
+
+HEADER = "cf-access-jwt-assertion"
+
+
+@pytest.fixture(scope="module")
+def behind_proxy():
+    keys = [{"name": "ann", "key": "key-of-ann-0123456789"}]
+    with people_gateway(lambda identity: [issuer(identity, header=HEADER)], client_keys=keys) as found:
+        yield found
+
+
+@pytest.mark.parametrize("api", PATHS)
+def test_a_token_in_the_header_of_a_proxy_counts_and_reaches_no_provider(behind_proxy, api):
+    token = behind_proxy.token()
+    for headers in ({HEADER: token}, {HEADER: token, "authorization": "Bearer any-word-of-an-sdk"}):
+        reply = behind_proxy.ask(api, None, headers=headers)
+        assert (reply.status, behind_proxy.client_of(reply)) == (200, "okta:00u1")
+    assert not any(token in value for seen in behind_proxy.upstream.seen for _, value in seen.headers)
+
+
+def test_a_gateway_key_has_precedence_over_the_header_of_a_proxy(behind_proxy):
+    reply = behind_proxy.ask("chat", "key-of-ann-0123456789", headers={HEADER: behind_proxy.token()})
+    assert (reply.status, behind_proxy.client_of(reply)) == (200, "ann")
+
+
+def test_a_token_of_this_issuer_counts_only_in_that_header(behind_proxy):
+    reply = behind_proxy.ask("chat", behind_proxy.token())
+    assert reply.status == 401
+    assert HEADER.encode() in reply.body
+
+
+@pytest.mark.parametrize("value", ["", "not-a-token", "okta:00u1"])
+def test_an_invalid_value_in_the_header_admits_nobody(behind_proxy, value):
+    assert behind_proxy.ask("chat", None, headers={HEADER: value}).status == 401
+
+
+def test_an_entry_may_not_pass_the_header_of_an_issuer_on():
+    entry = {**provider("openai/gpt-4o", "https://api.example/v1"), "pass_headers": ["cf-*"]}
+    item = {"name": "okta", "issuer": "https://id.example", "audience": ["x"], "header": HEADER,
+            "admit": [{"when": {}}]}  # fmt: skip
+    with pytest.raises(ConfigError, match="pass_headers"):
+        from_mapping(config([entry], 12000, issuers=[item]))
+
+
+# Credentials of the gateway and of a provider
+
+
+@pytest.fixture(scope="module")
+def passing():
+    """Run a gateway whose entries send the client's own key to the provider."""
+
+    def models(upstream):
+        entries = [provider("anthropic/claude-opus-6", upstream.url, name=MODEL),
+                   provider("openai/gpt-4o", f"{upstream.url}/v1", name=OTHER_MODEL)]  # fmt: skip
+        return [
+            {**{name: value for name, value in one.items() if name != "access_key"}, "passthrough_auth": True}
+            for one in entries
+        ]
+
+    with people_gateway(models=models, public_url="https://llm.example") as found:
+        yield found
+
+
+def test_no_token_of_the_gateway_reaches_a_provider(passing):
+    token = passing.token()
+    ours = [token, passing.token(exp=9), passing.token(groups=["sales"]), passing.token(aud="other"),
+            passing.token(iss="https://llm.example"), "sk-trigate-" + "a" * 43]  # fmt: skip
+    for model, api in ((MODEL, "messages"), (OTHER_MODEL, "chat"), (OTHER_MODEL, "responses")):
+        for one in ours:
+            for headers in ({"authorization": f"Bearer {one}"}, {"x-api-key": one}):
+                assert passing.ask(api, None, model, headers).status in (401, 403)
+                assert passing.ask(api, None, model, {"x-trigate-key": token, **headers}).status == 401
+    assert passing.upstream.seen == []
+
+
+def test_the_own_key_of_a_client_still_reaches_its_provider(passing):
+    """ChatGPT's login tokens are signed tokens of another issuer."""
+    theirs = [passing.token(iss="https://auth.openai.com"), "sk-of-the-client-0123456789"]
+    for one in theirs:
+        headers = {"x-trigate-key": passing.token(), "authorization": f"Bearer {one}"}
+        assert passing.ask("chat", None, OTHER_MODEL, headers).status == 200
+        assert passing.upstream.seen[-1].header("authorization") == f"Bearer {one}"
