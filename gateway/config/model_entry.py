@@ -248,7 +248,7 @@ class ModelEntry:
     )
     billed_as: str | None = setting(
         "The project, workspace or key id under which the provider's invoice lists its requests. `trigate reconcile` "
-        "compares by it.",
+        "compares by it ([invoices](invoices.md#matching)).",
         None,
         shown="none",
     )

@@ -111,7 +111,11 @@ def compare(
     rows.sort(key=lambda row: (-abs(row.difference), row.family, row.model or "", row.account or ""))
     if invoice.has_too_many_ids:
         found.append(f"more than {MOST_REQUESTS:,} single requests: they are compared by day and model")
-    found += _other_notes(invoice, cells)
+    others = _other_notes(invoice, cells)
+    if others and not rows:
+        found.append("nothing was compared: the files have no costs of these days and providers")
+        is_complete = False
+    found += others
     return InvoiceComparison(invoice.since, invoice.until, tuple(rows), tuple(found), is_complete)
 
 

@@ -65,8 +65,9 @@ def test_without_a_month_the_days_are_those_of_the_files(prepared):
     status, found = compare(prepared(calls, "mistral", plain_files(some)), "--month", "2026-10")
     assert status == 3
     status, found = compare(prepared(calls, "mistral", plain_files(calls)), "--month", "2026-09")
-    assert (status, found["rows"]) == (0, [])
+    assert (status, found["rows"]) == (3, [])
     assert any("are of other days" in note for note in found["notes"])
+    assert any("nothing was compared" in note for note in found["notes"])
 
 
 def test_days_are_in_utc_whatever_the_timezone(prepared, tmp_path):
