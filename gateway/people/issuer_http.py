@@ -27,6 +27,7 @@ from gateway.people.discovery import (
     runs_on_this_machine,
 )
 from gateway.people.signing_keys import LARGEST_SET, BadKeySet, KeySet, parse_key_set
+from gateway.people.token_format import TokenRefused, read_object
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
@@ -198,15 +199,18 @@ class IssuerClient:
         )
 
     async def userinfo(self, access_token: str) -> Mapping[str, Any]:
-        """Return the claims of userinfo, ``{}`` if the issuer has no such endpoint. The caller compares ``sub``."""
+        """Return the claims of userinfo, ``{}`` if the issuer has no such endpoint. The caller compares ``sub``.
+
+        They have the limits of a token's claims, because rules and databases read both."""
         with _deadline(FETCH_SECONDS):
             url = (await self.metadata()).userinfo_endpoint
             if url is None:
                 return {}
-            found = (await self._request("GET", url, (("authorization", f"Bearer {access_token}"),))).value()
-        if not isinstance(found, dict):
-            raise IssuerUnavailable("its userinfo is not a JSON object")
-        return found
+            reply = await self._request("GET", url, (("authorization", f"Bearer {access_token}"),))
+        try:
+            return read_object(reply.require_success().body, "userinfo")
+        except TokenRefused as error:
+            raise IssuerUnavailable(error.message) from None
 
     async def introspect(self, token: str) -> bytes:
         """Return the response of the introspection endpoint, an object with ``active`` (RFC 7662)."""

@@ -154,8 +154,14 @@ async def test_tokens_that_are_no_text_do_not_count(provider: OidcProvider):
     assert (tokens.access_token, tokens.id_token, tokens.refresh_token) == (None, None, None)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b"eyJhbGciOiJSUzI1NiJ9.e30.AA"])
-async def test_userinfo_is_an_object(provider: OidcProvider, body: bytes):
+_UNFIT = (
+    b"[]", b"null", b"eyJhbGciOiJSUzI1NiJ9.e30.AA", b'{"sub":"a","name":"a\\u0000b"}', b'{"sub":"a","name":"\\ud800"}',
+    b'{"sub":"a","sub":"b"}', b'{"sub":"a","x":1e999}', b'{"sub":"a","x":' + b"[" * 40 + b"]" * 40 + b"}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", _UNFIT, ids=range(len(_UNFIT)))
+async def test_userinfo_is_as_strict_as_a_token(provider: OidcProvider, body: bytes):
     provider.faults["/userinfo"] = Fault(body=body)
     async with client_of(issuer_settings(provider)) as client:
         with pytest.raises(IssuerUnavailable):
