@@ -27,6 +27,14 @@ POLL_SECONDS: Final = 0.25
 """Seconds between two reads of the storage. A change applies within half a second, including the time of the read."""
 
 
+class ApplyClients(Protocol):
+    """A function that uses the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
+
+    It may call ``with_clients`` in a thread. Never raises."""
+
+    async def __call__(self, with_clients: Callable[[Config], Config], by: tuple[str, ...], /) -> None: ...
+
+
 class FollowedRows(Protocol):
     """Other rows of the storage that change at run time."""
 
@@ -54,7 +62,8 @@ class FollowedKeys:
         self._since: float | None = None
         self._reading = trio.Lock()
         self._current: Callable[[], Config] | None = None
-        self._apply: Callable[[Config, tuple[str, ...]], object] = _ignore_change
+        self._apply: ApplyClients | None = None
+        self._applied: KeyTable | None = None
         self._others: FollowedRows | None = None
         self.on_names: Callable[[frozenset[str]], object] = lambda _: None
         """Called with the names of the people whose rights have changed in the other rows."""
@@ -107,6 +116,7 @@ class FollowedKeys:
         """Read the storage, and return ``config`` with its clients. Never raises: an unavailable storage may return."""
         if self._is_followed(config):
             await self.poll(config.stored_keys != "off")
+        self._applied = self._table
         return self.with_clients(config)
 
     def _is_followed(self, config: Config) -> bool:
@@ -115,13 +125,13 @@ class FollowedKeys:
     async def follow(
         self,
         current: Callable[[], Config],
-        apply: Callable[[Config, tuple[str, ...]], object],
+        apply: ApplyClients,
         report_stale: Callable[[float], object] = lambda _: None,
     ) -> None:
         """Poll the storage until cancelled, while the configuration that ``current()`` returns allows stored keys.
 
-        After each change call ``apply(config, people)`` with the new configuration and the people who made the change.
-        After each read call ``report_stale(stale)``."""
+        After each change call ``apply`` with the people who made the change. After each read call
+        ``report_stale(stale)``."""
         self._current, self._apply = current, apply
         while self._store is not None:
             await trio.sleep(POLL_SECONDS)
@@ -134,11 +144,14 @@ class FollowedKeys:
         """Read the storage now, and apply its changes as ``follow`` does, for a change by this process. Never
         raises."""
         async with self._reading:
-            before = None if self._table is None else self._table.last
             with_clients = self._current is None or self._current().stored_keys != "off"
-            if await self.poll(with_clients) and self._table is not None and self._current is not None:
-                people = [change.by for change in self._table.changes if before is not None]
-                self._apply(self.with_clients(self._current()), tuple(dict.fromkeys(people)))
+            await self.poll(with_clients)
+            table = self._table
+            if not with_clients or table is None or table is self._applied or self._apply is None:
+                return
+            people = [change.by for change in table.changes if self._applied is not None]
+            await self._apply(self.with_clients, tuple(dict.fromkeys(people)))
+            self._applied = table
 
     async def poll(self, with_clients: bool = True) -> bool:
         """Read the clients if they have changed, and return whether they had. Never raises; logs its first failure.
@@ -174,9 +187,10 @@ class FollowedKeys:
 
     def _stored(self, config: Config, table: "KeyTable") -> StoredClients:
         self._known = {item: self._known.get(item) or _client_or_error(item) for item in table.clients}
-        if self._reader is None or not self._reader.fits(config):
-            self._reader = StoredReader(config)
-        found = self._reader.read([raw for raw in self._known.values() if not isinstance(raw, str)])
+        reader = self._reader
+        if reader is None or not reader.fits(config):
+            reader = self._reader = StoredReader(config)
+        found = reader.read([raw for raw in self._known.values() if not isinstance(raw, str)])
         unreadable = {item.name: raw for item, raw in self._known.items() if isinstance(raw, str)}
         return attrs.evolve(found, refused={**unreadable, **found.refused})
 
@@ -185,10 +199,6 @@ class FollowedKeys:
             if self._logged.get(name) != why:
                 log.warning("the stored client %s is refused: %s", name, why)
         self._logged = dict(found.refused)
-
-
-def _ignore_change(config: Config, people: tuple[str, ...]) -> None:
-    """Do nothing, because nothing follows the storage yet."""
 
 
 def _client_or_error(item: "StoredItem") -> ClientKey | str:

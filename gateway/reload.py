@@ -25,8 +25,10 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
+from gateway.http.offload import run_in_thread
 from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
 from gateway.open_service import next_service, service_of_clients
+from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
 
 if TYPE_CHECKING:
@@ -99,19 +101,22 @@ class ReloadableApp:
         if (before := self._service.steps) is not None:
             before.replace()
 
-    def change_clients(self, config: Config, by: tuple[str, ...] = ()) -> None:
-        """Use ``config`` for new requests; it may differ only in its clients, which the people ``by`` changed.
+    async def change_clients(self, with_clients: Callable[[Config], Config], by: tuple[str, ...] = ()) -> None:
+        """Use the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
 
-        Websockets of unchanged clients stay open. Never raises."""
-        old = self._config
-        try:
-            service = service_of_clients(config, self._service)
-            app = app_of(config, service)
-        except Exception:  # the boundary, as in ``reload``
-            log.exception("the changed keys could not be applied; the previous ones stay in use")
-            return
-        found = key_changes(old, config)
-        self._app, self._config, self._service = app, config, service
+        A thread prepares them: there may be thousands, and no stream waits for them. Websockets of unchanged clients
+        stay open. Never raises."""
+        while True:
+            service = self._service
+            try:
+                made = await run_in_thread(_change_clients, with_clients, self._config, service)
+            except Exception:  # the boundary, as in ``reload``
+                log.exception("the changed keys could not be applied; the previous ones stay in use")
+                return
+            if self._service is service:  # no reload meanwhile
+                break
+        self._app, self._config, self._service = made.app, made.config, made.service
+        found = made.changes
         service.replaced.set_for((*found["removed"], *found["changed"]))
         if any(found.values()):
             words = "; ".join(f"{what} {', '.join(names)}" for what, names in found.items() if names)
@@ -136,6 +141,22 @@ class ReloadableApp:
             log_changes(found, config)
             audit_changes(found, key_changes(old, config), audit.log_event)
         return True
+
+
+@attrs.frozen(eq=False, repr=False)
+class _ChangedClients:
+    """A configuration with other clients, its service and app, and the names of the changed clients."""
+
+    config: Config
+    service: Service
+    app: App
+    changes: Mapping[str, tuple[str, ...]]
+
+
+def _change_clients(with_clients: Callable[[Config], Config], old: Config, service: Service) -> _ChangedClients:
+    config = with_clients(old)
+    new = service_of_clients(config, service)
+    return _ChangedClients(config, new, app_of(config, new), key_changes(old, config))
 
 
 def log_changes(found: tuple[Change, ...], config: Config) -> None:

@@ -113,7 +113,7 @@ ARROWS: Final = {
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http lifespan open_service secret_stores shared steps",
+    "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock open_service
         open_store people providers.apis providers.catalog providers.endpoints providers.errors providers.grammar

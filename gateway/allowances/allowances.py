@@ -78,8 +78,17 @@ class Allowances:
         zone = "UTC" if config is None else config.timezone
         self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.batch_reserves)
 
+        of_groups = (
+            {}
+            if config is None
+            else {
+                group.name: _of_group(group, zone, self.batch_reserves, self.raises) for group in config.client_groups
+            }
+        )
+
         def make(key: ClientKey) -> tuple[Allowance, ...] | None:
-            found = _of_key(key, zone, self.batch_reserves, self.raises)
+            own = _of_key(key, zone, self.batch_reserves, self.raises)
+            found = own if key.group is None else (*own, *of_groups[key.group.name])
             return (*found, *self._everybody) if found else None
 
         self._clients: Mapping[str, tuple[Allowance, ...]] = (
@@ -93,8 +102,8 @@ class Allowances:
         of_clients = self._clients or self._rules
         self.has_limits: Final = bool(self._everybody or of_clients or self._entries or self.by_header)
         """Whether any limit is configured."""
-        found = (*self.all(), *self._rules)
-        self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for one in found)
+        groups = (self._everybody, *self._clients.values(), self._rules, *self._entries.values())
+        self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for found in groups for one in found)
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
         """Return the allowances for a request of ``client``: its own, its group's, then those at the root.
@@ -143,12 +152,14 @@ class Allowances:
 
 
 def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves, raises: "Raises | None") -> tuple[Allowance, ...]:
-    own_holder = Holder("client_keys", key.name, is_person=key.source == "rule")
-    own = allowances_of(own_holder, key, zone, batch_reserves, raises, key.raise_to)
-    if (group := key.group) is None:
-        return own
-    holder = Holder("client_groups", group.name)
-    return (*own, *allowances_of(holder, group, zone, batch_reserves, raises, group.raise_to))
+    holder = Holder("client_keys", key.name, is_person=key.source == "rule")
+    return allowances_of(holder, key, zone, batch_reserves, raises, key.raise_to)
+
+
+def _of_group(
+    group: ClientGroup, zone: str, batch_reserves: BatchReserves, raises: "Raises | None"
+) -> tuple[Allowance, ...]:
+    return allowances_of(Holder("client_groups", group.name), group, zone, batch_reserves, raises, group.raise_to)
 
 
 def _of_entry(entry: ModelEntry, zone: str, batch_reserves: BatchReserves) -> tuple[Allowance, ...]:

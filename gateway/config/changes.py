@@ -67,8 +67,12 @@ def key_changes(old: Config, new: Config) -> Mapping[str, tuple[str, ...]]:
     return {
         "added": tuple(name for name in after if name not in before),
         "removed": tuple(name for name in before if name not in after),
-        "changed": tuple(name for name in after if name in before and before[name] != after[name]),
+        "changed": tuple(name for name in after if name in before and _differ(before[name], after[name])),
     }
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return one is not other and one != other
 
 
 def _holders(config: Config) -> Mapping[str, Any]:

@@ -87,7 +87,7 @@ class StoredReader:
         self._holders = {key.digest: client.name for client in self._others for key in client.keys}
         self._taken = {client.name for client in self._others}
         self._issuers = _issuer_names(config)
-        self._known: dict[ClientKey, ClientKey | str] = {}
+        self._known: dict[str, tuple[ClientKey, ClientKey | str]] = {}
 
     def fits(self, config: Config) -> bool:
         """Return whether ``config`` would give the stored clients the same rights and limits."""
@@ -96,11 +96,15 @@ class StoredReader:
         return same and _file_clients(config) == self._others
 
     def read(self, items: Sequence[ClientKey]) -> StoredClients:
-        self._known = {item: self._known.get(item) or self._client_or_reason(item) for item in items}
-        clients = tuple(found for found in self._known.values() if not isinstance(found, str))
-        return StoredClients(
-            clients, {item.name: found for item, found in self._known.items() if isinstance(found, str)}
-        )
+        before, known = self._known, dict[str, tuple[ClientKey, ClientKey | str]]()
+        for item in items:
+            found = before.get(item.name)
+            if found is None or found[0] is not item:
+                found = item, self._client_or_reason(item)
+            known[item.name] = found
+        self._known = known
+        clients = tuple(made for _, made in known.values() if not isinstance(made, str))
+        return StoredClients(clients, {name: made for name, (_, made) in known.items() if isinstance(made, str)})
 
     def _client_or_reason(self, item: ClientKey) -> ClientKey | str:
         """Return the client of a stored item, or the reason why the item is invalid."""

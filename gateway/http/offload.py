@@ -63,6 +63,14 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.
         return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=slots.limiter)
 
 
+async def run_in_thread(work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
+    """Return ``work(*args)``, called in a thread, for work of the process itself, which takes no client's turn.
+
+    Cancellation waits for running work."""
+    sys.setswitchinterval(SWITCH)
+    return await trio.to_thread.run_sync(lambda: work(*args, **keywords))
+
+
 @attrs.define(eq=False)
 class ThreadTicket:
     """A piece of work of ``client`` that waits for a thread, or has one since ``began``."""

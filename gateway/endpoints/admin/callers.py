@@ -5,10 +5,10 @@ import hmac
 from typing import Final
 
 from gateway.config.settings import Config
-from gateway.endpoints.admin.calls import is_person_name
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
-from gateway.people.values import Caller, Credential
+from gateway.people.directory import SENDER, Sender
+from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest
 
 OPERATOR: Final = Caller(None, "auditor", None, "operator", "ui_key")
@@ -32,9 +32,17 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
     name = service.admission.authenticate(incoming)
     if name is None:
         return NOBODY
-    authenticator = service.authenticator
-    kind: Credential = "issuer token" if is_person_name(config, name) else "key"
-    return Caller(name, authenticator.role_of(name), authenticator.group_of(name), kind, name)
+    sender = SENDER.get()
+    if sender is not None and sender.known.name == name:
+        return _caller_of(sender)
+    return Caller(name, service.authenticator.role_of(name), service.authenticator.group_of(name), "key", name)
+
+
+def _caller_of(sender: Sender) -> Caller:
+    """Return the person that sent a request. A key that a person made for itself never has a role."""
+    person = sender.known.person
+    role = "user" if sender.credential == "own key" else person.role
+    return Caller(person.name, role, person.group, sender.credential, sender.credential_id)
 
 
 def _has_key(headers: Headers, digest: bytes) -> bool:

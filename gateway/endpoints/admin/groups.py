@@ -32,7 +32,8 @@ async def show_group(call: AdminCall) -> AdminAnswer:
 async def _row(call: AdminCall, group: ClientGroup) -> dict[str, Any]:
     allowances = call.service.allowances
     holder = Holder("client_groups", group.name)
-    shown = allowances_of(holder, group, call.config.timezone, allowances.batch_reserves)
+    zone, raises = call.config.timezone, allowances.raises
+    shown = allowances_of(holder, group, zone, allowances.batch_reserves, raises, group.raise_to)
     return {
         "name": group.name,
         "models": group.models,
