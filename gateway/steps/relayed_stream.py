@@ -6,10 +6,11 @@ events, such as the text of one choice, are one run."""
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
+from gateway.http.offload import offload
 from gateway.steps.answer_texts import read_json, without_echoes
 from gateway.steps.gate import without_remarks
 from gateway.steps.json_texts import KeyMasked, NotJson
@@ -24,13 +25,37 @@ from streams.surrogates import NOT_JSON, any_json
 from trigate.steps import Passage
 
 RELAYED: Final = "relayed event"
-"""The kind of an item that is a provider's event with its framing."""
+"""The kind of an item that is a ``RelayedEvent``."""
 
 _CONTINUED: Final = re.compile(r"delta|^choices\[\d+\]\.text$")
 """Paths of text that the next event continues."""
 
 _CHOICE: Final = re.compile(r"^choices\[(\d+)\]")
 _END: Final = AnswerEnd("stop")
+
+
+@attrs.frozen(eq=False, repr=False)
+class RelayedEvent:
+    """A provider's event: its bytes with its framing, its name, and its texts. ``texts`` is ``None`` for an event that
+    is no JSON."""
+
+    raw: bytes
+    name: str = ""
+    data: bytes = b""
+    texts: RequestTexts | None = None
+    passages: Sequence[Passage] = ()
+
+    @classmethod
+    def of(cls, endpoint: str, raw: bytes) -> Self:
+        """Return the event that ``raw`` is."""
+        read = SSE.parse(raw)
+        if read is None or read[1] in (b"", DONE):
+            return cls(raw)
+        try:
+            texts = read_json(endpoint, read[1])
+        except NotJson:
+            return cls(raw, *read, None, (Passage("other", "", read[1].decode("utf-8", "replace")),))
+        return cls(raw, *read, texts, texts.passages)
 
 
 class RelayedPiece:
@@ -58,10 +83,10 @@ class RelayedPiece:
 
 @attrs.define(eq=False, repr=False)
 class HeldRelayedEvent(Held):
-    """A provider's event that waits. ``parsed`` has its texts, ``None`` if it is no JSON."""
+    """A provider's event that waits."""
 
+    endpoint: str = ""
     pieces: Sequence[RelayedPiece] = ()
-    parsed: RequestTexts | None = None
 
     def masked_event(self, placeholders: Placeholders) -> Event | None:
         edits = [edit for piece in self.pieces for edit in piece.edits(placeholders)]
@@ -69,11 +94,11 @@ class HeldRelayedEvent(Held):
             return self.event
         event = self.event
         assert isinstance(event, NativeItem), "it has text"
-        read = SSE.parse(event.item)
-        if self.parsed is None or read is None:
+        relayed: RelayedEvent = event.item
+        if relayed.texts is None:
             raise KeyMasked("a mask in an event that is no JSON")
-        written = SseEvents().event(read[0], without_echoes(self.parsed.replace(edits)))
-        return attrs.evolve(event, item=written)
+        raw = SseEvents().event(relayed.name, without_echoes(relayed.texts.replace(edits)))
+        return attrs.evolve(event, item=RelayedEvent.of(self.endpoint, raw))
 
 
 class RelayedRunBuilder(RunBuilder):
@@ -89,16 +114,11 @@ class RelayedRunBuilder(RunBuilder):
             for run in self._continued.values():
                 complete_run(run, completed)
             return Held(event), []
-        read = SSE.parse(event.item)
-        if read is None or read[1] in (b"", DONE):
+        relayed: RelayedEvent = event.item
+        if not relayed.passages:
             return Held(event), []
-        pieces, parsed = list[RelayedPiece](), None
-        try:
-            parsed = read_json(self._endpoint, read[1])
-            pieces += (self._piece(passage, read[1]) for passage in parsed.passages)
-        except NotJson:
-            pieces.append(_whole_piece(Passage("other", "", read[1].decode("utf-8", "replace"))))
-        held = HeldRelayedEvent(event, texts=pieces, pieces=pieces, parsed=parsed)
+        pieces = [self._piece(passage, relayed.data) for passage in relayed.passages]
+        held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint, pieces=pieces)
         return held, [piece.run for piece in pieces]
 
     def _piece(self, passage: Passage, data: bytes) -> RelayedPiece:
@@ -131,7 +151,8 @@ class RelayedStream:
         """Bytes of the events that wait."""
         self.passed = 0
         """Bytes of all events so far."""
-        self._endpoint: Any = endpoint  # in place of an API
+        self._endpoint = endpoint
+        self._api: Any = endpoint
         self._splitter = SSE.splitter(event_limit)
         self._sizes: deque[int] = deque()
         self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
@@ -156,10 +177,14 @@ class RelayedStream:
             self.passed += len(raw)
             self.held += len(raw)
             self._sizes.append(len(raw))
-        released = await self.chain.feed([NativeItem(-1, self._endpoint, RELAYED, raw) for raw in raws])
+        read = await offload(sum(map(len, raws)), self._read, raws)
+        released = await self.chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
         for _ in released:
             self.held -= self._sizes.popleft()
         return _bytes_of(released)
+
+    def _read(self, raws: Sequence[bytes]) -> list[RelayedEvent]:
+        return [RelayedEvent.of(self._endpoint, raw) for raw in raws]
 
     def drop_watchers(self) -> list[str]:
         """Let the steps that only report see no more text, which they would hold, and return their names."""
@@ -175,7 +200,7 @@ def _whole_piece(passage: Passage) -> RelayedPiece:
 
 
 def _bytes_of(events: Sequence[Event]) -> bytes:
-    return b"".join([event.item for event in events if isinstance(event, NativeItem)])
+    return b"".join([event.item.raw for event in events if isinstance(event, NativeItem)])
 
 
 def _key(data: bytes, path: str) -> str:
