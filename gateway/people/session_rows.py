@@ -10,7 +10,10 @@ from gateway.people.rows import TableRows, json_text
 from gateway.stores.store import Unavailable
 
 MOST_SESSIONS: Final = 50
-"""The most open sessions of a person; a new one ends the session that was used least recently."""
+"""The most open sessions of a person in browsers, and in programs; a new one ends the session that was used least
+recently."""
+MOST_EXCHANGES: Final = 1000
+"""The same for exchanged tokens: a CI service may run hundreds of jobs at the same time."""
 MOST_GRANTS: Final = 20_000
 SHORTEST_POLL: Final = 4.8
 """The shortest permitted interval of polls in seconds, a little below the announced five."""
@@ -27,6 +30,10 @@ _WITH_ISSUER: Final = """
         s.refresh, s.ended, i.id, i.person, i.issuer, i.claims, i.refresh, i.checked
     FROM {person_sessions} s LEFT JOIN {issuer_sessions} i ON i.id = s.origin
 """  # one statement, because a refresh changes both rows
+_BEYOND: Final = f"""
+    {_SESSION} WHERE person = :person AND kind = :kind AND ended IS NULL AND until > :now
+    ORDER BY seen DESC, id LIMIT 100 OFFSET :kept
+"""
 _GRANT: Final = """
     SELECT device_code, user_code, program, address, began, until, status, origin, person, polled FROM {device_grants}
 """
@@ -94,9 +101,10 @@ def keep_issuer_refresh(rows: TableRows, found: IssuerSession) -> bool:
 
 
 def add_session(rows: TableRows, new: PersonSession) -> None:
-    """Store a session. If its person has too many, the one that was used least recently ends."""
-    for old in sorted(open_sessions(rows, new.person, new.began), key=lambda one: one.seen)[: -(MOST_SESSIONS - 1)]:
-        end_session(rows, old, new.began)
+    """Store a session. If its person has too many of its kind, the one that was used least recently ends."""
+    kept = (MOST_EXCHANGES if new.kind == "exchange" else MOST_SESSIONS) - 1
+    for row in rows.select(_BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
+        end_session(rows, PersonSession(*row), new.began)
     rows.select(
         """
         INSERT INTO {person_sessions} VALUES (:id, :origin, :person, :kind, :program, :address, :began, :until,

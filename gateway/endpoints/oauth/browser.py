@@ -5,21 +5,22 @@ from typing import Final
 
 from gateway.access.same_origin import check_same_origin
 from gateway.config.issuers import TrustedIssuer
-from gateway.endpoints.html import html_page, redirect
+from gateway.endpoints.html import PRIVATE_PAGE, html_page, redirect
 from gateway.endpoints.oauth import pages
 from gateway.endpoints.oauth.browser_sessions import shown_name
 from gateway.endpoints.oauth.context import SignInContext, program_of
 from gateway.endpoints.oauth.cookies import SESSION, SIGN_IN, delete_cookie, new_cookie_value, read_cookie, set_cookie
-from gateway.endpoints.oauth.errors import PageError
+from gateway.endpoints.oauth.errors import OAuthError, PageError
 from gateway.endpoints.oauth.forms import parse_query, read_form
 from gateway.endpoints.oauth.issuer_sign_ins import IssuerSignIns, SignedIn
 from gateway.endpoints.oauth.paths import CALLBACK
 from gateway.endpoints.oauth.return_paths import HOME, own_path
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
-from gateway.http.headers import Headers
+from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
 from gateway.people.rules import NotAdmitted
 from gateway.people.sessions import OpenSession, PersonBlocked
+from gateway.people.token_format import TokenRefused
 from gateway.serving.fast_route import PiecesRequest
 
 _AGAIN: Final = "{} Sign in again."
@@ -158,7 +159,11 @@ class BrowserSignIn:
         return html_page("Sign out", content, self._context.place)
 
     async def sign_out(self, incoming: PiecesRequest) -> Response:
-        """End the session of the browser, in every process, and link the issuer's own sign-out."""
+        """End the session of the browser, in every process, and link the issuer's own sign-out.
+
+        A program sends its session's token instead of a cookie, and gets 204."""
+        if token := bearer_token(incoming.headers):
+            return await self._sign_out_program(incoming, token)
         check_same_origin(incoming.headers, self._context.origin)
         await read_form(incoming)
         found = await self.session(incoming.headers)
@@ -170,3 +175,14 @@ class BrowserSignIn:
             issuer_page = await self._issuers.sign_out_address(issuer_name)
         content = pages.signed_out(issuer_name, issuer_page)
         return html_page("Signed out", content, self._context.place, headers=(delete_cookie(SESSION),))
+
+    async def _sign_out_program(self, incoming: PiecesRequest, token: str) -> Response:
+        """End the session of a token. Raises ``OAuthError`` (401)."""
+        context = self._context
+        try:
+            found = context.sessions.tokens.read(token, time.time())
+        except TokenRefused as error:
+            raise OAuthError("invalid_token", error.message, 401) from None
+        await context.end_session(found.person, found.session)
+        context.log_event("signed_out", incoming, client=found.person, session=found.session)
+        return Response(204, PRIVATE_PAGE)

@@ -496,6 +496,14 @@ async def test_an_exchanged_token_has_no_refresh_token(gateways, provider):
         await process.sessions.exchange("okta", {**ADA, "groups": []})
 
 
+async def test_an_exchange_of_a_token_with_fewer_claims_ends_nothing(gateways, provider):
+    process = gateways.process()
+    await process.sessions.exchange("okta", ADA)
+    with pytest.raises(NotAdmitted):
+        await process.sessions.exchange("okta", {**ADA, "groups": []})
+    assert len(await process.store.sessions("okta:00u1", time.time())) == 1
+
+
 async def test_the_database_has_no_secret(gateways, provider):
     process = gateways.process()
     refresh = provider.new_refresh_token("ada")

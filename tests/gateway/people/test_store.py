@@ -139,6 +139,20 @@ async def test_a_person_has_a_bounded_number_of_sessions(make):
     assert not there & {"s0", "s1"}
 
 
+async def test_exchanged_tokens_end_no_other_session(make):
+    """A CI service may exchange hundreds of tokens for one client at the same time."""
+    store = make()
+    assert await store.sign_in(ADA, ORIGIN, SESSION)
+    for number in range(MOST_SESSIONS + 10):
+        exchanged = attrs.evolve(
+            SESSION, id=f"e{number}", origin="", kind="exchange", cookie=None, refresh=None, seen=10.0 + number
+        )
+        assert await store.add_exchange(ADA, exchanged)
+    there = {one.id for one in await store.sessions("okta:ada", 1.0)}
+    assert {SESSION.id, "e0", f"e{MOST_SESSIONS + 9}"} <= there
+    assert len(there) == MOST_SESSIONS + 11
+
+
 async def test_a_blocked_person_cannot_sign_in_or_refresh(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
