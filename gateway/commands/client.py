@@ -18,13 +18,14 @@ OPEN_KEY = "any"
 """The key for a gateway that needs none: most clients do not start without a key."""
 
 Format: TypeAlias = Literal["json", "toml", "yaml", "yaml_list", "env"]
-When: TypeAlias = Literal["always", "keyed", "open"]
+When: TypeAlias = Literal["always", "keyed", "open", "session"]
 Path: TypeAlias = tuple[str, ...]
 
 
 @attrs.frozen
 class Setting:
-    """One value in a settings file, ``when`` the gateway needs a key, when it does not, or always."""
+    """One value in a settings file: always, or ``when`` the gateway needs a key, when it needs none, or when the user
+    has a session there."""
 
     path: Path
     value: Any
@@ -100,11 +101,15 @@ bedrock.meta.events.register("before-send", lambda request, **_: request.headers
 
 @attrs.frozen
 class GatewayAddress:
-    """The gateway's address, the values of placeholders for models, and the ``key``, None if it needs none."""
+    """The gateway's address, the values of placeholders for models, and the ``key``, None if it needs none.
+
+    ``token_arguments`` are those of ``trigate`` that print the token of the user's session; the ``key`` is then such a
+    token, which clients with settings for sessions do not get."""
 
     root: str
     models: Mapping[str, Any]
     key: str | None = attrs.field(default=None, repr=False)
+    token_arguments: tuple[str, ...] = ()
 
     def fill(self, value: Any) -> Any:
         """Return ``value`` with all placeholders replaced, at any depth. A value that is only a placeholder may become
@@ -124,14 +129,21 @@ class GatewayAddress:
 
     def settings(self, rows: Sequence[Setting]) -> Iterator[tuple[Path, Any]]:
         """Yield the paths and values of the ``rows`` that apply to this gateway."""
-        applicable = ("always", "open" if self.key is None else "keyed")
+        with_session = self.uses_session(rows)
+        applicable = ("always", "session" if with_session else "open" if self.key is None else "keyed")
         values: dict[Path, Any] = {}
         for row in rows:
+            if with_session and "{key}" in str(row.value):
+                continue
             if row.when in applicable and self.has_value(row.value):
                 path, value = tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
                 values |= dict(_leaf_values(path, value)) if isinstance(row.value, str) else {path: value}
         holders = {path[:length] for path in values for length in range(1, len(path))}
         yield from ((path, value) for path, value in values.items() if path not in holders)
+
+    def uses_session(self, rows: Sequence[Setting]) -> bool:
+        """Return whether a client with these ``rows`` gets tokens from a command."""
+        return bool(self.token_arguments) and any(row.when == "session" for row in rows)
 
     def has_value(self, value: Any) -> bool:
         """Return whether a row has a value: false for a placeholder without one at this gateway."""
@@ -145,8 +157,15 @@ class GatewayAddress:
             "base": f"{self.root}/v1",
             **self.models,
             "key": OPEN_KEY if self.key is None else self.key,
+            **self._session_values(),
             "import_os": "import os\n\n" if keyed else "",
             "python_key": f'os.environ["{KEY_VARIABLE}"]' if keyed else f'"{OPEN_KEY}"',
             "boto3_key": _WITH_KEY if keyed else "",
             "node_key": f"process.env.{KEY_VARIABLE}" if keyed else f'"{OPEN_KEY}"',
         }
+
+    def _session_values(self) -> Mapping[str, Any]:
+        if not self.token_arguments:
+            return {}
+        command = " ".join(("trigate", *self.token_arguments))
+        return {"token_arguments": [*self.token_arguments], "token_command": command}

@@ -208,7 +208,11 @@ _ROWS = (
         "claude", "Claude Code", "Messages",
         file=SettingsFile(
             "~/.claude", "settings.json", "json",
-            tuple(Setting(("env", name), value) for name, value in _CLAUDE.items()), variable="CLAUDE_CONFIG_DIR",
+            (
+                *(Setting(("env", name), value) for name, value in _CLAUDE.items()),
+                Setting(("apiKeyHelper",), "{token_command}", "session"),
+            ),
+            variable="CLAUDE_CONFIG_DIR",
         ),
         program="claude", install="npm install -g @anthropic-ai/claude-code",
         environment=_CLAUDE, without=_CLAUDE_WITHOUT, blanks=("env",), whole="--settings", chooses="claude",
@@ -227,6 +231,8 @@ _ROWS = (
                 Setting(("model_providers", "trigate", "wire_api"), "responses"),
                 Setting(("model_providers", "trigate", "supports_websockets"), True),
                 Setting(("model_providers", "trigate", "env_key"), KEY_VARIABLE, "keyed"),
+                Setting(("model_providers", "trigate", "auth", "command"), "trigate", "session"),
+                Setting(("model_providers", "trigate", "auth", "args"), "{token_arguments}", "session"),
             ),
             variable="CODEX_HOME",
         ),

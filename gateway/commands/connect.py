@@ -141,7 +141,11 @@ def _next_step(client: Client, address: GatewayAddress) -> str:
     lines += [
         f"{name} is set: the empty value above hides it from {client.title}" for name in _variables_to_hide(client)
     ]
-    if address.key is not None:
+    if address.token_arguments:
+        if client.file is None or not address.uses_session(client.file.settings):
+            command = " ".join(("trigate", *address.token_arguments))
+            lines.append(f"set {KEY_VARIABLE} to the output of `{command}`, which is valid for an hour at most")
+    elif address.key is not None:
         values = (str(value) for file in client.files for _, value in address.settings(file.settings))
         lines.append(
             f"replace {SHOWN_KEY} above with one of the gateway's client_keys; --write and -- read the variable"
@@ -394,6 +398,8 @@ def _client_environment(client: Client, address: GatewayAddress) -> dict[str, st
         if value == "{file}":
             assert client.file is not None, "a row with {file} has a file"
             found[name] = settings_text(client.file.format, tuple(address.settings(client.file.settings)))
+        elif "{key}" in value and client.file is not None and address.uses_session(client.file.settings):
+            continue  # the client gets tokens from a command
         elif (address.key is not None or "{key}" not in value or value == "{key}") and address.has_value(value):
             found[name] = str(address.fill(value))
     return found

@@ -26,6 +26,7 @@ from gateway.commands.choosing import (
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
+from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.config.listening import Listener
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.urls import is_loopback
@@ -72,6 +73,8 @@ class Destination:
 def find(options: ConnectOptions, chooses: str) -> Destination:
     """Return the gateway and the models for a client with this ``chooses``. Raises ``ConnectFailed``."""
     key = os.environ.get(KEY_VARIABLE)
+    if not key and options.config is None and (session := _session_at(options.url)) is not None:
+        return _find_by_session(options, chooses, *session)
     if options.url is not None and options.model is not None and chooses not in EVERY_MODEL:
         return _from_options(options.url, options.model, options.small, key)
     config = _find_config(options.config)
@@ -89,6 +92,40 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
         source = f"{reason}; using the models in {config.path}." if reason else ""
     assert offer is not None
     return Destination(GatewayAddress(root, _model_values(options, chooses, offer, config), key), source, config=config)
+
+
+def _session_at(url: str | None) -> tuple[SavedSession, tuple[str, ...]] | None:
+    """Return the user's session at ``url``, and the arguments that print its token.
+
+    Without ``url`` it is the latest session, unless this directory or user has a configuration."""
+    try:
+        file = SessionFile.of_user()
+        if url is None and _find_config(None) is not None:
+            return None
+        session = file.find(None if url is None else _root_url(url))
+    except SessionFailed:
+        return None
+    if session is None:
+        return None
+    return session, ("token",) if file.has_one() else ("token", session.root)
+
+
+def _find_by_session(
+    options: ConnectOptions, chooses: str, session: SavedSession, arguments: tuple[str, ...]
+) -> Destination:
+    """Return the gateway where the user is signed in, and its models. Raises ``ConnectFailed``."""
+    root = session.root
+    try:
+        token = valid_token(SessionFile.of_user(), root)
+        offer = RunningGateway(root, token, None)
+    except SessionFailed as error:
+        raise ConnectFailed(str(error), 2) from None
+    except NoGateway as error:
+        raise ConnectFailed(f"no gateway is running on {root} ({error})") from None
+    except KeyRequired:
+        raise ConnectFailed(f"the gateway on {root} rejects the session: run trigate login {root}", 2) from None
+    address = GatewayAddress(root, _model_values(options, chooses, offer, None), token, arguments)
+    return Destination(address, f"The gateway on {root} serves {_count_text(len(offer.names))}.")
 
 
 def _from_options(url: str, model: str, small: str | None, key: str | None) -> Destination:

@@ -367,6 +367,11 @@ def check_test_runs_it(found: re.Match[str]) -> None:
     assert [option for option in re.findall(r"--\w+", found[0]) if f'"{option}", ' not in test] == []
 
 
+def check_session_command(found: re.Match[str]) -> None:
+    """Check that the test of sessions, which has a browser, runs the command."""
+    assert f'"{found[1]}"' in (ROOT / "tests/gateway/commands/test_sessions.py").read_text()
+
+
 def check_test_writes_it(found: re.Match[str]) -> None:
     """Check that the command writes the pages that its test compares."""
     module = (ROOT / f"tests/pages/{found[1]}.py").read_text()
@@ -480,6 +485,7 @@ CLUSTER = "needs a cluster"
 INIT = "would change the machine; tests/test_deploy.py has systemd judge the unit"
 
 FOREIGN = (
+    Foreign(r"trigate (login|token|me)( https://llm\.example)?", "needs a person", check_session_command, True),
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", check_ci_runs_it),
     Foreign(r"([A-Z_]+)=(any|demo)", "is a line of a file of variables", check_client_variable),
     Foreign(

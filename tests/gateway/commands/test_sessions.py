@@ -1,0 +1,242 @@
+"""``trigate login``, ``token``, ``me`` and ``connect`` for people who sign in at a gateway.
+
+Codex takes the token of a command within five seconds (openai/codex#16288), Claude Code that of ``apiKeyHelper``."""
+
+import contextlib
+import http.server
+import json
+import re
+import stat
+import subprocess
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.support.command_line import COMMAND, environment, run
+from tests.support.people_browser import PeopleBrowser
+from tests.support.people_gateway import PeopleGateway, people_gateway
+
+pytestmark = pytest.mark.process
+
+
+@attrs.frozen
+class SignedIn:
+    """A user with a session at ``gateway``; ``env`` has the home directory, ``said`` is the output of the sign-in."""
+
+    gateway: PeopleGateway
+    env: Mapping[str, str]
+    said: str
+
+    @property
+    def file(self) -> Path:
+        return Path(self.env["HOME"], ".config/trigate/sessions.json")
+
+    def run(self, *args: str) -> "subprocess.CompletedProcess[str]":
+        return run(*args, cwd=Path(self.env["HOME"]), env=self.env)
+
+    def change(self, **members: Any) -> None:
+        """Change members of the saved session."""
+        content = json.loads(self.file.read_text())
+        content["sessions"][self.gateway.url].update(members)
+        self.file.write_text(json.dumps(content))
+
+    def session(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.file.read_text())["sessions"][self.gateway.url]
+        return found
+
+
+@contextlib.contextmanager
+def signed_in(gateway: PeopleGateway, home: Path) -> Iterator[SignedIn]:
+    env = {"HOME": str(home), "XDG_CONFIG_HOME": "", "CODEX_HOME": "", "CLAUDE_CONFIG_DIR": "", "TRIGATE_API_KEY": ""}
+    login = subprocess.Popen(
+        [*COMMAND, "login", gateway.url, "--no-browser"], cwd=home, env=environment(env), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert login.stdout is not None
+    lines: list[str] = []
+    for line in login.stdout:
+        lines.append(line)
+        if "code:" in line:
+            break
+    link = re.search(r"http://\S+", "".join(lines))
+    assert link is not None, lines
+    gateway.provider.signed_in = "ada"
+    browser = PeopleBrowser()
+    browser.open(link[0])
+    browser.submit()
+    browser.press("decision", "approve")
+    rest = login.communicate(timeout=30)[0]
+    assert login.returncode == 0, rest
+    yield SignedIn(gateway, env, "".join(lines) + rest)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignedIn]:
+    home = tmp_path_factory.mktemp("home")
+    with people_gateway(tmp_path_factory.mktemp("gateway")) as gateway, signed_in(gateway, home) as found:
+        yield found
+
+
+@pytest.fixture
+def user(shared: SignedIn) -> SignedIn:
+    """Return the shared user, whose token is valid for an hour."""
+    return shared
+
+
+def test_the_session_is_saved_for_the_user_alone(user):
+    assert stat.S_IMODE(user.file.stat().st_mode) == 0o600
+    assert f"Signed in at {user.gateway.url}." in user.said
+    assert user.session()["access_token"] not in user.said
+
+
+def test_token_prints_the_token_alone(user):
+    found = user.run("token")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == user.session()["access_token"] + "\n"
+    assert user.run("token", user.gateway.url).stdout == found.stdout
+
+
+def test_me_shows_rights_and_budgets(user):
+    found = user.run("me")
+    assert found.returncode == 0, found.stderr
+    assert "okta:00u1" in found.stdout
+    assert "20 usd/day" in found.stdout
+    assert "research" in found.stdout
+    whole = json.loads(user.run("me", "--json").stdout)
+    assert whole["name"] == "okta:00u1"
+
+
+def test_a_token_is_refreshed_a_minute_before_its_end_by_one_process(user):
+    before = user.session()
+    user.change(expires_at=time.time() + 50)
+    processes = [
+        subprocess.Popen([*COMMAND, "token"], env=environment(user.env), stdout=subprocess.PIPE, text=True)
+        for _ in range(5)
+    ]
+    tokens = {process.communicate(timeout=30)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0] * 5
+    after = user.session()
+    assert tokens == {after["access_token"]}
+    assert after["access_token"] != before["access_token"]
+    assert after["refresh_token"] != before["refresh_token"]
+    assert after["expires_at"] > time.time() + 3000
+
+
+def test_connect_gives_codex_a_command_and_no_key(user):
+    found = user.run("connect", "codex", "--write", "--model", "gpt-4o")
+    assert found.returncode == 0, found.stderr
+    written = tomllib.loads(Path(user.env["HOME"], ".codex/config.toml").read_text())["model_providers"]["trigate"]
+    assert written["auth"] == {"command": "trigate", "args": ["token"]}
+    assert written["base_url"] == f"{user.gateway.url}/v1"
+    assert "env_key" not in written
+
+
+def test_connect_gives_claude_code_a_helper_and_no_key(user):
+    found = user.run("connect", "claude", "--write")
+    assert found.returncode == 0, found.stderr
+    written = Path(user.env["HOME"], ".claude/settings.json").read_text()
+    assert json.loads(written)["apiKeyHelper"] == "trigate token"
+    assert "ANTHROPIC_AUTH_TOKEN" not in written
+    assert user.session()["access_token"] not in written
+
+
+def test_connect_tells_other_clients_how_to_get_a_key(user):
+    found = user.run("connect", "openai-python")
+    assert found.returncode == 0, found.stderr
+    assert "set TRIGATE_API_KEY to the output of `trigate token`" in found.stdout
+
+
+def test_a_key_in_the_environment_has_precedence(user):
+    found = run("me", user.gateway.url, env={**user.env, "TRIGATE_API_KEY": "key-of-ci-0123456789abcdef"})
+    assert found.returncode == 0, found.stderr
+    assert "ci" in found.stdout
+    assert "okta" not in found.stdout
+
+
+def test_a_valid_token_stays_in_use_while_the_gateway_is_away(user):
+    before = user.session()
+    try:
+        user.change(expires_at=time.time() + 30, token_url="http://127.0.0.1:9/oauth/token")
+        assert user.run("token").stdout.strip() == before["access_token"]
+        user.change(expires_at=time.time() - 1)
+        began = time.monotonic()
+        found = user.run("token")
+        assert (found.returncode, found.stdout) == (1, "")
+        assert "no response from" in found.stderr
+        assert time.monotonic() - began < 10
+    finally:
+        user.change(**before)
+
+
+def test_a_session_that_was_ended_is_forgotten(tmp_path):
+    with people_gateway(tmp_path) as gateway, signed_in(gateway, tmp_path) as user:
+        user.change(refresh_token="tgr_unknown", expires_at=time.time() - 1)
+        found = user.run("token")
+        assert found.returncode == 1
+        assert f"the session has ended: run trigate login {gateway.url}" in found.stderr
+        assert "there is no session" in user.run("token").stderr
+
+
+def test_without_a_session_the_command_names_the_way_to_get_one(tmp_path):
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
+    found = run("token", env=env)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == "trigate token: there is no session: run trigate login URL\n"
+    folder = tmp_path / ".config/trigate"
+    folder.mkdir(parents=True)
+    (folder / "sessions.json").write_text("{")
+    assert "is damaged: delete it" in run("token", env=env).stderr
+
+
+@pytest.mark.parametrize("url", ["http://llm.example", "ftp://llm.example", "https://user:password@llm.example"])
+def test_a_sign_in_needs_tls(url, tmp_path):
+    found = run("login", url, env={"HOME": str(tmp_path)})
+    assert found.returncode == 1
+    assert "password@" not in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("member", ["device_authorization_endpoint", "token_endpoint"])
+def test_endpoints_of_another_server_are_refused(member, tmp_path):
+    with metadata_server({member: "https://elsewhere.example/oauth"}) as url:
+        found = run("login", url, env={"HOME": str(tmp_path)})
+    assert found.returncode == 1
+    assert "names an address of another server, elsewhere.example" in " ".join(found.stderr.split())
+
+
+@contextlib.contextmanager
+def metadata_server(changes: Mapping[str, str]) -> Iterator[str]:
+    """Serve the metadata of an authorization server with ``changes``, and yield its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            root = f"http://{self.headers['host']}"
+            content = {
+                "issuer": root,
+                "device_authorization_endpoint": f"{root}/oauth/device_authorization",
+                "token_endpoint": f"{root}/oauth/token",
+                **changes,
+            }
+            body = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
