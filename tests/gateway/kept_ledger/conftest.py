@@ -1,15 +1,27 @@
 """A database for the kept ledger: SQLite, or a PostgreSQL server of the tests' own."""
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.kept_ledger.table import LedgerTable
+from gateway.stores.sql import AddedTables, Database
 from gateway.stores.sqlite import SqliteDatabase
+
+OpenDatabase = Callable[[AddedTables | None], Database]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
-def table(request, tmp_path) -> LedgerTable:
+def open_database(request, tmp_path) -> OpenDatabase:
+    """Open the database of one test, with additional tables."""
     if request.param == "sqlite":
-        return LedgerTable(SqliteDatabase(tmp_path / "state.sqlite"))
+        return lambda added: SqliteDatabase(tmp_path / "state.sqlite", added)
     from gateway.stores.postgres import PostgresDatabase
 
-    return LedgerTable(PostgresDatabase(request.getfixturevalue("database")))
+    connection_string = request.getfixturevalue("database")
+    return lambda added: PostgresDatabase(connection_string, added=added)
+
+
+@pytest.fixture
+def table(open_database) -> LedgerTable:
+    return LedgerTable(open_database(None))

@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.kept_ledger.table import LedgerTable, TooManySums
+from gateway.kept_ledger.table import TooManySums
 from gateway.kept_ledger.usage import GROUPINGS, UsageQuery, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, as_json
 from gateway.people.records import SeenPerson
 from gateway.people.store import PeopleStore
 from gateway.people.tables import PEOPLE_TABLES
-from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
@@ -91,13 +90,11 @@ async def test_ids_leave_with_lines_that_become_sums(table):
     await table.aclose()
 
 
-async def test_labels_are_those_of_the_people_in_the_same_storage(tmp_path):
-    path = tmp_path / "state.sqlite"
-    table = LedgerTable(SqliteDatabase(path))
+async def test_labels_are_those_of_the_people_in_the_same_storage(table, open_database):
     await table.add([(1, line(attempt(1), client="okta:1")), (2, line(attempt(2), client="ci"))])
     query = UsageQuery(by=("key",), **EVER)
     assert (await read_usage(table, query)).labels == {}, "nobody has signed in yet"
-    store = PeopleStore(SqliteDatabase(path, PEOPLE_TABLES))
+    store = PeopleStore(open_database(PEOPLE_TABLES))
     await store.note_people((SeenPerson("okta:1", "okta", "ann@x.example", {}, None, "user", 1.0, 1.0),))
     await store.aclose()
     found = await read_usage(table, query)
@@ -124,4 +121,15 @@ async def test_repeated_lines_are_those_with_the_providers_same_id(table):
     await table.add(list(enumerate(lines)))
     ((found,), ()) = await table.repeated_lines([(0, 2**62), (0, AT)])
     assert (found.by, found.requests, found.nanos, found.usage.prompt) == (("openai/gpt", "gpt"), 2, 10, 32)
+    await table.aclose()
+
+
+async def test_billed_requests_have_their_ids(table):
+    assert await table.billed_requests((0, 2**62), 10) == []
+    lines = [line(attempt(place, upstream_id=f"up-{place}"), began=AT + place) for place in range(3)]
+    refused = line(attempt(9, grade=None, upstream_id="up-9"))
+    await table.add(list(enumerate([*lines, refused, line(attempt(9))])))
+    found = await table.billed_requests((AT, AT + 2), 10)
+    assert found == [(f"up-{place}", AT + place, "openai/gpt", "gpt", place, 0) for place in range(2)]
+    assert len(await table.billed_requests((0, 2**62), 2)) == 2
     await table.aclose()
