@@ -1,7 +1,7 @@
 """The rules of a configuration: which claims admit a person, and with which rights."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.access.refused_keys import KeyRefused
@@ -94,6 +94,27 @@ class RuleBook:
         except NotAdmitted:
             return None
 
+    def shortened_claims(self, issuer_name: str, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``claims`` with only those items of lists that a rule can match: a person may have 1,000 groups.
+
+        The result has the same effect under the present rules."""
+        issuer = self._issuers[issuer_name]
+        values: dict[str, list[str]] = {}
+        whole = {_first_member(path) for path in (issuer.claims.name, issuer.claims.label)}
+        for rule in issuer.admit:
+            for path, alternatives in rule.when.items():
+                name = issuer.claims.groups if path == GROUPS else path
+                if name.lstrip("/") == _first_member(name):
+                    values.setdefault(_first_member(name), []).extend(alternatives)
+                else:
+                    whole.add(_first_member(name))  # a pointer into the claim
+        return {
+            name: _items_that_fit(value, values.get(name, ()))
+            if isinstance(value, list) and name not in whole
+            else value
+            for name, value in claims.items()
+        }
+
     def is_person_name(self, name: str) -> bool:
         """Return whether ``name`` can only be the name of a person."""
         return name.partition(":")[0] in self._issuers and ":" in name
@@ -168,6 +189,11 @@ def _fits(text: str, pattern: str) -> bool:
             return False
         at = found + len(part)
     return True
+
+
+def _items_that_fit(items: list[Any], patterns: Collection[str]) -> list[Any]:
+    """Return the items of a claim that one of ``patterns`` matches."""
+    return [item for item in items if any(_fits(text, one) for text in _texts(item) for one in patterns)]
 
 
 def _subject_in(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> str:

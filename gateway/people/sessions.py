@@ -30,6 +30,9 @@ from gateway.stores.store import Unavailable
 REUSE_SECONDS: Final = 10.0
 """Seconds in which a used refresh token still works: its response may have been lost, or two programs share it."""
 
+_LONGEST_TOKEN: Final = 7000
+"""Characters from which on a token contains only the groups that rules mention: many proxies permit 8 KiB a header."""
+
 _REREAD: Final = 5.0
 """Seconds after which a browser's session is read again."""
 _MOST_CACHED: Final = 10_000
@@ -334,6 +337,11 @@ class Sessions:
     ) -> IssuedTokens:
         until = min(now + self._token_seconds, session.until)
         token = self.tokens.make(person, claims, session.id, now, until)
+        if len(token) > _LONGEST_TOKEN:
+            claims = self._rules.shortened_claims(person.issuer, claims)
+            shortened = self._rules.find(person.issuer, claims)
+            groups = () if isinstance(shortened, NotAdmitted) else shortened.groups
+            token = self.tokens.make(attrs.evolve(person, groups=groups), claims, session.id, now, until)
         return IssuedTokens(token, math.floor(until) - math.floor(now), refresh, person, session.id)
 
     # Rules

@@ -504,6 +504,16 @@ async def test_an_exchange_of_a_token_with_fewer_claims_ends_nothing(gateways, p
     assert len(await process.store.sessions("okta:00u1", time.time())) == 1
 
 
+async def test_a_person_with_many_groups_gets_a_token_that_fits_into_a_header(gateways, provider):
+    process = gateways.process()
+    groups = [f"{number:036}" for number in range(500)]
+    tokens = await process.sessions.exchange("okta", {**ADA, "groups": [*groups, "ml"]})
+    assert len(tokens.access_token) < 7000
+    read = process.sessions.tokens.read(tokens.access_token, time.time())
+    assert read.claims["groups"] == ["ml"], "the group that a rule mentions"
+    assert (tokens.person.group, len(tokens.person.groups)) == ("research", 500)
+
+
 async def test_the_database_has_no_secret(gateways, provider):
     process = gateways.process()
     refresh = provider.new_refresh_token("ada")
