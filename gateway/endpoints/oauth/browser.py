@@ -69,13 +69,14 @@ class BrowserSignIn:
         Raises ``PageError`` (400, 503)."""
         context = self._context
         names = [issuer.name for issuer in context.login_issuers]
+        cookie = set_cookie(SIGN_IN, browser, LIFETIME)
         if issuer_name is None and len(names) > 1:
             content = pages.choice(names, path, with_key=context.has_ui_key)
-            return html_page("Sign in", content, context.place)
+            return html_page("Sign in", content, context.place, headers=(cookie,))
         issuer = context.login_issuers[0] if issuer_name is None else self._issuer(issuer_name)
         state, begun = context.states.begin(browser, issuer.name, path, time.time())
         address = await self._issuers.address(issuer, state, begun)
-        return redirect(address, (set_cookie(SIGN_IN, browser, LIFETIME),), 302)
+        return redirect(address, (cookie,), 302)
 
     def _issuer(self, name: str) -> TrustedIssuer:
         for issuer in self._context.login_issuers:

@@ -34,6 +34,8 @@ MOST_FAILURES: Final = 30
 """Failed sign-ins of an address in that time."""
 
 
+MOST_RUNNING: Final = 32
+"""Requests of an address that the gateway handles at the same time."""
 MOST_FINISHING: Final = 16
 """Sign-ins of an address that the gateway completes at the same time."""
 
@@ -73,7 +75,7 @@ def program_of(headers: Headers) -> str:
 
 
 class AddressSlots:
-    """A limit on simultaneous requests by address: each of these contacts an issuer."""
+    """A limit on simultaneous requests by address, because they use the storage or contact an issuer."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -115,6 +117,7 @@ class SignInContext:
         self.audit = service.ledger.audit
         self.grants = AddressLimit(MOST_GRANTS, "too many sign-ins from this address: wait ten minutes")
         self.wrong_codes = AddressLimit(MOST_WRONG_CODES, "too many wrong codes from this address: wait ten minutes")
+        self.running = AddressSlots(MOST_RUNNING)
         self.finishing = AddressSlots(MOST_FINISHING)
         self.failures = AddressLimit(MOST_FAILURES, "too many failed sign-ins from this address: wait ten minutes")
 

@@ -77,7 +77,8 @@ class SignInServer:
         try:
             if handler is None:
                 raise self._no_handler_error(path)
-            return await handler(incoming)
+            with self._context.running.hold(incoming.scope.address):
+                return await handler(incoming)
         except PageError as error:
             return self._context.error_page(error)
         except OAuthError as error:

@@ -6,8 +6,11 @@ import time
 
 import pytest
 
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import free_port
+from tests.support.oidc import open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
-from tests.support.people_gateway import gateway_of, people_gateway
+from tests.support.people_gateway import PEOPLE, gateway_of, issuer_settings, people_gateway, people_settings
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 PROGRAM = "claude-cli/2.1.300 (external, cli)"
@@ -263,6 +266,23 @@ def test_any_gateway_completes_a_grant(tmp_path):
         assert browser.press("decision", "approve").status == 200
         assert poll(first, granted["device_code"]).status_code == 200
         assert poll(second, granted["device_code"]).json()["error"] == "invalid_grant"
+
+
+def test_a_choice_of_issuers_keeps_the_confirmation(tmp_path):
+    with open_provider() as first, open_provider() as second:
+        second.people["ada"] = dict(PEOPLE["ada"])
+        second.signed_in = "ada"
+        port = free_port()
+        second.redirect_uris.add(f"http://127.0.0.1:{port}/oauth/callback")
+        issuers = (issuer_settings(first), issuer_settings(second, "entra"))
+        with gateway_thread(people_settings(port, tmp_path, *issuers)):
+            browser, url = PeopleBrowser(), f"http://127.0.0.1:{port}"
+            granted = browser.request("POST", f"{url}/oauth/device_authorization").json()
+            browser.open(granted["verification_uri_complete"])
+            page = browser.submit()
+            assert len(page.links) == 2
+            browser.follow(page.links[1])
+            assert browser.press("decision", "approve").status == 200
 
 
 def test_no_code_or_token_is_in_the_log(gateway, browser):

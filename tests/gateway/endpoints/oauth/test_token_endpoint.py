@@ -1,9 +1,11 @@
 """The token endpoint: tokens for valid grants alone, errors in the words of RFC 6749, and no help for guesses."""
 
+import contextlib
 import socket
 
 import pytest
 
+from tests.support.harness import eventually
 from tests.support.oidc import Fault, open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
 from tests.support.people_gateway import PEOPLE, gateway_of, people_gateway
@@ -99,6 +101,23 @@ def test_a_body_that_never_ends_is_cut(gateway):
         for _ in range(4):
             sock.sendall(chunk)
         assert sock.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_one_address_occupies_a_part_of_the_endpoint(gateway):
+    """A stranger who sends bodies slowly keeps only its own address waiting."""
+    address = own_address()["x-forwarded-for"]
+    head = (
+        f"POST /oauth/token HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: {address}\r\n"
+        "content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\n"
+    )
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            sock = socket.create_connection(("127.0.0.1", gateway.gateway.port), timeout=20)
+            stack.enter_context(sock).sendall(head.encode())
+        form = {"grant_type": "refresh_token", "refresh_token": "x"}
+        same = PeopleBrowser(headers={"x-forwarded-for": address})
+        eventually(lambda: post(gateway, form, browser=same).status_code == 429, what="the limit of the address")
+        assert post(gateway, form).status_code == 401
 
 
 # Exchange
