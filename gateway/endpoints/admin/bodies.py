@@ -1,6 +1,7 @@
 """JSON bodies of requests: one object, small, without duplicate members."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NoReturn
 
@@ -13,6 +14,8 @@ MAX_BODY: Final = 64 * 1024
 """The largest body in bytes."""
 
 _MOST_LEVELS: Final = 32
+_MOST_VALUES: Final = 2000
+"""Values in a body: each may need advice on its spelling."""
 
 
 async def read_object(incoming: IncomingRequest) -> dict[str, Any]:
@@ -43,15 +46,14 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid(f"the body is not valid JSON: {describe_json_error(error)}", code="invalid_json") from None
     if not isinstance(found, dict):
         raise invalid("the body must be a JSON object", code="invalid_json")
-    _check_depth(found, _MOST_LEVELS)
+    _check_size(found)
     return found
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
+        (doubled, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise invalid(f"the member {doubled[:100]} is in the body twice: send it once", doubled[:100])
     return found
 
@@ -60,14 +62,18 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-def _check_depth(value: Any, levels: int) -> None:
-    if levels == 0:
-        raise invalid(f"the body has more than {_MOST_LEVELS} levels", code="invalid_json")
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            _check_depth(one, levels - 1)
+def _check_size(found: dict[str, Any]) -> None:
+    """Raise ``GatewayError`` (400) for more values or levels than a client's settings need."""
+    count, level = 0, list[Any]([found])
+    for _ in range(_MOST_LEVELS):
+        values = [one for parent in level for one in (parent.values() if isinstance(parent, dict) else parent)]
+        count += len(values)
+        level = [one for one in values if isinstance(one, dict | list)]
+        if count > _MOST_VALUES:
+            raise invalid(f"the body has more than {_MOST_VALUES} values", code="invalid_json")
+        if not level:
+            return
+    raise invalid(f"the body has more than {_MOST_LEVELS} levels", code="invalid_json")
 
 
 def check_members(body: dict[str, Any], known: Collection[str]) -> None:

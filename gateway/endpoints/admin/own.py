@@ -8,6 +8,7 @@ from typing import Any
 from configfile.wording import spell_time
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.endpoints.admin.levels import level_rows
+from gateway.people.directory import SENDER
 
 
 async def show_caller(call: AdminCall) -> AdminAnswer:
@@ -16,7 +17,9 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
     levels: dict[str, Any] = {"limits": [], "budgets": []}
     if caller.credential != "operator":
         levels = await level_rows(service.allowances.visible_to(caller.name), service.allowances)
-    seconds = service.authenticator.seconds_left(call.incoming.headers)
+    sender = SENDER.get()
+    is_person = sender is not None and sender.known.name == caller.name
+    end = sender.expiry if is_person and sender is not None else _key_end(call)
     return AdminAnswer(
         {
             "name": caller.name,
@@ -24,10 +27,15 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             "role": caller.role,
             "credential": caller.credential,
             "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
-            "ends": None if math.isinf(seconds) else _time(call.now + seconds),
+            "ends": None if math.isinf(end) else _time(end),
             **levels,
         }
     )
+
+
+def _key_end(call: AdminCall) -> float:
+    """Return the end of the key in the request in Unix seconds, infinity for most keys."""
+    return call.now + call.service.authenticator.seconds_left(call.incoming.headers)
 
 
 def _time(seconds: float) -> str:

@@ -8,6 +8,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.oauth.cookies import SESSION, read_cookie
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
+from gateway.people.directory import SENDER, Sender
 from gateway.people.sessions import OpenSession
 from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest
@@ -29,7 +30,21 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     if incoming.asgi["method"] not in _CHANGES_NOTHING:
         check_same_origin(incoming.headers, origin_of_url(config.public_url))
     found = await service.sessions.browser_session(cookie)
-    return None if found is None else caller_of(found)
+    if found is None:
+        return None
+    _note_sender(config, service, found)
+    return caller_of(found)
+
+
+def _note_sender(config: Config, service: Service, found: OpenSession) -> None:
+    """Make the person of a session the sender of the current request, with the rights of its rule.
+
+    This process may not know the person: another one signed it in."""
+    person = found.person
+    rules = next((issuer.admit for issuer in config.issuers if issuer.name == person.issuer), ())
+    if service.people is not None and person.rule < len(rules):
+        known = service.people.directory.note(person, rules[person.rule])
+        SENDER.set(Sender(known, found.session.until, "session", found.session.id))
 
 
 def has_key(config: Config, headers: Headers) -> bool:
