@@ -97,7 +97,7 @@ class SessionChecks:
 
     def start_during(self, texts: ConversationTexts, *, later: bool) -> None:
         """Start the steps that check the request while the provider works, or let ``move_to`` start them."""
-        if later and self.session.steps_at("during"):
+        if later and self.session.applied.at_during:
             self._start_later = partial(self.session.start_during, texts)
         else:
             self.session.start_during(texts)
@@ -109,7 +109,7 @@ class SessionChecks:
 
     def response_steps(self, entry: str) -> ResponseSteps | None:
         """Return the steps for the response of ``entry``, ``None`` if there is nothing to do."""
-        steps = [step for step in self.session.steps if step.at("response") and step.applies_to_entry(entry)]
+        steps = [step for step in self.session.applied.at_response if step.applies_to_entry(entry)]
         if not steps and not self.restores and not self.session.awaits_verdict:
             return None
         return ResponseSteps(
@@ -119,29 +119,22 @@ class SessionChecks:
     @property
     def may_restore(self) -> bool:
         """Whether values may return to the client, also those that the steps of an entry mask later."""
-        masks_later = any(step.is_for_some_entries and step.at("request") for step in self.session.steps)
-        return self.restores or (masks_later and any(step.restore for step in self.session.steps))
+        applied = self.session.applied
+        return self.restores or (applied.restores and bool(applied.for_entries))
 
     @property
     def restores(self) -> bool:
         """Whether values return to the client."""
-        return any(step.restore for step in self.session.steps) and bool(self.session.placeholders.values)
+        return self.session.applied.restores and bool(self.session.placeholders.values)
 
     @property
     def may_hide_later(self) -> bool:
         """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
-        return any(
-            not step.only_reports and (step.at("during") or (step.at("request") and step.is_for_some_entries))
-            for step in self.session.steps
-        )
+        return self.session.applied.may_hide_later
 
     async def for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
-        steps = [
-            step
-            for step in self.session.steps
-            if step.is_for_some_entries and step.at("request") and step.applies_to_entry(target.entry.name)
-        ]
+        steps = [step for step in self.session.applied.for_entries if step.applies_to_entry(target.entry.name)]
         if not steps or request.prepare_from is None:
             return request
         names, incoming = tuple(step.name for step in steps), request.incoming
@@ -167,9 +160,8 @@ async def begin_checks(planning: Planning) -> None:
         return
     checks = SessionChecks(session, planning.context)
     planning.context = attrs.evolve(planning.context, checks=checks)
-    enforcing = [step for step in session.steps if not step.only_reports]
-    if enforcing:
-        refuses = any(step.unchecked == "refuse" for step in enforcing)
+    if session.applied.enforces:
+        refuses = session.applied.refuses_unchecked
         planning.memory = attrs.evolve(planning.memory, keeps_turns=True, refuses_foreign=refuses)
     await _reserve_first(planning)
 
@@ -184,7 +176,7 @@ async def recall_and_check(planning: Planning) -> None:
     session, incoming = checks.session, planning.incoming
     try:
         texts = await session.check_texts(
-            session.steps_at("request"), await ConversationTexts.of(incoming, session.parts)
+            session.applied.at_request, await ConversationTexts.of(incoming, session.parts)
         )
     except RefusedByStep as refused:
         if refused.stop_text is None:
@@ -206,7 +198,7 @@ async def _recall_masked(planning: Planning, session: StepSession, original: Inc
             own = attrs.evolve(original, body=msgspec.json.encode(kept), members=kept)
         else:  # the body also has turns or items that were stored before
             texts = await ConversationTexts.of(original, session.parts)
-            own = (await session.repeat_masks(session.steps_at("request"), texts)).incoming
+            own = (await session.repeat_masks(session.applied.at_request, texts)).incoming
         planning.incoming = await offload(own.size, _with_own_values, own, session)
         await recall_turns(planning)
     planning.incoming = masked
@@ -242,19 +234,17 @@ def begin_session(
     places = {name: path for path, name in requested}
     facts = ClientFacts(client, group, models, endpoint, frozenset(places))
     record.requested_steps = facts.requested
-    if unknown := configured.unavailable(facts):
+    if requested and (unknown := configured.unavailable(facts)):
         raise unknown_step_error(places[unknown[0]], unknown[0])
-    steps = [step for step in configured.for_exchange(facts) if not step.only_finished]
-    if not steps:
+    if (applied := configured.applied(facts)) is None:
         return None
     configured.lease(scope)
     records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch
     if records is None:
-        hidden = frozenset(one.name for one in configured.steps if one.only_reports)
-        record.steps = records = StepRecords(hidden)
+        record.steps = records = StepRecords(configured.hidden)
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
-    return StepSession(steps, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)
+    return StepSession(applied, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)
 
 
 async def _stopped_answer(

@@ -12,7 +12,7 @@ import trio
 from gateway.config.steps import StepSettings
 from gateway.steps.json_texts import NotJson
 from gateway.steps.kinds import DEFAULT_PARTS
-from gateway.steps.loaded import LoadedStep, StepState
+from gateway.steps.loaded import AppliedSteps, LoadedStep, StepState
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.released import RELEASED, ReleasedReader
 from gateway.steps.request_texts import PassageEdit, RequestTexts
@@ -131,7 +131,12 @@ class StepHarness:
     def _session(self, api: str, nursery: trio.Nursery) -> "_ObservedSession":
         common = Check("request", (), "client", None, "model", None, api, "req_test")
         return _ObservedSession(
-            [self._step], common, Placeholders(b"k" * 32, "client"), StepRecords(), nursery.start_soon, lambda: None
+            AppliedSteps.of([self._step]),
+            common,
+            Placeholders(b"k" * 32, "client"),
+            StepRecords(),
+            nursery.start_soon,
+            lambda: None,
         )
 
 

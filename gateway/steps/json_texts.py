@@ -38,6 +38,7 @@ class Member(NamedTuple):
 
 _SPACE: Final = rb"[ \t\r\n]*+"
 _NAME: Final = re.compile(_SPACE + rb'"([^"\\]{0,256}+)"' + _SPACE + rb":" + _SPACE, re.DOTALL)
+_NEXT: Final = re.compile(_SPACE + rb"," + _SPACE + rb'"([^"\\]{0,256}+)"' + _SPACE + rb":" + _SPACE, re.DOTALL)
 _AFTER: Final = re.compile(_SPACE + rb"([,}\]])" + _SPACE)
 _COLON: Final = re.compile(_SPACE + rb":" + _SPACE)
 _BLANK: Final = re.compile(_SPACE)
@@ -80,17 +81,22 @@ def read_members(data: bytes, start: int, end: int) -> list[Member]:
         values = _OBJECT.decode(memoryview(data)[start:end])
     except _UNREADABLE:
         return _scan_members(data, start, end)
-    at, found = start + 1, []
+    found: list[Member] = []
+    written, at = _NAME.match(data, start + 1), end
     for name, value in values.items():
-        written = _NAME.match(data, at)
         if written is None or written[1] != name.encode():
             return _scan_members(data, start, end)
-        rest = _AFTER.match(data, value_end := written.end() + len(value))
-        if rest is None:
-            return _scan_members(data, start, end)
-        found.append(Member(name, written.start(1) - 1, written.end(), value_end))
-        at = rest.end(1)
-    return found if at == end or not found else _scan_members(data, start, end)
+        first = written.end()
+        last = first + len(value)
+        found.append(Member(name, written.start(1) - 1, first, last))
+        if data.startswith(b"}", last):
+            written, at = None, last + 1
+        elif (written := _NEXT.match(data, last)) is None:
+            rest = _AFTER.match(data, last)
+            if rest is None or rest[1] != b"}":
+                return _scan_members(data, start, end)
+            at = rest.end(1)
+    return found if not found or (written is None and at == end) else _scan_members(data, start, end)
 
 
 def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:

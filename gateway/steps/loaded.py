@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -23,6 +23,9 @@ from gateway.stores.store import Store, Unavailable
 from trigate.steps import Action, Finding, Moment, Part, Passage
 
 log = logging.getLogger("trigate.steps")
+
+MOST_APPLIED: Final = 256
+"""The most combinations of steps whose conclusions are kept."""
 
 Hold: TypeAlias = Literal["whole", "nothing", "tail"] | int
 """The text of a response that waits for the check. ``tail``: what may still become a match, by ``open_tail``."""
@@ -74,17 +77,9 @@ class LoadedStep:
     )
     """True if the step changes, holds and delays nothing."""
 
-    @property
-    def scope(self) -> StepScope:
-        return self.settings.scope
-
-    @property
-    def latest(self) -> bool:
-        return self.settings.latest
-
-    @property
-    def restore(self) -> bool:
-        return self.settings.restore
+    scope: StepScope = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.scope, takes_self=True))
+    latest: bool = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.latest, takes_self=True))
+    restore: bool = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.restore, takes_self=True))
 
     @property
     def deadline(self) -> float:
@@ -179,6 +174,62 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
+@attrs.frozen(eq=False, repr=False)
+class AppliedSteps:
+    """The steps that apply to a request, in the order of the file.
+
+    ``parts`` are the parts of its texts that a step sees. ``at_request`` and ``at_during`` are the steps of these
+    moments that run whatever entry serves the request; ``for_entries`` are those that run before an attempt at some
+    entries. ``groups`` are the steps ``at_request`` by call: neighbours that cannot mask are called together.
+    ``enforces``: one of them does more than report. ``refuses_unchecked``: one of these refuses content that it could
+    not check. ``restores``: values that a step masked return to the client. ``may_hide_later``: a step may mask or
+    refuse the request during the provider's work, or before an attempt."""
+
+    steps: tuple[LoadedStep, ...]
+    parts: frozenset[Part]
+    at_request: tuple[LoadedStep, ...]
+    at_during: tuple[LoadedStep, ...]
+    at_response: tuple[LoadedStep, ...]
+    for_entries: tuple[LoadedStep, ...]
+    groups: tuple[tuple[LoadedStep, ...], ...]
+    enforces: bool
+    refuses_unchecked: bool
+    restores: bool
+    may_hide_later: bool
+
+    @classmethod
+    def of(cls, steps: Sequence[LoadedStep]) -> "AppliedSteps":
+        """Return ``steps`` with the conclusions."""
+        always = tuple(step for step in steps if not step.is_for_some_entries)
+        for_entries = tuple(step for step in steps if step.is_for_some_entries and step.at("request"))
+        enforcing = [step for step in steps if not step.only_reports]
+        at_request = tuple(step for step in always if step.at("request"))
+        return cls(
+            tuple(steps),
+            frozenset(part for step in steps for part in step.parts),
+            at_request,
+            tuple(step for step in always if step.at("during")),
+            tuple(step for step in steps if step.at("response")),
+            for_entries,
+            concurrent_groups(at_request),
+            bool(enforcing),
+            any(step.unchecked == "refuse" for step in enforcing),
+            any(step.restore for step in steps),
+            any(step.at("during") or step in for_entries for step in enforcing),
+        )
+
+
+def concurrent_groups(steps: Sequence[LoadedStep]) -> tuple[tuple[LoadedStep, ...], ...]:
+    """Return ``steps`` in order, neighbours that cannot mask together."""
+    groups: list[list[LoadedStep]] = []
+    for step in steps:
+        if groups and not step.may_mask and not groups[-1][-1].may_mask:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return tuple(map(tuple, groups))
+
+
 class FinishedQueues(Protocol):
     """The queues of finished records for the observers of one configuration."""
 
@@ -206,6 +257,11 @@ class StepSet:
         self.by_name = {step.name: step for step in self.steps}
         self.failed: ConfigError | None = None
         """The reason why a resource could not be opened."""
+        self.hidden = frozenset(step.name for step in self.steps if step.only_reports)
+        """The names of steps that only report."""
+        self._checking = tuple(step for step in self.steps if not step.only_finished)
+        self._are_for_all = all(step.scope.is_for_all for step in self._checking)
+        self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
         self.finished: FinishedQueues | None = None
         """The queues of the observers, if there are any."""
         self._leases = 0
@@ -220,6 +276,18 @@ class StepSet:
     def for_exchange(self, facts: ClientFacts) -> tuple[LoadedStep, ...]:
         """Return the steps that apply to a request, some of them only before an attempt at certain entries."""
         return tuple(step for step in self.steps if step.applies(facts))
+
+    def applied(self, facts: ClientFacts) -> AppliedSteps | None:
+        """Return the steps that check a request, some of them only before an attempt at certain entries; ``None`` if
+        there are none."""
+        steps = self._checking if self._are_for_all else tuple(step for step in self._checking if step.applies(facts))
+        if not steps:
+            return None
+        if (known := self._applied.get(steps)) is None:
+            if len(self._applied) >= MOST_APPLIED:
+                self._applied.clear()
+            known = self._applied[steps] = AppliedSteps.of(steps)
+        return known
 
     def unavailable(self, facts: ClientFacts) -> tuple[str, ...]:
         """Return the names in ``facts.requested`` that are no step, or none for this client."""

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from gateway.steps import json_texts
 from gateway.steps.tables import TextTable, table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
-from gateway.steps.walking import TextContext, TextWalk
+from gateway.steps.walking import PassageDraft, TextContext, TextWalk
 from trigate.steps import PARTS, Passage
 
 PassageEdit: TypeAlias = tuple[Passage, int, int, str]
@@ -25,7 +26,7 @@ class RequestTexts:
         self.unreadable = tuple(walk.unreadable)
         self.held = tuple(walk.held)
         self._body = body
-        self._drafts = dict(zip(self.passages, walk.drafts, strict=True))
+        self._walked = walk.drafts
         self._last_answer = walk.last_answer
         self._has_turns = walk.has_turns
 
@@ -43,6 +44,10 @@ class RequestTexts:
         start, end = json_texts.document_at(body)
         walk.value(start, end, table.shape, "", TextContext(table.part))
         return cls(body, walk)
+
+    @cached_property
+    def _drafts(self) -> dict[Passage, PassageDraft]:
+        return dict(zip(self.passages, self._walked, strict=True))
 
     def is_latest(self, passage: Passage) -> bool:
         """Return whether ``passage`` is in a message after the last answer of the model."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol, Self, TypeAlias, TypeVar
 import trio
 
 from gateway.steps.json_texts import KeyMasked
-from gateway.steps.loaded import LoadedStep
+from gateway.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
 from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
 from gateway.steps.resources import error_place
 from gateway.steps.runner import StepFailed, StepFailure, run_step
@@ -60,14 +60,17 @@ class StepSession:
 
     def __init__(
         self,
-        steps: Sequence[LoadedStep],
+        applied: AppliedSteps,
         common: Check,
         placeholders: Placeholders,
         records: StepRecords,
         spawn: Spawn,
         on_hidden: Callable[[], object],
     ) -> None:
-        self.steps = steps
+        self.applied = applied
+        self.steps = applied.steps
+        self.parts: frozenset[Part] = applied.parts
+        """The parts that a step sees. The texts of others need not be read."""
         self.placeholders = placeholders
         self.records = records
         self.spawn = spawn
@@ -77,11 +80,6 @@ class StepSession:
         self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
         self._verdict = trio.Event()
         self._refused: GatewayError | None = None
-
-    @property
-    def parts(self) -> frozenset[Part]:
-        """The parts that a step sees. The texts of others need not be read."""
-        return frozenset(part for step in self.steps for part in step.parts)
 
     @property
     def api(self) -> str:
@@ -112,6 +110,9 @@ class StepSession:
             return [[] for _ in passages]
         finally:
             record.add_call(began)
+        if not findings:
+            record.add("ok")
+            return [[] for _ in passages]
         return self.apply(step, passages, findings, at, counted)
 
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
@@ -193,19 +194,17 @@ class StepSession:
                     record.add("reported", labels)
         return [merge_spans(spans[id(one)]) for one in passages]
 
-    def steps_at(self, at: Moment) -> list[LoadedStep]:
-        """Return the steps of a moment that apply whatever entry serves the request."""
-        return [step for step in self.steps if step.at(at) and not step.is_for_some_entries]
-
     # Requests
 
     async def check_texts(self, steps: Sequence[LoadedStep], texts: T, at: Moment = "request") -> T:
         """Return ``texts`` with the masks of ``steps``. Each step sees the masks of those before it.
 
         Raises ``GatewayError``."""
-        for group in _concurrent_groups(steps):
-            for step in group:
-                self._refuse_unreadable(step, texts)
+        groups = self.applied.groups if steps is self.applied.at_request else concurrent_groups(steps)
+        for group in groups:
+            if texts.unreadable:
+                for step in group:
+                    self._refuse_unreadable(step, texts)
             if len(group) > 1:
                 if edits := await self._judge_together(group, texts, at):
                     texts = await self._with_edits(group[0], texts, edits, at)
@@ -232,6 +231,8 @@ class StepSession:
             return []
         found = await self.judge(step, passages, at)
         self._note_masks(step, zip(passages, found, strict=True))
+        if not any(found):
+            return []
         edits = self._edits_of(zip(passages, found, strict=True))
         if step.restore and at == "request":
             for edit in edits:
@@ -264,7 +265,9 @@ class StepSession:
         ]
 
     def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> list[Passage]:
-        return [one for one in texts.passages if one.part in step.parts and (not step.latest or texts.is_latest(one))]
+        parts = step.parts
+        found = [one for one in texts.passages if one.part in parts]
+        return [one for one in found if texts.is_latest(one)] if step.latest else found
 
     async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         """Call steps without masks in their settings at the same time. The first refusal cancels the other calls and is
@@ -305,7 +308,7 @@ class StepSession:
 
     def start_during(self, texts: CheckedTexts) -> None:
         """Start the steps that check the request while the provider works."""
-        steps = self.steps_at("during")
+        steps = self.applied.at_during
         if not steps:
             self._verdict.set()
             return
@@ -350,14 +353,3 @@ def _action(step: LoadedStep, finding: Finding, at: Moment) -> Action:
     action = step.action_for(finding.label, finding.action)
     too_late = at == "during" or (at == "response" and (step.hold == "nothing" or not step.may_mask))
     return "refuse" if action == "mask" and too_late else action
-
-
-def _concurrent_groups(steps: Sequence[LoadedStep]) -> list[list[LoadedStep]]:
-    """Return ``steps`` in order, neighbours that cannot mask together."""
-    groups: list[list[LoadedStep]] = []
-    for step in steps:
-        if groups and not step.may_mask and not groups[-1][-1].may_mask:
-            groups[-1].append(step)
-        else:
-            groups.append([step])
-    return groups

@@ -1,7 +1,6 @@
 """The verdicts of steps: refusals and failures as errors for the client, and the outcomes for headers and the log."""
 
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,7 +14,8 @@ from trigate.steps import Moment
 
 Outcome: TypeAlias = Literal["cancelled", "ok", "masked", "refused", "reported", "unchecked"]
 
-_RANK: Final[tuple[Outcome, ...]] = ("cancelled", "ok", "reported", "masked", "unchecked", "refused")
+_OUTCOMES: Final[tuple[Outcome, ...]] = ("cancelled", "ok", "reported", "masked", "unchecked", "refused")
+_RANK: Final = {outcome: rank for rank, outcome in enumerate(_OUTCOMES)}
 
 STOPPED: Final = AnswerEnd("refusal", raw="guardrail_intervened")
 """The end of an answer that a step stops; ``raw`` is the word of the one API that has a word for guardrails."""
@@ -85,7 +85,7 @@ class StepRecord:
     name: str
     at: Moment
     outcome: Outcome = "cancelled"
-    labels: Counter[str] = attrs.field(factory=Counter)
+    labels: dict[str, int] = attrs.field(factory=dict)
     seconds: float = 0.0
     calls: int = 0
     failure: str | None = None
@@ -94,15 +94,13 @@ class StepRecord:
 
     def fields(self) -> dict[str, Any]:
         """Return the record for the log line: times are in milliseconds."""
-        fields = {
-            "step": self.name,
-            "at": self.at,
-            "outcome": self.outcome,
-            "labels": dict(self.labels) or None,
-            "failure": self.failure,
-            "ms": round(self.seconds * 1000, 2),
-        }
-        return {name: value for name, value in fields.items() if value is not None}
+        fields: dict[str, Any] = {"step": self.name, "at": self.at, "outcome": self.outcome}
+        if self.labels:
+            fields["labels"] = dict(self.labels)
+        if self.failure is not None:
+            fields["failure"] = self.failure
+        fields["ms"] = round(self.seconds * 1000, 2)
+        return fields
 
     def add_call(self, began: float) -> None:
         """Count a call that has just ended."""
@@ -113,10 +111,11 @@ class StepRecord:
 
     def add(self, outcome: Outcome, labels: Iterable[str] = ()) -> None:
         """Add the outcome of a call and the labels of its findings."""
-        if _RANK.index(outcome) > _RANK.index(self.outcome):
+        if outcome != self.outcome and _RANK[outcome] > _RANK[self.outcome]:
             self.outcome = outcome
         for label in labels:
-            self.labels[label if label in self.labels or len(self.labels) < LABELS else "other"] += 1
+            shown = label if label in self.labels or len(self.labels) < LABELS else "other"
+            self.labels[shown] = self.labels.get(shown, 0) + 1
 
 
 class StepRecords:
@@ -151,19 +150,22 @@ class StepRecords:
     @property
     def refused_by(self) -> str | None:
         """The step that refused the request or its response, if one has."""
-        return next((one.name for one in self._records.values() if one.outcome == "refused"), None)
+        for one in self._records.values():
+            if one.outcome == "refused":
+                return one.name
+        return None
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
         """The outcome of each step so far, the most severe one of all its moments."""
         best: dict[str, Outcome] = {}
         for one in self._records.values():
-            if one.outcome != "cancelled":
-                best[one.name] = max(best.get(one.name, "ok"), one.outcome, key=_RANK.index)
+            if one.outcome != "cancelled" and _RANK[one.outcome] >= _RANK[best.get(one.name, "ok")]:
+                best[one.name] = one.outcome
         return best
 
     @property
     def header(self) -> str | None:
         """The outcomes so far for a header, ``None`` if there are none."""
-        shown = (f"{name}={outcome}" for name, outcome in self.outcomes.items() if name not in self._hidden)
+        shown = [f"{name}={outcome}" for name, outcome in self.outcomes.items() if name not in self._hidden]
         return ", ".join(shown) or None

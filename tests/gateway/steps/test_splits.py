@@ -11,6 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.steps.loaded import AppliedSteps
 from gateway.steps.loading import load_steps
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import RELEASED, ReleasedReader
@@ -82,7 +83,12 @@ async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
     released: list[bytes] = []
     async with trio.open_nursery() as nursery:
         session = StepSession(
-            [step], Check("response", ()), Placeholders(b"k" * 32, "c"), StepRecords(), nursery.start_soon, lambda: None
+            AppliedSteps.of([step]),
+            Check("response", ()),
+            Placeholders(b"k" * 32, "c"),
+            StepRecords(),
+            nursery.start_soon,
+            lambda: None,
         )
         session.start_during(None)
         codec = CODECS[api]
