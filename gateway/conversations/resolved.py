@@ -107,6 +107,10 @@ class StateScope:
     keeps_turns: bool = False
     refuses_foreign: bool = False
 
+    def kept_here(self, *, refuses_foreign: bool) -> "StateScope":
+        """Return the scope of a request whose turns are kept here."""
+        return StateScope(self.owner, self.store, self.local, self.is_named_client, True, refuses_foreign)
+
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # one per request: cheaper to create
 class ResolvedRequest:

@@ -188,11 +188,12 @@ class FoldedAnswer:
     """A complete response as the fold of its events.
 
     ``characters`` is the number of its characters if the provider reported no usage, otherwise 0. ``lane`` is its
-    lane."""
+    lane. ``events`` are the events if they are kept."""
 
     fold: Fold
     characters: int
     lane: LaneName
+    events: Sequence[Event] = ()
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""
@@ -210,14 +211,18 @@ def fold_answer(
     body: bytes,
     *,
     texts: bool = True,
+    keeps_events: bool = False,
 ) -> FoldedAnswer:
-    """Return the fold of a complete response. Without ``texts``, the fold may lack the answer's texts.
+    """Return the fold of a complete response, with its events if it ``keeps_events``. Without ``texts``, the fold may
+    lack the answer's texts.
 
     Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
-    return with_stamped_ids(stamp, b"fold", lambda: _fold(target_request, response, body, texts))
+    return with_stamped_ids(stamp, b"fold", lambda: _fold(target_request, response, body, texts, keeps_events))
 
 
-def _fold(target_request: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool) -> FoldedAnswer:
+def _fold(
+    target_request: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool, keeps_events: bool
+) -> FoldedAnswer:
     lane = target_request.target.lane
     streamed = is_stream(target_request, response.header("content-type"))
     folded, characters = Fold(), 0
@@ -226,13 +231,17 @@ def _fold(target_request: TargetRequest, response: UpstreamResponse, body: bytes
     if not any(isinstance(event, Usage) and event.prompt for event in events):
         events = events if texts else _events(codec, body, framing, checked=False)
         characters = sum(map(count_characters, events))  # to estimate missing usage
+    names, kept = target_request.prepared.names, []
     for event in events:
         event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-        folded.add(restore_name(event, target_request.prepared.names))
+        event = restore_name(event, names) if names else event
+        folded.add(event)
+        if keeps_events:
+            kept.append(event)
     if streamed:
         refuse_change_of_form(target_request)
         lane = "hub"
-    return FoldedAnswer(folded, characters, lane)
+    return FoldedAnswer(folded, characters, lane, kept)
 
 
 def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
@@ -257,22 +266,22 @@ def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answe
     return [folded.answer() for folded in folds]
 
 
-def read_choices(
+def read_other_events(
     target_request: TargetRequest, stamp: AnswerStamp | None, response: UpstreamResponse, body: bytes
 ) -> list[list[Event]]:
-    """Return the events of each choice of a complete response, with their texts and the client's names of tools.
+    """Return the events of each choice of a complete response after the first one, with the client's names of tools.
 
     Raises ``GatewayError`` (502)."""
     target, names = target_request.target, target_request.prepared.names
-    framing = target.framing if is_stream(target_request, response.header("content-type")) else None
-    codec = CODECS[target.api]
-    others = split_other_choices(body, target.api) if framing is None and target.api in MEMBERS else []
+    if target.api not in MEMBERS or is_stream(target_request, response.header("content-type")):
+        return []
+    others = split_other_choices(body, target.api)
 
     def read() -> list[list[Event]]:
-        found = [_events(codec, body, framing), *(_events(codec, one, None) for one in others)]
+        found = (_events(CODECS[target.api], one, None) for one in others)
         return [[restore_name(event, names) for event in events] for events in found]
 
-    return with_stamped_ids(stamp, b"fold", read)
+    return with_stamped_ids(stamp, b"other choices", read) if others else []
 
 
 def write_client_answer(

@@ -10,7 +10,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.answering import (
     has_several_choices,
     is_stream,
-    read_choices,
+    read_other_events,
     released_lane,
     write_client_answer,
 )
@@ -37,6 +37,8 @@ from streams.fold import Fold
 class CheckedWholeAnswer(WholeAnswer):
     """A complete response that its steps have checked."""
 
+    keeps_events = True
+
     async def begin(self) -> None:
         try:
             await super().begin()
@@ -50,7 +52,8 @@ class CheckedWholeAnswer(WholeAnswer):
                 raise GatewayError.of(checked)
             return
         size = len(self.body) + request.request.incoming.size
-        choices = await offload(size, read_choices, request, self.source.stamp, self.response, self.body)
+        other_choices = await offload(size, read_other_events, request, self.source.stamp, self.response, self.body)
+        choices = [list(self._folded.events), *other_choices]
         translates = checks.translates or self.lane_name == "hub"
         if not translates:
             choices[0] = [*checks.unread_texts(request.target.api, self.body, choices), *choices[0]]

@@ -159,10 +159,9 @@ async def begin_checks(planning: Planning) -> None:
     if session is None:
         return
     checks = SessionChecks(session, planning.context)
-    planning.context = attrs.evolve(planning.context, checks=checks)
+    planning.context = planning.context.with_checks(checks)
     if session.applied.enforces:
-        refuses = session.applied.refuses_unchecked
-        planning.memory = attrs.evolve(planning.memory, keeps_turns=True, refuses_foreign=refuses)
+        planning.memory = planning.memory.kept_here(refuses_foreign=session.applied.refuses_unchecked)
     await _reserve_first(planning)
 
 
@@ -174,6 +173,9 @@ async def recall_and_check(planning: Planning) -> None:
     if not isinstance(checks, SessionChecks):
         return
     session, incoming = checks.session, planning.incoming
+    if not (session.applied.at_request or session.applied.at_during):  # nothing sees the request yet
+        session.start_during(None)
+        return
     try:
         texts = await session.check_texts(
             session.applied.at_request, await ConversationTexts.of(incoming, session.parts)
@@ -228,7 +230,8 @@ def begin_session(
     service, client_request, record = context.service, context.client_request, context.record
     configured = service.steps
     assert configured is not None, "there are steps"
-    model, run = incoming.model, run_of(client_request, incoming)
+    model = incoming.model
+    run = record.run = run_of(client_request, incoming)
     client, group = client_request.client, service.authenticator.group_of(client_request.client)
     models = tuple(name for name in (None if record.route is None else record.route, model) if name)
     places = {name: path for path, name in requested}
@@ -236,7 +239,7 @@ def begin_session(
     record.requested_steps = facts.requested
     if requested and (unknown := configured.unavailable(facts)):
         raise unknown_step_error(places[unknown[0]], unknown[0])
-    if (applied := configured.applied(facts)) is None:
+    if (applied := configured.applied_steps(facts)) is None:
         return None
     configured.lease(scope)
     records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch

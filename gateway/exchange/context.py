@@ -70,6 +70,13 @@ class ExchangeContext:
     content: "ExchangeContent | None" = None
     attempt_log: AttemptLog = attrs.field(default=attrs.Factory(lambda self: AttemptLog(self.record), takes_self=True))
 
+    def with_checks(self, checks: "ExchangeChecks") -> "ExchangeContext":
+        """Return the context with the operator's steps."""
+        return ExchangeContext(  # for each request; ``attrs.evolve`` takes several times as long
+            self.service, self.codec, self.client_request, self.record, self.observer, self.recording, checks,
+            self.content, self.attempt_log,
+        )  # fmt: skip
+
     @property
     def strict(self) -> bool:
         """Whether strict mode is on: a target that would lose a part of the request is rejected."""

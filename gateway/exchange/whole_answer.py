@@ -35,6 +35,8 @@ class WholeAnswer:
 
     writer = None
     unread_response: None = None
+    keeps_events = False
+    """True if the events of the response are needed after its fold."""
     verdict: Verdict | None = None
     response: UpstreamResponse
     lane_name: LaneName
@@ -61,10 +63,18 @@ class WholeAnswer:
         source = self.source
         self.response = response = await source.send()
         self.body = body = await read_body(source, response, self._scope, self.read_pieces)
-        size, texts = len(body) + source.target_request.request.incoming.size, self.lane_name != "byte"
+        size = len(body) + source.target_request.request.incoming.size
+        texts = self.keeps_events or self.lane_name != "byte"
         read = size if texts else len(body) // UNREAD
         self._folded = folded = await offload(
-            read, fold_answer, source.target_request, source.stamp, response, body, texts=texts
+            read,
+            fold_answer,
+            source.target_request,
+            source.stamp,
+            response,
+            body,
+            texts=texts,
+            keeps_events=self.keeps_events,
         )
         self.lane_name, self.usage = folded.lane, folded.fold.usage
         error = folded.fold.error

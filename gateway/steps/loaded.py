@@ -277,7 +277,7 @@ class StepSet:
         """Return the steps that apply to a request, some of them only before an attempt at certain entries."""
         return tuple(step for step in self.steps if step.applies(facts))
 
-    def applied(self, facts: ClientFacts) -> AppliedSteps | None:
+    def applied_steps(self, facts: ClientFacts) -> AppliedSteps | None:
         """Return the steps that check a request, some of them only before an attempt at certain entries; ``None`` if
         there are none."""
         steps = self._checking if self._are_for_all else tuple(step for step in self._checking if step.applies(facts))

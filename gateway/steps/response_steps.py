@@ -239,7 +239,10 @@ class ResponseSteps:
         cut: Callable[[], object] = lambda: None,
     ) -> WatchingStage:
         session = self.session
-        return WatchingStage(step, session.judge, session.placeholders, spawn, cut, builder, waits=waits)
+        inline = session.judge_inline if step.is_inline and not waits else None
+        return WatchingStage(
+            step, session.judge, session.placeholders, spawn, cut, builder, waits=waits, judge_inline=inline
+        )
 
 
 class _KeepingStage:

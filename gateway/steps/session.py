@@ -131,12 +131,13 @@ class StepSession:
             self._on_hidden()
         return bool(labels)
 
-    def judge_inline(self, step: LoadedStep, passage: Passage, is_last: bool) -> Sequence[Span]:
-        """Do for one passage of a response what ``judge`` does, for a step that is a fast pure function.
+    def judge_inline(self, step: LoadedStep, passages: tuple[Passage, ...], is_last: bool) -> Sequence[Sequence[Span]]:
+        """Do for few passages of a response what ``judge`` does, for a step that is a fast pure function. Return
+        nothing if it finds nothing.
 
         Most calls are for a word of a stream and find nothing."""
         record, began = self.records.of(step.name, "response"), time.perf_counter()
-        check = self._check("response", (passage,), is_last)
+        check = self._check("response", passages, is_last)
         try:
             findings = step.callable(check)
         except Exception as error:
@@ -149,7 +150,7 @@ class StepSession:
         record.began = record.began or began
         record.ended = time.perf_counter()
         record.seconds += record.ended - began
-        return self.apply(step, (passage,), findings, "response")[0] if findings else ()
+        return self.apply(step, passages, findings, "response") if findings else ()
 
     def _check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
         common = self._common  # ``attrs.evolve`` takes ten times as long
@@ -306,10 +307,10 @@ class StepSession:
 
     # During the provider's work
 
-    def start_during(self, texts: CheckedTexts) -> None:
-        """Start the steps that check the request while the provider works."""
+    def start_during(self, texts: CheckedTexts | None) -> None:
+        """Start the steps that check the request while the provider works; without ``texts`` there are none."""
         steps = self.applied.at_during
-        if not steps:
+        if not steps or texts is None:
             self._verdict.set()
             return
         self.spawn(partial(self._run_during, steps, texts))

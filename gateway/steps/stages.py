@@ -6,7 +6,7 @@ text does not depend on how the response was split into events."""
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 import msgspec
@@ -16,6 +16,7 @@ from gateway.http.offload import LARGE, offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
+from gateway.steps.runner import SMALL_TEXTS
 from gateway.steps.runs import TEXTS, Held, Run, RunBuilder
 from gateway.steps.verdicts import name_refusal
 from streams.errors import GatewayError
@@ -48,6 +49,10 @@ class StepJudge(Protocol):
 
         Raises ``GatewayError`` for a refusal."""
         ...
+
+
+InlineJudge: TypeAlias = Callable[[LoadedStep, tuple[Passage, ...], bool], Sequence[Sequence[Span]]]
+"""Does the same for a step that is a fast pure function."""
 
 
 class EventStage(Protocol):
@@ -324,7 +329,7 @@ class TailStage(RunningStage):
         self,
         step: LoadedStep,
         judge: StepJudge,
-        judge_inline: Callable[[LoadedStep, Passage, bool], Sequence[Span]],
+        judge_inline: InlineJudge,
         placeholders: Placeholders,
         builder: RunBuilder | None = None,
     ) -> None:
@@ -351,12 +356,11 @@ class TailStage(RunningStage):
         if not is_clean or self._may_match(text, shown):  # type: ignore[misc]  # else most words of a stream
             self._has_called = True
             passage = Passage(run.part, run.path, text[: safe - start], run.tool, shown)
-            spans: Sequence[Span]
             if len(passage.text) > LARGE:  # a thread searches it
-                (spans,) = await self._judge(self.step, (passage,), is_last=run.is_complete)
+                found = await self._judge(self.step, (passage,), is_last=run.is_complete)
             else:
-                spans = self._judge_inline(self.step, passage, run.is_complete)
-            if spans:
+                found = self._judge_inline(self.step, (passage,), run.is_complete)
+            for spans in found:
                 run.mask(spans, start)
         run.checked = safe
         self.release(run, safe)
@@ -401,7 +405,8 @@ class WatchingStage(StepStage):
     """A stage that releases everything immediately while its step runs in the background.
 
     ``spawn`` runs a function in a task of the request. ``cut`` ends the response after a refusal. ``waits``: the end of
-    the response waits for the last verdict, because the step may refuse it."""
+    the response waits for the last verdict, because the step may refuse it. ``judge_inline`` calls a fast step for
+    little text without a task, if there is no verdict."""
 
     def __init__(
         self,
@@ -413,8 +418,10 @@ class WatchingStage(StepStage):
         builder: RunBuilder | None = None,
         *,
         waits: bool,
+        judge_inline: InlineJudge | None = None,
     ) -> None:
         super().__init__(step, judge, placeholders, builder)
+        self._judge_inline = judge_inline
         self._spawn = spawn
         self._end_response = cut
         self._waits = waits
@@ -452,6 +459,9 @@ class WatchingStage(StepStage):
                 start = max(0, run.checked - BETWEEN_CALLS)
                 passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
                 run.checked = run.length
+        if self._judge_inline is not None and sum(len(one.text) for one in passages) <= SMALL_TEXTS:
+            self._judge_inline(self.step, tuple(passages), self.is_over)
+            return
         self._calls += 1
         self._spawn(partial(self._call, passages, is_last=self.is_over))
 

@@ -11,7 +11,7 @@ import attrs
 
 from gateway.steps import json_texts
 from gateway.steps.json_texts import Member, document_text, is_document, raw_text, string_text
-from gateway.steps.shapes import ANYTHING, OTHER, Leaf, Scope, Shape
+from gateway.steps.shapes import ANYTHING, EXEMPT, OTHER, Leaf, Scope, Shape
 from gateway.steps.text_pieces import Form, Removal, TextPiece, read_summary
 from providers.responses.ids import is_own_id
 from trigate.steps import Part, Passage
@@ -67,7 +67,7 @@ class TextWalk:
         self.has_turns = False
         self._body = body
         self._parts = parts
-        self._spell: Callable[[str], str] = spell or str
+        self._spell = spell
         self._tools: dict[str, str] = {}  # names by the ids of calls
         self._joining: PassageDraft | None = None  # the last text that the next item may continue
 
@@ -96,18 +96,21 @@ class TextWalk:
     def _object(self, start: int, end: int, shape: Shape, path: str, context: TextContext) -> None:
         members = json_texts.read_members(self._body, start, end)
         while shape.cases is not None:
-            kinds = {self._word(member) for member in members if self._spell(member.name) == shape.cases.by}
+            kinds = {self._word(member) for member in members if self._spell_name(member) == shape.cases.by}
             only = kinds.pop() if len(kinds) == 1 else ""
             shape = shape.cases.shapes.get(only, shape.cases.default)
         known, scope, count = shape.members or {}, shape.scope, len(self.drafts)
         if scope is not None:
             context = self._enter(scope, members, context, start, end)
         prefix = path + "." if path else ""
+        spell, body = self._spell, self._body
         for member in members:
-            inner = known.get(self._spell(member.name))
+            inner = known.get(member.name if spell is None else spell(member.name))
             if inner is None:
                 self._unknown_name(member, prefix + member.name)
                 inner = ANYTHING
+            elif inner is EXEMPT and body[member.start] not in b"{[":
+                continue
             self.value(member.start, member.end, inner, prefix + member.name, context)
         if scope is not None and scope.tool and context.tool and len(self.drafts) == count:
             self._add(Leaf("text", scope.part), path, context, start, start, "none")
@@ -135,21 +138,33 @@ class TextWalk:
         if scope.is_plain:
             tool = context.tool if scope.tool_name is None else scope.tool_name
             return TextContext(part, tool, context.media_type, context.removal, context.turn, context.item)
-        names = {self._spell(member.name): member for member in members}
-        tool = next((name for path in scope.tool if (name := self._find_text(names, path))), scope.tool_name)
+        names = {member.name if self._spell is None else self._spell(member.name): member for member in members}
+        tool = self._tool_name(scope, names) or context.tool
+        media_type, removal = None, context.removal
+        for member in scope.media:
+            if member in names:
+                media_type = self._media_type(scope, names, member)
+                break
+        for path in scope.sealed:
+            if self._find(names, path) is not None:
+                removal = self._removal(scope, context, start, end)
+                break
+        return TextContext(part, tool, media_type or context.media_type, removal, context.turn, context.item)
+
+    def _tool_name(self, scope: Scope, names: dict[str, Member]) -> str | None:
+        """Return the name of the tool that an object calls or defines, or the result is from."""
+        tool = scope.tool_name
+        for path in scope.tool:
+            if name := self._find_text(names, path):
+                tool = name
+                break
         for member in scope.call_id:
             if tool is not None and (id := self._find_text(names, member)):
                 self._tools[id] = tool
         for member in scope.result_of:
             if tool is None and (id := self._find_text(names, member)):
                 tool = self._tools.get(id)
-        if tool is None:
-            tool = context.tool
-        media_type = next((self._media_type(scope, names, member) for member in scope.media if member in names), None)
-        removal = context.removal
-        if any(self._find(names, path) is not None for path in scope.sealed):
-            removal = self._removal(scope, context, start, end)
-        return TextContext(part, tool, media_type or context.media_type, removal, context.turn, context.item)
+        return tool
 
     def _removal(self, scope: Scope, context: TextContext, start: int, end: int) -> Removal | None:
         if scope.removes:
@@ -273,6 +288,9 @@ class TextWalk:
 
     # Members
 
+    def _spell_name(self, member: Member) -> str:
+        return member.name if self._spell is None else self._spell(member.name)
+
     def _word(self, member: Member) -> str:
         """Return the value as a word: a string's text, or the literal."""
         data = self._body[member.start : min(member.end, member.start + _LONGEST_WORD)]
@@ -295,7 +313,7 @@ class TextWalk:
         if self._body[member.start : member.start + 1] != b"{":
             return None
         members = json_texts.read_members(self._body, member.start, member.end)
-        return self._find({self._spell(inner.name): inner for inner in members}, rest)
+        return self._find({self._spell_name(inner): inner for inner in members}, rest)
 
 
 _NO_CONTEXT: Final = TextContext()

@@ -27,6 +27,8 @@ def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
 
 def split_other_choices(body: bytes, api: Api) -> list[bytes]:
     """Return each choice of a whole answer after the first one, as an answer of its own."""
+    if _OTHER_CHOICE.search(body) is None:
+        return []
     value, member = any_json(body), MEMBERS[api]
     listed = value.get(member) if isinstance(value, dict) else None
     choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []

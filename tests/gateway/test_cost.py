@@ -12,8 +12,8 @@ import socket
 import sys
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
@@ -32,6 +32,9 @@ EVENTS = 400
 
 SPARE = 1.15
 """By how much a budget of calls may be exceeded."""
+
+Steps: TypeAlias = Sequence[Mapping[str, Any]]
+ON_REQUESTS: Steps = ({"use": "pii"}, {"use": "secrets"})
 
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ANSWER = {
@@ -150,6 +153,17 @@ class Client:
         taken, self._seen = self._seen[: found + len(mark)], self._seen[found + len(mark) :]
         return taken
 
+    def read_response(self) -> bytes:
+        """Read a response with its length."""
+        head = self.until(b"\r\n\r\n").lower()
+        length = int(head.partition(b"content-length:")[2].split()[0])
+        while len(self._seen) < length:
+            data = self.sock.recv(65536)
+            assert data, self._seen
+            self._seen += data
+        taken, self._seen = self._seen[:length], self._seen[length:]
+        return taken
+
 
 def body(path: str, stream: bool) -> dict[str, Any]:
     asked: dict[str, Any] = {"model": "mistral/m", "stream": stream}
@@ -166,10 +180,15 @@ def provider() -> Iterator[Provider]:
 
 
 @contextlib.asynccontextmanager
-async def served(provider: Provider) -> AsyncIterator[tuple[int, Lifecycle]]:
-    """A gateway in this process before ``provider``: its port, and what it has open."""
+async def served(provider: Provider, steps: Steps = ()) -> AsyncIterator[tuple[int, Lifecycle]]:
+    """A gateway in this process before ``provider``, with ``steps``: its port, and what it has open."""
     entry = {"model": "mistral/m", "access_key": "k", "base_url": f"http://127.0.0.1:{provider.port}"}
-    settings = {"version": "v0.3.0", "model_providers": [entry], "state_storage": {"type": "none"}}
+    settings: dict[str, Any] = {
+        "version": "v0.3.0",
+        "model_providers": [entry],
+        "state_storage": {"type": "none"},
+        **({"steps": [*steps]} if steps else {}),
+    }
     state, listener = Lifecycle(), bind("127.0.0.1", 0)
     app = create_app(from_mapping(settings), state)
     async with trio.open_nursery() as nursery:
@@ -178,7 +197,7 @@ async def served(provider: Provider) -> AsyncIterator[tuple[int, Lifecycle]]:
         state.stop()
 
 
-async def measured(provider: Provider, talk: Any) -> Cost:
+async def measured(provider: Provider, talk: Any, steps: Steps = ()) -> Cost:
     """What it costs the gateway to serve ``talk(port, start, stop)``, which runs on a thread, between the two. Of
     several rounds the cheapest: on a busy machine what belongs together comes in several turns of the loop, each of
     which costs a few calls."""
@@ -190,7 +209,7 @@ async def measured(provider: Provider, talk: Any) -> Cost:
     def stop() -> None:
         trio.from_thread.run_sync(count.stop)
 
-    async with served(provider) as (port, _):
+    async with served(provider, steps) as (port, _):
         times = await trio.to_thread.run_sync(talk, port, start, stop)
     calls, turns = min(count.rounds)
     return Cost(calls / times, turns / times)
@@ -201,10 +220,22 @@ def within(cost: Cost, calls: float, turns: float) -> None:
     assert cost.turns <= turns * 1.5, f"{cost.turns:.2f} turns of the loop, and the budget is {turns}"
 
 
+CHAT = "/v1/chat/completions"
+
+
 @pytest.mark.parametrize(
-    ("path", "calls"), [("/v1/chat/completions", 146), ("/v1/messages", 153), ("/v1/responses", 160)]
+    ("path", "steps", "calls"),
+    [
+        (CHAT, (), 146),
+        ("/v1/messages", (), 153),
+        ("/v1/responses", (), 160),
+        (CHAT, ON_REQUESTS, 147),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 270),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 286),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 266),
+    ],
 )
-async def test_an_event_of_a_slow_stream(provider, path, calls):
+async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     def talk(port: int, start: Any, stop: Any) -> int:
         client = Client(port)
         client.post(path, body(path, stream=True))
@@ -217,23 +248,32 @@ async def test_an_event_of_a_slow_stream(provider, path, calls):
         client.sock.close()
         return EVENTS // 2
 
-    within(await measured(provider, talk), calls, 1)
+    within(await measured(provider, talk, steps), calls, 1)
 
 
-async def test_a_small_request(provider):
+@pytest.mark.parametrize(
+    ("steps", "calls"),
+    [
+        ((), 1930),
+        (ON_REQUESTS, 2250),
+        (({"use": "pii", "at": ["response"], "action": "mask"},), 2690),
+        (({"use": "pii", "at": ["response"], "action": "report"},), 2340),
+    ],
+)
+async def test_a_small_request(provider, steps, calls):
     def talk(port: int, start: Any, stop: Any) -> int:
         client = Client(port)
         for number in range(100):
             if number >= 20 and number % 20 == 0:
                 start()
             client.post("/v1/chat/completions", body("/v1/chat/completions", stream=False))
-            client.until(b'"total_tokens": 5}}')
+            client.read_response()
             if number >= 20 and number % 20 == 19:
                 stop()
         client.sock.close()
         return 20
 
-    within(await measured(provider, talk), 1930, 3.1)
+    within(await measured(provider, talk, steps), calls, 3.1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
