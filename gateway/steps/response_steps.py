@@ -276,6 +276,7 @@ class CheckedStream:
         self.characters = 0
         self._checks = checks
         self._source = source
+        self._api = source.codec.api
         self._watch = watch
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
@@ -351,26 +352,28 @@ class CheckedStream:
         """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
         self._watch.restart_idle_limit()
         if not self._checks.may_cut:
-            return await self._read_chunk(source)
+            chunk = await anext(source, None)
+            if not self._has_content or self._checks.may_wait:
+                self._note_arrival(chunk)
+            return chunk
         with trio.CancelScope() as self._scope:
             if self._is_cut:
                 self._scope.cancel()
-            return await self._read_chunk(source)
+            chunk = await anext(source, None)
+            self._note_arrival(chunk)
+            return chunk
         for chain in self._chains.values():
             await chain.feed(())  # raises the refusal
         raise AssertionError("only a refusal cuts the stream")
 
-    async def _read_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
-        try:
-            chunk = await anext(source)
-        except StopAsyncIteration:
-            return None
+    def _note_arrival(self, chunk: bytes | None) -> None:
+        if chunk is None:
+            return
         if not self._has_content:
             self._has_content = True
             self._watch.lift_content_limit()
         if self._checks.may_wait:
             self._watch.pause()
-        return chunk
 
     async def _note_held(self, chain: Chain, held: int) -> None:
         """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
@@ -462,7 +465,7 @@ class CheckedStream:
 
     def _read(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
-        parts = split_choices(self._source.codec.api, data)
+        parts = split_choices(self._api, data)
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)
         found: dict[int, Sequence[Event]] = {}
@@ -472,7 +475,7 @@ class CheckedStream:
                 if type(event) is AnswerEnd:
                     self._ended.add(choice)
         if not self._checks.translates:
-            unread = self._checks.unread_texts(self._source.codec.api, data, tuple(found.values()))
+            unread = self._checks.unread_texts(self._api, data, tuple(found.values()))
             if unread:
                 found[0] = [*unread, *found.get(0, ())]
         return found
