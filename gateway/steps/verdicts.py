@@ -135,7 +135,9 @@ class StepRecords:
     def work(self) -> list[StepWork]:
         """Return the calls of each step at each moment that had any."""
         return [
-            StepWork(one.name, one.at, one.began, one.ended, one.outcome, one.calls, sum(one.labels.values()), one.failure)
+            StepWork(
+                one.name, one.at, one.began, one.ended, one.outcome, one.calls, sum(one.labels.values()), one.failure
+            )
             for one in self._records.values()
             if one.calls
         ]
