@@ -273,13 +273,13 @@ def _is_as_fine(tokens: Grain, grain: Grain) -> bool:
 
 def _grain_notes(family: str, usd: Grain, grain: Grain, wants_accounts: bool, keeps_tokens: bool) -> Iterable[str]:
     if not grain.has_day:
-        yield f"{family}: the invoice has no days, so ours are added up for the whole period"
+        yield f"{family}: the invoice has no days, so the ledger is added up for the whole period"
     if not grain.has_model:
-        yield f"{family}: the invoice has no models, so ours are added up for all models"
+        yield f"{family}: the invoice has no models, so the ledger is added up for all models"
     if wants_accounts and not usd.has_account:
-        yield f"{family}: the invoice has no accounts, so entries are added up whatever their billed_as"
+        yield f"{family}: the invoice has no accounts, so the ledger is added up for all values of billed_as"
     if not keeps_tokens:
-        yield f"{family}: the usage report is coarser than the costs, so its tokens are not compared"
+        yield f"{family}: the usage report is coarser than the costs, so the command does not compare its tokens"
 
 
 def other_families(invoice: Invoice, cells: Iterable[Cell]) -> Mapping[str, Decimal]:

@@ -14,7 +14,7 @@ TokenKind: TypeAlias = Literal["input", "cached", "cache_write", "output"]
 
 TOKEN_KINDS: Final[tuple[TokenKind, ...]] = ("input", "cached", "cache_write", "output")
 
-MOST_DIGITS: Final = 40
+MOST_DIGITS: Final = 60
 """The longest amount: invoices have fewer digits, and Python's integers take quadratic time for thousands."""
 
 ZERO: Final = Decimal(0)
