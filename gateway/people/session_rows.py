@@ -17,6 +17,8 @@ MOST_EXCHANGES: Final = 1000
 MOST_GRANTS: Final = 20_000
 SHORTEST_POLL: Final = 4.8
 """The shortest permitted interval of polls in seconds, a little below the announced five."""
+REMEMBERED_SECONDS: Final = 3600.0
+"""Seconds for which processes know the session of a cookie without reading it again, and so must know its end."""
 CLAIM_SECONDS: Final = 10.0
 """The time after which another process may contact the issuer, because the claiming process may have crashed."""
 
@@ -164,8 +166,10 @@ def rotate_session(
 def end_session(rows: TableRows, session: PersonSession, now: float, audit: AuditEntry | None = None) -> None:
     """End a session, and forget the issuer's refresh token with the last session of a sign-in."""
     rows.select(
-        "UPDATE {person_sessions} SET ended = :now, cookie = NULL, refresh = NULL WHERE id = :id",
-        id=session.id, now=now,
+        """
+        UPDATE {person_sessions} SET ended = :now, cookie = NULL, refresh = NULL, tokens_until = :until WHERE id = :id
+        """,
+        id=session.id, now=now, until=max(session.tokens_until, now + REMEMBERED_SECONDS),
     )  # fmt: skip
     rows.select("DELETE FROM {used_refresh_tokens} WHERE session = :id", id=session.id)
     rows.select(

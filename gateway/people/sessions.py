@@ -22,6 +22,7 @@ from gateway.people.records import (
     readable_text,
 )
 from gateway.people.rules import NotAdmitted, RuleBook
+from gateway.people.session_rows import REMEMBERED_SECONDS
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.store import PeopleStore, Refreshed
 from gateway.people.values import Person
@@ -192,14 +193,14 @@ class Sessions:
         return None if isinstance(person, NotAdmitted) else OpenSession(found.session, person)
 
     async def _read_browser_session(self, digest: str, now: float) -> _CachedSession | None:
-        """Return the session of a cookie's digest, the last known one while the store is unavailable."""
+        """Return the session of a cookie's digest, for an hour the last known one while the store is unavailable."""
         cached = self._browsers.get(digest)
         if cached is not None and 0 <= now - cached.read < _REREAD:
             return cached
         try:
             found = await self._store.session_of_cookie(digest)
         except Unavailable:
-            if cached is None:
+            if cached is None or now - cached.read >= REMEMBERED_SECONDS:
                 raise
             return cached
         if found is None:

@@ -161,14 +161,14 @@ async def test_ended_sessions_are_forgotten_after_their_last_token(open_database
     await store.sign_in(ADA, ORIGIN, SESSION)
     await store.end_session("okta:ada", "sid", 90.0)
     await keys.read(CONFIG)
-    now[0] = 3650.0  # the clock of another gateway may be a little slow
+    now[0] = 3740.0  # the clock of another gateway may be a little slow
     await store.block(Block("okta:bob", 1.0, "boss"))
     await keys.read(CONFIG)
     assert people.is_ended("sid")
-    now[0] = 3700.0
+    now[0] = 3800.0
     await store.unblock("okta:bob")
     await keys.read(CONFIG)
-    assert not people.is_ended("sid"), "its tokens have expired"
+    assert not people.is_ended("sid"), "no process knows it any more"
     await other.aclose()
 
 

@@ -470,6 +470,19 @@ async def test_a_sign_out_in_one_process_ends_the_session_in_the_other(gateways,
     assert await other.sessions.browser_session("unknown") is None
 
 
+async def test_a_sign_out_long_after_the_sign_in_reaches_processes_that_know_the_session(gateways, provider):
+    one, other = gateways.process(), gateways.process()
+    session = await sign_in(one, provider)
+    gateways.clock.offset = HOUR / 2
+    assert await other.sessions.browser_session("cookie") is not None
+    assert await one.sessions.end("okta:00u1", session.session.id)
+    await other.follow()
+    assert await other.sessions.browser_session("cookie") is None, "it would read the session again in five seconds"
+    await other.store.aclose()
+    gateways.clock.offset = HOUR
+    assert await other.sessions.browser_session("cookie") is None, "also if the store cannot be read"
+
+
 async def test_a_known_browsers_session_survives_an_outage_of_the_store(gateways, provider, tmp_path):
     process = gateways.process()
     await sign_in(process, provider)
@@ -479,6 +492,8 @@ async def test_a_known_browsers_session_survives_an_outage_of_the_store(gateways
     assert await process.sessions.browser_session("cookie") is not None
     with pytest.raises(Unavailable):
         await process.sessions.browser_session("unknown")
+    gateways.clock.offset = HOUR - 1
+    assert await process.sessions.browser_session("cookie") is not None
     with pytest.raises(Unavailable):
         await sign_in(process, provider)
 
