@@ -7,6 +7,7 @@ with people_gateway() as setup:
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -15,7 +16,7 @@ import attrs
 
 from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
+from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.oidc import OidcProvider, open_provider
 from tests.support.upstreams import Script, Upstream, serve_upstream
 
@@ -57,13 +58,27 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
+class Answering(Upstream):
+    """A provider that answers every request with a short text, while ``is_open`` is set."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.is_open = threading.Event()
+        self.is_open.set()
+
+    def take(self, seen: Any) -> Any:
+        self.seen.append(seen)
+        self.is_open.wait(PATIENCE)
+        return Script(text="Hello from the model.")
+
+
 @attrs.frozen
 class PeopleSetup:
     """A gateway, its identity provider and its model provider, which answers every request."""
 
     gateway: Gateway
     identity: OidcProvider
-    upstream: Upstream
+    upstream: Answering
 
     def token(self, **claims: Any) -> str:
         """Return a token of the identity provider, by default for the person ``00u1`` in the group ``ml``."""
@@ -81,14 +96,6 @@ class PeopleSetup:
         (line,) = eventually(partial(exchanges, self.gateway.log, reply.headers["x-request-id"]), what="a log line")
         found: str | None = line.get("client")
         return found
-
-
-class Answering(Upstream):
-    """A provider that answers every request with a short text."""
-
-    def take(self, seen: Any) -> Any:
-        self.seen.append(seen)
-        return Script(text="Hello from the model.")
 
 
 @contextlib.contextmanager
