@@ -11,7 +11,7 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.clients import ClientKey, RealtimeGrant
-from gateway.config.key_changes import ChangeRejected, check_name, checked_client
+from gateway.config.key_changes import MOST_KEYS, ChangeRejected, check_name, checked_client
 from gateway.config.settings import Config
 from gateway.endpoints.admin.errors import not_permitted, of_mistakes
 from gateway.people.values import Caller
@@ -19,6 +19,12 @@ from streams.errors import GatewayError, invalid
 
 LONGEST_OF_LEAD: Final = timedelta(days=400)
 """The longest life of a client that a lead makes."""
+
+_MOST_ITEMS: Final[Mapping[str, int]] = {
+    "keys": MOST_KEYS, "models": 1000, "only": 200, "passthrough": 200, "budgets": 50, "raise_to": 50,
+}  # fmt: skip
+_LONGEST_ITEM: Final = 300
+"""Characters of a model's or an entry's name."""
 
 _KEY_MEMBERS: Final = ("sha256", "keys")
 
@@ -51,9 +57,20 @@ def read_item_of(name: str, body: Mapping[str, Any]) -> NewItem:
         raise invalid("no request gives a role: set it for a client of the file, or in a rule of an issuer", "role")
     if "sha256" in body and "keys" in body:
         raise invalid("sha256 and keys cannot be combined: add that digest to the list", "keys")
+    _check_lists(body)
     given = _listed_keys(body) if "keys" in body else [{"sha256": body["sha256"]}] if "sha256" in body else []
     settings = {key: value for key, value in body.items() if key not in ("name", *_KEY_MEMBERS)}
     return NewItem(settings, tuple(map(_stored_key, given)))
+
+
+def _check_lists(body: Mapping[str, Any]) -> None:
+    """Check the sizes of lists, whose items are compared with all models and entries. Raises ``GatewayError`` (400)."""
+    for name, most in _MOST_ITEMS.items():
+        items = body.get(name)
+        if isinstance(items, list) and len(items) > most:
+            raise invalid(f"{name} may have at most {most} items, not {len(items)}", name)
+        if isinstance(items, list) and any(isinstance(one, str) and len(one) > _LONGEST_ITEM for one in items):
+            raise invalid(f"{name} has an item of more than {_LONGEST_ITEM} characters", name)
 
 
 def _listed_keys(body: Mapping[str, Any]) -> list[Any]:

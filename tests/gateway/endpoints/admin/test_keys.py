@@ -124,6 +124,8 @@ def test_another_groups_keys_are_out_of_a_leads_sight_and_keys_of_the_file_canno
         ({"budgets": "20 usd/day"}, "budgets", "expected a list"),
         ({"until": "2020-01-01"}, "until", "expire in the past"),
         ({"sha256": "abc"}, "sha256", "64 hexadecimal"),
+        ({"keys": [{"sha256": "0" * 64}] * 17}, "keys", "at most 16 items"),
+        ({"only": ["*a" * 15_000]}, "only", "more than 300 characters"),
     ],
 )
 def test_a_wrong_member_is_a_400_that_says_what_to_write(shared, body, param, says):
