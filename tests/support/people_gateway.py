@@ -44,8 +44,10 @@ def issuer_settings(provider: OidcProvider, name: str = "okta", **more: Any) -> 
 def people_settings(
     port: int, folder: Path, *issuers: Mapping[str, Any], providers: Any = PROVIDERS, **more: Any
 ) -> dict[str, Any]:
-    """Return the configuration of a gateway at ``port`` whose people come from ``issuers``."""
-    return config(
+    """Return the configuration of a gateway at ``port`` whose people come from ``issuers``.
+
+    Keys of ``more`` that are ``None`` are left out."""
+    settings = config(
         providers, port,
         **{
             "version": "v0.4.0",
@@ -58,6 +60,7 @@ def people_settings(
             **more,
         },
     )  # fmt: skip
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 @attrs.frozen

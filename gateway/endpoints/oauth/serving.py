@@ -20,6 +20,7 @@ from gateway.endpoints.oauth.paths import (
     LOGIN,
     LOGOUT,
     METADATA,
+    NO_LOGIN,
     STYLE,
     TOKEN,
 )
@@ -39,7 +40,6 @@ _FOR_PROGRAMS: Final = frozenset((METADATA, DEVICE_AUTHORIZATION, TOKEN))
 
 _STORE_DOWN: Final = "The gateway cannot read or write its storage at the moment. Try again in a minute."
 _MISTAKE: Final = "The gateway has made a mistake, which its log describes."
-_NO_LOGIN: Final = "sign-in is not configured at this gateway: use a key, or a token of its issuers"
 
 
 class SignInServer:
@@ -95,7 +95,7 @@ class SignInServer:
     def _no_handler_error(self, path: str) -> OAuthError:
         allowed = sorted(method for method, known in self._handlers if known == path)
         if not allowed:
-            return OAuthError("not_found", _NO_LOGIN, 404)
+            return OAuthError("not_found", NO_LOGIN, 404)
         listed = ", ".join((*allowed, "HEAD") if "GET" in allowed else allowed)
         return OAuthError("invalid_request", f"use {listed}", 405, (("allow", listed),))
 

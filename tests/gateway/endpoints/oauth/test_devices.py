@@ -65,8 +65,9 @@ def test_the_metadata_have_one_origin_and_no_authorization_endpoint(gateway, bro
     assert "authorization_endpoint" not in metadata
 
 
-def test_without_a_login_there_are_no_metadata(tmp_path):
-    with people_gateway(tmp_path, issuer={"login": None}) as gateway:
+@pytest.mark.parametrize("without", [{}, {"public_url": None}, {"signing_key": None}])
+def test_without_a_login_there_are_no_metadata(tmp_path, without):
+    with people_gateway(tmp_path, issuer={"login": None}, **without) as gateway:
         browser = PeopleBrowser()
         for path in ("/.well-known/oauth-authorization-server", "/oauth/login", "/device", "/oauth/callback"):
             assert browser.request("GET", gateway.url + path).status_code == 404
