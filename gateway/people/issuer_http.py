@@ -29,6 +29,7 @@ from gateway.people.discovery import (
 from gateway.people.signing_keys import LARGEST_SET, BadKeySet, KeySet, parse_key_set
 from gateway.people.token_format import TokenRefused, read_object
 from gateway.upstream.client import Upstream
+from gateway.upstream.network import NO_ROOTS
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
 from streams.structure import has_more_elements
@@ -89,20 +90,20 @@ class IssuerConnections(trio.abc.AsyncResource):
     def __init__(self, ca_path: str | None, trust_env: bool = True) -> None:
         self._ca_path = ca_path
         self._trust_env = trust_env
-        self._upstreams: dict[str | None, Upstream] = {}
+        self._upstreams: dict[tuple[str | None, int], Upstream] = {}
 
     def upstream(self, ca: Path | None) -> Upstream:
-        """Return the client that trusts the certificates in ``ca``, or else those of providers."""
-        path = self._ca_path if ca is None else str(ca)
-        if path not in self._upstreams:
-            self._upstreams[path] = Upstream(
+        """Return the client that trusts the present certificates in ``ca``, or else those of providers."""
+        path, version = self._ca_path if ca is None else str(ca), 0 if ca is None else _changed_at(ca)
+        if (path, version) not in self._upstreams:
+            self._upstreams[path, version] = Upstream(
                 max_connections=_CONNECTIONS,
                 max_chunk=LARGEST_DOCUMENT,
                 ca_path=path,
                 trust_env=self._trust_env,
                 permits_address=is_permitted_address,
             )
-        return self._upstreams[path]
+        return self._upstreams[path, version]
 
     async def aclose(self) -> None:
         for one in self._upstreams.values():
@@ -110,6 +111,14 @@ class IssuerConnections(trio.abc.AsyncResource):
 
 
 _CONNECTIONS: Final = 64
+
+
+def _changed_at(file: Path) -> int:
+    """Return the time of the last change of ``file``, 0 if it is missing."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class IssuerClient:
@@ -121,7 +130,7 @@ class IssuerClient:
         self, issuer: TrustedIssuer, connections: IssuerConnections, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.issuer = issuer
-        self._upstream = connections.upstream(issuer.fetch.ca)
+        self._connections = connections
         self._clock = clock
         self._is_local = runs_on_this_machine(issuer.issuer)
         endpoint = issuer.introspection
@@ -255,12 +264,15 @@ class IssuerClient:
         body = b"" if form is None else urlencode(form).encode("ascii")
         try:
             with _deadline(FETCH_SECONDS):
-                async with await self._upstream.send(
+                async with await self._connections.upstream(self.issuer.fetch.ca).send(
                     UpstreamRequest(method, url, own, body, FETCH_SECONDS)
                 ) as response:
                     return _Reply(response.status, dict(response.headers), await response.read(LARGEST_DOCUMENT))
         except GatewayError as error:
-            raise IssuerUnavailable(error.info.message.replace("the provider", "the issuer")) from None
+            ca, message = self.issuer.fetch.ca, error.info.message
+            if message == NO_ROOTS and ca is not None:
+                raise IssuerUnavailable(f"cannot load the certificates in {ca} (`fetch.ca`)") from None
+            raise IssuerUnavailable(message.replace("the provider", "the issuer")) from None
 
 
 @attrs.frozen(repr=False)

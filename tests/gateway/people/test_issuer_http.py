@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import secrets
 import threading
 import time
@@ -271,6 +272,24 @@ async def test_an_issuers_own_certificate_authority_is_trusted_for_it_alone(tmp_
         async with client_of(issuer_settings(provider)) as client:
             with pytest.raises(IssuerUnavailable, match="certificate is not trusted"):
                 await client.fetch_keys()
+
+
+async def test_a_replaced_certificate_authority_needs_no_restart(tmp_path: Path):
+    """Kubernetes replaces the file when the cluster's authority rotates."""
+    (tmp_path / "old").mkdir()
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path)
+    file = tmp_path / "ca.crt"
+    file.write_bytes(old.root.read_bytes())
+    with open_provider(tls=new.pair("issuer", *LOOPBACK)) as provider:
+        async with client_of(issuer_settings(provider, fetch=IssuerFetch(ca=file))) as client:
+            with pytest.raises(IssuerUnavailable, match="not trusted"):
+                await client.fetch_keys()
+            file.unlink()
+            with pytest.raises(IssuerUnavailable, match=r"cannot load the certificates in .*ca\.crt"):
+                await client.fetch_keys()
+            file.write_bytes(new.root.read_bytes())
+            os.utime(file, ns=(0, 1))
+            assert (await client.fetch_keys()).keys.keys
 
 
 async def test_nothing_is_sent_to_a_forbidden_address(provider: OidcProvider):
