@@ -65,6 +65,8 @@ class FollowedKeys:
         self._apply: ApplyClients | None = None
         self._applied: KeyTable | None = None
         self._others: FollowedRows | None = None
+        self._has_read_others = False
+        self._unread = ""
         self.on_names: Callable[[frozenset[str]], object] = lambda _: None
         """Called with the names of the people whose rights have changed in the other rows."""
 
@@ -162,8 +164,10 @@ class FollowedKeys:
         except Unavailable as error:
             if self._since is None:
                 self._since = self._clock()
-                known = "unknown keys get 503" if self._table is None else "the last known keys stay valid"
-                log.warning("the stored keys cannot be read; %s: %s", known, error)
+                self._unread = "stored keys" if with_clients else "blocks, sessions and keys of people"
+                is_known = self._table is not None if with_clients else self._has_read_others
+                known = "the last known ones stay in effect" if is_known else "unknown credentials get 503"
+                log.warning("the %s cannot be read; %s: %s", self._unread, known, error)
             return False
 
     async def _read_changes(self, store: "KeyStore", with_clients: bool) -> bool:
@@ -172,6 +176,7 @@ class FollowedKeys:
         else:
             mark, news = await store.poll(self._others.read)
             self._others.apply(news)
+            self._has_read_others = True
         if not with_clients or (self._table is not None and mark == self._table.mark):
             self._note_success()
             return False
@@ -182,7 +187,7 @@ class FollowedKeys:
 
     def _note_success(self) -> None:
         if self._since is not None:
-            log.info("the stored keys can be read again")
+            log.info("the %s can be read again", self._unread)
         self._since = None
 
     def _stored(self, config: Config, table: "KeyTable") -> StoredClients:

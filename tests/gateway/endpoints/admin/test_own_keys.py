@@ -78,6 +78,14 @@ def test_a_key_with_more_rights_is_refused(shared, caller, name, body, status, c
     assert names(shared) == []
 
 
+def test_an_own_key_makes_no_other_key(shared):
+    with gone_afterwards(shared):
+        key = make(shared, "laptop")
+        reply = shared.call(key, "PUT", f"{KEYS}/another", {})
+        assert (reply.status, reply.json["error"]["code"]) == (403, "own_key")
+        assert names(shared) == ["laptop"]
+
+
 def test_a_person_has_at_most_so_many_keys(shared):
     with gone_afterwards(shared):
         for name in ("a", "b", "c"):
