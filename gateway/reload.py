@@ -96,7 +96,7 @@ class ReloadableApp:
         """Open the new resources of ``steps``, and close those of the replaced ones after their last request."""
         if steps is not None:
             steps.begin()
-            self._first.start_soon(partial(steps.open_late, self._first.nursery, self._service.store))
+            self._first.start_soon(partial(steps.open_reloaded, self._first.nursery, self._service.store))
             self._first.after_serving.append(steps.aclose)
         if (before := self._service.steps) is not None:
             before.replace()

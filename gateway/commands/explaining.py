@@ -346,9 +346,9 @@ def _lane_text(found: Explanation, steps: Sequence["LoadedStep"], members: bool)
     """Return the lane of the first target, and what else changes the request or the response."""
     target = found.target
     if steps and found.lane == "byte":
-        from gateway.steps.advice import lane_changers
+        from gateway.steps.advice import steps_changing_lane
 
-        if changers := lane_changers(steps, target.entry.name):
+        if changers := steps_changing_lane(steps, target.entry.name):
             return f"hub: {', '.join(changers)} may change the response, which is read and written in {target.api}"
     return LANES[found.lane].format(api=target.api) + (
         ", and for the members below" if members and found.lane == "byte" else ""

@@ -43,7 +43,7 @@ class CheckedWholeAnswer(WholeAnswer):
         try:
             await super().begin()
         except GatewayError as error:
-            raise await checked_error(self.source, error) from None
+            raise await check_error(self.source, error) from None
         request = self.source.target_request
         checks = request.checks
         assert checks is not None, "it is checked"
@@ -75,7 +75,7 @@ class CheckedWholeAnswer(WholeAnswer):
         return checks is not None and not checks.masked
 
 
-async def checked_error(source: AnswerSource, error: GatewayError) -> GatewayError:
+async def check_error(source: AnswerSource, error: GatewayError) -> GatewayError:
     """Return the ``error`` of an attempt, without the provider's texts if a step masks or refuses any of them."""
     checks, info = source.target_request.checks, error.info
     if checks is None or isinstance(error, RefusedByStep) or info.reason is None:  # the steps' own errors
@@ -110,7 +110,7 @@ class CheckedStartedStream(StartedStream):
         except GatewayError as error:
             if self._released is not None:
                 await self._released.aclose()  # type: ignore[attr-defined]
-            raise await checked_error(self.source, error) from None
+            raise await check_error(self.source, error) from None
         except BaseException:
             if self._released is not None:
                 await self._released.aclose()  # type: ignore[attr-defined]
@@ -205,7 +205,7 @@ def _promised_turn(origin: AnswerOrigin) -> TurnRecorder:
     return UNRECORDED if turn.background is None else turn
 
 
-async def stored_stop(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
+async def store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
     """Return a complete answer that a step of an entry stops, stored if its client will request it by its id.
 
     Raises ``GatewayError``."""

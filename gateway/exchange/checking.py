@@ -95,12 +95,12 @@ class SessionChecks:
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
         self._start_later: Callable[[], object] | None = None
 
-    def start_during(self, texts: ConversationTexts, *, later: bool) -> None:
+    def start_concurrent_steps(self, texts: ConversationTexts, *, later: bool) -> None:
         """Start the steps that check the request while the provider works, or let ``move_to`` start them."""
         if later and self.session.applied.at_during:
-            self._start_later = partial(self.session.start_during, texts)
+            self._start_later = partial(self.session.start_concurrent_steps, texts)
         else:
-            self.session.start_during(texts)
+            self.session.start_concurrent_steps(texts)
 
     def move_to(self, scope: RequestScope) -> None:
         self.session.spawn = scope.nursery.start_soon
@@ -132,7 +132,7 @@ class SessionChecks:
         """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
         return self.session.applied.may_hide_later
 
-    async def for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
+    async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
         steps = [step for step in self.session.applied.for_entries if step.applies_to_entry(target.entry.name)]
         if not steps or request.prepare_from is None:
@@ -174,7 +174,7 @@ async def recall_and_check(planning: Planning) -> None:
         return
     session, incoming = checks.session, planning.incoming
     if not (session.applied.at_request or session.applied.at_during):  # nothing sees the request yet
-        session.start_during(None)
+        session.start_concurrent_steps(None)
         return
     try:
         texts = await session.check_texts(
@@ -185,7 +185,7 @@ async def recall_and_check(planning: Planning) -> None:
             raise
         target = planning.plan.first
         raise await _stopped_answer(planning.context, incoming, target, refused, refused.stop_text) from None
-    checks.start_during(texts, later=planning.turn.background is not None)
+    checks.start_concurrent_steps(texts, later=planning.turn.background is not None)
     if texts.incoming is not incoming:
         await _recall_masked(planning, session, original, texts.incoming)
 
@@ -237,7 +237,7 @@ def begin_session(
     places = {name: path for path, name in requested}
     facts = ClientFacts(client, group, models, endpoint, frozenset(places))
     record.requested_steps = facts.requested
-    if requested and (unknown := configured.unavailable(facts)):
+    if requested and (unknown := configured.unavailable_names(facts)):
         raise unknown_step_error(places[unknown[0]], unknown[0])
     if (applied := configured.applied_steps(facts)) is None:
         return None

@@ -17,7 +17,7 @@ def refuse_kept_by_provider(service: Service, client_request: ClientRequest, end
     if service.steps is None:
         return
     facts = _available_facts(service.steps, service, client_request, endpoint)
-    for step in service.steps.for_exchange(facts):
+    for step in service.steps.steps_for(facts):
         if not step.is_observer and not step.only_reports and step.unchecked == "refuse":
             raise unchecked_content(step.name, "id")
 
@@ -26,7 +26,7 @@ def _available_facts(steps: StepSet, service: Service, client_request: ClientReq
     """Return the facts of a request. Raises ``GatewayError`` (400) if it requests a step that it cannot have."""
     client, places = client_request.client, {name: path for path, name in read_headers(client_request).steps}
     facts = ClientFacts(client, service.authenticator.group_of(client), (), endpoint, frozenset(places))
-    if unknown := steps.unavailable(facts):
+    if unknown := steps.unavailable_names(facts):
         raise unknown_step_error(places[unknown[0]], unknown[0])
     return facts
 

@@ -236,7 +236,7 @@ class Exchange:
             try:
                 answer = await origin.run(partial(_make_whole_answer, turn, origin, scope))
             except StoppedAnswer as stopped:
-                raise await _stored_stop(origin, stopped) from None
+                raise await _store_stopped_answer(origin, stopped) from None
             answer.report(self.record)
             if answer.error is not None:
                 origin.fail(answer.error)
@@ -285,10 +285,10 @@ def _checked_stream_class() -> type[StreamedAnswer]:
     return CheckedStreamedAnswer
 
 
-async def _stored_stop(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
-    from gateway.exchange.checked_answers import stored_stop
+async def _store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
+    from gateway.exchange.checked_answers import store_stopped_answer
 
-    return await stored_stop(origin, stopped)
+    return await store_stopped_answer(origin, stopped)
 
 
 def _make_whole_answer(

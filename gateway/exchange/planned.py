@@ -61,7 +61,7 @@ class ExchangeChecks(Protocol):
         """Return the steps for a response of the entry ``entry``, ``None`` if there are none."""
         ...
 
-    async def for_target(self, request: "PlannedRequest", target: Target) -> "PlannedRequest":
+    async def check_for_target(self, request: "PlannedRequest", target: Target) -> "PlannedRequest":
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
         ...
 

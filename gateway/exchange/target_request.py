@@ -187,7 +187,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part. The losses of the
     first target are recorded before strict mode rejects them; those of a hedge only if it wins."""
     if context.checks is not None:
-        request = await context.checks.for_target(request, step.target)
+        request = await context.checks.check_for_target(request, step.target)
         if context.content is not None:
             context.content.keep_request(request.incoming)
     known = known_omissions(context, step.target)

@@ -85,26 +85,26 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return self._is_clean
 
     @property
-    def _holds(self) -> bool:
+    def _holds_response(self) -> bool:
         return bool(self._enforcing) or self._checks.restores or self._session.awaits_verdict
 
     async def open_response(self, response: UpstreamResponse) -> None:
         await super().open_response(response)
-        if self._stream is None and SSE.matches_type(self._kind):
+        if self._stream is None and SSE.matches_type(self._content_type):
             keep = None if self._context.content is None or not self._checks.restores else self._context.content
             if keep is not None:
                 keep.keep_unrestored(b"")
             self._stream = RelayedStream(
-                self._checks, self._endpoint, self._context.service.limits.event, self._cut, self._spawn_report,
+                self._checks, self._endpoint, self._context.service.limits.event, self._cut_stream, self._spawn_report,
                 None if keep is None else keep.keep_unrestored,
             )  # fmt: skip
 
     async def read_first(self) -> bytes:
-        if self._stream is not None or not self._holds:
+        if self._stream is not None or not self._holds_response:
             return await super().read_first()
-        if is_sound(self._endpoint, self._kind):
+        if is_sound(self._endpoint, self._content_type):
             if self._session.awaits_verdict:
-                await self._session.verdict_during()
+                await self._session.await_verdict()
             return await super().read_first()
         return await self._checked_body()
 
@@ -113,15 +113,15 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return self._context.record.endpoint or ""
 
     @property
-    def _kind(self) -> str:
+    def _content_type(self) -> str:
         return next((value for name, value in self.headers if name == "content-type"), "")
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
         if self._stream is not None:
             return await self._read_released(self._stream, read_pieces)
         out = await super().read_next(read_pieces)
-        if self._reporting and not self._holds:
-            self._note_passed(out)
+        if self._reporting and not self._holds_response:
+            self._keep_passed(out)
         return out
 
     async def aclose(self) -> None:
@@ -145,7 +145,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
                     await on_whole()
                 released += await stream.end()
             if released and self._session.awaits_verdict:
-                await self._session.verdict_during()
+                await self._session.await_verdict()
         except RefusedByStep as refused:
             self._checks.note_refusal(refused)
             self._end_stream(is_clean=False)
@@ -171,7 +171,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         await stream.feed(b"")
         raise AssertionError("only a refusal cuts the stream")
 
-    def _cut(self) -> None:
+    def _cut_stream(self) -> None:
         self._is_cut = True  # also for the next read
         self._cut_scope.cancel()
 
@@ -225,7 +225,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         if (on_whole := self.on_complete) is not None:  # a refused response is billed, too
             self.on_complete = None
             await on_whole()
-        return await self._check(b"".join(held))
+        return await self._check_body(b"".join(held))
 
     def _unchecked_body(self, held: list[bytes]) -> bytes:
         """Return what has arrived of a response that is too long for a check, or raise ``GatewayError``."""
@@ -239,13 +239,13 @@ class CheckedRelayedAnswer(RelayedAnswer):
         self._passed_size = self._context.service.limits.answer
         return b"".join(held)
 
-    async def _check(self, body: bytes) -> bytes:
+    async def _check_body(self, body: bytes) -> bytes:
         if self._session.awaits_verdict:
-            await self._session.verdict_during()
+            await self._session.await_verdict()
         texts = await self._texts_of(body)
         checked = await self._session.check_texts(self._enforcing, texts, "response")
         if self._reporting:
-            self._session.spawn(partial(self._report, self._reporting, checked))
+            self._session.spawn(partial(self._call_reporting_steps, self._reporting, checked))
         self._is_clean = checked is texts
         if self._checks.restores and self._context.content is not None:
             self._context.content.keep_unrestored(checked.body)
@@ -257,11 +257,11 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return checked.body
 
     async def _texts_of(self, body: bytes) -> RelayedTexts:
-        return await offload(len(body), RelayedTexts, self._endpoint, self._kind, body)
+        return await offload(len(body), RelayedTexts, self._endpoint, self._content_type, body)
 
     # Responses that pass
 
-    def _note_passed(self, out: bytes) -> None:
+    def _keep_passed(self, out: bytes) -> None:
         """Keep ``out`` for the steps that only report, which begin after the last bytes."""
         limit = self._context.service.limits.answer
         self._passed_size += len(out)
@@ -283,7 +283,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
     async def _report_passed(self) -> None:
         with trio.CancelScope(shield=True):
             texts = await self._texts_of(b"".join(self._passed))
-        await self._report(self._reporting, texts)
+        await self._call_reporting_steps(self._reporting, texts)
 
-    async def _report(self, steps: Sequence[LoadedStep], texts: RelayedTexts) -> None:
+    async def _call_reporting_steps(self, steps: Sequence[LoadedStep], texts: RelayedTexts) -> None:
         await self._call_shielded(partial(self._session.check_texts, steps, texts, "response"))

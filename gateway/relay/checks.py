@@ -108,5 +108,5 @@ async def check_texts(session: StepSession, texts: T, plan: Plan) -> T:
     entries = [target.entry.name for target in plan.targets]
     steps = [step for step in session.steps if step.at("request") and any(map(step.applies_to_entry, entries))]
     checked = await session.check_texts(steps, texts)
-    session.start_during(checked)
+    session.start_concurrent_steps(checked)
     return checked

@@ -14,7 +14,7 @@ from gateway.relay.spool import Spool
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import read_headers
 from gateway.routing.plan import Plan
-from gateway.steps.endpoints import FORMS
+from gateway.steps.endpoints import FORM_ENDPOINTS
 from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import PassageEdit
@@ -153,12 +153,12 @@ async def check_form(
 def _may_be_checked(inbound: InboundRequest) -> bool:
     """Return whether a step may apply to the request, whatever its model is."""
     context, steps, endpoint = inbound.context, inbound.context.service.steps, inbound.exchange.record.endpoint
-    if steps is None or endpoint not in FORMS:
+    if steps is None or endpoint not in FORM_ENDPOINTS:
         return False
     client, words = context.client_request.client, read_headers(context.client_request).steps
     group = context.service.authenticator.group_of(client)
     facts = ClientFacts(client, group, (), endpoint, frozenset(name for _, name in words))
-    return any(not step.is_observer for step in steps.for_exchange(facts))
+    return any(not step.is_observer for step in steps.steps_for(facts))
 
 
 def _plan(inbound: InboundRequest, model: str | None) -> Plan | None:

@@ -175,7 +175,7 @@ class BatchChecks:
     def use_for_response(self) -> None:
         """Let the steps check the response as a whole."""
         if (session := self._session("", None)) is not None:
-            session.start_during(LineTexts(b"{}", line_texts))
+            session.start_concurrent_steps(LineTexts(b"{}", line_texts))
             self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
 
     def _refuse_unreadable(self, what: str) -> None:

@@ -34,15 +34,15 @@ def _describe_actions(step: LoadedStep) -> str:
 def _describe_moment(step: LoadedStep, moment: str) -> str:
     match moment:
         case "request":
-            return "request: runs before the request is sent" + _limit(step)
+            return "request: runs before the request is sent" + _describe_deadline(step)
         case "during":
-            return "during: runs while the provider works; the first token waits for it" + _limit(step)
+            return "during: runs while the provider works; the first token waits for it" + _describe_deadline(step)
         case "finished":
             return "finished: delays nothing"
     return f"response: {_describe_hold(step)}"
 
 
-def _limit(step: LoadedStep) -> str:
+def _describe_deadline(step: LoadedStep) -> str:
     return "" if step.is_inline else f", at most {step.deadline:g} s"
 
 
@@ -70,10 +70,10 @@ def steps_of_request(
     groups = {key.name: key.group_name for key in config.client_keys}
     group = None if client is None else groups.get(client)
     models = (model,) if route is None else (route, model)
-    return steps.for_exchange(ClientFacts(client, group, models, endpoint, frozenset(steps.by_name)))
+    return steps.steps_for(ClientFacts(client, group, models, endpoint, frozenset(steps.by_name)))
 
 
-def lane_changers(steps: Iterable[LoadedStep], entry_name: str) -> list[str]:
+def steps_changing_lane(steps: Iterable[LoadedStep], entry_name: str) -> list[str]:
     """Return the names of steps that may change a response, so that it uses the hub lane within one API too."""
     return [step.name for step in steps if changes_responses(step) and step.applies_to_entry(entry_name)]
 
@@ -81,7 +81,7 @@ def lane_changers(steps: Iterable[LoadedStep], entry_name: str) -> list[str]:
 def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]:
     """Yield what an operator should know about the steps of ``config``: the kind of a remark and its text."""
     enforcing = [step for step in steps.steps if not step.only_reports and not step.is_observer]
-    yield from _about_endpoints(config, enforcing)
+    yield from _describe_closed_endpoints(config, enforcing)
     changing = [step.name for step in enforcing if changes_responses(step)]
     if changing:
         yield (
@@ -117,7 +117,7 @@ def _has_mask_key(config: Config) -> bool:
     return bool(config.signing_key) or (storage is not None and storage.type != "memory")
 
 
-def _about_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tuple[Remark, str]]:
+def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tuple[Remark, str]]:
     """Yield a note for each step that closes endpoints of the configured providers."""
     served = {name for name in ENDPOINTS if any(entry.place_of(name, entry.model) for entry in config.entries)}
     by_closed: dict[tuple[str, ...], list[str]] = {}

@@ -29,14 +29,14 @@ class Gate:
             self._read[choice] = self._read.get(choice, 0) + _weight(events)
         self._waiting.append((raw, dict(self._read)))
 
-    def note(self, released: Mapping[int, Sequence[Event]]) -> None:
+    def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:
         """Count the events ``released``, which the client does not get yet."""
         for choice, events in released.items():
             self._released[choice] = self._released.get(choice, 0) + _weight(events)
 
     def release(self, released: Mapping[int, Sequence[Event]]) -> bytes:
         """Return the events whose text is released after the events ``released``."""
-        self.note(released)
+        self.count_released(released)
         out: list[bytes] = []
         while self._waiting:
             raw, needed = self._waiting[0]
@@ -55,12 +55,12 @@ def without_remarks(raw: bytes) -> bytes:
     if raw.startswith(b"data: ") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
         return raw
     lines = raw.splitlines(keepends=True)
-    if raw.lstrip().startswith(b"{") or all(_is_data(line) for line in lines):
+    if raw.lstrip().startswith(b"{") or all(_is_data_line(line) for line in lines):
         return raw
-    return b"".join(line for line in lines if _is_data(line))
+    return b"".join(line for line in lines if _is_data_line(line))
 
 
-def _is_data(line: bytes) -> bool:
+def _is_data_line(line: bytes) -> bool:
     field, colon, value = line.strip(b"\r\n").partition(b":")
     match field:
         case b"data" | b"error":

@@ -112,7 +112,7 @@ class StepHarness:
         codec, released, is_refused = CODECS[api], list[str](), False
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
-            session.start_during(_HarnessTexts(api, b"{}"))
+            session.start_concurrent_steps(_HarnessTexts(api, b"{}"))
             checks = ResponseSteps(session, [step], restores=False)
             checks.translates = True
             source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
@@ -147,14 +147,14 @@ class _ObservedSession(StepSession):
         super().__init__(*parts)
         self.found: list[Found] = []
 
-    def apply(
+    def apply_findings(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
         findings = list(findings)
         for one in findings:
             if one.end > one.passage.released_length:
                 self.found.append((one.label, one.passage.part, one.passage.text[one.start : one.end]))
-        return super().apply(step, passages, findings, at, counted)
+        return super().apply_findings(step, passages, findings, at, counted)
 
     def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
         raise AssertionError(f"the step failed: {reason}")

@@ -69,11 +69,11 @@ class LoadedStep:
         init=False, default=attrs.Factory(lambda self: self.settings.unchecked, takes_self=True)
     )
     may_mask: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: "mask" in self.actions_configured, takes_self=True)
+        init=False, default=attrs.Factory(lambda self: "mask" in self.configured_actions, takes_self=True)
     )
     """True if the step may mask text. A mask that it returns otherwise is a refusal in responses."""
     only_reports: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: self.actions_configured <= {"report"}, takes_self=True)
+        init=False, default=attrs.Factory(lambda self: self.configured_actions <= {"report"}, takes_self=True)
     )
     """True if the step changes, holds and delays nothing."""
 
@@ -133,7 +133,7 @@ class LoadedStep:
         return returned or configured or "refuse"
 
     @property
-    def actions_configured(self) -> frozenset[Action]:
+    def configured_actions(self) -> frozenset[Action]:
         """Every action that the settings name; without any, the service may return each."""
         if self.actions is None:
             return frozenset(("mask", "refuse", "report"))
@@ -273,7 +273,7 @@ class StepSet:
     def resources(self) -> tuple[StepResource, ...]:
         return tuple(step.state.resource for step in self.steps if step.state.resource is not None)
 
-    def for_exchange(self, facts: ClientFacts) -> tuple[LoadedStep, ...]:
+    def steps_for(self, facts: ClientFacts) -> tuple[LoadedStep, ...]:
         """Return the steps that apply to a request, some of them only before an attempt at certain entries."""
         return tuple(step for step in self.steps if step.applies(facts))
 
@@ -289,7 +289,7 @@ class StepSet:
             known = self._applied[steps] = AppliedSteps.of(steps)
         return known
 
-    def unavailable(self, facts: ClientFacts) -> tuple[str, ...]:
+    def unavailable_names(self, facts: ClientFacts) -> tuple[str, ...]:
         """Return the names in ``facts.requested`` that are no step, or none for this client."""
         return tuple(
             name
@@ -330,7 +330,7 @@ class StepSet:
         with self._keeping:
             await keep_mask_key(store, self.mask_key)
 
-    async def open_late(self, nursery: trio.Nursery, store: Store | None) -> None:
+    async def open_reloaded(self, nursery: trio.Nursery, store: Store | None) -> None:
         """Open the resources of a new configuration. A step whose resource fails checks nothing, so its ``unchecked``
         decides."""
         try:

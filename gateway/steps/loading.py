@@ -166,15 +166,15 @@ def _make_kind(row: KindRow, settings: StepSettings, ca_path: str | None, faults
 def _find(use: str, folder: Path, faults: StepFaults) -> Any:
     """Return the object that ``use`` names."""
     if ":" not in use:
-        return _of_entry_point(use, faults)
+        return _load_entry_point(use, faults)
     place, _, name = use.rpartition(":")
     is_file = "/" in place or place.endswith(".py")
     with ReportedImport(place, faults):
-        module = _of_file(folder / place, faults) if is_file else _import_installed(place)
+        module = _load_file(folder / place, faults) if is_file else _import_installed(place)
     return _member(module, name, place, faults)
 
 
-def _of_entry_point(name: str, faults: StepFaults) -> Any:
+def _load_entry_point(name: str, faults: StepFaults) -> Any:
     found = installed_steps()
     if name not in found:
         known = (*KINDS, *found)
@@ -226,7 +226,7 @@ def _import_installed(name: str) -> ModuleType:
         sys.path.insert(0, here)
 
 
-def _of_file(path: Path, faults: StepFaults) -> ModuleType:
+def _load_file(path: Path, faults: StepFaults) -> ModuleType:
     """Return the module of a file, imported at most once."""
     real = os.path.abspath(path)
     if real in _FILES:
@@ -278,7 +278,7 @@ def _make_code(target: Any, settings: StepSettings, faults: StepFaults, *, obser
         faults.stop(f"{settings.use} is not a function", "use a function that takes a Check and returns findings")
     if any(check(step) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
         faults.stop(f"{settings.use} yields its findings", "return a list of findings")
-    if not _takes(step, 1):
+    if not _accepts(step, 1):
         faults.stop(f"{settings.use} does not take exactly one argument", "define it with one: the Check")
     return step
 
@@ -290,7 +290,7 @@ def _makes_context(target: Any) -> bool:
 
 def _call_with(target: Callable[..., Any], given: Mapping[str, Any], use: str, faults: StepFaults) -> Any:
     """Return ``target(given)``, or ``target()`` if it takes no settings."""
-    takes_none = not _takes(target, 1)
+    takes_none = not _accepts(target, 1)
     if takes_none and given:
         faults.stop(f"{use} takes no settings", "give it one parameter for them, or remove `with`", key=("with",))
     try:
@@ -301,7 +301,7 @@ def _call_with(target: Callable[..., Any], given: Mapping[str, Any], use: str, f
         faults.stop(found, "correct the settings or the code", key=("with",))
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
+def _accepts(function: Callable[..., Any], count: int) -> bool:
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

@@ -80,7 +80,7 @@ class Placeholders:
         self._values[text], self._texts[name, value] = value, text
         return text
 
-    def give_back(self, placeholder: str) -> None:
+    def mark_restorable(self, placeholder: str) -> None:
         """Note that the value of ``placeholder``, which the client sent, returns to it in the response."""
         if placeholder in self._values:
             self._own[placeholder] = self._values[placeholder]

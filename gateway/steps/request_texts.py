@@ -69,7 +69,7 @@ class RequestTexts:
             draft = self._drafts[passage]
             if draft.removal is not None:
                 removals.append(draft.removal)
-            elif passage.part == "tools" and draft.item is not None and _removes_all(passage, spans):
+            elif passage.part == "tools" and draft.item is not None and _removes_whole_text(passage, spans):
                 removals.append(Removal(draft.item[0], 0, draft.item[1]))
             else:
                 changes += piece_changes(self._body, draft.pieces, sorted(spans))
@@ -79,7 +79,7 @@ class RequestTexts:
         return _without_empty_tools(body) if any(passage.part == "tools" for passage in by_passage) else body
 
 
-def _removes_all(passage: Passage, spans: Sequence[tuple[int, int, str]]) -> bool:
+def _removes_whole_text(passage: Passage, spans: Sequence[tuple[int, int, str]]) -> bool:
     return list(spans) == [(0, len(passage.text), "")]
 
 

@@ -118,7 +118,7 @@ class ResponseSteps:
             return released
         try:
             if self.session.awaits_verdict:
-                await self.session.verdict_during()
+                await self.session.await_verdict()
             for step in self.steps:
                 released = await self._check_with(step, released)
         except RefusedByStep as refused:
@@ -138,7 +138,7 @@ class ResponseSteps:
         if step.only_reports:
             for at, events in enumerate(choices):
                 builder = self._builder(at, len(choices))
-                await self._watching(step, builder, self.session.spawn, waits=False).feed(events)
+                await self._watching_stage(step, builder, self.session.spawn, waits=False).feed(events)
             return choices
         stages = []
         for at, events in enumerate(choices):
@@ -218,18 +218,18 @@ class ResponseSteps:
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object], spawn: Spawn) -> EventStage:
         session = self.session
         if step.only_reports:
-            return self._watching(step, builder, spawn, waits=False)
+            return self._watching_stage(step, builder, spawn, waits=False)
         match step.hold:
             case "whole":
                 return WholeStage(step, session.judge, session.placeholders, builder)
             case "tail":
                 return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
             case "nothing":
-                return self._watching(step, builder, spawn, waits=True, cut=cut)
+                return self._watching_stage(step, builder, spawn, waits=True, cut=cut)
             case size:
                 return WindowStage(step, session.judge, session.placeholders, size, builder)
 
-    def _watching(
+    def _watching_stage(
         self,
         step: LoadedStep,
         builder: RunBuilder,
@@ -295,7 +295,7 @@ class CheckedStream:
         framing = self._source.framing
         splitter = framing.splitter(self._source.event_limit)
         try:
-            while (chunk := await self._next(source)) is not None:
+            while (chunk := await self._next_chunk(source)) is not None:
                 if released := await self._release(splitter.feed(chunk)):
                     yield released
                 if self._shown.is_over:
@@ -332,7 +332,7 @@ class CheckedStream:
         self._watch.pause()
         events = await offload(len(body), read_whole, self._source.codec, bytes(body))
         for event in events:
-            self._note(event)
+            self._count_event(event)
         try:
             change = self._source.change
             changed = list(events) if change is None else [change(event) for event in events]
@@ -348,7 +348,7 @@ class CheckedStream:
     def _note_end(self) -> None:
         self.is_clean = not any(chain.has_masked for chain in self._chains.values())
 
-    async def _next(self, source: AsyncIterator[bytes]) -> bytes | None:
+    async def _next_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
         """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
         self._watch.restart_idle_limit()
         if not self._checks.may_cut:
@@ -384,7 +384,7 @@ class CheckedStream:
         else:
             self._next_count = await self._source.count_held(held)
 
-    def _cut(self) -> None:
+    def _cut_stream(self) -> None:
         self._is_cut = True  # also for the next read
         self._scope.cancel()
 
@@ -440,7 +440,7 @@ class CheckedStream:
         change = self._source.change
         for choice, events in by_choice.items():
             for event in events:
-                self._note(event)
+                self._count_event(event)
             chain = self._chain(choice)
             released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
             for event in out:
@@ -450,16 +450,16 @@ class CheckedStream:
                 await self._note_held(chain, self.characters - self._released_characters)
                 out += await chain.feed(())
         if self._checks.session.awaits_verdict and any(released.values()):
-            await self._checks.session.verdict_during()
+            await self._checks.session.await_verdict()
         if self._checks.translates:
             if self._source.has_choices:
-                ready = self._shown.ready(released, self._chains, holds_whole=self._checks.holds_whole)
+                ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
                 return frame_of_choices(ready)
             out = released.get(0, [])
             self._shown.follow(0, out)
             return frame_of(out)
         if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
-            self._gate.note(released)
+            self._gate.count_released(released)
             return b""
         return self._gate.release(released)
 
@@ -487,14 +487,14 @@ class CheckedStream:
 
     def _chain(self, choice: int) -> Chain:
         if choice not in self._chains:
-            self._chains[choice] = self._checks.chain(self._cut, choice)
+            self._chains[choice] = self._checks.chain(self._cut_stream, choice)
         return self._chains[choice]
 
     @property
     def _has_ended(self) -> bool:
         return bool(self._ended) and len(self._ended) == len(self._readers)
 
-    def _note(self, event: Event) -> None:
+    def _count_event(self, event: Event) -> None:
         if isinstance(event, _TEXTS):
             self.characters += len(event.text)
         elif isinstance(event, Usage):

@@ -56,7 +56,7 @@ _decode = json.JSONDecoder(object_pairs_hook=_MemberList, strict=False).decode
 
 
 @attrs.frozen(eq=False)
-class StringAt:
+class FoundString:
     """A string of a response with its path and keys: a value, or the name of an unknown member."""
 
     path: str
@@ -145,36 +145,36 @@ def response_texts(api: str, data: bytes) -> list[Passage]:
     return UnreadTexts(api).find(data, ())
 
 
-def read_strings(table: TextTable, data: bytes) -> Iterator[StringAt]:
+def read_strings(table: TextTable, data: bytes) -> Iterator[FoundString]:
     """Yield the strings of ``data`` that may be text. Data that is no JSON is one string."""
     try:
         value = _decode(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        yield StringAt("", data.decode("utf-8", "replace"))
+        yield FoundString("", data.decode("utf-8", "replace"))
         return
     for found in _walk(value, table.shape, "", (), table):
         if found.text:
             yield found
 
 
-def item_strings(api: str, item: Any) -> Iterator[StringAt]:
+def item_strings(api: str, item: Any) -> Iterator[FoundString]:
     """Yield the strings that may be text in ``item``, a decoded item of ``api`` in an event of a reader."""
     table = native_table_for(api)
     return (found for found in _walk(item, table.shape, "", (), table) if found.text)
 
 
-def answer_strings(api: str, answer: Any) -> Iterator[StringAt]:
+def answer_strings(api: str, answer: Any) -> Iterator[FoundString]:
     """Return the strings that may be text in ``answer``, a decoded complete response of ``api`` or an endpoint."""
     table = answer_table_for(api)
     return (found for found in _walk(answer, table.shape, "", (), table) if found.is_value and found.text)
 
 
-def _walk(value: Any, shape: Shape, path: str, keys: tuple[str | int, ...], table: TextTable) -> Iterator[StringAt]:
+def _walk(value: Any, shape: Shape, path: str, keys: tuple[str | int, ...], table: TextTable) -> Iterator[FoundString]:
     if shape.leaf.kind == "echo":
         return
     if isinstance(value, str):
         if shape.leaf.kind not in _NO_TEXT:
-            yield StringAt(path, without_surrogates(value), keys)
+            yield FoundString(path, without_surrogates(value), keys)
     elif isinstance(value, _MemberList | dict):
         if shape.items is not None and shape.members is None and shape.cases is None:
             shape = shape.items  # one object in place of a list
@@ -186,7 +186,7 @@ def _walk(value: Any, shape: Shape, path: str, keys: tuple[str | int, ...], tabl
             spelled = name if table.spell is None else table.spell(name)
             at = f"{path}.{name}" if path else name
             if spelled not in known:
-                yield StringAt(at, without_surrogates(name), keys, is_value=False)
+                yield FoundString(at, without_surrogates(name), keys, is_value=False)
             yield from _walk(inner, known.get(spelled, ANYTHING), at, (*keys, name), table)
     elif isinstance(value, list | tuple):
         if shape.items is None and shape.leaf.kind in _NO_TEXT:
@@ -233,14 +233,14 @@ def _contains(seen: str, text: str) -> bool:
 def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
     """Return ``data`` without the strings that are ``texts``; ``None`` if a text is not found."""
     for event in texts:
-        written = _as_written(data, event.text)
+        written = _find_written(data, event.text)
         if written is None:
             return None
         data = data.replace(written, b'""', 1)
     return data
 
 
-def _as_written(data: bytes, text: str) -> bytes | None:
+def _find_written(data: bytes, text: str) -> bytes | None:
     """Return the string ``text`` as ``data`` writes it, ``None`` if it is not in ``data`` or has unusual escapes."""
     raw = b'"%b"' % text.encode("utf-8", "replace")
     if raw in data and b"\\" not in raw:

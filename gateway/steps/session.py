@@ -13,7 +13,7 @@ from gateway.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
 from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
 from gateway.steps.resources import error_place
 from gateway.steps.runner import StepFailed, StepFailure, run_step
-from gateway.steps.verdicts import StepRecords, name_refusal, refusal, unavailable, unchecked_content
+from gateway.steps.verdicts import StepRecords, member_name_refusal, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
 
@@ -113,7 +113,7 @@ class StepSession:
         if not findings:
             record.add("ok")
             return [[] for _ in passages]
-        return self.apply(step, passages, findings, at, counted)
+        return self.apply_findings(step, passages, findings, at, counted)
 
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
         """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not
@@ -150,7 +150,7 @@ class StepSession:
         record.began = record.began or began
         record.ended = time.perf_counter()
         record.seconds += record.ended - began
-        return self.apply(step, passages, findings, "response") if findings else ()
+        return self.apply_findings(step, passages, findings, "response") if findings else ()
 
     def _check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
         common = self._common  # ``attrs.evolve`` takes ten times as long
@@ -168,7 +168,7 @@ class StepSession:
             self._on_hidden()
             raise unavailable(step.name, reason, retry_after)
 
-    def apply(
+    def apply_findings(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
         """Return the spans to mask in each of ``passages``, and count the findings after the first ``counted``
@@ -179,7 +179,7 @@ class StepSession:
             if 0 < finding.passage.released_length >= finding.end:  # it was found when it was released
                 continue
             labels = (finding.label,) if finding.end > counted else ()
-            match _action(step, finding, at):
+            match _action_on(step, finding, at):
                 case "mask":
                     spans[id(finding.passage)].append(
                         Span(finding.start, finding.end, finding.label, finding.replacement)
@@ -209,7 +209,7 @@ class StepSession:
             if len(group) > 1:
                 if edits := await self._judge_together(group, texts, at):
                     texts = await self._with_edits(group[0], texts, edits, at)
-            elif edits := await self._edits(group[0], texts, at):
+            elif edits := await self._find_edits(group[0], texts, at):
                 texts = await self._with_edits(group[0], texts, edits, at)
         return texts
 
@@ -218,14 +218,14 @@ class StepSession:
             return await texts.with_edits(edits)
         except KeyMasked:  # the value cannot be sent, and JSON has no place for a placeholder
             self.records.of(step.name, at).add("refused")
-            raise name_refusal(step, SUBJECTS[at]) from None
+            raise member_name_refusal(step, SUBJECTS[at]) from None
 
     def _refuse_unreadable(self, step: LoadedStep, texts: CheckedTexts) -> None:
         if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
             self._on_hidden()
             raise unchecked_content(step.name, texts.unreadable[0])
 
-    async def _edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
+    async def _find_edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         passages = self._passages_for(step, texts)
         if not passages:
             self.records.of(step.name, at).add("ok")
@@ -237,7 +237,7 @@ class StepSession:
         edits = self._edits_of(zip(passages, found, strict=True))
         if step.restore and at == "request":
             for edit in edits:
-                self.placeholders.give_back(edit[3])
+                self.placeholders.mark_restorable(edit[3])
         return edits
 
     def _note_masks(self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]]) -> None:
@@ -307,15 +307,15 @@ class StepSession:
 
     # During the provider's work
 
-    def start_during(self, texts: CheckedTexts | None) -> None:
+    def start_concurrent_steps(self, texts: CheckedTexts | None) -> None:
         """Start the steps that check the request while the provider works; without ``texts`` there are none."""
         steps = self.applied.at_during
         if not steps or texts is None:
             self._verdict.set()
             return
-        self.spawn(partial(self._run_during, steps, texts))
+        self.spawn(partial(self._judge_concurrently, steps, texts))
 
-    async def _run_during(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> None:
+    async def _judge_concurrently(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> None:
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
                 self._refuse_unreadable(step, texts)
@@ -341,14 +341,14 @@ class StepSession:
         """Whether a step that runs during the provider's work has not ended."""
         return not self._verdict.is_set() or self._refused is not None
 
-    async def verdict_during(self) -> None:
+    async def await_verdict(self) -> None:
         """Wait for the steps that run during the provider's work. Raises ``GatewayError`` for a refusal."""
         await self._verdict.wait()
         if self._refused is not None:
             raise self._refused
 
 
-def _action(step: LoadedStep, finding: Finding, at: Moment) -> Action:
+def _action_on(step: LoadedStep, finding: Finding, at: Moment) -> Action:
     """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal; in
     responses also one of a step whose ``action`` has no masks, because the provider's bytes stay unchanged."""
     action = step.action_for(finding.label, finding.action)

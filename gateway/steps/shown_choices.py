@@ -25,7 +25,7 @@ class ShownChoices:
             elif type(event) is not TextDelta or event.block not in blocks.open:  # nearly every event
                 blocks.follow(event)
 
-    def ready(
+    def take_ready(
         self, released: Mapping[int, Sequence[Event]], choices: Collection[int], *, holds_whole: bool
     ) -> Mapping[int, Sequence[Event]]:
         """Return the events of each choice that the client gets now. The ends of all ``choices`` come together.

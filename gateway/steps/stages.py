@@ -18,7 +18,7 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
 from gateway.steps.runner import SMALL_TEXTS
 from gateway.steps.runs import TEXTS, Held, Run, RunBuilder
-from gateway.steps.verdicts import name_refusal
+from gateway.steps.verdicts import member_name_refusal
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -108,7 +108,7 @@ class HoldingStage:
                 self._runs.clear()
                 self.is_over = True
                 return None
-            held, runs = self._builder.add(event, _nothing)
+            held, runs = self._builder.add(event, _ignore_run)
             if isinstance(event, ReasoningState) and held.run is not None:
                 self._sealed.add(held.run)
             hold(held)
@@ -173,7 +173,7 @@ class HoldingStage:
         if not isinstance(event, TEXTS):
             if run.released < held.end:
                 return False
-            out += self._beside_text(held, run)
+            out += self._events_without_text(held, run)
             return True
         until = min(held.end, run.released)
         if until > held.start or held.end == held.start:
@@ -199,7 +199,7 @@ class HoldingStage:
             return (event,)
         return (attrs.evolve(event, text=text),)
 
-    def _beside_text(self, held: Held, run: Run) -> Iterable[Event]:
+    def _events_without_text(self, held: Held, run: Run) -> Iterable[Event]:
         """Return the client's form of an event that belongs to a run but has no text."""
         match held.event:
             case BlockEnd(block):
@@ -220,15 +220,15 @@ class HoldingStage:
         try:
             masked = held.masked_event(self._placeholders)
         except KeyMasked:
-            return (self.unmaskable(event),)
+            return (self.replace_unmaskable(event),)
         return () if masked is None else (masked,)
 
-    def unmaskable(self, event: Event) -> Event:
+    def replace_unmaskable(self, event: Event) -> Event:
         """Return what the client gets instead of an ``event`` that cannot express its masks."""
         return event
 
 
-def _nothing(_: Run) -> None:
+def _ignore_run(_: Run) -> None:
     return
 
 
@@ -261,8 +261,8 @@ class StepStage(HoldingStage):
         run.checked = max(run.checked, end)
         return self.step.held_back(passage)
 
-    def unmaskable(self, event: Event) -> Event:
-        raise name_refusal(self.step, "response")
+    def replace_unmaskable(self, event: Event) -> Event:
+        raise member_name_refusal(self.step, "response")
 
     def mask(self, run: Run, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``. Raises ``RefusedByStep`` for a mask in the name
@@ -274,7 +274,7 @@ class StepStage(HoldingStage):
             try:
                 run.mask_arguments(spans, self._placeholders)
             except KeyMasked:
-                raise name_refusal(self.step, "response") from None
+                raise member_name_refusal(self.step, "response") from None
 
 
 class WholeStage(StepStage):
@@ -500,7 +500,7 @@ class RestoringStage(HoldingStage):
         if safe <= run.released and not run.is_complete:
             return
         if run not in self._sealed:
-            encode = _in_json if run.part == "tool_calls" else str
+            encode = _escape_for_json if run.part == "tool_calls" else str
             values = self._placeholders.values
             start = max(run.start, run.released - LONGEST_PLACEHOLDER)
             for found in PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start):
@@ -510,5 +510,5 @@ class RestoringStage(HoldingStage):
         run.forget_before(run.released - LONGEST_PLACEHOLDER)
 
 
-def _in_json(value: str) -> str:
+def _escape_for_json(value: str) -> str:
     return msgspec.json.encode(value).decode()[1:-1]

@@ -46,7 +46,7 @@ def refusal(step: str, label: str, subject: str, message: str | None, *, stops: 
     return RefusedByStep(info, step, text if stops else None)
 
 
-def name_refusal(step: LoadedStep, subject: str) -> RefusedByStep:
+def member_name_refusal(step: LoadedStep, subject: str) -> RefusedByStep:
     """Return the refusal of a mask in the name of a member, where JSON has no place for a placeholder."""
     label = "text to mask in the name of a member"
     return refusal(step.name, label, subject, step.refusal.message, stops=step.refusal.form == "stop")

@@ -234,9 +234,9 @@ client_keys: [{name: app, key: 0123456789abcdef0, group: eng}, {name: web, key: 
 """
     config = step_config(tmp_path, f"  - {{use: './steps.py:plain', for: {scope}}}\n", CODE, head)
     steps = load_steps(config)
-    assert bool(steps.for_exchange(facts(**given))) is applies
+    assert bool(steps.steps_for(facts(**given))) is applies
     requested = facts(**given).requested
-    assert steps.unavailable(facts(**given)) == (() if applies or not requested else ("plain",))
+    assert steps.unavailable_names(facts(**given)) == (() if applies or not requested else ("plain",))
 
 
 def test_a_step_for_entries_applies_to_attempts_at_them(tmp_path):
@@ -245,7 +245,7 @@ model_providers: [{model: openai/gpt-5, access_key: k}, {model: openai/local, ac
 """
     scope = "{entries: ['openai*', '!*local']}"
     config = step_config(tmp_path, f"  - {{use: './steps.py:plain', for: {scope}}}\n", CODE, head)
-    (step,) = load_steps(config).for_exchange(facts())
+    (step,) = load_steps(config).steps_for(facts())
     assert step.is_for_some_entries
     assert [step.applies_to_entry(name) for name in ("openai/gpt-5", "openai/local", "ollama/llama")] == [
         True,

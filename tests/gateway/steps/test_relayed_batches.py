@@ -148,22 +148,22 @@ async def test_other_files_are_closed_before_anything_is_sent():
             assert len(provider.asked) == 1
 
 
-async def make(served: Any, **more: Any) -> Any:
+async def create_batch(served: Any, **more: Any) -> Any:
     body = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h", **more}
     return await served.post("/v1/batches", json=body)
 
 
 async def test_a_batch_needs_a_file_that_the_steps_have_checked():
     async with gateway_with_steps(step(name="first")) as (served, provider):
-        found = await make(served, input_file_id="file-unknown")
+        found = await create_batch(served, input_file_id="file-unknown")
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
         assert not provider.asked
         assert (await upload(served, request_line("a", "fine"))).status_code == 200
-        assert (await make(served)).status_code == 200
+        assert (await create_batch(served)).status_code == 200
         assert (await served.get("/v1/batches/batch_1")).status_code == 200
     for more in ({"unchecked": "pass"}, {"action": "report"}, {"at": ["response"]}):
         async with gateway_with_steps(step(name="other", **more)) as (served, _):
-            assert (await make(served)).status_code == 200, more
+            assert (await create_batch(served)).status_code == 200, more
 
 
 async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
@@ -186,14 +186,14 @@ async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
 
 async def test_other_clients_may_send_any_member_of_a_batch():
     async with gateway_with_steps(step(action="report")) as (served, provider):
-        assert (await make(served, vendor="x")).status_code == 200
+        assert (await create_batch(served, vendor="x")).status_code == 200
         assert provider.asked[0].json["vendor"] == "x"
 
 
 async def test_the_metadata_of_a_batch_is_checked():
     async with gateway_with_steps(step()) as (served, provider):
         await upload(served, request_line("a", "fine"))
-        found = await make(served, metadata={"x": W})
+        found = await create_batch(served, metadata={"x": W})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
         assert len(provider.asked) == 1
 

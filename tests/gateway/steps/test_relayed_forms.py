@@ -13,9 +13,9 @@ from tests.support.settled_lines import SettledLines
 
 W: Final = b"about falcon-12 now"
 A: Final = "it is falcon-77 today"
-DRAWN: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
+IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
 LINES: Final = [{"id": 0, "text": "it is falcon"}, {"id": 1, "text": "-77 today"}]
-SPOKEN: Final = {"text": A, "language": "en", "segments": LINES, "words": [{"word": "falcon", "start": 0}]}
+TRANSCRIPT: Final = {"text": A, "language": "en", "segments": LINES, "words": [{"word": "falcon", "start": 0}]}
 
 
 def step(**more: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ async def send(served: Any, path: str, form: bytes) -> Any:
 
 @pytest.mark.parametrize("model_last", [False, True])
 async def test_a_mask_changes_only_its_field(model_last):
-    async with gateway_with_steps(DRAWN, step(action="mask")) as (served, provider):
+    async with gateway_with_steps(IMAGES, step(action="mask")) as (served, provider):
         found = await send(served, "/v1/images/edits", edit(model_last=model_last))
         assert found.status_code == 200, found.text
         (asked,) = provider.asked
@@ -57,7 +57,7 @@ async def test_a_mask_changes_only_its_field(model_last):
 
 
 async def test_a_refused_form_is_a_400_and_nothing_is_sent():
-    async with gateway_with_steps(DRAWN, step(at=["request"])) as (served, provider):
+    async with gateway_with_steps(IMAGES, step(at=["request"])) as (served, provider):
         lines = SettledLines(served)
         found = await send(served, "/v1/images/edits", edit())
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
@@ -67,14 +67,14 @@ async def test_a_refused_form_is_a_400_and_nothing_is_sent():
 
 async def test_a_form_without_findings_passes_unchanged():
     for steps in ([step(at=["request"])], [step(action="report")], [step(**{"for": {"endpoints": ["chat"]}})]):
-        async with gateway_with_steps(DRAWN, *steps) as (served, provider):
+        async with gateway_with_steps(IMAGES, *steps) as (served, provider):
             found = await send(served, "/v1/images/edits", edit(b"a cat"))
             assert found.status_code == 200
             assert provider.asked[0].body == edit(b"a cat")
 
 
 async def test_an_unknown_file_is_content_that_no_step_can_read():
-    async with gateway_with_steps(DRAWN, step()) as (served, provider):
+    async with gateway_with_steps(IMAGES, step()) as (served, provider):
         found = await send(served, "/v1/images/edits", edit(b"a cat", notes=b"falcon-12"))
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
         assert not provider.asked
@@ -83,7 +83,7 @@ async def test_an_unknown_file_is_content_that_no_step_can_read():
 async def test_a_client_without_allowance_calls_no_step():
     keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "1/m"}}]
     headers = {"authorization": "Bearer key-of-ann-0123456789", "content-type": KIND}
-    async with gateway_with_steps(DRAWN, step(), client_keys=keys) as (served, _):
+    async with gateway_with_steps(IMAGES, step(), client_keys=keys) as (served, _):
         for wanted in (400, 429):
             word_steps.seen.clear()
             found = await served.post("/v1/images/edits", content=edit(), headers=headers)
@@ -96,23 +96,23 @@ def recording(**fields: str) -> bytes:
     return multipart([part("model", b"m-1"), *(part(name, value.encode()) for name, value in fields.items()), file])
 
 
-HEARD: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
+TRANSCRIPTS: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 
-@pytest.mark.parametrize("path", HEARD)
+@pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_recording_is_closed_to_steps_for_requests(path):
-    async with gateway_with_steps(SPOKEN, step(at=["request"])) as (served, provider):
+    async with gateway_with_steps(TRANSCRIPT, step(at=["request"])) as (served, provider):
         found = await send(served, path, recording())
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_endpoint")
         assert not provider.asked
 
 
-@pytest.mark.parametrize("path", HEARD)
+@pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_transcript_is_masked_in_every_form(path):
     text = ScriptedAnswer((A.encode(),), headers=(("content-type", "text/plain"),), length=True)
     captions = b"1\n00:00:00,000 --> 00:00:02,000\nit is falcon-77\n"
     lines = ScriptedAnswer((captions,), headers=(("content-type", "application/x-subrip"),))
-    for answer in (SPOKEN, text, lines):
+    for answer in (TRANSCRIPT, text, lines):
         async with gateway_with_steps(answer, step(action="mask", at=["response"])) as (served, _):
             found = await send(served, path, recording())
             assert found.status_code == 200
@@ -121,8 +121,8 @@ async def test_a_transcript_is_masked_in_every_form(path):
 
 
 async def test_a_refused_transcript_is_a_400():
-    async with gateway_with_steps(SPOKEN, step(at=["response"])) as (served, _):
-        found = await send(served, HEARD[0], recording())
+    async with gateway_with_steps(TRANSCRIPT, step(at=["response"])) as (served, _):
+        found = await send(served, TRANSCRIPTS[0], recording())
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
 
 
@@ -131,7 +131,7 @@ async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
     told.append({"type": "transcript.text.done", "text": A})
     stream = events(*(b"data: " + json.dumps(one).encode() + b"\n\n" for one in told))
     async with gateway_with_steps(stream, step(action="mask", at=["response"])) as (served, _):
-        found = await send(served, HEARD[0], recording(stream="true"))
+        found = await send(served, TRANSCRIPTS[0], recording(stream="true"))
         received = [json.loads(one[6:]) for one in found.content.decode().split("\n\n") if one]
         text = "".join(one["delta"] for one in received if "delta" in one)
         assert text == received[-1]["text"]
@@ -140,7 +140,7 @@ async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
 
 
 async def test_a_prompt_of_a_recording_is_checked_where_recordings_pass():
-    async with gateway_with_steps(SPOKEN, step(at=["request"], unchecked="pass")) as (served, provider):
-        found = await send(served, HEARD[0], recording(prompt="about falcon-1"))
+    async with gateway_with_steps(TRANSCRIPT, step(at=["request"], unchecked="pass")) as (served, provider):
+        found = await send(served, TRANSCRIPTS[0], recording(prompt="about falcon-1"))
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
         assert not provider.asked

@@ -41,7 +41,7 @@ def completion(text: str, index: int = 0) -> bytes:
     return sse({"id": "c", "object": "text_completion", "choices": [choice]})
 
 
-def fill(text: str) -> bytes:
+def fill_delta(text: str) -> bytes:
     return sse({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]})
 
 
@@ -51,7 +51,7 @@ def transcript_delta(text: str) -> bytes:
 
 ENDPOINTS: Final = {
     "completions": ("/v1/completions", completion, (DONE,)),
-    "fim": ("/v1/fim/completions", fill, (DONE,)),
+    "fim": ("/v1/fim/completions", fill_delta, (DONE,)),
     "transcriptions": (
         "/v1/audio/transcriptions",
         transcript_delta,
@@ -132,7 +132,7 @@ async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold
     assert text.endswith("] today, and the last words are fine again")
 
 
-async def let_pass(provider: EndpointProvider, count: int, done: trio.Event) -> None:
+async def let_provider_send(provider: EndpointProvider, count: int, done: trio.Event) -> None:
     """Let the provider send its next ``count`` pieces, one at a time, and set ``done``."""
     await provider.begun.wait()
     for _ in range(count):
@@ -171,13 +171,13 @@ async def test_text_flows_while_the_provider_still_works(endpoint, hold, behind)
     async with gateway_with(events(*map(write, words), *ends), HOLDS[hold]) as (served, provider):
         provider.go = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_pass, provider, 8, begun := trio.Event())
+            nursery.start_soon(let_provider_send, provider, 8, begun := trio.Event())
             async with streaming(served, path) as response:
                 await begun.wait()
                 reading, sent = Reading(response), len("".join(words[:8]))
                 await reading.until(sent - behind)
                 for word in words[8:]:
-                    await let_pass(provider, 1, trio.Event())
+                    await let_provider_send(provider, 1, trio.Event())
                     sent += len(word)
                     await reading.until(sent - behind)
                 provider.go.set()
@@ -189,7 +189,7 @@ async def test_a_step_that_holds_nothing_cuts_the_stream():
     async with gateway_with(answer, code(action="refuse", hold="nothing")) as (served, provider):
         provider.go = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_pass, provider, 1, begun := trio.Event())
+            nursery.start_soon(let_provider_send, provider, 1, begun := trio.Event())
             async with streaming(served) as response:
                 await begun.wait()
                 reading = Reading(response)
@@ -208,12 +208,12 @@ async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
     async with gateway_with(answer, {**HOLDS[hold], "action": "refuse"}) as (served, provider):
         provider.go = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_pass, provider, 3, begun := trio.Event())
+            nursery.start_soon(let_provider_send, provider, 3, begun := trio.Event())
             async with streaming(served) as response:
                 await begun.wait()
                 reading = Reading(response)
                 await reading.until(13)
-                await let_pass(provider, 1, trio.Event())
+                await let_provider_send(provider, 1, trio.Event())
                 body = await reading.read_rest()
         with trio.fail_after(5):
             await provider.left_now.wait()

@@ -110,7 +110,7 @@ async def _stream(served: InProcess):
         yield response
 
 
-def _held(provider: EndpointProvider) -> trio.Event:
+def _make_provider_wait(provider: EndpointProvider) -> trio.Event:
     """Let ``provider`` wait before each piece of its answers until the event is set."""
     provider.go = trio.Event()
     return provider.go
@@ -118,7 +118,7 @@ def _held(provider: EndpointProvider) -> trio.Event:
 
 async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event():
     async with gateway_with_cache(lambda asked: events(*PIECES, DONE), step(), keep_alive="1s") as (served, provider):
-        go = _held(provider)
+        go = _make_provider_wait(provider)
         async with _stream(served) as response:
             received = b""
             async for piece in response.aiter_bytes():
@@ -135,7 +135,7 @@ async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event(
 async def test_a_client_that_leaves_closes_the_provider_and_its_check():
     async with gateway_with_cache(lambda asked: events(*PIECES, DONE), step()) as (served, provider):
         lines = SettledLines(served)
-        _held(provider)
+        _make_provider_wait(provider)
         with trio.move_on_after(0.5):
             async with _stream(served):
                 raise AssertionError("it has no content")

@@ -29,38 +29,42 @@ class Case:
     model: str = "openai/m-1"
 
 
-RANKED: Final = {
+RANKING: Final = {
     "id": "1", "results": [{"index": 0, "relevance_score": 0.9, "document": {"text": A}}], "meta": {},
 }  # fmt: skip
 VECTORS: Final = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
                   "model": "m-1", "usage": {"prompt_tokens": 1, "total_tokens": 1}}  # fmt: skip
-COMPLETED: Final = {"id": "c", "object": "text_completion", "model": "m-1", "usage": USAGE, "choices": [
+COMPLETION: Final = {"id": "c", "object": "text_completion", "model": "m-1", "usage": USAGE, "choices": [
     {"index": 0, "text": A, "finish_reason": "stop", "logprobs": {"tokens": ["falcon", "-77"]}}]}  # fmt: skip
-FILLED: Final = {"id": "c", "object": "chat.completion", "model": "m-1", "usage": USAGE, "choices": [
+FILL: Final = {"id": "c", "object": "chat.completion", "model": "m-1", "usage": USAGE, "choices": [
     {"index": 0, "message": {"role": "assistant", "content": A}, "finish_reason": "stop"}]}  # fmt: skip
-JUDGED: Final = {"id": "1", "model": "m-1", "results": [{"flagged": False, "categories": {}, "category_scores": {}}]}
-READ: Final = {"pages": [{"index": 0, "markdown": A, "images": []}], "model": "m-1", "usage_info": {}}
-DRAWN: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
+MODERATION: Final = {
+    "id": "1",
+    "model": "m-1",
+    "results": [{"flagged": False, "categories": {}, "category_scores": {}}],
+}
+PAGES: Final = {"pages": [{"index": 0, "markdown": A, "images": []}], "model": "m-1", "usage_info": {}}
+IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
 
 CASES: Final = {
-    "completions": Case("/v1/completions", {"prompt": W}, COMPLETED),
-    "several prompts": Case("/v1/completions", {"prompt": ["a", W]}, COMPLETED),
-    "suffix": Case("/v1/completions", {"prompt": "a", "suffix": W}, FILLED, model="mistral/m-1"),
-    "fim": Case("/v1/fim/completions", {"prompt": W, "suffix": "b"}, FILLED, model="mistral/m-1"),
+    "completions": Case("/v1/completions", {"prompt": W}, COMPLETION),
+    "several prompts": Case("/v1/completions", {"prompt": ["a", W]}, COMPLETION),
+    "suffix": Case("/v1/completions", {"prompt": "a", "suffix": W}, FILL, model="mistral/m-1"),
+    "fim": Case("/v1/fim/completions", {"prompt": W, "suffix": "b"}, FILL, model="mistral/m-1"),
     "embeddings": Case("/v1/embeddings", {"input": [W]}, VECTORS, has_text=False),
     "cohere": Case("/v2/embed", {"texts": [W], "input_type": "search_query", "embedding_types": ["float"]},
                    VECTORS, has_text=False),
     "gemini": Case("/v1beta/models/m-1:embedContent", {"content": {"parts": [{"text": W}]}}, VECTORS, has_text=False),
-    "rerank": Case("/v2/rerank", {"query": "q", "documents": ["a", W]}, RANKED, model="cohere/m-1"),
-    "ranked query": Case("/v1/rerank", {"query": W, "documents": ["a"]}, RANKED, model="cohere/m-1"),
-    "moderations": Case("/v1/moderations", {"input": W}, JUDGED, has_text=False),
-    "unknown member": Case("/v1/moderations", {"input": "a", "vendor": {"x": W}}, JUDGED, has_text=False),
+    "rerank": Case("/v2/rerank", {"query": "q", "documents": ["a", W]}, RANKING, model="cohere/m-1"),
+    "ranked query": Case("/v1/rerank", {"query": W, "documents": ["a"]}, RANKING, model="cohere/m-1"),
+    "moderations": Case("/v1/moderations", {"input": W}, MODERATION, has_text=False),
+    "unknown member": Case("/v1/moderations", {"input": "a", "vendor": {"x": W}}, MODERATION, has_text=False),
     "speech": Case("/v1/audio/speech", {"input": W, "voice": "alloy"}, b"\x00\x01 falcon", has_text=False),
     "spoken style": Case("/v1/audio/speech", {"input": "a", "instructions": W, "voice": "alloy"}, b"\x00",
                          has_text=False),
-    "pictures": Case("/v1/images/generations", {"prompt": W}, DRAWN),
+    "pictures": Case("/v1/images/generations", {"prompt": W}, IMAGES),
     "ocr": Case("/v1/ocr", {"document": {"type": "document_url", "document_url": "https://a.test/b"},
-                            "document_annotation_prompt": W}, READ, model="mistral/m-1"),
+                            "document_annotation_prompt": W}, PAGES, model="mistral/m-1"),
 }  # fmt: skip
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -160,7 +164,7 @@ async def test_the_client_gets_its_own_values_back(case):
 async def test_values_in_a_response_are_restored():
     def echo(asked):  # type: ignore[no-untyped-def]
         text = asked.json["prompt"]
-        return json_answer({**COMPLETED, "choices": [{"index": 0, "text": text, "finish_reason": "stop"}]})
+        return json_answer({**COMPLETION, "choices": [{"index": 0, "text": text, "finish_reason": "stop"}]})
 
     async with before(echo, steps=[step(action="mask", at=["request"], restore=True)]) as (served, provider):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": W})

@@ -408,7 +408,7 @@ def test_references_to_the_items_of_the_gateway_are_readable() -> None:
 
 
 @pytest.mark.parametrize("body", ['{"messages": [', '{"a": 1}}', '{"a": 1} {"b": 2}', '{"a": 1, "a": 2}]', ""])
-def test_what_is_not_one_json_value_is_an_error(body: str) -> None:
+def test_a_body_of_no_or_several_json_values_is_an_error(body: str) -> None:
     with pytest.raises(NotJson):
         texts_of("chat", body.encode())
 

@@ -90,7 +90,7 @@ async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
             nursery.start_soon,
             lambda: None,
         )
-        session.start_during(None)
+        session.start_concurrent_steps(None)
         codec = CODECS[api]
         source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, count_held)
         stream = CheckedStream(ResponseSteps(session, [step], restores=False), source, Watch(Timeouts()), lambda: None)

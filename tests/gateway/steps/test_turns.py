@@ -224,7 +224,7 @@ def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, cli
 
 
 @pytest.mark.parametrize("client", ["during", "nothing"])
-def test_steps_beside_the_work_also_check_background_turns(gateway, upstream, client):
+def test_concurrent_steps_check_background_turns_too(gateway, upstream, client):
     """They run after the end of the request that began the turn."""
     upstream.script(Script(text="it is falcon-77, a bird that flies"))
     code, begun = ask(gateway, client, "about falcon-12", background=True)
