@@ -60,7 +60,7 @@ class AddressCounts:
         now = self._clock()
         if now - self._began >= self._seconds:
             self._began, self._counts = now, {}
-        name = _counted_name(address or "")
+        name = counted_name(address or "")
         return now, name if name in self._counts or len(self._counts) < ADDRESSES else _OTHERS
 
     def _wait(self, now: float) -> int:
@@ -68,7 +68,7 @@ class AddressCounts:
 
 
 @lru_cache(256)
-def _counted_name(address: str) -> str:
+def counted_name(address: str) -> str:
     """Return the name under which events of ``address`` count."""
     parsed = parse_ip(address)
     return address if parsed is None else customer_of(parsed)

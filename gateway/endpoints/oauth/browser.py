@@ -18,6 +18,7 @@ from gateway.endpoints.oauth.return_paths import HOME, own_path
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
+from gateway.people.records import digest_of
 from gateway.people.rules import NotAdmitted
 from gateway.people.sessions import OpenSession, PersonBlocked
 from gateway.people.token_format import TokenRefused
@@ -87,13 +88,13 @@ class BrowserSignIn:
     async def finish(self, incoming: PiecesRequest) -> Response:
         """Handle the redirect from an issuer: check it, and set the cookie of a new session."""
         context = self._context
-        context.failures.check(incoming.scope.address)
+        context.limits.failures.check(incoming.scope.address)
         try:
-            with context.finishing.hold(incoming.scope.address):
+            with context.limits.finishing.hold(incoming.scope.address):
                 return await self._finish(incoming)
         except PageError as error:
             if error.status < 500:
-                context.failures.count(incoming.scope.address)
+                context.limits.failures.count(incoming.scope.address)
             context.log_refusal("sign_in_failed", incoming, reason=error.message)
             raise
 
@@ -167,13 +168,14 @@ class BrowserSignIn:
             return await self._sign_out_program(incoming, token)
         check_same_origin(incoming.headers, self._context.origin)
         await read_form(incoming)
-        found = await self.session(incoming.headers)
+        cookie = read_cookie(incoming.headers, SESSION)
+        found = None if cookie is None else await self._context.store.session_of_cookie(digest_of(cookie))
         issuer_name, issuer_page = None, None
-        if found is not None:
-            name, issuer_name = found.person.name, found.person.issuer
-            await self._context.end_session(name, found.session.id)
-            self._context.log_event("signed_out", incoming, client=name, session=found.session.id)
-            issuer_page = await self._issuers.sign_out_address(issuer_name)
+        if found is not None:  # also without its issuer, which could not confirm the person now
+            session, origin = found
+            await self._context.end_session(session.person, session.id)
+            self._context.log_event("signed_out", incoming, client=session.person, session=session.id)
+            issuer_name, issuer_page = origin.issuer, await self._issuers.sign_out_address(origin.issuer)
         content = pages.signed_out(issuer_name, issuer_page)
         return html_page("Signed out", content, self._context.place, headers=(delete_cookie(SESSION),))
 

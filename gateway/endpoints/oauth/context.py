@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
@@ -13,9 +14,10 @@ from gateway.endpoints.oauth import pages
 from gateway.endpoints.oauth.errors import PageError
 from gateway.endpoints.oauth.sign_in_states import SignInStates
 from gateway.exchange.service import Service
-from gateway.http.addresses import AddressCounts
+from gateway.http.addresses import AddressCounts, counted_name
 from gateway.http.headers import Headers
 from gateway.http.response import Response
+from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import readable_text
 from gateway.people.sessions import Sessions
 from gateway.people.store import PeopleStore
@@ -32,8 +34,6 @@ MOST_WRONG_CODES: Final = 10
 """Wrong user codes that an address may enter in that time."""
 MOST_FAILURES: Final = 30
 """Failed sign-ins of an address in that time."""
-
-
 MOST_RUNNING: Final = 32
 """Requests of an address that the gateway handles at the same time."""
 MOST_FINISHING: Final = 16
@@ -84,7 +84,7 @@ class AddressSlots:
     @contextmanager
     def hold(self, address: str | None) -> Iterator[None]:
         """Hold a slot of ``address`` during the block. Raises ``GatewayError`` (429) if none is free."""
-        name = address or ""
+        name = counted_name(address or "")
         if self._running[name] >= self._most:
             raise GatewayError("rate_limited", _BUSY, headers=(("retry-after", "5"),))
         self._running[name] += 1
@@ -96,8 +96,23 @@ class AddressSlots:
                 del self._running[name]
 
 
+class SignInLimits:
+    """The limits by address of a process, across configurations."""
+
+    def __init__(self) -> None:
+        self.grants = AddressLimit(MOST_GRANTS, "too many sign-ins from this address: wait ten minutes")
+        self.wrong_codes = AddressLimit(MOST_WRONG_CODES, "too many wrong codes from this address: wait ten minutes")
+        self.failures = AddressLimit(MOST_FAILURES, "too many failed sign-ins from this address: wait ten minutes")
+        self.running = AddressSlots(MOST_RUNNING)
+        self.finishing = AddressSlots(MOST_FINISHING)
+
+
+_LIMITS: Final[WeakKeyDictionary[IssuerDirectory, SignInLimits]] = WeakKeyDictionary()
+"""The limits of each process's issuers, which outlive a configuration: a changed key must not reset them."""
+
+
 class SignInContext:
-    """The parts of ``service`` and ``config`` that handlers of sign-in need, and limits by address."""
+    """The parts of ``service`` and ``config`` that handlers of sign-in need."""
 
     def __init__(self, config: Config, service: Service) -> None:
         assert config.public_url is not None, "sign-in needs it"
@@ -115,11 +130,7 @@ class SignInContext:
         self.has_ui_key = config.ui_key is not None
         self.states = SignInStates(config.signing_key)
         self.audit = service.ledger.audit
-        self.grants = AddressLimit(MOST_GRANTS, "too many sign-ins from this address: wait ten minutes")
-        self.wrong_codes = AddressLimit(MOST_WRONG_CODES, "too many wrong codes from this address: wait ten minutes")
-        self.running = AddressSlots(MOST_RUNNING)
-        self.finishing = AddressSlots(MOST_FINISHING)
-        self.failures = AddressLimit(MOST_FAILURES, "too many failed sign-ins from this address: wait ten minutes")
+        self.limits = _LIMITS.setdefault(service.issuers, SignInLimits())
 
     @property
     def store(self) -> PeopleStore:

@@ -44,7 +44,7 @@ class DeviceSignIn:
 
     async def authorize(self, incoming: PiecesRequest) -> Response:
         """Return a new code for a program. Anyone may request one; it grants nothing until a person approves it."""
-        self._context.grants.take(incoming.scope.address)
+        self._context.limits.grants.take(incoming.scope.address)
         await read_form(incoming)  # `client_id` and `scope` are permitted, and change nothing
         now = time.time()
         device_code, user_code = await self._store_grant(incoming, now)
@@ -132,7 +132,7 @@ class DeviceSignIn:
         """Return the pending grant of the code in ``text``, and the code. Count a wrong one.
 
         Raises ``GatewayError`` (429)."""
-        address, limit = incoming.scope.address, self._context.wrong_codes
+        address, limit = incoming.scope.address, self._context.limits.wrong_codes
         limit.check(address)
         user_code = read_user_code(text)
         grant = None if user_code is None else await self._context.store.find_grant(digest_of(user_code))

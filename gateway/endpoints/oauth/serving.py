@@ -77,7 +77,7 @@ class SignInServer:
         try:
             if handler is None:
                 raise self._no_handler_error(path)
-            with self._context.running.hold(incoming.scope.address):
+            with self._context.limits.running.hold(incoming.scope.address):
                 return await handler(incoming)
         except PageError as error:
             return self._context.error_page(error)

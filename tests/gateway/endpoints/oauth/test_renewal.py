@@ -114,6 +114,29 @@ def test_without_offline_access_there_is_no_refresh_token(tmp_path, provider):
         assert 3500 < int(seconds) <= 3600
 
 
+def test_a_person_signs_out_while_the_issuer_is_unavailable(tmp_path, provider):
+    with gateway_of(tmp_path, provider, sessions={"token": "50ms"}) as gateway:
+        browser, _ = gateway.sign_in("ada")
+        provider.go_down()
+        eventually(lambda: browser.request("GET", f"{gateway.url}/me").status_code == 503, what="a due confirmation")
+        form = {"origin": "null", "sec-fetch-site": "same-origin"}
+        assert browser.request("POST", f"{gateway.url}/oauth/logout", form).status_code == 200
+        assert browser.cookie(SESSION) is None
+
+
+def test_a_change_of_keys_resets_no_limit(tmp_path, provider):
+    with gateway_of(tmp_path, provider, stored_keys=True) as gateway:
+        provider.signed_in = "root"
+        browser = PeopleBrowser()
+        browser.open(f"{gateway.url}/ui")
+        form, own = {"user_code": "BCDF-GHJK"}, {"origin": "null", "sec-fetch-site": "same-origin"}
+        wrong = [browser.request("POST", f"{gateway.url}/device", own, form).status_code for _ in range(10)]
+        assert wrong == [400] * 10
+        made = browser.request("PUT", f"{gateway.url}/admin/v1/keys/new", own, json={"models": []})
+        assert made.status_code == 201, made.text
+        assert browser.request("POST", f"{gateway.url}/device", own, form).status_code == 429
+
+
 def test_the_issuer_confirms_a_browser_when_a_tokens_lifetime_has_passed(tmp_path, provider):
     with gateway_of(tmp_path, provider, sessions={"token": "50ms"}, trusted_proxies=["127.0.0.1"]) as gateway:
         browser, _ = gateway.sign_in("ada")
