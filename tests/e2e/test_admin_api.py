@@ -12,17 +12,26 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.admin import soon
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.oidc import OidcProvider, open_provider
 
 pytestmark = pytest.mark.process
 
 ADMINS = {f"admin-{number}": f"key-of-admin-{number}-0123456789" for number in range(8)}
 HALF_A_SECOND = 0.5
+RULE = {
+    "when": {"groups": "ml"}, "group": "ci", "budgets": ["20 usd/day"], "raise_to": ["60 usd/day"],
+    "own_keys": {"most": 3, "longest": "30d"},
+}  # fmt: skip
 
 
 @attrs.frozen
 class Place:
+    """Gateways over one storage, and the identity provider of their people."""
+
     gateways: tuple[Gateway, ...]
+    identity: OidcProvider
 
     def call(self, number: int, method: str, path: str, body: Any = None, caller: str = "admin-0") -> Reply:
         """Send a request to one of the gateways, on a connection of its own, which any of its workers may accept."""
@@ -47,15 +56,17 @@ def place(request, tmp_path_factory, upstream, storage) -> Iterator[Place]:
     clients = [{"name": name, "key": key, "role": "admin"} for name, key in ADMINS.items()]
     with contextlib.ExitStack() as stack:
         gateways, kept = [], storage(request.param)
+        identity = stack.enter_context(open_provider())
+        issuer = {"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": [RULE]}
         for _ in range(2):
             port = free_port()
             settings = config(
-                [provider("openai/up", upstream.url, ["chat"])], port,
+                [provider("openai/up", upstream.url, ["chat"], price="free")], port, issuers=[issuer],
                 state_storage=kept, stored_keys=True, client_keys=clients, client_groups=[{"name": "ci"}],
             )  # fmt: skip
             workers = "2" if request.param == "sqlite" else "1"
             gateways.append(stack.enter_context(running(settings, port, "--workers", workers)))
-        yield Place(tuple(gateways))
+        yield Place(tuple(gateways), identity)
 
 
 def test_a_key_works_and_ends_everywhere_within_half_a_second(place):
@@ -120,6 +131,39 @@ def test_the_rate_is_one_for_all_workers(place):
     statuses = [place.call(0, "DELETE", path, None, "admin-7").status for path in paths]
     assert statuses.count(404) < 80, "60 and what refills meanwhile"
     assert 429 in statuses
+
+
+def test_people_are_listed_raised_and_blocked_on_every_process(place):
+    token = place.identity.token(sub="ann", groups=["ml"], email="ann@example.com")
+
+    def me(number: int, key: str = token) -> Reply:
+        gateway = place.gateways[number % 2]
+        return gateway.request("GET", "/me", None, {"authorization": f"Bearer {key}"})
+
+    assert me(0).json["name"] == "okta:ann"
+    path = "/admin/v1/people/okta:ann"
+    own = place.gateways[0].request("PUT", "/me/keys/script", {}, {"authorization": f"Bearer {token}"}).json["key"]
+    listed = place.call(1, "GET", "/admin/v1/people?group=ci&issuer=okta", None, "admin-1").json["data"]
+    assert [(row["name"], row["label"]) for row in listed] == [("okta:ann", "ann@example.com")]
+    body = {"budgets": ["40 usd/day"], "until": soon(7)}
+    assert place.call(1, "PUT", "/admin/v1/raises/okta:ann", body, "admin-1").status == 201
+    wait_for = "a raise in every process"
+    eventually(lambda: all(amount_of(me(number)) == "40.000000000" for number in range(8)), what=wait_for)
+    place.wait_everywhere(own, 200)
+    assert place.call(0, "PUT", f"{path}/block", {"reason": "left"}, "admin-1").status == 201
+    assert place.wait_everywhere(own, 401) < HALF_A_SECOND + 1
+    assert me(0).status == me(1).status == 401
+    assert place.call(1, "DELETE", f"{path}/block", None, "admin-1").status == 204
+    place.wait_everywhere(own, 200)
+    assert place.call(1, "DELETE", "/admin/v1/raises/okta:ann", None, "admin-1").status == 204
+    assert place.call(0, "DELETE", path, None, "admin-1").status == 204
+    who = {(row["who"], row["method"], row["path"]) for row in all_rows(place)}
+    assert {("okta:ann", "PUT", "/me/keys/script"), ("admin-1", "PUT", f"{path}/block")} <= who
+
+
+def amount_of(reply: Reply) -> str:
+    amount: str = reply.json["budgets"][0]["amount"]
+    return amount
 
 
 def at_once(work: Callable[[int], int], times: int) -> list[int]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.admin import ADMIT, KEYS, admin_config, soon
 from tests.support.command_line import running_command
 from tests.support.harness import START_SECONDS, config, config_file, eventually, request
+from tests.support.oidc import open_provider
 from tests.support.repository import ROOT
 
 SERVE = """
@@ -61,6 +63,35 @@ def test_it_imports_nothing_in_the_event_loop(api, tmp_path):
                 reply = request(base, "POST", path, members)
                 assert reply.status == 200, (name, reply.body)
                 assert NOTED not in log.read_text().partition("listening on")[2], name
+
+
+CALLS = (
+    ("user", "GET", "/me", None),
+    ("admin", "GET", "/admin/v1/keys", None),
+    ("lead", "PUT", "/admin/v1/keys/x", {"group": "research", "until": soon(), "ratelimits": {"requests": "5/m"}}),
+    ("lead", "PUT", "/admin/v1/keys/x", {"grup": "research"}),
+    ("lead", "POST", "/admin/v1/keys/x/rotate", {}),
+    ("admin", "DELETE", "/admin/v1/keys/x", None),
+    ("admin", "GET", "/admin/v1/usage?by=day&format=csv", None),
+    ("admin", "GET", "/admin/v1/groups", None),
+    ("admin", "PUT", "/admin/v1/people/okta:x/block", {}),
+    ("admin", "PUT", "/admin/v1/raises/user", {"budgets": ["40 usd/day"], "until": soon(3)}),
+    ("admin", "GET", "/admin/v1/audit", None),
+    ("admin", "POST", "/key/generate", {"key_alias": "y", "rpm_limit": 5}),
+    ("admin", "POST", "/key/delete", {"key_aliases": ["y"]}),
+    ("admin", "GET", "/team/list", None),
+)
+
+
+def test_the_admin_api_imports_nothing_in_the_event_loop(tmp_path):
+    with open_provider() as identity:
+        issuer = {"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": list(ADMIT)}
+        settings = admin_config(tmp_path, issuers=[issuer])
+        with config_file(settings, 0) as (file, port), serving(str(file), tmp_path / "log") as log:
+            for caller, method, path, body in CALLS:
+                headers = {"authorization": f"Bearer {KEYS[caller]}"}
+                assert request(f"http://127.0.0.1:{port}", method, path, body, headers).status < 500
+                assert NOTED not in log.read_text().partition("listening on")[2], (method, path)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,17 @@
 
 import hashlib
 import hmac
-from typing import Final
+from typing import Final, cast
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
+from gateway.http.imports import imported
 from gateway.people.directory import SENDER, Sender
 from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest
+
+_COOKIES: Final = "gateway.endpoints.oauth.browser_sessions"  # imported only with issuers
 
 OPERATOR: Final = Caller(None, "auditor", None, "operator", "ui_key")
 """The holder of the ``ui_key``, who reads what an auditor reads and changes nothing."""
@@ -25,10 +28,9 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
     if config.ui_key is not None and _has_key(incoming.headers, config.ui_key):
         return OPERATOR
     if config.issuers:
-        from gateway.endpoints.oauth.browser_sessions import cookie_caller  # imported only where it is needed
-
-        if (caller := await cookie_caller(config, service, incoming)) is not None:
-            return caller
+        cookies = await imported(_COOKIES)
+        if (caller := await cookies.cookie_caller(config, service, incoming)) is not None:
+            return cast("Caller", caller)
     name = service.admission.authenticate(incoming)
     if name is None:
         return NOBODY
