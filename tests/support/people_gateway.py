@@ -1,7 +1,7 @@
 """A gateway whose people sign in at the provider of ``tests/support/oidc.py``."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,13 +98,17 @@ def people_gateway(folder: Path, **more: Any) -> Iterator[PeopleGateway]:
 
 @contextlib.contextmanager
 def gateway_of(
-    folder: Path, provider: OidcProvider, issuer: Mapping[str, Any] | None = None, **more: Any
+    folder: Path,
+    provider: OidcProvider,
+    issuer: Mapping[str, Any] | None = None,
+    more_issuers: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
 ) -> Iterator[PeopleGateway]:
     """Run a gateway for the people of ``provider``, whose file has ``more`` keys.
 
     ``issuer`` has more keys of the issuer; those that are ``None`` are left out."""
     port = free_port()
-    settings = people_settings(port, folder, issuer_settings(provider, **(issuer or {})), **more)
+    settings = people_settings(port, folder, issuer_settings(provider, **(issuer or {})), *more_issuers, **more)
     provider.redirect_uris.add(f"http://127.0.0.1:{port}/oauth/callback")
     with gateway_thread(settings) as gateway:
         yield PeopleGateway(gateway, provider, settings)
