@@ -71,6 +71,15 @@ def test_no_forged_token_is_accepted_or_causes_an_error(setup: PeopleSetup):
     assert setup.identity.count("/jwks") <= 3
 
 
+def test_forged_tokens_of_one_address_are_limited_and_harm_no_other_sender(setup: PeopleSetup):
+    expired = setup.token(exp=int(time.time()) - 3600)
+    assert {setup.ask("chat", expired).status for _ in range(40)} == {401}, "an old program is no attacker"
+    forged = [setup.identity.token(signing_key("attacker"), {"kid": "first"}, n=n) for n in range(40)]
+    statuses = [setup.ask("chat", token).status for token in forged]
+    assert statuses == [401] * 30 + [429] * 10
+    assert setup.ask("chat", setup.token()).status == 200, "others may share the address"
+
+
 def test_each_signature_is_checked_once(setup: PeopleSetup, monkeypatch: pytest.MonkeyPatch):
     checks, real = [], VerificationKey.verifies
 
