@@ -259,7 +259,9 @@ class Authenticator:
             return False
 
     def knows(self, client: str) -> bool:
-        """Return whether ``client`` is configured and has not expired."""
+        """Return whether ``client``, which the gateway permitted a request, is configured and has not expired."""
+        if self._people is not None and (is_person := self._people.recall(client)) is not None:
+            return is_person
         holder = self._by_name.get(client)
         return holder is not None and (holder.key.until is None or self._now() < holder.key.until.timestamp())
 

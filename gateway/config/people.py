@@ -28,6 +28,12 @@ class People(Protocol):
         """Return the seconds until the valid token in a request expires, infinity without one."""
         ...
 
+    def recall(self, name: str) -> bool | None:
+        """Let a person send the current request without a token, because a URL of the gateway permits it.
+
+        Return whether it may, and ``None`` for names that no person can have."""
+        ...
+
     def owns(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway, valid or not, so that no provider may see it."""
         ...

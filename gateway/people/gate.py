@@ -162,8 +162,10 @@ class PeopleGate:
         )
 
     def _judge_own_key(self, token: str) -> Sender | None:
-        rights = self._rights()
-        found = None if rights is None else rights.own_key(digest := digest_of(token))
+        rights, digest = self._rights(), digest_of(token)
+        if rights is not None and not rights.is_read:
+            raise GatewayError("overloaded", _UNREAD, headers=(("retry-after", "1"),))
+        found = None if rights is None else rights.own_key(digest)
         if found is None:
             return None
         if self._now() >= found.until:
@@ -227,6 +229,26 @@ class PeopleGate:
         except GatewayError:
             return 0.0
         return math.inf if sender is None else sender.expiry - self._now()
+
+    def recall(self, name: str) -> bool | None:
+        """Let a person send the current request without a token, because a URL of the gateway permits it.
+
+        Return whether it may: not if it is blocked. Return ``None`` for names that no person can have. If another
+        process made the URL, this one may not know the person, and the URL is the only right that it needs."""
+        if not self.rules.is_person_name(name):
+            return None
+        rights = self._rights()
+        if rights is not None and rights.is_blocked(name):
+            return False
+        known = self.directory.find(name)
+        rule = None if known is None else self.rules.present_rule(known.person, known.rule)
+        if known is None or rule is None:
+            client = ClientKey(f"{name.partition(':')[0]}:*", source="rule")
+            person, rule = Person(name, None, name.partition(":")[0], -1), AdmitRule({}, client=client)
+        else:
+            person = known.person
+        SENDER.set(Sender(KnownPerson(person, rule), math.inf, "issuer token"))
+        return True
 
     def owns(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway, valid or not, so that no provider may see it."""

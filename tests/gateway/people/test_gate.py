@@ -1,9 +1,16 @@
 """People in a running gateway: a token of an identity provider is a key, with the rights of its rule."""
 
+from contextvars import copy_context
+
+import attrs
 import pytest
 
 from configfile.document import ConfigError
+from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
+from gateway.people.directory import PeopleDirectory
+from gateway.people.gate import PeopleGate
+from gateway.people.issuers import IssuerDirectory
 from tests.support.harness import config, provider
 from tests.support.oidc import open_provider
 from tests.support.people import MODEL, OTHER_MODEL, PATHS, bearer, body_of, issuer, people_gateway
@@ -181,3 +188,48 @@ def test_the_own_key_of_a_client_still_reaches_its_provider(passing):
         headers = {"x-trigate-key": passing.token(), "authorization": f"Bearer {one}"}
         assert passing.ask("chat", None, OTHER_MODEL, headers).status == 200
         assert passing.upstream.seen[-1].header("authorization") == f"Bearer {one}"
+
+
+# Requests without a token, which a URL of the gateway permits
+
+
+class Blocks:
+    """The rights of a store in which one person is blocked."""
+
+    is_read = True
+
+    def is_blocked(self, name):
+        return name == "okta:blocked"
+
+    def is_ended(self, session):
+        return False
+
+    def own_key(self, digest):
+        return None
+
+
+async def test_a_url_of_the_gateway_works_in_a_process_that_does_not_know_the_person():
+    item = {"name": "okta", "issuer": "https://id.example", "audience": ["x"],
+            "admit": [{"when": {"groups": "ml"}, "models": [MODEL]}]}  # fmt: skip
+    entry = provider("openai/gpt-4o", "https://api.example/v1", name=MODEL)
+    read = from_mapping(config([entry], 12000, issuers=[item], client_keys=[{"name": "ann", "key": "k" * 20}]))
+    directory, people = PeopleDirectory(), IssuerDirectory(read)
+    gate = PeopleGate(read, people, directory, Blocks)
+    authenticator = Authenticator(attrs.evolve(read, people=gate))
+    known = directory.note(*gate.rules.admit("okta", {"sub": "known", "groups": ["ml"]}))
+
+    def rights_of(name):
+        found = authenticator.knows(name)
+        return found, authenticator.is_limited(name), authenticator.reaches(name, read.entries[0])
+
+    contexts = {name: copy_context() for name in ("okta:known", "okta:other", "okta:blocked", "ann")}
+    found = {name: context.run(rights_of, name) for name, context in contexts.items()}
+    assert found == {
+        "okta:known": (True, True, True), "okta:other": (True, False, True),
+        "okta:blocked": (False, True, False), "ann": (True, False, True),
+    }  # fmt: skip
+    assert authenticator.is_limited("okta:other"), "by its name alone, a person that is not known has no rights"
+    assert not authenticator.reaches("okta:other", read.entries[0])
+    assert not authenticator.knows("nobody")
+    assert known.name == "okta:known"
+    await people.aclose()
