@@ -48,7 +48,7 @@ class ChoicesLane:
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         early = ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection")
-        return b"" if self.progress.over else self._fail(error or early)
+        return b"" if self.progress.over else self._write_failure(error or early)
 
     def trailing_bytes(self) -> bytes:
         return b""
@@ -57,7 +57,7 @@ class ChoicesLane:
         """Return a keep-alive."""
         if self.progress.over:
             return b""
-        return self._writer(0).ping() if self.progress.committed else self._framing.comment
+        return self._writer_of(0).ping() if self.progress.committed else self._framing.comment
 
     def _write_all(self, frame: bytes) -> bytes:
         """Return the client's bytes for the events of one frame, which has the ends of all choices or of none."""
@@ -68,7 +68,7 @@ class ChoicesLane:
                 if self.progress.over:
                     return b"".join(out)
                 if isinstance(event, ErrorInfo):
-                    out.append(self._fail(event))
+                    out.append(self._write_failure(event))
                 elif isinstance(event, AnswerEnd):
                     ends[choice] = event
                 else:
@@ -78,29 +78,31 @@ class ChoicesLane:
     def _write(self, choice: int, event: Event) -> bytes:
         self.progress.add(event)
         if self.progress.characters > self._max_characters:
-            return self._fail(too_large(int(self._max_characters)))
-        return b"" if isinstance(event, Usage) else b"".join(self._events_of(choice, self._writer(choice).send(event)))
+            return self._write_failure(too_large(int(self._max_characters)))
+        return (
+            b"" if isinstance(event, Usage) else b"".join(self._events_of(choice, self._writer_of(choice).send(event)))
+        )
 
     def _write_ends(self, ends: dict[int, AnswerEnd]) -> Iterator[bytes]:
         """Yield the end of each choice. The usage and the terminator of the API follow the last one."""
         for choice in sorted(ends):
-            writer = self._writer(choice)
-            writer.send(self.progress.usage or self._estimate())
+            writer = self._writer_of(choice)
+            writer.send(self.progress.usage or self._estimated_usage())
             is_last = choice == max(ends)
             yield from self._events_of(choice, writer.send(ends[choice]), others=is_last)
         if ends:
             self.progress.add(ends[min(ends)])
 
-    def _estimate(self) -> Usage:
+    def _estimated_usage(self) -> Usage:
         return Usage(input=self._input_estimate, output=-(-self.progress.characters // 4))
 
-    def _fail(self, error: ErrorInfo) -> bytes:
+    def _write_failure(self, error: ErrorInfo) -> bytes:
         error = self._map_error(error)
-        data = self._writer(0).send(error)
+        data = self._writer_of(0).send(error)
         self.progress.add(error)
         return data
 
-    def _writer(self, choice: int) -> Writer:
+    def _writer_of(self, choice: int) -> Writer:
         if choice not in self._writers:
             self._writers[choice] = self._make_writer()
         return self._writers[choice]

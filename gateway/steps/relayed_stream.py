@@ -117,11 +117,11 @@ class RelayedRunBuilder(RunBuilder):
         relayed: RelayedEvent = event.item
         if not relayed.passages:
             return Held(event), []
-        pieces = [self._piece(passage, relayed.data) for passage in relayed.passages]
+        pieces = [self._make_piece(passage, relayed.data) for passage in relayed.passages]
         held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint, pieces=pieces)
         return held, [piece.run for piece in pieces]
 
-    def _piece(self, passage: Passage, data: bytes) -> RelayedPiece:
+    def _make_piece(self, passage: Passage, data: bytes) -> RelayedPiece:
         if _CONTINUED.search(passage.path) is None:
             return _whole_piece(passage)
         key = _key(data, passage.path)

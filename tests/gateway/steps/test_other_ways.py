@@ -12,17 +12,17 @@ from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, bef
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling
 
-W: Final = "about falcon-12 now"
-A: Final = "it is falcon-77 today"
-MESSAGE: Final = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": A}]}
+PROMPT: Final = "about falcon-12 now"
+ANSWER: Final = "it is falcon-77 today"
+MESSAGE: Final = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": ANSWER}]}
 STORED: Final = {"id": "resp_theirs", "object": "response", "status": "completed", "output": [MESSAGE]}
-MESSAGES: Final = {"messages": [{"role": "user", "content": W}]}
-CONTENTS: Final = {"contents": [{"role": "user", "parts": [{"text": W}]}]}
+MESSAGES: Final = {"messages": [{"role": "user", "content": PROMPT}]}
+CONTENTS: Final = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
 
 COUNTS: Final = {
     "/v1/messages/count_tokens": ("anthropic/m-1", {}, MESSAGES),
-    "/v1/responses/input_tokens": ("openai/m-1", {"speaks": ["responses"]}, {"input": W}),
-    "/v1/responses/compact": ("openai/m-1", {"speaks": ["responses"]}, {"input": W}),
+    "/v1/responses/input_tokens": ("openai/m-1", {"speaks": ["responses"]}, {"input": PROMPT}),
+    "/v1/responses/compact": ("openai/m-1", {"speaks": ["responses"]}, {"input": PROMPT}),
     "/v1beta/models/m-1:countTokens": ("gemini/m-1", {}, CONTENTS),
 }
 """By path: the model, more of its entry, and a request with a word."""
@@ -42,7 +42,7 @@ def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"id": "resp_1", "object": "response.compaction", "output": [item]})
     if asked.method == "GET":
         return json_answer(STORED)
-    made = render(Script(text=A), "responses", asked.json)
+    made = render(Script(text=ANSWER), "responses", asked.json)
     return ScriptedAnswer(made.pieces, headers=made.headers)
 
 
@@ -63,7 +63,7 @@ async def test_text_that_is_only_counted_or_compacted_is_masked(path):
             assert b"falcon" not in asked.body
             assert b"[WORD_" in asked.body
         assert provider.asked or "x-trigate-estimated" in found.headers
-        assert [one.text for check in word_steps.seen for one in check.passages if check.at == "request"] == [W]
+        assert [one.text for check in word_steps.seen for one in check.passages if check.at == "request"] == [PROMPT]
         assert found.headers["x-trigate-steps"].startswith("words=")
 
 
@@ -99,7 +99,7 @@ async def websocket(*steps: dict[str, Any]):
 
 async def test_a_turn_over_a_websocket_is_masked_both_ways():
     async with websocket(step(action="mask")) as (caller, provider):
-        for events in (await turn(caller, W), await turn(caller, "again " + W)):
+        for events in (await turn(caller, PROMPT), await turn(caller, "again " + PROMPT)):
             assert events[-1]["type"] == "response.completed"
             assert "falcon" not in json.dumps(events)
             deltas = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
@@ -111,7 +111,7 @@ async def test_a_turn_over_a_websocket_is_masked_both_ways():
 @pytest.mark.parametrize(("moment", "sent"), [("request", 0), ("response", 1)])
 async def test_a_refused_turn_over_a_websocket_is_an_error_event(moment, sent):
     async with websocket(step(at=[moment])) as (caller, provider):
-        events = await turn(caller, W)
+        events = await turn(caller, PROMPT)
         assert events[-1]["type"] == "error"
         assert events[-1]["error"]["code"] == "content_filter"
         assert "falcon" not in json.dumps(events)

@@ -20,8 +20,8 @@ from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
 
-W: Final = "about falcon-12 now"
-A: Final = "it is falcon-77 today"
+PROMPT: Final = "about falcon-12 now"
+ANSWER: Final = "it is falcon-77 today"
 BATCH: Final = {"id": "batch_1", "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": "file-1",
                 "completion_window": "24h", "status": "in_progress", "created_at": 1,
                 "request_counts": {"total": 1, "completed": 0, "failed": 0}}  # fmt: skip
@@ -61,8 +61,8 @@ def message_line(id: str, text: str) -> bytes:
     return json.dumps({"custom_id": id, "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
 
 
-RESULTS: Final = result_line("a", "fine") + result_line("b", A) + result_line("c", "fine too")
-MESSAGES: Final = message_line("a", "fine") + message_line("b", A)
+RESULTS: Final = result_line("a", "fine") + result_line("b", ANSWER) + result_line("c", "fine too")
+MESSAGES: Final = message_line("a", "fine") + message_line("b", ANSWER)
 
 
 def answer_kept(asked: ReceivedRequest) -> ScriptedAnswer:
@@ -91,7 +91,7 @@ async def upload(served: Any, content: bytes, purpose: bytes = b"batch", **more:
 
 @pytest.mark.parametrize("url", URLS)
 async def test_a_mask_is_written_into_the_line(url):
-    content = request_line("a", "fine", url) + request_line("b", W, url).rstrip()
+    content = request_line("a", "fine", url) + request_line("b", PROMPT, url).rstrip()
     async with gateway_with_steps(step(action="mask")) as (served, provider):
         found = await upload(served, content)
         assert found.status_code == 200, found.text
@@ -102,12 +102,12 @@ async def test_a_mask_is_written_into_the_line(url):
         assert request_line("b", f"about [WORD_{masked}] now", url).rstrip() in body
         assert found.headers["x-trigate-steps"] == "words=masked"
         checked = [one.text for check in word_steps.seen for one in check.passages]
-        assert checked == ["fine", W]
+        assert checked == ["fine", PROMPT]
 
 
 @pytest.mark.parametrize("url", URLS)
 async def test_a_refused_line_is_a_400_with_its_number(url):
-    content = request_line("a", "fine", url) + b"\n" + request_line("b", W, url)
+    content = request_line("a", "fine", url) + b"\n" + request_line("b", PROMPT, url)
     for moment in ("request", "during"):
         async with gateway_with_steps(step(at=[moment])) as (served, provider):
             lines = SettledLines(served)
@@ -121,7 +121,7 @@ async def test_a_refused_line_is_a_400_with_its_number(url):
 
 
 async def test_lines_are_checked_by_the_steps_of_their_api_and_model():
-    content = request_line("b", W)
+    content = request_line("b", PROMPT)
     for scope, refused in (
         ({"endpoints": ["chat"]}, True), ({"endpoints": ["messages"]}, False), ({"endpoints": ["embeddings"]}, False),
         ({"models": ["m-*"]}, True), ({"models": ["!m-1"]}, False),
@@ -173,7 +173,7 @@ async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
         content = settings(own, steps=[step(action="mask")], client_keys=keys)
         async with gateway(content, store=MemoryStore(60, 2**20)) as served:
             headers = {"authorization": "Bearer key-of-ann-0123456789"}
-            file = (await upload(served, request_line("a", W), **headers)).json()["id"]
+            file = (await upload(served, request_line("a", PROMPT), **headers)).json()["id"]
             assert file != "file-1"
             body = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
             made = await served.post("/v1/batches", json=body, headers=headers)
@@ -193,7 +193,7 @@ async def test_other_clients_may_send_any_member_of_a_batch():
 async def test_the_metadata_of_a_batch_is_checked():
     async with gateway_with_steps(step()) as (served, provider):
         await upload(served, request_line("a", "fine"))
-        found = await create_batch(served, metadata={"x": W})
+        found = await create_batch(served, metadata={"x": PROMPT})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
         assert len(provider.asked) == 1
 
@@ -244,13 +244,13 @@ def message_batch(*texts: str) -> dict[str, Any]:
 
 async def test_requests_of_a_message_batch_are_checked():
     async with gateway_with_steps(step(action="mask"), model="anthropic/m-1") as (served, provider):
-        found = await served.post("/v1/messages/batches", json=message_batch("fine", W), headers=ANTHROPIC)
+        found = await served.post("/v1/messages/batches", json=message_batch("fine", PROMPT), headers=ANTHROPIC)
         assert found.status_code == 200, found.text
         texts = [one["params"]["messages"][0]["content"] for one in provider.asked[0].json["requests"]]
         assert texts[0] == "fine"
         assert texts[1].startswith("about [WORD_")
     async with gateway_with_steps(step(), model="anthropic/m-1") as (served, provider):
-        found = await served.post("/v1/messages/batches", json=message_batch("fine", W), headers=ANTHROPIC)
+        found = await served.post("/v1/messages/batches", json=message_batch("fine", PROMPT), headers=ANTHROPIC)
         error = found.json()["error"]
         assert (found.status_code, error["code"]) == (400, "content_filter")
         assert error["message"].startswith("requests[1]: the step words refused")
@@ -269,7 +269,7 @@ async def test_results_of_a_message_batch_are_checked():
 
 
 async def test_requests_of_a_mistral_batch_are_checked():
-    requests = [{"custom_id": "a", "body": {"messages": [{"role": "user", "content": W}]}}]
+    requests = [{"custom_id": "a", "body": {"messages": [{"role": "user", "content": PROMPT}]}}]
     body = {"requests": requests, "model": "m-1", "endpoint": "/v1/chat/completions"}
     async with gateway_with_steps(step(**{"for": {"endpoints": ["chat"]}}), model="mistral/m-1") as (served, provider):
         found = await served.post("/v1/batches", json=body)

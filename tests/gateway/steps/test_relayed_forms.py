@@ -11,11 +11,16 @@ from tests.support.endpoint_provider import ScriptedAnswer, before, events, json
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
 
-W: Final = b"about falcon-12 now"
-A: Final = "it is falcon-77 today"
-IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
+PROMPT: Final = b"about falcon-12 now"
+ANSWER: Final = "it is falcon-77 today"
+IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": ANSWER}]}
 LINES: Final = [{"id": 0, "text": "it is falcon"}, {"id": 1, "text": "-77 today"}]
-TRANSCRIPT: Final = {"text": A, "language": "en", "segments": LINES, "words": [{"word": "falcon", "start": 0}]}
+TRANSCRIPT: Final = {
+    "text": ANSWER,
+    "language": "en",
+    "segments": LINES,
+    "words": [{"word": "falcon", "start": 0}],
+}
 
 
 def step(**more: Any) -> dict[str, Any]:
@@ -30,7 +35,7 @@ async def gateway_with_steps(answer: Any, *steps: dict[str, Any], **more: Any):
         yield served, provider
 
 
-def edit(prompt: bytes = W, *, model_last: bool = False, **files: bytes) -> bytes:
+def edit(prompt: bytes = PROMPT, *, model_last: bool = False, **files: bytes) -> bytes:
     model = part("model", b"m-1")
     image = part("image", b"\x89PNG falcon-1\r\n--x", "a.png", "Content-Type: image/png")
     parts = [part("prompt", prompt), image, *(part(name, data, "b.txt") for name, data in files.items())]
@@ -109,7 +114,7 @@ async def test_a_recording_is_closed_to_steps_for_requests(path):
 
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_transcript_is_masked_in_every_form(path):
-    text = ScriptedAnswer((A.encode(),), headers=(("content-type", "text/plain"),), length=True)
+    text = ScriptedAnswer((ANSWER.encode(),), headers=(("content-type", "text/plain"),), length=True)
     captions = b"1\n00:00:00,000 --> 00:00:02,000\nit is falcon-77\n"
     lines = ScriptedAnswer((captions,), headers=(("content-type", "application/x-subrip"),))
     for answer in (TRANSCRIPT, text, lines):
@@ -128,7 +133,7 @@ async def test_a_refused_transcript_is_a_400():
 
 async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
     told = [{"type": "transcript.text.delta", "delta": piece} for piece in ("it is fal", "con-7", "7 today")]
-    told.append({"type": "transcript.text.done", "text": A})
+    told.append({"type": "transcript.text.done", "text": ANSWER})
     stream = events(*(b"data: " + json.dumps(one).encode() + b"\n\n" for one in told))
     async with gateway_with_steps(stream, step(action="mask", at=["response"])) as (served, _):
         found = await send(served, TRANSCRIPTS[0], recording(stream="true"))

@@ -20,7 +20,7 @@ from tests.support.endpoint_provider import (
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
-A: Final = "it is falcon-77 today"
+ANSWER: Final = "it is falcon-77 today"
 BODY: Final = {"model": "cached", "prompt": "a", "max_tokens": 4}
 PIECES: Final = tuple(
     b'data: {"id":"c","object":"text_completion","choices":[{"index":0,"text":"%b","finish_reason":%b}]}\n\n' % one
@@ -55,7 +55,7 @@ async def complete(served: InProcess, **headers: str) -> httpx2.Response:
 
 async def test_a_masked_or_refused_response_is_not_cached():
     for action, status in (("mask", 200), ("refuse", 400)):
-        async with gateway_with_cache(answer_with(A), step(action=action)) as (served, provider):
+        async with gateway_with_cache(answer_with(ANSWER), step(action=action)) as (served, provider):
             for number in (1, 2):
                 found = await complete(served)
                 assert found.status_code == status
@@ -80,7 +80,7 @@ async def test_a_refusal_does_not_concern_another_request_for_the_same_response(
     async def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         if len(provider.asked) == 1:
             await waiting.wait()
-        return answer_with(A)(asked)  # type: ignore[no-any-return]
+        return answer_with(ANSWER)(asked)  # type: ignore[no-any-return]
 
     found: dict[str, httpx2.Response] = {}
 
@@ -97,7 +97,7 @@ async def test_a_refusal_does_not_concern_another_request_for_the_same_response(
         await trio.testing.wait_all_tasks_blocked(0.05)
         waiting.set()
     assert (found["checked"].status_code, found["unchecked"].status_code) == (400, 200), found["unchecked"].text
-    assert found["unchecked"].json()["choices"][0]["text"] == A
+    assert found["unchecked"].json()["choices"][0]["text"] == ANSWER
 
 
 @contextlib.asynccontextmanager

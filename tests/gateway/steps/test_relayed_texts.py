@@ -14,8 +14,8 @@ from tests.support.endpoint_provider import ScriptedAnswer, before, events, json
 from tests.support.settled_lines import SettledLines
 
 USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
-W: Final = "about falcon-12 now"
-A: Final = "it is falcon-77 today"
+PROMPT: Final = "about falcon-12 now"
+ANSWER: Final = "it is falcon-77 today"
 
 
 @attrs.frozen
@@ -30,41 +30,42 @@ class Case:
 
 
 RANKING: Final = {
-    "id": "1", "results": [{"index": 0, "relevance_score": 0.9, "document": {"text": A}}], "meta": {},
+    "id": "1", "results": [{"index": 0, "relevance_score": 0.9, "document": {"text": ANSWER}}], "meta": {},
 }  # fmt: skip
 VECTORS: Final = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
                   "model": "m-1", "usage": {"prompt_tokens": 1, "total_tokens": 1}}  # fmt: skip
 COMPLETION: Final = {"id": "c", "object": "text_completion", "model": "m-1", "usage": USAGE, "choices": [
-    {"index": 0, "text": A, "finish_reason": "stop", "logprobs": {"tokens": ["falcon", "-77"]}}]}  # fmt: skip
+    {"index": 0, "text": ANSWER, "finish_reason": "stop", "logprobs": {"tokens": ["falcon", "-77"]}}]}  # fmt: skip
 FILL: Final = {"id": "c", "object": "chat.completion", "model": "m-1", "usage": USAGE, "choices": [
-    {"index": 0, "message": {"role": "assistant", "content": A}, "finish_reason": "stop"}]}  # fmt: skip
+    {"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}]}  # fmt: skip
 MODERATION: Final = {
     "id": "1",
     "model": "m-1",
     "results": [{"flagged": False, "categories": {}, "category_scores": {}}],
 }
-PAGES: Final = {"pages": [{"index": 0, "markdown": A, "images": []}], "model": "m-1", "usage_info": {}}
-IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": A}]}
+PAGES: Final = {"pages": [{"index": 0, "markdown": ANSWER, "images": []}], "model": "m-1", "usage_info": {}}
+IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": ANSWER}]}
 
 CASES: Final = {
-    "completions": Case("/v1/completions", {"prompt": W}, COMPLETION),
-    "several prompts": Case("/v1/completions", {"prompt": ["a", W]}, COMPLETION),
-    "suffix": Case("/v1/completions", {"prompt": "a", "suffix": W}, FILL, model="mistral/m-1"),
-    "fim": Case("/v1/fim/completions", {"prompt": W, "suffix": "b"}, FILL, model="mistral/m-1"),
-    "embeddings": Case("/v1/embeddings", {"input": [W]}, VECTORS, has_text=False),
-    "cohere": Case("/v2/embed", {"texts": [W], "input_type": "search_query", "embedding_types": ["float"]},
+    "completions": Case("/v1/completions", {"prompt": PROMPT}, COMPLETION),
+    "several prompts": Case("/v1/completions", {"prompt": ["a", PROMPT]}, COMPLETION),
+    "suffix": Case("/v1/completions", {"prompt": "a", "suffix": PROMPT}, FILL, model="mistral/m-1"),
+    "fim": Case("/v1/fim/completions", {"prompt": PROMPT, "suffix": "b"}, FILL, model="mistral/m-1"),
+    "embeddings": Case("/v1/embeddings", {"input": [PROMPT]}, VECTORS, has_text=False),
+    "cohere": Case("/v2/embed", {"texts": [PROMPT], "input_type": "search_query", "embedding_types": ["float"]},
                    VECTORS, has_text=False),
-    "gemini": Case("/v1beta/models/m-1:embedContent", {"content": {"parts": [{"text": W}]}}, VECTORS, has_text=False),
-    "rerank": Case("/v2/rerank", {"query": "q", "documents": ["a", W]}, RANKING, model="cohere/m-1"),
-    "ranked query": Case("/v1/rerank", {"query": W, "documents": ["a"]}, RANKING, model="cohere/m-1"),
-    "moderations": Case("/v1/moderations", {"input": W}, MODERATION, has_text=False),
-    "unknown member": Case("/v1/moderations", {"input": "a", "vendor": {"x": W}}, MODERATION, has_text=False),
-    "speech": Case("/v1/audio/speech", {"input": W, "voice": "alloy"}, b"\x00\x01 falcon", has_text=False),
-    "spoken style": Case("/v1/audio/speech", {"input": "a", "instructions": W, "voice": "alloy"}, b"\x00",
+    "gemini": Case("/v1beta/models/m-1:embedContent", {"content": {"parts": [{"text": PROMPT}]}},
+                   VECTORS, has_text=False),
+    "rerank": Case("/v2/rerank", {"query": "q", "documents": ["a", PROMPT]}, RANKING, model="cohere/m-1"),
+    "ranked query": Case("/v1/rerank", {"query": PROMPT, "documents": ["a"]}, RANKING, model="cohere/m-1"),
+    "moderations": Case("/v1/moderations", {"input": PROMPT}, MODERATION, has_text=False),
+    "unknown member": Case("/v1/moderations", {"input": "a", "vendor": {"x": PROMPT}}, MODERATION, has_text=False),
+    "speech": Case("/v1/audio/speech", {"input": PROMPT, "voice": "alloy"}, b"\x00\x01 falcon", has_text=False),
+    "spoken style": Case("/v1/audio/speech", {"input": "a", "instructions": PROMPT, "voice": "alloy"}, b"\x00",
                          has_text=False),
-    "pictures": Case("/v1/images/generations", {"prompt": W}, IMAGES),
+    "pictures": Case("/v1/images/generations", {"prompt": PROMPT}, IMAGES),
     "ocr": Case("/v1/ocr", {"document": {"type": "document_url", "document_url": "https://a.test/b"},
-                            "document_annotation_prompt": W}, PAGES, model="mistral/m-1"),
+                            "document_annotation_prompt": PROMPT}, PAGES, model="mistral/m-1"),
 }  # fmt: skip
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -167,8 +168,8 @@ async def test_values_in_a_response_are_restored():
         return json_answer({**COMPLETION, "choices": [{"index": 0, "text": text, "finish_reason": "stop"}]})
 
     async with before(echo, steps=[step(action="mask", at=["request"], restore=True)]) as (served, provider):
-        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": W})
-        assert found.json()["choices"][0]["text"] == W
+        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": PROMPT})
+        assert found.json()["choices"][0]["text"] == PROMPT
         assert b"falcon" not in provider.asked[0].body
 
 
@@ -218,7 +219,7 @@ async def test_a_client_without_allowance_calls_no_step():
     async with gateway_with_steps(case, step(), client_keys=keys) as (served, provider):
         for wanted in (400, 400, 429):
             word_steps.seen.clear()
-            found = await served.post(case.path, json={"model": "m-1", "input": W}, headers=headers)
+            found = await served.post(case.path, json={"model": "m-1", "input": PROMPT}, headers=headers)
             assert found.status_code == wanted, found.text
         assert not word_steps.seen
         assert not provider.asked
@@ -230,7 +231,7 @@ async def test_a_checked_request_is_counted_once():
     headers = {"authorization": "Bearer key-of-ann-0123456789"}
     async with gateway_with_steps(case, step(action="mask"), client_keys=keys) as (served, _):
         for wanted in (200, 200, 429):
-            found = await served.post(case.path, json={"model": "m-1", "input": W}, headers=headers)
+            found = await served.post(case.path, json={"model": "m-1", "input": PROMPT}, headers=headers)
             assert found.status_code == wanted, found.text
 
 
