@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
+import trio
+from trio.lowlevel import RunVar
 
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.settings import Config
@@ -12,7 +14,7 @@ from gateway.endpoints.admin.bodies import read_object
 from gateway.endpoints.admin.table import AdminRoute
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
-from gateway.http.offload import LARGE, offload
+from gateway.http.offload import run_in_thread
 from gateway.people.records import AuditEntry
 from gateway.people.store import PeopleStore
 from gateway.people.values import Caller
@@ -98,9 +100,20 @@ class AdminAnswer:
 NO_CONTENT = AdminAnswer(status=204)
 
 
+THREADS: Final = 2
+"""The most threads for work of this API. They are not those of large bodies, so no request of a model waits for it."""
+
+_LIMITER = RunVar[trio.CapacityLimiter]("threads of the HTTP API")
+
+
 async def in_thread(work: Callable[[], T]) -> T:
     """Return the result of ``work``, which runs in a thread, so that no stream waits for it."""
-    return await offload(LARGE + 1, work)
+    try:
+        limiter = _LIMITER.get()
+    except LookupError:
+        _LIMITER.set(limiter := trio.CapacityLimiter(THREADS))
+    async with limiter:
+        return await run_in_thread(work)
 
 
 def is_person_name(config: Config, name: str) -> bool:

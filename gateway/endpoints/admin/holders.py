@@ -1,17 +1,15 @@
 """The holders of raises: clients by name, people, and groups as ``group:NAME``."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import attrs
 
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientKey
 from gateway.endpoints.admin.calls import AdminCall, client_of, group_of
+from gateway.endpoints.admin.key_items import GROUP
 from gateway.endpoints.admin.sight import sees_group
 from gateway.people.rules import NotAdmitted, RuleBook
-
-GROUP: Final = "group:"
 
 
 @attrs.frozen(eq=False, repr=False)

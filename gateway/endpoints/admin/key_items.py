@@ -26,6 +26,9 @@ _MOST_ITEMS: Final[Mapping[str, int]] = {
 _LONGEST_ITEM: Final = 300
 """Characters of a model's or an entry's name."""
 
+GROUP: Final = "group:"
+"""The start of a holder's name in raises that means a group."""
+
 _KEY_MEMBERS: Final = ("sha256", "keys")
 
 
@@ -49,6 +52,8 @@ def read_item_of(name: str, body: Mapping[str, Any]) -> NewItem:
         check_name(name)
     except ChangeRejected as error:
         raise invalid(str(error), "name") from None
+    if name.startswith(GROUP):
+        raise invalid(f"names that begin with {GROUP} mean groups in raises: give another name", "name")
     if body.get("name", name) != name:
         raise invalid("name must be the name in the path: a client cannot be renamed", "name")
     if "key" in body or any(isinstance(key, dict) and "key" in key for key in _listed_keys(body)):

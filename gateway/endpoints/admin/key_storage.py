@@ -24,7 +24,7 @@ _CHANGED: Final = "another caller changed {} at the same time: read it again, an
 async def refresh_keys(call: AdminCall) -> None:
     """Read changes of other processes, so that a caller sees its own changes on each of them."""
     keys = call.service.stored_keys
-    if keys is not None and call.config.stored_keys != "off":
+    if keys is not None and call.config.stored_keys != "off" and not keys.stale:
         await keys.apply_changes()
 
 

@@ -135,7 +135,7 @@ def test_a_wrong_member_is_a_400_that_says_what_to_write(shared, body, param, sa
     assert says in reply.json["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["okta:00u1", "a%0Ab", "%20", "x" * 129])
+@pytest.mark.parametrize("name", ["okta:00u1", "group:research", "a%0Ab", "%20", "x" * 129])
 def test_no_key_has_a_name_of_a_person_or_one_that_the_log_cannot_show(shared, name):
     assert shared.call("setup-4", "PUT", f"/admin/v1/keys/{name}", {}).status == 400
 
@@ -246,6 +246,14 @@ def test_roles_come_from_the_file_alone(admin):
     row = admin.call("admin", "GET", "/admin/v1/keys/climber").json
     assert (row["state"], "no role" in row["why"]) == ("refused", True)
     assert admin.call(key, "GET", "/admin/v1/keys").status == 401
+
+
+def test_a_client_of_the_file_with_a_role_and_no_models_may_use_no_model(shared):
+    """An administrator's key that leaks buys no answers: https://github.com/BerriAI/litellm/issues/19492"""
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
+    for caller in ("admin", "auditor", "lead"):
+        assert shared.call(caller, "POST", "/v1/chat/completions", body).status == 403
+        assert shared.call(caller, "GET", "/me").json["models"] == []
 
 
 def test_the_operators_key_reads_everything_and_changes_nothing(shared):
