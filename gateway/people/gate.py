@@ -157,9 +157,11 @@ class PeopleGate:
         if claims is None:
             return None
         self._check_place(claims, header)
-        return self._recall(claims.digest) or self._remember(
-            claims.digest, claims.issuer, claims.values, claims.expiry, "issuer token"
-        )
+        if (sender := self._recall(claims.digest)) is not None:
+            return sender
+        values = claims.values
+        issued = _issue_time(values, 0.0 if is_signed_token(token) else self._now())
+        return self._remember(claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token")
 
     def _judge_own_key(self, token: str) -> Sender | None:
         rights, digest = self._rights(), digest_of(token)
@@ -174,17 +176,18 @@ class PeopleGate:
         sender = self._recall(digest)
         if sender is not None and sender.source is found:
             return sender
-        sender = self._remember(digest, found.issuer, found.claims, found.until, "own key", found.name, found)
-        _check_same_person(sender, found.person)
-        return sender
+        self._check_same_person(found.issuer, found.claims, found.person)
+        return self._remember(digest, found.issuer, found.claims, 0.0, found.until, "own key", found.name, found)
 
     def _judge_session(self, token: str, sessions: SessionTokens) -> Sender:
         digest, now = digest_of(token), self._now()
         sender = self._recall(digest)
         if sender is None or now >= sender.expiry:
             found = sessions.read(token, now)
-            sender = self._remember(digest, found.issuer, found.claims, found.expiry, "session", found.session)
-            _check_same_person(sender, found.person)
+            self._check_same_person(found.issuer, found.claims, found.person)
+            sender = self._remember(
+                digest, found.issuer, found.claims, found.issued, found.expiry, "session", found.session
+            )
         rights = self._rights()
         if rights is not None and sender.credential_id is not None and rights.is_ended(sender.credential_id):
             raise KeyRefused(_SESSION_ENDED, "session_ended", sender.known.name, headers=_HEADERS)
@@ -196,6 +199,12 @@ class PeopleGate:
         if expected != header:
             message = f"the gateway accepts tokens of the issuer {claims.issuer} only in the header {expected}"
             raise KeyRefused(message, "wrong place", headers=_HEADERS)
+
+    def _check_same_person(self, issuer: str, claims: Mapping[str, Any], name: str) -> None:
+        """Raise ``KeyRefused`` if the claims of a session or key mean another person than ``name``, because the file
+        takes the name from another claim by now."""
+        if self.rules.name_in(issuer, claims) not in (name, None):
+            raise KeyRefused(_SESSION_ENDED, "session_ended", headers=_HEADERS)
 
     def _recall(self, digest: bytes) -> Sender | None:
         """Return the sender with this credential, if it was used before under this configuration."""
@@ -209,6 +218,7 @@ class PeopleGate:
         digest: bytes,
         issuer: str,
         claims: Mapping[str, Any],
+        issued: float,
         expiry: float,
         credential: Credential,
         credential_id: str | None = None,
@@ -216,7 +226,7 @@ class PeopleGate:
     ) -> Sender:
         known = self.directory.note(*self.rules.admit(issuer, claims))
         if self.directory.seen is not None:
-            self.directory.seen.note(known.person, self.rules.needed_claims(issuer, claims))
+            self.directory.seen.note(known.person, self.rules.needed_claims(issuer, claims), issued)
         sender = self._known[digest] = Sender(known, expiry, credential, credential_id, source)
         if len(self._known) > MOST_REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -294,11 +304,10 @@ def _session_tokens(config: Config) -> SessionTokens | None:
     return SessionTokens(config.signing_key, config.public_url)
 
 
-def _check_same_person(sender: Sender, name: str) -> None:
-    """Raise ``KeyRefused`` if the claims of a session or key mean another person than ``name``, because the file takes
-    the name from another claim by now."""
-    if sender.known.name != name:
-        raise KeyRefused(_SESSION_ENDED, "session_ended", headers=_HEADERS)
+def _issue_time(claims: Mapping[str, Any], otherwise: float) -> float:
+    """Return the time at which an issuer made a token."""
+    found = claims.get("iat")
+    return float(found) if isinstance(found, int | float) else otherwise
 
 
 def _stranger_of(issuer: TrustedIssuer) -> ClientKey:

@@ -100,7 +100,8 @@ class DeviceGrant:
 class SeenPerson:
     """A person that the gateway has seen in the last 90 days.
 
-    ``label`` is for readers. ``claims``, ``group`` and ``role`` are those of the last sign-in or token."""
+    ``label`` is for readers. ``claims``, ``group`` and ``role`` are those of the sign-in, refresh or token that the
+    issuer confirmed last, at ``claims_at``: using an older token does not bring its rights back."""
 
     name: str
     issuer: str
@@ -110,6 +111,7 @@ class SeenPerson:
     role: str
     first: float
     seen: float
+    claims_at: float = 0.0
 
 
 @attrs.frozen(repr=False)

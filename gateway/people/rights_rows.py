@@ -14,7 +14,7 @@ MOST_OWN_KEYS: Final = 20_000
 MOST_RAISES: Final = 10_000
 MOST_BLOCKS: Final = 50_000
 
-_PERSON: Final = "SELECT name, issuer, label, claims, client_group, role, first, seen FROM {people}"
+_PERSON: Final = "SELECT name, issuer, label, claims, client_group, role, first, seen, claims_at FROM {people}"
 _BLOCK: Final = "SELECT name, at, made_by, reason FROM {people_blocks}"
 _RAISE: Final = "SELECT holder, budgets, until, at, made_by FROM {raises}"
 _OWN_KEY: Final = "SELECT person, name, digest, until, made FROM {own_keys}"
@@ -24,16 +24,23 @@ _OWN_KEY: Final = "SELECT person, name, digest, until, made FROM {own_keys}"
 
 
 def put_person(rows: TableRows, person: SeenPerson) -> None:
-    """Store a person as seen now. If it has own keys, other processes learn its new claims."""
+    """Store a person as seen, and its claims unless newer ones are stored.
+
+    If it has own keys, other processes learn its new claims."""
     before = find_person(rows, person.name)
+    if before is not None and person.claims_at < before.claims_at:
+        seen = max(person.seen, before.seen)
+        rows.select("UPDATE {people} SET seen = :seen WHERE name = :name", seen=seen, name=person.name)
+        return
     rows.select(
         """
-        INSERT INTO {people} VALUES (:name, :issuer, :label, :claims, :client_group, :role, :first, :seen)
+        INSERT INTO {people} VALUES (:name, :issuer, :label, :claims, :client_group, :role, :first, :seen, :claims_at)
         ON CONFLICT (name) DO UPDATE SET issuer = excluded.issuer, label = excluded.label, claims = excluded.claims,
-        client_group = excluded.client_group, role = excluded.role, seen = excluded.seen
+        client_group = excluded.client_group, role = excluded.role, seen = excluded.seen,
+        claims_at = excluded.claims_at
         """,
         name=person.name, issuer=person.issuer, label=person.label, claims=json_text(dict(person.claims)),
-        client_group=person.group, role=person.role, first=person.first, seen=person.seen,
+        client_group=person.group, role=person.role, first=person.first, seen=person.seen, claims_at=person.claims_at,
     )  # fmt: skip
     if before is not None and before.claims != person.claims and own_keys_of(rows, person.name):
         rows.note_change("own_key", person.name)
@@ -71,8 +78,8 @@ def forget_person(rows: TableRows, name: str, audit: AuditEntry | None) -> bool:
 
 
 def _person(row: tuple[Any, ...]) -> SeenPerson:
-    name, issuer, label, claims, group, role, first, seen = row
-    return SeenPerson(name, issuer, label, _mapping(claims), group, role, first, seen)
+    name, issuer, label, claims, group, role, first, seen, claims_at = row
+    return SeenPerson(name, issuer, label, _mapping(claims), group, role, first, seen, claims_at)
 
 
 def _mapping(text: str) -> Mapping[str, Any]:

@@ -22,16 +22,23 @@ class SeenPeople:
         self._store = store
         self._now = now
         self._pending: dict[str, SeenPerson] = {}
-        self._stored: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._stored: dict[str, tuple[float, Mapping[str, Any], float]] = {}
 
-    def note(self, person: Person, claims: Mapping[str, Any]) -> None:
-        """Note that a credential of ``person`` with ``claims`` was used. Stores nothing yet, and never waits."""
+    def note(self, person: Person, claims: Mapping[str, Any], issued: float) -> None:
+        """Note that a credential of ``person`` was used, whose ``claims`` the issuer confirmed at ``issued``.
+
+        Stores nothing yet, and never waits."""
         now = self._now()
-        at, before = self._stored.get(person.name, (0.0, None))
-        if (before == claims and now - at < AGAIN_SECONDS) or len(self._pending) >= _MOST_PENDING:
+        at, known, known_issued = self._stored.get(person.name, (0.0, None, 0.0))
+        is_news = known is None or (issued > known_issued and claims != known)
+        if (not is_news and now - at < AGAIN_SECONDS) or len(self._pending) >= _MOST_PENDING:
             return
+        pending = self._pending.get(person.name)
+        if pending is not None and pending.claims_at > issued:
+            return
+        label = readable_text(person.label or "")
         self._pending[person.name] = SeenPerson(
-            person.name, person.issuer, readable_text(person.label or ""), claims, person.group, person.role, now, now
+            person.name, person.issuer, label, claims, person.group, person.role, now, now, min(issued, now)
         )
 
     async def flush(self) -> None:
@@ -43,6 +50,6 @@ class SeenPeople:
                 if self._pending.get(name) is seen:
                     del self._pending[name]
                 self._stored.pop(name, None)
-                self._stored[name] = seen.seen, seen.claims
+                self._stored[name] = seen.seen, seen.claims, seen.claims_at
             while len(self._stored) > _MOST_KNOWN:
                 del self._stored[next(iter(self._stored))]

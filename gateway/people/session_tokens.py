@@ -34,12 +34,13 @@ _EXPIRED: Final = "the session token has expired: refresh it, or sign in again"
 class SessionClaims:
     """The content of a valid session token: its ``session``, the person's client name, and the issuer's claims.
 
-    ``issuer`` is the issuer's name in the file, ``expiry`` the token's end in Unix seconds."""
+    ``issuer`` is the issuer's name in the file; ``issued`` and ``expiry`` are Unix seconds."""
 
     session: str
     person: str
     issuer: str
     claims: Mapping[str, Any]
+    issued: float
     expiry: float
 
 
@@ -85,7 +86,7 @@ class SessionTokens:
         if now >= found["exp"]:
             raise TokenRefused("expired", _EXPIRED)
         claims = {name: found["groups"] if value == _REPEATED else value for name, value in found["claims"].items()}
-        return SessionClaims(found["sid"], found["sub"], found["issuer"], claims, found["exp"])
+        return SessionClaims(found["sid"], found["sub"], found["issuer"], claims, found["iat"], found["exp"])
 
     # Refresh tokens
 

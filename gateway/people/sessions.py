@@ -366,4 +366,4 @@ class Sessions:
 
 def _person_record(person: Person, claims: Mapping[str, Any], now: float) -> SeenPerson:
     label = readable_text(person.label or "")
-    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now)
+    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now, now)

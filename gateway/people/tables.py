@@ -10,7 +10,8 @@ PEOPLE_TABLES: Final = AddedTables(
         """
         CREATE TABLE {people} (
             name text PRIMARY KEY, issuer text NOT NULL, label text NOT NULL, claims text NOT NULL,
-            client_group text, role text NOT NULL, first double precision NOT NULL, seen double precision NOT NULL
+            client_group text, role text NOT NULL, first double precision NOT NULL, seen double precision NOT NULL,
+            claims_at double precision NOT NULL
         );
         CREATE INDEX {people_seen} ON {people} (seen);
         CREATE TABLE {issuer_sessions} (

@@ -49,8 +49,8 @@ class Process:
     def own_keys(self, **rule: Any) -> OwnKeys:
         return OwnKeys(self.store, rules(**rule), self.seen, lambda: self.now)
 
-    def see(self, claims: dict[str, Any] = CLAIMS) -> None:
-        self.seen.note(rules().admit("okta", claims)[0], claims)
+    def see(self, claims: dict[str, Any] = CLAIMS, issued: float | None = None) -> None:
+        self.seen.note(rules().admit("okta", claims)[0], claims, self.now if issued is None else issued)
 
 
 @pytest.fixture
@@ -177,10 +177,33 @@ async def test_people_are_stored_in_batches_and_again_after_hours(process):
     assert (later.first, later.seen) == (1000.0, process.now)
 
 
+@pytest.mark.parametrize("flushes_between", [True, False])
+async def test_an_older_token_does_not_bring_its_rights_back(process, flushes_between):
+    older, newer = {**CLAIMS, "groups": ["ml", "admins"]}, CLAIMS
+    process.see(older, 500.0)
+    await process.seen.flush()
+    process.see(newer, 900.0)
+    if flushes_between:
+        await process.seen.flush()
+    process.see(older, 500.0)
+    process.now += AGAIN_SECONDS
+    process.see(older, 500.0)
+    await process.seen.flush()
+    found = await process.store.person(NAME)
+    assert found is not None
+    assert (found.claims["groups"], found.claims_at) == (["ml"], 900.0)
+    other_process = SeenPeople(process.store, lambda: process.now)
+    other_process.note(rules().admit("okta", older)[0], older, 500.0)
+    await other_process.flush()
+    found = await process.store.person(NAME)
+    assert found is not None
+    assert (found.claims["groups"], found.seen) == (["ml"], process.now)
+
+
 async def test_people_seen_during_an_outage_are_stored_after_it(tmp_path):
     store = PeopleStore(SqliteDatabase(tmp_path / "folder" / "state.sqlite", PEOPLE_TABLES))
     seen = SeenPeople(store, lambda: 1000.0)
-    seen.note(rules().admit("okta", CLAIMS)[0], CLAIMS)
+    seen.note(rules().admit("okta", CLAIMS)[0], CLAIMS, 1000.0)
     with pytest.raises(Unavailable):
         await seen.flush()
     (tmp_path / "folder").mkdir()
