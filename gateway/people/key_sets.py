@@ -93,13 +93,14 @@ class FollowedKeySets:
         such fetch. Never raises."""
         with trio.move_on_after(UNKNOWN_WAIT):
             await self._running.wait()
-            found = self._followed.get(missing.issuer)
-            if found is not None and found.running is not None:  # it may have begun before the key was published
-                await found.running.wait()
-            if found is None or self._has(found, missing) or self._clock() < found.asked + UNKNOWN_PAUSE:
-                return
-            found.asked = self._clock()
-            await self._start(found).wait()
+            while (found := self._followed.get(missing.issuer)) is not None and not self._has(found, missing):
+                done = found.running  # it may have begun before the key was published, so this is a loop
+                if done is None:
+                    if self._clock() < found.asked + UNKNOWN_PAUSE:
+                        return
+                    found.asked = self._clock()
+                    done = self._start(found)
+                await done.wait()
 
     def _has(self, found: _Followed, missing: UnknownKey | CannotJudge) -> bool:
         if found.keys is None:
@@ -171,6 +172,9 @@ class FollowedKeySets:
             fetched = await one.client.fetch_keys()
         except IssuerUnavailable as error:
             self._note_failure(one, str(error))
+        except Exception as error:  # the boundary: an error here would end the process
+            log.exception("%s: unexpected error", one.client.issuer.name)
+            self._note_failure(one, f"unexpected error: {type(error).__name__}")
         else:
             self._note_success(one, fetched.keys)
             age = USUAL_AGE if fetched.max_age is None else min(max(fetched.max_age, SHORTEST_AGE), LONGEST_AGE)

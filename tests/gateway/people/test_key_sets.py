@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.config.issuers import IssuerFetch
 from gateway.people.key_sets import STALE_SECONDS
@@ -110,6 +111,45 @@ async def test_concurrent_requests_with_an_unknown_key_share_a_fetch(provider: O
                 nursery.start_soon(use, token)
         assert found == [True] * 50
         assert provider.count(KEY_SET) == 2
+
+
+async def test_requests_during_a_fetch_that_is_too_early_share_the_next(provider: OidcProvider):
+    async with follow_issuers(issuer_settings(provider)) as followed:
+        old = provider.keys
+        provider.faults[KEY_SET] = Fault(
+            hold=(held := threading.Event()), body=json.dumps({"keys": [key.jwk() for key in old]}).encode()
+        )
+        followed.clock.now += 601
+        followed.keys.follow(followed.clients)  # a fetch whose result is of a time before the rotation
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        provider.rotate()
+        found: list[bool] = []
+
+        async def use(token: str) -> None:
+            found.append(await find_and_check(followed, token))
+
+        async with trio.open_nursery() as nursery:
+            for n in range(20):
+                nursery.start_soon(use, provider.token(sub=f"p{n}"))
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            del provider.faults[KEY_SET]
+            held.set()
+        assert found == [True] * 20
+        assert provider.count(KEY_SET) == 3
+
+
+async def test_an_unexpected_error_ends_neither_the_process_nor_the_fetches(
+    provider: OidcProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async with follow_issuers(issuer_settings(provider)) as followed:
+        monkeypatch.setattr("gateway.people.issuer_http.parse_key_set", lambda body: 1 // 0)
+        await followed.advance(601)
+        assert is_valid(followed, provider.token())
+        assert "unexpected error: ZeroDivisionError" in followed.keys.state()[0]["error"]
+        monkeypatch.undo()
+        await followed.advance(10)
+        assert "error" not in followed.keys.state()[0]
+    assert "okta: unexpected error" in caplog.text
 
 
 async def test_invented_keys_cause_two_fetches_a_minute(provider: OidcProvider):
