@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.people.values import Person
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.harness import eventually, provider
 from tests.support.people import MODEL, PATHS, PeopleSetup, issuer, people_gateway
+from tests.support.websocket_client import Client
 
 DAY = 86400.0
 URL = "https://llm.example"
@@ -114,6 +116,28 @@ def test_a_block_ends_every_credential_until_it_is_removed(stored):
     stored.change(lambda store: store.unblock("okta:00u1"))
     stored.wait_for(200, credentials[0])
     assert [stored.status(one) for one in credentials] == [200] * 3, "no session was stored, so none has ended"
+
+
+def test_a_block_completes_running_requests_and_closes_only_that_persons_websockets(stored):
+    ada, bob = stored.people.token(sub="ada"), stored.people.token(sub="bob")
+    sockets = [Client.connect(stored.people.gateway.port, {"authorization": f"Bearer {one}"}) for one in (ada, bob)]
+    assert [one.ask(MODEL)[-1]["type"] for one in sockets] == ["response.completed"] * 2
+    before = len(stored.people.upstream.seen)
+    stored.people.upstream.is_open.clear()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(stored.people.ask, "chat", ada)
+            eventually(lambda: len(stored.people.upstream.seen) > before, what="the request at the provider")
+            stored.change(lambda store: store.block(Block("okta:ada", time.time(), "test")))
+            assert sockets[0].read_close_code() == 1001
+            stored.people.upstream.is_open.set()
+            assert running.result().status == 200
+        assert stored.status(ada) == 401
+        assert sockets[1].ask(MODEL)[-1]["type"] == "response.completed"
+    finally:
+        stored.people.upstream.is_open.set()
+        for one in sockets:
+            one.wire.close()
 
 
 def test_an_ended_session_is_refused_and_others_are_not(stored):
