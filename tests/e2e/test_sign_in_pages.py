@@ -98,6 +98,9 @@ def test_a_program_is_signed_in_by_keyboard(gateway, page):
     tokens = PeopleBrowser().request("POST", f"{gateway.url}/oauth/token", data=form)
     assert tokens.status_code == 200
     assert page.complaints == []
+    asked = [one for one in gateway.provider.seen if one.path == "/authorize" and one.method == "GET"]
+    assert asked
+    assert [one.headers["referer"] for one in asked if "referer" in one.headers] == []
 
 
 @needs_chromium
