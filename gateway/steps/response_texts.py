@@ -36,15 +36,24 @@ CONTEXT: Final = 4096
 """Characters of the text before, if a string continues that of an earlier event."""
 
 MAX_SKELETONS: Final = 256
+MAX_SHARED: Final = 4096
+LONGEST_SHARED: Final = 4096
 MAX_EXACT: Final = 16
 MAX_SEARCHES: Final = 1000
 """The most strings of one event that are searched for in the response's text."""
+
+_SHARED: Final[dict[str, set[bytes]]] = {}
+"""By API the forms of events, of all responses, whose strings are all exempt or text. They contain no text."""
 
 _Text: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
 _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 _NO_TEXT: Final = frozenset(("exempt", "held", "foreign", "data", "summary", "echo"))
 _NO_JSON: Final = (b"", b"[DONE]")
-_PADDING: Final = re.compile(rb'"(?:obfuscation|p)":[ ]?+"[A-Za-z0-9]*+"')
+_VARIED: Final = re.compile(
+    rb'("(?:obfuscation|p|id|item_id|response_id|system_fingerprint)":[ ]?+")[A-Za-z0-9_-]++(?=")'
+)
+"""Padding and ids, which differ in events of the same form."""
+_DIGITS: Final = re.compile(rb"[0-9]++")
 _STREAMED: Final = re.compile(r"delta|partial|candidates|contentBlock")
 
 
@@ -72,6 +81,7 @@ class UnreadTexts:
 
     def __init__(self, api: str) -> None:
         self._table = answer_table_for(api)
+        self._shared = _SHARED.setdefault(api, set())
         self._exact: set[bytes] = set()  # events without their texts
         self._skeletons: set[bytes] = set()  # also without numbers and padding
         self._seen: set[str] = set()
@@ -86,8 +96,17 @@ class UnreadTexts:
         texts = [event for event in events if isinstance(event, _TEXTS)]
         self._keep(texts)
         rest = _without_texts(data, texts)
-        if rest is not None and (rest in self._exact or _skeleton(rest) in self._skeletons):
-            return []
+        skeleton = b""
+        if rest is not None:
+            if rest in self._exact:
+                return []
+            skeleton = _skeleton(rest)
+            if skeleton in self._skeletons:
+                return []
+            if skeleton in self._shared:
+                if len(self._exact) < MAX_EXACT:
+                    self._exact.add(rest)
+                return []
         if data in _NO_JSON:
             return []
         unread, is_repeated = self._unread(data, events)
@@ -95,7 +114,11 @@ class UnreadTexts:
             if len(self._exact) < MAX_EXACT:
                 self._exact.add(rest)
             if not is_repeated and len(self._skeletons) < MAX_SKELETONS:
-                self._skeletons.add(_skeleton(rest))
+                self._skeletons.add(skeleton)
+            if not is_repeated and len(skeleton) <= LONGEST_SHARED and not has_other_strings(events):
+                if len(self._shared) >= MAX_SHARED:
+                    self._shared.clear()
+                self._shared.add(skeleton)
         return unread
 
     def _unread(self, data: bytes, events: Sequence[Event]) -> tuple[list[Passage], bool]:
@@ -225,6 +248,11 @@ def reported_strings(events: Iterable[Event]) -> Iterator[str]:
                     yield from (found.text for found in item_strings(DETAILS_API, details))
 
 
+def has_other_strings(events: Iterable[Event]) -> bool:
+    """Return whether ``events`` report strings besides text."""
+    return next(reported_strings(one for one in events if not isinstance(one, _TEXTS)), None) is not None
+
+
 def _contains(seen: str, text: str) -> bool:
     """Return whether ``text`` is in ``seen``, plain or with JSON's escapes."""
     return text in seen or json.dumps(text)[1:-1] in seen or json.dumps(text, ensure_ascii=False)[1:-1] in seen
@@ -250,8 +278,8 @@ def _find_written(data: bytes, text: str) -> bytes | None:
 
 
 def _skeleton(data: bytes) -> bytes:
-    """Return ``data`` without digits and padding, which differ in each event.
+    """Return ``data`` with the same number, padding and id everywhere, because these differ in each event.
 
-    The strings of two events with the same skeleton differ in digits, padding and reported texts only. That is enough
-    if all strings of one event are exempt or reported."""
-    return _PADDING.sub(b"", data).translate(None, b"0123456789")
+    The strings of two events with the same skeleton differ in digits, padding, ids and reported texts only, are at the
+    same paths, and are empty in both or in none. That is enough if all strings of one event are exempt or reported."""
+    return _DIGITS.sub(b"0", _VARIED.sub(rb"\g<1>0", data))

@@ -224,3 +224,26 @@ def test_the_strings_of_an_item_that_is_reported_whole_are_text() -> None:
 
     assert [one.text for one in item_strings("messages", block)] == ["https://example.com", "secret", "a title"]
     assert [one.keys[-1] for one in item_strings("messages", block)] == ["url", "data", "title"]
+
+
+@pytest.mark.parametrize("value", ["4111111111111111", "abc", "1"])
+@pytest.mark.parametrize("member", ["transcript", "id2"])
+def test_a_string_is_found_in_an_event_of_a_known_form(member: str, value: str) -> None:
+    """An event whose strings are empty is known. The same event with a string, digits included, is another one, in this
+    response and in others."""
+
+    def event(text: str) -> bytes:
+        choice = {"index": 0, "delta": {"audio": {"transcript": "", member: text}}, "finish_reason": None}
+        return json.dumps({"id": "c1", "object": "chat.completion.chunk", "choices": [choice]}).encode()
+
+    unread = UnreadTexts("chat")
+    unread.find(event(""), ())
+    unread.find(event(""), ())
+    for texts in (unread, UnreadTexts("chat")):
+        assert value in [one.text for one in texts.find(event(value), ())]
+
+
+def test_an_id_of_another_response_is_no_new_form() -> None:
+    for number in range(3):
+        event = {"id": f"chatcmpl-{'abc'[number]}", "object": "chat.completion.chunk", "model": "m", "choices": []}
+        assert UnreadTexts("chat").find(json.dumps(event).encode(), ()) == []
