@@ -1,5 +1,6 @@
 """Builds the app of a configuration. Each of its errors has the shape of the API whose path was requested."""
 
+import weakref
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,8 +21,8 @@ from gateway.http.imports import import_all, imported
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
-from gateway.serving.fast_route import add_open_routes, has_path
-from gateway.serving.http_app import App
+from gateway.serving.fast_route import add_open_routes, has_path, routes_of
+from gateway.serving.http_app import GUARD, App
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.registry import default_connections
 from gateway.stores.store import Store
@@ -68,14 +69,15 @@ def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
     relayed, cors = RelayedPaths(service), Cors(config.cors)
 
-    def is_served(path: str) -> bool:
-        if has_path(app, path) or relayed.methods(path) or is_admin_path(path):
+    def is_served(path: str) -> bool:  # without a reference to the app, which only the collector would then free
+        if has_path(routes, path) or relayed.methods(path) or is_admin_path(path):
             return True
         return any(pattern_of(one).fullmatch(path) for one in exchanges)
 
     people = None if service.people is None else service.authenticator
-    guard = ConfiguredGuard(config, service.ledger, is_served, people)
-    app = App(config.limits.request_body, guard, QuartPart(config, service).app)
+    app = App(config.limits.request_body, other_app=QuartPart(config, service).app)
+    routes = routes_of(app)
+    app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, is_served, people)
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
     add_relays(app, service, cors, relayed)
     if config.issuers:
@@ -109,6 +111,7 @@ class QuartPart:
             if self._app is None:
                 module = await imported("gateway.quart_app")
                 self._app = module.quart_app(self._config, self._service)
+                weakref.finalize(self, module.release_service, self._app).atexit = False
             return self._app
 
 

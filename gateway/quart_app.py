@@ -64,6 +64,18 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     return app
 
 
+def release_service(app: QuartTrio) -> None:
+    """Drop the references of a replaced ``app`` to its service.
+
+    Quart's apps contain reference cycles, which are freed much later. A service may have thousands of clients, and is
+    replaced with each change of their keys."""
+    for functions in (
+        app.view_functions, app.before_request_funcs, app.after_request_funcs, app.error_handler_spec,
+        app.before_websocket_funcs, app.after_websocket_funcs, app.extensions,
+    ):  # fmt: skip
+        functions.clear()
+
+
 def _add_exchange(app: QuartTrio, path: str, answer: ModelRoute) -> str:
     """Handle ``path`` with ``answer``, and return the name of its view."""
 

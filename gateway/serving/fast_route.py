@@ -1,7 +1,7 @@
 """Routes without Quart, and their requests. Quart's routing, contexts and hooks cost as much as the gateway's own work
 for a small request, so the most used paths avoid them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 
@@ -296,6 +296,12 @@ def add_open_routes(app: HasExtensions, routes: Iterable[OpenRoute]) -> None:
                 add_fast_route(app, path, route.answer, method)
 
 
-def has_path(app: HasExtensions, path: str) -> bool:
-    """Return whether a fast route has exactly this path, for any method."""
-    return any(path in routes.by_path for routes in app.extensions.get(ROUTES, {}).values())
+def routes_of(app: HasExtensions) -> Mapping[str, FastRoutes]:
+    """Return the fast routes of ``app`` by method, with those that are added later."""
+    found: dict[str, FastRoutes] = app.extensions.setdefault(ROUTES, {})
+    return found
+
+
+def has_path(routes: Mapping[str, FastRoutes], path: str) -> bool:
+    """Return whether one of ``routes`` has exactly this path, for any method."""
+    return any(path in one.by_path for one in routes.values())
