@@ -53,6 +53,7 @@ _NOT_OPERATOR = (
     "the key {!r} belongs to a client: this page shows the usage of all clients, and needs the metrics_key or the "
     "ui_key"
 )
+_NOT_AUDITOR = "{} is a user here: this page shows the usage of all clients, and needs the role auditor or admin"
 _OPERATOR_KEY = "this page shows the usage of all clients: send the metrics_key or the ui_key as Authorization: Bearer"
 
 _Grant: TypeAlias = str | tuple[str, str]
@@ -198,7 +199,9 @@ class Authenticator:
         assert client is not None
         if self.role_of(client) in ("auditor", "admin"):
             return
-        if self._operator_keys or self._by_name[client].grants or self._by_name[client].key.source == "rule":
+        if self._by_name[client].key.source == "rule":
+            raise GatewayError("permission", _NOT_AUDITOR.format(client), headers=(("x-should-retry", "false"),))
+        if self._operator_keys or self._by_name[client].grants:
             message = (_NOT_OPERATOR if self._operator_keys else _LIMITED).format(client)
             raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
 

@@ -82,7 +82,17 @@ def test_a_plain_gateway_takes_little_memory():
 
 @pytest.mark.parametrize(
     "name",
-    ["quart", "gateway.relay.audio", "gateway.realtime.serving", "providers.gemini.reader", "gateway.steps", "trigate"],
+    [
+        "quart",
+        "gateway.relay.audio",
+        "gateway.realtime.serving",
+        "providers.gemini.reader",
+        "gateway.steps",
+        "trigate",
+        "gateway.people",
+        "gateway.config.issuer_checks",
+        "jwt",
+    ],
 )
 def test_the_start_leaves_out_what_few_gateways_use(name):
     assert name not in run(SERVE)[0]

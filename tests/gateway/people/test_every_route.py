@@ -80,4 +80,22 @@ def test_only_auditors_and_admins_see_the_usage_of_all_clients(credential, statu
     ]
     with people_gateway(lambda identity: [issuer(identity, admit=rules)]) as setup:
         headers = bearer(setup.identity.token(**credential))
-        assert setup.gateway.request("GET", path, headers=headers).status == status
+        reply = setup.gateway.request("GET", path, headers=headers)
+        assert reply.status == status
+        assert status == 200 or b"needs the role auditor or admin" in reply.body
+
+
+@pytest.mark.parametrize(
+    ("key", "models"),
+    [({"role": "admin"}, []), ({"role": "auditor"}, []), ({"role": "lead", "group": "research"}, []), ({}, None),
+     ({"models": []}, []), ({"role": "admin", "models": ["small"]}, ["small"]), ({"role": "user"}, None)],
+)  # fmt: skip
+def test_a_key_with_a_role_uses_only_the_models_that_it_lists(key, models):
+    """A management key that calls every model surprises its owner (BerriAI/litellm#19492)."""
+    keys = [{"name": "terraform", "key": BOB, **key}]
+    with people_gateway(client_keys=keys) as setup:
+        listed = setup.gateway.request("GET", "/v1/models", headers=bearer(BOB)).json["data"]
+        expected = ["sonnet", "small"] if models is None else models
+        assert [one["id"] for one in listed] == expected
+        statuses = [setup.ask("chat", BOB, model=model).status for model in ("sonnet", "small")]
+        assert statuses == [200 if model in expected else 403 for model in ("sonnet", "small")]
