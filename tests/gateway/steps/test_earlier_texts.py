@@ -12,6 +12,7 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider
 from tests.support.upstreams import Script, fake_upstream
+from tests.support.websocket_client import Client
 
 CODE: Final = """
 import re
@@ -117,7 +118,16 @@ def in_a_thread(gateway, client: str, forget: Any) -> None:
     send("marker-c marker-d falcon-13", {"type": "continue", "previous_message_id": second["id"]})
 
 
-WAYS: Final = (after_a_response, with_references, in_a_conversation, in_a_thread)
+def over_a_websocket(gateway, client: str, forget: Any) -> None:
+    previous: dict[str, Any] = {}
+    with Client.connect(gateway.port, {"authorization": f"Bearer key-of-{client}-0123456789"}) as socket:
+        for text in ("marker-a falcon-11", "marker-b falcon-12", "marker-c marker-d falcon-13"):
+            forget()
+            events = socket.ask("m", text, store=False, **previous)
+            previous = {"previous_response_id": events[-1]["response"]["id"]}
+
+
+WAYS: Final = (after_a_response, with_references, in_a_conversation, in_a_thread, over_a_websocket)
 
 
 @pytest.mark.parametrize("client", STEPS)
