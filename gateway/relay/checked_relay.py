@@ -182,7 +182,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         limit = self._context.service.limits.answer
         if stream.passed > limit:
             for name in stream.drop_watchers():
-                self._note_too_long(name)
+                self._session.records.of(name, "response").note_too_long()
         if stream.held > limit:
             for stage in stream.chain.holding_stages():
                 self._session.note_failure(stage.step, "response", TOO_LONG)
@@ -273,12 +273,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
             self._session.spawn(self._report_passed)
         elif self.is_over:
             for step in self._reporting:
-                self._note_too_long(step.name)
-
-    def _note_too_long(self, step_name: str) -> None:
-        record = self._session.records.of(step_name, "response")
-        record.failure = TOO_LONG
-        record.add("reported")
+                self._session.records.of(step.name, "response").note_too_long()
 
     async def _report_passed(self) -> None:
         with trio.CancelScope(shield=True):

@@ -1,6 +1,6 @@
 """The chain of the stages of one response."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.steps.stages import EventStage, StepStage, WatchingStage
 from streams.events import Event
@@ -33,3 +33,14 @@ class Chain:
     def has_masked(self) -> bool:
         """Whether a step masked anything."""
         return any(isinstance(stage, StepStage) and stage.masked for stage in self._stages)
+
+
+class KeepingStage:
+    """A stage that passes all events on, and ``keep`` gets them."""
+
+    def __init__(self, keep: Callable[[Sequence[Event]], object]) -> None:
+        self._keep = keep
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        self._keep(events)
+        return list(events)

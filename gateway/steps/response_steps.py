@@ -12,24 +12,24 @@ import msgspec
 import trio
 
 from gateway.http.offload import offload
-from gateway.steps.chain import Chain
+from gateway.steps.chain import Chain, KeepingStage
 from gateway.steps.gate import Gate, without_remarks
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.released import frame_of, frame_of_choices
 from gateway.steps.response_texts import UnreadTexts, response_texts
+from gateway.steps.restoring import RestoringStage
 from gateway.steps.runs import UNREAD, RunBuilder
 from gateway.steps.session import Spawn, StepSession
-from gateway.steps.shown_choices import ShownChoices
+from gateway.steps.shown_choices import ShownChoices, stop_answer
 from gateway.steps.stages import (
     EventStage,
-    RestoringStage,
     TailStage,
     WatchingStage,
     WholeStage,
     WindowStage,
     judge_together,
 )
-from gateway.steps.verdicts import STOPPED, RefusedByStep
+from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
 from providers.neutral.choices import MEMBERS, split_choices
@@ -37,9 +37,7 @@ from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
-    AnswerStart,
     Api,
-    BlockEnd,
     ErrorInfo,
     Event,
     NativeItem,
@@ -125,7 +123,7 @@ class ResponseSteps:
             self.note_refusal(refused)
             if refused.stop_text is None:
                 raise
-            stopped = _stop_answer(released[0], refused.stop_text)
+            stopped = stop_answer(released[0], refused.stop_text)
             self.keep_events(0, stopped)
             return [stopped]
         if self.restores:
@@ -200,7 +198,7 @@ class ResponseSteps:
         return to the client."""
         stages: list[EventStage] = [self._stage(step, make_builder(), cut, spawn) for step in self.steps]
         if keep is not None:
-            stages.append(_KeepingStage(keep))
+            stages.append(KeepingStage(keep))
         if self.restores:
             stages.append(RestoringStage(self.session.placeholders, make_builder()))
         return Chain(stages)
@@ -243,17 +241,6 @@ class ResponseSteps:
         return WatchingStage(
             step, session.judge, session.placeholders, spawn, cut, builder, waits=waits, judge_inline=inline
         )
-
-
-class _KeepingStage:
-    """A stage that passes all events on, and ``keep`` gets them."""
-
-    def __init__(self, keep: Callable[[Sequence[Event]], object]) -> None:
-        self._keep = keep
-
-    async def feed(self, events: Sequence[Event]) -> list[Event]:
-        self._keep(events)
-        return list(events)
 
 
 class CheckedStream:
@@ -384,6 +371,11 @@ class CheckedStream:
         else:
             self._next_count = await self._source.count_held(held)
 
+    def _drop_watchers(self, chain: Chain) -> None:
+        """Let the steps that only report see no more of a long answer, which they would hold."""
+        for step_name in chain.drop_watchers():
+            self._checks.session.records.of(step_name, "response").note_too_long()
+
     def _cut_stream(self) -> None:
         self._is_cut = True  # also for the next read
         self._scope.cancel()
@@ -446,6 +438,8 @@ class CheckedStream:
             for event in out:
                 if isinstance(event, _TEXTS):
                     self._released_characters += len(event.text)
+            if self.characters > self._source.answer_limit:
+                self._drop_watchers(chain)
             if self.characters - self._released_characters > min(self._next_count, self._source.answer_limit):
                 await self._note_held(chain, self.characters - self._released_characters)
                 out += await chain.feed(())
@@ -499,10 +493,3 @@ class CheckedStream:
             self.characters += len(event.text)
         elif isinstance(event, Usage):
             self.usage = event
-
-
-def _stop_answer(events: Sequence[Event], text: str) -> list[Event]:
-    """Return a complete answer that consists of ``text``, with the start and the usage of ``events``."""
-    begin = [event for event in events if isinstance(event, AnswerStart)]
-    usage = [event for event in events if isinstance(event, Usage)]
-    return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], STOPPED]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from gateway.steps.verdicts import STOPPED
-from streams.events import AnswerEnd, BlockEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
 
 
 class ShownChoices:
@@ -78,3 +78,10 @@ class _ShownBlocks:
 
 def _is_end(events: Sequence[Event] | None) -> bool:
     return events is not None and isinstance(next(reversed(events), None), AnswerEnd)
+
+
+def stop_answer(events: Sequence[Event], text: str) -> list[Event]:
+    """Return a complete answer that consists of ``text``, with the start and the usage of ``events``."""
+    begin = [event for event in events if isinstance(event, AnswerStart)]
+    usage = [event for event in events if isinstance(event, Usage)]
+    return [*begin[:1], TextDelta(0, text), BlockEnd(0), *usage[-1:], STOPPED]

@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
-import msgspec
 import trio
 
 from gateway.http.offload import LARGE, offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Placeholders, Span, open_placeholder
+from gateway.steps.masks import Placeholders, Span
 from gateway.steps.runner import SMALL_TEXTS
 from gateway.steps.runs import TEXTS, Held, Run, RunBuilder
 from gateway.steps.verdicts import member_name_refusal
@@ -69,12 +68,12 @@ class HoldingStage:
     def __init__(self, placeholders: Placeholders, builder: RunBuilder | None = None) -> None:
         self.masked = False
         """True if anything was masked."""
-        self._placeholders = placeholders
+        self.placeholders = placeholders
         self._builder = builder or RunBuilder()
         self._held: deque[Held] = deque()
-        self._runs: list[Run] = []  # in their order, not completely released
+        self.runs: list[Run] = []  # in their order, not completely released
         self._opened: set[int] = set()
-        self._sealed: set[Run] = set()  # reasoning with a signature
+        self.sealed: set[Run] = set()  # reasoning with a signature
         self.is_over = False
         self.is_bypassed = False
         """True if everything is released unchecked from now on."""
@@ -83,7 +82,7 @@ class HoldingStage:
         if self.add(events) is None:
             return [event for event in events if isinstance(event, ErrorInfo)]
         if self.is_bypassed:
-            for run in self._runs:
+            for run in self.runs:
                 self.release(run, run.length)
         else:
             await self.judge()
@@ -91,7 +90,7 @@ class HoldingStage:
 
     def release_all(self) -> None:
         """Release everything."""
-        for run in self._runs:
+        for run in self.runs:
             run.is_complete = True
             self.release(run, run.length)
 
@@ -105,15 +104,15 @@ class HoldingStage:
                 continue
             if isinstance(event, ErrorInfo):
                 self._held.clear()
-                self._runs.clear()
+                self.runs.clear()
                 self.is_over = True
                 return None
             held, runs = self._builder.add(event, _ignore_run)
             if isinstance(event, ReasoningState) and held.run is not None:
-                self._sealed.add(held.run)
+                self.sealed.add(held.run)
             hold(held)
-            new += (run for run in runs if run not in self._runs)
-            self._runs += (run for run in runs if run not in self._runs)
+            new += (run for run in runs if run not in self.runs)
+            self.runs += (run for run in runs if run not in self.runs)
             self.is_over = self.is_over or isinstance(event, AnswerEnd)
         return new
 
@@ -124,7 +123,7 @@ class HoldingStage:
     @property
     def held_characters(self) -> int:
         """The number of characters that are held."""
-        return sum(run.length - run.released for run in self._runs)
+        return sum(run.length - run.released for run in self.runs)
 
     def release(self, run: Run, position: int) -> None:
         """Release ``run`` up to ``position``."""
@@ -155,7 +154,7 @@ class HoldingStage:
             elif not self._emit(held, out):
                 break
             self._held.popleft()
-        self._runs = [run for run in self._runs if not (run.is_complete and run.released >= run.length)]
+        self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
         return out
 
     def _emit(self, held: Held, out: list[Event]) -> bool:
@@ -183,10 +182,10 @@ class HoldingStage:
 
     def _cut(self, held: Held, run: Run, until: int) -> Iterable[Event]:
         event: Any = held.event
-        if run.spans and run in self._sealed:  # its signature would no longer match
+        if run.spans and run in self.sealed:  # its signature would no longer match
             return ()
         text = (
-            run.cut(held.start, until, self._placeholders)
+            run.cut(held.start, until, self.placeholders)
             if run.spans or until - held.start < len(event.text)
             else event.text
         )
@@ -218,7 +217,7 @@ class HoldingStage:
             return (event,)
         self.masked = True
         try:
-            masked = held.masked_event(self._placeholders)
+            masked = held.masked_event(self.placeholders)
         except KeyMasked:
             return (self.replace_unmaskable(event),)
         return () if masked is None else (masked,)
@@ -272,7 +271,7 @@ class StepStage(HoldingStage):
             run.mask(spans, base)
         elif spans:
             try:
-                run.mask_arguments(spans, self._placeholders)
+                run.mask_arguments(spans, self.placeholders)
             except KeyMasked:
                 raise member_name_refusal(self.step, "response") from None
 
@@ -286,7 +285,7 @@ class WholeStage(StepStage):
 
     def runs_to_check(self) -> list[Run]:
         """Return the runs that the step has to see."""
-        return [run for run in self._runs if self.concerns(run)]
+        return [run for run in self.runs if self.concerns(run)]
 
 
 async def judge_together(stages: Sequence[WholeStage]) -> None:
@@ -305,7 +304,7 @@ class RunningStage(StepStage):
     """The base of stages that release text while the response is read."""
 
     async def judge(self) -> None:
-        for run in self._runs:
+        for run in self.runs:
             if not self.concerns(run):
                 if run.is_complete or not self.waits_for_end(run):
                     run.release(run.length)
@@ -436,7 +435,7 @@ class WatchingStage(StepStage):
         return new
 
     async def judge(self) -> None:
-        for run in self._runs:
+        for run in self.runs:
             run.release(run.length)
         self._call_if_due()
         while self._waits and self.is_over and self._calls:
@@ -459,6 +458,8 @@ class WatchingStage(StepStage):
                 start = max(0, run.checked - BETWEEN_CALLS)
                 passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
                 run.checked = run.length
+                if run.part != "tool_calls":
+                    run.forget_before(run.checked - BETWEEN_CALLS)
         if self._judge_inline is not None and sum(len(one.text) for one in passages) <= SMALL_TEXTS:
             self._judge_inline(self.step, tuple(passages), self.is_over)
             return
@@ -481,34 +482,3 @@ class WatchingStage(StepStage):
             if self._refused is None:
                 self._call_if_due()  # for text that came during the call
             self._idle.set()
-
-
-class RestoringStage(HoldingStage):
-    """A stage that replaces the placeholders of this exchange by the client's own values."""
-
-    async def judge(self) -> None:
-        for run in self._runs:
-            if not self.waits_for_end(run):
-                self._restore(run, run.length if run.is_complete else run.start + open_placeholder(run.text))
-            elif run.is_complete:
-                self._restore(run, run.length)
-
-    def waits_for_end(self, run: Run) -> bool:
-        return run.part in ("tool_calls", "reasoning")
-
-    def _restore(self, run: Run, safe: int) -> None:
-        if safe <= run.released and not run.is_complete:
-            return
-        if run not in self._sealed:
-            encode = _escape_for_json if run.part == "tool_calls" else str
-            values = self._placeholders.values
-            start = max(run.start, run.released - LONGEST_PLACEHOLDER)
-            for found in PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start):
-                if (value := values.get(found[0])) is not None:
-                    run.mask((Span(found.start(), found.end(), "", encode(value)),), run.start)
-        self.release(run, safe)
-        run.forget_before(run.released - LONGEST_PLACEHOLDER)
-
-
-def _escape_for_json(value: str) -> str:
-    return msgspec.json.encode(value).decode()[1:-1]

@@ -109,6 +109,11 @@ class StepRecord:
         self.calls += 1
         self.seconds += self.ended - began
 
+    def note_too_long(self) -> None:
+        """Note that the step, which only reports, did not see all of a long response."""
+        self.failure = "too_long"
+        self.add("reported")
+
     def add(self, outcome: Outcome, labels: Iterable[str] = ()) -> None:
         """Add the outcome of a call and the labels of its findings."""
         if outcome != self.outcome and _RANK[outcome] > _RANK[self.outcome]:

@@ -13,6 +13,7 @@ import trio.testing
 from tests.support import word_steps
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, settings
 from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import SettledLines
 
 TEXT: Final = "the first words are fine, then it is falcon-77 today, and the last words are fine again"
 DONE: Final = b"data: [DONE]\n\n"
@@ -251,3 +252,22 @@ async def test_text_that_is_held_beyond_the_limit_is_unchecked():
         assert (status, json.loads(body)["error"]["code"]) == (503, "step_unavailable")
     async with gateway_with(events(*pieces, DONE), code(unchecked="pass"), **limits) as (served, _):
         assert await read_all(served) == (200, b"".join(pieces) + DONE)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_have(path):
+    write = completion if path == "/v1/completions" else fill_delta
+    end = sse({"id": "c", "choices": [{"index": 0, "delta": {}, "text": "", "finish_reason": "stop"}]})
+    pieces = [write("x" * 2**16) for _ in range(40)]
+    async with gateway_with(events(*pieces, end, DONE), code(action="report"), limits={"answer": "1MiB"}) as (
+        served,
+        _,
+    ):
+        lines = SettledLines(served)
+        body = {"model": "m-1", "prompt": "a", "messages": [{"role": "user", "content": "a"}], "stream": True}
+        found = await served.post(path, json=body if "chat" in path else {**body, "messages": None})
+        assert (found.status_code, found.content.count(pieces[0])) == (200, 40)
+        (line,) = await lines.next()
+        (report,) = [one for one in line["steps"] if one["at"] == "response"]
+        assert (report["outcome"], report["failure"]) == ("reported", "too_long")
+        assert not any(check.at == "response" for check in word_steps.seen)
