@@ -57,7 +57,7 @@ async def work(sockets):
 if role == "supervise":
     sock = bind("127.0.0.1", 0)
     say("port", sock.getsockname()[1])
-    def reload():
+    async def reload():
         say("reloading")
         return True
 

@@ -67,7 +67,8 @@ def test_a_changed_state_is_refused():
     states = SignInStates((KEY,))
     state, _ = states.begin(BROWSER, "okta", "/ui", NOW)
     last = "A" if state[-1] != "A" else "B"
-    changed = [state[:-1] + last, state + "=", state + "A", "A" + state[1:], state[:20], "", "é", "a" * 5000, "AA"]
+    first = "A" if state[0] != "A" else "B"
+    changed = [state[:-1] + last, state + "=", state + "A", first + state[1:], state[:20], "", "é", "a" * 5000, "AA"]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     changed += [state[:-1] + letter for letter in alphabet if letter != state[-1]]
     for one in changed:
