@@ -87,7 +87,7 @@ def test_a_program_is_signed_in_by_keyboard(gateway, page):
     tab_to(page, "Continue")
     page.press("Enter")
     sign_in_at_issuer(page, "ada")
-    page.until("document.querySelector('button[value=approve]')")
+    page.until("document.querySelector('input[value=approve]')")
     assert_readable(page)
     assert page.value(CONTRASTS) == []
     assert granted["user_code"] in page.text("main")

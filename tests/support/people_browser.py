@@ -19,12 +19,11 @@ _MOST: Final = 10
 
 @attrs.define
 class PageForm:
-    """A form of a page: its method, the URL that it leads to, its fields, and the buttons' names with their values."""
+    """A form of a page: its method, the URL that it leads to, and its fields."""
 
     method: str
     action: str
     fields: dict[str, str] = attrs.field(factory=dict)
-    buttons: list[tuple[str, str]] = attrs.field(factory=list)
 
 
 class _PageReader(HTMLParser):
@@ -42,8 +41,6 @@ class _PageReader(HTMLParser):
             self.forms.append(PageForm(found.get("method", "get").upper(), action))
         elif tag == "input" and self.forms and "name" in found:
             self.forms[-1].fields[found["name"]] = found.get("value", "")
-        elif tag == "button" and self.forms and "name" in found:
-            self.forms[-1].buttons.append((found["name"], found.get("value", "")))
         elif tag == "a" and "href" in found:
             self.links.append(urljoin(self.url, found["href"]))
         elif tag == "script":
@@ -102,11 +99,11 @@ class PeopleBrowser:
         assert self.page is not None
         return self._load("GET", url, {"sec-fetch-site": self._site(url)})
 
-    def submit(self, form: PageForm | None = None, button: tuple[str, str] | None = None, **fields: str) -> BrowserPage:
-        """Submit a form of the shown page, by default the first, with ``fields`` typed and a ``button`` pressed."""
+    def submit(self, form: PageForm | None = None, **fields: str) -> BrowserPage:
+        """Submit a form of the shown page, by default the first, with ``fields`` typed."""
         assert self.page is not None
         form = form or self.page.forms[0]
-        data = {**form.fields, **fields, **(dict([button]) if button else {})}
+        data = {**form.fields, **fields}
         headers = {"sec-fetch-site": self._site(form.action)}
         if form.method != "POST":
             return self._load("GET", form.action, headers, params=data)
@@ -114,10 +111,9 @@ class PeopleBrowser:
         return self._load("POST", form.action, {**headers, "origin": "null" if hides else _origin(self.page.url)}, data)
 
     def press(self, name: str, value: str) -> BrowserPage:
-        """Press the button ``name`` with ``value`` in the form that has it."""
+        """Press the button of the form whose field ``name`` has ``value``."""
         assert self.page is not None
-        form = next(one for one in self.page.forms if (name, value) in one.buttons)
-        return self.submit(form, (name, value))
+        return self.submit(next(one for one in self.page.forms if one.fields.get(name) == value))
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, data: Mapping[str, str] | None = None,

@@ -70,18 +70,26 @@ def approval(grant: ShownGrant, person: str) -> Html:
 program shows.</p>
 {details}
 {warning}
-<form method="post" action="/device">
-<input type="hidden" name="user_code" value="{code}">
 <p class="soft">You are signed in as {person}.</p>
 <div class="actions">
-<button name="decision" value="approve">Approve</button>
-<button class="second" name="decision" value="deny">Deny</button>
-</div>
-</form>""",
+{approve}
+{deny}
+</div>""",
         details=_details(grant, with_code=True),
         warning=_WARNING,
-        code=grant.user_code,
         person=person,
+        approve=_decision(grant, "approve", html("<button>Approve</button>")),
+        deny=_decision(grant, "deny", html('<button class="second">Deny</button>')),
+    )
+
+
+def _decision(grant: ShownGrant, decision: str, button: Html) -> Html:
+    return html(
+        """<form method="post" action="/device"><input type="hidden" name="user_code" value="{code}">
+<input type="hidden" name="decision" value="{decision}">{button}</form>""",
+        code=grant.user_code,
+        decision=decision,
+        button=button,
     )
 
 
