@@ -13,20 +13,17 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.commands.cost_options import costs, reconcile
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import CommandsInOrder, keys, people, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
+from gateway.commands.session_options import login, me, token
 from gateway.commands.step_options import steps, try_steps
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
-COSTS_BY = (
-    "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
-    "upstream_request_id",
-)  # fmt: skip
-FORMAT = click.Choice(["table", "csv", "json"])
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -157,57 +154,8 @@ def check(
     sys.exit(run(config, no_env, strict, endpoints=endpoints, imports_steps=not no_steps, reads_secrets=secrets))
 
 
-@main.command(short_help="Sum up the costs of requests.")
-@takes_file
-@click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
-              help=f"Group by {', '.join(COSTS_BY[:-1])} or {COSTS_BY[-1]}; repeatable. Default: key, or model "
-                   "without client_keys.")  # fmt: skip
-@click.option("--month", metavar="MONTH", help="A whole month, such as 2026-10.")
-@click.option("--since", "--from", "since", metavar="WHEN",
-              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
-                   "Default: 30d.")  # fmt: skip
-@click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
-@click.option("--only", multiple=True, metavar="NAME=VALUE",
-              help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
-                   "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
-@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
-              help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
-def costs(config: Path | None, **options: Any) -> None:
-    """Sum up the costs of requests, from the ledger in the state storage of FILE.
-
-    The default for FILE is the same as for serve. Its state_storage must be of type sqlite or postgres. The gateway
-    may be running. Days and months follow the config's timezone. --by model and --by target count attempts, and one
-    request may have several. --by label uses the labels that the identity provider sends for people.
-
-    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
-    """
-    from gateway.commands.costs import CostOptions, run
-
-    sys.exit(run(config, CostOptions(**options)))
-
-
-@main.command(short_help="Compare providers' invoices with the costs in the ledger.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
-@_CONFIG
-@click.option("--month", metavar="MONTH", help="A whole month (UTC), such as 2026-10. Default: all days in the files.")
-@click.option("--tolerance", multiple=True, metavar="PART",
-              help="The difference to accept for each model, such as 2% or 0.50usd; repeatable. The larger of both "
-                   "counts. Default: 1% and 0.01usd.")  # fmt: skip
-@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
-              help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
-def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> None:
-    """Compare providers' invoices with the ledger in the state storage, and explain each difference in dollars.
-
-    FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
-    FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the
-    content. Give several files to combine them: costs have the dollars, usage reports the tokens. Days are in UTC.
-
-    The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not or pages are
-    missing, 1 if something cannot be read.
-    """
-    from gateway.commands.reconcile import ReconcileOptions, run
-
-    sys.exit(run(files, config, ReconcileOptions(**options)))
+main.add_command(costs)
+main.add_command(reconcile)
 
 
 @main.command(short_help="Show where a model's requests go, without sending one.")
@@ -253,46 +201,6 @@ def step() -> None:
 step.add_command(try_steps, "test")
 
 
-@main.command(short_help="Sign in at a gateway.")
-@click.argument("url")
-@click.option("--no-browser", is_flag=True, help="Do not open the page, only print its address.")
-def login(url: str, no_browser: bool) -> None:
-    """Sign in at the gateway with the address URL, and save the session for token, me and connect.
-
-    You approve the sign-in on a page of the gateway. Exit status: 1 if the sign-in fails.
-    """
-    from gateway.commands.login import run
-
-    sys.exit(run(url, opens_browser=not no_browser))
-
-
-@main.command(short_help="Print the token of the session at a gateway.")
-@click.argument("url", required=False)
-def token(url: str | None) -> None:
-    """Print a valid token of the session at URL, by default of the last sign-in, and refresh it first if necessary.
-
-    Programs run this command to get their key, such as Claude Code with apiKeyHelper. It takes four seconds at most.
-    Exit status: 1 without a valid session; the reason is on standard error.
-    """
-    from gateway.commands.sessions import print_token
-
-    sys.exit(print_token(url))
-
-
-@main.command(short_help="Show your rights, limits and budgets at a gateway.")
-@click.argument("url", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def me(url: str | None, as_json: bool) -> None:
-    """Show your rights, limits and budgets at the gateway with the address URL.
-
-    Without URL, the gateway is that of the last sign-in, or with $TRIGATE_API_KEY the one on this machine. The key in
-    that variable has precedence over a session. Exit status: 1 if the gateway does not answer or refuses.
-    """
-    from gateway.commands.me import run
-
-    sys.exit(run(url, as_json=as_json))
-
-
 @main.command("import", short_help="Convert the config of a LiteLLM proxy.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -331,6 +239,9 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
 
 main.add_command(keys)
 main.add_command(people)
+main.add_command(login)
+main.add_command(token)
+main.add_command(me)
 main.add_command(steps)
 
 

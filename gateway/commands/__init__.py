@@ -14,7 +14,8 @@
   ``litellm_members``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` convert the parts, ``imported``
   writes the result. ``foreign_guards`` converts guardrails of other gateways; ``guard_drafts`` are steps while they are
   read.
-- ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``.
+- ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
+  in ``session_options``, those of ``costs`` and ``reconcile`` in ``cost_options``.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.

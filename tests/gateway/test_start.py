@@ -63,10 +63,10 @@ def run(code: str) -> tuple[list[str], float]:
 @pytest.mark.parametrize(
     ("code", "modules"),
     [
-        pytest.param(SERVE, 885, id="serve"),
-        pytest.param(CHECK, 343, id="check"),
+        pytest.param(SERVE, 888, id="serve"),
+        pytest.param(CHECK, 346, id="check"),
         pytest.param(SCHEMA, 277, id="schema"),
-        pytest.param(EXPLAIN, 544, id="explain"),
+        pytest.param(EXPLAIN, 546, id="explain"),
         pytest.param(CLIENTS, 142, id="connect --list"),
         pytest.param(HELP, 119, id="help"),
     ],

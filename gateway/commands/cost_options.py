@@ -1,0 +1,68 @@
+"""The commands ``trigate costs`` and ``reconcile`` with their options. Each imports its modules when run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.commands.key_options import CONFIG, takes_file
+
+COSTS_BY = (
+    "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
+    "upstream_request_id",
+)  # fmt: skip
+FORMAT = click.Choice(["table", "csv", "json"])
+
+
+@click.command(short_help="Sum up the costs of requests.")
+@takes_file
+@click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
+              help=f"Group by {', '.join(COSTS_BY[:-1])} or {COSTS_BY[-1]}; repeatable. Default: key, or model "
+                   "without client_keys.")  # fmt: skip
+@click.option("--month", metavar="MONTH", help="A whole month, such as 2026-10.")
+@click.option("--since", "--from", "since", metavar="WHEN",
+              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
+                   "Default: 30d.")  # fmt: skip
+@click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+@click.option("--only", multiple=True, metavar="NAME=VALUE",
+              help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
+                   "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
+@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
+              help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
+def costs(config: Path | None, **options: Any) -> None:
+    """Sum up the costs of requests, from the ledger in the state storage of FILE.
+
+    The default for FILE is the same as for serve. Its state_storage must be of type sqlite or postgres. The gateway
+    may be running. Days and months follow the config's timezone. --by model and --by target count attempts, and one
+    request may have several. --by label uses the labels that the identity provider sends for people.
+
+    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
+    """
+    from gateway.commands.costs import CostOptions, run
+
+    sys.exit(run(config, CostOptions(**options)))
+
+
+@click.command(short_help="Compare providers' invoices with the costs in the ledger.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+@CONFIG
+@click.option("--month", metavar="MONTH", help="A whole month (UTC), such as 2026-10. Default: all days in the files.")
+@click.option("--tolerance", multiple=True, metavar="PART",
+              help="The difference to accept for each model, such as 2% or 0.50usd; repeatable. The larger of both "
+                   "counts. Default: 1% and 0.01usd.")  # fmt: skip
+@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
+              help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
+def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> None:
+    """Compare providers' invoices with the ledger in the state storage, and explain each difference in dollars.
+
+    FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
+    FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the
+    content. Give several files to combine them: costs have the dollars, usage reports the tokens. Days are in UTC.
+
+    The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not or pages are
+    missing, 1 if something cannot be read.
+    """
+    from gateway.commands.reconcile import ReconcileOptions, run
+
+    sys.exit(run(files, config, ReconcileOptions(**options)))
