@@ -26,6 +26,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
+from tests.support.signed_tokens import mint, signing_key
 
 EVENTS = 400
 """Of a stream; the last half of them is counted."""
@@ -137,12 +138,11 @@ class Client:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._seen = b""
 
-    def post(self, path: str, body: dict[str, Any]) -> None:
+    def post(self, path: str, body: dict[str, Any], key: str = "") -> None:
         data = json.dumps(body).encode()
-        head = (
-            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
-        )
-        self.sock.sendall(head.encode() + data)
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
+        credential = f"authorization: Bearer {key}\r\n" if key else ""
+        self.sock.sendall(f"{head}{credential}\r\n".encode() + data)
 
     def until(self, mark: bytes) -> bytes:
         """Read until there is ``mark``, and take it."""
@@ -180,14 +180,16 @@ def provider() -> Iterator[Provider]:
 
 
 @contextlib.asynccontextmanager
-async def served(provider: Provider, steps: Steps = ()) -> AsyncIterator[tuple[int, Lifecycle]]:
-    """A gateway in this process before ``provider``, with ``steps``: its port, and what it has open."""
+async def served(provider: Provider, steps: Steps = (), **more: Any) -> AsyncIterator[tuple[int, Lifecycle]]:
+    """A gateway in this process before ``provider``, with ``steps`` and ``more`` root keys: its port, and what it has
+    open."""
     entry = {"model": "mistral/m", "access_key": "k", "base_url": f"http://127.0.0.1:{provider.port}"}
     settings: dict[str, Any] = {
         "version": "v0.3.0",
         "model_providers": [entry],
         "state_storage": {"type": "none"},
         **({"steps": [*steps]} if steps else {}),
+        **more,
     }
     state, listener = Lifecycle(), bind("127.0.0.1", 0)
     app = create_app(from_mapping(settings), state)
@@ -197,7 +199,7 @@ async def served(provider: Provider, steps: Steps = ()) -> AsyncIterator[tuple[i
         state.stop()
 
 
-async def measured(provider: Provider, talk: Any, steps: Steps = ()) -> Cost:
+async def measured(provider: Provider, talk: Any, steps: Steps = (), **more: Any) -> Cost:
     """What it costs the gateway to serve ``talk(port, start, stop)``, which runs on a thread, between the two. Of
     several rounds the cheapest: on a busy machine what belongs together comes in several turns of the loop, each of
     which costs a few calls."""
@@ -209,7 +211,7 @@ async def measured(provider: Provider, talk: Any, steps: Steps = ()) -> Cost:
     def stop() -> None:
         trio.from_thread.run_sync(count.stop)
 
-    async with served(provider, steps) as (port, _):
+    async with served(provider, steps, **more) as (port, _):
         times = await trio.to_thread.run_sync(talk, port, start, stop)
     calls, turns = min(count.rounds)
     return Cost(calls / times, turns / times)
@@ -274,6 +276,37 @@ async def test_a_small_request(provider, steps, calls):
         return 20
 
     within(await measured(provider, talk, steps), calls, 3.1)
+
+
+KEY = "key-of-ann-0123456789"
+LIMITS = {"ratelimits": {"requests": "100k/m", "concurrent": 9}, "limits": {"in_flight": 9}}
+
+
+@pytest.mark.parametrize(("caller", "calls"), [("key", 2470), ("person", 2700)])
+async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, caller, calls):
+    """A person's token is judged once. Later its request costs a digest, and a few lookups for its rights."""
+    more: dict[str, Any] = {"client_keys": [{"name": "ann", "key": KEY, **LIMITS}]}
+    if caller == "person":
+        (tmp_path / "keys.json").write_text(json.dumps({"keys": [signing_key().jwk()]}))
+        rule = {"when": {"sub": "ann"}, **LIMITS}
+        place = {"issuer": "https://id.example", "jwks": {"file": str(tmp_path / "keys.json")}}
+        issuer = {"name": "idp", "audience": ["trigate"], "admit": [rule], **place}
+        more = {"issuers": [issuer]}
+    key = KEY if caller == "key" else mint({"iss": "https://id.example", "aud": "trigate", "sub": "ann"})
+
+    def talk(port: int, start: Any, stop: Any) -> int:
+        client = Client(port)
+        for number in range(100):
+            if number >= 20 and number % 20 == 0:
+                start()
+            client.post(CHAT, body(CHAT, stream=False), key)
+            assert b'"total_tokens"' in client.read_response()
+            if number >= 20 and number % 20 == 19:
+                stop()
+        client.sock.close()
+        return 20
+
+    within(await measured(provider, talk, **more), calls, 3.1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
