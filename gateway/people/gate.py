@@ -19,7 +19,7 @@ from gateway.http.headers import Headers
 from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.people.followed import PersonKey
 from gateway.people.issuers import IssuerDirectory
-from gateway.people.rules import RuleBook
+from gateway.people.rules import RuleBook, issue_time
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.token_format import TokenRefused, is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, digest_of
@@ -160,7 +160,7 @@ class PeopleGate:
         if (sender := self._recall(claims.digest)) is not None:
             return sender
         values = claims.values
-        issued = _issue_time(values, 0.0 if is_signed_token(token) else self._now())
+        issued = issue_time(values, self._now()) if is_signed_token(token) else self._now()
         return self._remember(claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token")
 
     def _judge_own_key(self, token: str) -> Sender | None:
@@ -186,7 +186,7 @@ class PeopleGate:
             found = sessions.read(token, now)
             self._check_same_person(found.issuer, found.claims, found.person)
             sender = self._remember(
-                digest, found.issuer, found.claims, found.issued, found.expiry, "session", found.session
+                digest, found.issuer, found.claims, found.confirmed, found.expiry, "session", found.session
             )
         rights = self._rights()
         if rights is not None and sender.credential_id is not None and rights.is_ended(sender.credential_id):
@@ -302,12 +302,6 @@ def _session_tokens(config: Config) -> SessionTokens | None:
     if config.public_url is None or not config.signing_key:
         return None
     return SessionTokens(config.signing_key, config.public_url)
-
-
-def _issue_time(claims: Mapping[str, Any], otherwise: float) -> float:
-    """Return the time at which an issuer made a token."""
-    found = claims.get("iat")
-    return float(found) if isinstance(found, int | float) else otherwise
 
 
 def _stranger_of(issuer: TrustedIssuer) -> ClientKey:

@@ -120,6 +120,12 @@ class RuleBook:
         return name.partition(":")[0] in self._issuers and ":" in name
 
 
+def issue_time(claims: Mapping[str, Any], now: float) -> float:
+    """Return the Unix time at which an issuer made a token, at most ``now``, and 0 if the token does not state it."""
+    found = claims.get("iat")
+    return min(float(found), now) if isinstance(found, int | float) else 0.0
+
+
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:
     """Return the claim with the name ``path``, or at this JSON pointer (RFC 6901); ``None`` without one."""
     if not path.startswith("/") or path in claims:

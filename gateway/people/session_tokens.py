@@ -34,13 +34,14 @@ _EXPIRED: Final = "the session token has expired: refresh it, or sign in again"
 class SessionClaims:
     """The content of a valid session token: its ``session``, the person's client name, and the issuer's claims.
 
-    ``issuer`` is the issuer's name in the file; ``issued`` and ``expiry`` are Unix seconds."""
+    ``issuer`` is the issuer's name in the file, which confirmed the claims at ``confirmed``; that and ``expiry`` are
+    Unix seconds."""
 
     session: str
     person: str
     issuer: str
     claims: Mapping[str, Any]
-    issued: float
+    confirmed: float
     expiry: float
 
 
@@ -56,11 +57,22 @@ class SessionTokens:
         """Return whether ``token`` claims to be a session token of this gateway. No issuer's token does."""
         return token.partition(".")[0] in self._keys
 
-    def make(self, person: Person, claims: Mapping[str, Any], session: str, now: float, until: float) -> str:
-        """Return a token of ``session`` that ends at ``until``. ``claims`` are those of the issuer that rules read."""
+    def make(
+        self,
+        person: Person,
+        claims: Mapping[str, Any],
+        session: str,
+        now: float,
+        until: float,
+        confirmed: float | None = None,
+    ) -> str:
+        """Return a token of ``session`` that ends at ``until``.
+
+        ``claims`` are those that rules read; the issuer confirmed them at ``confirmed``, by default now."""
         payload = {
-            "iss": self._public_url, "sub": person.name, "sid": session, "iat": int(now), "exp": int(until),
-            "jti": new_id(), "issuer": person.issuer,
+            "iss": self._public_url, "sub": person.name, "sid": session, "iat": int(now),
+            "exp": int(until), "jti": new_id(), "issuer": person.issuer,
+            "confirmed": now if confirmed is None else confirmed,
             **({} if person.email is None else {"email": person.email}),
             **({} if person.full_name is None else {"name": person.full_name}),
             "groups": list(person.groups), "claims": _without_repeated(claims, person.groups),
@@ -86,7 +98,7 @@ class SessionTokens:
         if now >= found["exp"]:
             raise TokenRefused("expired", _EXPIRED)
         claims = {name: found["groups"] if value == _REPEATED else value for name, value in found["claims"].items()}
-        return SessionClaims(found["sid"], found["sub"], found["issuer"], claims, found["iat"], found["exp"])
+        return SessionClaims(found["sid"], found["sub"], found["issuer"], claims, found["confirmed"], found["exp"])
 
     # Refresh tokens
 

@@ -21,7 +21,7 @@ from gateway.people.records import (
     new_id,
     readable_text,
 )
-from gateway.people.rules import NotAdmitted, RuleBook
+from gateway.people.rules import NotAdmitted, RuleBook, issue_time
 from gateway.people.session_rows import REMEMBERED_SECONDS
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.store import PeopleStore, Refreshed
@@ -161,7 +161,7 @@ class Sessions:
         )  # fmt: skip
         issuer_session = IssuerSession(origin, person.name, issuer_name, needed, sealed, now)
         ends = None if old_cookie is None else digest_of(old_cookie)
-        if not await self._store.sign_in(_person_record(person, needed, now), issuer_session, session, ends):
+        if not await self._store.sign_in(_person_record(person, needed, now, now), issuer_session, session, ends):
             raise PersonBlocked
         if ends is not None:
             self._browsers.pop(ends, None)
@@ -182,7 +182,8 @@ class Sessions:
             except ConfirmationRefused:
                 self._browsers.pop(digest, None)
                 return None
-            seen = _person_record(confirmed.person, confirmed.issuer_session.claims, now)
+            after = confirmed.issuer_session
+            seen = _person_record(confirmed.person, after.claims, now, after.checked)
             if confirmed.is_new and not await self.confirmation.save(
                 issuer_session, confirmed.issuer_session, lambda: self._store.confirm(seen, confirmed.issuer_session)
             ):
@@ -260,7 +261,7 @@ class Sessions:
         )  # fmt: skip
         if await self._store.redeem_grant(device_code, session, now) is None:
             raise GrantRefused("invalid_grant", "the device code was used, or the person is blocked")
-        return self._issue(person, issuer_session.claims, session, first, now)
+        return self._issue(person, issuer_session.claims, session, first, now, issuer_session.checked)
 
     async def refresh(self, refresh_token: str) -> IssuedTokens:
         """Return new tokens for a refresh token, which works no more. The issuer must confirm the person first.
@@ -287,14 +288,15 @@ class Sessions:
         following = self.tokens.next_refresh_token(refresh_token)
         change = Refreshed(
             session=found.session,
-            person=_person_record(confirmed.person, claims, now),
+            person=_person_record(confirmed.person, claims, now, confirmed.issuer_session.checked),
             issuer_session=confirmed.issuer_session if confirmed.is_new else None,
             refresh=digest_of(following),
             tokens_until=now + self._token_seconds,
             now=now,
         )
         if await self.confirmation.save(before, confirmed.issuer_session, lambda: self._store.refresh(change)):
-            return self._issue(confirmed.person, claims, found.session, following, now)
+            checked = confirmed.issuer_session.checked
+            return self._issue(confirmed.person, claims, found.session, following, now, checked)
         again = await self._store.find_refresh(digest_of(refresh_token))
         if again is None or again.used_at is None or not again.session.is_open(now):
             raise GrantRefused("invalid_grant", _ENDED, has_lost_access=True)
@@ -312,7 +314,8 @@ class Sessions:
         later = self.tokens.later_refresh_tokens(refresh_token)
         following = next((token for token in later if digest_of(token) == session.refresh), None)
         person = self._person_of(found.issuer_session)
-        return self._issue(person, found.issuer_session.claims, session, following, now)
+        known = found.issuer_session
+        return self._issue(person, known.claims, session, following, now, known.checked)
 
     async def exchange(
         self, issuer_name: str, claims: Mapping[str, Any], *, program: str = "", address: str = ""
@@ -324,25 +327,32 @@ class Sessions:
         if isinstance(person, NotAdmitted):  # another token of the person may have the missing claims
             raise person
         needed = self._rules.needed_claims(issuer_name, claims)
-        until = now + self._token_seconds
+        confirmed, until = issue_time(claims, now), now + self._token_seconds
         session = PersonSession(
             new_id(), "", person.name, "exchange", readable_text(program), readable_text(address), now, until, until,
             now,
         )  # fmt: skip
-        if not await self._store.add_exchange(_person_record(person, needed, now), session):
+        if not await self._store.add_exchange(_person_record(person, needed, now, confirmed), session):
             raise PersonBlocked
-        return self._issue(person, needed, session, None, now)
+        return self._issue(person, needed, session, None, now, confirmed)
 
     def _issue(
-        self, person: Person, claims: Mapping[str, Any], session: PersonSession, refresh: str | None, now: float
+        self,
+        person: Person,
+        claims: Mapping[str, Any],
+        session: PersonSession,
+        refresh: str | None,
+        now: float,
+        confirmed: float,
     ) -> IssuedTokens:
+        """Return the tokens of a session, with ``claims`` that the issuer confirmed at a time."""
         until = min(now + self._token_seconds, session.until)
-        token = self.tokens.make(person, claims, session.id, now, until)
+        token = self.tokens.make(person, claims, session.id, now, until, confirmed)
         if len(token) > _LONGEST_TOKEN:
             claims = self._rules.shortened_claims(person.issuer, claims)
             shortened = self._rules.find(person.issuer, claims)
             groups = () if isinstance(shortened, NotAdmitted) else shortened.groups
-            token = self.tokens.make(attrs.evolve(person, groups=groups), claims, session.id, now, until)
+            token = self.tokens.make(attrs.evolve(person, groups=groups), claims, session.id, now, until, confirmed)
         return IssuedTokens(token, math.floor(until) - math.floor(now), refresh, person, session.id)
 
     # Rules
@@ -364,6 +374,6 @@ class Sessions:
         return person
 
 
-def _person_record(person: Person, claims: Mapping[str, Any], now: float) -> SeenPerson:
+def _person_record(person: Person, claims: Mapping[str, Any], now: float, confirmed: float) -> SeenPerson:
     label = readable_text(person.label or "")
-    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now, now)
+    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now, confirmed)

@@ -26,7 +26,7 @@ CLAIMS: dict[str, Any] = {"groups": ["ml", "café"], "department": "R&D", "realm
 
 
 def session_token(keys=(KEY,), claims=CLAIMS, person=ADA, url=URL) -> str:
-    return SessionTokens(keys, url).make(person, claims, "sid-1", 1000.0, 4600.0)
+    return SessionTokens(keys, url).make(person, claims, "sid-1", 1000.0, 4600.0, 900.5)
 
 
 def refusal(token: str, now: float = 1001.0, keys=(KEY,)) -> str:
@@ -56,7 +56,7 @@ def test_a_library_verifies_the_signature_with_the_derived_key():
 def test_a_token_returns_the_claims_that_rules_read(claims):
     found = SessionTokens((KEY,), URL).read(session_token(claims=claims), 1001.0)
     assert (found.person, found.session, found.issuer, found.expiry) == ("okta:00u1", "sid-1", "okta", 4600)
-    assert found.claims == claims
+    assert (found.claims, found.confirmed) == (claims, 900.5)
 
 
 def test_long_groups_are_in_a_token_once():

@@ -519,6 +519,21 @@ async def test_an_exchange_of_a_token_with_fewer_claims_ends_nothing(gateways, p
     assert len(await process.store.sessions("okta:00u1", time.time())) == 1
 
 
+async def test_an_exchanged_older_token_does_not_bring_its_rights_back(gateways, provider):
+    process, now = gateways.process(), time.time()
+    await signed_in(process, provider)
+    older = {**ADA, "groups": ["ml", "admins"], "iat": int(now) - 600}
+    tokens = await process.sessions.exchange("okta", older)
+    assert process.sessions.tokens.read(tokens.access_token, now).confirmed == older["iat"]
+    found = await process.store.person("okta:00u1")
+    assert found is not None
+    assert found.claims["groups"] == ["ml"], "own keys have the claims of the sign-in"
+    await process.sessions.exchange("okta", {**older, "iat": int(now) + 5})
+    found = await process.store.person("okta:00u1")
+    assert found is not None
+    assert found.claims["groups"] == ["ml", "admins"]
+
+
 async def test_a_person_with_many_groups_gets_a_token_that_fits_into_a_header(gateways, provider):
     process = gateways.process()
     groups = [f"{number:036}" for number in range(500)]
