@@ -79,6 +79,10 @@ class FollowedPeople:
         """Return whether all credentials of the person ``name`` are rejected."""
         return name in self._blocks
 
+    def block_of(self, name: str) -> Block | None:
+        """Return the block of the person ``name``."""
+        return self._blocks.get(name)
+
     def is_ended(self, session: str) -> bool:
         """Return whether the session with this id has ended before its tokens."""
         return session in self._ended

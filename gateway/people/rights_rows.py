@@ -176,6 +176,11 @@ def list_raises(rows: TableRows) -> tuple[Raise, ...]:
     return tuple(map(read_raise, rows.select(f"{_RAISE} ORDER BY holder")))
 
 
+def groups_of_raised_people(rows: TableRows) -> dict[str, str | None]:
+    """Return the group of each person with a raise, at its last sign-in or token."""
+    return dict(rows.select("SELECT p.name, p.client_group FROM {raises} r JOIN {people} p ON p.name = r.holder"))
+
+
 def read_raise(row: tuple[Any, ...]) -> Raise:
     """Return the raise of a row."""
     holder, budgets, until, at, by = row

@@ -305,6 +305,10 @@ class PeopleStore:
         """Return all raises by holder; some may have ended."""
         return await self._read(rights_rows.list_raises)
 
+    async def groups_of_raised_people(self) -> dict[str, str | None]:
+        """Return the group of each person with a raise, at its last sign-in or token."""
+        return await self._read(rights_rows.groups_of_raised_people)
+
     # Own keys
 
     async def put_own_key(

@@ -1,8 +1,8 @@
 """People: those whom the gateway has seen in the last 90 days, their blocks and sessions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from configfile.wording import spell_time
 from gateway.endpoints.admin.bodies import check_members, read_text
@@ -12,6 +12,9 @@ from gateway.endpoints.admin.pages import page_size, page_value
 from gateway.endpoints.admin.sight import sees_all, sees_group
 from gateway.people.records import Block, SeenPerson
 from streams.errors import GatewayError, invalid
+
+if TYPE_CHECKING:
+    from gateway.people.followed import FollowedPeople
 
 _LONGEST_REASON: Final = 200
 
@@ -25,9 +28,8 @@ async def list_people(call: AdminCall) -> AdminAnswer:
         group = call.caller.group
     after, issuer = call.query.get("after", ""), call.query.get("issuer")
     found = await store.people(after, size + 1, group=group, issuer=issuer)
-    blocks = {block.name: block for block in await store.blocks()}
-    page = found[:size]
-    rows = [_row(person, blocks) for person in page]
+    page, block_of = found[:size], await _blocks(call)
+    rows = [_row(person, block_of(person.name)) for person in page]
     return AdminAnswer(page_value(rows, page[-1].name if len(found) > size else None))
 
 
@@ -37,8 +39,8 @@ async def show_person(call: AdminCall) -> AdminAnswer:
     person = await store.person(name)
     if person is None or not sees_group(call.caller, person.group):
         raise _unknown(name)
-    blocks = {block.name: block for block in await store.blocks() if block.name == name}
-    return AdminAnswer(_row(person, blocks))
+    block_of = await _blocks(call)
+    return AdminAnswer(_row(person, block_of(name)))
 
 
 async def forget_person(call: AdminCall) -> AdminAnswer:
@@ -58,10 +60,8 @@ async def block_person(call: AdminCall) -> AdminAnswer:
         raise invalid(f"reason must have at most {_LONGEST_REASON} printable characters", "reason")
     store = await call.people()
     is_new = await store.block(Block(name, call.now, call.author, reason), call.audit_entry(201))
-    await apply_people(call)
-    block = next((one for one in await store.blocks() if one.name == name), None)
-    shown = {"name": name, **_block({} if block is None else {name: block}, name)}
-    return AdminAnswer(shown, 201 if is_new else 200)
+    block_of = await _blocks(call)
+    return AdminAnswer({"name": name, **_block_members(block_of(name))}, 201 if is_new else 200)
 
 
 async def unblock_person(call: AdminCall) -> AdminAnswer:
@@ -94,7 +94,18 @@ def _unknown(name: str) -> GatewayError:
     return not_found(f"there is no person {name[:200]!r} that you may see", "unknown_person")
 
 
-def _row(person: SeenPerson, blocks: Mapping[str, Block]) -> dict[str, Any]:
+async def _blocks(call: AdminCall) -> Callable[[str], Block | None]:
+    """Return a function that returns the block of a person, which this process follows."""
+    await apply_people(call)
+    keys = call.service.stored_keys
+    followed = None if keys is None else keys.other_rows
+    if followed is not None:
+        return cast("FollowedPeople", followed).block_of
+    store = await call.people()
+    return {block.name: block for block in await store.blocks()}.get
+
+
+def _row(person: SeenPerson, block: Block | None) -> dict[str, Any]:
     return {
         "name": person.name,
         "label": person.label or None,
@@ -103,12 +114,11 @@ def _row(person: SeenPerson, blocks: Mapping[str, Block]) -> dict[str, Any]:
         "role": person.role,
         "first_seen": _time(person.first),
         "last_seen": _time(person.seen),
-        **_block(blocks, person.name),
+        **_block_members(block),
     }
 
 
-def _block(blocks: Mapping[str, Block], name: str) -> dict[str, Any]:
-    block = blocks.get(name)
+def _block_members(block: Block | None) -> dict[str, Any]:
     if block is None:
         return {"blocked": False}
     return {"blocked": True, "blocked_at": _time(block.at), "blocked_by": block.by, "reason": block.reason or None}

@@ -14,8 +14,9 @@ from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, in_thread
 from gateway.endpoints.admin.errors import not_found, not_permitted, of_mistakes
 from gateway.endpoints.admin.holders import RaiseHolder, find_holder
+from gateway.endpoints.admin.key_items import GROUP
 from gateway.endpoints.admin.pages import page_of, page_value
-from gateway.endpoints.admin.sight import sees_group
+from gateway.endpoints.admin.sight import sees_all, sees_group
 from gateway.endpoints.admin.versions import check_match, entity_tag
 from gateway.people.records import Raise
 from gateway.stores.store import Changed
@@ -27,13 +28,15 @@ LONGEST: Final = timedelta(days=31)
 
 async def list_raises(call: AdminCall) -> AdminAnswer:
     """List the raises that have not ended, by holder."""
-    store, group = await call.people(), call.query.get("group")
-    visible = []
-    for one in await store.raises():
-        holder = await find_holder(call, one.holder) if one.until > call.now else None
-        if holder is not None and group in (None, holder.group):
-            visible.append(one)
-    page, following = page_of(visible, call.query, lambda one: one.holder)
+    store, wanted = await call.people(), call.query.get("group")
+    present = [one for one in await store.raises() if one.until > call.now]
+    if wanted is not None or not sees_all(call.caller):
+        groups = {client.name: client.group_name for client in call.config.client_keys}
+        groups |= {GROUP + group.name: group.name for group in call.config.client_groups}
+        groups = {**await store.groups_of_raised_people(), **groups}
+        own = [(one, groups.get(one.holder)) for one in present]
+        present = [one for one, group in own if sees_group(call.caller, group) and wanted in (None, group)]
+    page, following = page_of(present, call.query, lambda one: one.holder)
     return AdminAnswer(page_value([_row(one) for one in page], following))
 
 
