@@ -77,7 +77,8 @@ class PeopleGate:
         self._issuers = issuers
         self._rights = rights
         self._now = now
-        self._headers = {one.header: one.name for one in config.issuers if one.header != BEARER}
+        self._header_of = {one.name: one.header for one in config.issuers}
+        self._headers = frozenset(self._header_of.values()) - {BEARER}
         self._urls = frozenset(filter(None, (*(one.issuer for one in config.issuers), config.public_url)))
         self._introspects = any(one.introspection is not None for one in config.issuers)
         self._strangers = {one.name: AdmitRule({}, client=_stranger_of(one)) for one in config.issuers}
@@ -131,7 +132,7 @@ class PeopleGate:
 
         A token among the keys has precedence over one that a proxy adds in a header of its own: SDKs always send some
         key, so other keys do not count."""
-        found = {(value.strip(), name) for name, value in headers if name in self._headers} if self._headers else None
+        found = {(_bare_token(value), name) for name, value in headers if name in self._headers}
         if found and not any(is_signed_token(key) or key.startswith(OWN_KEY) for key in keys):
             if len(found) > 1:
                 raise KeyRefused(_SEVERAL, "several", headers=_HEADERS)
@@ -195,7 +196,7 @@ class PeopleGate:
 
     def _check_place(self, claims: Claims, header: str) -> None:
         """Raise ``KeyRefused`` for a token outside the header that the file sets for its issuer."""
-        expected = next((name for name, issuer in self._headers.items() if issuer == claims.issuer), BEARER)
+        expected = self._header_of.get(claims.issuer, BEARER)
         if expected != header:
             message = f"the gateway accepts tokens of the issuer {claims.issuer} only in the header {expected}"
             raise KeyRefused(message, "wrong place", headers=_HEADERS)
@@ -302,6 +303,11 @@ def _session_tokens(config: Config) -> SessionTokens | None:
     if config.public_url is None or not config.signing_key:
         return None
     return SessionTokens(config.signing_key, config.public_url)
+
+
+def _bare_token(value: str) -> str:
+    """Return the token in the value of a header, which may have the word ``Bearer`` before it."""
+    return (value[7:] if value[:7].lower() == "bearer " else value).strip()
 
 
 def _stranger_of(issuer: TrustedIssuer) -> ClientKey:

@@ -126,6 +126,18 @@ def test_a_token_in_the_header_of_a_proxy_counts_and_reaches_no_provider(behind_
     assert not any(token in value for seen in behind_proxy.upstream.seen for _, value in seen.headers)
 
 
+def test_two_issuers_may_use_one_header():
+    with open_provider() as other:
+
+        def two_issuers(identity):
+            return [issuer(identity, header=HEADER), issuer(other, "entra", header=HEADER)]
+
+        with people_gateway(two_issuers) as setup:
+            values = [setup.token(), f"Bearer {other.token(sub='00u1', groups=['ml'])}"]
+            replies = [setup.ask("chat", None, headers={HEADER: value}) for value in values]
+            assert [setup.client_of(one) for one in replies] == ["okta:00u1", "entra:00u1"]
+
+
 def test_a_gateway_key_has_precedence_over_the_header_of_a_proxy(behind_proxy):
     reply = behind_proxy.ask("chat", "key-of-ann-0123456789", headers={HEADER: behind_proxy.token()})
     assert (reply.status, behind_proxy.client_of(reply)) == (200, "ann")
