@@ -27,6 +27,7 @@ _MARK: Final = "SELECT number, mark FROM {key_changes} ORDER BY number DESC LIMI
 _CLIENTS: Final = "SELECT name, item FROM {client_keys} ORDER BY name"
 _ITEM: Final = "SELECT item FROM {client_keys} WHERE name = :name"
 _HOLDER: Final = "SELECT name FROM {client_keys} WHERE item LIKE :pattern AND name <> :name LIMIT 1"
+_LAST_ABOUT: Final = "SELECT about FROM {key_changes} WHERE name = :name ORDER BY number DESC LIMIT 1"
 _COUNT: Final = "SELECT count(*) FROM {client_keys}"
 _PUT: Final = """
     INSERT INTO {client_keys} VALUES (:name, :item) ON CONFLICT (name) DO UPDATE SET item = excluded.item
@@ -104,6 +105,11 @@ class KeyStore:
     async def item(self, name: str) -> str | None:
         """Return the item of one client, ``None`` if it is not stored."""
         found = await self._database.read(lambda session: self._rows(session, _ITEM, name=name))
+        return found[0][0] if found else None
+
+    async def last_settings(self, name: str) -> str | None:
+        """Return the settings without keys of the client in its last stored change, ``None`` without one."""
+        found = await self._database.read(lambda session: self._rows(session, _LAST_ABOUT, name=name))
         return found[0][0] if found else None
 
     async def read(self, after: int | None = None) -> KeyTable:

@@ -67,6 +67,16 @@ def check_changeable(call: AdminCall, name: str, text: str | None) -> None:
         raise unknown_key(name)
 
 
+async def check_unused(call: AdminCall, name: str, store: KeyStore) -> None:
+    """Check that a lead takes no name of a revoked client of another group, whose conversations it would continue.
+
+    Raises ``GatewayError`` (403)."""
+    text = None if sees_all(call.caller) else await store.last_settings(name)
+    if text is not None and json.loads(text).get("group") != call.caller.group:
+        message = f"{name} was a client outside your group, and a new one would continue its conversations"
+        raise not_permitted(f"{message}: give another name", "used_name", "name")
+
+
 def unknown_key(name: str) -> GatewayError:
     return not_found(f"there is no client {name[:200]!r} that you may see", "unknown_key")
 

@@ -27,6 +27,7 @@ from gateway.endpoints.admin.errors import conflict, of_mistakes
 from gateway.endpoints.admin.key_items import NewItem, build_checked, check_of_lead, read_item_of
 from gateway.endpoints.admin.key_storage import (
     check_changeable,
+    check_unused,
     current_config,
     refresh_keys,
     stored_group,
@@ -95,6 +96,7 @@ async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient
     check_match(call, text, "client")
     config = keys.config or call.config
     if text is None:
+        await check_unused(call, name, store)
         return await _add_client(call, name, new, config)
     kept = stored_or_empty(name, text)
     accepted = stored_keys_of(name, kept)

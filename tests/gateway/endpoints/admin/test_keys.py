@@ -85,6 +85,17 @@ def test_a_leads_key_has_no_more_rights_than_its_group(shared, more, code, param
     assert shared.call("setup-1", "GET", f"/admin/v1/keys/{name}").json["group"] == "research"
 
 
+def test_a_lead_takes_no_name_of_a_revoked_client_of_another_group(shared):
+    """A new client with the name would own the old one's files and conversations."""
+    for group, name in (("ci", "left-ci"), ("research", "left-research")):
+        assert shared.call("setup-5", "PUT", f"/admin/v1/keys/{name}", {"group": group}).status == 201
+        assert shared.call("setup-5", "DELETE", f"/admin/v1/keys/{name}").status == 204
+    taken = shared.call("lead", "PUT", "/admin/v1/keys/left-ci", leads_key())
+    assert (taken.status, taken.json["error"]["code"]) == (403, "used_name")
+    assert shared.call("lead", "PUT", "/admin/v1/keys/left-research", leads_key()).status == 201
+    assert shared.call("setup-5", "PUT", "/admin/v1/keys/left-ci", {"group": "research"}).status == 201
+
+
 def test_a_lead_gets_no_key_of_a_client_with_more_rights_than_it_may_give(shared):
     body = leads_key(foreign_ids=True)
     assert shared.call("setup-2", "PUT", "/admin/v1/keys/strong", body).status == 201
