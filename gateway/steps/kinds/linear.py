@@ -3,6 +3,7 @@
 Backreferences and lookarounds have no such automaton, and are refused. Matches are as long as possible."""
 
 import re
+import re._compiler as compiler  # type: ignore[import-not-found]
 import re._constants as ops  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -270,6 +271,37 @@ class Automaton:
                 raise Wrong("the pattern is too complex", _ADVICE)
 
 
+LONGEST_PREFIX: Final = 64
+"""The most characters of the beginning of a pattern that Python's search looks for."""
+
+_SINGLE: Final = (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN)
+
+
+def prefix_pattern(tree: Any) -> re.Pattern[str] | None:
+    """Return a pattern of bounded length with which each match of a parsed pattern begins, ``None`` if there is none.
+
+    Python's search for it takes linear time, and most texts do not have it."""
+    found, size = [], 0
+    for op, value in tree:
+        least = most = 1
+        if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
+            least, most, inner = value
+            if not 0 < least <= LONGEST_PREFIX or len(inner) != 1 or inner[0][0] not in _SINGLE:
+                break
+            op, value = ops.MAX_REPEAT, (least, least, inner)
+        elif op not in _SINGLE and not (op is ops.AT and value in _BOUNDARIES):
+            break
+        size += least
+        if size > LONGEST_PREFIX:
+            break
+        found.append((op, value))
+        if most != least:
+            break
+    if all(op is ops.AT for op, _ in found):
+        return None
+    return compiler.compile(parser.SubPattern(tree.state, found), tree.state.flags)  # type: ignore[no-any-return]
+
+
 class LinearPattern:
     """A pattern that is searched in linear time. ``has_edges``: ``^`` and ``$`` are the ends of the text.
 
@@ -284,6 +316,7 @@ class LinearPattern:
         start = builder.graph.node()
         final = builder.add(tree, start, tree.state.flags)
         self.leaves = builder.leaves
+        self._prefix = prefix_pattern(tree)
         self.has_boundaries = builder.has_boundaries
         self._characters = Characters(builder.leaves)
         samples = {self._characters[ord(char)] for char in builder.samples if char}
@@ -309,6 +342,8 @@ class LinearPattern:
 
     def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the spans of the longest matches between two positions; the character before them is context."""
+        if self._prefix is not None and self._prefix.search(text, start, end) is None:
+            return
         before: object = EDGE if start == 0 else _WORD.match(text, start - 1) is not None
         piece = text[start:end].translate(self._characters)
         if not self._is_in(piece, before):
