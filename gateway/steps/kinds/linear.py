@@ -3,7 +3,6 @@
 Backreferences and lookarounds have no such automaton, and are refused. Matches are as long as possible."""
 
 import re
-import re._compiler as compiler  # type: ignore[import-not-found]
 import re._constants as ops  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,6 +48,12 @@ _REFUSED: Final = {
 _ADVICE: Final = "use a pattern without backreferences, lookarounds and large counts, so that it takes linear time"
 _WORD: Final = re.compile(r"\w")
 _SAMPLES: Final = (*map(chr, range(128)), "é", "É", "ß", "中", "٣", "\u3000", "\u2028", "\x85", "😀", "\u0378")
+
+
+LONGEST_PREFIX: Final = 64
+"""The most characters of the beginning of a pattern that Python's search looks for."""
+
+_SINGLE: Final = (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN)
 
 
 class Graph:
@@ -159,6 +164,27 @@ class GraphBuilder:
             if 0 <= end <= 0x10FFFF:
                 self.samples |= {chr(end), chr(end).lower()[:1], chr(end).upper()[:1]}
         return "-".join(f"\\U{end:08x}" for end in dict.fromkeys(ends))
+
+    def prefix_pattern(self, tree: Any) -> re.Pattern[str] | None:
+        """Return a pattern of bounded length with which each match of ``tree`` begins, ``None`` if there is none.
+
+        Python's search for it takes linear time, and most texts do not have it."""
+        found, size = [], 0
+        for op, value in tree:
+            least = most = 1
+            if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
+                least, most, inner = value
+                if least == 0 or len(inner) != 1:
+                    break
+                op, value = inner[0]
+            size += least
+            if op not in _SINGLE or size > LONGEST_PREFIX:
+                break
+            leaf = self.leaves[self._leaf(op, value, tree.state.flags)]
+            found.append(f"(?{'i' if leaf.flags & re.IGNORECASE else ''}:{leaf.pattern}){{{least}}}")
+            if most != least:
+                break
+        return re.compile("".join(found)) if found else None
 
 
 class Characters(dict[int, str]):
@@ -271,37 +297,6 @@ class Automaton:
                 raise Wrong("the pattern is too complex", _ADVICE)
 
 
-LONGEST_PREFIX: Final = 64
-"""The most characters of the beginning of a pattern that Python's search looks for."""
-
-_SINGLE: Final = (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN)
-
-
-def prefix_pattern(tree: Any) -> re.Pattern[str] | None:
-    """Return a pattern of bounded length with which each match of a parsed pattern begins, ``None`` if there is none.
-
-    Python's search for it takes linear time, and most texts do not have it."""
-    found, size = [], 0
-    for op, value in tree:
-        least = most = 1
-        if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
-            least, most, inner = value
-            if not 0 < least <= LONGEST_PREFIX or len(inner) != 1 or inner[0][0] not in _SINGLE:
-                break
-            op, value = ops.MAX_REPEAT, (least, least, inner)
-        elif op not in _SINGLE and not (op is ops.AT and value in _BOUNDARIES):
-            break
-        size += least
-        if size > LONGEST_PREFIX:
-            break
-        found.append((op, value))
-        if most != least:
-            break
-    if all(op is ops.AT for op, _ in found):
-        return None
-    return compiler.compile(parser.SubPattern(tree.state, found), tree.state.flags)  # type: ignore[no-any-return]
-
-
 class LinearPattern:
     """A pattern that is searched in linear time. ``has_edges``: ``^`` and ``$`` are the ends of the text.
 
@@ -316,7 +311,7 @@ class LinearPattern:
         start = builder.graph.node()
         final = builder.add(tree, start, tree.state.flags)
         self.leaves = builder.leaves
-        self._prefix = prefix_pattern(tree)
+        self._prefix = builder.prefix_pattern(tree)
         self.has_boundaries = builder.has_boundaries
         self._characters = Characters(builder.leaves)
         samples = {self._characters[ord(char)] for char in builder.samples if char}
