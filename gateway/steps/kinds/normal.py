@@ -28,6 +28,9 @@ _FILLERS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\u180e")
 """Characters without a picture that Unicode counts as letters or signs."""
 
 
+LONGEST_FORM: Final = 6
+"""Characters of a form that replaces one. Longer forms, such as the eighteen of U+FDFA, have no ASCII."""
+
 MOST_FOLDED: Final = 100_000
 """Characters whose form is kept, and those with short codes."""
 
@@ -42,7 +45,8 @@ class FoldedCharacters(dict[int, str]):
         elif unicodedata.category(char) in _PLAIN and code not in _LATIN and unicodedata.is_normalized("NFKC", char):
             folded = char
         else:
-            folded = "".join(_fold(one) for one in unicodedata.normalize("NFKC", char))
+            normal = unicodedata.normalize("NFKC", char)
+            folded = "".join(map(_fold, normal)) if len(normal) <= LONGEST_FORM else char
         if code < 0x10000 or len(self) < MOST_FOLDED:
             self[code] = folded
         return folded

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.steps.kinds.normal import NormalText
 from gateway.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
 from gateway.steps.kinds.secrets import SecretsSettings, SecretsStep
@@ -63,3 +64,9 @@ def test_adversarial_text_takes_little_time(kind, repeated):
 @pytest.mark.parametrize("value", ["a@b.co ", "555-123-4567 ", "ghp_" + "aB3" * 12 + " ", "://u:p4ss@h "])
 def test_many_values_take_little_time(kind, value):
     assert takes_little_time(STEPS[kind], value * (SIZE // len(value)), "assistant", 2 * LIMIT)
+
+
+def test_only_few_characters_have_a_longer_form():
+    """A text of U+FDFA would become eighteen times as long (https://www.unicode.org/reports/tr15/#Stability_Prior)."""
+    assert len(NormalText("\ufdfa" * 1000).text) == 1000
+    assert NormalText("⑽㎯").text == "(10)rad/s2"
