@@ -8,12 +8,22 @@ import attrs
 from gateway.people.records import AuditEntry, DeviceGrant, FoundRefresh, IssuerSession, PersonSession
 from gateway.people.rows import TableRows, json_text
 from gateway.stores.store import Unavailable
+from streams.errors import GatewayError
 
 MOST_SESSIONS: Final = 50
 """The most open sessions of a person in browsers, and in programs; a new one ends the session that was used least
 recently."""
 MOST_EXCHANGES: Final = 1000
 """The same for exchanged tokens: a CI service may run hundreds of jobs at the same time."""
+_WINDOW: Final = 600.0
+_MOST_BEGUN: Final = {"browser": 100, "device": 100, "exchange": 1000}
+"""The sessions that a person may begin in ten minutes, by kind: processes remember each that ends before its time."""
+_MOST_REFRESHES: Final = 60
+"""The refreshes of a session in ten minutes: each one is also a request to the issuer."""
+_MOST_USED: Final = 1000
+"""The used refresh tokens of a session that are recognised; an older one is unknown."""
+_TOO_MANY: Final = "too many {} of one person: wait a few minutes"
+_TOO_OFTEN: Final = "this session was refreshed too often: use its last token"
 MOST_GRANTS: Final = 20_000
 SHORTEST_POLL: Final = 4.8
 """The shortest permitted interval of polls in seconds, a little below the announced five."""
@@ -35,6 +45,15 @@ _WITH_ISSUER: Final = """
 _BEYOND: Final = f"""
     {_SESSION} WHERE person = :person AND kind = :kind AND ended IS NULL AND until > :now
     ORDER BY seen DESC, id LIMIT 100 OFFSET :kept
+"""
+_BEGUN: Final = """
+    SELECT count(*) FROM {person_sessions} WHERE person = :person AND kind = :kind AND began > :since
+"""
+_REFRESHED: Final = "SELECT count(*) FROM {used_refresh_tokens} WHERE session = :session AND at > :since"
+_FORGET_USED: Final = """
+    DELETE FROM {used_refresh_tokens} WHERE session = :session AND at < (
+        SELECT at FROM {used_refresh_tokens} WHERE session = :session ORDER BY at DESC LIMIT 1 OFFSET :kept
+    )
 """
 _GRANT: Final = """
     SELECT device_code, user_code, program, address, began, until, status, origin, person, polled FROM {device_grants}
@@ -103,7 +122,12 @@ def keep_issuer_refresh(rows: TableRows, found: IssuerSession) -> bool:
 
 
 def add_session(rows: TableRows, new: PersonSession) -> None:
-    """Store a session. If its person has too many of its kind, the one that was used least recently ends."""
+    """Store a session. If its person has too many of its kind, the one that was used least recently ends.
+
+    Raises ``GatewayError`` (429) if the person began too many in the last minutes."""
+    begun = rows.count(_BEGUN, person=new.person, kind=new.kind, since=new.began - _WINDOW)
+    if begun >= _MOST_BEGUN[new.kind]:
+        raise _too_many(_TOO_MANY.format("exchanged tokens" if new.kind == "exchange" else "sign-ins"))
     kept = (MOST_EXCHANGES if new.kind == "exchange" else MOST_SESSIONS) - 1
     for row in rows.select(_BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
         end_session(rows, PersonSession(*row), new.began)
@@ -148,6 +172,16 @@ def open_sessions(rows: TableRows, person: str, now: float) -> tuple[PersonSessi
     return tuple(PersonSession(*row) for row in found)
 
 
+def check_refreshes(rows: TableRows, session: str, now: float) -> None:
+    """Raise ``GatewayError`` (429) if a session was refreshed too often in the last minutes."""
+    if rows.count(_REFRESHED, session=session, since=now - _WINDOW) >= _MOST_REFRESHES:
+        raise _too_many(_TOO_OFTEN)
+
+
+def _too_many(message: str) -> GatewayError:
+    return GatewayError("rate_limited", message, headers=(("retry-after", "60"),))
+
+
 def rotate_session(
     rows: TableRows, session: PersonSession, refresh: str | None, tokens_until: float, now: float
 ) -> None:
@@ -157,6 +191,7 @@ def rotate_session(
             "INSERT INTO {used_refresh_tokens} VALUES (:digest, :session, :at)",
             digest=session.refresh, session=session.id, at=now,
         )  # fmt: skip
+        rows.select(_FORGET_USED, session=session.id, kept=_MOST_USED - 1)
     rows.select(
         "UPDATE {person_sessions} SET refresh = :refresh, tokens_until = :tokens_until, seen = :now WHERE id = :id",
         refresh=refresh, tokens_until=max(tokens_until, session.tokens_until), now=now, id=session.id,

@@ -267,7 +267,7 @@ class Sessions:
         """Return new tokens for a refresh token, which works no more. The issuer must confirm the person first.
 
         A token that was used in the last seconds returns the same successor again. Its later reuse ends the session
-        (RFC 9700, section 4.14.2). Raises ``GrantRefused``."""
+        (RFC 9700, section 4.14.2). Raises ``GrantRefused``, and ``GatewayError`` (429) after too many refreshes."""
         found = await self._store.find_refresh(digest_of(refresh_token))
         if found is None:
             raise GrantRefused("invalid_grant", _UNKNOWN, is_known=False)
@@ -276,6 +276,7 @@ class Sessions:
             raise GrantRefused("invalid_grant", _ENDED)
         if found.used_at is not None:
             return await self._refresh_again(refresh_token, found, now)
+        await self._store.check_refreshes(found.session.id, now)
         return await self._rotate(refresh_token, found, found.issuer_session)
 
     async def _rotate(self, refresh_token: str, found: FoundRefresh, before: IssuerSession) -> IssuedTokens:

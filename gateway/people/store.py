@@ -86,7 +86,8 @@ class PeopleStore:
     ) -> bool:
         """Store the session of a new sign-in, and end the one of the digest ``ends_cookie``, the browser's old cookie.
 
-        Return false, and store nothing, if the person is blocked."""
+        Return false, and store nothing, if the person is blocked. Raises ``GatewayError`` (429) if it began too many
+        sessions in the last minutes, as ``add_exchange`` and ``redeem_grant`` do."""
 
         def work(rows: TableRows) -> bool:
             if rights_rows.find_block(rows, person.name) is not None:
@@ -123,6 +124,10 @@ class PeopleStore:
     async def find_refresh(self, refresh: str) -> FoundRefresh | None:
         """Return the session of the refresh token with this digest."""
         return await self._read(partial(session_rows.find_session_by_refresh, refresh=refresh))
+
+    async def check_refreshes(self, session: str, now: float) -> None:
+        """Raise ``GatewayError`` (429) if a session was refreshed too often in the last minutes."""
+        await self._read(partial(session_rows.check_refreshes, session=session, now=now))
 
     async def issuer_session(self, id: str) -> IssuerSession | None:
         """Return a session at an issuer."""

@@ -15,7 +15,7 @@ _EXPIRED: Final = (
     ("DELETE FROM {device_grants} WHERE until <= :before", 600.0),
     (
         "DELETE FROM {person_sessions} WHERE (until <= :before OR ended <= :before) AND tokens_until <= :before",
-        _MARGIN,
+        3600.0,
     ),
     (
         """

@@ -25,13 +25,14 @@ PEOPLE_TABLES: Final = AddedTables(
             until double precision NOT NULL, tokens_until double precision NOT NULL, seen double precision NOT NULL,
             cookie text UNIQUE, refresh text UNIQUE, ended double precision
         );
-        CREATE INDEX {person_sessions_person} ON {person_sessions} (person);
+        CREATE INDEX {person_sessions_person} ON {person_sessions} (person, ended, until);
+        CREATE INDEX {person_sessions_began} ON {person_sessions} (person, began);
         CREATE INDEX {person_sessions_origin} ON {person_sessions} (origin);
         CREATE INDEX {person_sessions_until} ON {person_sessions} (until);
         CREATE TABLE {used_refresh_tokens} (
             digest text PRIMARY KEY, session text NOT NULL, at double precision NOT NULL
         );
-        CREATE INDEX {used_refresh_tokens_session} ON {used_refresh_tokens} (session);
+        CREATE INDEX {used_refresh_tokens_session} ON {used_refresh_tokens} (session, at);
         CREATE TABLE {device_grants} (
             device_code text PRIMARY KEY, user_code text NOT NULL UNIQUE, program text NOT NULL, address text NOT NULL,
             began double precision NOT NULL, until double precision NOT NULL, status text NOT NULL,

@@ -21,6 +21,7 @@ from gateway.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, S
 from gateway.people.store import PeopleStore
 from gateway.stores.sql import Database
 from gateway.stores.store import Unavailable
+from streams.errors import GatewayError
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -289,6 +290,19 @@ async def test_a_refresh_token_works_again_for_ten_seconds(gateways, provider):
     third = await other.sessions.refresh(refresh_of(second))
     late = await one.sessions.refresh(refresh_of(tokens))
     assert late.refresh_token == third.refresh_token
+
+
+async def test_a_loop_of_refreshes_gets_429_and_stays_signed_in(gateways, provider):
+    """A program that refreshes in a loop must not exhaust the issuer's rate limit, which all people share."""
+    process = gateways.process()
+    tokens, asked = await signed_in(process, provider), len(provider.seen)
+    for _ in range(60):
+        tokens = await process.sessions.refresh(refresh_of(tokens))
+    with pytest.raises(GatewayError) as error:
+        await process.sessions.refresh(refresh_of(tokens))
+    assert error.value.info.status == 429
+    assert sum(1 for one in provider.seen[asked:] if one.path == "/token") == 60
+    assert [one.kind for one in await process.store.sessions("okta:00u1", time.time())] == ["browser", "device"]
 
 
 async def test_a_refresh_token_that_is_reused_later_ends_the_session(gateways, provider):

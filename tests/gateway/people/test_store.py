@@ -17,6 +17,7 @@ from gateway.people.records import (
     PersonSession,
     Raise,
     SeenPerson,
+    SessionKind,
     digest_of,
     readable_text,
 )
@@ -26,6 +27,7 @@ from gateway.people.tables import PEOPLE_TABLES
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import add_tables
 from gateway.stores.store import Changed, Unavailable
+from streams.errors import GatewayError
 
 Make = Callable[[], PeopleStore]
 DAY = 86400.0
@@ -151,6 +153,65 @@ async def test_exchanged_tokens_end_no_other_session(make):
     there = {one.id for one in await store.sessions("okta:ada", 1.0)}
     assert {SESSION.id, "e0", f"e{MOST_SESSIONS + 9}"} <= there
     assert len(there) == MOST_SESSIONS + 11
+
+
+async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make):
+    """Every process remembers sessions that end early, and readers of them wait: a loop must not fill the tables."""
+    store = make()
+
+    async def begin(number: int, at: float, kind: SessionKind = "exchange", person: SeenPerson = ADA) -> bool:
+        new = attrs.evolve(
+            SESSION, id=f"{kind}{number}{person.name}", origin="", person=person.name, kind=kind, began=at, cookie=None,
+            refresh=None,
+        )  # fmt: skip
+        return await store.add_exchange(person, new)
+
+    for number in range(1000):
+        assert await begin(number, 1.0)
+    with pytest.raises(GatewayError) as error:
+        await begin(1000, 2.0)
+    assert error.value.info.status == 429
+    assert ("retry-after", "60") in error.value.info.headers
+    assert await begin(0, 2.0, person=attrs.evolve(ADA, name="okta:bob")), "another person has a share of its own"
+    assert await begin(0, 2.0, "browser"), "a flood of exchanges stops no sign-in"
+    assert await begin(1001, 602.0)
+
+
+async def test_a_device_code_stays_valid_if_its_person_began_too_many_sessions(make):
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    for number in range(100):
+        device = attrs.evolve(SESSION, id=f"d{number}", kind="device", cookie=None, refresh=f"r{number}")
+        await store.add_exchange(ADA, device)
+    await store.add_grant(GRANT)
+    await store.decide_grant(GRANT.user_code, SESSION, 1.0)
+    device = attrs.evolve(SESSION, id="device", kind="device", cookie=None, refresh=None, began=2.0)
+    with pytest.raises(GatewayError):
+        await store.redeem_grant(GRANT.device_code, device, 2.0)
+    assert await store.redeem_grant(GRANT.device_code, attrs.evolve(device, began=601.0), 601.0 - 2.0) == ORIGIN
+
+
+async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(make):
+    """Each refresh is a request to the issuer, and leaves a row until the session ends."""
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    for number in range(60):
+        await store.check_refreshes("sid", 10.0)
+        assert await store.refresh(refreshed(number, 10.0))
+    with pytest.raises(GatewayError) as error:
+        await store.check_refreshes("sid", 11.0)
+    assert error.value.info.status == 429
+    await store.check_refreshes("other", 11.0)
+    await store.check_refreshes("sid", 611.0)
+
+
+async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    for number in range(1010):
+        assert await store.refresh(refreshed(number, 10.0 + number))
+    assert await store.find_refresh(digest_of("r0")) is None
+    assert await store.find_refresh(digest_of("r20")) is not None
 
 
 async def test_a_blocked_person_cannot_sign_in_or_refresh(make):

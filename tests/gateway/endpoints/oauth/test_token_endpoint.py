@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sqlite3
 
 import pytest
 
@@ -194,6 +195,24 @@ def test_a_person_that_no_rule_admits_is_told_which_claims_were_read(gateway):
     assert "okta" in description
     assert "groups" in description
     assert "secret-group" not in description
+
+
+def test_a_loop_of_exchanges_is_slowed_down(tmp_path):
+    """A job that exchanges tokens in a loop stops no other person, and its earlier tokens stay valid."""
+    with people_gateway(tmp_path) as gateway:
+        store = sqlite3.connect(tmp_path / "state.sqlite", timeout=10)
+        first = exchange(gateway, gateway.provider.token(**PEOPLE["ada"]))
+        with store:
+            table = store.execute("SELECT name FROM sqlite_master WHERE name LIKE '%person_sessions'").fetchone()[0]
+            columns = "origin, person, kind, program, address, began, until, tokens_until, seen, cookie, refresh, ended"
+            store.executemany(
+                f"INSERT INTO {table} SELECT ?, {columns} FROM {table} WHERE id = ?",
+                [(f"more{number}", claims_of(first.json()["access_token"])["sid"]) for number in range(1000)],
+            )
+        response = exchange(gateway, gateway.provider.token(**PEOPLE["ada"]))
+        assert_error(response, "slow_down", 429)
+        assert response.headers["retry-after"] == "60"
+        assert exchange(gateway, gateway.provider.token(**PEOPLE["lin"])).status_code == 200
 
 
 def test_an_exchange_needs_no_login(tmp_path):
