@@ -16,6 +16,7 @@ from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
+from gateway.endpoints.ui.paths import has_pages
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all, imported
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
@@ -86,6 +87,10 @@ def app_of(config: Config, service: Service) -> App:
         add_oauth(app, config, service)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
     add_admin(app, config, service)
+    if has_pages(config):
+        from gateway.endpoints.console.paths import add_console  # only callers with rights have pages
+
+        add_console(app, config, service)
     if service.people is not None:
         from gateway.endpoints.claude_code import add_claude_code  # only people have sessions
 

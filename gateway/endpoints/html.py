@@ -8,7 +8,7 @@ from gateway.http.headers import Headers
 from gateway.http.response import Response
 
 STYLE: Final = "/oauth/style.css"
-"""The path of the style sheet of all pages; it needs no sign-in."""
+"""The path of the style sheet of the sign-in pages; it needs no sign-in."""
 
 _POLICY: Final = (
     "default-src 'self'; script-src 'none'; object-src 'none'; img-src 'self' data:; base-uri 'none'; "
@@ -37,8 +37,8 @@ _PAGE: Final = """<!doctype html>
 <link rel="stylesheet" href="{style}">
 </head>
 <body>
-<header><p class="brand">trigate</p><p class="soft">{place}</p></header>
-<main>
+<header><p class="brand">trigate</p><p class="soft">{place}</p>{nav}</header>
+<main id="main">
 <h1>{title}</h1>
 {content}
 </main>
@@ -67,9 +67,12 @@ def _escape_value(value: object) -> str:
     return value if isinstance(value, Html) else escape(str(value), quote=True)
 
 
-def html_page(title: str, content: Html, place: str, status: int = 200, headers: Headers = ()) -> Response:
-    """Return a page. ``place`` is the gateway's host, so that people can recognize it."""
-    body = html(_PAGE, title=title, content=content, place=place, style=STYLE)
+def html_page(
+    title: str, content: Html, place: str, status: int = 200, headers: Headers = (), *, style: str = STYLE,
+    nav: Html | None = None,
+) -> Response:  # fmt: skip
+    """Return a page. ``place`` is the gateway's host, so that people can recognize it; ``nav`` links other pages."""
+    body = html(_PAGE, title=title, content=content, place=place, style=style, nav=nav or Html(""))
     return Response(status, (("content-type", "text/html; charset=utf-8"), *headers, *PRIVATE_PAGE), body.encode())
 
 

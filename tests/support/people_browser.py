@@ -33,6 +33,7 @@ class _PageReader(HTMLParser):
         self.forms: list[PageForm] = []
         self.links: list[str] = []
         self.scripts = 0
+        self.select = ""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attributes}
@@ -41,6 +42,10 @@ class _PageReader(HTMLParser):
             self.forms.append(PageForm(found.get("method", "get").upper(), action))
         elif tag == "input" and self.forms and "name" in found:
             self.forms[-1].fields[found["name"]] = found.get("value", "")
+        elif tag == "select" and self.forms:
+            self.select = found.get("name", "")
+        elif tag == "option" and self.forms and ("selected" in found or self.select not in self.forms[-1].fields):
+            self.forms[-1].fields[self.select] = found.get("value", "")
         elif tag == "a" and "href" in found:
             self.links.append(urljoin(self.url, found["href"]))
         elif tag == "script":

@@ -17,6 +17,7 @@ from gateway.config.key_changes import (
     new_key,
     now_text,
     rotated_keys,
+    settings_of,
     stored_or_empty,
 )
 from gateway.config.settings import Config
@@ -63,7 +64,12 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     if row is None:
         raise unknown_key(name)
     text = stored_texts(call).get(name)
-    return AdminAnswer(row, headers=entity_tag(text))
+    settings = (
+        {}
+        if text is None or row["from"] == "file"
+        else {"settings": settings_of(stored_or_empty(name, text)["client"])}
+    )
+    return AdminAnswer({**row, **settings}, headers=entity_tag(text))
 
 
 async def put_key(call: AdminCall) -> AdminAnswer:

@@ -21,12 +21,13 @@ LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model
 
 _PACKAGE: Final = "gateway.endpoints.admin"
 _SERVING: Final = f"{_PACKAGE}.serving"
-_MODULES: Final = (
+API_MODULES: Final = (
     _SERVING,
     *(f"{_PACKAGE}.{name}" for name in (
         "own", "own_keys", "keys", "groups", "people", "raises", "trail", "usage", "litellm",
     )),
 )  # fmt: skip
+"""The modules that a request needs; ``serving`` finds the handlers in them."""
 
 
 def is_admin_path(path: str) -> bool:
@@ -50,6 +51,6 @@ class _AdminPaths:
     service: Service
 
     async def answer(self, incoming: IncomingRequest, name: str = "") -> Response:
-        await import_all(_MODULES)
+        await import_all(API_MODULES)
         response: Response = await sys.modules[_SERVING].answer(self.config, self.service, incoming)
         return response

@@ -46,7 +46,16 @@ _MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
 
 async def answer(config: Config, service: Service, incoming: IncomingRequest) -> Response:
     """Answer a request. Never raises, except for cancellation."""
-    request = _Request(config, service, incoming)
+    return await _response(await perform(config, service, incoming), incoming)
+
+
+async def perform(
+    config: Config, service: Service, incoming: IncomingRequest, caller: "Caller | None" = None
+) -> AdminAnswer:
+    """Return the result of a request, with its line in the audit. Never raises, except for cancellation.
+
+    A page passes the ``caller`` that it has identified; all other checks are the same."""
+    request = _Request(config, service, incoming, caller)
     try:
         result = await request.handle()
     except GatewayError as error:
@@ -62,17 +71,19 @@ async def answer(config: Config, service: Service, incoming: IncomingRequest) ->
         log.exception("request %s: unexpected error", incoming.scope.id)
         result = _error_answer(ErrorInfo("internal", _MISTAKE), incoming)
     request.log_audit(result.status)
-    return await _response(result, incoming)
+    return result
 
 
 class _Request:
     """The steps of one request."""
 
-    def __init__(self, config: Config, service: Service, incoming: IncomingRequest) -> None:
+    def __init__(
+        self, config: Config, service: Service, incoming: IncomingRequest, caller: "Caller | None" = None
+    ) -> None:
         self._config = config
         self._service = service
         self._incoming = incoming
-        self._caller: Caller | None = None
+        self._caller: Caller | None = caller
         self._method: str = incoming.asgi["method"]
         self._steps = path_steps(incoming.asgi)
         self._matches = matches_of(self._steps)
@@ -80,7 +91,8 @@ class _Request:
     async def handle(self) -> AdminAnswer:
         """Return the response. Raises ``GatewayError``, ``Changed`` and ``Unavailable``."""
         self._check_page()
-        self._caller = caller = await identify_caller(self._config, self._service, self._incoming)
+        caller = self._caller or await identify_caller(self._config, self._service, self._incoming)
+        self._caller = caller
         CLIENT.set(caller.name or caller.credential)
         counters, name = self._service.allowances.counters, f"{caller.credential} {caller.name or ''}"
         match = self._find_route()

@@ -1,4 +1,4 @@
-"""Versions of objects: ``ETag`` of what a caller reads, ``If-Match`` of what it changes."""
+"""Versions of objects: ``ETag`` of what a caller reads, ``If-Match`` of what it changes, ``If-None-Match: *``."""
 
 import hashlib
 
@@ -13,9 +13,13 @@ def entity_tag(text: str | None) -> Headers:
 
 
 def check_match(call: AdminCall, text: str | None, what: str) -> None:
-    """Check that the stored ``text`` is the version that the caller read, if it sends one.
+    """Check that the stored ``text`` is the version that the caller read, if it sends one, or that there is none.
 
     Raises ``GatewayError`` (409)."""
+    if text is not None and (call.header("if-none-match") or "").strip() == "*":
+        raise conflict(
+            f"the {what} {next(iter(call.names.values()))[:200]!r} exists already: choose another name", "exists"
+        )
     if (wanted := call.header("if-match")) is None:
         return
     tags = [one.strip() for one in wanted.split(",")]

@@ -321,7 +321,7 @@ found("hold").addEventListener("click", () => {
 function view() {
   const wished = location.hash.slice(1);
   shownView = ["tokens", "models"].includes(wished) ? wished : "live";
-  for (const link of document.querySelectorAll("nav a")) {
+  for (const link of document.querySelectorAll('nav a[href^="#"]')) {
     const here = link.hash === `#${shownView}`;
     found(`view-${link.hash.slice(1)}`).hidden = !here;
     if (here) link.setAttribute("aria-current", "page");

@@ -1,7 +1,5 @@
 """The pages of the live view, which are read-only and not recorded in the ledger."""
 
-import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -20,9 +18,9 @@ from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, redact, search_forms, secrets_in
 from gateway.endpoints.answers import client_headers
-from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, STREAM, TEXT
+from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, PAGE_LINKS, STREAM, TEXT, has_pages
 from gateway.endpoints.ui.telling import MakeEvent, Send, event_maker, send_news, send_stream
-from gateway.endpoints.ui.visitors import Visitor
+from gateway.endpoints.ui.visitors import Visitor, as_bearer
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
@@ -56,7 +54,7 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
 def _identify_viewer(
     headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool
 ) -> Visitor:
-    shown = tuple(_as_bearer(name, value) for name, value in headers)
+    shown = tuple(as_bearer(name, value) for name, value in headers)
     keys = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in keys:
         if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
@@ -69,17 +67,6 @@ def _identify_viewer(
                 raise
             raise KeyRefused(error.info.message, error.reason, error.client, headers=_CHALLENGE) from None
     raise KeyRefused(_KEY_WANTED, "unknown" if keys else "missing", headers=_CHALLENGE)
-
-
-def _as_bearer(name: str, value: str) -> tuple[str, str]:
-    """Return the header with a password as a bearer key: browsers can only send a key that way (RFC 7617)."""
-    if name != "authorization" or value[:6].lower() != "basic ":
-        return name, value
-    try:
-        _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode("latin-1").partition(":")
-    except binascii.Error:
-        password = ""
-    return name, f"Bearer {password}"
 
 
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *GUARDED)
@@ -109,7 +96,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
     make_event = event_maker(config, service.ledger.mask)
     return {
-        **{path: guarded(partial(_file, *file)) for path, file in FILES.items()},
+        **{path: guarded(partial(_file, config, *file)) for path, file in FILES.items()},
         EVENTS: guarded(partial(_news, service, live_view, make_event)),
         MODELS: guarded(partial(_models, config, service.router, service.authenticator)),
         STREAM: guarded(partial(_stream, service, live_view, make_event)),
@@ -133,8 +120,9 @@ def _visitor(service: Service, config: Config) -> Visitor:
         raise service.admission.refused.judge(error, current_scope().address, request.path) from None
 
 
-async def _file(name: str, kind: str, visitor: Visitor) -> Response:
-    return Response(200, (("content-type", kind), *GUARDED), _content(name))
+async def _file(config: Config, name: str, kind: str, visitor: Visitor) -> Response:
+    links = PAGE_LINKS if has_pages(config) else b""
+    return Response(200, (("content-type", kind), *GUARDED), _content(name).replace(b"<!--pages-->", links))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.config.settings import Config
 from gateway.http.headers import Headers
 
 PREFIX: Final = "ui."
@@ -17,6 +18,15 @@ FILES: Final = {
     "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
     "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
 }
+
+PAGE_LINKS: Final = b' <a href="/ui/usage">Usage and costs</a> <a href="/ui/me">Your account</a>'
+"""The links from the live view to the pages of its callers."""
+
+
+def has_pages(config: Config) -> bool:
+    """Return whether the gateway of ``config`` has pages about callers: it has a live view, and keys or issuers."""
+    return config.ui and (config.asks_for_key or config.ui_key is not None)
+
 
 EVENTS: Final = "/ui/events"
 MODELS: Final = "/ui/models"

@@ -1,5 +1,7 @@
 """The viewers of the live view, and what each may see."""
 
+import base64
+import binascii
 import math
 
 import attrs
@@ -16,3 +18,14 @@ class Visitor:
     by: str = "this machine"
     seconds_left: float = math.inf
     sees_streams: bool = True
+
+
+def as_bearer(name: str, value: str) -> tuple[str, str]:
+    """Return the header with a password as a bearer key: browsers can only send a key that way (RFC 7617)."""
+    if name != "authorization" or value[:6].lower() != "basic ":
+        return name, value
+    try:
+        _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode("latin-1").partition(":")
+    except binascii.Error:
+        password = ""
+    return name, f"Bearer {password}"

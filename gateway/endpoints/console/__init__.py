@@ -1,0 +1,9 @@
+"""The pages of people: their rights, usage, keys, groups and people. Imported with the first request of a page.
+
+Each page is a client of the HTTP API: it sends the API's requests for its caller, so both have the same rights, checks,
+limits and audit. No page needs JavaScript.
+
+- ``paths``: the paths; ``serving``: a request from its caller to its page; ``table``: pages, their sections and forms.
+- ``signed_in``: callers with a session of an issuer, and the sign-in of others.
+- ``api_calls``: requests of a page to the API. ``form_values``: from a form to a request's body.
+- ``me``, ``usage``, ``keys``, ``groups``, ``people``: the sections; ``parts``: tables, fields and notices."""

@@ -1,0 +1,77 @@
+"""The sections about the caller: its rights, limits and sessions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from gateway.endpoints.admin.calls import AdminAnswer
+from gateway.endpoints.console.api_calls import PageCall
+from gateway.endpoints.console.parts import Column, facts, form, moment, section, table
+from gateway.endpoints.console.paths import ME
+from gateway.endpoints.html import Html, html, join_html
+
+_LEVELS: Final = (
+    Column("Limit"), Column("Applies to"), Column("Used", True), Column("Reserved", True), Column("At most", True),
+    Column("Share"), Column("More at"),
+)  # fmt: skip
+_HOLDERS: Final = {"client": "the client", "group": "the whole group", "everybody": "everybody together"}
+_SESSIONS: Final = (
+    Column("Program"), Column("Kind"), Column("Address"), Column("Began"), Column("Last seen"), Column("Ends"),
+    Column("Action"),
+)  # fmt: skip
+
+
+async def rights(call: PageCall) -> Html | AdminAnswer:
+    """Return the caller's rights, limits and budgets."""
+    answer = await call.read("/me")
+    if answer.status != 200:
+        return answer
+    me = answer.value
+    models = me["models"] or ("none",)
+    about = facts((
+        ("Name", me["name"] or "the operator"), ("Group", me["group"]), ("Role", me["role"]),
+        ("Signed in with", me["credential"]), ("Ends", moment(me["ends"])), ("Models", models),
+    ))  # fmt: skip
+    return join_html((section("Your rights", about), section("Your limits and budgets", level_table(me))))
+
+
+def level_table(levels: Mapping[str, Any], caption: str = "Limits and budgets") -> Html:
+    """Return the table of limits and budgets with their use."""
+    rows = [_level(one) for one in (*levels["budgets"], *levels["limits"])]
+    return table(caption, _LEVELS, rows, empty="There are no limits or budgets.")
+
+
+def _level(one: Mapping[str, Any]) -> Sequence[object]:
+    holder = _HOLDERS.get(one["holder"], one["holder"])
+    if one["amount"] is None:
+        return one["text"], holder, "each run has its own", None, None, None, None
+    return (
+        one["text"], holder, one["used"], one["reserved"], one["amount"], _share(one["used"], one["amount"]),
+        moment(one["reset"]),
+    )  # fmt: skip
+
+
+def _share(used: Any, most: Any) -> Html:
+    """Return the used share as a number, and as a bar for the eye."""
+    percent = min(100, round(100 * float(used) / float(most))) if float(most) else 100
+    return html('<meter min="0" max="100" value="{percent}" aria-hidden="true"></meter> {percent} %', percent=percent)
+
+
+async def sessions(call: PageCall) -> Html | AdminAnswer:
+    """Return the caller's open sessions."""
+    answer = await call.read("/me/sessions")
+    if answer.status != 200:
+        return answer
+    rows = [_session(row) for row in answer.value["data"]]
+    return section("Your sessions", table("Open sessions", _SESSIONS, rows, empty="You have no open session."))
+
+
+def _session(row: Mapping[str, Any]) -> Sequence[object]:
+    what = "Sign out here" if row["current"] else "End session"
+    program = row["program"] or "unknown"
+    button = form(ME, "end_session", what, hidden={"name": row["id"]}, is_second=True)
+    return (
+        html("<bdi>{program}</bdi>{mark}", program=program,
+             mark=Html(' <strong>(this browser)</strong>') if row["current"] else Html("")),
+        row["kind"], row["address"], moment(row["began"]), moment(row["last_seen"]), moment(row["until"]),
+        button,
+    )  # fmt: skip

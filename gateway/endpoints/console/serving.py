@@ -1,0 +1,253 @@
+"""A request of a page, from its caller to the page, the redirect after a form, or the error."""
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urlsplit
+
+from gateway.access.same_origin import check_same_origin, origin_of_url
+from gateway.config.settings import Config
+from gateway.endpoints.admin.callers import identify_caller
+from gateway.endpoints.admin.calls import AdminAnswer
+from gateway.endpoints.console.api_calls import ApiRequest, PageCall, with_name
+from gateway.endpoints.console.form_values import client_body
+from gateway.endpoints.console.parts import NOTHING, notice, problem, problem_of
+from gateway.endpoints.console.paths import KEYS, STYLE
+from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
+from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect
+from gateway.endpoints.oauth.forms import Form, parse_query, read_form
+from gateway.endpoints.ui.visitors import as_bearer
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.http.response import Response
+from gateway.people.values import Caller
+from gateway.serving.fast_route import PiecesRequest
+from gateway.stores.store import Unavailable
+from streams.errors import GatewayError, invalid
+
+if TYPE_CHECKING:
+    from gateway.endpoints.console.signed_in import SignedInCallers
+
+log = logging.getLogger("trigate.people")
+
+_LIVE: Final = "/ui"
+_CHALLENGE: Final = ("www-authenticate", 'Basic realm="trigate", charset="UTF-8"')
+_ENDED: Final = "your session has ended: sign in again, then repeat the change"
+_NOT_HERE: Final = (
+    "this change must come from the gateway's own page, opened with https or on this machine: open the page again, or "
+    "use the HTTP API"
+)
+_STORE_DOWN: Final = "the gateway cannot read or write its storage at the moment, so nothing has changed: try again"
+_MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
+_RETRY: Final = (("retry-after", "5"),)
+
+
+class ConsoleServer:
+    """The pages for one configuration."""
+
+    def __init__(self, config: Config, service: Service) -> None:
+        self._config = config
+        self._service = service
+        self._place = "" if config.public_url is None else urlsplit(config.public_url).netloc
+        self._signed_in = _signed_in_callers(config, service)
+
+    async def answer(self, incoming: PiecesRequest) -> Response:
+        """Return the response to a request, with its id. Never raises, except if it is cancelled."""
+        try:
+            response = await self._answer(incoming)
+        except GatewayError as error:
+            response = self._failure(error.info.message, error.info.status, error.info.headers)
+        except Unavailable as error:
+            log.warning("a page is not possible: %s", error)
+            response = self._failure(_STORE_DOWN, 503, _RETRY)
+        except Exception:  # a bug in the gateway
+            log.exception("request %s: unexpected error", incoming.scope.id)
+            response = self._failure(_MISTAKE, 500)
+        return Response(response.status, (*response.headers, ("x-request-id", incoming.scope.id)), response.body)
+
+    async def _answer(self, incoming: PiecesRequest) -> Response:
+        method, path = incoming.asgi["method"], incoming.asgi["path"]
+        page = page_at(path)
+        allowed = ("GET", "HEAD") if page is None else ("GET", "HEAD", "POST")
+        if method not in allowed:
+            listed = ", ".join(allowed)
+            raise GatewayError("invalid_request", f"use {listed}", status=405, headers=(("allow", listed),))
+        if page is None:
+            return Response(200, (("content-type", "text/css; charset=utf-8"), *PRIVATE_PAGE), _style_sheet())
+        if method == "POST":
+            self._check_origin(incoming.headers)
+        call = await self._call(incoming)
+        if isinstance(call, Response):
+            return call
+        return await self._show(call, page) if method != "POST" else await self._change(call, page, incoming)
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Raise ``GatewayError`` (403) unless the gateway's own page sent the form.
+
+        Browsers add cookies and remembered passwords to forms of other sites too."""
+        own = "" if self._config.public_url is None else origin_of_url(self._config.public_url)
+        try:
+            check_same_origin(headers, own)
+        except GatewayError as error:
+            raise error if own else GatewayError("permission", _NOT_HERE, code="page_refused") from None
+
+    # The caller
+
+    async def _call(self, incoming: PiecesRequest) -> PageCall | Response:
+        """Return the call of the request's sender, or the response that lets the sender sign in."""
+        query, path = parse_query(incoming.query), incoming.asgi["path"]
+        headers = tuple(as_bearer(name, value) for name, value in incoming.headers)
+        request = ApiRequest(incoming, headers, incoming.asgi["method"], path)
+        if self._signed_in is None or self._signed_in.sends_key(headers):
+            caller = await self._identify(request)
+        elif (found := await self._signed_in.caller(request)) is not None:
+            caller = found
+        else:
+            return await self._send_to_sign_in(self._signed_in, incoming)
+        credentials = tuple(header for header in headers if header[0] == "authorization")
+        return PageCall(self._config, self._service, incoming, caller, credentials, path, query)
+
+    async def _identify(self, request: ApiRequest) -> Caller:
+        """Return the holder of a key. Raises ``GatewayError`` (401 with a request for the key)."""
+        try:
+            return await identify_caller(self._config, self._service, request)
+        except GatewayError as error:
+            info = error.info
+            if info.status != 401:
+                raise
+            headers = tuple(header for header in info.headers if header[0].lower() != "www-authenticate")
+            raise GatewayError("authentication", info.message, headers=(*headers, _CHALLENGE)) from None
+
+    async def _send_to_sign_in(self, signed_in: "SignedInCallers", incoming: PiecesRequest) -> Response:
+        """Return the redirect to the sign-in, which returns to the page. The fields of a form would be lost."""
+        path = incoming.asgi["path"]
+        if incoming.asgi["method"] == "POST":
+            content = html(
+                '{problem}<p><a class="button" href="{to}">Sign in</a></p>', problem=problem(_ENDED), to=path
+            )
+            return html_page("Session ended", content, self._place, 401, style=STYLE)
+        return await signed_in.send_to_sign_in(incoming.headers, f"{path}?{incoming.query}".removesuffix("?"))
+
+    # Pages
+
+    async def _show(self, call: PageCall, page: ConsolePage, failed: AdminAnswer | None = None) -> Response:
+        """Return a page. After a ``failed`` form it has the error and the typed values."""
+        sections = page.sections_for(call)[: 1 if "name" in call.query else None]  # the page of one object
+        shown = [section.template for section in sections] or [
+            page.sections[0].template
+        ]  # the API explains the refusal
+        contents, status = [], 200 if failed is None else failed.status
+        for number, template in enumerate(shown):
+            content = await template(call)
+            if isinstance(content, AdminAnswer) and content.text is not None:
+                return Response(content.status, (*content.headers, *PRIVATE_PAGE), content.text.encode())
+            if isinstance(content, AdminAnswer):
+                if number == 0 and failed is None:
+                    status = content.status
+                content = problem_of(content)
+            contents.append(content)
+        told = problem_of(failed) if failed is not None else _done_message(call, page)
+        return self._page(call, page.title, join_html((told, *contents)), status)
+
+    def _page(self, call: PageCall, title: str, content: Html, status: int = 200) -> Response:
+        return html_page(title, content, self._place, status, style=STYLE, nav=_nav(call))
+
+    def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
+        """Return the page of an error without a known caller."""
+        content = html('{problem}<p><a href="{to}">Live view</a></p>', problem=problem(message), to=_LIVE)
+        return html_page("That did not work", content, self._place, status, headers, style=STYLE)
+
+    # Forms
+
+    async def _change(self, call: PageCall, page: ConsolePage, incoming: PiecesRequest) -> Response:
+        """Send the API's request of a form, and return the redirect to its page, or the page with a new key."""
+        form = await read_form(incoming)
+        action = action_of(page.path, form.get("action", ""))
+        if action is None:
+            raise invalid("the page has no such form: open it again")
+        name = form.get("name", "").strip()
+        query = {"name": name} if action.is_of_one and name else {}
+        failing = PageCall(
+            self._config, self._service, incoming, call.caller, call.credentials, page.path, query, form
+        )  # fmt: skip
+        answer = await _send(call, action, name, form)
+        if answer.status >= 400:
+            return await self._show(failing, page, answer)
+        if isinstance(answer.value, Mapping) and "key" in answer.value:
+            return self._page(call, "New key", _new_key(action, name, str(answer.value["key"])))
+        stays = {"name": name} if action.is_of_one and action.verb == "PUT" else {}
+        told = {"done": action.name, "of": name} if "{}" in action.done else {"done": action.name}
+        return redirect(f"{page.path}?{urlencode({**stays, **told})}")
+
+
+def _signed_in_callers(config: Config, service: Service) -> "SignedInCallers | None":
+    """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
+    if all(issuer.login is None for issuer in config.issuers):
+        return None
+    from gateway.endpoints.console.signed_in import SignedInCallers  # imported only where it is needed
+
+    return SignedInCallers(config, service)
+
+
+async def _send(call: PageCall, action: FormAction, name: str, form: Form) -> AdminAnswer:
+    """Return the API's response to the request of a form. Raises ``GatewayError`` (400) without a name."""
+    if not name:
+        raise invalid("enter a name", "name")
+    path, headers = with_name(action.target, name), _conditions(action, form)
+    if action.name != "change_key" or not call.may(action.verb, action.target):
+        return await call.send(action.verb, path, action.body(form), headers=headers)
+    present = await call.read(path)
+    if present.status != 200:
+        return present
+    return await call.send(action.verb, path, client_body(form, present.value.get("settings", {})), headers=headers)
+
+
+def _conditions(action: FormAction, form: Form) -> Headers:
+    if action.condition == "new":
+        return (("if-none-match", "*"),)
+    if action.condition == "version":
+        return (("if-match", form.get("version", "")),)
+    return ()
+
+
+def _done_message(call: PageCall, page: ConsolePage) -> Html:
+    """Return the sentence about the form that led to this page. A link on another site's page shows none."""
+    site = next((value for name, value in call.incoming.headers if name == "sec-fetch-site"), "same-origin")
+    action = action_of(page.path, call.query.get("done", ""))
+    if action is None or site != "same-origin":
+        return NOTHING
+    return notice(action.done.replace("{}", call.query.get("of", "")[:200]))
+
+
+def _new_key(action: FormAction, name: str, key: str) -> Html:
+    return html(
+        """{done}
+<p id="key-hint">Copy this key now. The gateway stores only its digest and does not show it again.</p>
+<p class="key"><code tabindex="0" aria-describedby="key-hint">{key}</code></p>
+<div class="actions"><a class="button" href="{to}">I have copied it</a></div>""",
+        done=notice(action.done.replace("{}", name)), key=key, to=KEYS,
+    )  # fmt: skip
+
+
+def _nav(call: PageCall) -> Html:
+    """Return the links to the pages that have something for the caller."""
+    links = [html('<a href="{to}">Live view</a>', to=_LIVE)]
+    for page in PAGES:
+        if page.sections_for(call):
+            here = Html(' aria-current="page"') if page.path == call.path else NOTHING
+            links.append(html('<a href="{to}"{here}>{title}</a>', to=page.path, here=here, title=page.title))
+    if call.caller.credential == "session":
+        links.append(html('<a href="/oauth/logout">Sign out</a>'))
+    who = html("<bdi>{name}</bdi>, {role}", name=call.caller.name or "operator", role=call.caller.role)
+    return html(
+        '<a class="skip" href="#main">Skip to the content</a><p class="who soft">{who}</p>\n'
+        '<nav aria-label="Pages">{links}</nav>',
+        who=who, links=join_html(links),
+    )  # fmt: skip
+
+
+@cache
+def _style_sheet() -> bytes:
+    return files("gateway.endpoints.console").joinpath("style.css").read_bytes()

@@ -1,0 +1,119 @@
+"""The table of pages and forms. Each section and form is a request of the API, whose table has its roles."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from gateway.endpoints.admin.calls import AdminAnswer
+from gateway.endpoints.console import form_values, groups, keys, me, people, usage
+from gateway.endpoints.console.api_calls import PageCall, route_of
+from gateway.endpoints.console.paths import GROUPS, KEYS, ME, PEOPLE, USAGE
+from gateway.endpoints.html import Html
+
+Template: TypeAlias = Callable[[PageCall], Awaitable[Html | AdminAnswer]]
+Condition: TypeAlias = Literal["none", "new", "version"]
+"""The condition of a change: that the object is new, or that it is still the version in the page."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class PageSection:
+    """A part of a page, for the roles that may read ``source``: a path of the API.
+
+    Callers that may read ``instead`` do not need it."""
+
+    source: str
+    template: Template
+    instead: str | None = None
+
+    def is_for(self, call: PageCall) -> bool:
+        """Return whether the API's table permits the caller to read this part."""
+        return call.permits(route_of("GET", self.source)) and (
+            self.instead is None or not call.permits(route_of("GET", self.instead))
+        )
+
+
+@attrs.frozen(eq=False, repr=False)
+class ConsolePage:
+    """A page with its sections. A caller sees those whose sources it may read."""
+
+    path: str
+    title: str
+    sections: tuple[PageSection, ...]
+
+    def sections_for(self, call: PageCall) -> tuple[PageSection, ...]:
+        """Return the sections for a caller."""
+        return tuple(one for one in self.sections if one.is_for(call))
+
+
+PAGES: Final = (
+    ConsolePage(ME, "Your account", (
+        PageSection("/me", me.rights),
+        PageSection("/me/sessions", me.sessions),
+    )),
+    ConsolePage(USAGE, "Usage", (
+        PageSection("/admin/v1/usage", usage.everyone),
+        PageSection("/me/usage", usage.own, instead="/admin/v1/usage"),
+    )),
+    ConsolePage(KEYS, "Keys", (
+        PageSection("/admin/v1/keys", keys.clients),
+        PageSection("/me/keys", keys.own),
+    )),
+    ConsolePage(GROUPS, "Groups", (
+        PageSection("/admin/v1/groups", groups.groups),
+        PageSection("/admin/v1/raises", groups.raises),
+    )),
+    ConsolePage(PEOPLE, "People", (PageSection("/admin/v1/people", people.people),)),
+)  # fmt: skip
+
+
+@attrs.frozen(eq=False, repr=False)
+class FormAction:
+    """A form of the page at ``path``: the API's request that it sends, and the sentence after it.
+
+    ``body`` makes the request's body. With ``is_of_one`` the form is in the page of one object."""
+
+    name: str
+    path: str
+    verb: Literal["PUT", "POST", "DELETE"]
+    target: str
+    done: str
+    body: Callable[[Mapping[str, str]], Any] = form_values.no_body
+    condition: Condition = "none"
+    is_of_one: bool = False
+
+
+_CLIENT: Final = "/admin/v1/keys/{name}"
+_PERSON: Final = "/admin/v1/people/{name}"
+_RAISE: Final = "/admin/v1/raises/{holder}"
+
+ACTIONS: Final = (
+    FormAction("create_key", KEYS, "PUT", _CLIENT, "The client {} was created.",
+               lambda form: form_values.client_body(form, {}), "new"),
+    FormAction("change_key", KEYS, "PUT", _CLIENT, "The settings of {} were stored.",
+               condition="version", is_of_one=True),
+    FormAction("rotate_key", KEYS, "POST", f"{_CLIENT}/rotate", "{} has a new key.", form_values.rotation_body,
+               "version", is_of_one=True),
+    FormAction("revoke_key", KEYS, "DELETE", _CLIENT, "{} was revoked. Its keys no longer work.",
+               condition="version", is_of_one=True),
+    FormAction("make_own", KEYS, "PUT", "/me/keys/{name}", "Your key {} was created.", form_values.own_key_body, "new"),
+    FormAction("delete_own", KEYS, "DELETE", "/me/keys/{name}", "Your key {} was deleted."),
+    FormAction("end_session", ME, "DELETE", "/me/sessions/{id}", "The session was ended."),
+    FormAction("raise", GROUPS, "PUT", _RAISE, "The budgets of {} were raised.", form_values.raise_body),
+    FormAction("end_raise", GROUPS, "DELETE", _RAISE, "The raise of {} was ended."),
+    FormAction("block", PEOPLE, "PUT", f"{_PERSON}/block", "{} is blocked.", form_values.block_body, is_of_one=True),
+    FormAction("unblock", PEOPLE, "DELETE", f"{_PERSON}/block", "{} is no longer blocked.", is_of_one=True),
+    FormAction("end_sessions", PEOPLE, "DELETE", f"{_PERSON}/sessions", "All sessions of {} were ended.",
+               is_of_one=True),
+    FormAction("forget", PEOPLE, "DELETE", _PERSON, "The label of {} was forgotten.", is_of_one=True),
+)  # fmt: skip
+
+
+def page_at(path: str) -> ConsolePage | None:
+    """Return the page at ``path``."""
+    return next((page for page in PAGES if page.path == path), None)
+
+
+def action_of(path: str, name: str) -> FormAction | None:
+    """Return the form ``name`` of the page at ``path``."""
+    return next((action for action in ACTIONS if (action.path, action.name) == (path, name)), None)

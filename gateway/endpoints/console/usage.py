@@ -1,0 +1,95 @@
+"""The sections about usage and costs, by the query of the API and of ``trigate costs``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from gateway.endpoints.admin.calls import AdminAnswer
+from gateway.endpoints.console.api_calls import PageCall
+from gateway.endpoints.console.parts import NOTHING, Column, choice, field, notice, section, table
+from gateway.endpoints.console.paths import USAGE
+from gateway.endpoints.html import Html, html, join_html
+
+_NAMES: Final = ("month", "since", "until", "by", "group", "key", "model", "format")
+"""The parameters of the page, which are those of the API."""
+
+_FIGURES: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
+_TITLES: Final[Mapping[str, str]] = {
+    "key": "Client", "client": "Client", "label": "Label", "group": "Group", "model": "Model", "target": "Target",
+    "day": "Day", "month": "Month", "run": "Run", "endpoint": "Endpoint", "requests": "Requests", "failed": "Failed",
+    "input": "Input tokens", "cached": "Cached tokens", "output": "Output tokens", "usd": "US dollars",
+    "grade": "Precision", "request_id": "Request", "upstream_request_id": "Provider's request",
+}  # fmt: skip
+_OWN: Final = (("model", "model"), ("day", "day"), ("day,model", "day and model"), ("month", "month"))
+_ALL: Final = (
+    ("group", "group"), ("key", "client"), ("group,key", "group and client"), ("model", "model"),
+    ("key,model", "client and model"), ("day", "day"), ("day,key", "day and client"), ("month", "month"),
+)  # fmt: skip
+
+
+async def everyone(call: PageCall) -> Html | AdminAnswer:
+    """Return the usage of all clients that the caller sees."""
+    return await _usage(call, "/admin/v1/usage", "Usage of all clients that you see", _ALL)
+
+
+async def own(call: PageCall) -> Html | AdminAnswer:
+    """Return the caller's own usage."""
+    return await _usage(call, "/me/usage", "Your usage", _OWN)
+
+
+async def _usage(call: PageCall, path: str, title: str, groupings: Sequence[tuple[str, str]]) -> Html | AdminAnswer:
+    query = {name: call.query[name] for name in _NAMES if call.query.get(name)}
+    answer = await call.read(path, query)
+    if answer.text is not None:  # CSV
+        return answer
+    if answer.status != 200:
+        return answer
+    report = answer.value
+    columns = [*(report["by"] or ("all",)), *(("label",) if _has_labels(report) else ()), *_FIGURES]
+    heads = [Column(_TITLES.get(name, name), name in _FIGURES[:-1]) for name in columns]
+    rows = [[_value(row, name) for name in columns] for row in report["data"]]
+    total = ["Total", *(NOTHING for _ in columns[1 : -len(_FIGURES)]), *(report["total"][name] for name in _FIGURES)]
+    caption = f"From {report['since'][:16].replace('T', ' ')} to {report['until'][:16].replace('T', ' ')}"
+    csv = f"{USAGE}?{urlencode({**query, 'format': 'csv'})}"
+    return section(
+        title, _filters(query, report, groupings, with_names=path != "/me/usage"), *map(notice, report["notes"]),
+        table(f"{caption}, {report['timezone']}", heads, rows, total, empty="There is no usage in this period.",
+              is_titled=False),
+        html('<p><a href="{to}">Download as CSV</a></p>', to=csv),
+    )  # fmt: skip
+
+
+def _has_labels(report: Mapping[str, Any]) -> bool:
+    return any(row.get("label") for row in report["data"]) and "label" not in report["by"]
+
+
+def _value(row: Mapping[str, Any], name: str) -> object:
+    value = row.get(name)
+    return "no name" if value is None and name in ("key", "client", "group", "model") else value
+
+
+def _filters(
+    query: Mapping[str, str], report: Mapping[str, Any], groupings: Sequence[tuple[str, str]], *, with_names: bool
+) -> Html:
+    chosen = query.get("by", groupings[0][0])
+    month = "" if "since" in query or "until" in query else report["since"][:7]
+    options = groupings if any(chosen == value for value, _ in groupings) else ((chosen, chosen), *groupings)
+    fields = [
+        field("month", "month", "Month", month, kind="month"),
+        choice("by", "by", "Sums by", options, chosen),
+    ]
+    if with_names:
+        fields += [
+            field(name, name, label, query.get(name, ""))
+            for name, label in (("group", "Group"), ("key", "Client"), ("model", "Model"))
+        ]
+    kept = [
+        html('<input type="hidden" name="{name}" value="{value}">', name=name, value=query[name])
+        for name in ("since", "until")
+        if name in query
+    ]
+    return html(
+        '<form method="get" action="{path}" class="filters">{fields}{kept}'
+        '<div class="actions"><button class="second">Show</button></div></form>',
+        path=USAGE, fields=join_html(fields), kept=join_html(kept) if kept else NOTHING,
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""The pages of people in Chromium: wide and narrow, light and dark, enlarged, by keyboard, and without JavaScript."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.endpoints.console.table import PAGES
+from gateway.endpoints.oauth.cookies import SESSION
+from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.people_browser import PeopleBrowser
+from tests.support.people_gateway import PeopleGateway, people_gateway
+
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400), ("light", 320)]
+"""The last width is that of a page enlarged to 400 % (https://www.w3.org/TR/WCAG22/#reflow)."""
+
+GROUPS = [
+    {
+        "name": "research",
+        "budgets": ["3000 usd/month"],
+        "raise_to": ["5000 usd/month"],
+        "ratelimits": {"tokens": "2M/m"},
+    }
+]
+LONG = "a-client-whose-name-has-as-many-characters-as-a-name-may-have-" + "x" * 60
+OBJECTS = (f"/ui/keys?name={LONG}", "/ui/keys?name=ci", "/ui/people?name=okta:00u1", "/ui/groups?holder=okta:00u1")
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory) -> Iterator[PeopleGateway]:
+    with people_gateway(tmp_path_factory.mktemp("console"), stored_keys=True, client_groups=GROUPS) as running:
+        running.provider.people["ada"]["email"] = f"ada-{'l' * 60}@example.com"
+        own, (admin, _) = {"sec-fetch-site": "same-origin"}, running.sign_in("root")
+        browser, _ = running.sign_in("ada")
+        browser.request("POST", f"{running.url}/ui/keys", own, {"action": "make_own", "name": "laptop"})
+        made = {
+            "action": "create_key",
+            "name": LONG,
+            "group": "research",
+            "budgets": "1 usd/day",
+            "until": "2027-05-05",
+        }
+        assert admin.request("POST", f"{running.url}/ui/keys", own, made).status_code == 200
+        yield running
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with browsing() as page:
+        page.send("Emulation.setScriptExecutionDisabled", value=True)  # of the pages; the tests' own scripts still run
+        yield page
+
+
+def sign_in(page: Page, gateway: PeopleGateway, user: str) -> PeopleBrowser:
+    browser, _ = gateway.sign_in(user)
+    session = browser.cookie(SESSION)
+    page.send("Network.setCookie", name=SESSION, value=session, url=gateway.url, secure=True, path="/", httpOnly=True)
+    return browser
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press the tabulator until the element with ``text`` or with that id has the focus, which must be visible."""
+    for _ in range(60):
+        for kind in ("keyDown", "keyUp"):
+            page.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        assert page.value(HAS_FOCUS_MARK), page.value("document.activeElement.outerHTML")
+        if page.value(f"[document.activeElement.innerText, document.activeElement.id].includes({text!r})"):
+            return
+    pytest.fail(f"the keyboard does not reach {text}")
+
+
+CONTRASTS = """
+[...document.querySelectorAll('p, dt, dd, label, button, a, h1, h2, input, select, th, td, summary, strong, pre')]
+.filter(one => one.checkVisibility()).map(one => {
+  const luminance = text => {
+    const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map(n => n / 255)
+      .map(n => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  let behind = one;
+  while (behind && /rgba\\(0, 0, 0, 0\\)|transparent/.test(getComputedStyle(behind).backgroundColor))
+    behind = behind.parentElement;
+  const colours = [getComputedStyle(one).color, getComputedStyle(behind || document.body).backgroundColor];
+  const [a, b] = colours.map(luminance);
+  return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), one.innerText || one.value];
+}).filter(([contrast]) => contrast < 4.5)
+"""
+SMALL_TARGETS = """
+[...document.querySelectorAll('button, input:not([type=hidden]), select, summary, nav a')]
+.filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 24).map(one => one.outerHTML)
+"""
+UNLABELLED = """
+[...document.querySelectorAll('input:not([type=hidden]), select')].filter(one => !one.labels.length)
+.map(one => one.name)
+"""
+HAS_FOCUS_MARK = """
+document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle !== 'none'
+"""
+DOUBLED_IDS = """
+[...document.querySelectorAll('[id]')].map(one => one.id).filter((id, i, all) => all.indexOf(id) !== i)
+"""
+LOST_HINTS = """
+[...document.querySelectorAll('[aria-describedby]')].filter(one => !document.getElementById(
+  one.getAttribute('aria-describedby'))).length
+"""
+BARE_TABLES = """
+[...document.querySelectorAll('table')].filter(one => !one.caption || [...one.tBodies[0].rows].some(row =>
+  !row.querySelector('th[scope=row]')) || [...one.tHead.rows[0].cells].some(cell => cell.scope !== 'col')).length
+"""
+
+
+def assert_accessible(page: Page) -> None:
+    """Check the parts of WCAG 2.2 AA that a program can check, in every look, with everything opened."""
+    page.value("document.querySelectorAll('details').forEach(one => one.open = true)")
+    for scheme, width in LOOKS:
+        page.look(scheme, width, 900)
+        assert page.value("document.documentElement.scrollWidth") <= width, (scheme, width)
+        assert page.value(CONTRASTS) == [], (scheme, width)
+        assert page.value(SMALL_TARGETS) == [], (scheme, width)
+    assert page.value(UNLABELLED) == []
+    assert page.value(DOUBLED_IDS) == []
+    assert page.value(LOST_HINTS) == 0
+    assert page.value(BARE_TABLES) == 0
+    assert page.value("document.querySelectorAll('h1').length") == 1
+    assert page.value("document.querySelectorAll('nav [aria-current=page], .error').length") >= 1
+    assert page.value("document.scripts.length") == 0
+    assert page.value("document.documentElement.lang") == "en"
+
+
+@needs_chromium
+@pytest.mark.parametrize("user", ["ada", "lin", "aud", "root"])
+def test_every_page_is_readable_in_every_look(gateway, page, user):
+    sign_in(page, gateway, user)
+    for path in (*(one.path for one in PAGES), *OBJECTS):
+        page.open(gateway.url + path)
+        assert_accessible(page)
+    assert not [text for text in page.complaints if "Content Security Policy" in text]
+
+
+@needs_chromium
+def test_a_key_is_made_and_revoked_by_keyboard(gateway, page):
+    sign_in(page, gateway, "root")
+    page.open(f"{gateway.url}/ui/keys")
+    tab_to(page, "Skip to the content")
+    page.press("Enter")
+    tab_to(page, "New key")
+    page.press("Enter")
+    tab_to(page, "new-name")
+    page.send("Input.insertText", text="by keyboard")
+    tab_to(page, "create_key-budgets")
+    page.send("Input.insertText", text="5 usd/day")
+    tab_to(page, "Create key")
+    page.press("Enter")
+    page.until("document.querySelector('h1')?.innerText === 'New key'")
+    assert page.text(".key code").startswith("sk-trigate-")
+    assert_key_page(page)
+    tab_to(page, "I have copied it")
+    page.press("Enter")
+    page.until("document.querySelector('h1')?.innerText === 'Keys'")
+    assert "sk-trigate-" not in page.text("body")
+    tab_to(page, "by keyboard")
+    page.press("Enter")
+    page.until("document.querySelector('h2')?.innerText === 'by keyboard'")
+    tab_to(page, "Revoke")
+    page.press("Enter")
+    tab_to(page, "Revoke by keyboard")
+    page.press("Enter")
+    page.until("document.querySelector('[role=status]')?.innerText.includes('was revoked')")
+
+
+def assert_key_page(page: Page) -> None:
+    for scheme, width in LOOKS:
+        page.look(scheme, width, 900)
+        assert page.value("document.documentElement.scrollWidth") <= width, (scheme, width)
+        assert page.value(CONTRASTS) == []
+
+
+@needs_chromium
+def test_a_rejected_form_is_announced_and_keeps_its_fields(gateway, page):
+    sign_in(page, gateway, "lin")
+    page.open(f"{gateway.url}/ui/groups?holder=okta:00u1")
+    tab_to(page, "raise-budgets")
+    page.send("Input.insertText", text="4000 usd/day")
+    page.value("document.querySelector('#raise-until').value = '2099-01-01'")
+    tab_to(page, "Raise")
+    page.press("Enter")
+    page.until("document.querySelector('[role=alert]')")
+    assert page.value("document.querySelector('#raise-budgets').value") == "4000 usd/day"
+    assert_accessible(page)
+
+
+@needs_chromium
+def test_the_live_view_leads_to_the_pages(gateway):
+    with browsing() as page:
+        sign_in(page, gateway, "root")
+        page.open(f"{gateway.url}/ui")
+        page.until("document.querySelector('#state').innerText !== 'connecting…'")
+        for width in (1280, 400):
+            page.look("light", width, 900)
+            assert page.value("document.documentElement.scrollWidth") <= width
+        page.click("nav a[href='#models']")
+        page.until("!document.querySelector('#view-models').hidden")
+        page.click("nav a[href='/ui/usage']")
+        page.until("document.querySelector('h1')?.innerText === 'Usage'")
+        assert page.complaints == []

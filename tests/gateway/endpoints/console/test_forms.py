@@ -1,0 +1,243 @@
+"""The forms of the pages from end to end: each changes an object of the HTTP API, and reports it."""
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+import pytest
+
+from tests.support.people_browser import BrowserPage, PageForm, PeopleBrowser
+from tests.support.people_gateway import PeopleGateway, people_gateway
+
+ADA: Final = "okta:00u1"
+KEY: Final = re.compile(r"sk-trigate-[A-Za-z0-9]{43}")
+GROUPS: Final = [
+    {"name": "research", "budgets": ["3000 usd/month"], "raise_to": ["5000 usd/month"]},
+    {"name": "ci", "models": ["gpt-4o"]},
+]
+
+
+@attrs.frozen
+class Console:
+    """A gateway whose pages are used by people who are signed in."""
+
+    gateway: PeopleGateway
+    folder: Path
+    browsers: dict[str, PeopleBrowser]
+
+    def open(self, user: str, path: str) -> BrowserPage:
+        return self.browsers[user].open(self.gateway.url + path)
+
+    def form(self, user: str, action: str) -> PageForm:
+        page = self.browsers[user].page
+        assert page is not None
+        return next(form for form in page.forms if form.fields.get("action") == action)
+
+    def send(self, user: str, path: str, action: str, **fields: str) -> BrowserPage:
+        """Open a page, and submit one of its forms."""
+        self.open(user, path)
+        return self.browsers[user].submit(self.form(user, action), **fields)
+
+    def api(self, user: str, path: str) -> dict[str, object]:
+        response = self.browsers[user].request("GET", self.gateway.url + path)
+        assert response.status_code == 200, response.text
+        found: dict[str, object] = response.json()
+        return found
+
+    def models(self, key: str) -> int:
+        """Return the status of a request with ``key``."""
+        reply = self.gateway.gateway.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"})
+        return reply.status
+
+    def create(self, name: str, user: str = "root", **fields: str) -> str:
+        """Create a client with the form, and return its key."""
+        page = self.send(user, "/ui/keys", "create_key", name=name, **{"group": "research", **fields})
+        assert page.status == 200, page.text
+        return new_key(page)
+
+    def audit(self) -> list[tuple[str, str, str, int]]:
+        with contextlib.closing(sqlite3.connect(self.folder / "state.sqlite")) as db:
+            rows: list[tuple[str, str, str, int]] = db.execute(
+                "SELECT who, method, path, status FROM audit ORDER BY number"
+            ).fetchall()
+            return rows
+
+
+def new_key(page: BrowserPage) -> str:
+    found = KEY.findall(page.text)
+    assert len(found) == 1, page.text
+    return str(found[0])
+
+
+def day(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    folder = tmp_path_factory.mktemp("console")
+    with people_gateway(folder, stored_keys=True, client_groups=GROUPS) as gateway:
+        yield Console(gateway, folder, {user: gateway.sign_in(user)[0] for user in ("ada", "lin", "aud", "root")})
+
+
+def test_a_key_is_created_and_shown_once(console: Console):
+    page = console.send(
+        "lin", "/ui/keys", "create_key", name="batch job", until=day(30), budgets="20 usd/day, 300 usd/month",
+        requests="60/m", group="research",
+    )  # fmt: skip
+    key = new_key(page)
+    assert page.status == 200
+    assert page.response.headers["cache-control"] == "no-store"
+    assert console.models(key) == 200
+    assert all(key not in response.url.path + str(response.url.query) for response in page.trail)
+    for path in ("/ui/keys", "/ui/keys?name=batch%20job"):
+        assert key not in console.open("root", path).text
+    assert key not in "".join(console.gateway.log)
+    row = console.api("root", "/admin/v1/keys/batch%20job")
+    assert row["budgets"] == ["20 usd/day", "300 usd/month"]
+    assert row["ratelimits"] == {"requests": "60/m"}
+    assert ("okta:00u2", "PUT", "/admin/v1/keys/batch job", 201) in console.audit()
+
+
+def test_a_second_key_of_the_same_name_is_refused_and_changes_nothing(console: Console):
+    console.create("twice", budgets="1 usd/day")
+    page = console.send("root", "/ui/keys", "create_key", name="twice", budgets="9 usd/day", group="research")
+    assert page.status == 409
+    assert "exists already" in page.text
+    assert not KEY.findall(page.text)
+    assert console.form("root", "create_key").fields["budgets"] == "9 usd/day"
+    assert console.api("root", "/admin/v1/keys/twice")["budgets"] == ["1 usd/day"]
+
+
+def test_a_change_keeps_the_settings_that_the_form_does_not_have(console: Console):
+    console.create("kept")
+    browser = console.browsers["root"]
+    settings = {"group": "research", "models": [], "raise_to": ["30 usd/day"], "budgets": ["5 usd/day"]}
+    own = {"sec-fetch-site": "same-origin"}
+    put = browser.request("PUT", f"{console.gateway.url}/admin/v1/keys/kept", own, json=settings)
+    assert put.status_code == 200, put.text
+    page = console.send("root", "/ui/keys?name=kept", "change_key", budgets="7 usd/day")
+    assert page.status == 200
+    assert "The settings of kept were stored." in page.text
+    after = console.api("root", "/admin/v1/keys/kept")["settings"]
+    assert after == {**settings, "budgets": ["7 usd/day"]}  # an empty list of models still means none
+
+
+def test_an_old_page_changes_nothing(console: Console):
+    console.create("contested")
+    console.open("root", "/ui/keys?name=contested")
+    forms = {action: console.form("root", action) for action in ("change_key", "rotate_key", "revoke_key")}
+    console.send("lin", "/ui/keys?name=contested", "change_key", budgets="2 usd/day", until=day(20))
+    for form in forms.values():
+        page = console.browsers["root"].submit(form)
+        assert page.status == 409, page.text
+        assert "has changed since you read it" in page.text
+        assert not KEY.findall(page.text)
+    assert console.api("root", "/admin/v1/keys/contested")["budgets"] == ["2 usd/day"]
+
+
+def test_a_key_is_rotated_and_revoked(console: Console):
+    old = console.create("rotated")
+    page = console.send("root", "/ui/keys?name=rotated", "rotate_key", keep_old="0")
+    new = new_key(page)
+    assert (console.models(old), console.models(new)) == (401, 200)
+    page = console.send("root", "/ui/keys?name=rotated", "revoke_key")
+    assert page.url.startswith(f"{console.gateway.url}/ui/keys?")
+    assert [response.status_code for response in page.trail] == [303, 200]
+    assert "rotated was revoked" in page.text
+    assert console.models(new) == 401
+
+
+def test_a_person_makes_and_deletes_a_key_of_its_own(console: Console):
+    key = new_key(console.send("ada", "/ui/keys", "make_own", name="laptop"))
+    assert console.models(key) == 200
+    again = console.send("ada", "/ui/keys", "make_own", name="laptop")
+    assert (again.status, KEY.findall(again.text)) == (409, [])
+    page = console.send("ada", "/ui/keys", "delete_own")
+    assert "Your key laptop was deleted." in page.text
+    assert console.models(key) == 401
+
+
+def test_a_raise_is_made_and_ended(console: Console):
+    page = console.send("lin", f"/ui/groups?holder={quote(ADA)}", "raise", budgets="40 usd/day", until=day(7))
+    assert f"The budgets of {ADA} were raised." in page.text
+    assert console.api("lin", f"/admin/v1/raises/{ADA}")["budgets"] == ["40 usd/day"]
+    assert "40.000000000" in console.open("ada", "/ui/me").text
+    too_much = console.send("lin", f"/ui/groups?holder={quote(ADA)}", "raise", budgets="400 usd/day", until=day(7))
+    assert too_much.status == 403
+    assert "raise_to" in too_much.text
+    page = console.send("lin", "/ui/groups", "end_raise")
+    assert f"The raise of {ADA} was ended." in page.text
+    assert "40.000000000" not in console.open("ada", "/ui/me").text
+
+
+def test_a_person_is_blocked_unblocked_and_forgotten(console: Console):
+    eve = "okta:00u9"
+    console.gateway.provider.people["nina"] = {"sub": "00u9", "email": "nina@example.com", "groups": ["ml"]}
+    console.browsers["nina"], _ = console.gateway.sign_in("nina")
+    page = console.send("root", f"/ui/people?name={quote(eve)}", "block", reason="laptop <lost>")
+    assert f"{eve} is blocked." in page.text
+    assert "laptop &lt;lost&gt;" in page.text
+    assert console.open("nina", "/ui/me").url.startswith(console.gateway.provider.issuer)
+    page = console.send("root", f"/ui/people?name={quote(eve)}", "unblock")
+    assert f"{eve} is no longer blocked." in page.text
+    console.browsers["nina"], page = console.gateway.sign_in("nina", "/ui/me")
+    assert page.url == f"{console.gateway.url}/ui/me"
+    page = console.send("root", f"/ui/people?name={quote(eve)}", "end_sessions")
+    assert f"All sessions of {eve} were ended." in page.text
+    assert console.open("nina", "/ui/me").url.startswith(console.gateway.provider.issuer)
+    page = console.send("root", f"/ui/people?name={quote(eve)}", "forget")
+    assert f"The label of {eve} was forgotten." in page.text
+    assert "nina@example.com" not in console.open("root", f"/ui/people?name={quote(eve)}").text
+
+
+def test_a_person_ends_a_session(console: Console):
+    other, _ = console.gateway.sign_in("ada", "/ui/me")
+    console.open("ada", "/ui/me")
+    page = console.browsers["ada"].page
+    assert page is not None
+    rows = console.api("ada", "/me/sessions")["data"]
+    assert isinstance(rows, list)
+    ids = [row["id"] for row in rows if not row["current"]]
+    form = next(form for form in page.forms if form.fields.get("name") == ids[-1])
+    assert "The session was ended." in console.browsers["ada"].submit(form).text
+    assert other.open(f"{console.gateway.url}/ui/me").url.startswith(console.gateway.provider.issuer)
+
+
+@pytest.mark.parametrize(
+    ("user", "path", "action", "fields", "text"),
+    [
+        ("root", "/ui/keys", "create_key", {"name": " "}, "Enter a name"),
+        ("root", "/ui/keys", "create_key", {"name": "x", "budgets": "much"}, "budgets"),
+        ("root", "/ui/keys", "create_key", {"name": "x", "until": "2001-01-01"}, "expire in the past"),
+        ("root", "/ui/keys", "create_key", {"name": "x", "models": "nothing"}, "models"),
+        ("lin", "/ui/keys", "create_key", {"name": "x", "group": "research"}, "within 400 days"),
+        ("lin", "/ui/groups", "raise", {"name": "group:research", "budgets": "1 usd/day", "until": day(3)}, "admin"),
+        ("root", "/ui/people", "block", {"name": "nobody"}, "no person"),
+        ("aud", "/ui/keys", "make_own", {"name": "x"}, "own_keys"),
+    ],
+)
+def test_a_rejected_form_says_why_and_keeps_what_was_typed(console: Console, user, path, action, fields, text):
+    page = console.send(user, path, action, **fields)
+    assert 400 <= page.status < 500
+    assert 'role="alert"' in page.text
+    assert text in page.text
+    kept = console.form(user, action).fields if 'name="action"' in page.text else fields
+    assert {name: kept[name].strip() for name in fields if name in kept and name != "name"} == {
+        name: value for name, value in fields.items() if name in kept and name != "name"
+    }
+
+
+def test_no_page_edits_the_file_but_shows_the_lines(console: Console):
+    page = console.open("root", "/ui/keys?name=ci")
+    assert "client_keys:\n  - name: ci" in page.text
+    assert not [form for form in page.forms if form.method == "POST"]
+    text = console.open("root", "/ui/groups").text
+    assert "client_groups:\n  - name: research\n    budgets: [3000 usd/month]\n    raise_to: [5000 usd/month]" in text
+    assert "issuers:\n  - name: okta" in console.open("root", f"/ui/people?name={quote(ADA)}").text

@@ -1,0 +1,137 @@
+"""The sums of the pages are those of the HTTP API and of ``trigate costs``, to the nano-dollar."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import yaml
+
+from tests.support.apis import question
+from tests.support.command_line import invoke
+from tests.support.harness import eventually, provider
+from tests.support.people import Answering
+from tests.support.people_browser import PeopleBrowser
+from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.upstreams import serve_upstream
+
+PRICE: Final = {"input": 1.37, "output": 4.19}
+CI: Final = "key-of-ci-0123456789abcdef"
+
+
+@attrs.frozen
+class Accounts:
+    """A gateway whose clients have spent something, and the browsers of its people."""
+
+    gateway: PeopleGateway
+    browsers: dict[str, PeopleBrowser]
+
+    def json(self, user: str, path: str) -> Any:
+        response = self.browsers[user].request("GET", self.gateway.url + path)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def page(self, user: str, path: str) -> str:
+        response = self.browsers[user].request("GET", self.gateway.url + path)
+        assert response.status_code == 200, response.text
+        return response.text
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    folder = tmp_path_factory.mktemp("sums")
+    with serve_upstream(Answering) as upstream:
+        entries = [
+            provider(f"openai/{name}", f"{upstream.url}/v1", name=name, price=PRICE) for name in ("small", "large")
+        ]
+        keys = [{"name": "ci", "key": CI, "group": "ci"}]
+        groups = [{"name": "research"}, {"name": "ci"}]
+        more = {"stored_keys": True, "providers": entries, "client_keys": keys, "client_groups": groups}
+        with people_gateway(folder, **more) as gateway:
+            browsers = {user: gateway.sign_in(user)[0] for user in ("ada", "lin", "aud", "root")}
+            data = {"action": "make_own", "name": "laptop"}
+            made = browsers["ada"].request("POST", f"{gateway.url}/ui/keys", {"sec-fetch-site": "same-origin"}, data)
+            (own,) = re.findall(r"sk-trigate-\w+", made.text)
+            for key, model, times in ((CI, "small", 3), (own, "small", 2), (own, "large", 1)):
+                for _ in range(times):
+                    body = question("chat", model, "hi")
+                    reply = gateway.gateway.request(
+                        "POST", "/v1/chat/completions", body, {"authorization": f"Bearer {key}"}
+                    )
+                    assert reply.status == 200, reply.body
+            found = Accounts(gateway, browsers)
+            eventually(lambda: found.json("root", "/admin/v1/usage?by=key")["total"]["requests"] == 6, what="lines")
+            yield found
+
+
+def rows_of(page: str) -> list[tuple[str, ...]]:
+    """Return the texts of the rows of a page's table, the total included."""
+    rows = re.findall(r'<tr role="row">(<th scope="row".*?)</tr>', page, re.S)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in rows]
+    return [tuple(re.sub(r"<[^>]*>", "", cell).strip() for cell in row) for row in cells]
+
+
+def dollars(rows: list[tuple[str, ...]]) -> list[Decimal]:
+    return [Decimal(row[-2]) for row in rows]
+
+
+@pytest.mark.parametrize("by", ["group", "key", "model", "day", "group,key", "key,model"])
+def test_the_page_has_the_sums_of_the_api_and_of_the_command(accounts: Accounts, tmp_path: Path, by: str):
+    api = accounts.json("aud", f"/admin/v1/usage?by={by}")
+    rows = rows_of(accounts.page("aud", f"/ui/usage?by={by}"))
+    assert [row[-2] for row in rows] == [*(row["usd"] for row in api["data"]), api["total"]["usd"]]
+    assert [row[-7] for row in rows] == [*(str(row["requests"]) for row in api["data"]), str(api["total"]["requests"])]
+    assert sum(dollars(rows[:-1])) == dollars(rows)[-1] > 0
+    file = tmp_path / "costs.yaml"
+    file.write_text(yaml.safe_dump({**accounts.gateway.settings, "listeners": []}))
+    month = accounts.json("aud", "/admin/v1/usage?by=month")["data"][0]["month"]
+    columns = [part for name in by.split(",") for part in ("--by", name)]
+    done = invoke("costs", "--config", str(file), "--month", month, *columns, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    command = json.loads(done.stdout)
+    assert command["total"]["cost_nanos"] == int(dollars(rows)[-1].scaleb(9))
+    assert sorted(row["cost_nanos"] for row in command["rows"]) == sorted(
+        int(one.scaleb(9)) for one in dollars(rows[:-1])
+    )
+
+
+def test_a_user_sees_its_own_sums_and_a_lead_those_of_its_group(accounts: Accounts):
+    own = accounts.json("ada", "/me/usage?by=model")
+    rows = rows_of(accounts.page("ada", "/ui/usage?by=model"))
+    assert [row[0] for row in rows] == [*(row["model"] for row in own["data"]), "Total"]
+    assert [row[-2] for row in rows] == [*(row["usd"] for row in own["data"]), own["total"]["usd"]]
+    group = accounts.json("lin", "/admin/v1/usage?by=key")
+    rows = rows_of(accounts.page("lin", "/ui/usage?by=key"))
+    assert dollars(rows)[-1] == Decimal(group["total"]["usd"]) == Decimal(own["total"]["usd"])
+    assert "ci" not in [row[0] for row in rows]
+    assert "ada@example.com" in accounts.page("lin", "/ui/usage?by=key")
+    # a key filter widens nothing
+    for user in ("ada", "lin"):
+        assert dollars(rows_of(accounts.page(user, "/ui/usage?by=model&month=2026-01")) or [("", "0", "")])[-1] == 0
+    forbidden = accounts.browsers["lin"].request("GET", f"{accounts.gateway.url}/ui/usage?group=ci")
+    assert forbidden.status_code == 404
+
+
+def test_the_csv_of_the_page_is_that_of_the_api(accounts: Accounts):
+    response = accounts.browsers["aud"].request("GET", f"{accounts.gateway.url}/ui/usage?by=key&format=csv")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["content-disposition"] == 'attachment; filename="usage.csv"'
+    assert response.headers["cache-control"] == "no-store"
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    assert {row["key"]: row["usd"] for row in rows} == {
+        row["key"]: row["usd"] for row in accounts.json("aud", "/admin/v1/usage?by=key")["data"]
+    }
+
+
+def test_the_budgets_of_the_page_are_those_of_the_api(accounts: Accounts):
+    me = accounts.json("ada", "/me")
+    (budget,) = (one for one in me["budgets"] if one["holder"] == "client")
+    assert Decimal(budget["used"]) > 0
+    page = accounts.page("ada", "/ui/me")
+    assert {budget["used"], budget["amount"], budget["text"]} <= {cell for row in rows_of(page) for cell in row}
