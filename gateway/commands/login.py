@@ -5,18 +5,28 @@ import time
 import webbrowser
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 
 from gateway.commands.fetching import FetchError, fetch, post_form
-from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, read_object, root_of
+from gateway.commands.sessions import (
+    SavedSession,
+    SessionFailed,
+    SessionFile,
+    origin_of,
+    read_object,
+    root_of,
+    seconds_in,
+)
 from gateway.commands.terminal import say
 
 METADATA: Final = "/.well-known/oauth-authorization-server"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 PATIENCE: Final = 10.0
 """Seconds for each request."""
+SHORTEST: Final = 0.5
+LONGEST: Final = 60.0
+"""Limits of the seconds between two requests."""
 SLOWER: Final = 5.0
 """Seconds that ``slow_down`` adds to the interval (RFC 8628, section 3.5)."""
 
@@ -40,7 +50,8 @@ def sign_in(root: str, *, opens_browser: bool) -> SavedSession:
     grant = _post(metadata["device_authorization_endpoint"], {"client_id": "trigate"})
     if not all(isinstance(grant.get(name), str) for name in ("device_code", "user_code", "verification_uri")):
         raise SessionFailed(f"{root} does not offer a sign-in: {_reason(grant)}")
-    address = _own_url(root, grant.get("verification_uri_complete") or grant["verification_uri"])
+    complete = grant.get("verification_uri_complete")
+    address = _own_url(root, complete if isinstance(complete, str) and complete else grant["verification_uri"])
     click.echo(f"Open this page, compare the code, and approve:\n\n  {address}\n\n  code: {grant['user_code']}\n")
     if opens_browser and sys.stdout.isatty():
         webbrowser.open(address)
@@ -62,17 +73,17 @@ def _metadata_of(root: str) -> Mapping[str, str]:
 
 def _own_url(root: str, url: str) -> str:
     """Return ``url``, which must be of the gateway at ``root``. Raises ``SessionFailed``."""
-    if urlsplit(url)[:2] != urlsplit(root)[:2]:
+    place = origin_of(url)
+    if place != origin_of(root):
         raise SessionFailed(
-            f"{root} names an address of another server, {urlsplit(url).netloc}: its operator must fix `public_url`"
+            f"{root} names an address of another server, {place[1]}: its operator must fix `public_url`"
         )
     return url
 
 
 def _await_approval(root: str, token_url: str, grant: Mapping[str, Any]) -> SavedSession:
-    interval, lasts = (grant.get(name) for name in ("interval", "expires_in"))
-    pause = float(interval) if isinstance(interval, int | float) else SLOWER
-    ends = time.monotonic() + (float(lasts) if isinstance(lasts, int | float) else 600.0)
+    pause = min(max(seconds_in(grant, "interval") or SLOWER, SHORTEST), LONGEST)
+    ends = time.monotonic() + (seconds_in(grant, "expires_in") or 600.0)
     form = {"grant_type": GRANT, "device_code": grant["device_code"], "client_id": "trigate"}
     while time.monotonic() < ends:
         time.sleep(pause)

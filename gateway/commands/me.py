@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -58,12 +58,20 @@ def _fetch(root: str, token: str) -> Mapping[str, Any]:
 def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
     names = {"name": "name", "group": "group", "role": "role", "credential": "signed in with", "ends": "until"}
     rows = {"gateway": root, **{label: found[name] for name, label in names.items() if found.get(name) is not None}}
-    models = [str(name) for name in found.get("models", ())]
+    models = [str(name) for name in _items(found, "models")]
     more = f" and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
     rows["models"] = f"{', '.join(models[:SHOWN])}{more}" or "none"
     yield from (f"{label:16}{value}" for label, value in rows.items())
-    for row in (*found.get("budgets", ()), *found.get("limits", ())):
+    for row in (*_items(found, "budgets"), *_items(found, "limits")):
+        if not isinstance(row, dict):
+            continue
         used = "" if row.get("used") is None else f", {row['used']} used"
         held = f", {row['reserved']} reserved" if row.get("reserved") not in (None, 0, "0") else ""
         reset = "" if row.get("reset") is None else f", more from {row['reset']}"
         yield f"{row.get('holder', ''):16}{row.get('text', '')}{used}{held}{reset}"
+
+
+def _items(found: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """Return the list in a member of the response, empty for anything else."""
+    value = found.get(name)
+    return value if isinstance(value, list) else ()

@@ -26,6 +26,9 @@ EARLY: Final = 60.0
 PATIENCE: Final = 3.5
 """Seconds for everything that ``trigate token`` waits for: Codex waits for 5 s in all (openai/codex#16288)."""
 _POLL: Final = 0.05
+_LARGEST: Final = 2**20  # bytes of the file
+_MOST_SECONDS: Final = 1e11
+"""A larger number is no time: milliseconds, infinity or a mistake."""
 
 
 class SessionFailed(Exception):
@@ -46,10 +49,24 @@ class SavedSession:
     @classmethod
     def of_response(cls, root: str, token_url: str, found: Mapping[str, Any], now: float) -> "SavedSession":
         """Return the session in the response of a token endpoint. Raises ``SessionFailed``."""
-        token, seconds, refresh = (found.get(name) for name in ("access_token", "expires_in", "refresh_token"))
-        if not isinstance(token, str) or not token or not isinstance(seconds, int | float):
+        token, refresh, seconds = found.get("access_token"), found.get("refresh_token"), seconds_in(found, "expires_in")
+        if not isinstance(token, str) or not token or seconds is None:
             raise SessionFailed(f"the response of {token_url} has no access token")
         return cls(root, token_url, token, now + seconds, refresh if isinstance(refresh, str) else None)
+
+    @classmethod
+    def of_file(cls, root: str, found: Any) -> "SavedSession | None":
+        """Return the session at ``root`` in the file's item ``found``, ``None`` if another version wrote it."""
+        match found:
+            case {
+                "root": str(own),
+                "token_url": str(url),
+                "access_token": str(token),
+                "refresh_token": str() | None as last,
+            }:
+                ends = seconds_in(found, "expires_at")
+                return cls(root, url, token, ends, last) if own == root and ends is not None else None
+        return None
 
 
 class SessionFile:
@@ -73,11 +90,7 @@ class SessionFile:
         """Return the session at ``root``, by default the last one that began."""
         content = self._read()
         root = content.get("latest") if root is None else root
-        found = content.get("sessions", {}).get(root)
-        try:
-            return None if found is None else SavedSession(**found)
-        except TypeError:
-            return None  # another version wrote it
+        return SavedSession.of_file(root, content.get("sessions", {}).get(root)) if isinstance(root, str) else None
 
     def has_one(self) -> bool:
         """Return whether the user has a session at one gateway only."""
@@ -98,9 +111,17 @@ class SessionFile:
 
     @contextlib.contextmanager
     def hold_lock(self, deadline: float) -> Iterator[None]:
-        """Hold the file's lock during the block. Raises ``SessionFailed`` after ``deadline``, a monotonic time."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._folder / f"{FILE}.lock").open("a") as file:
+        """Hold the file's lock during the block. Raises ``SessionFailed`` after ``deadline``, a monotonic time.
+
+        Only this user can open its file, so that no other user can hold it."""
+        path = self._folder / f"{FILE}.lock"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.fchmod(handle, 0o600)
+        except OSError as error:
+            raise SessionFailed(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+        with os.fdopen(handle, "w") as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,13 +134,18 @@ class SessionFile:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._path.read_bytes())
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                content = json.loads(file.read(_LARGEST))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise SessionFailed(f"cannot read {self._path}: {(error.strerror or '').lower()}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
+        else:
+            if found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o022:
+                raise SessionFailed(f"other users can change {self._path}: delete it, and sign in again")
         if not isinstance(content, dict) or not isinstance(content.get("sessions", {}), dict):
             raise SessionFailed(f"{self._path} is damaged: delete it, and sign in again")
         return content
@@ -186,17 +212,47 @@ def _token_without_refresh(session: SavedSession, reason: str) -> str:
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object in a response, empty for anything else."""
+    """Return the JSON object in a response, empty for anything else.
+
+    Characters that control terminals are escaped, because commands print the texts."""
     try:
-        found = json.loads(body)
+        found = _escape_texts(json.loads(body))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
+def _escape_texts(value: Any) -> Any:
+    from gateway.logs.masking import escape
+
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, list):
+        return [_escape_texts(one) for one in value]
+    return {escape(name): _escape_texts(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def seconds_in(found: Mapping[str, Any], name: str) -> float | None:
+    """Return the number of seconds in a member of a response, ``None`` without a usable one."""
+    value = found.get(name)
+    is_usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST_SECONDS
+    return float(value) if is_usable and value is not None else None
+
+
+def origin_of(url: str) -> tuple[str, str]:
+    """Return the scheme and the authority of ``url``, empty texts if it is not valid."""
+    try:
+        return urlsplit(url)[:2]
+    except ValueError:
+        return "", ""
+
+
 def root_of(url: str) -> str:
     """Return the address of the gateway at ``url``. Raises ``SessionFailed`` for one that is not safe for a sign-in."""
-    parts = urlsplit(url if "://" in url else f"https://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+    except ValueError:
+        raise SessionFailed("the URL is not that of a gateway: write it as https://HOST") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise SessionFailed("the URL is not that of a gateway: write it as https://HOST")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
