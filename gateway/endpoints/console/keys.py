@@ -149,7 +149,7 @@ async def _settings_fields(call: PageCall, action: str, settings: Mapping[str, A
     return (
         choice(f"{action}-group", "group", "Group", options, typed["group"]),
         field(f"{action}-models", "models", "Models", typed["models"],
-              "Separated by commas. Empty means all that the group may use; none means none."),
+              "Separated by commas. Empty allows all models of the group; the word none allows no model."),
         field(f"{action}-budgets", "budgets", "Budgets", typed["budgets"], "Such as 20 usd/day, 300 usd/month."),
         field(f"{action}-requests", "requests", "Requests per time", typed["requests"], "Such as 60/m."),
         field(f"{action}-tokens", "tokens", "Tokens per time", typed["tokens"], "Such as 2M/m."),
@@ -174,7 +174,7 @@ async def own(call: PageCall) -> Html | AdminAnswer:
         field("own-until", "until", "Ends on", call.field_value("make_own", "until"), kind="date",
               hint="Empty means as late as your rule permits."),
     )  # fmt: skip
-    new = details("New key of your own", form(KEYS, "make_own", "Create key", *fields),
+    new = details("New key of your own", form(KEYS, "make_own", "Create your own key", *fields),
                   is_open=call.form.get("action") == "make_own")  # fmt: skip
     return section("Your own keys", about, new, table("Keys that you made", _OWN_COLUMNS, rows,
                                                      empty="You have no key of your own."))  # fmt: skip

@@ -138,21 +138,23 @@ class ConsoleServer:
         shown = [section.template for section in sections] or [
             page.sections[0].template
         ]  # the API explains the refusal
-        contents, status = [], 200 if failed is None else failed.status
+        contents, status, headers = [], 200, _waiting(failed)
+        if failed is not None:
+            status = failed.status
         for number, template in enumerate(shown):
             content = await template(call)
             if isinstance(content, AdminAnswer) and content.text is not None:
                 return Response(content.status, (*content.headers, *PRIVATE_PAGE), content.text.encode())
             if isinstance(content, AdminAnswer):
                 if number == 0 and failed is None:
-                    status = content.status
+                    status, headers = content.status, _waiting(content)
                 content = problem_of(content)
             contents.append(content)
         told = problem_of(failed) if failed is not None else _done_message(call, page)
-        return self._page(call, page.title, join_html((told, *contents)), status)
+        return self._page(call, page.title, join_html((told, *contents)), status, headers)
 
-    def _page(self, call: PageCall, title: str, content: Html, status: int = 200) -> Response:
-        return html_page(title, content, self._place, status, style=STYLE, nav=_nav(call))
+    def _page(self, call: PageCall, title: str, content: Html, status: int = 200, headers: Headers = ()) -> Response:
+        return html_page(title, content, self._place, status, headers, style=STYLE, nav=_nav(call))
 
     def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
         """Return the page of an error without a known caller."""
@@ -210,6 +212,11 @@ def _conditions(action: FormAction, form: Form) -> Headers:
     if action.condition == "version":
         return (("if-match", form.get("version", "")),)
     return ()
+
+
+def _waiting(answer: AdminAnswer | None) -> Headers:
+    """Return the header of a rejected request that states when to try again."""
+    return () if answer is None else tuple(header for header in answer.headers if header[0] == "retry-after")
 
 
 def _done_message(call: PageCall, page: ConsolePage) -> Html:

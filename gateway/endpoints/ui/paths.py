@@ -19,7 +19,7 @@ FILES: Final = {
     "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
 }
 
-PAGE_LINKS: Final = b' <a href="/ui/usage">Usage and costs</a> <a href="/ui/me">Your account</a>'
+PAGE_LINKS: Final = b' <a href="/ui/usage">Usage</a> <a href="/ui/me">Your account</a>'
 """The links from the live view to the pages of its callers."""
 
 

@@ -196,3 +196,18 @@ def test_a_form_after_the_end_of_the_session_asks_for_a_sign_in(tmp_path):
         assert ended.status_code == 401
         assert "your session has ended" in ended.text.lower()
         assert browser.open(f"{running.url}/ui/keys").url.startswith(running.provider.issuer)
+
+
+def test_forms_share_the_rate_of_the_api(tmp_path):
+    with people_gateway(tmp_path, stored_keys=True) as running:
+        browser, _ = running.sign_in("root")
+        fields = {"action": "block", "name": "okta:00u1"}
+        statuses = [send(browser, running, "/ui/people", **fields).status_code for _ in range(60)]
+        assert set(statuses) == {303}
+        refused = send(browser, running, "/ui/people", **fields)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) > 0
+        assert "more than 60 changes a minute" in refused.text.lower()
+        own = {"sec-fetch-site": "same-origin"}
+        api = browser.request("PUT", f"{running.url}/admin/v1/people/okta:00u1/block", own, json={})
+        assert api.status_code == 429
