@@ -76,7 +76,7 @@ class PageCall:
 
     def permits(self, route: AdminRoute) -> bool:
         """Return whether the API's table permits requests of ``route``."""
-        is_person = self.caller.credential != "own key" and is_person_name(self.config, self.caller.name or "")
+        is_person = is_person_name(self.config, self.caller.name or "")
         return self.caller.role in route.roles and (is_person or not route.of_person)
 
 

@@ -1,5 +1,6 @@
 """The forms of the pages from end to end: each changes an object of the HTTP API, and reports it."""
 
+import base64
 import contextlib
 import re
 import sqlite3
@@ -162,6 +163,18 @@ def test_a_person_makes_and_deletes_a_key_of_its_own(console: Console):
     page = console.send("ada", "/ui/keys", "delete_own")
     assert "Your key laptop was deleted." in page.text
     assert console.models(key) == 401
+
+
+def test_a_key_of_ones_own_reads_the_pages_and_makes_no_other_key(console: Console):
+    key = new_key(console.send("ada", "/ui/keys", "make_own", name="reader"))
+    password = base64.b64encode(f"any:{key}".encode()).decode()
+    browser = PeopleBrowser(headers={"authorization": f"Basic {password}"})
+    assert "reader" in browser.open(f"{console.gateway.url}/ui/keys").text
+    own = {"sec-fetch-site": "same-origin"}
+    more = browser.request("POST", f"{console.gateway.url}/ui/keys", own, {"action": "make_own", "name": "more"})
+    assert more.status_code == 403
+    assert "makes no other keys" in more.text
+    assert console.send("ada", "/ui/keys", "delete_own").status == 200
 
 
 def test_a_raise_is_made_and_ended(console: Console):
