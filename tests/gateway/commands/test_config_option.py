@@ -13,6 +13,10 @@ READING = {
     "keys list": ["keys", "list"], "keys revoke": ["keys", "revoke", "ann"], "keys rotate": ["keys", "rotate", "ann"],
     "keys history": ["keys", "history"], "keys set": ["keys", "set", "ann"],
     "keys import": ["keys", "import", "other.yaml"],
+    "people list": ["people", "list"], "people block": ["people", "block", "okta:1"],
+    "people unblock": ["people", "unblock", "okta:1"], "people sign-out": ["people", "sign-out", "okta:1"],
+    "people forget": ["people", "forget", "okta:1"], "people history": ["people", "history"],
+    "reconcile": ["reconcile", "other.yaml"],
     "steps try": ["steps", "try", "other.yaml"], "step test": ["step", "test", "other.yaml"],
 }  # fmt: skip
 """Command lines of the commands that read a configuration."""
