@@ -7,7 +7,6 @@ import attrs
 
 from gateway.people.records import AuditEntry, DeviceGrant, FoundRefresh, IssuerSession, PersonSession
 from gateway.people.rows import TableRows, json_text
-from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
 
 MOST_SESSIONS: Final = 50
@@ -53,6 +52,11 @@ _REFRESHED: Final = "SELECT count(*) FROM {used_refresh_tokens} WHERE session = 
 _FORGET_USED: Final = """
     DELETE FROM {used_refresh_tokens} WHERE session = :session AND at < (
         SELECT at FROM {used_refresh_tokens} WHERE session = :session ORDER BY at DESC LIMIT 1 OFFSET :kept
+    )
+"""
+_REMOVE_OLDEST_GRANT: Final = """
+    DELETE FROM {device_grants} WHERE device_code = (
+        SELECT device_code FROM {device_grants} ORDER BY CASE status WHEN 'approved' THEN 1 ELSE 0 END, began LIMIT 1
     )
 """
 _GRANT: Final = """
@@ -242,10 +246,12 @@ def _session(row: tuple[Any, ...] | None) -> PersonSession | None:
 
 
 def add_grant(rows: TableRows, grant: DeviceGrant) -> bool:
-    """Store a pending grant. Return false if its user code is in use: draw another one."""
+    """Store a pending grant. Return false if its user code is in use: draw another one.
+
+    If there are too many, the oldest pending one is removed: people can sign in during a flood of requests."""
     rows.select("DELETE FROM {device_grants} WHERE until <= :now", now=grant.began - 600.0)
     if rows.count("SELECT count(*) FROM {device_grants}") >= MOST_GRANTS:
-        raise Unavailable("too many sign-ins are pending: try again in a few minutes")
+        rows.select(_REMOVE_OLDEST_GRANT)
     if rows.first(f"{_GRANT} WHERE user_code = :code", code=grant.user_code) is not None:
         return False
     rows.select(

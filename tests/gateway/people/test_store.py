@@ -21,11 +21,12 @@ from gateway.people.records import (
     digest_of,
     readable_text,
 )
+from gateway.people.rows import TableRows
 from gateway.people.session_rows import MOST_SESSIONS
 from gateway.people.store import PeopleStore, Refreshed
 from gateway.people.tables import PEOPLE_TABLES
 from gateway.stores.key_store import KeyStore
-from gateway.stores.sql import add_tables
+from gateway.stores.sql import Session, add_tables
 from gateway.stores.store import Changed, Unavailable
 from streams.errors import GatewayError
 
@@ -189,6 +190,30 @@ async def test_a_device_code_stays_valid_if_its_person_began_too_many_sessions(m
     with pytest.raises(GatewayError):
         await store.redeem_grant(GRANT.device_code, device, 2.0)
     assert await store.redeem_grant(GRANT.device_code, attrs.evolve(device, began=601.0), 601.0 - 2.0) == ORIGIN
+
+
+async def test_a_flood_of_device_codes_stops_no_sign_in(make):
+    """Anyone may request a code, so a full table must not refuse those of people."""
+    store, approved = make(), attrs.evolve(GRANT, began=1.0)
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    await store.add_grant(approved)
+    await store.decide_grant(GRANT.user_code, SESSION, 2.0)
+
+    def fill(session: Session) -> None:
+        TableRows(session, store.database.notation).select(
+            """
+            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+            INSERT INTO {device_grants} SELECT 'd' || n, 'u' || n, '', '', 2.0 + n / 1000.0, 600.0, 'pending', NULL,
+            NULL, NULL FROM numbers
+            """
+        )
+
+    await store.database.write(fill)
+    assert await store.add_grant(attrs.evolve(GRANT, device_code="new", user_code="new", began=30.0, until=600.0))
+    assert await store.find_grant("new") is not None
+    assert await store.find_grant("u1") is None, "the oldest pending one"
+    assert await store.find_grant("u3") is not None
+    assert await store.find_grant(GRANT.user_code) is not None, "a person has approved it"
 
 
 async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(make):
