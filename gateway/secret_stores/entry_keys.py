@@ -26,7 +26,8 @@ class StoredKey(CredentialSource):
         return self._text
 
     async def renew(self, refused: Credential) -> Credential | None:
-        return await self._keeper.renew(self._text.secret, refused) if isinstance(refused, str) else None
+        found = await self._keeper.renew(self._text.secret, refused) if isinstance(refused, str) else None
+        return found if found is not None and found.isascii() and found.isprintable() else None
 
 
 def stored_keys_of(config: Config, keeper: SecretKeeper) -> Mapping[str, CredentialSource]:

@@ -9,6 +9,7 @@ import trio
 
 from configfile.secret_files import LONGEST
 from configfile.stored_secrets import StoredSecret
+from gateway.config.redaction import FETCHED, redact_spelled
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
@@ -71,7 +72,8 @@ async def fetch_json(upstream: Upstream, request: UpstreamRequest) -> tuple[int,
 
 
 def refusal(status: int, message: object = None) -> SecretUnreadable:
-    """Return the error of a response with ``status``; ``message`` is the store's own."""
-    words = " ".join(message.split())[:_LONGEST_MESSAGE] if isinstance(message, str) else ""
+    """Return the error of a response with ``status``; ``message`` is the store's own, which may repeat a token."""
+    text = " ".join(message.split()) if isinstance(message, str) else ""
+    words = redact_spelled(text.encode(errors="replace"), FETCHED.words).decode(errors="replace")[:_LONGEST_MESSAGE]
     found = f"the store returns status {status}{f': {words}' if words else ''}"
     return SecretUnreadable(found, temporary=status == 429 or status >= 500)

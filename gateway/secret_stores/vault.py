@@ -86,8 +86,10 @@ class VaultClient(trio.abc.AsyncResource):
     async def _sign_in(self) -> str:
         settings = self._settings
         if settings.role is None:
+            FETCHED.hide(filter(None, (settings.token,)))
             return await self._look_up(settings.token or "")
         jwt = await trio.to_thread.run_sync(_read_pod_token, settings.pod_token)
+        FETCHED.hide((jwt,))
         content = {"role": settings.role, "jwt": jwt}
         status, found = await self._call("POST", f"auth/{quote(settings.auth_path)}/login", None, content)
         if status != 200:

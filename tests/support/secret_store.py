@@ -36,13 +36,16 @@ NAMESPACE: Final = "team-a"
 
 
 class SecretStoreServer:
-    """The state of the stores. ``lease`` is the lifetime of Vault's tokens in seconds; ``calls`` are the paths."""
+    """The state of the stores. ``lease`` is the lifetime of Vault's tokens in seconds; ``calls`` are the paths.
+
+    With ``echoes``, errors while it is ``down`` repeat the credential of the request."""
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Any]] = {}
         self.created = time.time() - 86400
         self.deleted: set[str] = set()
         self.down = 0
+        self.echoes = False
         self.lease = 3600
         self.renewable = True
         self.namespace: str | None = None
@@ -59,6 +62,8 @@ class SecretStoreServer:
     def reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
         """Return the status and the object of the response to a request."""
         self.calls.append(path)
+        if self.down and self.echoes:
+            return self.down, {"errors": [f"refused: {headers.get('x-vault-token', '')} {body.decode()}"]}
         if self.down:
             return self.down, {"errors": ["the store is sealed"]}
         if "x-amz-target" in headers:

@@ -141,6 +141,16 @@ def test_a_401_without_another_value_is_passed_on_and_not_asked_for_again(stores
         assert_no_secret_in_log(gateway)
 
 
+@pytest.mark.parametrize("new", ["sk-new\r\nx-other: 1", "sk-nëw-value-of-openai", "sk-new\x00value"])
+def test_a_new_value_that_no_header_can_contain_leaves_the_last_one(stores, upstream, new):
+    upstream.script(*[REJECTED] * 3)
+    with gateway_thread(settings(stores, upstream.url)) as gateway:
+        stores.secrets[PLACE] = {"openai": new, "client": CLIENT}
+        assert ask(gateway) == ask(gateway) != 500
+        assert_no_secret_in_log(gateway)
+    assert set(sent_keys(upstream)) == {OLD}
+
+
 @pytest.mark.parametrize("outage", ["down", "deleted"])
 def test_the_last_value_stays_while_the_store_does_not_give_it(stores, upstream, outage):
     upstream.script(*[Script(text="hello")] * 50)

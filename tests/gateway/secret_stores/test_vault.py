@@ -140,6 +140,16 @@ async def test_an_outage_is_temporary(server, tmp_path, status):
     assert f"status {status}: the store is sealed" in str(found.reasons[KEY])
 
 
+@pytest.mark.parametrize("signs_in", [False, True])
+async def test_an_error_that_repeats_the_credential_does_not_show_it(server, tmp_path, signs_in):
+    server.down, server.echoes = 500, True
+    how = {"role": ROLE, "pod_token": pod_token(tmp_path)} if signs_in else {"token": FIXED_TOKEN}
+    reason = str((await read(config(server, tmp_path, **how), KEY)).reasons[KEY])
+    assert "[redacted]" in reason
+    assert FIXED_TOKEN not in reason
+    assert POD_TOKEN not in reason
+
+
 async def test_a_server_that_is_away_is_temporary(tmp_path):
     with open_stores() as server:
         settings = config(server, tmp_path)
