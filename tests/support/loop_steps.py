@@ -70,6 +70,22 @@ def gateway_steps(gateway: ThreadGateway) -> Iterator[LoopSteps]:
             _run_in_loop(gateway, lambda: trio.lowlevel.remove_instrument(steps))
 
 
+def check_steps(gateway: ThreadGateway, work: Callable[[], object], attempts: int = 3) -> None:
+    """Check that no step of the gateway's loop takes ``LONGEST`` while ``work()`` runs.
+
+    The CPU time of a step includes that of the system, which once took half a second to provide 12 MB of memory. A step
+    that is too long by its own work is so in each of the ``attempts``.
+    """
+    found: list[LoopSteps] = []
+    for _ in range(attempts):
+        with gateway_steps(gateway) as steps:
+            work()
+        if steps.longest < LONGEST:
+            return
+        found.append(steps)
+    assert not found, "; ".join(f"{one.longest:.3f} s in {one.task}" for one in found)
+
+
 def _run_in_loop(gateway: ThreadGateway, work: Callable[[], object]) -> None:
     done = threading.Event()
 
