@@ -138,6 +138,7 @@ async def _accept_until_closing(
     async with trio.open_nursery() as outer:
         await outer.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
+        await trio.lowlevel.checkpoint()  # a failed start also sets that event, and cancels this task: it is not ready
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for sock, options in listening:

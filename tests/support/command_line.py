@@ -29,10 +29,9 @@ COMMAND = (sys.executable, "-m", "gateway")
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment with ``changes``, without variables that affect a gateway."""
     unwanted = {"TRIGATE_CONFIG", "NO_COLOR", "PYTHONDONTWRITEBYTECODE"}  # the last would double each start
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.endswith("_API_KEY") and name not in unwanted
+    names = [name for name in list(os.environ) if not name.lower().endswith("_proxy") and name not in unwanted]
+    kept = {  # another thread may remove one meanwhile, as pytest does with the name of the test
+        name: value for name in names if not name.endswith("_API_KEY") and (value := os.environ.get(name)) is not None
     }
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(changes or {})}
