@@ -158,7 +158,9 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
         ask(gateway, "cached", seed=7)
     upstream.script(ENDLESS)
     with Wire.connect(gateway.port) as client:
-        client.send(post(PATHS["chat"], {"model": "on-chat", "stream": True, "messages": []}))
+        client.send(
+            post(PATHS["chat"], {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "Hi"}]})
+        )
         client.read_until(b"Hello")
         client.reset()
 
