@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,11 +231,19 @@ def _posix_user() -> str:
 
 
 def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None]]) -> int:
+    """Run ``work`` with the stored keys of the configuration in ``path``, and return the exit status."""
+    return run_on_storage(path, partial(_with_store, work))
+
+
+def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]]) -> int:
+    """Run ``work`` with the configuration in ``path``, whose storage it may open, and return the exit status.
+
+    Mistakes, and the failures of a command on a storage, are printed."""
     config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
     if config is None:
         return 1
     try:
-        trio.run(_with_store, config, work)
+        trio.run(work, config)
     except ConfigError as error:
         say(error.list_mistakes("mistakes"))
     except (CommandFailed, ChangeRejected, Unavailable) as error:
@@ -244,7 +253,7 @@ def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None
     return 1
 
 
-async def _with_store(config: Config, work: Callable[[OpenedKeys], Awaitable[None]]) -> None:
+async def _with_store(work: Callable[[OpenedKeys], Awaitable[None]], config: Config) -> None:
     store = open_key_store(config)
     if store is None:
         raise CommandFailed(_NO_STORAGE.format(config.path))

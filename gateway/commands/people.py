@@ -5,24 +5,21 @@ The people themselves are at the issuers; the state storage has what the gateway
 import json
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import click
-import trio
 
-from configfile.document import sentence
 from configfile.wording import nearest
-from gateway.commands.check import load_or_explain
-from gateway.commands.keys import CommandFailed, made_by, print_table
+from gateway.commands.keys import CommandFailed, made_by, print_table, run_on_storage
 from gateway.commands.terminal import say
-from gateway.config.key_changes import ChangeRejected, time_text
-from gateway.config.loading import Config, ConfigError
+from gateway.config.key_changes import time_text
+from gateway.config.loading import Config
 from gateway.open_store import open_people_store
 from gateway.people.records import AuditEntry, Block, SeenPerson
 from gateway.people.store import PeopleStore
-from gateway.stores.store import Unavailable
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (
@@ -159,21 +156,10 @@ def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: b
 
 
 def _run(path: Path | None, work: Callable[[OpenedPeople], Awaitable[None]]) -> int:
-    config = load_or_explain(path, within=("state_storage",))
-    if config is None:
-        return 1
-    try:
-        trio.run(_with_store, config, work)
-    except ConfigError as error:
-        say(error.list_mistakes("mistakes"))
-    except (CommandFailed, ChangeRejected, Unavailable) as error:
-        say(sentence(str(error)))
-    else:
-        return 0
-    return 1
+    return run_on_storage(path, partial(_with_store, work))
 
 
-async def _with_store(config: Config, work: Callable[[OpenedPeople], Awaitable[None]]) -> None:
+async def _with_store(work: Callable[[OpenedPeople], Awaitable[None]], config: Config) -> None:
     if not config.issuers:
         raise CommandFailed(_NO_PEOPLE.format(config.path))
     store = open_people_store(config)

@@ -221,6 +221,25 @@ def test_check_contacts_no_store_and_check_secrets_prints_no_text(stores, upstre
     assert "cannot be read: the store returns status 503: the store is sealed" in lost.stderr + lost.stdout
 
 
+@pytest.mark.parametrize("command", [["keys", "list"], ["people", "list"]])
+def test_commands_on_the_storage_read_its_address_from_a_store(stores, upstream, tmp_path, command):
+    """``trigate people`` once took the reference to the secret for the address."""
+    stores.secrets[PLACE]["database"] = "postgresql://trigate:secret-of-the-database@127.0.0.1:9/trigate"
+    storage = {"type": "postgres", "connection_string": {"vault": f"{PLACE}#database"}}
+    issuer = {
+        "name": "okta",
+        "issuer": "https://issuer.example",
+        "audience": ["trigate"],
+        "admit": [{"when": {"a": "b"}}],
+    }
+    content = settings(stores, upstream.url, state_storage=storage, stored_keys=True, issuers=[issuer])
+    found = invoke(*command, "--config", file_of(tmp_path, content))
+    assert found.returncode == 1
+    assert [path for path in stores.calls if "/data/" in path]
+    assert "secret-of-the-database" not in found.stdout + found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_a_secret_of_aws_is_read_with_the_identity_of_the_machine(stores, upstream, monkeypatch):
     for name, value in {**AWS_ENV, "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.url}.items():
         monkeypatch.setenv(name, value)
