@@ -1,7 +1,7 @@
 """Routes without Quart, and their requests. Quart's routing, contexts and hooks cost as much as the gateway's own work
 for a small request, so the most used paths avoid them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 
@@ -10,6 +10,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
 
 from gateway.http.headers import as_text
+from gateway.http.imports import import_all
 from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
@@ -262,6 +263,8 @@ class HasExtensions(Protocol):
     def extensions(self) -> dict[str, Any]: ...
 
 
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 ROUTES: Final = "trigate.routes"
 """The key in an app's ``extensions`` for its ``FastRoutes`` by method."""
 
@@ -286,6 +289,28 @@ def _routes(app: HasExtensions, method: str) -> FastRoutes:
 def fast_routes(app: HasExtensions, method: str) -> FastRoutes:
     """Return the fast routes of ``app`` for a method."""
     return cast("FastRoutes", app.extensions[ROUTES].get(method, _NONE)) if ROUTES in app.extensions else _NONE
+
+
+@attrs.define(eq=False, repr=False)
+class LateRoute:
+    """A fast route whose ``modules`` are imported with its first request; then ``make()`` returns its handler."""
+
+    modules: Sequence[str]
+    make: Callable[[], FastRoute]
+    _answer: FastRoute | None = None
+
+    async def __call__(self, incoming: PiecesRequest) -> Response:
+        if self._answer is None:
+            await import_all(self.modules)
+            self._answer = self.make()
+        return await self._answer(incoming)
+
+
+def add_all_methods(app: HasExtensions, paths: Iterable[str], answer: FastRoute) -> None:
+    """Handle every method on ``paths`` with ``answer``, which rejects those that it does not know."""
+    for path in paths:
+        for method in METHODS:
+            add_fast_route(app, path, answer, method)
 
 
 def add_open_routes(app: HasExtensions, routes: Iterable[OpenRoute]) -> None:

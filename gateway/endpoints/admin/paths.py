@@ -9,9 +9,7 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.response import Response
-from gateway.serving.fast_route import HasExtensions, IncomingRequest, add_fast_route, add_named_route
-
-METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
+from gateway.serving.fast_route import METHODS, HasExtensions, IncomingRequest, add_all_methods, add_named_route
 
 PREFIXES: Final = ("/me", "/admin", "/key", "/team", "/user", "/budget", "/spend")
 """Paths that, with everything below them, belong to this API. The last five are LiteLLM's."""
@@ -38,9 +36,8 @@ def is_admin_path(path: str) -> bool:
 def add_admin(app: HasExtensions, config: Config, service: Service) -> None:
     """Handle the paths of this API for ``config``."""
     answer = _AdminPaths(config, service).answer
+    add_all_methods(app, (*PREFIXES, *(f"{prefix}/" for prefix in PREFIXES), *LITELLM_MODELS), answer)
     for method in METHODS:
-        for path in (*PREFIXES, *(f"{prefix}/" for prefix in PREFIXES), *LITELLM_MODELS):
-            add_fast_route(app, path, answer, method)
         for prefix in PREFIXES:
             add_named_route(app, f"{prefix}/", "", answer, method)
 
