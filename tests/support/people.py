@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
+import pytest
 
 from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
@@ -102,12 +103,20 @@ class PeopleSetup:
 def people_gateway(
     issuers: Sequence[Mapping[str, Any]] | None = None,
     groups: Sequence[Mapping[str, Any]] = ({"name": "research"},),
+    unknown_key_wait: float = PATIENCE,
     **more: Any,
 ) -> Iterator[PeopleSetup]:
     """Run a gateway with ``issuers``, by default one named ``okta`` with the rules ``ADMIT``.
 
-    ``more`` are other root keys. A callable is called with the providers, and its result is used."""
-    with open_provider() as identity, serve_upstream(Answering) as upstream:
+    ``unknown_key_wait`` is how many seconds a request with an unknown key waits for new keys; the two seconds of the
+    gateway may pass on a busy machine. ``more`` are other root keys. A callable is called with the providers, and its
+    result is used."""
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        open_provider() as identity,
+        serve_upstream(Answering) as upstream,
+    ):
+        patched.setattr("gateway.people.key_sets.UNKNOWN_WAIT", unknown_key_wait)
         options = more.pop("options", {})
         found = issuers(identity) if callable(issuers) else issuers
         models = more.pop("models", None)
