@@ -28,6 +28,7 @@ from tests.support.harness import (
     request,
     running,
 )
+from tests.support.oidc import open_provider
 from tests.support.processes import workers
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, Upstream, data
 
@@ -45,6 +46,8 @@ WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"
 LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"], "ratelimits": {"concurrent": 100},
                  "queue": {"size": 9, "wait": "1s"}}  # fmt: skip
 SOUND = Raw(200, (("content-type", "audio/mpeg"),), (b"sound",))
+KEY = "key-of-ann-0123456789"
+WITH_KEY = {"authorization": f"Bearer {KEY}"}
 ENDLESS = Raw(200, STREAM, (data(WORD),), "hang")
 
 
@@ -58,7 +61,7 @@ def tool(name: str) -> str:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     tool("prometheus")
-    with refusing_port() as refused:
+    with refusing_port() as refused, open_provider() as identity:
         entries = [
             provider("openai/on-chat", upstream.url, ["chat"]) | LIMITED_ENTRY,
             provider("openai/tiny", upstream.url, ["chat"]) | {"ratelimits": {"requests": "1/d"}},
@@ -80,7 +83,16 @@ def gateway(upstream) -> Iterator[Gateway]:
             {"use": "http", "unchecked": "pass", "for": {"models": ["patient"]}, "with": away},
             {"use": "json:dumps", "name": "failing", "at": ["finished"]},  # it cannot write records
         ]
-        with running(config(entries, port, model_aliases=aliases, steps=steps), port, "--workers", "2") as process:
+        settings = config(
+            entries,
+            port,
+            model_aliases=aliases,
+            steps=steps,
+            client_keys=[{"name": "ann", "key": KEY}],
+            issuers=[{"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": [{"when": {}}]}],
+            metrics={"open": True},
+        )
+        with running(settings, port, "--workers", "2") as process:
             eventually(lambda: len(workers(process.pid)) == 2)
             yield process
 
@@ -134,7 +146,7 @@ def is_ready(process: "subprocess.Popen[bytes]", prometheus: Prometheus, log: Pa
 
 def ask(gateway: Gateway, model: str, **more: Any) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
-    gateway.request("POST", PATHS["chat"], body)
+    gateway.request("POST", PATHS["chat"], body, WITH_KEY)
 
 
 def traffic(gateway: Gateway, upstream: Upstream) -> None:
@@ -152,15 +164,14 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
     for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
         ask(gateway, model, **more)
     upstream.script(SOUND)
-    gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"})
+    gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"}, WITH_KEY)
     upstream.script(ANSWER)
     for _ in range(4):  # of two workers with a memory each, one has it
         ask(gateway, "cached", seed=7)
     upstream.script(ENDLESS)
     with Wire.connect(gateway.port) as client:
-        client.send(
-            post(PATHS["chat"], {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "Hi"}]})
-        )
+        body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+        client.send(post(PATHS["chat"], body, WITH_KEY))
         client.read_until(b"Hello")
         client.reset()
 
