@@ -18,7 +18,8 @@ from gateway.allowances.periods import SLICES, calendar_period, slice_of
 from gateway.config.allowances import Rolling
 from gateway.config.model_entry import ModelEntry
 from gateway.kept_ledger.columns import DAY_SUM
-from gateway.kept_ledger.table import Dimension, LedgerSum, LedgerTable, total
+from gateway.kept_ledger.statements import Dimension
+from gateway.kept_ledger.table import LedgerSum, LedgerTable, total
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.ledger")

@@ -17,7 +17,8 @@ from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
-from gateway.kept_ledger.table import DIMENSIONS, Dimension, Filters, LedgerTable, open_table
+from gateway.kept_ledger.statements import DIMENSIONS, Dimension, Filters
+from gateway.kept_ledger.table import LedgerTable, open_table
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, as_json, dollars, figures_of
 from gateway.kept_ledger.usage_periods import parse_moment, parse_month

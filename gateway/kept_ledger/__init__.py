@@ -1,7 +1,7 @@
 """The ledger in the state storage, for reports and budgets after a restart.
 
 - ``line``: what an exchange leaves there; ``table``: the lines in a database and their sums; ``columns``: its
-  columns.
+  columns; ``statements``: the SQL that selects sums.
 - ``folding`` replaces lines beyond the size limit by sums.
 - ``keeping`` writes a process's lines in batches; ``overflow`` sums them while the database is unavailable.
   ``ledger_keeping`` is the base for a process without a database.

@@ -9,10 +9,19 @@ UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit !=
 """The columns of billed units, by unit."""
 
 AMOUNTS: Final = ("input", "cache_read", "cache_write", "output", "nanos", *UNITS.values())
+PROMPT_CACHE_AMOUNTS: Final = (
+    "prompt_cache_could", "prompt_cache_read", "prompt_cache_missed", "prompt_cache_nanos",
+)  # fmt: skip
+"""The columns of a verdict about the provider's prompt cache; NULL without a verdict."""
+
+CAUSE_AMOUNTS: Final = ("cause_tokens", "cause_nanos", "second_tokens", "second_nanos")
+CAUSES: Final = ("cause", "second_cause")
+"""The columns with the names of the at most two causes of missed tokens; ``CAUSE_AMOUNTS`` are their amounts."""
+
 COUNTS: Final = ("exchanges", "failures", "attempts", "attempt_failures")
 """The columns with the counts of a sum; NULL in a line."""
 
-GROUP_BY: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered")
+GROUP_BY: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered", *CAUSES)
 """The columns whose values are equal for all lines of a sum."""
 
 QUARTER_SUM: Final = 1
@@ -52,6 +61,10 @@ COLUMN_TYPES: Final[Mapping[str, str]] = {
     "last": "bigint",
     "level": "integer",
     **dict.fromkeys(COUNTS, "bigint"),
+    **dict.fromkeys(PROMPT_CACHE_AMOUNTS, "bigint"),
+    "prompt_cache_grade": "integer",
+    **dict.fromkeys(CAUSES, "text"),
+    **dict.fromkeys(CAUSE_AMOUNTS, "bigint"),
 }
 """The types of all columns, by column."""
 
@@ -84,5 +97,6 @@ def empty_sum(level: int, began: int, names: Mapping[str, Any]) -> dict[str, Any
     return {
         **{name: names.get(name) for name in GROUP_BY}, "delivered": names.get("delivered", 0),
         **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0), "began": began, "last": began,
-        "request": "", "ended": "sum", "grade": None, "level": level,
+        "request": "", "ended": "sum", "grade": None, "level": level, "prompt_cache_grade": None,
+        **dict.fromkeys((*PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS)),
     }  # fmt: skip

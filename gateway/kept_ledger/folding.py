@@ -11,6 +11,7 @@ from gateway.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,
     ATTEMPTS,
+    CAUSE_AMOUNTS,
     COUNTS,
     DAY,
     DAY_SUM,
@@ -21,6 +22,7 @@ from gateway.kept_ledger.columns import (
     IDS_TABLE,
     LAST,
     OTHER_NAME,
+    PROMPT_CACHE_AMOUNTS,
     QUARTER,
     QUARTER_SUM,
 )
@@ -41,9 +43,11 @@ LINES_PER_SUM: Final = 4
 MIN_SUMS: Final = 10_000
 """The number of sums with runs that are kept in any case."""
 
+_ADDED_UP: Final = (*AMOUNTS, *PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS)
+_GREATEST: Final = ("grade", "estimated", "prompt_cache_grade")
 _COLUMNS: Final = (
-    "began", "line", "attempt", "request", "status", "ended", *GROUP_BY, *AMOUNTS, "grade", "estimated", "last",
-    "level", *COUNTS,
+    "began", "line", "attempt", "request", "status", "ended", *GROUP_BY, *_ADDED_UP, *_GREATEST, "last", "level",
+    *COUNTS,
 )  # fmt: skip
 
 
@@ -132,17 +136,16 @@ class LedgerFolding:
                 "attempt",
                 "ended",
                 "reason",
-                "grade",
-                "estimated",
                 *COUNTS,
                 *GROUP_BY,
-                *AMOUNTS,
+                *_ADDED_UP,
+                *_GREATEST,
             )
         )
         fields = ", ".join((
             "MIN(began)", ":number + ROW_NUMBER() OVER (ORDER BY MIN(began))", "0", "''", "0", "'sum'", *GROUP_BY,
-            *(f"CAST(SUM({name}) AS BIGINT)" for name in AMOUNTS), "MAX(grade)", "MAX(estimated)", f"MAX({LAST})",
-            str(level),
+            *(f"CAST(SUM({name}) AS BIGINT)" for name in _ADDED_UP), *(f"MAX({name})" for name in _GREATEST),
+            f"MAX({LAST})", str(level),
             *(f"CAST(SUM({name}) AS BIGINT)" for name in (EXCHANGES, FAILURES, ATTEMPTS, ATTEMPT_FAILURES)),
         ))  # fmt: skip
         # The second statement does not delete the new rows: their interval differs.

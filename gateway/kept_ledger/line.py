@@ -16,12 +16,40 @@ UNPRICED: Final = len(GRADES)
 MAX_TEXT: Final = 200  # characters of a text that a client chose
 _MAX_TEXT_IN_MEMORY: Final = 4 * MAX_TEXT  # the same in memory, longer so that long keys are found and masked
 _NO_USAGE: Final = Usage()
+_NO_CAUSES: Final = (None, None)
+_NO_VERDICT: Final[Mapping[str, None]] = dict.fromkeys((
+    "prompt_cache_could", "prompt_cache_read", "prompt_cache_missed", "prompt_cache_nanos", "prompt_cache_grade",
+    "cause", "cause_tokens", "cause_nanos", "second_cause", "second_tokens", "second_nanos",
+))  # fmt: skip
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
     "image": "images", "second": "seconds", "character": "characters", "search": "searches", "query": "searches",
     "page": "pages",
 }  # fmt: skip
 """The columns of units billed in addition to tokens; two providers' words for a search share one."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class LineCause:
+    """A cause of missed tokens, with its tokens and its loss in nano-dollars."""
+
+    name: str
+    tokens: int
+    nanos: int = 0
+
+
+@attrs.frozen(eq=False, repr=False)
+class LinePromptCache:
+    """The verdict about the provider's prompt cache: the tokens that it could serve, served and did not serve.
+
+    ``nanos`` is the loss. ``grade`` is its rank, as in ``LineAttempt``, ``None`` without a loss."""
+
+    could: int
+    read: int | None
+    missed: int
+    nanos: int = 0
+    grade: int | None = None
+    causes: tuple[LineCause, ...] = ()
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -38,6 +66,7 @@ class LineAttempt:
     nanos: int = 0
     grade: int | None = None
     upstream_id: str | None = None
+    prompt_cache: LinePromptCache | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -140,6 +169,20 @@ def _attempt_columns(attempt: LineAttempt | None) -> dict[str, Any]:
         "reason": attempt and attempt.reason, "input": usage.input, "cache_read": usage.cache_read,
         "cache_write": usage.cache_write, "output": usage.output, "nanos": 0 if attempt is None else attempt.nanos,
         "grade": attempt and attempt.grade, **dict.fromkeys(UNIT_COLUMNS.values(), 0), **_units(usage),
+        **_prompt_cache_columns(None if attempt is None else attempt.prompt_cache),
+    }  # fmt: skip
+
+
+def _prompt_cache_columns(verdict: LinePromptCache | None) -> Mapping[str, Any]:
+    if verdict is None:
+        return _NO_VERDICT
+    first, second = (*verdict.causes, *_NO_CAUSES)[:2]
+    return {
+        "prompt_cache_could": verdict.could, "prompt_cache_read": verdict.read, "prompt_cache_missed": verdict.missed,
+        "prompt_cache_nanos": verdict.nanos, "prompt_cache_grade": verdict.grade,
+        "cause": first and first.name, "cause_tokens": first and first.tokens, "cause_nanos": first and first.nanos,
+        "second_cause": second and second.name, "second_tokens": second and second.tokens,
+        "second_nanos": second and second.nanos,
     }  # fmt: skip
 
 

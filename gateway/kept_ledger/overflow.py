@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from gateway.kept_ledger.columns import (
     AMOUNTS,
+    CAUSE_AMOUNTS,
     DAY,
     GROUP_BY,
     LOST_COUNT,
     OTHER_NAME,
+    PROMPT_CACHE_AMOUNTS,
     QUARTER,
     QUARTER_SUM,
     empty_sum,
@@ -79,11 +81,15 @@ def _sum_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def _add_row(found: dict[str, Any], row: Mapping[str, Any]) -> None:
     for name in AMOUNTS:
         found[name] += row[name]
+    for name in (*PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS):
+        if row[name] is not None:
+            found[name] = (found[name] or 0) + row[name]
     first, attempted = row["attempt"] == 0, row["target"] is not None
     found["exchanges"] += first
     found["failures"] += first and row["ended"] not in _SUCCESSFUL_ENDS
     found["attempts"] += attempted
     found["attempt_failures"] += attempted and row["reason"] not in _SUCCESSFUL_REASONS
     found["estimated"] |= row["estimated"]
-    found["grade"] = max((one for one in (found["grade"], row["grade"]) if one is not None), default=None)
+    for name in ("grade", "prompt_cache_grade"):
+        found[name] = max((one for one in (found[name], row[name]) if one is not None), default=None)
     found["began"], found["last"] = min(found["began"], row["began"]), max(found["last"], row["began"])

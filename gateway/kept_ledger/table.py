@@ -3,53 +3,41 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import attrs
 import msgspec
 
 from gateway.config.state_storage import StateStorage
 from gateway.kept_ledger.columns import (
-    AMOUNTS,
-    ATTEMPT_FAILURES,
-    ATTEMPTS,
     COLUMN_TYPES,
-    EXCHANGES,
-    FAILURES,
     ID_COLUMN_TYPES,
     IDS_SCRIPT,
     IDS_TABLE,
     LAST,
-    LOST_COUNT,
     MARK,
     UNITS,
     empty_sum,
 )
 from gateway.kept_ledger.folding import KEEP_RUNS, LedgerFolding, day_bounds
 from gateway.kept_ledger.line import LedgerLine, id_rows_of, rows_of
+from gateway.kept_ledger.statements import (
+    BILLED_REQUESTS,
+    EXCHANGE_SUMS,
+    LONGEST_SUM,
+    NO_FILTERS,
+    NO_MARK,
+    REPEATED_LINES,
+    Dimension,
+    Filters,
+    causes_statement,
+    filter_values,
+    period_values,
+    run_sums_statement,
+    sums_statement,
+)
 from gateway.stores.sql import Database, Session
 from streams.events import Usage
-
-Dimension: TypeAlias = Literal[
-    "key", "group", "model", "target", "run", "endpoint", "request_id", "upstream_request_id", "grade"
-]  # fmt: skip
-"""The name of a property by which lines can be grouped into sums."""
-
-_COLUMNS: Final[Mapping[Dimension, str]] = {
-    "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
-    "endpoint": "endpoint", "request_id": "NULLIF(request, '')", "upstream_request_id": "upstream_request_id",
-    "grade": "CAST(grade AS text)",
-}  # fmt: skip
-DIMENSIONS: Final = tuple(name for name in _COLUMNS if name != "grade")
-"""The dimensions that reports offer. The worst ``grade`` of a sum is a part of it."""
-
-ATTEMPT_DIMENSIONS: Final[frozenset[Dimension]] = frozenset(("model", "target", "upstream_request_id"))
-"""Dimensions in which attempts of one exchange may differ; with them, sums count attempts, not exchanges."""
-
-Filters: TypeAlias = Mapping[Dimension, tuple[str | None, ...]]
-"""The wanted values of some dimensions; ``None`` is the value of lines without one."""
-
-NO_FILTERS: Final[Filters] = {}
 
 PEOPLE_TABLE: Final = "people"
 """The table of the people who signed in last, with their labels."""
@@ -57,20 +45,8 @@ PEOPLE_TABLE: Final = "people"
 ROW_BYTES: Final = 256
 """Approximate size of a row with its index entries."""
 
-_EXCHANGES: Final = f"CAST(COALESCE(SUM({EXCHANGES}), 0) AS BIGINT), CAST(COALESCE(SUM({FAILURES}), 0) AS BIGINT)"
-_ATTEMPTS: Final = f"CAST(COALESCE(SUM({ATTEMPTS}), 0) AS BIGINT), CAST(COALESCE(SUM({ATTEMPT_FAILURES}), 0) AS BIGINT)"
-_AMOUNTS: Final = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in AMOUNTS)
-
 _MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level = {MARK}"
 _UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {MARK}"
-
-LONGEST_SUM: Final = 25 * 3600 * 10**6
-"""The longest time in microseconds between the first and the last exchange of a sum."""
-
-_NO_MARK: Final = f"(level IS NULL OR level <> {MARK})"
-_PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until AND {_NO_MARK}"
-"""The condition of rows in a period. A sum belongs to the time of its last exchange, so that no budget forgets it too
-early."""
 
 
 class TooManySums(Exception):
@@ -79,6 +55,33 @@ class TooManySums(Exception):
     def __init__(self, most: int) -> None:
         super().__init__(f"more than {most:,} rows; choose a shorter period or fewer columns")
         self.most = most
+
+
+@attrs.frozen(repr=False)
+class PromptCacheSum:
+    """A sum over verdicts about providers' prompt caches, in tokens, and their loss in nano-dollars.
+
+    ``grade`` is the worst grade of the losses, ``None`` without a loss."""
+
+    could: int = 0
+    read: int = 0
+    missed: int = 0
+    nanos: int = 0
+    grade: int | None = None
+
+
+NO_VERDICTS: Final = PromptCacheSum()
+
+
+@attrs.frozen(repr=False)
+class CauseSum:
+    """The missed tokens and the loss of one cause; ``by`` has the values of the dimensions."""
+
+    by: tuple[str | None, ...]
+    cause: str
+    tokens: int
+    nanos: int
+    grade: int | None
 
 
 @attrs.frozen(repr=False)
@@ -94,6 +97,7 @@ class LedgerSum:
     usage: Usage
     nanos: int
     grade: int | None
+    prompt_cache: PromptCacheSum = NO_VERDICTS
 
 
 @attrs.frozen(repr=False)
@@ -240,14 +244,14 @@ class LedgerTable:
 
         They include only the lines that have one of the values in ``only`` for each of its dimensions. Raises
         ``TooManySums`` for more than ``most`` in all periods."""
-        wanted = _filter_values(only)
+        wanted = filter_values(only)
 
         def work(session: Session) -> list[list[LedgerSum]]:
             has_ids = "upstream_request_id" in (*by, *only) and self._sql.has_table(session, IDS_TABLE)
-            statement = self._sql.render(_sums_statement(by, delivered_only, only, has_ids=has_ids, most=most))
+            statement = self._sql.render(sums_statement(by, delivered_only, only, has_ids=has_ids, most=most))
             found: list[list[LedgerSum]] = []
             for period in periods:
-                rows = session.rows(statement, **_period_values(period), **wanted)
+                rows = session.rows(statement, **period_values(period), **wanted)
                 found.append([_read_sum(row, len(by)) for row in rows])
                 if most is not None and sum(map(len, found)) > most:
                     raise TooManySums(most)
@@ -255,11 +259,25 @@ class LedgerTable:
 
         return await self._database.read(work, limited=False)
 
+    async def causes(
+        self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, only: Filters = NO_FILTERS
+    ) -> list[list[CauseSum]]:
+        """Return the sum of each cause of missed tokens, grouped by ``by``, in each of ``periods``, as ``sums``."""
+        wanted = filter_values(only)
+
+        def work(session: Session) -> list[list[CauseSum]]:
+            has_ids = "upstream_request_id" in (*by, *only) and self._sql.has_table(session, IDS_TABLE)
+            statement = self._sql.render(causes_statement(by, only, has_ids=has_ids))
+            found = [session.rows(statement, **period_values(period), **wanted) for period in periods]
+            return [[CauseSum(row[: len(by)], *row[len(by) :]) for row in rows] for rows in found]
+
+        return await self._database.read(work, limited=False)
+
     async def repeated_lines(self, periods: Sequence[tuple[int, int]]) -> list[list[LedgerSum]]:
         """Return the sums of the lines that repeat a request, by model and target, in each of ``periods``.
 
         Such lines have the provider's same request id, and the same tokens and cost. The first one does not count."""
-        statement = self._sql.render(_REPEATED_LINES)
+        statement = self._sql.render(REPEATED_LINES)
 
         def work(session: Session) -> list[list[LedgerSum]]:
             if not self._sql.has_table(session, IDS_TABLE):
@@ -273,7 +291,7 @@ class LedgerTable:
         """Return at most ``most`` billed attempts with the provider's request id in ``period``.
 
         Each has this id, its time, model, target, nano-dollars and grade."""
-        statement = self._sql.render(_BILLED_REQUESTS)
+        statement = self._sql.render(BILLED_REQUESTS)
         since, until = period
 
         def work(session: Session) -> list[tuple[Any, ...]]:
@@ -298,10 +316,10 @@ class LedgerTable:
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
         """Return the sum of each run in ``period``, grouped by ``by``, over requests that were sent to a provider."""
-        statement = self._sql.render(_run_sums_statement(by, delivered_only))
+        statement = self._sql.render(run_sums_statement(by, delivered_only))
 
         def work(session: Session) -> list[RunSum]:
-            rows = session.rows(statement, **_period_values(period))
+            rows = session.rows(statement, **period_values(period))
             return [RunSum(row[0], row[1], row[-2], row[-1], _read_sum(row[:-2], 2)) for row in rows]
 
         return await self._database.read(work, limited=False)
@@ -309,8 +327,8 @@ class LedgerTable:
     async def time_bounds(self) -> tuple[int, int] | None:
         """Return the times at which the first and the last exchange began, ``None`` without any."""
         statement = self._sql.render(
-            f"SELECT (SELECT MIN(began) FROM {{ledger}} WHERE {_NO_MARK}), MAX({LAST}) FROM {{ledger}} "
-            f"WHERE began >= (SELECT MAX(began) FROM {{ledger}} WHERE {_NO_MARK}) - :longest AND {_NO_MARK}"
+            f"SELECT (SELECT MIN(began) FROM {{ledger}} WHERE {NO_MARK}), MAX({LAST}) FROM {{ledger}} "
+            f"WHERE began >= (SELECT MAX(began) FROM {{ledger}} WHERE {NO_MARK}) - :longest AND {NO_MARK}"
         )
         (row,) = await self._database.read(lambda session: session.rows(statement, longest=LONGEST_SUM))
         return None if row[0] is None else (row[0], row[1])
@@ -318,12 +336,12 @@ class LedgerTable:
     async def folded_parts(self, period: tuple[int, int]) -> list[FoldedPart]:
         """Return the parts of ``period`` of which only sums exist, by level."""
         statement = self._sql.render(
-            f"SELECT level, {_EXCHANGES.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
+            f"SELECT level, {EXCHANGE_SUMS.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
             f"WHERE level IS NOT NULL AND level <> {MARK} AND began >= :early AND began < :until AND {LAST} >= :since "
             "GROUP BY level ORDER BY level"
         )
         rows = await self._database.read(
-            lambda session: session.rows(statement, **_period_values(period)), limited=False
+            lambda session: session.rows(statement, **period_values(period)), limited=False
         )
         return [FoldedPart(*row) for row in rows]
 
@@ -354,84 +372,6 @@ def _rows_of_lines(lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str]
     return [row for number, line in lines for row in rows_of(line, number, mask)]
 
 
-def _period_values(period: tuple[int, int]) -> dict[str, int]:
-    """Return the parameters of ``_PERIOD``."""
-    since, until = period
-    return {"early": since - LONGEST_SUM, "since": since, "until": until}
-
-
-def _filter_conditions(only: Filters) -> list[str]:
-    """Return the conditions of ``only``, whose parameters ``_filter_values`` returns."""
-    conditions = []
-    for name, values in only.items():
-        column = _COLUMNS[name]
-        some = ", ".join(f":{name}{place}" for place, value in enumerate(values) if value is not None)
-        alternatives = [
-            *([f"{column} IN ({some})"] if some else []),
-            *([f"{column} IS NULL"] if None in values else []),
-        ]
-        conditions.append(f"({' OR '.join(alternatives) or '1 = 0'})")
-    return conditions
-
-
-def _filter_values(only: Filters) -> dict[str, str]:
-    return {
-        f"{name}{place}": value
-        for name, values in only.items()
-        for place, value in enumerate(values)
-        if value is not None
-    }
-
-
-_WITH_IDS: Final = "{ledger} LEFT JOIN {ledger_ids} USING (began, line, attempt)"
-_WITHOUT_IDS: Final = "(SELECT *, CAST(NULL AS text) AS upstream_request_id FROM {ledger}) AS lines"
-
-
-def _sums_statement(
-    by: Sequence[Dimension], delivered_only: bool, only: Filters, *, has_ids: bool = False, most: int | None = None
-) -> str:
-    columns = [_COLUMNS[name] for name in by]
-    attempts = bool(ATTEMPT_DIMENSIONS.intersection((*by, *only)))
-    conditions = [
-        _PERIOD,
-        *_filter_conditions(only),
-        *([f"(target IS NOT NULL OR level = {LOST_COUNT})"] if attempts else []),
-        *(["delivered = 1"] if delivered_only else []),
-    ]
-    fields = ", ".join((*columns, _ATTEMPTS if attempts else _EXCHANGES, _AMOUNTS, "MAX(grade)"))
-    grouped = f" GROUP BY {', '.join(columns)}" if columns else ""
-    source = "{ledger}"
-    if "upstream_request_id" in (*by, *only):
-        source = _WITH_IDS if has_ids else _WITHOUT_IDS
-    limit = "" if most is None else f" LIMIT {most + 1}"
-    return f"SELECT {fields} FROM {source} WHERE {' AND '.join(conditions)}{grouped}{limit}"
-
-
-def _run_sums_statement(by: Dimension, delivered_only: bool) -> str:
-    column, delivered = _COLUMNS[by], " AND delivered = 1" if delivered_only else ""
-    return (
-        f"SELECT {column}, run, {_EXCHANGES}, {_AMOUNTS}, MAX(grade), MIN(began), MAX({LAST}) FROM {{ledger}} "
-        f"WHERE {_PERIOD} AND run IS NOT NULL AND target IS NOT NULL{delivered} GROUP BY {column}, run"
-    )
-
-
-_SAME: Final = "upstream_request_id, model, target, input, cache_read, cache_write, output, nanos"
-_BILLED_REQUESTS: Final = """
-    SELECT upstream_request_id, began, model, target, nanos, grade FROM {ledger}
-    JOIN {ledger_ids} USING (began, line, attempt)
-    WHERE began >= :since AND began < :until AND grade IS NOT NULL AND model IS NOT NULL ORDER BY began LIMIT :most
-"""
-_REPEATED: Final = ", ".join(
-    f"CAST(SUM({name} * (copies - 1)) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
-)
-_REPEATED_LINES: Final = f"""
-    SELECT model, target, CAST(SUM(copies - 1) AS BIGINT), {_REPEATED} FROM (
-        SELECT {_SAME}, COUNT(*) AS copies FROM {_WITH_IDS}
-        WHERE began >= :since AND began < :until AND nanos > 0 AND upstream_request_id IS NOT NULL GROUP BY {_SAME}
-    ) AS equal WHERE copies > 1 AND model IS NOT NULL GROUP BY model, target
-"""
-
-
 def _read_repeated(row: tuple[Any, ...]) -> LedgerSum:
     model, target, requests, input, cache_read, cache_write, output, nanos = row
     usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output)
@@ -439,10 +379,12 @@ def _read_repeated(row: tuple[Any, ...]) -> LedgerSum:
 
 
 def _read_sum(row: tuple[Any, ...], width: int) -> LedgerSum:
-    requests, failed, input, cache_read, cache_write, output, nanos, *amounts, grade = row[width:]
+    requests, failed, could, read, missed, lost, input, cache_read, cache_write, output, nanos, *amounts = row[width:]
+    *amounts, lost_grade, grade = amounts
     units = tuple((unit, number) for unit, number in zip(UNITS, amounts, strict=True) if number)
     usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output, units=units)
-    return LedgerSum(row[:width], requests, failed, usage, nanos, grade)
+    prompt_cache = PromptCacheSum(could, read, missed, lost, lost_grade)
+    return LedgerSum(row[:width], requests, failed, usage, nanos, grade, prompt_cache)
 
 
 def total(sums: Sequence[LedgerSum]) -> LedgerSum:
@@ -454,9 +396,22 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
     counted = {unit: sum([dict(one.usage.units).get(unit, 0) for one in sums]) for unit in UNITS}
     units = tuple((unit, number) for unit, number in counted.items() if number)
     usage = Usage(of("input"), of("cache_read"), of("cache_write"), output=of("output"), units=units)
-    grades = [one.grade for one in sums if one.grade is not None]
     requests, failed = sum([one.requests for one in sums]), sum([one.failed for one in sums])
-    return LedgerSum((), requests, failed, usage, sum([one.nanos for one in sums]), max(grades, default=None))
+    prompt_cache = _total_prompt_cache([one.prompt_cache for one in sums])
+    nanos, grade = sum([one.nanos for one in sums]), _worst_grade([one.grade for one in sums])
+    return LedgerSum((), requests, failed, usage, nanos, grade, prompt_cache)
+
+
+def _total_prompt_cache(sums: Sequence[PromptCacheSum]) -> PromptCacheSum:
+    could, read, missed, nanos = (
+        sum([getattr(one, name) for one in sums]) for name in ("could", "read", "missed", "nanos")
+    )
+    return PromptCacheSum(could, read, missed, nanos, _worst_grade([one.grade for one in sums]))
+
+
+def _worst_grade(grades: Sequence[int | None]) -> int | None:
+    """Return the worst of ``grades``, ``None`` without any."""
+    return max([grade for grade in grades if grade is not None], default=None)
 
 
 def sorted_by_cost(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:

@@ -11,17 +11,8 @@ import attrs
 
 from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
 from gateway.kept_ledger.line import UNPRICED
-from gateway.kept_ledger.table import (
-    ATTEMPT_DIMENSIONS,
-    NO_FILTERS,
-    Dimension,
-    Filters,
-    FoldedPart,
-    LedgerSum,
-    LedgerTable,
-    sorted_by_cost,
-    total,
-)
+from gateway.kept_ledger.statements import ATTEMPT_DIMENSIONS, NO_FILTERS, Dimension, Filters
+from gateway.kept_ledger.table import FoldedPart, LedgerSum, LedgerTable, sorted_by_cost, total
 from gateway.kept_ledger.usage_periods import Period, days_between, microseconds, months_between
 from providers.catalog.prices import Grade, grade_at
 

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.sql import (
+    LEDGER_COLUMNS,
     LEDGER_SCRIPTS,
     NODE,
     AddedTables,
@@ -319,14 +320,15 @@ class _Server(PostgresConnection):
     def prepare(self) -> None:
         if _version(self.db) != len(MIGRATIONS):
             self.transact(_migrate)
-        if self._added is not None and not self._has_added(self._added):
-            self.transact(partial(_add_tables, self._added))
+        for tables in (LEDGER_COLUMNS, self._added):
+            if tables is not None and not self._has_added(tables):
+                self.transact(partial(_add_tables, tables))
 
     def _has_added(self, tables: AddedTables) -> bool:
         query: LiteralString = (
             "SELECT 1 FROM pg_class WHERE relname = 'trigate_added_tables' AND pg_table_is_visible(oid)"
         )
-        return bool(self.rows(query)) and added_version(self, tables, NOTATION) == len(tables.scripts)
+        return bool(self.rows(query)) and tables.is_complete(added_version(self, tables, NOTATION))
 
     def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
         cursor = self.db.execute(statement, _parameters(values), binary=True)

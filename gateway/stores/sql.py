@@ -71,12 +71,19 @@ class SqlNotation:
 
 @attrs.frozen(eq=False, repr=False)
 class AddedTables:
-    """Tables that older versions do not know. They have a version of their own, so older versions still work.
+    """Tables or columns that older versions do not know. They have their own version, so older versions still work.
 
-    Each of ``scripts`` is for both databases: it uses types and clauses that both understand, and ``{name}`` tables."""
+    Each of ``scripts`` is for both databases: it uses types and clauses that both understand, and ``{name}`` tables.
+    ``is_optional``: this version works without the scripts that a newer version has run, because they only add columns
+    that may be empty."""
 
     name: str
     scripts: tuple[LiteralString, ...]
+    is_optional: bool = False
+
+    def is_complete(self, version: int) -> bool:
+        """Return whether a database with ``version`` needs no script of these."""
+        return version == len(self.scripts) or (self.is_optional and version > len(self.scripts))
 
     def statements_after(self, version: int, notation: SqlNotation) -> tuple[str, ...]:
         """Return the statements that bring the tables from ``version`` to the newest one.
@@ -99,6 +106,8 @@ def add_tables(session: "Session", tables: AddedTables, notation: SqlNotation) -
     """Create or update ``tables`` in the transaction of ``session``. Raises ``Unavailable`` for a newer version."""
     session.rows(notation.render(CREATE_ADDED))
     version = added_version(session, tables, notation)
+    if tables.is_complete(version):
+        return
     for statement in tables.statements_after(version, notation):
         session.rows(statement)
     statement = notation.render(SET_ADDED)
@@ -131,6 +140,27 @@ LEDGER_SCRIPTS: Final = (
     """,
 )
 """The scripts of both databases for columns added to the ledger later."""
+
+LEDGER_COLUMNS: Final = AddedTables(
+    "ledger_columns",
+    (
+        """
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_could bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_read bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_missed bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_nanos bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_grade integer;
+        ALTER TABLE {ledger} ADD COLUMN cause text;
+        ALTER TABLE {ledger} ADD COLUMN cause_tokens bigint;
+        ALTER TABLE {ledger} ADD COLUMN cause_nanos bigint;
+        ALTER TABLE {ledger} ADD COLUMN second_cause text;
+        ALTER TABLE {ledger} ADD COLUMN second_tokens bigint;
+        ALTER TABLE {ledger} ADD COLUMN second_nanos bigint;
+        """,
+    ),
+    is_optional=True,
+)
+"""The ledger's columns about prompt caches. An older version leaves them NULL, so they raise no schema version."""
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)

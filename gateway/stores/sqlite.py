@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.stores.pool import SILENT, ConnectionPool
 from gateway.stores.sql import (
+    LEDGER_COLUMNS,
     LEDGER_SCRIPTS,
     NODE,
     AddedTables,
@@ -247,12 +248,13 @@ class _File:
         self.db.executescript(SETTINGS)
         if _version(self.db) != len(MIGRATIONS):
             _in_transaction(_migrate, self)
-        if self._added is not None and not self._has_added(self._added):
-            _in_transaction(partial(add_tables, tables=self._added, notation=NOTATION), self)
+        for tables in (LEDGER_COLUMNS, self._added):
+            if tables is not None and not self._has_added(tables):
+                _in_transaction(partial(add_tables, tables=tables, notation=NOTATION), self)
 
     def _has_added(self, tables: AddedTables) -> bool:
         listed = self.rows("SELECT 1 FROM sqlite_master WHERE name = 'added_tables'")
-        return bool(listed) and added_version(self, tables, NOTATION) == len(tables.scripts)
+        return bool(listed) and tables.is_complete(added_version(self, tables, NOTATION))
 
     def is_good(self) -> bool:
         return self._inode is not None and self._inode == _inode(self._path)

@@ -3,7 +3,9 @@
 import random
 from typing import Any
 
-from gateway.kept_ledger.line import LedgerLine, LineAttempt
+import attrs
+
+from gateway.kept_ledger.line import LedgerLine, LineAttempt, LineCause, LinePromptCache
 from streams.events import Usage
 
 AT = 1_790_000_000_000_000  # a moment in microseconds
@@ -43,3 +45,22 @@ def random_line(draw: random.Random, days: int = 3) -> LedgerLine:
         ended=draw.choice(("complete", "upstream_error", "refused", "client_disconnected")),
         delivered=draw.random() < 0.8,
     )
+
+
+def random_verdict(draw: random.Random) -> LinePromptCache | None:
+    """Return a verdict about the prompt cache with up to two causes, or none."""
+    names = draw.sample(("system", "tools", "moved", "expired", "provider", "unknown"), draw.choice((0, 1, 1, 2)))
+    causes = tuple([LineCause(name, draw.randrange(10**6), draw.randrange(10**10)) for name in names])
+    missed = sum(one.tokens for one in causes) if causes else draw.randrange(2000)
+    could = missed + draw.randrange(10**6)
+    nanos = sum(one.nanos for one in causes)
+    grade = draw.randrange(3) if causes else None
+    found = LinePromptCache(could, draw.choice((could - missed, None)), missed, nanos, grade, causes)
+    return draw.choice((None, found, found))
+
+
+def random_line_with_verdicts(draw: random.Random, days: int = 3) -> LedgerLine:
+    """Return a random line whose attempts may have verdicts about the prompt cache."""
+    found = random_line(draw, days)
+    attempts = [attrs.evolve(one, prompt_cache=random_verdict(draw)) for one in found.attempts]
+    return attrs.evolve(found, attempts=tuple(attempts))

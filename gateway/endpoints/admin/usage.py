@@ -10,7 +10,8 @@ from gateway.config.zones import zone_of
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, group_of, in_thread
 from gateway.endpoints.admin.errors import not_found, not_permitted
 from gateway.endpoints.admin.sight import sees_group
-from gateway.kept_ledger.table import Dimension, Filters, TooManySums
+from gateway.kept_ledger.statements import Dimension, Filters
+from gateway.kept_ledger.table import TooManySums
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, dollar_text, figures_of
 from gateway.kept_ledger.usage_periods import month_bounds, parse_moment, parse_month
