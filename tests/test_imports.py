@@ -85,6 +85,7 @@ ARROWS: Final = {
         config http ledger logs providers.apis providers.neutral providers.recordings request streaming upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
+    "gateway.prompt_caches": "providers.catalog",
     "gateway.steps": """
         config http ledger providers.apis providers.endpoints providers.neutral providers.responses shared stores
         streaming telemetry upstream""",

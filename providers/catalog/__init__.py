@@ -2,5 +2,6 @@
 
 Providers: ``providers`` lists the rows of type ``provider``. Models: ``models`` with ``abilities``, ``effort``,
 ``sampling``, ``thinking`` and ``strict`` JSON Schemas; ``model_facts`` fills gaps. ``prices`` computes costs, mostly
-from the ``price_list``; ``model_lists`` has the URLs of providers' model lists.
+from the ``price_list``; ``prompt_caching`` has the rules of prompt caches, ``model_lists`` the URLs of providers' model
+lists.
 """

@@ -1,0 +1,22 @@
+"""Explains for each exchange which prompt tokens the provider's cache could have served, and what broke the prefix.
+
+Each request is compared with the earlier exchange that it continues, its parent. A *boundary* is a position in a prompt
+where an earlier request left a cache entry. Three numbers of tokens describe an exchange:
+
+- *could*: up to the parent's last boundary
+- *readable*: up to the deepest live boundary that the request, as sent, leaves unchanged and that the provider finds
+- *read*: what the provider reports; *missed* is *could* without *read*
+
+The difference between *could* and *readable* is a change by the client or the gateway. The difference between
+*readable* and *read* is time or the provider. A cause is reported only if it explains the provider's number.
+
+Everything in these modules is pure: no I/O and no clock. They keep digests and lengths of texts, never a text.
+
+- ``values``: verdicts, predictions and their causes
+- ``prompts``: a request as comparable blocks; ``blocks``: its reader
+- ``situations``: what else is known about an attempt and its parent
+- ``differences``: the first difference of two prompts
+- ``verdicts``: the causes of a miss
+- ``loss``: its price
+
+The cache of responses (``answer_cache``) is unrelated."""

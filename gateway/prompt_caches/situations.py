@@ -1,0 +1,87 @@
+"""The facts about an attempt besides its prompt: its scope, its parent and the boundaries in memory.
+
+All times are seconds of one clock."""
+
+import attrs
+
+from gateway.prompt_caches.prompts import Prompt
+
+
+@attrs.frozen(repr=False)
+class Scope:
+    """The bounds of a shared cache of a provider.
+
+    ``digest`` is that of everything that separates caches: endpoint, account, region, model, cache key and service
+    tier, as sent. ``target`` is the name of the entry. ``model``, ``key`` and ``tier`` are digests of the client's own
+    model name, cache key and service tier; they find out who changed the scope."""
+
+    digest: bytes
+    target: str
+    model: bytes = b""
+    key: bytes = b""
+    tier: bytes = b""
+
+
+@attrs.frozen(repr=False)
+class Boundary:
+    """A position of the prompt where an exchange left a cache entry in the scope.
+
+    - ``tokens``: the provider's count up to it; ``is_exact`` if the provider reported it, else interpolated.
+    - ``used``: when it was last written or read; ``ttl``: the seconds for which it stays unused, ``None`` if the row
+      decides.
+    - ``readable_from``: when the head of the response arrived that wrote it, ``None`` if it has not arrived."""
+
+    position: int
+    tokens: int
+    used: float
+    readable_from: float | None
+    ttl: float | None = None
+    is_exact: bool = True
+
+
+@attrs.frozen(repr=False)
+class Parent:
+    """The earlier exchange that a request continues.
+
+    - ``prompt``: as sent; ``client_prompt``: as the client wrote it, ``None`` if they are equal but for the model.
+    - ``position``: in ``prompt``, the end of the exchange that the request continues. A conversation may have grown
+      since, before the client went back. For a parent that shares only tools and system, the end of system.
+    - ``tokens``: the provider's count of the whole prompt at ``position``, for a parent without a boundary.
+    - ``boundaries``: those that the conversation's exchanges left, up to ``position``, the deepest last. They are the
+      ones that count for *could*, so they are listed even if they have expired since or are in another scope.
+    - ``sent``, ``head``: when it was sent, and when the head of its response arrived (``None``: not yet, or never).
+    - ``edits``: the names of the steps and keys by which the gateway changed it.
+    - ``longest_ttl``: the longest lifetime that the conversation's marks had."""
+
+    prompt: Prompt
+    scope: Scope
+    position: int
+    tokens: int
+    boundaries: tuple[Boundary, ...] = ()
+    client_prompt: Prompt | None = None
+    sent: float = 0.0
+    head: float | None = 0.0
+    edits: tuple[str, ...] = ()
+    longest_ttl: float | None = None
+
+
+@attrs.frozen(repr=False)
+class Situation:
+    """An attempt, as far as its verdict depends on it.
+
+    - ``sent``: when it was sent.
+    - ``reports``: true if the target is known to report cached tokens: its row states so, or it has once.
+    - ``move``: the reason for another target than the parent's, as in the log, such as ``busy``; "" if unknown.
+    - ``edits``: the names of the steps and keys by which the gateway changed the request.
+    - ``is_compacted``: the client replaced its history by a summary, as far as the memory can see that.
+    - ``rate``: requests of the last minute with this prefix and key, this one included.
+    - ``diagnosis``: the provider's own explanation that the client or an entry requested, unchanged."""
+
+    scope: Scope
+    sent: float
+    reports: bool = True
+    move: str = ""
+    edits: tuple[str, ...] = ()
+    is_compacted: bool = False
+    rate: int = 0
+    diagnosis: str | None = None
