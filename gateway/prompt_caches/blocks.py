@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.prompt_caches.prompts import Anchor, Prompt
+from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api
 
@@ -27,16 +27,16 @@ def read_prompt(
     *,
     headers: Mapping[str, str] | None = None,
     memo: BlockMemo | None = None,
-) -> Prompt | None:
+) -> PromptDigest | None:
     """Return the prompt in a request's ``body``, its bytes or its top-level members, or ``None`` if it has none.
 
     ``key`` are 32 random bytes, the key of all digests; the workers of a machine share it. ``row`` decides which
-    members are in ``Prompt.settings`` and which parts are ignored. ``headers`` (lower case) are those of the request as
-    sent. Linear in the body's size; text that ``memo`` knows is hashed once and not parsed."""
+    members are in ``PromptDigest.settings``, and which parts are ignored. ``headers`` (lower case) are those of the
+    request as sent. Linear in the body's size; text that ``memo`` knows is hashed once and not parsed."""
     raise NotImplementedError
 
 
-def continue_prompt(parent: Prompt, new: Prompt, key: bytes) -> Prompt:
+def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> PromptDigest:
     """Return ``new``, which has only a turn's new messages, after the messages that its provider keeps from ``parent``.
 
     For ``previous_response_id``, threads and the turns of a websocket. Sections that ``new`` does not repeat, such as
@@ -44,7 +44,7 @@ def continue_prompt(parent: Prompt, new: Prompt, key: bytes) -> Prompt:
     raise NotImplementedError
 
 
-def anchors(prompt: Prompt, key: bytes, most: int = 16) -> tuple[Anchor, ...]:
+def anchors(prompt: PromptDigest, key: bytes, most: int = 16) -> tuple[Anchor, ...]:
     """Return the anchors of ``prompt``, the last first: at most ``most`` from the end, then the first user message.
 
     The first one is the anchor by which the memory registers the exchange. Blocks below 32 bytes are none; the tool
@@ -52,7 +52,7 @@ def anchors(prompt: Prompt, key: bytes, most: int = 16) -> tuple[Anchor, ...]:
     raise NotImplementedError
 
 
-def boundary_positions(prompt: Prompt, row: CachingRow | None) -> tuple[int, ...]:
+def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
     """Return the positions where a successful request with ``prompt`` leaves entries that the memory registers.
 
     At most: end of tools, end of system, the marked blocks, and the end of the prompt; of a row that needs marks, only
@@ -60,19 +60,19 @@ def boundary_positions(prompt: Prompt, row: CachingRow | None) -> tuple[int, ...
     raise NotImplementedError
 
 
-def lookup_positions(prompt: Prompt, row: CachingRow | None) -> tuple[int, ...]:
-    """Return the positions where the provider searches for an entry, the deepest first, for ``Prompt.prefix``.
+def lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
+    """Return the positions where the provider searches for an entry, the deepest first, for ``PromptDigest.prefix``.
 
     Without marks or a limited lookup: end of tools, end of system, and each message's end, at most 64 from the end."""
     raise NotImplementedError
 
 
-def pack(prompt: Prompt, most: int) -> bytes:
+def pack(prompt: PromptDigest, most: int) -> bytes:
     """Return ``prompt`` in at most ``most`` bytes, for the memory: all tools and system texts while they fit, and of
     the messages' blocks the first 32 and the last 224, or fewer."""
     raise NotImplementedError
 
 
-def unpack(data: bytes, key: bytes) -> Prompt:
+def unpack(data: bytes, key: bytes) -> PromptDigest:
     """Return the prompt that ``pack`` wrote."""
     raise NotImplementedError

@@ -8,8 +8,8 @@ import attrs
 
 from streams.events import Api
 
-Section: TypeAlias = Literal["tools", "system", "messages"]
-"""A part of a prompt. Providers cache them in this order."""
+Section: TypeAlias = Literal["tools", "system", "history"]
+"""A part of a prompt. Providers cache them in this order; ``history`` is the messages, input or contents."""
 
 BlockKind: TypeAlias = Literal["text", "tool_use", "tool_result", "media", "reasoning", "compaction", "other"]
 Role: TypeAlias = Literal["tool", "system", "user", "assistant"]
@@ -19,7 +19,7 @@ ChunkClass: TypeAlias = Literal["time", "date", "uuid", "hash", "number"]
 
 
 @attrs.frozen(repr=False, eq=False)
-class Chunk:
+class TextChunk:
     """A piece of a system text, ``span`` characters long: its digest, and the class and digest of the values in it."""
 
     digest: bytes
@@ -28,7 +28,7 @@ class Chunk:
 
 
 @attrs.frozen(repr=False, eq=False)
-class Block:
+class PromptBlock:
     """A tool, a system text or a content block of a message.
 
     - ``index`` and ``part``: its position in the request, such as message 7, content block 2. A ``part`` of -1 is the
@@ -50,13 +50,13 @@ class Block:
     size: int
     mark: str | None = None
     parts: tuple[bytes, bytes, bytes] | None = None
-    chunks: tuple[Chunk, ...] = ()
+    chunks: tuple[TextChunk, ...] = ()
     span: int = 0
     length: int = 0
 
 
 @attrs.frozen(repr=False, eq=False)
-class Setting:
+class KeyMember:
     """A member of the request, other than the prompt, that is in the row's key from ``section`` on."""
 
     name: str
@@ -65,19 +65,19 @@ class Setting:
 
 
 @attrs.frozen(repr=False, eq=False, slots=False)
-class Prompt:
+class PromptDigest:
     """A request's prompt as blocks.
 
     A remembered prompt has no blocks for ``gap`` positions after the first ``head`` messages' blocks; ``gap_digest`` is
     the cumulative digest up to the end of the gap, and ``gap_size`` the bytes in it. Positions count the blocks of
     tools, system and messages, in this order, including the gap: position 0 is the start of the prompt, and
-    ``Prompt.end`` its end."""
+    ``PromptDigest.end`` its end."""
 
     api: Api
-    tools: tuple[Block, ...]
-    system: tuple[Block, ...]
-    messages: tuple[Block, ...]
-    settings: tuple[Setting, ...] = ()
+    tools: tuple[PromptBlock, ...]
+    system: tuple[PromptBlock, ...]
+    history: tuple[PromptBlock, ...]
+    settings: tuple[KeyMember, ...] = ()
     head: int = 0
     gap: int = 0
     gap_digest: bytes = b""
@@ -86,23 +86,23 @@ class Prompt:
     @property
     def end(self) -> int:
         """The position after the last block."""
-        return len(self.tools) + len(self.system) + len(self.messages) + self.gap
+        return len(self.tools) + len(self.system) + len(self.history) + self.gap
 
     @cached_property
     def has_answer(self) -> bool:
         """True if the prompt contains an assistant's message, so that it continues a conversation."""
-        return any(block.role == "assistant" for block in self.messages)
+        return any(block.role == "assistant" for block in self.history)
 
     @cached_property
     def size(self) -> int:
         """The bytes of all blocks."""
         return self.gap_size + sum(block.size for block in self.blocks())
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[PromptBlock]:
         """Yield all blocks in order, without those of the gap."""
         yield from self.tools
         yield from self.system
-        yield from self.messages
+        yield from self.history
 
     def prefix(self, position: int) -> bytes:
         """Return the cumulative strict digest of the blocks before ``position``, with the settings that apply there.

@@ -4,11 +4,11 @@ All times are seconds of one clock."""
 
 import attrs
 
-from gateway.prompt_caches.prompts import Prompt
+from gateway.prompt_caches.prompts import PromptDigest
 
 
 @attrs.frozen(repr=False)
-class Scope:
+class CacheScope:
     """The bounds of a shared cache of a provider.
 
     ``digest`` is that of everything that separates caches: endpoint, account, region, model, cache key and service
@@ -53,12 +53,12 @@ class Parent:
     - ``edits``: the names of the steps and keys by which the gateway changed it.
     - ``longest_ttl``: the longest lifetime that the conversation's marks had."""
 
-    prompt: Prompt
-    scope: Scope
+    prompt: PromptDigest
+    scope: CacheScope
     position: int
     tokens: int
     boundaries: tuple[Boundary, ...] = ()
-    client_prompt: Prompt | None = None
+    client_prompt: PromptDigest | None = None
     sent: float = 0.0
     head: float | None = 0.0
     edits: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Situation:
     - ``rate``: requests of the last minute with this prefix and key, this one included.
     - ``diagnosis``: the provider's own explanation that the client or an entry requested, unchanged."""
 
-    scope: Scope
+    scope: CacheScope
     sent: float
     reports: bool = True
     move: str = ""

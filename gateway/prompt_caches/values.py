@@ -56,7 +56,7 @@ class CauseShare:
 
 
 @attrs.frozen(repr=False)
-class Verdict:
+class CacheVerdict:
     """The comparison of an attempt with the provider's reported usage.
 
     - ``could``, ``readable``, ``read``, ``missed``: tokens. ``read`` is ``None`` if the provider did not report it.

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from gateway.prompt_caches.prompts import Prompt
+from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
-from gateway.prompt_caches.values import Prediction, Verdict
+from gateway.prompt_caches.values import CacheVerdict, Prediction
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
 
 
 def predict(
-    prompt: Prompt,
-    client_prompt: Prompt | None,
+    prompt: PromptDigest,
+    client_prompt: PromptDigest | None,
     parent: Parent | None,
     found: Sequence[Boundary],
     row: CachingRow | None,
@@ -29,14 +29,14 @@ def predict(
 
 
 def judge(
-    prompt: Prompt,
-    client_prompt: Prompt | None,
+    prompt: PromptDigest,
+    client_prompt: PromptDigest | None,
     parent: Parent | None,
     found: Sequence[Boundary],
     row: CachingRow | None,
     situation: Situation,
     usage: Usage | None,
-) -> Verdict:
+) -> CacheVerdict:
     """Return the verdict on an attempt with the provider's ``usage``, the same arguments as for ``predict`` otherwise.
 
     ``usage`` is ``None``, or estimated, if the stream ended before the provider reported it."""

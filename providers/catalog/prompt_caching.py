@@ -8,7 +8,7 @@ import attrs
 from providers.catalog.provider import Source
 from streams.events import Api
 
-CachedSection: TypeAlias = Literal["tools", "system", "messages"]
+CachedSection: TypeAlias = Literal["tools", "system", "history"]
 
 BoundaryRule: TypeAlias = Literal["marks", "ends", "step"]
 """The positions where a request leaves cache entries: marked blocks, ends of messages, or a number of tokens."""

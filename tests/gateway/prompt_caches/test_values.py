@@ -1,9 +1,9 @@
 """The header and the log fields of verdicts and predictions."""
 
-from gateway.prompt_caches.values import LONGEST_HEADER, CauseShare, Prediction, Verdict
+from gateway.prompt_caches.values import LONGEST_HEADER, CacheVerdict, CauseShare, Prediction
 
 _SYSTEM = CauseShare("system", "system[0]:0-64 (time)", 49_280)
-_BROKEN = Verdict(could=51_200, readable=1920, read=1920, missed=49_280, causes=(_SYSTEM,))
+_BROKEN = CacheVerdict(could=51_200, readable=1920, read=1920, missed=49_280, causes=(_SYSTEM,))
 
 
 def test_the_header_of_a_response_has_the_cause_and_its_position():
@@ -17,12 +17,12 @@ def test_the_head_of_a_stream_has_the_prediction():
 
 
 def test_a_response_without_a_miss_has_the_numbers_alone():
-    assert Verdict(could=51_200, readable=51_200, read=51_200).header == "could=51200, read=51200, missed=0"
+    assert CacheVerdict(could=51_200, readable=51_200, read=51_200).header == "could=51200, read=51200, missed=0"
 
 
 def test_two_causes_are_joined_and_the_larger_comes_first():
     causes = (CauseShare("history", "messages[2] changed", 30_000), CauseShare("expired", None, 10_000))
-    verdict = Verdict(could=50_000, readable=20_000, read=10_000, missed=40_000, causes=causes, idle=360.4)
+    verdict = CacheVerdict(could=50_000, readable=20_000, read=10_000, missed=40_000, causes=causes, idle=360.4)
     assert verdict.header == ("could=50000, read=10000, missed=40000, cause=history,expired, at=messages[2] changed")
     fields = verdict.fields(("0.09", "0.03"))
     assert fields["prompt_cache_cause"] == "history"
@@ -34,10 +34,10 @@ def test_two_causes_are_joined_and_the_larger_comes_first():
 
 
 def test_first_turns_and_unknown_causes_have_no_header_but_a_log_field():
-    assert Verdict().header is None
-    assert Verdict().fields() == {}
+    assert CacheVerdict().header is None
+    assert CacheVerdict().fields() == {}
     assert Prediction().header is None
-    unknown = Verdict(could=40_000, readable=40_000, read=None, causes=(CauseShare("unknown", "no_usage", 0),))
+    unknown = CacheVerdict(could=40_000, readable=40_000, read=None, causes=(CauseShare("unknown", "no_usage", 0),))
     assert unknown.header is None
     assert unknown.fields()["prompt_cache_cause"] == "unknown:no_usage"
     assert "prompt_cache_at" not in unknown.fields()
@@ -54,7 +54,7 @@ def test_the_log_fields_of_one_cause():
 
 
 def test_headers_are_short_printable_ascii():
-    verdict = Verdict(could=9, read=0, missed=9, causes=(CauseShare("moved", "gpu-é\r\n>" + "x" * 500, 9),))
+    verdict = CacheVerdict(could=9, read=0, missed=9, causes=(CauseShare("moved", "gpu-é\r\n>" + "x" * 500, 9),))
     header = verdict.header
     assert header is not None
     assert len(header) == LONGEST_HEADER
