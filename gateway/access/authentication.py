@@ -125,8 +125,12 @@ class Authenticator:
         return None if client is None else self._by_name[client].key.group_name
 
     def role_of(self, client: str | None) -> Role:
-        """Return the role of ``client``, which the file alone gives."""
-        return "user" if client is None else self._by_name[client].key.role
+        """Return the role of ``client`` in the current request, which the file alone gives.
+
+        A key that a person made for itself never has a role."""
+        if client is None or (self._people is not None and self._people.sends_own_key(client)):
+            return "user"
+        return self._by_name[client].key.role
 
     def find_group(self, client: str | None) -> str | None:
         """Return the group of ``client``, which may have been removed from the configuration since its request."""

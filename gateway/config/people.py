@@ -28,6 +28,10 @@ class People(Protocol):
         """Return the seconds until the valid token in a request expires, infinity without one."""
         ...
 
+    def sends_own_key(self, name: str) -> bool:
+        """Return whether the person ``name`` sent the current request with a key that it made for itself."""
+        ...
+
     def recall(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.
 

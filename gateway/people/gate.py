@@ -241,6 +241,11 @@ class PeopleGate:
             return 0.0
         return math.inf if sender is None else sender.expiry - self._now()
 
+    def sends_own_key(self, name: str) -> bool:
+        """Return whether the person ``name`` sent the current request with a key that it made for itself."""
+        sender = SENDER.get()
+        return sender is not None and sender.known.name == name and sender.credential == "own key"
+
     def recall(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.
 

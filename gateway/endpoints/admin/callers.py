@@ -8,7 +8,7 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.http.imports import imported
-from gateway.people.directory import SENDER, Sender
+from gateway.people.directory import SENDER
 from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest
 
@@ -35,16 +35,10 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
     if name is None:
         return NOBODY
     sender = SENDER.get()
+    role = service.authenticator.role_of(name)
     if sender is not None and sender.known.name == name:
-        return _caller_of(sender)
-    return Caller(name, service.authenticator.role_of(name), service.authenticator.group_of(name), "key", name)
-
-
-def _caller_of(sender: Sender) -> Caller:
-    """Return the person that sent a request. A key that a person made for itself never has a role."""
-    person = sender.known.person
-    role = "user" if sender.credential == "own key" else person.role
-    return Caller(person.name, role, person.group, sender.credential, sender.credential_id)
+        return Caller(name, role, sender.known.person.group, sender.credential, sender.credential_id)
+    return Caller(name, role, service.authenticator.group_of(name), "key", name)
 
 
 def _has_key(headers: Headers, digest: bytes) -> bool:

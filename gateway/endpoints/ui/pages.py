@@ -20,7 +20,7 @@ from gateway.config.redaction import FETCHED, redact, search_forms, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, PAGE_LINKS, STREAM, TEXT, has_pages
 from gateway.endpoints.ui.telling import MakeEvent, Send, event_maker, send_news, send_stream
-from gateway.endpoints.ui.visitors import Visitor, as_bearer
+from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
@@ -45,7 +45,7 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
     """Return the viewer who sent ``headers``. Raises ``GatewayError`` (401) without repeating a key.
 
     ``ui_key`` is the digest of the key for everything. With ``has_client_keys``,
-    holders of client keys see their own exchanges."""
+    holders of client keys see what their role permits: by default their own exchanges."""
     if ui_key is None and not has_client_keys:
         return Visitor()
     return _identify_viewer(headers, authenticator, ui_key, has_client_keys)
@@ -61,7 +61,8 @@ def _identify_viewer(
             return Visitor(by="ui_key")
     if has_client_keys:
         try:
-            return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
+            name = authenticator.authenticate(shown)
+            return visitor_of(name, authenticator.role_of(name), "client key", authenticator.seconds_left(shown))
         except KeyRefused as error:
             if error.info.kind == "permission":
                 raise

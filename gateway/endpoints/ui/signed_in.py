@@ -6,10 +6,9 @@ from gateway.config.settings import Config
 from gateway.endpoints.oauth.browser import BrowserSignIn
 from gateway.endpoints.oauth.browser_sessions import cookie_caller, has_key
 from gateway.endpoints.oauth.context import SignInContext
-from gateway.endpoints.ui.visitors import Visitor
+from gateway.endpoints.ui.visitors import Visitor, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest
 from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
@@ -41,16 +40,9 @@ class SignedInVisitors:
         except Unavailable:
             raise GatewayError("overloaded", _STORE_DOWN, headers=(("retry-after", "1"),)) from None
         if caller is not None:
-            return visitor_of(caller, self._config.sessions.token)
+            return visitor_of(caller.name, caller.role, caller.credential, self._config.sessions.token)
         if incoming.asgi["path"].rstrip("/") != _SIGN_IN_PAGE:
             raise GatewayError("authentication", _ENDED)
         if incoming.query == _WITH_KEY:
             return None
         return await self._browser.send_to_sign_in(incoming.headers, _SIGN_IN_PAGE)
-
-
-def visitor_of(caller: Caller, seconds_left: float) -> Visitor:
-    """Return what a caller may see: administrators everything, auditors no texts, all others their own requests."""
-    sees_all = caller.role in ("admin", "auditor")
-    client = None if sees_all else caller.name
-    return Visitor(client, caller.credential, seconds_left, sees_streams=caller.role != "auditor")

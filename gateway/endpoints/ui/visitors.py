@@ -6,6 +6,8 @@ import math
 
 import attrs
 
+from gateway.config.clients import Role
+
 
 @attrs.frozen
 class Visitor:
@@ -18,6 +20,13 @@ class Visitor:
     by: str = "this machine"
     seconds_left: float = math.inf
     sees_streams: bool = True
+
+
+def visitor_of(name: str | None, role: Role, by: str, seconds_left: float) -> Visitor:
+    """Return what a client or person may see: an admin everything, an auditor all but texts, all others their own
+    requests."""
+    client = None if role in ("admin", "auditor") else name
+    return Visitor(client, by, seconds_left, sees_streams=role != "auditor")
 
 
 def as_bearer(name: str, value: str) -> tuple[str, str]:

@@ -894,6 +894,17 @@ def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key
     assert visible_to((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
 
 
+@pytest.mark.parametrize(
+    ("role", "client", "sees_streams"),
+    [("user", "me", True), ("lead", "me", True), ("auditor", None, False), ("admin", None, True)],
+)
+def test_the_role_of_a_client_key_decides_what_its_holder_sees(role, client, sees_streams):
+    keys = [{"name": "me", "key": "of-the-client", "role": role, "group": "research"}]
+    settings = {**BARE, "client_groups": [{"name": "research"}], "client_keys": keys}
+    visitor = admit((*AT_HOME, basic("of-the-client")), Authenticator(from_mapping(settings)), UI_KEY, True)
+    assert (visitor.client, visitor.sees_streams) == (client, sees_streams)
+
+
 def test_a_key_may_be_of_any_letters():
     key = "schlüssel-Ж"
     ui_key = hashlib.sha256(key.encode()).digest()

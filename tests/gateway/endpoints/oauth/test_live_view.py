@@ -45,6 +45,40 @@ def test_an_auditor_sees_no_texts(gateway):
         assert browser.request("GET", f"{gateway.url}/ui/streams/1").status_code == status
 
 
+@pytest.fixture
+def keys(tmp_path):
+    """Run a gateway whose file has a key of each role, and whose admins may make keys of their own."""
+    names = ("user", "lead", "auditor", "admin")
+    clients = [{"name": one, "key": f"key-of-{one}-0123456789", "role": one, "group": "research"} for one in names]
+    rule = {"when": {}, "role": "admin", "own_keys": {"most": 3, "longest": "30d"}}
+    with people_gateway(tmp_path, issuer={"admit": [rule]}, client_keys=clients, ui_key=UI_KEY) as running:
+        yield running
+
+
+def test_the_role_of_a_file_key_decides_what_its_holder_sees(keys):
+    sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+    asked = keys.gateway.request("POST", "/v1/chat/completions", sent, bearer("key-of-user-0123456789"))
+    assert asked.status == 502
+    for name, status in (("user", 200), ("lead", 404), ("auditor", 403), ("admin", 200)):
+        headers = bearer(f"key-of-{name}-0123456789")
+        assert PeopleBrowser().request("GET", f"{keys.url}/ui/streams/1", headers).status_code == status, name
+
+
+def test_a_key_that_an_admin_made_for_itself_has_no_role(keys):
+    sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+    keys.gateway.request("POST", "/v1/chat/completions", sent, bearer("key-of-user-0123456789"))
+    token = keys.provider.token(sub="00u3")
+    key = keys.gateway.request("PUT", "/me/keys/laptop", {}, bearer(token)).json["key"]
+    for credential, own, metrics in ((token, 200, 200), (key, 404, 403)):
+        headers = bearer(credential)
+        assert PeopleBrowser().request("GET", f"{keys.url}/ui/streams/1", headers).status_code == own
+        assert keys.gateway.request("GET", "/metrics", None, headers).status == metrics
+
+
+def bearer(key):
+    return {"authorization": f"Bearer {key}"}
+
+
 def test_an_ended_session_gets_no_password_prompt(gateway):
     browser, _ = gateway.sign_in("ada")
     browser.cookies[gateway.url, SESSION] = "x" * 43
