@@ -15,16 +15,14 @@ from gateway.config.budgets import build_budgets, check_raises
 from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, check_role, group_of
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
-from gateway.config.issuers import AdmitRule, TrustedIssuer
+from gateway.config.issuer_names import check_issuer_name, warn_of_merged_metrics
+from gateway.config.issuers import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer
 from gateway.config.ratelimits import build_ratelimits
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.config.urls import is_loopback
 
 _LIBRARY: Final = "jwt"
-
-_GROUP: Final = "group"
-"""The word before a group's name where a client's name is also permitted."""
 
 _NO_ISSUER_HEADERS: Final = ("cookie", "host", "x-api-key", "x-goog-api-key", "x-trigate-key")
 """Headers with another meaning here."""
@@ -89,35 +87,15 @@ def build_issuers(
             if path not in findings.faulty:
                 findings.wrong(path, "this item is empty", "add `name`, `issuer`, `audience` and `admit`")
             continue
-        _check_names(item, path, made, clients, findings)
+        check_issuer_name(item, path, made, clients, config.client_groups, findings)
         _check_tokens(item, path, config, findings)
         _check_passed_headers(item, names, findings)
         _check_login(item, path, config, findings)
         made.setdefault(item.name, attrs.evolve(item, admit=tuple(_build_rules(item, path, names, findings))))
     if config.sessions.token > config.sessions.longest:
         findings.wrong(("sessions", "token"), "it is longer than `longest`", "set a shorter time")
+    warn_of_merged_metrics(tuple(made.values()), clients, findings)
     return tuple(made.values())
-
-
-def _check_names(
-    item: TrustedIssuer,
-    path: Path,
-    others: Mapping[str, TrustedIssuer],
-    clients: Sequence[ClientKey],
-    findings: Findings,
-) -> None:
-    """Report names and tokens that another issuer or client has."""
-    if item.name in others:
-        findings.wrong((*path, "name"), f"another issuer has the name {item.name}", "give each issuer its own name")
-    if item.name == _GROUP:
-        findings.wrong((*path, "name"), "`group:` means a client group elsewhere", "give the issuer another name")
-    if any(other.issuer == item.issuer for other in others.values()):
-        found = f"another issuer has the same `issuer` {describe(item.issuer)}"
-        findings.wrong((*path, "issuer"), found, "combine both into one item with all rules")
-    for client in clients:
-        if client.name.startswith(f"{item.name}:"):
-            found = f"the client {client.name} has a name of this issuer's people"
-            findings.wrong((*path, "name"), found, "give the client or the issuer another name")
 
 
 def _check_tokens(item: TrustedIssuer, path: Path, config: Config, findings: Findings) -> None:
@@ -149,6 +127,8 @@ def _check_passed_headers(item: TrustedIssuer, names: AccessNames, findings: Fin
 
 def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Findings) -> None:
     """Report an issuer that is not the one that it seems, or whose keys others could replace on the way."""
+    if not _check_parts(item.issuer, (*path, "issuer"), findings):
+        return
     public = config.public_url
     if public is not None and item.issuer.rstrip("/") == str(public).rstrip("/"):
         found = "it equals `public_url`, whose tokens the gateway signs itself"
@@ -159,6 +139,24 @@ def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Fi
     for key, place in places.items():
         if isinstance(place, str) and not isinstance(place, Unresolved) and not is_protected(place):
             findings.wrong((*path, key), "others on the network could change what it sends", "use an https:// URL")
+
+
+def _check_parts(issuer: str, path: Path, findings: Findings) -> bool:
+    """Report parts that the URL of an issuer cannot have (OpenID Connect Discovery 1.0, section 3).
+
+    Return whether it has none. They may be credentials, so no message repeats them."""
+    try:
+        parts = urlsplit(issuer)
+    except ValueError:
+        return True  # reported as a wrong URL
+    if not parts.netloc:
+        return True  # another text, which is only compared
+    present = {"user name": "@" in parts.netloc, "query": "?" in issuer, "fragment": "#" in issuer}
+    for name, is_there in present.items():
+        if is_there:
+            advice = "write the exact `iss` of its tokens; set `jwks` if its keys are at another URL"
+            findings.wrong(path, f"an issuer's URL has no {name}", advice)
+    return not any(present.values())
 
 
 def is_protected(url: str) -> bool:
@@ -195,6 +193,9 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
         findings.wrong(place, "it needs a lasting `state_storage`", "set its type to sqlite or postgres")
     if "openid" not in item.login.scopes:
         findings.wrong((*place, "scopes"), "`openid` is missing", "add it: without it the issuer sends no ID token")
+    for name, advice in SIGN_IN_PARAMETERS.items():
+        if name in item.login.params:
+            findings.wrong((*place, "params", name), "the gateway sets this parameter itself", advice)
 
 
 # Rules

@@ -150,8 +150,31 @@ class IssuerLogin:
         shape={"minItems": 1},
     )
     params: Mapping[str, str] = setting(
-        "More parameters of the sign-in request, such as `{access_type: offline}`.", factory=dict, shown="none"
+        "More parameters of the sign-in request, such as `{access_type: offline}`. The gateway sets `state`, `scope`, "
+        "`redirect_uri` and other parameters of the protocol itself.",
+        factory=dict,
+        shown="none",
     )
+
+
+_REMOVE_IT: Final = "remove it"
+_NO_OBJECT: Final = "remove it: a request object would replace the parameters that the gateway sends"
+
+SIGN_IN_PARAMETERS: Final[Mapping[str, str]] = {
+    "client_id": "set `client_id` of `login` instead",
+    "client_secret": "set `client_secret` of `login` instead: a browser would see this one",
+    "scope": "set `scopes` of `login` instead",
+    "redirect_uri": "remove it: browsers return to `/oauth/callback` at `public_url`",
+    "response_type": _REMOVE_IT,
+    "response_mode": _REMOVE_IT,
+    "state": _REMOVE_IT,
+    "nonce": _REMOVE_IT,
+    "code_challenge": _REMOVE_IT,
+    "code_challenge_method": _REMOVE_IT,
+    "request": _NO_OBJECT,
+    "request_uri": _NO_OBJECT,
+}
+"""The parameters of a sign-in request that `params` cannot have, with the advice for each."""
 
 
 @attrs.frozen(repr=False)
@@ -244,7 +267,10 @@ class TrustedIssuer:
     ``audience`` and ``algorithms`` are all acceptable values. ``jwks`` is the place of its keys, ``None`` for the one
     in its discovery document."""
 
-    name: IssuerName = setting("The unique name. Its people are clients named `NAME:` and their claim.")
+    name: IssuerName = setting(
+        "The unique name. Its people are clients named `NAME:` and their claim; no other client or group may have such "
+        "a name."
+    )
     issuer: IssuerId = setting(
         "The exact `iss` of its tokens. Its discovery document is below this URL, unless `jwks` is set."
     )

@@ -19,12 +19,6 @@ from gateway.people.tokens import CannotJudge, TokenRefused
 
 log = logging.getLogger("trigate.people")
 
-_OWN_PARAMS: Final = frozenset(
-    ("response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
-     "code_challenge_method")
-)  # fmt: skip
-"""The parameters of the request that `login.params` cannot replace."""
-
 _UNAVAILABLE: Final = "The gateway cannot reach {} at the moment. Try again in a minute."
 _NOT_VERIFIED: Final = (
     "{} sent an answer that the gateway does not accept: {}. Try again. If it happens again, ask the gateway's "
@@ -57,7 +51,7 @@ class IssuerSignIns:
         if endpoint is None:
             raise _unavailable(issuer, "its discovery document has no `authorization_endpoint`", begun.path)
         parameters = {
-            **{name: value for name, value in login.params.items() if name not in _OWN_PARAMS},
+            **login.params,
             "response_type": "code",
             "response_mode": "query",
             "client_id": login.client_id,

@@ -1,0 +1,116 @@
+"""Mistakes and warnings about `issuers`: their addresses, their sign-in, and names that others have."""
+
+import pytest
+
+from configfile.document import ConfigError
+from gateway.config.issuers import SIGN_IN_PARAMETERS
+from gateway.config.loading import from_mapping
+from tests.support.harness import config, provider
+from tests.support.people_gateway import SIGNING_KEY
+
+MODEL = provider("openai/gpt-4o", "https://api.example/v1")
+SIGN_IN = {
+    "public_url": "https://llm.example",
+    "signing_key": SIGNING_KEY,
+    "state_storage": {"type": "sqlite", "path": "state.sqlite"},
+}
+
+
+def issuer(name="okta", **more):
+    return {"name": name, "issuer": f"https://{name}.example", "audience": ["trigate"], "admit": [{"when": {}}], **more}
+
+
+def read(*issuers, **root):
+    return from_mapping(config([MODEL], 12000, issuers=[*issuers], **root))
+
+
+def mistakes(*issuers, **root):
+    """Return the text of the mistakes by the path of their value."""
+    with pytest.raises(ConfigError) as caught:
+        read(*issuers, **root)
+    return {mistake.path: str(mistake) for mistake in caught.value.mistakes}
+
+
+def warnings(*issuers, **root):
+    return "\n".join(read(*issuers, **root).warnings)
+
+
+def login(**params):
+    return issuer(login={"client_id": "x", "params": params})
+
+
+@pytest.mark.parametrize("name", SIGN_IN_PARAMETERS)
+def test_the_gateway_alone_sets_the_parameters_of_a_sign_in(name):
+    found = mistakes(login(**{name: "mine"}), **SIGN_IN)
+    assert list(found) == [f"issuers[0].login.params.{name}"]
+    assert SIGN_IN_PARAMETERS[name] in found[f"issuers[0].login.params.{name}"]
+
+
+def test_other_parameters_of_a_sign_in_are_valid():
+    assert read(login(access_type="offline", prompt="consent", hd="acme.example"), **SIGN_IN).issuers[0].login
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("https://ada:s3cret-s3cret@id.example", "user name"),
+        ("http://ada:s3cret-s3cret@id.example", "user name"),
+        ("https://id.example/oauth2?key=s3cret-s3cret", "query"),
+        ("https://id.example/oauth2?", "query"),
+        ("https://id.example/oauth2#s3cret-s3cret", "fragment"),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"jwks": "https://id.example/keys"}])
+def test_the_address_of_an_issuer_has_only_a_host_and_a_path(url, part, more):
+    """OpenID Connect Discovery 1.0, section 3: a URL "with no query or fragment component"."""
+    found = mistakes(issuer(**{"issuer": url, **more}))
+    assert list(found) == ["issuers[0].issuer"]
+    assert f"no {part}" in found["issuers[0].issuer"]
+    assert "s3cret" not in found["issuers[0].issuer"]
+
+
+@pytest.mark.parametrize("iss", ["kubernetes/serviceaccount", "accounts.example", "ada@example"])
+def test_an_issuer_with_its_keys_may_be_any_text(iss):
+    assert read(issuer(issuer=iss, jwks="https://id.example/keys")).issuers[0].issuer == iss
+
+
+@pytest.mark.parametrize(
+    ("root", "words"),
+    [
+        ({"client_groups": [{"name": "okta:00u1"}]}, "the group okta:00u1 has a name of this issuer's people"),
+        ({"client_groups": [{"name": "Okta:00u1"}]}, "the group Okta:00u1 has a name of this issuer's people"),
+        ({"client_keys": [{"name": "OKTA:x", "key": "k" * 20}]}, "the client OKTA:x has a name of this issuer's"),
+    ],
+)
+def test_no_client_or_group_has_a_name_of_people(root, words):
+    assert words in mistakes(issuer(), **root)["issuers[0].name"]
+
+
+def test_names_of_issuers_differ_in_more_than_case():
+    found = mistakes(issuer(), issuer("OKTA"))
+    assert "another issuer has the name okta" in found["issuers[1].name"]
+    assert "means a client group" in mistakes(issuer("Group"))["issuers[0].name"]
+
+
+GROUPS = [{"name": "research"}, {"name": "okta"}]
+
+
+def with_rules(*groups):
+    rules = [{"when": {"groups": f"g{i}"}, **({"group": group} if group else {})} for i, group in enumerate(groups)]
+    return issuer(admit=rules)
+
+
+@pytest.mark.parametrize(
+    ("groups", "client", "warned"),
+    [
+        (["research"], "research", "metrics count the client research and people of the group research"),
+        ([None], "okta", "metrics count the client okta and people of the issuer okta"),
+        (["research"], "okta", None),
+        ([None], "research", None),
+        (["okta", None], "ci", "metrics count people of the issuer okta without a group, and people of the group okta"),
+        (["okta"], "ci", None),
+    ],
+)
+def test_names_under_which_metrics_merge_people_with_others_are_warned_about(groups, client, warned):
+    said = warnings(with_rules(*groups), client_groups=GROUPS, client_keys=[{"name": client, "key": "k" * 20}])
+    assert (warned in said) if warned else ("metrics count" not in said)
