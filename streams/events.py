@@ -186,6 +186,7 @@ class Usage:
     provider lists them; then only their tokens are billed, and the counts above are not added. ``units`` are other
     billed quantities by name (``search``, ``image``, ``second``, ``character``) and the media tokens within the counts
     above (``input_audio_token`` and the like). ``estimated`` means that the counts were derived from the request.
+    ``reports_cache_read`` means that the provider sent a count of tokens read from a cache, perhaps 0.
     """
 
     input: int = 0
@@ -201,6 +202,7 @@ class Usage:
     steps: tuple["UsageStep", ...] = attrs.field(default=(), eq=False)
     units: tuple[tuple[str, int], ...] = attrs.field(default=(), eq=False)
     estimated: bool = attrs.field(default=False, eq=False)
+    reports_cache_read: bool = attrs.field(default=False, eq=False)
 
     @property
     def prompt(self) -> int:
@@ -220,6 +222,7 @@ class Usage:
             calls=_sum_by_name(self.calls, other.calls),
             units=_sum_by_name(self.units, other.units),
             estimated=self.estimated or other.estimated,
+            reports_cache_read=self.reports_cache_read or other.reports_cache_read,
         )
 
     @property

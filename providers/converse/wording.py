@@ -76,6 +76,7 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
         lifetimes.get(_LONG),
         _read_count(counts, "outputTokens"),
         tier=_read_tier(metadata.get("serviceTier")),
+        reports_cache_read="cacheReadInputTokens" in counts or "cacheReadInputTokenCount" in counts,
     )
 
 

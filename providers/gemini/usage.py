@@ -73,6 +73,7 @@ class Counts:
             reasoning=thoughts,
             tier=self._tier,
             calls=(("web_search", self._searches),) if self._searches else (),
+            reports_cache_read="cachedContentTokenCount" in self._seen,
         )
 
 

@@ -16,8 +16,6 @@ _COUNTS = (
 
 _NUMBERS = (int, float)
 
-_NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
-
 _START_EXTRAS = ("service_tier", "speed", "inference_geo")
 _EXTRAS = (
     *_START_EXTRAS, "server_tool_use", "server_tool_use_details", "iterations",
@@ -52,7 +50,7 @@ class Counts:
         figures = _read_counts(usage)
         seen = self._seen = self._seen or {}
         if any(map(figures.get, _INPUT_SIDE)):
-            seen |= _NO_INPUT
+            seen |= {name: 0 for name in _INPUT_SIDE if name in seen}
         for name, figure in figures.items():
             if figure or name not in seen:
                 seen[name] = figure
@@ -83,6 +81,7 @@ def _build_usage(
     return Usage(
         seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
         seen("output_tokens", 0), seen("thinking_tokens"), tier, calls, reported, steps,
+        reports_cache_read="cache_read_input_tokens" in figures,
     )  # fmt: skip
 
 

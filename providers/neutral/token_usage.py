@@ -59,7 +59,8 @@ def read_tokens(
     inputs, outputs = _object(usage, words.input_details), _object(usage, words.output_details)
     prompt, total = token_count(usage.get(words.input)), token_count(usage.get("total_tokens"))
     # # DeepSeek and Moonshot have the cached part at the top level.
-    cached = inputs.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
+    counts = inputs.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
+    cached = counts[0] or counts[1] or counts[2]
     cache_read = min(token_count(cached), prompt)
     cache_write = min(token_count(inputs.get("cache_write_tokens")), prompt - cache_read)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
@@ -75,7 +76,11 @@ def read_tokens(
         calls=tool_calls(usage) or calls,
         reported_nanos=reported_nanos(usage),
         units=_media_units(inputs, outputs, media, prompt + output),
+        reports_cache_read=counts != _ABSENT,
     )
+
+
+_ABSENT: Final = (None, None, None)
 
 
 def _media_units(

@@ -10,7 +10,13 @@ import pytest
 
 from providers.apis import CODECS
 from providers.catalog.prices import Price, cost_of
+from providers.converse.wording import read_usage as read_converse_usage
+from providers.gemini.usage import Counts as GeminiCounts
+from providers.messages.usage import Counts as MessagesCounts
 from providers.neutral.billing import MOST_TOKENS
+from providers.neutral.token_usage import NEWER
+from providers.neutral.token_usage import OLDER as OLDER_WORDS
+from providers.neutral.token_usage import read_tokens
 from streams.errors import GatewayError
 from streams.events import Api, Event, Usage, UsageStep
 from streams.fold import fold
@@ -332,3 +338,47 @@ def test_token_counts_are_limited_to_database_integers(api: Api, number: float) 
     assert all(0 < times <= 10**6 for _, times in usage.calls)
     dear = Price(600 * 10**9, 600 * 10**9, fees=(("web_search", 10**8),))
     assert 0 <= cost_of(dear, usage).nanos < 2**63
+
+
+@pytest.mark.parametrize(
+    ("api", "usage", "reported"),
+    [
+        ("chat", {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}}, True),
+        ("chat", {"prompt_tokens": 9, "prompt_tokens_details": {"audio_tokens": 0}}, False),
+        ("chat", {"prompt_tokens": 9, "prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 9}, True),
+        ("chat", {"prompt_tokens": 9, "cached_tokens": 0}, True),
+        ("chat", {"prompt_tokens": 9}, False),
+        ("responses", {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 0}}, True),
+        ("responses", {"input_tokens": 9, "input_tokens_details": None}, False),
+        ("messages", {"input_tokens": 9, "cache_read_input_tokens": 0}, True),
+        ("messages", {"input_tokens": 9, "output_tokens": 1}, False),
+        ("gemini", {"promptTokenCount": 9, "cachedContentTokenCount": 0}, True),
+        ("gemini", {"promptTokenCount": 9}, False),
+        ("converse", {"inputTokens": 9, "cacheReadInputTokens": 0}, True),
+        ("converse", {"inputTokens": 9}, False),
+    ],
+)
+def test_no_count_of_cached_tokens_differs_from_zero(api: str, usage: dict[str, Any], reported: bool) -> None:
+    """Some servers never count them, which says nothing of their cache (NousResearch/hermes-agent#68818)."""
+    found = _read_counts(api, usage)
+    assert found is not None
+    assert (found.cache_read, found.reports_cache_read) == (0, reported)
+
+
+def _read_counts(api: str, usage: dict[str, Any]) -> Usage | None:
+    if api in ("chat", "responses"):
+        return read_tokens(usage, OLDER_WORDS if api == "chat" else NEWER)
+    if api == "converse":
+        return read_converse_usage({"usage": usage})
+    counts = MessagesCounts() if api == "messages" else GeminiCounts()
+    counts.add(usage)
+    return counts.usage()
+
+
+def test_a_later_count_without_cached_tokens_does_not_report_them() -> None:
+    counts = MessagesCounts()
+    counts.add({"input_tokens": 5}, begun=True)
+    counts.add({"input_tokens": 7, "output_tokens": 2})
+    found = counts.usage()
+    assert found is not None
+    assert (found.input, found.reports_cache_read) == (7, False)
