@@ -68,7 +68,8 @@ ARROWS: Final = {
     "gateway.sign_in": "config providers.auth upstream",
     "gateway.secret_stores": "config providers.auth sign_in upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
-    "gateway.ledger": "http logs providers.catalog",
+    "gateway.prompt_caches": "providers.catalog",
+    "gateway.ledger": "http logs prompt_caches providers.catalog",
     "gateway.kept_ledger": "config ledger logs providers.catalog stores",
     "gateway.invoices": "config kept_ledger logs providers.catalog",
     "gateway.request": """
@@ -85,7 +86,6 @@ ARROWS: Final = {
         config http ledger logs providers.apis providers.neutral providers.recordings request streaming upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
-    "gateway.prompt_caches": "providers.catalog",
     "gateway.steps": """
         config http ledger providers.apis providers.endpoints providers.neutral providers.responses shared stores
         streaming telemetry upstream""",

@@ -1,12 +1,16 @@
 """The bill of one exchange: the usage and the cost of each of its attempts."""
 
 import copy
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
 from providers.catalog.prices import NAMED_PRICES, Cost, Price, cost_of, total_cost
 from streams.events import Api, FailureReason, Usage
+
+if TYPE_CHECKING:
+    from gateway.prompt_caches.loss import CacheLoss
+    from gateway.prompt_caches.values import CacheVerdict
 
 CHARACTERS_PER_TOKEN: Final = 4
 """A typical ratio for English prose."""
@@ -32,7 +36,8 @@ class AttemptRecord:
     have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of the client's pieces that it sent
     in a request each. ``committed``: the client received this response, so its usage
     is the exchange's usage. ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
-    request id, ``None`` if it sent none."""
+    request id, ``None`` if it sent none. ``prompt_cache`` is the verdict on the provider's prompt cache with its
+    ``prompt_cache_loss``; both are set when the exchange is settled, or a complete response is sent."""
 
     target: str
     provider: str
@@ -51,6 +56,8 @@ class AttemptRecord:
     price: Price | None = None
     requests: int = 1
     upstream_id: str | None = None
+    prompt_cache: "CacheVerdict | None" = None
+    prompt_cache_loss: "CacheLoss | None" = None
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots

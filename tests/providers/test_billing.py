@@ -14,9 +14,8 @@ from providers.converse.wording import read_usage as read_converse_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.messages.usage import Counts as MessagesCounts
 from providers.neutral.billing import MOST_TOKENS
-from providers.neutral.token_usage import NEWER
+from providers.neutral.token_usage import NEWER, read_tokens
 from providers.neutral.token_usage import OLDER as OLDER_WORDS
-from providers.neutral.token_usage import read_tokens
 from streams.errors import GatewayError
 from streams.events import Api, Event, Usage, UsageStep
 from streams.fold import fold
