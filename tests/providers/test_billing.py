@@ -358,7 +358,7 @@ def test_token_counts_are_limited_to_database_integers(api: Api, number: float) 
     ],
 )
 def test_no_count_of_cached_tokens_differs_from_zero(api: str, usage: dict[str, Any], reported: bool) -> None:
-    """Some servers never count them, which says nothing of their cache (NousResearch/hermes-agent#68818)."""
+    """Some servers never count them, although they may have a cache (NousResearch/hermes-agent#68818)."""
     found = _read_counts(api, usage)
     assert found is not None
     assert (found.cache_read, found.reports_cache_read) == (0, reported)
