@@ -47,13 +47,15 @@ class Piece:
 class ScriptedAnswer:
     """A response to send: the head after ``wait`` seconds, the pieces, the end.
 
-    ``framing`` is that of a stream; a whole response has none and consists of one piece."""
+    ``framing`` is that of a stream; a whole response has none and consists of one piece. ``begin`` is called when the
+    head is sent."""
 
     framing: Framing | None
     pieces: tuple[Piece, ...]
     headers: Headers
     wait: float = 0
     end: Ending = "well"
+    begin: Callable[[], None] = lambda: None
 
     @property
     def stream(self) -> bool:
@@ -154,6 +156,12 @@ def _break_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
 
 
+def change_events(answer: ScriptedAnswer, change: Callable[[bytes], bytes]) -> ScriptedAnswer:
+    """Return ``answer`` with ``change`` applied to the payload of each event, or to the whole body."""
+    pieces = (attrs.evolve(piece, data=b"".join(_changed_events(answer, piece, change))) for piece in answer.pieces)
+    return attrs.evolve(answer, pieces=tuple(pieces))
+
+
 def _drop_brace(data: bytes) -> bytes:
     return data.rstrip()[:-1] + b"\n\n"
 
@@ -226,23 +234,25 @@ def _use_crlf(data: bytes) -> bytes:
 
 
 def _drop_all_usage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    pieces = (
-        attrs.evolve(piece, data=b"".join(_changed_events(answer, piece, _drop_usage))) for piece in answer.pieces
-    )
-    return attrs.evolve(answer, pieces=tuple(pieces))
+    return change_events(answer, _drop_usage)
 
 
 def _drop_usage(data: bytes) -> bytes:
     """Remove the usage from the JSON of an event."""
+    return edit_usage(data, lambda _: None)
+
+
+def edit_usage(data: bytes, edit: Callable[[dict[str, Any]], dict[str, Any] | None]) -> bytes:
+    """Return the JSON of an event with the usage that ``edit`` returns, without it for ``None``."""
     text = data.rstrip()
     begin = text.find(b"{")
     if begin < 0 or not text.endswith(b"}"):
         return data
     value: dict[str, Any] = msgspec.json.decode(text[begin:])
     for place in (value, value.get("message"), value.get("response")):
-        if isinstance(place, dict):
-            for name in _USAGE:
-                place.pop(name, None)
+        for name in _USAGE:
+            if isinstance(place, dict) and isinstance(usage := place.pop(name, None), dict):
+                place |= {} if (edited := edit(usage)) is None else {name: edited}
     return text[:begin] + msgspec.json.encode(value) + data[len(text) :]
 
 

@@ -13,11 +13,14 @@ from quart import request
 from quart_trio import QuartTrio
 
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
+from gateway.mock.cache_reports import cache_view, with_cached_usage, with_reported_usage
+from gateway.mock.cache_rules import cache_descriptions
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import POST_ANSWERS, AnswerCall
 from gateway.mock.endpoints import add_endpoints
 from gateway.mock.failures import fault_descriptions, fault_of
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
+from gateway.mock.prompt_cache import PromptCaches
 from gateway.mock.script import script
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_requests import read_body
@@ -39,20 +42,23 @@ ISSUER = Issuer("mock", "")
 NO_FAULT = Fault("a normal answer")
 
 
-def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) -> QuartTrio:
+def create_mock(
+    pace: float = 0.03, registry: ConnectionRegistry | None = None, clock: Callable[[], float] = time.monotonic
+) -> QuartTrio:
     """Return the ASGI app.
 
     ``pace`` is the pause between words of a stream in seconds. ``registry`` has the server's connections; without it,
-    ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
+    ``fault/reset-after-3`` closes like ``fault/cut-after-3``. ``clock`` is the time of its prompt caches."""
     app = QuartTrio("trigate-mock", static_folder=None)
     configure(app)
     failures = Counter[tuple[Api, str, int]]()  # consecutive failures of counted faults
+    caches = PromptCaches(clock)
     reset = partial(_reset, registry or ConnectionRegistry())
 
     async def models() -> Response:
         data = [
             {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
-            for name in (*MODELS, *fault_descriptions())
+            for name in (*MODELS, *cache_descriptions(), *fault_descriptions())
         ]
         return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
@@ -60,23 +66,29 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
         async def answer(_base: str = "", model: str | None = None) -> Response:
             try:
                 body = await read_body()
-                call = codec.read_request(expect(_decode(body), dict, "the request body"))
+                decoded = expect(_decode(body), dict, "the request body")
+                call = codec.read_request(decoded)
                 if model is not None:
                     call = attrs.evolve(call, model=model, stream=bool(route.streamed))
-                fault, number = _select_fault(call.model, codec.api, failures)
+                cache = caches.select(call.model)
+                fault, number = _select_fault(call.model if cache is None else cache.other_fault, codec.api, failures)
                 if (refusal := fault.refusals.get(codec.api)) is not None:
                     return _error(codec, refusal, fault.body)
+                prompt = None if cache is None else caches.count(cache, codec.api, decoded, _headers(), _base)
                 error_event = fault.error_events.get(codec.api)
-                events = fault.events(script(call, codec.api), number) if error_event is None else [error_event]
+                scripted = with_cached_usage(script(call, codec.api), prompt)
+                events = fault.events(scripted, number) if error_event is None else [error_event]
             except GatewayError as error:
                 return _error(codec, error.info)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-            return await _send(fault.answer(_answer(codec, reply, events), number), pace, reset)
+            answer = with_reported_usage(_answer(codec, reply, events), prompt)
+            return await _send(fault.answer(answer, number), pace, reset)
 
         return answer
 
     add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answer_line)
     add_view(app, "/v1/models", "models", models, ["GET"])
+    add_view(app, "/cache", "cache", cache_view(caches), ["GET", "POST"])
     for codec in CODECS.values():
         for route in codec.wire.routes():
             if route.operation != "answer":
@@ -107,6 +119,10 @@ async def _call_endpoint(
     except GatewayError as error:
         return _error(codec, error.info)
     return await _send(answer, pace, reset)
+
+
+def _headers() -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def _decode(body: bytes) -> object:
@@ -180,6 +196,7 @@ def _reframe(answer: ScriptedAnswer, own: Framing, framing: Framing) -> Scripted
 
 async def _send(answer: ScriptedAnswer, pace: float, reset: Callable[[], None]) -> Response:
     await trio.sleep(answer.wait)
+    answer.begin()
     if answer.end == "well" and not answer.stream:
         return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
     send, receive = trio.open_memory_channel[bytes](0)

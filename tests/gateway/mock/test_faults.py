@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 
+from gateway.mock.cache_rules import cache_descriptions
 from gateway.mock.failures import FAILURES, MODELS, fault_descriptions, fault_of
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
@@ -291,7 +292,7 @@ def test_the_mock_lists_its_faults():
         models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
         refused = request(served.url, "POST", PATHS["messages"], {
             "model": "fault/429", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
-    assert models[2:] == list(fault_descriptions())
+    assert models[2:] == [*cache_descriptions(), *fault_descriptions()]
     assert (refused.status, refused.headers["retry-after"]) == (429, "2")
     assert refused.json["error"]["type"] == "rate_limit_error"
     shown = invoke("mock", "--faults").stdout.splitlines()

@@ -1,0 +1,108 @@
+"""How the stand-in reports its prompt caches: in the usage of each provider, and at the path ``/cache``.
+
+``GET /cache`` returns sums. ``POST /cache`` with JSON sets the caches: ``{"advance": 360}`` lets 360 seconds pass,
+``{"forget": true}`` removes all entries, and ``{"models": {"claude-sonnet-4-6": "cache/anthropic"}}`` uses a cache for
+models with other names."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import msgspec
+from quart import request
+
+from gateway.http.response import JSON_HEADERS, Response
+from gateway.mock.cache_rules import Report
+from gateway.mock.faults import ScriptedAnswer, change_events, edit_usage
+from gateway.mock.prompt_cache import CachedPrompt, PromptCaches
+from gateway.serving.quart_requests import read_body
+from streams.errors import GatewayError, invalid
+from streams.events import AnswerStart, Event, Usage
+from streams.surrogates import NOT_JSON
+
+_WRITTEN: Final = "cache_write_tokens"
+_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
+_CACHED: Final = (
+    "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "cacheReadInputTokens",
+    "cacheWriteInputTokens", "cacheDetails", "cachedContentTokenCount", *_DETAILS,
+)  # fmt: skip
+"""The members of all APIs' usage with counts of a cache."""
+
+
+def with_cached_usage(events: Iterable[Event], prompt: CachedPrompt | None) -> list[Event]:
+    """Return the events of an answer with the counts of ``prompt``, also at the start, as Messages reports them."""
+    found = list(events)
+    if prompt is None:
+        return found
+    found = [prompt.usage(event) if isinstance(event, Usage) else event for event in found]
+    first = next((at for at, event in enumerate(found) if isinstance(event, AnswerStart)), -1)
+    found.insert(first + 1, prompt.usage(Usage(output=1)))
+    return found
+
+
+def with_reported_usage(answer: ScriptedAnswer, prompt: CachedPrompt | None) -> ScriptedAnswer:
+    """Return ``answer`` with the members that the imitated provider reports, which begins the cache's entries."""
+    if prompt is None:
+        return answer
+    answer = attrs.evolve(answer, begin=prompt.begin)
+    if prompt.model.fault == "silent":
+        return change_events(answer, partial(_edit, _without_counts))
+    if prompt.model.rule.counts_written:
+        return answer
+    return change_events(answer, partial(_edit, partial(_without_written, prompt, prompt.model.rule.report)))
+
+
+def _edit(edit: Callable[[dict[str, Any]], dict[str, Any]], data: bytes) -> bytes:
+    return edit_usage(data, edit) if b'"usage' in data else data
+
+
+def _without_counts(usage: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in usage.items() if name not in _CACHED}
+
+
+def _without_written(prompt: CachedPrompt, report: Report, usage: dict[str, Any]) -> dict[str, Any]:
+    """Return ``usage`` without written tokens, for ``hits`` with DeepSeek's members."""
+    for name in _DETAILS:
+        if isinstance(details := usage.get(name), dict):
+            details.pop(_WRITTEN, None)
+    if report == "hits" and "prompt_tokens" in usage:
+        usage |= {"prompt_cache_hit_tokens": prompt.read, "prompt_cache_miss_tokens": prompt.tokens - prompt.read}
+    return usage
+
+
+def cache_view(caches: PromptCaches) -> Callable[[], Awaitable[Response]]:
+    """Return the view of ``/cache``."""
+
+    async def answer() -> Response:
+        if request.method == "POST":
+            try:
+                _apply(caches, await read_body())
+            except GatewayError as error:
+                body = msgspec.json.encode({"error": {"message": error.info.message, "param": error.info.param}})
+                return Response(error.info.status, JSON_HEADERS, body)
+        return Response(200, JSON_HEADERS, msgspec.json.encode(caches.report()))
+
+    return answer
+
+
+def _apply(caches: PromptCaches, body: bytes) -> None:
+    """Set ``caches`` as the JSON in ``body`` requires. Raises ``GatewayError`` (400 or 404) before any change."""
+    try:
+        wanted = msgspec.json.decode(body, type=dict[str, Any])
+    except NOT_JSON:
+        raise invalid('the body must be a JSON object, such as {"advance": 360}') from None
+    unknown = sorted(wanted.keys() - {"advance", "forget", "models"})
+    if unknown:
+        raise invalid(f"unknown member {unknown[0]}; use advance, forget or models", unknown[0])
+    seconds, models = wanted.get("advance", 0), wanted.get("models", {})
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 10**9:
+        raise invalid("advance must be a number of seconds, such as 360", "advance")
+    if not isinstance(wanted.get("forget", False), bool):
+        raise invalid("forget must be true or false", "forget")
+    if not isinstance(models, dict) or not all(isinstance(one, str) for one in models.values()):
+        raise invalid('models must be an object such as {"claude-sonnet-4-6": "cache/anthropic"}', "models")
+    caches.use_for(models)
+    caches.advance(seconds)
+    if wanted.get("forget"):
+        caches.forget()

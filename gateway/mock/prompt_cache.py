@@ -1,0 +1,380 @@
+"""The stand-in's prompt cache: it counts how much of each prompt the imitated provider would read and write.
+
+A token is four bytes of the prompt's text as ``cache_prompts`` reads it. The memory has digests only, at most
+``MAX_ENTRIES``."""
+
+import hashlib
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.mock.cache_prompts import (
+    DEFAULT_LIFETIME,
+    PromptBlock,
+    Section,
+    read_blocks,
+    web_searches,
+    with_last_system_in_front,
+)
+from gateway.mock.cache_rules import MINUTE, CacheModel, CacheRule, cache_model
+from streams.errors import invalid
+from streams.events import Api, Usage
+
+TOKEN: Final = 4
+"""Bytes of a prompt in a token."""
+
+MAX_ENTRIES: Final = 100_000
+MAX_MARKS: Final = 4
+_MAX_PREFIXES: Final = 10_000  # prefixes whose rate is known
+_MAX_MACHINES: Final = 8
+_MAX_MODELS: Final = 100
+_SECTIONS: Final[tuple[Section, ...]] = ("tools", "system", "messages")
+_LONG: Final = "1h"
+_CITATIONS: Final = b'"citations":{"enabled":true}'
+_IMAGES: Final = (b'"type":"image"', b'{"image":{')
+_EMPTY: Final = b'"text":""}]'
+_AWS: Final = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/")
+
+
+@attrs.frozen
+class Boundary:
+    """A position in a prompt where the cache can have an entry.
+
+    ``key`` identifies the whole prefix, ``tokens`` is its length, ``lifetime`` that of an entry. If
+    ``is_written``, this request writes an entry."""
+
+    key: bytes
+    tokens: int
+    lifetime: float
+    is_written: bool = True
+    is_long: bool = False
+
+
+@attrs.frozen
+class CachedPrompt:
+    """The counts of one request: all tokens of its prompt, those read and those written, by lifetime.
+
+    ``begin`` is called when the response begins, because written entries are readable from then on."""
+
+    model: CacheModel
+    tokens: int
+    read: int
+    written: int
+    written_long: int
+    begin: Callable[[], None]
+
+    def usage(self, counted: Usage) -> Usage:
+        """Return ``counted`` with this input."""
+        if self.model.fault == "silent":
+            return attrs.evolve(counted, input=self.tokens)
+        lifetimes = self.model.rule.report == "lifetimes"
+        return attrs.evolve(
+            counted,
+            input=self.tokens - self.read - self.written,
+            cache_read=self.read,
+            cache_write=self.written,
+            cache_write_5m=self.written - self.written_long if lifetimes else None,
+            cache_write_1h=self.written_long if lifetimes else None,
+        )
+
+
+class PromptCaches:
+    """The prompt caches of all models with one. ``clock`` returns seconds, and ``advance`` adds to them."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._offset = 0.0
+        self._entries: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # the end of each, and its lifetime
+        self._recent: OrderedDict[bytes, deque[float]] = OrderedDict()
+        self._requests: dict[tuple[str, int], int] = {}  # by model and number, for `evict`
+        self._names: dict[str, str] = {}
+        self._sums: dict[str, dict[str, int]] = {}
+
+    # Control
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for all entries."""
+        self._offset += seconds
+
+    def forget(self) -> None:
+        """Remove all entries."""
+        self._entries.clear()
+
+    def use_for(self, names: Mapping[str, str]) -> None:
+        """Use a cache for models with other names. Raises ``GatewayError`` (400 or 404)."""
+        for name, cache in names.items():
+            if cache_model(cache) is None:
+                raise invalid(f"models.{name}: {cache} is no model with a prompt cache", "models")
+        if len(self._names | dict(names)) > _MAX_MODELS:
+            raise invalid(f"models: at most {_MAX_MODELS} names", "models")
+        self._names |= names
+
+    def report(self) -> dict[str, Any]:
+        """Return the number of entries, and for each model its requests and tokens."""
+        return {"entries": len(self._entries), "models": self._sums}
+
+    def select(self, model: str) -> CacheModel | None:
+        """Return the cache of ``model``, or ``None``. Raises ``GatewayError`` (404)."""
+        if (alias := self._names.get(model)) is None:
+            return cache_model(model)
+        found = cache_model(alias)
+        return None if found is None else attrs.evolve(found, name=model)
+
+    # Counting
+
+    def count(
+        self, model: CacheModel, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
+    ) -> CachedPrompt:
+        """Count the tokens of a request's prompt. Raises ``GatewayError`` (400) for marks that the provider refuses."""
+        blocks, now = read_blocks(api, body), self._clock() + self._offset
+        if model.fault == "trailing-system":
+            blocks = with_last_system_in_front(blocks)
+        if model.rule.boundaries == "marks":
+            blocks = _with_top_mark(blocks, body.get("cache_control"))
+            _check_marks(blocks)
+        seeds = _seeds(model, blocks, body, headers, [model.name, endpoint, model.number, self._count_evictions(model)])
+        tokens, found = _BOUNDARIES[model.rule.boundaries](model, blocks, seeds, body)
+        found = self._on_machine(model.rule, found, now)
+        read = self._read(found, now)
+        first, written = read, 0
+        for one in found:
+            if one.is_written:
+                written = max(written, one.tokens - read)
+                first = max(first, one.tokens) if one.is_long else first
+        written_long = max(0, first - read)
+        if not model.rule.counts_written:
+            written = 0
+        self._add_up(model.name, tokens, read, written)
+        return CachedPrompt(model, tokens, read, written, written_long, lambda: self._write(found, now))
+
+    def _count_evictions(self, model: CacheModel) -> int:
+        """Return how often the entries of ``model`` have been lost; entries from before are out of reach."""
+        if model.fault != "evict":
+            return 0
+        key = model.name, model.number
+        if key not in self._requests and len(self._requests) >= _MAX_MODELS:
+            self._requests.pop(next(iter(self._requests)))
+        number = self._requests[key] = self._requests.get(key, 0) + 1
+        return number // model.number
+
+    def _on_machine(self, rule: CacheRule, found: list[Boundary], now: float) -> list[Boundary]:
+        """Return ``found`` with the keys of the machine that serves this prefix now."""
+        if rule.per_minute is None or not found:
+            return found
+        recent = self._recent.setdefault(found[0].key, deque(maxlen=rule.per_minute * _MAX_MACHINES))
+        self._recent.move_to_end(found[0].key)
+        while recent and recent[0] <= now - MINUTE:
+            recent.popleft()
+        machine = len(recent) // rule.per_minute
+        recent.append(now)
+        if len(self._recent) > _MAX_PREFIXES:
+            self._recent.popitem(last=False)
+        return [attrs.evolve(one, key=b"%d %b" % (machine, one.key)) for one in found] if machine else found
+
+    def _read(self, found: Sequence[Boundary], now: float) -> int:
+        """Return the tokens up to the last boundary with an entry, and renew the entries that this request uses."""
+        last = next((at for at in reversed(range(len(found))) if self._lifetime(found[at].key, now)), -1)
+        for one in found[: last + 1]:
+            if (lifetime := self._lifetime(one.key, now)) is not None:
+                self._entries[one.key] = (now + lifetime, lifetime)
+        for one in reversed(found[: last + 1]):  # the end of a prefix is evicted before its start
+            if one.key in self._entries:
+                self._entries.move_to_end(one.key)
+        return found[last].tokens if last >= 0 else 0
+
+    def _lifetime(self, key: bytes, now: float) -> float | None:
+        """Return the lifetime of the live entry at ``key``, or ``None`` without one."""
+        entry = self._entries.get(key)
+        return None if entry is None or entry[0] <= now else entry[1]
+
+    def _write(self, found: Sequence[Boundary], now: float) -> None:
+        """Add the entries of a request that started at ``now``."""
+        for one in reversed(found):
+            if one.is_written:
+                end, lifetime = self._entries.get(one.key, (0.0, 0.0))
+                if now + one.lifetime > end:
+                    end, lifetime = now + one.lifetime, one.lifetime
+                self._entries[one.key] = (end, lifetime)
+                self._entries.move_to_end(one.key)
+        while len(self._entries) > MAX_ENTRIES:
+            self._entries.popitem(last=False)
+
+    def _add_up(self, name: str, tokens: int, read: int, written: int) -> None:
+        if name not in self._sums and len(self._sums) >= _MAX_MODELS:
+            return
+        sums = self._sums.setdefault(name, {"requests": 0, "input": 0, "read": 0, "written": 0})
+        for member, number in (("requests", 1), ("input", tokens), ("read", read), ("written", written)):
+            sums[member] += number
+
+
+# Marks
+
+
+def _with_top_mark(blocks: list[PromptBlock], control: Any) -> list[PromptBlock]:
+    """Return ``blocks`` with the request's own mark on the last block that can have one."""
+    if not isinstance(control, dict):
+        return blocks
+    last = next((at for at in reversed(range(len(blocks))) if blocks[at].kind != "reasoning"), None)
+    if last is not None and blocks[last].mark is None:
+        blocks[last] = attrs.evolve(blocks[last], mark=str(control.get("ttl") or DEFAULT_LIFETIME))
+    return blocks
+
+
+def _check_marks(blocks: Sequence[PromptBlock]) -> None:
+    """Raise a 400 for marks that Anthropic refuses, with its words."""
+    marked = [block for block in blocks if block.mark is not None]
+    if len(marked) > MAX_MARKS:
+        raise invalid(
+            f"A maximum of {MAX_MARKS} blocks with cache_control may be provided. Found {len(marked)}.", "cache_control"
+        )
+    if any(block.kind == "reasoning" for block in marked):
+        raise invalid("cache_control cannot be set for thinking blocks", "cache_control")
+    if any(block.text.endswith(_EMPTY) for block in marked):
+        raise invalid("cache_control cannot be set for empty text blocks", "cache_control")
+    lifetimes = [block.mark for block in marked]
+    if _LONG in lifetimes and DEFAULT_LIFETIME in lifetimes[: len(lifetimes) - lifetimes[::-1].index(_LONG)]:
+        raise invalid(
+            "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are "
+            "processed in the following order: `tools`, `system`, `messages`.",
+            "cache_control",
+        )
+
+
+# Separate caches
+
+
+def _seeds(
+    model: CacheModel, blocks: Sequence[PromptBlock], body: Mapping[str, Any], headers: Mapping[str, str],
+    scope: Sequence[str | int],
+) -> dict[Section, bytes]:  # fmt: skip
+    """Return the bytes that precede each section in the keys of its boundaries; ``scope`` separates all of them."""
+    rule = model.rule
+    found: dict[Section, list[Any]] = {
+        section: [_member(body, path) for path in rule.settings.get(section, ())] for section in _SECTIONS
+    }
+    found["tools"] += [*scope, _account(headers) if rule.is_by_account else ""]
+    if rule.is_by_content:
+        found["tools"].append(sorted(headers.get("anthropic-beta", "").replace(" ", "").split(",")))
+        found["system"].append(web_searches(body))
+        texts = [block.text for block in blocks if block.section == "messages"]
+        found["system"].append(any(_CITATIONS in text for text in texts))
+        found["messages"].append(any(mark in text for text in texts for mark in _IMAGES))
+    return {section: msgspec.json.encode(values) for section, values in found.items()}
+
+
+def _member(body: Mapping[str, Any], path: str) -> Any:
+    value: Any = body
+    for name in path.split("/"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _account(headers: Mapping[str, str]) -> str:
+    """Return the credential of a request; AWS signs with an access key in a region."""
+    given = "\n".join(headers.get(name, "") for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"))
+    signed = _AWS.search(given)
+    return "/".join(signed.groups()) if signed else given
+
+
+# Boundaries
+
+Seeds = Mapping[Section, bytes]
+
+
+def _sections(blocks: Sequence[PromptBlock], seeds: Seeds) -> Iterator[tuple[PromptBlock, bytes]]:
+    """Yield each block with the seeds that precede it, which are those of sections that begin there."""
+    begun = 0
+    for block in blocks:
+        end = _SECTIONS.index(block.section) + 1
+        yield block, b"".join(seeds[section] for section in _SECTIONS[begun:end])
+        begun = max(begun, end)
+
+
+def _block_keys(blocks: Sequence[PromptBlock], seeds: Seeds) -> Iterator[tuple[bytes, int]]:
+    """Yield the key and the length in bytes of the prefix that ends with each block."""
+    digest, length = hashlib.blake2b(digest_size=16), 0
+    for block, seed in _sections(blocks, seeds):
+        digest.update(seed)
+        digest.update(b"%d " % len(block.text))
+        digest.update(block.text)
+        length += len(block.text)
+        yield digest.digest(), length
+
+
+def _total(blocks: Sequence[PromptBlock]) -> int:
+    return max(1, -(-sum(len(block.text) for block in blocks) // TOKEN))
+
+
+def _marked_boundaries(
+    model: CacheModel, blocks: Sequence[PromptBlock], seeds: Seeds, _: Mapping[str, Any]
+) -> tuple[int, list[Boundary]]:
+    """Return the tokens of a prompt, and the positions that its marks reach.
+
+    Successive calls are one position, and so are successive results."""
+    rule = model.rule
+    positions: list[int] = []
+    for at, block in enumerate(blocks):
+        joins = at > 0 and block.kind in ("call", "result") and blocks[at - 1].kind == block.kind
+        positions.append(positions[-1] + (not joins) if positions else 0)
+    marked = [positions[at] for at, block in enumerate(blocks) if block.mark is not None]
+    found = []
+    for block, position, (key, length) in zip(blocks, positions, _block_keys(blocks, seeds), strict=True):
+        tokens = length // TOKEN
+        if tokens >= model.minimum and any(0 <= mark - position < rule.lookup for mark in marked):
+            lifetime = rule.lifetimes.get(block.mark or "", rule.lifetimes[""])
+            found.append(Boundary(key, tokens, lifetime, block.mark is not None, block.mark == _LONG))
+    return _total(blocks), found
+
+
+def _end_boundaries(
+    model: CacheModel, blocks: Sequence[PromptBlock], seeds: Seeds, body: Mapping[str, Any]
+) -> tuple[int, list[Boundary]]:
+    """Return the tokens of a prompt, and its tried boundaries.
+
+    Those are the last end and the ends before it, and the first 2 and last 50 explicit marks. The last end and the last
+    marks are written, at most four."""
+    rule = model.rule
+    marks = [at for at, block in enumerate(blocks) if block.mark is not None]
+    ends = [at for at, block in enumerate(blocks) if block.is_end]
+    ends = ends or [at for at, block in enumerate(blocks) if block.section == "system"][:1]
+    if _member(body, "prompt_cache_options/mode") == "explicit":
+        ends = []
+    written = {*ends[-1:], *marks[-(MAX_MARKS - len(ends[-1:])) :]}
+    tried = {*ends[-1 - rule.lookup :], *marks[:2], *marks[-50:]}
+    found, hidden = [], 0
+    for at, (key, length) in enumerate(_block_keys(blocks, seeds)):
+        hidden += len(blocks[at].text) if blocks[at].kind == "reasoning" else 0
+        if at in tried and (length - hidden) // TOKEN >= model.minimum:
+            found.append(Boundary(key, length // TOKEN, rule.lifetimes[""], at in written))
+    return _total(blocks), found
+
+
+def _step_boundaries(
+    model: CacheModel, blocks: Sequence[PromptBlock], seeds: Seeds, body: Mapping[str, Any]
+) -> tuple[int, list[Boundary]]:
+    """Return the tokens of a prompt, and its boundaries at every step."""
+    rule, total = model.rule, _total(blocks)
+    retention = body.get("prompt_cache_retention")
+    lifetime = rule.lifetimes.get(retention if isinstance(retention, str) else "", rule.lifetimes[""])
+    size, length = rule.step * TOKEN, 0
+    digest, found = hashlib.blake2b(digest_size=16), list[Boundary]()
+    least = max(model.minimum, 1)
+    for block, seed in _sections(blocks, seeds):
+        digest.update(seed)
+        rest = memoryview(block.text)
+        while rest:
+            piece = rest[: size - length % size]
+            digest.update(piece)
+            rest, length = rest[len(piece) :], length + len(piece)
+            if length % size == 0 and length // TOKEN >= least and (length // TOKEN < total or not rule.computes_last):
+                found.append(Boundary(digest.digest(), length // TOKEN, lifetime))
+        if rule.ends_input and length % size and length // TOKEN >= least:
+            found.append(Boundary(digest.digest(), length // TOKEN, lifetime, is_written=block is blocks[-1]))
+    return total, found
+
+
+_BOUNDARIES: Final = {"marks": _marked_boundaries, "ends": _end_boundaries, "steps": _step_boundaries}
