@@ -19,7 +19,7 @@ _BILLING: Final = "x-anthropic-billing-header:"
 
 
 @attrs.frozen
-class PromptBlock:
+class MockBlock:
     """A block of a prompt.
 
     ``text`` is its JSON without marks and white space. ``mark`` is the lifetime that a mark on it requests, ``None``
@@ -33,12 +33,12 @@ class PromptBlock:
     is_end: bool = False
 
 
-def read_blocks(api: Api, body: Mapping[str, Any]) -> list[PromptBlock]:
+def read_blocks(api: Api, body: Mapping[str, Any]) -> list[MockBlock]:
     """Return the blocks of a request's prompt in the provider's order, without deferred tools."""
     return list(_READERS[api](body))
 
 
-def with_last_system_in_front(blocks: Sequence[PromptBlock]) -> list[PromptBlock]:
+def with_last_system_in_front(blocks: Sequence[MockBlock]) -> list[MockBlock]:
     """Move a system message at the end of the conversation to the end of the instructions."""
     end = len(blocks)
     while end and blocks[end - 1].section == "messages" and blocks[end - 1].role in _INSTRUCTIONS:
@@ -84,30 +84,30 @@ def _without_marks(value: Any) -> tuple[Any, str | None]:
     return rest, found
 
 
-def _block(section: Section, head: Any, part: Any, **members: Any) -> PromptBlock:
+def _block(section: Section, head: Any, part: Any, **members: Any) -> MockBlock:
     rest, mark = _without_marks(part)
     members.setdefault("mark", mark)
-    return PromptBlock(section, msgspec.json.encode([head, rest]), **members)
+    return MockBlock(section, msgspec.json.encode([head, rest]), **members)
 
 
 def _message(
     message: Mapping[str, Any], parts: Sequence[Any], kind_of: Callable[[Any], BlockKind], is_end: bool,
     section: Section = "messages", names: Sequence[str] = ("content",),
-) -> Iterator[PromptBlock]:  # fmt: skip
+) -> Iterator[MockBlock]:  # fmt: skip
     """Yield the blocks of a message; its other members belong to the first one."""
     role = message.get("role")
     role = role if isinstance(role, str) else ""
     head, mark = _without_marks({name: value for name, value in message.items() if name not in names})
     last = len(parts) - 1
     if last < 0 and len(head) > 1:
-        yield PromptBlock(section, msgspec.json.encode([head]), role, mark=mark, is_end=is_end)
+        yield MockBlock(section, msgspec.json.encode([head]), role, mark=mark, is_end=is_end)
     for at, part in enumerate(parts):
         block = _block(section, head if at == 0 else {"role": role}, part, role=role, kind=kind_of(part),
                        is_end=is_end and at == last)  # fmt: skip
         yield attrs.evolve(block, mark=block.mark or mark) if at == last else block
 
 
-def _tools(value: Any) -> Iterator[PromptBlock]:
+def _tools(value: Any) -> Iterator[MockBlock]:
     for tool in _objects(value):
         if tool.get("defer_loading") is not True and not _is_web_search(tool):
             yield _block("tools", "tool", tool)
@@ -132,7 +132,7 @@ def _kind_in_messages(part: Any) -> BlockKind:
     return "result" if type == "tool_result" else "reasoning" if type in ("thinking", "redacted_thinking") else "other"
 
 
-def _read_messages(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
+def _read_messages(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     for part in _parts(body.get("system")):
         if not (isinstance(part, dict) and str(part.get("text", "")).startswith(_BILLING)):
@@ -146,7 +146,7 @@ def _kind_in_chat(part: Any) -> BlockKind:
     return "call" if isinstance(part, dict) and "function" in part else "other"
 
 
-def _read_chat(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
+def _read_chat(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     section: Section = "system"
     for message in _objects(body.get("messages")):
@@ -157,7 +157,7 @@ def _read_chat(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
         yield from _message(message, parts, kind_of, role in ("user", "tool"), section, names=("content", "tool_calls"))
 
 
-def _read_responses(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
+def _read_responses(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     if isinstance(instructions := body.get("instructions"), str):
         yield _block("system", "system", instructions, role="system")
@@ -198,7 +198,7 @@ def _with_points(blocks: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _read_converse(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
+def _read_converse(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     config = body.get("toolConfig")
     yield from _tools(_with_points(_objects(config.get("tools"))) if isinstance(config, dict) else None)
     for part in _with_points(_objects(body.get("system"))):
@@ -213,7 +213,7 @@ def _kind_in_gemini(part: Any) -> BlockKind:
     return next((kind for name, kind in names if isinstance(part, dict) and name in part), "other")
 
 
-def _read_gemini(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
+def _read_gemini(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     system = body.get("systemInstruction", body.get("system_instruction"))
     for part in _objects(system.get("parts")) if isinstance(system, dict) else ():
@@ -223,7 +223,7 @@ def _read_gemini(body: Mapping[str, Any]) -> Iterator[PromptBlock]:
         yield from _message(content, _parts(content.get("parts")), _kind_in_gemini, is_end, names=("parts",))
 
 
-_READERS: Final[Mapping[Api, Callable[[Mapping[str, Any]], Iterator[PromptBlock]]]] = {
+_READERS: Final[Mapping[Api, Callable[[Mapping[str, Any]], Iterator[MockBlock]]]] = {
     "chat": _read_chat,
     "messages": _read_messages,
     "responses": _read_responses,

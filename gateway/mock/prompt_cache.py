@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.mock.cache_prompts import (
     DEFAULT_LIFETIME,
-    PromptBlock,
+    MockBlock,
     Section,
     read_blocks,
     web_searches,
@@ -41,7 +41,7 @@ _AWS: Final = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/")
 
 
 @attrs.frozen
-class Boundary:
+class MockBoundary:
     """A position in a prompt where the cache can have an entry.
 
     ``key`` identifies the whole prefix, ``tokens`` is its length, ``lifetime`` that of an entry. If
@@ -161,7 +161,7 @@ class PromptCaches:
         number = self._requests[key] = self._requests.get(key, 0) + 1
         return number // model.number
 
-    def _on_machine(self, rule: CacheRule, found: list[Boundary], now: float) -> list[Boundary]:
+    def _on_machine(self, rule: CacheRule, found: list[MockBoundary], now: float) -> list[MockBoundary]:
         """Return ``found`` with the keys of the machine that serves this prefix now."""
         if rule.per_minute is None or not found:
             return found
@@ -175,7 +175,7 @@ class PromptCaches:
             self._recent.popitem(last=False)
         return [attrs.evolve(one, key=b"%d %b" % (machine, one.key)) for one in found] if machine else found
 
-    def _read(self, found: Sequence[Boundary], now: float) -> int:
+    def _read(self, found: Sequence[MockBoundary], now: float) -> int:
         """Return the tokens up to the last boundary with an entry, and renew the entries that this request uses."""
         last = next((at for at in reversed(range(len(found))) if self._lifetime(found[at].key, now)), -1)
         for one in found[: last + 1]:
@@ -191,7 +191,7 @@ class PromptCaches:
         entry = self._entries.get(key)
         return None if entry is None or entry[0] <= now else entry[1]
 
-    def _write(self, found: Sequence[Boundary], now: float) -> None:
+    def _write(self, found: Sequence[MockBoundary], now: float) -> None:
         """Add the entries of a request that started at ``now``."""
         for one in reversed(found):
             if one.is_written:
@@ -214,7 +214,7 @@ class PromptCaches:
 # Marks
 
 
-def _with_top_mark(blocks: list[PromptBlock], control: Any) -> list[PromptBlock]:
+def _with_top_mark(blocks: list[MockBlock], control: Any) -> list[MockBlock]:
     """Return ``blocks`` with the request's own mark on the last block that can have one."""
     if not isinstance(control, dict):
         return blocks
@@ -224,7 +224,7 @@ def _with_top_mark(blocks: list[PromptBlock], control: Any) -> list[PromptBlock]
     return blocks
 
 
-def _check_marks(blocks: Sequence[PromptBlock]) -> None:
+def _check_marks(blocks: Sequence[MockBlock]) -> None:
     """Raise a 400 for marks that Anthropic refuses, with its words."""
     marked = [block for block in blocks if block.mark is not None]
     if len(marked) > MAX_MARKS:
@@ -248,7 +248,7 @@ def _check_marks(blocks: Sequence[PromptBlock]) -> None:
 
 
 def _seeds(
-    model: CacheModel, blocks: Sequence[PromptBlock], body: Mapping[str, Any], headers: Mapping[str, str],
+    model: CacheModel, blocks: Sequence[MockBlock], body: Mapping[str, Any], headers: Mapping[str, str],
     scope: Sequence[str | int],
 ) -> dict[Section, bytes]:  # fmt: skip
     """Return the bytes that precede each section in the keys of its boundaries; ``scope`` separates all of them."""
@@ -285,7 +285,7 @@ def _account(headers: Mapping[str, str]) -> str:
 Seeds = Mapping[Section, bytes]
 
 
-def _sections(blocks: Sequence[PromptBlock], seeds: Seeds) -> Iterator[tuple[PromptBlock, bytes]]:
+def _sections(blocks: Sequence[MockBlock], seeds: Seeds) -> Iterator[tuple[MockBlock, bytes]]:
     """Yield each block with the seeds that precede it, which are those of sections that begin there."""
     begun = 0
     for block in blocks:
@@ -294,7 +294,7 @@ def _sections(blocks: Sequence[PromptBlock], seeds: Seeds) -> Iterator[tuple[Pro
         begun = max(begun, end)
 
 
-def _block_keys(blocks: Sequence[PromptBlock], seeds: Seeds) -> Iterator[tuple[bytes, int]]:
+def _block_keys(blocks: Sequence[MockBlock], seeds: Seeds) -> Iterator[tuple[bytes, int]]:
     """Yield the key and the length in bytes of the prefix that ends with each block."""
     digest, length = hashlib.blake2b(digest_size=16), 0
     for block, seed in _sections(blocks, seeds):
@@ -305,13 +305,13 @@ def _block_keys(blocks: Sequence[PromptBlock], seeds: Seeds) -> Iterator[tuple[b
         yield digest.digest(), length
 
 
-def _total(blocks: Sequence[PromptBlock]) -> int:
+def _total(blocks: Sequence[MockBlock]) -> int:
     return max(1, -(-sum(len(block.text) for block in blocks) // TOKEN))
 
 
 def _marked_boundaries(
-    model: CacheModel, blocks: Sequence[PromptBlock], seeds: Seeds, _: Mapping[str, Any]
-) -> tuple[int, list[Boundary]]:
+    model: CacheModel, blocks: Sequence[MockBlock], seeds: Seeds, _: Mapping[str, Any]
+) -> tuple[int, list[MockBoundary]]:
     """Return the tokens of a prompt, and the positions that its marks reach.
 
     Successive calls are one position, and so are successive results."""
@@ -326,13 +326,13 @@ def _marked_boundaries(
         tokens = length // TOKEN
         if tokens >= model.minimum and any(0 <= mark - position < rule.lookup for mark in marked):
             lifetime = rule.lifetimes.get(block.mark or "", rule.lifetimes[""])
-            found.append(Boundary(key, tokens, lifetime, block.mark is not None, block.mark == _LONG))
+            found.append(MockBoundary(key, tokens, lifetime, block.mark is not None, block.mark == _LONG))
     return _total(blocks), found
 
 
 def _end_boundaries(
-    model: CacheModel, blocks: Sequence[PromptBlock], seeds: Seeds, body: Mapping[str, Any]
-) -> tuple[int, list[Boundary]]:
+    model: CacheModel, blocks: Sequence[MockBlock], seeds: Seeds, body: Mapping[str, Any]
+) -> tuple[int, list[MockBoundary]]:
     """Return the tokens of a prompt, and its tried boundaries.
 
     Those are the last end and the ends before it, and the first 2 and last 50 explicit marks. The last end and the last
@@ -349,19 +349,19 @@ def _end_boundaries(
     for at, (key, length) in enumerate(_block_keys(blocks, seeds)):
         hidden += len(blocks[at].text) if blocks[at].kind == "reasoning" else 0
         if at in tried and (length - hidden) // TOKEN >= model.minimum:
-            found.append(Boundary(key, length // TOKEN, rule.lifetimes[""], at in written))
+            found.append(MockBoundary(key, length // TOKEN, rule.lifetimes[""], at in written))
     return _total(blocks), found
 
 
 def _step_boundaries(
-    model: CacheModel, blocks: Sequence[PromptBlock], seeds: Seeds, body: Mapping[str, Any]
-) -> tuple[int, list[Boundary]]:
+    model: CacheModel, blocks: Sequence[MockBlock], seeds: Seeds, body: Mapping[str, Any]
+) -> tuple[int, list[MockBoundary]]:
     """Return the tokens of a prompt, and its boundaries at every step."""
     rule, total = model.rule, _total(blocks)
     retention = body.get("prompt_cache_retention")
     lifetime = rule.lifetimes.get(retention if isinstance(retention, str) else "", rule.lifetimes[""])
     size, length = rule.step * TOKEN, 0
-    digest, found = hashlib.blake2b(digest_size=16), list[Boundary]()
+    digest, found = hashlib.blake2b(digest_size=16), list[MockBoundary]()
     least = max(model.minimum, 1)
     for block, seed in _sections(blocks, seeds):
         digest.update(seed)
@@ -371,9 +371,9 @@ def _step_boundaries(
             digest.update(piece)
             rest, length = rest[len(piece) :], length + len(piece)
             if length % size == 0 and length // TOKEN >= least and (length // TOKEN < total or not rule.computes_last):
-                found.append(Boundary(digest.digest(), length // TOKEN, lifetime))
+                found.append(MockBoundary(digest.digest(), length // TOKEN, lifetime))
         if rule.ends_input and length % size and length // TOKEN >= least:
-            found.append(Boundary(digest.digest(), length // TOKEN, lifetime, is_written=block is blocks[-1]))
+            found.append(MockBoundary(digest.digest(), length // TOKEN, lifetime, is_written=block is blocks[-1]))
     return total, found
 
 
