@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from gateway.people.own_keys import OwnKeys
     from gateway.people.sessions import Sessions
     from gateway.people.store import PeopleStore
+    from gateway.prompt_acts.acting import PromptCacheActs
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
     from gateway.shared.tables import SharedTables
@@ -158,6 +159,7 @@ def open_service(
         people=people,
         own_keys=_open_own_keys(people, people_store),
         stored_keys=stored_keys,
+        cache_acts=_open_cache_acts(config),
     )
 
 
@@ -322,6 +324,15 @@ def _open_members(config: Config) -> "ConfiguredMembers | None":
     return ConfiguredMembers(config)
 
 
+def _open_cache_acts(config: Config, before: "PromptCacheActs | None" = None) -> "PromptCacheActs | None":
+    """Return the changes for prompt caches, with the state of ``before``; ``None`` if no entry requests any."""
+    if before is not None or not any(one.prompt_cache is not None and one.prompt_cache.acts for one in config.entries):
+        return before
+    from gateway.prompt_acts.acting import PromptCacheActs  # imported only where it is needed
+
+    return PromptCacheActs()
+
+
 def _open_answer_store(config: Config) -> AnswerStore:
     """Return the store of cached answers, encrypted if conversations are. Raises ``ConfigError``."""
     storage = config.state_storage
@@ -429,6 +440,7 @@ def next_service(config: Config, service: Service) -> Service:
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         credentials=credentials, people_store=people_store, own_keys=_open_own_keys(service.people, people_store),
         sessions=_open_sessions(config, service.issuers, people_store, service.stored_keys),
+        cache_acts=_open_cache_acts(config, service.cache_acts),
         live_view=open_live_view(
             service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
         ),

@@ -39,7 +39,8 @@ ARROWS: Final = {
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
     "providers.converse": "providers.catalog providers.errors providers.neutral",
     "providers.members": """
-        providers.catalog providers.endpoints providers.gemini providers.messages providers.neutral""",
+        providers.catalog providers.converse providers.endpoints providers.gemini providers.messages
+        providers.neutral""",
     "providers.apis": """
         providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
     "providers.recordings": "providers.apis",
@@ -77,6 +78,8 @@ ARROWS: Final = {
         providers.responses routing shared upstream""",
     "gateway.request_members": """
         config providers.apis providers.errors providers.members providers.neutral request routing""",
+    "gateway.prompt_acts": """
+        http providers.catalog providers.errors providers.members providers.neutral request routing""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": """
         config counters http kept_ledger ledger providers.apis providers.catalog request routing shared stores""",
@@ -91,17 +94,17 @@ ARROWS: Final = {
         streaming telemetry upstream""",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
-        kept_objects ledger logs model_lists people providers.apis providers.auth providers.errors providers.grammar
-        providers.neutral providers.responses request request_members routing secret_stores serving steps stores
-        streaming telemetry upstream""",
+        kept_objects ledger logs model_lists people prompt_acts providers.apis providers.auth providers.errors
+        providers.grammar providers.neutral providers.responses request request_members routing secret_stores serving
+        steps stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange followed_keys http kept_ledger ledger logs model_lists
         people providers.apis providers.endpoints providers.neutral providers.responses request routing serving stores
         telemetry""",
     "gateway.open_service": """
-        access allowances answer_cache balancing config conversations counters exchange followed_keys health kept_ledger
-        kept_objects ledger model_lists open_store people request_members routing secret_stores serving shared sign_in
-        steps stores telemetry upstream""",
+        access allowances answer_cache balancing config conversations counters exchange followed_keys health
+        kept_ledger kept_objects ledger model_lists open_store people prompt_acts request_members routing
+        secret_stores serving shared sign_in steps stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange people serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth

@@ -13,6 +13,7 @@ from gateway.config.allowances import NO_QUEUE, QueueOrNone, RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoints, RealtimeLimits
+from gateway.config.entry_prompt_cache import EntryPromptCache
 from gateway.config.kinds import AddressPart, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
@@ -173,6 +174,12 @@ class ModelEntry:
         "Members of every request to this entry that the gateway sets, after a translation. See [request](#request).",
         None,
         shown="none",
+    )
+    prompt_cache: EntryPromptCache | None = setting(
+        "Changes of requests for the provider's prompt cache. See "
+        "[prompt_cache of an entry](#prompt_cache-of-an-entry).",
+        None,
+        shown="nothing",
     )
     type: ModelType | None = setting(
         "The purpose of the model. Lists of models show it (`GET /v1/models`, filtered by `?type=`). A request for "

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.people.own_keys import OwnKeys
     from gateway.people.sessions import Sessions
     from gateway.people.store import PeopleStore
+    from gateway.prompt_acts.acting import PromptCacheActs
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
     from gateway.steps.loaded import StepSet
@@ -103,7 +104,8 @@ class Service:
       any issuer in the configuration.
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
       ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it.
-    - ``secrets`` are those in stores such as Vault; ``None`` without any."""
+    - ``secrets`` are those in stores such as Vault; ``None`` without any.
+    - ``cache_acts`` change requests for prompt caches of providers; ``None`` if no entry requests it."""
 
     router: Router
     upstream: Upstream
@@ -147,6 +149,7 @@ class Service:
     own_keys: "OwnKeys | None" = None
     sessions: "Sessions | None" = None
     secrets: "SecretKeeper | None" = None
+    cache_acts: "PromptCacheActs | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

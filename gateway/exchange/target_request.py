@@ -35,6 +35,7 @@ from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
+    from gateway.prompt_acts.acting import MarkedRequest
     from gateway.steps.response_steps import ResponseSteps
 
 
@@ -102,7 +103,8 @@ class TargetRequest:
 
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
-    or if the response alone does not show its cost. ``checks`` are the steps for its response."""
+    or if the response alone does not show its cost. ``checks`` are the steps for its response. ``marked`` is set if
+    the gateway added cache marks."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -114,6 +116,7 @@ class TargetRequest:
     dropped_betas: tuple[str, ...] = ()
     size: RequestSize | None = None
     checks: "ResponseSteps | None" = None
+    marked: "MarkedRequest | None" = None
 
     @classmethod
     def of(
@@ -193,10 +196,15 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     known = known_omissions(context, step.target)
     omissions = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, omissions)
-    size = None
+    size, marked = None, None
+    if context.service.cache_acts is not None and request.reports_target_health:
+        client = context.client_request.client or ""
+        prepared, marked = await context.service.cache_acts.apply(prepared, step.target, client)
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, step.target.api)
     target_request = TargetRequest.of(context, request, step, prepared, size)
+    if marked is not None:
+        target_request = attrs.evolve(target_request, marked=marked)
     if cause == "first":
         target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:

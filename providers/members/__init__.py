@@ -4,5 +4,6 @@
   or key.
 - ``editing`` applies a level to a request, by ``raw_paths``, which keep all other bytes; ``refused`` removes what the
   model refuses.
-- ``instructions`` adds the operator's instructions; ``wrapped`` finds the request within a count of tokens.
+- ``instructions`` adds the operator's instructions; ``wrapped`` finds the request within a count of tokens;
+  ``cache_marks`` adds marks for prompt caches.
 """

@@ -199,6 +199,7 @@ ROWS_OF_SERVICE = {
     "health": "circuits",
     "balancer": "pins",
     "hedge_shares": "retries and hedges",
+    "cache_acts": "marks for prompt caches",
     "live_view": "live view",
     "metrics": "labels of metrics",
     "answer_cache": "response cache",

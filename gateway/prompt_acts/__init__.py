@@ -1,0 +1,4 @@
+"""Changes of requests for providers' prompt caches, where the key ``prompt_cache`` of an entry requests them.
+
+- ``acting``: adds cache marks
+- ``mark_guard``: whether marks pay for a client"""

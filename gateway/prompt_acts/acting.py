@@ -1,0 +1,148 @@
+"""Changes requests for prompt caches of providers, where an entry's ``prompt_cache`` requests it.
+
+The gateway changes the request as sent, and only if the client has not done the same. ``x-trigate-adapted`` lists the
+additions."""
+
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import msgspec
+
+from gateway.http.offload import offload
+from gateway.prompt_acts.mark_guard import MarkGuard
+from gateway.request.prepared import Prepared
+from gateway.routing.target import Target
+from providers.errors.rejected import parse_path
+from providers.members.cache_marks import (
+    ALL_PLACES,
+    TOP_LEVEL,
+    Lifetime,
+    Places,
+    add_cache_marks,
+    add_top_level_mark,
+    has_answers,
+    has_cache_marks,
+    marks_whole_requests,
+    permitted_places,
+)
+from providers.neutral.edits import Edit
+from streams.events import Usage
+
+log = logging.getLogger("trigate.prompt_acts")
+
+SEEN_SECONDS: Final = 3600.0
+"""Seconds for which a prompt counts as seen."""
+
+_OWNERS: Final = 4096
+_PROMPTS: Final = 64
+"""The most clients whose prompts are remembered, and prompts of each."""
+
+_MARKS: Final = frozenset((TOP_LEVEL, "cachePoint"))
+_BEGINNING: Final[Places] = ("tools", "system")
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@attrs.frozen(eq=False, repr=False)
+class MarkedRequest:
+    """A request with marks of the gateway, to be settled with its usage."""
+
+    guard: MarkGuard
+    client: str
+    target: Target
+
+    def settle(self, usage: Usage) -> None:
+        """Count the cost and the savings of the marks. Never raises."""
+        entry = self.target.place
+        if self.guard.settle(self.client, entry, usage, self.target.price):
+            log.warning(
+                "%s: cache marks cost more than they save for the client %s: none for an hour", entry, self.client
+            )
+
+
+class SeenPrompts:
+    """The beginnings of prompts that clients sent within an hour, as digests. ``clock`` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._owners: OrderedDict[str, OrderedDict[bytes, float]] = OrderedDict()
+
+    def note(self, owner: str, digest: bytes) -> bool:
+        """Note a prompt of ``owner``, and return whether it was seen before."""
+        prompts = self._owners.setdefault(owner, OrderedDict())
+        self._owners.move_to_end(owner)
+        if len(self._owners) > _OWNERS:
+            self._owners.popitem(last=False)
+        now, before = self._clock(), prompts.pop(digest, None)
+        prompts[digest] = now
+        if len(prompts) > _PROMPTS:
+            prompts.popitem(last=False)
+        return before is not None and now - before <= SEEN_SECONDS
+
+
+class PromptCacheActs:
+    """The changes of requests that entries want for prompt caches. They last across configurations of a process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._guard = MarkGuard(clock)
+        self._seen = SeenPrompts(clock)
+
+    async def apply(self, prepared: Prepared, target: Target, client: str) -> tuple[Prepared, MarkedRequest | None]:
+        """Return ``prepared`` with the changes that the target's entry wants. Large bodies are read in a thread."""
+        wanted = target.entry.prompt_cache
+        if wanted is None or wanted.marks is None or not self._guard.allows(client, target.place):
+            return prepared, None
+        if not may_be_marked(prepared, target):
+            return prepared, None
+        body = prepared.outgoing.body
+        is_answered, beginning = await offload(len(body), _read_prompt, body, target)
+        if is_answered:
+            places = ALL_PLACES
+        elif target.lane == "hub" and self._seen.note(client, beginning):
+            places = _BEGINNING
+        else:
+            return prepared, None
+        marked = await offload(len(body), _with_marks, prepared, target, wanted.marks, places)
+        return marked, None if marked is prepared else MarkedRequest(self._guard, client, target)
+
+
+def may_be_marked(prepared: Prepared, target: Target) -> bool:
+    """Return whether marks of the gateway may be added: the client has none, and the provider refuses none."""
+    if target.endpoint_place is not None:
+        return False
+    if target.lane == "byte" and not marks_whole_requests(target.api):
+        return False  # the client's bytes stay unchanged, so the API needs a mark for the whole request
+    known = map(parse_path, target.recipient.quirks.refused_fields)
+    if any(path[-1] in _MARKS for path in (*known, *prepared.omissions.paths)):
+        return False
+    return not has_cache_marks(target.api, prepared.outgoing.body)
+
+
+def _with_marks(prepared: Prepared, target: Target, lifetime: Lifetime, places: Places) -> Prepared:
+    """Return ``prepared`` with marks at those of ``places`` that the model permits."""
+    body, number = prepared.outgoing.body, 1
+    if target.lane == "byte":
+        body = add_top_level_mark(body, lifetime)
+    else:
+        permitted = permitted_places(target.api, target.recipient.quirks)
+        places = tuple(place for place in places if place in permitted)
+        body, number = add_cache_marks(target.api, body, lifetime, places)
+    if not number:
+        return prepared
+    edit = Edit(TOP_LEVEL, lost=False, form=f"+{number}", why="operator")
+    outgoing = attrs.evolve(prepared.outgoing, body=body, edits=(*prepared.outgoing.edits, edit))
+    return attrs.evolve(prepared, outgoing=outgoing)
+
+
+def _read_prompt(body: bytes, target: Target) -> tuple[bool, bytes]:
+    """Return whether ``body`` has an earlier answer of the model, and a digest of its tools and instructions."""
+    members = _MEMBERS.decode(body)
+    digest = hashlib.blake2b(target.place.encode(errors="surrogatepass"), digest_size=16)
+    for name in ("tools", "toolConfig", "system"):
+        digest.update(b"\0")
+        digest.update(members.get(name, b""))
+    return has_answers(target.api, body), digest.digest()
