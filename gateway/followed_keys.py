@@ -61,6 +61,8 @@ class FollowedKeys:
         self._logged: dict[str, str] = {}
         self._since: float | None = None
         self._reading = trio.Lock()
+        self._begun = 0  # reads
+        self._finished = 0  # the number of the last read that has finished
         self._current: Callable[[], Config] | None = None
         self._apply: ApplyClients | None = None
         self._applied: KeyTable | None = None
@@ -143,17 +145,27 @@ class FollowedKeys:
             report_stale(self.stale)
 
     async def apply_changes(self) -> None:
-        """Read the storage now, and apply its changes as ``follow`` does, for a change by this process. Never
-        raises."""
+        """Read the storage now, and apply its changes as ``follow`` does, for a change by this process. Never raises.
+
+        Simultaneous calls wait for one read that began after them, so none waits for more than two reads."""
+        wanted = self._begun + 1
         async with self._reading:
-            with_clients = self._current is None or self._current().stored_keys != "off"
-            await self.poll(with_clients)
-            table = self._table
-            if not with_clients or table is None or table is self._applied or self._apply is None:
+            if self._finished >= wanted:
                 return
-            people = [change.by for change in table.changes if self._applied is not None]
-            await self._apply(self.with_clients, tuple(dict.fromkeys(people)))
-            self._applied = table
+            self._begun = number = self._begun + 1
+            await self._read_and_apply()
+            self._finished = number
+
+    async def _read_and_apply(self) -> None:
+        """Read the storage, and apply its changes. Never raises."""
+        with_clients = self._current is None or self._current().stored_keys != "off"
+        await self.poll(with_clients)
+        table = self._table
+        if not with_clients or table is None or table is self._applied or self._apply is None:
+            return
+        people = [change.by for change in table.changes if self._applied is not None]
+        await self._apply(self.with_clients, tuple(dict.fromkeys(people)))
+        self._applied = table
 
     async def poll(self, with_clients: bool = True) -> bool:
         """Read the clients if they have changed, and return whether they had. Never raises; logs its first failure.

@@ -94,7 +94,7 @@ class _Request:
         caller = self._caller or await identify_caller(self._config, self._service, self._incoming)
         self._caller = caller
         CLIENT.set(caller.name or caller.credential)
-        counters, name = self._service.allowances.counters, f"{caller.credential} {caller.name or ''}"
+        counters, name = self._service.allowances.counters, _counted_name(caller)
         match = self._find_route()
         changes = match is not None and match.route.changes
         await count_call(counters, name, self._incoming.scope.id, changes=changes)
@@ -148,6 +148,11 @@ class _Request:
             audit.log_limited("admin_request", scope.address, **fields)
         else:
             audit.log_event("admin_request", address=scope.address, **fields)
+
+
+def _counted_name(caller: "Caller") -> str:
+    """Return the name under which calls are counted: a person's tokens, sessions and own keys count together."""
+    return f"credential {caller.credential}" if caller.name is None else f"client {caller.name}"
 
 
 def _handler(name: str) -> Any:

@@ -15,15 +15,19 @@ from gateway.serving.fast_route import IncomingRequest
 
 _CHANGES_NOTHING: Final = frozenset(("GET", "HEAD"))
 
+COOKIE_PATHS: Final = ("/ui", "/me", "/admin", "/device", "/oauth")
+"""The paths on which a cookie counts, with everything below them. All others are for programs, which send a key."""
+
 
 async def cookie_caller(config: Config, service: Service, incoming: IncomingRequest) -> Caller | None:
     """Return the person whose browser sent the request, with the rights that the rules give it now.
 
-    Return ``None`` without a cookie, if its session has ended, and for requests with a key or token. A request that
-    changes something must come from the gateway's own page. Raises ``GatewayError`` (403, ``page_refused``) and
-    ``Unavailable``.
-
-    Call it only on paths below ``/ui``, ``/me``, ``/admin``, ``/device`` and ``/oauth``."""
+    Return ``None`` without a cookie, if its session has ended, for requests with a key or token, and outside
+    ``COOKIE_PATHS``. A request that changes something must come from the gateway's own page. Raises ``GatewayError``
+    (403, ``page_refused``) and ``Unavailable``."""
+    path: str = incoming.asgi["path"]
+    if not any(path == one or path.startswith(f"{one}/") for one in COOKIE_PATHS):
+        return None
     cookie = read_cookie(incoming.headers, SESSION)
     if cookie is None or service.sessions is None or config.public_url is None or has_key(config, incoming.headers):
         return None

@@ -6,11 +6,17 @@ import http.client
 import json
 import sqlite3
 from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.support.admin import KEYS, AdminGateway, admin_gateway
 from tests.support.harness import eventually
+from tests.support.people_gateway import SIGNING_KEY
+
+EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +104,22 @@ def test_changes_and_reads_have_rates_of_their_own_for_each_caller(tmp_path):
         assert admin.call("admin", "GET", "/admin/v1/keys").status == 200, "reads go on"
         assert admin.call("lead", "DELETE", "/admin/v1/keys/none").status == 404, "and other callers"
         assert admin.call("admin", "GET", "/v1/models").status == 200, "and requests of models"
+
+
+def test_the_credentials_of_a_person_share_its_rates(tmp_path):
+    """A person has many credentials, and may make more at will."""
+    with admin_gateway(tmp_path, public_url="http://127.0.0.1", signing_key=SIGNING_KEY) as admin:
+        token = admin.token("person")
+        form = urlencode({"grant_type": EXCHANGE, "subject_token_type": JWT, "subject_token": token})
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        session = admin.gateway.request("POST", "/oauth/token", form.encode(), kind).json["access_token"]
+        own = admin.call(session, "PUT", "/me/keys/laptop", {}).json["key"]
+        credentials = [token, session, own, admin.identity.token(sub="person-1", groups=["ml"], jti="another")]
+        statuses = [admin.call(credentials[n % 4], "DELETE", "/me/keys/none").status for n in range(62)]
+        assert statuses.count(404) in range(59, 61), "a change was made before, and the rate refills slowly"
+        reads = [admin.call(credentials[n % 4], "GET", "/me").status for n in range(640)]
+        assert reads[:600] == [200] * 600
+        assert 429 in reads
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

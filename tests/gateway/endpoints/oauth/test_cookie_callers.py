@@ -2,6 +2,8 @@
 
 import pytest
 
+from gateway.endpoints.admin.paths import LITELLM_MODELS, PREFIXES
+from gateway.endpoints.oauth.browser_sessions import COOKIE_PATHS
 from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.people_browser import PeopleBrowser
 
@@ -53,3 +55,18 @@ def test_a_wrong_key_is_not_replaced_by_the_cookie(gateway):
 def test_an_unknown_cookie_is_no_credential(gateway):
     browser = PeopleBrowser(cookies={(gateway.url, SESSION): "x" * 43})
     assert browser.request("GET", f"{gateway.url}/me").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [*(("GET", path) for path in (*PREFIXES, *LITELLM_MODELS) if path not in COOKIE_PATHS),
+     ("GET", "/key/list"), ("GET", "/key/info?key=ci"), ("POST", "/key/generate"), ("POST", "/key/update"),
+     ("POST", "/key/delete"), ("GET", "/managed/settings"), ("GET", "/readyz?verbose"), ("GET", "/v1/models")],
+)  # fmt: skip
+def test_the_cookie_counts_on_no_path_that_programs_use(gateway, method, path):
+    """A page that an attacker controls could otherwise reach them with the browser of an admin (RFC 6265, section
+    8.2)."""
+    browser, _ = gateway.sign_in("root")
+    own = {"origin": gateway.url, "sec-fetch-site": "same-origin"}
+    json = {"key_alias": "evil"} if method == "POST" else None
+    assert browser.request(method, gateway.url + path, own, json=json).status_code == 401
