@@ -25,15 +25,16 @@ _QUOTE: Final = ord('"')
 KNOWN: Final = frozenset(
     (
         # Chat, Messages and Responses, by the parameter types of the official SDKs
-        "access_programs", "audio", "background", "billing_policy", "cache_control", "compaction", "container",
-        "context_management", "conversation", "diagnostics", "fallback_credit_token", "fallbacks", "frequency_penalty",
-        "function_call", "functions", "image", "include", "inference_geo", "input", "instructions", "logit_bias",
-        "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens", "max_tool_calls", "mcp_servers",
-        "messages", "metadata", "modalities", "model", "moderation", "n", "output_config", "parallel_tool_calls",
-        "prediction", "presence_penalty", "previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options",
-        "prompt_cache_retention", "reasoning", "reasoning_effort", "response_format", "safety_identifier", "seed",
-        "service_tier", "speed", "stop", "stop_sequences", "store", "stream", "stream_options", "system", "temperature",
-        "text", "thinking", "thread", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "truncation", "user",
+        "access_programs", "audio", "background", "background_options", "billing_policy", "cache_control",
+        "compaction", "container", "context_management", "conversation", "diagnostics", "fallback_credit_token",
+        "fallbacks", "frequency_penalty", "function_call", "functions", "image", "include", "inference_geo",
+        "input", "instructions", "logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens",
+        "max_tokens", "max_tool_calls", "mcp_servers", "messages", "metadata", "modalities", "model",
+        "moderation", "n", "output_config", "parallel_tool_calls", "prediction", "presence_penalty",
+        "previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "reasoning", "reasoning_effort", "response_format", "safety_identifier", "seed", "service_tier",
+        "speed", "stop", "stop_sequences", "store", "stream", "stream_options", "system", "temperature", "text",
+        "thinking", "thread", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "truncation", "user",
         "verbosity", "web_search_options",
         # frames of a websocket
         "type", "generate", "stream_id",

@@ -22,7 +22,7 @@ def effort_level(reasoning: Reasoning, quirks: Quirks, drops: Drops) -> str | No
         return None
     known = known_level(level, quirks.efforts)
     if known != level:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     return known
 
 
@@ -38,7 +38,7 @@ def add_budget(reasoning: Reasoning, quirks: Quirks, limit: int, drops: Drops) -
         limit = min(budget + answer, maximum)
         budget = min(budget, limit - min(answer, maximum // 2))
     if reasoning.budget is not None and budget < reasoning.budget:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     return show_summary({"type": "enabled", "budget_tokens": budget}, reasoning), limit
 
 

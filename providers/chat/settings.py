@@ -61,16 +61,16 @@ def _write_reasoning(
     if level != effort:
         drops.add(*_reasoning_paths(request, reasoning))
     elif effort is None and reasoning.mode == "disabled":
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     if reasoning.summary is not None and (path := _SUMMARY.get(request.api)):
         drops.add(path)
 
 
 def _reasoning_paths(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
     """Return the paths of the client's reasoning settings; Messages has one for thinking and one for effort."""
-    if request.api == "messages" and reasoning.effort is not None:
+    if request.api == "messages" and reasoning.effort is not None and reasoning.effort_at is None:
         return reasoning.at, "output_config.effort"
-    return (reasoning.at,)
+    return reasoning.places
 
 
 def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:

@@ -14,7 +14,21 @@ from providers.converse.content import CACHE_MARK, MESSAGE, SYSTEM, cache_mark, 
 from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.parameters import BY_NAME, read_parameters
-from providers.neutral.request import Format, Message, NativeTool, Parameter, Reasoning, Request, Role, Tool, ToolChoice
+from providers.neutral.request import (
+    Format,
+    Message,
+    NativePart,
+    NativeTool,
+    Parameter,
+    Part,
+    Reasoning,
+    Request,
+    Role,
+    Tool,
+    ToolChange,
+    ToolChoice,
+)
+from providers.neutral.tool_changes import apply_changes, changes_of
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 
@@ -93,6 +107,7 @@ OWN_FIELDS: Final = (
 
 _ROLES: Final[Mapping[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Final[Mapping[str, Any]] = {"auto": "auto", "any": "required", "tool": "tool"}
+_CHANGES: Final = {"toolAddition": True, "toolRemoval": False}
 _REQUIRED: Final = {"guardrailConfig": "guardrail", "promptVariables": "prompt_variables"}
 
 
@@ -118,6 +133,8 @@ def _read(fields: Fields) -> Request:
     drops = Drops()
     messages = (*_read_system(fields, drops), *_read_messages(fields, drops))
     tools, choice = _read_tools(fields, drops)
+    if changes := changes_of(messages):
+        tools, _ = apply_changes(tools, (), changes, drops)
     parameters = _read_settings(fields, drops)
     format, effort = _read_output(fields, drops)
     reasoning = None
@@ -154,7 +171,27 @@ def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
             raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
         parts = read_blocks(message.need("content", list), message.path("content"), MESSAGE, drops)
         drops.add_unread(message)
-        yield Message(_ROLES[role], tuple(parts), message.at)
+        kept: list[Part] = []
+        changes: list[ToolChange] = []
+        for part in parts:
+            change = _read_change(part, drops) if isinstance(part, NativePart) and part.kind in _CHANGES else None
+            if change is None:
+                kept.append(part)
+            else:
+                changes.append(change)
+        yield Message(_ROLES[role], tuple(kept), message.at, tool_changes=tuple(changes))
+
+
+def _read_change(part: NativePart, drops: Drops) -> ToolChange | None:
+    """Return the change of a tool; ``None`` for tools of an MCP server, which other APIs do not have."""
+    change = Fields.of(part.item[part.kind], part.at)
+    tool = Fields.of(change.need("tool", dict), change.path("tool"))
+    name, kind, server = tool.string("name"), tool.string("type"), tool.string("serverName")
+    if name is None or server is not None or kind not in (None, "tool_reference"):
+        return None
+    drops.add_unread(tool)
+    drops.add_unread(change)
+    return ToolChange(name, _CHANGES[part.kind], at=part.at)
 
 
 # Tools

@@ -147,10 +147,10 @@ def _write_reasoning(
         return
     level = known_level(requested_level(reasoning) or _HIGHEST, quirks.efforts or LEVELS[:3])
     if level is None or not family.effort:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
         return
     if reasoning.effort is not None and level != reasoning.effort:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     if family.effort == "reasoningConfig":
         more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": level}
         if level == _HIGHEST and inference.pop("maxTokens", None) is not None:
@@ -163,7 +163,7 @@ def _turn_off(reasoning: Reasoning, quirks: Quirks, body: Body, more: Body, drop
     """Turn thinking off for adaptive models, which think by default, or to the lowest effort for a model that always
     thinks."""
     if quirks.thinking_off == "lowest_effort":
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
         if quirks.efforts:
             _output_config(body)["effort"] = quirks.efforts[0]
     elif quirks.adaptive_thinking:
@@ -178,13 +178,13 @@ def _turn_on(
         _output_config(body)["effort"] = level
     if quirks.thinking_off == "disabled" and "toolChoice" in body.get("toolConfig", {}):
         # A missing call breaks programs, missing reasoning does not (pydantic/pydantic-ai#6957).
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
         _turn_off(reasoning, quirks, body, more, drops)
     elif quirks.adaptive_thinking:
         if not omits_thinking(request):
             more["thinking"] = show_summary({"type": "adaptive"}, reasoning)
     elif omits_thinking(request) or _calls_tools_without_thinking(body["messages"]):
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     else:
         limit = inference.get("maxTokens", quirks.default_max_tokens)
         more["thinking"], inference["maxTokens"] = add_budget(reasoning, quirks, limit, drops)

@@ -132,7 +132,7 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
         return {}
     if quirks.thinking_control == "none":
         if reasoning.mode != "disabled" and reasoning.effort != "none":
-            drops.add(reasoning.at)
+            drops.add(*reasoning.places)
         return {}
     off = reasoning.mode == "disabled" or reasoning.effort == "none"
     config = _budget_config(reasoning, off, quirks, drops) if quirks.thinking_control == "budget" else _level_config(
@@ -154,20 +154,20 @@ def _budget_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops
     least, most = quirks.thinking_budgets
     if off:
         if quirks.thinking_off == "lowest_effort":
-            drops.add(reasoning.at)
+            drops.add(*reasoning.places)
         return {"thinkingBudget": least if quirks.thinking_off == "lowest_effort" else 0}
     if reasoning.budget is None and reasoning.effort is None:
         return {"thinkingBudget": _DYNAMIC}
     requested = budget_of(reasoning)
     if reasoning.budget is not None and requested > most:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     return {"thinkingBudget": min(max(requested, least), most)}
 
 
 def _level_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     if off:
         if quirks.thinking_levels[0] != "minimal":
-            drops.add(reasoning.at)
+            drops.add(*reasoning.places)
         return {"thinkingLevel": quirks.thinking_levels[0]}
     requested = requested_level(reasoning)
     wanted = None if requested is None else known_level(requested, _LEVELS)
@@ -175,7 +175,7 @@ def _level_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops)
     if level is None or level not in quirks.thinking_levels:  # "unspecified" must not be sent
         return {}
     if level != wanted:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     return {"thinkingLevel": level}
 
 

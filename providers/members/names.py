@@ -99,7 +99,9 @@ WITH_TOOLS: Final[Mapping[Wire, tuple[str, ...]]] = {
 }
 """Members that providers refuse without tools."""
 
-_NOT_NEUTRAL: Final = frozenset(("conversation", "previous_response_id", "prompt", "guardrail", "prompt_variables"))
+_NOT_NEUTRAL: Final = frozenset(
+    ("conversation", "previous_response_id", "prompt", "guardrail", "prompt_variables", "sealed_summary")
+)
 
 _KINDS: Final[Mapping[str, type]] = {
     **{row.name: row.kind for row in ROWS if row.name not in _NOT_NEUTRAL},
@@ -143,9 +145,10 @@ KNOWN: Final[Mapping[Api, str]] = {
         inference_geo max_tokens mcp_servers metadata output_config output_format service_tier speed stop_sequences
         temperature thinking tool_choice tools top_k top_p""",
     "responses": """
-        access_programs background context_management image include max_output_tokens max_tool_calls metadata moderation
-        parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier
-        service_tier store stream_options temperature text tool_choice tools top_logprobs top_p truncation user""",
+        access_programs background background_options context_management image include max_output_tokens max_tool_calls
+        metadata moderation parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning
+        safety_identifier service_tier store stream_options temperature text tool_choice tools top_logprobs top_p
+        truncation user""",
     "gemini": """
         cachedContent generationConfig labels modelArmorConfig safetySettings serviceTier store toolConfig tools""",
     "converse": """

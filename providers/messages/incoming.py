@@ -5,27 +5,15 @@ Requests for a Messages provider are forwarded instead. Source: the parameter ty
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
-from providers.messages.adapting import referenced_tools, strip_billing_line, uses_hosted_search
-from providers.messages.content import BLOCKS, INNER, TOOL_MARKS, read_blocks, read_marks
+from providers.messages.adapting import referenced_tools, uses_hosted_search
+from providers.messages.history import History, read_tool
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.parameters import read_parameters
-from providers.neutral.request import (
-    Format,
-    Message,
-    NativeTool,
-    Parameter,
-    Reasoning,
-    Request,
-    Role,
-    TextPart,
-    Tool,
-    ToolChoice,
-)
+from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, Request, Tool, ToolChoice
+from providers.neutral.tool_changes import apply_changes
 from streams.errors import GatewayError, invalid
 
 # Members of this API only; a Messages provider receives them unchanged.
@@ -35,8 +23,10 @@ OWN_FIELDS = (
     "workspace_id",
 )  # fmt: skip
 
-_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
+_SHOWN = ("summarized", "updates", "highlights")
+"""The values of ``thinking.display`` that show some of the thinking."""
+
 _USER_ID_LENGTH = 64  # OpenAI's limit
 
 
@@ -58,16 +48,18 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     fields = Fields(body)
     _refuse_server_state(fields)
     drops = Drops()
-    system = _read_system(fields, drops)
-    messages = (*system, *_read_messages(fields, drops))
-    tools, deferred = _split_deferred(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
+    history = History(fields, drops)
+    messages = history.messages
+    tools, deferred = _read_tools(fields, history, drops)
     choice, parallel = _read_choice(fields, drops)
     config = fields.object("output_config")
-    reasoning = _read_reasoning(fields, config, drops)
+    reasoning = _read_reasoning(fields, config, history, drops)
     format = _read_format(fields, config, drops)
     if config is not None:
         drops.add_unread(config)
     parameters = _read_settings(fields, drops)
+    if history.sealed is not None:
+        parameters["sealed_summary"] = history.sealed
     model, stream = fields.string("model") or "", fields.boolean("stream") or False
     drops.add_unread(fields)
     return Request(
@@ -96,65 +88,26 @@ def _refuse_server_state(fields: Fields) -> None:
         raise invalid("compaction is not supported by this model's provider: remove it", "compaction")
 
 
-# Messages
-
-
-def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
-    value = fields.any("system")
-    if value is None:
-        return ()
-    parts = [TextPart(value, "system")] if isinstance(value, str) else read_blocks(value, "system", INNER, drops)
-    if parts and isinstance(first := parts[0], TextPart) and (rest := strip_billing_line(first.text)) is not None:
-        drops.add("system" if isinstance(value, str) else "system[]")
-        parts[:1] = [attrs.evolve(first, text=rest)] if rest else []
-    return (Message("system", tuple(parts), "system"),) if parts else ()
-
-
-def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
-    if not fields.need("messages", list):
-        raise invalid("messages must have at least one message", "messages")
-    for message in fields.objects("messages"):
-        role = message.need("role", str)
-        if role not in _ROLES:
-            at = message.path("role")
-            raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
-        content, at = message.any("content"), message.path("content")
-        if content is None:
-            raise invalid(f"{at} is required", at)
-        parts = [TextPart(content, at)] if isinstance(content, str) else read_blocks(content, at, BLOCKS, drops)
-        drops.add_unread(message)
-        yield Message(_ROLES[role], tuple(parts), message.at)
-
-
 # Tools
 
 
-def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
-    kind = fields.string("type")
-    if kind not in (None, "custom"):
-        return NativeTool("messages", kind, fields.data, fields.at)
-    tool = Tool(
-        fields.need("name", str), fields.string("description"), fields.any("input_schema"),
-        strict=fields.boolean("strict"), at=fields.at, marks=read_marks(fields, TOOL_MARKS),
-    )  # fmt: skip
-    drops.add_unread(fields)
-    return tool
-
-
-def _split_deferred(
-    tools: tuple[Tool | NativeTool, ...], fields: Fields
+def _read_tools(
+    fields: Fields, history: History, drops: Drops
 ) -> tuple[tuple[Tool | NativeTool, ...], tuple[Tool, ...]]:
-    """Return the tools to send, and the deferred ones that the client's own search has not found yet.
+    """Return the tools that are offered at the end of the history, and the deferred ones that the client's own search
+    has not found yet.
 
     Sending the latter would use the tokens that the client wants to save (anthropics/claude-code#89211). If the client
     relies on Anthropic's search, no provider of another API can run it, so all tools are sent.
     """
+    tools = [read_tool(tool, drops) for tool in fields.objects("tools")]
     later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
-    if not later or uses_hosted_search(fields.data["tools"]):
-        return tools, ()
-    later -= referenced_tools(fields.data["messages"])
-    sent = tuple(tool for tool in tools if isinstance(tool, NativeTool) or tool.name not in later)
-    return sent, tuple(tool for tool in tools if isinstance(tool, Tool) and tool.name in later)
+    if later:
+        if uses_hosted_search(fields.data["tools"]):
+            later.clear()
+        later -= referenced_tools(fields.data["messages"])
+    changes = history.tool_changes
+    return apply_changes(tools, later, changes, drops) if later or changes else (tuple(tools), ())
 
 
 def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Parameter | None]:
@@ -175,24 +128,36 @@ def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Param
 # Settings
 
 
-def _read_reasoning(fields: Fields, config: Fields | None, drops: Drops) -> Reasoning | None:
+def _read_reasoning(fields: Fields, config: Fields | None, history: History, drops: Drops) -> Reasoning | None:
     thinking = fields.object("thinking")
     effort = config.string("effort") if config is not None else None
+    effort, at = (effort, None) if history.effort is None else (history.effort.value, history.effort.at)
     if thinking is None:
         # Effort without thinking is valid; the model then decides whether to think.
-        return None if effort is None else Reasoning("adaptive", effort, at="output_config.effort")
+        return None if effort is None else Reasoning("adaptive", effort, at=at or "output_config.effort", effort_at=at)
     kind = thinking.need("type", str)
-    budget, summary = thinking.integer("budget_tokens"), thinking.string("display") == "summarized"
+    budget, summary = thinking.integer("budget_tokens"), _read_display(thinking, drops)
     drops.add_unread(thinking)
     match kind:
         case "disabled":
             return Reasoning("disabled", at=thinking.at)
         case "enabled":
-            return Reasoning("enabled", effort, budget, "auto" if summary else None, thinking.at)
+            return Reasoning("enabled", effort, budget, summary, thinking.at, at)
         case "adaptive" | "between_tools":
-            return Reasoning("adaptive", effort, None, "auto" if summary else None, thinking.at)
+            return Reasoning("adaptive", effort, None, summary, thinking.at, at)
     at = thinking.path("type")
     raise invalid(f'{at} must be enabled, adaptive, between_tools or disabled, not "{kind}"', at)
+
+
+def _read_display(thinking: Fields, drops: Drops) -> str | None:
+    """Return the summary that ``display`` requests, if any."""
+    display = thinking.string("display")
+    if display in (None, "omitted"):
+        return None
+    if display not in _SHOWN:
+        drops.add(thinking.path("display"))
+        return None
+    return "auto"
 
 
 def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format | None:

@@ -20,7 +20,10 @@ NO_SAMPLING_SINCE = "2026-10-21"  # from this API version on, temperature, top_p
 
 _SAMPLING = ("temperature", "top_p", "top_k")
 _MAX_TEMPERATURE = 1
-_SPECIAL_CASES = (*_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options")
+_SPECIAL_CASES = (
+    *_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options",
+    "sealed_summary",
+)  # fmt: skip
 
 # User ids that identify a person (an email address or a phone number) are not sent.
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
@@ -52,13 +55,13 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
     if quirks.thinking_off == "disabled" and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
         # reasoning does not (pydantic/pydantic-ai#6957).
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
         _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
         if not omits_thinking(request):
             body["thinking"] = show_summary({"type": "adaptive"}, reasoning)
     elif omits_thinking(request) or _calls_tools_without_thinking(body["messages"]):
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     else:
         body["thinking"], body["max_tokens"] = add_budget(reasoning, quirks, body["max_tokens"], drops)
 
@@ -70,7 +73,7 @@ def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> Non
     """
     if quirks.thinking_off == "lowest_effort":
         if request.reasoning is not None:
-            drops.add(request.reasoning.at)
+            drops.add(*request.reasoning.places)
         if quirks.efforts:
             body["output_config"] = {"effort": quirks.efforts[0]}
     elif quirks.adaptive_thinking or request.api == "messages":

@@ -72,6 +72,7 @@ ROWS: tuple[Row, ...] = (
     Row("max_tool_calls", int, "", "", "max_tool_calls"),
     Row("context_management", list, "", "", "context_management"),
     Row("guardrail", dict, must=True),  # Converse: guardrailConfig; it changes answers
+    Row("sealed_summary", str, must=True),  # Messages: a compaction of the earlier turns, without readable text
     Row("prompt_variables", dict, must=True),  # Converse: promptVariables
 )
 

@@ -147,19 +147,6 @@ Part: TypeAlias = (
 
 
 @attrs.frozen
-class Message:
-    """One message; instructions are messages too, with the role ``system`` or ``developer``.
-
-    Consecutive messages of one role stay separate; writers join them if necessary.
-    """
-
-    role: Role
-    parts: tuple[Part, ...]
-    at: str = ""
-    name: str | None = None  # Chat's participant name
-
-
-@attrs.frozen
 class Tool:
     """One of the client's own tools. ``schema`` is its unchanged JSON Schema, or None."""
 
@@ -184,6 +171,34 @@ class NativeTool:
 
 
 @attrs.frozen
+class ToolChange:
+    """A message's instruction to offer the tool ``name`` from there on, or to withdraw it.
+
+    ``definition`` is a tool that the message itself defines.
+    """
+
+    name: str
+    is_added: bool
+    definition: Tool | NativeTool | None = None
+    at: str = ""
+
+
+@attrs.frozen
+class Message:
+    """One message; instructions are messages too, with the role ``system`` or ``developer``.
+
+    Consecutive messages of one role stay separate; writers join them if necessary. ``Request.tools`` already takes
+    ``tool_changes`` into account.
+    """
+
+    role: Role
+    parts: tuple[Part, ...]
+    at: str = ""
+    name: str | None = None  # Chat's participant name
+    tool_changes: tuple[ToolChange, ...] = ()
+
+
+@attrs.frozen
 class ToolChoice:
     """The choice of tools.
 
@@ -201,13 +216,22 @@ class ToolChoice:
 
 @attrs.frozen
 class Reasoning:
-    """The requested reasoning. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens."""
+    """The requested reasoning. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens.
+
+    ``effort_at`` is the path of an effort that a message sets for its turn.
+    """
 
     mode: Literal["enabled", "adaptive", "disabled"] = "enabled"
     effort: str | None = None
     budget: int | None = None
     summary: str | None = None  # auto, concise, detailed
     at: str = ""
+    effort_at: str | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All losses if the reasoning cannot be requested like this."""
+        return (self.at,) if self.effort_at is None else (self.at, self.effort_at)
 
 
 @attrs.frozen

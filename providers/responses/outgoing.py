@@ -255,7 +255,7 @@ def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, 
     else:
         level = None if requested is None else known_level(requested, quirks.efforts)
     if level != requested:
-        drops.add(reasoning.at)
+        drops.add(*reasoning.places)
     found = {"effort": level, "summary": reasoning.summary}
     if found := {name: value for name, value in found.items() if value is not None}:
         body["reasoning"] = found

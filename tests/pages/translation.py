@@ -21,7 +21,7 @@ from streams.errors import GatewayError
 from streams.events import APIS, Api
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
-from tests.support.sdk_fields import PARAMS, Sample, samples
+from tests.support.sdk_fields import PARAMS, Sample, base, samples
 
 GUIDE = ROOT / "docs/translation.md"
 PAGE = ROOT / "docs/translation-reference.md"
@@ -45,8 +45,8 @@ def outcome_of(sample: Sample, target: Api) -> Outcome:
         return Outcome("refused", error.info.message)
     try:
         without = translate(sample.api, sample.without, target)
-    except GatewayError:
-        return Outcome("mapped")  # only this field makes the request possible
+    except GatewayError:  # only this field makes the object around it possible
+        without = translate(sample.api, base(sample.api), target)
     if any(path not in without.dropped for path in with_field.dropped):
         changed = body_of(with_field) != body_of(without)
         return Outcome("mapped in part" if changed and not is_reported(sample, with_field) else "dropped")
@@ -98,6 +98,31 @@ def all_outcomes() -> Iterator[tuple[Sample, Api, Outcome]]:
 # Fields that may be left out without a report, because they change nothing: the end of a sample's name, and the reason
 # that the page shows.
 NO_EFFECT: Mapping[str, str] = {
+    "clear_at <system>": "no user message follows",
+    "content[] <system> <tool_addition>": "the tool is offered already",
+    "encrypted_content <user> <compaction>": "the readable summary is sent",
+    "encrypted_content <assistant> <compaction>": "the readable summary is sent",
+    "signature <user> <compaction>": "only Anthropic checks it",
+    "signature <assistant> <compaction>": "only Anthropic checks it",
+    "tool_changes[] <user> <compaction> <tool_addition>": "the tool is offered already",
+    "tool_changes[] <assistant> <compaction> <tool_addition>": "the tool is offered already",
+    "tool.definition.defer_loading <user> <compaction> <tool_addition> <tool_definition> <BetaToolParam>": "the "
+    "message adds the tool",
+    "tool.definition.defer_loading <assistant> <compaction> <tool_addition> <tool_definition> <BetaToolParam>": "the "
+    "message adds the tool",
+    "tool.definition.defer_loading <user> <tool_addition> <tool_definition> <BetaToolParam>": "the message adds the "
+    "tool",
+    "tool.definition.defer_loading <assistant> <tool_addition> <tool_definition> <BetaToolParam>": "the message adds "
+    "the tool",
+    "tool.definition.defer_loading <system> <tool_addition> <tool_definition> <BetaToolParam>": "the message adds the "
+    "tool",
+    "tool.definition.type <user> <compaction> <tool_addition> <tool_definition> <BetaToolParam>": "`custom` is the "
+    "default",
+    "tool.definition.type <assistant> <compaction> <tool_addition> <tool_definition> <BetaToolParam>": "`custom` is "
+    "the default",
+    "tool.definition.type <user> <tool_addition> <tool_definition> <BetaToolParam>": "`custom` is the default",
+    "tool.definition.type <assistant> <tool_addition> <tool_definition> <BetaToolParam>": "`custom` is the default",
+    "tool.definition.type <system> <tool_addition> <tool_definition> <BetaToolParam>": "`custom` is the default",
     "id <compaction_trigger>": "no other item refers to it",
     "content[] <developer>": "a list with one text equals the text",
     "content[] <system>": "a list with one text equals the text",

@@ -29,6 +29,9 @@ UNLISTED: dict[str, dict[str, Any]] = {
 }
 
 NO_PARAMETERS = {"type": "object", "properties": {}}
+COMPANIONS: dict[str, dict[str, Any]] = {"BetaCompactionBlockParam": {"content": "Notes."}}
+"""Members without which the others of a type have no effect."""
+
 DEPTH = 6  # of objects within objects; deeper ones are schemas and the like, which are carried whole
 
 # A sensible value where the type alone gives none, by the last two names of the path or the last one.
@@ -173,6 +176,7 @@ def _object_variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -
     hints = _type_hints(kind)
     required = {name: hint for name, hint in hints.items() if get_origin(hint) is Required}
     smallest = {name: _smallest_value(_unwrapped_type(hint), f"{path}.{name}") for name, hint in required.items()}
+    smallest |= COMPANIONS.get(kind.__name__, {})
     yield path, kinds, smallest, _ABSENT
     if depth >= DEPTH:
         return
