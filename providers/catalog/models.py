@@ -115,6 +115,9 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gemini-2.5-pro*", {"thinking_budgets": (128, 32_768), "thinking_off": "lowest_effort"}),
     ("gemini-3-pro*", {"thinking_levels": ("low", "high")}),
     ("gemini-3.[1-9]*-pro*", {"thinking_levels": ("low", "medium", "high")}),
+    # ai.google.dev/gemini-api/docs/generate-content/latest-model, November 2026. No model has `xhigh` yet; only
+    # google-genai's types have it.
+    ("gemini-4*", {"thinking_levels": ("low", "medium", "high")}),
     # xAI (theopenco/llmgateway#3046 and #3669, farion1231/cc-switch#7584)
     ("grok-4.3*", {"efforts": ("none", "low", "medium", "high")}),
     ("grok-4.5*", {"efforts": ("low", "medium", "high")}),

@@ -6,11 +6,12 @@ Source: ``Candidate.FinishReason`` and ``PromptFeedback.BlockReason`` of the Gem
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from streams.events import AnswerEnd, ErrorInfo, Reason
+from streams.events import AnswerEnd, ErrorInfo, FailureReason, Reason
 
 REASONS: Final[Mapping[str, Reason]] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
     "SAFETY": "refusal",
     "RECITATION": "refusal",
     "LANGUAGE": "refusal",
@@ -18,20 +19,25 @@ REASONS: Final[Mapping[str, Reason]] = {
     "PROHIBITED_CONTENT": "refusal",
     "SPII": "refusal",
     "MODEL_ARMOR": "refusal",
+    "ESCALATION": "refusal",
     "IMAGE_SAFETY": "refusal",
     "IMAGE_PROHIBITED_CONTENT": "refusal",
     "IMAGE_RECITATION": "refusal",
 }
 """The neutral reasons; others (``OTHER``, ``NO_IMAGE``) mean ``stop``."""
 
-FAILURES: Final = frozenset(
-    (
-        "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE",
-        "TOO_MANY_TOOL_CALLS",
-    )
-)  # fmt: skip
+FAILURES: Final[Mapping[str, FailureReason]] = {
+    **dict.fromkeys(
+        (
+            "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE",
+            "TOO_MANY_TOOL_CALLS",
+        ),
+        "bad_answer",
+    ),
+    "PUP_LIMITED_DISABLED": "credential",
+}  # fmt: skip
 """Reasons of failed answers, whose content must not be used, calls least of all (NousResearch/hermes-agent#83886,
-BerriAI/litellm#40477)."""
+BerriAI/litellm#40477). The last one means that Google has limited or disabled the account."""
 
 # Enumeration values as numbers, as some Vertex AI clients record them. From 6 on the public API numbers them
 # differently, and is not known to send numbers.
@@ -51,9 +57,16 @@ def finish_reason(value: Any) -> str | None:
     return value if isinstance(value, str) and value not in ("", _NO_REASON) else None
 
 
-def answer_end(word: str) -> AnswerEnd:
-    """Return the end of an answer for the reason ``word``."""
-    return AnswerEnd(REASONS.get(word, "stop"), word)
+CONTINUED: Final = "CONTINUATION"
+
+
+def answer_end(word: str, is_continued: bool = False) -> AnswerEnd:
+    """Return the end of an answer for the reason ``word``.
+
+    ``is_continued`` means that a token was sent which continues the answer, so that it is incomplete whatever the
+    reason.
+    """
+    return AnswerEnd("length" if is_continued else REASONS.get(word, "stop"), word)
 
 
 def blocked_end(word: str, message: str) -> AnswerEnd:
@@ -67,8 +80,9 @@ def unusable_answer(word: str, message: str) -> ErrorInfo:
 
     Gemini's own clients know the reason and receive the answer itself.
     """
+    reason = FAILURES[word]
     useless = "the model's answer is unusable ({}); try again"
+    if reason == "credential":
+        useless = "Google has limited or disabled the provider's account ({})"
     detail = f"{word}: {message}" if message else word
-    return ErrorInfo(
-        "upstream", useless.format(detail), native=True, reason="bad_answer", log_message=useless.format(word)
-    )
+    return ErrorInfo("upstream", useless.format(detail), native=True, reason=reason, log_message=useless.format(word))

@@ -14,7 +14,14 @@ import attrs
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
 from providers.gemini.citations import citation_events
-from providers.gemini.ends import FAILURES, answer_end, blocked_end, finish_reason, unusable_answer
+from providers.gemini.ends import (
+    CONTINUED,
+    FAILURES,
+    answer_end,
+    blocked_end,
+    finish_reason,
+    unusable_answer,
+)
 from providers.gemini.reading import UnfinishedAnswer, part_events
 from providers.gemini.usage import Counts
 from providers.neutral.bounds import ANSWER, check_length
@@ -55,7 +62,7 @@ def _token_object(one: Mapping[str, Any]) -> dict[str, Any]:
 class ChunkReader:
     """A reader of the chunks of one answer. It must not be used after it has returned an ``ErrorInfo``."""
 
-    __slots__ = ("_answer", "_blocked_end", "_counted", "_counts", "_failed", "_reason", "_started")
+    __slots__ = ("_answer", "_blocked_end", "_counted", "_counts", "_failed", "_is_continued", "_reason", "_started")
 
     def __init__(self, content_limit: int) -> None:
         self._answer = UnfinishedAnswer(content_limit)
@@ -64,6 +71,7 @@ class ChunkReader:
         self._counted = False
         self._failed: ErrorInfo | None = None  # the failure that a `finishReason` means
         self._reason: str | None = None  # the last `finishReason`
+        self._is_continued = False  # the provider would continue the answer after another request
         self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
 
     def chunk_events(self, chunk: Mapping[str, Any]) -> list[Event]:
@@ -74,10 +82,13 @@ class ChunkReader:
         self._read_feedback(chunk.get("promptFeedback"))
         candidate = _first_candidate(chunk.get("candidates"))
         word = finish_reason(candidate.get("finishReason"))
-        if word in FAILURES and self._failed is None:
+        if word is not None and word in FAILURES and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
         if self._failed is not None:  # its parts are unusable, but counts may follow
             return self._begin(chunk)
+        if candidate.get("continuationToken"):
+            self._is_continued = True
+            word = word or CONTINUED
         self._reason = word or self._reason
         try:
             return [*self._begin(chunk), *self._candidate_events(candidate)]
@@ -88,7 +99,7 @@ class ChunkReader:
         """Return the events for the end of the body."""
         if self._failed is not None:
             return self.failure_events(self._failed)
-        end = answer_end(self._reason) if self._reason is not None else self._blocked_end
+        end = answer_end(self._reason, self._is_continued) if self._reason is not None else self._blocked_end
         if end is None:
             return self.failure_events(EARLY)
         return [*self._answer.end_block(), *self._usage_events(), end]

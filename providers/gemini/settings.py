@@ -35,7 +35,7 @@ MOST_STOPS: Final = 5
 MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
 _SPECIAL_CASES: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
-_LEVELS: Final = ("minimal", "low", "medium", "high")
+_LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
 _JSON_HINT: Final = "Answer with one JSON object and with nothing else: no explanation, no code fence."

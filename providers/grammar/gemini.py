@@ -73,7 +73,7 @@ FINISH = one_of(
     "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII",
     "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS",
     "UNEXPECTED_TOOL_CALL", "MODEL_ARMOR", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
-    "IMAGE_OTHER", "NO_IMAGE",
+    "IMAGE_OTHER", "NO_IMAGE", "ESCALATION", "PUP_LIMITED_DISABLED", "CONTINUATION",
 )  # fmt: skip
 SUMMED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount")
 COUNTS: Shape = {f"{name}?": "int" for name in (*SUMMED, "cachedContentTokenCount", "totalTokenCount")}

@@ -37,7 +37,7 @@ def apply_changes(
             drops.add(change.at)
             continue
         if change.is_added:
-            known[change.name] = _loaded(known[change.name])
+            known[change.name] = _without_deferral(known[change.name])
             later.discard(change.name)
             removed.discard(change.name)
         else:
@@ -56,7 +56,7 @@ def tool_name(tool: AnyTool) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _loaded(tool: AnyTool) -> AnyTool:
+def _without_deferral(tool: AnyTool) -> AnyTool:
     """Return ``tool`` without the mark that it waits for a search."""
     if isinstance(tool, NativeTool) or _DEFERRED not in tool.marks:
         return tool

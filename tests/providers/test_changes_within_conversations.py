@@ -1,5 +1,5 @@
-"""Messages that change the rest of a request: tools, effort, the validity of their own text, and a summary of what was
-before them. Each is translated to every API.
+"""Messages that change the rest of a request: tools, effort, the validity of their own text, and a summary of earlier
+messages. Each is translated to every API.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, and the types
 ``BetaSystemMessageParam`` and ``BetaCompactionBlockParam`` of the anthropic package; ``ToolAdditionBlock`` and
@@ -27,7 +27,7 @@ PLAIN = {
     "chat": "gpt-4o", "messages": "claude-sonnet-4-5", "gemini": "gemini-2.0-flash",
     "converse": "us.meta.llama3-3-70b-instruct-v1:0",
 }  # fmt: skip
-"""Models that have none. Of Responses, such a model is not known."""
+"""Models that have none; the gateway knows no such model for Responses."""
 APIS = tuple(MODELS)
 USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "hello"}

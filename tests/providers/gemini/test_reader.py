@@ -105,7 +105,7 @@ REASONS = (
     ("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "refusal"), ("RECITATION", "refusal"),
     ("PROHIBITED_CONTENT", "refusal"), ("SPII", "refusal"), ("BLOCKLIST", "refusal"), ("MODEL_ARMOR", "refusal"),
     ("IMAGE_SAFETY", "refusal"), ("NO_IMAGE", "stop"), ("IMAGE_OTHER", "stop"), ("OTHER", "stop"), ("NEWER", "stop"),
-    (1, "stop"), (2, "length"), (3, "refusal"), (99, "stop"),
+    (1, "stop"), (2, "length"), (3, "refusal"), (99, "stop"), ("CONTINUATION", "length"), ("ESCALATION", "refusal"),
 )  # fmt: skip
 
 
@@ -116,6 +116,25 @@ def test_every_reason_ends_an_answer_with_text_and_one_without_any_content():
                      {"candidates": [{"finishReason": word, "content": {"role": "model"}}]}):  # fmt: skip
             assert read_chunks(body)[-1].reason == reason, (word, body)
             assert read_answer(json.dumps(body).encode())[-1].reason == reason, (word, body)
+
+
+@pytest.mark.parametrize("word", ["CONTINUATION", "STOP", "OTHER", "NEWER", None])
+def test_an_answer_with_a_continuation_token_is_incomplete(word):
+    """Source: ``FinishReason.CONTINUATION`` and ``Candidate.continuation_token`` of google-genai."""
+    body = candidate(text("a"), continuationToken="dG9rZW4=", **({"finishReason": word} if word else {}))
+    end = AnswerEnd("length", word or "CONTINUATION")
+    assert read_chunks(body)[-1] == read_answer(json.dumps(body).encode())[-1] == end
+    assert read_chunks(candidate(text("a"), continuationToken="dG9rZW4="), candidate(**STOP))[-1].reason == "length"
+
+
+def test_a_limited_account_is_a_failure_of_the_credential():
+    """Source: ``FinishReason.PUP_LIMITED_DISABLED`` of google-genai."""
+    body = candidate(text("a"), finishReason="PUP_LIMITED_DISABLED", finishMessage="see the policy")
+    for failed in (read_chunks(body)[-1], read_answer(json.dumps(body).encode())[-1]):
+        assert (failed.kind, failed.reason) == ("upstream", "credential")
+        assert failed.message == (
+            "Google has limited or disabled the provider's account (PUP_LIMITED_DISABLED: see the policy)"
+        )
 
 
 def test_a_token_limit_exhausted_by_reasoning_is_a_billed_answer():
