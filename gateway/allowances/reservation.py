@@ -4,8 +4,6 @@ The client's share is reserved once, the target's for each attempt; the first at
 end of a request settles all open claims exactly once."""
 
 import enum
-import itertools
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -19,7 +17,7 @@ from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usa
 from gateway.allowances.levels import count_refusal
 from gateway.allowances.refusals import check_priced, over_own_budget_error, refusal_error
 from gateway.config.amounts import dollars
-from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, SlotCounter, SumCounter
+from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, SlotCounter, SumCounter, new_claim
 from gateway.http.headers import Headers
 from gateway.ledger.bill import Bill, Charge
 from gateway.ledger.record import Record
@@ -58,10 +56,6 @@ LONGEST_WAIT: Final = 5.0
 """Seconds that a request waits if only reservations of other requests block it: most use less than they reserve
 (BerriAI/litellm#27735)."""
 
-_PROCESS: Final = secrets.token_hex(8)
-_numbers: Final = itertools.count()
-"""Numbers that name claims: request ids are unsuitable, because clients may send the same one twice."""
-
 _FRESH: Final = 0.1
 """The age in seconds at which the sums set aside for batches are read again before a refusal.
 
@@ -92,9 +86,7 @@ class _ClaimPair:
             return None
         places = [pair for pair in pairs if isinstance(pair[1].counter, SlotCounter)]
         amounts = [pair for pair in pairs if not isinstance(pair[1].counter, SlotCounter)]
-        claims = [
-            Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debit for _, debit in found)) for found in (amounts, places)
-        ]
+        claims = [new_claim(*(debit for _, debit in found)) for found in (amounts, places)]
         return cls(claims[0], claims[1], tuple(one for one, _ in amounts), tuple(one for one, _ in places))
 
     @property

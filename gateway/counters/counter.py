@@ -3,6 +3,8 @@
 A request reserves all debits of its claim, or none. At its end it settles the claim once: each reservation is replaced
 by the amount actually used. Amounts are integers."""
 
+import itertools
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -93,6 +95,16 @@ class Claim:
 
     id: str
     debits: tuple[Debit, ...]
+
+
+_PROCESS: Final = secrets.token_hex(8)
+_numbers: Final = itertools.count()
+"""Numbers that name claims: request ids are unsuitable, because clients may send the same one twice."""
+
+
+def new_claim(*debits: Debit) -> Claim:
+    """Return a claim of ``debits`` with an id that no other claim has."""
+    return Claim(f"{_PROCESS}-{next(_numbers)}", debits)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -149,10 +149,14 @@ class LocalCounters:
         return used, held
 
     def _sum_earlier_slices(self, counter: SumCounter) -> tuple[int, int]:
-        """Compute and cache the amounts used and held in the earlier slices of a rolling period."""
+        """Compute the amounts used and held in the earlier slices of a rolling period, and cache them.
+
+        Clients may choose many counters, so the slices of these are not cached."""
         found = [state for key in counter.earlier if (state := self._states.get(key)) is not None]
-        rolled = self._rolled[counter.key] = sum(one.used for one in found), sum(one.held for one in found)
-        self._earlier.update(counter.earlier)
+        rolled = sum(one.used for one in found), sum(one.held for one in found)
+        if counter.chosen_by is None:
+            self._rolled[counter.key] = rolled
+            self._earlier.update(counter.earlier)
         return rolled
 
     def _invalidate_slices(self, counter: SumCounter) -> None:

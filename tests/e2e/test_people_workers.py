@@ -24,6 +24,7 @@ from tests.support.harness import (
 )
 from tests.support.oidc import OidcProvider, open_provider
 from tests.support.people import MODEL, OTHER_MODEL, PATHS, Answering, bearer, body_of, issuer
+from tests.support.people_gateway import issuer_settings, people_settings
 from tests.support.upstreams import Upstream, serve_upstream
 
 pytestmark = pytest.mark.process
@@ -149,3 +150,12 @@ def test_an_issuer_added_with_a_store_is_followed(tmp_path):
         check_every_worker(crew, token, 401)
         crew.reload(issuers=[issuer(crew.identity, admit=rules)])
         check_every_worker(crew, token, 200)
+
+
+def test_workers_count_the_codes_of_an_address_together(tmp_path):
+    with open_provider() as identity:
+        content = people_settings(0, tmp_path, issuer_settings(identity))
+        settings, port = with_ports({**content, "public_url": "http://127.0.0.1:9"})
+        with running(settings, port, "--workers", "2") as gateway:
+            found = [gateway.request("POST", "/oauth/device_authorization", None, {}).status for _ in range(40)]
+    assert found == [200] * 30 + [429] * 10

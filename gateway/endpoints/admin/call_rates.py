@@ -5,7 +5,7 @@ They are counters next to those of ``ratelimits``, so calls of these paths never
 from typing import Final
 
 from gateway.allowances.allowance import counter_key
-from gateway.counters.counter import Claim, Counters, Debit, RateCounter
+from gateway.counters.counter import Counters, Debit, RateCounter, new_claim
 from streams.errors import GatewayError
 
 CHANGES: Final = 60
@@ -15,12 +15,12 @@ READS: Final = 600
 _MINUTE: Final = 60.0
 
 
-async def count_call(counters: Counters, caller: str, request_id: str, *, changes: bool) -> None:
+async def count_call(counters: Counters, caller: str, *, changes: bool) -> None:
     """Count a call. Raises ``GatewayError`` (429) if the caller has made too many in the last minute."""
     kind, most = ("changes", CHANGES) if changes else ("reads", READS)
     name = f"admin.{kind}"
     key = counter_key(f"{name}\0{caller}")
-    claim = Claim(f"{request_id} {name}", (Debit(RateCounter(key, name, most, _MINUTE, most, chosen_by=caller), 1),))
+    claim = new_claim(Debit(RateCounter(key, name, most, _MINUTE, most, chosen_by=caller), 1))
     short = await counters.reserve((claim,))
     if not short:
         counters.settle(claim, (1,))

@@ -97,7 +97,7 @@ class _Request:
         counters, name = self._service.allowances.counters, _counted_name(caller)
         match = self._find_route()
         changes = match is not None and match.route.changes
-        await count_call(counters, name, self._incoming.scope.id, changes=changes)
+        await count_call(counters, name, changes=changes)
         if match is None:
             raise self._no_route()
         route = match.route

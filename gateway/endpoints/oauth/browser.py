@@ -87,16 +87,15 @@ class BrowserSignIn:
 
     async def finish(self, incoming: PiecesRequest) -> Response:
         """Handle the redirect from an issuer: check it, and set the cookie of a new session."""
-        context = self._context
-        context.limits.failures.check(incoming.scope.address)
-        try:
-            with context.limits.finishing.hold(incoming.scope.address):
-                return await self._finish(incoming)
-        except PageError as error:
-            if error.status < 500:
-                context.limits.failures.count(incoming.scope.address)
-            context.log_refusal("sign_in_failed", incoming, reason=error.message)
-            raise
+        context, address = self._context, incoming.scope.address
+        async with context.limits.failures.attempt(context.counters, address) as attempt:
+            try:
+                with context.limits.finishing.hold(address):
+                    return await self._finish(incoming)
+            except PageError as error:
+                attempt.counts = error.status < 500
+                context.log_refusal("sign_in_failed", incoming, reason=error.message)
+                raise
 
     async def _finish(self, incoming: PiecesRequest) -> Response:
         query = parse_query(incoming.query)

@@ -44,7 +44,7 @@ class DeviceSignIn:
 
     async def authorize(self, incoming: PiecesRequest) -> Response:
         """Return a new code for a program. Anyone may request one; it grants nothing until a person approves it."""
-        self._context.limits.grants.take(incoming.scope.address)
+        await self._context.limits.grants.take(self._context.counters, incoming.scope.address)
         await read_form(incoming)  # `client_id` and `scope` are permitted, and change nothing
         now = time.time()
         device_code, user_code = await self._store_grant(incoming, now)
@@ -132,15 +132,15 @@ class DeviceSignIn:
         """Return the pending grant of the code in ``text``, and the code. Count a wrong one.
 
         Raises ``GatewayError`` (429)."""
-        address, limit = incoming.scope.address, self._context.limits.wrong_codes
-        limit.check(address)
-        user_code = read_user_code(text)
-        grant = None if user_code is None else await self._context.store.find_grant(digest_of(user_code))
-        if user_code is None or grant is None or grant.status != "pending" or grant.until <= time.time():
-            limit.count(address)
-            self._context.log_refusal("code_refused", incoming)
-            return None
-        return user_code, grant
+        context = self._context
+        async with context.limits.wrong_codes.attempt(context.counters, incoming.scope.address) as attempt:
+            user_code = read_user_code(text)
+            grant = None if user_code is None else await context.store.find_grant(digest_of(user_code))
+            if user_code is None or grant is None or grant.status != "pending" or grant.until <= time.time():
+                attempt.counts = True
+                context.log_refusal("code_refused", incoming)
+                return None
+            return user_code, grant
 
     def _wrong_code(self, text: str) -> Response:
         return self._page("Sign in a program", pages.code_form(text[:20], _WRONG), 400)
