@@ -13,6 +13,7 @@ from providers.errors.rejected import ANYWHERE, BETA, Path, parse_path, remove_p
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why
+from providers.neutral.parameters import MODERATION, refuse_lost_block
 from providers.neutral.seal import MARKS
 
 _USAGE = "stream_options"  # requests the usage of a Chat stream
@@ -58,7 +59,9 @@ def omit_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
 
 
 def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
-    """Remove the members that match ``paths``; all others keep their bytes."""
+    """Remove the members that match ``paths``; all others keep their bytes.
+
+    Raises a 400 for a moderation that blocks, because the answer would not be moderated."""
     for path in paths:
         if path[0] == ANYWHERE:
             names = tuple(draft.values())
@@ -66,6 +69,8 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
             continue
         else:
             names = path[:1]
+        if path[0] == MODERATION:
+            refuse_lost_block(draft.value(MODERATION))
         held = {name: draft.value(name) if len(path) > 1 else None for name in names}
         changed, lost = remove_path(held, path)
         if lost:

@@ -16,7 +16,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft, ask_usage
 from providers.neutral.edits import Edit
 from providers.neutral.fields import Drops
-from providers.neutral.parameters import BY_NAME
+from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import PREFIX, Issuer, unseal
 
@@ -41,6 +41,7 @@ def _needed_edits(known: Quirks) -> tuple[_Step, ...]:
         (not known.developer_role, _rename_role),
         (bool(known.efforts) or not known.reasoning_effort, _lower_effort),
         (known.sampling != "free" or known.one_of_temperature_top_p, _drop_sampling),
+        (not known.moderation, _refuse_moderation),
     )
     return tuple(step for wanted, step in steps if wanted)
 
@@ -63,6 +64,12 @@ def _rename_role(draft: Draft, known: Quirks) -> None:
     if changed:
         draft.put_items("messages", changed)
         draft.note(Edit("messages[].role", lost=False, form="=system"))
+
+
+def _refuse_moderation(draft: Draft, known: Quirks) -> None:
+    """Raise a 400 for a moderation that blocks; one that scores passes unchanged, in case the server knows it."""
+    if MODERATION in draft:
+        refuse_lost_block(draft.value(MODERATION))
 
 
 def _lower_effort(draft: Draft, known: Quirks) -> None:

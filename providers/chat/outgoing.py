@@ -26,7 +26,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.parameters import write_parameters
+from providers.neutral.parameters import drop_moderation, write_parameters
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -157,6 +157,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
         body["stream"] = True
         if to.quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
+    drop_moderation(body, to.quirks.refused_fields, to.known.moderation, drops)
     drops.remove_members(body, to.quirks.refused_fields)
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 

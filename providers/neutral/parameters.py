@@ -5,7 +5,7 @@ reasoning, formats). Settings with the name ``""`` are dropped for that API. Sou
 and anthropic packages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import attrs
@@ -76,6 +76,9 @@ ROWS: tuple[Row, ...] = (
     Row("prompt_variables", dict, must=True),  # Converse: promptVariables
 )
 
+MODERATION: Final = "moderation"
+"""OpenAI's setting to have the request and the answer scored, or blocked, in Chat and Responses."""
+
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 
 
@@ -107,7 +110,32 @@ def write_parameters(
             body[field] = control.value
         elif control.value == row.default:
             continue
+        elif name == MODERATION:
+            refuse_lost_block(control.value, control.at)
+            drops.add(control.at)
         elif row.must:
             raise invalid(f"{control.at} is not supported by this model's provider: remove it", control.at)
         else:
             drops.add(control.at)
+
+
+def refuse_lost_block(value: Any, at: str = MODERATION) -> None:
+    """Raise a 400 if the setting ``value`` must not be dropped, because it blocks contents.
+
+    Source: ``ModerationPolicy`` of the openai package.
+    """
+    policy = value.get("policy") if isinstance(value, Mapping) else None
+    modes = policy.values() if isinstance(policy, Mapping) else ()
+    if any(isinstance(one, Mapping) and one.get("mode") == "block" for one in modes):
+        message = "this model's provider has no moderation that blocks; remove the policy, or choose another model"
+        raise invalid(f"{at}.policy: {message}", f"{at}.policy")
+
+
+def drop_moderation(body: dict[str, Any], refused: Collection[str], is_known: bool, drops: Drops) -> None:
+    """Remove ``moderation`` from a written ``body`` if the provider refuses or does not know it.
+
+    Raises a 400 if it blocks contents.
+    """
+    if MODERATION in body and (not is_known or MODERATION in refused):
+        refuse_lost_block(body.pop(MODERATION))
+        drops.add(MODERATION)

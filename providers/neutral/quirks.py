@@ -169,6 +169,13 @@ class Quirks:
         shown="depends on the provider",
     )
 
+    moderation: bool = setting(
+        "Chat and Responses: `true` if `moderation` works. Otherwise a request with a policy `block` gets 400, because "
+        "the answer would not be moderated.",
+        True,
+        shown="`true`; `false` for known servers other than OpenAI",
+    )
+
     unavailable_statuses: tuple[int, ...] = setting(
         "More error statuses that mean overload, such as `[403, 422]`. A route then continues with its next "
         "target, and the client gets 503.",

@@ -10,7 +10,7 @@ from providers.catalog.effort import lower_effort
 from providers.catalog.sampling import accepts_sampling
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
-from providers.neutral.parameters import BY_NAME
+from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block
 from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.responses.compaction import as_message, is_own, summary
 from providers.responses.ids import is_own_id
@@ -22,6 +22,8 @@ _SAMPLING = ("temperature", "top_p", "top_logprobs")
 def adapt(draft: Draft, to: Recipient) -> None:
     """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
     known = to.known
+    if not known.moderation and MODERATION in draft:
+        refuse_lost_block(draft.value(MODERATION))
     effort = lower_effort(draft, "reasoning", known.efforts)
     if not accepts_sampling(known, effort):
         draft.drop(*(name for name in _SAMPLING if draft.value(name) not in (None, BY_NAME[name].default, 0)))

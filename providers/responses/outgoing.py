@@ -15,7 +15,7 @@ from providers.catalog.strict import fits_strict, provider_strict
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops
-from providers.neutral.parameters import BY_NAME, write_parameters
+from providers.neutral.parameters import BY_NAME, drop_moderation, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     Format,
@@ -173,6 +173,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     write_tools(request, body, drops)
     _write_settings(request, to.quirks, body, drops)
     body["stream"] = request.stream
+    drop_moderation(body, to.quirks.refused_fields, to.known.moderation, drops)
     drops.remove_members(body, to.quirks.refused_fields)
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 

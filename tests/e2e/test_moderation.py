@@ -1,0 +1,84 @@
+"""A request for moderation that blocks is never sent without it: not translated, not to a server that ignores it, and
+not again after a provider has rejected the member.
+
+Source: ``Moderation`` in the parameter types of the openai package.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, provider
+from tests.support.upstreams import JSON, PATHS, Raw, Script
+
+CLIENTS = ("chat", "responses")
+FINE = Script(text="fine")
+SCORE = {"model": "omni-moderation-latest"}
+BLOCK = {
+    "input": {**SCORE, "policy": {"input": {"mode": "block"}, "output": {"mode": "score"}}},
+    "output": {**SCORE, "policy": {"input": None, "output": {"mode": "block"}}},
+}
+WITHOUT = ("messages/m", "gemini/m", "converse/m", "compatible/m")
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("openai/*", upstream.url, ["chat", "responses"]),
+        provider("translated/*", upstream.url, ["chat"], provider_interface="openai"),
+        *(provider(f"{api}/*", upstream.url, [api], provider_interface="openai")
+          for api in ("messages", "gemini", "converse")),
+        provider("compatible/*", upstream.url, ["chat"], provider_interface="groq"),
+        provider("refusing/*", upstream.url, ["chat", "responses"], provider_interface="openai",
+                 quirks={"refused_fields": ["moderation"]}),
+    ]  # fmt: skip
+    with gateway_thread(config(entries)) as process:
+        yield process
+
+
+def request_body(client: str, model: str, moderation: object, **more: object) -> dict[str, Any]:
+    prompt = {"messages": [{"role": "user", "content": "hi"}]} if client == "chat" else {"input": "hi"}
+    return {"model": model, **prompt, "moderation": moderation, **more}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("kind", BLOCK)
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("model", [*WITHOUT, "refusing/m"])
+def test_a_provider_without_moderation_gets_no_request_that_blocks(gateway, upstream, client, kind, stream, model):
+    upstream.script(FINE)
+    reply = gateway.request("POST", PATHS[client], request_body(client, model, BLOCK[kind], stream=stream))
+    assert (reply.status, upstream.seen) == (400, [])
+    error = reply.json["error"]
+    assert (error["param"], "moderation" in error["message"]) == ("moderation.policy", True)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("model", [*WITHOUT[:3], "refusing/m"])
+def test_scores_that_no_provider_gives_are_listed(gateway, upstream, client, model):
+    upstream.script(FINE)
+    reply = gateway.request("POST", PATHS[client], request_body(client, model, SCORE))
+    assert (reply.status, "moderation" in reply.headers["x-trigate-dropped"].split(",")) == (200, True)
+    assert "moderation" not in upstream.seen[0].json
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("model", ["openai/m", "translated/m"])
+def test_openai_gets_the_policy(gateway, upstream, client, model):
+    upstream.script(FINE)
+    reply = gateway.request("POST", PATHS[client], request_body(client, model, BLOCK["input"]))
+    assert reply.status == 200
+    assert upstream.seen[0].json["moderation"] == BLOCK["input"]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("model", ["openai/refuses", "translated/refuses"])
+def test_a_rejected_policy_is_not_left_out_on_a_retry(gateway, upstream, client, model):
+    error = {"error": {"message": "Unknown parameter: 'moderation'.", "type": "invalid_request_error",
+                       "param": "moderation", "code": "unknown_parameter"}}  # fmt: skip
+    upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)), FINE)
+    reply = gateway.request("POST", PATHS[client], request_body(client, model, BLOCK["output"]))
+    assert (reply.status, len(upstream.seen)) == (400, 1)
