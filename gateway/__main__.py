@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gateway import __version__
-from gateway.commands.cost_options import costs, reconcile
+from gateway.commands.cost_options import cache, costs, reconcile
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import CommandsInOrder, keys, people, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
@@ -155,6 +155,7 @@ def check(
 
 
 main.add_command(costs)
+main.add_command(cache)
 main.add_command(reconcile)
 
 

@@ -71,7 +71,7 @@ ARROWS: Final = {
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
     "gateway.prompt_caches": "providers.catalog",
     "gateway.ledger": "http logs prompt_caches providers.catalog",
-    "gateway.kept_ledger": "config ledger logs providers.catalog stores",
+    "gateway.kept_ledger": "config ledger logs prompt_caches providers.catalog stores",
     "gateway.invoices": "config kept_ledger logs providers.catalog",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
@@ -86,7 +86,8 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": """
-        config http ledger logs providers.apis providers.neutral providers.recordings request streaming upstream""",
+        config http ledger logs providers.apis providers.neutral providers.recordings request streaming
+        upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.steps": """

@@ -15,7 +15,9 @@
   writes the result. ``foreign_guards`` converts guardrails of other gateways; ``guard_drafts`` are steps while they are
   read.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
-  in ``session_options``, those of ``costs`` and ``reconcile`` in ``cost_options``.
+  in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
+  ``cost_options``.
+- ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``text_tables`` has the tables of reports.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.

@@ -1,4 +1,4 @@
-"""The commands ``trigate costs`` and ``reconcile`` with their options. Each imports its modules when run."""
+"""The commands ``trigate costs``, ``cache`` and ``reconcile`` with their options. Each imports its modules when run."""
 
 import sys
 from pathlib import Path
@@ -42,6 +42,36 @@ def costs(config: Path | None, **options: Any) -> None:
     from gateway.commands.costs import CostOptions, run
 
     sys.exit(run(config, CostOptions(**options)))
+
+
+CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
+
+
+@click.command(short_help="Report what providers' prompt caches missed, and why.")
+@CONFIG
+@click.option("--by", multiple=True, type=click.Choice(list(CACHE_BY)), metavar="WHAT",
+              help=f"Group by {', '.join(CACHE_BY[:-1])} or {CACHE_BY[-1]}; repeatable. Default: key, or model "
+                   "without client_keys.")  # fmt: skip
+@click.option("--since", "--from", "since", metavar="WHEN",
+              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
+                   "Default: 7d.")  # fmt: skip
+@click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+@click.option("--only", multiple=True, metavar="NAME=VALUE",
+              help="Only requests with this value of key, group, model, target or run, such as group=research; "
+                   "repeatable.")  # fmt: skip
+@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
+              help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
+def cache(config: Path | None, **options: Any) -> None:
+    """Report what providers' prompt caches could have served and did, what broke the prefix, and what that cost.
+
+    The report comes from the ledger in the state storage of the configuration, which must be of type sqlite or
+    postgres. The gateway may be running. The command sends nothing.
+
+    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
+    """
+    from gateway.commands.cache_report import CacheOptions, run
+
+    sys.exit(run(config, CacheOptions(**options)))
 
 
 @click.command(short_help="Compare providers' invoices with the costs in the ledger.")

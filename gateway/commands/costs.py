@@ -4,7 +4,6 @@ import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
-from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -14,13 +13,24 @@ import trio
 
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import columns, say
+from gateway.commands.text_tables import (
+    MEANINGS,
+    SIGNS,
+    column_widths,
+    dollar_text,
+    drop_columns,
+    money_cell,
+    short_number,
+    table_line,
+    total_width,
+)
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
 from gateway.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.kept_ledger.table import LedgerTable, open_table
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
-from gateway.kept_ledger.usage_formats import as_csv, as_json, dollars, figures_of
+from gateway.kept_ledger.usage_formats import as_csv, as_json, figures_of
 from gateway.kept_ledger.usage_periods import parse_moment, parse_month
 from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
@@ -154,26 +164,18 @@ def open_ledger(config: Config) -> LedgerTable:
 
 # How it looks
 
-
-_SIGNS: Final = {"exact": "", "estimated": "~", "at_least": "≥"}
-_MEANINGS: Final = {
-    "estimated": "~ estimated: token counts or prices are estimates",
-    "at_least": "≥ lower bound: token counts or prices of some requests are unknown",
-}
 SUBSCRIPTION_CELL: Final = "subscription"
 """The cell instead of dollars if a subscription paid for the requests."""
 
-_GAP: Final = "  "
-_LEFT_OUT: Final = ("cached", "written")
+_LEFT_OUT: Final = ("cached", "written", "missed", "lost usd")
 """Columns to omit on a narrow terminal, in this order; CSV and JSON always have them."""
-SHORTEST: Final = 8
-"""The minimum length of shortened names."""
 
 
 def as_table(found: UsageReport) -> str:
     """Return the report as a table; on a narrow terminal, shorten names, then omit the columns ``_LEFT_OUT``."""
-    found = _with_labels(found)
+    found = with_labels(found)
     units = [unit for unit, _ in found.total.sum.usage.units]
+    has_verdicts = found.total.sum.prompt_cache.could > 0
     head = (
         *found.by,
         found.count_name,
@@ -184,25 +186,27 @@ def as_table(found: UsageReport) -> str:
         "written",
         "output",
         *("searches" if unit == "search" else f"{unit}s" for unit in units),
+        *(("missed", "lost usd") if has_verdicts else ()),
         "usd",
     )
-    rows = [(*_dimension_values(row), *_table_cells(row, units)) for row in found.rows]
-    last = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units))
+    rows = [(*dimension_values(row), *_table_cells(row, units, has_verdicts)) for row in found.rows]
+    last = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
     names = [place for place, one in enumerate(found.by) if one not in ("day", "month")]
+    width = columns(sys.stdout)
     for number in range(len(_LEFT_OUT) + 1):
-        table = _drop_columns(_LEFT_OUT[:number], [head, *rows, last])
-        widths = _widths(table, names)
-        if _total_width(widths) <= (columns(sys.stdout) or math.inf):
+        table = drop_columns(_LEFT_OUT[:number], [head, *rows, last])
+        widths = column_widths(table, names, width)
+        if total_width(widths) <= (width or math.inf):
             break
-    lines = [_heading(found), "", *(_table_line(row, widths, len(found.by)) for row in table)]
-    lines.insert(-1, "─" * _total_width(widths))
+    lines = [heading(found), "", *(table_line(row, widths, len(found.by)) for row in table)]
+    lines.insert(-1, "─" * total_width(widths))
     met = {row.grade for row in (*found.rows, found.total)}
-    lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met & _MEANINGS.keys() else []
+    lines += ["", *(text for grade, text in MEANINGS.items() if grade in met)] if met & MEANINGS.keys() else []
     lines += ["", *found.notes] if found.notes else []
     return "\n".join(lines) + "\n"
 
 
-def _with_labels(found: UsageReport) -> UsageReport:
+def with_labels(found: UsageReport) -> UsageReport:
     """Return the report with a column of people's labels after that of their names, if it has any."""
     place = next((place for place, name in enumerate(found.by, 1) if name in ("key", "client")), None)
     if place is None or "label" in found.by or not any(map(found.label_of, found.rows)):
@@ -212,84 +216,38 @@ def _with_labels(found: UsageReport) -> UsageReport:
     return attrs.evolve(found, query=attrs.evolve(found.query, by=by), rows=tuple(rows))
 
 
-def _heading(found: UsageReport) -> str:
+def heading(found: UsageReport) -> str:
     query = found.query
     since, until = (at.strftime("%Y-%m-%d %H:%M") for at in (query.since, query.until))
     return f"{since} to {until} ({query.timezone})"
 
 
-def _dimension_values(row: UsageRow) -> tuple[str, ...]:
+def dimension_values(row: UsageRow) -> tuple[str, ...]:
     return tuple("-" if value is None else escape(value) for value in row.by)
 
 
-def _table_cells(row: UsageRow, units: Sequence[str]) -> tuple[str, ...]:
-    """Return the cells of a row, with a column for each of ``units``, which are billed besides tokens."""
+def _table_cells(row: UsageRow, units: Sequence[str], has_verdicts: bool) -> tuple[str, ...]:
+    """Return the cells of a row, with a column for each of ``units``, which are billed besides tokens.
+
+    ``has_verdicts`` adds the columns of tokens that providers' prompt caches missed, and of their loss."""
     requests, failed, input_tokens, cached, output = figures_of(row)
     share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
-    billed = [_short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
+    lost = row.sum.prompt_cache
+    billed = [short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
     return (
         f"{requests:,}",
         "-" if not requests else f"{failed / requests:.1%}",
         *(
-            _short_number(input_tokens),
-            _short_number(cached),
+            short_number(input_tokens),
+            short_number(cached),
             share,
-            _short_number(row.sum.usage.cache_write),
-            _short_number(output),
+            short_number(row.sum.usage.cache_write),
+            short_number(output),
         ),
         *billed,
-        SUBSCRIPTION_CELL if row.grade == "subscription" else _SIGNS[row.grade] + _dollar_text(row.sum.nanos),
+        *((short_number(lost.missed), money_cell(lost.nanos, lost.grade)) if has_verdicts else ()),
+        SUBSCRIPTION_CELL if row.grade == "subscription" else SIGNS[row.grade] + dollar_text(row.sum.nanos),
     )
-
-
-def _dollar_text(nanos: int) -> str:
-    """Return dollars, to a hundredth of a cent."""
-    shown = dollars(nanos).quantize(Decimal("0.0001"))
-    return "<0.0001" if nanos and not shown else f"{shown:,f}"
-
-
-def _short_number(number: int) -> str:
-    """Return a number in about four characters, such as ``12.3M``."""
-    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if number >= size * 10 or (number >= size and size > 1000):
-            return f"{number / size:.1f}{letter}" if number < 1000 * size else f"{number // size:,}{letter}"
-    return str(number)
-
-
-def _drop_columns(left_out: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return ``rows``, the first of which is the header, without the columns in ``left_out``."""
-    kept = [place for place, name in enumerate(rows[0]) if name not in left_out]
-    return [tuple(row[place] for place in kept) for row in rows]
-
-
-def _total_width(widths: Sequence[int]) -> int:
-    return sum(widths) + len(_GAP) * (len(widths) - 1)
-
-
-def _widths(rows: Sequence[tuple[str, ...]], names: Sequence[int]) -> list[int]:
-    """Return the widths of all columns; on a narrow terminal, the columns ``names`` become narrower."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    width = columns(sys.stdout)
-    while width is not None and names and _total_width(widths) > width:
-        widest = max(names, key=lambda place: widths[place])
-        if widths[widest] <= SHORTEST:
-            break
-        widths[widest] -= 1
-    return widths
-
-
-def _table_line(row: tuple[str, ...], widths: Sequence[int], names: int) -> str:
-    cells = [
-        _shorten_middle(text, width).ljust(width) if place < names else text.rjust(width)
-        for place, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return _GAP.join(cells).rstrip()
-
-
-def _shorten_middle(text: str, width: int) -> str:
-    """Shorten ``text`` in the middle, because model names differ at the end."""
-    end = (width - 1) * 2 // 3
-    return text if len(text) <= width else f"{text[: width - 1 - end]}…{text[-end:]}"
 
 
 FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}

@@ -6,4 +6,5 @@
 - ``keeping`` writes a process's lines in batches; ``overflow`` sums them while the database is unavailable.
   ``ledger_keeping`` is the base for a process without a database.
 - ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_periods`` parses its times,
-  ``usage_formats`` writes it as CSV and JSON."""
+  ``usage_formats`` writes it as CSV and JSON.
+- ``prompt_cache_usage`` reports what broke providers' prompt caches."""

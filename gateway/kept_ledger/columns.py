@@ -63,6 +63,7 @@ COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(COUNTS, "bigint"),
     **dict.fromkeys(PROMPT_CACHE_AMOUNTS, "bigint"),
     "prompt_cache_grade": "integer",
+    "prompt_cache_idle": "bigint",
     **dict.fromkeys(CAUSES, "text"),
     **dict.fromkeys(CAUSE_AMOUNTS, "bigint"),
 }
@@ -98,5 +99,6 @@ def empty_sum(level: int, began: int, names: Mapping[str, Any]) -> dict[str, Any
         **{name: names.get(name) for name in GROUP_BY}, "delivered": names.get("delivered", 0),
         **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0), "began": began, "last": began,
         "request": "", "ended": "sum", "grade": None, "level": level, "prompt_cache_grade": None,
+        "prompt_cache_idle": None,
         **dict.fromkeys((*PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS)),
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """A line of the kept ledger: an exchange's usage and costs, without any content."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -9,6 +9,10 @@ from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.record import Ended, Record
 from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
+
+if TYPE_CHECKING:
+    from gateway.prompt_caches.loss import CacheLoss
+    from gateway.prompt_caches.values import CacheVerdict
 
 UNPRICED: Final = len(GRADES)
 """The grade of an attempt whose price is unknown, and whose cost no sum includes."""
@@ -19,7 +23,7 @@ _NO_USAGE: Final = Usage()
 _NO_CAUSES: Final = (None, None)
 _NO_VERDICT: Final[Mapping[str, None]] = dict.fromkeys((
     "prompt_cache_could", "prompt_cache_read", "prompt_cache_missed", "prompt_cache_nanos", "prompt_cache_grade",
-    "cause", "cause_tokens", "cause_nanos", "second_cause", "second_tokens", "second_nanos",
+    "prompt_cache_idle", "cause", "cause_tokens", "cause_nanos", "second_cause", "second_tokens", "second_nanos",
 ))  # fmt: skip
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
@@ -42,7 +46,8 @@ class LineCause:
 class LinePromptCache:
     """The verdict about the provider's prompt cache: the tokens that it could serve, served and did not serve.
 
-    ``nanos`` is the loss. ``grade`` is its rank, as in ``LineAttempt``, ``None`` without a loss."""
+    ``nanos`` is the loss. ``grade`` is its rank, as in ``LineAttempt``, ``None`` without a loss. ``idle`` is the number
+    of seconds after which an entry of the cache had expired; sums do not keep it."""
 
     could: int
     read: int | None
@@ -50,6 +55,7 @@ class LinePromptCache:
     nanos: int = 0
     grade: int | None = None
     causes: tuple[LineCause, ...] = ()
+    idle: int | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -121,12 +127,27 @@ def _upstream_id(attempt: AttemptRecord, record: Record) -> str | None:
     return (booked and booked.id) or attempt.upstream_id or record.upstream_id or (start and start.id) or None
 
 
+def _line_prompt_cache(verdict: "CacheVerdict", lost: "CacheLoss | None") -> LinePromptCache:
+    shares = (0,) * len(verdict.causes) if lost is None else lost.shares
+    return LinePromptCache(
+        verdict.could,
+        verdict.read,
+        verdict.missed,
+        0 if lost is None else lost.nanos,
+        grade_rank(lost.grade) if lost is not None else UNPRICED if verdict.missed else None,
+        tuple([LineCause(one.name, one.tokens, nanos) for one, nanos in zip(verdict.causes, shares, strict=True)]),
+        None if verdict.idle is None else round(verdict.idle),
+    )
+
+
 def _attempt(attempt: AttemptRecord, charge: Charge | None, record: Record) -> LineAttempt:
+    verdict = attempt.prompt_cache
+    prompt_cache = None if verdict is None else _line_prompt_cache(verdict, attempt.prompt_cache_loss)
     upstream_id = _upstream_id(attempt, record)
     upstream_id = upstream_id and upstream_id[:_MAX_TEXT_IN_MEMORY]
     target, model = attempt.target[:_MAX_TEXT_IN_MEMORY], attempt.model and attempt.model[:_MAX_TEXT_IN_MEMORY]
     if charge is None:
-        return LineAttempt(target, model, attempt.reason, upstream_id=upstream_id)
+        return LineAttempt(target, model, attempt.reason, upstream_id=upstream_id, prompt_cache=prompt_cache)
     cost = charge.cost
     return LineAttempt(
         target,
@@ -136,6 +157,7 @@ def _attempt(attempt: AttemptRecord, charge: Charge | None, record: Record) -> L
         0 if cost is None else cost.nanos,
         UNPRICED if cost is None else grade_rank(cost.grade),
         upstream_id,
+        prompt_cache,
     )
 
 
@@ -179,7 +201,7 @@ def _prompt_cache_columns(verdict: LinePromptCache | None) -> Mapping[str, Any]:
     first, second = (*verdict.causes, *_NO_CAUSES)[:2]
     return {
         "prompt_cache_could": verdict.could, "prompt_cache_read": verdict.read, "prompt_cache_missed": verdict.missed,
-        "prompt_cache_nanos": verdict.nanos, "prompt_cache_grade": verdict.grade,
+        "prompt_cache_nanos": verdict.nanos, "prompt_cache_grade": verdict.grade, "prompt_cache_idle": verdict.idle,
         "cause": first and first.name, "cause_tokens": first and first.tokens, "cause_nanos": first and first.nanos,
         "second_cause": second and second.name, "second_tokens": second and second.tokens,
         "second_nanos": second and second.nanos,

@@ -133,6 +133,21 @@ def causes_statement(by: Sequence[Dimension], only: Filters, *, has_ids: bool = 
     )
 
 
+_IN_AN_HOUR: Final = "prompt_cache_idle <= 3600"
+_EXPIRED_NANOS: Final = (
+    "CASE WHEN cause = 'expired' THEN cause_nanos WHEN second_cause = 'expired' THEN second_nanos ELSE 0 END"
+)
+EXPIRIES: Final = f"""
+    SELECT client, model, CAST(COALESCE(SUM(cache_write), 0) AS BIGINT), CAST(COUNT(prompt_cache_idle) AS BIGINT),
+        CAST(COALESCE(SUM(CASE WHEN {_IN_AN_HOUR} THEN 1 ELSE 0 END), 0) AS BIGINT),
+        CAST(COALESCE(SUM(CASE WHEN {_IN_AN_HOUR} THEN {_EXPIRED_NANOS} ELSE 0 END), 0) AS BIGINT)
+    FROM {{ledger}} WHERE {PERIOD} AND level IS NULL AND model IS NOT NULL
+    GROUP BY client, model HAVING COUNT(prompt_cache_idle) > 0
+"""
+"""The statement that selects, by client and model, the written tokens, the expired entries of the prompt cache, those
+that an hour's lifetime would have kept, and the loss of these."""
+
+
 def run_sums_statement(by: Dimension, delivered_only: bool) -> str:
     """Return the statement that selects the sums of each run in a period."""
     column, delivered = DIMENSION_COLUMNS[by], " AND delivered = 1" if delivered_only else ""

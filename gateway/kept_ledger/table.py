@@ -24,6 +24,7 @@ from gateway.kept_ledger.line import LedgerLine, id_rows_of, rows_of
 from gateway.kept_ledger.statements import (
     BILLED_REQUESTS,
     EXCHANGE_SUMS,
+    EXPIRIES,
     LONGEST_SUM,
     NO_FILTERS,
     NO_MARK,
@@ -82,6 +83,21 @@ class CauseSum:
     tokens: int
     nanos: int
     grade: int | None
+
+
+@attrs.frozen(repr=False)
+class ExpirySum:
+    """The entries of the prompt cache that expired for ``client`` at ``model``.
+
+    ``written`` are all tokens that it wrote there. ``soon`` of the ``expired`` entries were used again within an hour,
+    which cost ``nanos`` more than a lifetime of an hour."""
+
+    client: str | None
+    model: str
+    written: int
+    expired: int
+    soon: int
+    nanos: int
 
 
 @attrs.frozen(repr=False)
@@ -272,6 +288,14 @@ class LedgerTable:
             return [[CauseSum(row[: len(by)], *row[len(by) :]) for row in rows] for rows in found]
 
         return await self._database.read(work, limited=False)
+
+    async def expiries(self, period: tuple[int, int]) -> list[ExpirySum]:
+        """Return the expired entries of prompt caches in ``period``, without lines that became sums."""
+        statement = self._sql.render(EXPIRIES)
+        rows = await self._database.read(
+            lambda session: session.rows(statement, **period_values(period)), limited=False
+        )
+        return [ExpirySum(*row) for row in rows]
 
     async def repeated_lines(self, periods: Sequence[tuple[int, int]]) -> list[list[LedgerSum]]:
         """Return the sums of the lines that repeat a request, by model and target, in each of ``periods``.

@@ -12,7 +12,7 @@ import attrs
 from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
 from gateway.kept_ledger.line import UNPRICED
 from gateway.kept_ledger.statements import ATTEMPT_DIMENSIONS, NO_FILTERS, Dimension, Filters
-from gateway.kept_ledger.table import FoldedPart, LedgerSum, LedgerTable, sorted_by_cost, total
+from gateway.kept_ledger.table import CauseSum, FoldedPart, LedgerSum, LedgerTable, sorted_by_cost, total
 from gateway.kept_ledger.usage_periods import Period, days_between, microseconds, months_between
 from providers.catalog.prices import Grade, grade_at
 
@@ -131,13 +131,24 @@ async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str,
     rows = [
         UsageRow(row.by, row)
         for (when, _), sums in zip(periods, found, strict=True)
-        for row in sorted_by_cost(_merge([attrs.evolve(one, by=_values(query, when, one, labels)) for one in sums]))
+        for row in sorted_by_cost(_merge([attrs.evolve(one, by=_values(query, when, one.by, labels)) for one in sums]))
         if row.requests or row.nanos or not query.by or set(query.by) - set(_TIME_COLUMNS)
     ]
     whole = total([row.sum for row in rows])
     if broken:
         whole = attrs.evolve(whole, grade=UNPRICED)
     return UsageReport(query, tuple(rows), UsageRow((), whole), notes_of(parts, query, broken), labels)
+
+
+async def read_causes(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] = NO_LABELS) -> list[CauseSum]:
+    """Return the causes of missed tokens in the query's period; ``by`` has the values of the report's columns."""
+    periods = await _periods(table, query)
+    found = await table.causes(query.dimensions, [period for _, period in periods], only=query.only)
+    return [
+        attrs.evolve(one, by=_values(query, when, one.by, labels))
+        for (when, _), causes in zip(periods, found, strict=True)
+        for one in causes
+    ]
 
 
 def _client_names(query: UsageQuery, found: Sequence[Sequence[LedgerSum]]) -> list[str]:
@@ -163,9 +174,11 @@ async def _periods(table: LedgerTable, query: UsageQuery) -> list[tuple[str, Per
     return list(divide(since, until, query.zone))
 
 
-def _values(query: UsageQuery, when: str, found: LedgerSum, labels: Mapping[str, str]) -> tuple[str | None, ...]:
-    """Return the values of the report's columns for a sum of the ledger."""
-    known: dict[str, str | None] = dict(zip(query.dimensions, found.by, strict=True))
+def _values(
+    query: UsageQuery, when: str, by: tuple[str | None, ...], labels: Mapping[str, str]
+) -> tuple[str | None, ...]:
+    """Return the values of the report's columns for a sum of the ledger with the dimensions ``by``."""
+    known: dict[str, str | None] = dict(zip(query.dimensions, by, strict=True))
     client = known.get("key")
     known |= {"client": client, "label": client and labels.get(client), "day": when, "month": when[:7]}
     return tuple([known[name] for name in query.by])

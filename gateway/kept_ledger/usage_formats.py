@@ -13,6 +13,9 @@ from gateway.logs.masking import escape, escape_json
 CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
 """The columns of a CSV report after those that it is grouped by."""
 
+CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lost_usd")
+"""The last columns of a CSV report: about the providers' prompt caches."""
+
 _JSON_FIGURES: Final = ("failed", "input_tokens", "cached_tokens", "output_tokens")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """First characters of formulas in spreadsheets; names of runs come from clients.
@@ -47,13 +50,14 @@ def as_csv(found: UsageReport) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     has_units = bool(found.total.sum.usage.units)
-    writer.writerow((*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), "cache_write", "cached_share"))
+    writer.writerow((*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS))
     for row in found.rows:
         names = [csv_cell(value) for value in row.by]
         units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
         share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
         cost = dollar_text(row.sum.nanos), row.grade
-        writer.writerow((*names, *figures_of(row), *cost, *units, row.sum.usage.cache_write, share))
+        missed = row.sum.prompt_cache.missed, dollar_text(row.sum.prompt_cache.nanos)
+        writer.writerow((*names, *figures_of(row), *cost, *units, row.sum.usage.cache_write, share, *missed))
     return text.getvalue()
 
 
@@ -82,5 +86,9 @@ def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
     cost = {"cost_usd": cost_usd, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
     share = None if row.cached_share is None else round(row.cached_share, 4)
-    cache = {"cache_write_tokens": row.sum.usage.cache_write, "cached_share": share}
+    lost_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.nanos).encode())
+    cache = {
+        "cache_write_tokens": row.sum.usage.cache_write, "cached_share": share,
+        "cache_missed_tokens": row.sum.prompt_cache.missed, "cache_lost_usd": lost_usd,
+    }  # fmt: skip
     return {**dict(figures), **cache, **cost, **units}

@@ -150,6 +150,7 @@ LEDGER_COLUMNS: Final = AddedTables(
         ALTER TABLE {ledger} ADD COLUMN prompt_cache_missed bigint;
         ALTER TABLE {ledger} ADD COLUMN prompt_cache_nanos bigint;
         ALTER TABLE {ledger} ADD COLUMN prompt_cache_grade integer;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_idle bigint;
         ALTER TABLE {ledger} ADD COLUMN cause text;
         ALTER TABLE {ledger} ADD COLUMN cause_tokens bigint;
         ALTER TABLE {ledger} ADD COLUMN cause_nanos bigint;

@@ -129,6 +129,8 @@ RUNS = (
     Row("trigate translate request.json --from chat --to messages", says=("header +anthropic-version",)),
     Row(r"trigate costs(?: CELL\.yaml)?( --[^[]*)?", r"trigate costs costs.yaml\1",
         (r"total +0|requests,failed|.since.:",)),
+    Row(r"trigate cache( --[^[]*)?", r"trigate cache --config costs.yaml\1",
+        (r"no request of this period|lost_usd|.since.:",)),
     Row("trigate reconcile", "trigate reconcile --help", ("every difference|invoices",)),
     Row(r"trigate reconcile --month 2026-10 openai-costs\.json openai-usage\.json",
         "trigate reconcile --config costs.yaml --month 2026-10 openai-costs.json openai-usage.json",

@@ -320,8 +320,8 @@ def test_costs_works_without_the_providers_keys(kept):
     config = kept(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
     done = invoke("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
     assert done.stdout.splitlines() == [
-        "key,requests,failed,input,cached,output,usd,grade,cache_write,cached_share",
-        "alice,1,0,16,5,7,0.000000012,exact,1,0.3125",
+        "key,requests,failed,input,cached,output,usd,grade,cache_write,cached_share,cache_missed,cache_lost_usd",
+        "alice,1,0,16,5,7,0.000000012,exact,1,0.3125,0,0.000000000",
     ]
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,0 +1,81 @@
+"""Advice about prompt caches: facts of a period, with the change that they suggest."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from gateway.config.entry_price import entry_price
+from gateway.config.loading import Config
+from gateway.kept_ledger.table import CauseSum, ExpirySum
+from providers.catalog.prices import MILLION, NANOS, Price, price_of
+
+LEAST_NANOS: Final = 10 * NANOS // 1000
+"""The loss from which advice is worth a line: a cent."""
+
+MOST_LINES: Final = 5
+
+FIXES: Final[Mapping[str, str]] = {
+    "moved": "keep conversations on one target (docs/routing.md, conversations)",
+    "edited": "a step, a reload or a key of the configuration changes its prompts; prompt_cache_at in the log names it",
+    "model": "it changes the model within conversations",
+    "key": "it changes prompt_cache_key within conversations",
+    "tier": "it changes the service tier within conversations",
+    "tools": "send the same tools in the same order in each turn",
+    "system": "move changing text from the system prompt to the newest message",
+    "settings": "keep the setting in prompt_cache_at the same within conversations",
+    "history": "append messages, and leave earlier ones unchanged",
+    "marks": "mark the end of the conversation with cache_control, or set marks in the entry's prompt_cache",
+    "busy": "send a prompt_cache_key for each conversation",
+}
+"""By cause, the change that avoids its loss."""
+
+
+def advise(causes: Sequence[CauseSum], expiries: Sequence[ExpirySum], config: Config) -> Iterator[str]:
+    """Yield lines of advice: the first fix of each client by lost dollars, and longer lifetimes where they pay."""
+    lost: dict[str | None, list[CauseSum]] = {}
+    for cause in causes:
+        if cause.nanos:
+            lost.setdefault(cause.by[0], []).append(cause)
+    by_loss = sorted(lost.items(), key=lambda one: -sum(cause.nanos for cause in one[1]))
+    for client, parts in by_loss[:MOST_LINES]:
+        whole, fixable = sum([one.nanos for one in parts]), [one for one in parts if one.cause in FIXES]
+        first = max(fixable, key=lambda one: one.nanos, default=None)
+        if first is not None and first.nanos >= LEAST_NANOS:
+            amount = f"{_usd(first.nanos)} of {_usd(whole)} usd"
+            yield f"{client or '-'}: {first.cause} cost {amount}: {FIXES[first.cause]}"
+    yield from _longer_lifetimes(expiries, config)
+
+
+def _longer_lifetimes(expiries: Sequence[ExpirySum], config: Config) -> Iterator[str]:
+    """Yield a line for each client whose entries expired within an hour: an hour's lifetime against five minutes."""
+    clients: dict[str | None, list[ExpirySum]] = {}
+    for one in expiries:
+        if (price := _price(one.model, config)) is not None and price.cache_write_1h is not None and one.soon:
+            clients.setdefault(one.client, []).append(one)
+    for client, parts in clients.items():
+        expired, soon = sum([one.expired for one in parts]), sum([one.soon for one in parts])
+        more, saving = sum([_dearer(one, config) for one in parts]), sum([one.nanos for one in parts])
+        if saving >= LEAST_NANOS:
+            found = f"{soon} of {expired} expiries came within an hour"
+            yield f"{client or '-'}: {found}; 1h marks: +{_usd(more)} usd, saving {_usd(saving)} usd"
+
+
+def _dearer(one: ExpirySum, config: Config) -> int:
+    """Return the nano-dollars that the written tokens would have cost more with a lifetime of an hour."""
+    price = _price(one.model, config)
+    if price is None or price.cache_write_1h is None:
+        return 0
+    usual = price.input if price.cache_write is None else price.cache_write
+    return max(0, price.cache_write_1h - usual) * one.written // MILLION
+
+
+def _price(model: str, config: Config) -> Price | None:
+    """Return the price of ``model`` (provider/model) at its entry, else the list's."""
+    provider, _, name = model.partition("/")
+    for entry in config.entries:
+        if entry.provider.id == provider and (entry.model == name or entry.wildcard):
+            return entry_price(entry, name)
+    return price_of(provider, name)
+
+
+def _usd(nanos: int) -> str:
+    return f"{nanos / NANOS:,.2f}"

@@ -1,0 +1,174 @@
+"""``trigate cache`` over the kept ledger: what providers' prompt caches missed, why, and what that cost.
+
+It only reads, and gateways may write at the same time."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, cast
+
+import attrs
+import click
+import trio
+
+from gateway.commands.cache_advice import advise
+from gateway.commands.check import load_or_explain
+from gateway.commands.costs import (
+    BAD_CONFIG,
+    GOOD,
+    UNREADABLE,
+    CostOptions,
+    Format,
+    open_ledger,
+    query_of,
+)
+from gateway.commands.terminal import columns, say
+from gateway.commands.text_tables import (
+    MEANINGS,
+    column_widths,
+    dollar_text,
+    money_cell,
+    short_number,
+    table_line,
+    total_width,
+)
+from gateway.config.loading import Config
+from gateway.kept_ledger.prompt_cache_usage import CAUSE, CacheReport, CacheRow, as_csv, as_json, read_prompt_caches
+from gateway.kept_ledger.table import CauseSum
+from gateway.kept_ledger.usage import By, UsageQuery
+from gateway.logs.masking import escape
+from gateway.stores.store import Unavailable
+from providers.catalog.prices import grade_at
+
+SINCE: Final = "7d"
+"""The default period."""
+
+
+@attrs.frozen
+class CacheOptions:
+    """The options of ``trigate cache``: a period, columns, and the wanted values as texts ``NAME=VALUE``."""
+
+    by: Sequence[str] = ()
+    since: str | None = None
+    until: str | None = None
+    only: Sequence[str] = ()
+    form: Format = "table"
+
+
+def run(path: Path | None, options: CacheOptions) -> int:
+    """Run ``trigate cache`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
+
+    Raises ``click.UsageError``."""
+    config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
+    if config is None:
+        return BAD_CONFIG
+    known = cast("tuple[By, ...]", tuple(dict.fromkeys(name for name in options.by if name != CAUSE)))
+    query = query_of(CostOptions(known, options.since or SINCE, options.until, only=options.only), config)
+    query = attrs.evolve(query, by=known if options.by else query.by)
+    try:
+        found, advice = trio.run(_read, config, query, tuple(dict.fromkeys(options.by)) or query.by)
+    except Unavailable as error:
+        say(f"{config.path}: state_storage: {error}")
+        return UNREADABLE
+    if options.form == "json":
+        click.echo(as_json(found, advice), nl=False)
+        return GOOD
+    click.echo(as_csv(found) if options.form == "csv" else as_table(found, advice), nl=False)
+    if options.form == "csv":
+        for note in (*advice, *found.usage.notes):
+            say(note)
+    return GOOD
+
+
+async def _read(config: Config, query: UsageQuery, by: tuple[str, ...]) -> tuple[CacheReport, tuple[str, ...]]:
+    table = open_ledger(config)
+    try:
+        found = await read_prompt_caches(table, query, by)
+        (clients,) = await table.causes(("key",), [query.period], only=query.only)
+        expiries = () if query.only else await table.expiries(query.period)
+        return found, tuple(advise(clients, expiries, config))
+    finally:
+        await table.aclose()
+
+
+# How it looks
+
+
+_NOTHING: Final = (
+    "no request of this period could have read from a prompt cache: the gateway compares prompts of 2,000 bytes or more"
+)
+_LISTED: Final = 4
+"""Causes that a row lists."""
+
+
+def as_table(found: CacheReport, advice: Sequence[str] = ()) -> str:
+    """Return the report as a table, with ``advice`` below it."""
+    query = found.usage.query
+    since, until = (_time_text(at) for at in (query.since, query.until))
+    lines = [f"{since} to {until} ({query.timezone})", ""]
+    lines += _rows(found) if found.rows else [_NOTHING]
+    grades = {grade_at(row.sum.grade) for row in found.rows if row.sum.grade is not None}
+    lines += ["", *(text for grade, text in MEANINGS.items() if grade in grades)] if grades & MEANINGS.keys() else []
+    lines += ["", *(f"advice: {line}" for line in advice)] if advice else []
+    lines += ["", *found.usage.notes] if found.usage.notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _time_text(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")
+
+
+def _rows(found: CacheReport) -> list[str]:
+    by = _columns(found)
+    figures = ("missed", "lost usd") if found.is_by_cause else ("input", "could", "read", "share", "lost usd")
+    table = [(*by, *figures), *((*_names(found, row), *_cells(found, row)) for row in found.rows)]
+    if len(found.rows) > 1:
+        table.append(("total", *[""] * (len(by) - 1), *_cells(found, found.total)))
+    width = columns(sys.stdout)
+    widths = column_widths(table, range(len(by)), width)
+    lines = [table_line(row, widths, len(by)) for row in table]
+    if not found.is_by_cause:
+        room = None if width is None else width - total_width(widths) - 2
+        because = ["because", *(_because(row.causes, room) for row in found.rows), ""]
+        lines = [f"{line}  {text}".rstrip() for line, text in zip(lines, because, strict=False)]
+    if len(found.rows) > 1:
+        lines.insert(-1, "─" * total_width(widths))
+    return lines
+
+
+def _columns(found: CacheReport) -> tuple[str, ...]:
+    """Return the columns of names, with the labels of people if there are any."""
+    if not any(map(found.label_of, found.rows)):
+        return found.by
+    return (*found.by, "label")
+
+
+def _names(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
+    names = (*row.by, *((found.label_of(row),) if len(_columns(found)) > len(found.by) else ()))
+    return tuple("-" if name is None else escape(name) for name in names)
+
+
+def _cells(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
+    lost = money_cell(row.sum.nanos, row.sum.grade)
+    if found.is_by_cause:
+        return short_number(row.sum.missed), lost
+    share = "-" if row.share is None else f"{int(row.share * 100)}%"  # 99.9 % is not everything
+    return short_number(row.input), short_number(row.sum.could), short_number(row.sum.read), share, lost
+
+
+def _because(causes: Sequence[CauseSum], room: int | None) -> str:
+    """Return the causes with their dollars, those without a loss with their tokens, as many as fit into ``room``."""
+    parts = [f"{one.cause} {_amount(one)}" for one in causes if one.nanos or one.tokens]
+    for number in range(min(len(parts), _LISTED), 0, -1):
+        more = f", +{len(parts) - number}" if number < len(parts) else ""
+        text = ", ".join(parts[:number]) + more
+        if room is None or len(text) <= room or number == 1:
+            return text
+    return ""
+
+
+def _amount(cause: CauseSum) -> str:
+    if not cause.nanos:
+        return f"{short_number(cause.tokens)} tokens"
+    return f"{cause.nanos / 10**9:,.2f}" if cause.nanos >= 10**7 else dollar_text(cause.nanos)

@@ -1,0 +1,209 @@
+"""``trigate cache`` over the kept ledger: a table, CSV and JSON with the sums of the verdicts, and advice."""
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import yaml
+
+from gateway.commands import cache_report
+from gateway.commands.cache_report import CacheOptions
+from gateway.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
+from gateway.kept_ledger.table import LedgerTable
+from gateway.stores.sqlite import SqliteDatabase
+from streams.events import Usage
+from tests.support.command_line import invoke
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line_with_verdicts
+
+ENTRY = {"model": "anthropic/claude-sonnet-4-6", "access_key": "$NOBODY_HAS_SET_THIS"}
+EVER = "2026-01-01"
+DOLLAR = 10**9
+KINDS = ("key", "group", "model", "target", "run", "cause", "day")
+
+WriteLedger = Callable[..., Path]
+
+
+@pytest.fixture
+def write_ledger(tmp_path) -> WriteLedger:
+    """Return a function that writes lines to a database, and a configuration with it."""
+
+    def write(*lines: LedgerLine, **more: object) -> Path:
+        file, config = tmp_path / "state.sqlite", tmp_path / "trigate.yaml"
+        storage = {"type": "sqlite", "path": str(file)}
+        content = {"version": "v0.4.0", "model_providers": [ENTRY], "state_storage": storage, **more}
+        config.write_text(yaml.safe_dump(content))
+        trio.run(_add, file, lines)
+        return config
+
+    return write
+
+
+async def _add(file: Path, lines: tuple[LedgerLine, ...]) -> None:
+    table = LedgerTable(SqliteDatabase(file))
+    await table.add(list(enumerate(lines)))
+    await table.aclose()
+
+
+def report(capsys, config: Path, *by: str, form: Any = "table", **more: Any) -> str:
+    options = CacheOptions(by=by, since=more.pop("since", EVER), form=form, **more)
+    assert cache_report.run(config, options) == cache_report.GOOD
+    return capsys.readouterr().out
+
+
+def verdict(
+    could: int, missed: int, *causes: tuple[str, int, int], grade: int | None = 0, **more: Any
+) -> LinePromptCache:
+    parts = tuple(LineCause(*one) for one in causes)
+    return LinePromptCache(could, could - missed, missed, sum(one.nanos for one in parts), grade, parts, **more)
+
+
+def turn(client: str, found: LinePromptCache | None, written: int = 0, **more: Any) -> LedgerLine:
+    usage = Usage(1000, found.read or 0 if found else 0, written)
+    model = "anthropic/claude-sonnet-4-6"
+    return line(attempt(5, "claude", model=model, usage=usage, prompt_cache=found), client=client, **more)
+
+
+BROKEN = turn("nightly", verdict(51_200, 49_280, ("system", 49_280, 3_170_016_000)), 49_310)
+MOVED = turn("nightly", verdict(40_000, 40_000, ("moved", 38_000, DOLLAR // 2), ("small", 2000, 0)))
+GOOD = turn("alice", verdict(60_000, 600, grade=None))
+
+
+def test_the_table_has_what_could_be_read_and_what_broke_it(write_ledger, capsys):
+    lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD, turn("ben", None)), "key").splitlines()
+    assert [text.split()[:6] for text in lines[2:5]] == [
+        ["key", "input", "could", "read", "share", "lost"],
+        ["nightly", "53.2k", "91.2k", "1920", "2%", "3.6700"],
+        ["alice", "60.4k", "60.0k", "59.4k", "99%", "0.0000"],
+    ]
+    assert lines[2].endswith("usd  because")
+    assert lines[3].endswith("system 3.17, moved 0.50, small 2000 tokens")
+    assert lines[6].split() == ["total", "113.6k", "151.2k", "61.3k", "40%", "3.6700"]
+    assert "ben" not in "".join(lines), "no prompt of it could be read from a cache"
+
+
+def test_causes_can_be_rows(write_ledger, capsys):
+    lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD), "cause").splitlines()
+    assert [text.split() for text in lines[2:6]] == [
+        ["cause", "missed", "lost", "usd"],
+        ["system", "49.3k", "3.1700"],
+        ["moved", "38.0k", "0.5000"],
+        ["small", "2000", "0.0000"],
+    ]
+    rows = list(csv.DictReader(report(capsys, write_ledger(), "day", "cause", form="csv").splitlines()))
+    assert [rows[0][name] for name in ("day", "cause", "lost_usd")] == ["2026-09-21", "system", "3.170016000"]
+
+
+@pytest.mark.parametrize("by", KINDS)
+def test_csv_and_json_are_exact_by_every_column(write_ledger, capsys, by):
+    draw = random.Random(5)
+    lines = [random_line_with_verdicts(draw) for _ in range(200)]
+    verdicts = [one.prompt_cache for line in lines for one in line.attempts if one.prompt_cache is not None]
+    caused = [cause for one in verdicts for cause in one.causes]
+    nanos, tokens = sum(one.nanos for one in caused), sum(one.tokens for one in caused)
+    config = write_ledger(*lines)
+    rows = list(csv.DictReader(report(capsys, config, by, form="csv").splitlines()))
+    assert sum(int(row["lost_usd"].replace(".", "")) for row in rows) == nanos
+    found = json.loads(report(capsys, config, by, form="json"))
+    assert sum(row["lost_nanos"] for row in found["rows"]) == found["total"]["lost_nanos"] == nanos
+    assert sum(one["missed_tokens"] for one in found["total"]["causes"]) == tokens
+    missed = sum(one.missed for one in verdicts)
+    assert found["total"]["could_tokens"] == sum(one.could for one in verdicts)
+    assert found["total"]["read_tokens"] == sum(one.read or 0 for one in verdicts)
+    assert found["total"]["missed_tokens"] == missed
+    if by != "cause":
+        assert sum(int(row["missed"]) for row in rows) == missed
+        assert sum(one["lost_nanos"] for row in found["rows"] for one in row["causes"]) == nanos
+    else:
+        assert sum(int(row["missed"]) for row in rows) == tokens
+
+
+def test_a_day_with_verdicts_is_a_row_in_order(write_ledger, capsys):
+    later = turn("nightly", verdict(5000, 5000, ("tools", 5000, 9 * DOLLAR)), began=AT + DAY)
+    found = json.loads(report(capsys, write_ledger(BROKEN, later), "day", form="json"))
+    assert [(row["day"], row["causes"][0]["cause"]) for row in found["rows"]] == [
+        ("2026-09-21", "system"), ("2026-09-22", "tools"),
+    ]  # fmt: skip
+
+
+def test_tokens_that_the_provider_did_not_report_are_no_share(write_ledger, capsys):
+    """A provider without cached counts would otherwise look like a broken cache."""
+    silent = LinePromptCache(50_000, None, 0, 0, None, (LineCause("unknown", 0),))
+    (row,) = json.loads(report(capsys, write_ledger(turn("ann", silent)), "key", form="json"))["rows"]
+    assert (row["could_tokens"], row["read_tokens"], row["share"]) == (50_000, 0, None)
+    assert report(capsys, write_ledger(), "key").splitlines()[3].split()[4] == "-"
+
+
+def test_estimates_and_missing_prices_are_marked(write_ledger, capsys):
+    free = turn("local", verdict(9000, 9000, ("tools", 9000, 0), grade=UNPRICED))
+    estimated = turn("ann", verdict(9000, 9000, ("history", 9000, DOLLAR), grade=1))
+    text = report(capsys, write_ledger(free, estimated), "key")
+    assert "≥0.0000  tools 9000 tokens" in text
+    assert "~1.0000  history 1.00" in text
+    assert "~ estimated: token counts or prices are estimates" in text
+
+
+def test_advice_states_the_first_fix_of_each_client(write_ledger, capsys):
+    other = turn("zoe", verdict(9000, 9000, ("tools", 9000, DOLLAR)))
+    text = report(
+        capsys, write_ledger(BROKEN, MOVED, other, turn("bot", verdict(9000, 9000, ("provider", 9000, DOLLAR)))), "key"
+    )
+    assert [one for one in text.splitlines() if one.startswith("advice")] == [
+        "advice: nightly: system cost 3.17 of 3.67 usd: move changing text from the system prompt to the newest "
+        "message",
+        "advice: zoe: tools cost 1.00 of 1.00 usd: send the same tools in the same order in each turn",
+    ]
+    found = json.loads(report(capsys, write_ledger(), "key", form="json"))
+    assert len(found["advice"]) == 2
+
+
+def test_advice_compares_lifetimes_by_the_gaps_of_the_period(write_ledger, capsys):
+    """Writing for an hour costs twice the input instead of 1.25 times."""
+    gaps = (400, 1200, 3000, 9000)
+    lines = [turn("ann", verdict(20_000, 20_000, ("expired", 20_000, DOLLAR), idle=gap), 100_000) for gap in gaps]
+    text = report(capsys, write_ledger(*lines), "key")
+    assert "advice: ann: 3 of 4 expiries came within an hour; 1h marks: +0.90 usd, saving 3.00 usd" in text
+
+
+def test_without_verdicts_the_report_states_why_it_is_empty(write_ledger, capsys):
+    text = report(capsys, write_ledger(turn("ann", None)), "key")
+    assert "no request of this period could have read from a prompt cache" in text
+    assert report(capsys, write_ledger(), "key", form="csv").splitlines() == [
+        "key,input,could,read,missed,share,lost_usd,grade,because",
+    ]
+
+
+def test_the_command_reads_a_period_and_values(write_ledger, tmp_path):
+    config = write_ledger(BROKEN, GOOD)
+    done = invoke(
+        "cache", "--config", str(config), "--since", EVER, "--by", "key", "--only", "key=alice", "--format", "csv"
+    )
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (
+        0,
+        ["alice,60400,60000,59400,600,0.9900,0.000000000,exact,"],
+    )
+    assert invoke("cache", "--config", str(config)).returncode == 0
+    wrong = invoke("cache", "--config", str(config), "--by", "colour")
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+
+
+def test_names_that_look_like_formulas_are_texts(write_ledger, capsys):
+    text = report(
+        capsys, write_ledger(turn("ann", verdict(9000, 9000, ("tools", 9000, 5)), run="=cmd()")), "run", form="csv"
+    )
+    assert text.splitlines()[1].startswith("'=cmd()")
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_a_terminal_gets_lines_of_its_width(write_ledger, capsys, monkeypatch, width):
+    monkeypatch.setattr(cache_report, "columns", lambda _: width)
+    causes = tuple((name, 9000, DOLLAR) for name in ("system", "tools"))
+    found = [turn("x" * 60, verdict(20_000, 18_000, *causes)), MOVED]
+    lines = report(capsys, write_ledger(*found), "key").splitlines()
+    table = [one for one in lines if not one.startswith("advice")]
+    assert max(map(len, table)) <= width + 20
