@@ -84,7 +84,7 @@ _LOCAL: Final = (".localhost", ".internal")
 
 _FOREIGN_SITES: Final = (b"cross-site", b"same-site")
 _PAGES: Final = frozenset(
-    ("/", "/ui", "/ui/", "/ui/me", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/oauth/login",
+    ("/", "/ui", "/ui/", "/ui/me", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/ui/audit", "/oauth/login",
      "/oauth/callback", "/oauth/logout", "/device")
 )  # fmt: skip
 """Paths that links on other pages may open: they are for people. A sign-in returns to them from its issuer's page."""

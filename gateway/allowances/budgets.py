@@ -164,6 +164,11 @@ class BudgetAllowance:
         return self.raises.amount(self.holder, self.budget, self.raise_to)
 
     @property
+    def is_raised(self) -> bool:
+        """Whether a present raise replaces the amount of the file."""
+        return self.amount != self.budget.most
+
+    @property
     def most(self) -> int:
         """The amount that may be used while sums are set aside."""
         return max(0, self.amount - self.set_aside)

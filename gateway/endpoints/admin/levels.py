@@ -15,7 +15,9 @@ _HOLDERS: Final = {"client_keys": "client", "client_groups": "group", "everybody
 
 
 async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict[str, Any]:
-    """Return ``limits`` and ``budgets``, each with its used and reserved amount; dollars are decimal text."""
+    """Return ``limits`` and ``budgets``, each with its used and reserved amount; dollars are decimal text.
+
+    A budget is ``raised`` if a present raise replaces the amount in its text."""
     now = allowances.now()
     await refresh_levels(shown, allowances.counters, now)
     rows: dict[str, Any] = {"limits": [], "budgets": []}
@@ -27,7 +29,9 @@ async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict
 def _row(one: Allowance, allowances: Allowances, now: float) -> dict[str, Any]:
     level = allowance_level(one, allowances.counters, now)
     holder = {"holder": _HOLDERS.get(one.holder.kind, one.holder.kind), "text": one.text}
-    kind = {"unit": one.measure} if isinstance(one, BudgetAllowance) else {"limit": one.measure}
+    kind: dict[str, Any] = {"limit": one.measure}
+    if isinstance(one, BudgetAllowance):
+        kind = {"unit": one.measure, "raised": one.is_raised}
     if level is None:  # of each run
         return {**holder, **kind, "amount": None, "used": None, "reserved": None, "reset": None}
     amounts = {"amount": level.most, "used": level.used, "reserved": level.held}

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from configfile.kinds import spell_duration
 from configfile.wording import spell_time
+from gateway.config.issuers import OwnKeyLimits
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.endpoints.admin.levels import level_rows
 from gateway.people.directory import SENDER
@@ -27,10 +29,16 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             "role": caller.role,
             "credential": caller.credential,
             "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
+            "own_keys": _own_keys(sender.known.rule.own_keys) if is_person and sender is not None else None,
             "ends": None if math.isinf(end) else _time(end),
             **levels,
         }
     )
+
+
+def _own_keys(limits: OwnKeyLimits | None) -> dict[str, Any] | None:
+    """Return the number and the lifetime of the keys that a person may make for itself, ``None`` if it may not."""
+    return None if limits is None else {"most": limits.most, "longest": spell_duration(limits.longest)}
 
 
 def _key_end(call: AdminCall) -> float:

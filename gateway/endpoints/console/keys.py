@@ -32,6 +32,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _OWN_COLUMNS: Final = (Column("Name"), Column("Made"), Column("Ends"), Column("Action"))
 _STATES: Final = {"good": "valid", "ended": "expired", "refused": "does not fit the file"}
+_NO_NEW: Final = Html("<p>A key of your own makes no other keys: sign in to make one.</p>")
 _SHOWN: Final = ("group", "models", "budgets", "ratelimits", "until")
 """Settings with a field of their own in the form."""
 
@@ -167,7 +168,23 @@ async def own(call: PageCall) -> Html | AdminAnswer:
     if answer.status != 200:
         return answer
     rows = [_own_row(row) for row in answer.value["data"]]
-    about = html("<p>A key of your own is for programs that cannot sign in. It has your name, limits and budgets.</p>")
+    me = await call.read("/me")
+    if me.status != 200:
+        return me
+    is_own_key = me.value["credential"] == "own key"
+    about, new = (_NO_NEW, NOTHING) if is_own_key else _own_form(call, me.value["own_keys"])
+    return section("Your own keys", about, new, table("Keys that you made", _OWN_COLUMNS, rows,
+                                                     empty="You have no key of your own."))  # fmt: skip
+
+
+def _own_form(call: PageCall, limits: Mapping[str, Any] | None) -> tuple[Html, Html]:
+    """Return the explanation and the form of a new own key; no form if the person's rule permits none."""
+    if limits is None:
+        return html("<p>Your rule permits no keys of your own: it has no <code>own_keys</code>.</p>"), NOTHING
+    about = html(
+        "<p>A key of your own is for programs that cannot sign in. It has your name, limits and budgets. You may have "
+        "{most}, each for at most {longest}.</p>", most=limits["most"], longest=limits["longest"],
+    )  # fmt: skip
     fields = (
         field("own-name", "name", "Name", call.field_value("make_own", "name"), is_required=True,
               hint="Such as laptop."),
@@ -176,8 +193,7 @@ async def own(call: PageCall) -> Html | AdminAnswer:
     )  # fmt: skip
     new = details("New key of your own", form(KEYS, "make_own", "Create your own key", *fields),
                   is_open=call.form.get("action") == "make_own")  # fmt: skip
-    return section("Your own keys", about, new, table("Keys that you made", _OWN_COLUMNS, rows,
-                                                     empty="You have no key of your own."))  # fmt: skip
+    return about, new
 
 
 def _own_row(row: Mapping[str, Any]) -> Sequence[object]:

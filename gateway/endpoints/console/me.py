@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import PageCall
-from gateway.endpoints.console.parts import Column, facts, form, moment, section, table
+from gateway.endpoints.console.parts import NOTHING, Column, cell, facts, form, moment, section, table
 from gateway.endpoints.console.paths import ME
 from gateway.endpoints.html import Html, html, join_html
 
@@ -45,9 +45,15 @@ def _level(one: Mapping[str, Any]) -> Sequence[object]:
     if one["amount"] is None:
         return one["text"], holder, "each run has its own", None, None, None, None
     return (
-        one["text"], holder, one["used"], one["reserved"], one["amount"], _share(one["used"], one["amount"]),
+        one["text"], holder, one["used"], one["reserved"], _most(one), _share(one["used"], one["amount"]),
         moment(one["reset"]),
     )  # fmt: skip
+
+
+def _most(one: Mapping[str, Any]) -> Html:
+    """Return the amount of a limit, and whether a raise has lifted it."""
+    raised = html(" <strong>raised</strong>") if one.get("raised") else NOTHING
+    return html("{amount}{raised}", amount=cell(one["amount"]), raised=raised)
 
 
 def _share(used: Any, most: Any) -> Html:

@@ -13,9 +13,10 @@ USAGE: Final = "/ui/usage"
 KEYS: Final = "/ui/keys"
 GROUPS: Final = "/ui/groups"
 PEOPLE: Final = "/ui/people"
+AUDIT: Final = "/ui/audit"
 STYLE: Final = "/ui/pages.css"
 
-CONSOLE_PATHS: Final = (ME, USAGE, KEYS, GROUPS, PEOPLE, STYLE)
+CONSOLE_PATHS: Final = (ME, USAGE, KEYS, GROUPS, PEOPLE, AUDIT, STYLE)
 
 _PACKAGE: Final = "gateway.endpoints.console"
 _SERVING: Final = f"{_PACKAGE}.serving"

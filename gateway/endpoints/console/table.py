@@ -6,9 +6,9 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from gateway.endpoints.admin.calls import AdminAnswer
-from gateway.endpoints.console import form_values, groups, keys, me, people, usage
+from gateway.endpoints.console import audit, form_values, groups, keys, me, people, usage
 from gateway.endpoints.console.api_calls import PageCall, route_of
-from gateway.endpoints.console.paths import GROUPS, KEYS, ME, PEOPLE, USAGE
+from gateway.endpoints.console.paths import AUDIT, GROUPS, KEYS, ME, PEOPLE, USAGE
 from gateway.endpoints.html import Html
 
 Template: TypeAlias = Callable[[PageCall], Awaitable[Html | AdminAnswer]]
@@ -64,6 +64,7 @@ PAGES: Final = (
         PageSection("/admin/v1/raises", groups.raises),
     )),
     ConsolePage(PEOPLE, "People", (PageSection("/admin/v1/people", people.people),)),
+    ConsolePage(AUDIT, "Audit", (PageSection("/admin/v1/audit", audit.changes),)),
 )  # fmt: skip
 
 

@@ -182,12 +182,45 @@ def test_a_raise_is_made_and_ended(console: Console):
     assert f"The budgets of {ADA} were raised." in page.text
     assert console.api("lin", f"/admin/v1/raises/{ADA}")["budgets"] == ["40 usd/day"]
     assert "40.000000000" in console.open("ada", "/ui/me").text
+    assert row_of(console.open("ada", "/ui/me"), "20 usd/day")[4] == "40.000000000 raised"
     too_much = console.send("lin", f"/ui/groups?holder={quote(ADA)}", "raise", budgets="400 usd/day", until=day(7))
     assert too_much.status == 403
     assert "raise_to" in too_much.text
     page = console.send("lin", "/ui/groups", "end_raise")
     assert f"The raise of {ADA} was ended." in page.text
+    assert row_of(console.open("ada", "/ui/me"), "20 usd/day")[4] == "20.000000000"
     assert "40.000000000" not in console.open("ada", "/ui/me").text
+
+
+def row_of(page: BrowserPage, name: str) -> list[str]:
+    """Return the texts in the row ``name`` of a page's table."""
+    row = next(row for row in re.findall(r"<tr.*?</tr>", page.text, re.DOTALL) if name in row)
+    cells = re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)
+    return [re.sub(r"<[^>]*>", "", one).strip() for one in cells]
+
+
+def test_only_people_with_own_keys_get_the_form(console: Console):
+    page = console.open("ada", "/ui/keys")
+    assert "You may have 3, each for at most 30d." in page.text
+    assert any(form.fields.get("action") == "make_own" for form in page.forms)
+    page = console.open("lin", "/ui/keys")
+    assert "Your rule permits no keys of your own" in page.text
+    assert not any(form.fields.get("action") == "make_own" for form in page.forms)
+
+
+def test_the_audit_lists_changes_and_their_authors(console: Console):
+    console.send("lin", f"/ui/groups?holder={quote(ADA)}", "raise", budgets="41 usd/day", until=day(7))
+    console.send("lin", "/ui/groups", "end_raise")
+    for user in ("root", "aud"):
+        page = console.open(user, "/ui/audit")
+        assert row_of(page, f"PUT /admin/v1/raises/{ADA}")[1] == "okta:00u2"
+        assert "41 usd/day" in page.text
+    form = next(form for form in page.forms if "since" in form.fields)
+    page = console.browsers["aud"].submit(form, since=day(1), until="")
+    assert "Nothing was changed in this period." in page.text
+    console.browsers["aud"].submit(form, since=day(2), until=day(1))
+    assert console.open("aud", "/ui/audit?since=soon").status == 400
+    assert console.open("lin", "/ui/audit").status == 403
 
 
 def test_a_person_is_blocked_unblocked_and_forgotten(console: Console):
@@ -233,7 +266,6 @@ def test_a_person_ends_a_session(console: Console):
         ("lin", "/ui/keys", "create_key", {"name": "x", "group": "research"}, "within 400 days"),
         ("lin", "/ui/groups", "raise", {"name": "group:research", "budgets": "1 usd/day", "until": day(3)}, "admin"),
         ("root", "/ui/people", "block", {"name": "nobody"}, "no person"),
-        ("aud", "/ui/keys", "make_own", {"name": "x"}, "own_keys"),
     ],
 )
 def test_a_rejected_form_says_why_and_keeps_what_was_typed(console: Console, user, path, action, fields, text):
