@@ -13,7 +13,10 @@ The difference between *could* and *readable* is a change by the client or the g
 Everything in these modules is pure: no I/O and no clock. They keep digests and lengths of texts, never a text.
 
 - ``values``: verdicts, predictions and their causes
-- ``prompts``: a request as comparable blocks; ``blocks``: its reader
+- ``prompts``: a request as comparable blocks. ``blocks`` reads it, with ``items`` and ``histories``, by the ``tables``;
+  ``digests`` computes its digests. ``memo`` remembers parts that were read before. ``packing`` makes it
+  small, as ``packed_blocks``.
+- ``positions``: where later requests recognize a prompt, and where providers leave and find cache entries
 - ``situations``: what else is known about an attempt and its parent
 - ``differences``: the first difference of two prompts
 - ``verdicts``: the causes of a miss

@@ -1,22 +1,50 @@
 """Reader of requests as blocks, for five APIs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias, cast
 
+import attrs
 import msgspec
 
-from gateway.prompt_caches.prompts import Anchor, PromptDigest
+from gateway.prompt_caches.digests import UNDECODABLE, compact_json, short_digest
+from gateway.prompt_caches.histories import read_history
+from gateway.prompt_caches.items import (
+    LIST,
+    OBJECT,
+    RawBlock,
+    decode_object,
+    decode_text,
+    read_mark,
+    split_parts,
+    without_marks,
+)
+from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.packing import pack, unpack
+from gateway.prompt_caches.positions import anchors, boundary_positions, continue_prompt, lookup_positions
+from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, cumulative_digests
+from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api
 
+__all__ = [
+    "BlockMemo",
+    "anchors",
+    "boundary_positions",
+    "continue_prompt",
+    "lookup_positions",
+    "pack",
+    "read_prompt",
+    "unpack",
+]
 
-class BlockMemo:
-    """The blocks of messages that were read before, by the process's own hash of their bytes.
+Blocks: TypeAlias = tuple[PromptBlock, ...]
 
-    The owner keeps one for each client key, so that no client learns from another's requests how long reading takes.
-    Only one thread uses it at a time. It is bounded to ``most`` conversations, the least recently used out first."""
-
-    def __init__(self, most: int = 64) -> None:
-        self._most = most
+_BILLING: Final = "billing_line"
+_BILLING_TEXT: Final = b'"x-anthropic-billing-header:'
+_DEFERRED: Final = "deferred_tools"
+_HEADER: Final = "header:"
+_OPTIONS: Final = "prompt_cache_options"
+_NO_ROW: Final = CachingRow()
 
 
 def read_prompt(
@@ -33,46 +61,139 @@ def read_prompt(
     ``key`` are 32 random bytes, the key of all digests; the workers of a machine share it. ``row`` decides which
     members are in ``PromptDigest.settings``, and which parts are ignored. ``headers`` (lower case) are those of the
     request as sent. Linear in the body's size; text that ``memo`` knows is hashed once and not parsed."""
-    raise NotImplementedError
+    layout = LAYOUTS.get(api)
+    if layout is None:
+        return None
+    try:
+        members = OBJECT.decode(body) if isinstance(body, bytes) else body
+        return _PromptReader(api, layout, row or _NO_ROW, key, memo).read(members, headers or {})
+    except UNDECODABLE:
+        return None
 
 
-def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> PromptDigest:
-    """Return ``new``, which has only a turn's new messages, after the messages that its provider keeps from ``parent``.
+_Found: TypeAlias = tuple[str, bytes]
+"""The path of a member, and its JSON."""
 
-    For ``previous_response_id``, threads and the turns of a websocket. Sections that ``new`` does not repeat, such as
-    tools, are those of ``parent``."""
-    raise NotImplementedError
-
-
-def anchors(prompt: PromptDigest, key: bytes, most: int = 16) -> tuple[Anchor, ...]:
-    """Return the anchors of ``prompt``, the last first: at most ``most`` from the end, then the first user message.
-
-    The first one is the anchor by which the memory registers the exchange. Blocks below 32 bytes are none; the tool
-    results of one message count as one block."""
-    raise NotImplementedError
+_Run: TypeAlias = tuple[Blocks, tuple[bytes, ...]]
+"""Blocks with their cumulative digests."""
 
 
-def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
-    """Return the positions where a successful request with ``prompt`` leaves entries that the memory registers.
+@attrs.frozen(repr=False, eq=False)
+class _PromptReader:
+    """The reader of one request."""
 
-    At most: end of tools, end of system, the marked blocks, and the end of the prompt; of a row that needs marks, only
-    the marked blocks."""
-    raise NotImplementedError
+    api: Api
+    layout: PromptLayout
+    row: CachingRow
+    key: bytes
+    memo: BlockMemo | None
+
+    def read(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptDigest:
+        layout, row = self.layout, self.row
+        tools, tool_digests = self._remember("tools", _find(members, layout.tools), self._read_tools)
+        system, _ = self._remember("system", _find(members, [(name,) for name in layout.system]), self._read_system)
+        where, raw = _find(members, [(name,) for name in layout.history])
+        history = read_history(layout, where, raw, self.key, self.memo, f"{self.api}:{where}")
+        options = decode_object(members.get(_OPTIONS))
+        lifetime = None if row.lifetime_member is None else decode_text(members.get(row.lifetime_member))
+        return PromptDigest(
+            self.api, tools, (*system, *history.system), history.blocks, self._read_settings(members, headers),
+            head=len(history.head), gap=history.gap, gap_digest=history.gap_digest, gap_size=history.gap_size,
+            end_mark=None if row.mark_member is None else read_mark(members.get(row.mark_member)),
+            is_explicit=decode_text(options.get("mode")) == "explicit",
+            lifetime=lifetime or decode_text(options.get("ttl")), has_answer=history.has_answer,
+            digests=history.digests, tool_digests=tool_digests,
+        )  # fmt: skip
+
+    def _remember(self, name: str, found: _Found, read: Callable[[str, bytes], Blocks]) -> _Run:
+        """Return the blocks of a member with their cumulative digests, from the memo if it was read before."""
+        where, raw = found
+        if not raw:
+            return (), (b"",)
+        name = f"{self.api}:{name}:{where}:{self.row.ignores}"
+        known = None if self.memo is None else self.memo.value(name, raw)
+        if known is None:
+            blocks = read(where, compact_json(raw))
+            known = blocks, cumulative_digests(blocks)
+            if self.memo is not None:
+                self.memo.store(name, raw, known)
+        return cast("_Run", known)
+
+    def _read_tools(self, where: str, raw: bytes) -> Blocks:
+        blocks: list[PromptBlock] = []
+        for index, item in enumerate(LIST.decode(raw) if raw.startswith(b"[") else ()):
+            members = decode_object(item)
+            if any(name in members for name in self.layout.mark_block):
+                if blocks:
+                    mark = next((read_mark(members[name]) for name in self.layout.mark_block if name in members), None)
+                    blocks[-1] = attrs.evolve(blocks[-1], mark=mark or "")
+                continue
+            nested = next((name for name in self.layout.tool_lists if name in members), None)
+            if nested is None:
+                blocks.extend(self._read_tool((where, index, "", -1), bytes(item)))
+                continue
+            for part, inner in enumerate(LIST.decode(members[nested])):
+                blocks.extend(self._read_tool((where, index, nested, part), bytes(inner)))
+            if len(members) > 1:
+                others = {name: value for name, value in members.items() if name != nested}
+                blocks.extend(self._read_tool((where, index, "", -1), msgspec.json.encode(others)))
+        return tuple(blocks)
+
+    def _read_tool(self, place: tuple[str, int, str, int], raw: bytes) -> Blocks:
+        members = decode_object(msgspec.Raw(raw))
+        if _DEFERRED in self.row.ignores and bytes(members.get("defer_loading", b"")) == b"true":
+            return ()
+        raw, mark = without_marks(self.layout, raw, members)
+        block = RawBlock(*place, "tool", "other", raw, mark).to_block(self.key)
+        wrapper = next((name for name in self.layout.tool_wrapper if name in members), None)
+        inner = members if wrapper is None else decode_object(members[wrapper])
+        names = [("name", "type"), *self.layout.tool_words]
+        name, description, schema = (
+            short_digest(next((bytes(inner[word]) for word in words if word in inner), b""), self.key)
+            for words in names
+        )
+        return (attrs.evolve(block, parts=(name, description, schema)),)
+
+    def _read_system(self, where: str, raw: bytes) -> Blocks:
+        found: list[RawBlock]
+        if raw.startswith(b"{"):
+            content = bytes(decode_object(msgspec.Raw(raw)).get(self.layout.parts, b"null"))
+            found = split_parts(self.layout, (f"{where}.{self.layout.parts}", -1, ""), content, "system")
+        else:
+            found = split_parts(self.layout, (where, -1, ""), raw, "system")
+        ignores = _BILLING in self.row.ignores
+        return tuple(
+            block.to_block(self.key, has_chunks=True)
+            for block in found
+            if not (ignores and block.text is not None and block.text.startswith(_BILLING_TEXT))
+        )
+
+    def _read_settings(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> tuple[KeyMember, ...]:
+        settings: list[KeyMember] = []
+        for name, section in self.row.settings:
+            if name.startswith(_HEADER):
+                value = headers.get(name.removeprefix(_HEADER), "").encode()
+            else:
+                value = _member_at(members, name)
+            if value and value != b"null":
+                settings.append(KeyMember(name, section, short_digest(value, self.key)))
+        return tuple(settings)
 
 
-def lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
-    """Return the positions where the provider searches for an entry, the deepest first, for ``PromptDigest.prefix``.
-
-    Without marks or a limited lookup: end of tools, end of system, and each message's end, at most 64 from the end."""
-    raise NotImplementedError
-
-
-def pack(prompt: PromptDigest, most: int) -> bytes:
-    """Return ``prompt`` in at most ``most`` bytes, for the memory: all tools and system texts while they fit, and of
-    the messages' blocks the first 32 and the last 224, or fewer."""
-    raise NotImplementedError
+def _member_at(members: Mapping[str, msgspec.Raw], path: str) -> bytes:
+    """Return the compact JSON of the member at a dotted path, b"" without one."""
+    for name in (names := path.split("."))[:-1]:
+        members = decode_object(members.get(name))
+    found = members.get(names[-1])
+    return b"" if found is None else compact_json(bytes(found))
 
 
-def unpack(data: bytes, key: bytes) -> PromptDigest:
-    """Return the prompt that ``pack`` wrote."""
-    raise NotImplementedError
+def _find(members: Mapping[str, msgspec.Raw], paths: Iterable[tuple[str, ...]]) -> _Found:
+    """Return the first member among ``paths``, each the names from the outside in; empty without one."""
+    for path in paths:
+        inner = members
+        for name in path[:-1]:
+            inner = decode_object(inner.get(name))
+        if (raw := inner.get(path[-1])) is not None:
+            return ".".join(path), bytes(raw)
+    return "", b""

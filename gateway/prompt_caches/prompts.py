@@ -1,47 +1,71 @@
 """A request as blocks in the order in which a provider caches them, each as digests and lengths."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Literal, TypeAlias
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from streams.events import Api
 
 Section: TypeAlias = Literal["tools", "system", "history"]
-"""A part of a prompt. Providers cache them in this order; ``history`` is the messages, input or contents."""
+"""A part of a prompt. Providers cache them in this order; ``history`` is the messages, input or contents.
+
+Messages of the system at the start of a conversation are in the section ``system``."""
 
 BlockKind: TypeAlias = Literal["text", "tool_use", "tool_result", "media", "reasoning", "compaction", "other"]
 Role: TypeAlias = Literal["tool", "system", "user", "assistant"]
 
-ChunkClass: TypeAlias = Literal["time", "date", "uuid", "hash", "number"]
+ValueClass: TypeAlias = Literal["time", "date", "uuid", "hash", "number"]
 """The kind of a value that changes between requests. Nothing else of a text is known after it was read."""
+
+DIGEST: Final = 16
+"""Bytes of a strict digest, and of a cumulative one."""
+
+LOOSE: Final = 8
+"""Bytes of a loose digest."""
+
+HEAD: Final = 32
+"""The blocks that are kept from the start of a history."""
+
+TAIL: Final = 224
+"""The blocks that are kept from its end."""
 
 
 @attrs.frozen(repr=False, eq=False)
-class TextChunk:
-    """A piece of a system text, ``span`` characters long: its digest, and the class and digest of the values in it."""
+class TextChunks:
+    """A text of ``length`` characters in chunks of ``span`` characters.
 
-    digest: bytes
-    kind: ChunkClass | None = None
-    values: bytes = b""
+    Chunk for chunk, ``digests`` has 8 bytes, ``kinds`` a ``ValueClass`` by number (0: none) and ``values`` 4 bytes: the
+    digest of the values in the chunk. Digests add up, so that two chunks together have the sum of their digests."""
+
+    span: int
+    length: int
+    digests: bytes
+    kinds: bytes
+    values: bytes
 
 
 @attrs.frozen(repr=False, eq=False)
 class PromptBlock:
     """A tool, a system text or a content block of a message.
 
-    - ``index`` and ``part``: its position in the request, such as message 7, content block 2. A ``part`` of -1 is the
-      whole item.
-    - ``strict``: the keyed digest of its JSON as sent, without white space, marks and what the provider ignores.
-      ``loose``: the same with sorted members, equal numbers and equal escapes.
+    - ``where``, ``index``, ``within``, ``part``: its path in the request, such as ``messages[7].content[2]``. An index
+      of -1 is left out.
+    - ``strict``: the keyed digest of its role and its JSON as sent, without white space, marks and the parts that the
+      provider ignores. ``loose``: the same with sorted members, equal numbers and equal escapes.
     - ``size``: the bytes of that JSON.
     - ``mark``: the lifetime of the client's mark at its end, such as ``5m``; "" if the mark states none; ``None``
       without a mark.
-    - ``parts``: of a tool, the digests of its name, description and schema.
-    - ``chunks``: of a system text, its pieces of ``span`` characters each."""
+    - ``parts``: of a tool, the digests of its name, description and schema, of ``LOOSE`` bytes each.
+    - ``chunks``: of a system text.
+    - ``packed``: the block's row in the memory (``packed_blocks``), b"" if it is not prepared."""
 
+    where: str
     index: int
+    within: str
     part: int
     role: Role
     kind: BlockKind
@@ -50,9 +74,14 @@ class PromptBlock:
     size: int
     mark: str | None = None
     parts: tuple[bytes, bytes, bytes] | None = None
-    chunks: tuple[TextChunk, ...] = ()
-    span: int = 0
-    length: int = 0
+    chunks: TextChunks | None = None
+    packed: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The client's path to the block."""
+        item = self.where if self.index < 0 else f"{self.where}[{self.index}]"
+        return item if self.part < 0 else f"{item}.{self.within}[{self.part}]"
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -68,35 +97,62 @@ class KeyMember:
 class PromptDigest:
     """A request's prompt as blocks.
 
-    A remembered prompt has no blocks for ``gap`` positions after the first ``head`` messages' blocks; ``gap_digest`` is
-    the cumulative digest up to the end of the gap, and ``gap_size`` the bytes in it. Positions count the blocks of
-    tools, system and messages, in this order, including the gap: position 0 is the start of the prompt, and
-    ``PromptDigest.end`` its end."""
+    A long ``history`` has only its first ``head`` blocks and its last ones. The gap between them has ``gap`` blocks of
+    ``gap_size`` bytes, and ``gap_digest`` is the cumulative digest of the history up to its end. Positions count the
+    blocks of tools, system and history, in this order, with the gap: position 0 is the start of the prompt, and ``end``
+    its end.
+
+    - ``end_mark``: the lifetime of a mark for the whole request, like ``PromptBlock.mark``.
+    - ``is_explicit``: the client switched automatic boundaries off.
+    - ``lifetime``: the word for the lifetime of all boundaries, if the client sent one.
+    - ``digests``: the cumulative digests of all positions in the history, until the prompt is remembered.
+    - ``tool_digests``: those of the tools, if they are known.
+    - ``ends``: the cumulative digests of all three sections, of a remembered prompt."""
 
     api: Api
-    tools: tuple[PromptBlock, ...]
-    system: tuple[PromptBlock, ...]
-    history: tuple[PromptBlock, ...]
+    tools: Sequence[PromptBlock]
+    system: Sequence[PromptBlock]
+    history: Sequence[PromptBlock]
     settings: tuple[KeyMember, ...] = ()
-    head: int = 0
+    head: int = HEAD
     gap: int = 0
     gap_digest: bytes = b""
     gap_size: int = 0
+    end_mark: str | None = None
+    is_explicit: bool = False
+    lifetime: str | None = None
+    has_answer: bool = False
+    digests: bytes | None = None
+    tool_digests: tuple[bytes, ...] | None = None
+    ends: tuple[bytes, bytes, bytes] | None = None
+
+    @property
+    def history_start(self) -> int:
+        """The position of the first block of the history, the end of system."""
+        return len(self.tools) + len(self.system)
 
     @property
     def end(self) -> int:
         """The position after the last block."""
-        return len(self.tools) + len(self.system) + len(self.history) + self.gap
+        return self.history_start + self.history_count
 
-    @cached_property
-    def has_answer(self) -> bool:
-        """True if the prompt contains an assistant's message, so that it continues a conversation."""
-        return any(block.role == "assistant" for block in self.history)
+    @property
+    def history_count(self) -> int:
+        """The blocks of the history, with those of the gap."""
+        return len(self.history) + self.gap
 
-    @cached_property
+    @property
     def size(self) -> int:
         """The bytes of all blocks."""
-        return self.gap_size + sum(block.size for block in self.blocks())
+        return self.size_at(self.end)
+
+    @property
+    def section_digests(self) -> tuple[bytes, bytes, bytes]:
+        """The cumulative digests at the ends of tools, system and history, each of its own section."""
+        if self.ends is not None:
+            return self.ends
+        tools, system = self._tool_digests, self._system_digests
+        return tools[-1], system[-1], self.history_digest(self.history_count) or b""
 
     def blocks(self) -> Iterator[PromptBlock]:
         """Yield all blocks in order, without those of the gap."""
@@ -104,16 +160,91 @@ class PromptDigest:
         yield from self.system
         yield from self.history
 
-    def prefix(self, position: int) -> bytes:
+    def block_before(self, position: int) -> PromptBlock | None:
+        """Return the block that ends at ``position``; ``None`` at the start and in the gap."""
+        at = position - 1
+        if at < 0:
+            return None
+        for blocks in (self.tools, self.system):
+            if at < len(blocks):
+                return blocks[at]
+            at -= len(blocks)
+        if at >= self.head and self.gap:
+            at -= self.gap
+            if at < self.head:
+                return None
+        return self.history[at] if at < len(self.history) else None
+
+    def size_at(self, position: int) -> int:
+        """Return the bytes before ``position``. In the gap, every block counts the same."""
+        before = self._front_sizes
+        if position < len(before):
+            return before[position]
+        number = position - self.history_start
+        sizes = self._history_sizes
+        head = min(self.head, len(self.history))
+        if number <= head:
+            return before[-1] + sizes[number]
+        if number < head + self.gap:
+            return before[-1] + sizes[head] + self.gap_size * (number - head) // self.gap
+        return before[-1] + self.gap_size + sizes[min(number - self.gap, len(self.history))]
+
+    def prefix(self, position: int) -> bytes | None:
         """Return the cumulative strict digest of the blocks before ``position``, with the settings that apply there.
 
-        Two requests with equal digests have the same prefix as sent. The digest of a position in the gap is
-        unknown."""
-        raise NotImplementedError
+        Two requests with equal digests have the same prefix as sent. ``None`` is a position in the gap that is no
+        longer known."""
+        if position <= len(self.tools):
+            return self._with_settings("tools", self._tool_digests[position])
+        tools, system, _ = self.section_digests
+        if position <= self.history_start:
+            return self._with_settings("system", tools + self._system_digests[position - len(self.tools)])
+        history = self.history_digest(position - self.history_start)
+        return None if history is None else self._with_settings("history", tools + system + history)
 
-    def path(self, position: int) -> str:
-        """Return the client's path of the block at ``position``, such as ``messages[7].content[2]``."""
-        raise NotImplementedError
+    def history_digest(self, number: int) -> bytes | None:
+        """Return the cumulative digest of the first ``number`` blocks of the history; ``None`` in a forgotten gap."""
+        if number <= 0:
+            return b""
+        if self.digests is not None:
+            return self.digests[(number - 1) * DIGEST : number * DIGEST]
+        if self.ends is not None and number == self.history_count:
+            return self.ends[2]
+        head = min(self.head, len(self.history))
+        if self.gap and head < number <= head + self.gap:
+            return self.gap_digest if number == head + self.gap else None
+        known = self._remembered_digests
+        return known[number - 1 if number <= head else number - 1 - self.gap]
+
+    @cached_property
+    def _remembered_digests(self) -> tuple[bytes, ...]:
+        if not self.gap:
+            return cumulative_digests(self.history)[1:]
+        return (
+            *cumulative_digests(self.history[: self.head])[1:],
+            *cumulative_digests(self.history[self.head :], self.gap_digest)[1:],
+        )
+
+    @cached_property
+    def _tool_digests(self) -> tuple[bytes, ...]:
+        return cumulative_digests(self.tools) if self.tool_digests is None else self.tool_digests
+
+    @cached_property
+    def _system_digests(self) -> tuple[bytes, ...]:
+        return cumulative_digests(self.system)
+
+    @cached_property
+    def _front_sizes(self) -> tuple[int, ...]:
+        return _running_sizes((*self.tools, *self.system))
+
+    @cached_property
+    def _history_sizes(self) -> tuple[int, ...]:
+        return _running_sizes(self.history)
+
+    def _with_settings(self, section: Section, digest: bytes) -> bytes:
+        sections = _REACH[section]
+        known = [member.name.encode() + member.digest for member in self.settings if member.section in sections]
+        return blake2b(section.encode() + digest + b"".join(known), digest_size=DIGEST).digest()
 
 
 @attrs.frozen(repr=False)
@@ -125,3 +256,23 @@ class Anchor:
 
     digest: bytes
     position: int
+
+
+_REACH: Final[dict[Section, tuple[Section, ...]]] = {
+    "tools": ("tools",),
+    "system": ("tools", "system"),
+    "history": ("tools", "system", "history"),
+}
+
+
+def cumulative_digests(blocks: Iterable[PromptBlock], before: bytes = b"") -> tuple[bytes, ...]:
+    """Return the cumulative digests before the first one and after each of ``blocks``."""
+    found = [before]
+    for block in blocks:
+        before = blake2b(before + block.strict, digest_size=DIGEST).digest()
+        found.append(before)
+    return tuple(found)
+
+
+def _running_sizes(blocks: Iterable[PromptBlock]) -> tuple[int, ...]:
+    return (0, *accumulate(block.size for block in blocks))

@@ -1,0 +1,219 @@
+"""Items of a request, such as messages, as the JSON of their blocks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.prompt_caches.digests import UNDECODABLE, loose_digest, read_chunks, strict_digest
+from gateway.prompt_caches.packed_blocks import pack_block
+from gateway.prompt_caches.prompts import LOOSE, BlockKind, PromptBlock, Role
+from gateway.prompt_caches.tables.kinds import KINDS
+from gateway.prompt_caches.tables.layouts import PromptLayout
+
+OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT: Final = msgspec.json.Decoder(str)
+_ANY: Final = msgspec.json.Decoder()
+
+_LONGEST_WORD: Final = 64
+_MOST_NESTED: Final = 100_000  # bytes of a tool's result in which marks are searched
+_NULL: Final = b"null"
+_RESULT_ROLES: Final[Mapping[str, Role]] = {"tool_result": "user", "text": "user", "media": "user"}
+_PLAIN: Final = frozenset({"type", "text"})
+
+
+@attrs.frozen(repr=False, eq=False)
+class RawBlock:
+    """A block's compact JSON without marks; ``text`` is the JSON of its text, if it is one."""
+
+    where: str
+    index: int
+    within: str
+    part: int
+    role: Role
+    kind: BlockKind
+    raw: bytes
+    mark: str | None = None
+    text: bytes | None = None
+
+    def to_block(self, key: bytes, *, is_kept: bool = True, has_chunks: bool = False) -> PromptBlock:
+        """Return the block's digests; only the strict one if the block is not kept."""
+        label = self.role.encode()
+        loose = loose_digest(label, self.raw, key) if is_kept else bytes(LOOSE)
+        chunks = None
+        if has_chunks and self.text is not None and (text := decode_text(self.text, len(self.text))):
+            chunks = read_chunks(text, key)
+        block = PromptBlock(
+            self.where, self.index, self.within, self.part, self.role, self.kind, strict_digest(label, self.raw, key),
+            loose, len(self.raw), self.mark, None, chunks,
+        )  # fmt: skip
+        return attrs.evolve(block, packed=pack_block(block)) if is_kept else block
+
+
+def split_item(layout: PromptLayout, where: str, index: int, raw: bytes) -> list[RawBlock]:
+    """Return the blocks of an item of the history, whose JSON is compact."""
+    if not raw.startswith(b"{"):
+        return [RawBlock(where, index, "", -1, "user", "other", raw)]
+    members = OBJECT.decode(raw)
+    kind = KINDS.get(decode_word(members.get("type")), "other")
+    role = layout.roles.get(decode_word(members.get("role"))) or _RESULT_ROLES.get(kind, "assistant")
+    if layout.is_flat:
+        return _split_flat(layout, where, index, members, role, kind)
+    content = members.get(layout.parts)
+    return [] if content is None else split_parts(layout, (where, index, layout.parts), bytes(content), role)
+
+
+def split_parts(layout: PromptLayout, place: tuple[str, int, str], content: bytes, role: Role) -> list[RawBlock]:
+    """Return the blocks of a content, a list of parts or one text. ``place`` is where, index and within."""
+    where, index, within = place
+    if content.startswith(b'"'):
+        return [RawBlock(where, index, "", -1, role, "text", text_part(content), None, content)]
+    if not content.startswith(b"["):
+        return [] if content == _NULL else [RawBlock(where, index, "", -1, role, "other", content)]
+    blocks: list[RawBlock] = []
+    for part, raw in enumerate(LIST.decode(content)):
+        if not within:  # a list without an item around it, such as system texts
+            block = read_part(layout, (where, part, "", -1), bytes(raw), role)
+        else:
+            block = read_part(layout, (where, index, within, part), bytes(raw), role)
+        if isinstance(block, str):
+            if blocks:
+                blocks[-1] = attrs.evolve(blocks[-1], mark=block)
+        else:
+            blocks.append(block)
+    return blocks
+
+
+def read_part(layout: PromptLayout, place: tuple[str, int, str, int], raw: bytes, role: Role) -> RawBlock | str:
+    """Return the block at ``place``, or the lifetime of a block that is a mark for the one before it."""
+    if not raw.startswith(b"{"):
+        return RawBlock(*place, role, "other", raw)
+    members = OBJECT.decode(raw)
+    for name in layout.mark_block:
+        if name in members:
+            return read_mark(members[name]) or ""
+    raw, mark = without_marks(layout, raw, members)
+    kind = _kind_of(members)
+    return RawBlock(*place, role, kind, raw, mark, _text_of(members))
+
+
+def without_marks(layout: PromptLayout, raw: bytes, members: dict[str, msgspec.Raw]) -> tuple[bytes, str | None]:
+    """Return an object without its marks, with the lifetime of the last one. Removes them from ``members``, too."""
+    mark = None
+    for name in layout.marks:
+        if name in members:
+            found = read_mark(members.pop(name))
+            mark, raw = mark if found is None else found, b""
+    content = members.get("content")
+    if content is not None and any(b'"%b":' % name.encode() in raw[:_MOST_NESTED] for name in layout.marks):
+        nested, inner = _without_nested_marks(layout, bytes(content))
+        if nested is not None:
+            members["content"], raw = msgspec.Raw(nested), b""
+            mark = mark if inner is None else inner
+    return raw or msgspec.json.encode(members), mark
+
+
+def _without_nested_marks(layout: PromptLayout, content: bytes) -> tuple[bytes | None, str | None]:
+    if not content.startswith(b"["):
+        return None, None
+    mark = None
+    items: list[Any] = []
+    for raw in LIST.decode(content):
+        item = bytes(raw)
+        if item.startswith(b"{"):
+            item, found = without_marks(layout, item, OBJECT.decode(item))
+            mark = mark if found is None else found
+        items.append(msgspec.Raw(item))
+    return msgspec.json.encode(items), mark
+
+
+def _split_flat(
+    layout: PromptLayout, where: str, index: int, members: dict[str, msgspec.Raw], role: Role, kind: BlockKind
+) -> list[RawBlock]:
+    """Return an item as one block, or as one for each part of its content if that has several."""
+    _, mark = without_marks(layout, b"", members) if any(name in members for name in layout.marks) else (b"", None)
+    content = bytes(members.get(layout.parts, _NULL))
+    kept = {
+        name: value
+        for name, value in members.items()
+        if name not in ("role", layout.parts, *layout.left_out)
+        and bytes(value[:5] if isinstance(value, bytes) else memoryview(value)[:5]) != _NULL
+        and not (name == "type" and kind == "text")
+    }
+    own: BlockKind = "tool_use" if "tool_calls" in kept else "tool_result" if role == "tool" else kind
+    if own == "other" and layout.parts in members:
+        own = "text"
+    blocks: list[RawBlock] = []
+    text = content if content.startswith(b'"') else None
+    if content.startswith(b"["):
+        blocks = split_parts(layout, (where, index, layout.parts), content, role)
+        single = _single_text(blocks)
+        if single is not None:
+            mark = blocks[0].mark if blocks[0].mark is not None else mark
+            content, text, blocks = single, single, []
+    if blocks:
+        if own == "tool_result":
+            blocks = [attrs.evolve(block, kind=own) for block in blocks]
+        if kept:
+            blocks.append(RawBlock(where, index, "", -1, role, own, msgspec.json.encode(kept)))
+        if mark is not None:
+            blocks[-1] = attrs.evolve(blocks[-1], mark=mark)
+        return blocks
+    if content != _NULL:
+        # In the client's order: another order of members is another spelling.
+        kept = {name: kept.get(name, msgspec.Raw(content)) for name in members if name in kept or name == layout.parts}
+    return [RawBlock(where, index, "", -1, role, own, msgspec.json.encode(kept), mark, text)]
+
+
+def _single_text(blocks: Sequence[RawBlock]) -> bytes | None:
+    """Return the text of a content that is one plain text, which is the same as a string."""
+    if len(blocks) != 1 or blocks[0].text is None:
+        return None
+    return blocks[0].text if OBJECT.decode(blocks[0].raw).keys() == _PLAIN else None
+
+
+def _kind_of(members: Mapping[str, msgspec.Raw]) -> BlockKind:
+    if "type" in members:
+        return KINDS.get(decode_word(members["type"]), "other")
+    if "thought" in members and bytes(members["thought"]) == b"true":
+        return "reasoning"
+    return next((KINDS[name] for name in members if name in KINDS), "other")
+
+
+def _text_of(members: Mapping[str, msgspec.Raw]) -> bytes | None:
+    text = members.get("text")
+    return bytes(text) if text is not None and bytes(memoryview(text)[:1]) == b'"' else None
+
+
+def text_part(text: bytes) -> bytes:
+    """Return the block with a JSON string as its text, which is the same as the string alone."""
+    return b'{"type":"text","text":%b}' % text
+
+
+def read_mark(raw: msgspec.Raw | None) -> str | None:
+    """Return the lifetime of a mark, "" if it states none, ``None`` if it is no mark."""
+    members = decode_object(raw)
+    return (decode_text(members.get("ttl")) or "") if members else None
+
+
+def decode_word(raw: msgspec.Raw | None) -> str:
+    """Return a short JSON string, "" if it is none."""
+    return decode_text(raw) or ""
+
+
+def decode_text(raw: msgspec.Raw | bytes | None, most: int = _LONGEST_WORD) -> str | None:
+    """Return a JSON string of at most ``most`` bytes, ``None`` if it is none."""
+    try:
+        return None if raw is None or len(raw) > most else _TEXT.decode(raw)
+    except UNDECODABLE:
+        return None
+
+
+def decode_object(raw: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
+    """Return the members of a JSON object, none if it is no object."""
+    try:
+        return {} if raw is None or bytes(memoryview(raw)[:1]) != b"{" else OBJECT.decode(raw)
+    except UNDECODABLE:
+        return {}

@@ -1,0 +1,103 @@
+"""A memory of JSON that was read before, by the process's own hash of its bytes."""
+
+from typing import Final, Generic, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+_SAMPLE: Final = 256
+"""Bytes at the end of a known part that are compared first."""
+
+
+_MOST_SEGMENTS: Final = 64
+
+
+@attrs.frozen(repr=False, eq=False)
+class KnownPart(Generic[T]):
+    """A known beginning of a list: the hashes of its segments, each with its end, and that of its last bytes.
+
+    Each turn of a conversation adds a segment, so that only its own bytes are hashed once more."""
+
+    name: str
+    segments: tuple[tuple[int, int], ...]
+    sample: int
+    value: T
+
+    @property
+    def length(self) -> int:
+        """The bytes of the part."""
+        return self.segments[-1][0]
+
+    def is_start_of(self, view: memoryview) -> bool:
+        """Return whether a list begins with this part."""
+        start = 0
+        for end, known in self.segments:
+            if hash(view[start:end]) != known:
+                return False
+            start = end
+        return True
+
+
+class BlockMemo:
+    """A bounded memory of lists of tools, of system texts and of the beginnings of histories.
+
+    The owner keeps one for each client key, so that no client learns from the time of reading what another sent. It
+    remembers ``most`` histories and twice as many other lists; the least recently used are dropped first. It has no
+    text: only digests, and hashes with the process's random key."""
+
+    def __init__(self, most: int = 16) -> None:
+        self._most = most
+        self._parts: dict[tuple[str, tuple[tuple[int, int], ...]], KnownPart[object]] = {}
+        self._values: dict[tuple[str, int, int], object] = {}
+
+    def value(self, name: str, raw: bytes) -> object | None:
+        """Return the value that was stored for all of ``raw``."""
+        key = (name, len(raw), hash(raw))
+        if (found := self._values.pop(key, None)) is not None:
+            self._values[key] = found
+        return found
+
+    def store(self, name: str, raw: bytes, value: object) -> None:
+        """Store the ``value`` of all of ``raw``."""
+        self._values[name, len(raw), hash(raw)] = value
+        while len(self._values) > 2 * self._most:
+            self._values.pop(next(iter(self._values)), None)
+
+    def longest_part(self, name: str, raw: bytes) -> KnownPart[object] | None:
+        """Return the longest known part with ``name`` at the start of ``raw``."""
+        view = memoryview(raw)
+        fitting = [
+            part
+            for part in list(self._parts.values())
+            if part.name == name and part.length < len(raw) and _sample(view, part.length) == part.sample
+        ]
+        for part in sorted(fitting, key=lambda part: part.length, reverse=True):
+            if part.is_start_of(view):
+                self._add(part)
+                return part
+        return None
+
+    def store_part(
+        self, name: str, raw: bytes, length: int, value: object, before: KnownPart[object] | None = None
+    ) -> None:
+        """Store the ``value`` of the first ``length`` bytes of ``raw``, which begin with the part ``before``."""
+        view = memoryview(raw)
+        segments = () if before is None or len(before.segments) >= _MOST_SEGMENTS else before.segments
+        start = segments[-1][0] if segments else 0
+        if length > start:
+            segments = (*segments, (length, hash(view[start:length])))
+        self._add(KnownPart(name, segments, _sample(view, length), value))
+        if before is not None and length > before.length:
+            self._parts.pop((before.name, before.segments), None)
+
+    def _add(self, part: KnownPart[object]) -> None:
+        key = (part.name, part.segments)
+        self._parts.pop(key, None)
+        self._parts[key] = part
+        while len(self._parts) > self._most:
+            self._parts.pop(next(iter(self._parts)), None)
+
+
+def _sample(view: memoryview, length: int) -> int:
+    return hash(view[max(length - _SAMPLE, 0) : length])

@@ -1,0 +1,193 @@
+"""Requests as blocks: their paths, and which changes of the bytes are changes of the prompt."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.prompt_caches.blocks import continue_prompt, read_prompt
+from gateway.prompt_caches.positions import anchors
+from gateway.prompt_caches.prompts import HEAD, TAIL, PromptDigest
+from streams.events import APIS
+from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
+
+_PATHS = {
+    "messages": ("tools[3]", "system[0]", "messages[2].content[0]"),
+    "converse": ("toolConfig.tools[3]", "system[0]", "messages[2].content[0]"),
+    "chat": ("tools[3]", "messages[0]", "messages[3]"),
+    "responses": ("tools[3]", "instructions", "input[2]"),
+    "gemini": ("tools[0].functionDeclarations[3]", "systemInstruction.parts[0]", "contents[2].parts[0]"),
+}
+
+
+def _prefixes(prompt: PromptDigest) -> list[bytes | None]:
+    return [prompt.prefix(position) for position in range(1, prompt.end + 1)]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_blocks_have_the_paths_of_the_client(api: str):
+    prompt = read(api, request_of(api, 1))
+    assert (prompt.tools[-1].path, prompt.system[-1].path, prompt.history[-1].path) == _PATHS[api]
+    assert [block.kind for block in prompt.history if block.role != "assistant"] == ["text", "tool_result"]
+    assert prompt.has_answer
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_later_turn_has_the_prefix_of_the_one_before(api: str):
+    first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
+    assert _prefixes(second)[: first.end] == _prefixes(first)
+    assert second.end > first.end
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_white_space_between_tokens_is_no_part_of_the_prompt(api: str):
+    body = request_of(api, 2)
+    assert _prefixes(read(api, json.dumps(body, indent=2).encode())) == _prefixes(read(api, json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize("api", ["messages", "converse"])
+def test_marks_are_no_part_of_the_prompt(api: str):
+    body = request_of(api, 2)
+    bare = json.loads(json.dumps(body).replace(', "cache_control": {"type": "ephemeral"}', ""))
+    for blocks in (bare["system"], bare["messages"][-1]["content"]):
+        blocks[:] = [block for block in blocks if "cachePoint" not in block]
+    assert _prefixes(read(api, body)) == _prefixes(read(api, bare))
+    assert read(api, body).history[-1].mark == ""
+    assert read(api, bare).history[-1].mark is None
+
+
+@pytest.mark.parametrize(
+    ("api", "part"),
+    [
+        ("messages", [{"type": "text", "text": "Hello \u00e9"}]),
+        ("chat", [{"type": "text", "text": "Hello \u00e9"}]),
+        ("responses", [{"type": "input_text", "text": "Hello \u00e9"}]),
+    ],
+)
+def test_a_text_is_the_same_as_a_list_with_one_text(api: str, part: list[dict[str, Any]]):
+    """Claude Code sends a message as a list while it marks it, and as a text afterwards."""
+    other = [{"role": "user", "content": part}]
+    text = [{"role": "user", "content": "Hello \u00e9"}]
+    assert _prefixes(read(api, {HISTORY[api]: text})) == _prefixes(read(api, {HISTORY[api]: other}))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_another_order_of_members_in_a_schema_is_another_spelling(api: str):
+    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "number", "minimum": 1.0}}}
+    other = {"properties": {"a": {"minimum": 1, "type": "number"}, "b": {"type": "string"}}, "type": "object"}
+    first = read(api, request_of(api, 0, tools=[tool_of(api, "search", schema=schema)]))
+    second = read(api, request_of(api, 0, tools=[tool_of(api, "search", schema=other)]))
+    assert first.tools[0].strict != second.tools[0].strict
+    assert first.tools[0].loose == second.tools[0].loose
+    assert first.tools[0].parts is not None
+    assert second.tools[0].parts is not None
+    assert first.tools[0].parts[:2] == second.tools[0].parts[:2]
+    assert first.tools[0].parts[2] != second.tools[0].parts[2]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_changed_tool_changes_the_prefix_from_there_on(api: str):
+    tools = [tool_of(api, name) for name in ("one", "two", "three")]
+    first = read(api, request_of(api, 1, tools=tools))
+    second = read(api, request_of(api, 1, tools=[tools[0], tool_of(api, "two", "Another text."), tools[2]]))
+    assert [old == new for old, new in zip(_prefixes(first), _prefixes(second), strict=True)][:3] == [
+        True,
+        False,
+        False,
+    ]
+    assert not any(old == new for old, new in zip(_prefixes(first)[1:], _prefixes(second)[1:], strict=True))
+
+
+def test_the_billing_line_and_deferred_tools_are_no_part_of_the_prompt():
+    """https://github.com/anthropics/claude-code/issues/87966 and the page "Prompt caching" of Anthropic."""
+    body = request_of("messages", 1)
+    other = json.loads(json.dumps(body))
+    other["system"].insert(0, {"type": "text", "text": "x-anthropic-billing-header: cc_version=2; cch=1f2e3;"})
+    other["tools"].append({**tool_of("messages", "later"), "defer_loading": True})
+    assert _prefixes(read("messages", body)) == _prefixes(read("messages", other))
+    assert read("messages", other).system[0].path == "system[1]"
+
+
+@pytest.mark.parametrize(
+    ("api", "member", "value"),
+    [
+        ("messages", "tool_choice", {"type": "any"}),
+        ("messages", "output_config", {"effort": "low"}),
+        ("chat", "reasoning_effort", "low"),
+        ("responses", "text", {"verbosity": "low"}),
+    ],
+)
+def test_members_of_the_key_change_the_prefix_from_their_section_on(api: str, member: str, value: Any):
+    first, second = read(api, request_of(api, 1)), read(api, {**request_of(api, 1), member: value})
+    (setting,) = second.settings
+    changed = [old != new for old, new in zip(_prefixes(first), _prefixes(second), strict=True)]
+    start = {"tools": 0, "system": len(first.tools), "history": first.history_start}[setting.section]
+    assert changed == [position >= start for position in range(first.end)]
+
+
+def test_ids_of_items_are_no_part_of_the_prompt():
+    items: list[dict[str, Any]] = [{"type": "function_call_output", "call_id": "c", "output": "ok"}]
+    named = [{**items[0], "id": "fc_1", "status": "completed"}]
+    assert _prefixes(read("responses", {"input": items})) == _prefixes(read("responses", {"input": named}))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_long_histories_keep_their_first_and_last_blocks(api: str):
+    items = [user_item(api, f"Message number {number} of a long list") for number in range(1000)]
+    prompt = read(api, {HISTORY[api]: items})
+    assert prompt.end == 1000
+    assert (len(prompt.history), prompt.head, prompt.gap) == (HEAD + TAIL, HEAD, 1000 - HEAD - TAIL)
+    known = read(api, {HISTORY[api]: items[: 1000 - TAIL]})
+    assert prompt.history_digest(1000 - TAIL) == known.history_digest(known.end)
+    assert prompt.size == known.size + sum(block.size for block in prompt.history[HEAD:])
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("before", [3, 400])
+def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before: int):
+    items = [user_item(api, f"Message number {number} of a long list") for number in range(before)]
+    new = [user_item(api, "And another one, which is the last of all")]
+    whole = read(api, {HISTORY[api]: items + new})
+    continued = continue_prompt(read(api, {HISTORY[api]: items}), read(api, {HISTORY[api]: new}), KEY)
+    assert continued.prefix(continued.end) == whole.prefix(whole.end)
+    assert continued.size == whole.size
+    assert continued.block_before(continued.end) is not None
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_the_next_turn_has_the_last_anchor_of_the_one_before(api: str):
+    first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
+    last = anchors(first, KEY)[0]
+    assert last.digest in {anchor.digest for anchor in anchors(second, KEY)[1:]}
+    assert anchors(first, KEY)[-1].digest == anchors(second, KEY)[-1].digest
+    assert last.position == first.end
+
+
+def test_the_results_of_one_message_are_one_anchor():
+    results = [{"type": "tool_result", "tool_use_id": str(number), "content": "A short result"} for number in range(40)]
+    body = {
+        "messages": [{"role": "user", "content": "Please run all of these tools"}, {"role": "user", "content": results}]
+    }
+    assert [anchor.position for anchor in anchors(read("messages", body), KEY)] == [41, 1]
+
+
+def test_short_blocks_are_no_anchor():
+    body = {"messages": [user_item("chat", "Explain all the files of this project"), user_item("chat", "yes")]}
+    assert [anchor.position for anchor in anchors(read("chat", body), KEY)] == [1]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("value", [None, 7, "text", {}, [], [1, None, "x"], [{}], [{"role": 3, "content": 4}]])
+def test_odd_requests_are_read_or_refused_without_an_error(api: str, value: Any):
+    for member in ("tools", "system", "instructions", "systemInstruction", "toolConfig", HISTORY[api]):
+        body = request_of(api, 1) | {member: value}
+        prompt = read_prompt(api, json.dumps(body).encode(), row_of(api), KEY)
+        assert prompt is None or prompt.end >= 0
+
+
+_SURROGATE = b'{"messages":[{"role":"user","content":"\\ud800"}]}'
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'{"messages":[' + b"[" * 5000, _SURROGATE])
+def test_bodies_that_are_no_request_have_no_prompt(body: bytes):
+    assert read_prompt("messages", body, row_of("messages"), KEY) is None

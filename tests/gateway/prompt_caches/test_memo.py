@@ -1,0 +1,78 @@
+"""The memory of parts that were read before."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.packing import pack
+from gateway.prompt_caches.prompts import PromptDigest
+from streams.events import APIS
+from tests.support.cached_prompts import HISTORY, read, request_of, user_item
+
+
+def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
+    blocks = [(block.path, block.strict, block.loose, block.size, block.mark) for block in prompt.blocks()]
+    return prompt.prefix(prompt.end), blocks, prompt.gap, prompt.head, prompt.has_answer, pack(prompt)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_turns_are_read_as_without_a_memo(api: str):
+    memo = BlockMemo()
+    for rounds in (0, 1, 2, 2, 5, 3, 200, 201):
+        body = request_of(api, rounds)
+        assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+_TEXTS = st.text(max_size=40)
+_EDITS = st.sampled_from(["append", "append", "append", "edit", "drop_first", "drop_last", "mark", "spaces"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(APIS), st.lists(st.tuples(_EDITS, _TEXTS, st.integers(0, 30)), max_size=12))
+def test_any_edits_are_read_as_without_a_memo(api: str, edits: list[tuple[str, str, int]]):
+    memo, items, indent = BlockMemo(most=3), [user_item(api, "start")], None
+    for number, (edit, text, at) in enumerate(edits):
+        match edit:
+            case "append":
+                items.append({**user_item(api, text), **({"id": f"msg_{number}"} if api == "responses" else {})})
+            case "edit":
+                items[at % len(items)] = user_item(api, text)
+            case "drop_first" if len(items) > 1:
+                items = items[1:]
+            case "drop_last" if len(items) > 1:
+                items = items[:-1]
+            case "mark":
+                part = {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
+                items[at % len(items)] = {"role": "user", "content": [part, part]}
+            case _:
+                indent = 1 if indent is None else None
+        body = json.dumps({HISTORY[api]: items}, indent=indent).encode()
+        assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+def test_a_known_history_is_not_parsed_again():
+    """The time of a turn with 400 kB of history, compared with that of the first reading."""
+    memo = BlockMemo()
+    first, second = (json.dumps(request_of("messages", rounds)).encode() for rounds in (480, 481))
+    assert len(second) > 400_000
+    started = time.perf_counter()
+    read("messages", first, memo=memo)
+    whole = time.perf_counter() - started
+    started = time.perf_counter()
+    read("messages", second, memo=memo)
+    assert time.perf_counter() - started < whole / 4
+
+
+def test_the_memo_is_bounded_and_forgets_the_oldest():
+    memo = BlockMemo(most=4)
+    bodies = [json.dumps({"messages": [user_item("chat", f"Conversation {number}")]}).encode() for number in range(20)]
+    for body in bodies:
+        read("chat", body, memo=memo)
+    raw = [body.removeprefix(b'{"messages": ')[:-1] for body in bodies]
+    known = [memo.longest_part("chat:messages", one + b" ") is not None for one in raw]
+    assert known == [False] * 16 + [True] * 4
