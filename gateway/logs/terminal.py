@@ -2,10 +2,12 @@
 
     09:41:07 200 messages→chat fast → openai/gpt-4o-mini             1234→567   2.31s stop
 
-The JSON log has everything else (``docs/log.md``)."""
+A request that missed the provider's prompt cache has a line with the cause. The JSON log has everything else
+(``docs/log.md``)."""
 
 import calendar
 import os
+import re
 import textwrap
 import time
 import unicodedata
@@ -157,7 +159,40 @@ def _seconds(seconds: float) -> str:
 def _trouble(line: Mapping[str, Any], mask: Mask) -> str:
     """Return the error, failed attempts if there were several, and losses that may have changed the answer; empty
     without trouble."""
-    return escape(mask(". ".join(part for part in (_error(line), _attempts(line), _losses(line)) if part)))
+    return escape(mask(". ".join(part for part in _parts_of_trouble(line) if part)))
+
+
+def _parts_of_trouble(line: Mapping[str, Any]) -> tuple[str, ...]:
+    return _error(line), _attempts(line), _losses(line), _missed_cache(line)
+
+
+_CHANGED_AT: Final = re.compile(r"([^ :]+):([0-9]+-[0-9]+)(?: \((\w+)\))?")
+"""The position of a change: path, characters, and the kind of the new text."""
+
+
+def _missed_cache(line: Mapping[str, Any]) -> str:
+    """Return the tokens that the provider's prompt cache missed, with their cost and the cause.
+
+    Unknown causes are omitted, because they suggest no change."""
+    cause = str(line.get("prompt_cache_cause", ""))
+    if not cause or cause.startswith("unknown"):
+        return ""
+    missed, could, usd = line["prompt_cache_missed"], line["prompt_cache_could"], line.get("prompt_cache_usd")
+    about = "~" if line.get("prompt_cache_grade") == "estimated" else ""
+    cost = "" if not usd else f", {about}{usd:.4f} usd"
+    return f"prompt cache: {missed:,} of {could:,} tokens missed{cost}: {_reason(cause, line)}"
+
+
+def _reason(cause: str, line: Mapping[str, Any]) -> str:
+    at = str(line.get("prompt_cache_at", ""))
+    if changed := _CHANGED_AT.fullmatch(at):
+        path, characters, kind = changed.groups()
+        return f"{path} changed at {characters}" + (f" (a {kind})" if kind else "")
+    if cause == "expired" and "prompt_cache_idle_s" in line:
+        return f"expired after {line['prompt_cache_idle_s']:,} s"
+    if at and cause in ("tools", "system", "settings", "history"):
+        return at  # which begins with the cause
+    return f"{cause}, {at}" if at else cause
 
 
 def _error(line: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")
 FILES = (
     "/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js", "/ui/prompt.js", "/ui/events.js",
-    "/ui/tables.js",
+    "/ui/tables.js", "/ui/cache.js",
 )  # fmt: skip
 KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-the-operator"}
 

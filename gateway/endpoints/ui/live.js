@@ -2,6 +2,7 @@
 
 import {chart, plain} from "/ui/charts.js";
 import {close, open, openedKey, tellFacts} from "/ui/opened.js";
+import {cacheShare, missedCache} from "/ui/cache.js";
 import {cost, renderLimits, renderModels, renderTokens} from "/ui/tables.js";
 
 const MOST_ROWS = 200;    // of streams in flight; the filter finds the others
@@ -223,10 +224,12 @@ function endedRow(one) {
   if (one.cost_grade === "subscription") cell("subscription", "number cost none");
   else if (one.cost_usd === undefined) cell("–", "number cost none");
   else cell(cost(one.cost_usd, one.cost_grade), "number cost");
+  const share = cacheShare(one);
+  cell(share ?? "–", share === null ? "number cache none" : `number cache${one.prompt_cache_cause ? " warn" : ""}`);
   cell(place(one), "name model");
   cell(one.client ?? "–", "name more");
   const tried = one.tried && `tried ${one.tried.map(({target, reason}) => `${target}=${reason}`).join(", ")}`;
-  const why = [one.error && `${one.error}: ${one.message ?? ""}`, tried, one.dropped && `dropped ${one.dropped}`];
+  const why = [one.error && `${one.error}: ${one.message ?? ""}`, tried, missedCache(one), one.dropped && `dropped ${one.dropped}`];
   cell(why.filter(Boolean).join("; "), "why");
   return row;
 }

@@ -1,5 +1,6 @@
 // One stream opened: what was said, and both sides' events side by side.
 
+import {cacheFacts} from "/ui/cache.js";
 import {called, events, said, shape} from "/ui/events.js";
 import {showPrompt} from "/ui/prompt.js";
 
@@ -117,6 +118,7 @@ export function tellFacts(row) {
     error: "error", message: "message", upstream_request_id: "provider's request id",
   };
   const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);
+  pairs.push(...cacheFacts(row));
   const tried = (row.tried ?? []).map(one => one.target ? `${one.target}=${one.reason}` : one);  // a log line has objects
   if (tried.length) pairs.push(["tried", tried.join(", ")]);
   const dropped = Array.isArray(row.dropped) ? row.dropped.join(", ") : row.dropped;

@@ -16,6 +16,7 @@ FILES: Final = {
     "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
     "/ui/prompt.js": ("prompt.js", "text/javascript; charset=utf-8"),
     "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
+    "/ui/cache.js": ("cache.js", "text/javascript; charset=utf-8"),
     "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
 }
 

@@ -137,6 +137,39 @@ def test_a_response_of_a_second_target_reports_the_failure_of_the_first():
     assert shown({**LEFT, "tried": tried[:1]})[1:] == []
 
 
+MISSED = {
+    **GOOD, "prompt_cache_could": 51_200, "prompt_cache_missed": 49_280, "prompt_cache_cause": "system",
+    "prompt_cache_at": "system[0]:0-64 (time)", "prompt_cache_usd": 0.170016, "prompt_cache_grade": "exact",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cause", "at", "more", "text"),
+    [
+        ("system", "system[0]:0-64 (time)", {}, ", 0.1700 usd: system[0] changed at 0-64 (a time)"),
+        ("system", "system[0]:0-64", {"grade": "estimated"}, ", ~0.1700 usd: system[0] changed at 0-64"),
+        ("moved", "gpu-1>gpu-2 (busy)", {}, "usd: moved, gpu-1>gpu-2 (busy)"),
+        ("tools", "tools: 2 added at [14]", {}, " usd: tools: 2 added at [14]"),
+        ("expired", None, {"idle_s": 3660}, ": expired after 3,660 s"),
+        ("compacted", None, {"usd": 0.0}, " tokens missed: compacted"),
+        ("provider", None, {"usd": None}, " tokens missed: provider"),
+    ],
+)  # fmt: skip
+def test_a_missed_prompt_cache_has_a_line_with_its_cause(cause, at, more, text):
+    fields = {"cause": cause, "at": at, **more}
+    changed = {f"prompt_cache_{name}": value for name, value in fields.items()}
+    line = {name: value for name, value in {**MISSED, **changed}.items() if value is not None}
+    found = shown(line, 200)
+    assert len(found) == 2
+    assert found[1].startswith("         prompt cache: 49,280 of 51,200 tokens missed")
+    assert found[1].endswith(text)
+
+
+@pytest.mark.parametrize("more", [{"prompt_cache_cause": "unknown:not_seen"}, {"prompt_cache_cause": None}])
+def test_a_miss_without_a_known_cause_has_no_second_line(more):
+    assert len(shown({name: value for name, value in {**MISSED, **more}.items() if value is not None})) == 1
+
+
 def test_losses_are_listed_before_hints():
     second = shown({**GOOD, "dropped": "system[],top_k,tools[].cache_control"}, columns=None)[1]
     assert second.split("; ") == [
