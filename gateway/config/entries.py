@@ -282,7 +282,7 @@ def _build_row(
         found = f"unknown interface {describe(item.provider_interface)}"
         known = one_of(catalog.CATALOG)
         findings.wrong((*path, "provider_interface"), found, known, _similar_provider(item.provider_interface))
-    own = catalog.generic(prefix, interface)
+    own = catalog.generic(prefix, interface, item.base_url)
     return own if local is None else attrs.evolve(own, display_name=local.display_name, base_url=local.base_url)
 
 

@@ -13,4 +13,4 @@ def entry_price(entry: ModelEntry, model: str) -> Price | None:
         return entry.price
     if entry.provider.is_subscription or is_subscription_token(entry.key):
         return SUBSCRIPTION
-    return price_of(entry.provider.id, model)
+    return price_of(entry.listed_as, model)

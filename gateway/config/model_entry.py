@@ -302,8 +302,9 @@ class ModelEntry:
                 return spoken
 
     def is_at_maker(self, model: str) -> bool:
-        """Return whether ``model`` is used at its maker's own service, not at a compatible server."""
-        return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
+        """Return whether ``model`` is used at its maker's own service, in any region, not at a compatible server."""
+        is_unset = self.base_url is None or self.provider.base_url is None
+        return self.provider.has(model) and (is_unset or self._is_at_makers_address)
 
     def place_of(self, endpoint: EndpointName, model: str) -> Place | None:
         """Return the endpoint for ``model``, ``None`` if it has none."""
@@ -327,6 +328,11 @@ class ModelEntry:
         """Return whether the address is the maker's own: other services may serve other makers' models."""
         maker = catalog.find(self.provider.id)
         return maker is not None and _has_domain_of(self.base_url or self.provider.base_url, maker.base_url)
+
+    @property
+    def listed_as(self) -> str:
+        """The provider's name in the lists of prices and facts: the maker's, if the entry has another at its host."""
+        return self.provider.id if catalog.find(self.provider.id) else self.provider.price_list
 
     def row(self, model: str) -> Provider:
         """Return the provider's row for ``model``."""
@@ -352,7 +358,7 @@ class ModelEntry:
     def quirks_of(self, model: str) -> Quirks:
         """Return the quirks of ``model`` (a provider's id): the row's, overridden by the model's, overridden by the
         item's."""
-        known = with_facts(quirks_of(self.row(model).quirks, model), self.provider.id, model)
+        known = with_facts(quirks_of(self.row(model).quirks, model), self.listed_as, model)
         found = attrs.evolve(known, **self.quirks)
         rule = found.asked_in_responses
         if rule == "to_keep_reasoning":

@@ -134,8 +134,9 @@ def _provider_row(name: str, settings: ProviderSettings, path: Path, findings: F
                 (*path, "provider_interface"), f"unknown interface {describe(word)}", one_of(catalog.CATALOG), near
             )
             return None
-    row = catalog.generic(id_of(name), interface) if known is None or interface is not None else known
-    row = _with_address(row, settings)
+    if known is None or interface is not None:
+        known = catalog.generic(id_of(name), interface, settings.base_url)
+    row = _with_address(known, settings)
     changes: dict[str, Any] = {
         name: value for name in ("display_name", "families", "models") if (value := getattr(settings, name)) is not None
     }

@@ -108,7 +108,7 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
         lambda one: one.wildcard or len(entries) == 1,  # a deployment has a name of its own
     )
     own = (next((one.price for one in entries if fit(one) and one.price is not None), None) for fit in fits)
-    listed = (price_of(one.provider.id, model) for one in entries)
+    listed = (price_of(one.listed_as, model) for one in entries)
     price = next((found for found in (*own, *listed) if found is not None), None)
     charges = price is not None and CODECS[api].wire.charges_cache_writes
     return price.with_cache_writes if price is not None and charges else price

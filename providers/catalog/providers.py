@@ -5,6 +5,7 @@ A new compatible provider is one row in a module of ``providers/catalog/rows``.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -86,13 +87,20 @@ def maker(model: str) -> Provider | None:
     return next((row for row in CATALOG.values() if row.has(model)), None)
 
 
-def generic(provider_id: str, interface: Provider | None = None) -> Provider:
+def generic(provider_id: str, interface: Provider | None = None, base_url: str | None = None) -> Provider:
     """Return a row for a provider outside the catalogue, which speaks like ``interface`` (by default OpenAI's Chat).
+
+    OpenAI's own hosts are OpenAI, whatever the provider's name. Otherwise:
 
     It has all of OpenAI's endpoints and no host. It is not the interface's maker, so it gets the tolerant quirks
     instead of OpenAI's. They are a guess: used for requests that the gateway writes, not to change a client's own
     requests.
     """
+    own = CATALOG["openai"]
+    if interface in (None, own) and _is_host_of(base_url, own):
+        return attrs.evolve(
+            own, id=provider_id, display_name=provider_id, base_url=None, key_env=None, key_required=False, about="",
+        )  # fmt: skip
     if interface is None:
         return Provider(
             provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False),
@@ -105,3 +113,13 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
         key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, about="",
         client_headers=(), price_list=provider_id, sources={}, endpoint_source=None,
     )  # fmt: skip
+
+
+def _is_host_of(base_url: str | None, row: Provider) -> bool:
+    """Return whether ``base_url`` is at the host of ``row`` or one of its regions.
+
+    OpenAI's are ``us``, ``eu``, ``ae``, ``au``, ``in`` and ``jp`` (``openai/_data_residency.py`` of the openai package,
+    3.54, November 2026).
+    """
+    host, own = urlsplit(base_url or "").hostname or "", urlsplit(row.base_url or "").hostname or ""
+    return bool(own) and (host == own or host.endswith(f".{own}"))

@@ -19,9 +19,7 @@ ROW = {"input": 10, "output": 100, "cached": 1, "cache_write": 12, "cache_write_
 
 def entry(model: str = "m", row: dict[str, Any] | None = ROW, provider: str = "openai", **more: Any) -> ModelEntry:
     price = None if row is None else read_price(row, "config")
-    found: Any = SimpleNamespace(
-        model=model, price=price, provider=SimpleNamespace(id=provider), wildcard=model == "*", **more
-    )
+    found: Any = SimpleNamespace(model=model, price=price, listed_as=provider, wildcard=model == "*", **more)
     return found
 
 

@@ -1,0 +1,54 @@
+"""OpenAI's regional hosts are OpenAI's: they get the same paths, quirks and prices as its global host.
+
+Source: ``openai/_data_residency.py`` of the openai package.
+"""
+
+from typing import Any
+
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.routing.router import Router
+
+HOSTS = ("api", "us.api", "eu.api", "ae.api", "au.api", "in.api", "jp.api")
+MODELS = ("o3", "gpt-5", "gpt-5.6-sol", "gpt-4o")
+OTHERS = ("https://api.openai.com.example/v1", "https://notapi.openai.com.example/v1", "http://gpu:8000/v1")
+
+
+def settings(model: str, base_url: str | None, **more: Any) -> dict[str, Any]:
+    entry = {"model": model, "access_key": "k", **({} if base_url is None else {"base_url": base_url})}
+    return {"version": "v0.4.0", "model_providers": [entry], **more}
+
+
+def facts(config: dict[str, Any], model: str, client: str) -> tuple[Any, ...]:
+    """Return everything that depends on the maker's host, for a request of ``client``."""
+    read = from_mapping(config)
+    target = Router(read).resolve(model, client)
+    path, recipient = target.url.partition("/v1")[2], target.recipient
+    keeps, lacks = read.entries[0].provider.keeps_responses, read.entries[0].missing_abilities(model)
+    return target.api, path, recipient.quirks, recipient.known, target.price, keeps, lacks
+
+
+@pytest.mark.parametrize("client", ["chat", "messages", "responses", "gemini", "converse"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_region_has_the_path_the_quirks_and_the_prices_of_openai(model, client):
+    usual = facts(settings(f"openai/{model}", None), model, client)
+    for host in HOSTS:
+        url = f"https://{host}.openai.com/v1"
+        named = {"providers": {"mine": {"base_url": url}}}
+        assert facts(settings(f"openai/{model}", url), model, client) == usual, host
+        assert facts(settings(f"openai/{model}", url.removesuffix("/v1")), model, client) == usual, host
+        assert facts(settings(f"mine/{model}", url), model, client) == usual, host
+        assert facts(settings(f"mine/{model}", None, **named), model, client) == usual, host
+
+
+@pytest.mark.parametrize("url", OTHERS)
+def test_other_hosts_are_not_openai(url):
+    found = Router(from_mapping(settings("openai/o3", url))).resolve("o3", "messages")
+    assert found.url == f"{url}/chat/completions"
+    assert Router(from_mapping(settings("mine/o3", url))).resolve("o3", "messages").price is None
+
+
+def test_a_region_has_a_price():
+    routes = Router(from_mapping(settings("mine/gpt-4o", "https://eu.api.openai.com/v1")))
+    assert routes.resolve("gpt-4o", "chat").price is not None
