@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lo
 """The last columns of a CSV report: about the providers' prompt caches."""
 
 _JSON_FIGURES: Final = ("failed", "input_tokens", "cached_tokens", "output_tokens")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of formulas in spreadsheets; names of runs come from clients.
+_FORMULA: Final = re.compile("(?:^|(?<=;))(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
+"""The beginning of a formula in a spreadsheet, also in full-width characters. Names of runs come from clients.
 
+Where the decimal separator is a comma, spreadsheets split lines at ``;``, also within quotes:
 https://owasp.org/www-community/attacks/CSV_Injection"""
 
 
@@ -41,8 +43,7 @@ def dollar_text(nanos: int) -> str:
 
 def csv_cell(value: str | None) -> str:
     """Return text for a cell of a CSV file, which no spreadsheet takes for a formula."""
-    text = escape(value or "")
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub("'", escape(value or ""))
 
 
 def as_csv(found: UsageReport) -> str:

@@ -1,5 +1,7 @@
 """The usage query over the kept ledger: equal questions have equal sums, and people have labels."""
 
+import csv
+import io
 import random
 from datetime import UTC, datetime
 
@@ -42,6 +44,26 @@ async def test_people_appear_by_name_and_label(table):
     both = as_csv(await read_usage(table, UsageQuery(by=("key", "label", "month"), **EVER), labels)).splitlines()
     assert both[0].startswith("key,label,month,requests,failed,input,cached,output,usd,grade")
     assert both[2].startswith("okta:2,'=ann@x.example,2026-09,1,0,16,5,7,0.000000002,exact")
+    await table.aclose()
+
+
+HOSTILE = (
+    "=1+1", "+1", "-1", "@x", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", "x;=1+1;y", "x\t=1+1", "x\n=1+1",
+    'x";=1+1;"y', "x,=1", '"=1+1', "=cmd|' /C calc'!A0", "x;=cmd|' /C calc'!A0;y",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+async def test_no_text_is_a_formula_in_any_spreadsheet(table, separator):
+    """https://owasp.org/www-community/attacks/CSV_Injection"""
+    lines = [line(attempt(1), client=f"okta:{i}", run=f"ann/{text}") for i, text in enumerate(HOSTILE)]
+    await table.add(list(enumerate(lines)))
+    labels = {f"okta:{i}": text for i, text in enumerate(HOSTILE)}
+    text = as_csv(await read_usage(table, UsageQuery(by=("label", "key", "run"), **EVER), labels))
+    rows = list(csv.reader(io.StringIO(text), delimiter=separator))
+    assert len(rows) == 1 + len(HOSTILE)
+    cells = [cell for row in rows for cell in row]
+    assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))]
     await table.aclose()
 
 
