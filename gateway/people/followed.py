@@ -43,7 +43,7 @@ class PersonKey:
 class PeopleNews:
     """The rows that have changed since a position; if ``is_complete``, all rows.
 
-    ``names`` are the people and holders whose blocks, sessions, raises or keys have changed."""
+    ``names`` are the people and holders whose blocks, sessions, raises or keys have changed, or may have."""
 
     position: Position
     is_complete: bool
@@ -115,7 +115,9 @@ class FollowedPeople:
         """Use the rows that ``read`` returned."""
         if news is None or (self._position is not None and news.position == self._position):
             return
+        names = news.names
         if news.is_complete:
+            names |= {*self._blocks, *self._raises, *self._own_keys}  # rows that were removed
             self._blocks, self._raises = dict(news.blocks), dict(news.raises)
             self._ended, self._own_keys = dict(news.ended), dict(news.own_keys)
             self._by_digest = {key.digest: key for keys in self._own_keys.values() for key in keys}
@@ -123,7 +125,7 @@ class FollowedPeople:
             self._apply_changes(news)
         self._position = news.position
         for listener in self._listeners:
-            listener(news.names)
+            listener(names)
 
     def _apply_changes(self, news: PeopleNews) -> None:
         for name in news.names:
@@ -152,7 +154,7 @@ def _replace(table: dict[str, T], name: str, rows: Mapping[str, T]) -> None:
 _SINCE: Final = """
     SELECT number, mark, name FROM {people_changes} WHERE number >= :number ORDER BY number LIMIT :most
 """
-_ENDED: Final = "SELECT id, tokens_until FROM {person_sessions} WHERE ended IS NOT NULL AND tokens_until > :now"
+_ENDED: Final = "SELECT id, tokens_until, person FROM {person_sessions} WHERE ended IS NOT NULL AND tokens_until > :now"
 _OWN_KEYS: Final = """
     SELECT k.digest, k.person, k.name, k.until, p.issuer, p.label, p.claims
     FROM {own_keys} k JOIN {people} p ON p.name = k.person WHERE k.until > :now
@@ -176,10 +178,10 @@ def read_news(rows: TableRows, known: Position | None, now: float) -> PeopleNews
 def _read_all(rows: TableRows, position: Position, now: float) -> PeopleNews:
     blocks = {block.name: block for block in list_blocks(rows)}
     raises = {found.holder: found for found in list_raises(rows)}
-    ended = dict(rows.select(_ENDED, now=now - _MARGIN))
+    ended = rows.select(_ENDED, now=now - _MARGIN)
     own_keys = _by_person(rows.select(f"{_OWN_KEYS} ORDER BY k.person", now=now))
-    names = frozenset((*blocks, *raises, *own_keys))
-    return PeopleNews(position, True, names, blocks, raises, ended, own_keys)
+    names = frozenset((*blocks, *raises, *own_keys, *(person for _, _, person in ended)))
+    return PeopleNews(position, True, names, blocks, raises, _ends(ended), own_keys)
 
 
 def _read_changes(rows: TableRows, position: Position, names: frozenset[str], now: float) -> PeopleNews:
@@ -193,9 +195,13 @@ def _read_changes(rows: TableRows, position: Position, names: frozenset[str], no
             blocks[name] = block
         if (found := find_raise(rows, name)) is not None:
             raises[name] = found
-        ended.update(rows.select(f"{_ENDED} AND person = :name", now=now - _MARGIN, name=name))
+        ended.update(_ends(rows.select(f"{_ENDED} AND person = :name", now=now - _MARGIN, name=name)))
         own_keys.update(_by_person(rows.select(f"{_OWN_KEYS} AND k.person = :name", now=now, name=name)))
     return PeopleNews(position, False, names, blocks, raises, ended, own_keys)
+
+
+def _ends(found: list[tuple[Any, ...]]) -> dict[str, float]:
+    return {id: until for id, until, _ in found}
 
 
 def _by_person(found: list[tuple[Any, ...]]) -> dict[str, tuple[PersonKey, ...]]:

@@ -10,9 +10,10 @@ from gateway.config.loading import Config, from_mapping
 from gateway.followed_keys import FollowedKeys
 from gateway.people.followed import FollowedPeople
 from gateway.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson, digest_of
+from gateway.people.rows import TableRows
 from gateway.people.store import PeopleStore
 from gateway.stores.key_store import KeyStore
-from gateway.stores.sql import Database
+from gateway.stores.sql import Database, Session
 
 ADA = SeenPerson("okta:ada", "okta", "ada@example.com", {"groups": ["ml"]}, "research", "user", 0.0, 0.0)
 ORIGIN = IssuerSession("origin", "okta:ada", "okta", ADA.claims, None, 0.0)
@@ -195,3 +196,44 @@ async def test_an_unavailable_store_leaves_everything_in_effect(tmp_path):
         await process.poll()
         assert process.keys.stale > 0.0
         assert process.people.is_blocked("okta:bob")
+
+
+ADAS_RAISE = attrs.evolve(RAISE, holder="okta:ada")
+LOSSES = {
+    "a session that has ended": (
+        lambda store: store.sign_in(ADA, ORIGIN, SESSION), lambda store: store.end_session("okta:ada", "sid", 90.0)
+    ),
+    "an own key that was removed": (
+        lambda store: store.put_own_key(ADA, KEY, 3, 0.0), lambda store: store.remove_own_key("okta:ada", "laptop")
+    ),
+    "a block": (
+        lambda store: store.note_people((ADA,)), lambda store: store.block(Block("okta:ada", 1.0, "boss"))
+    ),
+    "a block that was removed": (
+        lambda store: store.block(Block("okta:ada", 1.0, "boss")), lambda store: store.unblock("okta:ada")
+    ),
+    "a raise that was removed": (
+        lambda store: store.put_raise(ADAS_RAISE), lambda store: store.remove_raise("okta:ada")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_database, store, loss):
+    """Their websockets end, also if a process reads everything again after an outage."""
+    prepare, lose = LOSSES[loss]
+    async with following(open_database) as process:
+        reported: list[frozenset[str]] = []
+        await prepare(store)
+        await process.poll()
+        process.people.on_change(reported.append)
+        await lose(store)
+
+        def note_many(session: Session) -> None:
+            rows = TableRows(session, store.database.notation)
+            for _ in range(1100):
+                rows.note_change("raise", "okta:bob")
+
+        await store.database.write(note_many)
+        await process.poll()
+        assert [("okta:ada" in names) for names in reported] == [True]

@@ -14,11 +14,15 @@ import pytest
 import trio
 
 from gateway.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson
+from gateway.people.rights_rows import remove_own_key
+from gateway.people.rows import TableRows
+from gateway.people.session_rows import end_session
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.store import PeopleStore
 from gateway.people.tables import PEOPLE_TABLES
 from gateway.people.values import Person
-from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.sql import Session
+from gateway.stores.sqlite import NOTATION, SqliteDatabase
 from tests.support.harness import eventually, provider
 from tests.support.people import MODEL, PATHS, PeopleSetup, issuer, people_gateway
 from tests.support.websocket_client import Client
@@ -138,6 +142,37 @@ def test_a_block_completes_running_requests_and_closes_only_that_persons_websock
         stored.people.upstream.is_open.set()
         for one in sockets:
             one.wire.close()
+
+
+@pytest.mark.parametrize("lost", ["session", "own key"])
+def test_websockets_of_a_lost_credential_close_also_after_many_changes(stored, lost):
+    now, sub = time.time(), f"many-{lost.split()[0]}"
+    person = attrs.evolve(ADA, name=f"okta:{sub}", claims={**CLAIMS, "sub": sub})
+    origin = IssuerSession(sub, person.name, "okta", person.claims, None, now)
+    session = PersonSession(sub, sub, person.name, "device", "claude", "", now, now + DAY, now + 3600, now)
+    secret = f"sk-trigate-{sub:x<43}"
+    stored.change(lambda store: store.sign_in(person, origin, session))
+    stored.change(lambda store: store.put_own_key(person, attrs.evolve(own_key(secret), person=person.name), 9, now))
+    stored.wait_for(200, secret)
+    credential = session_token(sub, sub=sub) if lost == "session" else secret
+    socket = Client.connect(stored.people.gateway.port, {"authorization": f"Bearer {credential}"})
+    try:
+        assert socket.ask(MODEL)[-1]["type"] == "response.completed"
+
+        def lose(database: Session) -> None:
+            rows = TableRows(database, NOTATION)
+            for number in range(1100):
+                rows.note_change("raise", f"okta:other-{number}")
+            if lost == "session":
+                end_session(rows, session, time.time())
+            else:
+                assert remove_own_key(rows, person.name, "laptop", None)
+
+        stored.change(lambda store: store.database.write(lose))
+        assert socket.read_close_code() == 1001
+        assert stored.status(credential) in (401, 429), "the wait for the own key were wrong keys"
+    finally:
+        socket.wire.close()
 
 
 def test_an_ended_session_is_refused_and_others_are_not(stored):
