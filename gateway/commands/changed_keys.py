@@ -16,10 +16,12 @@ from gateway.commands.keys import (
     OpenedKeys,
     check_keys_enabled,
     expiry_of,
+    item_change,
     made_by,
     run_with_keys,
     show_changed,
     write_change,
+    write_changes,
 )
 from gateway.commands.terminal import say
 from gateway.config.key_changes import ChangeRejected, check_name, check_unshared, checked_client, now_text
@@ -75,9 +77,9 @@ def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str 
         holders: dict[bytes, str] = {}
         for name, item in new.items():  # check all before storing the first one
             _check_row(opened, name, item, holders, found.places.get(name))
-        for name, item in new.items():
-            kept = {"client": item, "added": now_text(), "by": made_by(by)}
-            await write_change(opened, "added", name, None, kept, by)
+        kept = {"added": now_text(), "by": made_by(by)}
+        changes = [item_change("added", name, None, {"client": item, **kept}) for name, item in new.items()]
+        await write_changes(opened, changes, by)
         say(_import_report(opened, new, stored, found.remarks))
 
     return run_with_keys(path, store_clients)

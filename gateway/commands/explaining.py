@@ -56,12 +56,20 @@ def usage_by_limit(limits: Iterable[RunningLimit]) -> Levels:
     return {(one.holder, one.measure, one.text): one for one in limits}
 
 
-def check_key(config: Config, key: str | None) -> None:
-    """Check that ``config`` has a client key with the name ``key``. Raises ``click.UsageError``."""
+def with_client(config: Config, key: str | None) -> Config:
+    """Return ``config`` with the client ``key``: a client key of it, or a person of one of its issuers.
+
+    Raises ``click.UsageError``."""
     names = [one.name for one in config.client_keys]
     if key is not None and key not in names:
+        if config.issuers:
+            from gateway.commands.explaining_people import client_of_person  # imported only where it is needed
+
+            if (person := client_of_person(config, key)) is not None:
+                return attrs.evolve(config, client_keys=(*config.client_keys, person))
         meant = " or ".join(difflib.get_close_matches(key, names, n=1)) or ", ".join(names) or "none"
         raise click.UsageError(f"--key: {config.path} has no client key {key!r}; it has {meant}")
+    return config
 
 
 def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | None) -> list[str]:
@@ -197,14 +205,14 @@ def explain(
 
     It is 0, 1 for an invalid config, 2 for an unknown model, an invalid assumption, or a gateway at ``url`` without
     information on its targets. ``supposed`` are texts such as ``a=overloaded,b=timeout``, ``key`` is the name of a
-    client key."""
+    client key or a person."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
     try:
         found = Router(config).explain(model, api)
         failures = parse_assumptions(supposed, found.plan)
-        check_key(config, key)
+        config = with_client(config, key)
         found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:

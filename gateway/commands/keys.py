@@ -43,7 +43,7 @@ from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
-from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable
+from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTable, StoreFull
 from gateway.stores.store import Changed, Unavailable
 
 _NO_STORAGE: Final = (
@@ -246,7 +246,7 @@ def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]])
         trio.run(work, config)
     except ConfigError as error:
         say(error.list_mistakes("mistakes"))
-    except (CommandFailed, ChangeRejected, Unavailable) as error:
+    except (CommandFailed, ChangeRejected, StoreFull, Unavailable) as error:
         say(sentence(str(error)))
     else:
         return 0
@@ -266,13 +266,22 @@ async def _with_store(work: Callable[[OpenedKeys], Awaitable[None]], config: Con
 async def write_change(
     opened: OpenedKeys, event: KeyEvent, name: str, expect: str | None, item: Any, by: str | None = None
 ) -> None:
-    """Write one change of a client. Raises ``CommandFailed``."""
+    """Write one change of a client. Raises ``CommandFailed`` and ``StoreFull``."""
+    await write_changes(opened, (item_change(event, name, expect, item),), by)
+
+
+def item_change(event: KeyEvent, name: str, expect: str | None, item: Any) -> ItemChange:
+    """Return the change of a client from the text ``expect`` to ``item``, ``None`` for no client."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
-    about = described_settings(name, expect if text is None else text)
+    return ItemChange(event, name, expect, text, described_settings(name, expect if text is None else text))
+
+
+async def write_changes(opened: OpenedKeys, changes: Sequence[ItemChange], by: str | None = None) -> None:
+    """Write all changes or none. Raises ``CommandFailed`` and ``StoreFull``."""
     try:
-        await opened.store.change(event, name, expect, text, at=time.time(), by=made_by(by), about=about)
-    except Changed:
-        raise CommandFailed(_CHANGED.format(name)) from None
+        await opened.store.change_all(changes, at=time.time(), by=made_by(by))
+    except Changed as changed:
+        raise CommandFailed(_CHANGED.format(changed.args[0])) from None
 
 
 # Writing

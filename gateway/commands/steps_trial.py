@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.explaining import check_key
+from gateway.commands.explaining import with_client
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
 from gateway.steps.advice import steps_of_request
@@ -50,7 +50,7 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with
     if config is None:
         return 2
     try:
-        check_key(config, key)
+        config = with_client(config, key)
         captured = read_captured(file, api)
         trials = trio.run(_try_all, config, load_steps(config), captured, key)
     except (ConfigError, UnreadableRecording) as error:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import attrs
 
 from gateway.stores.sql import Database, Session, SqlNotation
-from gateway.stores.store import Changed, Unavailable
+from gateway.stores.store import Changed
 
 T = TypeVar("T")
 
@@ -50,6 +50,10 @@ class KeyTaken(Exception):
     """An error: another client has the same key. Its argument is that client's name."""
 
 
+class StoreFull(Exception):
+    """An error: there are as many stored clients as there may be."""
+
+
 @attrs.frozen(repr=False)
 class StoredItem:
     """A stored client: its ``name``, and its settings as the text ``item``."""
@@ -78,6 +82,22 @@ class KeyTable:
     last: int = 0
     clients: tuple[StoredItem, ...] = ()
     changes: tuple[KeyChange, ...] = ()
+
+
+@attrs.frozen(repr=False)
+class ItemChange:
+    """A change of the item of ``name`` from ``expect`` to ``item``; ``None`` is no item.
+
+    ``digests`` are those of keys which no other client may have. ``also`` writes to the database in the same
+    transaction."""
+
+    event: KeyEvent
+    name: str
+    expect: str | None
+    item: str | None
+    about: str
+    digests: Sequence[str] = ()
+    also: Callable[[Session], object] | None = None
 
 
 class KeyStore:
@@ -133,35 +153,41 @@ class KeyStore:
         digests: Sequence[str] = (),
         also: Callable[[Session], object] | None = None,
     ) -> None:
-        """Replace the item of ``name`` from ``expect`` to ``item`` (``None``: no item), and store the change.
+        """Make one change, as ``change_all`` does, and store it."""
+        await self.change_all((ItemChange(event, name, expect, item, about, digests, also),), at=at, by=by)
 
-        ``digests`` are those of keys which no other client may have. ``also`` writes to the database in the same
-        transaction. Raises ``Changed`` if the stored item is not ``expect``, and ``KeyTaken``."""
+    async def change_all(self, changes: Sequence[ItemChange], *, at: float, by: str) -> None:
+        """Make all ``changes`` or none, and store them.
+
+        Raises ``Changed`` with the name of a client whose stored item is not the expected one, ``KeyTaken``, and
+        ``StoreFull``."""
 
         def work(session: Session) -> None:
             session.rows(self._database.notation.lock_statement("client_keys"))
-            there = self._rows(session, _ITEM, name=name)
-            if (there[0][0] if there else None) != expect:
-                raise Changed
-            for digest in digests:
-                if holder := self._rows(session, _HOLDER, pattern=f"%{digest}%", name=name):
-                    raise KeyTaken(holder[0][0])
-            if item is None:
-                self._rows(session, _REMOVE, name=name)
-            else:
-                self._put(session, name, item, new=expect is None)
-            mark = secrets.token_hex(16)
-            self._rows(session, _LOG, at=at, by=by, event=event, name=name, about=about, mark=mark)
+            for change in changes:
+                self._apply(session, change)
+                values = {"event": change.event, "name": change.name, "about": change.about}
+                self._rows(session, _LOG, at=at, by=by, mark=secrets.token_hex(16), **values)
+                if change.also is not None:
+                    change.also(session)
             self._rows(session, _FORGET, kept=MOST_CHANGES)
-            if also is not None:
-                also(session)
 
         await self._database.write(work)
 
-    def _put(self, session: Session, name: str, item: str, new: bool) -> None:
-        if new and self._rows(session, _COUNT)[0][0] >= MOST_CLIENTS:
-            raise Unavailable(f"there are {MOST_CLIENTS} stored clients, the maximum: revoke some")
-        self._rows(session, _PUT, name=name, item=item)
+    def _apply(self, session: Session, change: ItemChange) -> None:
+        name = change.name
+        there = self._rows(session, _ITEM, name=name)
+        if (there[0][0] if there else None) != change.expect:
+            raise Changed(name)
+        for digest in change.digests:
+            if holder := self._rows(session, _HOLDER, pattern=f"%{digest}%", name=name):
+                raise KeyTaken(holder[0][0])
+        if change.item is None:
+            self._rows(session, _REMOVE, name=name)
+            return
+        if change.expect is None and self._rows(session, _COUNT)[0][0] >= MOST_CLIENTS:
+            raise StoreFull(f"there are {MOST_CLIENTS} stored clients, the maximum: revoke some")
+        self._rows(session, _PUT, name=name, item=change.item)
 
     def _mark(self, session: Session) -> tuple[int, str]:
         rows = self._rows(session, _MARK)

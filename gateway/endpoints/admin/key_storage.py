@@ -12,7 +12,7 @@ from gateway.endpoints.admin.key_items import shared_key
 from gateway.endpoints.admin.sight import sees_all, sees_group
 from gateway.followed_keys import FollowedKeys
 from gateway.people.store import PeopleStore
-from gateway.stores.key_store import KeyEvent, KeyStore, KeyTaken
+from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken, StoreFull
 from gateway.stores.sql import Session
 from gateway.stores.store import Changed
 from streams.errors import GatewayError
@@ -100,22 +100,39 @@ async def write_client(
 ) -> str | None:
     """Store a change with its row in the audit, apply it in this process, and return the stored text.
 
-    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key."""
-    keys, store = writable_keys(call)
-    people = await call.people()
+    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key, and if there
+    are too many clients."""
     text = None if written is None else json.dumps(written, ensure_ascii=False)
+    about = described_settings(name, before if text is None else text)
+    also = _audit_writer(call, await call.people(), name, before, written, status)
+    await _write(call, (ItemChange(event, name, before, text, about, digests, also),))
+    return text
+
+
+async def revoke_clients(call: AdminCall, texts: Mapping[str, str], status: int) -> None:
+    """Revoke all clients in ``texts``, which has their stored texts by name, or none of them.
+
+    Raises ``GatewayError`` (409) if another caller changed one at the same time."""
+    people = await call.people()
+    await _write(call, [
+        ItemChange("revoked", name, text, None, described_settings(name, text),
+                   also=_audit_writer(call, people, name, text, None, status))
+        for name, text in texts.items()
+    ])  # fmt: skip
+
+
+async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
+    """Store changes, and apply them in this process. Raises ``GatewayError`` (409)."""
+    keys, store = writable_keys(call)
     try:
-        await store.change(
-            event, name, before, text, at=call.now, by=f"{call.author} over HTTP",
-            about=described_settings(name, before if text is None else text), digests=digests,
-            also=_audit_writer(call, people, name, before, written, status),
-        )  # fmt: skip
-    except Changed:
-        raise conflict(_CHANGED.format(name)) from None
+        await store.change_all(changes, at=call.now, by=f"{call.author} over HTTP")
+    except Changed as changed:
+        raise conflict(_CHANGED.format(changed.args[0])) from None
     except KeyTaken as taken:
         raise taken_key(call, taken.args[0]) from None
+    except StoreFull as full:
+        raise conflict(str(full), "too_many_keys") from None
     await keys.apply_changes()
-    return text
 
 
 def _audit_writer(

@@ -15,9 +15,9 @@ from gateway.endpoints.admin.key_storage import (
     check_changeable,
     current_config,
     refresh_keys,
+    revoke_clients,
     stored_texts,
     writable_keys,
-    write_client,
 )
 from gateway.endpoints.admin.keys import store_client
 from gateway.endpoints.admin.litellm_members import digest_in, key_info, read_members
@@ -104,13 +104,14 @@ async def delete_keys(call: AdminCall) -> AdminAnswer:
     await refresh_keys(call)
     _, store = writable_keys(call)
     names = list(dict.fromkeys(_find(call, one).name for one in wanted))
-    texts = {name: await store.item(name) for name in names}
-    for name, text in texts.items():  # check all before deleting the first one
+    texts: dict[str, str] = {}
+    for name in names:
+        text = await store.item(name)
         check_changeable(call, name, text)
         if text is None:
             raise _unknown()
-    for name, text in texts.items():
-        await write_client(call, name, text, None, "revoked", 200)
+        texts[name] = text
+    await revoke_clients(call, texts, 200)
     return AdminAnswer({"deleted_keys": [digest_in(one) if one.startswith("sk-") else one for one in wanted]})
 
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from gateway.stores import key_store
-from gateway.stores.key_store import KeyStore, KeyTaken
-from gateway.stores.store import Changed, Unavailable
+from gateway.stores.key_store import ItemChange, KeyStore, KeyTaken, StoreFull
+from gateway.stores.store import Changed
 
 Make = Callable[[], KeyStore]
 
@@ -94,12 +94,28 @@ async def test_there_are_never_more_clients_and_changes_than_so_many(make, monke
     store = make()
     await changed(store, "a", None, "1")
     await changed(store, "b", None, "1")
-    with pytest.raises(Unavailable, match="revoke some"):
+    with pytest.raises(StoreFull, match="revoke some"):
         await changed(store, "c", None, "1")
     for before, after in itertools.pairwise("12345"):
         await changed(store, "a", before, after)
     assert [change.event for change in await store.changes(10)] == ["rotated"] * 3
     assert len((await store.read()).clients) == 2
+
+
+async def test_all_changes_are_made_or_none(make):
+    store = make()
+    await changed(store, "a", None, "1")
+    await changed(store, "b", None, "1")
+    mark, written = await store.mark(), []
+    changes = [ItemChange("revoked", name, "1", None, "{}", also=written.append) for name in ("a", "b", "c")]
+    with pytest.raises(Changed, match="c"):
+        await store.change_all(changes, at=1.0, by="alice@host")
+    assert len(written) == 2
+    assert [client.name for client in (await store.read()).clients] == ["a", "b"]
+    assert await store.mark() == mark
+    await store.change_all(changes[:2], at=1.0, by="alice@host")
+    assert (await store.read()).clients == ()
+    assert [(one.event, one.name) for one in await store.changes(2)] == [("revoked", "a"), ("revoked", "b")]
 
 
 async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make):

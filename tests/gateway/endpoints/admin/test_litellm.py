@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.endpoints.admin.table import ROUTES
+from gateway.people.store import PeopleStore
+from gateway.stores import key_store
 from tests.support.admin import KEYS, AdminGateway, admin_gateway
 
 
@@ -132,3 +134,35 @@ def test_amazons_paths_of_models_are_no_paths_of_litellm(shared):
     assert not any(route.path.startswith("/model/") for route in ROUTES)
     reply = shared.call("admin", "POST", "/model/openai%2Fsmall/converse", {"messages": []})
     assert "model_providers" not in reply.body.decode()
+
+
+def test_several_keys_are_deleted_together_or_not_at_all(tmp_path, monkeypatch):
+    with admin_gateway(tmp_path) as admin:
+        for name in ("first", "second"):
+            assert admin.call("admin", "POST", "/key/generate", {"key_alias": name}).status == 200
+        real = PeopleStore.audit_writer
+
+        def fail_for_second(self, entry, before=None, after=None):
+            if before["name"] == "second":
+                return lambda session: session.rows("SELECT * FROM no_such_table")
+            return real(self, entry, before, after)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PeopleStore, "audit_writer", fail_for_second)
+            failed = admin.call("admin", "POST", "/key/delete", {"key_aliases": ["first", "second"]})
+        assert failed.status >= 500
+        names = {row["name"] for row in admin.call("admin", "GET", "/admin/v1/keys").json["data"]}
+        assert {"first", "second"} <= names
+        assert admin.call("admin", "POST", "/key/delete", {"key_aliases": ["first", "second"]}).status == 200
+        rows = [row for row in admin.audit_rows() if row[2] == "/key/delete"]
+        assert [row[3] for row in rows] == [200, 200]
+
+
+def test_one_client_too_many_is_a_conflict(tmp_path, monkeypatch):
+    with admin_gateway(tmp_path) as admin:
+        monkeypatch.setattr(key_store, "MOST_CLIENTS", 1)
+        assert admin.call("admin", "PUT", "/admin/v1/keys/a", {}).status == 201
+        full = admin.call("admin", "PUT", "/admin/v1/keys/b", {})
+        assert (full.status, full.json["error"]["code"]) == (409, "too_many_keys")
+        assert "revoke some" in full.json["error"]["message"]
+        assert admin.call("admin", "POST", "/key/generate", {"key_alias": "c"}).status == 409
