@@ -192,8 +192,8 @@ class Usage:
     input: int = 0
     cache_read: int = 0
     cache_write: int = 0
-    cache_write_5m: int | None = None  # parts of cache_write by lifetime, None if not reported
-    cache_write_1h: int | None = None
+    cache_write_5m: int | None = None  # parts of cache_write by lifetime, None if not reported; OpenAI's 30 minutes
+    cache_write_1h: int | None = None  # or OpenAI's 12 hours
     output: int = 0
     reasoning: int | None = None
     tier: str | None = attrs.field(default=None, eq=False)

@@ -56,7 +56,9 @@ class PriceTable:
         "Tokens written to a cache.", None, shown="as `input`; 1.25 times `input` in Messages"
     )
     cache_write_1h: Dollars | None = setting(
-        "Tokens written to a cache for an hour.", None, shown="as `cache_write`; 2 times `input` in Messages"
+        "Tokens written to a cache for an hour, or for 12 hours at OpenAI.",
+        None,
+        shown="as `cache_write`; 2 times `input` in Messages",
     )
     above: dict[PromptLength, TokenPrice] = setting(
         "Prices for longer prompts, by a number of tokens: `{200k: {input: 6, output: 22.5}}`. If the whole "

@@ -263,7 +263,7 @@ def _units_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
 
 
 def _writes_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
-    """Return the cost of cache writes: those that live one hour, and all others."""
+    """Return the cost of cache writes: those with the longer lifetime (an hour, or OpenAI's 12), and all others."""
     hour = min(usage.cache_write_1h or 0, usage.cache_write)
     usual = price.input if price.cache_write is None else price.cache_write
     long = usual if price.cache_write_1h is None else price.cache_write_1h

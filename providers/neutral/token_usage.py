@@ -63,6 +63,7 @@ def read_tokens(
     cached = counts[0] or counts[1] or counts[2]
     cache_read = min(token_count(cached), prompt)
     cache_write = min(token_count(inputs.get("cache_write_tokens")), prompt - cache_read)
+    short, long = _writes_by_lifetime(inputs, cache_write) if cache_write else (None, None)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
     output = max(token_count(usage.get(words.output)), total - prompt)
     reasoning = outputs.get("reasoning_tokens")
@@ -70,6 +71,8 @@ def read_tokens(
         input=prompt - cache_read - cache_write,
         cache_read=cache_read,
         cache_write=cache_write,
+        cache_write_5m=short,
+        cache_write_1h=long,
         output=output,
         reasoning=None if reasoning is None else min(token_count(reasoning), output),
         tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
@@ -81,6 +84,17 @@ def read_tokens(
 
 
 _ABSENT: Final = (None, None, None)
+_LIFETIMES: Final = ("ttl_30m_tokens", "ttl_12h_tokens")
+"""The counts of OpenAI's lifetimes of cache entries, the shorter first (``ResponseUsage`` of the openai package)."""
+
+
+def _writes_by_lifetime(inputs: Mapping[str, Any], written: int) -> tuple[int | None, int | None]:
+    """Return the cache writes with the short and the long lifetime, if they add up to ``written``."""
+    details = inputs.get("cache_write_tokens_details")
+    if not isinstance(details, dict):
+        return None, None
+    short, long = (token_count(details.get(name)) for name in _LIFETIMES)
+    return (short, long) if short + long == written else (None, None)
 
 
 def _media_units(

@@ -137,7 +137,7 @@ class ResponsesReader:
 
     def _usage_events(self, response: Json) -> Sequence[Usage]:
         billed = self._answer.billed
-        return read_usage(response, count_hosted_calls(billed, response) if billed else ())
+        return read_usage(response, count_hosted_calls(billed, response) if billed or "tool_usage" in response else ())
 
     def _answer_end(self, response: Json, status: str) -> AnswerEnd:
         if status == "incomplete":

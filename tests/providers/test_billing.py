@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from providers.apis import CODECS
-from providers.catalog.prices import Price, cost_of
+from providers.catalog.prices import Price, cost_of, read_price
 from providers.converse.wording import read_usage as read_converse_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.messages.usage import Counts as MessagesCounts
@@ -188,6 +188,33 @@ def test_the_number_that_the_provider_states_outranks_the_items() -> None:
     assert read_usage("responses", {}, search, tool_usage=stated).calls == (("web_search", 3),)
     details = {"web_search_calls": 0, "x_search_calls": 2, "mcp_calls": 0}
     assert read_usage("responses", {"server_side_tool_usage_details": details}, search).calls == (("x_search", 2),)
+
+
+def test_searches_are_counted_without_their_items() -> None:
+    """Source: ``ToolUsageWebSearch`` of the openai package."""
+    stated = {"image_gen": {"total_tokens": 0}, "web_search": {"num_requests": 2}}
+    assert read_usage("responses", {}, tool_usage=stated).calls == (("web_search", 2),)
+    assert read_usage("responses", {}, tool_usage={"web_search": {"num_requests": 0}}).calls == ()
+    for odd in (None, 7, {"web_search": None}, {"web_search": {"num_requests": "2"}}):
+        assert read_usage("responses", {}, tool_usage=odd).calls == ()
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_cache_writes_are_billed_by_lifetime(api: str) -> None:
+    """Source: ``InputTokensDetailsCacheWriteTokensDetails`` of the openai package."""
+    words = ("prompt_tokens", "completion_tokens") if api == "chat" else ("input_tokens", "output_tokens")
+    lifetimes = {"ttl_30m_tokens": 100, "ttl_12h_tokens": 300}
+    details = {"cached_tokens": 0, "cache_write_tokens": 400, "cache_write_tokens_details": lifetimes}
+    usage: dict[str, Any] = {words[0]: 1000, words[1]: 0, "total_tokens": 1000, f"{words[0]}_details": details}
+    used = read_usage(api, usage)
+    assert (used.cache_write, used.cache_write_5m, used.cache_write_1h) == (400, 100, 300)
+    listed = read_price({"input": 4, "output": 20, "cache_write": 5, "cache_write_1h": 8}, "catalogue")
+    assert (cost_of(listed, used).nanos, cost_of(listed, used).grade) == (600 * 4000 + 100 * 5000 + 300 * 8000, "exact")
+    unlisted = read_price({"input": 4, "output": 20, "cache_write": 5}, "catalogue")
+    assert (cost_of(unlisted, used).nanos, cost_of(unlisted, used).grade) == (600 * 4000 + 400 * 5000, "estimated")
+    for wrong in ({}, None, {**lifetimes, "ttl_30m_tokens": 0}):
+        found = read_usage(api, {**usage, f"{words[0]}_details": {**details, "cache_write_tokens_details": wrong}})
+        assert (found.cache_write, found.cache_write_5m, found.cache_write_1h) == (400, None, None)
 
 
 # Costs that the provider states
