@@ -19,6 +19,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
+from gateway.commands.explaining_caches import cache_texts
 from gateway.commands.explaining_members import member_texts, plan_with_lanes
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
@@ -317,6 +318,7 @@ def _output_rows(
     yield from _labelled_rows("members", members)
     yield from _labelled_rows("model", _model_facts(found.target.recipient.quirks))
     yield from _labelled_rows("price", price_texts(plan))
+    yield from _labelled_rows("cache", cache_texts(plan))
     levels = None if ready is None else usage_by_limit(ready.limits)
     yield from _labelled_rows("limits", limit_texts(config, plan, key, levels))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}

@@ -66,7 +66,7 @@ def run(code: str) -> tuple[list[str], float]:
         pytest.param(SERVE, 892, id="serve"),
         pytest.param(CHECK, 346, id="check"),
         pytest.param(SCHEMA, 279, id="schema"),
-        pytest.param(EXPLAIN, 548, id="explain"),
+        pytest.param(EXPLAIN, 551, id="explain"),
         pytest.param(CLIENTS, 142, id="connect --list"),
         pytest.param(HELP, 119, id="help"),
     ],

@@ -8,7 +8,8 @@ from tests.support.command_line import invoke
 
 CONFIG = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
 READING = {
-    "serve": ["serve"], "check": ["check"], "costs": ["costs"], "explain": ["explain", "ollama/llama3.2"],
+    "serve": ["serve"], "check": ["check"], "costs": ["costs"], "cache": ["cache"],
+    "explain": ["explain", "ollama/llama3.2"],
     "doctor": ["doctor"], "connect": ["connect", "claude"], "keys add": ["keys", "add", "ann"],
     "keys list": ["keys", "list"], "keys revoke": ["keys", "revoke", "ann"], "keys rotate": ["keys", "rotate", "ann"],
     "keys history": ["keys", "history"], "keys set": ["keys", "set", "ann"],
