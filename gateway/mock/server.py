@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -29,16 +29,22 @@ from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply
 from providers.neutral.fields import expect
-from providers.neutral.seal import Issuer
+from providers.neutral.seal import PREFIX, Issuer
 from providers.neutral.wire_api import RequestPath
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.fold import fold
 from streams.framing import Framing
+from streams.sse import SSE
 from streams.surrogates import NOT_JSON
 
 MODELS = ("mock-small", "mock-large")
-ISSUER = Issuer("mock", "")
+MARK: Final = "up1."
+"""The mark of reasoning and ids, in place of a gateway's, which a gateway would remove as those of another."""
+ISSUER: Final = Issuer("mock", mark=MARK)
+_GATEWAY_IDS: Final = f"_{PREFIX}".encode()
+_OWN_IDS: Final = f"_{MARK}".encode()
+_WORDS: Final = (TextDelta, ReasoningDelta, ToolCallDelta)
 NO_FAULT = Fault("a normal answer")
 
 
@@ -156,9 +162,7 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
     """Return the response to a conversation, before a fault changes it."""
     if reply.request.stream:
         writer = codec.writer(reply)
-        pieces = tuple(
-            Piece(writer.send(event), isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)) for event in events
-        )
+        pieces = tuple(Piece(_with_own_ids(codec, writer.send(event)), isinstance(event, _WORDS)) for event in events)
         framing = codec.wire.framing_for(request.query_string.decode("latin-1"))
         answer = ScriptedAnswer(codec.wire.framing, pieces, stream_headers(framing))
         return answer if framing is codec.wire.framing else _reframe(answer, codec.wire.framing, framing)
@@ -166,7 +170,12 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
         body = codec.write_answer(fold(events), reply)
     except GatewayError as error:
         body = codec.write_error(error.info, current_scope().id)
-    return ScriptedAnswer(None, (Piece(body),), JSON_HEADERS)
+    return ScriptedAnswer(None, (Piece(_with_own_ids(codec, body)),), JSON_HEADERS)
+
+
+def _with_own_ids(codec: Codec, data: bytes) -> bytes:
+    """Return ``data`` with the stand-in's mark in ids."""
+    return data.replace(_GATEWAY_IDS, _OWN_IDS) if codec.wire.framing is SSE else data  # others have checksums
 
 
 def _answer_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:

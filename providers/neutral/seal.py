@@ -54,13 +54,15 @@ LARGEST = 10_000
 class Issuer:
     """The maker of an answer: the provider's name in the config, and a short hash of the account's key.
 
-    ``earlier`` is the hash in older seals, which clients may still have.
+    ``earlier`` is the hash in older seals, which clients may still have. ``mark`` begins its seals: a stand-in for a
+    provider has another one, so that a gateway before it passes its reasoning unchanged, as a provider's.
     """
 
     provider: str
     _account: str = ""
     earlier: str | None = attrs.field(default=None, eq=False)
     _key: str | None = attrs.field(default=None, repr=False)
+    mark: str = attrs.field(default=PREFIX, eq=False)
 
     @classmethod
     def of(cls, provider: str, key: str | None) -> "Issuer":
@@ -90,7 +92,7 @@ class Seal:
 def seal(issuer: Issuer, api: Api, item: Any) -> str:
     """Return a seal for ``signature``, ``encrypted_content`` or ``reasoning_details[].data``."""
     packed = msgspec.json.encode([issuer.provider, issuer.account, api, item])
-    return PREFIX + base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
+    return issuer.mark + base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
 
 def seal_in_base64(issuer: Issuer, api: Api, item: Any) -> str:
