@@ -78,9 +78,10 @@ ARROWS: Final = {
         providers.responses routing shared upstream""",
     "gateway.request_members": """
         config providers.apis providers.errors providers.members providers.neutral request routing""",
-    "gateway.prompt_acts": """
-        http providers.catalog providers.errors providers.members providers.neutral request routing""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
+    "gateway.prompt_acts": """
+        balancing config http providers.catalog providers.errors providers.members providers.neutral request
+        routing""",
     "gateway.allowances": """
         config counters http kept_ledger ledger providers.apis providers.catalog request routing shared stores""",
     "gateway.conversations": """

@@ -6,8 +6,8 @@
   name, type, default and meaning. Their values are of ``kinds``, ``amounts`` and ``zones``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``caching``, ``step_checks``,
-  ``member_checks``, ``issuer_checks``, ``issuer_names``. ``people``: the interface to those of ``issuers``;
-  ``managed_settings``: Claude Code's.
+  ``member_checks``, ``issuer_checks``, ``prompt_cache_checks``, ``issuer_names``. ``people``: the interface to those of
+  ``issuers``; ``managed_settings``: Claude Code's.
   ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``doubtful_prompt_caches``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``:
   checks of a whole file; ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.

@@ -13,6 +13,7 @@ from configfile.wording import describe, nearest, one_of
 from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
 from gateway.config.budgets import build_budgets
 from gateway.config.endpoints import build_endpoints
+from gateway.config.entry_prompt_cache import EntryPromptCache
 from gateway.config.findings import Findings
 from gateway.config.model_entry import Keeper, ModelEntry
 from gateway.config.names import Names
@@ -134,6 +135,8 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     _check_headers(item, path, findings)
     speaks = _resolve_apis(item, path, provider, findings)
     _check_probe(item, path, provider, findings)
+    if item.prompt_cache is not None and item.prompt_cache.acts:
+        _check_prompt_cache(item, item.prompt_cache, path, provider, speaks, findings)
     sign_in = _resolve_sign_in(item, path, provider, findings)
     _warn_of_credentials(item, provider, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
@@ -315,6 +318,15 @@ def _check_probe(item: ModelEntry, path: Path, provider: Provider, findings: Fin
     if item.probe is not None and item.base_url is None and not provider.local:
         found = f"{provider.display_name} is not your own server"
         findings.wrong((*path, "probe"), found, "remove it: the gateway learns its health from requests")
+
+
+def _check_prompt_cache(
+    item: ModelEntry, wanted: EntryPromptCache, path: Path, provider: Provider, speaks: Speaks, findings: Findings
+) -> None:
+    from gateway.config.prompt_cache_checks import check_prompt_cache  # imported only for an entry with this key
+
+    item = attrs.evolve(item, provider=provider)
+    check_prompt_cache(wanted, item, speaks.values(), (*path, "prompt_cache"), findings)
 
 
 def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:

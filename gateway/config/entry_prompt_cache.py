@@ -7,6 +7,8 @@ import attrs
 from configfile.keys import setting
 
 MarkLifetime: TypeAlias = Literal["5m", "1h"]
+RoutingKey: TypeAlias = Literal["conversation", "client"]
+Isolation: TypeAlias = Literal["key", "group"]
 
 
 @attrs.frozen
@@ -21,7 +23,20 @@ class EntryPromptCache:
         shown="none",
     )
 
+    key: RoutingKey | None = setting(
+        "Add the member or header by which the provider routes requests with equal beginnings to one cache, such as "
+        "`prompt_cache_key`, if the client sends none: one for each `conversation`, or one for each `client`.",
+        None,
+        shown="none",
+    )
+    isolate: Isolation | None = setting(
+        "Separate the caches of client keys or of groups at the provider, so that no client learns from cached token "
+        "counts what others send. For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on (`prompt_cache_key`).",
+        None,
+        shown="none",
+    )
+
     @property
     def acts(self) -> bool:
         """Whether the gateway changes requests for the entry's prompt cache."""
-        return self.marks is not None
+        return self.marks is not None or self.key is not None or self.isolate is not None

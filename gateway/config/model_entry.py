@@ -1,7 +1,7 @@
 """The entries of ``model_providers``: a model, or all models, of a provider."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -31,6 +31,9 @@ from providers.neutral.quirks import Ability, Quirks
 from providers.neutral.seal import Issuer
 from streams.events import Api
 from streams.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from providers.catalog.prompt_caching import CachingRow
 
 Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who stores the responses that a client continues: trigate, or the provider."""
@@ -380,6 +383,15 @@ class ModelEntry:
         """Return ``quirks_of`` without guesses about unknown providers."""
         meant = {"takes_max_tokens": False} if self.quirks.get("max_tokens_field") == "max_completion_tokens" else {}
         return attrs.evolve(quirks_of(self.row(model).known, model), **{**meant, **self.quirks})
+
+    def caching_of(self, model: str, api: Api) -> "CachingRow | None":
+        """Return the rules of the provider's prompt cache for ``model`` in ``api``, ``None`` if they are unknown."""
+        from providers.catalog.prompt_caching import caching_row  # imported with the first request that needs it
+
+        known = caching_row(self.provider.id, model, api)
+        if known is None and self.provider_interface is not None:
+            return caching_row(self.provider_interface, model, api)
+        return known
 
     @property
     def issuer(self) -> Issuer:

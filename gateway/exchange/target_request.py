@@ -198,8 +198,9 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     prepared = await offload(request.incoming.size, request.prepare, step.target, omissions)
     size, marked = None, None
     if context.service.cache_acts is not None and request.reports_target_health:
-        client = context.client_request.client or ""
-        prepared, marked = await context.service.cache_acts.apply(prepared, step.target, client)
+        prepared, marked = await context.service.cache_acts.apply(
+            prepared, step.target, context.client_request, request.incoming, context.service.authenticator.group_of
+        )
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, step.target.api)
     target_request = TargetRequest.of(context, request, step, prepared, size)

@@ -14,7 +14,10 @@ import attrs
 import msgspec
 
 from gateway.http.offload import offload
+from gateway.prompt_acts.cache_names import Sender, with_cache_names
 from gateway.prompt_acts.mark_guard import MarkGuard
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Target
 from providers.errors.rejected import parse_path
@@ -91,12 +94,32 @@ class PromptCacheActs:
         self._guard = MarkGuard(clock)
         self._seen = SeenPrompts(clock)
 
-    async def apply(self, prepared: Prepared, target: Target, client: str) -> tuple[Prepared, MarkedRequest | None]:
-        """Return ``prepared`` with the changes that the target's entry wants. Large bodies are read in a thread."""
+    async def apply(
+        self,
+        prepared: Prepared,
+        target: Target,
+        client_request: ClientRequest,
+        incoming: Incoming,
+        group_of: Callable[[str | None], str | None],
+    ) -> tuple[Prepared, MarkedRequest | None]:
+        """Return ``prepared`` with the changes that the target's entry wants. Large bodies are read in a thread.
+
+        ``incoming`` is the request as it arrived, ``group_of`` returns the group of a client."""
         wanted = target.entry.prompt_cache
-        if wanted is None or wanted.marks is None or not self._guard.allows(client, target.place):
+        if wanted is None or target.endpoint_place is not None:
             return prepared, None
-        if not may_be_marked(prepared, target):
+        client = client_request.client or ""
+        if (row := target.caching) is not None and (wanted.key is not None or wanted.isolate is not None):
+            sender = Sender(client, group_of(client_request.client), client_request.headers, incoming)
+            prepared = await with_cache_names(prepared, target, row, wanted, sender)
+        if wanted.marks is None or (row is not None and not row.takes_marks) or not may_be_marked(prepared, target):
+            return prepared, None
+        return await self._apply_marks(prepared, target, client, wanted.marks)
+
+    async def _apply_marks(
+        self, prepared: Prepared, target: Target, client: str, lifetime: Lifetime
+    ) -> tuple[Prepared, MarkedRequest | None]:
+        if not self._guard.allows(client, target.place):
             return prepared, None
         body = prepared.outgoing.body
         is_answered, beginning = await offload(len(body), _read_prompt, body, target)
@@ -106,14 +129,12 @@ class PromptCacheActs:
             places = _BEGINNING
         else:
             return prepared, None
-        marked = await offload(len(body), _with_marks, prepared, target, wanted.marks, places)
+        marked = await offload(len(body), _with_marks, prepared, target, lifetime, places)
         return marked, None if marked is prepared else MarkedRequest(self._guard, client, target)
 
 
 def may_be_marked(prepared: Prepared, target: Target) -> bool:
     """Return whether marks of the gateway may be added: the client has none, and the provider refuses none."""
-    if target.endpoint_place is not None:
-        return False
     if target.lane == "byte" and not marks_whole_requests(target.api):
         return False  # the client's bytes stay unchanged, so the API needs a mark for the whole request
     known = map(parse_path, target.recipient.quirks.refused_fields)

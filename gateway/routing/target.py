@@ -1,7 +1,7 @@
 """A target: one model of one provider, its address and its credential."""
 
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
@@ -21,6 +21,9 @@ from providers.neutral.hosting import BESIDE, Hosting
 from providers.neutral.wire_api import Operation
 from streams.events import Api
 from streams.framing import Framing
+
+if TYPE_CHECKING:
+    from providers.catalog.prompt_caching import CachingRow
 
 LaneName: TypeAlias = Literal["byte", "hub"]
 
@@ -73,6 +76,11 @@ class Target:
         if price is None or not CODECS[self.api].wire.charges_cache_writes:
             return price
         return price.with_cache_writes
+
+    @cached_property
+    def caching(self) -> "CachingRow | None":
+        """The rules of the provider's prompt cache for this model, ``None`` if they are unknown."""
+        return self.entry.caching_of(self.model, self.api)
 
     @cached_property
     def alternative_url(self) -> str | None:

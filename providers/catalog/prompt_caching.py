@@ -174,7 +174,7 @@ ROWS: Final[Mapping[tuple[str, Api | None], _Models]] = MappingProxyType(
         ),
         ("amazon_bedrock", "converse"): (
             *_with_minima(_BEDROCK, _BEDROCK_MINIMA),
-            ("nova-*", attrs.evolve(_BEDROCK, minimum=1024, lookup=None, lifetimes=MappingProxyType({"5m": 300.0}))),
+            ("*nova-*", attrs.evolve(_BEDROCK, minimum=1024, lookup=None, lifetimes=MappingProxyType({"5m": 300.0}))),
         ),
         ("openai", None): _ON_OPENAI,
         ("chatgpt", None): _ON_OPENAI,

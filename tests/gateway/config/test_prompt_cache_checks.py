@@ -1,0 +1,62 @@
+"""Mistakes and warnings about `prompt_cache` of entries."""
+
+import pytest
+
+from configfile.document import ConfigError
+from gateway.config.loading import from_mapping
+from tests.support.harness import config, provider
+
+URL = "https://api.example/v1"
+
+
+def read(model, wanted, *, speaks=(), **more):
+    return from_mapping(config([provider(model, URL, speaks, prompt_cache=wanted, **more)], 12000))
+
+
+def warnings(model, wanted, **more):
+    return [one for one in read(model, wanted, **more).warnings if "prompt_cache" in one]
+
+
+@pytest.mark.parametrize(
+    ("model", "speaks", "wanted", "reason"),
+    [
+        ("openai/gpt-4o", ["chat"], {"marks": "5m"}, "openai/gpt-4o caches without marks"),
+        ("deepseek/deepseek-chat", ["chat"], {"marks": "1h"}, "caches without marks"),
+        ("amazon_bedrock/amazon.nova-pro-v1:0", ["converse"], {"marks": "1h"}, "has no cache for 1h"),
+        ("openai/gpt-5.6", ["chat"], {"key": "conversation"}, "needs no key"),
+        ("groq/llama-4", ["chat"], {"key": "client"}, "needs no key"),
+    ],
+)
+def test_a_change_without_effect_is_a_warning(model, speaks, wanted, reason):
+    (found,) = warnings(model, wanted, speaks=speaks)
+    assert reason in found
+    assert f"prompt_cache.{next(iter(wanted))}" in found
+
+
+@pytest.mark.parametrize(
+    ("model", "speaks", "wanted"),
+    [
+        ("anthropic/claude-sonnet-4-6", ["messages"], {"marks": "1h"}),
+        ("amazon_bedrock/anthropic.claude-sonnet-4-6", ["converse"], {"marks": "5m"}),
+        ("unknown/model", ["messages"], {"marks": "5m"}),
+        ("openai/gpt-4o", ["chat"], {"key": "conversation"}),
+        ("vllm/*", [], {"isolate": "group"}),
+        ("mine/m", [], {"isolate": "key"}),
+        ("openai/gpt-5.6", ["chat", "responses"], {"isolate": "key"}),
+    ],
+)
+def test_other_changes_cause_no_warning(model, speaks, wanted):
+    more = {"provider_interface": "vllm"} if model == "mine/m" else {}
+    assert warnings(model, wanted, speaks=speaks, **more) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "speaks"),
+    [("openai/gpt-4o", ["chat"]), ("openai/*", ["chat"]), ("unknown/m", ["chat"])],
+)
+def test_a_missing_isolation_is_a_mistake(model, speaks):
+    with pytest.raises(ConfigError) as caught:
+        read(model, {"isolate": "key"}, speaks=speaks)
+    (mistake,) = caught.value.mistakes
+    assert mistake.path == "model_providers[0].prompt_cache.isolate"
+    assert f"cannot separate the caches of {model}" in str(mistake)
