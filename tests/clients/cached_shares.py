@@ -219,7 +219,7 @@ def counts(mock: int, model: str) -> Mapping[str, int]:
 def running_mock() -> Iterator[int]:
     port = free_port()
     command = (sys.executable, "-m", "gateway", "mock", "--port", str(port), "--pace", "0")
-    with started(command, port, {"PYTHONPATH": str(ROOT)}):
+    with run_program(command, port, {"PYTHONPATH": str(ROOT)}):
         yield port
 
 
@@ -238,7 +238,7 @@ def trigate(upstream: int, folder: Path, chosen: argparse.Namespace) -> Iterator
     listener = {"type": "model", "name": "egress", "port": port}
     file.write_text(yaml.safe_dump({"version": "v0.4.0", "listeners": [listener], "model_providers": entries}))
     command = (sys.executable, "-m", "gateway", "serve", str(file))
-    with started(command, port, {"PYTHONPATH": str(ROOT)}):
+    with run_program(command, port, {"PYTHONPATH": str(ROOT)}):
         yield Gateway("trigate", port)
 
 
@@ -261,7 +261,7 @@ def litellm(upstream: int, folder: Path, chosen: argparse.Namespace) -> Iterator
         "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     }  # fmt: skip
-    with started(command, port, quiet):
+    with run_program(command, port, quiet):
         yield Gateway("LiteLLM", port)
 
 
@@ -280,12 +280,12 @@ def portkey(upstream: int, folder: Path, chosen: argparse.Namespace) -> Iterator
         }
         for case in CASES
     }  # fmt: skip
-    with started(command, port, {"NODE_ENV": "production"}):
+    with run_program(command, port, {"NODE_ENV": "production"}):
         yield Gateway("Portkey", port, headers)
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], port: int, variables: Mapping[str, str]) -> Iterator[None]:
+def run_program(command: Sequence[str], port: int, variables: Mapping[str, str]) -> Iterator[None]:
     """Run ``command`` until the end of the block, from when its ``port`` answers."""
     env = {**os.environ, **variables, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log, env=env) as process:
