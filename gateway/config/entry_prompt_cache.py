@@ -24,8 +24,8 @@ class EntryPromptCache:
     )
 
     key: RoutingKey | None = setting(
-        "Add the member or header by which the provider routes requests with equal beginnings to one cache, such as "
-        "`prompt_cache_key`, if the client sends none: one for each `conversation`, or one for each `client`.",
+        "Add a key by which the provider routes requests to one cache, such as `prompt_cache_key`, if the client "
+        "sends none. Each `conversation` has a key, or each `client`.",
         None,
         shown="none",
     )

@@ -1,7 +1,7 @@
 """Keys and salts of prompt caches that the gateway adds on request (``prompt_cache: {key: …, isolate: …}``).
 
-A conversation id of a new value in each request splits the cache (duolahypercho/codex-router#265). A cache that clients
-share tells each of them by its cached token counts what others have sent (https://docs.vllm.ai, Cache Isolation)."""
+A conversation id of a new value in each request splits the cache (duolahypercho/codex-router#265). In a
+shared cache, token counts reveal to each client what others have sent (https://docs.vllm.ai, Cache Isolation)."""
 
 from collections.abc import Iterator
 from typing import Any
