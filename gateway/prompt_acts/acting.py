@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from gateway.http.offload import offload
-from gateway.prompt_acts.cache_names import Sender, with_cache_names
+from gateway.prompt_acts.cache_names import PromptSender, with_cache_names
 from gateway.prompt_acts.mark_guard import MarkGuard
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
@@ -110,7 +110,7 @@ class PromptCacheActs:
             return prepared, None
         client = client_request.client or ""
         if (row := target.caching) is not None and (wanted.key is not None or wanted.isolate is not None):
-            sender = Sender(client, group_of(client_request.client), client_request.headers, incoming)
+            sender = PromptSender(client, group_of(client_request.client), client_request.headers, incoming)
             prepared = await with_cache_names(prepared, target, row, wanted, sender)
         if wanted.marks is None or (row is not None and not row.takes_marks) or not may_be_marked(prepared, target):
             return prepared, None

@@ -24,7 +24,7 @@ HEADER: Final = "header:"
 
 
 @attrs.frozen(repr=False)
-class Sender:
+class PromptSender:
     """The sender of a prompt: its client and group, and the request as it arrived."""
 
     client: str
@@ -34,7 +34,7 @@ class Sender:
 
 
 async def with_cache_names(
-    prepared: Prepared, target: Target, row: CachingRow, wanted: EntryPromptCache, sender: Sender
+    prepared: Prepared, target: Target, row: CachingRow, wanted: EntryPromptCache, sender: PromptSender
 ) -> Prepared:
     """Return ``prepared`` with the names of caches that ``wanted`` has and the provider's ``row`` knows."""
     secret = hashlib.blake2b((target.entry.key or target.entry.name).encode(errors="surrogatepass")).digest()
@@ -53,7 +53,7 @@ async def with_cache_names(
     return await offload(prepared.size, _with_key, prepared, row.key_member, _digest(secret, name))
 
 
-async def _name_of(wanted: RoutingKey, sender: Sender) -> bytes | None:
+async def _name_of(wanted: RoutingKey, sender: PromptSender) -> bytes | None:
     """Return the name of the conversation or client, ``None`` for a request without a conversation."""
     if wanted == "client":
         return sender.client.encode(errors="surrogatepass")
