@@ -9,8 +9,8 @@
   ``member_checks``, ``issuer_checks``, ``prompt_cache_checks``, ``issuer_names``. ``people``: the interface to those of
   ``issuers``; ``managed_settings``: Claude Code's.
   ``findings`` collects errors and warnings.
-- ``doubtful_routes``, ``doubtful_prompt_caches``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``:
-  checks of a whole file; ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.
+- ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;
+  ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.
 - ``names`` finds an entry by a model's name; ``urls``, ``redaction`` remove credentials from texts; ``changes``
   lists differences between files, with values in the ``spelling`` for people; ``stored_keys``: clients in the state
   storage, ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers, ``litellm_limits``:

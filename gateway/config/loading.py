@@ -176,10 +176,6 @@ def configure(
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_position)))
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted(config), *weak_secrets.weak(config))
     doubts += _command_warnings(config)
-    if any(entry.prompt_cache is not None for entry in config.entries):
-        from gateway.config.doubtful_prompt_caches import doubtful_marks
-
-        doubts += tuple(doubtful_marks(config))
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     return attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
 

@@ -39,33 +39,33 @@ def page(gateway) -> Iterator[Page]:
         yield found
 
 
-def call_page(page: Page, function: str, line: dict[str, Any]) -> Any:
+def result_of(page: Page, function: str, line: dict[str, Any]) -> Any:
     """Return the result of a function of the page's module, for the fields of a log line."""
     return page.value(f"import('/ui/cache.js').then(module => module.{function}({json.dumps(line)}))")
 
 
 @needs_chromium
 def test_the_share_is_rounded_down_and_absent_without_a_number_of_the_provider(page):
-    shares = [call_page(page, "cacheShare", line) for line in (MISSED, SERVED, UNSEEN, SILENT, {})]
+    shares = [result_of(page, "cacheShare", line) for line in (MISSED, SERVED, UNSEEN, SILENT, {})]
     assert shares == ["3 %", "99 %", "0 %", None, None]
 
 
 @needs_chromium
 def test_a_miss_has_its_tokens_dollars_and_causes(page):
-    assert call_page(page, "missedCache", MISSED) == (
+    assert result_of(page, "missedCache", MISSED) == (
         "prompt cache missed 49,280 of 51,200 tokens, $0.170016: system[0]:0-64 (time)"
     )
-    assert call_page(page, "missedCache", TWO).endswith(", ≈ $0.170016: moved, gpu-1>gpu-2 (busy); expired")
-    assert [call_page(page, "missedCache", line) for line in (SERVED, UNSEEN, SILENT, {})] == [""] * 4
+    assert result_of(page, "missedCache", TWO).endswith(", ≈ $0.170016: moved, gpu-1>gpu-2 (busy); expired")
+    assert [result_of(page, "missedCache", line) for line in (SERVED, UNSEEN, SILENT, {})] == [""] * 4
 
 
 @needs_chromium
 def test_the_facts_of_an_opened_request_have_each_cause(page):
-    assert call_page(page, "cacheFacts", TWO) == [
+    assert result_of(page, "cacheFacts", TWO) == [
         ["prompt cache", "missed 49,280 of 51,200 tokens"],
         ["cause", "moved, gpu-1>gpu-2 (busy), 40,000 tokens, ≈ $0.10"],
         ["cause", "expired, 9,280 tokens, ≈ $0.070016"],
         ["unused for", "3,660 s"],
     ]
-    assert call_page(page, "cacheFacts", SILENT) == [["cause", "unknown: the provider reports no cached tokens"]]
-    assert call_page(page, "cacheFacts", {}) == []
+    assert result_of(page, "cacheFacts", SILENT) == [["cause", "unknown: the provider reports no cached tokens"]]
+    assert result_of(page, "cacheFacts", {}) == []

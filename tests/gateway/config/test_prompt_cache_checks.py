@@ -20,8 +20,8 @@ def warnings(model, wanted, **more):
 @pytest.mark.parametrize(
     ("model", "speaks", "wanted", "reason"),
     [
-        ("openai/gpt-4o", ["chat"], {"marks": "5m"}, "openai/gpt-4o caches without marks"),
-        ("deepseek/deepseek-chat", ["chat"], {"marks": "1h"}, "caches without marks"),
+        ("openai/gpt-4o", ["chat"], {"marks": "5m"}, "openai/gpt-4o takes no cache marks in chat"),
+        ("deepseek/deepseek-chat", ["chat"], {"marks": "1h"}, "takes no cache marks"),
         ("amazon_bedrock/amazon.nova-pro-v1:0", ["converse"], {"marks": "1h"}, "has no cache for 1h"),
         ("openai/gpt-5.6", ["chat"], {"key": "conversation"}, "needs no key"),
         ("groq/llama-4", ["chat"], {"key": "client"}, "needs no key"),
