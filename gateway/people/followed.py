@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gateway.people.records import Block, Raise
+from gateway.people.records import CLOCK_SKEW, Block, Raise
 from gateway.people.rights_rows import find_block, find_raise, list_blocks, list_raises
 from gateway.people.rows import Position, TableRows
 from gateway.stores.sql import Session, SqlNotation
@@ -21,9 +21,6 @@ T = TypeVar("T")
 
 _MOST_CHANGES: Final = 1000
 """The number of changes from which on everything is read again."""
-
-_MARGIN: Final = 60.0
-"""Seconds for which an ended session is remembered after its last token: clocks of gateways differ."""
 
 
 @attrs.frozen(repr=False)
@@ -63,6 +60,7 @@ class FollowedPeople:
         self._notation = notation
         self._clock = clock
         self._position: Position | None = None
+        self._applied_at = 0.0
         self._blocks: dict[str, Block] = {}
         self._raises: dict[str, Raise] = {}
         self._ended: dict[str, float] = {}
@@ -109,12 +107,15 @@ class FollowedPeople:
 
     def read(self, session: Session) -> PeopleNews | None:
         """Return the rows that have changed since the last ``apply``, ``None`` without any. Runs in a thread."""
-        return read_news(TableRows(session, self._notation), self._position, self._clock())
+        now = self._clock()
+        was_set_back = now < self._applied_at - CLOCK_SKEW  # rows that had expired by the clock are needed again
+        return read_news(TableRows(session, self._notation), None if was_set_back else self._position, now)
 
     def apply(self, news: PeopleNews | None) -> None:
         """Use the rows that ``read`` returned."""
-        if news is None or (self._position is not None and news.position == self._position):
+        if news is None or (not news.is_complete and news.position == self._position):
             return
+        self._applied_at = self._clock()
         names = news.names
         if news.is_complete:
             names |= {*self._blocks, *self._raises, *self._own_keys}  # rows that were removed
@@ -137,8 +138,8 @@ class FollowedPeople:
                 self._own_keys[name] = keys
                 self._by_digest.update((key.digest, key) for key in keys)
         now = self._clock()
-        if any(until <= now - _MARGIN for until in self._ended.values()):
-            self._ended = {id: until for id, until in self._ended.items() if until > now - _MARGIN}
+        if any(until <= now - CLOCK_SKEW for until in self._ended.values()):
+            self._ended = {id: until for id, until in self._ended.items() if until > now - CLOCK_SKEW}
         self._ended.update(news.ended)
 
 
@@ -178,7 +179,7 @@ def read_news(rows: TableRows, known: Position | None, now: float) -> PeopleNews
 def _read_all(rows: TableRows, position: Position, now: float) -> PeopleNews:
     blocks = {block.name: block for block in list_blocks(rows)}
     raises = {found.holder: found for found in list_raises(rows)}
-    ended = rows.select(_ENDED, now=now - _MARGIN)
+    ended = rows.select(_ENDED, now=now - CLOCK_SKEW)
     own_keys = _by_person(rows.select(f"{_OWN_KEYS} ORDER BY k.person", now=now))
     names = frozenset((*blocks, *raises, *own_keys, *(person for _, _, person in ended)))
     return PeopleNews(position, True, names, blocks, raises, _ends(ended), own_keys)
@@ -195,7 +196,7 @@ def _read_changes(rows: TableRows, position: Position, names: frozenset[str], no
             blocks[name] = block
         if (found := find_raise(rows, name)) is not None:
             raises[name] = found
-        ended.update(_ends(rows.select(f"{_ENDED} AND person = :name", now=now - _MARGIN, name=name)))
+        ended.update(_ends(rows.select(f"{_ENDED} AND person = :name", now=now - CLOCK_SKEW, name=name)))
         own_keys.update(_by_person(rows.select(f"{_OWN_KEYS} AND k.person = :name", now=now, name=name)))
     return PeopleNews(position, False, names, blocks, raises, ended, own_keys)
 

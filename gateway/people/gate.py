@@ -19,6 +19,7 @@ from gateway.http.headers import Headers
 from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.people.followed import PersonKey
 from gateway.people.issuers import IssuerDirectory
+from gateway.people.records import CLOCK_SKEW
 from gateway.people.rules import RuleBook, issue_time
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.token_format import TokenRefused, is_signed_token
@@ -84,6 +85,7 @@ class PeopleGate:
         self._strangers = {one.name: AdmitRule({}, client=_stranger_of(one)) for one in config.issuers}
         self._sessions = _session_tokens(config)
         self._known: dict[bytes, Sender] = {}  # by the digest of their credential; the last was used last
+        self._latest = 0.0  # time of a request with a session's token
 
     # Identification
 
@@ -182,6 +184,9 @@ class PeopleGate:
 
     def _judge_session(self, token: str, sessions: SessionTokens) -> Sender:
         digest, now = digest_of(token), self._now()
+        if now < self._latest - CLOCK_SKEW:  # tokens that were made by a clock that was too fast
+            self._known.clear()
+        self._latest = now
         sender = self._recall(digest)
         if sender is None or now >= sender.expiry:
             found = sessions.read(token, now)

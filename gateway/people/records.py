@@ -10,6 +10,9 @@ import attrs
 SessionKind: TypeAlias = Literal["browser", "device", "exchange"]
 GrantStatus: TypeAlias = Literal["pending", "approved", "denied"]
 
+CLOCK_SKEW: Final = 60.0
+"""Seconds by which the clocks of gateways may differ. A later time is that of a wrong clock."""
+
 _LONGEST_TEXT: Final = 200
 
 

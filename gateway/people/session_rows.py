@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.people.records import AuditEntry, DeviceGrant, FoundRefresh, IssuerSession, PersonSession
+from gateway.people.records import CLOCK_SKEW, AuditEntry, DeviceGrant, FoundRefresh, IssuerSession, PersonSession
 from gateway.people.rows import TableRows, json_text
 from streams.errors import GatewayError
 
@@ -46,9 +46,12 @@ _BEYOND: Final = f"""
     ORDER BY seen DESC, id LIMIT 100 OFFSET :kept
 """
 _BEGUN: Final = """
-    SELECT count(*) FROM {person_sessions} WHERE person = :person AND kind = :kind AND began > :since
+    SELECT count(*) FROM {person_sessions} WHERE person = :person AND kind = :kind
+        AND began > :since AND began < :until
 """
-_REFRESHED: Final = "SELECT count(*) FROM {used_refresh_tokens} WHERE session = :session AND at > :since"
+_REFRESHED: Final = (
+    "SELECT count(*) FROM {used_refresh_tokens} WHERE session = :session AND at > :since AND at < :until"
+)
 _FORGET_USED: Final = """
     DELETE FROM {used_refresh_tokens} WHERE session = :session AND at < (
         SELECT at FROM {used_refresh_tokens} WHERE session = :session ORDER BY at DESC LIMIT 1 OFFSET :kept
@@ -129,7 +132,7 @@ def add_session(rows: TableRows, new: PersonSession) -> None:
     """Store a session. If its person has too many of its kind, the one that was used least recently ends.
 
     Raises ``GatewayError`` (429) if the person began too many in the last minutes."""
-    begun = rows.count(_BEGUN, person=new.person, kind=new.kind, since=new.began - _WINDOW)
+    begun = rows.count(_BEGUN, person=new.person, kind=new.kind, **_window(new.began))
     if begun >= _MOST_BEGUN[new.kind]:
         raise _too_many(_TOO_MANY.format("exchanged tokens" if new.kind == "exchange" else "sign-ins"))
     kept = (MOST_EXCHANGES if new.kind == "exchange" else MOST_SESSIONS) - 1
@@ -178,8 +181,13 @@ def open_sessions(rows: TableRows, person: str, now: float) -> tuple[PersonSessi
 
 def check_refreshes(rows: TableRows, session: str, now: float) -> None:
     """Raise ``GatewayError`` (429) if a session was refreshed too often in the last minutes."""
-    if rows.count(_REFRESHED, session=session, since=now - _WINDOW) >= _MOST_REFRESHES:
+    if rows.count(_REFRESHED, session=session, **_window(now)) >= _MOST_REFRESHES:
         raise _too_many(_TOO_OFTEN)
+
+
+def _window(now: float) -> dict[str, float]:
+    """Return the last ten minutes. Rows of a clock that was too fast do not count."""
+    return {"since": now - _WINDOW, "until": now + CLOCK_SKEW}
 
 
 def _too_many(message: str) -> GatewayError:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.people.records import new_id
+from gateway.people.records import CLOCK_SKEW, new_id
 from gateway.people.seals import derive_key
 from gateway.people.token_format import TokenRefused
 from gateway.people.values import Person
@@ -28,6 +28,7 @@ _SUCCESSORS: Final = 5
 
 _NOT_OURS: Final = "the session token is not valid: sign in again"
 _EXPIRED: Final = "the session token has expired: refresh it, or sign in again"
+_NOT_YET: Final = "the session token is from the future: refresh it, and check the clocks of the gateways"
 
 
 @attrs.frozen(repr=False)
@@ -97,6 +98,8 @@ class SessionTokens:
             raise TokenRefused("issuer", "the session token is from another gateway: sign in again")
         if now >= found["exp"]:
             raise TokenRefused("expired", _EXPIRED)
+        if found["iat"] > now + CLOCK_SKEW:  # its end is too late, too
+            raise TokenRefused("time", _NOT_YET)
         claims = {name: found["groups"] if value == _REPEATED else value for name, value in found["claims"].items()}
         return SessionClaims(found["sid"], found["sub"], found["issuer"], claims, found["confirmed"], found["exp"])
 

@@ -13,6 +13,7 @@ import attrs
 from gateway.config.settings import Config
 from gateway.people.confirming import ConfirmationRefused, IssuerConfirmation
 from gateway.people.records import (
+    CLOCK_SKEW,
     FoundRefresh,
     IssuerSession,
     PersonSession,
@@ -176,7 +177,7 @@ class Sessions:
         if found is None or not found.session.is_open(now) or self._is_revoked(found.session):
             return None
         issuer_session = found.issuer_session
-        if now - issuer_session.checked >= self._token_seconds:
+        if not -CLOCK_SKEW <= now - issuer_session.checked < self._token_seconds:
             try:
                 confirmed = await self.confirmation.confirm(issuer_session, self._rules)
             except ConfirmationRefused:
@@ -307,7 +308,7 @@ class Sessions:
         """Return tokens for a refresh token that was used: a moment ago, or else end its session."""
         assert found.used_at is not None
         session = found.session
-        if now - found.used_at > REUSE_SECONDS:
+        if not -CLOCK_SKEW <= now - found.used_at <= REUSE_SECONDS:
             await self._store.end_session(session.person, session.id, now)
             raise GrantRefused("invalid_grant", _REUSED)
         if found.issuer_session is None or self._is_revoked(session):

@@ -237,3 +237,25 @@ async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_da
         await store.database.write(note_many)
         await process.poll()
         assert [("okta:ada" in names) for names in reported] == [True]
+
+
+async def test_an_ended_session_stays_refused_after_the_clock_was_set_back(open_database, store):
+    """While a clock is too fast, ended sessions seem to be over, and are dropped."""
+    now = 100.0
+    keys = FollowedKeys(KeyStore(open_database()))
+    people = FollowedPeople(store.database.notation, lambda: now)
+    keys.follow_also(people)
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    await keys.read(CONFIG)
+    await store.end_session("okta:ada", "sid", 90.0)
+    await keys.read(CONFIG)
+    assert people.is_ended("sid")
+    now = 100.0 + 86400.0
+    await store.put_raise(RAISE)
+    await keys.read(CONFIG)
+    assert not people.is_ended("sid"), "all its tokens have expired"
+    now = 110.0
+    await keys.read(CONFIG)
+    assert people.is_ended("sid")
+    assert keys.store is not None
+    await keys.store.aclose()

@@ -19,6 +19,7 @@ from gateway.people.rules import NotAdmitted, RuleBook
 from gateway.people.seals import RefreshSeals
 from gateway.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, Sessions
 from gateway.people.store import PeopleStore
+from gateway.people.token_format import TokenRefused
 from gateway.stores.sql import Database
 from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
@@ -571,3 +572,57 @@ async def test_the_database_has_no_secret(gateways, provider):
         everything += repr([[bytes(cell) if isinstance(cell, memoryview) else cell for cell in row] for row in rows])
     for secret in (refresh, "the-cookie", "the-code", refresh_of(tokens), tokens.access_token):
         assert secret not in everything
+
+
+# A clock that was too fast, and is set back
+
+
+async def test_a_token_of_a_clock_that_was_set_back_is_refused(gateways, provider):
+    """Its end is too late by as much."""
+    process = gateways.process()
+    gateways.clock.offset = 24 * HOUR
+    tokens = await signed_in(process, provider)
+    assert process.sessions.tokens.read(tokens.access_token, gateways.clock()).person == "okta:00u1"
+    gateways.clock.offset = 24 * HOUR - 50.0
+    assert process.sessions.tokens.read(tokens.access_token, gateways.clock()).person == "okta:00u1"
+    gateways.clock.offset = 0.0
+    with pytest.raises(TokenRefused, match="from the future"):
+        process.sessions.tokens.read(tokens.access_token, gateways.clock())
+
+
+async def test_a_used_refresh_token_ends_its_session_also_after_the_clock_was_set_back(gateways, provider):
+    process = gateways.process()
+    gateways.clock.offset = 24 * HOUR
+    provider.wrong["exp"] = time.time() + 48 * HOUR
+    tokens = await signed_in(process, provider)
+    await process.sessions.refresh(refresh_of(tokens))
+    gateways.clock.offset = 0.0
+    assert (await refusal_of(process.sessions.refresh(refresh_of(tokens)))).code == "invalid_grant"
+    await process.follow()
+    assert process.followed.is_ended(tokens.session)
+
+
+async def test_a_browser_is_confirmed_after_the_clock_was_set_back(gateways, provider):
+    process = gateways.process()
+    gateways.clock.offset = 24 * HOUR
+    await sign_in(process, provider)
+    gateways.clock.offset = 0.0
+    provider.revoked.add("ada")
+    assert await process.sessions.browser_session("cookie") is None, "the person left the company"
+
+
+async def test_sign_ins_and_refreshes_of_a_wrong_clock_lock_no_one_out(gateways, provider):
+    process = gateways.process()
+    gateways.clock.offset = 24 * HOUR
+    for number in range(100):
+        await sign_in(process, provider, lasting=False, cookie=f"cookie-{number}")
+    with pytest.raises(GatewayError):
+        await sign_in(process, provider, lasting=False, cookie="one too many")
+    gateways.clock.offset = 0.0
+    tokens = await signed_in(process, provider)
+    gateways.clock.offset = 24 * HOUR
+    provider.wrong["exp"] = time.time() + 48 * HOUR
+    for _ in range(60):
+        tokens = await process.sessions.refresh(refresh_of(tokens))
+    gateways.clock.offset = 0.0
+    assert (await process.sessions.refresh(refresh_of(tokens))).session == tokens.session
