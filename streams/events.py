@@ -226,6 +226,11 @@ class Usage:
         )
 
     @property
+    def fallback_model(self) -> str | None:
+        """The model that answered after the requested one had declined, if the provider lists such a step."""
+        return next((step.model for step in reversed(self.steps) if step.kind == "fallback_message"), None)
+
+    @property
     def with_all_steps(self) -> "Usage":
         """A copy with the tokens of all its steps, if it lists steps."""
         if not self.steps:

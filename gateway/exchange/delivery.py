@@ -313,7 +313,8 @@ class Delivery:
             self.on_failure(progress.error)
         record.error = progress.error
         if progress.end is not None:
-            record.reason, record.bill.is_complete = progress.end.reason, True
+            record.reason, record.provider_reason = progress.end.reason, progress.end.raw
+            record.bill.is_complete = True
 
     # Reactions
 

@@ -124,5 +124,6 @@ class WholeAnswer:
             size = len(body) + target_request.request.incoming.size
             body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
         body = await turn.persist_whole(body, answer)
-        record.reason, record.bill.is_complete = answer.end.reason, True
+        record.reason, record.provider_reason = answer.end.reason, answer.end.raw
+        record.bill.is_complete = True
         return body

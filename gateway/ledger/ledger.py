@@ -22,6 +22,13 @@ LONGEST = 1000  # characters of a message in a log line
 LONGEST_NAME = 200  # characters of a name or an id in a log line
 MOST_TRIED = 20  # attempts in a log line
 LONGEST_LINE = 16 * 1024  # bytes
+USUAL_WORDS = frozenset(
+    (
+        None, "stop", "length", "tool_calls", "function_call", "content_filter", "end_turn", "stop_sequence",
+        "max_tokens", "tool_use", "completed", "max_output_tokens", "STOP", "MAX_TOKENS",
+    )
+)  # fmt: skip
+"""Providers' words for the end of an answer that the log line omits, because ``reason`` has the same meaning."""
 _LOOKED_AT = 4096  # characters of a text that are masked before the text is cut
 
 
@@ -122,6 +129,12 @@ class Ledger:
             "status": _status(record.status, ended),
             "ended": ended,
             "reason": record.reason,
+            "provider_reason": self._short(record.provider_reason, LONGEST_NAME)
+            if record.provider_reason not in USUAL_WORDS
+            else None,
+            "served_model": self._short(usage.fallback_model, LONGEST_NAME)
+            if usage is not None and usage.steps
+            else None,
             "first_byte_ms": _ms(record.first_byte),
             "duration_ms": _ms(time.perf_counter() - record.began),
             "input_tokens": usage and usage.prompt,

@@ -110,6 +110,7 @@ class Record:
     answer_start: AnswerStart | None = None  # the response's id and model, as the provider reported them
     picture: Mapping[str, str] | None = None  # the log fields of a request for images
     reason: str | None = None  # why the response ended
+    provider_reason: str | None = None  # the same in the provider's word
     error: ErrorInfo | None = None
     client: str | None = None  # the client whose key the request has
     address: str | None = None  # the client's address

@@ -13,7 +13,7 @@ from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
 from gateway.steps.verdicts import StepRecords
 from providers.catalog.prices import Price
-from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage
+from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage, UsageStep
 from tests.pages.tables import rows_of
 from tests.support.own_log import own_log
 from tests.support.repository import ROOT
@@ -56,7 +56,8 @@ def full() -> Record:
                 AttemptRecord("a", "openai", "chat", "byte", "timeout"),
                 AttemptRecord("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
             ),
-            Usage(1, 2, 3, output=4, reported_nanos=5, units=(("image", 1),)),
+            Usage(1, 2, 3, output=4, reported_nanos=5, units=(("image", 1),),
+                  steps=(UsageStep("fallback_message", "m", Usage(1)),)),
             characters=99, request_size=9,
         ),
         "reservation": None, "steps": refused_steps(),

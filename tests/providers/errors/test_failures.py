@@ -245,3 +245,36 @@ def test_an_array_with_an_error_is_that_error_in_every_api(api, texts):
     with pytest.raises(GatewayError) as raised:
         tuple(CODECS[api].read_answer(b"[1]", texts))
     assert raised.value.info.reason == "bad_answer"
+
+
+ANTHROPIC_CODES = (
+    ("compaction_block_misplaced", 400, "invalid_request_error"),
+    ("compaction_unavailable", 529, "overloaded_error"),
+    ("thread_not_found", 404, "not_found_error"),
+    ("thread_limit_error", 429, "rate_limit_error"),
+    ("available_tools_limit_exceeded", 400, "invalid_request_error"),
+    ("request_body_timeout", 400, "invalid_request_error"),
+)
+"""Source: the classes of errors of the anthropic package, 2.12."""
+
+
+@pytest.mark.parametrize(("code", "status", "type"), ANTHROPIC_CODES)
+def test_anthropics_own_codes_reach_its_clients(code, status, type):
+    details = {"error_code": code, "extra": 1}
+    body = json.dumps({"type": "error", "error": {"type": type, "message": "m", "details": details}}).encode()
+    found = CODECS["messages"].read_error(status, body, ())
+    assert (found.status, found.details) == (status, details)
+    written = json.loads(CODECS["messages"].write_error(found, "req"))["error"]
+    assert (written["type"], written["details"]) == (type, details)
+    (event,) = CODECS["messages"].reader().read_event("error", body)
+    assert event.details == details
+
+
+@pytest.mark.parametrize(
+    ("status", "type"),
+    [(400, "invalid_request_error"), (404, "not_found_error"), (429, "rate_limit_error"), (503, "overloaded_error")],
+)
+def test_an_unknown_type_of_error_has_the_one_of_its_status(status, type):
+    body = json.dumps({"type": "error", "error": {"type": "something_new", "message": "m"}}).encode()
+    found = CODECS["messages"].read_error(status, body, ())
+    assert json.loads(CODECS["messages"].write_error(found, "req"))["error"]["type"] == type
