@@ -61,6 +61,10 @@ endpoint-clients:
 tiers:
     .venv/bin/python tests/clients/tiers.py
 
+# compare the shares of prompts from providers' caches, e.g. `just cached-shares --litellm ~/litellm/bin/litellm`
+cached-shares *ARGS:
+    .venv/bin/python tests/clients/cached_shares.py {{ARGS}}
+
 # test every pair of features together, in several covering arrays, e.g. `just combinations 20`
 combinations ARRAYS="8":
     COMBINATIONS={{ARRAYS}} .venv/bin/pytest -q tests/gateway/exchange/test_combinations.py
