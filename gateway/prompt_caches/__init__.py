@@ -17,8 +17,9 @@ Everything in these modules is pure: no I/O and no clock. They keep digests and 
   ``digests`` computes its digests. ``memo`` remembers parts that were read before. ``packing`` makes it
   small, as ``packed_blocks``.
 - ``positions``: where later requests recognize a prompt, and where providers leave and find cache entries
-- ``situations``: what else is known about an attempt and its parent
+- ``situations``: other facts about an attempt and its parent
 - ``differences``: the first difference of two prompts
+- ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
 - ``verdicts``: the causes of a miss
 - ``loss``: its price
 

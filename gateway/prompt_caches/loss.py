@@ -2,8 +2,8 @@
 
 import attrs
 
-from gateway.prompt_caches.values import CacheVerdict
-from providers.catalog.prices import Grade, Price
+from gateway.prompt_caches.values import NO_LOSS, CacheVerdict
+from providers.catalog.prices import NANOS, Grade, Price, computed_cost, worst_grade
 from streams.events import Usage
 
 
@@ -20,7 +20,7 @@ class CacheLoss:
     @property
     def dollars(self) -> tuple[str, ...]:
         """The shares in dollars, for ``CacheVerdict.fields``."""
-        return tuple(f"{nanos / 1e9:.6f}" for nanos in self.shares)
+        return tuple(f"{nanos / NANOS:.6f}" for nanos in self.shares)
 
 
 def loss(verdict: CacheVerdict, usage: Usage, price: Price | None, *, at: float | None = None) -> CacheLoss | None:
@@ -28,4 +28,37 @@ def loss(verdict: CacheVerdict, usage: Usage, price: Price | None, *, at: float 
 
     The missed tokens are the written ones first, then the other input. Without a price the result is ``None``. ``at``
     is in Unix seconds, ``None`` for now."""
-    raise NotImplementedError
+    if price is None or price.origin == "subscription":
+        return None
+    usage = attrs.evolve(usage, steps=(), units=())
+    paid = computed_cost(price, usage, at=at)
+    cached = computed_cost(price, _with_more_reads(usage, verdict.missed), at=at)
+    shares = _split(max(paid.nanos - cached.nanos, 0), verdict)
+    return CacheLoss(sum(shares), shares, worst_grade((paid.grade, cached.grade, verdict.grade)))
+
+
+def _with_more_reads(usage: Usage, missed: int) -> Usage:
+    """Return ``usage`` with ``missed`` more tokens read from the cache.
+
+    They take the place of written tokens first, those for an hour before others, because these are first in a prompt.
+    The rest takes the place of other input."""
+    hour = min(usage.cache_write_1h or 0, usage.cache_write, missed)
+    short = min(usage.cache_write - (usage.cache_write_1h or 0), missed - hour) if usage.cache_write else 0
+    short = max(short, 0)
+    plain = min(usage.input, missed - hour - short)
+    return attrs.evolve(
+        usage,
+        input=usage.input - plain,
+        cache_read=usage.cache_read + hour + short + plain,
+        cache_write=usage.cache_write - hour - short,
+        cache_write_1h=None if usage.cache_write_1h is None else usage.cache_write_1h - hour,
+        cache_write_5m=None if usage.cache_write_5m is None else max(usage.cache_write_5m - short, 0),
+    )
+
+
+def _split(nanos: int, verdict: CacheVerdict) -> tuple[int, ...]:
+    """Return the share of each cause in ``nanos``, by its tokens; 0 for a cause that is no loss."""
+    return tuple(
+        0 if cause.name in NO_LOSS or not verdict.missed else nanos * cause.tokens // verdict.missed
+        for cause in verdict.causes
+    )

@@ -42,7 +42,8 @@ def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[in
     prompt, and marked blocks."""
     found = set() if row is None else {position for position, _ in marks(prompt, row)}
     if row is None or not (row.needs_marks or prompt.is_explicit):
-        found |= set(_natural_ends(prompt))
+        # With ends as boundaries, the first one is the end of the first text of the developer.
+        found |= set(_natural_ends(prompt)) - ({len(prompt.tools)} if row and row.boundaries == "ends" else set())
     return tuple(sorted(found))
 
 

@@ -1,12 +1,38 @@
-"""The causes of a miss: the verdict after a response, and the prediction before it."""
+"""The causes of a miss: the verdict after a response, and the prediction before it.
+
+``could`` without ``intact`` is a change, ``intact`` without ``read`` is time or the provider. Both have a table of
+rules, and the first rule that explains the provider's number wins."""
 
 from collections.abc import Sequence
+from typing import Final
 
+import attrs
+
+from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.rules import CHANGES, KNOWN_LATER, LOSSES, MissExplanation, Rule
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
-from gateway.prompt_caches.values import CacheVerdict, Prediction
+from gateway.prompt_caches.values import (
+    LEAST_MISSED,
+    LEAST_SHARE,
+    CacheVerdict,
+    CauseName,
+    CauseShare,
+    Prediction,
+    UnknownReason,
+)
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
+
+_DENIED_BY: Final[dict[str, CauseName]] = {
+    "model_changed": "model", "tools_changed": "tools", "system_changed": "system", "messages_changed": "history",
+}  # fmt: skip
+"""Causes that a provider's own diagnosis states (Anthropic, "Cache diagnostics"). It knows no gateway."""
+
+_COMPARABLE: Final[frozenset[CauseName]] = frozenset(
+    {"model", "tools", "system", "history", "settings", "expired", "provider", "busy"}
+)
+"""Causes that a diagnosis can deny."""
 
 
 def predict(
@@ -25,7 +51,14 @@ def predict(
     - ``found``: the boundaries of this client's own exchanges in the scope of the request, for those of its
       ``lookup_positions`` that the memory has (``Boundary.position`` is the position in ``prompt``), live or not.
     - ``row``: the provider's rules, ``None`` if they are unknown."""
-    raise NotImplementedError
+    compared = PromptComparison(prompt, client_prompt, parent, tuple(found), row, situation)
+    if compared.is_unseen:
+        return Prediction(0, 0, (CauseShare("unknown", _reason("not_seen"), 0),))
+    could, readable = compared.could, compared.readable
+    if not _is_miss(could - readable, could):
+        return Prediction(could, min(readable, could))
+    causes = _causes(compared, readable, KNOWN_LATER)
+    return Prediction(could, readable, causes)
 
 
 def judge(
@@ -40,4 +73,73 @@ def judge(
     """Return the verdict on an attempt with the provider's ``usage``, the same arguments as for ``predict`` otherwise.
 
     ``usage`` is ``None``, or estimated, if the stream ended before the provider reported it."""
-    raise NotImplementedError
+    compared = PromptComparison(prompt, client_prompt, parent, tuple(found), row, situation)
+    if compared.is_unseen:
+        return CacheVerdict(causes=(CauseShare("unknown", _reason("not_seen"), 0),), provider=situation.diagnosis)
+    could, readable = compared.could, compared.readable
+    verdict = CacheVerdict(
+        could, min(readable, could), grade="exact" if compared.is_exact else "estimated", provider=situation.diagnosis
+    )
+    if not could:
+        return verdict
+    if usage is None or usage.estimated:
+        return _without_number(verdict, "no_usage")
+    if not usage.cache_read and not situation.reports:
+        return _without_number(verdict, "not_reported")
+    read = usage.cache_read
+    missed = max(could - read, 0)
+    verdict = attrs.evolve(verdict, read=read, missed=missed)
+    if not _is_miss(missed, could):
+        return verdict
+    causes = _causes(compared, read)
+    idle = compared.idle if any(cause.name == "expired" for cause in causes) else None
+    return attrs.evolve(verdict, causes=causes, idle=idle)
+
+
+def _without_number(verdict: CacheVerdict, reason: UnknownReason) -> CacheVerdict:
+    return attrs.evolve(verdict, causes=(CauseShare("unknown", reason, 0),))
+
+
+def _reason(reason: UnknownReason) -> str:
+    return reason
+
+
+def _is_miss(missed: int, could: int) -> bool:
+    return missed >= LEAST_MISSED and missed >= LEAST_SHARE * could
+
+
+def _causes(compared: PromptComparison, read: int, left_out: frozenset[Rule] = frozenset()) -> tuple[CauseShare, ...]:
+    """Return at most two causes for ``read`` tokens, the larger first; their tokens add up to the miss."""
+    could = compared.could
+    missed = could - read
+    applying = [found for rule in CHANGES if (found := rule(compared)) is not None]
+    change = next((found for found in applying if read <= found.most), None)
+    if change is None and applying:
+        return (CauseShare("unknown", _reason("contradiction"), missed),)
+    intact = min(compared.intact, could)
+    rest = intact - read
+    loss = None
+    if change is None or _is_miss(rest, could):
+        rules = [rule for rule in LOSSES if rule not in left_out]
+        explained = (found for rule in rules if (found := rule(compared)) is not None)
+        loss = next((found for found in explained if read <= found.most), None)
+    if change is None:
+        known = loss or MissExplanation("unknown", _reason("no_row"), could)
+        causes: tuple[CauseShare, ...] = (CauseShare(known.name, known.at, missed),)
+    elif loss is None:
+        causes = (CauseShare(change.name, change.at, missed),)
+    else:
+        causes = (
+            CauseShare(change.name, change.at, could - intact),
+            CauseShare(loss.name, loss.at, rest),
+        )
+    if _is_denied(causes, compared.situation.diagnosis):
+        return (CauseShare("unknown", _reason("contradiction"), missed),)
+    return tuple(sorted(causes, key=lambda cause: cause.tokens, reverse=True))
+
+
+def _is_denied(causes: tuple[CauseShare, ...], diagnosis: str | None) -> bool:
+    """Return whether the provider's diagnosis states another cause than all of ``causes``."""
+    stated = _DENIED_BY.get(diagnosis or "")
+    names = {cause.name for cause in causes}
+    return stated is not None and stated not in names and names <= _COMPARABLE

@@ -76,3 +76,10 @@ PATH_WORDS: Final = (
     "functionDeclarations", "function_declarations",
 )  # fmt: skip
 """All values of ``PromptBlock.where`` and ``within``, so that a remembered block has their numbers."""
+
+
+def tool_part_path(api: Api, number: int) -> str:
+    """Return the path from a tool to its name, description or schema (0, 1, 2)."""
+    layout = LAYOUTS[api]
+    word = "name" if number == 0 else layout.tool_words[number - 1][0]
+    return "." + ".".join((*layout.tool_wrapper, word))

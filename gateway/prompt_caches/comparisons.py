@@ -1,0 +1,239 @@
+"""A request compared with its parent: the tokens that the cache could serve, and those that are unchanged."""
+
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+import attrs
+
+from gateway.prompt_caches.differences import Difference, first_difference
+from gateway.prompt_caches.positions import boundary_positions, lookup_positions
+from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.situations import Boundary, Parent, Situation
+from gateway.prompt_caches.values import LEAST_SHARE, CauseName
+from providers.catalog.prompt_caching import CachingRow
+
+_NO_ROW: Final = CachingRow()
+
+
+@attrs.frozen(repr=False, eq=False, slots=False)
+class PromptComparison:
+    """A request compared with its parent and with the boundaries in memory; the arguments are those of ``judge``.
+
+    - ``could``: the tokens up to the parent's last boundary, without a parent those of the client's own boundary.
+    - ``intact``: the tokens up to the deepest boundary that the request leaves unchanged.
+    - ``readable``: those up to the deepest one that is also alive and where the provider searches.
+
+    ``rules`` has the causes that follow from it."""
+
+    prompt: PromptDigest
+    client_prompt: PromptDigest | None
+    parent: Parent | None
+    found: tuple[Boundary, ...]
+    stated_row: CachingRow | None
+    situation: Situation
+
+    @property
+    def row(self) -> CachingRow:
+        """The provider's rules; a row without any if they are unknown."""
+        return self.stated_row or _NO_ROW
+
+    @property
+    def is_unseen(self) -> bool:
+        """True if the request continues a conversation that is not remembered."""
+        return self.parent is None and self.prompt.has_answer
+
+    @cached_property
+    def could(self) -> int:
+        """The tokens that the cache could serve."""
+        if self.parent is None:
+            return max((boundary.tokens for boundary in self.found), default=0)
+        last = self.last_boundary
+        return self.parent.tokens if last is None else last.tokens
+
+    @property
+    def is_exact(self) -> bool:
+        """True if ``could`` is the provider's count."""
+        last = self.last_boundary
+        if self.parent is None:
+            return all(boundary.is_exact for boundary in self.found if boundary.tokens == self.could)
+        return last is None or last.is_exact
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """The first difference of the request as sent from the parent's."""
+        if self.parent is None:
+            return None
+        return first_difference(self.parent.prompt, self.prompt, self.parent.position)
+
+    @cached_property
+    def intact(self) -> int:
+        """The tokens up to the deepest boundary that is unchanged, in the scope of the request."""
+        known = max((boundary.tokens for boundary in self.found if self._is_large_enough(boundary)), default=0)
+        if self.parent is None or self.is_elsewhere:
+            return known
+        if self.difference is None:
+            return self.could
+        before = [one.tokens for one in self.parent.boundaries if one.position <= self.difference.position]
+        return min(max([known, self._common_tokens, *before]), self.could)
+
+    @cached_property
+    def readable(self) -> int:
+        """The tokens up to the deepest boundary that is unchanged, alive, and where the provider searches."""
+        alive = [one.tokens for one in self._intact_boundaries if self._is_alive(one) and self.is_reached(one)]
+        if self._common_tokens and not self.is_expired and not self.is_early:
+            alive.append(min(self._common_tokens, self.intact))
+        return max(alive, default=0)
+
+    @cached_property
+    def idle(self) -> float | None:
+        """The seconds for which the deepest intact boundary was unused."""
+        last = self.deepest_intact
+        return None if last is None else max(self.situation.sent - last.used, 0.0)
+
+    # Scope
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.parent is not None and self.parent.scope.digest != self.situation.scope.digest
+
+    @cached_property
+    def selectors_changed(self) -> tuple[CauseName, ...]:
+        if self.parent is None:
+            return ()
+        before, now = self.parent.scope, self.situation.scope
+        pairs: tuple[tuple[CauseName, bytes, bytes], ...] = (
+            ("model", before.model, now.model), ("key", before.key, now.key), ("tier", before.tier, now.tier),
+        )  # fmt: skip
+        return tuple(name for name, one, other in pairs if one != other)
+
+    # Differences
+
+    @cached_property
+    def change_in_reach(self) -> Difference | None:
+        """The difference, if it is before the last boundary; one after it explains nothing."""
+        change, last = self.difference, self.last_boundary
+        if change is None or (last is not None and change.position >= last.position):
+            return None
+        return change
+
+    @cached_property
+    def client_difference(self) -> Difference | None:
+        """The client's own difference that the change in reach comes from; ``None`` if the client's prefix is equal."""
+        change, parent = self.change_in_reach, self.parent
+        if change is None or parent is None:
+            return None
+        if self.client_prompt is None and parent.client_prompt is None:
+            return change
+        own = first_difference(parent.client_prompt or parent.prompt, self.client_prompt or self.prompt)
+        return None if own is None or own.rank > change.rank else own
+
+    @cached_property
+    def is_compacted(self) -> bool:
+        if self.situation.is_compacted or self.parent is None:
+            return self.situation.is_compacted
+        known = {block.strict for block in self.parent.prompt.history if block.kind == "compaction"}
+        new = self.prompt.history
+        return any(block.kind == "compaction" and block.strict not in known for block in new)
+
+    def most_read(self, change: Difference) -> float:
+        """Return the tokens that a provider may have read with ``change``, within the tolerance.
+
+        Where only boundaries are read, it read up to the nearest one. It is in doubt if that is after the change."""
+        position = max(self._tokens_at(change.most), self.intact) + max(self.tolerance, LEAST_SHARE * self.could)
+        if self.parent is None or self.row.boundaries not in ("marks", "ends"):
+            return position
+        after = [one.tokens for one in self.parent.boundaries if one.position > change.position]
+        return max(position, (self.intact + min(after)) / 2 - 1) if after else position
+
+    @cached_property
+    def _common_tokens(self) -> int:
+        """For a cache without marks and ends: the tokens of the common prefix with the parent, by whole steps."""
+        if self.parent is None or self.is_elsewhere or self.row.boundaries in ("marks", "ends"):
+            return 0
+        change = self.difference
+        if change is None:
+            return self.could
+        step, tokens = self.row.step or 1, self._tokens_at(change.least)
+        tokens -= tokens % step
+        return 0 if self.row.minimum is not None and tokens < self.row.minimum else min(tokens, self.could)
+
+    def _tokens_at(self, size: int) -> int:
+        """Return the tokens of the parent's first ``size`` bytes, between the positions that have a count."""
+        assert self.parent is not None, "only a parent has counts"
+        prompt = self.parent.prompt
+        known = {0: 0, prompt.size_at(self.parent.position): self.parent.tokens}
+        known |= {prompt.size_at(one.position): one.tokens for one in self.parent.boundaries}
+        points = sorted(known.items())
+        for (start, tokens), (end, more) in pairwise(points):
+            if start <= size <= end and end > start:
+                return tokens + (more - tokens) * (size - start) // (end - start)
+        return points[-1][1]
+
+    @property
+    def tolerance(self) -> float:
+        return self.row.step or 0
+
+    # Boundaries
+
+    @cached_property
+    def last_boundary(self) -> Boundary | None:
+        if self.parent is None or not self.parent.boundaries:
+            return None
+        return max(self.parent.boundaries, key=lambda boundary: boundary.position)
+
+    @cached_property
+    def _intact_boundaries(self) -> tuple[Boundary, ...]:
+        """The boundaries in the scope of the request whose prefix it leaves unchanged, the deepest last."""
+        own: tuple[Boundary, ...] = ()
+        if self.parent is not None and not self.is_elsewhere:
+            end = self.parent.position if self.difference is None else self.difference.position
+            own = tuple(boundary for boundary in self.parent.boundaries if boundary.position <= end)
+        known = {boundary.position: boundary for boundary in (*own, *self.found) if self._is_large_enough(boundary)}
+        return tuple(boundary for _, boundary in sorted(known.items()))
+
+    @property
+    def deepest_intact(self) -> Boundary | None:
+        if self._intact_boundaries:
+            return self._intact_boundaries[-1]
+        return self.last_boundary if self._common_tokens else None
+
+    @cached_property
+    def _lookups(self) -> frozenset[int]:
+        return frozenset(lookup_positions(self.prompt, self.row))
+
+    @cached_property
+    def marks_of_parent(self) -> tuple[int, ...]:
+        return () if self.parent is None else boundary_positions(self.parent.prompt, self.row)
+
+    def _is_large_enough(self, boundary: Boundary) -> bool:
+        return self.row.minimum is None or boundary.tokens >= self.row.minimum
+
+    def is_reached(self, boundary: Boundary) -> bool:
+        """Return whether the provider searches at ``boundary``."""
+        return not self.row.needs_marks or boundary.position in self._lookups
+
+    def lifetime(self, boundary: Boundary) -> float | None:
+        return self.row.lifetime if boundary.ttl is None else boundary.ttl
+
+    def _is_alive(self, boundary: Boundary) -> bool:
+        """Return whether an entry can exist when the request is sent; without a stated lifetime it can."""
+        if boundary.readable_from is None or self.situation.sent < boundary.readable_from:
+            return False
+        lifetime = (self.row.longest or self.row.lifetime) if boundary.ttl is None else boundary.ttl
+        return lifetime is None or self.situation.sent - boundary.used <= lifetime
+
+    @cached_property
+    def is_expired(self) -> bool:
+        last = self.deepest_intact
+        lifetime = None if last is None else self.lifetime(last)
+        return lifetime is not None and self.idle is not None and self.idle > lifetime
+
+    @cached_property
+    def is_early(self) -> bool:
+        """True if the response that wrote the deepest intact boundary had not begun when the request was sent."""
+        last = self.deepest_intact
+        if last is not None:
+            return last.readable_from is None or self.situation.sent < last.readable_from
+        parent = self.parent
+        return parent is not None and (parent.head is None or self.situation.sent < parent.head)

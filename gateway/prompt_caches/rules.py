@@ -1,0 +1,141 @@
+"""The rules of causes: each returns an explanation of a comparison, or ``None`` if it does not apply."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import attrs
+
+from gateway.prompt_caches.comparisons import PromptComparison
+from gateway.prompt_caches.positions import marks
+from gateway.prompt_caches.values import CauseName
+
+
+@attrs.frozen(repr=False)
+class MissExplanation:
+    """A cause that explains a read of at most ``most`` tokens."""
+
+    name: CauseName
+    at: str | None
+    most: float
+
+
+Rule: TypeAlias = Callable[[PromptComparison], MissExplanation | None]
+
+# Changes
+
+
+def explain_moved(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by another target than the parent's for the same name."""
+    if compared.parent is None or not compared.is_elsewhere or compared.selectors_changed:
+        return None
+    before, now = compared.parent.scope.target, compared.situation.scope.target
+    reason = f" ({compared.situation.move})" if compared.situation.move else ""
+    return MissExplanation("moved", f"{before}>{now}{reason}", compared.could)
+
+
+def explain_edited(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by a change of the gateway: the client's own prefix is equal."""
+    change = compared.change_in_reach
+    if change is None or compared.client_difference is not None or compared.is_compacted:
+        return None
+    assert compared.parent is not None, "it has a difference"
+    names = sorted(set(compared.situation.edits) ^ set(compared.parent.edits)) or sorted(set(compared.situation.edits))
+    return MissExplanation("edited", ": ".join(filter(None, (" ".join(names), change.at))), compared.most_read(change))
+
+
+def explain_selected(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by the client's own model, cache key or service tier."""
+    if compared.parent is None or not compared.is_elsewhere:
+        return None
+    changed = compared.selectors_changed
+    return MissExplanation(changed[0], None, compared.could) if changed else None
+
+
+def explain_compacted(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by a summary in place of the history."""
+    change = compared.change_in_reach
+    if change is None or not compared.is_compacted or change.part != "history":
+        return None
+    return MissExplanation("compacted", None, compared.most_read(change))
+
+
+def explain_changed(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by the first difference of the client's prompt."""
+    change, own = compared.change_in_reach, compared.client_difference
+    if change is None or own is None:
+        return None
+    return MissExplanation(own.part, own.at, compared.most_read(change))
+
+
+# Losses of unchanged tokens
+
+
+def explain_small(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by a prefix below the minimum, which leaves no entry."""
+    minimum = compared.row.minimum
+    return (
+        MissExplanation("small", None, compared.tolerance) if minimum is not None and compared.could < minimum else None
+    )
+
+
+def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by marks: none, none in reach, or one with a shorter lifetime than before."""
+    if not compared.row.needs_marks and not compared.prompt.is_explicit:
+        return None
+    if compared.last_boundary is None and compared.parent is not None and not compared.marks_of_parent:
+        return MissExplanation("marks", "none in the request before", compared.tolerance)
+    if not marks(compared.prompt, compared.row):
+        return MissExplanation("marks", "none", compared.tolerance)
+    last = compared.deepest_intact
+    if last is None:
+        return None
+    if not compared.is_reached(last):
+        return MissExplanation("marks", "no boundary in reach", compared.readable + compared.tolerance)
+    longest, lifetime = None if compared.parent is None else compared.parent.longest_ttl, compared.lifetime(last)
+    if lifetime is None or longest is None or compared.idle is None or not lifetime < compared.idle <= longest:
+        return None
+    return MissExplanation(
+        "marks", f"{_words(lifetime)} after {_words(longest)}", compared.readable + compared.tolerance
+    )
+
+
+def explain_early(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by a request that was sent before the parent's response began."""
+    return MissExplanation("early", None, compared.readable + compared.tolerance) if compared.is_early else None
+
+
+def explain_expired(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by a boundary that was unused for longer than its lifetime."""
+    return MissExplanation("expired", None, compared.readable + compared.tolerance) if compared.is_expired else None
+
+
+def explain_busy(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by more requests for this prefix and key than the provider serves from one cache."""
+    rate = compared.row.rate
+    return (
+        MissExplanation("busy", None, compared.could) if rate is not None and compared.situation.rate > rate else None
+    )
+
+
+def explain_provider(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by the provider: everything is equal and in time, by its own rules."""
+    return None if compared.stated_row is None else MissExplanation("provider", None, compared.could)
+
+
+def _words(seconds: float) -> str:
+    """Return a lifetime in the words of marks."""
+    return f"{seconds / 3600:g}h" if seconds >= 3600 else f"{seconds / 60:g}m"
+
+
+CHANGES: Final[tuple[Rule, ...]] = (
+    explain_moved, explain_edited, explain_selected, explain_compacted, explain_changed,
+)  # fmt: skip
+"""Changes by the gateway, then by the client. The first one that explains the provider's number wins."""
+
+LOSSES: Final[tuple[Rule, ...]] = (
+    explain_small, explain_unmarked, explain_early, explain_expired, explain_busy, explain_provider,
+)  # fmt: skip
+"""Reasons for reading less than is unchanged. The first one that explains the provider's number wins."""
+
+KNOWN_LATER: Final[frozenset[Rule]] = frozenset({explain_busy, explain_provider})
+"""Rules that need the provider's number."""
