@@ -102,7 +102,11 @@ def _write_message(to: PartsTarget, message: Message) -> Iterator[dict[str, Any]
         role = "system"
     pieces = [piece for part in message.parts for piece in write_content(to, part, message.role)]
     if pieces:
-        yield {"role": role, "content": simplify_content(pieces), **({"name": message.name} if message.name else {})}
+        yield {
+            "role": role,
+            "content": simplify_content(to, pieces),
+            **({"name": message.name} if message.name else {}),
+        }
 
 
 def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -> Iterator[dict[str, Any]]:
@@ -135,7 +139,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
         message["name"] = name
     reasoning = write_reasoning(to, reasoning_parts)
     pieces = reasoning.pop("content", []) + pieces
-    message |= {"content": simplify_content(pieces) if pieces else None}
+    message |= {"content": simplify_content(to, pieces) if pieces else None}
     if refusals:
         message["refusal"] = "".join(refusals)
     message |= reasoning

@@ -23,6 +23,7 @@ from providers.neutral.request import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    has_cache_marks,
 )
 from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import short_call_id
@@ -40,11 +41,14 @@ class PartsTarget:
     drops: Drops
     call_id: Callable[[str], str]
     """A function that returns the provider's form of a tool call's id."""
+    keeps_lists: bool = False
+    """True if texts stay in lists, because marks move from part to part."""
 
     @classmethod
     def of(cls, request: Request, to: Recipient, drops: Drops) -> "PartsTarget":
         call_id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
-        return cls(request.api, to.quirks, to.issuer, drops, call_id)
+        keeps_lists = to.quirks.cache_breakpoints and has_cache_marks(request)
+        return cls(request.api, to.quirks, to.issuer, drops, call_id, keeps_lists)
 
 
 _BREAKPOINT = "prompt_cache_breakpoint"
@@ -157,9 +161,9 @@ def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, 
             assert_never(part)
 
 
-def simplify_content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def simplify_content(to: PartsTarget, pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """Return a plain string if it expresses the same, because every server accepts one; else the array."""
-    if len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
+    if not to.keeps_lists and len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
         return str(pieces[0]["text"])
     return list(pieces)
 
@@ -208,7 +212,7 @@ def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
     return {
         "role": "tool",
         "tool_call_id": to.call_id(part.call_id),
-        "content": simplify_content(pieces) if pieces else "",
+        "content": simplify_content(to, pieces) if pieces else "",
     }
 
 

@@ -5,7 +5,7 @@ results, reasoning first and calls last in a turn, and a text besides documents.
 the rules cite public threads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final, assert_never
 
@@ -55,9 +55,8 @@ class History:
         self._drops = drops
         self._names = DocumentNames()
 
-    def write(self) -> None:
-        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
-        messages = self._request.messages
+    def write(self, messages: Sequence[Message]) -> None:
+        """Write ``messages``. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
             self._add_instructions(self.system, message, "system")

@@ -13,6 +13,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
+from providers.neutral.formats import add_format_message
 from providers.neutral.request import NativeTool, Request, Tool, ToolCallPart, ToolChoice, cache_control
 
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
@@ -137,11 +138,9 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     points = CachePoints(family.cached, drops)
     tools = tool_config(request, family, to, points, drops)
     history = History(request, to.issuer, family, points, drops)
-    history.write()
-    points.limit(tools["tools"] if tools else [], history.system, *(one["content"] for one in history.messages))
     format = None if request.api == "converse" else request.format
-    if hint := format_hint(format, family, to.quirks, drops):
-        history.system.append({"text": hint})
+    history.write(add_format_message(request.messages, format_hint(format, family, to.quirks, drops)))
+    points.limit(tools["tools"] if tools else [], history.system, *(one["content"] for one in history.messages))
 
     body: dict[str, Any] = {"messages": history.messages}
     if history.system:

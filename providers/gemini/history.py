@@ -49,17 +49,11 @@ class Contents:
         self._ids: dict[str, str] = {}  # call ids from the provider
         self._order: dict[str, int] = {}  # positions of the calls in the previous turn
 
-    def write(self, hint: str | None) -> None:
-        """Write all messages; ``hint`` is an additional instruction.
-
-        Raises ``GatewayError`` (400) with the path of a part that the API cannot express.
-        """
-        messages = self._request.messages
+    def write(self, messages: Sequence[Message]) -> None:
+        """Write ``messages``. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
             self.system.extend(self._instruction_parts(message))
-        if hint is not None:
-            self.system.append({"text": hint})
         conversation = (one for message in messages[len(leading) :] for one in _split_by_role(message))
         for role, several in groupby(conversation, _gemini_role):
             turn = list(several)

@@ -11,6 +11,7 @@ from providers.gemini.tools import write_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops
+from providers.neutral.formats import add_format_message
 from providers.neutral.request import Request
 from streams.errors import invalid
 
@@ -56,7 +57,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     enforced = is_enforced(request.format, tools.functions, to.quirks)
     hint = None if request.format is None or enforced else format_hint(request.format, drops)
     contents = Contents(request, to, drops)
-    contents.write(hint)
+    contents.write(add_format_message(request.messages, hint))
 
     body: dict[str, Any] = {}
     if contents.system:

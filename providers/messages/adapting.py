@@ -36,11 +36,12 @@ def strip_billing_line(text: str) -> str | None:
     return None if line is None else text[line.end() :]
 
 
-def referenced_tools(messages: Any) -> frozenset[str]:
-    """Return the names of the tools that the history refers to or has called."""
-    blocks = [block for message in as_objects(messages) for block in as_objects(message.get("content"))]
-    inner = [part for block in blocks for part in as_objects(block.get("content"))]
-    return frozenset(name for block in (*blocks, *inner) if isinstance(name := _tool_name_in(block), str))
+def referenced_tools(messages: Any) -> Mapping[str, int]:
+    """Return the names of the tools that the history refers to or has called, with their positions among them."""
+    blocks = (block for message in as_objects(messages) for block in as_objects(message.get("content")))
+    parts = (part for block in blocks for part in (block, *as_objects(block.get("content"))))
+    names = dict.fromkeys(name for part in parts if isinstance(name := _tool_name_in(part), str))
+    return {name: position for position, name in enumerate(names)}
 
 
 def _tool_name_in(block: Object) -> Any:
@@ -98,15 +99,19 @@ def _load_tools(body: Object, *, everything: bool) -> Changes:
     if not isinstance(tools, list) or not any(isinstance(tool, dict) and tool.get("defer_loading") for tool in tools):
         return {}, ()
     everything = everything or uses_hosted_search(tools)
-    found = frozenset() if everything else referenced_tools(body.get("messages"))
-    kept = []
+    found = {} if everything else referenced_tools(body.get("messages"))
+    kept: list[Any] = []
+    later: list[dict[str, Any]] = []
     dropped = ["tools[].defer_loading"]
     for tool in tools:
         if isinstance(tool, dict) and _is_search(tool):
             dropped.append("tools[]")
-        elif not isinstance(tool, dict) or not tool.get("defer_loading") or everything or tool.get("name") in found:
+        elif not isinstance(tool, dict) or not tool.get("defer_loading") or everything:
             kept.append(_without_deferral(tool))
-    return {"tools": kept or None}, tuple(dropped)
+        elif tool.get("name") in found:
+            later.append(_without_deferral(tool))
+    later.sort(key=lambda tool: found[tool["name"]])  # the tools of earlier requests stay in front
+    return {"tools": [*kept, *later] or None}, tuple(dropped)
 
 
 def _without_deferral(tool: Any) -> Any:

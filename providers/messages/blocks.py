@@ -34,6 +34,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
     cache_control,
+    has_cache_marks,
 )
 from providers.neutral.tool_names import replacement_id
 from streams.errors import invalid
@@ -102,20 +103,23 @@ class Breakpoints:
 
 
 class Prompt:
-    """The written messages of one request; ``write`` fills ``system`` and ``messages``."""
+    """The written messages of one request; ``write`` fills ``system`` and ``messages``.
+
+    With ``keeps_lists``, texts stay in lists, because marks move from part to part.
+    """
 
     def __init__(self, request: Request, to: Recipient, drops: Drops, breakpoints: Breakpoints) -> None:
         self.system: list[Block] = []
         self.messages: list[dict[str, Any]] = []
+        self.keeps_lists = has_cache_marks(request)
         self._request = request
         self._issuer = to.issuer
         self._claude = to.quirks.bedrock_family == "claude"
         self._drops = drops
         self._breakpoints = breakpoints
 
-    def write(self) -> None:
-        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
-        messages = self._request.messages
+    def write(self, messages: Sequence[Message]) -> None:
+        """Write ``messages``. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
             self._write_parts(self.system, message)
@@ -126,7 +130,8 @@ class Prompt:
             self.messages.append({"role": "user", "content": _mark_as_instructions(self.system)})
             self.system = []
         for written in self.messages:
-            written["content"] = _final_content(written)
+            content = _with_results_first(written)
+            written["content"] = content if self.keeps_lists else simplify_content(content)
 
     def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
@@ -262,17 +267,16 @@ def _mark_as_instructions(texts: list[Block]) -> list[Block]:
     return texts
 
 
-def _final_content(message: Mapping[str, Any]) -> list[Block] | str:
-    """Return the content of a message: a user's tool results first (Portkey-AI/gateway#980), a lone plain text as a
-    string."""
+def _with_results_first(message: Mapping[str, Any]) -> list[Block]:
+    """Return the content of a message, with a user's tool results first (Portkey-AI/gateway#980)."""
     content: list[Block] = message["content"]
     if message["role"] == "user":
         content = sorted(content, key=lambda block: block["type"] != "tool_result")
-    return simplify_content(content)
+    return content
 
 
 def simplify_content(content: list[Block]) -> list[Block] | str:
-    """Return ``content`` unchanged, or as a string if it is a single text without marks."""
+    """Return ``content`` unchanged, or as a string if it is a single text."""
     if len(content) == 1 and content[0].keys() == {"type", "text"}:
         text: str = content[0]["text"]
         return text

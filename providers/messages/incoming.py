@@ -98,14 +98,17 @@ def _read_tools(
     has not found yet.
 
     Sending the latter would use the tokens that the client wants to save (anthropics/claude-code#89211). If the client
-    relies on Anthropic's search, no provider of another API can run it, so all tools are sent.
+    relies on Anthropic's search, no provider of another API can run it, so all tools are sent. Found tools follow the
+    others in the order of their discovery, so that the tools of earlier requests stay in front.
     """
     tools = [read_tool(tool, drops) for tool in fields.objects("tools")]
     later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
+    if later and uses_hosted_search(fields.data["tools"]):
+        later.clear()
     if later:
-        if uses_hosted_search(fields.data["tools"]):
-            later.clear()
-        later -= referenced_tools(fields.data["messages"])
+        found = {name: at for name, at in referenced_tools(fields.data["messages"]).items() if name in later}
+        tools.sort(key=lambda tool: found.get(tool.name, -1) if isinstance(tool, Tool) else -1)
+        later -= found.keys()
     changes = history.tool_changes
     return apply_changes(tools, later, changes, drops) if later or changes else (tuple(tools), ())
 

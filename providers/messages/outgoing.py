@@ -14,6 +14,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
+from providers.neutral.formats import add_format_message
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 
@@ -55,14 +56,12 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     breakpoints = Breakpoints()
     tools = _write_tools(request, drops, breakpoints)
     prompt = Prompt(request, to, drops, breakpoints)
-    prompt.write()
+    prompt.write(add_format_message(request.messages, format_hint(request.format, to.quirks, drops)))
     breakpoints.limit(drops)
-    if hint := format_hint(request.format, to.quirks, drops):
-        prompt.system.append({"type": "text", "text": hint})
 
     body: dict[str, Any] = {"model": to.model, "max_tokens": max_tokens(request, to.quirks)}
     if prompt.system:
-        body["system"] = simplify_content(prompt.system)
+        body["system"] = prompt.system if prompt.keeps_lists else simplify_content(prompt.system)
     body["messages"] = prompt.messages
     if tools:
         body["tools"] = tools

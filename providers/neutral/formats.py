@@ -1,11 +1,11 @@
 """Structured output for APIs without it, or with conditions of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from providers.neutral.request import Format
+from providers.neutral.request import Format, Message, TextPart
 
 _JSON: Final = "Answer with a single JSON object and nothing else: no explanation and no code fence."
 _SCHEMA: Final = (
@@ -23,6 +23,18 @@ def format_instruction(format: Format) -> str:
         if format.kind == "json_object"
         else f"{_SCHEMA}\n\n{msgspec.json.encode(schema_with_description(format)).decode()}"
     )
+
+
+def add_format_message(messages: Sequence[Message], hint: str | None) -> tuple[Message, ...]:
+    """Return ``messages`` with ``hint`` as an instruction after the last one that is not the model's.
+
+    It depends on one request's settings. At the end of the leading instructions it would change the prefix of the next
+    request, and no cache would serve the conversation.
+    """
+    if hint is None:
+        return tuple(messages)
+    end = next((i for i in range(len(messages), 0, -1) if messages[i - 1].role != "assistant"), 0)
+    return (*messages[:end], Message("system", (TextPart(hint),)), *messages[end:])
 
 
 def schema_with_description(format: Format) -> Any:

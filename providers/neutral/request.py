@@ -279,6 +279,23 @@ class Request:
     dropped: tuple[str, ...] = ()
 
 
+def has_cache_marks(request: Request) -> bool:
+    """Return whether a part of the conversation has a cache mark.
+
+    Such a client moves its mark with every turn. So a text must not be a string without the mark and a list with it:
+    caches compare the form, too.
+    """
+    return any(
+        name in _CACHE_MARKS
+        for message in request.messages
+        for part in message.parts
+        for name in getattr(part, "marks", NO_MARKS)
+    )
+
+
+_CACHE_MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+
 def cache_control(name: str, value: Any) -> Any:
     """Return the ``cache_control`` for the mark ``name``, or ``None``.
 

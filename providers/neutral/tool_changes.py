@@ -26,7 +26,8 @@ def apply_changes(
 ) -> tuple[tuple[AnyTool, ...], tuple[Tool, ...]]:
     """Return the tools that are offered after ``changes``, and those of the ``deferred`` names that are not yet.
 
-    New definitions follow the declared tools in order. A change that refers to an unknown tool is reported as dropped.
+    New definitions and added deferred tools follow the declared tools in order, so that the tools of earlier requests
+    stay in front. A change that refers to an unknown tool is reported as dropped.
     """
     known: dict[Any, AnyTool] = {tool_name(tool) or id(tool): tool for tool in tools}
     later, removed = set(deferred), set[str]()
@@ -37,7 +38,8 @@ def apply_changes(
             drops.add(change.at)
             continue
         if change.is_added:
-            known[change.name] = _without_deferral(known[change.name])
+            added = known.pop(change.name) if change.name in later else known[change.name]
+            known[change.name] = _without_deferral(added)
             later.discard(change.name)
             removed.discard(change.name)
         else:

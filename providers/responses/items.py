@@ -23,6 +23,7 @@ from providers.neutral.request import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    has_cache_marks,
 )
 from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import short_call_id
@@ -96,6 +97,7 @@ class _InputWriter:
 
     def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
         self._native = request.api == "responses"
+        self._keeps_lists = to.quirks.cache_breakpoints and has_cache_marks(request)
         self._to = to
         self._drops = drops
         self._id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
@@ -233,8 +235,8 @@ class _InputWriter:
 
     def _output_value(self, content: list[Object]) -> str | list[Object]:
         """Return a string if all content is text, because some servers accept no list, unless the client
-        sent a list."""
-        plain = all(part.keys() == {"type", "text"} for part in content)
+        sent a list or marks."""
+        plain = not (content and self._keeps_lists) and all(part.keys() == {"type", "text"} for part in content)
         if plain and (len(content) < 2 or not self._native):
             return "\n".join(part["text"] for part in content)
         return content

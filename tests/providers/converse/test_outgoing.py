@@ -334,7 +334,7 @@ def test_a_schema_is_reported_in_words_where_nothing_enforces_it():
     asked = Format("json_schema", "city", {"type": "object", "properties": {"a": {}}}, True, at="response_format")
     for model, format in ((LLAMA, asked), (CLAUDE, Format("json_object", at="response_format"))):
         body, dropped = write(chat(format=format), model)
-        assert "JSON" in body["system"][-1]["text"]
+        assert "JSON" in body["messages"][-1]["content"][-1]["text"]
         assert not {"outputConfig", "toolConfig"} & set(body)
         assert dropped == ("response_format",)
 

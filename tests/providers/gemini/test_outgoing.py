@@ -312,7 +312,7 @@ def test_a_format_is_reported_with_its_schema_and_in_words_where_it_is_refused()
     assert "responseJsonSchema" in encode_request(both)[0]["generationConfig"]
     body, dropped = encode_request(both, OLD_FLASH)
     assert "generationConfig" not in body
-    assert json.dumps(SCHEMA.schema, separators=(",", ":")) in body["systemInstruction"]["parts"][0]["text"]
+    assert json.dumps(SCHEMA.schema, separators=(",", ":")) in body["contents"][-1]["parts"][-1]["text"]
     assert dropped == ("response_format",)
 
 

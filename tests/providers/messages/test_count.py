@@ -54,7 +54,7 @@ def test_a_messages_clients_own_prompt_is_counted_unchanged():
     asked = {
         "model": "claude",
         "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
-        "messages": HELLO,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
         "tools": [{"name": "f", "input_schema": {"type": "object"}}],
         "cache_control": {"type": "ephemeral"},
         "speed": "fast",

@@ -190,7 +190,7 @@ FOUND = [
 def test_deferred_tools_are_sent_once_the_client_has_found_them():
     """(anthropics/claude-code#89211, router-for-me/CLIProxyAPI#1892)"""
     assert [tool.name for tool in read(tools=[SEARCH, *LATER]).tools] == ["search"]
-    assert [tool.name for tool in read(tools=[SEARCH, *LATER], messages=FOUND).tools] == ["search", "found", "called"]
+    assert [tool.name for tool in read(tools=[SEARCH, *LATER], messages=FOUND).tools] == ["search", "called", "found"]
 
 
 def test_deferred_tools_are_all_sent_where_anthropic_was_to_search():

@@ -230,8 +230,10 @@ def test_json_mode_becomes_an_instruction():
     system = attrs.evolve(user("Be brief."), role="system")
     call = chat(system, user("hello"), format=Format("json_object", at="response_format"))
     body, dropped = write(call)
-    assert [block["text"].partition(" ")[0] for block in body["system"]] == ["Be", "Answer"], "the cached prefix stays"
-    assert "JSON" in body["system"][1]["text"]
+    assert body["system"] == "Be brief.", "the prefix of all requests"
+    said, hint = body["messages"][0]["content"]
+    assert said["text"] == "hello"
+    assert hint["text"].startswith("<system>\nAnswer with a single JSON object")
     assert dropped == ("response_format",)
 
 
@@ -241,7 +243,7 @@ def test_a_schema_is_reported_in_words_where_the_model_has_no_structured_output(
     call = chat(format=Format("json_schema", "out", schema, True, at="response_format"), tools=(Tool("f"),),
                 reasoning=Reasoning(effort="low"))  # fmt: skip
     body, dropped = write(call, structured_output=False)
-    assert '{"type":"object","properties":{"z":{"const":1},"a":{}}}' in body["system"]
+    assert '{"type":"object","properties":{"z":{"const":1},"a":{}}}' in body["messages"][-1]["content"][-1]["text"]
     assert ([tool["name"] for tool in body["tools"]], "tool_choice" in body) == (["f"], False)
     assert (body["thinking"]["type"], "output_config" in body) == ("enabled", False)
     assert dropped == ("response_format",)
@@ -264,7 +266,7 @@ def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict(sche
     """Closed, as the API wants every object, it could only be empty. A strict schema says nothing else."""
     format = Format("json_schema", "out", schema, at="response_format")
     body, dropped = write(chat(format=format))
-    assert json.dumps(schema, separators=(",", ":")) in body["system"]
+    assert json.dumps(schema, separators=(",", ":")) in body["messages"][-1]["content"][-1]["text"]
     assert ("output_config" in body, dropped) == (False, ("response_format",))
     body, dropped = write(chat(format=attrs.evolve(format, strict=True)))
     assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
