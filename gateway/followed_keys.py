@@ -1,11 +1,12 @@
 """Follows the clients in the state storage: a change by ``trigate keys`` applies in every process within half a second.
 
 While the storage is unavailable, the last known clients stay valid. Before the first read, a key that is not in the
-configuration gets a 503, because it may be valid. One read also follows other rows, those of people."""
+configuration gets a 503, because it may be valid. One read also follows other rows, those of people. Changes of these
+do not wait while thousands of clients are applied."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -47,6 +48,27 @@ class FollowedRows(Protocol):
         ...
 
 
+class SharedRead:
+    """A read of the storage that simultaneous callers share."""
+
+    def __init__(self, read: Callable[[], Awaitable[object]]) -> None:
+        self._read = read
+        self.lock: Final = trio.Lock()
+        """Held during each read."""
+        self._begun = 0  # reads
+        self._finished = 0  # the number of the last read that has finished
+
+    async def run(self) -> None:
+        """Return after a read that began after this call. So no caller waits for more than two reads."""
+        wanted = self._begun + 1
+        async with self.lock:
+            if self._finished >= wanted:
+                return
+            self._begun = number = self._begun + 1
+            await self._read()
+            self._finished = number
+
+
 class FollowedKeys:
     """The clients in ``store``, as last read. ``store`` is ``None`` if the configuration stores no keys. ``clock`` is
     monotonic."""
@@ -60,9 +82,9 @@ class FollowedKeys:
         self._reader: StoredReader | None = None
         self._logged: dict[str, str] = {}
         self._since: float | None = None
-        self._reading = trio.Lock()
-        self._begun = 0  # reads
-        self._finished = 0  # the number of the last read that has finished
+        self._all_read = SharedRead(self._read_and_apply)
+        self._others_read = SharedRead(self._read_others_alone)
+        self._is_applying = False
         self._current: Callable[[], Config] | None = None
         self._apply: ApplyClients | None = None
         self._applied: KeyTable | None = None
@@ -137,24 +159,32 @@ class FollowedKeys:
         After each change call ``apply`` with the people who made the change. After each read call
         ``report_stale(stale)``."""
         self._current, self._apply = current, apply
-        while self._store is not None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_others_meanwhile)
+            while self._store is not None:
+                await trio.sleep(POLL_SECONDS)
+                if not self._is_followed(current()):
+                    continue
+                await self.apply_changes()
+                report_stale(self.stale)
+            nursery.cancel_scope.cancel()
+
+    async def _follow_others_meanwhile(self) -> None:
+        """Poll the other rows while changed clients are applied, which may take longer than a poll."""
+        while True:
             await trio.sleep(POLL_SECONDS)
-            if not self._is_followed(current()):
-                continue
-            await self.apply_changes()
-            report_stale(self.stale)
+            if self._is_applying:
+                await self.apply_other_changes()
 
     async def apply_changes(self) -> None:
-        """Read the storage now, and apply its changes as ``follow`` does, for a change by this process. Never raises.
+        """Read the storage now, and apply its changes as ``follow`` does, for a change by this process. Never
+        raises."""
+        await self._all_read.run()
 
-        Simultaneous calls wait for one read that began after them, so none waits for more than two reads."""
-        wanted = self._begun + 1
-        async with self._reading:
-            if self._finished >= wanted:
-                return
-            self._begun = number = self._begun + 1
-            await self._read_and_apply()
-            self._finished = number
+    async def apply_other_changes(self) -> None:
+        """Read and apply the other rows now, for a change of these by this process. Never raises."""
+        if self._others is not None:
+            await self._others_read.run()
 
     async def _read_and_apply(self) -> None:
         """Read the storage, and apply its changes. Never raises."""
@@ -164,7 +194,11 @@ class FollowedKeys:
         if not with_clients or table is None or table is self._applied or self._apply is None:
             return
         people = [change.by for change in table.changes if self._applied is not None]
-        await self._apply(self.with_clients, tuple(dict.fromkeys(people)))
+        self._is_applying = True
+        try:
+            await self._apply(self.with_clients, tuple(dict.fromkeys(people)))
+        finally:
+            self._is_applying = False
         self._applied = table
 
     async def poll(self, with_clients: bool = True) -> bool:
@@ -174,21 +208,15 @@ class FollowedKeys:
         try:
             return self._store is not None and await self._read_changes(self._store, with_clients)
         except Unavailable as error:
-            if self._since is None:
-                self._since = self._clock()
-                self._unread = "stored keys" if with_clients else "blocks, sessions and keys of people"
-                is_known = self._table is not None if with_clients else self._has_read_others
-                known = "the last known ones stay in effect" if is_known else "unknown credentials get 503"
-                log.warning("the %s cannot be read; %s: %s", self._unread, known, error)
+            self._note_failure(error, with_clients)
             return False
 
     async def _read_changes(self, store: "KeyStore", with_clients: bool) -> bool:
         if self._others is None:
             mark = await store.mark()
         else:
-            mark, news = await store.poll(self._others.read)
-            self._others.apply(news)
-            self._has_read_others = True
+            async with self._others_read.lock:
+                mark = await self._read_others(store, self._others)
         if not with_clients or (self._table is not None and mark == self._table.mark):
             self._note_success()
             return False
@@ -196,6 +224,32 @@ class FollowedKeys:
         self._texts = None
         self._note_success()
         return True
+
+    async def _read_others_alone(self) -> None:
+        """Read and apply the other rows. Never raises."""
+        if self._store is None or self._others is None:
+            return
+        try:
+            await self._read_others(self._store, self._others)
+        except Unavailable as error:
+            self._note_failure(error, with_clients=False)
+
+    async def _read_others(self, store: "KeyStore", others: FollowedRows) -> str:
+        """Read and apply the other rows, and return the mark of the clients. The caller holds the lock, so that no
+        older read is applied after a newer one."""
+        mark, news = await store.poll(others.read)
+        others.apply(news)
+        self._has_read_others = True
+        return mark
+
+    def _note_failure(self, error: Unavailable, with_clients: bool) -> None:
+        if self._since is not None:
+            return
+        self._since = self._clock()
+        self._unread = "stored keys" if with_clients else "blocks, sessions and keys of people"
+        is_known = self._table is not None if with_clients else self._has_read_others
+        known = "the last known ones stay in effect" if is_known else "unknown credentials get 503"
+        log.warning("the %s cannot be read; %s: %s", self._unread, known, error)
 
     def _note_success(self) -> None:
         if self._since is not None:

@@ -451,7 +451,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     """Return the service for a configuration that differs only in its clients."""
     people = _open_people(config, service.issuers, service.stored_keys, service.people)
     config = attrs.evolve(config, people=people)
-    authenticator = Authenticator(config)
+    authenticator = Authenticator(config, before=service.authenticator)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -80,14 +80,22 @@ class _Accepted:
     until: datetime | None
 
 
+_MODELS: Final = ("entries", "aliases", "routes")
+"""The parts of a configuration by which models are found."""
+
+
 class Authenticator:
     """The clients of one configuration and the models that each may use.
 
     If the configuration requires no key, every client may use everything. Stateless and safe to share."""
 
-    def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
-        """``now`` returns Unix time; keys expire by it."""
+    def __init__(
+        self, config: Config, now: Callable[[], float] = time.time, before: "Authenticator | None" = None
+    ) -> None:
+        """``now`` returns Unix time; keys expire by it. ``before`` is that of the last configuration, whose rights of
+        unchanged clients are reused: there may be thousands of clients with one new."""
         self._now = now
+        self._config = config
         self._is_open = not config.asks_for_key
         self._unread = config.stored_keys == "unread"
         self._operator_keys = frozenset(key for key in (config.metrics_key, config.ui_key) if key is not None)
@@ -97,13 +105,24 @@ class Authenticator:
         wild = {entry.name for entry in config.entries if entry.wildcard}
         self._people = config.people
 
+        known = {} if before is None else before._reusable_holders(config)
+
         def make_holder(key: ClientKey) -> _Holder:
+            found = known.get(key.name)
+            if found is not None and found.key is key:
+                return found
             return _Holder(key, self._grants(key, wild), self._wall(key))
 
         self._by_name = config.by_client(make_holder)
+        known.clear()  # the table keeps the function for people
         holders = self._by_name.values()
         self._accepted = dict(one for holder in holders for one in _accepted(holder))
         self._certificates = {holder.key.certificate: holder for holder in holders if holder.key.certificate}
+
+    def _reusable_holders(self, config: Config) -> dict[str, _Holder]:
+        """Return the clients by name if ``config`` has the same models, on which their rights depend."""
+        is_same = all(getattr(config, name) is getattr(self._config, name) for name in _MODELS)
+        return {holder.key.name: holder for holder in self._by_name.values()} if is_same else {}
 
     def _grants(self, key: ClientKey, wild: set[str]) -> tuple[frozenset[_Grant], ...]:
         return tuple(frozenset(self._grant(name, name in wild) for name in models) for models in key.lists_of_models)

@@ -151,4 +151,5 @@ def _default_shares(config: Config) -> Mapping[Share, int]:
 
 def _override(most: Mapping[Share, int], limits: ClientLimits) -> Mapping[Share, int]:
     """Return ``most`` with the numbers that ``limits`` sets."""
-    return {share: number if (own := getattr(limits, share)) is None else own for share, number in most.items()}
+    own = {share: number for share in most if (number := getattr(limits, share)) is not None}
+    return {**most, **own} if own else most

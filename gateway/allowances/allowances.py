@@ -46,6 +46,10 @@ class Room:
         return True
 
 
+_SHARED: Final = ("client_groups", "timezone", "ratelimits", "budgets")
+"""The parts of a configuration on which the allowances of all clients depend."""
+
+
 class Allowances:
     """The allowances of one configuration, counted in ``counters``, which outlive it.
 
@@ -62,7 +66,11 @@ class Allowances:
         queues: Queueing | None = None,
         batch_reserves: BatchReserves | None = None,
         raises: "Raises | None" = None,
+        before: "Allowances | None" = None,
     ) -> None:
+        self._config = config
+        self._all: tuple[Allowance, ...] | None = None
+        self._of_groups: Mapping[str, tuple[Allowance, ...]]
         self.batch_reserves = BatchReserves() if batch_reserves is None else batch_reserves
         self.raises = raises
         self.refusals = Refusals() if refusals is None else refusals
@@ -86,7 +94,15 @@ class Allowances:
             }
         )
 
+        known: dict[str, tuple[ClientKey, tuple[Allowance, ...] | None]] = {}
+        if before is not None and config is not None and before._is_like(config):
+            self._everybody, known = before._everybody, before._known_clients()
+            of_groups = dict(before._of_groups)
+        self._of_groups = of_groups
+
         def make(key: ClientKey) -> tuple[Allowance, ...] | None:
+            if (found_before := known.get(key.name)) is not None and found_before[0] is key:
+                return found_before[1]
             own = _of_key(key, zone, self.batch_reserves, self.raises)
             found = own if key.group is None else (*own, *of_groups[key.group.name])
             return (*found, *self._everybody) if found else None
@@ -94,6 +110,7 @@ class Allowances:
         self._clients: Mapping[str, tuple[Allowance, ...]] = (
             {} if config is None else config.by_client(make, is_own=True)
         )
+        known.clear()  # the table keeps the function for people
         self._rules = () if config is None else tuple(one for key in config.rule_clients for one in make(key) or ())
         self._entries: Mapping[str, tuple[Allowance, ...]] = {
             entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.batch_reserves))
@@ -133,9 +150,16 @@ class Allowances:
 
     def all(self) -> tuple[Allowance, ...]:
         """Return every allowance once, except those of people, who may be many."""
+        if self._all is None:
+            self._all = self._list_all()
+        return self._all
+
+    def _list_all(self) -> tuple[Allowance, ...]:
         groups = tuple(one for one in self._rules if one.holder.kind == "client_groups")
         found = (self._everybody, *self._clients.values(), groups, *self._entries.values(), self.by_header.fixed)
-        return tuple({(one.holder, one.measure, one.text): one for group in found for one in group}.values())
+        once = {id(one): one for group in found for one in group}.values()  # a group's are those of many clients
+        named = {(one.holder.kind, one.holder.name, one.measure, one.text): one for one in once}
+        return tuple(named.values())
 
     @property
     def of_people(self) -> tuple[BudgetAllowance, ...]:
@@ -147,8 +171,17 @@ class Allowances:
         """Return the allowances of another configuration of the same process."""
         return Allowances(
             config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.batch_reserves,
-            self.raises,
+            self.raises, self,
         )  # fmt: skip
+
+    def _is_like(self, config: Config) -> bool:
+        """Return whether the allowances of unchanged clients also apply under ``config``."""
+        return all(getattr(config, name) is getattr(self._config, name, None) for name in _SHARED)
+
+    def _known_clients(self) -> dict[str, tuple[ClientKey, tuple[Allowance, ...] | None]]:
+        """Return each client with its allowances, by name."""
+        clients = () if self._config is None else self._config.client_keys
+        return {key.name: (key, self._clients.get(key.name)) for key in clients}
 
 
 def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves, raises: "Raises | None") -> tuple[Allowance, ...]:

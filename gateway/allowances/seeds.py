@@ -53,9 +53,15 @@ class SeededPart:
 
 def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
     """Return the budgets among ``allowances`` that are not in ``before``; a rule's represents those of its people."""
-    known = set() if before is None else {(one.holder, one.text) for one in (*before.all(), *before.of_people)}
-    found = (one for one in (*allowances.all(), *allowances.of_people) if isinstance(one, BudgetAllowance))
-    return tuple({(one.holder, one.text): one for one in found if (one.holder, one.text) not in known}.values())
+    old = () if before is None else (*before.all(), *before.of_people)
+    same = {id(one) for one in old}
+    new = [one for one in (*allowances.all(), *allowances.of_people) if id(one) not in same]
+    found = {(one.holder, one.text): one for one in new if isinstance(one, BudgetAllowance)}
+    names = {holder.name for holder, _ in found}
+    for one in old:
+        if one.holder.name in names:
+            found.pop((one.holder, one.text), None)
+    return tuple(found.values())
 
 
 async def seed_budgets(

@@ -2,12 +2,16 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+
+import trio
 
 from gateway.config.loading import Config, from_mapping
 from gateway.followed_keys import FollowedKeys
 from gateway.stores import sqlite
 from gateway.stores.key_store import KeyStore
+from gateway.stores.sql import Session
 
 ITEM = {"client": {"keys": [{"sha256": "0" * 64}]}}
 
@@ -80,4 +84,52 @@ async def test_foreign_key_rows_admit_no_client_and_break_nothing(tmp_path, capl
     keys = FollowedKeys(store)
     assert [client.name for client in (await keys.read(file)).client_keys] == ["ci"]
     assert sum("is refused" in record.getMessage() for record in caplog.records) == 6
+    await store.aclose()
+
+
+class OtherRows:
+    """Other rows of the storage: the number of their reads."""
+
+    def __init__(self) -> None:
+        self.applied = 0
+        self.changed = trio.Event()
+
+    def read(self, session: Session) -> int:
+        return self.applied + 1
+
+    def apply(self, news: int) -> None:
+        assert news == self.applied + 1, "an older read was applied after a newer one"
+        self.applied = news
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+async def test_other_rows_are_followed_while_thousands_of_clients_are_applied(tmp_path):
+    file, store, rows = config(tmp_path / "state"), opened(tmp_path / "state"), OtherRows()
+    keys = FollowedKeys(store)
+    keys.follow_also(rows)
+    applying, done = trio.Event(), trio.Event()
+
+    async def apply(with_clients: Callable[[Config], Config], by: tuple[str, ...]) -> None:
+        applying.set()
+        await done.wait()
+
+    await keys.read(file)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keys.follow, lambda: file, apply)
+        await add(store, "ci")
+        with trio.fail_after(20):
+            await applying.wait()
+            before = rows.applied
+            await keys.apply_other_changes()
+            assert rows.applied > before, "a change by this process applies immediately"
+            while rows.applied < before + 4:  # those by others with the next polls
+                await rows.changed.wait()
+            async with trio.open_nursery() as several:
+                for _ in range(20):
+                    several.start_soon(keys.apply_other_changes)
+            assert rows.applied < before + 12, "simultaneous callers share reads"
+            done.set()
+            await keys.apply_changes()
+        nursery.cancel_scope.cancel()
     await store.aclose()

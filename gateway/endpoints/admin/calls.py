@@ -135,4 +135,4 @@ def group_of(config: Config, name: str | None) -> ClientGroup | None:
 async def apply_people(call: AdminCall) -> None:
     """Apply a change of people in this process now; the others follow within half a second."""
     if call.service.stored_keys is not None:
-        await call.service.stored_keys.apply_changes()
+        await call.service.stored_keys.apply_other_changes()

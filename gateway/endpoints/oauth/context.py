@@ -74,7 +74,7 @@ class SignInContext:
         """End a session of a person: immediately in this process, and soon in all others."""
         await self.sessions.end(person, session)
         if self._stored_keys is not None:
-            await self._stored_keys.apply_changes()
+            await self._stored_keys.apply_other_changes()
 
     def error_page(self, error: PageError) -> Response:
         """Return the page that explains ``error``, with links to try again or to use the operator's key."""
