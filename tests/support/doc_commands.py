@@ -392,6 +392,13 @@ def check_lint_runs_it(found: re.Match[str]) -> None:
     assert f".venv/bin/{found[1]}\n" in (ROOT / ".ci/lint").read_text()
 
 
+def check_cached_shares(found: re.Match[str]) -> None:
+    """Check that the options in ``docs/prompt-caching.md`` exist."""
+    command = (sys.executable, str(ROOT / "tests/clients/cached_shares.py"), "--help")
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert all(option in told for option in ("--litellm", "--portkey", "--conversations")), found[1]
+
+
 def check_matrix(found: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -517,6 +524,7 @@ FOREIGN = (
     Foreign(r"(claude|codex|opencode|aider|gemini|llm|node [^-]).*", OTHERS, check_client_program),
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, check_connect_writes_it),
     Foreign(r"just clients (.*)", NETWORK, check_matrix, is_started=True),
+    Foreign(r"just (cached-shares)", NETWORK, check_cached_shares),
     Foreign("just soak", "takes minutes; CI runs it once a night", check_recipe),
     Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", check_recipe),
     Foreign(r"just tiers|just endpoint-clients", NETWORK, check_recipe),
