@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
+from tests.support.admin import ENTRIES, KEYS, AdminGateway, admin_gateway, soon
+from tests.support.people import Answering
+from tests.support.upstreams import serve_upstream
 
 GROUP = {"group": "research"}
 
@@ -71,6 +73,21 @@ def test_a_lead_makes_a_key_that_works_immediately_and_shows_it_once(admin):
         ({"realtime": {"client_secrets": True}}, "beyond_group", "realtime"),
         ({"certificate": "CN=admin"}, "beyond_group", "certificate"),
         ({"limits": {"in_flight": 100_000}}, "beyond_group", "limits.in_flight"),
+        ({"request": {"set": {"other.models": ["large"]}}}, "beyond_group", "request.set.other.models"),
+        ({"request": {"default": {"other.models": ["large"]}}}, "beyond_group", "request.default.other.models"),
+        ({"request": {"set": {"other.Model": "large"}}}, "beyond_group", "request.set.other.Model"),
+        (
+            {"request": {"set": {"gemini.cachedContent": "cachedContents/1"}}},
+            "beyond_group",
+            "request.set.gemini.cachedContent",
+        ),
+        (
+            {"request": {"set": {"web_search_options": {"model": "large"}}}},
+            "beyond_group",
+            "request.set.web_search_options",
+        ),
+        ({"request": {"drop": ["max_tokens"]}}, "beyond_group", "request.drop"),
+        ({"cache": {"ttl": "1h", "scope": "all"}}, "beyond_group", "cache.scope"),
     ],
 )
 def test_a_leads_key_has_no_more_rights_than_its_group(shared, more, code, param):
@@ -83,6 +100,13 @@ def test_a_leads_key_has_no_more_rights_than_its_group(shared, more, code, param
     changed = shared.call("lead person", "PUT", f"/admin/v1/keys/{name}", body)
     assert (changed.status, changed.json["error"]["code"]) == (403, code)
     assert shared.call("setup-1", "GET", f"/admin/v1/keys/{name}").json["group"] == "research"
+
+
+def test_a_lead_may_lower_what_the_requests_of_its_keys_ask_for(shared):
+    request = {"default": {"temperature": 0.2}, "set": {"store": False}, "max": {"max_tokens": 4096},
+               "system": {"before": "Answer in German."}}  # fmt: skip
+    body = {"group": "research", "until": soon(), "request": request, "cache": {"ttl": "1h", "scope": "group"}}
+    assert shared.call("lead", "PUT", "/admin/v1/keys/lowered", body).status == 201
 
 
 def test_a_lead_takes_no_name_of_a_revoked_client_of_another_group(shared):
@@ -282,3 +306,27 @@ def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
         assert (reply.status, reply.json["error"]["code"]) == (403, "stored_keys_off")
         assert admin.call("auditor", "GET", "/admin/v1/audit").json["error"]["code"] == "no_storage"
         assert admin.call("admin", "GET", "/admin/v1/usage").json["error"]["code"] == "no_ledger"
+
+
+@pytest.mark.parametrize(
+    "request_members",
+    [{"drop": ["max_tokens", "store", "safety_identifier"]}, {"set": {"max_tokens": 9000, "store": True}},
+     {"default": {"max_tokens": 9000, "store": True}}, {"max": {"max_tokens": 9000}}, {}],
+)  # fmt: skip
+def test_a_leads_key_keeps_what_its_group_sets_and_limits(tmp_path, request_members):
+    group = {"name": "research", "models": ["small"], "request": {
+        "set": {"store": False, "safety_identifier": "research"}, "max": {"max_tokens": 100}}}  # fmt: skip
+    with serve_upstream(Answering) as upstream:
+        entries = [{**entry, "base_url": f"{upstream.url}/v1"} for entry in ENTRIES]
+        with admin_gateway(tmp_path, entries=entries, client_groups=[group, {"name": "ci"}]) as admin:
+            made = admin.call("lead", "PUT", "/admin/v1/keys/small", leads_key(request=request_members))
+            if made.status == 201:
+                question = {"model": "small", "messages": [{"role": "user", "content": "x"}]}
+                assert admin.call(made.json["key"], "POST", "/v1/chat/completions", question).status == 200
+                (seen,) = upstream.seen
+                sent = json.loads(seen.body)
+                assert (sent["store"], sent["safety_identifier"], sent["max_completion_tokens"]) == (
+                    False, "research", 100,
+                )  # fmt: skip
+            else:
+                assert (made.status, made.json["error"]["param"]) == (403, "request.drop")
