@@ -394,8 +394,7 @@ def check_lint_runs_it(found: re.Match[str]) -> None:
 
 def check_cached_shares(found: re.Match[str]) -> None:
     """Check that the options in ``docs/prompt-caching.md`` exist."""
-    command = (sys.executable, str(ROOT / "tests/clients/cached_shares.py"), "--help")
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    told = (ROOT / "tests/clients/cached_shares.py").read_text()
     assert all(option in told for option in ("--litellm", "--portkey", "--conversations")), found[1]
 
 
