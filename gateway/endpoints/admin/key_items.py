@@ -11,7 +11,7 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.cached_answers import CacheUse
-from gateway.config.clients import ClientKey, RealtimeGrant
+from gateway.config.clients import ClientKey
 from gateway.config.key_changes import MOST_KEYS, ChangeRejected, check_name, checked_client
 from gateway.config.settings import Config
 from gateway.endpoints.admin.errors import not_permitted, of_mistakes
@@ -122,8 +122,8 @@ def check_of_lead(caller: Caller, client: ClientKey, config: Config) -> None:
         return
     if client.group_name is None or client.group_name != caller.group:
         raise not_permitted(f"a lead's keys belong to its group: set group to {caller.group}", "other_group", "group")
-    for name, value in _GRANTS.items():
-        if getattr(client, name) != value:
+    for name in _OF_ADMINS:
+        if getattr(client, name) != getattr(_PLAIN, name):
             raise not_permitted(f"a lead's keys have no {name}: remove it, or ask an admin", "beyond_group", name)
     latest = datetime.now(UTC) + LONGEST_OF_LEAD
     if client.until is None or client.until > latest:
@@ -139,13 +139,16 @@ def check_of_lead(caller: Caller, client: ClientKey, config: Config) -> None:
         raise not_permitted(message, "beyond_group", "cache.scope")
 
 
-_GRANTS: Final[Mapping[str, Any]] = {
-    "passthrough": (),
-    "foreign_ids": False,
-    "realtime": RealtimeGrant(),
-    "certificate": None,
-}
-"""The settings that only an admin gives, with the value of a client without them."""
+_OF_LEADS: Final = frozenset(
+    ("name", "key", "sha256", "keys", "until", "models", "group_name", "only", "ratelimits", "limits", "budgets",
+     "raise_to", "cache", "request")
+)  # fmt: skip
+"""The settings that a lead may give, within its group. All others are for admins, also those that are added later."""
+
+_PLAIN: Final = ClientKey("plain")
+_OF_ADMINS: Final = tuple(
+    field.name for field in attrs.fields(ClientKey) if field.metadata and field.name not in _OF_LEADS
+)
 
 
 def _day(moment: datetime) -> datetime:
