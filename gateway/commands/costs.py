@@ -30,7 +30,7 @@ from gateway.config.zones import zone_of
 from gateway.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.kept_ledger.table import LedgerTable, open_table
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
-from gateway.kept_ledger.usage_formats import as_csv, as_json, figures_of
+from gateway.kept_ledger.usage_formats import OLD_COLUMNS, as_csv, as_json, figures_of
 from gateway.kept_ledger.usage_periods import parse_moment, parse_month
 from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
@@ -57,6 +57,12 @@ class CostOptions:
     form: Format = "table"
 
 
+_OLD_NAMES: Final = (
+    f"CSV: the last columns, {OLD_COLUMNS[0]} to {OLD_COLUMNS[-1]}, are the old names of input to grade; a later "
+    "version leaves them out"
+)
+
+
 def run(path: Path | None, options: CostOptions) -> int:
     """Run ``trigate costs`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
@@ -72,7 +78,7 @@ def run(path: Path | None, options: CostOptions) -> int:
         return UNREADABLE
     click.echo(FORMATS[options.form](found), nl=False)
     if options.form == "csv":
-        for note in found.notes:
+        for note in (*found.notes, _OLD_NAMES):
             say(note)
     return GOOD
 

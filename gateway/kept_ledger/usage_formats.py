@@ -15,7 +15,11 @@ CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", 
 """The columns of a CSV report after those that it is grouped by."""
 
 CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lost_usd")
-"""The last columns of a CSV report: about the providers' prompt caches."""
+"""The columns of a CSV report about the providers' prompt caches."""
+
+OLD_COLUMNS: Final = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd", "cost_grade")
+"""The last columns of a CSV report: the names that version 0.2 gave to the columns from ``input`` on. Scripts read
+them."""
 
 _JSON_FIGURES: Final = ("failed", "input_tokens", "cached_tokens", "output_tokens")
 _FORMULA: Final = re.compile("(?:^|(?<=;))(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
@@ -51,14 +55,18 @@ def as_csv(found: UsageReport) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     has_units = bool(found.total.sum.usage.units)
-    writer.writerow((*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS))
+    counts_attempts = found.count_name not in CSV_COLUMNS
+    old_columns = (*((found.count_name,) if counts_attempts else ()), *OLD_COLUMNS)
+    writer.writerow((*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS, *old_columns))
     for row in found.rows:
         names = [csv_cell(value) for value in row.by]
         units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
         share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
-        cost = dollar_text(row.sum.nanos), row.grade
+        figures = *figures_of(row), dollar_text(row.sum.nanos), row.grade
         missed = row.sum.prompt_cache.missed, dollar_text(row.sum.prompt_cache.nanos)
-        writer.writerow((*names, *figures_of(row), *cost, *units, row.sum.usage.cache_write, share, *missed))
+        cache = row.sum.usage.cache_write, share, *missed
+        old = (*(figures[:1] if counts_attempts else ()), *figures[2:])
+        writer.writerow((*names, *figures, *units, *cache, *old))
     return text.getvalue()
 
 
