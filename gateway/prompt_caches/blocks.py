@@ -71,7 +71,7 @@ def read_prompt(
         return None
 
 
-_Found: TypeAlias = tuple[str, bytes]
+_Found: TypeAlias = tuple[str, memoryview]
 """The path of a member, and its JSON."""
 
 _Run: TypeAlias = tuple[Blocks, tuple[bytes, ...]]
@@ -107,7 +107,7 @@ class _PromptReader:
 
     def _remember(self, name: str, found: _Found, read: Callable[[str, bytes], Blocks]) -> _Run:
         """Return the blocks of a member with their cumulative digests, from the memo if it was read before."""
-        where, raw = found
+        where, raw = found[0], bytes(found[1])
         if not raw:
             return (), (b"",)
         name = f"{self.api}:{name}:{where}:{self.row.ignores}"
@@ -195,5 +195,5 @@ def _find(members: Mapping[str, msgspec.Raw], paths: Iterable[tuple[str, ...]]) 
         for name in path[:-1]:
             inner = decode_object(inner.get(name))
         if (raw := inner.get(path[-1])) is not None:
-            return ".".join(path), bytes(raw)
-    return "", b""
+            return ".".join(path), memoryview(raw)
+    return "", memoryview(b"")

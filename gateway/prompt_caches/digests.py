@@ -1,6 +1,7 @@
 """Digests of JSON values and of texts, with which no text has to be kept."""
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -102,8 +103,11 @@ def read_chunks(text: str, key: bytes) -> TextChunks:
     )
 
 
+@lru_cache(maxsize=64)
 def limit_chunks(chunks: TextChunks, most: int) -> TextChunks:
-    """Return ``chunks`` as at most ``most``, larger ones."""
+    """Return ``chunks`` as at most ``most``, larger ones.
+
+    The same chunks are packed in each turn, so the last results are kept."""
     while len(chunks.kinds) > most:
         chunks = _widen(chunks, 2 * chunks.span)
     return chunks

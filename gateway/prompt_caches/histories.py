@@ -101,22 +101,24 @@ class _Collector:
 
 
 def read_history(
-    layout: PromptLayout, where: str, raw: bytes, key: bytes, memo: BlockMemo | None, name: str
+    layout: PromptLayout, where: str, raw: memoryview, key: bytes, memo: BlockMemo | None, name: str
 ) -> ReadHistory:
     """Return the history in ``raw``, a JSON list of items, or a text that is one user message.
 
     ``memo`` remembers it, under ``name``, up to its first mark or its end. So the next request of the conversation,
     which has other marks, parses only the rest."""
-    if raw.startswith(b'"'):
+    first = bytes(raw[:1])
+    if first == b'"':
+        text = bytes(raw)
         collector = _Collector(ReadHistory())
-        collector.add(RawBlock(where, -1, "", -1, "user", "text", text_part(raw), None, raw).to_block(key))
+        collector.add(RawBlock(where, -1, "", -1, "user", "text", text_part(text), None, text).to_block(key))
         return collector.to_history()
-    if not raw.startswith(b"["):
+    if first != b"[":
         return ReadHistory()
     known = None if memo is None else memo.longest_part(name, raw)
     start, begin = (ReadHistory(), 1) if known is None else (known.value, _next_item(raw, known.length))
     assert isinstance(start, ReadHistory)
-    items = LIST.decode(b"[" + raw[begin:])
+    items = LIST.decode(b"[" + bytes(raw[begin:]))
     collector, marked = _Collector(start), None
     for number, item in enumerate(items):
         blocks = split_item(layout, where, start.items + number, compact_json(bytes(item)))
@@ -143,14 +145,14 @@ def _add_blocks(
             collector.add(block.to_block(key, is_kept=is_kept))
 
 
-def _next_item(raw: bytes, at: int) -> int:
+def _next_item(raw: memoryview, at: int) -> int:
     """Return the position of the item, or of the list's end, after the item that ends at ``at``."""
     while raw[at] in _BETWEEN:
         at += 1
     return at
 
 
-def _end_of_items(raw: bytes, begin: int, items: list[msgspec.Raw], number: int) -> int:
+def _end_of_items(raw: memoryview, begin: int, items: list[msgspec.Raw], number: int) -> int:
     """Return the position in ``raw`` after the first ``number`` of the ``items`` that begin at ``begin``."""
     if len(raw) == begin + sum(map(len, items)) + len(items):  # no white space between them
         return begin + sum(map(len, items[:number])) + number - 1

@@ -18,7 +18,6 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _ANY: Final = msgspec.json.Decoder()
 
 _LONGEST_WORD: Final = 64
-_MOST_NESTED: Final = 100_000  # bytes of a tool's result in which marks are searched
 _NULL: Final = b"null"
 _RESULT_ROLES: Final[Mapping[str, Role]] = {"tool_result": "user", "text": "user", "media": "user"}
 _PLAIN: Final = frozenset({"type", "text"})
@@ -107,16 +106,15 @@ def without_marks(layout: PromptLayout, raw: bytes, members: dict[str, msgspec.R
             found = read_mark(members.pop(name))
             mark, raw = mark if found is None else found, b""
     content = members.get("content")
-    if content is not None and any(b'"%b":' % name.encode() in raw[:_MOST_NESTED] for name in layout.marks):
-        nested, inner = _without_nested_marks(layout, bytes(content))
-        if nested is not None:
-            members["content"], raw = msgspec.Raw(nested), b""
-            mark = mark if inner is None else inner
+    nested, inner = (None, None) if content is None else _without_nested_marks(layout, bytes(content))
+    if nested is not None:
+        members["content"], raw = msgspec.Raw(nested), b""
+        mark = mark if inner is None else inner
     return raw or msgspec.json.encode(members), mark
 
 
 def _without_nested_marks(layout: PromptLayout, content: bytes) -> tuple[bytes | None, str | None]:
-    if not content.startswith(b"["):
+    if not content.startswith(b"[") or not any(b'"%b":' % name.encode() in content for name in layout.marks):
         return None, None
     mark = None
     items: list[Any] = []
@@ -129,11 +127,24 @@ def _without_nested_marks(layout: PromptLayout, content: bytes) -> tuple[bytes |
     return msgspec.json.encode(items), mark
 
 
+def _take_mark(layout: PromptLayout, members: dict[str, msgspec.Raw]) -> str | None:
+    """Remove the marks of an item and of its tool calls, and return the lifetime of the last one."""
+    calls = members.get("tool_calls")
+    nested, mark = (None, None) if calls is None else _without_nested_marks(layout, bytes(calls))
+    if nested is not None:
+        members["tool_calls"] = msgspec.Raw(nested)
+    for name in layout.marks:
+        if name in members:
+            found = read_mark(members.pop(name))
+            mark = mark if found is None else found
+    return mark
+
+
 def _split_flat(
     layout: PromptLayout, where: str, index: int, members: dict[str, msgspec.Raw], role: Role, kind: BlockKind
 ) -> list[RawBlock]:
     """Return an item as one block, or as one for each part of its content if that has several."""
-    _, mark = without_marks(layout, b"", members) if any(name in members for name in layout.marks) else (b"", None)
+    mark = _take_mark(layout, members)
     content = bytes(members.get(layout.parts, _NULL))
     kept = {
         name: value

@@ -12,6 +12,9 @@ _SAMPLE: Final = 256
 
 _MOST_SEGMENTS: Final = 64
 
+_PIECE: Final = 2**16
+"""Bytes that are hashed in one call."""
+
 
 @attrs.frozen(repr=False, eq=False)
 class KnownPart(Generic[T]):
@@ -33,7 +36,7 @@ class KnownPart(Generic[T]):
         """Return whether a list begins with this part."""
         start = 0
         for end, known in self.segments:
-            if hash(view[start:end]) != known:
+            if _hash(view, start, end) != known:
                 return False
             start = end
         return True
@@ -64,13 +67,12 @@ class BlockMemo:
         while len(self._values) > 2 * self._most:
             self._values.pop(next(iter(self._values)), None)
 
-    def longest_part(self, name: str, raw: bytes) -> KnownPart[object] | None:
-        """Return the longest known part with ``name`` at the start of ``raw``."""
-        view = memoryview(raw)
+    def longest_part(self, name: str, view: memoryview) -> KnownPart[object] | None:
+        """Return the longest known part with ``name`` at the start of ``view``."""
         fitting = [
             part
             for part in list(self._parts.values())
-            if part.name == name and part.length < len(raw) and _sample(view, part.length) == part.sample
+            if part.name == name and part.length < len(view) and _sample(view, part.length) == part.sample
         ]
         for part in sorted(fitting, key=lambda part: part.length, reverse=True):
             if part.is_start_of(view):
@@ -79,14 +81,13 @@ class BlockMemo:
         return None
 
     def store_part(
-        self, name: str, raw: bytes, length: int, value: object, before: KnownPart[object] | None = None
+        self, name: str, view: memoryview, length: int, value: object, before: KnownPart[object] | None = None
     ) -> None:
-        """Store the ``value`` of the first ``length`` bytes of ``raw``, which begin with the part ``before``."""
-        view = memoryview(raw)
+        """Store the ``value`` of the first ``length`` bytes of ``view``, which begin with the part ``before``."""
         segments = () if before is None or len(before.segments) >= _MOST_SEGMENTS else before.segments
         start = segments[-1][0] if segments else 0
         if length > start:
-            segments = (*segments, (length, hash(view[start:length])))
+            segments = (*segments, (length, _hash(view, start, length)))
         self._add(KnownPart(name, segments, _sample(view, length), value))
         if before is not None and length > before.length:
             self._parts.pop((before.name, before.segments), None)
@@ -100,4 +101,9 @@ class BlockMemo:
 
 
 def _sample(view: memoryview, length: int) -> int:
-    return hash(view[max(length - _SAMPLE, 0) : length])
+    return hash(bytes(view[max(length - _SAMPLE, 0) : length]))
+
+
+def _hash(view: memoryview, start: int, end: int) -> int:
+    """Return the process's hash of bytes, piece by piece: a copy of a small piece stays in the processor's cache."""
+    return hash(tuple([hash(bytes(view[at : min(at + _PIECE, end)])) for at in range(start, end, _PIECE)]))

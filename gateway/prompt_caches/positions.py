@@ -20,6 +20,7 @@ MOST_LOOKUPS: Final = 64
 """Positions that are looked up for a provider that searches everywhere."""
 
 _UNMARKABLE: Final = frozenset({"reasoning"})
+_RUNS: Final = frozenset({"tool_use", "tool_result"})
 _ASKING: Final = frozenset({"user", "tool", "system"})
 
 
@@ -68,17 +69,10 @@ def marks(prompt: PromptDigest, row: CachingRow) -> tuple[tuple[int, str], ...]:
     """Return the positions of the marks that the provider knows, with their lifetimes as stated."""
     if not row.takes_marks:
         return ()
-    found = {position: block.mark for position, block in numbered_blocks(prompt) if block.mark is not None}
+    found = dict(prompt.marks)
     if prompt.end_mark is not None and (last := _last_markable(prompt)):
         found.setdefault(last, prompt.end_mark)
     return tuple(sorted(found.items()))
-
-
-def numbered_blocks(prompt: PromptDigest) -> Iterator[tuple[int, PromptBlock]]:
-    """Yield every block with the position after it."""
-    for number, block in enumerate(prompt.blocks(), 1):
-        shift = prompt.gap if number > prompt.history_start + prompt.head else 0
-        yield number + shift, block
 
 
 def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> PromptDigest:
@@ -139,21 +133,25 @@ def _natural_ends(prompt: PromptDigest) -> tuple[int, ...]:
 
 def _last_markable(prompt: PromptDigest) -> int:
     """Return the position after the last block that can have a mark, 0 without one."""
-    return max((position for position, block in numbered_blocks(prompt) if block.kind not in _UNMARKABLE), default=0)
+    for position in range(prompt.end, 0, -1):
+        block = prompt.block_before(position)
+        if block is not None and block.kind not in _UNMARKABLE:
+            return position
+    return 0
 
 
 def _positions_before(prompt: PromptDigest, position: int, most: int) -> Iterator[int]:
     """Yield ``position`` and at most ``most`` earlier ones, where a run of tool calls or of tool results is one."""
-    steps, last = 0, None
+    steps, last = 0, ""
     for at in range(position, 0, -1):
         block = prompt.block_before(at)
-        kind = None if block is None else block.kind
-        if last is not None and not (kind == last and kind in ("tool_use", "tool_result")):
+        kind = "other" if block is None else block.kind
+        if last and not (kind == last and kind in _RUNS):
             steps += 1
-        if steps > most:
-            return
+            if steps > most:
+                return
         yield at
-        last = kind or "other"
+        last = kind
 
 
 def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[Anchor]:
@@ -190,7 +188,9 @@ def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int) -> Anchor | N
         return None
     if sum(block.size for block in blocks[start : at + 1]) < SHORTEST_ANCHOR:
         return None
-    answer = next((block.strict for block in reversed(blocks[:start]) if block.role == "assistant"), b"")
+    answer = next(
+        (blocks[number].strict for number in range(start - 1, -1, -1) if blocks[number].role == "assistant"), b""
+    )
     digest = short_digest(b"".join(block.strict for block in blocks[start : at + 1]) + answer, key)
     gap = prompt.gap if at >= prompt.head else 0
     return Anchor(digest, prompt.history_start + at + 1 + gap)

@@ -189,18 +189,48 @@ class PromptDigest:
             return before[-1] + sizes[head] + self.gap_size * (number - head) // self.gap
         return before[-1] + self.gap_size + sizes[min(number - self.gap, len(self.history))]
 
+    @cached_property
+    def marks(self) -> tuple[tuple[int, str], ...]:
+        """The positions after the client's marked blocks, with the lifetimes of the marks."""
+        sections = ((0, self.tools), (len(self.tools), self.system), (self.history_start, self.history))
+        found = [
+            (start + number + 1, block.mark)
+            for start, blocks in sections
+            for number, block in enumerate(blocks)
+            if block.mark is not None
+        ]
+        if not self.gap:
+            return tuple(found)
+        head = self.history_start + self.head
+        return tuple((position if position <= head else position + self.gap, mark) for position, mark in found)
+
     def prefix(self, position: int) -> bytes | None:
-        """Return the cumulative strict digest of the blocks before ``position``, with the settings that apply there.
+        """Return a digest of the blocks before ``position``, with the settings that apply there.
 
         Two requests with equal digests have the same prefix as sent. ``None`` is a position in the gap that is no
         longer known."""
+        tools, system, history = self._fronts
         if position <= len(self.tools):
-            return self._with_settings("tools", self._tool_digests[position])
-        tools, system, _ = self.section_digests
+            return tools + self._tool_digests[position]
         if position <= self.history_start:
-            return self._with_settings("system", tools + self._system_digests[position - len(self.tools)])
-        history = self.history_digest(position - self.history_start)
-        return None if history is None else self._with_settings("history", tools + system + history)
+            return system + self._system_digests[position - len(self.tools)]
+        cumulative = self.history_digest(position - self.history_start)
+        return None if cumulative is None else history + cumulative
+
+    @cached_property
+    def _fronts(self) -> tuple[bytes, bytes, bytes]:
+        """By section, the digest of the sections before it and of the settings that apply in it."""
+        tools, system, _ = self.section_digests
+        return (
+            self._front("tools", b""),
+            self._front("system", tools),
+            self._front("history", tools + system),
+        )
+
+    def _front(self, section: Section, before: bytes) -> bytes:
+        sections = _REACH[section]
+        known = [member.name.encode() + member.digest for member in self.settings if member.section in sections]
+        return blake2b(section.encode() + before + b"".join(known), digest_size=DIGEST).digest()
 
     def history_digest(self, number: int) -> bytes | None:
         """Return the cumulative digest of the first ``number`` blocks of the history; ``None`` in a forgotten gap."""
@@ -240,11 +270,6 @@ class PromptDigest:
     @cached_property
     def _history_sizes(self) -> tuple[int, ...]:
         return _running_sizes(self.history)
-
-    def _with_settings(self, section: Section, digest: bytes) -> bytes:
-        sections = _REACH[section]
-        known = [member.name.encode() + member.digest for member in self.settings if member.section in sections]
-        return blake2b(section.encode() + digest + b"".join(known), digest_size=DIGEST).digest()
 
 
 @attrs.frozen(repr=False)

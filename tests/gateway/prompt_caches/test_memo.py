@@ -74,5 +74,5 @@ def test_the_memo_is_bounded_and_forgets_the_oldest():
     for body in bodies:
         read("chat", body, memo=memo)
     raw = [body.removeprefix(b'{"messages": ')[:-1] for body in bodies]
-    known = [memo.longest_part("chat:messages", one + b" ") is not None for one in raw]
+    known = [memo.longest_part("chat:messages", memoryview(one + b" ")) is not None for one in raw]
     assert known == [False] * 16 + [True] * 4

@@ -1,0 +1,141 @@
+"""Conversations of real programs: ten turns without a break have no cause, and a planted break has its own."""
+
+import copy
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway.prompt_caches.differences import first_difference
+from streams.events import Api
+from tests.support.cache_turns import CacheTurns
+from tests.support.cached_prompts import HISTORY, read, row_of
+from tests.support.recorded_requests import Request, requests
+
+_IDS = frozenset({"id", "call_id", "tool_use_id", "tool_call_id"})
+_MARKS = frozenset({"cache_control"})
+_ANSWERS = frozenset({"function_call", "custom_tool_call", "reasoning", "item_reference"})
+
+
+@cache
+def _conversations() -> dict[str, Request]:
+    """Return by program its last recorded request that contains an answer."""
+    found = {}
+    for request in requests():
+        if "/" in request.key and not request.own and _answers(request.api, request.body):
+            found[f"{request.key.partition('/')[0]} {request.api}"] = request
+    return found
+
+
+def _answers(api: Api, body: dict[str, Any]) -> list[int]:
+    """Return the positions of the answers in the history."""
+    items = body.get(HISTORY[api])
+    return [
+        number
+        for number, item in enumerate(items if isinstance(items, list) else [])
+        if item.get("role") == "assistant" or item.get("type") in _ANSWERS
+    ]
+
+
+def _turns(api: Api, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield ten turns of the recorded conversation: its last rounds again and again, with other ids and texts."""
+    items, first = body[HISTORY[api]], _answers(api, body)[0]
+    start, rounds = items[:first], items[first:]
+    start = [*start, {"role": "user", "content": "A text that is long enough for a cache. " * 1000}]
+    for count in range(10):
+        turn = copy.deepcopy(body)
+        history = copy.deepcopy(start)
+        for number in range(count):
+            history += _rename_ids(_without_marks(rounds) if number < count - 1 else rounds, number)
+        turn[HISTORY[api]] = history
+        yield turn
+
+
+def _rename_ids(value: Any, number: int) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: f"{inner}{number}" if name in _IDS and isinstance(inner, str) else _rename_ids(inner, number)
+            for name, inner in value.items()
+        }
+    return [_rename_ids(inner, number) for inner in value] if isinstance(value, list) else copy.deepcopy(value)
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_marks(inner) for name, inner in value.items() if name not in _MARKS}
+    return [_without_marks(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _program_names() -> list[Any]:
+    skip = pytest.mark.skip(reason="the recorded requests of programs are not available")
+    return sorted(_conversations()) or [pytest.param("none", marks=skip)]
+
+
+@pytest.mark.parametrize("program", _program_names())
+def test_ten_turns_of_a_program_have_no_cause(program: str):
+    request = _conversations()[program]
+    turns = CacheTurns(request.api, attrs.evolve(row_of(request.api), minimum=None))
+    bodies = list(_turns(request.api, request.body))
+    has_marks = "cache_control" in json.dumps(request.body) or not turns.row.needs_marks
+    for number, body in enumerate(bodies):
+        turns.send(body)
+        if has_marks:
+            assert turns.verdict.missed == 0
+        # A program without marks is the cause itself, where the provider needs them.
+        assert turns.causes == ([] if has_marks or not number else ["marks"])
+        if number:
+            before = turns.sent[-2].prompt
+            assert first_difference(before, turns.sent[-1].prompt) is None
+            assert turns.sent[-1].prompt.prefix(before.end) == before.prefix(before.end)
+
+
+@pytest.mark.parametrize("program", _program_names())
+def test_a_break_in_the_turns_of_a_program_is_found(program: str):
+    request = _conversations()[program]
+    turns = CacheTurns(
+        request.api, attrs.evolve(row_of(request.api), minimum=None, needs_marks=False, boundaries="ends")
+    )
+    bodies = list(_turns(request.api, request.body))
+    for number, body in enumerate(bodies[1:]):
+        history, text = body[HISTORY[request.api]], f"The time is 9:0{number}."
+        history[_answers(request.api, body)[0] - 1] = {"role": "user", "content": text + " More of the text." * 1000}
+        turns.send(body, 0 if number else None)
+        if number:
+            assert turns.causes == ["history"]
+            assert turns.at is not None
+            assert turns.at.endswith("(changed)")
+
+
+def test_a_program_that_is_recorded_twice_repeats_its_prefix():
+    """Each recorded turn begins with the one before, as its program sent it."""
+    compared = 0
+    earlier: dict[str, Request] = {}
+    for request in requests():
+        if "/" not in request.key or request.own:
+            continue
+        program = request.key.partition("/")[0]
+        before, earlier[program] = earlier.get(program), request
+        if before is None or before.api != request.api or not _is_next_turn(before, request):
+            continue
+        compared += 1
+        first, second = read(request.api, before.body), read(request.api, request.body)
+        assert first_difference(first, second) is None, request.key
+    if not earlier:
+        pytest.skip("the recorded requests of programs are not available")
+    assert compared > 20
+
+
+def _is_next_turn(before: Request, request: Request) -> bool:
+    """Return whether a request continues the one before: equal tools, and the same text of the user."""
+    items = [one.body.get(HISTORY[one.api]) for one in (before, request)]
+    if not all(isinstance(one, list) for one in items) or len(items[1]) <= len(items[0]):
+        return False
+    texts = [_texts(one[: len(items[0])]) for one in items]
+    return texts[0] == texts[1] and before.body.get("tools") == request.body.get("tools")
+
+
+def _texts(value: Any) -> str:
+    return json.dumps(_without_marks(value))
