@@ -1,5 +1,6 @@
 """The sums of many exchanges: counts, errors, routes reported by gateways, and histograms of all measures."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -13,8 +14,15 @@ from loadtest.figures.measures import MEASURES, count_with_noun
 
 _PREFIX: Final = "x-trigate-"
 _COUNTED: Final = {"target": "targets", "cache": "cache", "limit": "limits", "lane": "lanes"}
+_PROMPT_CACHE: Final = re.compile(
+    r"could=([0-9]{1,9}), (?:read=[0-9]{1,9}, missed=([0-9]{1,9})|readable=([0-9]{1,9}))(?:, cause=([a-z_]{1,20}))?"
+)
+"""A gateway's report on a provider's prompt cache. The head of a stream has the readable tokens instead of the missed
+ones."""
 _MOST: Final = 50  # distinct names of each; a server may send a new one with each answer
 _OTHERS: Final = "(others)"
+_NO_CAUSE: Final = "(small)"
+"""Misses that are too small for a cause."""
 _DEAREST: Final = 10**6  # US dollars; a higher cost is ignored
 _CHEAPEST: Final = Decimal(10) ** -12  # US dollars: the resolution of costs, which limits their digits
 
@@ -23,12 +31,14 @@ class RouteFigures:
     """The sums of the route headers of many answers.
 
     ``cost_told`` answers reported their ``cost`` in US dollars, and ``attempts_told`` answers their number of
-    ``attempts``.
+    ``attempts``. ``could`` are the prompt tokens that providers' caches could have served, ``missed`` those that they
+    did not, by cause.
     """
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED.values()}
-        self.attempts = self.attempts_told = self.cost_told = 0
+        self.attempts = self.attempts_told = self.cost_told = self.could = 0
+        self.missed: Counter[str] = Counter()
         self.cost = Decimal(0)
 
     def add(self, route: Mapping[str, str]) -> None:
@@ -45,6 +55,15 @@ class RouteFigures:
             self.attempts, self.attempts_told = self.attempts + int(attempts), self.attempts_told + 1
         if cost is not None:
             self.cost, self.cost_told = self.cost + cost, self.cost_told + 1
+        if found := _PROMPT_CACHE.match(route.get(f"{_PREFIX}prompt-cache", "")):
+            could = int(found[1])
+            missed = could - int(found[3]) if found[2] is None else int(found[2])
+            self.could += could
+            if missed > 0:
+                self._count_missed(found[4] or _NO_CAUSE, missed)
+
+    def _count_missed(self, cause: str, tokens: int) -> None:
+        self.missed[cause if cause in self.missed or len(self.missed) < _MOST else _OTHERS] += tokens
 
     def _count_header(self, name: str, value: str, number: int = 1) -> None:
         counts = self.counts[name]
@@ -59,6 +78,9 @@ class RouteFigures:
         self.attempts_told += other.attempts_told
         self.cost += other.cost
         self.cost_told += other.cost_told
+        self.could += other.could
+        for cause, tokens in other.missed.items():
+            self._count_missed(cause, tokens)
 
     @property
     def cache_hits(self) -> int:
@@ -72,6 +94,8 @@ class RouteFigures:
             found |= {"attempts": self.attempts, "attempts_told": self.attempts_told}
         if self.cost_told:
             found |= {"cost_usd": f"{self.cost.normalize():f}", "cost_told": self.cost_told}
+        if self.could:
+            found["prompt_caches"] = {"could": self.could, "missed": dict(self.missed.most_common())}
         return found
 
     @classmethod
@@ -82,6 +106,9 @@ class RouteFigures:
             counts.update({str(key): int(number) for key, number in value.get(name, {}).items()})
         self.attempts, self.attempts_told = int(value.get("attempts", 0)), int(value.get("attempts_told", 0))
         self.cost, self.cost_told = Decimal(value.get("cost_usd", 0)), int(value.get("cost_told", 0))
+        caches = value.get("prompt_caches", {})
+        self.could = int(caches.get("could", 0))
+        self.missed.update({str(cause): int(tokens) for cause, tokens in caches.get("missed", {}).items()})
         return self
 
     def lines(self) -> list[str]:
@@ -97,6 +124,12 @@ class RouteFigures:
         if cache := self.counts["cache"]:
             found.append(
                 f"the gateway's cache: {_join_counts(cache)} ({100 * self.cache_hits / cache.total():.3g} % hits)"
+            )
+        if self.could:
+            served = max(0, self.could - self.missed.total())
+            found.append(
+                f"prompt caches could serve {self.could} tokens, and served {100 * served / self.could:.3g} %"
+                + (f"; missed by cause: {_join_counts(self.missed)}" if self.missed else "")
             )
         if limits := self.counts["limits"]:
             found.append(f"rejected by its limits: {_join_counts(limits)}")

@@ -8,6 +8,7 @@ from loadtest.reports import text
 from tests.support.load_servers import chunk, events, load, serving
 
 ROUTE = {"x-trigate-target": "a", "x-trigate-attempts": "2", "x-trigate-cost": "0.0012", "x-trigate-cache": "hit"}
+CACHE = {"x-trigate-prompt-cache": "could=100, read=30, missed=70, cause=system,provider, at=system[0]:0-64 (time)"}
 
 
 async def test_the_report_says_who_answered_in_how_many_attempts_and_for_how_much():
@@ -49,6 +50,24 @@ def test_a_cost_is_printed_with_few_digits_whatever_its_format():
     assert nothing.dump()["cost_usd"] == "0"
 
 
+def test_tokens_that_prompt_caches_missed_are_counted_by_cause():
+    """Whole responses have the missed tokens, heads of streams the readable ones."""
+    figures = RouteFigures()
+    for value in (
+        *CACHE.values(),
+        "could=100, readable=90, cause=moved, at=a>b (busy)",
+        "could=100, read=95, missed=5",
+        "could=100, readable=100",
+        "could=x",
+        "could=9999999999, read=1, missed=1",
+    ):
+        figures.add({"x-trigate-prompt-cache": value})
+    assert figures.lines() == [
+        "prompt caches could serve 400 tokens, and served 78.8 %; missed by cause: system 70, moved 10, (small) 5"
+    ]
+    assert figures.dump()["prompt_caches"] == {"could": 400, "missed": {"system": 70, "moved": 10, "(small)": 5}}
+
+
 async def test_rules_that_were_waived_are_reported():
     """OpenRouter and Ollama say the role in every chunk."""
     late = [event.replace(b'{"content":"b"}', b'{"role":"assistant","content":"b"}') for event in events("a", "b")]
@@ -63,10 +82,10 @@ async def test_rules_that_were_waived_are_reported():
     assert "rules waived: chat.role.once 2 (--strict" in text.summary(run)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(ROUTE)), st.text(max_size=30)))
+@given(st.dictionaries(st.sampled_from(sorted(ROUTE | CACHE)), st.text(max_size=30)))
 def test_any_headers_can_be_counted_and_read_back(route):
     figures = RouteFigures()
-    for headers in (route, ROUTE, route):
+    for headers in (route, ROUTE, CACHE, route):
         figures.add(headers)
     read = RouteFigures.load(figures.dump())
     assert read.dump() == figures.dump()
