@@ -38,8 +38,10 @@ def apply_changes(
             drops.add(change.at)
             continue
         if change.is_added:
-            added = known.pop(change.name) if change.name in later else known[change.name]
-            known[change.name] = _without_deferral(added)
+            added = known[change.name]
+            if (ready := _without_deferral(added)) is not added:
+                del known[change.name]
+            known[change.name] = ready
             later.discard(change.name)
             removed.discard(change.name)
         else:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import attrs
@@ -32,6 +32,7 @@ from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.client_turns import Said, Setting
 from tests.support.recorded_requests import Request, requests
+from tests.support.recordings import ABSENT, CORPUS
 from tests.support.repository import ROOT
 from tests.support.returned_answers import calls_of, history_items
 from tests.support.sent_blocks import content_forms, hints, sent_blocks
@@ -256,12 +257,14 @@ def turns_of(recorded: Request) -> list[dict[str, Any]]:
 
 def split_tools(blocks: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Return the tools, each of them if they are in one block, and the other blocks."""
+    blocks = [block for block in blocks if b'"defer_loading":true' not in block]  # not in the provider's prefix
     tools = [block for block in blocks if block.startswith(b"tools ")]
     if len(tools) == 1 and (declared := json.loads(tools[0][6:]).get("functionDeclarations")):
         return [msgspec.json.encode(tool) for tool in declared], blocks[1:]
     return tools, blocks[len(tools) :]
 
 
+@pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
 @pytest.mark.parametrize("provider", CODECS)
 def test_recorded_conversations_begin_with_their_earlier_turns(provider):
     """Tools that a client's search has found are added after the others.
@@ -287,6 +290,54 @@ def test_recorded_conversations_begin_with_their_earlier_turns(provider):
                 tried += bool(earlier[1])
                 earlier = tools, rest
     assert tried >= 3
+
+
+def without_marks(value: Any) -> Any:
+    """Return JSON without cache marks and Claude Code's billing line, with texts as lists."""
+    if isinstance(value, list):
+        return [without_marks(one) for one in value if not str(value and one).startswith(BILLING)]
+    if not isinstance(value, dict):
+        return value
+    found = {name: without_marks(one) for name, one in value.items() if name != "cache_control"}
+    if isinstance(found.get("content"), str) and "role" in found:
+        found["content"] = [{"type": "text", "text": found["content"]}]
+    return found
+
+
+BILLING = "{'type': 'text', 'text': 'x-anthropic-billing-header"
+
+
+def continues(earlier: Request, later: Request) -> bool:
+    """Return whether ``later`` is the next turn of the conversation of ``earlier``, except for marks."""
+    if earlier.api != later.api:
+        return False
+    first, second = without_marks(earlier.body), without_marks(later.body)
+    name = HISTORY[earlier.api]
+    begin, whole = first.get(name), second.get(name)
+    if not isinstance(begin, list) or not isinstance(whole, list) or len(whole) <= len(begin):
+        return False
+    fixed = ("system", "instructions", "tools", "reasoning", "thinking", "response_format", "tool_choice", "text")
+    return whole[: len(begin)] == begin and all(first.get(one) == second.get(one) for one in fixed)
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
+def test_recorded_turns_of_programs_begin_with_the_turns_before():
+    """Programs and SDKs, with marks that they move themselves; each turn that only adds to the one before."""
+    programs: set[str] = set()
+    found = [one for one in requests() if "/" in one.key]
+    for earlier, later in product(found, found):
+        if earlier.key.partition("/")[0] != later.key.partition("/")[0] or not continues(earlier, later):
+            continue
+        programs.add(earlier.key.partition("/")[0])
+        for provider, quirks in product(CODECS, QUIRKS):
+            if provider == "converse" and not earlier.body.get("tools"):
+                continue
+            with case((earlier.key, later.key, provider, quirks)):
+                recipient = Recipient("m", ISSUER, quirks, quirks)
+                read = CODECS[earlier.api].read_request
+                bodies = [CODECS[provider].write_request(read(one.body), recipient).body for one in (earlier, later)]
+                check_prefixes(provider, bodies)
+    assert programs >= {"codex", "claude-code-opus", "claude-agent-sdk", "anthropic-python", "openai-agents-chat"}
 
 
 # Restarts
