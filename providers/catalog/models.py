@@ -55,6 +55,8 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("claude-3-haiku*", {"default_max_tokens": 4096}),
     ("claude-3-opus*", {"default_max_tokens": 4096}),
     ("claude-3-sonnet*", {"default_max_tokens": 4096}),
+    # platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, earendil-works/pi#9548
+    *((f"claude-{name}*", {"tool_changes": True}) for name in ("opus-4-8", "opus-5", "fable-5", "mythos-5")),
     # OpenAI
     ("o[1-9]*", {**_NEW_LIMIT, "sampling": "never", "efforts": ("low", "medium", "high")}),
     ("gpt-5*", {**_NEW_LIMIT, "sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh")}),

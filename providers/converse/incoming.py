@@ -133,8 +133,9 @@ def _read(fields: Fields) -> Request:
     drops = Drops()
     messages = (*_read_system(fields, drops), *_read_messages(fields, drops))
     tools, choice = _read_tools(fields, drops)
+    declared: tuple[Tool | NativeTool, ...] = ()
     if changes := changes_of(messages):
-        tools, _ = apply_changes(tools, (), changes, drops)
+        declared, (tools, _) = tools, apply_changes(tools, (), changes, drops)
     parameters = _read_settings(fields, drops)
     format, effort = _read_output(fields, drops)
     reasoning = None
@@ -146,7 +147,7 @@ def _read(fields: Fields) -> Request:
     drops.add_unread(fields)
     return Request(
         "converse", "", messages, tools=tools, tool_choice=choice, reasoning=reasoning, format=format,
-        parameters=parameters, source=fields.data, dropped=drops.paths(),
+        parameters=parameters, source=fields.data, dropped=drops.paths(), declared=declared,
     )  # fmt: skip
 
 

@@ -108,10 +108,15 @@ class Prompt:
     With ``keeps_lists``, texts stay in lists, because marks move from part to part.
     """
 
-    def __init__(self, request: Request, to: Recipient, drops: Drops, breakpoints: Breakpoints) -> None:
+    def __init__(
+        self, request: Request, to: Recipient, drops: Drops, breakpoints: Breakpoints, changes_tools: bool = False
+    ) -> None:
+        """Prepare to write ``request``; with ``changes_tools``, its changes of tools are messages, too."""
         self.system: list[Block] = []
         self.messages: list[dict[str, Any]] = []
         self.keeps_lists = has_cache_marks(request)
+        self._changes_tools = changes_tools
+        self._changes: list[Block] = []  # changes of tools that wait for the end of the user's turn
         self._request = request
         self._issuer = to.issuer
         self._claude = to.quirks.bedrock_family == "claude"
@@ -123,8 +128,10 @@ class Prompt:
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
             self._write_parts(self.system, message)
+            self._add_changes(message)
         for message in messages[len(leading) :]:
             self._write_message(message)
+        self._write_changes()
         self.messages = [message for message in self.messages if message["content"]]
         if self.system and not self.messages:  # the API requires a message besides the instructions
             self.messages.append({"role": "user", "content": _mark_as_instructions(self.system)})
@@ -133,8 +140,23 @@ class Prompt:
             content = _with_results_first(written)
             written["content"] = content if self.keeps_lists else simplify_content(content)
 
+    def _add_changes(self, message: Message) -> None:
+        if self._changes_tools:
+            for change in message.tool_changes:
+                kind = "tool_addition" if change.is_added else "tool_removal"
+                self._changes.append({"type": kind, "tool": {"type": "tool_reference", "name": change.name}})
+
+    def _write_changes(self) -> None:
+        """Write the waiting changes as a message, which may only precede the model's turn or end the conversation."""
+        if self._changes:
+            self.messages.append({"role": "system", "content": self._changes})
+            self._changes = []
+
     def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
+        if role == "assistant":
+            self._write_changes()
+        self._add_changes(message)
         if message.name is not None:
             self._drops.add(join_path(message.at, "name"))
         if not self.messages or self.messages[-1]["role"] != role:

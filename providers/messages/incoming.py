@@ -50,7 +50,8 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     drops = Drops()
     history = History(fields, drops)
     messages = history.messages
-    tools, deferred = _read_tools(fields, history, drops)
+    declared = tuple(read_tool(tool, drops) for tool in fields.objects("tools"))
+    tools, deferred = _offered_tools(declared, fields, history, drops)
     choice, parallel = _read_choice(fields, drops)
     config = fields.object("output_config")
     reasoning = _read_reasoning(fields, config, history, drops)
@@ -65,7 +66,7 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     return Request(
         "messages", model, messages, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
         reasoning=reasoning, format=format, parameters=parameters, source=body, dropped=drops.paths(),
-        deferred=deferred,
+        deferred=deferred, declared=declared if history.tool_changes else (),
     )  # fmt: skip
 
 
@@ -91,8 +92,8 @@ def _refuse_server_state(fields: Fields) -> None:
 # Tools
 
 
-def _read_tools(
-    fields: Fields, history: History, drops: Drops
+def _offered_tools(
+    tools: tuple[Tool | NativeTool, ...], fields: Fields, history: History, drops: Drops
 ) -> tuple[tuple[Tool | NativeTool, ...], tuple[Tool, ...]]:
     """Return the tools that are offered at the end of the history, and the deferred ones that the client's own search
     has not found yet.
@@ -101,16 +102,15 @@ def _read_tools(
     relies on Anthropic's search, no provider of another API can run it, so all tools are sent. Found tools follow the
     others in the order of their discovery, so that the tools of earlier requests stay in front.
     """
-    tools = [read_tool(tool, drops) for tool in fields.objects("tools")]
     later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
     if later and uses_hosted_search(fields.data["tools"]):
         later.clear()
     if later:
         found = {name: at for name, at in referenced_tools(fields.data["messages"]).items() if name in later}
-        tools.sort(key=lambda tool: found.get(tool.name, -1) if isinstance(tool, Tool) else -1)
+        tools = tuple(sorted(tools, key=lambda tool: found.get(tool.name, -1) if isinstance(tool, Tool) else -1))
         later -= found.keys()
     changes = history.tool_changes
-    return apply_changes(tools, later, changes, drops) if later or changes else (tuple(tools), ())
+    return apply_changes(tools, later, changes, drops) if later or changes else (tools, ())
 
 
 def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Parameter | None]:

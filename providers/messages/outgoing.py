@@ -1,6 +1,6 @@
 """Writer of a ``Request`` as the request for a Messages provider."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,11 +17,14 @@ from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import add_format_message
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
+from providers.neutral.tool_changes import changes_of
 
 # The members that `POST /v1/messages/count_tokens` accepts.
 COUNT_FIELDS = (
     "model", "system", "messages", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed",
 )  # fmt: skip
+
+TOOL_CHANGES_BETA = "mid-conversation-tool-changes-2026-07-01"
 
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
 
@@ -46,7 +49,9 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def _outgoing(body: dict[str, Any], to: Recipient, drops: Drops) -> Outgoing:
-    headers = (("anthropic-version", to.quirks.anthropic_version),)
+    headers: tuple[tuple[str, str], ...] = (("anthropic-version", to.quirks.anthropic_version),)
+    if any(message["role"] == "system" for message in body["messages"]):
+        headers = (*headers, ("anthropic-beta", TOOL_CHANGES_BETA))
     return Outgoing(msgspec.json.encode(body), headers, losses_of(drops.paths(), "translation"))
 
 
@@ -54,8 +59,9 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     own = _own_fields(request)
     drops = Drops(path for path in request.dropped if path.partition(".")[0] not in own)
     breakpoints = Breakpoints()
-    tools = _write_tools(request, drops, breakpoints)
-    prompt = Prompt(request, to, drops, breakpoints)
+    changes_tools = _changes_tools(request, to.quirks)
+    tools = _write_tools(request.declared if changes_tools else request.tools, request, drops, breakpoints)
+    prompt = Prompt(request, to, drops, breakpoints, changes_tools)
     prompt.write(add_format_message(request.messages, format_hint(request.format, to.quirks, drops)))
     breakpoints.limit(drops)
 
@@ -87,7 +93,16 @@ def _own_fields(request: Request) -> dict[str, Any]:
 # Tools
 
 
-def _write_tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
+def _changes_tools(request: Request, quirks: Quirks) -> bool:
+    """Return whether messages add and remove the declared tools. Tools that a message defines need another beta."""
+    if not request.declared or not quirks.tool_changes or quirks.deferred_tools != "native":
+        return False
+    return all(change.definition is None for change in changes_of(request.messages))
+
+
+def _write_tools(
+    declared: Sequence[Tool | NativeTool], request: Request, drops: Drops, breakpoints: Breakpoints
+) -> list[Block]:
     """Return the tools.
 
     Drops and reports hosted tools of other APIs: their results could not be sent back on the next turn, and not every
@@ -97,7 +112,7 @@ def _write_tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> li
     allowed = None if choice is None or choice.allowed is None else frozenset(choice.allowed)
     known = TOOL_MARKS if request.api == "messages" else ()
     tools: list[Block] = []
-    for tool in request.tools:
+    for tool in declared:
         if isinstance(tool, NativeTool):
             if tool.api == "messages":
                 tools.append(breakpoints.copy_native(tool.item, tool.at))

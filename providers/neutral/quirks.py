@@ -162,6 +162,14 @@ class Quirks:
     )
     """For translated requests, ``native`` means ``found``."""
 
+    tool_changes: bool = setting(
+        "Messages: `true` if messages can add and remove tools (`tool_addition`, `tool_removal`), where "
+        "`deferred_tools` is `native`. Otherwise a translated request has the tools at the end of its history.",
+        False,
+        shown="depends on the model",
+    )
+    """The same tools in each request keep the provider's prompt cache."""
+
     refused_fields: tuple[str, ...] = setting(
         "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them and lists "
         "them in `x-trigate-dropped`.",

@@ -260,7 +260,7 @@ class Request:
 
     ``source`` is the client's decoded JSON, for answers that repeat it. ``dropped`` are the unsupported paths, and
     those that only the client's API supports, whose writer removes them again. ``deferred`` are tools that wait until
-    the client's search finds them.
+    the client's search finds them. ``declared`` are the tools without the changes in messages, if there are any.
     """
 
     api: Api
@@ -270,6 +270,7 @@ class Request:
     include_usage: bool = False  # Chat: the client requested the usage chunk
     tools: tuple[Tool | NativeTool, ...] = ()
     deferred: tuple[Tool, ...] = ()
+    declared: tuple[Tool | NativeTool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tools: Parameter | None = None
     reasoning: Reasoning | None = None

@@ -77,6 +77,7 @@ def shorten_names(request: Request, naming: ToolNaming = USUAL) -> tuple[Request
                     for tool in request.tools),
         messages=tuple(_rename_in_message(message, own) for message in request.messages),
         tool_choice=_rename_in_choice(request.tool_choice, own),
+        declared=(),  # changes in messages have the client's names
     )  # fmt: skip
     return changed, called | {short: name for name, short in own.items()}
 

@@ -19,7 +19,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 
 MODELS = {
-    "chat": "gpt-5.6-sol", "messages": "claude-opus-5", "responses": "gpt-5.6-sol", "gemini": "gemini-4-argon",
+    "chat": "gpt-5.6-sol", "messages": "claude-sonnet-5-5", "responses": "gpt-5.6-sol", "gemini": "gemini-4-argon",
     "converse": "us.anthropic.claude-opus-5",
 }  # fmt: skip
 """A model of each API that has levels of effort."""
@@ -212,7 +212,7 @@ def test_an_added_tool_that_waited_is_offered(api):
     """Its mark goes as well, because a Messages server would otherwise wait for its own search."""
     tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
     found, dropped = translate(request(USER, ADD, tools=tools), api)
-    assert (offered(found, api), dropped) == (["f", "g"], ())
+    assert (offered(found, api), dropped) == (["g", "f"], ())
     assert "defer_loading" not in json.dumps(found)
     assert offered(translate(request(USER, tools=tools), api)[0], api) == ["g"]
 
@@ -274,6 +274,53 @@ def test_a_converse_client_lists_changes_of_mcp_tools(api):
     found, dropped = translate(converse_request(of_server), api, client="converse")
     assert offered(found, api) == ["f", "g"]
     assert dropped == (() if api == "converse" else ("messages[].content[].toolRemoval",))
+
+
+NATIVE = {"messages": "claude-opus-5"}
+"""A model whose messages can change tools."""
+BETA = ("anthropic-beta", "mid-conversation-tool-changes-2026-07-01")
+
+
+@pytest.mark.parametrize("client", ["converse", "messages"])
+def test_a_model_that_knows_changes_gets_them_in_their_place(client):
+    """The tools stay the same, so that the prompt cache does, too. A change only precedes the model's turn or ends the
+    conversation (earendil-works/pi#9548, aws-samples/anthropic-on-aws#263)."""
+    body = converse_request({"toolRemoval": {"tool": {"name": "f"}}}, {"toolAddition": {"tool": {"name": "f"}}})
+    if client == "messages":
+        tools = [tool("f"), tool("g")]
+        body = request(USER, REMOVE, USER, ANSWER, ADD, {"role": "assistant", "content": "hi"}, USER, tools=tools)
+    found, dropped = translate(body, "messages", client, NATIVE)
+    assert (offered(found, "messages"), dropped) == (["f", "g"], ())
+    shown = [
+        one["content"][0] if one["role"] == "system" else one["role"]
+        for one in found["messages"]
+    ]  # fmt: skip
+    assert shown == ["user", change("removal", "f"), "assistant", change("addition", "f"), "assistant", "user"]
+    written = CODECS["messages"].write_request(
+        CODECS[client].read_request(body), Recipient("m", Issuer("p", ""), quirks_of(Quirks(), NATIVE["messages"]))
+    )
+    assert BETA in written.headers
+
+
+def test_a_change_at_the_end_of_the_conversation_stays_there():
+    found, _ = translate(request(USER, REMOVE, tools=[tool("f"), tool("g")]), "messages", models=NATIVE)
+    assert [one["role"] for one in found["messages"]] == ["user", "system"]
+
+
+@pytest.mark.parametrize("quirks", [{"deferred_tools": "found"}, {"deferred_tools": "all"}])
+def test_another_server_of_such_a_model_gets_the_tools_of_the_end(quirks):
+    read = CODECS["messages"].read_request(request(USER, REMOVE, tools=[tool("f"), tool("g")]))
+    recipient = Recipient("m", Issuer("p", ""), quirks_of(Quirks(**quirks), NATIVE["messages"]))
+    written = CODECS["messages"].write_request(read, recipient)
+    assert offered(json.loads(written.body), "messages") == ["g"]
+    assert BETA not in written.headers
+
+
+def test_a_tool_that_a_message_defines_is_declared_to_a_model_that_knows_changes():
+    definition = {"type": "tool_definition", "definition": tool("late")}
+    message = system({"type": "tool_addition", "tool": definition})
+    found, _ = translate(request(USER, message, tools=[tool("f")]), "messages", models=NATIVE)
+    assert offered(found, "messages") == ["f", "late"]
 
 
 # Compaction

@@ -129,8 +129,8 @@ def test_each_kind_of_block_is_read():
             {"reasoningContent": {"redactedContent": "AAAA"}},
             ReasoningPart("", native={"redactedContent": "AAAA"}, at=at),
         ),
-        ({"toolAddition": {"tool": {"name": "f"}}},
-         NativePart("converse", "toolAddition", {"toolAddition": {"tool": {"name": "f"}}}, at + ".toolAddition")),
+        ({"toolAddition": {"tool": {"serverName": "s"}}},
+         NativePart("converse", "toolAddition", {"toolAddition": {"tool": {"serverName": "s"}}}, at + ".toolAddition")),
     ]  # fmt: skip
     for block, part in cases:
         assert parts(block) == (part,), block
