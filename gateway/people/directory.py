@@ -86,7 +86,10 @@ class PeopleDirectory:
         return len(self._held)
 
     def note(self, person: Person, rule: AdmitRule) -> KnownPerson:
-        """Return the known person, whom a token has proven now."""
+        """Return the known person, whom a token has proven now.
+
+        The directory drops the groups, which chose the rule: a person may have hundreds."""
+        person = attrs.evolve(person, groups=()) if person.groups else person
         known = self._known.pop(person.name, None)
         if known is None or known.rule is not rule or known.person != person:
             known = KnownPerson(person, rule)

@@ -1,5 +1,7 @@
 """People that a process has seen, stored in batches, so that lists and reports have those who use issuers' tokens."""
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -22,15 +24,15 @@ class SeenPeople:
         self._store = store
         self._now = now
         self._pending: dict[str, SeenPerson] = {}
-        self._stored: dict[str, tuple[float, Mapping[str, Any], float]] = {}
+        self._stored: dict[str, tuple[float, bytes, float]] = {}  # with a digest of the claims, which may be long
 
     def note(self, person: Person, claims: Mapping[str, Any], issued: float) -> None:
         """Note that a credential of ``person`` was used, whose ``claims`` the issuer confirmed at ``issued``.
 
         Stores nothing yet, and never waits."""
         now = self._now()
-        at, known, known_issued = self._stored.get(person.name, (0.0, None, 0.0))
-        is_news = known is None or (issued > known_issued and claims != known)
+        at, known, known_issued = self._stored.get(person.name, (0.0, b"", 0.0))
+        is_news = not known or (issued > known_issued and _digest_of(claims) != known)
         if (not is_news and now - at < AGAIN_SECONDS) or len(self._pending) >= _MOST_PENDING:
             return
         pending = self._pending.get(person.name)
@@ -50,6 +52,10 @@ class SeenPeople:
                 if self._pending.get(name) is seen:
                     del self._pending[name]
                 self._stored.pop(name, None)
-                self._stored[name] = seen.seen, seen.claims, seen.claims_at
+                self._stored[name] = seen.seen, _digest_of(seen.claims), seen.claims_at
             while len(self._stored) > _MOST_KNOWN:
                 del self._stored[next(iter(self._stored))]
+
+
+def _digest_of(claims: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(claims).encode()).digest()

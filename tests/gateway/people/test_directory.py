@@ -30,6 +30,15 @@ def test_the_people_seen_longest_ago_are_dropped():
     assert directory.find("okta:999") is not None
 
 
+def test_the_groups_of_people_are_not_kept():
+    """Some issuers send 200 groups of 40 characters in each token."""
+    directory = PeopleDirectory()
+    with_groups = attrs.evolve(person(1), groups=("ml", "platform"))
+    known = directory.note(with_groups, RULE)
+    assert known.person.groups == ()
+    assert directory.note(with_groups, RULE) is known
+
+
 def test_a_person_with_a_running_request_is_never_dropped():
     directory = PeopleDirectory(most=10)
     running = directory.note(person(0), RULE)

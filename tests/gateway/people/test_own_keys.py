@@ -1,5 +1,7 @@
 """Keys that people make for themselves, and the people that a process has seen, in both databases."""
 
+import gc
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -175,6 +177,28 @@ async def test_people_are_stored_in_batches_and_again_after_hours(process):
     later = await process.store.person(NAME)
     assert later is not None
     assert (later.first, later.seen) == (1000.0, process.now)
+
+
+async def test_stored_people_take_little_memory(process):
+    """Some issuers send 200 groups of 40 characters in each token: 20 kB for each person."""
+
+    def note(first: int) -> None:
+        for number in range(first, first + 100):
+            groups = ["ml", *(f"{number}-{group:038}" for group in range(200))]
+            process.see({**CLAIMS, "sub": f"00u{number}", "groups": groups})
+
+    note(0)
+    await process.seen.flush()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        note(100)
+        await process.seen.flush()
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100 * 4000
 
 
 @pytest.mark.parametrize("flushes_between", [True, False])
