@@ -5,7 +5,16 @@ import json
 import pytest
 
 from providers.messages import MESSAGES
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, ReasoningState, TextDelta, ToolCallStart, Usage
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    ErrorInfo,
+    ReasoningDelta,
+    ReasoningState,
+    TextDelta,
+    ToolCallStart,
+    Usage,
+)
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events
 from tests.support.messages_streams import (
@@ -325,3 +334,17 @@ def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
     events = read_events(message_start(), *odd, *text, message_delta())
     check_order(events)
     assert TextDelta(1, "a") in events
+
+
+def test_thinking_that_only_reports_its_progress_is_no_text():
+    """With ``thinking.display`` ``omitted``, deltas have an estimate instead of text (anthropic's
+    ``BetaThinkingDelta``). Their bytes are still activity of the provider."""
+    thinking = [
+        block_start(0, type="thinking", thinking="", signature=""),
+        *(delta(0, type="thinking_delta", thinking="", estimated_tokens=count) for count in (10, 20)),
+        delta(0, type="signature_delta", signature="c2ln"), block_stop(0),
+    ]  # fmt: skip
+    events = read_events(message_start(), *thinking, message_delta(), STOP)
+    check_order(events)
+    assert not [event for event in events if isinstance(event, ReasoningDelta)]
+    assert [event.item["signature"] for event in events if isinstance(event, ReasoningState)] == ["c2ln"]

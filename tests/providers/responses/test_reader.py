@@ -1,10 +1,11 @@
 """The reader of Responses streams and answers."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.responses import ResponseStreamEvent
 
 from providers.responses import RESPONSES
 from streams import sse
@@ -54,6 +55,26 @@ def test_text_that_arrives_four_times_is_read_once() -> None:
         AnswerStart("resp_1", "gpt-5", 17), *text_events(0, "Grüße,\u2028 ", "Welt 🌍"), Usage(input=9, output=3),
         AnswerEnd("stop", "completed"),
     ]  # fmt: skip
+
+
+def all_event_types() -> list[str]:
+    """Return the types of all events in the openai package but those that start or end an answer, and newer ones."""
+    union, _ = get_args(ResponseStreamEvent)
+    types = {get_args(member.model_fields["type"].annotation)[0] for member in get_args(union)}
+    ends = {"error", *(f"response.{word}" for word in ("created", "queued", "completed", "failed", "incomplete"))}
+    newer = {"response.steer.failed", "response.compaction.in_progress", "response.something_new.delta"}
+    return sorted((types | newer) - ends)
+
+
+@pytest.mark.parametrize("type", all_event_types())
+def test_no_event_without_members_breaks_a_stream(type: str) -> None:
+    """Shell calls, compactions and steering have events that no other API has."""
+    head, *rest = TEXT_STREAM.split(b"\n\n", 4)[:4], TEXT_STREAM.split(b"\n\n", 4)[4]
+    odd = stream({"type": type, "sequence_number": 7})
+    events = read(b"\n\n".join(head) + b"\n\n" + odd + rest[0])
+    check_order(events)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Grüße,\u2028 Welt 🌍"
+    assert events[-1] == AnswerEnd("stop", "completed")
 
 
 def test_a_stream_reads_the_same_in_pieces_of_any_size() -> None:
