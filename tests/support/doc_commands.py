@@ -376,6 +376,11 @@ def check_session_command(found: re.Match[str]) -> None:
     assert f'"{found[1]}"' in (ROOT / "tests/gateway/commands/test_sessions.py").read_text()
 
 
+def check_people_command(found: re.Match[str]) -> None:
+    """Check that the command is in the page whose commands ``tests/docs/test_people_commands.py`` runs."""
+    assert found[0] in (ROOT / "docs/people.md").read_text()
+
+
 def check_test_writes_it(found: re.Match[str]) -> None:
     """Check that the command writes the pages that its test compares."""
     module = (ROOT / f"tests/pages/{found[1]}.py").read_text()
@@ -496,6 +501,7 @@ INIT = "would change the machine; tests/test_deploy.py has systemd judge the uni
 
 FOREIGN = (
     Foreign(r"trigate (login|token|me)( https://llm\.example)?", "needs a person", check_session_command, True),
+    Foreign(r"curl .*https://llm\.example/.*", "needs a person; test_people_commands.py runs it", check_people_command),
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", check_ci_runs_it),
     Foreign(r"([A-Z_]+)=(any|demo)", "is a line of a file of variables", check_client_variable),
     Foreign(

@@ -140,6 +140,7 @@ def test_connect_gives_codex_a_command_and_no_key(user):
 def test_connect_gives_claude_code_a_helper_and_no_key(user):
     found = user.run("connect", "claude", "--write")
     assert found.returncode == 0, found.stderr
+    assert '"apiKeyHelper": "trigate token"' in found.stdout + found.stderr
     written = Path(user.env["HOME"], ".claude/settings.json").read_text()
     assert json.loads(written)["apiKeyHelper"] == "trigate token"
     assert "ANTHROPIC_AUTH_TOKEN" not in written
