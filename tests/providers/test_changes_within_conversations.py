@@ -209,7 +209,9 @@ def test_calls_of_a_removed_tool_stay(api):
 
 @pytest.mark.parametrize("api", APIS)
 def test_an_added_tool_that_waited_is_offered(api):
-    """Its mark goes as well, because a Messages server would otherwise wait for its own search."""
+    """Its mark goes as well, because a Messages server would otherwise wait for its own search.
+
+    The tools of earlier requests stay in front, for prompt caches."""
     tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
     found, dropped = translate(request(USER, ADD, tools=tools), api)
     assert (offered(found, api), dropped) == (["g", "f"], ())
