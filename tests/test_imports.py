@@ -122,9 +122,9 @@ ARROWS: Final = {
     "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock open_service
-        open_store people providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.members providers.neutral providers.recordings reload request_members routing secret_stores serving
-        shared steps stores telemetry upstream""",
+        open_store people prompt_caches providers.apis providers.catalog providers.endpoints providers.errors
+        providers.grammar providers.members providers.neutral providers.recordings reload request_members routing
+        secret_stores serving shared steps stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -18,6 +18,7 @@
   in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
   ``cost_options``.
 - ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``text_tables`` has the tables of reports.
+  ``cache_files`` is ``cache`` over requests on disk, with ``exact_differences``.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.

@@ -48,7 +48,13 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 
 
 @click.command(short_help="Report what providers' prompt caches missed, and why.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE FILE | DIR]")
 @CONFIG
+@click.option(
+    "--model",
+    metavar="PROVIDER/MODEL",
+    help="For files: whose cache rules and prices apply. Default: those of the model in the request.",
+)
 @click.option("--by", multiple=True, type=click.Choice(list(CACHE_BY)), metavar="WHAT",
               help=f"Group by {', '.join(CACHE_BY[:-1])} or {CACHE_BY[-1]}; repeatable. Default: key, or model "
                    "without client_keys.")  # fmt: skip
@@ -61,14 +67,21 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
                    "repeatable.")  # fmt: skip
 @click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
-def cache(config: Path | None, **options: Any) -> None:
+def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **options: Any) -> None:
     """Report what providers' prompt caches could have served and did, what broke the prefix, and what that cost.
 
     The report comes from the ledger in the state storage of the configuration, which must be of type sqlite or
     postgres. The gateway may be running. The command sends nothing.
 
-    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
+    Two files with JSON requests, one turn and the next, are compared instead of the ledger. DIR is a folder of `trigate
+    serve --record`: each of its turns is compared with the one that it continues.
+
+    Exit status: 0, 1 for an invalid config, 2 if the ledger or a file cannot be read.
     """
+    if files:
+        from gateway.commands.cache_files import run_files
+
+        sys.exit(run_files(files, model))
     from gateway.commands.cache_report import CacheOptions, run
 
     sys.exit(run(config, CacheOptions(**options)))

@@ -26,13 +26,16 @@ class Difference:
     - ``part``: the cause. ``at``: its place and kind in the words of the newer request, such as
       ``tools[3].description (changed)``, ``tools: 2 added at [14]`` or ``system[0]:0-64 (time)``.
     - ``position``: the last position up to which both are equal.
-    - ``least``, ``most``: the bytes of the earlier prompt that are equal at least and at most."""
+    - ``least``, ``most``: the bytes of the earlier prompt that are equal at least and at most.
+    - ``path``: the path of a value that both requests have, with its ``kind`` of change; "" otherwise."""
 
     part: DifferentPart
     at: str
     position: int
     least: int
     most: int
+    path: str = ""
+    kind: ChangeKind = "changed"
 
     @property
     def rank(self) -> int:
@@ -109,7 +112,9 @@ def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
     names, new_names = [_name(tool) for tool in old.tools], [_name(tool) for tool in new.tools]
     size = old.size_at(at)
     if before and after and names[at] == new_names[at]:
-        return Difference("tools", _changed_part(old, before[0], after[0]), at, size, size + before[0].size)
+        kind: ChangeKind = "respelled" if _is_respelled(before[0], after[0]) else "changed"
+        path = _changed_part(old, before[0], after[0])
+        return Difference("tools", f"{path} ({kind})", at, size, size + before[0].size, path, kind)
     is_known_after = bool(after) and new_names[at] in names
     is_known_before = bool(before) and names[at] in new_names
     if not before or (after and is_known_before and not is_known_after):
@@ -118,7 +123,7 @@ def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
     if not after or (is_known_after and not is_known_before):
         count = _count_while(names[at:], lambda name: name not in new_names)
         return Difference("tools", f"tools: {count} removed at [{at}]", at, size, size)
-    kind: ChangeKind = "reordered" if is_known_before and is_known_after else "changed"
+    kind = "reordered" if is_known_before and is_known_after else "changed"
     return Difference("tools", f"{after[0].path} ({kind})", at, size, size)
 
 
@@ -127,12 +132,11 @@ def _name(tool: PromptBlock) -> bytes:
 
 
 def _changed_part(old: PromptDigest, before: PromptBlock, after: PromptBlock) -> str:
-    """Return the changed part of a tool, and how it changed."""
-    kind: ChangeKind = "respelled" if _is_respelled(before, after) else "changed"
+    """Return the path of the changed part of a tool."""
     parts = zip(before.parts or (), after.parts or (), strict=True)
     numbers = [number for number, (one, other) in enumerate(parts) if one[:SHORT] != other[:SHORT]]
     inner = tool_part_path(old.api, numbers[0]) if numbers else ""
-    return f"{after.path}{inner} ({kind})"
+    return f"{after.path}{inner}"
 
 
 def _is_respelled(before: PromptBlock, after: PromptBlock) -> bool:
@@ -219,15 +223,15 @@ def _classify(
     if inserted or _is_earlier(new, old):
         return Difference(part, f"{_item_path(new)} (added)", position, size, size)
     if _is_respelled(old, new):
-        return Difference(part, f"{new.path} (respelled)", position, size, size + old.size)
+        return Difference(part, f"{new.path} (respelled)", position, size, size + old.size, new.path, "respelled")
     span = None if old.chunks is None or new.chunks is None else changed_span(old.chunks, new.chunks)
     if span is None or old.chunks is None:
-        return Difference(part, f"{new.path} (changed)", position, size, size + old.size)
+        return Difference(part, f"{new.path} (changed)", position, size, size + old.size, new.path)
     start, end, kind = span
     scale = old.size / max(old.chunks.length, 1)
     return Difference(
         part, f"{new.path}:{start}-{end} ({kind or 'changed'})", position, size + int(start * scale),
-        size + min(int(end * scale), old.size),
+        size + min(int(end * scale), old.size), new.path,
     )  # fmt: skip
 
 

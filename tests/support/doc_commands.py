@@ -131,6 +131,8 @@ RUNS = (
         (r"total +0|requests,failed|.since.:",)),
     Row(r"trigate cache( --[^[]*)?", r"trigate cache --config costs.yaml\1",
         (r"no request of this period|lost_usd|.since.:",)),
+    Row(r"trigate cache 1\.json 2\.json (--model .*)", r"trigate cache request.json request.json \1",
+        ("differs +nowhere",)),
     Row("trigate reconcile", "trigate reconcile --help", ("every difference|invoices",)),
     Row(r"trigate reconcile --month 2026-10 openai-costs\.json openai-usage\.json",
         "trigate reconcile --config costs.yaml --month 2026-10 openai-costs.json openai-usage.json",
