@@ -54,10 +54,30 @@ class TableSize:
         return KEYS + GROUP * 2 * (COPY_HEAD + self.width)
 
 
+MOST_PROMPT_MEMORY: Final = 256 * 2**20
+"""The bytes for which the workers' memory has room for prompts, which ``memory`` of ``prompt_cache`` limits further."""
+
+_PROMPT_TABLES: Final[Mapping[str, tuple[int, int]]] = {
+    "prompt_parts": (12, 1_000),
+    "prompt_anchors": (2, 64),
+    "prompt_boundaries": (2, 40),
+}
+"""The sixteenths of the memory for prompts in each table, and its width."""
+
+
+def prompt_tables(size: int) -> Mapping[str, TableSize]:
+    """Return the tables for what is remembered of prompts, which together have ``size`` bytes."""
+    return {
+        name: TableSize(max(1, size * share // 16 // TableSize(GROUP, width).group) * GROUP, width)
+        for name, (share, width) in _PROMPT_TABLES.items()
+    }
+
+
 SIZES: Final[Mapping[str, TableSize]] = {
     "circuits": TableSize(8_192, 64),
     "pins": TableSize(98_304, 16),
     "queues": TableSize(1_024, 22_400),
+    **prompt_tables(MOST_PROMPT_MEMORY),
 }
 """The tables by name; the number of rows limits the entries."""
 

@@ -41,6 +41,8 @@ COPY: Final = struct.Struct("=IIQd")
 
 assert COPY.size == COPY_HEAD
 
+_PRIVATE: Final = -1
+
 _NONE: Final = memoryview(array("Q", bytes(8 * GROUP)))
 
 
@@ -48,9 +50,12 @@ class SharedMemory:
     """One process's view of the memory in the file ``fd``."""
 
     def __init__(self, fd: int, layout: Layout) -> None:
+        """Map the file ``fd``; -1 is memory of this process alone, which needs no locks."""
         self.fd = fd
         self.layout = layout
         self.map = mmap.mmap(fd, layout.size)
+        if fd == _PRIVATE:
+            self.map[SECRET : SECRET + SECRET_SIZE] = os.urandom(SECRET_SIZE)
         self.words = memoryview(self.map).cast("Q")
         """The same as eight-byte words, each read and written atomically."""
         self._secret = self.map[SECRET : SECRET + SECRET_SIZE]
@@ -67,6 +72,11 @@ class SharedMemory:
             yield cls(file.fileno(), layout)
 
     @classmethod
+    def make_private(cls, layout: Layout) -> "SharedMemory":
+        """Return an empty memory of this process alone, which ends with its last reference."""
+        return cls(_PRIVATE, layout)
+
+    @classmethod
     def join(cls, fd: int) -> "SharedMemory":
         """Map the memory in the inherited file ``fd``. Raises ``ValueError`` for another version's layout, and
         ``OSError``."""
@@ -76,6 +86,10 @@ class SharedMemory:
             raise ValueError("the shared memory of workers is from another version")
         return cls(fd, layout)
 
+    def derive_key(self, purpose: bytes) -> bytes:
+        """Return 32 bytes that only processes of this memory can compute, others for each ``purpose``."""
+        return hashlib.blake2b(purpose, digest_size=32, key=self._secret).digest()
+
     def hashes_of(self, key: bytes) -> tuple[int, int]:
         """Return two 64-bit hashes of ``key``, which only processes of this memory can compute."""
         made = hashlib.blake2b(key, digest_size=16, key=self._secret).digest()
@@ -83,10 +97,12 @@ class SharedMemory:
 
     def lock(self, place: int) -> None:
         """Wait for the lock of the byte at ``place``. Take several locks in ascending order."""
-        fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, place)
+        if self.fd != _PRIVATE:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, place)
 
     def unlock(self, place: int) -> None:
-        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
+        if self.fd != _PRIVATE:
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
 
     def release_dead(self) -> None:
         """Free the seats of dead processes, and the amounts that they held."""

@@ -47,13 +47,25 @@ class _FoundRow(NamedTuple):
 class SharedRows:
     """The table ``name`` of ``memory``; all processes share ``clock``."""
 
-    def __init__(self, memory: SharedMemory, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        memory: SharedMemory,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        rows: int | None = None,
+        most_of_owner: int = GROUP,
+    ) -> None:
+        """Open the table; of its rows only the first ``rows``, all by default.
+
+        An owner has at most ``most_of_owner`` rows in a group, even while others are free."""
         size = memory.layout.sizes[name]
         self._memory = memory
         self._map = memory.map
         self._clock = clock
         self._start = memory.layout.table(name)
-        self._groups = size.rows // GROUP
+        self._groups = (size.rows if rows is None else min(rows, size.rows)) // GROUP
+        self._most_of_owner = most_of_owner
         self._group_size = size.group
         self._width = size.width
         self._copy_size = COPY.size + size.width
@@ -144,16 +156,24 @@ class SharedRows:
     def _free_row(self, group: int, now: float, owner: bytes) -> int:
         """Return the number of a row for a new key of ``owner``: a free one, or the next to expire.
 
-        In a full group, the row is one of the owner with the most rows there."""
+        In a full group, the row is one of the owner with the most rows there; one of ``owner`` if it has too many."""
         ends: list[tuple[float, int, bytes]] = []
         numbers: defaultdict[bytes, int] = defaultdict(int, {owner: 1})
+        limited, free = self._most_of_owner < GROUP, None
         for number in range(GROUP):
             key = self._key_of_row(group, number)
             copy = self._newest_copy(key, group, number)
             if copy is None or copy.until <= now:
-                return number
+                if not limited:
+                    return number
+                free = number if free is None else free
+                continue
             ends.append((copy.until, number, key[:OWNER]))
             numbers[key[:OWNER]] += 1
+        if limited and numbers[owner] > self._most_of_owner:
+            return min(end for end in ends if end[2] == owner)[1]
+        if free is not None:
+            return free
         most = max(numbers[one] for _, _, one in ends)
         return min(end for end in ends if numbers[end[2]] == most)[1]
 
