@@ -34,6 +34,7 @@ from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists import ProviderLists
 from gateway.open_store import WORKERS_FILE, open_people_store
+from gateway.prompt_caches.caching import PromptCaching
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.sign_in import sources_of
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from gateway.prompt_acts.acting import PromptCacheActs
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
+    from gateway.shared.memory import SharedMemory
     from gateway.shared.tables import SharedTables
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
@@ -160,7 +162,20 @@ def open_service(
         own_keys=_open_own_keys(people, people_store),
         stored_keys=stored_keys,
         cache_acts=_open_cache_acts(config),
+        prompt_caching=_open_prompt_caching(config, None if shared is None else shared.memory),
+        worker_memory=None if shared is None else shared.memory,
     )
+
+
+def _open_prompt_caching(
+    config: Config, memory: "SharedMemory | None", before: PromptCaching | None = None
+) -> PromptCaching | None:
+    """Return the explanations of misses of prompt caches, ``None`` if ``config`` switches them off.
+
+    ``before`` continues with unchanged settings."""
+    if config.prompt_cache is False:
+        return None
+    return PromptCaching(config.prompt_cache, memory) if before is None else before.next(config.prompt_cache)
 
 
 def _open_issuers(config: Config, before: "IssuerDirectory | None" = None) -> "IssuerDirectory | None":
@@ -438,6 +453,7 @@ def next_service(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
+        prompt_caching=_open_prompt_caching(config, service.worker_memory, service.prompt_caching),
         credentials=credentials, people_store=people_store, own_keys=_open_own_keys(service.people, people_store),
         sessions=_open_sessions(config, service.issuers, people_store, service.stored_keys),
         cache_acts=_open_cache_acts(config, service.cache_acts),

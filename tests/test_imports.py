@@ -69,7 +69,7 @@ ARROWS: Final = {
     "gateway.sign_in": "config providers.auth upstream",
     "gateway.secret_stores": "config providers.auth sign_in upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
-    "gateway.prompt_caches": "providers.catalog",
+    "gateway.prompt_caches": "config http providers.catalog shared",
     "gateway.ledger": "http logs prompt_caches providers.catalog",
     "gateway.kept_ledger": "config ledger logs prompt_caches providers.catalog stores",
     "gateway.invoices": "config kept_ledger logs providers.catalog",
@@ -96,17 +96,17 @@ ARROWS: Final = {
         streaming telemetry upstream""",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
-        kept_objects ledger logs model_lists people prompt_acts providers.apis providers.auth providers.errors
-        providers.grammar providers.neutral providers.responses request request_members routing secret_stores serving
-        steps stores streaming telemetry upstream""",
+        kept_objects ledger logs model_lists people prompt_acts prompt_caches providers.apis providers.auth
+        providers.catalog providers.errors providers.grammar providers.neutral providers.responses request
+        request_members routing secret_stores serving shared steps stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange followed_keys http kept_ledger ledger logs model_lists
         people providers.apis providers.endpoints providers.neutral providers.responses request routing serving stores
         telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange followed_keys health
-        kept_ledger kept_objects ledger model_lists open_store people prompt_acts request_members routing
-        secret_stores serving shared sign_in steps stores telemetry upstream""",
+        kept_ledger kept_objects ledger model_lists open_store people prompt_acts prompt_caches request_members
+        routing secret_stores serving shared sign_in steps stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange people serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth

@@ -40,6 +40,7 @@ from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
+from gateway.config.prompt_caches import PromptCacheSettings, PromptCacheSwitch
 from gateway.config.secret_stores import SecretStoreSettings
 from gateway.config.state_storage import StateStorage
 from gateway.config.steps import StepSettings
@@ -316,6 +317,12 @@ class Config:
         factory=AnswerCacheSettings,
         shown="in memory; used only for names and clients with `cache`",
         restart=True,
+    )
+    prompt_cache: PromptCacheSwitch = setting(
+        "The memory for explanations of what providers' [prompt caches](prompt-caching.md) missed. `false` switches "
+        "them off. See [prompt_cache](#prompt_cache).",
+        PromptCacheSettings(),
+        shown="on",
     )
     timezone: ZoneName = setting(
         "The time zone in which the hours, days, weeks and months of [budgets](#budgets) begin, such as "

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -26,6 +27,9 @@ from providers.errors.limits import predict_outage
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
+
+if TYPE_CHECKING:
+    from gateway.exchange.noted_prompts import NotedAttempt
 
 ERROR_BODY = 2**20  # bytes read of a provider's error response
 
@@ -65,7 +69,8 @@ class Attempt:
     expired. It knows neither other attempts nor the plan nor the use of its response. Only the attempt changes its
     attributes: ``stage`` is the furthest stage that it reached, ``requests`` is the number of sent requests,
     ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached.
-    ``on_send``, which its maker may set, is called when a request is about to be sent."""
+    ``on_send``, which its maker may set, is called when a request is about to be sent. ``prompt`` has the notes on a
+    prompt that matters for prompt caches."""
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class Attempt:
         self.watch = watch
         self.stamp = stamp
         self.on_send: Callable[[], object] | None = None
+        self.prompt: NotedAttempt | None = None
         self._disclosure = target_request.disclosure
         self.stage = Stage.SENDING
         self.requests = 0
@@ -226,6 +232,8 @@ class Attempt:
         except UpstreamError as error:
             raise with_target_name(error, self.target.place) from error.__cause__
         self._head, self._status = time.perf_counter(), response.status
+        if self.prompt is not None and 200 <= response.status < 300:
+            await self.prompt.note_head()
         self.headers = response.headers
         self.upstream_id = self._disclosure.text(upstream_id(response.headers))
         context.observer.responded(out, response)
@@ -263,6 +271,8 @@ class Attempt:
     def _on_last_bytes(self) -> None:
         """Note that the last bytes of the request are about to be written: the provider may bill it from now on."""
         self._delivered = True
+        if self.prompt is not None:
+            self.prompt.start()
         if (before_end := self.target_request.request.before_end) is not None:
             before_end()
 

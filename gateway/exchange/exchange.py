@@ -21,6 +21,7 @@ from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers, make_
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
+from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
 from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
@@ -119,6 +120,9 @@ class Exchange:
         planning = Planning(self._context, self._memory, self._scope, steps)
         request = await planning.read(body)
         self._context = planning.context
+        caching = self._context.service.prompt_caching
+        if is_checked and caching is not None and request.incoming.body is not body:
+            note_original(caching, self.record, planning.received)
         checks = self._context.checks
         if is_checked and (checks is None or not checks.may_hide_later):  # with its masks
             live_view.store_prompt(self.record, request.incoming.body)

@@ -54,7 +54,8 @@ class Planning:
 
     Each of ``steps`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
     if the request selects that. ``memory`` has the earlier turns. ``scope`` is the request's. ``reservation`` is set if
-    a step has reserved. ``members`` are the configured edits. ``read`` is called once."""
+    a step has reserved. ``members`` are the configured edits. ``received`` is the request without
+    any edits. ``read`` is called once."""
 
     context: ExchangeContext
     memory: StateScope
@@ -67,13 +68,15 @@ class Planning:
     affinity: Affinity | None = None
     replace_ids: Callable[[Target, UpstreamResponse], None] | None = None
     members: "RequestEdits | None" = None
+    received: Incoming = attrs.field(init=False)
     incoming: Incoming = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self.context.codec.api, self.context.client_request.path
-        self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
+        self.received = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
+        self.incoming = self.received
         for step in self.steps:
             await step(self)
         incoming, options, members = self.incoming, self.options, self.members

@@ -44,6 +44,8 @@ def make_response(
     own = own_headers(record)
     if isinstance(body, bytes):  # the cost of a stream is unknown when its headers are sent
         own = (*own, *cost_headers(record))
+    if record.prompt_caching is not None:
+        own = (*own, *record.prompt_caching.headers(record, is_whole=isinstance(body, bytes)))
     return Response(status, (*headers, *own), body)
 
 

@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from gateway.people.sessions import Sessions
     from gateway.people.store import PeopleStore
     from gateway.prompt_acts.acting import PromptCacheActs
+    from gateway.prompt_caches.caching import PromptCaching
     from gateway.request_members.edits import ConfiguredMembers
     from gateway.secret_stores.keeping import SecretKeeper
+    from gateway.shared.memory import SharedMemory
     from gateway.steps.loaded import StepSet
     from gateway.steps.observers import FinishedRecords
     from gateway.telemetry.content import ContentKeeper
@@ -104,6 +106,8 @@ class Service:
       any issuer in the configuration.
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
       ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it.
+    - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
+      ``worker_memory`` is the memory that the workers share, ``None`` in a single process.
     - ``secrets`` are those in stores such as Vault; ``None`` without any.
     - ``cache_acts`` change requests for prompt caches of providers; ``None`` if no entry requests it."""
 
@@ -150,6 +154,8 @@ class Service:
     sessions: "Sessions | None" = None
     secrets: "SecretKeeper | None" = None
     cache_acts: "PromptCacheActs | None" = None
+    prompt_caching: "PromptCaching | None" = None
+    worker_memory: "SharedMemory | None" = None
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

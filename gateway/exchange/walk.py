@@ -16,6 +16,7 @@ from gateway.exchange.attempt_answer import A, UnchangedAnswer, begin_answer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.hedged import Contender, run_hedged
+from gateway.exchange.noted_prompts import note_attempt
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
@@ -236,6 +237,8 @@ class Walk:
             attempt = Attempt(
                 account.target_request, watch, context.attempt_log, account.cause, account.resends, self._stamp
             )
+            if context.service.prompt_caching is not None:
+                attempt.prompt = note_attempt(context, attempt.target_request, self._scope.nursery)
             return await begin_answer(context, watch, account.attach(attempt, make))
         except BaseException as error:
             if self._has_won:

@@ -95,6 +95,8 @@ class Ledger:
         record.settled = record.bill.settled = True
         self.open_records.discard(record)
         self.count += 1
+        if record.prompt_caching is not None:
+            record.prompt_caching.settle(record)
         if record.reservation is not None:
             record.reservation.settle(record)
         line = self.line(record, disconnected)
@@ -139,6 +141,7 @@ class Ledger:
             "duration_ms": _ms(time.perf_counter() - record.began),
             "input_tokens": usage and usage.prompt,
             "cached_tokens": usage and usage.cache_read,
+            "cache_write_tokens": usage and (usage.cache_write or None),
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
             "picture": record.picture or None,
@@ -172,6 +175,8 @@ class Ledger:
             "refused_by": None if record.steps is None else record.steps.refused_by,
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }
+        if record.prompt_caching is not None:
+            fields |= record.prompt_caching.fields(record)
         return {name: value for name, value in fields.items() if value is not None and value != ()}
 
     def _short(self, text: str | None, longest: int = LONGEST) -> str | None:

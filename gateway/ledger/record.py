@@ -83,6 +83,22 @@ class StepsReport(Protocol):
         ...
 
 
+class PromptCacheNotes(Protocol):
+    """The notes on an exchange's attempts by which misses of prompt caches are explained."""
+
+    def headers(self, record: "Record", *, is_whole: bool) -> Headers:
+        """Return the header of a response."""
+        ...
+
+    def fields(self, record: "Record") -> Mapping[str, Any]:
+        """Return the fields of the log line, once it is settled."""
+        ...
+
+    def settle(self, record: "Record") -> None:
+        """Add the verdicts to the records of attempts. Never raises."""
+        ...
+
+
 @attrs.define(eq=False, repr=False)
 class Record:
     """The facts of one exchange for its log line, headers, metrics and traces. Only the tasks of its request write to
@@ -129,6 +145,7 @@ class Record:
     steps: "StepsReport | None" = None  # the outcomes of the operator's steps
     requested_steps: frozenset[str] = frozenset()  # the steps that the client lists
     content: object | None = None  # the texts for observers that want them
+    prompt_caching: PromptCacheNotes | None = None  # of a prompt that is long enough to matter
     cache_age: int | None = None  # seconds since the provider created the cached response
 
     @property

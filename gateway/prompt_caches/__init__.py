@@ -10,7 +10,7 @@ where an earlier request left a cache entry. Three numbers of tokens describe an
 The difference between *could* and *readable* is a change by the client or the gateway. The difference between
 *readable* and *read* is time or the provider. A cause is reported only if it explains the provider's number.
 
-Everything in these modules is pure: no I/O and no clock. They keep digests and lengths of texts, never a text.
+The modules that compare are pure: no I/O and no clock. All of them keep digests and lengths of texts, never a text.
 
 - ``values``: verdicts, predictions and their causes
 - ``prompts``: a request as comparable blocks. ``blocks`` reads it, with ``items`` and ``histories``, by the ``tables``;
@@ -22,5 +22,7 @@ Everything in these modules is pure: no I/O and no clock. They keep digests and 
 - ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
 - ``verdicts``: the causes of a miss
 - ``loss``: its price
+- ``caching``: opens the ``tracker``, which follows attempts (``followed``) and remembers them in the ``memory`` of all
+  workers, with the boundaries that they leave (``written_boundaries``). ``rates`` counts recent requests.
 
 The cache of responses (``answer_cache``) is unrelated."""

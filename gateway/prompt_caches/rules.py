@@ -38,6 +38,8 @@ def explain_edited(compared: PromptComparison) -> MissExplanation | None:
     change = compared.change_in_reach
     if change is None or compared.client_difference is not None or compared.is_compacted:
         return None
+    if compared.is_elsewhere and compared.selectors_changed:  # the client's choice, which perhaps needs a translation
+        return None
     assert compared.parent is not None, "it has a difference"
     names = sorted(set(compared.situation.edits) ^ set(compared.parent.edits)) or sorted(set(compared.situation.edits))
     return MissExplanation("edited", ": ".join(filter(None, (" ".join(names), change.at))), compared.most_read(change))

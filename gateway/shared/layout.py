@@ -55,7 +55,7 @@ class TableSize:
 
 
 MOST_PROMPT_MEMORY: Final = 256 * 2**20
-"""The bytes for which the workers' memory has room for prompts, which ``memory`` of ``prompt_cache`` limits further."""
+"""Bytes for prompts in the workers' memory. The setting ``memory`` of ``prompt_cache`` may be lower."""
 
 _PROMPT_TABLES: Final[Mapping[str, tuple[int, int]]] = {
     "prompt_parts": (12, 1_000),
@@ -66,7 +66,7 @@ _PROMPT_TABLES: Final[Mapping[str, tuple[int, int]]] = {
 
 
 def prompt_tables(size: int) -> Mapping[str, TableSize]:
-    """Return the tables for what is remembered of prompts, which together have ``size`` bytes."""
+    """Return the tables of the memory of prompts, which together have ``size`` bytes."""
     return {
         name: TableSize(max(1, size * share // 16 // TableSize(GROUP, width).group) * GROUP, width)
         for name, (share, width) in _PROMPT_TABLES.items()

@@ -1,0 +1,220 @@
+"""Notes on attempts for explanations of what providers' prompt caches missed.
+
+The code that reads prompts is imported with the first request that is long enough to matter. It runs after the request
+was sent, and an error in it fails no request."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import Form
+from gateway.exchange.target_request import TargetRequest
+from gateway.http.headers import Headers
+from gateway.http.imports import imported
+from gateway.http.offload import offload
+from gateway.ledger.record import Record
+from gateway.prompt_caches.caching import PromptCaching
+from gateway.request.parse import Incoming
+from providers.catalog.prices import NANOS
+
+if TYPE_CHECKING:
+    from gateway.ledger.bill import AttemptRecord
+    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange
+    from gateway.prompt_caches.loss import CacheLoss
+    from gateway.prompt_caches.tracker import PromptTracker
+    from gateway.prompt_caches.values import CacheVerdict
+    from providers.catalog.prices import Price
+    from streams.events import Usage
+
+LEAST_BODY: Final = 2_000
+"""Bytes below which a request cannot miss 2,000 tokens, the least miss with a cause."""
+
+HEADER: Final = "x-trigate-prompt-cache"
+_CODE: Final = "gateway.exchange.sent_prompts"
+_EARLIER: Final = "previous_response_id"
+
+
+def note_attempt(
+    context: ExchangeContext, target_request: TargetRequest, nursery: trio.Nursery
+) -> "NotedAttempt | None":
+    """Return the notes on an attempt that is about to be sent, ``None`` if its prompt is too short to matter.
+
+    A task in ``nursery`` reads it."""
+    request, caching = target_request.request, context.service.prompt_caching
+    if len(target_request.prepared.outgoing.body) < LEAST_BODY and _EARLIER not in request.incoming.members:
+        return None
+    if caching is None or request.suffix is not None or request.form is not Form.TRANSLATED:
+        return None
+    exchange = context.record.prompt_caching
+    if not isinstance(exchange, NotedExchange):
+        exchange = context.record.prompt_caching = NotedExchange(caching)
+    attempt = NotedAttempt(exchange, context, target_request, nursery)
+    exchange.attempts.append(attempt)
+    return attempt
+
+
+def note_original(caching: PromptCaching, record: Record, incoming: Incoming) -> None:
+    """Note the client's request, which steps have changed before it is sent."""
+    record.prompt_caching = NotedExchange(caching, incoming)
+
+
+class NotedExchange:
+    """The attempts of one exchange with prompts that matter. It settles them when the exchange is settled.
+
+    ``original`` is the client's request if steps changed it, until it was read."""
+
+    def __init__(self, caching: PromptCaching, original: Incoming | None = None) -> None:
+        self.caching = caching
+        self.original = original
+        self.attempts: list[NotedAttempt] = []
+        self.followed: FollowedExchange | None = None
+
+    async def follow(
+        self, context: ExchangeContext, target_request: TargetRequest, sent_at: float
+    ) -> "tuple[PromptTracker, FollowedAttempt] | None":
+        """Return the tracker with an attempt that it follows, ``None`` if the request has no prompt."""
+        tracker = await self.caching.tracker()
+        await imported(_CODE)
+        from gateway.exchange.sent_prompts import sent_request
+
+        sent, size = sent_request(context, target_request, self.original, sent_at)
+        prompts = await offload(size, tracker.read, sent)
+        if prompts is None:
+            return None
+        if self.followed is None:
+            parent = tracker.find_parent(sent, prompts)
+            if parent is not None and tracker.continues(prompts):
+                prompts = await offload(size, tracker.continue_from, parent, prompts)
+            self.followed = self.followed or tracker.open_exchange(sent, parent)
+        return tracker, tracker.follow(sent, prompts, self.followed)
+
+    def headers(self, record: Record, *, is_whole: bool) -> Headers:
+        """Return the header of a response: the verdict of a whole one, the prediction of a stream."""
+        attempt = next((one for one in reversed(self.attempts) if one.is_committed), None)
+        if attempt is None or record.error is not None or attempt.tracked is None:
+            return ()
+        tracker, followed = attempt.tracked
+        try:
+            found = tracker.judge(followed, record.bill.usage) if is_whole else tracker.predict(followed)
+            text = found.header
+        except Exception:  # the boundary: an error in an explanation must not fail the request
+            self.caching.note_error()
+            return ()
+        return () if text is None else ((HEADER, text),)
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        """Return the fields of the log line: those of the response that the client received, or of the last one."""
+        judged = [one for one in record.bill.attempt_records if one.prompt_cache is not None]
+        one = next((one for one in judged if one.committed), judged[-1] if judged else None)
+        if one is None or one.prompt_cache is None:
+            return {}
+        lost = one.prompt_cache_loss
+        fields = one.prompt_cache.fields(None if lost is None else lost.dollars)
+        return fields if lost is None else {**fields, "prompt_cache_usd": lost.nanos / NANOS}
+
+    def settle(self, record: Record) -> None:
+        """Add the verdicts to the records of the attempts."""
+        try:
+            self._settle(record)
+        except Exception:  # the boundary, as above
+            self.caching.note_error()
+        self.attempts, self.followed = [], None
+
+    def _settle(self, record: Record) -> None:
+        for attempt in self.attempts:
+            known = attempt.record
+            if known is None or attempt.head is None:
+                continue
+            usage = record.bill.usage if known.committed else known.usage
+            start = record.answer_start if known.committed else None
+            attempt.end = AttemptEnd(usage, known.price, None if start is None else start.id)
+            if attempt.tracked is not None:
+                verdict, loss = attempt.settle(*attempt.tracked, attempt.end)
+                judged = attrs.evolve(known, prompt_cache=verdict, prompt_cache_loss=loss)
+                records = record.bill.attempt_records
+                record.bill.attempt_records = tuple(judged if one is known else one for one in records)
+        if self.followed is not None and all(one.head is None for one in self.attempts):
+            tracker = next(one.tracked[0] for one in self.attempts if one.tracked is not None)
+            tracker.forget(self.followed)
+
+
+@attrs.frozen(eq=False, repr=False)
+class AttemptEnd:
+    """The end of an attempt: the provider's ``usage``, the price, and the id of the response that the client has."""
+
+    usage: "Usage | None"
+    price: "Price | None"
+    response_id: str | None
+
+
+class NotedAttempt:
+    """An attempt with a prompt that matters.
+
+    ``head`` is when its successful response began, ``record`` its record so far. ``tracked`` is set once its prompt was
+    read, ``end`` once its exchange was settled. Either may be first: a response may end while its prompt is read."""
+
+    def __init__(
+        self, exchange: NotedExchange, context: ExchangeContext, target_request: TargetRequest, nursery: trio.Nursery
+    ) -> None:
+        self.exchange = exchange
+        self.head: float | None = None
+        self.record: AttemptRecord | None = None
+        self.tracked: tuple[PromptTracker, FollowedAttempt] | None = None
+        self.end: AttemptEnd | None = None
+        self._nursery = nursery
+        self._unread: tuple[ExchangeContext, TargetRequest] | None = (context, target_request)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the client receives its response."""
+        return self.record is not None and self.record.committed
+
+    def start(self) -> None:
+        """Read the prompt in a task, because the request is being sent."""
+        if (unread := self._unread) is None:
+            return
+        self._unread = None
+        now, own = time.monotonic(), trio.lowlevel.current_task().parent_nursery
+        try:
+            self._nursery.start_soon(self._follow, *unread, now)
+        except RuntimeError:  # a turn in the background, which outlives its request
+            if own is not None:
+                own.start_soon(self._follow, *unread, now)
+
+    async def note_head(self) -> None:
+        """Note that a successful response begins. If that was fast, let the task begin that reads the prompt."""
+        self.head = time.monotonic()
+        if self.tracked is not None:
+            self._note_head(*self.tracked, self.head)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _follow(self, context: ExchangeContext, target_request: TargetRequest, sent_at: float) -> None:
+        exchange = self.exchange
+        with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
+            try:
+                self.tracked = await exchange.follow(context, target_request, sent_at)
+                if self.tracked is not None and self.head is not None:
+                    self._note_head(*self.tracked, self.head)
+                    if self.end is not None:
+                        self.settle(*self.tracked, self.end)
+            except Exception:  # the boundary, as above
+                exchange.caching.note_error()
+
+    @staticmethod
+    def settle(
+        tracker: "PromptTracker", followed: "FollowedAttempt", end: AttemptEnd
+    ) -> "tuple[CacheVerdict, CacheLoss | None]":
+        """Return the verdict at the ``end`` of the attempt, whose boundaries are then remembered."""
+        return tracker.settle(followed, end.usage, end.price, end.response_id)
+
+    def _note_head(self, tracker: "PromptTracker", followed: "FollowedAttempt", at: float) -> None:
+        self.exchange.original = None  # no attempt follows
+        try:
+            tracker.note_head(followed, at)
+        except Exception:  # the boundary, as above
+            self.exchange.caching.note_error()

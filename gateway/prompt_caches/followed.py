@@ -1,0 +1,123 @@
+"""An attempt as the tracker follows it: its request, its prompts, its parent, and its result."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import attrs
+import msgspec
+
+from gateway.prompt_caches.memory import ExchangeEnd, KnownConversation, PackedPrompts
+from gateway.prompt_caches.prompts import Anchor, PromptDigest
+from gateway.prompt_caches.situations import Boundary, Situation
+from gateway.prompt_caches.values import CacheVerdict
+from gateway.prompt_caches.written_boundaries import PlannedBoundary
+from providers.catalog.prompt_caching import CachingRow
+from streams.events import Api, Usage
+
+Members: TypeAlias = Mapping[str, msgspec.Raw]
+
+
+@attrs.frozen(eq=False, repr=False)
+class SentRequest:
+    """The parts of an attempt's request on which the caching of its prompt depends.
+
+    ``client`` is the client whose earlier exchanges count. ``body`` is the sent body or its members, ``headers`` are
+    the sent ones in lower case. ``client_members`` returns the members of the client's request in ``client_api``,
+    ``None`` if they were sent unchanged but for the model. ``account`` identifies the server, the credential and the
+    model, ``target`` is the entry's name, ``session`` the client program's name for its session, ``sent`` the time
+    on the memory's clock."""
+
+    client: str
+    api: Api
+    body: bytes | Members
+    headers: Mapping[str, str]
+    provider: str
+    model: str
+    account: bytes
+    target: str
+    sent: float
+    client_api: Api
+    client_members: Callable[[], Members] | None = None
+    requested_model: str | None = None
+    session: str | None = None
+    edits: tuple[str, ...] = ()
+    move: str = ""
+
+
+@attrs.frozen(eq=False, repr=False)
+class ReadPrompts:
+    """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
+
+    ``members`` are those of the sent body, ``client_members`` those of the client's. ``lookups`` are the positions
+    where the provider searches, with their prefixes, ``stable`` is the prefix of tools and system. ``history_size`` are
+    the bytes of the client's messages. ``packed`` is ``None`` if the prompt has too many tools to be remembered."""
+
+    row: CachingRow | None
+    members: Members
+    client_members: Members
+    prompt: PromptDigest
+    client_prompt: PromptDigest | None
+    anchors: tuple[Anchor, ...]
+    lookups: tuple[tuple[int, bytes], ...]
+    boundaries: tuple[PlannedBoundary, ...]
+    stable: bytes
+    history_size: int
+    packed: PackedPrompts | None
+
+
+@attrs.frozen(eq=False, repr=False)
+class FoundParent:
+    """The exchange that a request continues, at ``end`` of its conversation."""
+
+    id: bytes
+    conversation: KnownConversation
+    packed: PackedPrompts
+    prompt: PromptDigest
+    client_prompt: PromptDigest | None
+    end: ExchangeEnd
+    is_compacted: bool = False
+
+    @property
+    def own(self) -> PromptDigest:
+        """The prompt as the client wrote it."""
+        return self.client_prompt or self.prompt
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the conversation has no later exchange."""
+        return self.end is self.conversation.ends[-1]
+
+
+@attrs.define(eq=False, repr=False)
+class FollowedExchange:
+    """The attempts of one exchange, which have the same parent and write the same conversation."""
+
+    owner: bytes
+    parent: FoundParent | None = None
+    id: bytes | None = None
+    """The conversation that the exchange writes."""
+    sent: float = 0.0
+    """When its first attempt was sent, by which the conversation finds its end."""
+    writer: "FollowedAttempt | None" = None
+    """The attempt whose prompt the conversation has."""
+
+
+@attrs.define(eq=False, repr=False)
+class FollowedAttempt:
+    """An attempt whose prompt was read, with everything that its verdict depends on.
+
+    ``planned`` are the boundaries that it leaves if it succeeds, ``head`` is when its successful response began.
+    ``verdict`` is that for ``usage``."""
+
+    exchange: FollowedExchange
+    row: CachingRow | None
+    prompt: PromptDigest
+    client_prompt: PromptDigest | None
+    situation: Situation
+    account: bytes
+    planned: tuple[PlannedBoundary, ...]
+    packed: PackedPrompts | None
+    found: tuple[Boundary, ...] = ()
+    head: float | None = None
+    verdict: CacheVerdict | None = None
+    usage: Usage | None = None

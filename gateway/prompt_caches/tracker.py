@@ -1,0 +1,434 @@
+"""Follows attempts: reads their prompts, finds the exchanges that they continue, and judges the provider's counts.
+
+``PromptTracker.read`` and ``continue_from`` run in any thread. Everything else belongs to the thread of the event
+loop."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+import msgspec
+
+from gateway.prompt_caches.blocks import read_prompt
+from gateway.prompt_caches.followed import (
+    FollowedAttempt,
+    FollowedExchange,
+    FoundParent,
+    Members,
+    ReadPrompts,
+    SentRequest,
+)
+from gateway.prompt_caches.loss import CacheLoss, loss
+from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.memory import (
+    MOST_BYTES,
+    BoundaryNote,
+    ExchangeEnd,
+    KnownConversation,
+    PackedPrompts,
+    PromptMemory,
+    ScopeNote,
+    StoredBoundary,
+)
+from gateway.prompt_caches.packing import pack, unpack
+from gateway.prompt_caches.positions import anchors, continue_prompt, lookup_positions
+from gateway.prompt_caches.prompts import PromptBlock, PromptDigest
+from gateway.prompt_caches.rates import RecentRequests
+from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
+from gateway.prompt_caches.values import CacheVerdict, Prediction
+from gateway.prompt_caches.verdicts import judge, predict
+from gateway.prompt_caches.written_boundaries import boundaries_left, planned_boundaries
+from gateway.shared.memory import SharedMemory
+from providers.catalog.prices import Price
+from providers.catalog.prompt_caching import CachingRow, caching_row
+from streams.events import Usage
+
+_MOST_MEMOS: Final = 128
+"""Clients whose messages are recognized without parsing them."""
+
+_MOST_TARGETS: Final = 10_000
+_MOST_CANDIDATES: Final = 4
+_MOST_EDITS: Final = 4
+_MAX_TEXT: Final = 4096
+_ID_BYTES: Final = 12
+_ANCHOR_BYTES: Final = 8
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STRING: Final = msgspec.json.Decoder(str | None)
+
+
+class PromptTracker:
+    """The follower of all attempts of a process, which remembers prompts in ``memory``."""
+
+    def __init__(self, memory: PromptMemory) -> None:
+        self.memory = memory
+        self._memos: OrderedDict[str, tuple[BlockMemo, threading.Lock]] = OrderedDict()
+        self._memos_lock = threading.Lock()
+        self._reporting: set[bytes] = set()
+        self._recent = RecentRequests(memory.clock)
+
+    # Reading
+
+    def read(self, sent: SentRequest) -> ReadPrompts | None:
+        """Return the prompts of a request, ``None`` if it has none."""
+        memo, lock = self._memo(sent.client)
+        is_free = lock.acquire(blocking=False)
+        try:
+            return self._read(sent, memo if is_free else None)
+        finally:
+            if is_free:
+                lock.release()
+
+    def continue_from(self, parent: FoundParent, read: ReadPrompts) -> ReadPrompts:
+        """Return the prompts of a request whose provider adds the earlier turns of ``parent``."""
+        prompt = continue_prompt(parent.prompt, read.prompt, self.memory.key)
+        return self._plan(read.row, (read.members, read.client_members), prompt, None)
+
+    def _memo(self, client: str) -> tuple[BlockMemo, threading.Lock]:
+        with self._memos_lock:
+            found = self._memos.pop(client, None) or (BlockMemo(), threading.Lock())
+            self._memos[client] = found
+            if len(self._memos) > _MOST_MEMOS:
+                self._memos.popitem(last=False)
+        return found
+
+    def _read(self, sent: SentRequest, memo: BlockMemo | None) -> ReadPrompts | None:
+        key, row = self.memory.key, caching_row(sent.provider, sent.model, sent.api)
+        members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
+        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo)
+        if prompt is None:
+            return None
+        client_prompt, client_members = None, members
+        if sent.client_members is not None:
+            client_members = sent.client_members()
+            client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo)
+        return self._plan(row, (members, client_members), prompt, client_prompt)
+
+    def _plan(
+        self,
+        row: CachingRow | None,
+        members: tuple[Members, Members],
+        prompt: PromptDigest,
+        client_prompt: PromptDigest | None,
+    ) -> ReadPrompts:
+        own = client_prompt or prompt
+        lookups = ((position, prompt.prefix(position)) for position in lookup_positions(prompt, row))
+        return ReadPrompts(
+            row,
+            *members,
+            prompt,
+            client_prompt,
+            anchors(own, self.memory.key),
+            tuple((position, prefix) for position, prefix in lookups if prefix is not None),
+            planned_boundaries(prompt, row),
+            prompt.prefix(prompt.history_start) or b"",
+            own.size_at(own.end) - own.size_at(own.history_start),
+            _pack(prompt, client_prompt),
+        )
+
+    # When it was sent
+
+    def find_parent(self, sent: SentRequest, read: ReadPrompts) -> FoundParent | None:
+        """Return the exchange that the request continues, if it is remembered."""
+        owner = self.memory.owner_of(sent.client)
+        if (earlier := _earlier_response(read.members)) is not None:
+            anchor = self.memory.digest("response", earlier)
+            ids = self.memory.conversations_at(owner, anchor)
+            return self._read_parent(owner, ids[0], anchor[:_ANCHOR_BYTES]) if ids else None
+        own = read.client_prompt or read.prompt
+        for one in read.anchors:
+            short = one.digest[:_ANCHOR_BYTES]
+            ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
+            candidates = [found for id in ids if (found := self._read_parent(owner, id, short, own)) is not None]
+            if len(candidates) > 1:
+                return max(candidates, key=lambda found: (shared_blocks(found.own, own), found.end.sent))
+            if candidates:
+                return candidates[0]
+        return None if sent.session is None else self._find_compacted(owner, sent.session, own, read.history_size)
+
+    def continues(self, read: ReadPrompts) -> bool:
+        """Return whether the provider adds earlier turns to the request."""
+        return _earlier_response(read.members) is not None
+
+    def open_exchange(self, sent: SentRequest, parent: FoundParent | None) -> FollowedExchange:
+        """Return the exchange of a first attempt."""
+        return FollowedExchange(self.memory.owner_of(sent.client), parent)
+
+    def follow(self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange) -> FollowedAttempt:
+        """Return the attempt, and remember its prompt."""
+        scope, row, parent = self._scope(sent, read), read.row, exchange.parent
+        situation = Situation(
+            scope,
+            sent.sent,
+            (row is not None and row.reports != "flag") or sent.account in self._reporting,
+            sent.move,
+            sent.edits,
+            is_compacted=parent is not None and parent.is_compacted,
+            rate=0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable),
+        )
+        found = self._find_boundaries(exchange, read, scope.digest)
+        attempt = FollowedAttempt(
+            exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed, found
+        )
+        if read.anchors and read.packed is not None:
+            self._remember(attempt, sent, read, read.packed)
+        return attempt
+
+    def _scope(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
+        """Return what separates caches for the request."""
+        digest, row, own = self.memory.digest, read.row, read.client_members
+        key = None if row is None else row.key_member
+        separate = None if row is None or key is None or not row.key_separates else _member(read.members, sent, key)
+        salt, tier = read.members.get("cache_salt"), read.members.get("service_tier")
+        return CacheScope(
+            digest(sent.account, separate, _bytes(salt), _bytes(tier)),
+            sent.target,
+            model=digest(sent.requested_model),
+            key=digest(_member(own, sent, key or "prompt_cache_key")),
+            tier=digest(_bytes(own.get("service_tier"))),
+        )
+
+    def _read_parent(
+        self, owner: bytes, id: bytes, anchor: bytes | None, own: PromptDigest | None = None
+    ) -> FoundParent | None:
+        """Return the conversation ``id``, at its latest exchange, or the latest that ended with ``anchor``.
+
+        If none ended there, ``own`` decides: the exchange is the latest one whose history it repeats."""
+        if (whole := self.memory.read_whole(owner, id)) is None or not whole[0].ends:
+            return None
+        conversation, packed = whole
+        sent, client = unpack(packed.sent), unpack(packed.client) if packed.client else None
+        end = next((one for one in reversed(conversation.ends) if anchor in (None, one.anchor, one.response)), None)
+        if end is None:
+            if own is None:
+                return None
+            until = sent.history_start + shared_blocks(client or sent, own)
+            end = next((one for one in reversed(conversation.ends) if one.position <= until), conversation.ends[0])
+        return FoundParent(id, conversation, packed, sent, client, end)
+
+    def _find_compacted(
+        self, owner: bytes, session: str, prompt: PromptDigest, history_size: int
+    ) -> FoundParent | None:
+        """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""
+        for id in self.memory.conversations_at(owner, self.memory.digest("session", session)):
+            found = self._read_parent(owner, id, None)
+            if found is None or 2 * history_size > found.conversation.size:
+                continue
+            before = found.own
+            if _same(before.tools, prompt.tools) and _same(before.system, prompt.system):
+                return attrs.evolve(found, is_compacted=True)
+        return None
+
+    def _find_boundaries(self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes) -> tuple[Boundary, ...]:
+        """Return the client's boundaries in ``scope`` at the positions where the provider searches.
+
+        In a known conversation only those positions are tried where its exchanges left a boundary."""
+        lookups: Sequence[tuple[int, bytes]] = read.lookups
+        if (parent := exchange.parent) is not None:
+            left = (note.position for note in parent.conversation.boundaries)
+            known = {len(read.prompt.tools), read.prompt.history_start, *left}
+            lookups = [one for one in lookups if one[0] in known]
+        return tuple(
+            Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact)
+            for position, prefix in lookups
+            if (one := self.memory.read_boundary(exchange.owner, scope, prefix)) is not None
+        )
+
+    def _remember(self, attempt: FollowedAttempt, sent: SentRequest, read: ReadPrompts, packed: PackedPrompts) -> None:
+        """Remember the attempt's prompt: in place of its parent's, or as another branch."""
+        exchange, memory, parent = attempt.exchange, self.memory, attempt.exchange.parent
+        before = None if parent is None or parent.is_compacted else parent
+        if exchange.id is None:
+            exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
+            exchange.sent = sent.sent
+        ends = [ExchangeEnd(read.anchors[0].digest[:_ANCHOR_BYTES], attempt.prompt.end, exchange.sent)]
+        boundaries: list[BoundaryNote] = []
+        ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
+        if before is not None:
+            known, until = before.conversation, before.end
+            ends[:0] = [one for one in known.ends if one.sent <= until.sent]
+            boundaries = [one for one in known.boundaries if one.position <= until.position]
+            ttls += [] if known.longest_ttl is None else [known.longest_ttl]
+        conversation = KnownConversation(
+            ScopeNote.of(attempt.situation.scope),
+            ends,
+            boundaries,
+            sent.edits[:_MOST_EDITS],
+            max(ttls) if ttls else None,
+            read.history_size,
+        )
+        memory.write(exchange.owner, exchange.id, conversation, packed)
+        exchange.writer = attempt
+        for anchor in dict.fromkeys((read.anchors[0].digest, read.anchors[-1].digest)):
+            memory.add_anchor(exchange.owner, anchor, exchange.id)
+        if sent.session is not None:
+            memory.add_anchor(exchange.owner, memory.digest("session", sent.session), exchange.id)
+
+    def forget(self, exchange: FollowedExchange) -> None:
+        """Restore the memory from before an exchange that failed: it left nothing in a cache."""
+        if exchange.id is None:
+            return
+        if (parent := exchange.parent) is not None and parent.id == exchange.id:
+            self.memory.write(exchange.owner, parent.id, parent.conversation, parent.packed)
+        else:
+            self.memory.remove(exchange.owner, exchange.id)
+
+    # When its response begins and ends
+
+    def note_head(self, attempt: FollowedAttempt, at: float) -> None:
+        """Note that a successful response began at ``at``."""
+        attempt.head = at
+
+        def change(conversation: KnownConversation) -> None:
+            if (end := conversation.end_of(attempt.exchange.sent)) is not None:
+                end.head = at
+
+        if attempt.exchange.id is not None:
+            self.memory.update(attempt.exchange.owner, attempt.exchange.id, change)
+
+    def predict(self, attempt: FollowedAttempt) -> Prediction:
+        """Return the part of the verdict that is known before the response ends."""
+        parent = self._parent(attempt)
+        return predict(attempt.prompt, attempt.client_prompt, parent, attempt.found, attempt.row, attempt.situation)
+
+    def judge(self, attempt: FollowedAttempt, usage: Usage | None) -> CacheVerdict:
+        """Return the verdict for the provider's ``usage``."""
+        if attempt.verdict is None or attempt.usage != usage:
+            parent = self._parent(attempt)
+            attempt.verdict = judge(
+                attempt.prompt, attempt.client_prompt, parent, attempt.found, attempt.row, attempt.situation, usage
+            )
+            attempt.usage = usage
+        return attempt.verdict
+
+    def settle(
+        self, attempt: FollowedAttempt, usage: Usage | None, price: Price | None, response_id: str | None
+    ) -> tuple[CacheVerdict, CacheLoss | None]:
+        """Return the verdict and its loss at the end of an attempt, and remember the boundaries that it left.
+
+        ``response_id`` is the id by which later requests may continue the response."""
+        verdict = self.judge(attempt, usage)
+        if usage is not None and usage.cache_read and len(self._reporting) < _MOST_TARGETS:
+            self._reporting.add(attempt.account)
+        if attempt.head is not None:
+            self._leave_boundaries(attempt, usage, response_id)
+        if usage is None or not verdict.causes:
+            return verdict, None
+        return verdict, loss(verdict, usage, price)
+
+    def _leave_boundaries(self, attempt: FollowedAttempt, usage: Usage | None, response_id: str | None) -> None:
+        exchange, sent, scope = attempt.exchange, attempt.situation.sent, attempt.situation.scope
+        left = boundaries_left(attempt.planned, attempt.prompt, attempt.row, usage)
+        for one, tokens, is_exact in left:
+            stored = StoredBoundary(tokens, sent, attempt.head, one.ttl, is_exact)
+            self.memory.write_boundary(exchange.owner, scope.digest, one.prefix, stored)
+        if exchange.id is None:
+            return
+        response = b""
+        if response_id:
+            anchor = self.memory.digest("response", response_id)
+            response = anchor[:_ANCHOR_BYTES]
+            self.memory.add_anchor(exchange.owner, anchor, exchange.id)
+        notes = [
+            BoundaryNote(sent, one.position, tokens, sent, attempt.head, one.ttl, is_exact)
+            for one, tokens, is_exact in left
+        ]
+
+        def change(conversation: KnownConversation) -> None:
+            if (end := conversation.end_of(exchange.sent)) is not None:
+                end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
+                latest = {note.position: note for note in (*conversation.boundaries, *notes)}
+                conversation.boundaries = sorted(latest.values(), key=lambda note: note.sent)
+
+        self._write_of_winner(attempt)
+        self.memory.update(exchange.owner, exchange.id, change)
+
+    def _write_of_winner(self, attempt: FollowedAttempt) -> None:
+        """Write the prompt of the attempt that succeeded, if another attempt of its exchange was sent later."""
+        exchange = attempt.exchange
+        if exchange.writer is attempt or exchange.id is None or attempt.packed is None:
+            return
+        conversation = self.memory.read(exchange.owner, exchange.id)
+        if conversation is not None and conversation.end_of(exchange.sent) is conversation.ends[-1]:
+            conversation.scope = ScopeNote.of(attempt.situation.scope)
+            self.memory.write(exchange.owner, exchange.id, conversation, attempt.packed)
+            exchange.writer = attempt
+
+    def _parent(self, attempt: FollowedAttempt) -> Parent | None:
+        """Return the parent with its latest numbers. It may have been running when the attempt was sent."""
+        found = attempt.exchange.parent
+        if found is None:
+            return None
+        known, conversation, end = found.conversation, found.conversation, found.end
+        if not end.tokens:
+            now = self.memory.read(attempt.exchange.owner, found.id)
+            later = None if now is None else now.end_of(end.sent)
+            if now is not None and later is not None:
+                conversation, end = now, later
+        return Parent(
+            found.prompt,
+            known.scope.scope(),
+            end.position,
+            end.tokens,
+            conversation.boundaries_until(end.position),
+            found.client_prompt,
+            end.sent,
+            end.head,
+            known.edits,
+            known.longest_ttl,
+        )
+
+
+def open_tracker(size: int, memory: SharedMemory | None) -> PromptTracker:
+    """Return a tracker with ``size`` bytes of the workers' ``memory``, or of memory of this process alone."""
+    return PromptTracker(PromptMemory.make_private(size) if memory is None else PromptMemory(memory, size))
+
+
+def shared_blocks(one: PromptDigest, other: PromptDigest) -> int:
+    """Return the number of equal remembered blocks at the beginning of both histories."""
+    low, high = 0, min(one.end - one.history_start, other.end - other.history_start)
+    while low < high:  # cumulative digests are equal up to the first difference
+        middle = (low + high + 1) // 2
+        digest = one.history_digest(middle)
+        if digest is not None and digest == other.history_digest(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _pack(prompt: PromptDigest, client_prompt: PromptDigest | None) -> PackedPrompts | None:
+    """Return both prompts for the memory, ``None`` if they do not fit."""
+    if client_prompt is None:
+        sent = pack(prompt, MOST_BYTES)
+        return PackedPrompts(sent) if sent else None
+    sent, client = pack(prompt, MOST_BYTES // 2), pack(client_prompt, MOST_BYTES // 2)
+    return PackedPrompts(sent, client) if sent and client else None
+
+
+def _earlier_response(members: Members) -> str | None:
+    """Return the id of the response that the provider continues, ``None`` if the request has its whole conversation."""
+    raw = members.get("previous_response_id")
+    if raw is None or len(raw) > _MAX_TEXT:
+        return None
+    try:
+        found: str | None = _STRING.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+    return found
+
+
+def _same(one: Sequence[PromptBlock], other: Sequence[PromptBlock]) -> bool:
+    return [block.strict for block in one] == [block.strict for block in other]
+
+
+def _member(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:
+    """Return the member ``name`` of a request, or the header of that name."""
+    return sent.headers.get(name) if (raw := members.get(name)) is None else bytes(raw)
+
+
+def _bytes(raw: msgspec.Raw | None) -> bytes | None:
+    return None if raw is None else bytes(raw)

@@ -1,0 +1,154 @@
+"""Explanations of misses of prompt caches, with the stand-in's caches, which know nothing of them.
+
+What users ask: "why is every turn billed in full?" (openai/codex#30425, anthropics/claude-code#87966,
+BerriAI/litellm-docs#1572)."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
+from streams.events import Api
+from tests.support.cached_prompts import TOOL_NAMES, tool_of
+from tests.support.cached_talks import RULES, CachedTalk, Turn, entries, long_text, set_caches
+from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.harness import Gateway, config
+
+KEYS = {name: f"key-of-{name}-0123456789" for name in ("ann", "ben")}
+BYTE: tuple[tuple[Api, str], ...] = (
+    ("messages", "sonnet"), ("converse", "bedrock"), ("chat", "gpt"), ("responses", "sol"), ("gemini", "pro"),
+)  # fmt: skip
+HUB: tuple[tuple[Api, str], ...] = (
+    ("messages", "gpt"), ("converse", "sonnet"), ("chat", "sol"), ("responses", "gpt"), ("gemini", "sol"),
+)  # fmt: skip
+LANES = BYTE + HUB
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Gateway]:
+    with mock_thread() as running:
+        set_caches(running.url, models=RULES)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running(mock) -> Iterator[Gateway]:
+    settings = config(
+        entries(mock.url),
+        client_keys=[{"name": name, "key": key} for name, key in KEYS.items()],
+        model_aliases={"either": {"targets": ["gpt", "sol"]}},
+    )
+    with gateway_thread(settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def talk(running, request) -> CachedTalk:
+    """Return a conversation of the parametrized API and entry. No other test has its texts."""
+    api, model = getattr(request, "param", BYTE[0])
+    return CachedTalk(running, api, model, f"talk {next(NUMBERS)}", KEYS["ann"])
+
+
+def lanes(*pairs: tuple[Api, str]) -> Any:
+    return pytest.mark.parametrize("talk", pairs, ids="-".join, indirect=True)
+
+
+def missed_tokens(turn: Turn) -> int:
+    return int(turn.line.get("prompt_cache_missed", 0))
+
+
+@lanes(*LANES)
+def test_ten_turns_without_a_break_have_no_cause(talk):
+    turns = [talk.send() for _ in range(10)]
+    assert [turn.cause for turn in turns] == [None] * 10, turns
+    later = turns[1:]
+    assert all(turn.line["prompt_cache_could"] > 2_000 for turn in later)
+    assert max(missed_tokens(turn) for turn in later) < 128  # a step of the stand-in's cache
+    assert all(f"could={turn.line['prompt_cache_could']}, " in str(turn.header) for turn in later)
+    assert turns[0].header is None
+
+
+@lanes(*BYTE)
+def test_streams_predict_in_their_heads(talk):
+    talk.streamed = True
+    turns = [talk.send() for _ in range(3)]
+    assert turns[0].header is None
+    assert "readable=" in str(turns[2].header)
+    assert turns[2].cause is None
+    assert turns[2].line["prompt_cache_could"] > 2_000
+
+
+@lanes(*LANES)
+def test_a_changed_system_text_is_named(talk):
+    for _ in range(3):
+        talk.send()
+    turn = talk.send(system="It is 09:31. " + long_text(talk.name))
+    assert turn.cause == "system"
+    assert missed_tokens(turn) > 2_000
+    assert "cause=system" in str(turn.header)
+    assert talk.name not in str(turn.line) + str(turn.header)
+    after = talk.send(system="It is 09:31. " + long_text(talk.name))
+    assert after.cause is None
+
+
+@lanes(*LANES)
+def test_a_tool_in_another_order_is_named(talk):
+    for _ in range(3):
+        talk.send()
+    turn = talk.send(tools=[tool_of(talk.api, name) for name in reversed(TOOL_NAMES)])
+    assert turn.cause == "tools"
+    assert "read_file" not in str(turn.header)
+
+
+@lanes(BYTE[0], BYTE[2])
+def test_a_model_switch_is_named(talk, running):
+    for _ in range(2):
+        talk.send()
+    other = "bedrock" if talk.model == "sonnet" else "sol"
+    assert talk.send(model=other).cause == "model"
+
+
+@lanes(BYTE[0])
+def test_an_expired_entry_is_named(talk, mock):
+    """The gateway and the stand-in have clocks of their own, so the provider's entries are lost early."""
+    for _ in range(2):
+        talk.send()
+    set_caches(mock.url, forget=True)
+    assert talk.send().cause == "provider"
+
+
+@lanes(*BYTE)
+def test_a_fork_is_no_miss(talk):
+    for _ in range(5):
+        talk.send()
+    talk.rounds = 3
+    assert talk.send().cause is None
+    talk.rounds = 5
+    assert talk.send().cause is None
+
+
+def test_no_client_sees_the_conversation_of_another(running):
+    name = "a secret marker"
+    ann = CachedTalk(running, "messages", "sonnet", name, KEYS["ann"])
+    for _ in range(3):
+        ann.send()
+    ben = CachedTalk(running, "messages", "sonnet", name, KEYS["ben"], rounds=3)
+    turn = ben.send()
+    assert turn.header is None
+    assert turn.cause == "unknown:not_seen"
+    assert turn.line["cached_tokens"] > 2_000
+    assert name not in str(turn.line)
+
+
+def test_a_first_turn_has_no_cause(talk):
+    turn = talk.send()
+    assert (turn.header, turn.cause) == (None, None)
+
+
+def test_a_short_request_is_not_read(running):
+    talk = CachedTalk(running, "chat", "gpt", key=KEYS["ann"])
+    turn = talk.send({"messages": [{"role": "user", "content": "Hello"}]})
+    assert not [field for field in turn.line if field.startswith("prompt_cache")]

@@ -1,0 +1,182 @@
+"""The memory of prompts: the same for all workers of a machine, bounded, and separate for each client."""
+
+import gc
+import threading
+
+import pytest
+
+from gateway.prompt_caches.memory import (
+    KEEP,
+    ExchangeEnd,
+    KnownConversation,
+    PackedPrompts,
+    PromptMemory,
+    ScopeNote,
+    StoredBoundary,
+)
+from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, prompt_tables
+from gateway.shared.memory import SharedMemory
+from tests.support.set_clock import SetClock
+
+SIZE = 2**20
+SCOPE = ScopeNote(b"s" * 16, "anthropic/claude", b"", b"", b"")
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def memory(clock) -> PromptMemory:
+    return PromptMemory.make_private(SIZE, clock)
+
+
+def conversation(sent: float = 1.0, position: int = 3) -> KnownConversation:
+    return KnownConversation(SCOPE, [ExchangeEnd(b"anchor00", position, sent)], [])
+
+
+def remember(memory: PromptMemory, client: str, name: str, size: int = 3_000) -> bytes:
+    """Remember a conversation of ``client`` under the anchor ``name``, and return its id."""
+    owner, id = memory.owner_of(client), memory.digest(client, name)[:12]
+    memory.write(owner, id, conversation(), PackedPrompts(name.encode().ljust(size, b".")))
+    memory.add_anchor(owner, memory.digest(name), id)
+    return id
+
+
+def knows(memory: PromptMemory, client: str, name: str) -> bool:
+    owner = memory.owner_of(client)
+    ids = memory.conversations_at(owner, memory.digest(name))
+    return bool(ids) and memory.read_whole(owner, ids[0]) is not None
+
+
+@pytest.mark.parametrize("size", [1, 991, 992, 993, 12 * 1024])
+def test_a_conversation_is_read_as_it_was_written(memory, size):
+    owner, prompts = memory.owner_of("ann"), PackedPrompts(b"a" * size, b"b" * 7)
+    memory.write(owner, b"id" * 6, conversation(), prompts)
+    found = memory.read_whole(owner, b"id" * 6)
+    assert found is not None
+    assert (found[0].ends[0].position, found[1].sent, found[1].client) == (3, prompts.sent, prompts.client)
+
+
+def test_workers_share_what_they_remember(clock):
+    layout = Layout(3, prompt_tables(SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
+    with SharedMemory.make(layout) as shared:
+        one = PromptMemory(shared, SIZE, clock)
+        other = PromptMemory(SharedMemory(shared.fd, layout), SIZE, clock)
+        assert one.key == other.key
+        remember(one, "ann", "Hello")
+        assert knows(other, "ann", "Hello")
+
+
+def test_keys_differ_between_starts():
+    """Otherwise digests of common texts could be recognized."""
+    assert PromptMemory.make_private(SIZE).key != PromptMemory.make_private(SIZE).key
+
+
+def test_no_client_finds_what_another_sent(memory):
+    id = remember(memory, "ann", "Hello")
+    assert not knows(memory, "bob", "Hello")
+    assert memory.read(memory.owner_of("bob"), id) is None
+    memory.write_boundary(memory.owner_of("ann"), b"scope", b"prefix", StoredBoundary(9, 1.0, 1.0, None, True))
+    assert memory.read_boundary(memory.owner_of("bob"), b"scope", b"prefix") is None
+
+
+def test_a_conversation_is_forgotten_after_a_day(memory, clock):
+    remember(memory, "ann", "Hello")
+    clock.now += KEEP - 1
+    assert knows(memory, "ann", "Hello")
+    clock.now += 2
+    assert not knows(memory, "ann", "Hello")
+
+
+def test_many_conversations_of_one_client_displace_no_other_clients(memory, clock):
+    names = [f"of bob {number}" for number in range(5)]
+    for name in names:
+        remember(memory, "bob", name)
+    for number in range(3_000):
+        clock.now += 0.0001
+        remember(memory, "ann", f"of ann {number}")
+    assert all(knows(memory, "bob", name) for name in names)
+    assert knows(memory, "ann", "of ann 2999")
+    assert not knows(memory, "ann", "of ann 0")
+
+
+def test_no_client_uses_more_than_half(memory, clock):
+    """What another client will need is free even while it has sent nothing."""
+    room = prompt_tables(SIZE)["prompt_parts"].rows
+    for number in range(room):
+        clock.now += 0.0001
+        remember(memory, "ann", f"of ann {number}", size=900)  # two rows
+    found = sum(knows(memory, "ann", f"of ann {number}") for number in range(room))
+    assert room / 8 < found <= room / 4
+
+
+def test_a_smaller_setting_uses_less_of_the_workers_memory(clock):
+    layout = Layout(3, prompt_tables(4 * SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
+    with SharedMemory.make(layout) as shared:
+        small = PromptMemory(shared, SIZE, clock)
+        for number in range(3_000):
+            remember(small, f"client {number}", "Hello")
+        found = sum(knows(small, f"client {number}", "Hello") for number in range(3_000))
+        assert 0 < found < SIZE // 2_000
+
+
+def test_an_update_keeps_the_prompts(memory):
+    owner, id = memory.owner_of("ann"), remember(memory, "ann", "Hello")
+
+    def change(found: KnownConversation) -> None:
+        found.ends[0].head = 7.0
+
+    memory.update(owner, id, change)
+    found = memory.read_whole(owner, id)
+    assert found is not None
+    assert found[0].ends[0].head == 7.0
+    memory.update(owner, b"other id....", change)
+    assert memory.read(owner, b"other id....") is None
+
+
+def test_the_oldest_ends_of_a_long_conversation_are_dropped(memory):
+    owner, long = memory.owner_of("ann"), conversation()
+    long.ends = [ExchangeEnd(b"anchor00", number, float(number), 1.0, 9) for number in range(100)]
+    memory.write(owner, b"id" * 6, long, PackedPrompts(b"a"))
+    found = memory.read(owner, b"id" * 6)
+    assert found is not None
+    assert 5 < len(found.ends) < 100
+    assert found.ends[-1].position == 99
+
+
+def test_a_boundary_keeps_its_exact_tokens_and_its_first_moment(memory):
+    owner = memory.owner_of("ann")
+    memory.write_boundary(owner, b"s", b"p", StoredBoundary(100, 1.0, 2.0, 300.0, True))
+    memory.write_boundary(owner, b"s", b"p", StoredBoundary(90, 5.0, 6.0, None, False))
+    found = memory.read_boundary(owner, b"s", b"p")
+    assert found is not None
+    assert (found.tokens, found.used, found.readable_from, found.ttl, found.is_exact) == (100, 5.0, 2.0, 300.0, True)
+
+
+def test_readers_see_whole_conversations_while_another_worker_writes(clock):
+    layout = Layout(3, prompt_tables(SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
+    with SharedMemory.make(layout) as shared:
+        writer, reader = PromptMemory(shared, SIZE, clock), PromptMemory(SharedMemory(shared.fd, layout), SIZE, clock)
+        owner, ended = writer.owner_of("ann"), threading.Event()
+
+        def write() -> None:
+            for number in range(300):
+                writer.write(owner, b"id" * 6, conversation(), PackedPrompts(bytes([number % 251]) * 5_000))
+            ended.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        while not ended.is_set():
+            found = reader.read_whole(owner, b"id" * 6)
+            assert found is None or len(set(found[1].sent)) == 1
+        thread.join()
+        assert reader.read_whole(owner, b"id" * 6) is not None
+
+
+def test_the_memory_of_a_process_is_freed(clock):
+    memory = PromptMemory.make_private(SIZE, clock)
+    assert memory.owner_of("ann") == memory.owner_of("ann")
+    del memory
+    assert not [one for one in gc.get_objects() if type(one) is PromptMemory and one.clock is clock]
