@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from gateway.config.key_changes import time_text
 from gateway.people.records import AuditEntry, Block, OwnKey, Raise, SeenPerson
 from gateway.people.rows import TableRows, json_text
 from gateway.people.session_rows import end_sessions
@@ -190,7 +191,7 @@ def read_raise(row: tuple[Any, ...]) -> Raise:
 def _raise_about(found: Raise | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {"holder": found.holder, "budgets": list(found.budgets), "until": found.until, "by": found.by}
+    return {"holder": found.holder, "budgets": list(found.budgets), "until": time_text(found.until), "by": found.by}
 
 
 # Own keys
@@ -247,7 +248,7 @@ def own_keys_of(rows: TableRows, person: str) -> tuple[OwnKey, ...]:
 
 
 def _own_key_about(key: OwnKey | None) -> dict[str, Any] | None:
-    return None if key is None else {"person": key.person, "name": key.name, "until": key.until}
+    return None if key is None else {"person": key.person, "name": key.name, "until": time_text(key.until)}
 
 
 # Audit
