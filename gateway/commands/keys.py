@@ -43,8 +43,8 @@ from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
-from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTable, StoreFull
-from gateway.stores.store import Changed, Unavailable
+from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTable
+from gateway.stores.store import Changed, StoreFull, Unavailable
 
 _NO_STORAGE: Final = (
     "{}: this type of `state_storage` cannot store keys: set `type: sqlite` with a path, or `type: postgres`, and set "

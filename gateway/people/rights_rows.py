@@ -8,7 +8,7 @@ from gateway.config.key_changes import time_text
 from gateway.people.records import AuditEntry, Block, OwnKey, Raise, SeenPerson
 from gateway.people.rows import TableRows, json_text
 from gateway.people.session_rows import end_sessions
-from gateway.stores.store import Unavailable
+from gateway.stores.store import StoreFull
 
 MOST_OWN_KEYS: Final = 20_000
 """The most own keys of all people: every process has them in memory."""
@@ -96,7 +96,7 @@ def block_person(rows: TableRows, block: Block, audit: AuditEntry | None) -> boo
     if find_block(rows, block.name) is not None:
         return False
     if rows.count("SELECT count(*) FROM {people_blocks}") >= MOST_BLOCKS:
-        raise Unavailable(f"there are {MOST_BLOCKS} blocks, the maximum: remove some")
+        raise StoreFull(f"there are {MOST_BLOCKS} blocks, the maximum: remove some")
     rows.select(
         "INSERT INTO {people_blocks} VALUES (:name, :at, :made_by, :reason)",
         name=block.name, at=block.at, made_by=block.by, reason=block.reason,
@@ -139,7 +139,7 @@ def put_raise(
     before = find_raise(rows, new.holder)
     check(before)
     if before is None and rows.count("SELECT count(*) FROM {raises}") >= MOST_RAISES:
-        raise Unavailable(f"there are {MOST_RAISES} raises, the maximum: remove some")
+        raise StoreFull(f"there are {MOST_RAISES} raises, the maximum: remove some")
     rows.select(
         """
         INSERT INTO {raises} VALUES (:holder, :budgets, :until, :at, :made_by)
@@ -211,7 +211,7 @@ def put_own_key(
     if len([one for one in keys if one.name != key.name]) >= most:
         return False
     if before is None and rows.count("SELECT count(*) FROM {own_keys}") >= MOST_OWN_KEYS:
-        raise Unavailable(f"there are {MOST_OWN_KEYS} own keys, the maximum: remove some")
+        raise StoreFull(f"there are {MOST_OWN_KEYS} own keys, the maximum: remove some")
     rows.select(
         """
         INSERT INTO {own_keys} VALUES (:person, :name, :digest, :until, :made) ON CONFLICT (person, name)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import attrs
 
 from gateway.stores.sql import Database, Session, SqlNotation
-from gateway.stores.store import Changed
+from gateway.stores.store import Changed, StoreFull
 
 T = TypeVar("T")
 
@@ -48,10 +48,6 @@ _CHANGES: Final = """
 
 class KeyTaken(Exception):
     """An error: another client has the same key. Its argument is that client's name."""
-
-
-class StoreFull(Exception):
-    """An error: there are as many stored clients as there may be."""
 
 
 @attrs.frozen(repr=False)

@@ -30,6 +30,10 @@ class Unavailable(Exception):
     credentials."""
 
 
+class StoreFull(Exception):
+    """An error: there are as many objects of a kind as there may be, until one is removed."""
+
+
 class Changed(Exception):
     """An error: the node that a write expected was changed by another writer."""
 

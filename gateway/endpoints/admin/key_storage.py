@@ -12,7 +12,7 @@ from gateway.endpoints.admin.key_items import shared_key
 from gateway.endpoints.admin.sight import sees_all, sees_group
 from gateway.followed_keys import FollowedKeys
 from gateway.people.store import PeopleStore
-from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken, StoreFull
+from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.stores.sql import Session
 from gateway.stores.store import Changed
 from streams.errors import GatewayError
@@ -100,8 +100,8 @@ async def write_client(
 ) -> str | None:
     """Store a change with its row in the audit, apply it in this process, and return the stored text.
 
-    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key, and if there
-    are too many clients."""
+    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key, and
+    ``StoreFull``."""
     text = None if written is None else json.dumps(written, ensure_ascii=False)
     about = described_settings(name, before if text is None else text)
     also = _audit_writer(call, await call.people(), name, before, written, status)
@@ -122,7 +122,7 @@ async def revoke_clients(call: AdminCall, texts: Mapping[str, str], status: int)
 
 
 async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
-    """Store changes, and apply them in this process. Raises ``GatewayError`` (409)."""
+    """Store changes, and apply them in this process. Raises ``GatewayError`` (409) and ``StoreFull``."""
     keys, store = writable_keys(call)
     try:
         await store.change_all(changes, at=call.now, by=f"{call.author} over HTTP")
@@ -130,8 +130,6 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
         raise conflict(_CHANGED.format(changed.args[0])) from None
     except KeyTaken as taken:
         raise taken_key(call, taken.args[0]) from None
-    except StoreFull as full:
-        raise conflict(str(full), "too_many_keys") from None
     await keys.apply_changes()
 
 

@@ -24,7 +24,7 @@ from gateway.http.offload import CLIENT
 from gateway.http.paths import shown
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.serving.fast_route import IncomingRequest
-from gateway.stores.store import Changed, Unavailable
+from gateway.stores.store import Changed, StoreFull, Unavailable
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
@@ -64,6 +64,8 @@ async def perform(
         result = _error_answer(
             conflict("another caller changed it at the same time: repeat the request").info, incoming
         )
+    except StoreFull as error:
+        result = _error_answer(conflict(str(error), "too_many").info, incoming)
     except Unavailable as error:
         info = ErrorInfo("overloaded", f"nothing has changed: {error}", headers=_WAIT)
         result = _error_answer(info, incoming)

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from gateway.stores import key_store
-from gateway.stores.key_store import ItemChange, KeyStore, KeyTaken, StoreFull
-from gateway.stores.store import Changed
+from gateway.stores.key_store import ItemChange, KeyStore, KeyTaken
+from gateway.stores.store import Changed, StoreFull
 
 Make = Callable[[], KeyStore]
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.endpoints.admin.table import ROUTES
+from gateway.people import rights_rows
 from gateway.people.store import PeopleStore
 from gateway.stores import key_store
-from tests.support.admin import KEYS, AdminGateway, admin_gateway
+from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +159,16 @@ def test_several_keys_are_deleted_together_or_not_at_all(tmp_path, monkeypatch):
         assert [row[3] for row in rows] == [200, 200]
 
 
-def test_one_client_too_many_is_a_conflict(tmp_path, monkeypatch):
+def test_one_client_block_or_raise_too_many_is_a_conflict(tmp_path, monkeypatch):
     with admin_gateway(tmp_path) as admin:
         monkeypatch.setattr(key_store, "MOST_CLIENTS", 1)
         assert admin.call("admin", "PUT", "/admin/v1/keys/a", {}).status == 201
         full = admin.call("admin", "PUT", "/admin/v1/keys/b", {})
-        assert (full.status, full.json["error"]["code"]) == (409, "too_many_keys")
+        assert (full.status, full.json["error"]["code"]) == (409, "too_many")
         assert "revoke some" in full.json["error"]["message"]
         assert admin.call("admin", "POST", "/key/generate", {"key_alias": "c"}).status == 409
+        monkeypatch.setattr(rights_rows, "MOST_BLOCKS", 0)
+        monkeypatch.setattr(rights_rows, "MOST_RAISES", 0)
+        assert admin.call("admin", "PUT", "/admin/v1/people/okta:x/block", {}).status == 409
+        body = {"budgets": ["40 usd/day"], "until": soon(7)}
+        assert admin.call("admin", "PUT", "/admin/v1/raises/user", body).status == 409
