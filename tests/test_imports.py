@@ -87,7 +87,7 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": """
-        config http ledger logs providers.apis providers.neutral providers.recordings request streaming
+        config http ledger logs prompt_caches providers.apis providers.neutral providers.recordings request streaming
         upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",

@@ -159,7 +159,7 @@ def _cells(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
 
 def _because(causes: Sequence[CauseSum], room: int | None) -> str:
     """Return the causes with their dollars, those without a loss with their tokens, as many as fit into ``room``."""
-    parts = [f"{one.cause} {_amount(one)}" for one in causes if one.nanos or one.tokens]
+    parts = [f"{one.cause} {_amount(one)}" for one in causes]
     for number in range(min(len(parts), _LISTED), 0, -1):
         more = f", +{len(parts) - number}" if number < len(parts) else ""
         text = ", ".join(parts[:number]) + more
@@ -169,6 +169,8 @@ def _because(causes: Sequence[CauseSum], room: int | None) -> str:
 
 
 def _amount(cause: CauseSum) -> str:
+    if not cause.tokens:
+        return "(no count)"  # the provider reported none
     if not cause.nanos:
         return f"{short_number(cause.tokens)} tokens"
     return f"{cause.nanos / 10**9:,.2f}" if cause.nanos >= 10**7 else dollar_text(cause.nanos)

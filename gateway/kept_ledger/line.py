@@ -21,10 +21,7 @@ MAX_TEXT: Final = 200  # characters of a text that a client chose
 _MAX_TEXT_IN_MEMORY: Final = 4 * MAX_TEXT  # the same in memory, longer so that long keys are found and masked
 _NO_USAGE: Final = Usage()
 _NO_CAUSES: Final = (None, None)
-_NO_VERDICT: Final[Mapping[str, None]] = dict.fromkeys((
-    "prompt_cache_could", "prompt_cache_read", "prompt_cache_missed", "prompt_cache_nanos", "prompt_cache_grade",
-    "prompt_cache_idle", "cause", "cause_tokens", "cause_nanos", "second_cause", "second_tokens", "second_nanos",
-))  # fmt: skip
+_NO_VERDICT: Final[Mapping[str, Any]] = {}  # the columns are then NULL
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
     "image": "images", "second": "seconds", "character": "characters", "search": "searches", "query": "searches",

@@ -75,14 +75,14 @@ class OverflowSums:
 
 
 def _sum_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row["began"] // QUARTER, *[row[name] for name in GROUP_BY])
+    return (row["began"] // QUARTER, *[row.get(name) for name in GROUP_BY])
 
 
 def _add_row(found: dict[str, Any], row: Mapping[str, Any]) -> None:
     for name in AMOUNTS:
         found[name] += row[name]
     for name in (*PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS):
-        if row[name] is not None:
+        if row.get(name) is not None:
             found[name] = (found[name] or 0) + row[name]
     first, attempted = row["attempt"] == 0, row["target"] is not None
     found["exchanges"] += first
@@ -91,5 +91,5 @@ def _add_row(found: dict[str, Any], row: Mapping[str, Any]) -> None:
     found["attempt_failures"] += attempted and row["reason"] not in _SUCCESSFUL_REASONS
     found["estimated"] |= row["estimated"]
     for name in ("grade", "prompt_cache_grade"):
-        found[name] = max((one for one in (found[name], row[name]) if one is not None), default=None)
+        found[name] = max((one for one in (found[name], row.get(name)) if one is not None), default=None)
     found["began"], found["last"] = min(found["began"], row["began"]), max(found["last"], row["began"])

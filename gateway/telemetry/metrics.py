@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost no
     from prometheus_client import CollectorRegistry
 
     from gateway.config.people import People
+    from gateway.prompt_caches.values import CacheVerdict
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_MODELS: Final = 100  # named models of wildcard entries
@@ -35,6 +36,7 @@ MOST_CLIENTS: Final = 1000  # clients outside of the file: keys come and go whil
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
+CONTRADICTION: Final = "unknown:contradiction"
 STEP_LABELS: Final = 50
 """The most labels of the findings of one step."""
 
@@ -214,6 +216,8 @@ class Metrics:
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
             self.add(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
+            if one.prompt_cache is not None:
+                self._count_prompt_cache(one, one.prompt_cache, record)
         for charge in record.bill.charges():
             self._count_charge(charge, self._clients[record.client])
         if record.attempts > 1:
@@ -237,6 +241,23 @@ class Metrics:
             self.add(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
             self.add(rows.CACHE_SAVED_TOKENS, client, by=tokens)
+
+    def _count_prompt_cache(self, attempt: AttemptRecord, verdict: "CacheVerdict", record: Record) -> None:
+        """Count the verdict about the provider's prompt cache."""
+        where = *self.target_labels(attempt.model), self._clients[record.client]
+        lost = attempt.prompt_cache_loss
+        self.add(rows.PROMPT_CACHE_TOKENS, *where, "could", NONE, by=verdict.could)
+        self.add(rows.PROMPT_CACHE_TOKENS, *where, "read", NONE, by=verdict.read or 0)
+        rest = verdict.missed
+        for place, cause in enumerate(verdict.causes):
+            rest -= cause.tokens
+            self.add(rows.PROMPT_CACHE_TOKENS, *where, "missed", cause.name, by=cause.tokens)
+            if lost is not None and lost.shares[place]:
+                self.add(rows.PROMPT_CACHE_LOST, *where, cause.name, by=lost.shares[place] / 1e9)
+            if cause.word == CONTRADICTION:
+                self.add(rows.PROMPT_CACHE_CONTRADICTIONS, *where)
+        if rest > 0:
+            self.add(rows.PROMPT_CACHE_TOKENS, *where, "missed", NONE, by=rest)
 
     def _count_charge(self, charge: Charge, client: str) -> None:
         where, target = self.target_labels(charge.attempt.model), self._target(charge.attempt)

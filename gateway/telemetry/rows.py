@@ -212,6 +212,21 @@ CACHE_FAILURES = MetricRow(
     "trigate_cache_failures_total", "counter",
     "Failures of the cache: it was unavailable or took over 50 ms. The request then goes to its provider.",
 )  # fmt: skip
+PROMPT_CACHE_TOKENS = MetricRow(
+    "trigate_prompt_cache_tokens_total", "counter",
+    "Prompt tokens that the provider's cache could serve, that it served (`read`), and that it missed, by cause.",
+    (*_WHERE, "client", "kind", "cause"),
+)  # fmt: skip
+PROMPT_CACHE_LOST = MetricRow(
+    "trigate_prompt_cache_lost_dollars_total", "counter",
+    "Cost of missed tokens above the price of cached ones, by cause.",
+    (*_WHERE, "client", "cause"),
+)  # fmt: skip
+PROMPT_CACHE_CONTRADICTIONS = MetricRow(
+    "trigate_prompt_cache_contradictions_total", "counter",
+    "Requests whose provider reported cached tokens that contradict the comparison of prompts.",
+    (*_WHERE, "client"),
+)  # fmt: skip
 STEP_OUTCOMES = MetricRow(
     "trigate_step_outcomes_total", "counter", "Exchanges by the outcome of each step that checked them.",
     ("step", "at", "outcome"),
@@ -263,7 +278,8 @@ ROWS: Final = (
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
     LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, ISSUER_STALE, SECRETS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
-    CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, STEP_OUTCOMES, STEP_FAILURES,
+    CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES,
+    PROMPT_CACHE_TOKENS, PROMPT_CACHE_LOST, PROMPT_CACHE_CONTRADICTIONS, STEP_OUTCOMES, STEP_FAILURES,
     STEP_FINDINGS, STEP_SECONDS, STEP_RECORDS_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,
 )  # fmt: skip

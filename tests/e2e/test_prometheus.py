@@ -68,6 +68,7 @@ def gateway(upstream) -> Iterator[Gateway]:
             provider("anthropic/m", upstream.url, ["messages"]),
             provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
             provider("openai/plan", upstream.url, ["chat"]) | {"price": "subscription"},
+            provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="cached-prompts"),
             provider("groq/gone", f"http://127.0.0.1:{refused}/v1"),
         ]
         aliases = {
@@ -163,6 +164,7 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(ANSWER, ANSWER, BUSY)
     for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
         ask(gateway, model, **more)
+    break_prompt_cache(gateway, upstream)
     upstream.script(SOUND)
     gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"}, WITH_KEY)
     upstream.script(ANSWER)
@@ -174,6 +176,17 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
         client.send(post(PATHS["chat"], body, WITH_KEY))
         client.read_until(b"Hello")
         client.reset()
+
+
+def break_prompt_cache(gateway: Gateway, upstream: Upstream) -> None:
+    """Send two turns of a conversation whose system text changes between them."""
+    messages = [{"role": "user", "content": "A question that is long enough to be recognized."}]
+    for number in range(2):
+        system = [{"type": "text", "text": f"{number} " + "Be brief. " * 4000, "cache_control": {"type": "ephemeral"}}]
+        body = {"model": "cached-prompts", "max_tokens": 9, "system": system, "messages": messages}
+        upstream.script(Script(text="Yes.", tokens=Tokens(prompt=10_010 + number, cache_write=10_000, output=2)))
+        gateway.request("POST", PATHS["messages"], body, WITH_KEY)
+        messages = [*messages, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Why is that so?"}]
 
 
 def queries() -> list[str]:
@@ -343,6 +356,19 @@ UNANSWERED = {'trigate_fallbacks_total{route="r",answered="no"}': "0+9x60"}
 SAVED = {**UNANSWERED, 'trigate_fallbacks_total{route="r",answered="yes"}': "0+10x60"}
 
 
+def lost_dollars(cause: str, first: str) -> dict[str, str]:
+    """Return the series of dollars lost to ``cause`` by one client."""
+    return {f'trigate_prompt_cache_lost_dollars_total{{client="nightly",model="m",cause="{cause}"}}': first}
+
+
+def missed_tokens(cause: str, requests: str) -> dict[str, str]:
+    """Return the series of a client without prices that misses two thirds of its tokens, with its ``requests``."""
+    tokens = 'trigate_prompt_cache_tokens_total{client="nightly",model="m",kind="%s",cause="%s"}'
+    done = 'trigate_exchanges_total{client="nightly",model="m",ended="complete"}'
+    return {tokens % ("could", "none"): "0+300x90", tokens % ("missed", cause): "0+200x90", done: requests}
+
+
+BROKEN = "TrigatePromptCacheBroken"
 RULES_IN_TIME: Mapping[str, tuple[Mapping[str, str], str, Mapping[str, bool]]] = {
     "the first mistake of all": ({MISTAKE: "_x20 1x20"}, "TrigateMistakes", {"4m": False, "6m": True}),
     "it is over after a while": ({MISTAKE: "_x20 1x90"}, "TrigateMistakes", {"19m": True, "25m": False}),
@@ -361,6 +387,13 @@ RULES_IN_TIME: Mapping[str, tuple[Mapping[str, str], str, Mapping[str, bool]]] =
     "shared counters away": ({"trigate_counters_away": "0x8 2x60"}, "TrigateCountersAway", {"3m": False, "5m": True}),
     "fallbacks without an answer": (UNANSWERED, "TrigateFallbacksFail", {"4m": False, "9m": True}),
     "fallbacks that answer": (SAVED, "TrigateFallbacksFail", {"9m": False}),
+    "dollars lost at once": (lost_dollars("system", "_x20 3.1x90"), BROKEN, {"4m": False, "6m": True}),
+    "dollars lost slowly": (lost_dollars("tools", "0+0.01x240"), BROKEN, {"58m": False}),
+    "dollars lost steadily": (lost_dollars("tools", "0+0.02x240"), BROKEN, {"30m": False, "50m": True}),
+    "dollars lost to time": (lost_dollars("expired", "0+1x90"), BROKEN, {"20m": False}),
+    "half missed": (missed_tokens("system", "0+1x90"), BROKEN, {"10m": True}),
+    "half missed in few requests": (missed_tokens("system", "0 1x90"), BROKEN, {"16m": False}),
+    "half missed after compaction": (missed_tokens("compacted", "0+1x90"), BROKEN, {"10m": False}),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from gateway.commands import costs
 from gateway.commands.costs import FORMATS, CostOptions
-from gateway.kept_ledger.line import LedgerLine
+from gateway.kept_ledger.line import LedgerLine, LineCause, LinePromptCache
 from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
 from gateway.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
@@ -96,6 +96,18 @@ def test_units_have_columns_where_there_are_any(kept, capsys):
     assert (first["endpoint"], first["units"]) == ("rerank", "search=2")
     found = json.loads(shown(capsys, config, ("endpoint",), EVER, None, "json"))
     assert found["total"]["units"] == {"character": 1200, "search": 2}
+
+
+def test_missed_prompt_caches_have_columns_if_there_are_verdicts(kept, capsys):
+    missed = LinePromptCache(51_200, 1_920, 49_280, 170_016_000, 1, (LineCause("system", 49_280, 170_016_000),))
+    config = kept(line(attempt(5, prompt_cache=missed)), line(attempt(5), client="ben"))
+    table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
+    assert table[2].split()[-4:] == ["missed", "lost", "usd", "usd"]
+    assert [row.split()[-3:-1] for row in table[3:5]] == [["49.3k", "~0.1700"], ["0", "0.0000"]]
+    rows = {row["key"]: row for row in csv.DictReader(shown(capsys, config, ("key",), EVER, None, "csv").splitlines())}
+    assert (rows["alice"]["cache_missed"], rows["alice"]["cache_lost_usd"]) == ("49280", "0.170016000")
+    found = json.loads(shown(capsys, config, ("key",), EVER, None, "json"))["total"]
+    assert (found["cache_missed_tokens"], found["cache_lost_usd"]) == (49_280, 0.170016)
 
 
 def test_a_row_that_a_subscription_paid_for_has_no_dollars(kept, capsys):

@@ -5,19 +5,33 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
+import attrs
 import pytest
 
 from gateway.kept_ledger import folding
 from gateway.kept_ledger.columns import COLUMN_TYPES
-from gateway.kept_ledger.line import LedgerLine, LineAttempt, LineCause, LinePromptCache, rows_of
+from gateway.kept_ledger.line import (
+    UNPRICED,
+    LedgerLine,
+    LineAttempt,
+    LineCause,
+    LinePromptCache,
+    line_of,
+    rows_of,
+)
 from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable, PromptCacheSum
+from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.ledger import Ledger
+from gateway.prompt_caches.loss import CacheLoss
+from gateway.prompt_caches.values import CacheVerdict, CauseName, CauseShare
 from gateway.stores.sql import LEDGER_COLUMNS
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts
 
+CAUSES = get_args(CauseName)
 EVER = (0, 2**62)
 NAME_OF: dict[str, Callable[[LedgerLine, LineAttempt], str | None]] = {
     "key": lambda line, _: line.client,
@@ -166,3 +180,46 @@ def _remove_columns(file: Any) -> None:
             database.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
         database.execute("DROP TABLE added_tables")
         database.commit()
+
+
+def settled_line(verdict: CacheVerdict, loss: CacheLoss | None) -> LedgerLine:
+    """Return the line of an exchange with one attempt."""
+    ledger = Ledger(readable=False)
+    record = ledger.open("r", "messages")
+    tried = AttemptRecord("sonnet", "anthropic", "messages", "byte", committed=True, model="anthropic/m")
+    record.bill.attempt_records = (attrs.evolve(tried, prompt_cache=verdict, prompt_cache_loss=loss),)
+    return line_of(record, {"ended": "complete", "status": 200}, AT / 10**6)
+
+
+def random_settled(draw: random.Random) -> tuple[CacheVerdict, CacheLoss | None]:
+    shares = tuple(CauseShare(name, None, draw.randrange(10**6)) for name in draw.sample(CAUSES, draw.randrange(3)))
+    missed = sum(one.tokens for one in shares) + draw.choice((0, 1999))
+    read = draw.choice((None, draw.randrange(10**6)))
+    nanos = tuple(draw.randrange(10**12) for _ in shares)
+    found = CacheVerdict(could=missed + (read or 0), read=read, missed=missed, causes=shares)
+    return found, draw.choice((None, CacheLoss(sum(nanos), nanos, "estimated")))
+
+
+async def test_the_ledger_has_the_tokens_and_nano_dollars_of_each_verdict(table):
+    draw = random.Random(19)
+    judged = [random_settled(draw) for _ in range(200)]
+    await table.add([(number, settled_line(*one)) for number, one in enumerate(judged)])
+    ((found,),) = await table.sums((), [EVER])
+    assert found.prompt_cache.could == sum(one.could for one, _ in judged)
+    assert found.prompt_cache.read == sum(one.read or 0 for one, _ in judged)
+    assert found.prompt_cache.missed == sum(one.missed for one, _ in judged)
+    assert found.prompt_cache.nanos == sum(lost.nanos for _, lost in judged if lost is not None)
+    (causes,) = await table.causes((), [EVER])
+    assert sum(one.tokens for one in causes) == sum(cause.tokens for one, _ in judged for cause in one.causes)
+    assert sum(one.nanos for one in causes) == found.prompt_cache.nanos
+    await table.aclose()
+
+
+@pytest.mark.parametrize(
+    ("loss", "grade"),
+    [(CacheLoss(5, (5,), "exact"), 0), (CacheLoss(5, (5,), "estimated"), 1), (None, UNPRICED)],
+)
+def test_the_grade_of_a_loss_is_that_of_costs(loss, grade):
+    missed = CacheVerdict(could=9000, read=0, missed=9000, causes=(CauseShare("expired", None, 9000),), idle=400.4)
+    (row,) = rows_of(settled_line(missed, loss), 1)
+    assert (row["prompt_cache_grade"], row["prompt_cache_idle"], row["cause"]) == (grade, 400, "expired")
