@@ -20,7 +20,7 @@ class CacheLoss:
     @property
     def dollars(self) -> tuple[str, ...]:
         """The shares in dollars, for ``CacheVerdict.fields``."""
-        return tuple(f"{nanos / NANOS:.6f}" for nanos in self.shares)
+        return tuple(f"{nanos / NANOS:.9f}" for nanos in self.shares)
 
 
 def loss(verdict: CacheVerdict, usage: Usage, price: Price | None, *, at: float | None = None) -> CacheLoss | None:

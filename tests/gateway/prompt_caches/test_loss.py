@@ -20,7 +20,7 @@ def test_missed_tokens_cost_their_writing_less_the_cached_price():
     usage = Usage(input=30, cache_read=1920, cache_write=49_310, cache_write_5m=49_310, cache_write_1h=0, output=212)
     found = loss(_verdict(49_280, "system"), usage, _CLAUDE)
     assert found is not None
-    assert (found.dollars, found.grade) == (("0.170016",), "exact")
+    assert (found.dollars, found.grade) == (("0.170016000",), "exact")
     assert found.nanos == 170_016_000
 
 
@@ -35,7 +35,7 @@ def test_written_tokens_are_the_missed_ones_first_then_the_other_input():
 def test_causes_without_a_loss(name: str):
     found = loss(_verdict(10_000, name), Usage(input=20_000), _CLAUDE)
     assert found is not None
-    assert (found.nanos, found.dollars) == (0, ("0.000000",))
+    assert (found.nanos, found.dollars) == (0, ("0.000000000",))
 
 
 def test_two_causes_share_the_loss_by_their_tokens():
