@@ -14,7 +14,6 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers
-from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
 from gateway.prompt_caches.caching import PromptCaching
@@ -77,8 +76,7 @@ class NotedExchange:
         self, context: ExchangeContext, target_request: TargetRequest, sent_at: float
     ) -> "tuple[PromptTracker, FollowedAttempt] | None":
         """Return the tracker with an attempt that it follows, ``None`` if the request has no prompt."""
-        tracker = await self.caching.tracker()
-        await imported(_CODE)
+        tracker = await self.caching.tracker(_CODE)
         from gateway.exchange.sent_prompts import sent_request
 
         sent, size = sent_request(context, target_request, self.original, sent_at)
@@ -114,7 +112,9 @@ class NotedExchange:
             return {}
         lost = one.prompt_cache_loss
         fields = one.prompt_cache.fields(None if lost is None else lost.dollars)
-        return fields if lost is None else {**fields, "prompt_cache_usd": lost.nanos / NANOS}
+        if lost is None or not fields:
+            return fields
+        return {**fields, "prompt_cache_usd": lost.nanos / NANOS, "prompt_cache_grade": lost.grade}
 
     def settle(self, record: Record) -> None:
         """Add the verdicts to the records of the attempts."""

@@ -3,6 +3,8 @@
 import logging
 from typing import TYPE_CHECKING
 
+import trio
+
 from gateway.http.imports import imported
 
 if TYPE_CHECKING:
@@ -23,18 +25,23 @@ class PromptCaching:
         self.memory = memory
         self._tracker: PromptTracker | None = None
         self._has_failed = False
+        self._opening = trio.Lock()  # it serves tasks in the order of their arrival
 
     def next(self, settings: "PromptCacheSettings") -> "PromptCaching":
         """Return this object, or one that remembers nothing yet for other settings."""
         return self if settings == self.settings else PromptCaching(settings, self.memory)
 
-    async def tracker(self) -> "PromptTracker":
-        """Return the tracker, whose code is imported when it is first needed."""
-        if self._tracker is None:
-            await imported("gateway.prompt_caches.tracker")
-            from gateway.prompt_caches.tracker import open_tracker
+    async def tracker(self, code: str) -> "PromptTracker":
+        """Return the tracker. Its code and the module ``code`` are imported when they are first needed.
 
-            self._tracker = self._tracker or open_tracker(self.settings.memory, self.memory)
+        Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
+        if self._tracker is None or self._opening.locked():
+            async with self._opening:
+                await imported("gateway.prompt_caches.tracker")
+                await imported(code)
+                from gateway.prompt_caches.tracker import open_tracker
+
+                self._tracker = self._tracker or open_tracker(self.settings.memory, self.memory)
         return self._tracker
 
     def note_error(self) -> None:
