@@ -21,7 +21,7 @@ from gateway.prompt_caches.items import (
 from gateway.prompt_caches.memo import BlockMemo
 from gateway.prompt_caches.packing import pack, unpack
 from gateway.prompt_caches.positions import anchors, boundary_positions, continue_prompt, lookup_positions
-from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, cumulative_digests
+from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, Section, cumulative_digests
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api
@@ -102,7 +102,7 @@ class _PromptReader:
             end_mark=None if row.mark_member is None else read_mark(members.get(row.mark_member)),
             is_explicit=decode_text(options.get("mode")) == "explicit",
             lifetime=lifetime or decode_text(options.get("ttl")), has_answer=history.has_answer,
-            digests=history.digests, tool_digests=tool_digests,
+            digests=history.digests, tool_digests=tool_digests, own_settings=self._read_own_settings(members),
         )  # fmt: skip
 
     def _remember(self, name: str, found: _Found, read: Callable[[str, bytes], Blocks]) -> _Run:
@@ -169,15 +169,25 @@ class _PromptReader:
         )
 
     def _read_settings(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> tuple[KeyMember, ...]:
-        settings: list[KeyMember] = []
+        found = []
         for name, section in self.row.settings:
             if name.startswith(_HEADER):
                 value = headers.get(name.removeprefix(_HEADER), "").encode()
             else:
                 value = _member_at(members, name)
-            if value and value != b"null":
-                settings.append(KeyMember(name, section, short_digest(value, self.key)))
-        return tuple(settings)
+            found.append((name, section, value))
+        return self._key_members(found)
+
+    def _read_own_settings(self, members: Mapping[str, msgspec.Raw]) -> tuple[KeyMember, ...]:
+        """Return the members that may be in a key, which a translation writes as others."""
+        return self._key_members([(name, "history", _member_at(members, name)) for name in self.layout.settings])
+
+    def _key_members(self, found: Iterable[tuple[str, Section, bytes]]) -> tuple[KeyMember, ...]:
+        return tuple(
+            KeyMember(name, section, short_digest(value, self.key))
+            for name, section, value in found
+            if value and value != b"null"
+        )
 
 
 def _member_at(members: Mapping[str, msgspec.Raw], path: str) -> bytes:

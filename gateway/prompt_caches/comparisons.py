@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gateway.prompt_caches.differences import Difference, first_difference
+from gateway.prompt_caches.differences import Difference, changed_members, first_difference
 from gateway.prompt_caches.positions import boundary_positions, lookup_positions
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
@@ -125,7 +125,14 @@ class PromptComparison:
             return None
         if self.client_prompt is None and parent.client_prompt is None:
             return change
-        own = first_difference(parent.client_prompt or parent.prompt, self.client_prompt or self.prompt)
+        before, after = parent.client_prompt or parent.prompt, self.client_prompt or self.prompt
+        if change.part == "settings":
+            if f"header:{change.at}" in (name for name, _ in self.row.settings):
+                return change  # headers are those of the client
+            # A translation may write a setting as another member.
+            changed = changed_members(before.own_settings, after.own_settings)
+            return attrs.evolve(change, at=changed[0][1]) if changed else None
+        own = first_difference(before, after)
         return None if own is None or own.rank > change.rank else own
 
     @cached_property
@@ -211,7 +218,8 @@ class PromptComparison:
 
     def is_reached(self, boundary: Boundary) -> bool:
         """Return whether the provider searches at ``boundary``."""
-        return not self.row.needs_marks or boundary.position in self._lookups
+        is_limited = self.row.needs_marks or self.row.boundaries == "ends"
+        return not is_limited or boundary.position in self._lookups
 
     def lifetime(self, boundary: Boundary) -> float | None:
         return self.row.lifetime if boundary.ttl is None else boundary.ttl

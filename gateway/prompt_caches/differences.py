@@ -8,7 +8,7 @@ import attrs
 
 from gateway.prompt_caches.digests import changed_span
 from gateway.prompt_caches.packed_blocks import SHORT
-from gateway.prompt_caches.prompts import PromptBlock, PromptDigest, Section
+from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, Section
 from gateway.prompt_caches.tables.layouts import tool_part_path
 
 ChangeKind: TypeAlias = Literal["added", "removed", "reordered", "changed", "respelled"]
@@ -68,20 +68,23 @@ def is_equal(old: PromptDigest, new: PromptDigest, until: int) -> bool:
     return known is not None and known == new.history_digest(count)
 
 
+def changed_members(old: Sequence[KeyMember], new: Sequence[KeyMember]) -> list[tuple[int, str]]:
+    """Return the members that differ, each with the number of the section from which on it counts, the first one
+    first."""
+    before = {member.name: member.digest for member in old}
+    after = {member.name: member.digest for member in new}
+    return sorted(
+        (_SECTIONS.index(member.section), member.name)
+        for member in (*old, *new)
+        if before.get(member.name) != after.get(member.name)
+    )
+
+
 def _changed_setting(old: PromptDigest, new: PromptDigest) -> tuple[str, Section] | None:
     """Return the first setting that differs, with the section from which on it counts."""
-    if old.settings == new.settings:
+    if not (changed := changed_members(old.settings, new.settings)):
         return None
-    before = {member.name: member.digest for member in old.settings}
-    after = {member.name: member.digest for member in new.settings}
-    changed = [
-        (_SECTIONS.index(member.section), member.name)
-        for member in (*old.settings, *new.settings)
-        if before.get(member.name) != after.get(member.name)
-    ]
-    if not changed:
-        return None
-    number, name = min(changed)
+    number, name = changed[0]
     return name.removeprefix("header:"), _SECTIONS[number]
 
 

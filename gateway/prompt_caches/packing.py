@@ -37,6 +37,7 @@ class _PackedPrompt(msgspec.Struct, array_like=True):
     is_explicit: bool
     lifetime: str | None
     has_answer: bool
+    own_settings: list[tuple[str, int, bytes]]
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(_PackedPrompt)
@@ -61,9 +62,9 @@ def unpack(data: bytes) -> PromptDigest:
     return PromptDigest(
         packed.api, PackedBlocks(tools, packed.marks[0], packed.parts),
         PackedBlocks(system, packed.marks[1], chunks=packed.chunks), PackedBlocks(history, packed.marks[2]),
-        tuple(KeyMember(name, _SECTIONS[section], digest) for name, section, digest in packed.settings),
+        _read_members(packed.settings),
         packed.head, packed.gap, packed.gap_digest, packed.gap_size, packed.end_mark, packed.is_explicit,
-        packed.lifetime, packed.has_answer, ends=packed.ends,
+        packed.lifetime, packed.has_answer, ends=packed.ends, own_settings=_read_members(packed.own_settings),
     )  # fmt: skip
 
 
@@ -78,11 +79,18 @@ def _to_packed(prompt: PromptDigest, most_chunks: int) -> _PackedPrompt:
             number: (chunks.span, chunks.length, chunks.digests, chunks.kinds, chunks.values)
             for number, chunks in _limit_all(texts, most_chunks)
         },
-        prompt.section_digests, [(member.name, _SECTIONS.index(member.section), member.digest)
-                                 for member in prompt.settings],
+        prompt.section_digests, _pack_members(prompt.settings),
         prompt.head, prompt.gap, prompt.gap_digest, prompt.gap_size, prompt.end_mark, prompt.is_explicit,
-        prompt.lifetime, prompt.has_answer,
+        prompt.lifetime, prompt.has_answer, _pack_members(prompt.own_settings),
     )  # fmt: skip
+
+
+def _pack_members(members: Iterable[KeyMember]) -> list[tuple[str, int, bytes]]:
+    return [(member.name, _SECTIONS.index(member.section), member.digest) for member in members]
+
+
+def _read_members(packed: Iterable[tuple[str, int, bytes]]) -> tuple[KeyMember, ...]:
+    return tuple(KeyMember(name, _SECTIONS[section], digest) for name, section, digest in packed)
 
 
 def _marks(blocks: Iterable[PromptBlock]) -> dict[int, str]:

@@ -43,17 +43,25 @@ def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[in
     prompt, and marked blocks."""
     found = set() if row is None else {position for position, _ in marks(prompt, row)}
     if row is None or not (row.needs_marks or prompt.is_explicit):
-        # With ends as boundaries, the first one is the end of the first text of the developer.
-        found |= set(_natural_ends(prompt)) - ({len(prompt.tools)} if row and row.boundaries == "ends" else set())
-    return tuple(sorted(found))
+        # With ends as boundaries, they are the end of the developer's text and that of the last message or result.
+        by_ends = row is not None and row.boundaries == "ends"
+        found |= {prompt.history_start, *_ends(prompt, 1)} if by_ends else set(_natural_ends(prompt))
+    return tuple(sorted(found - {0}))
 
 
 def lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
     """Return the positions where the provider searches for an entry, the deepest first.
 
-    From each mark it goes back ``row.lookup`` positions, where a run of tool calls or of tool results is one. Without
-    marks or a stated lookup: the last ``MOST_LOOKUPS`` positions, the ends of system and of tools."""
-    if row is None or not row.needs_marks or row.lookup is None:
+    From each mark it goes back ``row.lookup`` positions, where a run of tool calls or of tool results is one. With ends
+    as boundaries, it searches at so many of them. Without marks or a stated lookup, these are the last ``MOST_LOOKUPS``
+    positions and the ends of system and of tools."""
+    if row is not None and row.boundaries == "ends" and row.lookup is not None:
+        found = {
+            prompt.history_start,
+            *_ends(prompt, row.lookup + 1),
+            *(position for position, _ in marks(prompt, row)),
+        }
+    elif row is None or not row.needs_marks or row.lookup is None:
         starts = (
             [prompt.end] if row is None or not row.needs_marks else [position for position, _ in marks(prompt, row)]
         )
@@ -124,6 +132,17 @@ def lifetime_of(prompt: PromptDigest, row: CachingRow, mark: str | None) -> floa
         if word and word in row.lifetimes:
             return row.lifetimes[word]
     return row.lifetime
+
+
+def _ends(prompt: PromptDigest, most: int) -> Iterator[int]:
+    """Yield the ends of the last ``most`` messages of the user and tool results, the deepest first."""
+    for position in range(prompt.end, prompt.history_start, -1):
+        block = prompt.block_before(position)
+        if most and block is not None and (block.role in _ASKING or block.kind == "tool_result"):
+            most -= 1
+            yield position
+        if not most or (block is None and prompt.gap):
+            return
 
 
 def _natural_ends(prompt: PromptDigest) -> tuple[int, ...]:

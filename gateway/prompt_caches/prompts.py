@@ -102,6 +102,7 @@ class PromptDigest:
     blocks of tools, system and history, in this order, with the gap: position 0 is the start of the prompt, and ``end``
     its end.
 
+    - ``settings``: members in the row's key. ``own_settings``: all members of the API that may be in any key.
     - ``end_mark``: the lifetime of a mark for the whole request, like ``PromptBlock.mark``.
     - ``is_explicit``: the client switched automatic boundaries off.
     - ``lifetime``: the word for the lifetime of all boundaries, if the client sent one.
@@ -125,6 +126,7 @@ class PromptDigest:
     digests: bytes | None = None
     tool_digests: tuple[bytes, ...] | None = None
     ends: tuple[bytes, bytes, bytes] | None = None
+    own_settings: tuple[KeyMember, ...] = ()
 
     @property
     def history_start(self) -> int:

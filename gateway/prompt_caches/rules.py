@@ -82,12 +82,11 @@ def explain_small(compared: PromptComparison) -> MissExplanation | None:
 
 def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
     """Explain by marks: none, none in reach, or one with a shorter lifetime than before."""
-    if not compared.row.needs_marks and not compared.prompt.is_explicit:
-        return None
-    if compared.last_boundary is None and compared.parent is not None and not compared.marks_of_parent:
-        return MissExplanation("marks", "none in the request before", compared.tolerance)
-    if not marks(compared.prompt, compared.row):
-        return MissExplanation("marks", "none", compared.tolerance)
+    if compared.row.needs_marks or compared.prompt.is_explicit:
+        if compared.last_boundary is None and compared.parent is not None and not compared.marks_of_parent:
+            return MissExplanation("marks", "none in the request before", compared.tolerance)
+        if not marks(compared.prompt, compared.row):
+            return MissExplanation("marks", "none", compared.tolerance)
     last = compared.deepest_intact
     if last is None:
         return None

@@ -59,6 +59,7 @@ class CacheTurns:
         after: float = 10.0,
         parent: Sent | None = None,
         client_body: dict[str, Any] | None = None,
+        client_api: Api | None = None,
         scope: CacheScope | None = None,
         headers: dict[str, str] | None = None,
         head_after: float | None = 1.0,
@@ -71,7 +72,7 @@ class CacheTurns:
         the head of its response."""
         self.now += after
         prompt = read(self.api, body, self.row, headers=headers)
-        client_prompt = None if client_body is None else read(self.api, client_body, self.row)
+        client_prompt = None if client_body is None else read(client_api or self.api, client_body, self.row)
         parent = parent or (self.sent[-1] if self.sent else None)
         scope = scope or CacheScope(b"scope", "provider/model")
         situation = Situation(scope, self.now, **facts)

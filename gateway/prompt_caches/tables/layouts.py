@@ -29,6 +29,7 @@ class PromptLayout:
     - ``system_roles``: the roles of messages that are in the section ``system`` at the start of the history.
     - ``roles``: the roles of messages.
     - ``left_out``: members of an item that are no part of the prompt.
+    - ``settings``: members that may be in a provider's key, perhaps after a translation.
     - ``marks``: the members of a block that mark a boundary; ``mark_block``: the member of a block that marks
       the end of the one before it."""
 
@@ -43,29 +44,39 @@ class PromptLayout:
     system_roles: tuple[str, ...] = ()
     roles: Mapping[str, Role] = _ROLES
     left_out: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ("cache_control", "prompt_cache_breakpoint")
     mark_block: tuple[str, ...] = ()
 
 
 LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
     {
-        "messages": PromptLayout(system=("system",), tool_words=(("description",), ("input_schema",))),
+        "messages": PromptLayout(
+            system=("system",), tool_words=(("description",), ("input_schema",)),
+            settings=("tool_choice", "thinking", "output_config", "output_format", "speed"),
+        ),
         "chat": PromptLayout(
             tools=(("tools",), ("functions",)), tool_wrapper=("function",), is_flat=True,
             system_roles=("system", "developer"), left_out=("id",),
+            settings=(
+                "tool_choice", "reasoning_effort", "reasoning", "response_format", "parallel_tool_calls", "verbosity",
+            ),
         ),
         "responses": PromptLayout(
             system=("instructions",), history=("input",), is_flat=True, system_roles=("system", "developer"),
             left_out=("id", "status"),
+            settings=("tool_choice", "reasoning", "text", "parallel_tool_calls", "context_management"),
         ),
         "gemini": PromptLayout(
             system=("systemInstruction", "system_instruction"), history=("contents",), parts="parts",
             tool_lists=("functionDeclarations", "function_declarations"),
             tool_words=(("description",), ("parameters", "parametersJsonSchema", "parameters_json_schema")),
+            settings=("toolConfig", "tool_config", "generationConfig", "generation_config"),
         ),
         "converse": PromptLayout(
             tools=(("toolConfig", "tools"),), system=("system",), tool_wrapper=("toolSpec",),
             tool_words=(("description",), ("inputSchema",)), mark_block=("cachePoint",),
+            settings=("toolConfig.toolChoice", "additionalModelRequestFields", "outputConfig"),
         ),
     }
 )  # fmt: skip

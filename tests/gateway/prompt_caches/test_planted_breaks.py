@@ -452,3 +452,32 @@ def test_a_difference_after_the_last_boundary_explains_nothing(api: str):
     other[HISTORY[api]].append(user_item(api, "Something that is new in this turn"))
     turns.send(other, 0, parent=parent)
     assert turns.causes == ["provider"]
+
+
+@pytest.mark.parametrize(("tools", "causes"), [(20, []), (21, ["marks"])])
+def test_a_cache_of_message_ends_searches_at_twenty_earlier_ones(tools: int, causes: list[str]):
+    """https://developers.openai.com/api/docs/guides/prompt-caching"""
+    turns = CacheTurns("responses")
+    turns.send(request_of("responses", 30))
+    turns.send(request_of("responses", 30 + tools), None if not causes else 0)
+    assert turns.causes == causes
+
+
+def test_the_clients_effort_is_its_own_after_a_translation():
+    """The client's Chat has another member for the effort than the provider's Messages."""
+    turns = CacheTurns("messages")
+    for rounds, effort in ((30, "low"), (31, "high")):
+        client = request_of("chat", rounds) | {"reasoning_effort": effort}
+        sent = request_of("messages", rounds) | {"output_config": {"effort": effort}}
+        turns.send(sent, 0, client_body=client, client_api="chat")
+    assert (turns.causes, turns.at) == (["settings"], "reasoning_effort")
+    turns.send(request_of("messages", 32), 0, client_body=client, client_api="chat")
+    assert turns.causes == ["edited"]
+
+
+def test_the_clients_beta_is_its_own_even_if_the_gateway_changed_the_body():
+    turns = CacheTurns("messages")
+    for rounds, betas in ((30, "one"), (31, "one,two")):
+        body = request_of("messages", rounds)
+        turns.send(body, 0, client_body=body, headers={"anthropic-beta": betas})
+    assert (turns.causes, turns.at) == (["settings"], "anthropic-beta")
