@@ -48,6 +48,7 @@ class SentRequest:
 class ReadPrompts:
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
+    ``sent_anchors`` are those of the sent prompt if it differs: a stored turn has another form than the client's.
     ``members`` are those of the sent body, ``client_members`` those of the client's. ``lookups`` are the positions
     where the provider searches, with their prefixes, ``stable`` is the prefix of tools and system. ``history_size`` are
     the bytes of the client's messages. ``packed`` is ``None`` if the prompt has too many tools to be remembered."""
@@ -58,6 +59,7 @@ class ReadPrompts:
     prompt: PromptDigest
     client_prompt: PromptDigest | None
     anchors: tuple[Anchor, ...]
+    sent_anchors: tuple[Anchor, ...]
     lookups: tuple[tuple[int, bytes], ...]
     boundaries: tuple[PlannedBoundary, ...]
     stable: bytes

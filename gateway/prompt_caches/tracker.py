@@ -122,6 +122,7 @@ class PromptTracker:
             prompt,
             client_prompt,
             anchors(own, self.memory.key),
+            () if client_prompt is None else anchors(prompt, self.memory.key),
             tuple((position, prefix) for position, prefix in lookups if prefix is not None),
             planned_boundaries(prompt, row),
             prompt.prefix(prompt.history_start) or b"",
@@ -139,7 +140,7 @@ class PromptTracker:
             ids = self.memory.conversations_at(owner, anchor)
             return self._read_parent(owner, ids[0], anchor[:_ANCHOR_BYTES]) if ids else None
         own = read.client_prompt or read.prompt
-        for one in read.anchors:
+        for one in (*read.anchors, *read.sent_anchors):
             short = one.digest[:_ANCHOR_BYTES]
             ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
             candidates = [found for id in ids if (found := self._read_parent(owner, id, short, own)) is not None]
@@ -262,8 +263,8 @@ class PromptTracker:
         )
         memory.write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
-        for anchor in dict.fromkeys((read.anchors[0].digest, read.anchors[-1].digest)):
-            memory.add_anchor(exchange.owner, anchor, exchange.id)
+        for one in {one.digest: one for one in (read.anchors[0], read.anchors[-1], *read.sent_anchors[:1])}:
+            memory.add_anchor(exchange.owner, one, exchange.id)
         if sent.session is not None:
             memory.add_anchor(exchange.owner, memory.digest("session", sent.session), exchange.id)
 

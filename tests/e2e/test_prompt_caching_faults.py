@@ -1,0 +1,136 @@
+"""Misses of prompt caches by the gateway's own work, and requests that are hard to compare.
+
+Faults of other gateways: accounts in turn (lidge-jun/opencodex#4546), re-serialised bodies
+(headroomlabs-ai/headroom#1042)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
+from tests.support.cached_talks import HEADER, RULES, CachedTalk, entries, long_text, set_caches
+from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.harness import Gateway, config, eventually, exchanges
+
+FAILED = '"level":"error"'
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Gateway]:
+    with mock_thread() as running:
+        set_caches(running.url, models={**RULES, "gpt-5.2-529": "cache/openai/529-then-ok"})
+        yield running
+
+
+def failures(gateway: Gateway) -> list[str]:
+    """Return the logged errors of the gateway itself."""
+    return [line for line in gateway.log if FAILED in line]
+
+
+def test_a_restart_is_unknown_and_no_first_turn(mock):
+    settings = config(entries(mock.url))
+    with gateway_thread(settings) as before:
+        talk = CachedTalk(before, "messages", "sonnet", "a restart")
+        for _ in range(3):
+            talk.send()
+    set_caches(mock.url, forget=True)
+    with gateway_thread(settings) as after:
+        turn = CachedTalk(after, "messages", "sonnet", "a restart", rounds=3).send()
+        assert (turn.cause, turn.header) == ("unknown:not_seen", None)
+
+
+def test_the_key_switches_everything_off(mock):
+    with gateway_thread(config(entries(mock.url), prompt_cache=False)) as gateway:
+        talk = CachedTalk(gateway, "messages", "sonnet", "a switch")
+        turns = [talk.send() for _ in range(3)]
+        assert not [turn for turn in turns if HEADER in turn.reply.headers or "prompt_cache_could" in turn.line]
+
+
+def test_another_account_is_named_as_the_gateways_choice(mock):
+    """The pool has two entries, and the conversation leaves the one that has its prompt."""
+    pool = [*entries(mock.url, names=("gpt",)), *entries(mock.url, names=("gpt",), suffix="-2", key="other")]
+    aliases = {"pool": {"targets": [["gpt", "gpt-2"]], "sticky": False, "balance": "weighted"}}
+    with gateway_thread(config(pool, model_aliases=aliases)) as gateway:
+        talk = CachedTalk(gateway, "chat", "pool", "accounts in turn")
+        turns = [talk.send() for _ in range(12)]
+        targets = [json.dumps(turn.line["target"]) for turn in turns]
+        moved = [turn for turn in turns if turn.cause == "moved"]
+        assert moved, targets
+        assert {turn.line["prompt_cache_at"].split(" ")[0] for turn in moved} <= {"gpt>gpt-2", "gpt-2>gpt"}
+        assert {turn.cause for turn in turns} <= {None, "moved"}
+
+
+def test_a_step_that_masks_differently_is_named(mock):
+    """The client's own prompt is unchanged."""
+    step = {
+        "use": "regex",
+        "name": "words",
+        "with": {"patterns": {"WORD": "careful"}},
+        "at": ["request"],
+        "action": "mask",
+    }
+    plain = config(entries(mock.url))
+    with gateway_thread(plain) as gateway:
+        talk = CachedTalk(gateway, "messages", "sonnet", "a mask")
+        assert [talk.send().cause for _ in range(2)] == [None, None]
+    with gateway_thread({**plain, "steps": [step]}) as gateway:
+        talk = CachedTalk(gateway, "messages", "sonnet", "a stable mask")
+        turns = [talk.send() for _ in range(4)]
+        assert [turn.cause for turn in turns] == [None] * 4
+        assert turns[3].line["prompt_cache_could"] > 1_000
+
+
+HOSTILE: dict[str, Any] = {
+    "deep": {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 0}]}]},
+    "many": {"messages": [{"role": "user", "content": "x"}] * 20_000},
+    "wrong types": {"messages": [{"role": 7, "content": {"a": [None, True]}}, 3, None, "x" * 3000]},
+    "surrogates": {"messages": [{"role": "user", "content": "\ud800" * 3000}]},
+    "empty": {"messages": [{"role": "user", "content": ["", {}, [], ""] * 900}]},
+    "marks": {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": 7}] * 200}]},
+    "tools": {
+        "tools": [{"name": 1}, 7, None, {"function": "x" * 3000}],
+        "messages": [{"role": "user", "content": "x"}],
+    },
+    "system": {"system": {"a": "x" * 3000}, "messages": [{"role": "user", "content": "x"}]},
+    "numbers": {"messages": [{"role": "user", "content": "x" * 3000, "n": 10**300}], "metadata": {"user_id": 1e300}},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_no_request_fails_by_its_comparison(mock, case, path):
+    """Its status is the same as without the comparison, and nothing is logged but the exchange."""
+    body = {"model": "sonnet" if "messages" in path else "gpt", "max_tokens": 9, **HOSTILE[case]}
+    data = json.dumps(body).encode()
+    if case == "deep":
+        data = data.replace(b'"a": 0', b'"a": ' + b"[" * 400 + b"]" * 400 + b', "b": "' + b"x" * 3000 + b'"')
+    statuses = []
+    for switch in (False, {}):
+        with gateway_thread(config(entries(mock.url), prompt_cache=switch)) as gateway:
+            statuses.append([gateway.request("POST", path, data).status for _ in range(2)])
+            eventually(lambda: len(exchanges(gateway.log)) == 2)
+            assert failures(gateway) == []
+    assert statuses[0] == statuses[1]
+
+
+def test_a_turn_of_a_stored_conversation_continues_it(mock):
+    """The client sends only its new message; the provider gets the whole conversation."""
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        talk = CachedTalk(gateway, "responses", "gpt", "a stored conversation")
+        first = {
+            "instructions": long_text("stored", 120),
+            "input": "Describe the project, please. " * 20,
+            "store": True,
+        }
+        turn = talk.send(first)
+        for number in range(4):
+            id = json.loads(turn.reply.body)["id"]
+            turn = talk.send(
+                {"instructions": first["instructions"], "previous_response_id": id, "store": True,
+                 "input": f"Explain part {number} in more detail, please."},
+            )  # fmt: skip
+            assert turn.line["prompt_cache_could"] > 1_000
+            assert turn.cause is None
+        assert failures(gateway) == []
