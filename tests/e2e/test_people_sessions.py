@@ -67,7 +67,9 @@ class Place:
 
 
 @contextlib.contextmanager
-def places(storage: dict[str, Any], identity: OidcProvider, count: int, workers: int, **more: Any) -> Iterator[Place]:
+def places(
+    storage: dict[str, Any], identity: OidcProvider, count: int, workers: int, awaited: str = "/readyz", **more: Any
+) -> Iterator[Place]:
     port = free_port()
     clients = [{"name": "ci", "key": FILE_KEY}, {"name": "admin", "key": ADMIN_KEY, "role": "admin"}]
     settings = people_settings(
@@ -80,7 +82,7 @@ def places(storage: dict[str, Any], identity: OidcProvider, count: int, workers:
             own_port = port if number == 0 else free_port()
             listeners = [{**settings["listeners"][0], "port": own_port}]
             own = {**settings, "listeners": listeners}
-            gateways.append(stack.enter_context(running(own, own_port, "--workers", str(workers))))
+            gateways.append(stack.enter_context(running(own, own_port, "--workers", str(workers), awaited=awaited)))
         yield Place(tuple(gateways), settings, identity)
 
 
@@ -151,7 +153,8 @@ def test_an_outage_of_the_storage_keeps_everything_in_effect_that_was_read(reque
             assert place.post(0, "/oauth/device_authorization").status_code == 503
             assert place.status_of(session, 0, "/me/keys/phone", method="PUT", body={}) == 503
             assert place.status_of(ADMIN_KEY, 0, block, method="DELETE") == 503
-            with places(kept, identity, 1, 1) as late:
+            with places(kept, identity, 1, 1, awaited="/healthz") as late:
+                assert late.gateways[0].request("GET", "/readyz").status == 503
                 assert late.status_of(FILE_KEY) == 200
                 assert late.status_of(token) == 503, "it cannot know yet whether the person is blocked"
                 server.start()
