@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Final, TypeAlias
 
-from gateway.steps import json_texts
+from gateway.steps.json_texts import Member
+from gateway.steps.json_trees import Document
 from gateway.steps.tables import TextTable, table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
 from gateway.steps.walking import PassageDraft, TextContext, TextWalk
@@ -21,11 +22,11 @@ class RequestTexts:
     ``unreadable`` are the paths of content that no step can read, such as token ids. ``held`` are the paths and ids of
     content that a provider may have and the request does not contain, such as an earlier response."""
 
-    def __init__(self, body: bytes, walk: TextWalk) -> None:
-        self.passages: Sequence[Passage] = tuple(draft.passage() for draft in walk.drafts)
+    def __init__(self, document: Document, walk: TextWalk) -> None:
+        self.passages: Sequence[Passage] = tuple([draft.passage() for draft in walk.drafts])
         self.unreadable = tuple(walk.unreadable)
         self.held = tuple(walk.held)
-        self._body = body
+        self._document = document
         self._walked = walk.drafts
         self._last_answer = walk.last_answer
         self._has_turns = walk.has_turns
@@ -40,10 +41,10 @@ class RequestTexts:
     @classmethod
     def by_table(cls, table: TextTable, body: bytes, parts: Collection[str] = PARTS) -> "RequestTexts":
         """Return the texts of ``body``, which may also be a response, by its table. Raises ``NotJson``."""
-        walk = TextWalk(body, frozenset(parts), table.spell)
-        start, end = json_texts.document_at(body)
-        walk.value(start, end, table.shape, "", TextContext(table.part))
-        return cls(body, walk)
+        document = Document(body)
+        walk = TextWalk(document, frozenset(parts), table.spell)
+        walk.value(document.root(), table.shape, "", TextContext(table.part))
+        return cls(document, walk)
 
     @cached_property
     def _drafts(self) -> dict[Passage, PassageDraft]:
@@ -70,12 +71,12 @@ class RequestTexts:
             if draft.removal is not None:
                 removals.append(draft.removal)
             elif passage.part == "tools" and draft.item is not None and _removes_whole_text(passage, spans):
-                removals.append(Removal(draft.item[0], 0, draft.item[1]))
+                removals.append(Removal(*draft.item))
             else:
-                changes += piece_changes(self._body, draft.pieces, sorted(spans))
-        cuts = sorted(find_cuts(self._body, removals))
+                changes += piece_changes(self._document, draft.pieces, sorted(spans))
+        cuts = sorted(find_cuts(self._document, removals))
         kept = [change for change in changes if not is_within(cuts, change[0])]
-        body = splice_bytes(self._body, sorted((*kept, *((start, end, b"") for start, end in cuts))))
+        body = splice_bytes(self._document.data, sorted((*kept, *((start, end, b"") for start, end in cuts))))
         return _without_empty_tools(body) if any(passage.part == "tools" for passage in by_passage) else body
 
 
@@ -90,13 +91,15 @@ _CHOICES: Final = ("tool_choice", "toolConfig", "tool_config", "function_call", 
 
 def _without_empty_tools(body: bytes) -> bytes:
     """Return a request without an empty list of tools and the choice among them, which providers reject."""
-    start, end = json_texts.value_at(body)
+    document = Document(body)
     empty = [
         member.name
-        for member in json_texts.read_members(body, start, end)
-        if member.name in _LISTS and _NO_TOOLS.fullmatch(b"".join(body[member.start : member.end].split()))
+        for member in document.elements(())
+        if isinstance(member, Member)
+        and member.name in _LISTS
+        and _NO_TOOLS.fullmatch(b"".join(body[member.start : member.end].split()))
     ]
     if not empty:
         return body
-    cuts = find_cuts(body, [Removal(start, end, names=(*empty, *_CHOICES))])
+    cuts = find_cuts(document, [Removal((), names=(*empty, *_CHOICES))])
     return splice_bytes(body, sorted((first, last, b"") for first, last in cuts))

@@ -60,8 +60,8 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     """Return the findings of ``step``. Raises ``StepFailed``, and nothing else but cancellations.
 
     Passages that were clean before are left out of the call, if the step is the same for the same text."""
-    if step.is_inline and sum([len(one.text) for one in check.passages]) <= SMALL_TEXTS:
-        return _call_directly(step, check)
+    if step.is_inline and has_little_text(check.passages):
+        return list(call_inline(step, check))
     digests: dict[int, bytes] = {}
     if step.remembers and check.at in ("request", "during"):
         digests = CLEAN_TEXTS.unknown(check.client, str(step.state.number), check.passages)
@@ -78,10 +78,15 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     return findings
 
 
-def _call_directly(step: LoadedStep, check: Check) -> list[Finding]:
+def has_little_text(passages: Sequence[Passage]) -> bool:
+    """Return whether a fast step may search ``passages`` directly."""
+    return sum([len(one.text) for one in passages]) <= SMALL_TEXTS
+
+
+def call_inline(step: LoadedStep, check: Check) -> Sequence[Finding]:
     """Return the findings of a fast pure function in little text, without deadline and slot. Raises ``StepFailed``."""
     try:
-        return list(step.callable(check))
+        return step.callable(check)  # type: ignore[no-any-return]
     except UncheckedText as error:
         raise StepFailed(step, error.reason, error.detail) from None
     except Exception as error:

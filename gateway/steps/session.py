@@ -1,6 +1,5 @@
 """The steps of one exchange: their calls at each moment, in the order of the file, and the configured actions."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -11,13 +10,10 @@ import trio
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
 from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
-from gateway.steps.resources import error_place
-from gateway.steps.runner import StepFailed, StepFailure, run_step
+from gateway.steps.runner import StepFailed, StepFailure, call_inline, has_little_text, run_step
 from gateway.steps.verdicts import StepRecords, member_name_refusal, refusal, unavailable, unchecked_content
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
-
-log = logging.getLogger("trigate.steps")
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a function in a task of the request."""
@@ -131,18 +127,18 @@ class StepSession:
             self._on_hidden()
         return bool(labels)
 
-    def judge_inline(self, step: LoadedStep, passages: tuple[Passage, ...], is_last: bool) -> Sequence[Sequence[Span]]:
-        """Do for few passages of a response what ``judge`` does, for a step that is a fast pure function. Return
-        nothing if it finds nothing.
+    def judge_inline(
+        self, step: LoadedStep, passages: Sequence[Passage], is_last: bool, at: Moment = "response"
+    ) -> Sequence[Sequence[Span]]:
+        """Do for little text what ``judge`` does, for a step that is a fast pure function. Return nothing if it finds
+        nothing.
 
         Most calls are for a word of a stream and find nothing."""
-        record, began = self.records.of(step.name, "response"), time.perf_counter()
-        check = self._check("response", passages, is_last)
+        record, began = self.records.of(step.name, at), time.perf_counter()
         try:
-            findings = step.callable(check)
-        except Exception as error:
-            log.error("the step %s failed: %s", step.name, error_place(error))
-            self.note_failure(step, "response", "error")
+            findings = call_inline(step, self._check(at, tuple(passages), is_last))
+        except StepFailed as failed:
+            self.note_failure(step, at, failed.reason, failed.retry_after)
             return ()
         if record.outcome == "cancelled":
             record.outcome = "ok"
@@ -150,7 +146,7 @@ class StepSession:
         record.began = record.began or began
         record.ended = time.perf_counter()
         record.seconds += record.ended - began
-        return self.apply_findings(step, passages, findings, "response") if findings else ()
+        return self.apply_findings(step, passages, findings, at) if findings else ()
 
     def _check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
         common = self._common  # ``attrs.evolve`` takes ten times as long
@@ -230,10 +226,13 @@ class StepSession:
         if not passages:
             self.records.of(step.name, at).add("ok")
             return []
-        found = await self.judge(step, passages, at)
-        self._note_masks(step, zip(passages, found, strict=True))
+        if step.is_inline and has_little_text(passages):
+            found = self.judge_inline(step, passages, True, at)
+        else:
+            found = await self.judge(step, passages, at)
         if not any(found):
             return []
+        self._note_masks(step, zip(passages, found, strict=True))
         edits = self._edits_of(zip(passages, found, strict=True))
         if step.restore and at == "request":
             for edit in edits:

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.steps import json_texts
-from gateway.steps.json_texts import Edit, KeyMasked
+from gateway.steps.json_texts import Edit, KeyMasked, Member
+from gateway.steps.json_trees import Document, Route
 from providers.responses.compaction import SUMMARY_INTRODUCTION, compaction_item, is_own, summary
 
 Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key", "summary", "none"]
@@ -18,28 +19,41 @@ member, the gateway's own compaction, or not at all."""
 
 @attrs.define(eq=False)  # created for each text; cheaper than a frozen value
 class TextPiece:
-    """The bytes from ``start`` to ``end`` as a part of a passage's text. Strings are without their quotes."""
+    """The value at ``route`` of a document as a part of a passage's text.
 
-    start: int
-    end: int
+    ``at`` is the position of its bytes if they are not all of the value."""
+
+    route: Route
     form: Form
     text: str
+    at: tuple[int, int] | None = None
+
+    def span(self, document: Document) -> tuple[int, int]:
+        """Return the start and end of its bytes. Strings are without their quotes."""
+        if self.at is not None:
+            return self.at
+        if self.form == "key":
+            start = document.elements(self.route[:-1])[self.route[-1]][1]
+            return start + 1, json_texts.end_of_string(document.data, start) - 1
+        start, end = document.span(self.route)
+        return (start, end) if self.form == "document" else (start + 1, end - 1)
 
 
 @attrs.frozen(eq=False)
 class Removal:
     """The part of a request to remove with masked reasoning that is signed.
 
-    This is the item at ``index`` of the array at ``start``, or ``names`` of the object at ``start``."""
+    This is the item at ``index`` of the array at ``route``, or ``names`` of the object at ``route``."""
 
-    start: int
-    end: int
+    route: Route
     index: int = 0
     names: tuple[str, ...] = ()
 
 
-def piece_changes(body: bytes, pieces: Sequence[TextPiece], edits: Sequence[Edit]) -> list[tuple[int, int, bytes]]:
-    """Return the changes of ``body`` for edits of the text of ``pieces``."""
+def piece_changes(
+    document: Document, pieces: Sequence[TextPiece], edits: Sequence[Edit]
+) -> list[tuple[int, int, bytes]]:
+    """Return the changes of ``document`` for edits of the text of ``pieces``."""
     found: list[tuple[int, int, bytes]] = []
     offset = at = 0
     is_placed = False  # whether an earlier piece has the replacement
@@ -57,7 +71,8 @@ def piece_changes(body: bytes, pieces: Sequence[TextPiece], edits: Sequence[Edit
                 break
             at += 1
         if local:
-            found.append((piece.start, piece.end, _edit_piece(body[piece.start : piece.end], piece, local)))
+            first, last = piece.span(document)
+            found.append((first, last, _edit_piece(document.data[first:last], piece, local)))
         offset = end
     return found
 
@@ -84,20 +99,23 @@ def _edit_piece(data: bytes, piece: TextPiece, edits: Sequence[Edit]) -> bytes:
     return base64.b64encode(json_texts.splice(piece.text, edits).encode("utf-8", "replace"))
 
 
-def find_cuts(body: bytes, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:
+def find_cuts(document: Document, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:
     """Yield the spans of the removed elements, each with one comma."""
-    by_container: dict[int, list[Removal]] = {}
+    by_container: dict[Route, list[Removal]] = {}
     for removal in removals:
-        by_container.setdefault(removal.start, []).append(removal)
-    for start, found in by_container.items():
-        end = json_texts.value_at(body, start)[1]
-        if body[start : start + 1] == b"{":
-            members = json_texts.read_members(body, start, end)
-            elements = [(member.name_start, member.end) for member in members]
-            gone = {i for i, member in enumerate(members) if any(member.name in one.names for one in found)}
-        else:
-            elements = json_texts.read_items(body, start, end)
-            gone = {removal.index for removal in found}
+        by_container.setdefault(removal.route, []).append(removal)
+    for route, found in by_container.items():
+        elements: list[tuple[int, int]] = []
+        gone: set[int] = set()
+        for i, one in enumerate(document.elements(route)):
+            if isinstance(one, Member):
+                elements.append((one.name_start, one.end))
+                is_gone = any(one.name in removal.names for removal in found)
+            else:
+                elements.append(one)
+                is_gone = any(removal.index == i for removal in found)
+            if is_gone:
+                gone.add(i)
         yield from _element_cuts(elements, gone)
 
 

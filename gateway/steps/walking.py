@@ -1,16 +1,16 @@
-"""The walk over a request's bytes with a table (``gateway.steps.tables``), which finds its texts."""
+"""The walk over a request with a table (``gateway.steps.tables``), which finds its texts."""
 
 import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 
-from gateway.steps import json_texts
-from gateway.steps.json_texts import Member, document_text, is_document, raw_text, string_text
+from gateway.steps.json_texts import document_text, is_document, raw_text, string_text, without_surrogates
+from gateway.steps.json_trees import Document, Route
 from gateway.steps.shapes import ANYTHING, EXEMPT, OTHER, Leaf, Scope, Shape
 from gateway.steps.text_pieces import Form, Removal, TextPiece, read_summary
 from providers.responses.ids import is_own_id
@@ -26,10 +26,10 @@ class TextContext:
     media_type: str | None = None
     removal: Removal | None = None
     turn: int | None = None
-    item: tuple[int, int] | None = None
-    """The start of the enclosing array and the index in it."""
+    item: tuple[Route, int] | None = None
+    """The route of the enclosing array and the index in it."""
 
-    def in_item(self, item: tuple[int, int] | None) -> "TextContext":
+    def in_item(self, item: tuple[Route, int] | None) -> "TextContext":
         """Return the context of an item of an array."""
         return TextContext(self.part, self.tool, self.media_type, self.removal, self.turn, item)
 
@@ -44,7 +44,7 @@ class PassageDraft:
     pieces: list[TextPiece]
     turn: int | None = None
     removal: Removal | None = None
-    item: tuple[int, int] | None = None
+    item: tuple[Route, int] | None = None
     media_type: str | None = None
     data: bytes | None = None
 
@@ -59,69 +59,67 @@ class PassageDraft:
 class TextWalk:
     """A walk over a request with a table, which collects drafts of passages."""
 
-    def __init__(self, body: bytes, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
+    def __init__(self, document: Document, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
         self.drafts: list[PassageDraft] = []
         self.unreadable: list[str] = []
         self.held: list[tuple[str, str]] = []
         self.last_answer = -1
         self.has_turns = False
-        self._body = body
+        self._document = document
+        self._body = document.data
         self._parts = parts
         self._spell = spell
         self._tools: dict[str, str] = {}  # names by the ids of calls
         self._joining: PassageDraft | None = None  # the last text that the next item may continue
 
-    def value(self, start: int, end: int, shape: Shape, path: str, context: TextContext) -> None:
-        """Collect the texts of the value between ``start`` and ``end``."""
-        first = self._body[start : start + 1]
-        if shape.leaf.kind == "tokens" and _NUMBERS.fullmatch(self._body, start, end) is not None:
+    def value(self, value: Any, shape: Shape, path: str, context: TextContext, route: Route = ()) -> None:
+        """Collect the texts of ``value``, which is at ``route``."""
+        first = _FIRST.get(type(value)) or self._document.first_byte(value)
+        if shape.leaf.kind == "tokens" and first != b'"' and self._is_numbers(route):
             self.unreadable.append(path)
         elif first == b"{" and (shape.members is not None or shape.cases is not None):
-            self._object(start, end, shape, path, context)
+            self._object(value, shape, path, context, route)
         elif first == b"{" and shape.items is not None:  # one object in place of a list, as Google's examples have it
             if shape.turns:
                 context = self._in_turn(0, context.in_item(None))
-            self.value(start, end, shape.items, path, context)
+            self.value(value, shape.items, path, context, route)
         elif first == b"[" and shape.items is not None:
-            self._array(start, end, shape, path, context)
+            for index, inner in enumerate(self._document.items(value)):
+                inside = context.in_item((route, index))
+                if shape.turns:
+                    inside = self._in_turn(index, inside)
+                self.value(inner, shape.items, f"{path}[{index}]", inside, (*route, index))
         elif first == b'"':
-            self._string(start + 1, end - 1, shape.leaf, path, context)
+            self._string(value, shape.leaf, path, context, route)
         elif first in (b"{", b"["):
             if first == b"{" and shape.scope is not None:
-                context = self._enter(shape.scope, json_texts.read_members(self._body, start, end), context, start, end)
-            self._container(start, end, shape.leaf, path, context)
-        elif shape.leaf.kind == "text" and shape.leaf.part != "other" and first in b"-0123456789":
-            self._add(shape.leaf, path, context, start, end, "document")
+                context = self._enter(shape.scope, self._document.members(value), context, route)
+            self._container(shape.leaf, path, context, route)
+        elif first and shape.leaf.kind == "text" and shape.leaf.part != "other" and first in b"-0123456789":
+            self._add(shape.leaf, path, context, route, "document")
 
-    def _object(self, start: int, end: int, shape: Shape, path: str, context: TextContext) -> None:
-        members = json_texts.read_members(self._body, start, end)
+    def _object(self, value: Any, shape: Shape, path: str, context: TextContext, route: Route) -> None:
+        members, spell = self._document.members(value), self._spell
+        names = [name if spell is None else spell(name) for name, _ in members]
         while shape.cases is not None:
-            kinds = {self._word(member) for member in members if self._spell_name(member) == shape.cases.by}
+            kinds = {self._word(members[i][1]) for i, name in enumerate(names) if name == shape.cases.by}
             only = kinds.pop() if len(kinds) == 1 else ""
             shape = shape.cases.shapes.get(only, shape.cases.default)
         known, scope, count = shape.members or {}, shape.scope, len(self.drafts)
         if scope is not None:
-            context = self._enter(scope, members, context, start, end)
+            context = self._enter(scope, members, context, route)
         prefix = path + "." if path else ""
-        spell, body = self._spell, self._body
-        for member in members:
-            inner = known.get(member.name if spell is None else spell(member.name))
-            if inner is None:
-                self._unknown_name(member, prefix + member.name)
-                inner = ANYTHING
-            elif inner is EXEMPT and body[member.start] not in b"{[":
+        for index, (name, member) in enumerate(members):
+            inner = known.get(names[index])
+            if inner is EXEMPT and (type(member) in _SCALARS or self._document.first_byte(member) not in (b"{", b"[")):
                 continue
-            self.value(member.start, member.end, inner, prefix + member.name, context)
+            if inner is None:
+                name = without_surrogates(name)
+                self._add(OTHER, prefix + name, _NO_CONTEXT, (*route, index), "key", name)
+                inner = ANYTHING
+            self.value(member, inner, prefix + name, context, (*route, index))
         if scope is not None and scope.tool and context.tool and len(self.drafts) == count:
-            self._add(Leaf("text", scope.part), path, context, start, start, "none")
-
-    def _array(self, start: int, end: int, shape: Shape, path: str, context: TextContext) -> None:
-        assert shape.items is not None
-        for index, (first, last) in enumerate(json_texts.read_items(self._body, start, end)):
-            inner = context.in_item((start, index))
-            if shape.turns:
-                inner = self._in_turn(index, inner)
-            self.value(first, last, shape.items, f"{path}[{index}]", inner)
+            self._add(Leaf("text", scope.part), path, context, route, "none")
 
     def _in_turn(self, index: int, context: TextContext) -> TextContext:
         self.has_turns = True
@@ -129,7 +127,7 @@ class TextWalk:
         return context
 
     def _enter(
-        self, scope: Scope, members: Sequence[Member], context: TextContext, start: int, end: int
+        self, scope: Scope, members: Sequence[tuple[str, Any]], context: TextContext, route: Route
     ) -> TextContext:
         """Return the context of the object's values."""
         part = scope.part or context.part
@@ -138,7 +136,7 @@ class TextWalk:
         if scope.is_plain:
             tool = context.tool if scope.tool_name is None else scope.tool_name
             return TextContext(part, tool, context.media_type, context.removal, context.turn, context.item)
-        names = {member.name if self._spell is None else self._spell(member.name): member for member in members}
+        names = self._by_name(members)
         tool = self._tool_name(scope, names) or context.tool
         media_type, removal = None, context.removal
         for member in scope.media:
@@ -147,11 +145,11 @@ class TextWalk:
                 break
         for path in scope.sealed:
             if self._find(names, path) is not None:
-                removal = self._removal(scope, context, start, end)
+                removal = self._removal(scope, context, route)
                 break
         return TextContext(part, tool, media_type or context.media_type, removal, context.turn, context.item)
 
-    def _tool_name(self, scope: Scope, names: dict[str, Member]) -> str | None:
+    def _tool_name(self, scope: Scope, names: dict[str, Any]) -> str | None:
         """Return the name of the tool that an object calls or defines, or the result is from."""
         tool = scope.tool_name
         for path in scope.tool:
@@ -166,12 +164,12 @@ class TextWalk:
                 tool = self._tools.get(id)
         return tool
 
-    def _removal(self, scope: Scope, context: TextContext, start: int, end: int) -> Removal | None:
+    def _removal(self, scope: Scope, context: TextContext, route: Route) -> Removal | None:
         if scope.removes:
-            return Removal(start, end, names=scope.removes)
-        return None if context.item is None else Removal(context.item[0], end, context.item[1])
+            return Removal(route, names=scope.removes)
+        return None if context.item is None else Removal(*context.item)
 
-    def _media_type(self, scope: Scope, names: dict[str, Member], member: str) -> str | None:
+    def _media_type(self, scope: Scope, names: dict[str, Any], member: str) -> str | None:
         word = self._find_text(names, member)
         if word is None:
             return None
@@ -180,58 +178,64 @@ class TextWalk:
 
     # Values
 
-    def _string(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
+    def _string(self, value: Any, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
         match leaf.kind:
             case "text" | "tokens":
-                self._add(leaf, path, context, start, end, "string")
+                self._add(leaf, path, context, route, "string", value)
             case "json":
-                self._add(leaf, path, context, start, end, "quoted")
+                self._add(leaf, path, context, route, "quoted", value)
             case "url":
-                self._url(start, end, leaf, path, context)
+                self._url(value, leaf, path, context, route)
             case "data":
-                self._data(start, end, leaf, path, context)
+                self._data(value, leaf, path, context, route)
             case "summary":
-                text = read_summary(string_text(self._body[start:end]))
+                text = read_summary(self._text(value))
                 if text is not None:
-                    self._add(leaf, path, context, start, end, "summary", text)
+                    self._add(leaf, path, context, route, "summary", text)
             case "name":
-                if string_text(self._body[start:end]) != context.tool:
-                    self._add(leaf, path, context, start, end, "string")
+                if self._text(value) != context.tool:
+                    self._add(leaf, path, context, route, "string", value)
             case "foreign":
-                if not is_own_id(string_text(self._body[start:end])):  # those of the gateway are not sent
+                if not is_own_id(self._text(value)):  # those of the gateway are not sent
                     self.unreadable.append(path)
             case "held":
-                self.held.append((path, string_text(self._body[start:end])))
+                self.held.append((path, self._text(value)))
 
-    def _container(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
+    def _container(self, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
         """Add an object or array that the table does not describe, as JSON text."""
-        if leaf.kind == "echo" or (
-            leaf.kind in ("data", "exempt") and _NUMBERS.fullmatch(self._body, start, end) is not None
-        ):
+        if leaf.kind == "echo" or (leaf.kind in ("data", "exempt") and self._is_numbers(route)):
             return
         if leaf.kind == "exempt" and leaf.part is None:
             leaf = OTHER
-        self._add(leaf, path, context, start, end, "document")
+        self._add(leaf, path, context, route, "document")
 
-    def _url(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
-        found = _DATA_URL.match(self._body, start, end)
+    def _is_numbers(self, route: Route) -> bool:
+        """Return whether the value at ``route`` is a number, or consists of arrays of numbers."""
+        return _NUMBERS.fullmatch(self._body, *self._document.span(route)) is not None
+
+    def _url(self, value: Any, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
+        found = None
+        if type(value) is not str or value[:5].lower() == "data:":
+            start, end = self._document.span(route)
+            found = _DATA_URL.match(self._body, start + 1, end - 1)
         if found is None:
-            self._add(Leaf("text", leaf.part or "media"), path, context, start, end, "string")
+            self._add(Leaf("text", leaf.part or "media"), path, context, route, "string", value)
             return
         media_type = found[1].decode("latin-1").lower() or "text/plain"
-        self._media(found.end(), end, leaf, path, attrs.evolve(context, media_type=media_type))
+        self._media(found.end(), end - 1, leaf, path, attrs.evolve(context, media_type=media_type), route)
 
-    def _data(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
-        if _DATA_URL.match(self._body, start, end) is None:
-            self._media(start, end, leaf, path, context)
+    def _data(self, value: Any, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
+        start, end = self._document.span(route)
+        if _DATA_URL.match(self._body, start + 1, end - 1) is None:
+            self._media(start + 1, end - 1, leaf, path, context, route)
         else:
-            self._url(start, end, leaf, path, context)
+            self._url(value, leaf, path, context, route)
 
-    def _media(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext) -> None:
-        """Add base64 data: a text file as text, anything else as media."""
+    def _media(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
+        """Add base64 data between two positions: a text file as text, anything else as media."""
         written = self._body[start:end]
         if written.translate(None, _BASE64):
-            self._add(OTHER, path, context, start, end, "string")
+            self._add(OTHER, path, context, route, "string", string_text(written), (start, end))
             return
         is_text = _is_text_type(context.media_type)
         part: Part = (leaf.part or context.part) if is_text else "media"
@@ -240,20 +244,26 @@ class TextWalk:
         data = _decode_base64(written)
         text = _decode_text(data) if is_text else None
         if text is not None:
-            self._add(Leaf("text", part), path, context, start, end, "base64", text)
+            self._add(Leaf("text", part), path, context, route, "base64", text, (start, end))
             return
         if "media" in self._parts:
-            draft = PassageDraft("media", path, context.tool, [TextPiece(start, end, "base64", "")], context.turn)
+            pieces = [TextPiece(route, "base64", "", (start, end))]
+            draft = PassageDraft("media", path, context.tool, pieces, context.turn)
             draft.media_type, draft.data = context.media_type, data
             self.drafts.append(draft)
 
-    def _unknown_name(self, member: Member, path: str) -> None:
-        end = json_texts.end_of_string(self._body, member.name_start)
-        self._add(OTHER, path, _NO_CONTEXT, member.name_start + 1, end - 1, "key")
-
     def _add(
-        self, leaf: Leaf, path: str, context: TextContext, start: int, end: int, form: Form, text: str | None = None
+        self,
+        leaf: Leaf,
+        path: str,
+        context: TextContext,
+        route: Route,
+        form: Form,
+        value: Any = None,
+        span: tuple[int, int] | None = None,
     ) -> None:
+        """Add the text ``value`` at ``route``; a ``document`` is read there. ``span`` is its position if it is not that
+        of the value at ``route``."""
         part = leaf.part or context.part
         if part not in self._parts:
             return
@@ -262,7 +272,7 @@ class TextWalk:
             removal = None
         pieces = []
         if form != "none":
-            pieces.append(self._read(start, end, form) if text is None else TextPiece(start, end, form, text))
+            pieces.append(self._piece(route, form, value, span))
         last = self._joining
         if leaf.joins and last is not None and removal is None and _continues(last, part, context):
             last.pieces += pieces
@@ -274,48 +284,56 @@ class TextWalk:
         if leaf.joins:
             self._joining = draft
 
-    def _read(self, start: int, end: int, form: Form) -> TextPiece:
-        """Return the piece between ``start`` and ``end``."""
-        data = self._body[start:end]
+    def _piece(self, route: Route, form: Form, value: Any, span: tuple[int, int] | None) -> TextPiece:
+        """Return the text ``value`` at ``route``, or the JSON text there."""
         if form == "document":
-            return TextPiece(start, end, form, document_text(raw_text(data)))
-        text = string_text(data)
-        if form != "quoted":
-            return TextPiece(start, end, form, text)
-        if is_document(text):
-            return TextPiece(start, end, form, document_text(text))
-        return TextPiece(start, end, "string", text)
+            start, end = self._document.span(route)
+            return TextPiece(route, form, document_text(raw_text(self._body[start:end])))
+        text = value if type(value) is str and value.isascii() else self._text(value)
+        if form == "quoted":
+            if is_document(text):
+                return TextPiece(route, form, document_text(text))
+            form = "string"
+        return TextPiece(route, form, text, span)
 
     # Members
 
-    def _spell_name(self, member: Member) -> str:
-        return member.name if self._spell is None else self._spell(member.name)
+    def _by_name(self, members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        return dict(members) if self._spell is None else {self._spell(name): value for name, value in members}
 
-    def _word(self, member: Member) -> str:
-        """Return the value as a word: a string's text, or the literal."""
-        data = self._body[member.start : min(member.end, member.start + _LONGEST_WORD)]
-        return string_text(data[1:-1]) if data[:1] == b'"' else raw_text(data)
+    def _text(self, value: Any) -> str:
+        """Return the text of a string."""
+        return without_surrogates(self._document.text(value))
 
-    def _find_text(self, names: dict[str, Member], path: str) -> str | None:
+    def _word(self, value: Any) -> str:
+        """Return a string's text or a literal, and no word for any other value."""
+        if type(value) is str:
+            return value
+        if self._document.first_byte(value) == b'"':
+            return self._text(value)
+        return _LITERALS.get(str(value), _NO_WORD)
+
+    def _find_text(self, names: dict[str, Any], path: str) -> str | None:
         found = self._find(names, path)
-        if found is None or self._body[found.start : found.start + 1] != b'"':
-            return None
-        return string_text(self._body[found.start + 1 : found.end - 1])
+        return self._text(found) if found is not None and self._document.first_byte(found) == b'"' else None
 
-    def _find(self, names: dict[str, Member], path: str) -> Member | None:
-        """Return the member at ``path``, whose names are separated by dots, unless it is null or empty."""
+    def _find(self, names: dict[str, Any], path: str) -> Any:
+        """Return the member at ``path``, whose names are separated by dots, ``None`` for null and empty ones."""
         name, _, rest = path.partition(".")
-        member = names.get(name)
-        if member is None or self._body[member.start : min(member.end, member.start + 5)] in (b"null", b'""', b"[]"):
+        value = names.get(name)
+        if value is None or value == "" or value == []:
             return None
         if not rest:
-            return member
-        if self._body[member.start : member.start + 1] != b"{":
+            return value
+        if self._document.first_byte(value) != b"{":
             return None
-        members = json_texts.read_members(self._body, member.start, member.end)
-        return self._find({self._spell_name(inner): inner for inner in members}, rest)
+        return self._find(self._by_name(self._document.members(value)), rest)
 
 
+_FIRST: Final[Mapping[type, bytes]] = {str: b'"', tuple: b"{", list: b"["}
+_SCALARS: Final = frozenset((str, float, bool, type(None)))
+_LITERALS: Final = {"True": "true", "False": "false", "None": "null"}
+_NO_WORD: Final = "\0"
 _NO_CONTEXT: Final = TextContext()
 _OF_TOOLS: Final = frozenset(("tool_calls", "tool_results", "tools"))
 _ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
