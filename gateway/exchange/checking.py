@@ -3,7 +3,7 @@ only where steps are configured."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Self
 
 import attrs
@@ -214,6 +214,7 @@ def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
     return with_body(incoming, texts.replace(edits)) if edits else incoming
 
 
+@cache
 def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     """Return the ``steps`` of planning with the operator's steps, which see the whole conversation."""
     at = steps.index(recall_turns)
@@ -231,7 +232,9 @@ def begin_session(
     configured = service.steps
     assert configured is not None, "there are steps"
     model = incoming.model
-    run = record.run = run_of(client_request, incoming)
+    run = None
+    if configured.needs_run:
+        run = record.run = run_of(client_request, incoming)
     client, group = client_request.client, service.authenticator.group_of(client_request.client)
     models = tuple(name for name in (None if record.route is None else record.route, model) if name)
     places = {name: path for path, name in requested}

@@ -259,11 +259,14 @@ class StepSet:
         """The reason why a resource could not be opened."""
         self.hidden = frozenset(step.name for step in self.steps if step.only_reports)
         """The names of steps that only report."""
+        self.needs_run = any(not step.is_inline for step in self.steps)
+        """True if a step or an observer gets the client's name for a group of requests. Built-in kinds ignore it."""
         self._checking = tuple(step for step in self.steps if not step.only_finished)
         self._are_for_all = all(step.scope.is_for_all for step in self._checking)
         self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
         self.finished: FinishedQueues | None = None
         """The queues of the observers, if there are any."""
+        self._has_resources = bool(self.resources)
         self._leases = 0
         self._is_begun = False
         self._is_replaced = False
@@ -348,8 +351,9 @@ class StepSet:
 
     def lease(self, scope: RequestScope) -> None:
         """Keep the resources open until the response of a request is complete."""
-        self.acquire()
-        scope.hold(self.release)
+        if self._has_resources or self.finished is not None:
+            self.acquire()
+            scope.hold(self.release)
 
     def acquire(self) -> None:
         """Keep the resources open until ``release``."""

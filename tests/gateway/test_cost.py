@@ -260,7 +260,7 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     ("steps", "calls"),
     [
         ((), 1930),
-        (ON_REQUESTS, 2250),
+        (ON_REQUESTS, 2190),
         (({"use": "pii", "at": ["response"], "action": "mask"},), 2690),
         (({"use": "pii", "at": ["response"], "action": "report"},), 2340),
     ],
