@@ -66,9 +66,14 @@ class ConversationTexts:
         return passage in self._body.passages and self._body.is_latest(passage)
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        own = frozenset(self._body.passages)
-        changed = await self._with_body([edit for edit in edits if edit[0] in own])
-        if self._earlier is not None and (before := [edit for edit in edits if edit[0] not in own]):
+        before: list[PassageEdit] = []
+        if self._earlier is None:
+            changed = await self._with_body(edits)
+        else:
+            own = frozenset(self._body.passages)
+            changed = await self._with_body([edit for edit in edits if edit[0] in own])
+            before = [edit for edit in edits if edit[0] not in own]
+        if self._earlier is not None and before:
             items = msgspec.json.decode(self._earlier.replace(before))["input"]
             changed = attrs.evolve(changed, earlier=tuple(items))
         return await type(self).of(changed, self._parts)  # type: ignore[return-value]

@@ -29,6 +29,9 @@ BLOCKED: Final = 0.05
 SMALL_TEXTS: Final = 16 * 1024
 """Characters up to which a fast step runs directly: a scan takes at most some milliseconds."""
 
+WORK_OF_FINDING: Final = 128
+"""Bytes of JSON that take as long as one finding, or its edit."""
+
 QUIET: Final = 60.0
 """Seconds between two log lines about the same fault of a step."""
 
@@ -116,7 +119,9 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
 async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
     with trio.move_on_after(step.deadline) as scope:
         try:
-            return validate_findings(step, check.passages, await _call(step, check))
+            found = await _call(step, check)
+            size = WORK_OF_FINDING * len(found) if isinstance(found, list) else 0
+            return await offload(size, validate_findings, step, check.passages, found)
         except (trio.Cancelled, KeyboardInterrupt, StepFailed):
             raise
         except UncheckedText as error:

@@ -7,11 +7,19 @@ from typing import Final, Protocol, Self, TypeAlias, TypeVar
 
 import trio
 
+from gateway.http.offload import offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
 from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
-from gateway.steps.runner import StepFailed, StepFailure, call_inline, has_little_text, run_step
-from gateway.steps.verdicts import StepRecords, member_name_refusal, refusal, unavailable, unchecked_content
+from gateway.steps.runner import WORK_OF_FINDING, StepFailed, StepFailure, call_inline, has_little_text, run_step
+from gateway.steps.verdicts import (
+    RefusedByStep,
+    StepRecords,
+    member_name_refusal,
+    refusal,
+    unavailable,
+    unchecked_content,
+)
 from streams.errors import GatewayError
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
 
@@ -109,7 +117,7 @@ class StepSession:
         if not findings:
             record.add("ok")
             return [[] for _ in passages]
-        return self.apply_findings(step, passages, findings, at, counted)
+        return await self._apply_many(step, passages, findings, at, counted)
 
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
         """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not
@@ -165,10 +173,37 @@ class StepSession:
             raise unavailable(step.name, reason, retry_after)
 
     def apply_findings(
-        self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment, counted: int = 0
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
         """Return the spans to mask in each of ``passages``, and count the findings after the first ``counted``
         characters. Raises ``GatewayError`` for a refusal."""
+        try:
+            spans = self._spans_of(step, passages, findings, at, counted)
+        except RefusedByStep:
+            self._on_hidden()
+            raise
+        if any(spans):
+            self._on_hidden()
+        return spans
+
+    async def _apply_many(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
+    ) -> list[list[Span]]:
+        """Do what ``apply_findings`` does in a thread, because a long text may have 100,000 findings."""
+        try:
+            spans = await offload(
+                WORK_OF_FINDING * len(findings), self._spans_of, step, passages, findings, at, counted
+            )
+        except RefusedByStep:
+            self._on_hidden()
+            raise
+        if any(spans):
+            self._on_hidden()
+        return spans
+
+    def _spans_of(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
+    ) -> list[list[Span]]:
         record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
         record.add("ok")
         for finding in findings:
@@ -181,10 +216,8 @@ class StepSession:
                         Span(finding.start, finding.end, finding.label, finding.replacement)
                     )
                     record.add("masked", labels)
-                    self._on_hidden()
                 case "refuse":
                     record.add("refused", (finding.label,))
-                    self._on_hidden()
                     stops = step.refusal.form == "stop"
                     raise refusal(step.name, finding.label, SUBJECTS[at], step.refusal.message, stops=stops)
                 case "report":
@@ -232,12 +265,10 @@ class StepSession:
             found = await self.judge(step, passages, at)
         if not any(found):
             return []
-        self._note_masks(step, zip(passages, found, strict=True))
-        edits = self._edits_of(zip(passages, found, strict=True))
-        if step.restore and at == "request":
-            for edit in edits:
-                self.placeholders.mark_restorable(edit[3])
-        return edits
+        masks = list(zip(passages, found, strict=True))
+        self._note_masks(step, masks)
+        restores = step.restore and at == "request"
+        return await offload(WORK_OF_FINDING * sum(map(len, found)), self._edits_of, masks, restores=restores)
 
     def _note_masks(self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]]) -> None:
         for passage, spans in found:
@@ -295,14 +326,21 @@ class StepSession:
             raise refused[0]
         merged = [(passage, merge_spans(spans)) for passage, spans in masked.items()]
         self._note_masks(steps[0], merged)
-        return self._edits_of(merged)
+        return await offload(WORK_OF_FINDING * sum(len(spans) for _, spans in merged), self._edits_of, merged)
 
-    def _edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]]) -> list[PassageEdit]:
-        return [
+    def _edits_of(
+        self, masks: Iterable[tuple[Passage, Sequence[Span]]], *, restores: bool = False
+    ) -> list[PassageEdit]:
+        """Return the edits for ``masks``. ``restores``: their values return to the client."""
+        edits = [
             (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
             for passage, spans in masks
             for span in spans
         ]
+        if restores:
+            for edit in edits:
+                self.placeholders.mark_restorable(edit[3])
+        return edits
 
     # During the provider's work
 
