@@ -1,7 +1,8 @@
 """The steps of one exchange: their calls at each moment, in the order of the file, and the configured actions."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol, Self, TypeAlias, TypeVar
 
@@ -154,7 +155,13 @@ class StepSession:
         record.began = record.began or began
         record.ended = time.perf_counter()
         record.seconds += record.ended - began
-        return self.apply_findings(step, passages, findings, at) if findings else ()
+        if not findings:
+            return ()
+        with self._noting_refusals():
+            spans = self.apply_findings(step, passages, findings, at)
+        if any(spans):
+            self._on_hidden()
+        return spans
 
     def _check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
         common = self._common  # ``attrs.evolve`` takes ten times as long
@@ -172,38 +179,30 @@ class StepSession:
             self._on_hidden()
             raise unavailable(step.name, reason, retry_after)
 
+    async def _apply_many(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
+    ) -> list[list[Span]]:
+        """Do what ``apply_findings`` does in a thread, because a long text may have 100,000 findings."""
+        work = partial(self.apply_findings, step, passages, findings, at, counted)
+        with self._noting_refusals():
+            spans = await offload(WORK_OF_FINDING * len(findings), work)
+        if any(spans):
+            self._on_hidden()
+        return spans
+
+    @contextmanager
+    def _noting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except RefusedByStep:
+            self._on_hidden()
+            raise
+
     def apply_findings(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
         """Return the spans to mask in each of ``passages``, and count the findings after the first ``counted``
         characters. Raises ``GatewayError`` for a refusal."""
-        try:
-            spans = self._spans_of(step, passages, findings, at, counted)
-        except RefusedByStep:
-            self._on_hidden()
-            raise
-        if any(spans):
-            self._on_hidden()
-        return spans
-
-    async def _apply_many(
-        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
-    ) -> list[list[Span]]:
-        """Do what ``apply_findings`` does in a thread, because a long text may have 100,000 findings."""
-        try:
-            spans = await offload(
-                WORK_OF_FINDING * len(findings), self._spans_of, step, passages, findings, at, counted
-            )
-        except RefusedByStep:
-            self._on_hidden()
-            raise
-        if any(spans):
-            self._on_hidden()
-        return spans
-
-    def _spans_of(
-        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
-    ) -> list[list[Span]]:
         record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
         record.add("ok")
         for finding in findings:
