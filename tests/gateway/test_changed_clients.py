@@ -37,7 +37,7 @@ def read(clients: list[dict[str, Any]], **more: Any) -> Config:
 
 
 def with_clients(base: Config, other: Config) -> Config:
-    """Return ``base`` with the clients of ``other``, of which the equal ones are the same objects."""
+    """Return ``base`` with the clients of ``other``. Equal clients stay the same objects."""
     known = {key.name: key for key in base.client_keys}
     same = (known[key.name] if known.get(key.name) == key else key for key in other.client_keys)
     return attrs.evolve(base, client_keys=tuple(same))

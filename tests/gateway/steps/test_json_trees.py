@@ -33,7 +33,7 @@ BODIES: Final = {
 }
 
 
-def masked(body: bytes) -> tuple[list[tuple[str, str, str, str | None]], bytes]:
+def mask_values(body: bytes) -> tuple[list[tuple[str, str, str, str | None]], bytes]:
     """Return the passages of ``body``, and ``body`` with the first two characters of each value masked."""
     texts = RequestTexts.of("chat", body)
     values = [one for one in texts.passages if one.part != "other"]
@@ -44,15 +44,15 @@ def masked(body: bytes) -> tuple[list[tuple[str, str, str, str | None]], bytes]:
 @pytest.mark.parametrize("name", BODIES)
 def test_the_way_of_decoding_changes_no_text(monkeypatch, name):
     body = BODIES[name]
-    whole = masked(body)
+    whole = mask_values(body)
     assert whole[0]
     for longest in (8, 40, 0):
         monkeypatch.setattr(json_trees, "LONGEST_DECODED", longest)
-        assert masked(body) == whole
+        assert mask_values(body) == whole
 
 
 def test_duplicate_members_are_all_texts_and_masks():
-    passages, body = masked(BODIES["duplicate members"])
+    passages, body = mask_values(BODIES["duplicate members"])
     assert [text for _, _, text, _ in passages] == ["one", "two", "three"]
     assert body.count(b"[M]") == 3
 
