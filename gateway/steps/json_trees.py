@@ -29,7 +29,7 @@ class Undecoded:
         self.end = end
 
 
-class Document:
+class JsonDocument:
     """The tree of ``data``. An object is a tuple of its names and values, with duplicates."""
 
     def __init__(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final, TypeAlias
 
 from gateway.steps.json_texts import Member
-from gateway.steps.json_trees import Document
+from gateway.steps.json_trees import JsonDocument
 from gateway.steps.tables import TextTable, table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
 from gateway.steps.walking import PassageDraft, TextContext, TextWalk
@@ -22,7 +22,7 @@ class RequestTexts:
     ``unreadable`` are the paths of content that no step can read, such as token ids. ``held`` are the paths and ids of
     content that a provider may have and the request does not contain, such as an earlier response."""
 
-    def __init__(self, document: Document, walk: TextWalk) -> None:
+    def __init__(self, document: JsonDocument, walk: TextWalk) -> None:
         self.passages: Sequence[Passage] = tuple([draft.passage() for draft in walk.drafts])
         self.unreadable = tuple(walk.unreadable)
         self.held = tuple(walk.held)
@@ -41,7 +41,7 @@ class RequestTexts:
     @classmethod
     def by_table(cls, table: TextTable, body: bytes, parts: Collection[str] = PARTS) -> "RequestTexts":
         """Return the texts of ``body``, which may also be a response, by its table. Raises ``NotJson``."""
-        document = Document(body)
+        document = JsonDocument(body)
         walk = TextWalk(document, frozenset(parts), table.spell)
         walk.value(document.root(), table.shape, "", TextContext(table.part))
         return cls(document, walk)
@@ -91,7 +91,7 @@ _CHOICES: Final = ("tool_choice", "toolConfig", "tool_config", "function_call", 
 
 def _without_empty_tools(body: bytes) -> bytes:
     """Return a request without an empty list of tools and the choice among them, which providers reject."""
-    document = Document(body)
+    document = JsonDocument(body)
     empty = [
         member.name
         for member in document.elements(())

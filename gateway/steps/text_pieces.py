@@ -9,7 +9,7 @@ import attrs
 
 from gateway.steps import json_texts
 from gateway.steps.json_texts import Edit, KeyMasked, Member
-from gateway.steps.json_trees import Document, Route
+from gateway.steps.json_trees import JsonDocument, Route
 from providers.responses.compaction import SUMMARY_INTRODUCTION, compaction_item, is_own, summary
 
 Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key", "summary", "none"]
@@ -28,7 +28,7 @@ class TextPiece:
     text: str
     at: tuple[int, int] | None = None
 
-    def span(self, document: Document) -> tuple[int, int]:
+    def span(self, document: JsonDocument) -> tuple[int, int]:
         """Return the start and end of its bytes. Strings are without their quotes."""
         if self.at is not None:
             return self.at
@@ -51,7 +51,7 @@ class Removal:
 
 
 def piece_changes(
-    document: Document, pieces: Sequence[TextPiece], edits: Sequence[Edit]
+    document: JsonDocument, pieces: Sequence[TextPiece], edits: Sequence[Edit]
 ) -> list[tuple[int, int, bytes]]:
     """Return the changes of ``document`` for edits of the text of ``pieces``."""
     found: list[tuple[int, int, bytes]] = []
@@ -99,7 +99,7 @@ def _edit_piece(data: bytes, piece: TextPiece, edits: Sequence[Edit]) -> bytes:
     return base64.b64encode(json_texts.splice(piece.text, edits).encode("utf-8", "replace"))
 
 
-def find_cuts(document: Document, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:
+def find_cuts(document: JsonDocument, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:
     """Yield the spans of the removed elements, each with one comma."""
     by_container: dict[Route, list[Removal]] = {}
     for removal in removals:

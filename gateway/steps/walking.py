@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.steps.json_texts import document_text, is_document, raw_text, string_text, without_surrogates
-from gateway.steps.json_trees import Document, Route
+from gateway.steps.json_trees import JsonDocument, Route
 from gateway.steps.shapes import ANYTHING, EXEMPT, OTHER, Leaf, Scope, Shape
 from gateway.steps.text_pieces import Form, Removal, TextPiece, read_summary
 from providers.responses.ids import is_own_id
@@ -59,7 +59,7 @@ class PassageDraft:
 class TextWalk:
     """A walk over a request with a table, which collects drafts of passages."""
 
-    def __init__(self, document: Document, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
+    def __init__(self, document: JsonDocument, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
         self.drafts: list[PassageDraft] = []
         self.unreadable: list[str] = []
         self.held: list[tuple[str, str]] = []

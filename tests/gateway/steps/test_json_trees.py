@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from gateway.steps import json_trees
-from gateway.steps.json_trees import LONGEST_DECODED, Document
+from gateway.steps.json_trees import LONGEST_DECODED, JsonDocument
 from gateway.steps.request_texts import RequestTexts
 
 LONG: Final = "a long text, " * 6000
@@ -60,7 +60,7 @@ def test_duplicate_members_are_all_texts_and_masks():
 def test_a_long_value_is_not_decoded_with_its_document():
     body = BODIES["long"]
     assert len(body) > LONGEST_DECODED
-    document = Document(body)
+    document = JsonDocument(body)
     root = document.root()
     assert type(root) is json_trees.Undecoded
     ((name, messages),) = document.members(root)
