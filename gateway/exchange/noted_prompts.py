@@ -112,9 +112,10 @@ class NotedExchange:
             return {}
         lost = one.prompt_cache_loss
         fields = one.prompt_cache.fields(None if lost is None else lost.dollars)
-        if lost is None or not fields:
-            return fields
-        return {**fields, "prompt_cache_usd": lost.nanos / NANOS, "prompt_cache_grade": lost.grade}
+        if lost is not None and fields:
+            del fields["prompt_cache_grade"]  # that of the loss is the worst of tokens and prices
+            fields |= {"prompt_cache_usd": lost.nanos / NANOS, "prompt_cache_grade": lost.grade}
+        return fields
 
     def settle(self, record: Record) -> None:
         """Add the verdicts to the records of the attempts."""

@@ -29,6 +29,7 @@ USUAL_WORDS = frozenset(
     )
 )  # fmt: skip
 """Providers' words for the end of an answer that the log line omits, because ``reason`` has the same meaning."""
+_NO_FIELDS: Mapping[str, Any] = {}
 _LOOKED_AT = 4096  # characters of a text that are masked before the text is cut
 
 
@@ -157,6 +158,7 @@ class Ledger:
             "saved_input_tokens": saved and saved.usage.prompt,
             "saved_output_tokens": saved and saved.usage.output,
             "saved_usd": None if saved is None or saved.cost is None else saved.cost.nanos / NANOS,
+            **(_NO_FIELDS if record.prompt_caching is None else record.prompt_caching.fields(record)),
             "attempts": record.attempts,
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,
@@ -175,8 +177,6 @@ class Ledger:
             "refused_by": None if record.steps is None else record.steps.refused_by,
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }
-        if record.prompt_caching is not None:
-            fields |= record.prompt_caching.fields(record)
         return {name: value for name, value in fields.items() if value is not None and value != ()}
 
     def _short(self, text: str | None, longest: int = LONGEST) -> str | None:

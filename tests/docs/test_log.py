@@ -7,10 +7,15 @@ from typing import Any, get_args
 import attrs
 import pytest
 
+from gateway.config.prompt_caches import PromptCacheSettings
+from gateway.exchange.noted_prompts import NotedExchange
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
+from gateway.prompt_caches.caching import PromptCaching
+from gateway.prompt_caches.loss import CacheLoss
+from gateway.prompt_caches.values import CacheVerdict, CauseShare
 from gateway.steps.verdicts import StepRecords
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage, UsageStep
@@ -43,6 +48,12 @@ def refused_steps() -> StepRecords:
     return records
 
 
+VERDICT = CacheVerdict(
+    could=9000, read=0, missed=9000, idle=400.0, provider="cache_expired",
+    causes=(CauseShare("system", "system[0]:0-64 (time)", 5000), CauseShare("expired", None, 4000)),
+)  # fmt: skip
+
+
 def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
@@ -54,13 +65,17 @@ def full() -> Record:
         "bill": Bill(
             (
                 AttemptRecord("a", "openai", "chat", "byte", "timeout"),
-                AttemptRecord("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
+                AttemptRecord(
+                    "b", "openai", "chat", "byte", committed=True, price=Price(1, 1), prompt_cache=VERDICT,
+                    prompt_cache_loss=CacheLoss(3, (1, 2), "exact"),
+                ),
             ),
             Usage(1, 2, 3, output=4, reported_nanos=5, units=(("image", 1),),
                   steps=(UsageStep("fallback_message", "m", Usage(1)),)),
             characters=99, request_size=9,
         ),
         "reservation": None, "steps": refused_steps(),
+        "prompt_caching": NotedExchange(PromptCaching(PromptCacheSettings())),
     }  # fmt: skip
     empty = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
     texts = [name for name in empty if not name.startswith("_")]

@@ -131,6 +131,8 @@ RUNS = (
         (r"total +0|requests,failed|.since.:",)),
     Row(r"trigate cache( --[^[]*)?", r"trigate cache --config costs.yaml\1",
         (r"no request of this period|lost_usd|.since.:",)),
+    Row(r"trigate cache (1\.json 2\.json|DIR)",
+        "trigate cache request.json request.json --model anthropic/claude-sonnet-4-6", ("differs +nowhere",)),
     Row(r"trigate cache 1\.json 2\.json (--model .*)", r"trigate cache request.json request.json \1",
         ("differs +nowhere",)),
     Row("trigate reconcile", "trigate reconcile --help", ("every difference|invoices",)),
