@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal, Self, TypeAlias
@@ -26,6 +26,10 @@ Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureRea
 
 Elsewhere, because the pinned member failed (with its reason), was ``out``, had too many open responses (``busy``), or
 is no longer a candidate (``absent``)."""
+
+Readable: TypeAlias = Mapping[bytes, int]
+"""The tokens of a prompt that the provider's cache holds, by the identity of a target's place."""
+NOTHING_READABLE: Final[Readable] = {}
 
 MOST_PINS: Final = 100_000
 
@@ -76,17 +80,23 @@ class Balancer:
         self._random = chance
         self._cached_groups: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 
-    def arrange(self, plan: Plan, affinity: Affinity | None, now: float, tokens: int = 0) -> Plan:
+    def arrange(
+        self, plan: Plan, affinity: Affinity | None, now: float, tokens: int = 0, readable: Readable = NOTHING_READABLE
+    ) -> Plan:
         """Return ``plan`` with each group in the order to try for a request with about ``tokens`` tokens.
 
-        Unavailable targets stay in place: whoever follows the plan skips them."""
+        ``readable`` are the tokens that caches of targets hold of this prompt, if known. A conversation goes where most
+        of its prompt is, and to its pinned member if that is equal. Unavailable targets stay in place: whoever follows
+        the plan skips them."""
         route = plan.route
         if route is None or not has_choice(plan):
             return plan
         found: list[Candidate] = []
         for group in self._groups_of(plan.candidates):
             found.extend(
-                group.members if len(group.members) < 2 else self._order_group(route, group, affinity, now, tokens)
+                group.members
+                if len(group.members) < 2
+                else self._order_group(route, group, affinity, now, tokens, readable)
             )
         return attrs.evolve(plan, candidates=tuple(found))
 
@@ -104,9 +114,17 @@ class Balancer:
         return groups
 
     def _order_group(
-        self, route: Route, group: BalancedGroup, affinity: Affinity | None, now: float, tokens: int
+        self,
+        route: Route,
+        group: BalancedGroup,
+        affinity: Affinity | None,
+        now: float,
+        tokens: int,
+        readable: Readable,
     ) -> list[Candidate]:
         pinned = None if affinity is None else self._pinned_place(route, group.number, affinity)
+        if affinity is not None and readable:
+            pinned = _warmest(group.keys, pinned, readable)
         loads = GroupLoads(self.loads, group.targets, group.keys, now, tokens, pinned)
         order = RULES[route.balance](group.weights, loads, self._random)
         if affinity is not None:
@@ -164,6 +182,14 @@ def has_choice(plan: Plan) -> bool:
     return several and (
         candidates[0].group == candidates[-1].group or len(set(map(_GROUP, candidates))) < len(candidates)
     )
+
+
+def _warmest(places: Sequence[bytes], pinned: bytes | None, readable: Readable) -> bytes | None:
+    """Return the place that caches most of the prompt, by default the ``pinned`` one."""
+    most = max(readable.get(place, 0) for place in places)
+    if most == 0 or readable.get(pinned or b"", 0) == most:
+        return pinned
+    return next(place for place in places if readable.get(place, 0) == most)
 
 
 def _pin_key(affinity: Affinity, route: Route, group: int) -> bytes:

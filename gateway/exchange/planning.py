@@ -12,14 +12,16 @@ import attrs
 
 from gateway.allowances.reservation import Reservation
 from gateway.balancing.affinity import Affinity, find_affinity
-from gateway.balancing.balancer import has_choice
+from gateway.balancing.balancer import NOTHING_READABLE, has_choice
 from gateway.conversations.history import recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
+from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
+from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.client_request import ClientRequest
@@ -46,6 +48,8 @@ from streams.errors import GatewayError, invalid
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits
+
+_READABLE: Final = "gateway.exchange.readable_prompts"
 
 
 @attrs.define(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -179,7 +183,10 @@ async def order_groups(planning: Planning) -> None:
         return
     service = context.service
     affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.client_request.headers, incoming)
-    plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4)
+    readable = NOTHING_READABLE
+    if affinity is not None and service.prompt_caching is not None and incoming.size >= LEAST_BODY:
+        readable = await (await imported(_READABLE)).find_readable(context, service.prompt_caching, incoming, plan)
+    plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4, readable)
     ordered = await offload(incoming.size, put_reasoning_readers_first, plan.candidates, incoming)
     planning.plan, planning.affinity = plan.with_candidates(ordered), affinity
 

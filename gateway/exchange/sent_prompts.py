@@ -10,8 +10,10 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers
 from gateway.prompt_caches.followed import Members, SentRequest
+from gateway.request.client_request import with_betas
 from gateway.request.parse import Incoming
 from gateway.request.sessions import named_session
+from gateway.routing.target import Target
 from providers.apis import CODECS
 
 _TRANSLATION: Final = "translation"
@@ -35,8 +37,7 @@ def sent_request(
         target.api,
         body,
         headers,
-        target.entry.provider.id,
-        target.model,
+        target.caching,
         identity.place if credential is None else identity.with_credential(credential).place,
         target.place,
         sent_at,
@@ -48,6 +49,27 @@ def sent_request(
         _move(context, target_request),
     )
     return sent, len(outgoing.body) + (0 if is_unchanged else incoming.size)
+
+
+def possible_request(context: ExchangeContext, incoming: Incoming, target: Target, sent_at: float) -> SentRequest:
+    """Return the request of the client as ``target`` would receive it, if it speaks the client's API."""
+    client_request = with_betas(context.client_request, target.betas)
+    session = named_session(dict(client_request.headers), incoming)
+    identity, credential = target.identity, context.forwarded_credential(target)
+    return SentRequest(
+        context.service.admission.holder(client_request.client, client_request.headers),
+        target.api,
+        incoming.members,
+        _as_mapping(client_request.headers),
+        target.caching,
+        identity.place if credential is None else identity.with_credential(credential).place,
+        target.place,
+        sent_at,
+        context.codec.api,
+        None,
+        incoming.model,
+        None if session is None else session[1],
+    )
 
 
 def _client_members(incoming: Incoming) -> Members:

@@ -31,8 +31,7 @@ class SentRequest:
     api: Api
     body: bytes | Members
     headers: Mapping[str, str]
-    provider: str
-    model: str
+    row: CachingRow | None
     account: bytes
     target: str
     sent: float

@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from gateway.prompt_caches.blocks import read_prompt
+from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.followed import (
     FollowedAttempt,
     FollowedExchange,
@@ -43,7 +44,7 @@ from gateway.prompt_caches.verdicts import judge, predict
 from gateway.prompt_caches.written_boundaries import boundaries_left, planned_boundaries
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
-from providers.catalog.prompt_caching import CachingRow, caching_row
+from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
 
 _MOST_MEMOS: Final = 128
@@ -96,7 +97,7 @@ class PromptTracker:
         return found
 
     def _read(self, sent: SentRequest, memo: BlockMemo | None) -> ReadPrompts | None:
-        key, row = self.memory.key, caching_row(sent.provider, sent.model, sent.api)
+        key, row = self.memory.key, sent.row
         members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
         prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo)
         if prompt is None:
@@ -160,7 +161,25 @@ class PromptTracker:
 
     def follow(self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange) -> FollowedAttempt:
         """Return the attempt, and remember its prompt."""
-        scope, row, parent = self._scope(sent, read), read.row, exchange.parent
+        scope, row = self._scope(sent, read), read.row
+        rate = 0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable)
+        attempt = self._attempt(sent, read, exchange, scope, rate)
+        if read.anchors and read.packed is not None:
+            self._remember(attempt, sent, read, read.packed)
+        return attempt
+
+    def readable_at(self, sent: SentRequest, read: ReadPrompts, parent: FoundParent | None) -> int:
+        """Return the tokens that the cache of a target would serve if ``sent`` went there. Remembers nothing."""
+        one = self._attempt(sent, read, self.open_exchange(sent, parent), self._scope(sent, read), 0)
+        if not one.found:
+            return 0
+        before = self._parent(one)
+        return PromptComparison(one.prompt, one.client_prompt, before, one.found, one.row, one.situation).readable
+
+    def _attempt(
+        self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange, scope: CacheScope, rate: int
+    ) -> FollowedAttempt:
+        row, parent = read.row, exchange.parent
         situation = Situation(
             scope,
             sent.sent,
@@ -168,15 +187,12 @@ class PromptTracker:
             sent.move,
             sent.edits,
             is_compacted=parent is not None and parent.is_compacted,
-            rate=0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable),
+            rate=rate,
         )
         found = self._find_boundaries(exchange, read, scope.digest)
-        attempt = FollowedAttempt(
+        return FollowedAttempt(
             exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed, found
         )
-        if read.anchors and read.packed is not None:
-            self._remember(attempt, sent, read, read.packed)
-        return attempt
 
     def _scope(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return what separates caches for the request."""

@@ -246,6 +246,46 @@ def test_only_the_member_that_has_the_cache_is_warm():
 # Stickiness against load
 
 
+# Members whose caches hold a part of the prompt
+
+
+def first_place(gateway: Gateway, one: Affinity | None, **readable: int) -> str:
+    """Return the first member for a turn of ``one``, if caches of members hold so many tokens of its prompt."""
+    places = {member.target.model.replace("-", "_"): member.target.identity.place for member in gateway.members}
+    held = {places[name]: tokens for name, tokens in readable.items()}
+    arranged = gateway.balancer.arrange(plan(gateway.members, gateway.route), one, gateway.now, 0, held)
+    return arranged.candidates[0].target.model
+
+
+def test_a_conversation_with_another_beginning_goes_where_its_prompt_is():
+    """Such as one whose client replaced its first message."""
+    gateway = Gateway(group(1, 1, 1))
+    assert {first_place(gateway, affinity(f"{n}"), member_2=500) for n in range(20)} == {"member-2"}
+
+
+def test_a_conversation_that_moved_goes_back_while_the_first_cache_is_warmer():
+    gateway = Gateway(group(1, 1))
+    pinned = gateway.ask(affinity())
+    other = "member_1" if pinned == "member-0" else "member_0"
+    same = pinned.replace("-", "_")
+    assert first_place(gateway, affinity(), **{same: 100, other: 900}) == other.replace("_", "-")
+    assert first_place(gateway, affinity(), **{same: 900, other: 900}) == pinned
+    assert first_place(gateway, affinity(), **{same: 0, other: 0}) == pinned
+
+
+def test_a_crowded_member_is_left_although_it_has_the_prompt():
+    gateway = Gateway(group(1, 1))
+    for _ in range(40):
+        gateway.balancer.loads.begin_request(gateway.members[0].target)
+    assert first_place(gateway, affinity(source="beginning"), member_0=900) == "member-1"
+    assert first_place(gateway, affinity(), member_0=900) == "member-0"
+
+
+def test_a_request_without_a_conversation_is_balanced_as_before():
+    gateway = Gateway(group(1, 1))
+    assert {first_place(gateway, None, member_0=900) for _ in range(20)} == {"member-0", "member-1"}
+
+
 @pytest.mark.parametrize(("answers", "takes"), [((7, 1, 1), False), ((6, 1, 1), False), ((4, 1, 1), True)])
 def test_a_member_with_more_than_twice_the_mean_takes_no_new_conversations(answers, takes):
     """Pins concentrate load (tinfoilsh/confidential-model-router#403)."""

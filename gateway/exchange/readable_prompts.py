@@ -1,0 +1,47 @@
+"""How much of a prompt the caches of a route's targets hold, so that a conversation goes where most of it is.
+
+Imported with the first prompt that matters for a choice."""
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from gateway.balancing.balancer import NOTHING_READABLE, Readable
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.sent_prompts import possible_request
+from gateway.http.offload import offload
+from gateway.prompt_caches.caching import PromptCaching
+from gateway.request.parse import Incoming
+from gateway.routing.plan import Plan
+
+if TYPE_CHECKING:
+    from gateway.prompt_caches.followed import FoundParent, ReadPrompts
+
+MOST_TARGETS: Final = 16
+"""Targets whose caches are compared; each takes some microseconds."""
+
+
+async def find_readable(context: ExchangeContext, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
+    """Return the tokens of ``incoming`` that caches of the targets of ``plan`` hold, nothing if that fails.
+
+    Only targets that speak the client's API count: the others get another prompt, which is not written yet. A large
+    request is read in a thread."""
+    try:
+        return await _find_readable(context, caching, incoming, plan)
+    except Exception:  # the boundary: an error here must not fail the request
+        caching.note_error()
+        return NOTHING_READABLE
+
+
+async def _find_readable(context: ExchangeContext, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
+    tracker, now = await caching.tracker(__name__), time.monotonic()
+    prompts: dict[object, tuple[ReadPrompts, FoundParent | None] | None] = {}
+    found: dict[bytes, int] = {}
+    for target in [one for one in plan.targets if one.lane == "byte"][:MOST_TARGETS]:
+        sent = possible_request(context, incoming, target, now)
+        key = id(target.caching), target.betas  # all on which the reading of the prompt depends
+        if key not in prompts:
+            read = await offload(incoming.size, tracker.read, sent)
+            prompts[key] = None if read is None else (read, tracker.find_parent(sent, read))
+        if (prompt := prompts[key]) is not None and (tokens := tracker.readable_at(sent, *prompt)):
+            found[target.identity.place] = tokens
+    return found
