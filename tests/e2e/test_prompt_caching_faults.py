@@ -4,6 +4,8 @@ Faults of other gateways: accounts in turn (lidge-jun/opencodex#4546), re-serial
 (headroomlabs-ai/headroom#1042)."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_talks import HEADER, RULES, CachedTalk, entries, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import Gateway, config, eventually, exchanges
+from tests.support.harness import Gateway, config, eventually, exchanges, free_port, running
 
 FAILED = '"level":"error"'
 
@@ -134,3 +136,31 @@ def test_a_turn_of_a_stored_conversation_continues_it(mock):
             assert turn.line["prompt_cache_could"] > 1_000
             assert turn.cause is None
         assert failures(gateway) == []
+
+
+@pytest.mark.process
+def test_workers_and_reloads_share_what_they_remember(mock, tmp_path):
+    """Each turn has its own connection, which any worker may accept. ``false`` in a reload switches everything off."""
+    file = tmp_path / "trigate.yaml"
+    port = free_port()
+    settings = config(entries(mock.url), port)
+    file.write_text(json.dumps(settings))
+    with running(file, port, "--workers", "2") as gateway:
+        talk = CachedTalk(gateway, "chat", "gpt", "workers")
+        warm = CachedTalk(gateway, "chat", "sol", "the first requests")
+        for _ in range(6):  # of each worker: its first prompt may be read after the response
+            warm.send()
+        turns = [talk.send() for _ in range(8)]
+        assert [turn.cause for turn in turns] == [None] * 8
+        assert all(turn.line["prompt_cache_could"] > 1_000 for turn in turns[1:])
+        assert gateway.pid is not None
+        for switch in (False, {}):
+            reloads = _reloads(gateway)
+            file.write_text(json.dumps({**settings, "prompt_cache": switch}))
+            os.kill(gateway.pid, signal.SIGHUP)
+            eventually(lambda: _reloads(gateway) > reloads)  # noqa: B023
+            eventually(lambda: (HEADER in talk.send().reply.headers) is not (switch is False))  # noqa: B023
+
+
+def _reloads(gateway: Gateway) -> int:
+    return sum("configuration was reloaded" in line for line in list(gateway.log))
