@@ -43,9 +43,9 @@ def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[in
     prompt, and marked blocks."""
     found = set() if row is None else {position for position, _ in marks(prompt, row)}
     if row is None or not (row.needs_marks or prompt.is_explicit):
-        # With ends as boundaries, they are the end of the developer's text and that of the last message or result.
+        # With ends as boundaries, the only one is that of the last message or result, without any the developer's text.
         by_ends = row is not None and row.boundaries == "ends"
-        found |= {prompt.history_start, *_ends(prompt, 1)} if by_ends else set(_natural_ends(prompt))
+        found |= set(_ends(prompt, 1)) or {prompt.history_start} if by_ends else set(_natural_ends(prompt))
     return tuple(sorted(found - {0}))
 
 

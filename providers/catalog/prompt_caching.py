@@ -104,8 +104,9 @@ _BEDROCK_PAGE: Final = "https://docs.aws.amazon.com/bedrock/latest/userguide/pro
 _BEDROCK: Final = attrs.evolve(
     _CLAUDE, mark_member=None,
     settings=(
-        ("additionalModelRequestFields", "tools"), ("toolConfig.toolChoice", "history"),
-        ("outputConfig", "tools"),
+        ("outputConfig", "tools"), ("additionalModelRequestFields.anthropic_beta", "tools"),
+        ("toolConfig.toolChoice", "history"), ("additionalModelRequestFields.thinking", "history"),
+        ("additionalModelRequestFields.output_config", "history"),
     ),
     sources=_sources(_BEDROCK_PAGE),
 )  # fmt: skip

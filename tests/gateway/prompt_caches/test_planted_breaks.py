@@ -133,7 +133,7 @@ def test_another_description_or_schema_of_a_tool(api: str):
         (
             "converse",
             {"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}},
-            "additionalModelRequestFields",
+            "additionalModelRequestFields.thinking",
         ),
         ("chat", {"reasoning_effort": "low"}, "reasoning_effort"),
         ("chat", {"response_format": {"type": "json_object"}}, "response_format"),
