@@ -1,0 +1,132 @@
+"""Attempts that run at the same time, fail, or are sent again, as the tracker follows them."""
+
+import json
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from gateway.prompt_caches.followed import FollowedAttempt, SentRequest
+from gateway.prompt_caches.memory import PromptMemory
+from gateway.prompt_caches.tracker import PromptTracker
+from gateway.prompt_caches.values import CacheVerdict
+from streams.events import Usage
+from tests.support.cached_prompts import SYSTEM, request_of, row_of
+from tests.support.set_clock import SetClock
+
+MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+WRITTEN = Usage(input=1, cache_write=5_000, reports_cache_read=True)
+READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
+MISSED = Usage(input=1, cache_write=5_300, reports_cache_read=True)
+
+
+@attrs.define
+class Trial:
+    """A tracker with a clock, and one client at Anthropic."""
+
+    clock: SetClock = attrs.field(factory=SetClock)
+    tracker: PromptTracker = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tracker = PromptTracker(PromptMemory.make_private(2**20, self.clock))
+
+    def send(self, rounds: int, like: FollowedAttempt | None = None, **changes: Any) -> FollowedAttempt:
+        """Return a followed attempt with a conversation of ``rounds``; another attempt of the exchange of ``like``."""
+        self.clock.now += 1
+        body = request_of("messages", rounds, system=changes.pop("system", SYSTEM))
+        members = MEMBERS.decode(json.dumps(body).encode())
+        sent = SentRequest(
+            "ann", "messages", members, {}, row_of("messages"), b"account", "sonnet", self.clock.now,
+            "messages", None, "sonnet",
+        )  # fmt: skip
+        sent = attrs.evolve(sent, **changes)
+        read = self.tracker.read(sent)
+        assert read is not None
+        if like is not None:
+            return self.tracker.follow(sent, read, like.exchange)
+        return self.tracker.follow(sent, read, self.tracker.open_exchange(sent, self.tracker.find_parent(sent, read)))
+
+    def answer(self, attempt: FollowedAttempt, usage: Usage | None = WRITTEN) -> CacheVerdict:
+        """End an attempt well, and return its verdict."""
+        self.clock.now += 1
+        if attempt.head is None:
+            self.tracker.note_head(attempt, self.clock.now)
+        return self.tracker.settle(attempt, usage, None, None)[0]
+
+
+@pytest.fixture
+def trial() -> Trial:
+    return Trial()
+
+
+def causes(verdict: CacheVerdict) -> list[str]:
+    return [cause.name for cause in verdict.causes]
+
+
+def test_a_request_sent_before_the_first_response_began_is_early(trial):
+    first = trial.send(3)
+    second = trial.send(4)
+    trial.answer(first)
+    assert causes(trial.answer(second, MISSED)) == ["early"]
+
+
+def test_a_request_sent_after_the_response_began_is_not_early(trial):
+    first = trial.send(3)
+    trial.tracker.note_head(first, trial.clock.now)
+    second = trial.send(4)
+    trial.answer(first)
+    assert causes(trial.answer(second, MISSED)) == ["provider"]
+    assert causes(trial.answer(trial.send(5), READ)) == []
+
+
+def test_equal_requests_at_the_same_time_miss_nothing_of_their_parent(trial):
+    trial.answer(trial.send(3))
+    children = [trial.send(4) for _ in range(3)]
+    assert None not in [child.exchange.parent for child in children]
+    assert [causes(trial.answer(child, READ)) for child in children] == [[], [], []]
+
+
+def test_an_exchange_that_failed_changes_nothing(trial):
+    """The client repeats its turn, with a changed system text that the failed attempt had, too."""
+    trial.answer(trial.send(3))
+    failed = trial.send(4, system="It is 9:31. " + SYSTEM)
+    trial.tracker.forget(failed.exchange)
+    assert causes(trial.answer(trial.send(4, system="It is 9:31. " + SYSTEM), MISSED)) == ["system"]
+
+
+def test_another_attempt_of_an_exchange_has_the_same_parent(trial):
+    """A fallback goes to another account, which does not have the prompt."""
+    trial.answer(trial.send(3))
+    failed = trial.send(4)
+    again = trial.send(4, like=failed, account=b"other", target="sonnet-2", move="overloaded")
+    verdict = trial.answer(again, MISSED)
+    assert causes(verdict) == ["moved"]
+    assert verdict.causes[0].at == "sonnet>sonnet-2 (overloaded)"
+    after = trial.send(5, account=b"other", target="sonnet-2")
+    assert causes(trial.answer(after, READ)) == []
+
+
+def test_the_winner_of_a_hedge_is_remembered(trial):
+    trial.answer(trial.send(3))
+    first = trial.send(4)
+    hedge = trial.send(4, like=first, account=b"other", target="sonnet-2")
+    assert hedge.exchange.writer is hedge
+    trial.answer(first, READ)
+    after = trial.send(5)
+    assert after.exchange.parent is not None
+    assert after.exchange.parent.conversation.scope.target == "sonnet"
+    assert causes(trial.answer(after, READ)) == []
+
+
+def test_a_response_without_usage_is_unknown(trial):
+    trial.answer(trial.send(3))
+    assert [cause.word for cause in trial.answer(trial.send(4), None).causes] == ["unknown:no_usage"]
+
+
+@pytest.mark.parametrize(("minutes", "cause"), [(4, "provider"), (6, "expired")])
+def test_a_pause_longer_than_the_lifetime_is_named(trial, minutes, cause):
+    trial.answer(trial.send(3))
+    trial.clock.now += 60 * minutes
+    verdict = trial.answer(trial.send(4), MISSED)
+    assert causes(verdict) == [cause]
