@@ -9,6 +9,7 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
+from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
 from gateway.streaming.lane import too_large
@@ -151,7 +152,7 @@ async def read_body(
     Its memory counts for the client until ``scope`` ends. Adds its pieces to ``read_pieces``, for the cache."""
     context, watch = source.target_request.context, source.watch
     limit, size, counted = context.service.limits.answer, 0, UNCOUNTED
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     restart_limit = _nothing if response.has_arrived else watch.restart_idle_limit  # a deadline only applies to a wait
     restart_limit()
     pieces = None if source.stamp is None else read_pieces
@@ -170,7 +171,7 @@ async def read_body(
                 counted = await count_answer(context, scope, size, watch)
     finally:
         await response.aclose()
-    body = b"".join(parts)
+    body = await join_pieces(parts, size)
     context.observer.received(body)
     return body
 

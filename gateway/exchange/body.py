@@ -50,6 +50,8 @@ def _never(_: bytes) -> bool:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
+    """Yield ``data`` in pieces, each copied when it is written: a copy of a long event would keep other tasks
+    waiting."""
     return (data[start : start + WRITE] for start in range(0, len(data), WRITE))
 
 
@@ -78,7 +80,7 @@ class StreamBody(ResponseBody):
         self._turn = turn
         self._write_now: WriteNow = _never
         self._on_last_bytes = on_last_bytes
-        self._todo: deque[Action | _Mark] = deque()
+        self._todo: deque[Action | _Mark | Iterator[bytes]] = deque()
 
     async def open(self) -> Opening:
         """Wait until the response may start, and return its start, its error or its complete body."""
@@ -144,6 +146,11 @@ class StreamBody(ResponseBody):
                     raise StopAsyncIteration
                 self._enqueue(await self._wait())
             action = self._todo.popleft()
+            if isinstance(action, Iterator):
+                if (piece := next(action, None)) is None:
+                    continue
+                self._todo.appendleft(action)
+                action = piece
             if isinstance(action, SendWhole):  # its writer notes its end
                 return action
             self._note_end()
@@ -182,7 +189,8 @@ class StreamBody(ResponseBody):
     def _enqueue(self, actions: Actions) -> None:
         for action in actions:
             if isinstance(action, bytes):
-                self._todo.extend(_pieces(action))
+                if action:  # an empty piece would end the body
+                    self._todo.append(action if len(action) <= WRITE else _pieces(action))
                 self._todo.append(_Mark.TAKEN)
             else:
                 self._todo.append(action)

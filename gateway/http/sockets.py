@@ -28,8 +28,8 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
     raise trio.ClosedResourceError("this socket was already closed")
 
 
-def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> Data:
-    """Send what the kernel accepts at once of ``head`` and ``data``, and return the rest.
+def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> tuple[Data, ...]:
+    """Send what the kernel accepts at once of ``head`` and ``data``, and return the rest in parts, without a copy.
 
     After an error it returns everything; the caller then sends it with trio and gets the error again."""
     try:
@@ -37,5 +37,7 @@ def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> Data:
     except OSError:
         taken = 0
     if taken == len(head) + len(data):
-        return b""
-    return memoryview(b"".join((head, data)) if head else data)[taken:]
+        return ()
+    if taken >= len(head):
+        return (memoryview(data)[taken - len(head) :],)
+    return memoryview(head)[taken:], data

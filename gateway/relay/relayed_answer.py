@@ -10,6 +10,7 @@ from gateway.exchange.attempt_answer import Pieces, Verdict, count_answer
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
+from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse
@@ -85,12 +86,12 @@ class RelayedAnswer:
 
     async def read_first(self) -> bytes:
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
-        first: list[bytes] = []
+        first: list[bytes | bytearray] = []
         size = 0
         while size <= self.filter.held and not self.is_over:
             first.append(await self.read_next(self.read_pieces))
             size += len(first[-1])
-        return b"".join(first)
+        return await join_pieces(first, size)
 
     def chunks(self) -> "RelayedAnswer":
         return self

@@ -28,7 +28,7 @@ from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
 from gateway.serving.refusals import NOT_TLS, TOO_MANY_OF_ONE, HealthChecks
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.server_config import ServerConfig
-from gateway.serving.transports import BROKEN, TlsTransport, Transport, plain_transport
+from gateway.serving.transports import BROKEN, PIECE, TlsTransport, Transport, plain_transport
 
 log = logging.getLogger("trigate.connections")
 
@@ -264,7 +264,10 @@ class ClientConnection:
     async def write(self, data: Data, head: bytes = b"") -> None:
         """Write ``head`` and ``data`` without concatenating them. Yields to other tasks only if it has to wait."""
         if self._sending.locked() or not self._transport.send_now(data, head):
-            await self._send_all(b"".join((head, data)) if head else data)
+            if len(data) > PIECE:  # a copy would be large
+                await self._send_all(head, data)
+            else:
+                await self._send_all(b"".join((head, data)) if head else data)
         elif self._transport.rest:
             await self._send_all(b"")
 
@@ -281,11 +284,12 @@ class ClientConnection:
         if self._transport.rest:
             await self._send_all(b"")
 
-    async def _send_all(self, data: Data) -> None:
+    async def _send_all(self, *parts: Data) -> None:
         async with self._sending:
             try:
                 with trio.CancelScope(shield=True):
-                    await self._transport.send_all(data)
+                    for part in parts:
+                        await self._transport.send_all(part)
             except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):  # being closed
                 await self.protocol.handle(Closed())
 

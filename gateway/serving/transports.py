@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import trio
@@ -23,8 +24,8 @@ BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 class Transport(Protocol):
     """A client's socket, with one reading task and one writing task at a time. Closing the socket wakes both."""
 
-    rest: Data
-    """The bytes that wait to be sent, in their final form."""
+    rest: Sequence[Data]
+    """The bytes that wait to be sent, in their final form, in parts."""
 
     def send_now(self, data: Data, head: bytes) -> bool:
         """Send ``head`` and ``data`` and return true, unless earlier bytes are waiting. What the kernel does not take
@@ -53,7 +54,7 @@ class PlainTransport:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._socket = stream.socket
-        self.rest: Data = b""
+        self.rest: Sequence[Data] = ()
 
     async def receive(self) -> bytes:
         try:
@@ -68,11 +69,15 @@ class PlainTransport:
         return True
 
     async def send_all(self, data: Data) -> None:
-        await self._stream.send_all(self._take(data))
+        for part in self._take(data):
+            await self._stream.send_all(part)
 
-    def _take(self, data: Data) -> Data:
-        rest, self.rest = self.rest, b""
-        return b"".join((rest, data)) if rest and data else rest or data
+    def _take(self, data: Data) -> Sequence[Data]:
+        """Return everything that is to be sent in parts, at least one."""
+        parts, self.rest = (*self.rest, data), ()
+        if sum(map(len, parts)) <= PIECE:
+            return (b"".join(parts),)
+        return [part for part in parts if part]
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
@@ -92,11 +97,12 @@ class UnixTransport(PlainTransport):
         self._write_timeout = write_timeout
 
     async def send_all(self, data: Data) -> None:
-        rest = memoryview(self._take(data))
         try:
-            while rest:
-                with trio.fail_after(self._write_timeout):
-                    rest = rest[await self._socket.send(rest) :]
+            for part in self._take(data):
+                rest = memoryview(part)
+                while rest:
+                    with trio.fail_after(self._write_timeout):
+                        rest = rest[await self._socket.send(rest) :]
         except (OSError, trio.TooSlowError) as error:
             self._socket.close()
             raise trio.BrokenResourceError from error
@@ -117,7 +123,7 @@ class TlsTransport:
         self._socket = stream.socket
         self._received, self._encrypted = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._received, self._encrypted, server_side=True)
-        self.rest: Data = b""
+        self.rest: Sequence[Data] = ()
         self._sending = trio.Lock()
 
     @property
@@ -193,11 +199,12 @@ class TlsTransport:
         """Send what is encrypted. Cancellation loses nothing."""
         async with self._sending:
             while True:
-                rest = memoryview(self.rest or self._encrypted.read())
+                rest = memoryview(self.rest[0] if self.rest else self._encrypted.read())
                 if not rest:
                     return
-                self.rest = rest  # for a cancellation
-                self.rest = rest[await self._socket.send(rest) :]
+                self.rest = (rest,)  # for a cancellation
+                rest = rest[await self._socket.send(rest) :]
+                self.rest = (rest,) if rest else ()
 
     async def send_eof(self) -> None:
         with contextlib.suppress(ssl.SSLError):  # the other side has not closed TLS yet, or never will

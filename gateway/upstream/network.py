@@ -95,7 +95,7 @@ class NetworkStream:
         first."""
         self._reused, self._answered = self._reused or self._answered, False
         try:
-            if rest := send(self.socket, data) if self._plain else data:
+            for rest in send(self.socket, data) if self._plain else (data,):
                 await self._stream.send_all(rest)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass

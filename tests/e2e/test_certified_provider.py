@@ -1,6 +1,7 @@
 """People of an identity provider that others wrote and the OpenID Foundation certified: sign-in, refresh, tokens."""
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,10 @@ from tests.support.people_gateway import people_settings
 PROVIDER = install.CACHE / "node/node_modules/oidc-provider"
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.skipif(not PROVIDER.exists(), reason="oidc-provider is not installed: just clients claude"),
+    pytest.mark.skipif(
+        not PROVIDER.exists() or shutil.which("node") is None,
+        reason="oidc-provider is not installed: just clients claude",
+    ),
 ]
 SECRET = "s3cret of the/client+%:"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"

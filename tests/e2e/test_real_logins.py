@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -68,7 +67,7 @@ def log_in(home: Path) -> str:
 
 
 def run(gateway: Gateway, home: Path, program: str, *arguments: str) -> str:
-    if shutil.which(program, path=str(install.CACHE / "node/node_modules/.bin")) is None:
+    if not install.has_program(program):
         pytest.skip(f"{program} is not installed: just clients {program}")
     place = Place(gateway.url, "", home, "stream")
     place.work.mkdir()

@@ -2,7 +2,6 @@
 thinking, which go to their end whoever answers which of their turns."""
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,10 +105,7 @@ def test_a_recovered_target_can_continue_its_session(stage, client):
 # The programs themselves
 
 
-def installed(program: str) -> bool:
-    return shutil.which(program, path=str(install.CACHE / "node/node_modules/.bin")) is not None
-
-
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "program", "stage"),
@@ -122,7 +118,7 @@ def installed(program: str) -> bool:
     ids=["claude", "codex", "codex-websocket"],
 )
 def test_the_real_program_works_through_the_route(stage, row, program):
-    if not installed(program):
+    if not install.has_program(program):
         pytest.skip(f"{program} is not installed: just clients {program}")
     drive(stage, row)
     assert "first" in stage.tried(0)

@@ -2,7 +2,6 @@
 agent ran for eleven days and 47,000 dollars (LMNTL-AI/openclaw-agents#21)."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +84,7 @@ def run(
 
 
 def installed(program: str) -> None:
-    if shutil.which(program, path=str(install.CACHE / "node/node_modules/.bin")) is None:
+    if not install.has_program(program):
         pytest.skip(f"{program} is not installed: just clients {program}")
 
 

@@ -200,6 +200,8 @@ ROWS_OF_SERVICE = {
     "balancer": "pins",
     "hedge_shares": "retries and hedges",
     "cache_acts": "marks for prompt caches",
+    "prompt_caching": "memory of prompts",
+    "worker_memory": SETTINGS,
     "live_view": "live view",
     "metrics": "labels of metrics",
     "answer_cache": "response cache",

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.http.sockets import receive
+from gateway.http.sockets import receive, send
 
 
 class BeforeNextStep(trio.abc.Instrument):
@@ -63,3 +63,27 @@ async def test_a_reader_takes_nothing_of_the_next_socket_with_its_number():
     os.close(number)
     others.close()
     other_peer.close()
+
+
+# Writes
+
+
+@pytest.mark.parametrize("taken", [0, 3, 10, 15, 20])
+def test_the_rest_of_a_write_is_not_copied(monkeypatch, taken):
+    """A copy of a large response, which a slow client does not take, would keep other tasks waiting."""
+    head, data = b"head 0123\n", b"data 0123\n"
+    monkeypatch.setattr(os, "writev", lambda fd, parts: taken)
+    with socket.socket() as own:
+        rest = send(trio.socket.from_stdlib_socket(own), data, head)
+        assert b"".join(rest) == (head + data)[taken:]
+        assert all(part is data or part.obj in (head, data) for part in rest)
+
+
+def test_the_rest_after_an_error_is_everything():
+    own, peer = socket.socketpair()
+    peer.close()
+    with own:
+        sock = trio.socket.from_stdlib_socket(own)
+        with contextlib.suppress(OSError):
+            own.send(b"x")
+        assert b"".join(send(sock, b"data", b"head")) == b"headdata"
