@@ -211,7 +211,7 @@ def test_every_query_of_the_dashboard_has_data(gateway, upstream, prometheus):
         return not unanswered
 
     with contextlib.suppress(AssertionError):
-        eventually(all_answered, 30)
+        eventually(all_answered, 90)
     assert unanswered == []
 
 
