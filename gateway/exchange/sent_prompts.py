@@ -1,9 +1,9 @@
 """The parts of a sent request that the tracker of prompts needs. Imported with the first prompt that matters."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+import attrs
 import msgspec
 
 from gateway.exchange.context import ExchangeContext
@@ -26,49 +26,46 @@ def sent_request(
 
     ``original`` is the client's request if steps have changed it."""
     request, target, outgoing = target_request.request, target_request.target, target_request.prepared.outgoing
-    incoming, api = request.incoming, context.codec.api
-    is_unchanged = target.lane == "byte" and not outgoing.edits and original is None and not incoming.earlier
-    body: bytes | Members = incoming.members if is_unchanged else outgoing.body
-    headers = _as_mapping((*target_request.sent.headers, *outgoing.headers))
-    session = named_session(dict(context.client_request.headers), incoming)
-    identity, credential = target.identity, context.forwarded_credential(target)
-    sent = SentRequest(
-        context.service.admission.holder(context.client_request.client, context.client_request.headers),
-        target.api,
-        body,
-        headers,
-        target.caching,
-        identity.place if credential is None else identity.with_credential(credential).place,
-        target.place,
-        sent_at,
-        api,
-        None if is_unchanged else partial(_client_members, incoming if original is None else original),
-        incoming.model,
-        None if session is None else session[1],
-        () if is_unchanged else _edits(context, target_request),
-        _move(context, target_request),
+    incoming = request.incoming
+    headers = (*target_request.sent.headers, *outgoing.headers)
+    sent = _request_for(context, target, incoming, headers, sent_at, _move(context, target_request))
+    if target.lane == "byte" and not outgoing.edits and original is None and not incoming.earlier:
+        return sent, len(outgoing.body)
+    changed = attrs.evolve(
+        sent,
+        body=outgoing.body,
+        client_members=partial(_client_members, incoming if original is None else original),
+        edits=_edits(context, target_request),
     )
-    return sent, len(outgoing.body) + (0 if is_unchanged else incoming.size)
+    return changed, len(outgoing.body) + incoming.size
 
 
 def possible_request(context: ExchangeContext, incoming: Incoming, target: Target, sent_at: float) -> SentRequest:
     """Return the request of the client as ``target`` would receive it, if it speaks the client's API."""
-    client_request = with_betas(context.client_request, target.betas)
+    headers = with_betas(context.client_request, target.betas).headers
+    return _request_for(context, target, incoming, headers, sent_at)
+
+
+def _request_for(
+    context: ExchangeContext, target: Target, incoming: Incoming, headers: Headers, sent_at: float, move: str = ""
+) -> SentRequest:
+    """Return the client's request as it is sent to ``target`` unchanged, with ``headers``."""
+    client_request = context.client_request
     session = named_session(dict(client_request.headers), incoming)
     identity, credential = target.identity, context.forwarded_credential(target)
     return SentRequest(
         context.service.admission.holder(client_request.client, client_request.headers),
         target.api,
         incoming.members,
-        _as_mapping(client_request.headers),
+        {name.lower(): value for name, value in headers},
         target.caching,
         identity.place if credential is None else identity.with_credential(credential).place,
         target.place,
         sent_at,
         context.codec.api,
-        None,
-        incoming.model,
-        None if session is None else session[1],
+        requested_model=incoming.model,
+        session=None if session is None else session[1],
+        move=move,
     )
 
 
@@ -99,7 +96,3 @@ def _move(context: ExchangeContext, target_request: TargetRequest) -> str:
     """Return why the attempt is at this target: the failure of the last one, or the state of the pinned member."""
     failed = [one for one in context.record.bill.attempt_records if one.target != target_request.target.place]
     return failed[-1].reason if failed else ""
-
-
-def _as_mapping(headers: Headers) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers}
