@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from providers.catalog.prompt_caching import CachingRow, caching_row
+from providers.catalog.prompt_caching import CachingRow
 
 
 def cache_texts(plan: Plan) -> Iterator[str]:
@@ -15,7 +15,7 @@ def cache_texts(plan: Plan) -> Iterator[str]:
 
 
 def _target_text(target: Target) -> str:
-    row = caching_row(target.entry.provider.id, target.model, target.api)
+    row = target.caching
     return f"no known rules for {target.api}, so few misses have a cause" if row is None else row_text(row)
 
 
