@@ -1,8 +1,9 @@
 """The commands ``trigate costs``, ``cache`` and ``reconcile`` with their options. Each imports its modules when run."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -12,24 +13,41 @@ COSTS_BY = (
     "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
     "upstream_request_id",
 )  # fmt: skip
+Option: TypeAlias = Callable[[Any], Any]
+"""A decorator that gives a command an option."""
+
 FORMAT = click.Choice(["table", "csv", "json"])
+UNTIL = click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+IN_FORMAT = click.option(
+    "--format", "form", type=FORMAT, default="table", metavar="FORMAT",
+    help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.",
+)  # fmt: skip
+
+
+def group_option(words: Sequence[str]) -> Option:
+    """Return the option ``--by`` for ``words``."""
+    return click.option("--by", multiple=True, type=click.Choice(list(words)), metavar="WHAT",
+                        help=f"Group by {', '.join(words[:-1])} or {words[-1]}; repeatable. Default: key, or model "
+                             "without client_keys.")  # fmt: skip
+
+
+def since_option(default: str) -> Option:
+    """Return the option ``--since`` with the text of its ``default``."""
+    return click.option("--since", "--from", "since", metavar="WHEN",
+                        help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
+                             f"Default: {default}.")  # fmt: skip
 
 
 @click.command(short_help="Sum up the costs of requests.")
 @takes_file
-@click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
-              help=f"Group by {', '.join(COSTS_BY[:-1])} or {COSTS_BY[-1]}; repeatable. Default: key, or model "
-                   "without client_keys.")  # fmt: skip
+@group_option(COSTS_BY)
 @click.option("--month", metavar="MONTH", help="A whole month, such as 2026-10.")
-@click.option("--since", "--from", "since", metavar="WHEN",
-              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
-                   "Default: 30d.")  # fmt: skip
-@click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+@since_option("30d")
+@UNTIL
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
               help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
                    "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
-@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
-              help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
+@IN_FORMAT
 def costs(config: Path | None, **options: Any) -> None:
     """Sum up the costs of requests, from the ledger in the state storage of FILE.
 
@@ -55,18 +73,13 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
     metavar="PROVIDER/MODEL",
     help="For files: whose cache rules and prices apply. Default: those of the model in the request.",
 )
-@click.option("--by", multiple=True, type=click.Choice(list(CACHE_BY)), metavar="WHAT",
-              help=f"Group by {', '.join(CACHE_BY[:-1])} or {CACHE_BY[-1]}; repeatable. Default: key, or model "
-                   "without client_keys.")  # fmt: skip
-@click.option("--since", "--from", "since", metavar="WHEN",
-              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
-                   "Default: 7d.")  # fmt: skip
-@click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+@group_option(CACHE_BY)
+@since_option("7d")
+@UNTIL
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
               help="Only requests with this value of key, group, model, target or run, such as group=research; "
                    "repeatable.")  # fmt: skip
-@click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
-              help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
+@IN_FORMAT
 def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **options: Any) -> None:
     """Report what providers' prompt caches could have served and did, what broke the prefix, and what that cost.
 
