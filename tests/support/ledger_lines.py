@@ -1,11 +1,17 @@
 """Random and given lines of the kept ledger."""
 
 import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
+import trio
+import yaml
 
 from gateway.kept_ledger.line import LedgerLine, LineAttempt, LineCause, LinePromptCache
+from gateway.kept_ledger.table import LedgerTable
+from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 
 AT = 1_790_000_000_000_000  # a moment in microseconds
@@ -64,3 +70,21 @@ def random_line_with_verdicts(draw: random.Random, days: int = 3) -> LedgerLine:
     found = random_line(draw, days)
     attempts = [attrs.evolve(one, prompt_cache=random_verdict(draw)) for one in found.attempts]
     return attrs.evolve(found, attempts=tuple(attempts))
+
+
+def write_ledger_file(
+    folder: Path, entry: Mapping[str, Any], lines: Sequence[LedgerLine], more: Mapping[str, Any]
+) -> Path:
+    """Write ``lines`` to a database, and return a configuration with ``entry`` and ``more`` keys that names it."""
+    file, config = folder / "state.sqlite", folder / "trigate.yaml"
+    storage = {"type": "sqlite", "path": str(file)}
+    content = {"version": "v0.4.0", "model_providers": [entry], "state_storage": storage, **more}
+    config.write_text(yaml.safe_dump(content))
+    trio.run(_add, file, lines)
+    return config
+
+
+async def _add(file: Path, lines: Sequence[LedgerLine]) -> None:
+    table = LedgerTable(SqliteDatabase(file))
+    await table.add(list(enumerate(lines)))
+    await table.aclose()

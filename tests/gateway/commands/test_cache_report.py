@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
-import yaml
 
 from gateway.commands import cache_report
 from gateway.commands.cache_report import CacheOptions
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
-from gateway.kept_ledger.table import LedgerTable
-from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
-from tests.support.ledger_lines import AT, DAY, attempt, line, random_line_with_verdicts
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line_with_verdicts, write_ledger_file
 
 ENTRY = {"model": "anthropic/claude-sonnet-4-6", "access_key": "$NOBODY_HAS_SET_THIS"}
 EVER = "2026-01-01"
@@ -33,20 +29,9 @@ def write_ledger(tmp_path) -> WriteLedger:
     """Return a function that writes lines to a database, and a configuration with it."""
 
     def write(*lines: LedgerLine, **more: object) -> Path:
-        file, config = tmp_path / "state.sqlite", tmp_path / "trigate.yaml"
-        storage = {"type": "sqlite", "path": str(file)}
-        content = {"version": "v0.4.0", "model_providers": [ENTRY], "state_storage": storage, **more}
-        config.write_text(yaml.safe_dump(content))
-        trio.run(_add, file, lines)
-        return config
+        return write_ledger_file(tmp_path, ENTRY, lines, more)
 
     return write
-
-
-async def _add(file: Path, lines: tuple[LedgerLine, ...]) -> None:
-    table = LedgerTable(SqliteDatabase(file))
-    await table.add(list(enumerate(lines)))
-    await table.aclose()
 
 
 def report(capsys, config: Path, *by: str, form: Any = "table", **more: Any) -> str:

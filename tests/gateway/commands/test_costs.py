@@ -23,7 +23,7 @@ from gateway.kept_ledger.usage_periods import days_between, months_between, pars
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
-from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line, write_ledger_file
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
 EVER = "2026-01-01"  # well before the lines, which are of September
@@ -38,20 +38,9 @@ def kept(tmp_path) -> Kept:
     """Writes a configuration, and lines to the database that it names."""
 
     def write(*lines: LedgerLine, **more: object) -> Path:
-        file, config = tmp_path / "state.sqlite", tmp_path / "trigate.yaml"
-        storage = {"type": "sqlite", "path": str(file)}
-        content = {"version": "v0.4.0", "model_providers": [ENTRY], "state_storage": storage, **more}
-        config.write_text(yaml.safe_dump(content))
-        trio.run(_add, file, lines)
-        return config
+        return write_ledger_file(tmp_path, ENTRY, lines, more)
 
     return write
-
-
-async def _add(file: Path, lines: tuple[LedgerLine, ...]) -> None:
-    table = LedgerTable(SqliteDatabase(file))
-    await table.add(list(enumerate(lines)))
-    await table.aclose()
 
 
 def shown(capsys, config: Path, by: tuple[str, ...], since: str | None, until: str | None, form: str, **more) -> str:
