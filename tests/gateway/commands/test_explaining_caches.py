@@ -17,6 +17,7 @@ def file(tmp_path):
     entries = [
         provider(CLAUDE, "http://127.0.0.1:9", ["messages"]),
         provider("openai/gpt-5", "http://127.0.0.1:9/v1", ["chat"]),
+        provider("server/m", "http://127.0.0.1:9/v1", provider_interface="vllm"),
     ]
     path = tmp_path / "trigate.yaml"
     path.write_text(yaml.safe_dump(config(entries, 1, model_aliases={"best": {"targets": [CLAUDE, "openai/gpt-5"]}})))
@@ -40,6 +41,10 @@ def test_each_target_has_its_rules(file):
     text = output_of(file, "best")
     assert f"cache    {CLAUDE}: caches marked prompts only" in text
     assert "         openai/gpt-5: caches prompts without marks, from 1,024 tokens, in steps of 128 tokens, " in text
+
+
+def test_a_provider_with_a_name_of_its_own_has_the_rules_of_its_interface(file):
+    assert "caches prompts without marks, in steps of 16 tokens" in output_of(file, "server/m")
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=["/".join(filter(None, key)) for key in ROWS])
