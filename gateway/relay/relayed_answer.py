@@ -82,7 +82,8 @@ class RelayedAnswer:
             raise
         self.is_held = self.is_over
         if self.is_held and not self.is_stream:
-            self.first = self.source.target_request.disclosure.body(self.first)
+            body = self.source.target_request.disclosure.body
+            self.first = await offload(len(self.first), body, self.first)  # a search of megabytes
 
     async def read_first(self) -> bytes:
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
