@@ -63,7 +63,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
-    return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.client_headers))
+    return exchange.respond(await answer.public_body(), 200, (*JSON_HEADERS, *answer.client_headers))
 
 
 def _needs_stored_turns(incoming: Incoming) -> bool:

@@ -114,7 +114,7 @@ async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:
     answer = await walk.read_all()
     exchange.record.bill.is_complete = True
     headers = (*JSON_HEADERS, *PRIVATE, *answer.client_headers)
-    return exchange.respond(answer.public_body, answer.response.status, headers)
+    return exchange.respond(await answer.public_body(), answer.response.status, headers)
 
 
 def _one_per_account(storing_targets: Iterable[Target]) -> Iterator[Target]:

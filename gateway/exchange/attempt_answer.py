@@ -9,6 +9,7 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
+from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
@@ -133,10 +134,9 @@ class UnchangedAnswer:
     async def aclose(self) -> None:
         await self.response.aclose()
 
-    @property
-    def public_body(self) -> bytes:
-        """The body without the provider's key."""
-        return self.source.target_request.disclosure.body(self.body)
+    async def public_body(self) -> bytes:
+        """Return the body without the provider's key."""
+        return await offload(len(self.body), self.source.target_request.disclosure.body, self.body)
 
     @property
     def client_headers(self) -> Headers:

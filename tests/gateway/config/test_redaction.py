@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.redaction import LONGEST_SPELLED, redact_spelled, search_forms
+from gateway.config.redaction import LONGEST_SPELLED, REDACTED, WINDOW, redact, redact_spelled, search_forms
 
 KEY = "sk-proj-aB3_/+=.xyz9"
 SECRETS = search_forms([KEY])
@@ -60,3 +60,11 @@ def test_the_search_is_bounded(part):
     data = part * (LONGEST_SPELLED // len(part))
     assert redact_spelled(data, SECRETS) == data
     assert redact_spelled(data + b"\\u0073" * 9, SECRETS).startswith(data)
+
+
+@given(st.text("ab-", max_size=6), st.lists(st.sampled_from(["aab-aab-", "aab-", "a", "b"]), max_size=12), st.data())
+def test_a_large_text_is_searched_in_windows(padding, parts, data):
+    word = "aab-aab-"
+    start = data.draw(st.integers(max(0, WINDOW - 40), WINDOW + 8))
+    text = "x" * start + "".join(parts) + padding + "y" * WINDOW
+    assert redact(text.encode(), search_forms([word])) == text.replace(word, REDACTED.decode()).encode()
