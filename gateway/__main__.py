@@ -233,7 +233,7 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.
     """
-    from gateway.commands.importing import run
+    from gateway.commands.imports.command import run
 
     sys.exit(run(file, write, keys, teams, partial))
 

@@ -10,10 +10,7 @@
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
-- ``importing``: ``import``; ``litellm`` has tables, ``litellm_models``, ``litellm_prices``, ``litellm_routes``,
-  ``litellm_members``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` convert the parts, ``imported``
-  writes the result. ``foreign_guards`` converts guardrails of other gateways; ``guard_drafts`` are steps while they are
-  read.
+- ``imports``: the package of ``import``.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
   in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
   ``cost_options``.

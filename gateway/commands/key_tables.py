@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import spell_time
-from gateway.commands.litellm_keys import (
+from gateway.commands.imports.litellm_keys import (
     ALL,
     NONE,
     OF_THE_TEAM,

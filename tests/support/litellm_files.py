@@ -4,8 +4,8 @@ from typing import Any
 
 import yaml
 
-from gateway.commands.imported import Result, lines
-from gateway.commands.importing import imported
+from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import Config, from_mapping
 
 TOKEN_COSTS = {"input_cost_per_token": 0.0000025, "output_cost_per_token": 1e-5}

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.commands.litellm import Group
+from gateway.commands.imports.losses import Group
 
 ACTIONS: Final[Mapping[str, str]] = {"MASK": "mask", "BLOCK": "refuse"}
 """The actions of steps by LiteLLM's."""

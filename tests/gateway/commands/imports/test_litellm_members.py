@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.commands.litellm_members import read_members
+from gateway.commands.imports.litellm_members import read_members
 from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke
 from tests.support.litellm_files import item

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 import yaml
 
-from gateway.commands.litellm import Group, Loss
+from gateway.commands.imports.losses import Group, Loss
 from gateway.config.loading import from_mapping
 from gateway.config.names import Found, Names
 from providers.endpoints.model_types import ModelType, model_type

@@ -5,19 +5,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.commands.imported import (
-    ENVIRONMENT,
-    VERSION,
-    Deployment,
-    Result,
-    escape_dollars,
-    is_switched_off,
-    number_of,
-    positive,
-    text_of,
-    timeouts_of,
-)
-from gateway.commands.litellm import (
+from gateway.commands.imports.litellm_members import READ, read_members
+from gateway.commands.imports.litellm_prices import base_price, read_price
+from gateway.commands.imports.litellm_routes import attempts_of
+from gateway.commands.imports.litellm_tables import (
     CARRIED,
     COMPATIBLE,
     NO_COUNTERPART,
@@ -31,13 +22,21 @@ from gateway.commands.litellm import (
     ORIGINS,
     REASONS,
     TYPES,
-    Group,
     LiteLLMProvider,
-    Loss,
 )
-from gateway.commands.litellm_members import READ, read_members
-from gateway.commands.litellm_prices import base_price, read_price
-from gateway.commands.litellm_routes import attempts_of
+from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.result import (
+    ENVIRONMENT,
+    VERSION,
+    Deployment,
+    Result,
+    escape_dollars,
+    is_switched_off,
+    number_of,
+    positive,
+    text_of,
+    timeouts_of,
+)
 from gateway.config.litellm_limits import MOST_AT_ONCE
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.imported import NO_KEYS_WARNING, summary
-from gateway.commands.importing import imported
-from gateway.commands.litellm import ORIGINS, REASONS, Group
+from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm_tables import ORIGINS, REASONS
+from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import NO_KEYS_WARNING, summary
 from gateway.config.loading import ConfigError, load
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog

@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from configfile.document import ConfigError, Mistake
-from gateway.commands.litellm import Group, Loss
+from gateway.commands.imports.losses import Group, Loss
 from gateway.config.litellm_limits import limited_columns, limits_of
 from streams.surrogates import NOT_JSON
 

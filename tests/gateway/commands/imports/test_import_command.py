@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from gateway.commands.imported import NO_KEYS_WARNING
+from gateway.commands.imports.result import NO_KEYS_WARNING
 from tests.support.command_line import invoke
 from tests.support.litellm_files import item
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.commands.imported import Result, summary
-from gateway.commands.importing import Clients, imported
-from gateway.commands.litellm import Group
-from gateway.commands.litellm_keys import read_keys, read_teams
+from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm_keys import read_keys, read_teams
+from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 

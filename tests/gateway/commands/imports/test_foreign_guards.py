@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from gateway.commands.foreign_guards import read_foreign_guards
-from gateway.commands.importing import run
-from gateway.commands.litellm import Group
+from gateway.commands.imports.command import run
+from gateway.commands.imports.foreign_guards import read_foreign_guards
+from gateway.commands.imports.losses import Group
 
 PORTKEY: Final[dict[str, Any]] = {
     "targets": [{"provider": "openai", "input_guardrails": ["id-of-a-guard"]}],

@@ -7,12 +7,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.commands.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
-from gateway.commands.imported import number_of, text_of
-from gateway.commands.litellm import Group
-from gateway.commands.litellm_filter import read_content_filter
-from gateway.commands.litellm_keys import Team, Token
-from gateway.commands.litellm_models import key_of
+from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
+from gateway.commands.imports.litellm_filter import read_content_filter
+from gateway.commands.imports.litellm_keys import Team, Token
+from gateway.commands.imports.litellm_models import key_of
+from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import number_of, text_of
 
 MOMENTS: Final[Mapping[str, str]] = {
     "pre_call": "request", "during_call": "during", "post_call": "response", "logging_only": "finished",

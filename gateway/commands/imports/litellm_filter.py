@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from configfile.wording import Wrong
-from gateway.commands.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
-from gateway.commands.litellm import Group
+from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
+from gateway.commands.imports.losses import Group
 
 PERSONAL: Final[Mapping[str, str]] = {
     "us_ssn": "us_ssn", "email": "email", "phone": "phone", "us_phone": "phone", "visa": "card", "mastercard": "card",

@@ -8,10 +8,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from gateway.commands.imported import Result, summary
-from gateway.commands.importing import Clients, imported, run
-from gateway.commands.litellm import Group
-from gateway.commands.litellm_keys import read_keys, read_teams
+from gateway.commands.imports.command import run
+from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm_keys import read_keys, read_teams
+from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import load
 from gateway.steps.loading import load_steps
 from tests.support.litellm_files import file_text, item

@@ -4,37 +4,12 @@ The names are those of https://docs.litellm.ai/docs/proxy/config_settings.
 """
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any, Final
 
 import attrs
 
+from gateway.commands.imports.losses import Group
 from providers.endpoints.model_types import ModelType
-
-
-class Group(Enum):
-    """A group of lost settings, by their meaning for the operator."""
-
-    NAMES = "model names"
-    PROTECTION = "protection"
-    MONEY = "money"
-    TRIFLES = "less important"
-    UNKNOWN = "unknown to trigate import"
-
-
-SERIOUS: Final = frozenset(Group) - {Group.TRIFLES}
-
-
-@attrs.frozen
-class Loss:
-    """A setting or model (``what``) that is not in the new file, and the reason (``why``)."""
-
-    group: Group
-    what: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"not converted: {self.what}: {self.why}"
 
 
 def _word_set(text: str) -> frozenset[str]:

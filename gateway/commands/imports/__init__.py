@@ -1,0 +1,8 @@
+"""``trigate import``: converts the configurations of other gateways.
+
+- ``command``: the command. ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
+- ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
+  ``litellm_prices``, ``litellm_routes``, ``litellm_members``, ``litellm_guards`` with ``litellm_filter``, and
+  ``litellm_keys`` convert the parts.
+- ``foreign_guards``: the guardrails of Portkey and Bifrost; ``guard_drafts`` are steps while they are read.
+"""
