@@ -8,8 +8,7 @@ events, ``ends`` lists finish reasons, ``errors`` writes errors for clients.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,14 +17,18 @@ from providers.errors.overflow import with_google_message
 from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Codec, Outgoing, Reader, Recipient, Reply, Writer
-from providers.neutral.draft import Draft
-from providers.neutral.request import Request
-from providers.neutral.seal import Issuer
+from providers.neutral.codec import Reader, Reply, Writer
+from providers.neutral.late_codec import (
+    AdaptingPart,
+    IncomingPart,
+    LateCodec,
+    OutgoingPart,
+    ReaderPart,
+    WriterPart,
+)
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.events import AnswerStart, ErrorInfo, Event
-from streams.fold import Answer
+from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["GEMINI", "Gemini"]
 
@@ -58,73 +61,25 @@ WIRE = WireApi(
 )
 
 
-class Gemini(Codec):
-    """The ``Codec`` of Google Gemini.
-
-    It imports each part on first use, because most gateways never speak this API.
-    """
+class Gemini(LateCodec):
+    """The ``Codec`` of Google Gemini."""
 
     wire = WIRE
-    parts = tuple(f"providers.gemini.{part}" for part in ("incoming", "outgoing", "adapting", "reader", "writer"))
+    package = __name__
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_failure)
     phrase_error = staticmethod(with_google_message)
     is_own_error = staticmethod(is_own_error)
-
-    def read_request(self, body: Mapping[str, Any]) -> Request:
-        from providers.gemini.incoming import read_request
-
-        return read_request(body)
-
-    def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        from providers.gemini.outgoing import write_request
-
-        return write_request(request, to)
-
-    def adapt(self, draft: Draft, to: Recipient) -> None:
-        from providers.gemini.adapting import adapt
-
-        adapt(draft, to)
-
-    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        from providers.gemini.adapting import restore
-
-        return restore(body, issuer)
-
-    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        from providers.gemini.adapting import without_reasoning
-
-        return without_reasoning(body)
 
     def reader(self, content_limit: int = ANSWER) -> Reader:
         from providers.gemini.reader import GeminiReader
 
         return GeminiReader(content_limit)
 
-    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        from providers.gemini.reader import read_answer
-
-        return read_answer(body, texts, checked)
-
     def writer(self, reply: Reply) -> Writer:
         from providers.gemini.writer import GeminiWriter
 
         return GeminiWriter(reply)
-
-    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        from providers.gemini.writer import write_answer
-
-        return write_answer(answer, reply)
-
-    def read_count(self, body: Mapping[str, Any]) -> Request:
-        from providers.gemini.incoming import read_count_request
-
-        return read_count_request(body)
-
-    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        from providers.gemini.outgoing import write_count_request
-
-        return write_count_request(request, to)
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"totalTokens": tokens})
@@ -134,3 +89,9 @@ class Gemini(Codec):
 
 
 GEMINI = Gemini()
+
+if TYPE_CHECKING:
+    from providers.gemini import adapting, incoming, outgoing, reader, writer
+
+    _PARTS: tuple[IncomingPart, OutgoingPart, AdaptingPart, ReaderPart, WriterPart]
+    _PARTS = incoming, outgoing, adapting, reader, writer
