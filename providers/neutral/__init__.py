@@ -1,7 +1,7 @@
 """The code that all wire APIs share.
 
-- Core: the neutral ``request``, the ``codec`` protocol, the ``late_codec`` of rarely used APIs, and ``wire_api``, an API
-  as data.
+- Core: the neutral ``request``, the ``codec`` protocol, the ``late_codec`` of rarely used APIs, and ``wire_api``, an
+  API as data.
 - A client's JSON: ``fields`` (typed access with errors at a path), ``draft`` (members decoded once, edited in place),
   ``edits``, and ``block_edits`` (blocks of messages).
 - Tables: ``parameters`` (settings of all APIs), ``quirks`` (differences of a provider from its API), ``hints``
