@@ -5,6 +5,7 @@ headers, the payload, and a checksum of all preceding bytes. Numbers are big-end
 "Event stream encoding" of the Smithy specification and of Amazon Transcribe.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -192,6 +193,24 @@ def _decode_object(data: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"message": data.decode("utf-8", "replace")}
 
 
+_HEADERS: Final = frozenset(
+    (":event-type", ":content-type", ":message-type", ":exception-type", ":error-code", ":error-message")
+)
+_WORD: Final = re.compile(r"[A-Za-z/_.-]{0,64}")
+
+
+def without_remarks(raw: bytes) -> bytes:
+    """Return a frame without headers that clients ignore, and without unusual values of the others.
+
+    A frame of an error is unchanged, because ``parse`` returns all its texts."""
+    headers = read_headers(raw)
+    if headers is None or headers.get(":message-type", "event") not in ("event", "exception"):
+        return raw
+    kept = {name: one for name, one in headers.items() if name in _HEADERS and isinstance(one, str)}
+    kept = {name: one for name, one in kept.items() if _WORD.fullmatch(one) is not None}
+    return raw if len(kept) == len(headers) else build_frame(kept, read_payload(raw))
+
+
 # Writing
 
 
@@ -254,4 +273,5 @@ EVENT_STREAM = Framing(
     complete=lambda rest: b"",  # the splitter's rest is never a whole frame
     writer=FrameWriter,
     change_payload=change_payload,
+    without_remarks=without_remarks,
 )

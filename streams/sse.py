@@ -22,6 +22,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _SEAM = 3  # "\r\n\r": the longest buffered part of a blank line
 _BOM = b"\xef\xbb\xbf"
+_EVENT_NAME = re.compile(rb" ?[a-z_.]*")
 
 COMMENT_PING = b": ping\n\n"
 
@@ -126,6 +127,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     # Nearly all events have this shape: one data line and the blank line.
     if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
         return ("", raw[6:-2]) if len(raw) > 8 else None
+    if (first := _end_of_name(raw)) > 0 and len(raw) > first + 9:
+        return raw[7:first].decode("utf-8", "replace"), raw[first + 7 : -2]
     name = ""
     data: list[bytes] = []
     for line in raw.removeprefix(_BOM).splitlines():  # of bytes, only at LF, CR and CRLF
@@ -138,6 +141,38 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     if not data and raw.lstrip().startswith(b"{"):
         data.append(raw.strip())
     return (name, b"\n".join(data)) if any(data) else None
+
+
+def _end_of_name(raw: bytes) -> int:
+    """Return the position after the name in an event of two lines, its name and its data, ``-1`` for any other."""
+    if not raw.startswith(b"event: ") or not raw.endswith(b"\n\n") or b"\r" in raw:
+        return -1
+    end = raw.find(b"\n")
+    return end if raw.startswith(b"data: ", end + 1) and raw.find(b"\n", end + 1) == len(raw) - 2 else -1
+
+
+def without_remarks(raw: bytes) -> bytes:
+    """Return an event without comments, ids and unusual names, which clients ignore.
+
+    An event that is neither of lines with data nor a bare JSON object has nothing else."""
+    if raw.startswith(b"data: ") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
+        return raw
+    if (end := _end_of_name(raw)) > 0 and _EVENT_NAME.fullmatch(raw, 6, end) is not None:
+        return raw
+    lines = raw.splitlines(keepends=True)
+    if raw.lstrip().startswith(b"{") or all(_is_data_line(line) for line in lines):
+        return raw
+    return b"".join(line for line in lines if _is_data_line(line))
+
+
+def _is_data_line(line: bytes) -> bool:
+    field, colon, value = line.strip(b"\r\n").partition(b":")
+    match field:
+        case b"data" | b"error":
+            return True
+        case b"event":
+            return _EVENT_NAME.fullmatch(value) is not None
+    return not field and not colon  # the blank line at the end
 
 
 def complete(rest: bytes) -> bytes:
@@ -221,4 +256,5 @@ SSE = Framing(
     marks=(b"id:", b"retry:"),
     is_plain=is_plain,
     is_seen=has_data,
+    without_remarks=without_remarks,
 )

@@ -1,14 +1,10 @@
 """The gate of the byte lane: it releases a provider's own events once the steps have released their text."""
 
-import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from gateway.steps.runs import TEXTS
 from streams.events import Event
-
-_EVENT_NAME: Final = re.compile(rb" ?[a-z_.]*")
 
 
 class Gate:
@@ -46,28 +42,6 @@ class Gate:
             out.append(raw)
             self._waiting.popleft()
         return b"".join(out)
-
-
-def without_remarks(raw: bytes) -> bytes:
-    """Return an event without comments, ids and unusual names, which clients ignore and steps do not see.
-
-    An event that is neither of lines with data nor a bare JSON object has nothing else."""
-    if raw.startswith(b"data: ") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
-        return raw
-    lines = raw.splitlines(keepends=True)
-    if raw.lstrip().startswith(b"{") or all(_is_data_line(line) for line in lines):
-        return raw
-    return b"".join(line for line in lines if _is_data_line(line))
-
-
-def _is_data_line(line: bytes) -> bool:
-    field, colon, value = line.strip(b"\r\n").partition(b":")
-    match field:
-        case b"data" | b"error":
-            return True
-        case b"event":
-            return _EVENT_NAME.fullmatch(value) is not None
-    return not field and not colon  # the blank line at the end
 
 
 def _weight(events: Sequence[Event]) -> int:

@@ -12,7 +12,6 @@ import attrs
 
 from gateway.http.offload import offload
 from gateway.steps.answer_texts import read_json, without_echoes
-from gateway.steps.gate import without_remarks
 from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.masks import Placeholders
 from gateway.steps.request_texts import PassageEdit, RequestTexts
@@ -172,7 +171,7 @@ class RelayedStream:
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
-            raws = [without_remarks(raw) for raw in raws if SSE.parse(raw) is not None]
+            raws = [SSE.without_remarks(raw) for raw in raws if SSE.parse(raw) is not None]
         for raw in raws:
             self.passed += len(raw)
             self.held += len(raw)

@@ -13,7 +13,7 @@ import trio
 
 from gateway.http.offload import offload
 from gateway.steps.chain import Chain, KeepingStage
-from gateway.steps.gate import Gate, without_remarks
+from gateway.steps.gate import Gate
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.released import frame_of, frame_of_choices
 from gateway.steps.response_texts import UnreadTexts, response_texts
@@ -399,7 +399,7 @@ class CheckedStream:
                     together = {}
                 by_choice = await self._check_failure(parsed[1], by_choice)
             if not translates:
-                self._gate.add(without_remarks(raw), by_choice, has_failed=has_failed)
+                self._gate.add(self._source.framing.without_remarks(raw), by_choice, has_failed=has_failed)
             for choice, events in by_choice.items():
                 if choice in together:
                     together[choice] += events

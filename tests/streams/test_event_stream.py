@@ -273,6 +273,21 @@ def as_botocore(value: Any) -> Any:
     return value.bytes if isinstance(value, uuid.UUID) else value
 
 
+# Remarks
+
+
+def test_a_frame_without_remarks_has_only_the_headers_that_clients_read():
+    """No check sees the others (S3 of ``step-behaviours.md``)."""
+    text = struct.pack(">BH", 7, 9) + b"falcon-77"
+    known = event_stream.event_frame("messageStop", b'{"stopReason":"end_turn"}')
+    headers = known[12 : 12 + int.from_bytes(known[4:8], "big")]
+    for remark in (header("x-note", text), header(":error-message", text), header("flag", b"\x00")):
+        raw = build_frame(headers + remark, b'{"stopReason":"end_turn"}')
+        assert EVENT_STREAM.without_remarks(raw) == known
+    for raw in (*SAMPLE, event_stream.exception_frame("ThrottlingException", b"{}")):
+        assert EVENT_STREAM.without_remarks(raw) == raw
+
+
 # Recorded streams
 
 

@@ -298,3 +298,26 @@ def test_the_ping_is_a_comment_and_a_whole_event():
 )
 def test_events_that_forbid_later_comments_are_known(raw, plain):
     assert sse.is_plain(raw) is plain
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        (b'event: a\ndata: {"b":1}\n\n', None),
+        (b'data: {"b":1}\n\n', None),
+        (b'{"error":{}}\n\n', None),
+        (b": falcon\ndata: x\n\n", b"data: x\n\n"),
+        (b"event: falcon-77\ndata: x\n\n", b"data: x\n\n"),
+        (b"event: a\ndata: x\nid: falcon\n\n", b"event: a\ndata: x\n\n"),
+        (b"event: a\r: falcon\ndata: x\n\n", b"event: a\rdata: x\n\n"),
+    ],
+)
+def test_an_event_without_remarks_has_only_its_name_and_its_data(raw, cleaned):
+    assert sse.SSE.without_remarks(raw) == (raw if cleaned is None else cleaned)
+
+
+@given(st.lists(st.sampled_from([b"event: a", b"data: ", b"data:x", b"\n", b"\r", b": c", b"x", b" "])).map(b"".join))
+def test_an_event_without_remarks_is_read_like_the_event(raw):
+    parsed = sse.parse(raw)
+    if parsed is not None:
+        assert sse.parse(sse.without_remarks(raw)) in (parsed, ("", parsed[1]))

@@ -43,7 +43,11 @@ APIS: Final = ("chat", "messages", "responses")
 CLIENT_APIS: Final = (*APIS, "gemini", "converse")
 UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}}
 """Members of a request without a stored turn, which is translated."""
-VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+VENDORS: Final = {
+    "chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini", "converse": "bedrock",
+}  # fmt: skip
+BASES: Final = {"gemini": "/v1beta", "converse": ""}
+"""The paths of the base URLs of providers, ``/v1`` for others."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,9 @@ def gateway(upstream, tmp_path_factory):
     folder = tmp_path_factory.mktemp("steps")
     (folder / "steps.py").write_text(CODE)
     port = free_port()
-    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in APIS]
+    entries = [
+        provider(f"{vendor}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api]) for api, vendor in VENDORS.items()
+    ]
     steps = [
         {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
     ]
@@ -83,7 +89,8 @@ def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: boo
     return response.status, {name.lower(): value for name, value in response.getheaders()}, body
 
 
-CELLS: Final = [(client, target, stream) for client in CLIENT_APIS for target in APIS for stream in (False, True)]
+PAIRS: Final = (*((client, target) for client in CLIENT_APIS for target in APIS), *((api, api) for api in BASES))
+CELLS: Final = [(client, target, stream) for client, target in PAIRS for stream in (False, True)]
 cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 
 
