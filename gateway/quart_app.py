@@ -9,6 +9,7 @@ from quart_trio import QuartTrio
 from gateway.access.page_guard import Cors
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
+from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.hooks import add_authentication, add_cors
@@ -48,7 +49,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))
     add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))
-    query_providers = ProviderLookup(service)
+    query_providers = ProviderLookup(service, STORED_RESPONSES.api)
     add_stored(app, service, query_providers)
     add_conversations(app, service, query_providers)
     if config.websocket:

@@ -27,7 +27,6 @@ EXCEPTIONS: Final = {
     "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",
     "endpoints/model_shapes.py": "a type of models, which is called as an API is",
     "endpoints/models.py": "the two vendors' lists of models",
-    "endpoints/provider_kept.py": "responses that their provider keeps",
     "exchange/checking.py": "the items of stored turns, which are those of Responses",
     "http/paths.py": "base URLs as the vendors' clients are given them",
     "invoices/families.py": "a provider that is called as its API is",
@@ -38,7 +37,6 @@ EXCEPTIONS: Final = {
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/described.py": "a type of models, which is called as an API is",
     "routing/endpoint_defaults.py": "the same",
-    "routing/router.py": "the providers that keep Responses themselves",
     "steps/kinds/size.py": "a limit on the messages of a request, which has the name of an API",
     "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",
 }

@@ -97,7 +97,7 @@ ARROWS: Final = {
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
         kept_objects ledger logs model_lists people prompt_acts prompt_caches providers.apis providers.auth
-        providers.catalog providers.errors providers.grammar providers.neutral providers.responses request
+        providers.catalog providers.errors providers.grammar providers.neutral request
         request_members routing secret_stores serving shared steps stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange followed_keys http kept_ledger ledger logs model_lists

@@ -108,7 +108,7 @@ def _beginning(incoming: Incoming) -> str | None:
 
 def _messages(incoming: Incoming) -> Iterator[Any]:
     """Yield the messages of the whole conversation, decoded one by one."""
-    yield from incoming.earlier
+    yield from incoming.earlier_items
     raw = incoming.members.get(CODECS[incoming.api].wire.conversation.member)
     if raw is None:
         return

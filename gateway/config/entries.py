@@ -75,6 +75,10 @@ class EntryDefaults:
     providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
 
 
+_STATEFUL: Final[tuple[Api, ...]] = ("responses",)
+"""The APIs whose providers may store turns."""
+
+
 def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -> Entries:
     """Return the entries of a file, and report errors in them."""
     key, items = _listed_entries(config, findings)
@@ -307,8 +311,8 @@ def _resolve_apis(item: ModelEntry, path: Path, provider: Provider, findings: Fi
 
 
 def _resolve_keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
-    if item.state == "upstream" and (api := speaks.get("responses")) != "responses":
-        found = f"Responses clients use its API {api or '(none)'}, which stores no state"
+    if item.state == "upstream" and not any(speaks.get(api) == api for api in _STATEFUL):
+        found = f"Responses clients use its API {speaks.get('responses') or '(none)'}, which stores no state"
         findings.wrong((*path, "state"), found, "set `ours`, or `speaks: [responses]` if it has that API")
     return item.state
 

@@ -281,13 +281,12 @@ class ModelEntry:
         own = (self.name.removesuffix("/*"),) if self.wildcard else ()
         return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
 
-    @property
-    def stores_state(self) -> bool:
-        """Whether trigate stores the state of its responses; by default the provider does, if it can and Responses is
-        used."""
+    def stores_turns(self, api: Api) -> bool:
+        """Return whether trigate stores the turns of ``api``'s clients; by default the provider does, if it can and
+        that API is used."""
         if self.state is not None:
             return self.state == "ours"
-        return not (self.provider.keeps_responses and self.speaks.get("responses") == "responses")
+        return not (api in self.provider.keeps_turns and self.speaks.get(api) == api)
 
     def api_for(self, client: Api, model: str) -> Api | None:
         """Return the API in which requests for ``model`` from ``client``'s API are sent, ``None`` if none is supported

@@ -1,4 +1,4 @@
-"""Turns that run without their client: ``background: true`` of the Responses API.
+"""Turns that run without their client: ``background: true`` of a request.
 
 Such a turn is stored when it starts and when it ends, and runs in a nursery of the process, so that its client can come
 back to any worker. Every few seconds its worker writes a mark to the store: a turn without a recent mark has lost its
@@ -15,19 +15,19 @@ import attrs
 import msgspec
 import trio
 
-from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
+from gateway.conversations.bodies import head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import DetachableTurn
+from gateway.conversations.stored_api import Outline, StoredApi
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.stores.store import Changed, Node, Store, Unavailable
-from providers.responses.output import ResponseTemplate
-from providers.responses.replay import events_after, replay
 from streams import sse
 from streams.errors import GatewayError, invalid
+from streams.event_log import Resumption, skip_events
 
 log = logging.getLogger("trigate")
 
@@ -39,26 +39,29 @@ STALE = 15.0
 
 RUNNING = ("queued", "in_progress")
 
-_LAST_EVENTS = tuple(b"event: response.%b\n" % word for word in (b"completed", b"failed", b"incomplete"))
-_LOST_ERROR = {"code": "server_error", "message": "the gateway stopped before the response was complete"}
+_LOST = ("server_error", "the gateway stopped before the response was complete")
 
 
 @attrs.frozen(eq=False, repr=False)
 class BackgroundTurn:
     """A turn to run without its client, whose request has ``scope``.
 
-    ``answer`` starts its exchange in another scope; ``head`` is the head of its response."""
+    ``answer`` starts its exchange in another scope; ``outline`` has the members of all its response objects."""
 
     owner: str
     scope: RequestScope
     turn: DetachableTurn
-    head: ResponseTemplate
+    outline: Outline
     record: Record
     answer: Callable[[RequestScope], Awaitable[Response]]
 
-    def response(self, status: str, error: dict[str, Any] | None = None) -> Mapping[str, Any]:
+    @property
+    def api(self) -> StoredApi:
+        return self.turn.api
+
+    def response(self, status: str) -> Mapping[str, Any]:
         """Return the response without output: not available yet, or never."""
-        return self.head.response(status, error=error)
+        return self.outline.response(status)
 
 
 class RunningTurn:
@@ -67,7 +70,8 @@ class RunningTurn:
     ``events`` are those of its stream so far, in memory until it ends. ``release`` is called at its end, so that the
     request no longer counts."""
 
-    def __init__(self, release: Callable[[], object]) -> None:
+    def __init__(self, api: StoredApi, release: Callable[[], object]) -> None:
+        self.api = api
         self.release = release
         self.scope = trio.CancelScope()
         self.events: list[bytes] = []
@@ -83,7 +87,7 @@ class RunningTurn:
     @property
     def has_ended(self) -> bool:
         """Whether the stream has reached its last event."""
-        return bool(self.events) and self.events[-1].startswith(_LAST_EVENTS)
+        return bool(self.events) and self.api.is_end(self.events[-1])
 
     def end(self) -> None:
         self.over = True
@@ -103,9 +107,9 @@ class Follower(ResponseBody):
 
     The turn continues whether or not anyone reads it."""
 
-    def __init__(self, turn: RunningTurn, starting_after: int, keep_alive: float) -> None:
+    def __init__(self, turn: RunningTurn, rest: Resumption, keep_alive: float) -> None:
         self._turn = turn
-        self._starting_after = starting_after
+        self._rest = rest
         self._keep_alive = keep_alive
         self._written = 0  # number of events
 
@@ -121,9 +125,7 @@ class Follower(ResponseBody):
     def _more(self) -> bytes:
         data = b"".join(self._turn.events[self._written :])
         self._written = len(self._turn.events)
-        if self._starting_after >= 0 and (data := events_after(data, self._starting_after)):
-            self._starting_after = -1  # everything from here on
-        return data
+        return self._rest.feed(data)
 
 
 class Background:
@@ -151,7 +153,7 @@ class Background:
         with store_deadline("store the response"):
             nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
             await self._store.put([*nodes, _alive_mark(run)])
-        live = self._live[run.owner, run.turn.id] = RunningTurn(run.scope.detach())
+        live = self._live[run.owner, run.turn.id] = RunningTurn(run.api, run.scope.detach())
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self.nursery.start_soon(self._run, run, live)
         return msgspec.json.encode(run.response("queued"))
@@ -170,7 +172,7 @@ class Background:
                     part.nursery.start_soon(self._mark_alive, run, live)
                     await self._read(live, await run.answer(part))
         except Exception:  # a bug must end only this turn
-            log.exception("response %s failed in the background", run.turn.id)
+            log.exception("%s failed in the background", run.turn.id)
             run.record.error = MISTAKE
         finally:
             with trio.CancelScope(shield=True):
@@ -191,7 +193,7 @@ class Background:
                 if await self._store.get(run.owner, _cancel_id(run.turn.id)) is not None:
                     live.scope.cancel()
             except Unavailable as error:
-                log.warning("response %s: could not renew its heartbeat in the store: %s", run.turn.id, error)
+                log.warning("%s: could not renew its heartbeat in the store: %s", run.turn.id, error)
 
     async def _end(self, run: BackgroundTurn, live: RunningTurn) -> None:
         if not run.turn.is_persisted:
@@ -215,9 +217,10 @@ class Background:
                 node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
                 if node is None or head is None:  # deleted
                     return b""
-                return events_after(event_log(read_turn(node.body), read_head(head.body)), count - 1)
+                log_of_turn = run.api.event_log(read_turn(node.body), read_head(head.body))
+                return skip_events(count).of_log(log_of_turn)
         except (GatewayError, ValueError) as error:
-            log.warning("response %s: could not send its last events to clients that read its stream: %s", id, error)
+            log.warning("%s: could not send its last events to clients that read its stream: %s", id, error)
             return b""
 
     async def _store_response(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:
@@ -230,11 +233,10 @@ class Background:
 
     # For clients that come back
 
-    def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> Follower | None:
-        """Return the stream of a turn running here, after event number ``starting_after`` (-1: all); ``None`` if it
-        does not run here."""
+    def follow(self, owner: str, id: str, rest: Resumption, keep_alive: float) -> Follower | None:
+        """Return the ``rest`` of the stream of a turn running here; ``None`` if it does not run here."""
         live = self._live.get((owner, id))
-        return None if live is None else Follower(live, starting_after, keep_alive)
+        return None if live is None else Follower(live, rest, keep_alive)
 
     async def cancel(self, owner: str, id: str) -> None:
         """Cancel a turn on any worker, and wait until it has ended, ``STALE`` seconds at most."""
@@ -252,7 +254,7 @@ class Background:
         node = await self._store.get(owner, id)
         return node is not None and read_turn(node.body).status in RUNNING
 
-    async def fail_if_lost(self, owner: str, id: str) -> None:
+    async def fail_if_lost(self, api: StoredApi, owner: str, id: str) -> None:
         """Store a turn as failed if it is stored as running but has lost its worker."""
         if (owner, id) in self._live:
             return
@@ -262,10 +264,10 @@ class Background:
         node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
         if node is None or head is None or (turn := read_turn(node.body)).status not in RUNNING:
             return
-        response = {**read_head(head.body).response, "status": "failed", "error": _LOST_ERROR}
+        response = api.with_error(read_head(head.body).response, *_LOST)
         body = turn_body("failed", turn.input, turn.output)
         with contextlib.suppress(Changed):  # it ended normally
-            nodes = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
+            nodes = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b"", api.output))]
             await self._store.put(nodes, expect=node)
 
 
@@ -281,25 +283,19 @@ class NoBackground:
     async def finish(self) -> None:
         return
 
-    def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> Follower | None:
+    def follow(self, owner: str, id: str, rest: Resumption, keep_alive: float) -> Follower | None:
         return None
 
     async def cancel(self, owner: str, id: str) -> None:
         return
 
-    async def fail_if_lost(self, owner: str, id: str) -> None:
+    async def fail_if_lost(self, api: StoredApi, owner: str, id: str) -> None:
         return
 
 
 def no_state_error() -> GatewayError:
     """Return the error for a background turn that no client could come back for."""
     return invalid("background is not supported: this gateway stores no state", "background")
-
-
-def event_log(turn: StoredTurn, head: StoredHead) -> bytes:
-    """Return the events of a stored response, original or reconstructed. Raises ``ValueError`` for an unfinished
-    one."""
-    return head.log or replay({**head.response, "status": turn.status, "output": turn.output})
 
 
 def _mark_id(id: str) -> str:
@@ -318,4 +314,4 @@ def _interrupted_response(run: BackgroundTurn, live: RunningTurn) -> Mapping[str
     if live.scope.cancelled_caught and run.record.error is None:
         return run.response("cancelled")
     error = run.record.error or MISTAKE
-    return run.response("failed", {"code": error.code or "server_error", "message": error.message})
+    return run.api.with_error(run.response("failed"), error.code or "server_error", error.message)

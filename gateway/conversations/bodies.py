@@ -1,7 +1,7 @@
 """The contents of the store's nodes, as values and as stored bytes.
 
-- ``response``: input and output of a turn of the Responses API.
-- ``head``: the head node of a response: the rest of it, which later turns do not need, as its child.
+- ``response``, ``interaction``: input and output of a turn of the Responses API or of Interactions.
+- ``head``: the head node of such a turn: the rest of it, which later turns do not need, as its child.
 - ``conversation``: a conversation, the root of its tree.
 - ``items``: items added to a conversation in one step.
 - ``message``: a turn of a Messages thread.
@@ -59,7 +59,7 @@ class StoredTurn:
 
 @attrs.frozen
 class StoredHead:
-    """The rest of a response, with ``output`` set to ``None``, and the log of its events."""
+    """The rest of a response, with its output set to ``None``, and the log of its events."""
 
     response: Object
     log: bytes = attrs.field(repr=False)
@@ -103,11 +103,11 @@ def read_turn(body: bytes) -> StoredTurn:
     return _decode(unpack(body), StoredTurn)
 
 
-def head_body(response: Mapping[str, Any], log: bytes) -> bytes:
-    """Return the body of a ``head`` node: ``response`` compressed without its ``output``, and ``log`` unchanged.
+def head_body(response: Mapping[str, Any], log: bytes, output: str = "output") -> bytes:
+    """Return the body of a ``head`` node: ``response`` compressed without the member ``output``, and ``log`` unchanged.
 
     Blocks about a millisecond for each 100 KB of ``response``."""
-    rest = {name: None if name == "output" else value for name, value in response.items()}
+    rest = {name: None if name == output else value for name, value in response.items()}
     compressed = zlib.compress(msgspec.json.encode(rest), _LEVEL)
     return _HEAD.pack(_VERSION, len(compressed)) + compressed + log
 

@@ -1,11 +1,13 @@
 """The earlier turns that a request refers to, loaded by the client's API."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from gateway.conversations.resolved import ResolvedRequest, StateScope
-from gateway.conversations.response_history import load_responses
+from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.conversations.thread_history import load_thread
+from gateway.conversations.turn_history import load_turns
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
@@ -15,7 +17,7 @@ _Loader: TypeAlias = Callable[[StateScope, Incoming, tuple[Candidate, ...], Boun
 
 _LOADERS: Mapping[Api, _Loader] = {
     "messages": load_thread,
-    "responses": load_responses,
+    STORED_RESPONSES.api: partial(load_turns, STORED_RESPONSES),
 }
 
 

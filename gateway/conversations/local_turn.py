@@ -1,9 +1,9 @@
-"""The recorder of a Responses turn whose full content the gateway stores."""
+"""The recorder of a turn whose full content the gateway stores."""
 
 import logging
 from collections.abc import Mapping
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from functools import cached_property
+from typing import Any, TypeAlias, cast
 
 import attrs
 import msgspec
@@ -12,23 +12,18 @@ from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import TurnRecorder
-from gateway.conversations.resolved import StateOptions
+from gateway.conversations.state_options import StateOptions
+from gateway.conversations.stored_api import RecordableWriter, StoredApi
+from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
-from providers.responses import RESPONSES
 from providers.responses.ids import own_id
-from providers.responses.kept_items import prepare_input
-from providers.responses.replay import EventLog, events_after
-from streams import sse
 from streams.errors import GatewayError
-from streams.events import AnswerStart, ErrorInfo
+from streams.event_log import EventLog, events_in
 from streams.fold import Answer
-
-if TYPE_CHECKING:
-    from providers.responses import TurnWriter
 
 log = logging.getLogger("trigate")
 
@@ -39,13 +34,20 @@ class LocalTurn(TurnRecorder):
     """The recorder of a turn stored by the gateway.
 
     ``store`` is ``None`` if nothing is stored; ``parent`` is the node that the turn continues, ``input`` the JSON of
-    the client's own input with references resolved. An interrupted response is stored as far as it got, with its
-    ``status``, and cannot be continued."""
+    the client's own input with references resolved, in the API ``stored``. An interrupted response is stored as far as
+    it got, with its ``status``, and cannot be continued."""
 
     def __init__(
-        self, store: Store | None, owner: str, options: StateOptions, parent: str | None, input: bytes | None
+        self,
+        store: Store | None,
+        owner: str,
+        options: StateOptions,
+        parent: str | None,
+        input: bytes | None,
+        stored: StoredApi = STORED_RESPONSES,
     ) -> None:
-        self.id = own_id("resp_")
+        self.api = stored
+        self.id = own_id(stored.id_prefix)
         self._store = store
         self.records = store is not None
         self._owner = owner
@@ -53,7 +55,8 @@ class LocalTurn(TurnRecorder):
         self._parent = parent
         self._input = input
         self._log = EventLog()
-        self._writer: TurnWriter | None = None
+        self._writer: RecordableWriter | None = None
+        self._reply: Reply | None = None  # of the stream whose writer is made next
         self._has_target = False
         self._is_id_known = options.background  # to the client, which may request the turn by it
         self.is_persisted = False
@@ -69,24 +72,21 @@ class LocalTurn(TurnRecorder):
         return self if self._options.background else None
 
     def reply(self, reply: Reply) -> Reply:
-        options = self._options
-        state = {
-            "store": options.stores and self._store is not None,
-            "previous_response_id": options.previous,
-            "conversation": None if options.conversation is None else {"id": options.conversation},
-            "background": options.background,
-        }
-        return attrs.evolve(reply, id=self.id, state=state)
+        state = self.api.state(self._options, self._options.stores and self._store is not None)
+        self._reply = attrs.evolve(reply, id=self.id, state=state)
+        return self._reply
 
     def writer(self, writer: Writer) -> Writer:
+        assert self._reply is not None, "a writer writes a reply"
+        recordable, self._reply = self.api.recordable(writer, self._reply), None
         if not self._has_target:
-            self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
-        return writer
+            self._writer = recordable
+        return recordable
 
     def record_target(self, target: Target, writer: Writer | None = None) -> None:
         self._has_target = True
         if writer is not None:
-            self._writer = cast("TurnWriter", writer)
+            self._writer = cast("RecordableWriter", writer)
 
     def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
         self._is_id_known = self._is_id_known or progress.committed
@@ -102,36 +102,36 @@ class LocalTurn(TurnRecorder):
             await self._write(self._writer.partial_response or self._writer.response, self._log.close())
         except GatewayError as error:
             if progress.error is not None:  # a more important error came first
-                log.warning("response %s: %s", self.id, error.info.loggable_message)
+                log.warning("%s: %s", self.id, error.info.loggable_message)
             elif self._options.must_store:
                 progress.mark_failed(error.info)
-                return _replace_last_event(data, partial(self._failed_event, error.info))
+                return self.api.failed_end(data, error.info, self.id)
             else:
-                log.warning("could not store response %s: %s", self.id, error.info.loggable_message)
-                return _replace_last_event(data, _not_stored_event)
+                log.warning("could not store %s: %s", self.id, error.info.loggable_message)
+                return self.api.unstored_end(data)
         return data
 
     async def persist_partial(self) -> None:
         if self._store is None or not self._is_id_known or self._writer is None or self._writer.response is not None:
             return
         response = self._writer.interrupted_response("cancelled")
-        self._log.add(_cancelled_event(response, events_after(self._log.close()).count(b"\n\n")))
+        self._log.add(self.api.cancelled_end(response, events_in(self._log.close())))
         try:
             await self._write(response, self._log.close())
         except GatewayError as error:
-            log.warning("could not store response %s: %s", self.id, error.info.loggable_message)
+            log.warning("could not store %s: %s", self.id, error.info.loggable_message)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         if self._store is None:
             return body
-        response = await offload(len(body), _read_response, body)
+        response = await offload(len(body), _read_response, body, self.api.output)
         try:
             await self._write(response, b"")
         except GatewayError as error:
             if self._options.must_store:
                 raise
-            log.warning("could not store response %s: %s", self.id, error.info.loggable_message)
-            return msgspec.json.encode({**response, "store": False})  # cheap: members are copied as bytes
+            log.warning("could not store %s: %s", self.id, error.info.loggable_message)
+            return msgspec.json.encode(self.api.unstored(response))  # cheap: members are copied as bytes
         return body
 
     async def _write(self, response: Object, events: bytes) -> None:
@@ -150,7 +150,7 @@ class LocalTurn(TurnRecorder):
     @cached_property
     def _own_items(self) -> list[dict[str, Any]]:
         """The client's input items. A turn stored twice keeps their ids."""
-        return prepare_input(None if self._input is None else msgspec.json.decode(self._input))
+        return self.api.prepare_input(None if self._input is None else msgspec.json.decode(self._input))
 
     async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
@@ -163,42 +163,14 @@ class LocalTurn(TurnRecorder):
         return len(self._input or b"") + len(events) + echo
 
     def _nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
-        input, output, status = self._own_items, response["output"], response["status"]
+        input, output, status = self._own_items, response[self.api.output], response["status"]
         ids = tuple(item["id"] for item in (*input, *output) if isinstance(item.get("id"), str))
-        turn = Node(self.id, self._owner, "response", turn_body(status, input, output), self._parent, ids)
-        head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
+        turn = Node(self.id, self._owner, self.api.kind, turn_body(status, input, output), self._parent, ids)
+        head = Node(head_id(self.id), self._owner, "head", head_body(response, events, self.api.output), self.id)
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
 
-    def _failed_event(self, error: ErrorInfo, event: Object) -> bytes:
-        """Return the event of a turn that failed because it could not be stored."""
-        response = event["response"]
-        begin = AnswerStart(self.id, response["model"], response["created_at"])
-        return RESPONSES.last_event(error, begin, event["sequence_number"])
 
-
-def _read_response(body: bytes) -> Object:
+def _read_response(body: bytes, output: str) -> Object:
     """Return a whole response with only the required members decoded."""
     response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return {**response, **{name: msgspec.json.decode(response[name]) for name in ("output", "status")}}
-
-
-def _cancelled_event(response: Object, number: int) -> bytes:
-    """Return the last event of an interrupted stream: the API has none for cancelled responses."""
-    error = {"code": "server_error", "message": "the response was cancelled"}
-    members = {"sequence_number": number, "response": {**response, "status": "failed", "error": error}}
-    return sse.event("response.failed", {"type": "response.failed", **members})
-
-
-def _not_stored_event(event: Object) -> bytes:
-    response = {**event["response"], "store": False}
-    return sse.event(event["type"], {**event, "response": response})
-
-
-def _replace_last_event(data: bytes, write: Any) -> bytes:
-    """Replace the last event in ``data`` by the result of ``write``."""
-    start = data.rfind(b"\n\n", 0, len(data) - 2)
-    start = 0 if start < 0 else start + 2
-    parsed = sse.parse(data[start:])
-    assert parsed is not None, "the last event of a stream has data"
-    replaced: bytes = write(msgspec.json.decode(parsed[1]))
-    return data[:start] + replaced
+    return {**response, **{name: msgspec.json.decode(response[name]) for name in (output, "status")}}

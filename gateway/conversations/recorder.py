@@ -1,7 +1,7 @@
 """The protocol with which an exchange stores its turn."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.routing.target import Target
 from gateway.stores.store import Node
@@ -9,10 +9,14 @@ from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.fold import Answer
 
+if TYPE_CHECKING:
+    from gateway.conversations.stored_api import StoredApi
+
 
 class DetachableTurn(Protocol):
     """A turn that runs without its client and is stored by whatever runs it."""
 
+    api: "StoredApi"
     id: str
     is_persisted: bool
     """True once the complete turn is stored."""

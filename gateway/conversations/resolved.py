@@ -1,8 +1,8 @@
-"""A request with state: its options, the scope of its history, and the request with its history."""
+"""A request with state: the scope of its history, and the request with its history."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import attrs
 
@@ -12,68 +12,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Store
-from providers.neutral.fields import parse_json
-from streams.errors import GatewayError, invalid
-
-_KINDS: Mapping[str, tuple[type, str]] = {
-    "previous_response_id": (str, "a string"),
-    "conversation": (str, "an id, or an object with one"),
-    "store": (bool, "a boolean"),
-    "background": (bool, "a boolean"),
-}
-OWN_MEMBERS = tuple(_KINDS)
-"""Members for the gateway, which providers of resolved requests must not receive."""
-
-
-@attrs.frozen(eq=False, repr=False)
-class StateOptions:
-    """The state options of one request.
-
-    ``store`` is ``None`` if unset; the turn is then stored. ``refers``: it may refer to items of earlier turns.
-    ``compacts``: it may request a compaction, which only providers with state support."""
-
-    previous: str | None = None
-    conversation: str | None = None
-    store: bool | None = None
-    background: bool = False
-    refers: bool = False
-    compacts: bool = False
-
-    @property
-    def stores(self) -> bool:
-        """Whether the turn is to be stored."""
-        return self.store is not False
-
-    @property
-    def must_store(self) -> bool:
-        """Whether a failure to store the turn must fail it, because the client relies on it."""
-        if self.conversation is not None:  # a conversation continues even if the response is not stored
-            return True
-        return self.stores and (self.store is True or self.previous is not None or self.background)
-
-
-def read_options(incoming: Incoming) -> StateOptions:
-    """Return the options of a Responses request. Raises ``GatewayError`` (400)."""
-    options = {name: decode_member(incoming, name) for name in OWN_MEMBERS}
-    if isinstance(conversation := options["conversation"], dict):
-        # Without a readable id, it may have one that another server would accept, such as a duplicate or ``Id``.
-        options["conversation"] = conversation.get("id") or False
-    for name, (kind, word) in _KINDS.items():
-        if options[name] is not None and not isinstance(options[name], kind):
-            raise invalid(f"{name} must be {word}", name)
-    previous, conversation, store = options["previous_response_id"], options["conversation"], options["store"]
-    if previous and conversation:
-        raise invalid("send either previous_response_id or conversation, not both", "previous_response_id")
-    if options["background"] and store is False:
-        raise invalid("background requires store: otherwise you could not fetch the response later", "background")
-    refers, compacts = (word in incoming.body for word in (b'"item_reference"', b'"compaction_trigger"'))
-    return StateOptions(previous or None, conversation or None, store, bool(options["background"]), refers, compacts)
-
-
-def decode_member(incoming: Incoming, name: str) -> Any:
-    """Return the decoded member ``name``, ``None`` if it is missing."""
-    raw = incoming.members.get(name)
-    return None if raw is None else parse_json(raw, Any)
+from streams.errors import GatewayError
 
 
 def refuse_foreign_turn(param: str) -> NoReturn:

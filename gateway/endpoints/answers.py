@@ -1,7 +1,7 @@
 """Responses outside exchanges: rejections, and everything about stored objects. Only failures get a ledger line."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from quart import g, request
@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 _NO_STATE = "this gateway stores no state (state_storage: {type: none} in its configuration)"
 
+_STORED: Final[Api] = "responses"
+"""The API of most stored objects."""
+
 QueryProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """A function that returns the response of the provider that stores an id, ``None`` if none does.
 
@@ -44,23 +47,25 @@ Route: TypeAlias = tuple[str, View, str]
 """The path after an id, its view and its method."""
 
 
-def with_error_responses(view: View, ledger: Ledger) -> View:
-    """Wrap ``view``: its exceptions become error responses in OpenAI's format, ``Unavailable`` a 503."""
+def with_error_responses(view: View, ledger: Ledger, api: Api = _STORED) -> View:
+    """Wrap ``view``: its exceptions become error responses in the format of ``api``, ``Unavailable`` a 503."""
 
     async def answer(**variables: str) -> Response:
         try:
             return await view(**variables)
         except GatewayError as error:
-            return error_response(error.info, "responses", ledger)
+            return error_response(error.info, api, ledger)
         except Unavailable as error:
-            return error_response(unavailable(str(error)).info, "responses", ledger)
+            return error_response(unavailable(str(error)).info, api, ledger)
         except RecursionError:
-            return error_response(too_deep_error().info, "responses", ledger)
+            return error_response(too_deep_error().info, api, ledger)
 
     return answer
 
 
-def with_provider_lookup(view: View, ledger: Ledger, query_providers: QueryProviders | None) -> View:
+def with_provider_lookup(
+    view: View, ledger: Ledger, query_providers: QueryProviders | None, api: Api = _STORED
+) -> View:
     """Wrap ``view`` of an object: for an ``id`` that the gateway did not make, query the providers first.
 
     Failures are handled as in ``with_error_responses``."""
@@ -70,16 +75,21 @@ def with_provider_lookup(view: View, ledger: Ledger, query_providers: QueryProvi
             return response
         return await view(id=id, **variables)
 
-    return with_error_responses(answer, ledger)
+    return with_error_responses(answer, ledger, api)
 
 
 def add_routes(
-    app: QuartTrio, prefix: str, routes: Iterable[Route], ledger: Ledger, query_providers: QueryProviders | None
+    app: QuartTrio,
+    prefix: str,
+    routes: Iterable[Route],
+    ledger: Ledger,
+    query_providers: QueryProviders | None,
+    api: Api = _STORED,
 ) -> None:
-    """Add views of objects whose ``id`` follows ``prefix`` in the path."""
+    """Add views of objects whose ``id`` follows ``prefix`` in the path; errors have the format of ``api``."""
     name = prefix.rpartition("/")[2]
     for path, view, method in routes:
-        answer = with_provider_lookup(view, ledger, query_providers)
+        answer = with_provider_lookup(view, ledger, query_providers, api)
         add_view(app, f"{prefix}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
 
 

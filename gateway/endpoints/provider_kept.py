@@ -28,18 +28,19 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import is_inside
 from gateway.serving.quart_views import current_scope
+from providers.apis import CODECS
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
-
-_RESPONSES = "/responses"  # the end of the Responses API's URL, before its query
+from streams.events import Api
 
 
 class ProviderLookup:
-    """The lookup of a response at the configured providers that store responses: a ``QueryProviders``."""
+    """The lookup of a turn of ``api`` at the configured providers that store its turns: a ``QueryProviders``."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, api: Api) -> None:
         self._service = service
-        self._by_entry = {target.entry.name: target for target in service.router.storing_targets()}
+        self._api = api
+        self._by_entry = {target.entry.name: target for target in service.router.storing_targets(api)}
         self._storing_targets = tuple(_one_per_account(self._by_entry.values()))
 
     async def __call__(self, id: str) -> Response | None:
@@ -55,19 +56,21 @@ class ProviderLookup:
             return None
         if self._service.steps is not None and request.method != "DELETE":
             gate = await imported("gateway.exchange.endpoint_gate")
-            gate.refuse_kept_by_provider(self._service, current_client_request(), "responses")
+            gate.refuse_kept_by_provider(self._service, current_client_request(), self._api)
         body, client_request = await read_plain_body(self._service), current_client_request()
         refusal: Callable[[], Response] | None = None
         for target in storing_targets:
             self._service.authenticator.check_credential(target.entry, client_request.credential)
-            exchange = Exchange(self._service, "responses", client_request, current_scope(), self._record(target))
+            exchange = Exchange(self._service, self._api, client_request, current_scope(), self._record(target))
             try:
                 replace_ids = (
                     client_id_replacer(self._service, current_owner(), client_request.client)
                     if self._service.accounts.changes_ids
                     else None
                 )
-                return await _send(exchange, attrs.evolve(_forwarded_request(target, body), replace_ids=replace_ids))
+                return await _send(
+                    exchange, attrs.evolve(_forwarded_request(self._api, target, body), replace_ids=replace_ids)
+                )
             except GatewayError as error:
                 if error.info.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.info)
@@ -91,16 +94,16 @@ class ProviderLookup:
         return () if entry not in self._by_entry else (self._by_entry[entry],)
 
     def _record(self, target: Target) -> Record:
-        record = current_record("responses", self._service.ledger)
+        record = current_record(self._api, self._service.ledger)
         record.target = target.entry.provider.id
         record.bill.billed = False
         return record
 
 
-def _forwarded_request(target: Target, body: bytes) -> PlannedRequest:
+def _forwarded_request(api: Api, target: Target, body: bytes) -> PlannedRequest:
     """Return the current request for ``target``, with its body unchanged and without retries."""
-    incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
-    plan = Plan.for_target(attrs.evolve(target, url=_address(target)), ONCE)
+    incoming = Incoming(api, body, {}, target.model, request.args.get("stream") == "true")
+    plan = Plan.for_target(attrs.evolve(target, url=_address(api, target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
     method = "GET" if request.method == "HEAD" else request.method  # the response is read, and one to HEAD has no body
     return PlannedRequest(incoming, plan, prepare, method=method, form=Form.AS_ASKED)
@@ -127,11 +130,12 @@ def _one_per_account(storing_targets: Iterable[Target]) -> Iterator[Target]:
             yield target
 
 
-def _address(target: Target) -> str:
+def _address(api: Api, target: Target) -> str:
     """Return the URL of the current request at ``target``'s provider: the same path below the provider's prefix."""
+    wire = CODECS[api].wire
     base, mark, query = target.url.partition("?")
-    steps = request.path.split("/")[2:]  # after /v1
+    steps = request.path.split("/")[2:]  # after the version
     if any(step in ("", ".", "..") for step in steps):
         raise GatewayError("not_found", f"there is no {request.path}")
     path = "/".join(quote(step, safe="") for step in steps)
-    return f"{base.removesuffix(_RESPONSES)}/{path}{mark}{query}"
+    return f"{base.removesuffix(wire.path)}/{path}{mark}{query}"

@@ -18,7 +18,7 @@ from gateway.exchange.target_request import known_omissions
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
-from gateway.request.parse import Incoming, read_incoming
+from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.routing_options import NO_OPTIONS, Word, unknown_step_error
 from gateway.routing.target import Target
@@ -43,11 +43,12 @@ class ConversationTexts:
     ``body`` and ``earlier`` are the request's bytes and stored items with all edits."""
 
     def __init__(
-        self, incoming: Incoming, parts: Collection[Part], body: RequestTexts, earlier: RequestTexts | None
+        self, incoming: Incoming, parts: Collection[Part], body: RequestTexts, earlier: Sequence[RequestTexts]
     ) -> None:
         self.incoming = incoming
         self._parts = parts
-        self.passages: Sequence[Passage] = (*(() if earlier is None else earlier.passages), *body.passages)
+        before = [passage for texts in earlier for passage in texts.passages]
+        self.passages: Sequence[Passage] = (*before, *body.passages)
         self.unreadable = body.unreadable
         self._body = body
         self._earlier = earlier
@@ -56,26 +57,25 @@ class ConversationTexts:
     async def of(cls, incoming: Incoming, parts: Collection[Part]) -> "ConversationTexts":
         """Return the texts of the request and its earlier turns that belong to ``parts``."""
         body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body, parts)
-        earlier = None
-        if incoming.earlier:
-            items = await offload(incoming.earlier_size, msgspec.json.encode, {"input": incoming.earlier})
-            earlier = await offload(len(items), RequestTexts.of, "responses", items, parts)
+        earlier = []
+        for turns in incoming.earlier:
+            items = await offload(incoming.earlier_size, msgspec.json.encode, {INPUT: turns.items})
+            earlier.append(await offload(len(items), RequestTexts.of, turns.api, items, parts))
         return cls(incoming, parts, body, earlier)
 
     def is_latest(self, passage: Passage) -> bool:
         return passage in self._body.passages and self._body.is_latest(passage)
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        before: list[PassageEdit] = []
-        if self._earlier is None:
-            changed = await self._with_body(edits)
-        else:
-            own = frozenset(self._body.passages)
-            changed = await self._with_body([edit for edit in edits if edit[0] in own])
-            before = [edit for edit in edits if edit[0] not in own]
-        if self._earlier is not None and before:
-            items = msgspec.json.decode(self._earlier.replace(before))["input"]
-            changed = attrs.evolve(changed, earlier=tuple(items))
+        if not self._earlier:
+            return await type(self).of(await self._with_body(edits), self._parts)  # type: ignore[return-value]
+        own = frozenset(self._body.passages)
+        changed = await self._with_body([edit for edit in edits if edit[0] in own])
+        if any(edit[0] not in own for edit in edits):
+            edited = zip(self.incoming.earlier, self._earlier, strict=True)
+            changed = attrs.evolve(
+                changed, earlier=tuple([_with_edits(turns, texts, edits) for turns, texts in edited])
+            )
         return await type(self).of(changed, self._parts)  # type: ignore[return-value]
 
     async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
@@ -83,6 +83,13 @@ class ConversationTexts:
             return self.incoming
         body = await offload(self.incoming.size, self._body.replace, edits)
         return await offload(len(body), with_body, self.incoming, body)
+
+
+def _with_edits(turns: EarlierItems, texts: RequestTexts, edits: Sequence[PassageEdit]) -> EarlierItems:
+    passages = frozenset(texts.passages)
+    if not (own := [edit for edit in edits if edit[0] in passages]):
+        return turns
+    return attrs.evolve(turns, items=tuple(msgspec.json.decode(texts.replace(own))[INPUT]))
 
 
 def with_body(incoming: Incoming, body: bytes) -> Incoming:

@@ -42,8 +42,8 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
 from providers.apis import CODECS
-from providers.responses.output import ResponseTemplate
 from streams.errors import GatewayError
+from streams.event_log import Resumption
 from streams.events import Api, ErrorInfo
 
 
@@ -265,14 +265,14 @@ class Exchange:
         background = self._context.service.background
         owner = self._memory.owner
         request = origin.request
-        template = await offload(
-            request.incoming.size, lambda: ResponseTemplate.of(origin.target_request.reply(request.turn))
+        outline = await offload(
+            request.incoming.size, lambda: turn.api.outline(origin.target_request.reply(request.turn))
         )
-        begun = await background.start(BackgroundTurn(owner, self._scope, turn, template, self.record, answer_in))
+        begun = await background.start(BackgroundTurn(owner, self._scope, turn, outline, self.record, answer_in))
         if not request.incoming.stream:
             headers = (*JSON_HEADERS, *request.headers)
             return make_response(self.record, begun, 200, headers, self._context.recording)
-        body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)
+        body = background.follow(owner, turn.id, Resumption(), self._context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
 

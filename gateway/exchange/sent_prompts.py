@@ -75,7 +75,7 @@ def _client_members(incoming: Incoming) -> Members:
         return incoming.members
     name = CODECS[incoming.api].wire.conversation.member
     new = incoming.members.get(name)
-    items = [*incoming.earlier, *(() if new is None else _items(new))]
+    items = [*incoming.earlier_items, *(() if new is None else _items(new))]
     return {**incoming.members, name: msgspec.Raw(msgspec.json.encode(items))}
 
 

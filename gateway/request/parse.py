@@ -1,8 +1,8 @@
 """A client's request, parsed once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -14,9 +14,14 @@ from providers.neutral.draft import Body
 from providers.neutral.fields import malformed_error, parse_json
 from providers.neutral.request import Request
 from providers.neutral.wire_api import Conversation
-from providers.responses import read_continuation
+from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError, invalid
 from streams.events import Api
+
+CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Request]]] = {
+    RESPONSES.api: read_continuation,
+}
+"""The readers of requests after earlier items of the same API, whose items may depend on each other."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BOOL = msgspec.json.Decoder(bool | None)
@@ -34,20 +39,43 @@ class PathParameters:
 NO_PARAMETERS = PathParameters()
 
 
+INPUT: Final = "input"
+"""The member with a client's items, in every API whose turns are stored as items."""
+
+
+@attrs.frozen(eq=False)
+class EarlierItems:
+    """Stored items of consecutive turns of a conversation, in the form of ``api``."""
+
+    api: Api
+    items: tuple[Mapping[str, Any], ...]
+
+    def messages(self) -> Request:
+        """Return the items as a request in the neutral form; its paths start with ``previous``."""
+        request = CODECS[self.api].read_request({"model": "", INPUT: list(self.items)})
+        messages = tuple([attrs.evolve(message, at=f"previous.{message.at}") for message in request.messages])
+        return attrs.evolve(request, messages=messages, dropped=tuple([f"previous.{at}" for at in request.dropped]))
+
+
 @attrs.frozen(eq=False, slots=False)  # created for each request; cheaper to construct without slots
 class Incoming:
     """A request as received.
 
-    ``members`` are its top-level members in order, as raw JSON. ``earlier`` are the stored Responses items of its
-    conversation, ``earlier_size`` their size in bytes."""
+    ``members`` are its top-level members in order, as raw JSON. ``earlier`` are the stored items of its conversation,
+    the oldest first, ``earlier_size`` their size in bytes."""
 
     api: Api
     body: bytes
     members: Mapping[str, msgspec.Raw]
     model: str | None
     stream: bool
-    earlier: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    earlier: tuple[EarlierItems, ...] = attrs.field(default=(), repr=False)
     earlier_size: int = 0
+
+    @property
+    def earlier_items(self) -> Sequence[Mapping[str, Any]]:
+        """The stored items of its conversation, the oldest first."""
+        return [item for turns in self.earlier for item in turns.items] if self.earlier else ()
 
     @property
     def size(self) -> int:
@@ -67,11 +95,23 @@ class Incoming:
     def _read(self, read: Callable[[Mapping[str, Any]], Request]) -> Request:
         value = self.values()
         if self.earlier:
-            return read_continuation(value, self.earlier)
+            return self._read_continuation(value)
         request = read(value)
         if CODECS[self.api].wire.model_member is None:
             request = attrs.evolve(request, model=self.model or "", stream=self.stream)
         return request
+
+    def _read_continuation(self, value: Mapping[str, Any]) -> Request:
+        """Return the request after the earlier items, which may be in other APIs than its own."""
+        if self.api in CONTINUATIONS and all(turns.api == self.api for turns in self.earlier):
+            return CONTINUATIONS[self.api](value, self.earlier_items)
+        own = CODECS[self.api].read_request(value)
+        earlier = [turns.messages() for turns in self.earlier]
+        leading = tuple([message for message in own.messages if not message.at.startswith(INPUT)])
+        rest = tuple([message for message in own.messages if message.at.startswith(INPUT)])
+        messages = (*leading, *(message for request in earlier for message in request.messages), *rest)
+        dropped = (*(path for request in earlier for path in request.dropped), *own.dropped)
+        return attrs.evolve(own, messages=messages, dropped=dropped)
 
     @cached_property
     def json(self) -> Body:

@@ -70,7 +70,7 @@ def put_reasoning_readers_first(candidates: tuple[Candidate, ...], incoming: Inc
 
 def _newest_texts(incoming: Incoming) -> Iterator[bytes]:
     yield incoming.body
-    yield from map(msgspec.json.encode, incoming.earlier[: -_ITEMS_SEARCHED - 1 : -1])
+    yield from map(msgspec.json.encode, incoming.earlier_items[: -_ITEMS_SEARCHED - 1 : -1])
 
 
 # Abilities
@@ -131,7 +131,7 @@ _NEEDS: Final[Mapping[Ability, Callable[[Incoming], bool]]] = {
 def _texts(incoming: Incoming) -> Iterator[bytes]:
     """Yield the JSON of the request and of each stored item of its conversation."""
     yield incoming.body
-    yield from map(msgspec.json.encode, incoming.earlier)
+    yield from map(msgspec.json.encode, incoming.earlier_items)
 
 
 def _has_member_value(text: bytes, member: bytes, values: tuple[bytes, ...]) -> bool:

@@ -207,12 +207,12 @@ class Router:
         url = target.address(target.suffix_of("answer") or "")
         return Explanation(plan, _reason_for(meaning, target), masked(url), (*betas, *_masked_headers(target)))
 
-    def storing_targets(self) -> tuple[Target, ...]:
-        """Return a target for each entry whose provider stores responses."""
+    def storing_targets(self, api: Api) -> tuple[Target, ...]:
+        """Return a target for each entry whose provider stores the turns of ``api``."""
         return tuple(
-            _target(Found(entry, entry.model, ""), None, "responses")
+            _target(Found(entry, entry.model, ""), None, api)
             for entry in self._config.entries
-            if entry.speaks.get("responses") == "responses" and not entry.stores_state
+            if entry.speaks.get(api) == api and not entry.stores_turns(api)
         )
 
     def entries_with(self, endpoint: EndpointName) -> tuple[ModelEntry, ...]:

@@ -96,8 +96,8 @@ class Provider:
     - ``note``: a note that ``check`` shows if the configuration does not set ``speaks``. ``about``: text for the page
       of providers.
     - ``is_subscription``: the client's plan pays for requests.
-    - ``keeps_responses``, ``keeps_threads``: Responses or Messages stores answers, so that a client can continue from
-      one.
+    - ``keeps_turns``: the APIs that store answers, so that a client can continue from one. ``keeps_threads``: Messages
+      does.
     - ``all_in_chat``: its Chat supports every feature of every model, including features that the maker only has in
       Responses.
     - ``places``: for APIs at another location than ``base_url`` and ``prefix``, a prefix or a whole address.
@@ -130,7 +130,7 @@ class Provider:
     key_required: bool = True
     note: str = ""
     is_subscription: bool = False
-    keeps_responses: bool = False
+    keeps_turns: tuple[Api, ...] = ()
     keeps_threads: bool = False
     all_in_chat: bool = False
     versionless: bool = False

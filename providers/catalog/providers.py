@@ -110,7 +110,7 @@ def generic(provider_id: str, interface: Provider | None = None, base_url: str |
     quirks = COMPATIBLE if interface.quirks in (OPENAI, Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
-        key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, about="",
+        key_env=None, key_required=False, note="", keeps_turns=(), keeps_threads=False, about="",
         client_headers=(), price_list=provider_id, sources={}, endpoint_source=None,
     )  # fmt: skip
 

@@ -146,15 +146,15 @@ def _is_reference(item: Mapping[str, Any]) -> bool:
 # Continuing
 
 
-def previous_items(chain: Iterable[bytes], own: Any = None) -> Items:
-    """Return the items of the stored turns in ``chain``, the first turn first, for a request with the input ``own``.
+def previous_items(chain: Iterable[bytes], answered: Collection[str] = ()) -> Items:
+    """Return the items of the stored turns in ``chain``, the first turn first.
 
-    Omits failed and cancelled turns. From incomplete turns, omits calls without an output, later or in ``own``, and
-    reasoning that only led to them. Omits items that an own compaction replaces, except instructions and settings.
-    Raises ``ValueError`` for a damaged turn.
+    Omits failed and cancelled turns. From incomplete turns, omits calls without an output in a turn or in ``answered``
+    (the ids of calls), and reasoning that only led to them. Omits items that an own compaction replaces, except
+    instructions and settings. Raises ``ValueError`` for a damaged turn.
     """
     turns = [turn for body in chain if (turn := _decode_turn(body)).status not in WITHOUT_ANSWER]
-    answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_output(item)}
+    answered = {*answered, *(id for turn in turns for id in answered_ids(turn.input))}
     items: Items = []
     for turn in turns:
         items += turn.input
@@ -162,17 +162,16 @@ def previous_items(chain: Iterable[bytes], own: Any = None) -> Items:
     return _apply_compaction(items)
 
 
+def answered_ids(value: Any) -> Iterator[str]:
+    """Yield the ids of the calls whose outputs a request's ``input`` contains."""
+    return (as_string(item.get("call_id")) for item in input_items(value) if _is_output(item))
+
+
 def _decode_turn(body: bytes) -> _KeptTurn:
     try:
         return msgspec.json.decode(body, type=_KeptTurn)
     except NOT_JSON as error:
         raise ValueError(f"a kept turn is damaged: {error}") from None
-
-
-def _all_input(turns: Iterable[_KeptTurn], own: Any) -> Iterator[Mapping[str, Any]]:
-    for turn in turns:
-        yield from turn.input
-    yield from input_items(own)
 
 
 def _is_output(item: Mapping[str, Any]) -> bool:

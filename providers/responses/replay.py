@@ -1,11 +1,5 @@
-"""Repetition of an answer's events: unchanged (``EventLog``), or rebuilt from the response (``replay``).
+"""Repetition of an answer's events: those after one of them, or all rebuilt from the response (``replay``)."""
 
-A log is a sequence of blocks. Each consists of its length (4 bytes, big-endian) and about 64 KiB of whole events,
-deflated at the fastest level (zlib, RFC 1950, whose checksum reveals damage).
-"""
-
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -16,12 +10,8 @@ from providers.neutral.values import as_objects, as_string
 from providers.responses.numbering import EventSequence
 from providers.responses.output import INTERRUPTED, Object, refusal_part, summary_part, text_part
 from streams import sse
+from streams.event_log import Resumption
 from streams.surrogates import NOT_JSON
-
-BLOCK = 2**16  # bytes of events before compression
-
-_LENGTH = struct.Struct(">I")
-_LEVEL = 1
 
 
 class _Numbered(msgspec.Struct, gc=False):
@@ -31,69 +21,20 @@ class _Numbered(msgspec.Struct, gc=False):
 _number = msgspec.json.Decoder(_Numbered).decode
 
 
-class EventLog:
-    """A log of the whole events of a stream, without keep-alives.
+def after_number(starting_after: int = -1) -> Resumption:
+    """Return a filter of the events whose ``sequence_number`` exceeds ``starting_after``.
 
-    Holds the compressed log and one uncompressed block.
+    An event without a number belongs to the one before it.
     """
-
-    def __init__(self) -> None:
-        self._events: list[bytes] = []
-        self._size = 0
-        self._blocks: list[bytes] = []
-
-    def add(self, events: bytes) -> None:
-        self._events.append(events)
-        self._size += len(events)
-        if self._size >= BLOCK:
-            self._blocks.append(_join_events(self._events))
-            self._events, self._size = [], 0
-
-    def close(self) -> bytes:
-        """Return the log. More events may be added for a later ``close``."""
-        rest = [_join_events(self._events)] if self._events else []
-        return b"".join([*self._blocks, *rest])
-
-
-def _join_events(events: list[bytes]) -> bytes:
-    data = zlib.compress(b"".join(events), _LEVEL)
-    return _LENGTH.pack(len(data)) + data
+    return Resumption((lambda raw: _number_of(raw) > starting_after) if starting_after >= 0 else None)
 
 
 def events_after(log: bytes, starting_after: int = -1) -> bytes:
     """Return the events of ``log`` whose ``sequence_number`` exceeds ``starting_after``, byte for byte.
 
-    An event without a number belongs to the one before it. ``log`` may also be uncompressed events. Raises
-    ``ValueError`` for anything else, or for a damaged log.
+    ``log`` may also be uncompressed events. Raises ``ValueError`` for anything else, or for a damaged log.
     """
-    found: list[bytes] = []
-    is_after = starting_after < 0
-    for block in _blocks(log):
-        if is_after:
-            found.append(block)
-            continue
-        splitter = sse.Splitter(limit=len(block) + 1)
-        for raw in splitter.feed(block):
-            is_after = is_after or _number_of(raw) > starting_after
-            if is_after:
-                found.append(raw)
-    return b"".join(found)
-
-
-def _blocks(log: bytes) -> Iterator[bytes]:
-    if log.startswith((b"event:", b":")):  # no block is long enough for its length to start with these letters
-        yield log
-        return
-    at = 0
-    while at < len(log):
-        start = at + _LENGTH.size
-        at = start + _LENGTH.unpack_from(log, at)[0] if start <= len(log) else start
-        if at > len(log):
-            raise ValueError("the log of a stream ends in the middle of a block")
-        try:
-            yield zlib.decompress(memoryview(log)[start:at])
-        except zlib.error as error:
-            raise ValueError(f"the log of a stream is damaged: {error}") from None
+    return after_number(starting_after).of_log(log)
 
 
 def _number_of(raw: bytes) -> int:

@@ -75,7 +75,7 @@ CLOUDS = (
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
         auth={"chat": API_KEY}, families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="AZURE_OPENAI_API_KEY",
-        keeps_responses=True,
+        keeps_turns=("responses",),
         price_list="azure", sign_in=("api_key", "azure"),
         endpoints={
             **places(**{name: Place("/{model}" + STANDARD_PLACES[name].path + _VERSION) for name in _BY_DEPLOYMENT}),

@@ -48,7 +48,7 @@ MAKERS = (
             "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-5.3-codex", "gpt-5.2", "gpt-5.1",
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
-        families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="OPENAI_API_KEY", keeps_responses=True,
+        families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="OPENAI_API_KEY", keeps_turns=("responses",),
         about="Reasoning models use Responses for Messages clients and for tools; `…-codex` and `…-pro` always do: "
         "[speaks](configuration-reference.md#speaks).",
         sources=sources(READ, **dict.fromkeys(

@@ -45,7 +45,8 @@ OWN_SERVERS = (
         ),
     ),
     _own_server(
-        "lm_studio", "LM Studio", "http://localhost:1234", speaks=ALL_THREE, all_in_chat=True, keeps_responses=True,
+        "lm_studio", "LM Studio", "http://localhost:1234", speaks=ALL_THREE, all_in_chat=True,
+        keeps_turns=("responses",),
         endpoints=places("embeddings", "completions"), endpoint_source=Source(_LMSTUDIO, READ),
         sources=sources(
             READ, chat=_LMSTUDIO, responses=_LMSTUDIO, messages="https://lmstudio.ai/docs/developer/anthropic-compat"

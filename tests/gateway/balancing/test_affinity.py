@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.balancing.affinity import AUTO, LONG, SHORT, Affinity, find_affinity
-from gateway.request.parse import read_incoming
+from gateway.request.parse import EarlierItems, read_incoming
 from streams.events import Api
 
 SESSION = "f457fe7e-38a4-4a88-9ac9-d02b10e53e2e"
@@ -138,7 +138,8 @@ def test_a_prompt_that_is_a_string_alone_is_the_users_first_message():
 
 def test_a_turn_that_continues_a_stored_one_has_its_beginning():
     kept = attrs.evolve(
-        read_incoming("responses", json.dumps({**RESPONSES, "input": LATER}).encode()), earlier=(HELLO,)
+        read_incoming("responses", json.dumps({**RESPONSES, "input": LATER}).encode()),
+        earlier=(EarlierItems("responses", (HELLO,)),),
     )
     found = trio.run(find_affinity, AUTO, "alice", (), kept)
     assert found.key == key(RESPONSES, "responses")

@@ -25,7 +25,7 @@ def facts(config: dict[str, Any], model: str, client: str) -> tuple[Any, ...]:
     read = from_mapping(config)
     target = Router(read).resolve(model, client)
     path, recipient = target.url.partition("/v1")[2], target.recipient
-    keeps, lacks = read.entries[0].provider.keeps_responses, read.entries[0].missing_abilities(model)
+    keeps, lacks = read.entries[0].provider.keeps_turns, read.entries[0].missing_abilities(model)
     return target.api, path, recipient.quirks, recipient.known, target.price, keeps, lacks
 
 

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.bodies import head_id, read_head, read_turn
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.resolved import StateOptions
+from gateway.conversations.state_options import StateOptions
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.http.offload import LARGE
@@ -21,7 +21,8 @@ from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
-from providers.responses.replay import EventLog, events_after
+from providers.responses.replay import events_after
+from streams.event_log import EventLog
 from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
 from streams.handoff import Handoff

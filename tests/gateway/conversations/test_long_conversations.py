@@ -9,7 +9,8 @@ import pytest
 from gateway.conversations import conversation_store
 from gateway.conversations.bodies import StoredConversation
 from gateway.conversations.resolved import StateScope
-from gateway.conversations.response_history import load_responses
+from gateway.conversations.stored_responses import STORED_RESPONSES
+from gateway.conversations.turn_history import load_turns
 from gateway.request.parse import read_incoming
 from gateway.request.structure import Bounds
 from gateway.stores.memory import MemoryStore
@@ -46,7 +47,7 @@ async def test_references_to_items_of_one_turn_take_linear_time():
     references = [{"type": "item_reference", "id": item["id"]} for item in stored]
     incoming = read_incoming("responses", json.dumps({"model": "m", "input": references, "store": False}).encode())
     began = time.process_time()
-    resolved = await load_responses(StateScope(OWNER, store), incoming, (), Bounds(GIB, GIB))
+    resolved = await load_turns(STORED_RESPONSES, StateScope(OWNER, store), incoming, (), Bounds(GIB, GIB))
     assert time.process_time() - began < 5
     found = json.loads(bytes(resolved.incoming.members["input"]))
     assert [item["id"] for item in found] == [item["id"] for item in stored]

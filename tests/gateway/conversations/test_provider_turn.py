@@ -8,7 +8,7 @@ from gateway.conversations.background import BackgroundTurn, NoBackground
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry
 from gateway.conversations.recorder import UNRECORDED
-from gateway.conversations.resolved import StateOptions
+from gateway.conversations.state_options import StateOptions
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.http.request_scope import RequestScope
@@ -22,6 +22,7 @@ from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from providers.responses.output import ResponseTemplate
 from streams.errors import GatewayError
+from streams.event_log import Resumption
 from streams.events import AnswerEnd, AnswerStart, Event, TextDelta, Usage
 from streams.fold import Answer
 from streams.handoff import Handoff
@@ -167,5 +168,5 @@ async def test_without_state_no_turn_begins_and_none_is_found():
         with pytest.raises(GatewayError, match="this gateway stores no state") as caught:
             await background.start(BackgroundTurn("alice", scope, turn, head, record, answer))
     assert (caught.value.info.status, caught.value.info.param) == (400, "background")
-    assert background.follow("alice", turn.id, -1, 15.0) is None
+    assert background.follow("alice", turn.id, Resumption(), 15.0) is None
     assert background.running == 0

@@ -16,7 +16,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from providers.responses.ids import own_id
-from providers.responses.replay import events_after, replay
+from providers.responses.replay import after_number, events_after, replay
 from streams import sse
 from tests.support.examples import examples
 from tests.support.state_endpoints import ALICE, BOB, Down, message, running, serving, store_turn
@@ -167,7 +167,7 @@ async def test_a_turn_that_still_runs_is_followed(store):
 
 async def test_a_follower_gets_earlier_events_immediately_and_then_keep_alives(autojump_clock):
     async with running(MemoryStore(*ROOM)) as (turns, turn):
-        body = turns.follow("alice", turn.id, 1, 3)
+        body = turns.follow("alice", turn.id, after_number(1), 3)
         turn.say(0, 1)
         begun = trio.current_time()
         assert [await anext(body), await anext(body)] == [sse.COMMENT_PING] * 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest
-from gateway.request.parse import Incoming, read_incoming
+from gateway.request.parse import EarlierItems, Incoming, read_incoming
 from gateway.request.suitability import put_reasoning_readers_first, select_suitable
 from gateway.request.tools_in_chat import with_api_for_tools
 from gateway.routing.plan import Candidate
@@ -106,7 +106,7 @@ def test_the_estimate_errs_on_the_low_side(incoming):
 def test_stored_earlier_turns_count_towards_the_window():
     items = tuple({"type": "message", "role": "user", "content": "word " * 3000} for _ in range(4))
     body = b'{"input": "and then?"}'
-    incoming = Incoming("responses", body, {}, "m", False, items, 60_000)
+    incoming = Incoming("responses", body, {}, "m", False, (EarlierItems("responses", items),), 60_000)
     assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["big"]
 
 
@@ -195,7 +195,7 @@ def test_several_choices_go_if_no_answer_is_translated():
 
 def test_images_of_earlier_turns_count():
     items = ({"type": "message", "content": [{"type": "input_image", "image_url": "https://x"}]},)
-    incoming = Incoming("responses", b'{"input": "and now?"}', {}, "m", False, items, 100)
+    incoming = Incoming("responses", b'{"input": "and now?"}', {}, "m", False, (EarlierItems("responses", items),), 100)
     assert left(incoming, candidate("blind", cannot=["images"]), candidate("sees", 1)) == ["sees"]
 
 
@@ -222,7 +222,8 @@ def test_reasoning_is_returned_to_the_member_of_the_group_that_made_it():
     history = chat([{"type": "text", "text": "hm"}], tail=[{"data": sealed}])
     assert put_reasoning_readers_first(members, history) == (b, a, c)
     assert put_reasoning_readers_first(members, chat()) is members
-    kept = Incoming("responses", b"{}", {}, "m", False, ({"encrypted_content": sealed}, {"type": "message"}), 9)
+    earlier = EarlierItems("responses", ({"encrypted_content": sealed}, {"type": "message"}))
+    kept = Incoming("responses", b"{}", {}, "m", False, (earlier,), 9)
     assert put_reasoning_readers_first(members, kept) == (b, a, c)
     foreign = seal(c.target.recipient.issuer, "messages", {})
     assert put_reasoning_readers_first(members, chat(tail=[sealed, foreign])) == members, "the latest counts"

@@ -17,7 +17,14 @@ from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, Too
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continuation, whole_answer
 from providers.responses.ids import is_own_id
-from providers.responses.kept_items import page, prepare_input, previous_items, references, resolve_references
+from providers.responses.kept_items import (
+    answered_ids,
+    page,
+    prepare_input,
+    previous_items,
+    references,
+    resolve_references,
+)
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -188,7 +195,7 @@ def test_the_whole_chain_reaches_a_chat_provider() -> None:
     """Calls and outputs were lost (vllm-project/vllm#43244, SamSaffron/term-llm#345, katanemo/plano#631)."""
     chain = [kept(input=prepare_input("hi"), output=[SAID]), kept(input=prepare_input([USER]), output=[CALL])]
     body = {"model": "m", "input": [OUTPUT], "previous_response_id": "resp_2", "instructions": "now"}
-    call = read_continuation(body, previous_items(chain, body["input"]))
+    call = read_continuation(body, previous_items(chain, [*answered_ids(body["input"])]))
     sent = json.loads(CHAT.write_request(call, Recipient("up", US)).body)
     assert [message["role"] for message in sent["messages"]] == [
         "system", "user", "assistant", "user", "assistant", "tool",
@@ -236,7 +243,9 @@ def test_reasoning_returns_to_its_issuer_only() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     sealed = {"type": "reasoning", "id": "rs_tg1.1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     body = {"model": "m", "input": [OUTPUT], "max_output_tokens": 10}
-    call = read_continuation(body, previous_items([kept(input=[USER], output=[sealed, CALL])], body["input"]))
+    call = read_continuation(
+        body, previous_items([kept(input=[USER], output=[sealed, CALL])], [*answered_ids(body["input"])])
+    )
     assert [type(part) for part in call.messages[1].parts] == [ReasoningPart, ToolCallPart]
     assert isinstance(call.messages[2].parts[0], ToolResultPart)
     back = json.loads(MESSAGES.write_request(call, Recipient("up", OTHER)).body)
@@ -265,12 +274,10 @@ def test_only_answered_calls_of_an_incomplete_turn_are_repeated() -> None:
     """Every API refuses a call that has no output, and reasoning without what it led to (maximhq/bifrost#5892)."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
     chain = [kept("incomplete", [USER], [thought, SAID, {**thought, "id": "rs_2"}, CALL])]
-    assert previous_items(chain, "go on") == [USER, thought, SAID]
-    assert previous_items(chain, [OUTPUT])[-1] == CALL
+    assert previous_items(chain, [*answered_ids("go on")]) == [USER, thought, SAID]
+    assert previous_items(chain, [*answered_ids([OUTPUT])])[-1] == CALL
     assert previous_items([*chain, kept(input=[OUTPUT])])[-2] == CALL
-    assert (
-        previous_items([kept(input=[USER], output=[CALL])], "go on")[-1] == CALL
-    )  # the client's own mistake, told by its API
+    assert previous_items([kept(input=[USER], output=[CALL])])[-1] == CALL  # the client's own mistake, told by its API
 
 
 def test_after_a_compaction_only_the_summary_and_instructions_remain() -> None:
@@ -295,7 +302,7 @@ def test_items_that_were_put_into_a_conversation_are_a_turn_without_a_status() -
 def test_input_that_no_api_allows_is_left_for_the_codec_to_refuse() -> None:
     chain = [kept("incomplete", [USER, {"type": "x_output", "call_id": [1]}], [CALL, {"type": "x", "call_id": {}}])]
     for value in (3, {"a": 1}, [3, None], [{"type": ["x"], "call_id": [1]}], [{"type": {"a": 1}, "id": "x"}]):
-        assert previous_items(chain, value)[0] == USER
+        assert previous_items(chain, [*answered_ids(value)])[0] == USER
         assert references(value) == []
         assert resolve_references(value, {})[1] == []
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from providers.grammar import judge
 from providers.responses import RESPONSES, whole_answer
 from providers.responses.kept_items import prepare_input
-from providers.responses.replay import EventLog, events_after, replay
+from providers.responses.replay import events_after, replay
 from streams import sse
+from streams.event_log import EventLog
 from streams.events import (
     AnswerEnd,
     AnswerStart,

@@ -1,0 +1,91 @@
+"""The description of an API whose turns clients can request again by id, as data for the modules that store them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import attrs
+
+from gateway.conversations.bodies import Object, StoredHead, StoredTurn
+from gateway.conversations.state_options import StateOptions
+from gateway.request.parse import Incoming
+from providers.neutral.codec import Reply, Writer
+from streams.events import Api, ErrorInfo
+
+Items: TypeAlias = list[dict[str, Any]]
+
+
+class RecordableWriter(Writer, Protocol):
+    """A ``Writer`` whose answer can be stored.
+
+    ``response`` is the object of the complete answer, ``None`` before its end, and ``partial_response`` the answer so
+    far if it failed. Both are ready for ``msgspec.json.encode`` and must not be changed."""
+
+    @property
+    def response(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def partial_response(self) -> Mapping[str, Any] | None: ...
+
+    def interrupted_response(self, status: Any, error: ErrorInfo | None = None) -> Mapping[str, Any]:
+        """Return the response object as if the stream ended here, with ``status``. Changes nothing."""
+        ...
+
+
+class Outline(Protocol):
+    """The members that all response objects of one turn share."""
+
+    def response(self, status: str) -> Mapping[str, Any]:
+        """Return the response object without output."""
+        ...
+
+
+@attrs.frozen(eq=False, repr=False)
+class StoredApi:
+    """An API whose turns are stored, as nodes of a ``kind`` whose ids begin with ``id_prefix`` and the mark.
+
+    - Requests: ``previous`` is the member with the id of the turn to continue, ``previous_code`` the code of an error
+      about it. ``own_members`` are the members that providers of resolved requests must not receive. ``read_options``
+      reads them.
+    - Items: ``prepare_input`` returns the client's ``input`` in its stored form. ``previous_items`` returns the items
+      of consecutive turns, without calls of incomplete turns whose ids are not in the collection. ``answered_ids``
+      are the ids of the calls that a client's ``input`` answers.
+    - Responses: ``output`` is the member with the answer's items. ``state`` returns the members for a turn with these
+      options that is stored or not, ``outline`` the members of all objects of one turn. ``with_error`` returns an
+      object as failed, with a code and a message. ``unstored`` returns the object of a turn that could not be stored.
+    - Streams: ``recordable`` returns the writer of a stream that is stored. ``is_end`` returns whether an event is the
+      last one. ``replay`` returns the events of a stored object; it raises ``ValueError`` for an unfinished one.
+      ``cancelled_end`` returns the end of a cancelled stream after a number of events. ``failed_end`` and
+      ``unstored_end`` change the last write of the stream of a turn that could not be stored.
+    - ``noun`` names a turn in messages."""
+
+    api: Api
+    kind: str
+    id_prefix: str
+    noun: str
+    previous: str
+    previous_code: str
+    own_members: tuple[str, ...]
+    output: str
+    read_options: Callable[[Incoming], StateOptions]
+    prepare_input: Callable[[Any], Items]
+    previous_items: Callable[[Iterable[bytes], frozenset[str]], Items]
+    answered_ids: Callable[[Any], Iterable[str]]
+    state: Callable[[StateOptions, bool], Mapping[str, Any]]
+    outline: Callable[[Reply], Outline]
+    with_error: Callable[[Mapping[str, Any], str, str], Mapping[str, Any]]
+    unstored: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    recordable: Callable[[Writer, Reply], RecordableWriter]
+    is_end: Callable[[bytes], bool]
+    replay: Callable[[Mapping[str, Any]], bytes]
+    cancelled_end: Callable[[Mapping[str, Any], int], bytes]
+    failed_end: Callable[[bytes, ErrorInfo, str], bytes]
+    unstored_end: Callable[[bytes], bytes]
+
+    def current_response(self, turn: StoredTurn, head: StoredHead) -> Object:
+        """Return the response object of a stored turn."""
+        return {**head.response, "status": turn.status, self.output: turn.output}
+
+    def event_log(self, turn: StoredTurn, head: StoredHead) -> bytes:
+        """Return the events of a stored turn, original or reconstructed. Raises ``ValueError`` for an unfinished
+        one."""
+        return head.log or self.replay(self.current_response(turn, head))
