@@ -174,6 +174,8 @@ def _open_prompt_caching(
 
     ``before`` continues with unchanged settings."""
     if config.prompt_cache is False:
+        if before is not None:
+            before.close()
         return None
     return PromptCaching(config.prompt_cache, memory) if before is None else before.next(config.prompt_cache)
 

@@ -37,6 +37,7 @@ from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted, unpriced
+from gateway.config.prompt_caches import PromptCacheSettings, check_texts
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.secret_stores import check_stores
@@ -252,6 +253,8 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     for name, digest in (("ui_key", config.ui_key), ("metrics_key", config.metrics_key)):
         if isinstance(digest, KeyDigest) and digest.is_short:
             findings.warn(weak_secrets.guessable_text(name))
+    if isinstance(config.prompt_cache, PromptCacheSettings) and config.prompt_cache.texts:
+        check_texts(has_page=config.ui, has_key=config.ui_key is not None, findings=findings)
     check_counters(config.counters, findings)
     made = attrs.evolve(
         made,

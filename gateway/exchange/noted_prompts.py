@@ -21,9 +21,11 @@ from gateway.request.parse import Incoming
 from providers.catalog.prices import NANOS
 
 if TYPE_CHECKING:
+    from gateway.exchange.prompt_texts import ExchangeTexts
     from gateway.ledger.bill import AttemptRecord
     from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange
     from gateway.prompt_caches.loss import CacheLoss
+    from gateway.prompt_caches.texts import LatestPrompts, ShownTexts
     from gateway.prompt_caches.tracker import PromptTracker
     from gateway.prompt_caches.values import CacheVerdict
     from providers.catalog.prices import Price
@@ -71,6 +73,12 @@ class NotedExchange:
         self.original = original
         self.attempts: list[NotedAttempt] = []
         self.followed: FollowedExchange | None = None
+        self.texts = None if caching.texts is None else _open_texts(caching.texts)
+
+    @property
+    def shown_texts(self) -> "ShownTexts | None":
+        """The texts for viewers, ``None`` if the operator does not enable them."""
+        return None if self.texts is None else self.texts.shown
 
     async def follow(
         self, context: ExchangeContext, target_request: TargetRequest, sent_at: float
@@ -199,10 +207,15 @@ class NotedAttempt:
         with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
             try:
                 self.tracked = await exchange.follow(context, target_request, sent_at)
+                compare = None
+                if self.tracked is not None and exchange.texts is not None:
+                    compare = exchange.texts.note(*self.tracked, context, target_request)
                 if self.tracked is not None and self.head is not None:
                     self._note_head(*self.tracked, self.head)
                     if self.end is not None:
                         self.settle(*self.tracked, self.end)
+                if compare is not None:
+                    await compare()
             except Exception:  # the boundary, as above
                 exchange.caching.note_error()
 
@@ -215,7 +228,15 @@ class NotedAttempt:
 
     def _note_head(self, tracker: "PromptTracker", followed: "FollowedAttempt", at: float) -> None:
         self.exchange.original = None  # no attempt follows
+        if self.exchange.texts is not None:
+            self.exchange.texts.keep()
         try:
             tracker.note_head(followed, at)
         except Exception:  # the boundary, as above
             self.exchange.caching.note_error()
+
+
+def _open_texts(texts: "LatestPrompts") -> "ExchangeTexts":
+    from gateway.exchange.prompt_texts import ExchangeTexts  # imported only where the operator enables it
+
+    return ExchangeTexts(texts)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -10,6 +10,9 @@ from gateway.http.headers import Headers
 from gateway.ledger.bill import Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
+
+if TYPE_CHECKING:
+    from gateway.prompt_caches.texts import ShownTexts
 
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
@@ -85,6 +88,11 @@ class StepsReport(Protocol):
 
 class PromptCacheNotes(Protocol):
     """The notes on an exchange's attempts by which misses of prompt caches are explained."""
+
+    @property
+    def shown_texts(self) -> "ShownTexts | None":
+        """The texts for viewers, ``None`` if the operator does not enable them."""
+        ...
 
     def headers(self, record: "Record", *, is_whole: bool) -> Headers:
         """Return the header of a response."""

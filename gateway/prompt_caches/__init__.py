@@ -22,6 +22,8 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
 - ``verdicts``: the causes of a miss
 - ``loss``: its price
+- ``texts``: the latest prompts as texts, if the operator enables them, for ``compared_values``: excerpts of both texts
+  around a difference
 - ``caching``: opens the ``tracker``, which follows attempts (``followed``) and remembers them in the ``memory`` of all
   workers, with the boundaries that they leave (``written_boundaries``). ``rates`` counts recent requests.
 

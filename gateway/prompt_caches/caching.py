@@ -9,6 +9,7 @@ from gateway.http.imports import imported
 
 if TYPE_CHECKING:
     from gateway.config.prompt_caches import PromptCacheSettings
+    from gateway.prompt_caches.texts import LatestPrompts
     from gateway.prompt_caches.tracker import PromptTracker
     from gateway.shared.memory import SharedMemory
 
@@ -18,7 +19,8 @@ log = logging.getLogger("trigate.prompt_cache")
 class PromptCaching:
     """The explanations of misses of prompt caches in one process.
 
-    ``memory`` is that of the workers, ``None`` in a single process."""
+    ``memory`` is that of the workers, ``None`` in a single process. ``texts`` are those of conversations, ``None`` if
+    the operator does not enable them."""
 
     def __init__(self, settings: "PromptCacheSettings", memory: "SharedMemory | None" = None) -> None:
         self.settings = settings
@@ -26,10 +28,22 @@ class PromptCaching:
         self._tracker: PromptTracker | None = None
         self._has_failed = False
         self._opening = trio.Lock()  # it serves tasks in the order of their arrival
+        self.texts = _open_texts(settings.texts) if settings.texts else None
 
     def next(self, settings: "PromptCacheSettings") -> "PromptCaching":
-        """Return this object, or one that remembers nothing yet for other settings."""
-        return self if settings == self.settings else PromptCaching(settings, self.memory)
+        """Return this object, or one for other settings. It keeps the prompts if their memory has the same size."""
+        if settings == self.settings:
+            return self
+        self.close()
+        found = PromptCaching(settings, self.memory)
+        if settings.memory == self.settings.memory:
+            found._tracker = self._tracker
+        return found
+
+    def close(self) -> None:
+        """Delete the texts of prompts, because the configuration has changed."""
+        if self.texts is not None:
+            self.texts.close()
 
     async def tracker(self, code: str) -> "PromptTracker":
         """Return the tracker. Its code and the module ``code`` are imported when they are first needed.
@@ -49,3 +63,9 @@ class PromptCaching:
         if not self._has_failed:
             self._has_failed = True
             log.exception("the explanation of a prompt cache failed; the request is not affected")
+
+
+def _open_texts(most: int) -> "LatestPrompts":
+    from gateway.prompt_caches.texts import LatestPrompts  # imported only where the operator enables it
+
+    return LatestPrompts(most)

@@ -173,8 +173,12 @@ class PromptTracker:
         one = self._attempt(sent, read, self.open_exchange(sent, parent), self._scope(sent, read), 0)
         if not one.found:
             return 0
+        return self.compare(one).readable
+
+    def compare(self, one: FollowedAttempt) -> PromptComparison:
+        """Return the attempt compared with its parent."""
         before = self._parent(one)
-        return PromptComparison(one.prompt, one.client_prompt, before, one.found, one.row, one.situation).readable
+        return PromptComparison(one.prompt, one.client_prompt, before, one.found, one.row, one.situation)
 
     def _attempt(
         self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange, scope: CacheScope, rate: int

@@ -2,13 +2,16 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
 from gateway.config.redaction import Secrets
 from gateway.telemetry.prompts import KeptPrompt
 from gateway.telemetry.transcripts import Transcript
+
+if TYPE_CHECKING:
+    from gateway.prompt_caches.texts import ShownTexts
 
 RECENT: Final = 300
 """Ended exchanges that are stored."""
@@ -18,13 +21,16 @@ Line: TypeAlias = dict[str, Any]
 
 @attrs.frozen(eq=False, repr=False)
 class EndedExchange:
-    """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored."""
+    """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored.
+
+    ``texts`` are those at the difference that broke its prompt's cache, ``None`` if they are switched off."""
 
     line: Line
     began: float
     transcript: Transcript | None = None
     secrets: Callable[[], Secrets] = tuple
     prompt: KeptPrompt | None = None
+    texts: "ShownTexts | None" = None
 
     @property
     def client(self) -> str | None:

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -27,6 +27,9 @@ from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
 from providers.neutral.hints import explain_path
 from streams.handoff import Handoff
 from streams.pipe import Chunk
+
+if TYPE_CHECKING:
+    from gateway.prompt_caches.texts import ShownTexts
 
 FRESH: Final = 0.25
 """Seconds for which viewers share the same rows."""
@@ -115,10 +118,16 @@ class Subscription:
     """One viewer's subscription to a stream.
 
     ``before`` has passed already. ``events`` is a bounded channel that drops and counts excess events, and ends with
-    the stream; then ``line`` is its log line. ``prompt`` is the body of the request, ``None`` if it was not stored."""
+    the stream; then ``line`` is its log line. ``prompt`` is the body of the request, ``None`` if it was not stored.
+    ``texts`` are those at the difference that broke its prompt's cache, ``None`` if they are switched off."""
 
     def __init__(
-        self, began: float, secrets: Secrets, transcript: Transcript | None, prompt: KeptPrompt | None = None
+        self,
+        began: float,
+        secrets: Secrets,
+        transcript: Transcript | None,
+        prompt: KeptPrompt | None = None,
+        texts: "ShownTexts | None" = None,
     ) -> None:
         self._began = began
         self._secrets = secrets
@@ -129,6 +138,7 @@ class Subscription:
         self.line: Mapping[str, Any] | None = None
         self.prompt = None if prompt is None or not prompt.body else redact(prompt.body, secrets)
         self.prompt_bytes = 0 if prompt is None else prompt.size
+        self.texts = texts
 
     def _events_of(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
         at = self._began
@@ -211,12 +221,10 @@ class LiveView:
     def _remember(self, watched: LiveExchange, line: Line) -> None:
         if "dropped" in line:
             line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
-        past = EndedExchange(line, watched.record.began, prompt=watched.prompt)
+        past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=_shown_texts(watched.record))
         if watched.passing is not None and watched.transcript is not None:
             self._transcripts.ended(watched.transcript)
-            past = EndedExchange(
-                line, watched.record.began, watched.transcript, watched.passing.secrets, watched.prompt
-            )
+            past = attrs.evolve(past, transcript=watched.transcript, secrets=watched.passing.secrets)
         removed = self._recent.add(past)
         if removed is not None and removed.transcript is not None:
             self._transcripts.forget(removed.transcript)
@@ -294,7 +302,8 @@ class LiveView:
         if watched.passing is None:
             return None
         passing = watched.passing
-        tap = Subscription(watched.record.began, passing.secrets(), watched.transcript, watched.prompt)
+        shown = _shown_texts(watched.record)
+        tap = Subscription(watched.record.began, passing.secrets(), watched.transcript, watched.prompt, shown)
         listen(passing.delivery, tap)
         self._taps.setdefault(number, []).append(tap)
 
@@ -312,7 +321,7 @@ class LiveView:
         past = next((one for one in self._recent if one.line["n"] == number), None)
         if past is None or client not in (None, past.line.get("client")):
             return None
-        tap = Subscription(past.began, past.secrets(), past.transcript, past.prompt)
+        tap = Subscription(past.began, past.secrets(), past.transcript, past.prompt, past.texts)
         tap.close(past.line)
         return tap, tap.close
 
@@ -330,6 +339,10 @@ class LiveView:
                 one.row = row
             if i % SLICE == 0:
                 await trio.lowlevel.checkpoint()
+
+
+def _shown_texts(record: Record) -> "ShownTexts | None":
+    return None if record.prompt_caching is None else record.prompt_caching.shown_texts
 
 
 def _measure(one: LiveExchange, seconds: float) -> None:

@@ -51,3 +51,39 @@ export function cacheFacts(line) {
   if (line.prompt_cache_provider) pairs.push(["provider's diagnosis", line.prompt_cache_provider]);
   return pairs;
 }
+
+// The texts around the first difference
+
+const CHANGES = ["tools", "system", "settings", "history", "edited", "compacted"];
+const OFF = "The gateway keeps no texts. With prompt_cache: {texts: 16MiB} in its configuration, this page shows 200 characters around a difference.";
+const FORGOTTEN = "The text of the request before is not in the gateway's memory.";
+
+const section = document.getElementById("difference");
+const note = document.getElementById("difference-note");
+const texts = document.getElementById("difference-texts");
+
+const differs = line => [line?.prompt_cache_cause, ...(line?.prompt_cache_causes ?? []).map(one => one.cause)].some(cause => CHANGES.includes(cause));
+
+function excerpt(title, part) {
+  const made = document.createElement("figure"), caption = document.createElement("figcaption"), text = document.createElement("pre");
+  caption.textContent = title;
+  if (part === null) {
+    text.className = "soft";
+    text.textContent = "nothing at this position";
+  } else {
+    const changed = document.createElement("mark");
+    changed.textContent = part.changed;
+    text.append(part.is_start ? "" : "…", part.before, changed, part.after, part.is_end ? "" : "…");
+  }
+  made.append(caption, text);
+  return made;
+}
+
+/** Show old beside new at the first difference, or why there are no texts. `told` is of the stream, `line` of the log. */
+export function showDifference(told, line) {
+  const found = told?.difference;
+  section.hidden = !found && !(told && differs(line));
+  texts.replaceChildren();
+  note.textContent = section.hidden ? "" : found ? `${found.path}, as the gateway sent it` : told.texts ? FORGOTTEN : OFF;
+  if (found) texts.append(excerpt("before", found.old), excerpt("now", found.new));
+}

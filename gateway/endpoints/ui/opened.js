@@ -1,6 +1,6 @@
 // One stream opened: what was said, and both sides' events side by side.
 
-import {cacheFacts} from "/ui/cache.js";
+import {cacheFacts, showDifference} from "/ui/cache.js";
 import {called, events, said, shape} from "/ui/events.js";
 import {showPrompt} from "/ui/prompt.js";
 
@@ -138,6 +138,7 @@ export function close() {
   source = chosen = null;
   section.hidden = true;
   showPrompt();
+  showDifference();
   passed.replaceChildren();
   answer.replaceChildren();
   (returnTo?.isConnected ? returnTo : now ?? document.getElementById("filter")).focus();
@@ -156,6 +157,7 @@ export function open(row) {
   passed.replaceChildren();
   answer.replaceChildren();
   showPrompt();
+  showDifference();
   section.hidden = false;
   title.textContent = `Request ${row.id}`;
   state.textContent = "connecting…";
@@ -164,6 +166,7 @@ export function open(row) {
   source.addEventListener("opened", event => {
     const told = JSON.parse(event.data), {kept} = told;
     showPrompt(told);
+    showDifference(told, row);
     state.textContent = row.ended ? "open" : kept === "kept" ? "open: live" : `open: live. ${KEPT[kept]}`;
     if (row.ended && KEPT[kept]) gap(row.stream ? KEPT[kept] : "This response was not streamed, so it has no events.");
   });
@@ -177,7 +180,8 @@ export function open(row) {
   });
   source.addEventListener("ended", event => {
     source.close();  // else the browser would come back for more
-    const {lost, line} = JSON.parse(event.data);
+    const told = JSON.parse(event.data), {lost, line} = told;
+    showDifference(told, line);
     if (lost) gap(`${lost} events are missing: this page was too slow`);
     state.textContent = line ? `ended: ${line.ended.replaceAll("_", " ")}` : "ended";
     if (line) tellFacts(line);

@@ -74,6 +74,7 @@ _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-ac
 _JSON: Headers = (("content-type", "application/json"), *GUARDED)
 
 _NO_TEXTS: Final = "the role auditor does not see the texts of streams"
+_OPENED: Final = "ui_stream_opened"
 _NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
@@ -167,7 +168,7 @@ async def _stream(
     if not visitor.sees_streams:
         raise GatewayError("permission", _NO_TEXTS)
     worker = request.args.get("worker", "")
-    _log_audit(service, "ui_stream_opened", visitor)
+    _log_audit(service, _OPENED, visitor)
     if service.other_workers is not None and worker not in ("", str(os.getpid())):
         return _events_for(service, visitor, partial(service.other_workers.send_stream, worker, number, visitor.client))
     found = live_view.subscribe(number, visitor.client)
@@ -179,8 +180,12 @@ async def _stream(
 
 
 def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
-    address, path = current_scope().address, request.path
-    service.ledger.audit.log_limited(event, address, path=path, client=visitor.client, by=visitor.by)
+    audit, fields = service.ledger.audit, {"path": request.path, "client": visitor.client, "by": visitor.by}
+    address, caching = current_scope().address, service.prompt_caching
+    if event == _OPENED and caching is not None and caching.texts is not None:
+        audit.log_event(event, address=address, **fields)  # each of them, because they show texts
+    else:
+        audit.log_limited(event, address, **fields)
 
 
 def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count, islice
 from typing import Any, Final, TypeAlias
 
+import attrs
 import trio
 
 from gateway import __version__
@@ -95,12 +96,19 @@ async def send_stream(subscription: Subscription, make_event: MakeEvent, send: S
         if subscription.prompt is None
         else {"prompt": subscription.prompt.decode("utf-8", "replace"), "bytes": subscription.prompt_bytes}
     )
-    await send(make_event("opened", {"kept": subscription.kept, **prompt}))
+    await send(make_event("opened", {"kept": subscription.kept, **prompt, **_texts(subscription)}))
     while before := tuple(islice(subscription.before, BATCH)):
         await send(make_event("passed", [_event_fields(one) for one in before]))
     while passed := await _batch(subscription):
         await send(make_event("passed", [_event_fields(one) for one in passed]))
-    await send(make_event("ended", {"lost": subscription.lost, "line": subscription.line}))
+    await send(make_event("ended", {"lost": subscription.lost, "line": subscription.line, **_texts(subscription)}))
+
+
+def _texts(subscription: Subscription) -> dict[str, Any]:
+    """Return the texts at the difference that broke the prompt's cache, and whether texts are switched on."""
+    if (texts := subscription.texts) is None or not texts.is_open:
+        return {"texts": False}
+    return {"texts": True} if texts.excerpts is None else {"texts": True, "difference": attrs.asdict(texts.excerpts)}
 
 
 async def _batch(subscription: Subscription) -> list[LiveEvent]:
