@@ -13,9 +13,9 @@ The difference between *could* and *readable* is a change by the client or the g
 The modules that compare are pure: no I/O and no clock. All of them keep digests and lengths of texts, never a text.
 
 - ``values``: verdicts, predictions and their causes
-- ``prompts``: a request as comparable blocks. ``blocks`` reads it, with ``items`` and ``histories``, by the ``tables``;
-  ``digests`` computes its digests. ``memo`` remembers parts that were read before. ``packing`` makes it
-  small, as ``packed_blocks``.
+- ``prompts``: a request as comparable blocks (``prompt_blocks``), which are rows of bytes (``packed_blocks``).
+  ``blocks`` reads it, with ``items`` and ``histories``, by the ``tables``; ``digests`` computes its digests. ``memo``
+  remembers parts that were read before. ``packing`` prepares a prompt for the memory.
 - ``positions``: where later requests recognize a prompt, and where providers leave and find cache entries
 - ``situations``: other facts about an attempt and its parent
 - ``differences``: the first difference of two prompts

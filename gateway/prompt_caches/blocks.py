@@ -14,14 +14,17 @@ from gateway.prompt_caches.items import (
     RawBlock,
     decode_object,
     decode_text,
+    pack_blocks,
     read_mark,
     split_parts,
     without_marks,
 )
 from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.packed_blocks import PackedBlocks, join_blocks
 from gateway.prompt_caches.packing import pack, unpack
 from gateway.prompt_caches.positions import anchors, boundary_positions, continue_prompt, lookup_positions
-from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, Section, cumulative_digests
+from gateway.prompt_caches.prompt_blocks import SETTING, KeyMember, Section
+from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api
@@ -37,14 +40,13 @@ __all__ = [
     "unpack",
 ]
 
-Blocks: TypeAlias = tuple[PromptBlock, ...]
-
 _BILLING: Final = "billing_line"
 _BILLING_TEXT: Final = b'"x-anthropic-billing-header:'
 _DEFERRED: Final = "deferred_tools"
 _HEADER: Final = "header:"
 _OPTIONS: Final = "prompt_cache_options"
 _NO_ROW: Final = CachingRow()
+_NOTHING: Final = PackedBlocks()
 
 
 def read_prompt(
@@ -74,9 +76,6 @@ def read_prompt(
 _Found: TypeAlias = tuple[str, memoryview]
 """The path of a member, and its JSON."""
 
-_Run: TypeAlias = tuple[Blocks, tuple[bytes, ...]]
-"""Blocks with their cumulative digests."""
-
 
 @attrs.frozen(repr=False, eq=False)
 class _PromptReader:
@@ -90,71 +89,74 @@ class _PromptReader:
 
     def read(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptDigest:
         layout, row = self.layout, self.row
-        tools, tool_digests = self._remember("tools", _find(members, layout.tools), self._read_tools)
-        system, _ = self._remember("system", _find(members, [(name,) for name in layout.system]), self._read_system)
+        tools = self._remember("tools", _find(members, layout.tools), self._read_tools)
+        system = self._remember("system", _find(members, [(name,) for name in layout.system]), self._read_system)
         where, raw = _find(members, [(name,) for name in layout.history])
         history = read_history(layout, where, raw, self.key, self.memo, f"{self.api}:{where}")
         options = decode_object(members.get(_OPTIONS))
         lifetime = None if row.lifetime_member is None else decode_text(members.get(row.lifetime_member))
         return PromptDigest(
-            self.api, tools, (*system, *history.system), history.blocks, self._read_settings(members, headers),
-            head=len(history.head), gap=history.gap, gap_digest=history.gap_digest, gap_size=history.gap_size,
+            self.api, tools, join_blocks((system, history.system)) if history.system else system, history.blocks,
+            history.size, self._read_settings(members, headers), self._read_own_settings(members), history.head,
+            history.gap, history.gap_digest,
             end_mark=None if row.mark_member is None else read_mark(members.get(row.mark_member)),
             is_explicit=decode_text(options.get("mode")) == "explicit",
             lifetime=lifetime or decode_text(options.get("ttl")), has_answer=history.has_answer,
-            digests=history.digests, tool_digests=tool_digests, own_settings=self._read_own_settings(members),
+            digests=history.digests,
         )  # fmt: skip
 
-    def _remember(self, name: str, found: _Found, read: Callable[[str, bytes], Blocks]) -> _Run:
-        """Return the blocks of a member with their cumulative digests, from the memo if it was read before."""
+    def _remember(self, name: str, found: _Found, read: Callable[[str, bytes], PackedBlocks]) -> PackedBlocks:
+        """Return the blocks of a member, from the memo if it was read before."""
         where, raw = found[0], bytes(found[1])
         if not raw:
-            return (), (b"",)
+            return _NOTHING
         name = f"{self.api}:{name}:{where}:{self.row.ignores}"
         known = None if self.memo is None else self.memo.value(name, raw)
         if known is None:
-            blocks = read(where, compact_json(raw))
-            known = blocks, cumulative_digests(blocks)
+            known = read(where, compact_json(raw))
             if self.memo is not None:
                 self.memo.store(name, raw, known)
-        return cast("_Run", known)
+        return cast("PackedBlocks", known)
 
-    def _read_tools(self, where: str, raw: bytes) -> Blocks:
-        blocks: list[PromptBlock] = []
+    def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:
+        blocks: list[RawBlock] = []
+        parts: list[bytes] = []
         for index, item in enumerate(LIST.decode(raw) if raw.startswith(b"[") else ()):
             members = decode_object(item)
             if any(name in members for name in self.layout.mark_block):
                 if blocks:
                     mark = next((read_mark(members[name]) for name in self.layout.mark_block if name in members), None)
-                    blocks[-1] = attrs.evolve(blocks[-1], mark=mark or "")
+                    blocks[-1].mark = mark or ""
                 continue
             nested = next((name for name in self.layout.tool_lists if name in members), None)
             if nested is None:
-                blocks.extend(self._read_tool((where, index, "", -1), bytes(item)))
+                self._read_tool((where, index, "", -1), bytes(item), blocks, parts)
                 continue
             for part, inner in enumerate(LIST.decode(members[nested])):
-                blocks.extend(self._read_tool((where, index, nested, part), bytes(inner)))
+                self._read_tool((where, index, nested, part), bytes(inner), blocks, parts)
             if len(members) > 1:
                 others = {name: value for name, value in members.items() if name != nested}
-                blocks.extend(self._read_tool((where, index, "", -1), msgspec.json.encode(others)))
-        return tuple(blocks)
+                self._read_tool((where, index, "", -1), msgspec.json.encode(others), blocks, parts)
+        return pack_blocks(blocks, self.key, parts=b"".join(parts))
 
-    def _read_tool(self, place: tuple[str, int, str, int], raw: bytes) -> Blocks:
+    def _read_tool(
+        self, place: tuple[str, int, str, int], raw: bytes, blocks: list[RawBlock], parts: list[bytes]
+    ) -> None:
+        """Add a tool to ``blocks``, and the digests of its name, description and schema to ``parts``."""
         members = decode_object(msgspec.Raw(raw))
         if _DEFERRED in self.row.ignores and bytes(members.get("defer_loading", b"")) == b"true":
-            return ()
+            return
         raw, mark = without_marks(self.layout, raw, members)
-        block = RawBlock(*place, "tool", "other", raw, mark).to_block(self.key)
+        blocks.append(RawBlock(*place, "tool", "other", raw, mark))
         wrapper = next((name for name in self.layout.tool_wrapper if name in members), None)
         inner = members if wrapper is None else decode_object(members[wrapper])
-        names = [("name", "type"), *self.layout.tool_words]
-        name, description, schema = (
-            short_digest(next((bytes(inner[word]) for word in words if word in inner), b""), self.key)
-            for words in names
+        values = (
+            next((bytes(inner[word]) for word in words if word in inner), b"")
+            for words in (("name", "type"), *self.layout.tool_words)
         )
-        return (attrs.evolve(block, parts=(name, description, schema)),)
+        parts.extend(short_digest(value, self.key) for value in values)
 
-    def _read_system(self, where: str, raw: bytes) -> Blocks:
+    def _read_system(self, where: str, raw: bytes) -> PackedBlocks:
         found: list[RawBlock]
         if raw.startswith(b"{"):
             content = bytes(decode_object(msgspec.Raw(raw)).get(self.layout.parts, b"null"))
@@ -162,11 +164,12 @@ class _PromptReader:
         else:
             found = split_parts(self.layout, (where, -1, ""), raw, "system")
         ignores = _BILLING in self.row.ignores
-        return tuple(
-            block.to_block(self.key, has_chunks=True)
+        kept = [
+            block
             for block in found
             if not (ignores and block.text is not None and block.text.startswith(_BILLING_TEXT))
-        )
+        ]
+        return pack_blocks(kept, self.key, has_chunks=True)
 
     def _read_settings(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> tuple[KeyMember, ...]:
         found = []
@@ -184,7 +187,7 @@ class _PromptReader:
 
     def _key_members(self, found: Iterable[tuple[str, Section, bytes]]) -> tuple[KeyMember, ...]:
         return tuple(
-            KeyMember(name, section, short_digest(value, self.key))
+            KeyMember(name, section, short_digest(value, self.key, SETTING))
             for name, section, value in found
             if value and value != b"null"
         )

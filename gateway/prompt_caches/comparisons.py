@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from gateway.prompt_caches.differences import Difference, changed_members, first_difference
+from gateway.prompt_caches.packed_blocks import KIND_NUMBERS
 from gateway.prompt_caches.positions import boundary_positions, lookup_positions
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
@@ -14,6 +15,7 @@ from gateway.prompt_caches.values import LEAST_SHARE, CauseName
 from providers.catalog.prompt_caching import CachingRow
 
 _NO_ROW: Final = CachingRow()
+_COMPACTION: Final = KIND_NUMBERS["compaction"]
 
 
 @attrs.frozen(repr=False, eq=False, slots=False)
@@ -139,9 +141,9 @@ class PromptComparison:
     def is_compacted(self) -> bool:
         if self.situation.is_compacted or self.parent is None:
             return self.situation.is_compacted
-        known = {block.strict for block in self.parent.prompt.history if block.kind == "compaction"}
-        new = self.prompt.history
-        return any(block.kind == "compaction" and block.strict not in known for block in new)
+        before, new = self.parent.prompt.history, self.prompt.history
+        known = {before.strict(number) for number, kind in enumerate(before.kinds) if kind == _COMPACTION}
+        return any(kind == _COMPACTION and new.strict(number) not in known for number, kind in enumerate(new.kinds))
 
     def most_read(self, change: Difference) -> float:
         """Return the tokens that a provider may have read with ``change``, within the tolerance.

@@ -7,8 +7,8 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from gateway.prompt_caches.digests import changed_span
-from gateway.prompt_caches.packed_blocks import SHORT
-from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, Section
+from gateway.prompt_caches.prompt_blocks import KeyMember, PromptBlock, Section
+from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.tables.layouts import tool_part_path
 
 ChangeKind: TypeAlias = Literal["added", "removed", "reordered", "changed", "respelled"]
@@ -131,20 +131,20 @@ def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
 
 
 def _name(tool: PromptBlock) -> bytes:
-    return tool.parts[0][:SHORT] if tool.parts is not None else tool.strict
+    return tool.parts[0] if tool.parts is not None else tool.strict
 
 
 def _changed_part(old: PromptDigest, before: PromptBlock, after: PromptBlock) -> str:
     """Return the path of the changed part of a tool."""
     parts = zip(before.parts or (), after.parts or (), strict=True)
-    numbers = [number for number, (one, other) in enumerate(parts) if one[:SHORT] != other[:SHORT]]
+    numbers = [number for number, (one, other) in enumerate(parts) if one != other]
     inner = tool_part_path(old.api, numbers[0]) if numbers else ""
     return f"{after.path}{inner}"
 
 
 def _is_respelled(before: PromptBlock, after: PromptBlock) -> bool:
     """Return whether two blocks are equal but for their spelling; blocks without a loose digest are not."""
-    return any(after.loose) and before.loose[:SHORT] == after.loose[:SHORT]
+    return any(after.loose) and before.loose == after.loose
 
 
 # System texts and messages

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.prompt_caches.prompts import DIGEST, LOOSE, TextChunks, ValueClass
+from gateway.prompt_caches.prompt_blocks import DIGEST, LOOSE, TextChunks, ValueClass
 
 UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
@@ -71,9 +71,9 @@ def loose_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
     return blake2b(label + b"\0" + text, digest_size=LOOSE, key=key).digest()
 
 
-def short_digest(raw: bytes, key: bytes) -> bytes:
-    """Return a digest of ``LOOSE`` bytes."""
-    return blake2b(raw, digest_size=LOOSE, key=key).digest()
+def short_digest(raw: bytes, key: bytes, size: int = LOOSE) -> bytes:
+    """Return a digest of ``size`` bytes."""
+    return blake2b(raw, digest_size=size, key=key).digest()
 
 
 def read_chunks(text: str, key: bytes) -> TextChunks:

@@ -47,23 +47,24 @@ class SentRequest:
 class ReadPrompts:
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
-    ``sent_anchors`` are those of the sent prompt if it differs: a stored turn has another form than the client's.
-    ``members`` are those of the sent body, ``client_members`` those of the client's. ``lookups`` are the positions
-    where the provider searches, with their prefixes, ``stable`` is the prefix of tools and system. ``history_size`` are
-    the bytes of the client's messages. ``packed`` is ``None`` if the prompt has too many tools to be remembered."""
+    ``anchor`` is the last one of the client's prompt, ``None`` without one. ``members`` are those of the sent body,
+    ``client_members`` those of the client's. ``stable`` is the prefix of tools and system. ``packed`` is ``None`` if
+    the prompt has too many tools to be remembered."""
 
     row: CachingRow | None
     members: Members
     client_members: Members
     prompt: PromptDigest
     client_prompt: PromptDigest | None
-    anchors: tuple[Anchor, ...]
-    sent_anchors: tuple[Anchor, ...]
-    lookups: tuple[tuple[int, bytes], ...]
+    anchor: Anchor | None
     boundaries: tuple[PlannedBoundary, ...]
     stable: bytes
-    history_size: int
     packed: PackedPrompts | None
+
+    @property
+    def own(self) -> PromptDigest:
+        """The prompt as the client wrote it."""
+        return self.client_prompt or self.prompt
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -72,7 +73,6 @@ class FoundParent:
 
     id: bytes
     conversation: KnownConversation
-    packed: PackedPrompts
     prompt: PromptDigest
     client_prompt: PromptDigest | None
     end: ExchangeEnd

@@ -1,70 +1,65 @@
 """Reader of the messages of a request: the first and the last blocks, and a cumulative digest after each."""
 
-from hashlib import blake2b
+import re
+from functools import cache
 from typing import Final
 
 import attrs
 import msgspec
 
 from gateway.prompt_caches.digests import compact_json
-from gateway.prompt_caches.items import LIST, RawBlock, split_item, text_part
+from gateway.prompt_caches.items import LIST, RawBlock, pack_blocks, split_item, text_part
 from gateway.prompt_caches.memo import BlockMemo
-from gateway.prompt_caches.prompts import DIGEST, HEAD, TAIL, PromptBlock
+from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS, PackedBlocks, join_blocks, next_digest
+from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, TAIL
 from gateway.prompt_caches.tables.layouts import PromptLayout
 
 _BETWEEN: Final = b" \t\r\n,"
+_ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 
 
 @attrs.frozen(repr=False, eq=False)
 class ReadHistory:
     """The blocks of the first ``items`` items of a history, as in ``PromptDigest``.
 
+    ``blocks`` are the first ``head`` ones and the last ones, ``count`` is the number of all and ``size`` their bytes.
     ``system`` are blocks of the section ``system``, which are no part of the history."""
 
     items: int = 0
-    system: tuple[PromptBlock, ...] = ()
-    head: tuple[PromptBlock, ...] = ()
-    tail: tuple[PromptBlock, ...] = ()
+    system: PackedBlocks = attrs.field(factory=PackedBlocks)
+    blocks: PackedBlocks = attrs.field(factory=PackedBlocks)
+    head: int = 0
     count: int = 0
     size: int = 0
     has_answer: bool = False
     digests: bytes = b""
 
     @property
-    def blocks(self) -> tuple[PromptBlock, ...]:
-        """The first and the last blocks."""
-        return self.head + self.tail
-
-    @property
     def gap(self) -> int:
-        """The number of blocks between them."""
-        return self.count - len(self.head) - len(self.tail)
+        """The number of blocks between the first and the last ones."""
+        return self.count - len(self.blocks)
 
     @property
     def gap_digest(self) -> bytes:
         """The cumulative digest at the end of the gap."""
-        end = (self.count - len(self.tail)) * DIGEST
+        end = (self.head + self.gap) * DIGEST
         return self.digests[end - DIGEST : end] if self.gap else b""
-
-    @property
-    def gap_size(self) -> int:
-        """The bytes of the blocks in the gap."""
-        return self.size - sum(block.size for block in self.head) - sum(block.size for block in self.tail)
 
 
 class _Collector:
     """The history that is being read, from a known beginning on."""
 
-    def __init__(self, start: ReadHistory) -> None:
+    def __init__(self, start: ReadHistory, key: bytes) -> None:
         self._start = start
-        self._system = list(start.system)
-        self._head = list(start.head)
-        self._tail = list(start.tail)
+        self._key = key
+        self._system: list[RawBlock] = []
+        self._kept: list[PackedBlocks] = []
         self._digests = [start.digests]
         self._last = start.digests[-DIGEST:]
+        self._before_gap = start.blocks
         self.count = start.count
         self._size = start.size
-        self._items = start.items
+        self.items = start.items
         self._has_answer = start.has_answer
 
     @property
@@ -72,31 +67,42 @@ class _Collector:
         """True before the first block that is not a system text."""
         return self.count == 0
 
-    def add_system(self, block: PromptBlock) -> None:
+    def add_system(self, block: RawBlock) -> None:
         self._system.append(block)
 
-    def add(self, block: PromptBlock) -> None:
-        """Add the next block of the history."""
-        self._last = blake2b(self._last + block.strict, digest_size=DIGEST).digest()
+    def skip(self, blocks: list[RawBlock]) -> None:
+        """Add the next blocks of the history, which are in the gap: only their digests count."""
+        for block in blocks:
+            self._count(block.strict(self._key), len(block.raw))
+            self._has_answer = self._has_answer or block.role == "assistant"
+        if self._kept or len(self._before_gap) > HEAD:
+            self._before_gap = join_blocks((self._before_gap, *self._kept)).cut(0, HEAD)
+            self._kept = []
+
+    def add(self, blocks: PackedBlocks) -> None:
+        """Add the next blocks of the history."""
+        for number in range(len(blocks)):
+            self._count(blocks.strict(number), blocks.size(number))
+        self._has_answer = self._has_answer or _ASSISTANT in blocks.roles
+        self._kept.append(blocks)
+
+    def _count(self, strict: bytes, size: int) -> None:
+        self._last = next_digest(self._last, strict)
         self._digests.append(self._last)
         self.count += 1
-        self._size += block.size
-        self._has_answer = self._has_answer or block.role == "assistant"
-        if len(self._head) < HEAD:
-            self._head.append(block)
-        else:
-            self._tail.append(block)
-            if len(self._tail) > 8 * TAIL:
-                del self._tail[:-TAIL]
-
-    def end_item(self) -> None:
-        self._items += 1
+        self._size += size
 
     def to_history(self) -> ReadHistory:
         """Return the history up to here."""
+        blocks = join_blocks((self._before_gap, *self._kept))
+        if len(blocks) > HEAD + TAIL:
+            blocks = join_blocks((blocks.cut(0, HEAD), blocks.cut(len(blocks) - TAIL, len(blocks))))
+        system = self._start.system
+        if self._system:
+            system = join_blocks((system, pack_blocks(self._system, self._key, has_chunks=True)))
         return ReadHistory(
-            self._items, tuple(self._system), tuple(self._head), tuple(self._tail[-TAIL:]), self.count, self._size,
-            self._has_answer, b"".join(self._digests),
+            self.items, system, blocks, min(HEAD, len(blocks)), self.count, self._size, self._has_answer,
+            b"".join(self._digests),
         )  # fmt: skip
 
 
@@ -106,12 +112,13 @@ def read_history(
     """Return the history in ``raw``, a JSON list of items, or a text that is one user message.
 
     ``memo`` remembers it, under ``name``, up to its first mark or its end. So the next request of the conversation,
-    which has other marks, parses only the rest."""
+    which has other marks, parses only the rest. It remembers the items of the rest as well, with and without their
+    marks."""
     first = bytes(raw[:1])
     if first == b'"':
         text = bytes(raw)
-        collector = _Collector(ReadHistory())
-        collector.add(RawBlock(where, -1, "", -1, "user", "text", text_part(text), None, text).to_block(key))
+        collector = _Collector(ReadHistory(), key)
+        collector.add(pack_blocks([RawBlock(where, -1, "", -1, "user", "text", text_part(text), None, text)], key))
         return collector.to_history()
     if first != b"[":
         return ReadHistory()
@@ -119,14 +126,21 @@ def read_history(
     start, begin = (ReadHistory(), 1) if known is None else (known.value, _next_item(raw, known.length))
     assert isinstance(start, ReadHistory)
     items = LIST.decode(b"[" + bytes(raw[begin:]))
-    collector, marked = _Collector(start), None
+    collector, marked = _Collector(start, key), None
+    reader = _ItemReader(layout, where, name, key, memo)
     for number, item in enumerate(items):
-        blocks = split_item(layout, where, start.items + number, compact_json(bytes(item)))
-        if marked is None and memo is not None and any(block.mark is not None for block in blocks):
-            marked = number, collector.to_history()
-        is_kept = number + TAIL >= len(items) or collector.count < HEAD
-        _add_blocks(layout, collector, blocks, key, is_kept=is_kept)
-        collector.end_item()
+        if number + TAIL < len(items) and collector.count >= HEAD:
+            blocks = split_item(layout, where, collector.items, compact_json(bytes(item)))
+            if marked is None and any(block.mark is not None for block in blocks):
+                marked = number, collector.to_history()
+            collector.skip(blocks)
+        elif not reader.read_system(collector, item):
+            packed = reader.read(collector.items, item, is_stored=marked is not None)
+            if marked is None and packed.marks and memo is not None:
+                marked = number, collector.to_history()
+                reader.store(collector.items, item, packed)
+            collector.add(packed)
+        collector.items += 1
     history = collector.to_history()
     if memo is not None:
         number, stored = marked or (len(items), history)
@@ -135,14 +149,67 @@ def read_history(
     return history
 
 
-def _add_blocks(
-    layout: PromptLayout, collector: _Collector, blocks: list[RawBlock], key: bytes, *, is_kept: bool
-) -> None:
-    for block in blocks:
-        if collector.is_at_start and block.role == "system" and layout.system_roles:
-            collector.add_system(block.to_block(key, has_chunks=True))
-        else:
-            collector.add(block.to_block(key, is_kept=is_kept))
+@attrs.frozen(repr=False, eq=False)
+class _ItemReader:
+    """The reader of the items of a history, with a memo of the last ones."""
+
+    layout: PromptLayout
+    where: str
+    name: str
+    key: bytes
+    memo: BlockMemo | None
+
+    def read_system(self, collector: _Collector, item: msgspec.Raw) -> bool:
+        """Add an item that belongs to the section ``system``, and return whether it does."""
+        if not (collector.is_at_start and self.layout.system_roles):
+            return False
+        blocks = self._split(collector.items, bytes(item))
+        if not blocks or any(block.role != "system" for block in blocks):
+            return False
+        for block in blocks:
+            collector.add_system(block)
+        return True
+
+    def read(self, index: int, item: msgspec.Raw, *, is_stored: bool) -> PackedBlocks:
+        """Return the blocks of an item."""
+        raw = bytes(item)
+        if self.memo is not None and is_stored and (known := self.memo.value(f"{self.name}:{index}", raw)) is not None:
+            assert isinstance(known, PackedBlocks)
+            return known
+        packed = pack_blocks(self._split(index, raw), self.key)
+        if is_stored:
+            self.store(index, item, packed)
+        return packed
+
+    def store(self, index: int, item: msgspec.Raw, packed: PackedBlocks) -> None:
+        """Remember the blocks of an item, also as it will be without its mark."""
+        if self.memo is None:
+            return
+        raw, name = bytes(item), f"{self.name}:{index}"
+        self.memo.store(name, raw, packed)
+        if len(packed.marks) == 1 and sum(raw.count(b'"%b"' % name) for name in _mark_names(self.layout)) == 1:
+            bare, count = _mark_pattern(self.layout).subn(b"", raw)
+            if count:
+                self.memo.store(name, bare, PackedBlocks(packed.rows))
+
+    def _split(self, index: int, raw: bytes) -> list[RawBlock]:
+        return split_item(self.layout, self.where, index, compact_json(raw))
+
+
+@cache
+def _mark_names(layout: PromptLayout) -> tuple[bytes, ...]:
+    return tuple(name.encode() for name in (*layout.marks, *layout.mark_block))
+
+
+@cache
+def _mark_pattern(layout: PromptLayout) -> re.Pattern[bytes]:
+    """Return the pattern of a mark that is not the first member of its block, or not the first block."""
+    space, members = rb"\s*", rb"|".join(name.encode() for name in layout.marks)
+    mark = rb'"(?:%b)"%b:%b\{[^{}]*\}' % (members, space, space)
+    if layout.mark_block:
+        blocks = rb"|".join(name.encode() for name in layout.mark_block)
+        mark += rb'|\{%b"(?:%b)"%b:%b\{[^{}]*\}%b\}' % (space, blocks, space, space, space)
+    return re.compile(rb",%b(?:%b)" % (space, mark))
 
 
 def _next_item(raw: memoryview, at: int) -> int:

@@ -7,8 +7,8 @@ import attrs
 import msgspec
 
 from gateway.prompt_caches.digests import UNDECODABLE, loose_digest, read_chunks, strict_digest
-from gateway.prompt_caches.packed_blocks import pack_block
-from gateway.prompt_caches.prompts import LOOSE, BlockKind, PromptBlock, Role
+from gateway.prompt_caches.packed_blocks import PackedBlocks, pack_block
+from gateway.prompt_caches.prompt_blocks import BlockKind, Role, TextChunks
 from gateway.prompt_caches.tables.kinds import KINDS
 from gateway.prompt_caches.tables.layouts import PromptLayout
 
@@ -23,7 +23,7 @@ _RESULT_ROLES: Final[Mapping[str, Role]] = {"tool_result": "user", "text": "user
 _PLAIN: Final = frozenset({"type", "text"})
 
 
-@attrs.frozen(repr=False, eq=False)
+@attrs.define(repr=False, eq=False)
 class RawBlock:
     """A block's compact JSON without marks; ``text`` is the JSON of its text, if it is one."""
 
@@ -37,18 +37,34 @@ class RawBlock:
     mark: str | None = None
     text: bytes | None = None
 
-    def to_block(self, key: bytes, *, is_kept: bool = True, has_chunks: bool = False) -> PromptBlock:
-        """Return the block's digests; only the strict one if the block is not kept."""
-        label = self.role.encode()
-        loose = loose_digest(label, self.raw, key) if is_kept else bytes(LOOSE)
-        chunks = None
-        if has_chunks and self.text is not None and (text := decode_text(self.text, len(self.text))):
-            chunks = read_chunks(text, key)
-        block = PromptBlock(
-            self.where, self.index, self.within, self.part, self.role, self.kind, strict_digest(label, self.raw, key),
-            loose, len(self.raw), self.mark, None, chunks,
-        )  # fmt: skip
-        return attrs.evolve(block, packed=pack_block(block)) if is_kept else block
+    def strict(self, key: bytes) -> bytes:
+        """Return the block's strict digest."""
+        return strict_digest(self.role.encode(), self.raw, key)
+
+    def pack(self, key: bytes) -> bytes:
+        """Return the block's row."""
+        digests = self.strict(key), loose_digest(self.role.encode(), self.raw, key)
+        return pack_block(
+            (self.where, self.index, self.within, self.part), self.role, self.kind, digests, len(self.raw)
+        )
+
+    def chunks(self, key: bytes) -> TextChunks | None:
+        """Return the chunks of a text."""
+        text = None if self.text is None else decode_text(self.text, len(self.text))
+        return read_chunks(text, key) if text else None
+
+
+def pack_blocks(
+    blocks: Sequence[RawBlock], key: bytes, *, has_chunks: bool = False, parts: bytes = b""
+) -> PackedBlocks:
+    """Return the digests of ``blocks``; ``has_chunks`` is for system texts, ``parts`` for tools."""
+    texts = [(number, block.chunks(key)) for number, block in enumerate(blocks)] if has_chunks else []
+    return PackedBlocks(
+        b"".join([block.pack(key) for block in blocks]),
+        {number: block.mark for number, block in enumerate(blocks) if block.mark is not None},
+        parts,
+        {number: chunks for number, chunks in texts if chunks is not None},
+    )
 
 
 def split_item(layout: PromptLayout, where: str, index: int, raw: bytes) -> list[RawBlock]:
@@ -79,7 +95,7 @@ def split_parts(layout: PromptLayout, place: tuple[str, int, str], content: byte
             block = read_part(layout, (where, index, within, part), bytes(raw), role)
         if isinstance(block, str):
             if blocks:
-                blocks[-1] = attrs.evolve(blocks[-1], mark=block)
+                blocks[-1].mark = block
         else:
             blocks.append(block)
     return blocks
@@ -166,11 +182,12 @@ def _split_flat(
             content, text, blocks = single, single, []
     if blocks:
         if own == "tool_result":
-            blocks = [attrs.evolve(block, kind=own) for block in blocks]
+            for block in blocks:
+                block.kind = own
         if kept:
             blocks.append(RawBlock(where, index, "", -1, role, own, msgspec.json.encode(kept)))
         if mark is not None:
-            blocks[-1] = attrs.evolve(blocks[-1], mark=mark)
+            blocks[-1].mark = mark
         return blocks
     if content != _NULL:
         # In the client's order: another order of members is another spelling.

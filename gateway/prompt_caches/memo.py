@@ -9,8 +9,10 @@ T = TypeVar("T")
 _SAMPLE: Final = 256
 """Bytes at the end of a known part that are compared first."""
 
-
 _MOST_SEGMENTS: Final = 64
+
+_VALUES: Final = 8
+"""Lists of tools, system texts and single items that are remembered for each history."""
 
 _PIECE: Final = 2**16
 """Bytes that are hashed in one call."""
@@ -43,11 +45,11 @@ class KnownPart(Generic[T]):
 
 
 class BlockMemo:
-    """A bounded memory of lists of tools, of system texts and of the beginnings of histories.
+    """A bounded memory of lists of tools, of system texts, of items and of the beginnings of histories.
 
     The owner keeps one for each client key, so that no client learns from the time of reading what another sent. It
-    remembers ``most`` histories and twice as many other lists; the least recently used are dropped first. It has no
-    text: only digests, and hashes with the process's random key."""
+    remembers ``most`` histories and eight times as many other values; the least recently used are dropped first. It has
+    no text: only digests, and hashes with the process's random key."""
 
     def __init__(self, most: int = 16) -> None:
         self._most = most
@@ -64,7 +66,7 @@ class BlockMemo:
     def store(self, name: str, raw: bytes, value: object) -> None:
         """Store the ``value`` of all of ``raw``."""
         self._values[name, len(raw), hash(raw)] = value
-        while len(self._values) > 2 * self._most:
+        while len(self._values) > _VALUES * self._most:
             self._values.pop(next(iter(self._values)), None)
 
     def longest_part(self, name: str, view: memoryview) -> KnownPart[object] | None:

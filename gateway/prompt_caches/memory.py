@@ -6,9 +6,9 @@ provider's cache would have for a prefix in a scope. A key begins with the clien
 displaces the prompts of another."""
 
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import attrs
@@ -17,7 +17,7 @@ import msgspec
 from gateway.prompt_caches.situations import Boundary, CacheScope
 from gateway.shared.layout import GROUP, Layout, prompt_tables
 from gateway.shared.memory import SharedMemory
-from gateway.shared.rows import OWNER
+from gateway.shared.rows import OWNER, Change
 from gateway.shared.shared_rows import SharedRows
 
 KEEP: Final = 86_400.0
@@ -27,10 +27,19 @@ MOST_BYTES: Final = 12 * 1024
 """The bytes of a conversation."""
 
 _PART: Final = 1_000
-_VERSION: Final = 8
-_PIECE: Final = _PART - _VERSION
+_CHECK: Final = 8
+_PIECE: Final = _PART - _CHECK
 _ID: Final = 12
+PARTS: Final = 3
+"""Parts of a packed prompt."""
+
 _MAX_NAME: Final = 100
+_REFRESH: Final = 3_600.0
+"""Seconds after which unchanged parts of a conversation are written again, because their rows expire separately."""
+
+_MOST_WRITTEN: Final = 256
+"""Conversations whose parts this process knows, to write only those that change."""
+
 _MOST_IDS: Final = 5
 """Conversations of an anchor, the latest ones."""
 
@@ -107,12 +116,13 @@ class KnownConversation(msgspec.Struct, array_like=True):
         )
 
 
-class _Head(msgspec.Struct, array_like=True):
-    """The first part of a conversation: the version and lengths of its other parts, and the conversation."""
+class RememberedHead(msgspec.Struct, array_like=True):
+    """The first part of a conversation: the ``conversation``, and its prompts' ``sizes`` and the ``checks`` of their
+    parts. ``written`` is when all parts were written."""
 
-    version: bytes
-    prompt: int
-    client_prompt: int
+    checks: bytes
+    sizes: tuple[int, ...]
+    written: float
     conversation: KnownConversation
 
 
@@ -126,17 +136,17 @@ class StoredBoundary(msgspec.Struct, array_like=True):
     is_exact: bool
 
 
-_HEAD: Final = msgspec.msgpack.Decoder(_Head)
+_HEAD: Final = msgspec.msgpack.Decoder(RememberedHead)
 _BOUNDARY: Final = msgspec.msgpack.Decoder(StoredBoundary)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(repr=False)
 class PackedPrompts:
     """The packed prompt of a conversation as sent, and as the client wrote it; empty if they are equal."""
 
-    sent: bytes
-    client: bytes = b""
+    sent: tuple[bytes, ...]
+    client: tuple[bytes, ...] = ()
 
 
 class PromptMemory:
@@ -150,6 +160,7 @@ class PromptMemory:
             SharedRows(memory, name, clock, rows=tables[name].rows, most_of_owner=half)
             for name in ("prompt_parts", "prompt_anchors", "prompt_boundaries")
         )
+        self._written: OrderedDict[bytes, tuple[list[bytes], bytes]] = OrderedDict()
 
     @classmethod
     def make_private(cls, size: int, clock: Callable[[], float] = time.monotonic) -> "PromptMemory":
@@ -189,33 +200,79 @@ class PromptMemory:
 
     def read(self, owner: bytes, conversation: bytes) -> KnownConversation | None:
         """Return a conversation without its prompts, ``None`` if it is not remembered."""
-        head = self._read_head(owner, conversation)
+        head = self.read_head(owner, conversation)
         return None if head is None else head.conversation
 
-    def read_whole(self, owner: bytes, conversation: bytes) -> tuple[KnownConversation, PackedPrompts] | None:
-        """Return a conversation with its prompts, ``None`` if it is not remembered, or is being written."""
-        head = self._read_head(owner, conversation)
-        if head is None:
-            return None
-        pieces: list[bytes] = []
-        for key in self._part_keys(owner, conversation, head.prompt + head.client_prompt):
-            piece = self._parts.read(key)
-            if piece is None or not piece.startswith(head.version):
-                return None
-            pieces.append(piece[_VERSION:])
-        data = b"".join(pieces)
-        if len(data) != head.prompt + head.client_prompt:
-            return None
-        return head.conversation, PackedPrompts(data[: head.prompt], data[head.prompt :])
+    def read_head(self, owner: bytes, conversation: bytes) -> RememberedHead | None:
+        """Return the first part of a conversation. With equal ``checks`` its prompts are equal."""
+        value = self._parts.read(self._row_key(owner, conversation))
+        return None if value is None else _HEAD.decode(value)
 
-    def write(self, owner: bytes, conversation: bytes, content: KnownConversation, prompts: PackedPrompts) -> None:
-        """Write a conversation with its prompts."""
-        version, data = os.urandom(_VERSION), prompts.sent + prompts.client
-        for number, key in enumerate(self._part_keys(owner, conversation, len(data))):
-            piece = version + data[number * _PIECE : (number + 1) * _PIECE]
-            self._parts.update(key, lambda _, __, piece=piece: piece, KEEP)  # type: ignore[misc]
-        head = _encode_head(_Head(version, len(prompts.sent), len(prompts.client), content))
-        self._parts.update(self._row_key(owner, conversation), lambda _, __: head, KEEP)
+    def read_prompts(self, owner: bytes, conversation: bytes, head: RememberedHead) -> PackedPrompts | None:
+        """Return the prompts of a conversation, ``None`` if a part is missing or is being written."""
+        data: list[bytes] = []
+        pieces = [(size, at) for size in head.sizes for at in range(0, size, _PIECE)]
+        for number, (size, at) in enumerate(pieces):
+            piece = self._parts.read(self._part_key(owner, conversation, number))
+            check = head.checks[number * _CHECK : (number + 1) * _CHECK]
+            if piece is None or piece[:_CHECK] != check or len(piece) != _CHECK + min(_PIECE, size - at):
+                return None
+            data.append(piece[_CHECK:])
+        joined, parts, start = b"".join(data), [], 0
+        for size in head.sizes:
+            parts.append(joined[start : start + size])
+            start += size
+        return PackedPrompts(tuple(parts[:PARTS]), tuple(parts[PARTS:]))
+
+    def write(
+        self, owner: bytes, conversation: bytes, content: KnownConversation, prompts: PackedPrompts
+    ) -> RememberedHead:
+        """Write a conversation with its prompts, and return its first part. Parts that it has already are not
+        written."""
+        name, parts = owner + conversation, (*prompts.sent, *prompts.client)
+        pieces = [part[at : at + _PIECE] for part in parts for at in range(0, len(part), _PIECE)]
+        checks = self._checks(name, pieces)
+        head, now = self.read_head(owner, conversation), self.clock()
+        if head is None or now - head.written > _REFRESH:
+            known, written = b"", now
+        else:
+            known, written = head.checks, head.written
+        self._write_pieces(owner, conversation, pieces, checks, known)
+        new = RememberedHead(checks, tuple(map(len, parts)), written, content)
+        data, before = _encode_head(new), b""
+
+        def change(value: bytes | None, _: float) -> bytes:
+            nonlocal before
+            before = b"" if value is None else _HEAD.decode(value).checks
+            return data
+
+        self._parts.update(self._row_key(owner, conversation), change, KEEP)
+        if known and before != known:  # another worker has written the same conversation meanwhile
+            self._write_pieces(owner, conversation, pieces, checks, b"")
+        return new
+
+    def _checks(self, name: bytes, pieces: list[bytes]) -> bytes:
+        """Return the digests of ``pieces``. Those of unchanged pieces are known."""
+        old, checks = self._written.pop(name, ([], b""))
+        found = b"".join(
+            checks[number * _CHECK : (number + 1) * _CHECK]
+            if number < len(old) and old[number] == piece
+            else self._digest(piece, _CHECK)
+            for number, piece in enumerate(pieces)
+        )
+        self._written[name] = pieces, found
+        if len(self._written) > _MOST_WRITTEN:
+            self._written.popitem(last=False)
+        return found
+
+    def _write_pieces(
+        self, owner: bytes, conversation: bytes, pieces: list[bytes], checks: bytes, known: bytes
+    ) -> None:
+        """Write the pieces whose digests are not ``known``."""
+        for number, piece in enumerate(pieces):
+            check = checks[number * _CHECK : (number + 1) * _CHECK]
+            if known[number * _CHECK : (number + 1) * _CHECK] != check:
+                self._parts.update(self._part_key(owner, conversation, number), _constant(check + piece), KEEP)
 
     def remove(self, owner: bytes, conversation: bytes) -> None:
         """Forget a conversation."""
@@ -233,13 +290,8 @@ class PromptMemory:
 
         self._parts.update(self._row_key(owner, conversation), change_head, KEEP)
 
-    def _read_head(self, owner: bytes, conversation: bytes) -> _Head | None:
-        value = self._parts.read(self._row_key(owner, conversation))
-        return None if value is None else _HEAD.decode(value)
-
-    def _part_keys(self, owner: bytes, conversation: bytes, size: int) -> Iterator[bytes]:
-        for number in range(-(-size // _PIECE)):
-            yield self._row_key(owner, conversation, number.to_bytes(1, "little"))
+    def _part_key(self, owner: bytes, conversation: bytes, number: int) -> bytes:
+        return self._row_key(owner, conversation, number.to_bytes(1, "little"))
 
     # Boundaries
 
@@ -256,18 +308,9 @@ class PromptMemory:
 
         self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
 
-    def note_use(self, owner: bytes, scope: bytes, prefixes: Iterable[bytes], at: float) -> None:
-        """Note that a request at ``at`` used the boundaries of ``prefixes``, which extends their lifetimes."""
 
-        def change(value: bytes | None, _: float) -> bytes | None:
-            if value is None:
-                return None
-            known = _BOUNDARY.decode(value)
-            known.used = max(known.used, at)
-            return _encode(known)
-
-        for prefix in prefixes:
-            self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
+def _constant(value: bytes) -> Change:
+    return lambda _, __: value
 
 
 def _merge(known: StoredBoundary, new: StoredBoundary) -> StoredBoundary:
@@ -284,7 +327,7 @@ def _merge(known: StoredBoundary, new: StoredBoundary) -> StoredBoundary:
     )
 
 
-def _encode_head(head: _Head) -> bytes:
+def _encode_head(head: RememberedHead) -> bytes:
     """Return the first part of a conversation, without its oldest ends and boundaries if it would be too large."""
     content = head.conversation
     while len(data := _encode(head)) > _PART:

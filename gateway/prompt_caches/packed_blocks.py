@@ -1,54 +1,62 @@
-"""Blocks as rows of bytes, which are decoded when they are needed."""
+"""Blocks as rows of bytes. A block is decoded when its details are needed, so that a long prompt is few objects."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Final, TypeAlias, overload
+from typing import Final, overload
 
-from gateway.prompt_caches.prompts import DIGEST, BlockKind, PromptBlock, Role, TextChunks
+from gateway.prompt_caches.prompt_blocks import DIGEST, LOOSE, BlockKind, PromptBlock, Role, TextChunks
 from gateway.prompt_caches.tables.layouts import PATH_WORDS
 
-SHORT: Final = 4
-"""Bytes of a remembered loose digest, and of the digests of a tool's parts."""
-
-PackedChunks: TypeAlias = tuple[int, int, bytes, bytes, bytes]
-
-_ROW: Final = struct.Struct(f"!{DIGEST}s{SHORT}sIihBBBB")
+_ROW: Final = struct.Struct(f"!{DIGEST}s{LOOSE}sIihBBBB")
+_SIZE: Final = struct.Struct(f"!{DIGEST + LOOSE}xI10x")
 _LARGEST_PART: Final = 2**15 - 1
+_LARGEST_SIZE: Final = 2**32 - 1
 _ROLES: Final[tuple[Role, ...]] = ("tool", "system", "user", "assistant")
 _KINDS: Final[tuple[BlockKind, ...]] = (
     "text", "tool_use", "tool_result", "media", "reasoning", "compaction", "other",
 )  # fmt: skip
 _WORDS: Final = {word: number for number, word in enumerate(PATH_WORDS)}
-_ROLE_NUMBERS: Final = {role: number for number, role in enumerate(_ROLES)}
-_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
+
+ROW: Final = _ROW.size
+ROLE_NUMBERS: Final = {role: number for number, role in enumerate(_ROLES)}
+KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
+UNKNOWN: Final = 255
+"""The kind and the role of a block in a gap."""
 
 
-def pack_block(block: PromptBlock) -> bytes:
-    """Return the row of a block, without its mark, parts and chunks."""
+def pack_block(
+    place: tuple[str, int, str, int], role: Role, kind: BlockKind, digests: tuple[bytes, bytes], size: int
+) -> bytes:
+    """Return the row of a block: its ``place`` is ``where``, ``index``, ``within`` and ``part`` of ``PromptBlock``."""
+    where, index, within, part = place
     return _ROW.pack(
-        block.strict, block.loose[:SHORT], min(block.size, 2**32 - 1), block.index, min(block.part, _LARGEST_PART),
-        _WORDS.get(block.where, 0), _WORDS.get(block.within, 0), _ROLE_NUMBERS[block.role], _KIND_NUMBERS[block.kind],
+        *digests, size if size < _LARGEST_SIZE else _LARGEST_SIZE, index,
+        part if part < _LARGEST_PART else _LARGEST_PART, _WORDS.get(where, 0), _WORDS.get(within, 0),
+        ROLE_NUMBERS[role], KIND_NUMBERS[kind],
     )  # fmt: skip
 
 
 class PackedBlocks(Sequence[PromptBlock]):
-    """Remembered blocks. ``marks`` and ``chunks`` are by the number of a block, ``parts`` those of all of them."""
+    """Blocks in ``rows``. ``marks`` and ``chunks`` are by the number of a block, ``parts`` those of all of them."""
 
     def __init__(
         self,
-        rows: bytes,
-        marks: Mapping[int, str],
+        rows: bytes = b"",
+        marks: Mapping[int, str] = MappingProxyType({}),
         parts: bytes = b"",
-        chunks: Mapping[int, PackedChunks] = MappingProxyType({}),
+        chunks: Mapping[int, TextChunks] = MappingProxyType({}),
     ) -> None:
-        self._rows = rows
-        self._marks = marks
-        self._parts = parts
-        self._chunks = chunks
+        self.rows = rows
+        self.marks = marks
+        self.parts = parts
+        self.chunks = chunks
 
     def __len__(self) -> int:
-        return len(self._rows) // _ROW.size
+        return len(self.rows) // ROW
 
     @overload
     def __getitem__(self, index: int) -> PromptBlock: ...
@@ -63,18 +71,80 @@ class PackedBlocks(Sequence[PromptBlock]):
             raise IndexError(index)
         return self._block(index % len(self))
 
+    # All blocks, without decoding them
+
+    @property
+    def kinds(self) -> bytes:
+        """The kind of each block, as in ``KIND_NUMBERS``."""
+        return self.rows[ROW - 1 :: ROW]
+
+    @property
+    def roles(self) -> bytes:
+        """The role of each block, as in ``ROLE_NUMBERS``."""
+        return self.rows[ROW - 2 :: ROW]
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The bytes of all blocks before each position."""
+        return (0, *accumulate(size for (size,) in _SIZE.iter_unpack(self.rows)))
+
+    @cached_property
+    def cumulative(self) -> tuple[bytes, ...]:
+        """The cumulative digests of all positions."""
+        return self.cumulative_after(b"")
+
+    def cumulative_after(self, before: bytes) -> tuple[bytes, ...]:
+        """Return the cumulative digests of all positions, ``before`` at the first one."""
+        found = [before]
+        for at in range(0, len(self.rows), ROW):
+            before = next_digest(before, self.rows[at : at + DIGEST])
+            found.append(before)
+        return tuple(found)
+
+    def strict(self, number: int) -> bytes:
+        """Return the strict digest of a block."""
+        return self.rows[number * ROW : number * ROW + DIGEST]
+
+    def size(self, number: int) -> int:
+        """Return the bytes of a block."""
+        size: int = _SIZE.unpack_from(self.rows, number * ROW)[0]
+        return size
+
+    def cut(self, start: int, end: int) -> "PackedBlocks":
+        """Return the blocks from ``start`` to ``end``, for a history."""
+        marks = {number - start: mark for number, mark in self.marks.items() if start <= number < end}
+        return PackedBlocks(self.rows[start * ROW : end * ROW], marks)
+
     def _block(self, number: int) -> PromptBlock:
-        fields = _ROW.unpack_from(self._rows, number * _ROW.size)
+        fields = _ROW.unpack_from(self.rows, number * ROW)
         strict, loose, size, index, part, where, within, role, kind = fields
-        chunks = self._chunks.get(number)
         return PromptBlock(
             PATH_WORDS[where], index, PATH_WORDS[within], part, _ROLES[role], _KINDS[kind], strict, loose, size,
-            self._marks.get(number), self._parts_of(number), None if chunks is None else TextChunks(*chunks),
+            self.marks.get(number), self._parts_of(number), self.chunks.get(number),
         )  # fmt: skip
 
     def _parts_of(self, number: int) -> tuple[bytes, bytes, bytes] | None:
-        if not self._parts:
+        if not self.parts:
             return None
-        first = number * 3 * SHORT
-        name, description, schema = (self._parts[first + at * SHORT : first + (at + 1) * SHORT] for at in range(3))
+        first = number * 3 * LOOSE
+        name, description, schema = (self.parts[first + at * LOOSE : first + (at + 1) * LOOSE] for at in range(3))
         return name, description, schema
+
+
+def join_blocks(parts: Iterable[PackedBlocks]) -> PackedBlocks:
+    """Return the blocks of several sections in a row."""
+    marks: dict[int, str] = {}
+    chunks: dict[int, TextChunks] = {}
+    sections, start = list(parts), 0
+    for blocks in sections:
+        marks |= {start + number: mark for number, mark in blocks.marks.items()}
+        chunks |= {start + number: text for number, text in blocks.chunks.items()}
+        start += len(blocks)
+    return PackedBlocks(
+        b"".join([blocks.rows for blocks in sections]), marks, b"".join([blocks.parts for blocks in sections]), chunks
+    )
+
+
+def next_digest(before: bytes, strict: bytes) -> bytes:
+    """Return the cumulative digest after a block with the digest ``strict``."""
+    return blake2b(before + strict, digest_size=DIGEST).digest()

@@ -1,106 +1,115 @@
-"""Prompts as few bytes, for the memory that the workers of a machine share."""
+"""Prompts as few bytes, for the memory that the workers of a machine share.
 
-from collections.abc import Iterable
-from typing import Final
+The bytes have three parts. Most turns of a conversation change nothing in the first part, and add a few rows to the
+second, so that the memory writes little."""
+
+from typing import Final, TypeAlias
 
 import msgspec
 
 from gateway.prompt_caches.digests import limit_chunks
-from gateway.prompt_caches.packed_blocks import SHORT, PackedBlocks, PackedChunks, pack_block
+from gateway.prompt_caches.packed_blocks import ROW, PackedBlocks
 from gateway.prompt_caches.positions import shorten
-from gateway.prompt_caches.prompts import KeyMember, PromptBlock, PromptDigest, Section, TextChunks
+from gateway.prompt_caches.prompt_blocks import KeyMember, TextChunks
+from gateway.prompt_caches.prompts import PromptDigest
+from streams.events import Api
 
 LARGEST: Final = 12 * 1024
 """Bytes of a conversation in the memory."""
 
-_SECTIONS: Final[tuple[Section, ...]] = ("tools", "system", "history")
+PackedPrompt: TypeAlias = tuple[bytes, ...]
+"""Tools, system texts and settings; the rows of the history; everything else."""
 
 _SIZES: Final = ((256, 224), (128, 224), (128, 128), (64, 96), (0, 64), (0, 32), (0, 8))
 """The most chunks of all system texts and the most blocks after the head of a history, tried in this order."""
 
 
-class _PackedPrompt(msgspec.Struct, array_like=True):
-    """A prompt in MessagePack. ``marks`` and ``chunks`` are by the number of a block in its section."""
+class _Front(msgspec.Struct, array_like=True):
+    """The part of a prompt that rarely changes. ``marks`` and ``chunks`` are by the number of a block."""
 
-    api: str
-    rows: tuple[bytes, bytes, bytes]
-    marks: tuple[dict[int, str], dict[int, str], dict[int, str]]
-    parts: bytes
-    chunks: dict[int, PackedChunks]
-    ends: tuple[bytes, bytes, bytes]
-    settings: list[tuple[str, int, bytes]]
-    head: int
-    gap: int
-    gap_digest: bytes
-    gap_size: int
+    api: Api
+    tools: bytes
+    tool_marks: dict[int, str]
+    tool_parts: bytes
+    system: bytes
+    system_marks: dict[int, str]
+    chunks: dict[int, TextChunks]
+    settings: tuple[KeyMember, ...]
+    own_settings: tuple[KeyMember, ...]
     end_mark: str | None
     is_explicit: bool
     lifetime: str | None
+
+
+class _Rest(msgspec.Struct, array_like=True):
+    """The numbers of a prompt, and the marks of its history."""
+
+    history_size: int
+    head: int
+    gap: int
+    gap_digest: bytes
     has_answer: bool
-    own_settings: list[tuple[str, int, bytes]]
+    ends: tuple[bytes, bytes, bytes]
+    marks: dict[int, str]
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(_PackedPrompt)
+_FRONT: Final = msgspec.msgpack.Decoder(_Front)
+_REST: Final = msgspec.msgpack.Decoder(_Rest)
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
-def pack(prompt: PromptDigest, most: int = LARGEST) -> bytes:
-    """Return ``prompt`` in at most ``most`` bytes for the memory, b"" if that is impossible.
+def pack(prompt: PromptDigest, most: int = LARGEST) -> PackedPrompt:
+    """Return ``prompt`` in at most ``most`` bytes for the memory, nothing if that is impossible.
 
     A prompt that does not fit loses first details of its system texts, then blocks from the middle of its history. One
     with too many tools cannot be remembered."""
     for chunks, tail in _SIZES:
-        data = msgspec.msgpack.encode(_to_packed(shorten(prompt, tail), chunks))
-        if len(data) <= most:
+        data = _pack(shorten(prompt, tail), chunks)
+        if sum(map(len, data)) <= most:
             return data
-    return b""
+    return ()
 
 
-def unpack(data: bytes) -> PromptDigest:
-    """Return the prompt that ``pack`` wrote, with shorter loose digests. Its blocks are decoded when they are read."""
-    packed = _DECODER.decode(data)
-    tools, system, history = packed.rows
+def unpack(data: PackedPrompt) -> PromptDigest:
+    """Return the prompt that ``pack`` wrote."""
+    front, rows, rest = _FRONT.decode(data[0]), data[1], _REST.decode(data[2])
+    start = rest.head * ROW
     return PromptDigest(
-        packed.api, PackedBlocks(tools, packed.marks[0], packed.parts),
-        PackedBlocks(system, packed.marks[1], chunks=packed.chunks), PackedBlocks(history, packed.marks[2]),
-        _read_members(packed.settings),
-        packed.head, packed.gap, packed.gap_digest, packed.gap_size, packed.end_mark, packed.is_explicit,
-        packed.lifetime, packed.has_answer, ends=packed.ends, own_settings=_read_members(packed.own_settings),
+        front.api, PackedBlocks(front.tools, front.tool_marks, front.tool_parts),
+        PackedBlocks(front.system, front.system_marks, chunks=front.chunks),
+        PackedBlocks(rows[:start] + _rotate(rows[start:], -rest.gap), rest.marks), rest.history_size, front.settings,
+        front.own_settings, rest.head, rest.gap, rest.gap_digest, front.end_mark, front.is_explicit, front.lifetime,
+        rest.has_answer, ends=rest.ends,
     )  # fmt: skip
 
 
-def _to_packed(prompt: PromptDigest, most_chunks: int) -> _PackedPrompt:
-    sections = (prompt.tools, prompt.system, prompt.history)
-    texts = [(number, block.chunks) for number, block in enumerate(prompt.system) if block.chunks is not None]
-    tools, system, history = (b"".join([block.packed or pack_block(block) for block in blocks]) for blocks in sections)
-    return _PackedPrompt(
-        prompt.api, (tools, system, history), (_marks(sections[0]), _marks(sections[1]), _marks(sections[2])),
-        b"".join([part[:SHORT] for block in prompt.tools for part in block.parts or (bytes(SHORT),) * 3]),
-        {
-            number: (chunks.span, chunks.length, chunks.digests, chunks.kinds, chunks.values)
-            for number, chunks in _limit_all(texts, most_chunks)
-        },
-        prompt.section_digests, _pack_members(prompt.settings),
-        prompt.head, prompt.gap, prompt.gap_digest, prompt.gap_size, prompt.end_mark, prompt.is_explicit,
-        prompt.lifetime, prompt.has_answer, _pack_members(prompt.own_settings),
+def _pack(prompt: PromptDigest, most_chunks: int) -> PackedPrompt:
+    tools, system, history = prompt.tools, prompt.system, prompt.history
+    front = _Front(
+        prompt.api, tools.rows, dict(tools.marks), tools.parts, system.rows, dict(system.marks),
+        _limit_all(dict(system.chunks), most_chunks), prompt.settings, prompt.own_settings, prompt.end_mark,
+        prompt.is_explicit, prompt.lifetime,
     )  # fmt: skip
+    rest = _Rest(
+        prompt.history_size, prompt.head, prompt.gap, prompt.gap_digest, prompt.has_answer, prompt.section_digests,
+        dict(history.marks),
+    )  # fmt: skip
+    start = prompt.head * ROW
+    return _encode(front), history.rows[:start] + _rotate(history.rows[start:], prompt.gap), _encode(rest)
 
 
-def _pack_members(members: Iterable[KeyMember]) -> list[tuple[str, int, bytes]]:
-    return [(member.name, _SECTIONS.index(member.section), member.digest) for member in members]
+def _rotate(rows: bytes, count: int) -> bytes:
+    """Return the last blocks of a history as a ring, in which each block keeps its place while new ones follow."""
+    if not rows:
+        return rows
+    at = -count * ROW % len(rows)
+    return rows[at:] + rows[:at]
 
 
-def _read_members(packed: Iterable[tuple[str, int, bytes]]) -> tuple[KeyMember, ...]:
-    return tuple(KeyMember(name, _SECTIONS[section], digest) for name, section, digest in packed)
-
-
-def _marks(blocks: Iterable[PromptBlock]) -> dict[int, str]:
-    return {number: block.mark for number, block in enumerate(blocks) if block.mark is not None}
-
-
-def _limit_all(texts: list[tuple[int, TextChunks]], most: int) -> Iterable[tuple[int, TextChunks]]:
+def _limit_all(texts: dict[int, TextChunks], most: int) -> dict[int, TextChunks]:
     """Return the chunks of several texts, together at most ``most``, by the share of each text."""
-    total = sum(len(chunks.kinds) for _, chunks in texts)
+    total = sum(len(chunks.kinds) for chunks in texts.values())
     if total <= most:
         return texts
-    shares = ((number, chunks, len(chunks.kinds) * most // total) for number, chunks in texts)
-    return [(number, limit_chunks(chunks, share)) for number, chunks, share in shares if share]
+    shares = ((number, chunks, len(chunks.kinds) * most // total) for number, chunks in texts.items())
+    return {number: limit_chunks(chunks, share) for number, chunks, share in shares if share}

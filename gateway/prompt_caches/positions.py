@@ -1,13 +1,15 @@
 """Positions of a prompt: where later requests recognize it, and where a provider leaves and finds cache entries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
 import attrs
 
 from gateway.prompt_caches.digests import short_digest
-from gateway.prompt_caches.prompts import DIGEST, HEAD, TAIL, Anchor, PromptBlock, PromptDigest
+from gateway.prompt_caches.packed_blocks import KIND_NUMBERS, ROLE_NUMBERS, UNKNOWN, PackedBlocks, join_blocks
+from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, SETTING, TAIL
+from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from providers.catalog.prompt_caching import CachingRow
 
 MOST_ANCHORS: Final = 16
@@ -19,21 +21,37 @@ SHORTEST_ANCHOR: Final = 32
 MOST_LOOKUPS: Final = 64
 """Positions that are looked up for a provider that searches everywhere."""
 
-_UNMARKABLE: Final = frozenset({"reasoning"})
-_RUNS: Final = frozenset({"tool_use", "tool_result"})
-_ASKING: Final = frozenset({"user", "tool", "system"})
+_REASONING: Final = KIND_NUMBERS["reasoning"]
+_RESULT: Final = KIND_NUMBERS["tool_result"]
+_RUNS: Final = frozenset({KIND_NUMBERS["tool_use"], _RESULT})
+_ASKING: Final = frozenset(ROLE_NUMBERS[role] for role in ("user", "tool", "system"))
+_ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 
 
-def anchors(prompt: PromptDigest, key: bytes, most: int = MOST_ANCHORS) -> tuple[Anchor, ...]:
-    """Return the anchors of ``prompt``, the last first: at most ``most`` from the end, then the first user message.
+def anchors(prompt: PromptDigest, key: bytes) -> tuple[Anchor, ...]:
+    """Return all anchors of ``prompt``."""
+    return tuple(each_anchor(prompt, key))
+
+
+def each_anchor(prompt: PromptDigest, key: bytes, most: int = MOST_ANCHORS) -> Iterator[Anchor]:
+    """Yield the anchors of ``prompt``, the last first: at most ``most`` from the end, then the first user message.
 
     The memory registers an exchange by its first and last one. Blocks below 32 bytes are none. The tool results of one
     message, or in a row, count as one block."""
-    found = list(_anchors_from_end(prompt, key, most))
-    first = next((anchor for anchor in _anchors_from_start(prompt, key)), None)
-    if first is not None and all(anchor.position != first.position for anchor in found):
-        found.append(first)
-    return tuple(found)
+    known = set()
+    for anchor in _anchors_from_end(prompt, key, most):
+        known.add(anchor.position)
+        yield anchor
+    first = first_anchor(prompt, key)
+    if first is not None and first.position not in known:
+        yield first
+
+
+def first_anchor(prompt: PromptDigest, key: bytes) -> Anchor | None:
+    """Return the anchor of the first user message."""
+    blocks = prompt.history
+    found = (_anchor(prompt, key, at, at) for at in range(min(prompt.head, len(blocks))))
+    return next((anchor for anchor in found if anchor is not None), None)
 
 
 def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
@@ -88,42 +106,48 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
 
     For ``previous_response_id``, threads and the turns of a websocket. Tools and system texts that ``new`` does not
     repeat are those of ``parent``, without its ``instructions``, which belong to one response."""
-    kept = tuple(block for block in parent.system if block.index >= 0)
-    tools, system = new.tools or parent.tools, (*new.system, *kept)
+    kept = (number for number, block in enumerate(parent.system) if block.index >= 0)
+    tools = new.tools or parent.tools
+    system = join_blocks((new.system, *(_single(parent.system, number) for number in kept)))
     if new.gap:
-        return _continue_long(attrs.evolve(new, tools=tools, system=system, tool_digests=None), parent, key)
+        return _continue_long(attrs.evolve(new, tools=tools, system=system), parent, key)
     return shorten(
         attrs.evolve(
-            new, tools=tools, system=system, history=(*parent.history, *new.history),
-            head=parent.head if parent.gap else HEAD, gap=parent.gap, gap_digest=parent.gap_digest,
-            gap_size=parent.gap_size, has_answer=True, digests=None, tool_digests=None,
+            new, tools=tools, system=system, history=join_blocks((parent.history, new.history)),
+            history_size=parent.history_size + new.history_size, head=parent.head if parent.gap else HEAD,
+            gap=parent.gap, gap_digest=parent.gap_digest, has_answer=True, digests=None,
         )
     )  # fmt: skip
 
 
+def _single(blocks: PackedBlocks, number: int) -> PackedBlocks:
+    found = blocks.cut(number, number + 1)
+    chunks = blocks.chunks.get(number)
+    return found if chunks is None else PackedBlocks(found.rows, found.marks, chunks={0: chunks})
+
+
 def _continue_long(new: PromptDigest, parent: PromptDigest, key: bytes) -> PromptDigest:
     """Return ``new`` after the start of ``parent``; everything between is in the gap."""
-    head, tail = parent.history[: parent.head], new.history[new.head :]
-    before = parent.history_digest(parent.end - parent.history_start) or b""
+    head = parent.history.cut(0, parent.head)
+    tail = new.history.cut(new.head, len(new.history))
+    before = parent.history_digest(parent.history_count) or b""
     return attrs.evolve(
-        new, history=(*head, *tail), head=len(head), has_answer=True, digests=None,
-        gap=parent.end - parent.history_start - len(head) + new.head + new.gap,
+        new, history=join_blocks((head, tail)), history_size=parent.history_size + new.history_size, head=len(head),
+        has_answer=True, digests=None, gap=parent.history_count - len(head) + new.head + new.gap,
         gap_digest=blake2b(before + new.gap_digest, digest_size=DIGEST, key=key).digest(),
-        gap_size=parent.size_at(parent.end) - parent.size_at(parent.history_start + len(head))
-        + new.gap_size + sum(block.size for block in new.history[: new.head]),
     )  # fmt: skip
 
 
 def shorten(prompt: PromptDigest, most: int = TAIL) -> PromptDigest:
     """Return ``prompt`` with at most the last ``most`` blocks after its head."""
-    head, tail = prompt.history[: prompt.head], prompt.history[prompt.head :]
-    if len(tail) <= most:
+    blocks = prompt.history
+    cut = len(blocks) - prompt.head - most
+    if cut <= 0:
         return prompt
-    cut = len(tail) - most
     digest = prompt.history_digest(prompt.head + prompt.gap + cut)
     assert digest is not None, "the gap grows at its end, where the digests are known"
-    size = prompt.gap_size + sum(block.size for block in tail[:cut])
-    return attrs.evolve(prompt, history=(*head, *tail[cut:]), gap=prompt.gap + cut, gap_digest=digest, gap_size=size)
+    kept = join_blocks((blocks.cut(0, prompt.head), blocks.cut(prompt.head + cut, len(blocks))))
+    return attrs.evolve(prompt, history=kept, gap=prompt.gap + cut, gap_digest=digest)
 
 
 def lifetime_of(prompt: PromptDigest, row: CachingRow, mark: str | None) -> float | None:
@@ -136,13 +160,14 @@ def lifetime_of(prompt: PromptDigest, row: CachingRow, mark: str | None) -> floa
 
 def _ends(prompt: PromptDigest, most: int) -> Iterator[int]:
     """Yield the ends of the last ``most`` messages of the user and tool results, the deepest first."""
+    kinds, roles = prompt.kinds, prompt.roles
     for position in range(prompt.end, prompt.history_start, -1):
-        block = prompt.block_before(position)
-        if most and block is not None and (block.role in _ASKING or block.kind == "tool_result"):
+        kind = kinds[position - 1]
+        if not most or kind == UNKNOWN:
+            return
+        if roles[position - 1] in _ASKING or kind == _RESULT:
             most -= 1
             yield position
-        if not most or (block is None and prompt.gap):
-            return
 
 
 def _natural_ends(prompt: PromptDigest) -> tuple[int, ...]:
@@ -152,20 +177,16 @@ def _natural_ends(prompt: PromptDigest) -> tuple[int, ...]:
 
 def _last_markable(prompt: PromptDigest) -> int:
     """Return the position after the last block that can have a mark, 0 without one."""
-    for position in range(prompt.end, 0, -1):
-        block = prompt.block_before(position)
-        if block is not None and block.kind not in _UNMARKABLE:
-            return position
-    return 0
+    kinds = prompt.kinds
+    return next((at for at in range(prompt.end, 0, -1) if kinds[at - 1] not in (_REASONING, UNKNOWN)), 0)
 
 
 def _positions_before(prompt: PromptDigest, position: int, most: int) -> Iterator[int]:
     """Yield ``position`` and at most ``most`` earlier ones, where a run of tool calls or of tool results is one."""
-    steps, last = 0, ""
+    kinds, steps, last = prompt.kinds, 0, None
     for at in range(position, 0, -1):
-        block = prompt.block_before(at)
-        kind = "other" if block is None else block.kind
-        if last and not (kind == last and kind in _RUNS):
+        kind = kinds[at - 1]
+        if last is not None and not (kind == last and kind in _RUNS):
             steps += 1
             if steps > most:
                 return
@@ -174,10 +195,12 @@ def _positions_before(prompt: PromptDigest, position: int, most: int) -> Iterato
 
 
 def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[Anchor]:
-    blocks = prompt.history
-    at, count = len(blocks) - 1, 0
+    kinds = prompt.history.kinds
+    at, count = len(kinds) - 1, 0
     while at >= 0 and count < most:
-        start = _start_of_results(blocks, at)
+        start = at
+        while start > 0 and kinds[start] == kinds[start - 1] == _RESULT:
+            start -= 1
         if start >= prompt.head or not prompt.gap or at < prompt.head:
             anchor = _anchor(prompt, key, start, at)
             if anchor is not None:
@@ -186,30 +209,16 @@ def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[A
         at = start - 1
 
 
-def _anchors_from_start(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
-    blocks = prompt.history[: prompt.head]
-    for at in range(len(blocks)):
-        if (anchor := _anchor(prompt, key, at, at)) is not None:
-            yield anchor
-
-
-def _start_of_results(blocks: Sequence[PromptBlock], at: int) -> int:
-    """Return the first of the tool results in a row that end at ``at``; ``at`` itself for another block."""
-    while at > 0 and blocks[at].kind == "tool_result" and blocks[at - 1].kind == "tool_result":
-        at -= 1
-    return at
-
-
 def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int) -> Anchor | None:
     """Return the anchor of the blocks from ``start`` to ``at`` of the kept history; ``None`` if they cannot be one."""
     blocks = prompt.history
-    if blocks[at].role not in _ASKING and blocks[at].kind != "tool_result":
+    roles = blocks.roles
+    if roles[at] not in _ASKING and blocks.kinds[at] != _RESULT:
         return None
-    if sum(block.size for block in blocks[start : at + 1]) < SHORTEST_ANCHOR:
+    if sum(blocks.size(number) for number in range(start, at + 1)) < SHORTEST_ANCHOR:
         return None
-    answer = next(
-        (blocks[number].strict for number in range(start - 1, -1, -1) if blocks[number].role == "assistant"), b""
-    )
-    digest = short_digest(b"".join(block.strict for block in blocks[start : at + 1]) + answer, key)
+    answer = roles.rfind(_ASSISTANT, 0, start)
+    digests = [blocks.strict(number) for number in range(start, at + 1)]
+    digest = short_digest(b"".join(digests) + (blocks.strict(answer) if answer >= 0 else b""), key, SETTING)
     gap = prompt.gap if at >= prompt.head else 0
     return Anchor(digest, prompt.history_start + at + 1 + gap)

@@ -6,8 +6,9 @@ loop."""
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
+from itertools import chain
+from typing import Final, TypeAlias
 
 import attrs
 import msgspec
@@ -31,12 +32,14 @@ from gateway.prompt_caches.memory import (
     KnownConversation,
     PackedPrompts,
     PromptMemory,
+    RememberedHead,
     ScopeNote,
     StoredBoundary,
 )
+from gateway.prompt_caches.packed_blocks import PackedBlocks
 from gateway.prompt_caches.packing import pack, unpack
-from gateway.prompt_caches.positions import anchors, continue_prompt, lookup_positions
-from gateway.prompt_caches.prompts import PromptBlock, PromptDigest
+from gateway.prompt_caches.positions import continue_prompt, each_anchor, first_anchor, lookup_positions
+from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.values import CacheVerdict, Prediction
@@ -50,6 +53,9 @@ from streams.events import Usage
 _MOST_MEMOS: Final = 128
 """Clients whose messages are recognized without parsing them."""
 
+_MOST_PROMPTS: Final = 256
+"""Conversations whose prompts are not decoded again."""
+
 _MOST_TARGETS: Final = 10_000
 _MOST_CANDIDATES: Final = 4
 _MOST_EDITS: Final = 4
@@ -61,6 +67,10 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING: Final = msgspec.json.Decoder(str | None)
 
 
+Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
+"""The prompt as sent, and as the client wrote it if that differs."""
+
+
 class PromptTracker:
     """The follower of all attempts of a process, which remembers prompts in ``memory``."""
 
@@ -70,6 +80,7 @@ class PromptTracker:
         self._memos_lock = threading.Lock()
         self._reporting: set[bytes] = set()
         self._recent = RecentRequests(memory.clock)
+        self._prompts: OrderedDict[bytes, tuple[bytes, Prompts | PackedPrompts | None]] = OrderedDict()
 
     # Reading
 
@@ -115,19 +126,14 @@ class PromptTracker:
         prompt: PromptDigest,
         client_prompt: PromptDigest | None,
     ) -> ReadPrompts:
-        own = client_prompt or prompt
-        lookups = ((position, prompt.prefix(position)) for position in lookup_positions(prompt, row))
         return ReadPrompts(
             row,
             *members,
             prompt,
             client_prompt,
-            anchors(own, self.memory.key),
-            () if client_prompt is None else anchors(prompt, self.memory.key),
-            tuple((position, prefix) for position, prefix in lookups if prefix is not None),
+            next(each_anchor(client_prompt or prompt, self.memory.key), None),
             planned_boundaries(prompt, row),
             prompt.prefix(prompt.history_start) or b"",
-            own.size_at(own.end) - own.size_at(own.history_start),
             _pack(prompt, client_prompt),
         )
 
@@ -140,8 +146,10 @@ class PromptTracker:
             anchor = self.memory.digest("response", earlier)
             ids = self.memory.conversations_at(owner, anchor)
             return self._read_parent(owner, ids[0], anchor[:_ANCHOR_BYTES]) if ids else None
-        own = read.client_prompt or read.prompt
-        for one in (*read.anchors, *read.sent_anchors):
+        own, key = read.own, self.memory.key
+        # A stored turn has another form than the client's.
+        of_sent = () if read.client_prompt is None else each_anchor(read.prompt, key)
+        for one in chain(each_anchor(own, key), of_sent):
             short = one.digest[:_ANCHOR_BYTES]
             ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
             candidates = [found for id in ids if (found := self._read_parent(owner, id, short, own)) is not None]
@@ -149,7 +157,7 @@ class PromptTracker:
                 return max(candidates, key=lambda found: (shared_blocks(found.own, own), found.end.sent))
             if candidates:
                 return candidates[0]
-        return None if sent.session is None else self._find_compacted(owner, sent.session, own, read.history_size)
+        return None if sent.session is None else self._find_compacted(owner, sent.session, own, own.history_size)
 
     def continues(self, read: ReadPrompts) -> bool:
         """Return whether the provider adds earlier turns to the request."""
@@ -164,8 +172,8 @@ class PromptTracker:
         scope, row = self._scope(sent, read), read.row
         rate = 0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable)
         attempt = self._attempt(sent, read, exchange, scope, rate)
-        if read.anchors and read.packed is not None:
-            self._remember(attempt, sent, read, read.packed)
+        if read.anchor is not None and read.packed is not None:
+            self._remember(attempt, sent, read, read.anchor, read.packed)
         return attempt
 
     def readable_at(self, sent: SentRequest, read: ReadPrompts, parent: FoundParent | None) -> int:
@@ -218,17 +226,39 @@ class PromptTracker:
         """Return the conversation ``id``, at its latest exchange, or the latest that ended with ``anchor``.
 
         If none ended there, ``own`` decides: the exchange is the latest one whose history it repeats."""
-        if (whole := self.memory.read_whole(owner, id)) is None or not whole[0].ends:
+        if (head := self.memory.read_head(owner, id)) is None or not head.conversation.ends:
             return None
-        conversation, packed = whole
-        sent, client = unpack(packed.sent), unpack(packed.client) if packed.client else None
+        if (prompts := self._read_prompts(owner, id, head)) is None:
+            return None
+        conversation, (sent, client) = head.conversation, prompts
         end = next((one for one in reversed(conversation.ends) if anchor in (None, one.anchor, one.response)), None)
         if end is None:
             if own is None:
                 return None
             until = sent.history_start + shared_blocks(client or sent, own)
             end = next((one for one in reversed(conversation.ends) if one.position <= until), conversation.ends[0])
-        return FoundParent(id, conversation, packed, sent, client, end)
+        return FoundParent(id, conversation, sent, client, end)
+
+    def _read_prompts(self, owner: bytes, id: bytes, head: RememberedHead) -> Prompts | None:
+        """Return the prompts of a conversation, which are decoded once."""
+        checks, prompts = self._prompts.pop(owner + id, (b"", None))
+        if checks != head.checks or prompts is None:
+            prompts = self.memory.read_prompts(owner, id, head)
+        if isinstance(prompts, PackedPrompts):
+            prompts = unpack(prompts.sent), unpack(prompts.client) if prompts.client else None
+        if prompts is not None:
+            self._keep_prompts(owner + id, head.checks, prompts)
+        return prompts
+
+    def _keep_prompts(self, name: bytes, checks: bytes, prompts: Prompts | PackedPrompts) -> None:
+        self._prompts[name] = checks, prompts
+        if len(self._prompts) > _MOST_PROMPTS:
+            self._prompts.popitem(last=False)
+
+    def _write(self, owner: bytes, id: bytes, conversation: KnownConversation, packed: PackedPrompts) -> None:
+        head = self.memory.write(owner, id, conversation, packed)
+        self._prompts.pop(owner + id, None)
+        self._keep_prompts(owner + id, head.checks, packed)
 
     def _find_compacted(
         self, owner: bytes, session: str, prompt: PromptDigest, history_size: int
@@ -247,25 +277,28 @@ class PromptTracker:
         """Return the client's boundaries in ``scope`` at the positions where the provider searches.
 
         In a known conversation only those positions are tried where its exchanges left a boundary."""
-        lookups: Sequence[tuple[int, bytes]] = read.lookups
+        positions = lookup_positions(read.prompt, read.row)
         if (parent := exchange.parent) is not None:
             left = (note.position for note in parent.conversation.boundaries)
             known = {len(read.prompt.tools), read.prompt.history_start, *left}
-            lookups = [one for one in lookups if one[0] in known]
+            positions = tuple(one for one in positions if one in known)
+        prefixes = ((position, read.prompt.prefix(position)) for position in positions)
         return tuple(
             Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact)
-            for position, prefix in lookups
-            if (one := self.memory.read_boundary(exchange.owner, scope, prefix)) is not None
+            for position, prefix in prefixes
+            if prefix is not None and (one := self.memory.read_boundary(exchange.owner, scope, prefix)) is not None
         )
 
-    def _remember(self, attempt: FollowedAttempt, sent: SentRequest, read: ReadPrompts, packed: PackedPrompts) -> None:
+    def _remember(
+        self, attempt: FollowedAttempt, sent: SentRequest, read: ReadPrompts, anchor: Anchor, packed: PackedPrompts
+    ) -> None:
         """Remember the attempt's prompt: in place of its parent's, or as another branch."""
         exchange, memory, parent = attempt.exchange, self.memory, attempt.exchange.parent
         before = None if parent is None or parent.is_compacted else parent
         if exchange.id is None:
             exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
             exchange.sent = sent.sent
-        ends = [ExchangeEnd(read.anchors[0].digest[:_ANCHOR_BYTES], attempt.prompt.end, exchange.sent)]
+        ends = [ExchangeEnd(anchor.digest[:_ANCHOR_BYTES], attempt.prompt.end, exchange.sent)]
         boundaries: list[BoundaryNote] = []
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
         if before is not None:
@@ -279,11 +312,12 @@ class PromptTracker:
             boundaries,
             sent.edits[:_MOST_EDITS],
             max(ttls) if ttls else None,
-            read.history_size,
+            read.own.history_size,
         )
-        memory.write(exchange.owner, exchange.id, conversation, packed)
+        self._write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
-        for one in {one.digest: one for one in (read.anchors[0], read.anchors[-1], *read.sent_anchors[:1])}:
+        sent_anchor = None if read.client_prompt is None else next(each_anchor(read.prompt, memory.key), None)
+        for one in {one.digest for one in (anchor, first_anchor(read.own, memory.key), sent_anchor) if one is not None}:
             memory.add_anchor(exchange.owner, one, exchange.id)
         if sent.session is not None:
             memory.add_anchor(exchange.owner, memory.digest("session", sent.session), exchange.id)
@@ -293,7 +327,8 @@ class PromptTracker:
         if exchange.id is None:
             return
         if (parent := exchange.parent) is not None and parent.id == exchange.id:
-            self.memory.write(exchange.owner, parent.id, parent.conversation, parent.packed)
+            if (packed := _pack(parent.prompt, parent.client_prompt)) is not None:
+                self._write(exchange.owner, parent.id, parent.conversation, packed)
         else:
             self.memory.remove(exchange.owner, exchange.id)
 
@@ -375,7 +410,7 @@ class PromptTracker:
         conversation = self.memory.read(exchange.owner, exchange.id)
         if conversation is not None and conversation.end_of(exchange.sent) is conversation.ends[-1]:
             conversation.scope = ScopeNote.of(attempt.situation.scope)
-            self.memory.write(exchange.owner, exchange.id, conversation, attempt.packed)
+            self._write(exchange.owner, exchange.id, conversation, attempt.packed)
             exchange.writer = attempt
 
     def _parent(self, attempt: FollowedAttempt) -> Parent | None:
@@ -442,8 +477,8 @@ def _earlier_response(members: Members) -> str | None:
     return found
 
 
-def _same(one: Sequence[PromptBlock], other: Sequence[PromptBlock]) -> bool:
-    return [block.strict for block in one] == [block.strict for block in other]
+def _same(one: PackedBlocks, other: PackedBlocks) -> bool:
+    return one.cumulative[-1] == other.cumulative[-1]
 
 
 def _member(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:

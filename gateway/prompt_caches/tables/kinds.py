@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gateway.prompt_caches.prompts import BlockKind
+from gateway.prompt_caches.prompt_blocks import BlockKind
 
 KINDS: Final[Mapping[str, BlockKind]] = MappingProxyType(
     {

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gateway.prompt_caches.prompts import Role
+from gateway.prompt_caches.prompt_blocks import Role
 from streams.events import Api
 
 _ROLES: Final[Mapping[str, Role]] = MappingProxyType(
@@ -17,7 +17,7 @@ _ROLES: Final[Mapping[str, Role]] = MappingProxyType(
 )  # fmt: skip
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(repr=False, eq=False)
 class PromptLayout:
     """An API's layout of prompts. Where it lists several names, the first one in a request counts.
 

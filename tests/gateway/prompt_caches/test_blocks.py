@@ -7,7 +7,8 @@ import pytest
 
 from gateway.prompt_caches.blocks import continue_prompt, read_prompt
 from gateway.prompt_caches.positions import anchors
-from gateway.prompt_caches.prompts import HEAD, TAIL, PromptDigest
+from gateway.prompt_caches.prompt_blocks import HEAD, TAIL
+from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
 

@@ -16,6 +16,7 @@ from gateway.prompt_caches.memory import (
 )
 from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, prompt_tables
 from gateway.shared.memory import SharedMemory
+from tests.support.counted_calls import calls
 from tests.support.set_clock import SetClock
 
 SIZE = 2**20
@@ -36,10 +37,19 @@ def conversation(sent: float = 1.0, position: int = 3) -> KnownConversation:
     return KnownConversation(SCOPE, [ExchangeEnd(b"anchor00", position, sent)], [])
 
 
+def prompts_of(data: bytes) -> PackedPrompts:
+    return PackedPrompts((data, b"", b""))
+
+
+def read_prompts(memory: PromptMemory, owner: bytes, id: bytes) -> PackedPrompts | None:
+    head = memory.read_head(owner, id)
+    return None if head is None else memory.read_prompts(owner, id, head)
+
+
 def remember(memory: PromptMemory, client: str, name: str, size: int = 3_000) -> bytes:
     """Remember a conversation of ``client`` under the anchor ``name``, and return its id."""
     owner, id = memory.owner_of(client), memory.digest(client, name)[:12]
-    memory.write(owner, id, conversation(), PackedPrompts(name.encode().ljust(size, b".")))
+    memory.write(owner, id, conversation(), prompts_of(name.encode().ljust(size, b".")))
     memory.add_anchor(owner, memory.digest(name), id)
     return id
 
@@ -47,16 +57,17 @@ def remember(memory: PromptMemory, client: str, name: str, size: int = 3_000) ->
 def knows(memory: PromptMemory, client: str, name: str) -> bool:
     owner = memory.owner_of(client)
     ids = memory.conversations_at(owner, memory.digest(name))
-    return bool(ids) and memory.read_whole(owner, ids[0]) is not None
+    return bool(ids) and read_prompts(memory, owner, ids[0]) is not None
 
 
 @pytest.mark.parametrize("size", [1, 991, 992, 993, 12 * 1024])
 def test_a_conversation_is_read_as_it_was_written(memory, size):
-    owner, prompts = memory.owner_of("ann"), PackedPrompts(b"a" * size, b"b" * 7)
+    owner, prompts = memory.owner_of("ann"), PackedPrompts((b"a" * size, b"", b"c"), (b"b" * 7, b"d", b""))
     memory.write(owner, b"id" * 6, conversation(), prompts)
-    found = memory.read_whole(owner, b"id" * 6)
-    assert found is not None
-    assert (found[0].ends[0].position, found[1].sent, found[1].client) == (3, prompts.sent, prompts.client)
+    head = memory.read_head(owner, b"id" * 6)
+    assert head is not None
+    assert head.conversation.ends[0].position == 3
+    assert memory.read_prompts(owner, b"id" * 6, head) == prompts
 
 
 def test_workers_share_what_they_remember(clock):
@@ -129,17 +140,53 @@ def test_an_update_keeps_the_prompts(memory):
         found.ends[0].head = 7.0
 
     memory.update(owner, id, change)
-    found = memory.read_whole(owner, id)
+    found = memory.read_head(owner, id)
     assert found is not None
-    assert found[0].ends[0].head == 7.0
+    assert found.conversation.ends[0].head == 7.0
+    assert memory.read_prompts(owner, id, found) is not None
     memory.update(owner, b"other id....", change)
     assert memory.read(owner, b"other id....") is None
+
+
+def long_prompts(changed: bytes = b"") -> PackedPrompts:
+    """Return prompts of nine parts in the memory; the sixth one has ``changed``."""
+    history = bytes(number % 251 for number in range(6_000))
+    return PackedPrompts((b"front" * 500, history[:2_500] + changed + history[2_500 + len(changed) :], b"rest"))
+
+
+def test_a_turn_writes_only_changed_parts(memory):
+    """The cost of a turn does not grow with the size of the prompt in the memory (C59)."""
+    owner, id = memory.owner_of("ann"), b"id" * 6
+    first, second = long_prompts(), long_prompts(b"another block")
+    all_parts = calls(lambda: memory.write(owner, id, conversation(), first))
+    changed = calls(lambda: memory.write(owner, id, conversation(2.0), second))
+    assert changed < all_parts / 3
+    assert read_prompts(memory, owner, id) == second
+
+
+def test_unchanged_parts_are_written_again_before_they_expire(memory, clock):
+    owner, id = memory.owner_of("ann"), b"id" * 6
+    for _ in range(4):
+        memory.write(owner, id, conversation(), long_prompts())
+        clock.now += KEEP / 2
+    assert read_prompts(memory, owner, id) == long_prompts()
+
+
+def test_workers_that_write_the_same_conversation_leave_a_whole_one(clock):
+    layout = Layout(3, prompt_tables(SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
+    with SharedMemory.make(layout) as shared:
+        workers = [PromptMemory(SharedMemory(shared.fd, layout), SIZE, clock) for _ in range(2)]
+        owner, id = workers[0].owner_of("ann"), b"id" * 6
+        for number, worker in enumerate((0, 1, 1, 0, 1, 0, 0, 1)):
+            prompts = long_prompts(b"turn %d" % number)
+            workers[worker].write(owner, id, conversation(), prompts)
+            assert [read_prompts(one, owner, id) for one in workers] == [prompts, prompts]
 
 
 def test_the_oldest_ends_of_a_long_conversation_are_dropped(memory):
     owner, long = memory.owner_of("ann"), conversation()
     long.ends = [ExchangeEnd(b"anchor00", number, float(number), 1.0, 9) for number in range(100)]
-    memory.write(owner, b"id" * 6, long, PackedPrompts(b"a"))
+    memory.write(owner, b"id" * 6, long, prompts_of(b"a"))
     found = memory.read(owner, b"id" * 6)
     assert found is not None
     assert 5 < len(found.ends) < 100
@@ -163,16 +210,16 @@ def test_readers_see_whole_conversations_while_another_worker_writes(clock):
 
         def write() -> None:
             for number in range(300):
-                writer.write(owner, b"id" * 6, conversation(), PackedPrompts(bytes([number % 251]) * 5_000))
+                writer.write(owner, b"id" * 6, conversation(), prompts_of(bytes([number % 251]) * 5_000))
             ended.set()
 
         thread = threading.Thread(target=write)
         thread.start()
         while not ended.is_set():
-            found = reader.read_whole(owner, b"id" * 6)
-            assert found is None or len(set(found[1].sent)) == 1
+            found = read_prompts(reader, owner, b"id" * 6)
+            assert found is None or len(set(found.sent[0])) == 1
         thread.join()
-        assert reader.read_whole(owner, b"id" * 6) is not None
+        assert read_prompts(reader, owner, b"id" * 6) is not None
 
 
 def test_the_memory_of_a_process_is_freed(clock):
