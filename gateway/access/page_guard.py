@@ -24,9 +24,9 @@ ANY = "*"
 _METHODS = "GET, POST, OPTIONS"
 _ALLOWED = (
     "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
-    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client",
+    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client", "last-event-id",
 )  # fmt: skip
-_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-")  # added by SDKs in a browser
+_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-", "mcp-")  # added by SDKs in a browser
 _REMEMBERED = "600"  # seconds; browsers limit it
 
 
@@ -133,12 +133,13 @@ class PageGuard:
 
     If clients need a key, only ``hosts`` are checked: pages have no key. WebSockets, the live view (whose password
     browsers may remember) and requests with a client certificate (which browsers send for every page) are always
-    checked."""
+    checked, and so are requests for MCP servers, as the protocol requires."""
 
     def __init__(self, config: Config, open: Collection[str]) -> None:
         """Prepare the checks of ``config``. ``open`` has the paths of probes, which are never checked."""
         self._open = frozenset(open)
         self._keyed = config.asks_for_key
+        self._has_mcp = bool(config.mcp_servers)
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
@@ -160,7 +161,11 @@ class PageGuard:
         ):
             raise _refused(_OTHER_NAME, host)
         if (b"origin" in headers or b"sec-fetch-site" in headers) and (
-            is_ui or not self._keyed or asgi["type"] == "websocket" or certificate_names(asgi)
+            is_ui
+            or not self._keyed
+            or asgi["type"] == "websocket"
+            or (self._has_mcp and is_mcp(path))
+            or certificate_names(asgi)
         ):
             self._check_page(asgi, headers, host, is_ui)
 
@@ -228,6 +233,11 @@ class PageGuard:
 def is_live_view(path: str) -> bool:
     """Return whether ``path`` belongs to the live view."""
     return path == "/ui" or path.startswith("/ui/")
+
+
+def is_mcp(path: str) -> bool:
+    """Return whether ``path`` is that of an MCP server."""
+    return path.startswith("/mcp/")
 
 
 def _refused(text: str, value: bytes) -> GatewayError:

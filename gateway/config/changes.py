@@ -12,6 +12,7 @@ from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.issuers import TrustedIssuer
+from gateway.config.mcp_servers import McpServer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
@@ -53,6 +54,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_changes_by_name("route", old.routes, new.routes, _route_differences),
         *_changes_by_name("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_differences),
         *_changes_by_name("client group", _groups(old), _groups(new), _member_differences),
+        *_changes_by_name("MCP server", _by_name(old.mcp_servers), _by_name(new.mcp_servers), _server_differences),
         *_changes_by_name("issuer", _by_name(old.issuers), _by_name(new.issuers), _issuer_differences),
         *_step_changes(old, new),
         *_authenticator_changes(old, new),
@@ -129,6 +131,10 @@ def _entry_differences(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
         yield f"speaks is now set by the {'file' if new.pinned else 'provider'}"
     if (old.provider, old.model) != (new.provider, new.model) and old.written == new.written:
         yield "another provider"
+
+
+def _server_differences(old: McpServer, new: McpServer) -> Iterator[str]:
+    yield from _member_differences(old, new, without=("name", "entry"))
 
 
 def _client_differences(old: ClientKey, new: ClientKey) -> Iterator[str]:

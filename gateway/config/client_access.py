@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -20,21 +21,26 @@ from gateway.config.request_members import build_members
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
+if TYPE_CHECKING:
+    from gateway.config.mcp_servers import McpServer
+
 
 @attrs.frozen(repr=False, slots=False)
 class AccessNames:
-    """The names that a client's access may contain: entries, other model names, and groups."""
+    """The names that a client's access may contain: entries, other model names, groups, and MCP servers."""
 
     entries: Entries
     aliases: frozenset[str]
     groups: Mapping[str, ClientGroup] = attrs.field(factory=dict)
+    servers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> "AccessNames":
         """Return the names of a valid configuration."""
         entries = Entries(config.entries, Names(config.entries, {}), True)
         groups = {group.name: group for group in config.client_groups}
-        return cls(entries, frozenset((*config.aliases, *config.routes)), groups)
+        servers = tuple(server.name for server in config.mcp_servers)
+        return cls(entries, frozenset((*config.aliases, *config.routes)), groups, servers)
 
     @cached_property
     def _others(self) -> frozenset[str]:
@@ -47,7 +53,9 @@ class AccessNames:
 
 def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:
     """Return the names in a file, with its groups."""
-    names = AccessNames(entries, frozenset(config.model_aliases))
+    servers: Sequence[McpServer | None] = config.mcp_servers
+    listed = tuple(server.name for server in servers if server is not None)
+    names = AccessNames(entries, frozenset(config.model_aliases), servers=listed)
     return attrs.evolve(names, groups=_build_groups(config, names, findings))
 
 
@@ -101,6 +109,7 @@ def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, 
     """Report errors in its models and entries. Only a client may have an empty list of models, which allows none."""
     _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
+    _check_servers(item.mcp, (*path, "mcp"), names.servers, findings)
     if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
 
@@ -136,6 +145,15 @@ def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entri
                 "use the name of one of model_providers",
             )
             findings.wrong((*path, i), found, advice, nearest(pattern, names))
+
+
+def _check_servers(patterns: tuple[str, ...], path: Path, servers: tuple[str, ...], findings: Findings) -> None:
+    if any(place[0] == "mcp_servers" for place in findings.faulty):
+        return
+    for i, pattern in enumerate(patterns):
+        if not isinstance(pattern, Unresolved) and not any(matches_one(name, (pattern,)) for name in servers):
+            found = f"there is no MCP server {describe(pattern)}"
+            findings.wrong((*path, i), found, "use the name of one of mcp_servers", nearest(pattern, servers))
 
 
 def _check_models(

@@ -67,6 +67,11 @@ class ClientGroup:
         "As a client's `budgets`, for all clients of the group together.", (), shown="none"
     )
     raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for the group's own `budgets`.", (), shown="none")
+    mcp: tuple[str, ...] = setting(
+        "As a client's `mcp`, for all clients of the group, in addition to their own.",
+        (),
+        shown="none",
+    )
     request: RequestMembers | None = setting(
         "As a client's `request`, for all clients of the group. See [request](#request).",
         None,
@@ -180,6 +185,11 @@ class ClientKey:
         (),
         shown="none",
     )
+    mcp: tuple[str, ...] = setting(
+        "The [mcp_servers](#mcp_servers) that it may use, by name; `*` matches any characters. See [MCP](mcp.md).",
+        (),
+        shown="none",
+    )
     realtime: RealtimeGrant = setting(
         "The direct realtime connections to a provider that it may open, such as `{client_secrets: true}`. See "
         "[realtime sessions](realtime.md#connections-that-bypass-the-gateway).",
@@ -217,6 +227,11 @@ class ClientKey:
         """Its own entry patterns and its group's: an entry must match both."""
         both = (self.only, None if self.group is None else self.group.only)
         return tuple(patterns for patterns in both if patterns is not None)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The patterns of the MCP servers that it may use: its own and its group's."""
+        return self.mcp if self.group is None else (*self.mcp, *self.group.mcp)
 
 
 def name_of_group(client: ClientKey) -> str | None:

@@ -226,6 +226,7 @@ def _build_rule_client(
         group_name=rule.group_name,
         models=rule.models,
         only=rule.only,
+        mcp=rule.mcp,
         limits=rule.limits,
         cache=rule.cache,
         role=rule.role,

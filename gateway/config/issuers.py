@@ -240,6 +240,7 @@ class AdmitRule:
     limits: ClientLimits = setting(
         "As a client's `limits`, for each person.", ClientLimits(), shown="`limits.per_client`"
     )
+    mcp: tuple[str, ...] = setting("As a client's `mcp`.", (), shown="none")
     cache: CacheSwitch = setting("As a client's `cache`.", None, shown="as the name sets it")
     raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for each person.", (), shown="none")
     role: Role = setting("As a client's `role`.", "user")

@@ -34,6 +34,7 @@ from gateway.config.found_file import check_found
 from gateway.config.issuers import TrustedIssuer
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
+from gateway.config.mcp_servers import build_mcp_servers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted, unpriced
@@ -237,6 +238,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         timeouts=timeouts,
         client_keys=build_client_keys(config.client_keys, config.listeners, names, findings),
         client_groups=tuple(names.groups.values()),
+        mcp_servers=build_mcp_servers(config.mcp_servers, timeouts, findings),
         state_storage=build_state_storage(config.state_storage, findings),
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
     )

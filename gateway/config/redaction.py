@@ -39,7 +39,7 @@ def secrets_in(config: Config) -> Secrets:
     Clients mix up keys and model names. Keys stored only as digests are handled by the log alone."""
     found = [
         text
-        for entry in config.entries
+        for entry in config.all_entries
         for text in (
             entry.key or "",
             *_sign_in_secrets(entry),

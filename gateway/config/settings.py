@@ -38,6 +38,7 @@ from gateway.config.kinds import (
 )
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
+from gateway.config.mcp_servers import McpServers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.prompt_caches import PromptCacheSettings, PromptCacheSwitch
@@ -268,6 +269,13 @@ class Config:
         None,
         shown="none",
     )
+    mcp_servers: McpServers = setting(
+        "The MCP servers that clients reach through the gateway. See [mcp_servers](#mcp_servers).",
+        (),
+        shown="none",
+        shape={"minItems": 1},
+        compared=False,
+    )
     steps: Steps = setting(
         "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order. See "
         "[steps](#steps).",
@@ -477,6 +485,11 @@ class Config:
     def ca_path(self) -> Path | None:
         """The CA certificates for provider connections."""
         return self.overrides.upstream_tls_ca_path
+
+    @property
+    def all_entries(self) -> tuple[ModelEntry, ...]:
+        """The entries of models and of MCP servers."""
+        return (*self.entries, *(one.entry for one in self.mcp_servers if one.entry is not None))
 
     @property
     def asks_for_key(self) -> bool:

@@ -71,10 +71,10 @@ ABSENT: Final = (
         (ROOT,),
     ),
     Absent(
-        "MCP servers and built-in tools",
-        "the tools of a request go to its provider; trigate runs none",
-        "mcp mcp_servers mcp_server mcp_settings mcp_aliases mcp_client tools tool_servers a2a",
-        words="mcp",
+        "Built-in tools",
+        "the tools of a request go to its provider, and `mcp_servers` passes requests for MCP servers on; trigate runs "
+        "none",
+        "tools tool_servers a2a mcp_aliases mcp_client mcp_settings",
     ),
     Absent(
         "Fine-tuning",

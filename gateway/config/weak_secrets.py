@@ -72,7 +72,7 @@ def guessable_text(what: str) -> str:
 
 def unencrypted_keys(config: Config) -> Iterator[str]:
     """Yield a warning for each provider on another machine that receives its key without TLS."""
-    for entry in config.entries:
+    for entry in config.all_entries:
         if (host := _plain_http_host(entry)) is not None:
             yield (
                 f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "

@@ -12,7 +12,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.ledger.record import SpendForms
+from gateway.ledger.record import ResponseForms
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.public_errors import MISTAKE
@@ -53,7 +53,7 @@ async def serve(
     try:
         record.client = admit(service, incoming)
         if service.people is not None and CODECS[api].wire.shows_spending:
-            record.spend_forms = _spend_forms(service, record.client)
+            record.forms = _spend_forms(service, record.client)
         client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record, trace=trace)
         refuse = exchange.refuse
@@ -67,7 +67,7 @@ async def serve(
         return refuse(MISTAKE)
 
 
-def _spend_forms(service: Service, client: str | None) -> SpendForms | None:
+def _spend_forms(service: Service, client: str | None) -> ResponseForms | None:
     from gateway.endpoints.spend_forms import spend_forms_of  # only people have sessions
 
     return spend_forms_of(service, client)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from gateway.access.authentication import Authenticator
-from gateway.access.page_guard import PageGuard, is_live_view
+from gateway.access.page_guard import PageGuard, is_live_view, is_mcp
 from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.health import ALIVE, READY
@@ -60,6 +60,10 @@ class ConfiguredGuard:
         The live view, which is for people, gets plain text. A rejected handshake ends its connection."""
         if is_live_view(asgi["path"]):
             return Response(error.status, TEXT, f"{error.message}\n".encode())
+        if is_mcp(asgi["path"]):
+            from gateway.http.json_rpc import with_body  # imported only where it is needed
+
+            error = with_body(error)
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()
         return responding.error_response(record, error, headers=closing)

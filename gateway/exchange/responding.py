@@ -39,8 +39,8 @@ def make_response(
     if record.cache not in (None, "off"):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
     recording.respond(status, headers, body if isinstance(body, bytes) else None)
-    if record.spend_forms is not None:
-        headers = record.spend_forms.headers(status, headers)
+    if record.forms is not None:
+        headers = record.forms.headers(status, headers)
     own = own_headers(record)
     if isinstance(body, bytes):  # the cost of a stream is unknown when its headers are sent
         own = (*own, *cost_headers(record))
@@ -54,8 +54,8 @@ def error_response(
 ) -> Response:
     """Record ``error`` and return it in the client's API with ``headers`` added; the provider's own body if it fits
     unchanged."""
-    if record.spend_forms is not None:
-        error = record.spend_forms.error(error)
+    if record.forms is not None:
+        error = record.forms.error(error)
     record.error = error
     codec = CODECS[record.api]
     written = {name for name, _ in codec.wire.error_headers(error)}

@@ -4,6 +4,7 @@
 - ``paths``: the forms of paths that clients use
 - ``request_scope``: the lifetime of a request and of its connection
 - ``response``: a response to a client
+- ``json_rpc``: errors for clients of MCP servers
 - ``sockets``: reads and writes with one system call
 - ``close_codes``: close codes of websockets
 - ``certificates``: the names in client certificates

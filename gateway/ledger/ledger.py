@@ -146,6 +146,7 @@ class Ledger:
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
             "picture": record.picture or None,
+            "mcp": record.mcp and {name: self._short(text, LONGEST_NAME) or "" for name, text in record.mcp.items()},
             "usage_complete": usage is not None and record.bill.is_complete and not estimated
             if record.attempts
             else None,

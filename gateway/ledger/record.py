@@ -40,15 +40,15 @@ class Settlement(Protocol):
         ...
 
 
-class SpendForms(Protocol):
-    """The forms in which a program expects the spending of its user, in place of the usual ones."""
+class ResponseForms(Protocol):
+    """The forms in which a program expects errors and headers, in place of those of its API."""
 
     def error(self, error: ErrorInfo) -> ErrorInfo:
         """Return ``error`` in these forms."""
         ...
 
     def headers(self, status: int, headers: Headers) -> Headers:
-        """Return the headers of a response with ``status``, those of a provider replaced by ours."""
+        """Return the headers of a response with ``status``, some of them replaced."""
         ...
 
 
@@ -133,6 +133,7 @@ class Record:
     gaps: Buckets | None = None  # seconds between writes, of all streams
     answer_start: AnswerStart | None = None  # the response's id and model, as the provider reported them
     picture: Mapping[str, str] | None = None  # the log fields of a request for images
+    mcp: Mapping[str, str] | None = None  # the log fields of a message for an MCP server
     reason: str | None = None  # why the response ended
     provider_reason: str | None = None  # the same in the provider's word
     error: ErrorInfo | None = None
@@ -145,7 +146,7 @@ class Record:
     adapted: tuple[str, ...] = ()
     by_operator: tuple[str, ...] = ()  # those among both that the configuration makes
     settled: bool = False
-    spend_forms: SpendForms | None = None
+    forms: ResponseForms | None = None
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)
     reservation: Settlement | None = None  # of the allowances of the client and its targets

@@ -196,6 +196,7 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
     "realtime": unknown_output,
     "voices": no_output,
     "passthrough": unknown_output,
+    "mcp": no_output,
 }
 """The reader of each endpoint's JSON bodies."""
 

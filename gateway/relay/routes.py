@@ -10,7 +10,6 @@ from typing import Any, Final
 import attrs
 
 from gateway.access.page_guard import Cors
-from gateway.config.model_entry import ModelEntry
 from gateway.endpoints.border import Admit, admit_by_key, serve
 from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_path_error
 from gateway.exchange.exchange import Exchange
@@ -38,8 +37,9 @@ class RelayRoute:
     path: str
     read: str
     admit: str | None = None
-    passing: tuple[ModelEntry, str] | tuple[()] = ()
-    """The entry and its name, if all requests below that name pass to it."""
+    passing: tuple[Any, ...] = ()
+    """The first arguments of ``read``: the entry and its name if all requests below that name pass to it, or the MCP
+    servers."""
 
 
 PLAIN_JSON_ENDPOINTS: Final[tuple[EndpointName, ...]] = (
@@ -161,7 +161,7 @@ class RelayedPaths:
     They are not Quart routes: adding a hundred to Quart takes longer than the rest of an app's start."""
 
     def __init__(self, service: Service) -> None:
-        self.routes = (*ROUTES, *_pass_through_routes(service))
+        self.routes = (*ROUTES, *_mcp_routes(service), *_pass_through_routes(service))
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods with a route for ``path``."""
@@ -175,6 +175,16 @@ def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
         RelayRoute("passthrough", method, f"/{name}/{{rest}}", "pass_through.read_passed", passing=(entry, name))
         for name, entry in service.router.passthrough_entries().items()
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    )
+
+
+def _mcp_routes(service: Service) -> tuple[RelayRoute, ...]:
+    """Return the routes of MCP servers, if there are any."""
+    servers = service.router.mcp_servers
+    return tuple(
+        RelayRoute("mcp", method, "/mcp/{name}", "mcp.read_message", "mcp.admit", passing=(servers,))
+        for method in ("POST", "GET", "DELETE")
+        if servers
     )
 
 

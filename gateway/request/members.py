@@ -54,8 +54,13 @@ def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     ``members`` were decoded from the JSON object ``body``."""
     if not members.keys() <= KNOWN:
         _check_case(members)
+    check_duplicates(body, members)
+
+
+def check_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+    """Raise ``GatewayError`` (400) for a duplicate member. ``members`` were decoded from the JSON object ``body``."""
     if not _has_no_duplicates(body, members):
-        _check_duplicates(body, members)
+        _find_duplicate(body, members)
 
 
 def _has_no_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
@@ -77,7 +82,7 @@ def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
             raise invalid(f"{found}, and servers differ in whether they accept it: write {meant}", meant)
 
 
-def _check_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+def _find_duplicate(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     """Search for duplicates by walking over the names.
 
     A value with other bytes than the decoded ones, which are those of the last duplicate, belongs to an earlier one."""

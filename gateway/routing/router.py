@@ -77,7 +77,7 @@ class Router:
     """Resolves model names against one configuration; thread-safe.
 
     ``several`` are the default retries of a name with several targets, ``client_routing`` the permitted forms of
-    routing by clients."""
+    routing by clients, ``mcp_servers`` the MCP servers by name."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -85,6 +85,7 @@ class Router:
         self.several = config.retries or Retries()
         self._names = Names(config.entries, config.aliases, config.routes)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
+        self.mcp_servers = {server.name: server for server in config.mcp_servers}
         self._routes_anything = bool(config.routes) or config.retries is not None
         self._cached_plan = lru_cache(REMEMBERED)(
             self._make_plan

@@ -34,6 +34,6 @@ def stored_keys_of(config: Config, keeper: SecretKeeper) -> Mapping[str, Credent
     """Return the sources of all keys from stores, by the names of their entries."""
     return {
         entry.name: StoredKey(entry.key, keeper)
-        for entry in config.entries
+        for entry in config.all_entries
         if entry.sign_in is None and isinstance(entry.key, StoredText | UnreadText)
     }

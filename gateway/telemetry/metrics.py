@@ -95,9 +95,9 @@ class Metrics:
 
     def permit_names(self, config: Config) -> None:
         """Permit the names in ``config`` as label values from now on."""
-        self._providers.update(entry.provider.id for entry in config.entries)
-        self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
-        self._entries.update(entry.name for entry in config.entries)
+        self._providers.update(entry.provider.id for entry in config.all_entries)
+        self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.all_entries if not entry.wildcard)
+        self._entries.update(entry.name for entry in config.all_entries)
         self._routes.update(config.routes)
         self._clients.update((client.name, client.name) for client in config.client_keys if client.source == "file")
         self._permit_clients(config)

@@ -17,7 +17,7 @@ EndpointName: TypeAlias = Literal[
     "embeddings", "completions", "fim", "moderations", "rerank", "score", "pooling", "classify", "predict",
     "similarity", "chat_moderations", "classifications", "chat_classifications", "ocr", "image_generations",
     "image_edits", "image_variations", "speech", "transcriptions", "translations", "files", "uploads", "vector_stores",
-    "containers", "batches", "message_batches", "videos", "realtime", "voices", "passthrough",
+    "containers", "batches", "message_batches", "videos", "realtime", "voices", "passthrough", "mcp",
 ]  # fmt: skip
 
 BODY_SHAPES: Final = (
@@ -167,6 +167,8 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint("voices", ("/v1/audio/voices", "/v1/audio/models"), fallback="never"),
     # Any path of a provider, below the name of its entry.
     Endpoint("passthrough", (), fallback="never", first_byte=_SLOW_SECONDS, most=1024 * MIB),
+    # Messages for an MCP server.
+    Endpoint("mcp", ("/mcp/{name}",), fallback="never"),
 )})  # fmt: skip
 
 STANDARD_PLACES: Final[Mapping[EndpointName, Place]] = MappingProxyType(

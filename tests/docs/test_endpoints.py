@@ -10,7 +10,7 @@ def test_the_tables_are_those_of_the_rows():
 
 
 def test_every_endpoint_has_its_column():
-    assert {name for names in GROUPS.values() for name in names} == ENDPOINTS.keys() - {"voices", "passthrough"}
+    assert {name for names in GROUPS.values() for name in names} == ENDPOINTS.keys() - {"voices", "passthrough", "mcp"}
 
 
 def test_endpoints_of_a_provider_row_have_a_source():

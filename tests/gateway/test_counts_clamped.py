@@ -110,7 +110,7 @@ ESTIMATES = {
     "gateway/relay/videos.py", "gateway/steps/choices_lane.py", "gateway/steps/harness.py",
     "gateway/kept_ledger/line.py", "gateway/kept_ledger/table.py",
     "gateway/ledger/bill.py", "gateway/realtime/meter.py", "gateway/relay/audio.py", "gateway/relay/batch_costs.py",
-    "gateway/relay/batches.py", "gateway/relay/pass_through.py",
+    "gateway/relay/batches.py", "gateway/relay/mcp.py", "gateway/relay/pass_through.py",
     "gateway/relay/plain_json.py", "providers/chat/writer.py",
     "providers/converse/writer.py", "providers/endpoints/audio.py", "providers/endpoints/embeddings/answer.py",
     "providers/endpoints/embeddings/calling.py", "providers/endpoints/images.py", "providers/endpoints/media_tokens.py",

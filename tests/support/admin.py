@@ -64,6 +64,7 @@ def admin_config(folder: Path, entries: Sequence[Mapping[str, Any]] = ENTRIES, *
         "stored_keys": True,
         "state_storage": storage,
         "client_groups": list(GROUPS),
+        "mcp_servers": [{"name": "tools", "base_url": "http://127.0.0.1:9/mcp"}],
         "client_keys": clients,
         "ui_key": KEYS["operator"],
         "audit": str(folder / "audit.jsonl"),

@@ -93,6 +93,7 @@ RELAYED: Final[Mapping[str, Row]] = {
     "videos.read_new_video": Row({"prompt": "x"}, "prompt", takes_forms=True),
     "videos.read_video": PROMPT,
     "pass_through.read_passed": PROMPT,
+    "mcp.read_message": Row({"method": "tools/call", "params": {"name": "x"}}, "params"),
 }
 """The rows of relayed routes, by the function that reads their requests."""
 
@@ -135,7 +136,9 @@ def settings(url: str, port: int = 0) -> dict[str, Any]:
         for provider, model in named.items()
     ]
     entries[0] |= {"name": "passed", "passthrough": True}
-    return config(entries, port, client_keys=[{"name": "ann", "key": ROUTES_KEY, "foreign_ids": True}])
+    servers = [{"name": "tools", "base_url": f"{url}/v1/mcp"}]
+    ann = {"name": "ann", "key": ROUTES_KEY, "foreign_ids": True, "mcp": ["tools"]}
+    return config(entries, port, client_keys=[ann], mcp_servers=servers)
 
 
 def served_routes() -> list[ServedRoute]:
@@ -148,6 +151,7 @@ def served_routes() -> list[ServedRoute]:
     served = {route.path for route in found}
     found += [ServedRoute(route.method, route.path, RELAYED, route.read) for route in ROUTES]
     found.append(ServedRoute("POST", "/passed/{rest}", RELAYED, "pass_through.read_passed"))
+    found.append(ServedRoute("POST", "/mcp/tools", RELAYED, "mcp.read_message"))
     return [*found, *(route for route in _quart_routes() if route.path not in served)]
 
 

@@ -137,7 +137,7 @@ _ALERTS = "use the Prometheus rules in deploy/prometheus/alerts.yaml; Alertmanag
 _HEALTH = "requests show which targets fail; to check your own server, set `probe` in its entry; or run trigate doctor"
 _OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
 _PASSED = "set `passthrough: true` in the provider's entry; paths then start with its name (docs/endpoints.md)"
-_ELSE = "no counterpart: trigate has no MCP servers, agents, assistants, vector stores, search tools or prompts"
+_ELSE = "no counterpart: trigate has no agents, assistants, vector stores, search tools or prompts"
 _REDIS = "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts limits separately"
 _BUDGETS = "set `budgets: [20 usd/day]` at the root, or for the client key, the group or the entry"
 _RATES = "set `ratelimits` at the root, or for the client key, the group or the entry"
@@ -151,7 +151,9 @@ _ROWS: Final = (
     (Group.NAMES, _PASSED, "pass_through_endpoints"),
     (Group.NAMES, _OBJECTS, "files_settings batch_settings realtime_settings"),
     (Group.NAMES, "trigate does not support fine-tuning", "finetune_settings"),
-    (Group.NAMES, _ELSE, "mcp_servers mcp_aliases mcp_tools assistants_config assistant_settings "
+    (Group.NAMES, "list each server with an address in `mcp_servers` (docs/mcp.md)",
+     "mcp_servers mcp_aliases mcp_tools"),
+    (Group.NAMES, _ELSE, "assistants_config assistant_settings "
      "vector_store_registry vector_stores search_tools prompts agent_list"),
     (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
     (Group.NAMES, "set `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "

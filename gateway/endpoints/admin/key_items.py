@@ -22,7 +22,7 @@ LONGEST_OF_LEAD: Final = timedelta(days=400)
 """The longest life of a client that a lead makes."""
 
 _MOST_ITEMS: Final[Mapping[str, int]] = {
-    "keys": MOST_KEYS, "models": 1000, "only": 200, "passthrough": 200, "budgets": 50, "raise_to": 50,
+    "keys": MOST_KEYS, "models": 1000, "only": 200, "passthrough": 200, "mcp": 200, "budgets": 50, "raise_to": 50,
 }  # fmt: skip
 _LONGEST_ITEM: Final = 300
 """Characters of a model's or an entry's name."""

@@ -70,6 +70,7 @@ BEYOND = (
     ({"models": ["small", "large"]}, "beyond_group", "models[1]"),
     ({"passthrough": ["*"]}, "beyond_group", "passthrough"),
     ({"foreign_ids": True}, "beyond_group", "foreign_ids"),
+    ({"mcp": ["tools"]}, "beyond_group", "mcp"),
     ({"realtime": {"client_secrets": True}}, "beyond_group", "realtime"),
     ({"certificate": "CN=admin"}, "beyond_group", "certificate"),
     ({"limits": {"in_flight": 100_000}}, "beyond_group", "limits.in_flight"),

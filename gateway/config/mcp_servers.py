@@ -1,0 +1,98 @@
+"""The MCP servers to which the gateway passes requests at ``/mcp/NAME``."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final, TypeAlias
+
+import attrs
+
+from configfile.keys import Kind, setting
+from configfile.kinds import LateSecret, Url, text_matching
+from gateway.config.findings import Findings
+from gateway.config.kinds import Dollars
+from gateway.config.model_entry import ModelEntry
+from providers.catalog import providers as catalog
+from providers.catalog.prices import FREE, NANOS, Price
+from streams.timeouts import Timeouts
+
+PROVIDER: Final = "mcp"
+"""The provider of all MCP servers, in logs and metrics."""
+
+ServerName: TypeAlias = Annotated[
+    str,
+    text_matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of at most 64 letters, digits, `.`, `_` and `-`"),
+]
+
+
+@attrs.frozen(repr=False)
+class McpServer:
+    """An MCP server. ``entry`` is how the gateway reaches it, with the price of a call."""
+
+    holds_secrets = True
+
+    name: ServerName = setting("The unique name. Clients send their requests to `/mcp/NAME`.")
+    base_url: Url = setting("The whole address of the server, such as `https://mcp.internal/mcp`.")
+    access_key: LateSecret | None = setting(
+        "The server's key, sent as `Authorization: Bearer`. The server never receives a client's key.",
+        None,
+        shown="none",
+        secret=True,
+    )
+    price_per_call: Dollars = setting("The price of each `tools/call` in dollars. Other requests are free.", 0.0)
+    sessions: bool = setting(
+        "The server has sessions, as in revisions of MCP up to 2025-11-25. The gateway then passes on `GET`, "
+        "`DELETE`, `Mcp-Session-Id` and `Last-Event-ID`. Otherwise `GET` and `DELETE` get 405.",
+        False,
+    )
+    only: tuple[str, ...] | None = setting(
+        "The tools that clients may call, by name; `*` matches any characters, as in `read_*`. Calls of other tools "
+        "get 403.",
+        None,
+        shown="all",
+        shape={"minItems": 1},
+        absent="all",
+    )
+
+    entry: ModelEntry | None = None
+
+
+McpServers: TypeAlias = Annotated[
+    tuple[McpServer, ...],
+    Kind("list", pick=lambda _: tuple[McpServer | None, ...], parts=(tuple[McpServer, ...],)),
+]
+"""A list in which ``None`` replaces invalid items until all errors are reported."""
+
+
+def build_mcp_servers(
+    items: Sequence[McpServer | None], timeouts: Timeouts, findings: Findings
+) -> tuple[McpServer, ...]:
+    """Return the MCP servers of a file, and report errors in them."""
+    return tuple(_built_servers(items, timeouts, findings))
+
+
+def _built_servers(items: Sequence[McpServer | None], timeouts: Timeouts, findings: Findings) -> Iterator[McpServer]:
+    names: set[str] = set()
+    for i, item in enumerate(items):
+        path = ("mcp_servers", i)
+        if item is None:
+            if path not in findings.faulty:
+                findings.wrong(path, "this item is empty", "add `name` and `base_url`")
+            continue
+        if item.name in names:
+            findings.wrong((*path, "name"), f"another server has the name {item.name}", "give each its own name")
+        if item.only == ():
+            findings.wrong((*path, "only"), "the list is empty", "list at least one tool, or remove it to allow all")
+        if item.name not in names:
+            yield attrs.evolve(item, entry=_entry_of(item, timeouts))
+        names.add(item.name)
+
+
+def _entry_of(item: McpServer, timeouts: Timeouts) -> ModelEntry:
+    name = f"{PROVIDER}/{item.name}"
+    price = FREE
+    if item.price_per_call:
+        nanos = round(item.price_per_call * NANOS)
+        price = Price(0, 0, request=nanos, origin="config", provider=PROVIDER, model=item.name)
+    return ModelEntry(
+        name, name=name, key=item.access_key or None, base_url=item.base_url, timeouts=timeouts,
+        provider=catalog.generic(PROVIDER), model=item.name, price=price,
+    )  # fmt: skip
